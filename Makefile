@@ -13,16 +13,15 @@ SLOW ?=
 JOBS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 bin := .venv/bin
 stamp := .venv/.stamp
-ui_installed := ui/node_modules/.installed
 ui_built := ui/node_modules/.built
-ui_sources := $(shell test ! -d ui || find ui -type f -not -path '*/node_modules/*' -not -path '*/build/*' -not -path '*/dist/*')
+ui_sources := $(shell test ! -d ui || find ui -type f -not -path '*/node_modules/*' -not -name schema.d.ts)
 
 # Hundreds of tests start an interpreter: without its compiled files each would compile all of towerlog again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(stamp) $(if $(wildcard ui/package.json),$(ui_built)) ## make .venv with pinned dependencies, and the dashboard
@@ -38,13 +37,9 @@ $(stamp): pyproject.toml constraints.txt
 	@$(bin)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore -e '.[dev]' -c constraints.txt
 	@touch $@
 
-$(ui_installed): $(wildcard ui/package.json ui/package-lock.json)
-	@cd ui && npm ci --silent --no-audit --no-fund
-	@mkdir -p $(@D) && touch $@
-
-$(ui_built): $(ui_installed) $(ui_sources)
-	@cd ui && npm run --silent build
-	@touch $@
+$(ui_built): $(stamp) $(ui_sources) tools/build_dashboard.py $(shell find src/towerlog/dialects -name '*.py')
+	@$(bin)/python tools/build_dashboard.py
+	@test ! -d src/towerlog/asgi/pages/ui || { mkdir -p $(@D) && touch $@; }
 
 .PHONY: demo
 demo: setup ## start a server and feed it through all five dialects
@@ -62,6 +57,7 @@ check: setup ## lint, format, types, import contracts, tidiness
 	@$(bin)/mypy
 	@$(bin)/lint-imports
 	@$(bin)/python -m pytest -q tests/tidy
+	@$(bin)/python tools/build_dashboard.py check
 
 .PHONY: format
 format: setup ## let ruff order imports and lay the code out
@@ -80,11 +76,15 @@ blocking: setup ## write the blocking half of the SDK from its asyncio half
 recording: setup ## record a run on a terminal, as the image of the README
 	@$(bin)/python tools/record_terminal.py
 
+.PHONY: screenshots
+screenshots: setup ## take pictures of every page of the dashboard, to be looked at (ARGS=… their names' beginning)
+	@$(bin)/python tools/screenshots.py $(ARGS)
+
 .PHONY: docs
 docs: setup ## write the generated parts of the docs
 	@$(bin)/python docs/generate.py
 
 .PHONY: clean
 clean: ## remove what setup, the tests and the tools have made
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules tests/clients/node_modules tests/clients/.venv
+	rm -rf src/towerlog/asgi/pages/ui .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules tests/clients/node_modules tests/clients/.venv
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -27,8 +27,9 @@ def ratio(measured: Sequence[float], floor: Sequence[float]) -> float:
 class Row:
     """One line of the table: what was measured, beside the floor where that applies, and what it must reach.
 
-    `towerlog` and `floor` are in `unit`. With `compares` "ratio", `measured` is towerlog over floor; with "value"
-    it is `towerlog` itself. Without `threshold` the row is for information.
+    `towerlog` and `floor` are in `unit`; `against` says what else stands in the place of the floor. With `compares`
+    "ratio", `measured` is towerlog over floor; with "value" it is `towerlog` itself. Without `threshold` the row is for
+    information.
     """
 
     scenario: str
@@ -37,6 +38,7 @@ class Row:
     towerlog: float | None = None
     floor: float | None = None
     compares: Literal["value", "ratio"] = "value"
+    against: str = "floor"
     bound: Bound = "at most"
     threshold: float | None = None
     problem: str | None = None
@@ -72,6 +74,7 @@ class Row:
             "towerlog": self.towerlog,
             "floor": self.floor,
             "compares": self.compares,
+            "against": self.against,
             "measured": self.measured,
             "bound": self.bound,
             "threshold": self.threshold,

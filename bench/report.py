@@ -29,18 +29,23 @@ def figure(value: float | None, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
+def against(row: Mapping[str, Any]) -> str:
+    """What a ratio is a ratio to; results of before had the floor alone."""
+    return str(row.get("against", "floor"))
+
+
 def threshold(row: Mapping[str, Any]) -> str:
     """What the row must reach, as `≥ 0.55 × floor` or `≤ 50 ms`."""
     if row["threshold"] is None:
         return ""
-    unit = "× floor" if row["compares"] == "ratio" else row["unit"]
+    unit = f"× {against(row)}" if row["compares"] == "ratio" else row["unit"]
     return f"{SIGNS[row['bound']]} {row['threshold']:g} {unit}"
 
 
 def measured(row: Mapping[str, Any]) -> str:
     """The figure held against the threshold; a ratio as `0.61 × floor`, told without a threshold too."""
     if row["compares"] == "ratio":
-        return f"{row['measured']:.2f} × floor" if row["measured"] is not None else ""
+        return f"{row['measured']:.2f} × {against(row)}" if row["measured"] is not None else ""
     return figure(row["measured"], row["unit"]) if row["threshold"] is not None else ""
 
 

@@ -342,6 +342,17 @@ class SdkWay(Way):
         return len(results) == count and all(result["status"] == "stored" for result in results)
 
 
+class CallsWay(SdkWay):
+    """Model calls with what they cost."""
+
+    name = "calls"
+
+    def event(self, target: Target, number: int, turn: int, when: str) -> Any:
+        usage = {"model": MODEL, "input_tokens": 40, "output_tokens": 90, "cost_usd": 0.0123}
+        data = {**usage, "duration_ms": number % 997, "note": FILL}
+        return {**self.names(target, event_id(number), turn + 1), "type": "model.call", "time": when, "data": data}
+
+
 def all_rows(client: Client, path: str) -> list[Any]:
     """The rows of a list of the native API, page by page."""
     found: list[Any] = []

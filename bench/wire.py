@@ -12,6 +12,7 @@ from typing import Any
 
 HOST = "127.0.0.1"
 TIMEOUT_SECONDS = 60
+JSON = "application/json"
 SERVER_TIMING_DURATION = re.compile(r"dur=([0-9.]+)")
 
 
@@ -52,9 +53,9 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.connection.close()
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> Reply:
-        """Send one request and read its reply, whatever its status."""
-        headers = self.headers if body is None else {**self.headers, "Content-Type": "application/json"}
+    def request(self, method: str, path: str, body: bytes | None = None, kind: str = JSON) -> Reply:
+        """Send one request and read its reply, whatever its status; `kind`: of the body."""
+        headers = self.headers if body is None else {**self.headers, "Content-Type": kind}
         started = time.perf_counter()
         self.connection.request(method, path, body=body, headers=headers)
         response = self.connection.getresponse()
@@ -66,12 +67,12 @@ class Client:
         """GET that must succeed."""
         return self._checked("GET", path, None)
 
-    def post(self, path: str, body: bytes = b"") -> Reply:
+    def post(self, path: str, body: bytes = b"", kind: str = JSON) -> Reply:
         """POST that must succeed."""
-        return self._checked("POST", path, body)
+        return self._checked("POST", path, body, kind)
 
-    def _checked(self, method: str, path: str, body: bytes | None) -> Reply:
-        reply = self.request(method, path, body)
+    def _checked(self, method: str, path: str, body: bytes | None, kind: str = JSON) -> Reply:
+        reply = self.request(method, path, body, kind)
         if not 200 <= reply.status < 300:
             raise Refused(f"{method} {path} answered {reply.status}: {reply.body[:300]!r}")
         return reply

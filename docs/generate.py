@@ -10,6 +10,7 @@ A page keeps its own words. What stands between `<!-- generated: NAME -->` and `
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import json
 import re
@@ -24,7 +25,7 @@ import click
 from towerlog import errors
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.examples import CONVERSATIONS
-from towerlog.asgi.pages.guides import FOLDER, GUIDES
+from towerlog.asgi.pages.guides.served import FOLDER
 from towerlog.asgi.routes import RouteTable
 from towerlog.cli.exits import MEANINGS as EXIT_CODES
 from towerlog.cli.main import main as towerlog
@@ -37,7 +38,9 @@ from towerlog.dialects.checkpoints import dialect as checkpoints
 from towerlog.dialects.lanes import dialect as lanes
 from towerlog.dialects.native import NATIVE
 from towerlog.dialects.runs import dialect as runs
-from towerlog.model.event import FEED_TYPES, TARGET_STATUS, EventType
+from towerlog.model.audit import ACTIONS
+from towerlog.model.event import TARGET_STATUS, EventType
+from towerlog.model.feed import FEED_TYPES_ALWAYS, FEED_TYPES_SOMETIMES
 from towerlog.model.principal import Scope
 from towerlog.model.run import TERMINAL, TRANSITIONS, Status
 
@@ -53,7 +56,9 @@ EXAMPLES = PACKAGE / "asgi" / "pages" / "assets" / CONVERSATIONS
 OPEN = re.compile(r"<[a-z]+>|\{[a-z][a-z0-9_]*\}")
 """What stands for any value of a kind, or for one that was saved before."""
 DROPPED = object()
-GUIDE_COPIES = {PACKAGE / "asgi" / "pages" / "assets" / FOLDER / f"{name}.md": DOCS / of for name, of in GUIDES.items()}
+SERVED = [page for page in sorted(DOCS.rglob("*.md")) if "internals" not in page.parts]
+"""Pages for people who use it, which the server serves."""
+GUIDE_COPIES = {PACKAGE / "asgi" / "pages" / "assets" / FOLDER / page.relative_to(DOCS): page for page in SERVED}
 """Copy of a page inside of the package → the page."""
 
 EVENTS: dict[EventType, str] = {
@@ -65,25 +70,33 @@ EVENTS: dict[EventType, str] = {
     EventType.RUN_RESUMED: "The run was resumed.",
     EventType.RUN_WAITING: "The agent asks a person a `question` and waits. `question_id`: what answers call it.",
     EventType.RUN_INPUT: (
-        "The answer to the question `question_id`, in `content`."
+        "The answer to the question `question_id`, in `content`; `answered_by` names who gave it."
         " The run goes back to `running` when no question is open."
     ),
     EventType.RUN_QUESTION_WITHDRAWN: "The agent gave a question up: nobody has to answer it any more.",
-    EventType.RUN_MESSAGE: "A person wrote to a run that asks nothing, in `content`. Does not change its status.",
+    EventType.APPROVAL_EXPIRED: (
+        "Nobody has answered in time what `approval_id` names. `on_expiry`: what follows; nobody stands under it."
+    ),
+    EventType.RUN_MESSAGE: "A person wrote to the agent, in `content`; it answers no question, even while one is open.",
     EventType.RUN_CANCEL_REQUESTED: "A cancel was requested. The agent gets it in the next reply, with its `reason`.",
-    EventType.RUN_COMPLETED: "The run has completed.",
-    EventType.RUN_FAILED: "The run has failed.",
+    EventType.RUN_COMPLETED: "The run has completed, with its `result`.",
+    EventType.RUN_FAILED: "The run has failed, for the reason in `error`.",
     EventType.RUN_CANCELLED: "The run was cancelled; `forced` when its agent did not acknowledge the cancel in time.",
     EventType.RUN_SILENT: "A run without a lease has sent nothing for long. Does not change its status.",
     EventType.RUN_LOST: "The run was given up: its leases expired too often, or it was silent for too long.",
-    EventType.BUDGET_WARNING: "The run is close to its budget. Does not change its status.",
-    EventType.BUDGET_EXCEEDED: "The run was ended because its budget is used up.",
-    EventType.MESSAGE_DELTA: "A piece of an answer while it is being written, in `content`.",
-    EventType.TOOL_CALL: "A tool was called. Call and result share a `tool_call_id`.",
-    EventType.TOOL_RESULT: "The result of a tool call.",
-    EventType.MODEL_CALL: "A call of a model: tokens, cost, outcome.",
-    EventType.STEP: "A step of the agent, as its sender describes it.",
-    EventType.CHECKPOINT: "A snapshot of the conversation, or an approval decision about one.",
+    EventType.BUDGET_WARNING: "A budget warns that little is left, or the run's runner says so of its own.",
+    EventType.COST_REPRICED: "Costs of one agent, model and hour were computed anew: how many `calls`, `old_usd`,"
+    " `new_usd`.",
+    EventType.BUDGET_EXCEEDED: "A budget is used up: with `budget_id` one of Towerlog's, and the run goes on; else the"
+    " runner's own, which ends the run.",
+    EventType.MESSAGE_DELTA: "A piece of an answer while it is being written, in `text`.",
+    EventType.TOOL_CALL: "A tool was called: `tool`, `arguments`. Call and result share a `tool_call_id`.",
+    EventType.TOOL_RESULT: "The result of a tool call: `tool`, `success`, `result` or `error`.",
+    EventType.MODEL_CALL: (
+        "A call of a model: `model`, `total_input_tokens`, `total_output_tokens`, `cost_usd`, `success`."
+    ),
+    EventType.STEP: "A step of the agent, called `name`.",
+    EventType.CHECKPOINT: "A snapshot of the conversation after `step_index`, or an approval decision about one.",
     EventType.COMMAND_DELIVERED: "A command was delivered to the agent for the first time.",
     EventType.COMMAND_ACKNOWLEDGED: "The agent acknowledged a command; it is not delivered again.",
     EventType.LANE_CLAIMED: "A worker has claimed the run and holds its lease.",
@@ -112,9 +125,65 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.persona", "MAX_TOOLS", "tools of a persona"),
         ("model.persona", "MAX_BASE_URL_CHARS", "characters of a route's URL"),
         ("model.persona", "MAX_KEY_ENV_CHARS", "characters of the name of a key's variable"),
+        ("model.audit", "MAX_STATE_BYTES", "bytes of an audit entry's `before` or `after`; a longer one is left out"),
+        ("model.audit", "MAX_STATE_CHARS", "characters of a text in them; a longer one is cut"),
+        ("store.sqlite.audit.entries", "MAX_LOOKED_AT", "entries of the audit that are looked at for a page"),
+        ("model.budget", "MAX_BUDGETS", "budgets of an organisation"),
+        ("model.price", "MAX_PRICES", "prices of its own that an organisation has"),
+        ("model.name_pattern", "MAX_STARS", "`*` in the pattern of a price"),
+        ("model.name_pattern", "MAX_QUESTION_MARKS", "`?` in it, none of them between two `*`"),
+        ("model.budget", "MAX_RESERVATIONS", "reservations of an organisation that are open at a time"),
+        ("model.budget", "MAX_RESERVATIONS_OF_KEY", "the same of one key"),
+        ("model.budget", "MAX_HOLD_SECONDS", "seconds that a reservation holds its amount"),
+        ("model.alert", "MAX_RULES", "alert rules of an organisation"),
+        ("model.alert", "MAX_CHANNELS", "channels of an alert rule"),
+        ("model.alert", "MAX_TARGET_CHARS", "characters of a channel's target"),
+        ("model.alert", "MAX_QUIET_AGENTS", "agents that the cool-down of a rule knows at a time"),
+        ("model.alert", "MAX_CALLS", "tool calls of a run that are looked at for a loop"),
+        ("engine.alerts.changes", "MAX_PENDING_DELIVERIES", "messages of an organisation that wait to be delivered"),
+        (
+            "engine.timers.alerts",
+            "RULES_AT_ONCE",
+            "rules with alerts that last, looked at for one that is gone, a second",
+        ),
+        ("engine.alerts.outbox", "MAX_UNDER_WAY", "messages that are being delivered at a time"),
+        ("engine.alerts.outbox", "MAX_OF_ORGANISATION", "of them of one organisation"),
+        ("engine.alerts.outbox", "MAX_OF_RECEIVER", "of them to one host, for one organisation"),
+        ("engine.alerts.outbox", "ORGANISATIONS_AT_ONCE", "organisations whose messages one look takes up"),
+        ("engine.alerts.outbox", "RECEIVERS_AT_ONCE", "receivers of each of them that it looks at"),
+        ("engine.alerts.outbox", "MESSAGES_AT_ONCE", "messages after which it goes to no further organisation"),
+        ("model.alert", "MAX_WINDOW_MINUTES", "minutes of the window of a rule"),
+        ("engine.alerts.watch", "ROWS_AT_ONCE", "runs of a rule that the timer looks at in a second"),
+        ("engine.timers.alerts", "KEPT_ROWS", "alerts, and messages, of an organisation that are kept"),
+        ("engine.alerts.workers", "MAX_KNOWN", "kinds of workers of which is known when they asked for work last"),
+        ("model.alert_preview", "MAX_PREVIEW_RUNS", "runs that a rule is tried on, the newest"),
+        ("model.alert_preview", "MAX_PREVIEW_EVENTS", "events of them"),
+        ("model.alert_preview", "MAX_PREVIEW_FIRINGS", "firings that it tells of, the newest"),
+        ("model.delivery", "MAX_ATTEMPTS_KEPT", "attempts that a delivery remembers"),
+        ("model.delivery", "MAX_REDELIVERED", "messages that one request sends anew"),
+        ("model.member", "MAX_MEMBERS", "members of an organisation"),
+        ("model.member", "MAX_SESSIONS", "sessions of a member; with one more the oldest ends"),
+        ("asgi.pages.sign_in.passwords", "MIN_PASSWORD_CHARS", "characters of a password, the fewest"),
+        ("asgi.pages.sign_in.passwords", "MAX_PASSWORD_CHARS", "characters of a password, the most"),
+        ("asgi.pages.sign_in.pages", "MAX_BODY_BYTES", "bytes of a body that signs in"),
+        ("asgi.pages.sign_in.attempts", "TRIES_OF_MEMBER", "tries of a password in a minute for one member"),
+        ("asgi.pages.sign_in.attempts", "TRIES_OF_ADDRESS", "the same from one address"),
+        ("asgi.pages.sign_in.provider", "MAX_UNDER_WAY", "sign-ins that ask the identity provider at a time"),
+        ("asgi.pages.sign_in.passwords", "AT_ONCE", "passwords that are checked at a time"),
+        ("asgi.pages.sign_in.passwords", "MAX_WAITING", "those that wait for it"),
+        ("engine.timers.budgets", "RUNS_AT_ONCE", "runs that one commit stops or resumes for a budget"),
         ("dialects.native.runs", "MAX_RUN_IDS", "run ids that a prefix finds"),
-        ("dialects.runs.requests", "MAX_INPUT_BYTES", "bytes of an answer to a run"),
+        ("model.command", "MAX_INPUT_BYTES", "bytes of an answer to a run"),
         ("asgi.guard.idempotency", "MAX_IDEMPOTENCY_KEY_BYTES", "characters of an `Idempotency-Key`"),
+        ("asgi.push.websocket", "MAX_MESSAGE_BYTES", "bytes of a message of a client of live push"),
+        ("asgi.push.websocket", "MAX_BURST_FRAMES", "frames of such a client at once"),
+        ("asgi.push.websocket", "FRAMES_PER_SECOND", "frames of such a client in a second after that"),
+        ("asgi.shares.share", "MAX_BURST_FRAMES", "frames at once of all such clients of one address, or of one key"),
+        ("asgi.shares.share", "FRAMES_PER_SECOND", "frames of all of those in a second after that"),
+        ("asgi.push.pusher", "MAX_CHANNELS", "channels of a socket"),
+        ("dialects.pusher.messages", "MAX_CHANNEL_CHARS", "characters of a channel's name"),
+        ("asgi.pages.dashboard.built", "MAX_BUILT_BYTES", "bytes of the dashboard, compressed forms included"),
+        ("asgi.pages.push", "MAX_FORM_BYTES", "bytes of a form that asks for a channel"),
         ("asgi.routes", "MAX_PATH_BYTES", "bytes of a path"),
         ("asgi.query_strings", "MAX_QUERY_BYTES", "bytes of a query string"),
         ("asgi.query_strings", "MAX_FIELDS", "parameters in a query string"),
@@ -124,7 +193,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.http1.phases", "MAX_IDLE_BODY_BYTES", "bytes of trailers, and of what else comes with a body unasked"),
         ("asgi.guard.pace", "MAX_BEGUN", "requests begun in a turn of the event loop, over all connections"),
         ("asgi.http1.phases", "MAX_PIPELINED", "requests that wait on a connection behind the one that is served"),
-        ("dialects.structure", "MAX_PARTS", "commas and opening brackets of a body of more than a mebibyte"),
+        ("dialects.structure", "MAX_PARTS", "commas and opening brackets of one event; it is refused alone"),
+        ("dialects.repair", "MAX_SUSPECTS", "words and escapes of one event that may be no JSON; it is refused alone"),
         ("dialects.structure", "MAX_STRING_BYTES", "bytes of one string in a body; its event is refused alone"),
         ("dialects.structure", "MAX_ESCAPES", "backslashes of one string in a body; its event is refused alone"),
         ("dialects.structure", "MAX_MEMBERS", "members of an object that is read member by member"),
@@ -139,8 +209,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.http1.phases", "LINGER_S", "seconds in which what comes after the last reply is read and dropped"),
         ("asgi.push.streams", "HELD_MS", "milliseconds without progress after which a large frame is let go"),
         ("asgi.push.streams", "SILENCE_MS", "milliseconds of silence before a stream pings"),
+        ("dialects.pusher.messages", "ACTIVITY_TIMEOUT_S", "seconds of silence before a socket of live push is asked"),
+        ("asgi.push.pusher", "PONG_MS", "milliseconds in which it has to answer"),
         ("asgi.guard.tickets", "LIFETIME_MS", "milliseconds for which a stream ticket is good"),
         ("asgi.guard.auth", "REMEMBERED_MS", "milliseconds for which a good key is remembered"),
+        ("asgi.pages.sign_in.by_provider", "PENDING_S", "seconds for a sign-in at the identity provider"),
+        ("model.member", "SESSION_MS", "milliseconds for which a session is good"),
+        ("model.member", "DEFAULT_LINK_MS", "milliseconds for which a sign-in link is good, unless asked otherwise"),
+        ("model.member", "FIRST_LINK_MS", "the same of the link that the first start prints"),
+        ("model.member", "MAX_LINK_MS", "the same at most"),
         ("asgi.guard.auth", "RECHECK_MS", "milliseconds between two checks of an open stream's key"),
         ("dialects.lanes.bodies", "MAX_WAIT_SECONDS", "seconds that a claim or a report may wait"),
         ("dialects.native.events", "MAX_WAIT_SECONDS", "seconds that a batch of the native API may wait"),
@@ -166,9 +243,25 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "What is held in memory": [
         ("asgi.guard.decoding", "DECODED_AT_ONCE_BYTES", "bytes of a body that is decoded at once and not in a thread"),
+        ("asgi.guard.decoding", "DECODED_AT_ONCE_OBJECTS", "objects of such a body, where it has more than 64 KiB"),
         ("engine.commit.queue", "MAX_GROUP_COMMANDS", "commands in one commit"),
         ("engine.commit.queue", "MAX_GROUP_WORK", "work of one commit in plain events, unless one command has more"),
         ("engine.commit.queue", "MAX_GROUP_BYTES", "bytes of events in one commit, unless one command has more"),
+        (
+            "engine.ingest.long_histories",
+            "MAX_MESSAGES_BESIDE",
+            "messages and metas that are stored in the commit of their events; of more, before it",
+        ),
+        (
+            "engine.ingest.long_histories",
+            "MAX_BYTES_AT_ONCE",
+            "bytes of the same, and of a block of messages that is stored as one",
+        ),
+        (
+            "engine.ingest.long_histories",
+            "MAX_LOOKED_UP",
+            "prefixes of a long history that are looked for before it is taken for new",
+        ),
         (
             "engine.commit.plan",
             "MAX_PLAN_EVENTS",
@@ -178,6 +271,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.commit.missing", "MAX_MISSING", "rows that placing lacks before they are loaded, and it begins anew"),
         ("engine.commit.replies", "MAX_WAITING_BYTES", "bytes of replies that wait to be stored for a repeat"),
         ("engine.follow.channel", "RING_FRAMES", "newest frames of a followed run"),
+        ("engine.follow.channel", "LIVE_RING_FRAMES", "newest events of a channel of live push"),
+        ("engine.follow.channel", "LIVE_RING_BYTES", "bytes of them"),
         ("engine.follow.channel", "RING_BYTES", "bytes of those frames"),
         ("asgi.http1.phases", "MAX_WAITING_BODY_BYTES", "bytes read of a body before it is asked for, and a packet"),
         ("asgi.http1.phases", "MAX_LINGER_BYTES", "bytes read and dropped after the last reply of a connection"),
@@ -195,6 +290,22 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.guard.tickets", "MAX_TICKETS_OF_KEY", "the same of one key"),
         ("engine.follow.claims", "SETS_COMPARED", "sets of labels compared for the oldest waiting claim"),
         ("engine.follow.channel", "MAX_CHUNK_BYTES", "bytes that a follower takes at a time, or one larger frame"),
+        ("engine.live.channel", "SWEEP_MS", "milliseconds at least between two states of a row on `/api/v1/live`"),
+        ("engine.live.channel", "ROUND_ROWS", "rows that are read and encoded for it at a time"),
+        ("engine.live.channel", "MAX_CHANGED", "rows of an organisation that have changed and are still to be sent"),
+        ("engine.live.channel", "RING_BATCHES", "newest batches that are kept for those who watch an organisation"),
+        ("engine.live.channel", "RING_BYTES", "bytes of them"),
+        ("engine.live.channels", "ALL_RINGS_BYTES", "bytes of the batches of all organisations"),
+        ("engine.live.channels", "MAX_BEHIND", "events that who comes back may have missed"),
+        ("engine.live.reader", "MAX_CAUGHT_UP", "rows that are sent to who comes back; more are a gap"),
+        ("engine.live.rows", "MAX_UNTRACED", "agents, lanes, approvals or alerts of an organisation among them"),
+        ("model.outline", "MAX_OUTLINE_EVENTS", "events of a run that its outline is made of"),
+        ("engine.queries.screens.kept_outlines", "MAX_KEPT_SPANS", "spans of long runs, kept for their next outline"),
+        ("model.outline", "MAX_OUTLINE_SPANS", "spans of an outline"),
+        ("model.outline", "MAX_OUTLINE_TOOLS", "tools that it has figures of"),
+        ("model.outline", "MAX_OUTLINE_WIDTH", "pixels that it may be wide"),
+        ("store.sqlite.screens.facets", "MAX_VALUES", "values of a facet of runs"),
+        ("dialects.native.screens.run_filters", "MAX_PAIRS", "members of metadata, and labels, that a filter may name"),
         ("engine.follow.hub", "MAX_PAGES", "pages of the store that followers have in hand at a time"),
         ("asgi.guard.ledger", "MAX_READS", "answers to questions that are made at a time, until they are written"),
         ("asgi.guard.ledger", "MAX_READS_OF_ONE", "the same of one organisation, and of one key"),
@@ -205,6 +316,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.commit.cache", "CACHED_BYTES", "bytes of those of each kind"),
         ("engine.commit.cache", "CACHED_NODES", "history nodes that the writer remembers"),
         ("engine.commit.cache", "CACHED_IDS", "event ids that the writer remembers"),
+        ("engine.commit.cache", "MAX_DROPPED", "of each of these that are dropped at once, past their bound"),
         ("engine.timers.cancels", "MAX_CANCELS", "cancels whose deadlines run at a time"),
         (
             "ambient",
@@ -224,6 +336,41 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.guard.auth", "MAX_REMEMBERED", "keys that are remembered"),
         ("store.sqlite.connection", "WAL_HELD_BYTES", "bytes of the write-ahead log while a reader keeps it"),
     ],
+    "What goes out": [
+        ("egress.http", "POST_SECONDS", "seconds for a post, from the look-up of the name to the end of the answer"),
+        ("egress.http", "MAX_ANSWER_BYTES", "bytes read of an answer, its head included"),
+        ("egress.http", "MAX_CONTENT_BYTES", "bytes of a body that is posted"),
+        ("egress.http", "MAX_HEADERS", "headers of a post beside the transport's own"),
+        ("egress.targets", "MAX_URL_CHARS", "characters of a URL"),
+        ("egress.hosts", "MAX_HOST_CHARS", "characters of a host's name"),
+        ("egress.addresses", "MAX_ALLOWED", "entries in `TOWERLOG_EGRESS_ALLOW`"),
+        ("egress.connections", "MAX_ADDRESSES", "addresses of a host that are tried"),
+        ("egress.connections", "CONNECT_SECONDS", "seconds for a connection to each of them"),
+        ("egress.lookups", "MAX_LOOKUPS", "names looked up at a time"),
+        ("egress.lookups", "MAX_LOOKUPS_PER_ORG", "names looked up at a time for one organisation"),
+        ("egress.lookups", "LOOKUP_SECONDS", "seconds to look up a name"),
+        ("egress.webhooks", "MAX_SECRETS", "secrets that sign one webhook"),
+        ("egress.webhooks", "MAX_SECRET_BYTES", "bytes of a webhook's secret, and at least 24"),
+        ("egress.mail.mailer", "MAIL_SECONDS", "seconds for a mail"),
+        ("egress.mail.mailer", "MAX_MAILS", "mails being sent at a time"),
+        ("egress.mail.mailer", "MAX_MAILS_PER_ORG", "of those, of one organisation"),
+        ("egress.mail.mailer", "GOODBYE_SECONDS", "seconds for the end of a conversation with the mail server"),
+        ("egress.mail.mailboxes", "MAX_ADDRESS_CHARS", "characters of an address of mail"),
+        ("egress.mail.mailboxes", "MAX_LOCAL_PART_CHARS", "characters of it before the @"),
+        ("egress.mail.mailboxes", "MAX_NAME_CHARS", "characters of the name beside an address"),
+        ("egress.mail.mailboxes", "MAX_CREDENTIAL_CHARS", "characters of user and password in `TOWERLOG_SMTP_URL`"),
+        ("egress.mail.letters", "MAX_SUBJECT_CHARS", "characters of a subject; longer ones are cut"),
+        ("egress.mail.letters", "MAX_TEXT_CHARS", "characters of a mail's text; longer ones are cut"),
+        ("egress.chat", "MAX_LINES", "lines of a notice in a chat; of more their number is told"),
+        ("egress.chat", "MAX_NOTICE_CHARS", "characters of a notice in a chat"),
+        ("egress.chat", "MAX_TITLE_CHARS", "characters of its title"),
+        ("egress.chat", "MAX_SLACK_TITLE_CHARS", "characters of its title in Slack"),
+        ("egress.chat", "MAX_LINE_NAME_CHARS", "characters of a line's name"),
+        ("egress.chat", "MAX_LINE_VALUE_CHARS", "characters of a line's value"),
+        ("egress.chat", "MAX_LINK_CHARS", "characters of its link; a longer one is left out"),
+        ("config", "MAX_RETRIES", "further attempts in `TOWERLOG_WEBHOOK_RETRY_SECONDS`"),
+        ("config", "MAX_RETRY_SECONDS", "seconds before one of them"),
+    ],
     "What a client asks and waits for": [
         ("sdk.wire.address", "MAX_RESPONSE_BYTES", "bytes of a reply, and of a line of a stream"),
         ("sdk.wire.address", "MAX_HISTORY_BYTES", "bytes of a reply with the history of a conversation, as to a claim"),
@@ -236,6 +383,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.wire.address", "MAX_RETRY_AFTER_S", "seconds that a server may tell a client to wait"),
         ("sdk.wire.event_batch", "BATCH_EVENTS", "events that a recorder sends at a time"),
         ("sdk.wire.event_batch", "BATCH_BYTES", "bytes that a recorder sends at a time, unless one event has more"),
+        ("sdk.wire.event_batch", "STRANGE_TRIES", "times that an event is sent whose status in the reply is unknown"),
         (
             "sdk.record.backlog.hooks",
             "MAX_PAUSE_S",
@@ -266,10 +414,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.record.backlog.buffer", "MAX_MEMORY_EVENTS", "events in a recorder's memory"),
         ("sdk.record.recorder", "SPOOL_BYTES", "bytes of a recorder's spool, unless it is given another number"),
         ("sdk.record.backlog.segments", "MAX_LINE_BYTES", "bytes of a line of the spool that can be sent"),
+        ("sdk.record.backlog.spool", "MAX_ADOPTED", "folders of ended processes that a recorder holds at a time"),
         (
             "sdk.record.backlog.spool",
             "MAX_SET_ASIDE_BYTES",
-            "bytes of the file of lines that were set aside; past it they are only counted",
+            "bytes of a file of lines that were set aside; past it they are only counted",
         ),
         ("sdk.work.outbox", "MAX_OUTBOX_BYTES", "bytes of events of a claimed run that wait to be reported"),
         ("sdk.work.outbox", "MAX_OUTBOX_EVENTS", "number of those events"),
@@ -282,9 +431,23 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.record.inbox", "MAX_MESSAGES", "messages that may wait for their agent to read them"),
         ("sdk.record.inbox", "MAX_ANSWERS", "answers that are kept until their question is asked again"),
         ("sdk.record.inbox", "MAX_REMEMBERED", "commands of a run that are remembered, so that none acts twice"),
+        (
+            "sdk.record.inbox",
+            "MAX_GIVEN_UP",
+            "questions that nobody waits for any more whose late answer is told as not taken",
+        ),
+        (
+            "sdk.record.run",
+            "SETTLE_S",
+            "seconds that an `ask` whose time is over waits to hear whether an answer was first",
+        ),
         ("sdk.api.cursors", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
         ("sdk.api.cursors", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
         ("cli.tail", "MAX_SPANS", "spans whose depth `towerlog runs tail` remembers"),
+        ("cli.tree", "MAX_FOLLOWED", "runs that `towerlog runs tail` follows at a time"),
+        ("cli.tree", "MAX_WAITING", "events of one of them that wait to be shown"),
+        ("cli.tree", "MAX_WAITING_BYTES", "bytes of those, or one that is longer"),
+        ("cli.tree", "MAX_LOOKED_AT", "newest runs below one of them among which it looks for new ones"),
         ("cli.doctor", "MAX_COUNTED", "runs of one kind that `towerlog doctor` counts"),
     ],
     "What a run and a list may hold": [
@@ -304,9 +467,49 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_QUESTION_CHARS",
             "characters of their texts; past it the row shortens the longest, their events are whole",
         ),
+        ("model.approval", "MAX_EXPIRY_SECONDS", "seconds that a question or an approval may have until it expires"),
+        (
+            "model.answer_schema",
+            "MAX_SCHEMA_BYTES",
+            "bytes of a JSON Schema for answers; one that is past any of these"
+            " bounds is kept and not used, and its sender told",
+        ),
+        ("model.answer_schema", "MAX_SCHEMA_DEPTH", "levels of such a schema"),
+        ("model.answer_schema", "MAX_SCHEMA_NODES", "its objects and arrays, each definition as often as it is named"),
+        ("model.answer_schema", "MAX_PATTERNS", "its patterns, counted the same way"),
+        ("model.answer_schema", "MAX_PATTERN_BYTES", "bytes of a pattern, compiled"),
+        (
+            "model.answer_schema",
+            "MAX_ANSWER_STEPS",
+            "nodes of the schema times values of an answer that is tried on it",
+        ),
+        ("model.answer_schema", "MAX_ANSWER_DEPTH", "levels of such an answer"),
+        ("engine.timers.approvals", "SWEEP_ROWS", "approvals that expire in one commit; a sweep goes on"),
+        ("engine.timers.approvals", "DROPPED_AT_ONCE", "used answer links that are forgotten at a time"),
+        ("model.answer_link", "MAX_LINK_SECONDS", "seconds that an answer link can be used"),
+        ("model.answer_link", "MAX_TOKEN_CHARS", "characters of its token"),
+        ("model.answer_link", "MAX_SENT_TO_CHARS", "characters of the name that it is for"),
+        ("asgi.pages.asking.answer_links", "MAX_FORM_BYTES", "bytes of the form on its page"),
+        ("asgi.pages.asking.answer_links", "MAX_FORM_FIELDS", "fields of that form"),
+        (
+            "asgi.pages.asking.html",
+            "MAX_SHOWN_CHARS",
+            "characters of a question, of tool calls, of a schema on that page",
+        ),
         ("model.run", "MAX_CLOSED_QUESTIONS", "closed questions of a run whose answer's author is remembered"),
-        ("model.run", "MAX_OPEN_TOOLS", "tool calls without a result; past it the oldest is not shown any more"),
+        ("model.run", "MAX_COMMAND_IDS", "commands of a run whose ids are known once they are taken"),
+        (
+            "model.run",
+            "MAX_OPEN_TOOLS",
+            "open tool calls and steps; past it the oldest is forgotten, and its end is paired with none",
+        ),
         ("model.run", "MAX_OPEN_TOOL_CHARS", "characters of their names and ids; past it the same"),
+        ("model.run", "MAX_OPEN_ID_CHARS", "characters of such an id; a longer one is kept by its digest"),
+        (
+            "model.run",
+            "MAX_UNPLACED",
+            "cells (hour, agent, status) in which a run without a model has events that move once it names one",
+        ),
         ("model.spending", "MAX_SHARES", "agents of a run whose running totals are remembered"),
         ("model.spending", "MAX_SHARES_BYTES", "bytes of what is remembered of them"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
@@ -327,6 +530,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("store.values", "MAX_FAMILY", "open runs below one that one commit cancels; the others follow"),
         ("store.values", "MAX_DESCENDANTS", "runs below one that are looked through for open ones"),
         ("store.values", "PAGE_BODY_BYTES", "bytes of stored rows or of events' bodies in a page, and one more"),
+        (
+            "dialects.reading.event_members",
+            "MAX_REPEATED_BYTES",
+            "bytes of a value repeated beside its event's data",
+        ),
         ("engine.queries.views", "MAX_TREE_RUNS", "runs below one that are shown with it"),
         ("store.values", "MAX_OWN_STATES", "own runs of a thread among which its latest state is looked for"),
         ("store.values", "MAX_STATES", "the same of all its runs, and of its open ones"),
@@ -347,34 +555,66 @@ ROOMS: dict[str, str] = {
     "dialects/activity": "The dialect `activity`: model calls, and an agent's feed.",
     "dialects/checkpoints": "The dialect `checkpoints`: batches of a runner, conversation state, approvals.",
     "dialects/lanes": "The dialect `lanes`: claim, report, release, conclude.",
+    "dialects/pusher": "The Pusher Channels protocol, by which `steps` is pushed: messages, channels, signatures.",
     "dialects/native": "The native API under `/api/v1`, with errors as problem+json.",
+    "dialects/alerting": "Alert rules as JSON, and the paths under `/alerts` that `steps` has of them.",
+    "dialects/native/alerts": "Rules, alerts and deliveries of the native API.",
+    "dialects/native/admin": "The audit and the members of the native API.",
+    "dialects/native/screens": "What a screen asks of the native API: rows as they change, figures, an outline.",
+    "dialects/native/money": "Budgets, reservations and prices of the native API.",
+    "dialects/asking": "What dialects say beside a question or a wait for approval.",
+    "dialects/native/asking": "The inbox of the native API: approvals, their answers, answer links.",
+    "dialects/reading": "What readers find under one name, whichever dialect an event came in through.",
     "dialects/runs": "The dialect `runs`: lists, streams, control.",
     "projections": "Folds (row, event) → row, pure.",
+    "projections/alerts": "When a rule fires, and when it would have fired over what is stored.",
     "store": "Values between engine and backends; migrations; whose the files are; `sql/<backend>/NNNN_name.sql`.",
     "store/base": "The contract of a backend in narrow protocols. Its docstrings are the law.",
     "store/sqlite": "The embedded backend: one writing thread, reading threads beside it.",
-    "store/sqlite/upkeep": "The files as a whole: what a start does to them, audits, copies, a copy in their place.",
+    "store/sqlite/asking": "The inbox: what is open, what has expired, links that were used.",
+    "store/sqlite/alerts": "Rules, alerts and deliveries.",
+    "store/sqlite/people": "Members, their sessions, and links that sign in; who a key or a session stands for.",
+    "store/sqlite/audit": "The audit: its chain as it is written and read.",
+    "store/sqlite/money": "Budgets, what they have paused, reservations, and prices.",
+    "store/sqlite/screens": "What screens ask of runs: conditions without an index, counts, durations, outlines.",
+    "store/sqlite/upkeep": "The files as a whole: what a start does to them, checks, copies, a copy in their place.",
+    "egress": "The only way out to addresses of others: the guard, posts, webhook signatures, chat bodies.",
+    "egress/mail": "Mail: addresses and the operator's server, messages as bytes, the conversation.",
     "wake": "One call after each commit, on which everything hangs that waits for news.",
     "engine": "`core` only routes commands and questions to the rooms below.",
+    "engine/audit": "What the audit says of each act, and its reading.",
     "engine/commands": "One verb a file: what a command does to a plan.",
+    "engine/pricing": "What tokens cost that nobody told a cost of: the list of prices, and an organisation's own.",
+    "engine/alerts": "Rules, what fires, and the messages that tell of it: placed, looked for, sent.",
     "engine/commit": "The writer: gathers a group, loads its rows, places its events, commits, answers.",
     "engine/follow": "Followers and long polls: who waits for news, and what is read when there is some.",
     "engine/ingest": "What telemetry needs before it is placed: its run, its event ids, its stored content.",
+    "engine/live": "Rows that change, for screens: noted by organisation, read back in rounds, told to all who watch.",
     "engine/queries": "Questions and replies: everything that is read after a commit or without one.",
-    "engine/reactions": "What follows from an event: functions `(plan, before, after, event)`, in a list in `core`.",
+    "engine/queries/asking": "The inbox, and one approval with what became of it.",
+    "engine/queries/screens": "Outlines of runs, and what was worked out of long ones.",
+    "engine/reactions": "What follows from an event: how it is folded, and functions in the lists of `core`.",
     "engine/timers": "What time does by itself: leases, cancels, silence, old replies; one service a file.",
     "asgi": "Transport: a connection, the gate, the route table, bodies and replies.",
     "asgi/guard": "What a request is held against: key, host, address, rate, room.",
     "asgi/http1": "What a connection is made of: the phases and their timer, the requests in hand, checks of a head.",
-    "asgi/pages": "What is served beside the APIs: health, metrics, OpenAPI, the dashboard's files.",
+    "asgi/pages": "What is served beside the APIs: health, metrics, OpenAPI, the documentation.",
+    "asgi/pages/asking": "The page behind an answer link.",
+    "asgi/pages/dashboard": "The files that `ui/` was built to, and the paths that answer with them.",
+    "asgi/pages/sign_in": "Where people sign in and out: links, passwords, an identity provider, sessions.",
+    "asgi/pages/guides": "The pages of the documentation, as HTML and as Markdown.",
     "asgi/process": "The process around the server: its log, its loop, and its end when an orderly one takes too long.",
-    "asgi/push": "Streams: a follower pumped into a sink.",
+    "asgi/shares": "What all callers share: who holds how much of it, and who gives way when there is no more.",
+    "asgi/push": "Streams: a follower pumped into a sink. Live push: sockets that listen.",
     "sdk": "The client in the user's process. Needs nothing but the standard library and `errors`.",
+    "sdk/api/alerts": "The calls about alerts, a part of each client.",
+    "sdk/api/members": "The calls about members, a part of each client.",
+    "sdk/api/approvals": "The calls of both clients about approvals.",
     "sdk/api": "A method for each endpoint of the native API, blocking and asynchronous; following.",
     "sdk/integrations": "Adapters to agent frameworks, each with its own dependency.",
     "sdk/record": "Recording: runs, spans, decorators, the encoder of events, the thread that delivers.",
     "sdk/record/backlog": "What waits to be delivered: memory, spool, notices of loss.",
-    "sdk/record/values": "What a program passes, made fit for the wire: values, names, figures, a provider's usage.",
+    "sdk/record/values": "What a program passes, made fit for the wire: values, names, figures, usage, question keys.",
     "sdk/wire": "HTTP, retries and refusals; what every other room of the SDK sends through.",
     "sdk/work": "Workers: claim a run, renew its lease, carry it out, hand in its outcome.",
     "cli": "Commands, one file each, imported when called.",
@@ -438,10 +678,15 @@ def faults() -> str:
     """Every error, and its HTTP status in each dialect."""
     spoken: tuple[Dialect, ...] = (*DIALECTS, NATIVE)
     rows = []
+    by_code: dict[str, list[type[errors.TowerlogError]]] = {}
     for kind in sorted(_family(errors.TowerlogError), key=lambda kind: (status_of(_made(kind)), kind.code)):
+        by_code.setdefault(kind.code, []).append(kind)
+    for kind, *narrower in by_code.values():
         error = _made(kind)
+        # One code stands for several errors, of which a reply has one.
+        meaning = " Or: ".join(one.message for one in (error, *map(_made, narrower)))
         statuses = [str(dialect.explain(error, "trace").status) for dialect in spoken]
-        rows.append((f"`{kind.code}`", error.message, "yes" if kind.retryable else "", *statuses))
+        rows.append((f"`{kind.code}`", meaning, "yes" if kind.retryable else "", *statuses))
     names = [dialect.name for dialect in DIALECTS] + ["native"]
     return table(("Code", "Meaning", "Again?", *names), rows)
 
@@ -452,7 +697,9 @@ def _family(kind: type[errors.TowerlogError]) -> list[type[errors.TowerlogError]
 
 
 def _made(kind: type[errors.TowerlogError]) -> errors.TowerlogError:
-    return errors.NotFound("run") if kind is errors.NotFound else kind()
+    if kind is errors.NotFound:
+        return errors.NotFound("run", "There is no such object, or nothing at this path.")
+    return kind()
 
 
 def events() -> str:
@@ -461,8 +708,14 @@ def events() -> str:
     rows = []
     for kind in EventType:
         target = TARGET_STATUS.get(kind)
-        rows.append((f"`{kind}`", EVENTS[kind], f"`{target}`" if target else "", "yes" if kind in FEED_TYPES else ""))
+        feed = "yes" if kind in FEED_TYPES_ALWAYS else "some" if kind in FEED_TYPES_SOMETIMES else ""
+        rows.append((f"`{kind}`", EVENTS[kind], f"`{target}`" if target else "", feed))
     return table(("Type", "Meaning", "The run is then", "In the agent's feed"), rows)
+
+
+def actions() -> str:
+    """Every action of the audit."""
+    return table(("Action", "Means"), ((f"`{action}`", meaning) for action, meaning in ACTIONS.items()))
 
 
 def transitions() -> str:
@@ -589,6 +842,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "errors": faults,
     "events": events,
+    "actions": actions,
     "transitions": transitions,
     "drawing": drawing,
     "words": words,
@@ -600,9 +854,15 @@ SECTIONS: dict[str, Callable[[], str]] = {
 }
 
 
+@functools.cache
+def section(name: str) -> str:
+    """A generated part, made once: a page and its copy in the package have the same. Raises KeyError for no such."""
+    return SECTIONS[name]()
+
+
 def renewed(text: str) -> str:
     """A page with its generated parts written anew. Raises KeyError for a part that nobody knows."""
-    return SECTION.sub(lambda found: f"{found[1]}{SECTIONS[found[2]]()}\n{found[3]}", text)
+    return SECTION.sub(lambda found: f"{found[1]}{section(found[2])}\n{found[3]}", text)
 
 
 def examples_text() -> str:
@@ -676,6 +936,7 @@ def main(arguments: list[str]) -> int:
         said = "out of date" if "--check" in arguments else "written"
         sys.stdout.write(f"{said}: {page.relative_to(ROOT)}\n")
         if "--check" not in arguments:
+            page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(current(page), "utf-8")
     return 1 if stale and "--check" in arguments else 0
 

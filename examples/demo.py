@@ -1,8 +1,9 @@
 """What `make demo` runs: a server with an empty store, and small agents that feed it in every way there is.
 
-The agents are the programs in `agents/`; they look at this project's own folder. Five speak a dialect each, one is
-served by `towerlog worker`, one reports with the SDK, one with `towerlog exec`. Everything ends with Ctrl-C or after
-`--seconds`. Without `--data-dir` the data goes with it.
+The agents are the programs in `agents/`; they look at this project's own folder. Six speak a dialect, one is served by
+`towerlog worker`, one reports with the SDK, one with `towerlog exec`. When nobody answers, an alert rule tells a
+receiver of webhooks on this machine. Everything ends with Ctrl-C, SIGTERM or after `--seconds`. Without `--data-dir`
+the data goes with it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,19 +29,23 @@ HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
 sys.path.insert(0, str(HERE / "agents"))
 
-from wire import Refused, Wire, fresh_id  # noqa: E402 - the agents' folder is on the path only now
+from printed import TOWERLOG, where_to_look  # noqa: E402 - as below
+from receiver import Receiver  # noqa: E402 - as below
+from wire import Refused, Wire, fresh_id, say  # noqa: E402 - the agents' folder is on the path only now
 
 DEFAULT_PORT = 8700
-ANY_PORT = 0
-TOWERLOG = str(Path(sys.executable).with_name("towerlog"))
 READY_S = 20.0
 FIRST_RUNS_S = 20.0
 WAITING_RUNS_S = 45.0
 STOP_S = 12.0
 POLL_S = 0.1
+WARNS_EARLY = {"action": "warn", "warn_at": 0.001}
+RULE = "demo: nobody answers"
+WAITS_MINUTES = 0.1
 
 AGENTS: dict[str, list[str]] = {
     "checkpoints": ["ingest"],
+    "approvals": ["ingest"],
     "steps": ["ingest"],
     "activity": ["ingest"],
     "lanes": ["worker"],
@@ -85,19 +92,33 @@ def main() -> int:
     folder = Path(arguments.data_dir or tempfile.mkdtemp(prefix="towerlog-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     children: list[subprocess.Popen[bytes]] = []
+    receiver = Receiver(folder / "messages", told_of_message)
     code = 0
     try:
-        code = demonstrate(folder, arguments, children)
+        code = demonstrate(folder, arguments, children, receiver)
     except Ended as ended:
-        print(f"\n{ended}" if ended.args else "\nStopping …", flush=True)
+        what, _, rest = str(ended).partition("\n")
+        tell(what or "stopping …")
+        print(rest, end="\n" if rest else "", flush=True)
         code = 1 if ended.args else 0
     finally:
         stop(children)
+        receiver.stop()
         if arguments.data_dir:
-            print(f"The data stays in {folder}", flush=True)
+            tell(f"the data stays in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     return code
+
+
+def tell(what: str) -> None:
+    """A line of the demo's own, as those of the agents."""
+    say("demo", what)
+
+
+def told_of_message(message: Json) -> None:
+    """A webhook has come."""
+    say("webhook", f"{message['type']}: {message['message']}")
 
 
 def parse() -> argparse.Namespace:
@@ -108,28 +129,30 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def demonstrate(folder: Path, arguments: argparse.Namespace, children: list[subprocess.Popen[bytes]]) -> int:
+def demonstrate(
+    folder: Path, arguments: argparse.Namespace, children: list[subprocess.Popen[bytes]], receiver: Receiver
+) -> int:
     """Starts everything, says where to look, and waits for the end."""
-    began_at = time.monotonic()
-
-    def tell(what: str) -> None:
-        print(f"{time.monotonic() - began_at:4.0f} s  {what} …", flush=True)
-
-    tell("starting the server")
+    tell("starting the server …")
     key = admin_key(folder)
     server, url = start_server(folder, key, arguments.port, children)
     wire = Wire(url, key)
-    tell(f"it listens on {url}; starting {len(AGENTS) - 1} agents, and an application that creates runs")
+    tell(f"it listens on {url}")
+    receiver.start()
+    make_rule(wire, receiver)
+    tell(f"starting {len(AGENTS) - 1} agents, and an application that creates runs …")
     for name, scopes in AGENTS.items():
         STOP.check()
         made = wire.post("/api/v1/keys", {"name": f"demo {name}", "scopes": scopes})
         children.append(start_agent(name, Wire(url, made["key"]), folder))
-    tell("waiting for their first runs")
+    make_budget(wire)
+    tell("waiting for their first runs …")
     runs = first_runs(wire)
-    tell("queueing two runs that will ask a question")
+    tell("queueing two runs that will ask a question …")
     waiting = waiting_runs(wire)
+    first_message(receiver)
     tell("ready")
-    print("\n".join(where_to_look(wire, folder, runs, waiting)), flush=True)
+    print("\n".join(where_to_look(wire.url, wire.key, folder, runs, (open_approval(wire), *waiting))), flush=True)
     ends_at = time.monotonic() + (arguments.seconds or float("inf"))
     while time.monotonic() < ends_at:
         STOP.check()
@@ -162,8 +185,14 @@ def start_server(
 
     Raises Ended when it does not start.
     """
-    for number in (port,) if port else (DEFAULT_PORT, ANY_PORT):
-        environment = {**os.environ, "TOWERLOG_BOOTSTRAP_KEY": key}
+    for number in (port,) if port else (DEFAULT_PORT, free_port()):
+        environment = {
+            **os.environ,
+            "TOWERLOG_BOOTSTRAP_KEY": key,
+            # Where the links of its messages lead, and that it may post to this machine.
+            "TOWERLOG_PUBLIC_URL": f"http://127.0.0.1:{number}",
+            "TOWERLOG_EGRESS_ALLOW": "127.0.0.1",
+        }
         command = [TOWERLOG, "serve", "--port", str(number), "--data-dir", str(folder)]
         with (folder / "server.log").open("wb") as log:
             # A session of its own: Ctrl-C is for us, and we stop the server last.
@@ -173,6 +202,13 @@ def start_server(
         if url is not None:
             return server, url
     raise Ended(f"The server did not start:\n{last_words(folder)}")
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        number: int = opened.getsockname()[1]
+        return number
 
 
 def announced_by(server: subprocess.Popen[bytes], folder: Path) -> str | None:
@@ -190,8 +226,55 @@ def start_agent(name: str, wire: Wire, folder: Path) -> subprocess.Popen[bytes]:
     """One of the programs in `agents/`, looking at this project. What it cannot deliver stays in the demo's folder."""
     place = {"COUNTER_FOLDER": str(PROJECT), "XDG_STATE_HOME": str(folder / "state")}
     environment = {**os.environ, **place, "TOWERLOG_URL": wire.url, "TOWERLOG_API_KEY": wire.key}
-    program = [sys.executable, f"{name}.py", str(PROJECT)] if name != "worker" else [TOWERLOG, *SERVED]
-    return subprocess.Popen(program, cwd=HERE / "agents", env=environment, start_new_session=True)
+    if name != "worker":
+        program = [sys.executable, f"{name}.py", str(PROJECT)]
+        return subprocess.Popen(program, cwd=HERE / "agents", env=environment, start_new_session=True)
+    worker = subprocess.Popen(
+        [TOWERLOG, *SERVED],
+        cwd=HERE / "agents",
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    threading.Thread(target=show_log, args=(worker,), daemon=True).start()
+    return worker
+
+
+LOGGED = re.compile(r"[0-9-]{10} [0-9:,]{12} [A-Z]+ [a-z.]+: ")
+"""What the log of `towerlog worker` begins its lines with."""
+
+
+def show_log(worker: subprocess.Popen[bytes]) -> None:
+    """The log of `towerlog worker` in the form of all others."""
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        say("worker", LOGGED.sub("", line.decode(errors="replace")).strip())
+
+
+def make_rule(wire: Wire, receiver: Receiver) -> None:
+    """A rule that tells the receiver when nobody answers an agent; of an earlier demo nothing listens any more."""
+    for known in wire.get("/api/v1/alert-rules")["data"]:
+        if known["name"] == RULE:
+            wire.delete(f"/api/v1/alert-rules/{known['rule_id']}")
+    made = wire.post(
+        "/api/v1/alert-rules",
+        {
+            "name": RULE,
+            "trigger": "waiting_too_long",
+            "config": {"minutes": WAITS_MINUTES},
+            "scope": {"agent": "publisher"},
+            "channels": [{"type": "webhook", "target": receiver.url}],
+        },
+    )
+    receiver.secret = made["channels"][0]["secret"]
+
+
+def make_budget(wire: Wire) -> None:
+    """A budget that warns early, and stops nothing; an earlier demo may have left it in this folder."""
+    if not wire.get("/api/v1/budgets")["data"]:
+        scope = {"organisation": True}
+        wire.post("/api/v1/budgets", {"name": "demo", "scope": scope, "amount_usd": 1, "period": "day", **WARNS_EARLY})
 
 
 def first_runs(wire: Wire) -> dict[str, Json]:
@@ -219,6 +302,23 @@ def create(wire: Wire, thread_id: str, asked: Json) -> Json:
     return made
 
 
+def open_approval(wire: Wire) -> str:
+    """What the agent waits for that asks before it acts. Raises Ended when it asks nothing."""
+    for _ in tries(FIRST_RUNS_S):
+        found = [one for one in wire.get("/api/v1/approvals?kind=approval")["data"] if one["agent"] == "publisher"]
+        if found:
+            return str(found[-1]["approval_id"])
+    raise Ended(f"Nobody asked for an approval within {FIRST_RUNS_S:.0f} seconds.")
+
+
+def first_message(receiver: Receiver) -> None:
+    """Waits for the webhook that tells of it. Raises Ended when none comes."""
+    for _ in tries(FIRST_RUNS_S):
+        if receiver.taken:
+            return
+    raise Ended(f"No webhook came within {FIRST_RUNS_S:.0f} seconds.")
+
+
 def tries(seconds: float) -> Iterator[None]:
     """One turn every tenth of a second until the time is over. Raises Ended when the end was asked for."""
     ends_at = time.monotonic() + seconds
@@ -226,70 +326,6 @@ def tries(seconds: float) -> Iterator[None]:
         STOP.check()
         yield
         time.sleep(POLL_S)
-
-
-def where_to_look(wire: Wire, folder: Path, runs: dict[str, Json], waiting: list[str]) -> list[str]:
-    """What to type in another terminal: the variables first, then commands that work as they stand."""
-    variables = {
-        "TOWERLOG_URL": wire.url,
-        "TOWERLOG_API_KEY": wire.key,
-        "TOWERLOG_DATA_DIR": str(folder.resolve()),
-        "PATH": f'"{Path(TOWERLOG).parent}:$PATH"',
-    }
-    lines = {**looks(wire, runs), **orders(waiting)}
-    return [
-        "",
-        f"Towerlog listens on {wire.url}. Its API is described at {wire.url}/docs",
-        "",
-        "In another terminal, copy this first:",
-        "",
-        *(f"  export {name}={value}" for name, value in variables.items()),
-        "",
-        "Then any of these:",
-        *(f"\n  # {title}\n  {line}" for title, line in lines.items()),
-        "",
-        "Ctrl-C ends it.",
-        "",
-    ]
-
-
-CURL = """curl -sS -H "Authorization: Bearer $TOWERLOG_API_KEY\""""
-SEND = f"{CURL} -H 'Content-Type: application/json'"
-
-
-def looks(wire: Wire, runs: dict[str, Json]) -> dict[str, str]:
-    """Title → command, of those that only read."""
-    survey, counted = runs["checkpoints"], runs["runs"]
-    resumed = f"/v1/runners/threads/{survey['thread_id']}/latest"
-    return {
-        "the newest runs of all agents": "towerlog runs ls --limit 5",
-        "the agents, and what they have spent": "towerlog agents ls",
-        "one run live; Ctrl-C stops watching": f"towerlog runs tail {survey['run_id']}",
-        "one agent live, without the content of its events": "towerlog agents events inspector --follow",
-        "everything about a run": f"towerlog runs show {counted['run_id']}",
-        "which worker holds which runs, and what is queued": "towerlog workers; towerlog queue",
-        "tokens and cost by agent": "towerlog usage",
-        "the keys of this demo's agents": "towerlog keys ls",
-        "the newest runs over HTTP": f'{CURL} "$TOWERLOG_URL/v1/runs?limit=5"',
-        "the state from which a thread would resume, over HTTP": f'{CURL} "$TOWERLOG_URL{resumed}"',
-    }
-
-
-def orders(waiting: list[str]) -> dict[str, str]:
-    """Title → command, of those by which something is done."""
-    to_answer, to_cancel = waiting
-    return {
-        "create a run; a worker claims it at once": (
-            "towerlog runs create mine --agent counter --input docs/guides --id"
-        ),
-        "watch a run that waits for an answer, up to its end": f"towerlog runs tail {to_answer}",
-        "answer it, in a third terminal": f"towerlog runs answer {to_answer} yes",
-        "cancel another one": f"towerlog runs cancel {to_cancel} --reason 'not needed'",
-        "report a run of your own over HTTP": (
-            f'{SEND} "$TOWERLOG_URL/api/ingest"'
-            ' -d \'{"event_type": "run_start", "sdk_run_id": "my-first-run", "agent_name": "me", "payload": {}}\''
-        ),
-    }
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:

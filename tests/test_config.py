@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from towerlog.config import MEANINGS, BadSetting, Settings, database_path, doubts, load_settings
+from towerlog.config import (
+    MEANINGS,
+    SECRETS,
+    BadSetting,
+    Settings,
+    database_path,
+    doubts,
+    load_settings,
+    retry_seconds,
+)
 
 GOOD_KEY = "0123456789abcdefghijklmnopqrstuvwxyzABCD"
 NOWHERE = {"HOME": "/home/somebody"}
@@ -44,12 +53,15 @@ def test_a_variable_that_is_no_setting_is_found() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["BOOTSTRAP_KEY", "SMTP_URL"])
 @pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
-def test_a_key_in_a_file_that_everybody_can_read_deserves_a_warning(tmp_path: Path, mode: int, is_open: bool) -> None:
+def test_a_secret_in_a_file_that_everybody_can_read_deserves_a_warning(
+    tmp_path: Path, name: str, mode: int, is_open: bool
+) -> None:
     secret = tmp_path / "key"
     secret.write_text(GOOD_KEY)
     secret.chmod(mode)
-    said = doubts({**NOWHERE, "TOWERLOG_BOOTSTRAP_KEY_FILE": str(secret)})
+    said = doubts({**NOWHERE, f"TOWERLOG_{name}_FILE": str(secret)})
     assert [str(secret) in one for one in said] == [True] * is_open
     assert GOOD_KEY not in "".join(said)
 
@@ -95,8 +107,17 @@ def test_an_empty_variable_says_nothing() -> None:
         ("metrics_public", "perhaps"),
         ("keep_alive_seconds", "0"),
         ("cors_origins", "app.example.com"),
+        ("push_app_key", "ü"),
+        ("push_app_key", "a/b"),
+        ("push_secret", "short"),
         ("cors_origins", "https://app.example.com/"),
         ("cors_origins", "https://a.example https://b.example"),
+        ("webhook_retry_seconds", "soon"),
+        ("webhook_retry_seconds", "10,,60"),
+        ("webhook_retry_seconds", "0"),
+        ("webhook_retry_seconds", "-10"),
+        ("webhook_retry_seconds", "86401"),
+        ("webhook_retry_seconds", ",".join(["1"] * 11)),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_setting(name: str, value: str) -> None:
@@ -105,13 +126,34 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_setting(name: str, value: s
         load_settings(environ={**NOWHERE, variable: value})
 
 
+def test_what_another_part_reads_is_refused_in_its_words_and_by_where_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "towerlog.toml"
+    file.write_text('smtp_url = "mail"\n')
+    with pytest.raises(BadSetting, match=f"^{re.escape(str(file))}: smtp_url: invalid literal"):
+        load_settings(environ=NOWHERE, file=file, checks={"smtp_url": int})
+    found = load_settings(environ=NOWHERE, file=file, checks={"smtp_url": str.lower, "egress_allow": int})
+    assert found.smtp_url == "mail", "what is not set is not read"
+
+
 def test_a_wrong_value_is_refused_by_where_it_was_given(tmp_path: Path) -> None:
     file = tmp_path / "towerlog.toml"
     file.write_text("port = 70000\n")
     with pytest.raises(BadSetting, match=r"towerlog\.toml: port: must be between 0 and 65535"):
         load_settings(environ=NOWHERE, file=file)
-    with pytest.raises(BadSetting, match=r"^--max-queue: max_queue: must be between"):
+    with pytest.raises(BadSetting, match=r"^--max-queue must be between"):
         load_settings({"max_queue": 0}, {**NOWHERE, "TOWERLOG_MAX_QUEUE": "1"})
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize(
+    "value", ['["smtps://u:hunter2@mail?from=a@b.c"]', "41421356", "2024-05-17", "{a = 'hunter2'}"]
+)
+def test_no_message_repeats_a_secret(tmp_path: Path, name: str, value: str) -> None:
+    file = tmp_path / "towerlog.toml"
+    file.write_text(f"{name} = {value}\n")
+    with pytest.raises(BadSetting) as caught:
+        load_settings(environ=NOWHERE, file=file)
+    assert str(caught.value) == f"{file}: {name}: must be text"
 
 
 @pytest.mark.parametrize(
@@ -126,11 +168,20 @@ def test_a_wrong_value_is_refused_by_where_it_was_given(tmp_path: Path) -> None:
         ("lanes_min_lease_seconds", "3600"),
         ("cors_origins", "https://app.example.com, http://localhost:5173"),
         ("cors_origins", "*"),
+        ("webhook_retry_seconds", "1"),
+        ("webhook_retry_seconds", "86400"),
+        ("webhook_retry_seconds", "10, 60, 300"),
+        ("webhook_retry_seconds", ",".join(["1"] * 10)),
     ],
 )
 def test_the_edges_of_what_is_allowed_are_allowed(name: str, value: str) -> None:
     settings = load_settings(environ={**NOWHERE, f"TOWERLOG_{name.upper()}": value})
     assert str(getattr(settings, name)) == value
+
+
+def test_the_pauses_before_further_attempts() -> None:
+    assert retry_seconds(Settings()) == (10, 60, 300)
+    assert retry_seconds(Settings(webhook_retry_seconds=" 5 ,7")) == (5, 7)
 
 
 def test_a_setting_that_nobody_knows_is_refused_with_its_file(tmp_path: Path) -> None:
@@ -171,3 +222,21 @@ def test_where_the_data_lies(said: dict[str, str], folder: str, database: str) -
 def test_a_wrong_value_says_where_it_came_from(name: str, value: str, words: str) -> None:
     with pytest.raises(BadSetting, match=re.escape(words)):
         load_settings(environ={f"TOWERLOG_{name}": value})
+
+
+def test_an_identity_provider_needs_a_client_and_a_default_role_a_domain() -> None:
+    issuer = {"TOWERLOG_OIDC_ISSUER": "https://id.example.com"}
+    found = load_settings(environ=NOWHERE | issuer | {"TOWERLOG_OIDC_CLIENT_ID": "towerlog"})
+    assert (found.oidc_issuer, found.oidc_client_id, found.oidc_default_role) == (
+        "https://id.example.com",
+        "towerlog",
+        "",
+    )
+    wrong = [
+        (issuer, "oidc_client_id"),
+        ({"TOWERLOG_OIDC_DEFAULT_ROLE": "admin"}, "viewer or operator"),
+        ({"TOWERLOG_OIDC_DEFAULT_ROLE": "viewer"}, "oidc_domain"),
+    ]
+    for environ, words in wrong:
+        with pytest.raises(BadSetting, match=words):
+            load_settings(environ=NOWHERE | environ)

@@ -9,8 +9,12 @@ from towerlog.errors import Invalid, NotFound, Overloaded, TowerlogError
 
 # A code in this table is a promise: add lines, change none.
 CODES = {
+    "auth.csrf": False,
     "already_claimed": False,
+    "budget.exceeded": False,
     "conflict": False,
+    "link_used": False,
+    "link_expired": False,
     "damaged": False,
     "error": False,
     "forbidden": False,

@@ -114,8 +114,16 @@ CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_t
 LAWFUL_IMPORTS = {
     "asgi/connection.py": "import uvicorn",
     "asgi/http1/fitness.py": "import uvicorn",
+    "asgi/push/websocket.py": "import websockets",
+    "asgi/pages/sign_in/passwords.py": "import argon2",
+    "asgi/pages/sign_in/provider.py": "import joserfc",
+    "asgi/pages/sign_in/by_provider.py": "import joserfc",
     "store/sqlite.py": "import apsw",
-    "server.py": "from towerlog import config\nfrom towerlog.store import sqlite",
+    "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
+    "engine/pricing/listed.py": "import genai_prices",
+    "storage.py": "from towerlog import config\nfrom towerlog.store import sqlite",
+    "egress/http.py": "import httpcore2\nfrom towerlog.egress import addresses",
+    "egress/mail/mailer.py": "import aiosmtplib",
     "cli/serve.py": "from towerlog import config, server",
     "dialects/runs.py": "from towerlog.dialects import base\nfrom towerlog.model import run",
     "model/run.py": "import msgspec",
@@ -130,9 +138,15 @@ BACKENDS = "Backends do not know each other, and their contract knows none"
 WAKES = "Wakes do not know each other, and their contract knows none"
 SETTINGS = "Only the entry points read settings"
 ASGI = "Only asgi speaks ASGI, and only the wiring serves it; the engine never does"
+TOKENS = "Only the sign-in by a provider reads its tokens"
+PASSWORDS = "Only one module hashes passwords"
+FRAMES = "Only one module frames WebSockets"
 ROOMS = "A request passes the rooms of asgi from the outside in"
 DATABASE = "Only the store opens a database"
 WIRING = "Only the wiring names a backend"
+PRICES = "Only one module reads the list of prices"
+OUTWARD = "Only egress goes out, and only the wiring opens it"
+GUARD = "The guard of egress knows nothing of what is sent"
 SDK = "The SDK needs nothing but the standard library and the errors"
 SDK_ROOMS = "The rooms of the SDK stand on each other one way"
 
@@ -150,6 +164,9 @@ IMPORT_FAULTS = {
     "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
     "the engine speaks ASGI": ("engine/core.py", "from uvicorn.config import Config", ASGI),
     "asgi's app knows the server's private parts": ("asgi/app.py", "import uvicorn", ASGI),
+    "a stream frames by itself": ("asgi/push/streams.py", "import websockets", FRAMES),
+    "a guard hashes a password": ("asgi/guard/auth.py", "import argon2", PASSWORDS),
+    "a guard reads a token": ("asgi/guard/auth.py", "import joserfc", TOKENS),
     "a guard knows the gate": ("asgi/guard.py", "from towerlog.asgi import gate", ROOMS),
     "the gate waits": ("asgi/gate.py", "from towerlog.asgi import service", ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
@@ -158,6 +175,14 @@ IMPORT_FAULTS = {
     "a wake imports the other": ("wake/nats.py", "from towerlog.wake import local", WAKES),
     "a wake reads the store": ("wake/local.py", "from towerlog.store import base", DOWN),
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),
+    "the engine reads the list of prices elsewhere": ("engine/core.py", "import genai_prices", PRICES),
+    "the engine goes out by itself": ("engine/core.py", "import httpcore2", OUTWARD),
+    "the engine opens the way out": ("engine/core.py", "from towerlog.egress import outside", OUTWARD),
+    "a store goes out": ("store/base.py", "from towerlog.egress import http", DOWN),
+    "what goes out reads the store": ("egress/http.py", "from towerlog.store import base", DOWN),
+    "the guard knows a post": ("egress/addresses.py", "from towerlog.egress import http", GUARD),
+    "a post knows mail": ("egress/http.py", "from towerlog.egress import mail", GUARD),
+    "a room of egress without a line": ("egress/sms.py", "", GUARD),
     "the SDK needs a package": ("sdk/api/client.py", "import msgspec", SDK),
     "the SDK knows the server's nouns": ("sdk/api/client.py", "from towerlog.model import run", SDK),
     "a client imports a worker": ("sdk/api/client.py", "from towerlog.sdk import work", SDK_ROOMS),
@@ -181,7 +206,7 @@ def build_stub(root: Path, faults: Iterable[tuple[str, str]] = ()) -> None:
     modules = set(declared_modules())
     files = {"__init__.py": "", "wake/nats.py": "", **LAWFUL_IMPORTS}
     for module in modules:
-        is_single = "/" in module or module == "server"
+        is_single = "/" in module or module in {"server", "storage"}
         is_single = is_single and not any(path.startswith(f"{module}/") for path in files)
         files.setdefault(f"{module}.py" if is_single else f"{module}/__init__.py", "")
     for path, line in faults:

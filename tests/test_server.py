@@ -22,6 +22,7 @@ from towerlog.asgi.process.listening import listen
 from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import StoreLocked
+from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
 from towerlog.server import SWITCH_SECONDS, engine_settings, transport_config, url_of
 
@@ -250,7 +251,10 @@ def test_the_engine_is_told_what_the_settings_say() -> None:
             stalled_after_seconds=1,
             silent_after_seconds=2,
             lost_after_seconds=3,
-        )
+            public_url="https://tower.example.com/",
+        ),
+        "s",
     )
-    assert told == EngineSettings(9, 7, Thresholds(stalled_ms=1000, silent_ms=2000, lost_ms=3000))
-    assert engine_settings(Settings()) == EngineSettings()
+    thresholds, links = Thresholds(1000, 2000, 3000), LinkAddress("https://tower.example.com", "s")
+    assert told == EngineSettings(9, 7, thresholds, links=links)
+    assert engine_settings(Settings(), "s") == EngineSettings()

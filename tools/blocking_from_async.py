@@ -24,11 +24,19 @@ SDK = ROOT / "src" / "towerlog" / "sdk"
 FILES: Mapping[str, str] = {
     "wire/async_http.py": "wire/http.py",
     "api/async_follow.py": "api/follow.py",
+    "api/async_caller.py": "api/caller.py",
+    "api/alerts/async_calls.py": "api/alerts/calls.py",
+    "api/approvals/async_calls.py": "api/approvals/calls.py",
+    "api/members/async_calls.py": "api/members/calls.py",
     "api/async_client.py": "api/client.py",
 }
 """Source → what is generated from it, both below `towerlog/sdk`."""
 
 NAMES: Mapping[str, str] = {
+    "AsyncCaller": "Caller",
+    "AsyncAlerts": "Alerts",
+    "AsyncApprovals": "Approvals",
+    "AsyncMembers": "Members",
     "AsyncClient": "Client",
     "AsyncConnection": "Connection",
     "AsyncHost": "Host",
@@ -40,6 +48,8 @@ NAMES: Mapping[str, str] = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",
+    "async_caller": "caller",
+    "async_calls": "calls",
     "async_connection": "connection",
     "async_follow": "follow",
     "async_http": "http",
@@ -61,8 +71,20 @@ WORDS: Mapping[str, str] = {
     "For asyncio; `follow` is generated from this module. The position is kept in a `Cursor`.": (
         "For threads that may block. The position is kept in a `Cursor`."
     ),
+    "`AsyncCaller`: a request with its retries, for asyncio. `caller` is generated from this module.": (
+        "`Caller`: a request with its retries, for threads that may block."
+    ),
     "`AsyncClient`: every endpoint of a server for asyncio. `Client` is generated from this module.": (
         "`Client`: every endpoint of a server for threads that may block. `AsyncClient` has the same methods."
+    ),
+    "`AsyncMembers`: the calls of `AsyncClient` about members. `Members` is generated from this module.": (
+        "`Members`: the calls of `Client` about members."
+    ),
+    "`AsyncAlerts`: the calls of `AsyncClient` about alerts. `Alerts` is generated from this module.": (
+        "`Alerts`: the calls of `Client` about alerts."
+    ),
+    "`AsyncApprovals`: the calls of `AsyncClient` about approvals. `Approvals` is generated from this module.": (
+        "`Approvals`: the calls of `Client` about approvals."
     ),
     "with one key, for one event loop; use it in an `async with`, or `close` it.": (
         "with one key. Threads may share it; use it in a `with`, or `close` it."

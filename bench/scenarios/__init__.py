@@ -9,6 +9,7 @@ from bench.scenarios import (
     claims,
     disk,
     fanout,
+    governed,
     idle,
     idle_workers,
     million,
@@ -34,6 +35,7 @@ SCENARIOS: dict[str, Scenario] = {
     idle_workers.NAME: idle_workers.measure,
     runs.NAME: runs.measure,
     sdk.NAME: sdk.measure,
+    governed.NAME: governed.measure,
     neighbours.NAME: neighbours.measure,
     million.NAME: million.measure,
 }

@@ -1,4 +1,4 @@
-"""An agent of the `activity` dialect: it reads a folder's files and takes their checksums, and tells that it did.
+"""An agent of the `activity` dialect: it reads a folder's files and takes their checksums, and reports it.
 
     TOWERLOG_URL=http://127.0.0.1:8700 TOWERLOG_API_KEY=… python examples/agents/activity.py [FOLDER]
 
@@ -8,14 +8,13 @@ What it tells is metadata: which file, how many bytes, how long, whether it went
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wire import Wire, fresh_id, say
+from wire import Wire, folder_of, fresh_id, say
 
 AGENT = "librarian"
 SUFFIXES = {".md", ".py", ".toml", ".sql"}
@@ -68,10 +67,10 @@ def files_in(root: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    root = folder_of(__doc__)
     wire = Wire()
     agent_id = wire.post("/api/v1/agents", {"name": AGENT})["agent_id"]
-    say(AGENT, f"reads {root.name}; watch agent {agent_id}")
+    say(AGENT, f"reads {root.name}; see `towerlog agents events {AGENT}`")
     while True:
         for path in files_in(root):
             name = str(path.relative_to(root))

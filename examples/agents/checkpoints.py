@@ -8,14 +8,13 @@ its messages. Tokens here are words, and a million words cost a dollar.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wire import Wire, fresh_id, say
+from wire import Wire, folder_of, fresh_id, say
 
 AGENT = "surveyor"
 MODEL = "words-1"
@@ -103,7 +102,7 @@ def survey(wire: Wire, root: Path) -> None:
 
 
 def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    root = folder_of(__doc__)
     wire = Wire()
     while True:
         survey(wire, root)

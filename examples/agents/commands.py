@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from wire import say
+from wire import folder_of, say
 
 AGENT = "housekeeper"
 COMMANDS = ("du -sk src", "wc -l README.md", "find docs -name *.md -size +8k", "cksum pyproject.toml", "ls -l tests")
@@ -41,7 +41,7 @@ def run_command(command: str, folder: Path) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    folder = folder_of(__doc__)
     duty = Duty()
     while True:
         for command in COMMANDS:

@@ -10,12 +10,11 @@ Cancels and answers come back with the reports.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from wire import Refused, Wire, fresh_id, say
+from wire import Refused, Wire, folder_of, fresh_id, say
 
 AGENT = "weigher"
 WORKER = f"weigher-{os.getpid()}"
@@ -101,7 +100,7 @@ def work(lane: Lane, root: Path) -> None:
 
 
 def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    root = folder_of(__doc__)
     wire = Wire()
     while True:
         wanted = {"worker_id": WORKER, "agents": [AGENT], "lease_seconds": LEASE_SECONDS, "wait_seconds": WAIT_SECONDS}

@@ -9,13 +9,13 @@ cancelled all the same.
 from __future__ import annotations
 
 import ast
+import contextlib
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wire import say
+from wire import folder_of, say
 
 import towerlog
 
@@ -76,19 +76,23 @@ def is_wanted(run: towerlog.Run) -> bool:
 
 
 def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    root = folder_of(__doc__)
     # SIGTERM ends a run as cancelled, and the rest is delivered as the program ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    while True:
-        files = list(files_in(root))
-        for begin in range(0, len(files), FILES_A_RUN):
-            try:
-                review_some(files[begin : begin + FILES_A_RUN], root)
-            except towerlog.RunCancelled:
-                say(AGENT, "was cancelled, and goes on with the next files")
-            except KeyboardInterrupt:
-                return
-            time.sleep(PAUSE_S)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            review_all(root)
+
+
+def review_all(root: Path) -> None:
+    """A few files a run, and a pause after each."""
+    files = list(files_in(root))
+    for begin in range(0, len(files), FILES_A_RUN):
+        try:
+            review_some(files[begin : begin + FILES_A_RUN], root)
+        except towerlog.RunCancelled:
+            say(AGENT, "was cancelled, and goes on with the next files")
+        time.sleep(PAUSE_S)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ that speaks the wire itself (`lanes.py`) the other.
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from pathlib import Path
 
-from wire import Refused, Wire, say
+from wire import Refused, Wire, folder_of, say
 
 NAME = "application"
 AGENTS = {"counter": "count the words", "weigher": "weigh the files"}
@@ -51,7 +50,7 @@ def answer(wire: Wire, run_id: str) -> None:
 
 
 def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    root = folder_of(__doc__)
     wire = Wire()
     for agent in AGENTS:
         # What an earlier process has left there waits for an answer that nobody would give.

@@ -8,12 +8,11 @@ It only ever sends events. Answers and cancels reach it in the replies, as `comm
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from wire import Wire, fresh_id, say
+from wire import Wire, folder_of, fresh_id, say
 
 AGENT = "inspector"
 MODEL = "words-1"
@@ -109,7 +108,7 @@ def inspect(wire: Wire, folder: Path) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    folder = folder_of(__doc__)
     wire = Wire()
     while True:
         inspect(wire, folder)

@@ -6,15 +6,19 @@ every event carries an id of its own: the server stores an id once.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 TRIES = 8
@@ -44,6 +48,10 @@ class Wire:
     def post(self, path: str, body: Any) -> Any:
         """The reply's JSON; None where it has no body."""
         return self._call("POST", path, body)
+
+    def delete(self, path: str) -> Any:
+        """The reply's JSON; None where it has no body."""
+        return self._call("DELETE", path, None)
 
     def follow(self, path: str) -> Iterator[dict[str, Any]]:
         """Every event of a run's stream, once, until the run has ended; a lost connection goes on where it was."""
@@ -96,6 +104,21 @@ def fresh_id() -> str:
     return str(uuid.uuid4())
 
 
+def folder_of(usage: str | None) -> Path:
+    """The folder that the command line names, else the current one. `-h` prints the usage and ends the program."""
+    parser = argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", default=".", type=Path, help="default: the current folder")
+    given: Path = parser.parse_args().folder
+    return given.resolve()
+
+
+RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-([0-9a-f]{12})")
+COLUMNS = 80
+INDENT = " " * 23
+
+
 def say(agent: str, text: str) -> None:
-    """A line for whoever watches the terminal."""
-    print(f"{time.strftime('%H:%M:%S')}  {agent:<11}  {text}", flush=True)
+    """A line for whoever watches the terminal, or several where it is long. Of a run's id the end tells it apart."""
+    shown = RUN_ID.sub(r"…\1", text)
+    line = f"{time.strftime('%H:%M:%S')}  {agent:<11}  {shown}"
+    print(textwrap.fill(line, COLUMNS, subsequent_indent=INDENT, break_on_hyphens=False), flush=True)

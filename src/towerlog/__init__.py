@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from towerlog.sdk.record.default import flush as flush
     from towerlog.sdk.record.default import record_run as record_run
     from towerlog.sdk.record.default import status as status
+    from towerlog.sdk.record.inbox import QuestionExpired as QuestionExpired
     from towerlog.sdk.record.inbox import QuestionRefused as QuestionRefused
     from towerlog.sdk.record.inbox import RunCancelled as RunCancelled
     from towerlog.sdk.record.recorder import Recorder as Recorder
-    from towerlog.sdk.record.run import AsyncRun as AsyncRun
-    from towerlog.sdk.record.run import Run as Run
+    from towerlog.sdk.record.spans import BudgetExceeded as BudgetExceeded
+    from towerlog.sdk.record.waiting import AsyncRun as AsyncRun
+    from towerlog.sdk.record.waiting import Run as Run
     from towerlog.sdk.wire.errors import ApiError as ApiError
     from towerlog.sdk.wire.errors import Unreachable as Unreachable
     from towerlog.sdk.work.app import App as App
@@ -32,11 +34,13 @@ _HOMES = {
     "ApiError": "wire.errors",
     "App": "work.app",
     "AsyncClient": "api.async_client",
-    "AsyncRun": "record.run",
+    "AsyncRun": "record.waiting",
+    "BudgetExceeded": "record.spans",
     "Client": "api.client",
+    "QuestionExpired": "record.inbox",
     "QuestionRefused": "record.inbox",
     "Recorder": "record.recorder",
-    "Run": "record.run",
+    "Run": "record.waiting",
     "RunCancelled": "record.inbox",
     "Unreachable": "wire.errors",
     "agent": "record.decorators",

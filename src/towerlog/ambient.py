@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -92,7 +93,6 @@ class ServerClock(SystemClock):
     def __init__(self) -> None:
         """The time until the first reading counts as well."""
         super().__init__()
-        self._lock = threading.Lock()
         self._read_ms = super().steady_ms()
         self._left_out_ms = 0
         self._goes_until_ms = self._read_ms
@@ -108,18 +108,17 @@ class ServerClock(SystemClock):
 
         From any thread; one beside the loop is told of a standstill of the loop only once the loop has noticed it.
         """
-        with self._lock:
-            now_ms = super().steady_ms() - self._left_out_ms
-            if threading.get_ident() != self._thread:
-                return now_ms
-            unread_ms = now_ms - self._read_ms
-            if unread_ms > self.MAX_UNREAD_MS:
-                stood_still_ms = max(now_ms - max(self._read_ms, self._goes_until_ms), 0)
-                self._left_out_ms += stood_still_ms
-                now_ms -= stood_still_ms
-                self._goes_until_ms = now_ms + MIN_HEARD_MS
-            self._read_ms = now_ms
+        # Read several times for each request. One thread alone changes what is kept here, so no lock is needed.
+        now_ms = self._anchor_ms + time.monotonic_ns() // 1_000_000 - self._left_out_ms
+        if threading.get_ident() != self._thread:
             return now_ms
+        if now_ms - self._read_ms > self.MAX_UNREAD_MS:
+            stood_still_ms = max(now_ms - max(self._read_ms, self._goes_until_ms), 0)
+            self._left_out_ms += stood_still_ms
+            now_ms -= stood_still_ms
+            self._goes_until_ms = now_ms + MIN_HEARD_MS
+        self._read_ms = now_ms
+        return now_ms
 
 
 class Reading(NamedTuple):
@@ -268,8 +267,17 @@ class Hearing:
 
         The same moment is told the same each time, unless it is to come and the clock is set or an outage puts it off.
         """
+        return self.walls()(heard_ms)
+
+    def walls(self) -> Callable[[int], int]:
+        """`wall_of` for several moments, as it tells them now: the clocks are read once for all of them."""
         self.now()
-        span = next((span for span in reversed(self._spans) if span.began_at <= heard_ms), self._spans[0])
+        return self._wall_of
+
+    def _wall_of(self, heard_ms: int) -> int:
+        span = self._spans[-1]
+        if span.began_at > heard_ms:
+            span = next((span for span in reversed(self._spans) if span.began_at <= heard_ms), self._spans[0])
         return heard_ms + span.offset_ms
 
     def latest_stamp(self, elapsed_ms: int) -> int | None:

@@ -12,8 +12,9 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 
@@ -47,8 +48,18 @@ class Settings:
     keep_alive_seconds: int = 75
     credits_per_dollar: int = 1000
     cors_origins: str = ""
+    push_app_key: str = "towerlog"
+    push_secret: str = ""
     trusted_proxies: str = ""
     allowed_hosts: str = ""
+    egress_allow: str = ""
+    smtp_url: str = ""
+    webhook_retry_seconds: str = "10,60,300"
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    oidc_default_role: str = ""
+    oidc_domain: str = ""
     metrics_public: bool = False
     access_log: bool = False
     log_level: str = "info"
@@ -60,7 +71,7 @@ MEANINGS: dict[str, str] = {
     "data_dir": "Folder of the embedded store; default: the XDG data folder, under towerlog/.",
     "database_url": "sqlite:///PATH; default: towerlog.db in the data folder.",
     "bootstrap_key": "Admin key of organisation `default`; read at the first start only; 32-200 characters.",
-    "public_url": "Address that users see, for links; default: http://HOST:PORT.",
+    "public_url": "Address that users see; default: http://HOST:PORT. If it is set, messages carry answer links.",
     "steps_rate_per_minute": "Requests per minute and key in the steps dialect; 0 = no limit.",
     "lanes_rate_per_minute": "Requests per minute and address in the lanes dialect; 0 = no limit.",
     "lanes_min_lease_seconds": "Shortest lease, in seconds, that a worker may ask for.",
@@ -81,13 +92,25 @@ MEANINGS: dict[str, str] = {
     "keep_alive_seconds": "Seconds until an idle connection is closed; longer than proxies keep theirs (mostly 60).",
     "credits_per_dollar": "Credits per dollar for `credits_used` in the runs dialect, rounded up.",
     "cors_origins": "Origins, comma-separated, whose pages may call this server, as https://app.example.com; * = any.",
+    "push_app_key": "The key of the application that clients of live push name.",
+    "push_secret": "What signs channels of live push; 32-200 characters; default: made at the first start and kept.",
     "trusted_proxies": "Addresses of proxies, comma-separated, whose X-Forwarded-For is used.",
     "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
+    "egress_allow": "Hosts and networks that webhooks may reach beside public ones.",
+    "smtp_url": "Mail server for alerts, as smtps://USER:PASSWORD@HOST?from=ADDRESS; empty: no mail is sent.",
+    "webhook_retry_seconds": "Seconds until each further attempt to deliver a message of an alert.",
+    "oidc_issuer": "Identity provider by which members may sign in (OpenID Connect): its issuer, letter for letter.",
+    "oidc_client_id": "The name of this server as a client of the identity provider.",
+    "oidc_client_secret": "Its secret there; empty for a public client.",
+    "oidc_default_role": "viewer or operator: role of people who are no members yet; empty: they do not get in.",
+    "oidc_domain": "Domain of the e-mail addresses of people who get that role.",
     "metrics_public": "Whether /metrics answers callers on other machines without a key.",
     "access_log": "Whether each request is logged: method, path, status, milliseconds, address, key.",
     "log_level": "debug, info, warning or error.",
 }
 
+SECRETS = ("bootstrap_key", "push_secret", "smtp_url", "oidc_client_secret")
+"""Settings whose value is nobody's business: no message repeats one."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _ANY = 1 << 31
 # No bound that means anything: it only keeps numbers within what every timer and counter can take.
@@ -114,6 +137,9 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "credits_per_dollar": (0, 1_000_000_000),
 }
 """Smallest and largest value of each number, both included."""
+MAX_RETRIES = 10
+"""Further attempts that `webhook_retry_seconds` may name."""
+MAX_RETRY_SECONDS = 86_400
 MIN_KEY_VARIETY = 10
 """Different characters of a bootstrap key; 64 random hexadecimal digits nearly always have more."""
 PREFIX = "TOWERLOG_"
@@ -122,6 +148,7 @@ _DEFAULTS = Settings()
 _KINDS: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.ASCII)
+_APP_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 
@@ -133,19 +160,34 @@ class BadSetting(Exception):
     """A setting has a wrong value; the message names the setting and its source."""
 
 
+class BadFlag(BadSetting):
+    """The wrong value is that of a flag: the command line is wrong."""
+
+
 def load_settings(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
     file: Path | None = None,
+    checks: Mapping[str, Callable[[str], object]] = MappingProxyType({}),
 ) -> Settings:
-    """Settings from all sources. Raises BadSetting naming the source and the setting."""
+    """Settings from all sources. Raises BadSetting naming the source and the setting.
+
+    `checks`: setting → who reads its text and raises ValueError in words, where that is no business of this module.
+    """
     given = {} if file is None else {name: (str(file), value) for name, value in _from_file(file).items()}
     given |= _from_environment(environ)
     given |= {name: (_flag(name), value) for name, value in (flags or {}).items() if value is not None}
     settings = Settings(**_typed(given))
-    for name, words in _faults(settings):
-        raise BadSetting(f"{given[name][0]}: {name}: {words}")
+    for name, words in (*_faults(settings), *_refusals(settings, checks)):
+        raise _refused(given[name][0], name, words)
     return _with_folder(settings, environ)
+
+
+def _refused(source: str, name: str, words: str) -> BadSetting:
+    """What to raise for the value of a flag, a variable or a line of a file."""
+    if source == _flag(name):
+        return BadFlag(f"{source} {words}" if words.startswith("must ") else f"{source}: {words}")
+    return BadSetting(f"{source}: {name}: {words}")
 
 
 def _flag(name: str) -> str:
@@ -159,7 +201,8 @@ def _typed(given: dict[str, tuple[str, Any]]) -> dict[str, Any]:
         kind = type(getattr(_DEFAULTS, name))
         typed = _value_of(kind, value)
         if typed is None:
-            raise BadSetting(f"{source}: {name}: must be {_KINDS[kind]}, not {value!r}")
+            shown = "" if name in SECRETS else f", not {value!r}"
+            raise _refused(source, name, f"must be {_KINDS[kind]}{shown}")
         values[name] = typed
     return values
 
@@ -173,6 +216,17 @@ def _value_of(kind: type, value: object) -> object:
     if kind is bool:
         return _BOOLEANS.get(value.lower())
     return int(value) if _INTEGER.fullmatch(value) else None
+
+
+def retry_seconds(settings: Settings) -> tuple[int, ...]:
+    """Seconds before each further attempt of a delivery. Raises ValueError in words for anything else."""
+    parts = [part.strip() for part in settings.webhook_retry_seconds.split(",")]
+    seconds = tuple(int(part) for part in parts if _INTEGER.fullmatch(part))
+    well = len(seconds) == len(parts) <= MAX_RETRIES
+    if not well or not all(1 <= one <= MAX_RETRY_SECONDS for one in seconds):
+        words = f"must be 1 to {MAX_RETRIES} numbers of seconds, each from 1 to {MAX_RETRY_SECONDS}"
+        raise ValueError(f"{words}, separated by commas")
+    return seconds
 
 
 def database_path(settings: Settings) -> Path:
@@ -214,7 +268,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
 def doubts(environ: Mapping[str, str] = os.environ) -> list[str]:
     """What is no error in the environment and deserves a warning, each in words.
 
-    Variables that look like settings and are none, and a key in a file that everybody can read.
+    Variables that look like settings and are none, and a secret in a file that everybody can read.
     """
     names = {name.upper() for name in MEANINGS}
     names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
@@ -233,11 +287,12 @@ def _meant(name: str, names: Iterable[str], prefix: str = "") -> str:
 
 
 def _open_secret(environ: Mapping[str, str]) -> Iterator[str]:
-    """Whether others can read the file of the one secret among the settings. No error: some mount it like that."""
-    variable = f"{PREFIX}BOOTSTRAP_KEY_FILE"
-    path = environ.get(variable)
-    if path and os.path.exists(path) and os.stat(path).st_mode & stat.S_IROTH:
-        yield f"{variable}: {path}: every user of this machine can read this key; `chmod 600` it"
+    """Whether others can read the files of the secrets among the settings. No error: some mount them like that."""
+    for name in SECRETS:
+        variable = f"{PREFIX}{name.upper()}_FILE"
+        path = environ.get(variable)
+        if path and os.path.exists(path) and os.stat(path).st_mode & stat.S_IROTH:
+            yield f"{variable}: {path}: every user of this machine can read this secret; `chmod 600` it"
 
 
 def _read_secret(variable: str, path: str) -> str:
@@ -255,6 +310,10 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
     elif settings.bootstrap_key and _is_guessable(settings.bootstrap_key):
         words = f"must have {MIN_KEY_VARIETY} different characters and not repeat itself"
         yield "bootstrap_key", f"{words}; take one from `openssl rand -hex 32`"
+    if settings.push_secret and not 32 <= len(settings.push_secret) <= 200:
+        yield "push_secret", "must have 32 to 200 characters"
+    if not _APP_KEY.fullmatch(settings.push_app_key):
+        yield "push_app_key", "must be 1 to 100 letters, digits, - and _"
     if settings.database_url and not settings.database_url.startswith("sqlite:///"):
         yield "database_url", "only sqlite:///PATH is known"
     if settings.log_level not in LOG_LEVELS:
@@ -262,9 +321,33 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
     for origin in filter(None, (origin.strip() for origin in settings.cors_origins.split(","))):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             yield "cors_origins", f"{origin!r} is not an origin; write scheme://host or scheme://host:port"
+    try:
+        retry_seconds(settings)
+    except ValueError as error:
+        yield "webhook_retry_seconds", str(error)
+    yield from _provider_faults(settings)
     for name, (lowest, highest) in BOUNDS.items():
         if not lowest <= getattr(settings, name) <= highest:
             yield name, f"must be between {lowest} and {highest}"
+
+
+def _provider_faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is wrong with the settings of the identity provider."""
+    if settings.oidc_issuer and not settings.oidc_client_id:
+        yield "oidc_issuer", "needs oidc_client_id beside it"
+    if settings.oidc_default_role not in ("", "viewer", "operator"):
+        yield "oidc_default_role", "must be viewer or operator"
+    if settings.oidc_default_role and not settings.oidc_domain:
+        yield "oidc_default_role", "needs oidc_domain beside it: else anybody whom the provider knows would get in"
+
+
+def _refusals(settings: Settings, checks: Mapping[str, Callable[[str], object]]) -> Iterator[tuple[str, str]]:
+    for name, check in checks.items():
+        try:
+            if text := getattr(settings, name):
+                check(text)
+        except ValueError as error:
+            yield name, str(error)
 
 
 def _is_guessable(key: str) -> bool:

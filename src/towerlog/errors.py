@@ -8,12 +8,15 @@ gives the default statuses, and each dialect turns an error into its own form.
     ├── Invalid              a field is wrong; names the field
     │   ├── IdReused
     │   └── UnknownBase
-    ├── Unauthenticated · Forbidden · NotFound · MethodNotAllowed
+    ├── Unauthenticated · NotFound · MethodNotAllowed
+    ├── Forbidden
+    │   └── CrossSite        a page of another site asks in a person's name
     ├── Conflict
     │   ├── ThreadBusy · RunNotActive · RunEnded · LeaseLost · AlreadyClaimed
-    │   ├── NotWaiting · AwaitsApproval · QuestionClosed · TooManyQuestions
+    │   ├── NotWaiting · LinkUsed · LinkExpired · AwaitsApproval · QuestionClosed · TooManyQuestions
     │   └── InProgress
     ├── IdempotencyMismatch
+    ├── BudgetExceeded       a budget is used up, and lets no run begin
     ├── TooLarge · RateLimited · Overloaded
     ├── StorageFailed
     │   └── DiskFull         nothing was stored; reads go on
@@ -26,8 +29,8 @@ sees them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Self
 
 
 class TowerlogError(Exception):
@@ -86,6 +89,18 @@ class Forbidden(TowerlogError):
     """The API key lacks the scope that this endpoint needs."""
 
     code = "forbidden"
+
+    @classmethod
+    def lacking(cls, needed: Iterable[str], given: Iterable[str]) -> Self:
+        """For a key with the scopes `given`, of which the endpoint wants one of those `needed`."""
+        wanted, has = " or ".join(sorted(needed)), ", ".join(sorted(given)) or "none"
+        return cls(f"This needs an API key with the scope {wanted}; this key has {has}.")
+
+
+class CrossSite(Forbidden):
+    """A session's cookie changes something only for pages of this server: send `X-Towerlog-Request: 1` from one."""
+
+    code = "auth.csrf"
 
 
 class NotFound(TowerlogError):
@@ -147,6 +162,18 @@ class NotWaiting(Conflict):
     code = "not_waiting"
 
 
+class LinkUsed(Conflict):
+    """This link was used before."""
+
+    code = "link_used"
+
+
+class LinkExpired(Conflict):
+    """This link has expired."""
+
+    code = "link_expired"
+
+
 class AwaitsApproval(Conflict):
     """The run waits for an approval, which an input does not give."""
 
@@ -176,6 +203,12 @@ class IdempotencyMismatch(TowerlogError):
     """This Idempotency-Key was used before with another request body."""
 
     code = "idempotency_mismatch"
+
+
+class BudgetExceeded(TowerlogError):
+    """The budget is used up."""
+
+    code = "budget.exceeded"
 
 
 class TooLarge(TowerlogError):

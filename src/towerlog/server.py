@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import resource
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 from types import FrameType
 
 import msgspec
@@ -26,26 +23,28 @@ from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
 from towerlog.asgi.app import App, Config
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
+from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.ending import end_in
 from towerlog.asgi.process.listening import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.process.logs import set_up_logging
-from towerlog.config import Settings, database_path, doubts, existing_database
+from towerlog.asgi.push.sockets import SECRET_CHARS
+from towerlog.config import BadSetting, Settings, database_path, doubts, retry_seconds
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.native.admin.members import SIGN_IN_PATH
+from towerlog.egress.outside import Outside, open_outside
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine, EngineSettings
+from towerlog.engine.pricing.listed import ListedPrices
 from towerlog.errors import StorageFailed
-from towerlog.model.event import COPY
+from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
-from towerlog.store.base import Identities, Store
+from towerlog.storage import keep_data_private
+from towerlog.store.base import Store
 from towerlog.store.listening import Listening
-from towerlog.store.owner import keep_folder_private
-from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
-from towerlog.store.sqlite.store import open_reader, open_store
-from towerlog.store.sqlite.upkeep.backup import Copy, at_length, copy_database
-from towerlog.store.sqlite.upkeep.place import Place, held_place
-from towerlog.store.sqlite.upkeep.whole import check_whole
+from towerlog.store.sqlite.store import open_store
+from towerlog.store.sqlite.upkeep.failures import named
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
@@ -77,6 +76,8 @@ class Started(msgspec.Struct, frozen=True):
     data_dir: str
     admin_key: str | None
     """The admin key, if this start has created it; shown only now."""
+    sign_in_url: str | None = None
+    """Where the first member signs in, once, if this start has created it."""
 
 
 class Node:
@@ -86,6 +87,7 @@ class Node:
         """`on_fatal` is called when the store must not be written any more."""
         self.minted: OrgMinted | None = None
         """The organisation that this start has created, if any."""
+        self.outside = outside_of(settings, clock)
         self._settings = settings
         self._clock = clock
         self._ids = ids
@@ -113,11 +115,12 @@ class Node:
         settings, clock, ids = self._settings, self._clock, self._ids
         keep_data_private(settings)
         path, guard_mib = database_path(settings), settings.disk_guard_mib
-        store = self._store = await open_store(path, clock, ids, self._on_fatal, guard_mib)
+        with named(path):
+            store = self._store = await open_store(path, clock, ids, self._on_fatal, guard_mib)
         try:
-            self.minted = await first_start(store, clock, ids, settings.bootstrap_key)
-            bounds = engine_settings(settings)
-            self._engine = Engine(store, LocalWake(), clock, ids, bounds)
+            self.minted = await first_start(store, clock, ids, settings.bootstrap_key, with_link=True)
+            bounds = engine_settings(settings, await store.secret(ids.token(SECRET_CHARS)))
+            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self.outside, ListedPrices())
             await self._engine.start()
         except BaseException:
             await store.close()
@@ -137,28 +140,49 @@ class Node:
 def build(
     settings: Settings, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
 ) -> tuple[App, Node]:
-    """The application and its node, both not started. Raises BadRoute, or ValueError for a wrong setting."""
+    """The application and its node, both not started. Raises BadRoute, BadBuild, BadSetting, ValueError, OSError."""
     node = Node(settings, clock, ids, on_fatal)
-    return App(node.start, DIALECTS, transport_config(settings), clock, ids), node
+    config = msgspec.structs.replace(transport_config(settings), provider=provider_of(settings, node.outside))
+    return App(node.start, DIALECTS, config, clock, ids), node
 
 
-def keep_data_private(settings: Settings) -> None:
-    """Takes the data folder from everybody but its owner, also one that was there before the first start.
+def outside_of(settings: Settings, clock: Clock) -> Outside:
+    """The ways out that the settings describe. Raises BadSetting."""
+    try:
+        return open_outside(
+            clock,
+            egress_allow=settings.egress_allow,
+            smtp_url=settings.smtp_url,
+            oidc_issuer=settings.oidc_issuer,
+        )
+    except ValueError as error:
+        raise BadSetting(str(error)) from None
 
-    A folder that only a database URL names may hold other things: there the files alone are private.
-    """
-    if not settings.database_url:
-        keep_folder_private(Path(settings.data_dir))
+
+def provider_of(settings: Settings, outside: Outside) -> ProviderConfig | None:
+    """The identity provider that the settings name."""
+    if not settings.oidc_issuer:
+        return None
+    return ProviderConfig(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret,
+        default_role=settings.oidc_default_role,
+        domain=settings.oidc_domain,
+        way=outside.to_provider,
+    )
 
 
-def engine_settings(settings: Settings) -> EngineSettings:
-    """What the engine needs of the settings."""
+def engine_settings(settings: Settings, secret: str) -> EngineSettings:
+    """What the engine needs of the settings. `secret`: what the store's servers sign with."""
     thresholds = Thresholds(
         stalled_ms=settings.stalled_after_seconds * 1000,
         silent_ms=settings.silent_after_seconds * 1000,
         lost_ms=settings.lost_after_seconds * 1000,
     )
-    return EngineSettings(settings.max_queue, settings.cancel_deadline_seconds, thresholds)
+    links = LinkAddress(settings.public_url.rstrip("/"), secret) if settings.public_url else None
+    pauses = retry_seconds(settings)
+    return EngineSettings(settings.max_queue, settings.cancel_deadline_seconds, thresholds, pauses, links)
 
 
 def transport_config(settings: Settings) -> Config:
@@ -169,6 +193,8 @@ def transport_config(settings: Settings) -> Config:
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
         cors_origins=settings.cors_origins,
+        push_app_key=settings.push_app_key,
+        push_secret=settings.push_secret,
         metrics_public=settings.metrics_public,
         access_log=settings.access_log,
         max_body_bytes=settings.max_body_bytes,
@@ -178,10 +204,7 @@ def transport_config(settings: Settings) -> Config:
         max_streams_per_org=settings.max_streams_per_org,
         max_connections=max_connections(settings),
         max_connections_per_address=settings.max_connections_per_address,
-        rates={
-            "steps_rate_per_minute": settings.steps_rate_per_minute,
-            "lanes_rate_per_minute": settings.lanes_rate_per_minute,
-        },
+        rates={name: getattr(settings, name) for name in ("steps_rate_per_minute", "lanes_rate_per_minute")},
         dialect=DialectSettings(
             min_lease_seconds=settings.lanes_min_lease_seconds,
             max_event_bytes=settings.max_event_bytes,
@@ -229,7 +252,9 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
         minted = node.minted
         admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
-        started = Started(url_of(settings, listener), settings.data_dir, admin_key)
+        url = url_of(settings, listener)
+        sign_in_url = None if minted is None else f"{url}{SIGN_IN_PATH}{minted.link}"
+        started = Started(url, settings.data_dir, admin_key, sign_in_url)
         server = _Server(
             app,
             settings.keep_alive_seconds,
@@ -321,70 +346,3 @@ def max_connections(settings: Settings) -> int:
     wanted = settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS
     found = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
     return max(found - _DESCRIPTORS_OF_STORE, 1)
-
-
-async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
-    """The organisations and keys of the store, beside a running server or as its writer.
-
-    With them the first organisation, when this has made it. Raises StoreLocked, SchemaMismatch, StoreTorn,
-    StorageFailed, OSError.
-    """
-    keep_data_private(settings)
-    identities = await open_sqlite_identities(database_path(settings), ids.token(8))
-    try:
-        if not identities.is_alone:
-            return identities, None
-        return identities, await first_start(identities, clock, ids, settings.bootstrap_key)
-    except BaseException:
-        identities.close()
-        raise
-
-
-@asynccontextmanager
-async def opened_for_reading(settings: Settings, clock: Clock) -> AsyncIterator[Store]:
-    """The store for reading, also while a server writes it. Raises FileNotFoundError, SchemaMismatch, StorageFailed."""
-    store = await open_reader(existing_database(settings), clock)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-@asynccontextmanager
-async def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
-    """The store for writing, with its server stopped. Raises FileNotFoundError and what `open_store` raises."""
-    store = await open_store(existing_database(settings), clock, ids)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
-    """A copy of the store beside `target`. Raises FileNotFoundError, StoreTorn and what copying raises."""
-    source = existing_database(settings)
-    check_whole(source)
-    return Copy(copy_database(source, target, copy_epoch(ids), progress), target)
-
-
-def readable_at_length(
-    settings: Settings, folder: Path | None, ids: Ids, progress: Callable[[int, int], None]
-) -> AbstractContextManager[tuple[Copy, list[str]]]:
-    """The store for long reads, see `at_length`: a copy in `folder`, or beside it, where a server writes it."""
-    path = existing_database(settings)
-    return at_length(path, folder or path.parent, copy_epoch(ids), settings.disk_guard_mib, progress)
-
-
-def copy_epoch(ids: Ids) -> str:
-    """A name for a log that is a copy of another one."""
-    return f"{COPY}{ids.token(8)}"
-
-
-def place_of(settings: Settings) -> AbstractContextManager[Place]:
-    """The place of the settings' store, held as its writer's. Raises what `held_place` raises."""
-    return held_place(database_path(settings))
-
-
-def settings_of(settings: Settings, copy: Copy) -> Settings:
-    """The settings with which a copy can be opened."""
-    return dataclasses.replace(settings, database_url=f"sqlite:///{copy.partial}")

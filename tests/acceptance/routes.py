@@ -44,6 +44,10 @@ _CLIENT_BATCH = {"client_id": "shared-client", "events": [{**_CLIENT_STEP, "run_
 _RUN_REPORT = {"worker_id": "shared-worker", "lease_epoch": 1, "client_id": "shared-client", "events": [_CLIENT_STEP]}
 _PERSONA = {"persona_key": "shared-persona", "version": "1", "agent": "a"}
 _PROVIDER_ROUTE = {"route_id": "shared-route", "provider": "p", "model": "m"}
+_BUDGET = {"name": "shared-budget", "scope": {"agent": "a"}, "amount_usd": 10}
+_PRICE = {"model": "shared-model", "usd_per_million": {"input": 1}}
+_RULE = {"name": "shared-rule", "trigger": "error", "scope": {"agent": "a"}}
+_RESERVATION = {"run_id": "shared-key", "amount_usd": 0.01}
 _WORKER = {"worker_id": "shared-worker"}
 _CONTAINER_EVENT = {
     "timestamp": "2026-01-02T03:04:05.678Z",
@@ -60,8 +64,16 @@ ROUTES: dict[tuple[str, str], Route] = {
     **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt"]},
     **{
         ("GET", path): _route(Kind.OPEN)
-        for path in ["/", "/docs", "/docs/guides/{}", "/docs/docs.css", "/docs/docs.js"]
+        for path in [
+            "/docs",
+            "/docs/guides/{}",
+            "/docs/guide.css",
+            "/docs/docs.css",
+            "/docs/docs.js",
+            "/favicon.ico",
+        ]
     },
+    **{("GET", path): _route(Kind.OPEN) for path in ["/docs/guides", "/docs/guides/{}/{}", "/docs/{}"]},
     # checkpoints
     ("POST", "/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
     ("POST", "/internal/v1/runners/events"): _route(Kind.NAME, "ingest", _RUNNER_BATCH),
@@ -98,17 +110,31 @@ ROUTES: dict[tuple[str, str], Route] = {
     # native
     **{
         ("GET", f"/api/v1/{noun}"): _route(Kind.LIST, "read")
-        for noun in ["agents", "runs", "run-ids", "threads", "workers", "lanes", "usage"]
+        for noun in [
+            "agents",
+            "runs",
+            "run-ids",
+            "threads",
+            "workers",
+            "lanes",
+            "usage",
+            "live",
+            "run-facets",
+            "run-durations",
+        ]
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
     ("POST", "/api/v1/stream-tickets"): _route(Kind.SELF, "read", {}),
+    ("GET", "/api/v1/push"): _route(Kind.LIST, "read"),
+    ("POST", "/broadcasting/auth"): _route(Kind.LIST, "read"),
     ("POST", "/api/v1/agents"): _route(Kind.NAME, "ingest control admin", {"name": "shared-agent"}),
     ("POST", "/api/v1/events"): _route(Kind.NAME, "ingest", _CLIENT_BATCH),
     ("POST", "/api/v1/runs/{}:report"): _route(Kind.OBJECT, "worker", _RUN_REPORT),
     ("GET", "/api/v1/runs/{}/quarantine"): _route(Kind.OBJECT, "read"),
     **{("POST", f"/api/v1/runs/{{}}:{act}"): _route(Kind.OBJECT, "control", {}) for act in ["pause", "resume", "kill"]},
     ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
+    ("GET", "/api/v1/runs/{}/outline"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints/{}"): _route(Kind.OBJECT, "read"),
     ("POST", "/api/v1/runs/{}:retry"): _route(Kind.OBJECT, "control"),
@@ -117,11 +143,67 @@ ROUTES: dict[tuple[str, str], Route] = {
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["personas", "routes"]},
     ("POST", "/api/v1/personas"): _route(Kind.NAME, "admin", _PERSONA),
     ("POST", "/api/v1/routes"): _route(Kind.NAME, "admin", _PROVIDER_ROUTE),
+    ("GET", "/api/v1/prices"): _route(Kind.LIST, "admin"),
+    ("POST", "/api/v1/prices"): _route(Kind.NAME, "admin", _PRICE),
+    ("POST", "/api/v1/prices/reprice"): _route(Kind.LIST, "admin", {"since": "2026-01-01T00:00:00Z", "dry_run": True}),
+    ("GET", "/api/v1/prices/{}"): _route(Kind.OBJECT, "admin"),
+    ("DELETE", "/api/v1/prices/{}"): _route(Kind.OBJECT, "admin"),
+    ("GET", "/api/v1/budgets"): _route(Kind.LIST, "read"),
+    ("POST", "/api/v1/budgets"): _route(Kind.NAME, "control", _BUDGET),
+    ("POST", "/api/v1/budgets/reserve"): _route(Kind.OBJECT, "ingest worker control", _RESERVATION),
+    ("GET", "/api/v1/budgets/{}"): _route(Kind.OBJECT, "read"),
+    ("PATCH", "/api/v1/budgets/{}"): _route(Kind.OBJECT, "control", {"name": "changed"}),
+    ("DELETE", "/api/v1/budgets/{}"): _route(Kind.OBJECT, "control"),
+    ("GET", "/api/v1/approvals"): _route(Kind.LIST, "read"),
+    ("GET", "/api/v1/approvals/{}"): _route(Kind.OBJECT, "read"),
+    ("POST", "/api/v1/approvals/{}"): _route(Kind.OBJECT, "control", {"decision": "deny"}),
+    ("POST", "/api/v1/approvals/{}/links"): _route(Kind.OBJECT, "control", {"sent_to": "x"}),
+    ("GET", "/a/{}"): _route(Kind.OPEN),
+    ("POST", "/a/{}"): _route(Kind.OPEN),
+    **{("GET", path): _route(Kind.LIST, "read") for path in ["/api/v1/alert-rules", "/alerts"]},
+    **{("POST", path): _route(Kind.NAME, "control", _RULE) for path in ["/api/v1/alert-rules", "/alerts"]},
+    **{("GET", f"{path}/{{}}"): _route(Kind.OBJECT, "read") for path in ["/api/v1/alert-rules", "/alerts"]},
+    **{
+        ("PATCH", f"{path}/{{}}"): _route(Kind.OBJECT, "control", {"name": "changed"})
+        for path in ["/api/v1/alert-rules", "/alerts"]
+    },
+    **{("DELETE", f"{path}/{{}}"): _route(Kind.OBJECT, "control") for path in ["/api/v1/alert-rules", "/alerts"]},
+    ("PATCH", "/alerts/{}/toggle"): _route(Kind.OBJECT, "control"),
+    **{("GET", f"/api/v1/{noun}"): _route(Kind.LIST, "read") for noun in ["alerts", "deliveries"]},
+    **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["alerts", "deliveries"]},
+    ("POST", "/api/v1/alerts/{}:acknowledge"): _route(Kind.OBJECT, "control"),
+    ("POST", "/api/v1/alerts/{}:mute"): _route(Kind.OBJECT, "control", {"minutes": 1}),
+    ("POST", "/api/v1/deliveries/{}:redeliver"): _route(Kind.OBJECT, "control"),
+    ("POST", "/api/v1/alert-rules:preview"): _route(Kind.LIST, "read", {"trigger": "error"}),
+    ("POST", "/api/v1/deliveries:redeliver"): _route(Kind.LIST, "control", {}),
     ("GET", "/api/v1/keys"): _route(Kind.LIST, "admin"),
+    ("GET", "/api/v1/audit"): _route(Kind.LIST, "admin"),
     ("POST", "/api/v1/keys"): _route(Kind.NAME, "admin", {"name": "shared-key", "scopes": ["read"]}),
     ("DELETE", "/api/v1/keys/{}"): _route(Kind.OBJECT, "admin"),
+    ("GET", "/api/v1/members"): _route(Kind.LIST, "admin"),
+    ("POST", "/api/v1/members"): _route(Kind.NAME, "admin", {"name": "shared-member", "role": "viewer"}),
+    ("PATCH", "/api/v1/members/{}"): _route(Kind.OBJECT, "admin", {"role": "operator"}),
+    ("DELETE", "/api/v1/members/{}"): _route(Kind.OBJECT, "admin"),
+    ("POST", "/api/v1/members/{}:sign-out"): _route(Kind.OBJECT, "admin"),
+    ("POST", "/api/v1/sign-in-links"): _route(Kind.NAME, "admin", {}),
+    ("GET", "/api/v1/sign-in"): _route(Kind.OPEN),
+    ("POST", "/api/v1/sign-in"): _route(Kind.OPEN, body={"token": "nothing"}),
+    **{
+        (method, path): _route(Kind.SELF, "ingest read control worker admin")
+        for method, path in [
+            ("GET", "/api/v1/session"),
+            ("PATCH", "/api/v1/session"),
+            ("POST", "/api/v1/sign-out"),
+        ]
+    },
 }
 """Method and path, with `{}` for every parameter."""
+POSTS = sorted(
+    {path for method, path in ROUTES if method == "POST"}
+    - {"/v1/runs/{}:{}", "/broadcasting/auth", "/a/{}", "/api/v1/sign-in", "/api/v1/sign-out"}
+)
+"""Paths that take a JSON body and know a repeat by its `Idempotency-Key`. Some of those left out take a form; a sign-in
+and a sign-out are a browser's."""
 
 
 def shape_of(path: str) -> str:
@@ -138,7 +220,7 @@ def form_problem(path: str, reply: httpx2.Response) -> str | None:
         )
     elif path.startswith(("/v1/runners", "/internal", "/approvals")):
         good = set(body) == {"detail"}
-    elif path.startswith("/api/ingest"):
+    elif path.startswith(("/api/ingest", "/alerts", "/broadcasting")):
         good = "message" in body and set(body) <= {"message", "errors"}
     elif path.startswith("/agents"):
         good = "error" in body and set(body) <= {"error", "detail"}

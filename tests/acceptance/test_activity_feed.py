@@ -107,6 +107,21 @@ def test_inference_events_may_be_pushed_and_never_collide(
     assert shown["metadata"] == event["metadata"]
 
 
+def test_a_call_that_a_provider_has_refused_for_its_rate_appears(
+    client: httpx2.Client, back: ReadBack, unique: Unique
+) -> None:
+    thread, agent = unique("thread"), unique("agent")
+    limited = runner_event("thread_rate_limited", thread, "t", agent_id=agent, wait_seconds=2.5)
+    save_batch(client, runner_event("thread_started", thread, "t", agent_id=agent), limited)
+    save_batch(client, limited)
+    found = activity_of(back, agent)
+    assert len(found) == 2
+    for shown in found:
+        assert (shown["type"], shown["tool"], shown["success"]) == ("inference_rate_limited", "inference", False)
+        assert shown["metadata"]["status"] == "rate_limited"
+    assert back.activity(back.agent_id(agent), tail=1) == found[1:]
+
+
 SECRET = "swordfish-"
 
 

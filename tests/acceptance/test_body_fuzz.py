@@ -21,8 +21,8 @@ from tests.support.server import NO_LIMITS, Server
 
 EXAMPLES = [5, pytest.param(40, marks=pytest.mark.slow)]
 """Texts for each path, beside those that are always sent."""
-STEPS = [5, pytest.param(1, marks=pytest.mark.slow)]
-"""One spoilt body of so many is sent."""
+STEPS = [11, pytest.param(1, marks=pytest.mark.slow)]
+"""One spoilt body of so many is sent: of the two dozen for each place two or three, others from place to place."""
 REPLY_DEADLINE_S = 60.0
 WORKER = "fuzzed-worker"
 USAGE = {"input_tokens": 310, "output_tokens": 110, "cost_usd": 0.00231, "model": "m"}

@@ -65,7 +65,7 @@ def test_metadata_past_its_bound_stays_in_the_event(own: Server, sender: httpx2.
         assert (warning["index"], warning["field"]) == (0, "data.metadata")
         assert "16384 bytes" in warning["message"]
         run_ids.append(ok(reply)["results"][0]["run_id"])
-        for seq in range(20):
+        for seq in range(5):
             key = f"e{n}-{seq}"
             results(post(sender, "/api/v1/events", batch(event(key, f"r{n}", "step", seq + 2, name="n"))))
     assert max(stored_rows(own)) < 4096
@@ -202,20 +202,20 @@ def test_approvals_that_wait_are_listed_by_their_size(own: Server, sender: httpx
 
 def test_bodies_that_are_refused_are_not_kept(own: Server, sender: httpx2.Client) -> None:
     body = json.dumps({"event_type": "step", "sdk_run_id": "s", "payload": {"x": "y" * 14 * MIB}}).encode()
-    for _ in range(3):
+    for _ in range(2):
         assert post(sender, "/api/ingest", body).status_code == 413
     before = resident_bytes(own)
-    for _ in range(20):
+    for _ in range(8):
         assert post(sender, "/api/ingest", body).status_code == 413
     assert resident_bytes(own) - before < 64 * MIB
 
 
 def test_many_repeats_of_large_events_are_not_read_back(own: Server, sender: httpx2.Client) -> None:
     """A small request that names many large events must not fetch them."""
-    for n in range(60):
+    for n in range(30):
         ok(post(sender, "/api/v1/events", batch(event(f"big{n}", "r", "step", n + 1, name="n", x="y" * 2 * MIB))))
     before = resident_bytes(own)
     for _ in range(3):
-        again = [event(f"big{n}", "r", "step", n + 1, name="n", x="short") for n in range(60)]
+        again = [event(f"big{n}", "r", "step", n + 1, name="n", x="short") for n in range(30)]
         assert {one["code"] for one in results(post(sender, "/api/v1/events", batch(*again)))} == {"id_reused"}
     assert resident_bytes(own) - before < 40 * MIB

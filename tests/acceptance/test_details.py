@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -235,3 +236,56 @@ def test_an_encoded_colon_is_the_colon(client: httpx2.Client, unique: Unique) ->
     run_id = create_run(client, unique("thread"))["run_id"]
     assert ok(client.post(f"/v1/runs/{run_id}%3Acancel")) == {"ok": True}
     assert detail(client, run_id)["status"] == "cancelled"
+
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+def test_what_names_something_that_its_run_never_had_is_stored_and_said(client: httpx2.Client, unique: Unique) -> None:
+    """Commands, questions and parents; by every way in that can name them. What is over may be named again."""
+    run, worker, thread = unique("run"), unique("worker"), unique("thread")
+
+    numbers = itertools.count(1)
+
+    def by_events(*told: tuple[str, Any]) -> list[tuple[int | None, str]]:
+        events = [
+            {"event_id": unique("e"), "run_key": run, "client_seq": next(numbers), "type": kind, "data": data}
+            for kind, data in told
+        ]
+        reply = post(client, "/api/v1/events", {"client_id": "c", "events": events})
+        assert [one["status"] for one in reply["results"]] == ["stored"] * len(events)
+        return named(reply) if "warnings" in reply else []
+
+    assert by_events(("run.started", {"parent_run_id": NOBODY}), ("run.started", {"parent_run_key": "later"})) == [
+        (0, "data.parent_run_id")
+    ]
+    asked = by_events(("run.waiting_for_input", {"question": "Go?", "question_key": "k"}))
+    run_id = ok(client.get("/v1/runs", params={"thread_id": run}))[0]["run_id"]
+    question_id = ok(client.get(f"/v1/runs/{run_id}"))["question_id"]
+    answer = ok(client.post(f"/v1/runs/{run_id}/input", json={"content": "yes"}))
+    assert (asked, answer) == ([], {"ok": True})
+    command_id = next(event["seq"] for event in log_of(client, run_id) if event["type"] == "run.input")
+    assert by_events(
+        ("command.acknowledged", {"command_id": 99_999}),
+        ("command.acknowledged", {"command_id": command_id}),
+        ("command.acknowledged", {"command_id": command_id}),
+        ("run.question_withdrawn", {"question_key": "k"}),
+        ("run.question_withdrawn", {"question_key": "k2"}),
+        ("run.question_withdrawn", {"question_id": question_id}),
+        ("run.question_withdrawn", {"question_id": question_id - 1}),
+    ) == [(0, "data.command_id"), (4, "data.question_key"), (6, "data.question_id")]
+
+    held = held_run(client, thread, worker)
+    told = [("command.acknowledged", {"command_id": 7}), ("run.input", {"question_id": 8}), ("run.input", {})]
+    told += [("run.question_withdrawn", {"question_key": "x"}), ("run.waiting_for_input", {"question_key": "k" * 129})]
+    events = [{"type": kind, "payload": payload} for kind, payload in told]
+    reply = post(client, f"/api/agents/runs/{held}/events", {"worker_id": worker, "events": events})
+    names = ("command_id", "question_id", None, "question_key", "question_key")
+    assert sorted(named(reply)) == [(index, f"payload.{name}") for index, name in enumerate(names) if name]
+    assert [event["data"] for event in log_of(client, held)][-5] == {"command_id": 7}
+
+    body = {"event_type": "human_input_received", "sdk_run_id": unique("run"), "payload": {"question_id": 3}}
+    assert named(post(client, "/api/ingest", body)) == [(None, "payload.question_id")]
+    assert named(post(client, "/api/ingest", {**body, "payload": {"question_id": "three"}})) == [
+        (None, "payload.question_id")
+    ]

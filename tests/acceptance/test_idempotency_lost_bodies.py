@@ -13,8 +13,8 @@ import httpx2
 import pytest
 
 from tests.acceptance.feeds import cancel, create_run, ok
-from tests.acceptance.routes import ROUTES
-from tests.acceptance.test_idempotency_keys import POSTS, same, target
+from tests.acceptance.routes import POSTS, ROUTES
+from tests.acceptance.test_idempotency_keys import same, target
 from tests.support.server import NO_LIMITS, Server
 
 NEVER_STORED = "Intake.keep_body = lambda *_: None"

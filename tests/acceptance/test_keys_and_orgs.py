@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 
 import httpx2
 import pytest
 
-from tests.acceptance.feeds import UUID, create_run, ok, rest_of, run_stream, watch
+from tests.acceptance.feeds import UUID, create_run, ok, rest_of, run_stream, step, watch
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import ADMIN_KEY
 from tests.support.sse import EventStream, StreamEnded
@@ -145,6 +146,23 @@ def test_the_data_folder_holds_no_key_in_clear(server) -> None:
             content = path.read_bytes()
             assert key not in content, path
             assert ADMIN_KEY.encode() not in content, path
+
+
+def test_the_password_of_the_mail_server_is_nowhere_in_the_data_folder(fresh_server) -> None:
+    """It is a setting; the secret of a webhook is not, and is what this finds in the same way."""
+    server = fresh_server(TOWERLOG_SMTP_URL="smtp://user:hunter-of-mail@127.0.0.1:1?from=a@example.com")
+    client, secret = server.client(), f"whsec_{base64.b64encode(b'hunter-of-hooks-' * 2).decode()}"
+    channels = [
+        {"type": "email", "target": "b@example.com"},
+        {"type": "webhook", "target": "https://hooks.invalid/", "secret": secret},
+    ]
+    rule = {"name": "both", "trigger": "error", "scope": {"agent": "a"}, "channels": channels}
+    client.post("/api/v1/alert-rules", json=rule).raise_for_status()
+    step(client, "run", "error", {"error_message": "no paper"}, agent_name="a")
+    server.stop()
+    content = b"".join(path.read_bytes() for path in server.data_dir.rglob("*") if path.is_file())
+    assert b"hunter-of-mail" not in content
+    assert secret.encode() in content, "as SECURITY says"
 
 
 def drained(stream: EventStream, deadline_s: float) -> bool:

@@ -5,8 +5,10 @@ The server measures itself; see `tests/support/figures.py`. Each test is one kin
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import httpx2
 import pytest
 
 from tests.acceptance.feeds import ok
-from tests.support.figures import MIB, no_block
+from tests.support.figures import MIB, no_block, resident_bytes
 from tests.support.senders import checkpoint, runner_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
@@ -25,6 +27,7 @@ from towerlog.model.run import MAX_OPEN_RUNS
 
 TIMEOUT_S = 120
 HOUR_MS = 3_600_000
+RUNNERS = "/v1/runners/events"
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +122,18 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("size", [MIB // 4, pytest.param(4 * MIB - 4096, marks=pytest.mark.slow), 15 * MIB])
+def hostile_bodies() -> Iterator[Any]:
+    """(place, shape, bytes): the largest of each shape at two of the places, for the quick tier; the slow one has all.
+
+    Which two moves on from shape to shape, so that each place gets the largest of some shapes as well.
+    """
+    for (number, shape), (at, place) in itertools.product(enumerate(SHAPES), enumerate(PLACES)):
+        for size in (MIB // 4, 4 * MIB - 4096, 15 * MIB):
+            is_quick = size == MIB // 4 or (size == 15 * MIB and (at - number) % len(PLACES) in (0, 3))
+            yield pytest.param(place, shape, size, marks=() if is_quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("place", "shape", "size"), list(hostile_bodies()))
 def test_a_hostile_body(own: Server, sender: httpx2.Client, place: str, shape: str, size: int) -> None:
     path, around = PLACES[place]
     with no_block(own, f"{shape} as {place}"):
@@ -144,6 +156,58 @@ def test_a_history_of_as_many_messages_as_may_be(own: Server, sender: httpx2.Cli
     with no_block(own, "the history"):
         reply = post(sender, PLACES["a history"][0], PLACES["a history"][1] % messages)
     assert ok(reply)["saved"] == 1
+
+
+LONG = 49_000
+"""Messages of a history that is about as long as may be."""
+
+
+def long_state(thread: str, number: int, **more: Any) -> bytes:
+    """A batch with one checkpoint of so many short messages, which no other has."""
+    history = [number * 1_000_000 + index for index in range(LONG)]
+    return json.dumps({"events": [checkpoint(thread, "x", 1, history=history, **more)]}).encode()
+
+
+def test_others_do_not_wait_for_long_histories(own: Server, sender: httpx2.Client) -> None:
+    """While several of them are stored at once, others are served all the time, and memory stays what it was."""
+    bodies = [long_state(f"long{number}", number) for number in range(6)]
+    replies: list[httpx2.Response] = []
+
+    def send(body: bytes) -> None:
+        with own.client(timeout=TIMEOUT_S) as client:
+            replies.append(post(client, RUNNERS, body))
+
+    before = resident_bytes(own)
+    threads = [threading.Thread(target=send, args=(body,)) for body in bodies]
+    waits: list[float] = []
+    with no_block(own, "long histories"):
+        began = time.monotonic()
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            asked = time.monotonic()
+            ok(post(sender, "/api/ingest", {"event_type": "step", "sdk_run_id": "beside", "payload": {}}))
+            waits.append(time.monotonic() - asked)
+        took = time.monotonic() - began
+    assert [ok(reply) for reply in replies] == [{"saved": 1}] * len(bodies)
+    assert len(waits) >= len(bodies)
+    assert max(waits) < took / 2, f"one of {len(waits)} waited {max(waits):.3f} s of {took:.3f} s"
+    assert resident_bytes(own) - before < 8 * sum(map(len, bodies)) + 16 * MIB
+
+
+def test_a_long_history_with_its_metas_is_read_forked_and_claimed(own: Server, sender: httpx2.Client) -> None:
+    metas = [{"at": index} for index in range(LONG)]
+    with no_block(own, "storing it"):
+        assert ok(post(sender, RUNNERS, long_state("read", 77, history_meta=metas))) == {"saved": 1}
+    with no_block(own, "reading it"):
+        found = ok(sender.get("/v1/runners/threads/read/latest"))
+    assert (len(found["history"]), found["history_meta"]) == (LONG, metas)
+    [run] = ok(sender.get("/v1/runs", params={"thread_id": "read"}))
+    with no_block(own, "its fork and the claim of that"):
+        fork = ok(post(sender, f"/api/v1/runs/{run['run_id']}:fork", {"step_index": 1}), 201)
+        claim = {"worker_id": "w", "lease_seconds": 60}
+        held = ok(post(sender, f"/api/agents/runs/{fork['run_id']}/claim", claim))
+    assert len(held["checkpoint"]["history"]) == LONG
 
 
 @pytest.mark.parametrize("kind", ["run.started", "model.call", "tool.call"])
@@ -185,7 +249,6 @@ def test_the_cancel_of_a_large_family(own: Server, sender: httpx2.Client, childr
         wait_until(lambda: not open_children(), "every child is being cancelled", deadline_s=TIMEOUT_S)
 
 
-RUNNERS = "/v1/runners/events"
 OPEN = MAX_OPEN_RUNS - 1
 
 
@@ -252,12 +315,31 @@ def test_usage_over_very_many_cells(tmp_path: Path) -> None:
         server.stop()
         hour = int(time.time()) * 1000 // HOUR_MS
         cells = (
-            (1, hour - n // 1000, f"agent {n % 1000}", "m", "running", 1, 0, 0, 1, None, None, 2, None, 3, 4)
+            (
+                1,
+                hour - n // 1000,
+                f"agent {n % 1000}",
+                "m",
+                "running",
+                1,
+                0,
+                0,
+                1,
+                None,
+                None,
+                2,
+                None,
+                3,
+                4,
+                None,
+                None,
+                None,
+            )
             for n in range(150_000)
         )
         [database] = (tmp_path / "data").glob("*.db")
         with sqlite3.connect(database) as db:
-            db.executemany(f"INSERT INTO usage VALUES ({', '.join('?' * 15)})", cells)
+            db.executemany(f"INSERT INTO usage VALUES ({', '.join('?' * 18)})", cells)
         db.close()
         server.start()
         client = server.client(timeout=TIMEOUT_S)

@@ -24,7 +24,7 @@ from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 EXAMPLES = [5, pytest.param(20, marks=pytest.mark.slow)]
 """Of each operation."""
 REPLY_DEADLINE_S = 60.0
-FOLLOWED = {("GET", "/agents/{}/events"), ("GET", "/v1/runs/{}/events")}
+FOLLOWED = {("GET", "/agents/{}/events"), ("GET", "/v1/runs/{}/events"), ("GET", "/api/v1/live")}
 """What may be a stream without an end; asked here for what there is."""
 
 OPERATIONS = sorted(route for route in ROUTES if not route[1].endswith(":{}"))

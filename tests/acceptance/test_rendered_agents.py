@@ -123,7 +123,12 @@ def test_an_approval_outlives_a_crash(tower_back: ReadBack, stock: Stock, models
     [asked] = wait_until(lambda: approvals(client, "care"), "it asks for the same again")
     assert client.post(f"/approvals/{asked['trace_id']}/{asked['step_index']}/approve").status_code == 200
     runs = settled(tower_back, "care", models)
-    wait_until(lambda: tower_back.state("care")["history"][-1]["content"], "the end of the turn")
+
+    def is_answered() -> bool:
+        last = tower_back.state("care")["history"][-1]
+        return last["role"] == "assistant" and bool(last["content"])
+
+    wait_until(is_answered, "the end of the turn")
     runs = settled(tower_back, "care", models)
     assert [one["resumed_from"] for one in runs] == [None, runs[0]["run_id"]]
     roles = [message["role"] for message in tower_back.state("care")["history"]]

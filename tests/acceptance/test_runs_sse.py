@@ -26,6 +26,7 @@ from tests.acceptance.feeds import (
 from tests.acceptance.test_runs_wire import refused
 from tests.support.senders import save_batch
 from tests.support.sse import EventStream, Frame, parse_frames
+from towerlog.dialects.reading.event_members import EventMembers
 
 
 def data_frames(reply: httpx2.Response) -> list[Frame]:
@@ -75,10 +76,12 @@ def test_every_frame_has_its_seq_as_id_and_the_fields_of_the_seed(client, ended_
     events = [frame.json for frame in frames]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert [frame.id for frame in frames] == [str(event["seq"]) for event in events]
-    origins = {"event_id", "run_id", "ts"}
+    origins = {"event_id", "run_id", "ts", "position"}
     deltas = [event for event in events if event["type"] == "message.delta"]
     assert [event.pop("content_delta") for event in deltas] == ["one", "two"]
-    assert all(set(event) == {"seq", "type", "data", "created_at"} | origins for event in events)
+    always = {"seq", "type", "data", "created_at"} | origins
+    assert all(set(event) - set(EventMembers.__struct_fields__) == always for event in events)
+    assert all(set(event) == always for event in events if event["type"] == "run.queued")
     assert all(event["run_id"] == ended_run and event["ts"] == event["created_at"] for event in events)
     assert len({event["event_id"] for event in events}) == len(events)
     assert all(TIME.fullmatch(event["created_at"]) and isinstance(event["data"], dict) for event in events)

@@ -85,3 +85,23 @@ def test_a_retry_gets_the_ticket_whose_reply_was_lost(client, anonymous, unique)
     stream = f"/v1/runs/{run_id}/events?follow=false&ticket={ticket}"
     assert anonymous.get(stream).status_code == 200
     assert client.post(path, headers=key).json()["ticket"] != ticket, "one that was used is good for nothing"
+
+
+def test_looking_at_a_link_does_not_use_its_ticket_up(client, anonymous, unique) -> None:
+    path = f"/v1/runs/{create_run(client, unique('thread'))['run_id']}/events?follow=false&ticket={ticket_of(client)}"
+    for _ in range(2):
+        assert anonymous.head(path).status_code == 200
+    assert anonymous.get(path).status_code == 200
+    assert anonymous.head(path).status_code == 401
+
+
+def test_a_ticket_beside_another_key_is_refused_and_stays_good(client, anonymous, other_org, scoped, unique) -> None:
+    path = f"/v1/runs/{create_run(client, unique('thread'))['run_id']}/events?follow=false&ticket={ticket_of(client)}"
+    key = other_org.headers["Authorization"].removeprefix("Bearer ")
+    for known in (scoped("read"), other_org):
+        for _ in range(2):
+            refused = known.get(path)
+            assert (refused.status_code, "ticket" in refused.text) == (400, True)
+    assert anonymous.get(path, headers={"X-API-Key": key}).status_code == 400
+    assert anonymous.get(path).status_code == 200
+    assert other_org.get(path).status_code == 404, "a ticket that was used stands for nobody"

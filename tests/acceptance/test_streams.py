@@ -218,4 +218,4 @@ def test_readers_that_come_and_go_leave_nothing_behind(server, client, unique) -
 
 def wait_for_few_files(path: str) -> None:
     """The server gives back the sockets of readers that have left."""
-    wait_until(lambda: len(os.listdir(path)) < 150, "the sockets to be given back", deadline_s=30)
+    wait_until(lambda: len(os.listdir(path)) < 150, "the sockets to be given back")

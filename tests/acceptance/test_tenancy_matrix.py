@@ -35,7 +35,8 @@ from tests.support.wait import wait_until
 CANARY = "canary-4c1d"
 ABSENT = "01890000-0000-7000-8000-00000000dead"
 NOWHERE = {
-    **dict.fromkeys(["run_id", "agent_id", "checkpointed_run_id", "key_id"], ABSENT),
+    **dict.fromkeys(["run_id", "agent_id", "checkpointed_run_id", "key_id", "budget_id", "price_id"], ABSENT),
+    **dict.fromkeys(["rule_id", "alert_id", "delivery_id", "user_id"], ABSENT),
     "thread_id": "no-thread",
     "trace_id": "no-trace",
     "step_index": "1",
@@ -44,6 +45,9 @@ NOWHERE = {
     "route_id": "no-route",
     "action": "cancel",
     "guide": "runs",
+    "folder": "dialects",
+    "approval_id": "0189d3f0-0000-7000-8000-00000000dead.q1",
+    "token": "nothing",
 }
 """Ids of the right form that nothing has."""
 
@@ -85,7 +89,8 @@ class Operation:
     def ask(self, client: httpx2.Client, ids: dict[str, str], **options: Any) -> httpx2.Response:
         """Sends it with the body of the table; a stream is asked for what is there, so that a leak is no hang."""
         # The log of the native API is a page and no stream.
-        if self.method == "GET" and self.path.endswith("/events") and not self.path.startswith("/api/"):
+        is_stream = self.path == "/api/v1/live" or (self.path.endswith("/events") and not self.path.startswith("/api/"))
+        if self.method == "GET" and is_stream:
             options["params"] = {"follow": "false"}
         return client.request(self.method, self.filled(ids), json=self.route.body, **options)
 
@@ -119,11 +124,25 @@ def furnish(server: Server, name: str) -> Organisation:
     persona_id = ok(client.post("/api/v1/personas", json=persona), 201)["persona_id"]
     ok(client.post("/api/v1/routes", json={"route_id": f"route-{CANARY}", "provider": CANARY, "model": CANARY}), 201)
     key_id = server.create_key("read", org=name)["key_id"]
+    budget = {"name": f"budget-{CANARY}", "scope": {"agent": f"agent-{CANARY}"}, "amount_usd": 10}
+    budget_id = ok(client.post("/api/v1/budgets", json=budget), 201)["budget_id"]
+    price = {"model": f"model-{CANARY}", "usd_per_million": {"input": 1}}
+    price_id = ok(client.post("/api/v1/prices", json=price), 201)["price_id"]
+    [approval_id] = [one["approval_id"] for one in ok(client.get("/api/v1/approvals"))["data"]]
+    member = {"name": f"member-{CANARY}", "role": "viewer", "email": f"{CANARY}@example.com"}
+    member_id = ok(client.post("/api/v1/members", json=member), 201)["user_id"]
+    target = f"https://hooks.invalid/{CANARY}"
+    rule = {"name": f"rule-{CANARY}", "trigger": "error", "channels": [{"type": "webhook", "target": target}]}
+    rule_id = ok(client.post("/api/v1/alert-rules", json=rule), 201)["rule_id"]
+    step(client, "a-failed-run", "error", {"error_message": CANARY}, agent_name=f"agent-{CANARY}")
+    [alert], [delivery] = (ok(client.get(f"/api/v1/{noun}"))["data"] for noun in ("alerts", "deliveries"))
     ids = {
+        "approval_id": approval_id, "token": NOWHERE["token"],
+        "rule_id": rule_id, "alert_id": alert["alert_id"], "delivery_id": delivery["delivery_id"],
         "run_id": run_id, "thread_id": "a-thread", "agent_id": agent_id, "trace_id": "a-trace", "step_index": "1",
         "checkpoint_id": checkpoint_ids(client, of_checkpoints)[0], "checkpointed_run_id": of_checkpoints,
         "key_id": key_id, "persona_id": persona_id, "route_id": f"route-{CANARY}", "action": "cancel",
-        "guide": "runs",
+        "guide": "runs", "folder": "dialects", "budget_id": budget_id, "price_id": price_id, "user_id": member_id,
     }  # fmt: skip
     user_id = detail(client, run_id)["created_by_user_id"]
     return Organisation(name, client, ids, frozenset({CANARY, org_id, user_id, queued, of_checkpoints, key}))
@@ -259,7 +278,12 @@ def all_of(organisation: Organisation) -> dict[str, Any]:
         "threads": ok(client.get("/v1/threads")),
         "agents": ok(client.get("/api/v1/agents")),
         "keys": [key["key_id"] for key in ok(client.get("/api/v1/keys"))["data"]],
+        "members": ok(client.get("/api/v1/members"))["data"],
         "approvals": ok(client.get("/approvals")),
+        "rules": [rule["name"] for rule in ok(client.get("/api/v1/alert-rules"))["data"]],
+        "alerts": ok(client.get("/api/v1/alerts")),
+        "budgets": [budget["name"] for budget in ok(client.get("/api/v1/budgets"))["data"]],
+        "prices": ok(client.get("/api/v1/prices"))["data"],
         "personas": ok(client.get("/api/v1/personas")),
         "routes": ok(client.get("/api/v1/routes")),
     }
@@ -284,7 +308,19 @@ def test_what_is_counted_and_searched_is_mine_alone(mine, theirs) -> None:
     for query in [{"q": CANARY}, {"agent": f"agent-{CANARY}"}, {"model": f"model-{CANARY}"}, {"status": "running"}]:
         assert ok(mine.get("/v1/runs", params=query)) == [], query
         assert ok(mine.get("/api/v1/runs", params=query))["data"] == [], query
-    for noun in ["agents", "threads", "workers", "lanes", "personas", "routes"]:
+    for noun in [
+        "agents",
+        "threads",
+        "workers",
+        "lanes",
+        "personas",
+        "routes",
+        "budgets",
+        "prices",
+        "alert-rules",
+        "alerts",
+        "deliveries",
+    ]:
         assert ok(mine.get(f"/api/v1/{noun}"))["data"] == [], noun
     queue = ok(mine.get("/api/agents/runs"))
     assert queue["data"] == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.asgi.conversation import ADMIN_KEY, HandClock, ask
+from tests.support.backends import SqliteBackend
 from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
 from towerlog.config import Settings
@@ -24,7 +25,8 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Defaults, but small where a test has to reach a bound."""
+    """Defaults, but small where a test has to reach a bound; of a data folder that has its empty database already."""
+    SqliteBackend.fresh(tmp_path).make()
     return Settings(data_dir=str(tmp_path), bootstrap_key=ADMIN_KEY, max_body_bytes=100_000, max_streams=3)
 
 

@@ -92,4 +92,4 @@ async def test_a_stream_that_opens_while_draining_ends_at_once(app: App, say: An
 async def test_a_failed_storage_is_never_ready_again(app: App, say: Any) -> None:
     app.fail()
     app.drain()
-    assert (await say("GET", "/readyz")).json == {"status": "failed"}
+    assert (await say("GET", "/readyz")).json == {"status": "storage_failed"}

@@ -155,14 +155,16 @@ async def test_over_the_limit_nothing_is_decoded(make: Make, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_without_room_nothing_is_decoded(make: Make, way: str) -> None:
     app = await make()
+    await warm(app)
     counted = decodes(app, "POST", INGEST)
-    ledger = app.arrivals.ledger
-    ledger.take_bytes((ledger.process,), 64 * 1024 * 1024)
+    [account] = app.arrivals.ledger.accounts.values()
+    held = account.key.bounds.byte_count
+    app.arrivals.ledger.take_bytes(account.shares, held)
     for _ in range(20):
         refused = await WAYS[way](app, request("POST", INGEST, text(STEP)), text(STEP))
         assert (refused.status, "retry-after" in refused.headers) == (503, True)
     assert counted == []
-    assert in_flight(app) == 64 * 1024 * 1024
+    assert in_flight(app) == held
 
 
 @pytest.mark.parametrize("way", WAYS)

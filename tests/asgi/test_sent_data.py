@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
 from pathlib import Path
@@ -12,7 +14,7 @@ import apsw
 import msgspec
 import pytest
 
-from tests.asgi.conversation import ADMIN_KEY, HandClock, ask
+from tests.asgi.conversation import ADMIN_KEY, Answer, HandClock, ask
 from towerlog.ambient import SystemIds
 from towerlog.asgi.pages.examples import conversations
 from towerlog.config import Settings
@@ -39,6 +41,8 @@ CANARY = "c4n4ry"
 SENT = (CANARY, f"{CANARY}' OR '1'='1", f'{CANARY}"; DROP TABLE run; --')
 """A word that any field takes, and two that end a text of SQL where they are put into one."""
 MAX_FIELDS = 40
+DEADLINE_S = 60.0
+"""Of one request: none of them waits for anything."""
 
 
 @pytest.fixture
@@ -56,10 +60,30 @@ def name_of(endpoint: Endpoint) -> str:
     return endpoint.name
 
 
+async def answer_of(app: Any, endpoint: Endpoint, target: str, **sent: Any) -> Answer:
+    """The reply. A request that does not end fails by its own name, and does not hold the others."""
+    asking = asyncio.create_task(ask(app, endpoint.method, target, **sent))
+    # Not `wait_for`: a stream that is cancelled ends as if that were its end.
+    await asyncio.wait([asking], timeout=DEADLINE_S)
+    if not asking.done():
+        asking.cancel()
+        await asyncio.wait([asking])
+        pytest.fail(f"{endpoint.method} {target} has no end: {sent}")
+    return asking.result()
+
+
+async def test_a_request_that_has_no_end_fails_by_its_name(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "DEADLINE_S", 0.05)
+    following = next(one for one in ENDPOINTS if one.name == "live")
+    with pytest.raises(pytest.fail.Exception, match=f"GET {following.path} has no end"):
+        await answer_of(app, following, following.path)
+
+
 @pytest.mark.parametrize("endpoint", WITH_A_BODY, ids=name_of)
 async def test_a_body_that_is_not_json_is_not_read(app: Any, endpoint: Endpoint) -> None:
     for kind in OTHER_TYPES:
-        reply = await ask(app, endpoint.method, filled(endpoint, "x"), body=b"{}", headers={"Content-Type": kind})
+        headers = {"Content-Type": kind}
+        reply = await answer_of(app, endpoint, filled(endpoint, "x"), body=b"{}", headers=headers)
         assert reply.status == 415, f"{kind}: {reply.status} {reply.body!r}"
 
 
@@ -108,7 +132,7 @@ def requests_of(endpoint: Endpoint, sent: str) -> Iterator[tuple[str, Any]]:
     )
     yield filled(endpoint, sent) + ("?follow=false" if endpoint.stream else ""), known
     for query in queries_of(endpoint, sent):
-        yield filled(endpoint, "x") + query, known
+        yield filled(endpoint, "x") + query + ("&follow=false" if endpoint.stream else ""), known
     for body in islice(with_each_text(known, sent), MAX_FIELDS):
         yield filled(endpoint, "x"), body
 
@@ -121,7 +145,7 @@ async def test_no_statement_holds_what_was_sent(settings: Settings, traced: tupl
     try:
         for endpoint, sent in product(ENDPOINTS, SENT):
             for target, body in requests_of(endpoint, sent):
-                reply = await ask(app, endpoint.method, target, value=body)
+                reply = await answer_of(app, endpoint, target, value=body)
                 assert reply.status < 500, f"{endpoint.method} {target}: {reply.body!r}"
     finally:
         await app.stop()

@@ -19,9 +19,11 @@ from tests.asgi.conversation import ADMIN_KEY, HERE, HandClock, Listening, ask, 
 from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
-from towerlog.asgi.guard.ledger import MAX_READS_OF_ONE
+from towerlog.asgi.guard.ledger import MAX_READS_OF_ONE, Account
+from towerlog.asgi.shares.share import Bounds, Resource
 from towerlog.config import Settings
-from towerlog.errors import Unauthenticated
+from towerlog.errors import Overloaded, Unauthenticated
+from towerlog.model.principal import Principal
 from towerlog.server import build
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
@@ -63,6 +65,51 @@ async def test_an_organisation_has_one_body_in_work_beside_the_loop(app: App, sa
     assert not account.organisation.aside.locked()
 
 
+def another(app: App) -> Account:
+    """The account of a key of another organisation."""
+    return app.arrivals.ledger.account(Principal(2, "another", "u", "another key", frozenset()))
+
+
+async def test_a_body_that_waits_to_be_decoded_is_given_up_for_who_holds_less(app: App, say: Any) -> None:
+    await say("GET", "/v1/runs")
+    ledger = app.arrivals.ledger
+    [account] = ledger.accounts.values()
+    body = json.dumps(sdk_event() | {"y": float("nan"), "x": "z" * 40_000}).encode()
+    async with account.organisation.aside:
+        waits = asyncio.create_task(say("POST", "/api/ingest", body=body))
+        await wait_until_async(lambda: account.organisation.aside._waiters, "it to wait")
+        ledger.process.bounds = Bounds("server", 60_000, {})
+        ledger.process.free_bytes = 60_000 - len(body)
+        ledger.take_bytes(another(app).shares, 30_000)
+        refused = await waits
+    assert (refused.status, "retry-after" in refused.headers) == (503, True)
+    assert "for somebody who holds less" in refused.body.decode()
+    assert (account.organisation.is_idle, ledger.process.held_bytes) == (True, 30_000)
+    assert (await say("POST", "/api/ingest", value=sdk_event())).status == 200
+
+
+async def test_the_oldest_poll_of_the_organisation_with_most_ends_for_another(app: App, say: Any) -> None:
+    await say("GET", "/v1/runs")
+    ledger = app.arrivals.ledger
+    [account] = ledger.accounts.values()
+    ledger.process.bounds = Bounds("server", ledger.process.bounds.byte_count, {Resource.POLL: 2})
+    claims = []
+    for worker in "ab":
+        asked = say("POST", "/api/agents/runs/claim", value={"worker_id": worker, "wait_seconds": 30})
+        claims.append(asyncio.create_task(asked))
+        await wait_until_async(lambda: account.key.places[Resource.POLL] == len(claims), "it to wait")
+    place = ledger.take_place(another(app).shares, Resource.POLL)
+    refused = await claims[0]
+    assert (refused.status, "retry-after" in refused.headers) == (503, True)
+    assert not claims[1].done()
+    with pytest.raises(Overloaded):
+        ledger.take_place(account.shares, Resource.POLL)
+    place.give_back()
+    claims[1].cancel()
+    await asyncio.wait(claims[1:])
+    assert ledger.process.is_idle
+
+
 async def test_an_organisation_has_so_many_answers_in_work_and_leaves_one_to_the_others(
     app: App, say: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,17 +124,17 @@ async def test_an_organisation_has_so_many_answers_in_work_and_leaves_one_to_the
 
     await say("GET", "/v1/runs")
     monkeypatch.setattr(app._service._engine, "execute", slow)
-    [account] = app.arrivals.ledger.accounts.values()
+    reads = app.arrivals.ledger.reads
     asked = [asyncio.create_task(say("GET", "/v1/runs")) for _ in range(MAX_READS_OF_ONE + 2)]
-    await wait_until_async(lambda: account.key.reads.waiting == 2, "the last two to wait")
+    await wait_until_async(lambda: reads.waiting == 2, "the last two to wait")
     assert len(begun) == MAX_READS_OF_ONE
-    assert not app.arrivals.ledger.process.reads.are_taken
+    assert reads.is_free("another organisation", "and its key")
     asked[-1].cancel()
     await asyncio.wait(asked[-1:])
-    assert account.key.reads.waiting == 1, "who gives up leaves the line"
+    assert reads.waiting == 1, "who gives up leaves the line"
     go_on.set()
     assert [(await one).status for one in asked[:-1]] == [200] * (MAX_READS_OF_ONE + 1)
-    assert not any(share.reads.are_taken for share in account.shares)
+    assert reads.taken == 0
 
 
 async def test_no_answer_is_made_for_a_key_whose_answers_are_not_taken(app: App, say: Any) -> None:
@@ -393,11 +440,16 @@ async def test_a_long_poll_keeps_neither_its_body_nor_its_events_in_memory(app: 
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_a_long_poll_that_cannot_be_watched_gives_its_place_back(app: App, say: Any) -> None:
-    """As after so many other keys that its own is no longer at hand."""
-    assert (await say("GET", "/v1/runs")).status == 200
+async def test_a_long_poll_that_cannot_be_watched_gives_its_place_back(
+    app: App, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever kept it from being watched."""
     assert app._service is not None
-    app._service._auth._digests.clear()
+
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(app._service._auth, "watch", broken)
     claim = await say("POST", "/api/agents/runs/claim", value={"worker_id": "w", "wait_seconds": 30})
     assert claim.status == 500
     assert app.arrivals.ledger.process.is_idle

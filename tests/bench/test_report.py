@@ -8,7 +8,9 @@ from bench import report
 from bench.figures import Row
 
 ROWS = [
-    Row("single", "single POST, steps", "events/s", 6_000.0, 10_000.0, "ratio", "at least", 0.55).as_json(),
+    Row(
+        "single", "single POST, steps", "events/s", 6_000.0, 10_000.0, "ratio", bound="at least", threshold=0.55
+    ).as_json(),
     Row("single", "single POST, steps: p50", "ms", 4.25, 2.125, "ratio").as_json(),
     Row("screen", "ack to screen: p99", "ms", 61.0, threshold=50.0).as_json(),
     Row("idle", "idle", "", problem="ServerFailed: it ended\nsecond line").as_json(),
@@ -56,6 +58,13 @@ def test_a_row_shows_both_sides_the_ratio_the_threshold_and_the_verdict() -> Non
         "ok",
     )
     assert report.cells(ROWS[2])[3:] == ("61.0 ms", "≤ 50 ms", "SHORT")
+
+
+def test_a_ratio_to_something_else_than_the_floor_says_to_what() -> None:
+    row = Row("governed", "calls", "events/s", 9.0, 10.0, "ratio", "without", "at least", 0.8).as_json()
+    assert report.cells(row)[3:] == ("0.90 × without", "≥ 0.8 × without", "ok")
+    del row["against"]
+    assert report.cells(row)[3] == "0.90 × floor"
 
 
 def test_the_table_has_a_line_for_each_row_and_the_reason_of_a_failure() -> None:

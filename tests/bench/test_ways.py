@@ -8,12 +8,12 @@ import pytest
 
 from bench.corpus import record as as_record
 from bench.corpus import records
-from bench.ways import BATCH_WAYS, SINGLE_WAYS, FloorWay, SnapshotsWay, Target, Way, event_id
+from bench.ways import BATCH_WAYS, SINGLE_WAYS, CallsWay, FloorWay, SnapshotsWay, Target, Way, event_id
 from bench.wire import Reply
 
 TARGETS = [Target(n, f"run-{n}", epoch=3) for n in range(200)]
 STORED = b'{"results":[' + b'{"status":"stored"},' * 99 + b'{"status":"%s"}],"commands":[]}'
-EVERY_WAY: list[Way] = [FloorWay(), *SINGLE_WAYS]
+EVERY_WAY: list[Way] = [FloorWay(), *SINGLE_WAYS, CallsWay()]
 EVERY_BATCH_WAY: list[Way] = [FloorWay(), *BATCH_WAYS]
 
 

@@ -10,9 +10,8 @@ import pytest
 
 from tests.cli.commands import answered, towerlog
 from tests.support.fakes import FakeClock, SeededIds
-from towerlog.model.key import digest_of, is_intact
+from towerlog.model.key import KeyFound, digest_of, is_intact
 from towerlog.store.sqlite.store import open_store
-from towerlog.store.values import KeyFound
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 

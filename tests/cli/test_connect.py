@@ -45,7 +45,8 @@ def test_a_worker_has_a_key_of_its_own_that_may_do_less(settings, tmp_path) -> N
     key = connect.local_key(settings, connect.WORKERS)
     assert connect.local_key(settings, connect.WORKERS) == key != connect.local_key(settings)
     with closing(Listening(tmp_path / "towerlog.db", "http://127.0.0.1:5678")):
-        assert connect.server_of(settings, None, connect.WORKERS) == ("http://127.0.0.1:5678", key)
+        url, sent = connect.server_of(settings, None, connect.WORKERS)
+        assert (str(url), sent) == ("http://127.0.0.1:5678", key)
     keys = answered("keys", "list", "--data-dir", tmp_path)["data"]
     assert [one["scopes"] for one in keys if one["name"] == connect.WORKERS.name] == [["ingest", "worker"]]
 

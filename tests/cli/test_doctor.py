@@ -54,7 +54,18 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
         server.start()
         verdicts, said = checked("--data-dir", server.data_dir)
         assert set(verdicts.values()) == {"ok"}, said
-        assert set(verdicts) == {"settings", "store", "disk", "durability", "ingest", "server", "clock", "key", "runs"}
+        assert set(verdicts) == {
+            "settings",
+            "store",
+            "disk",
+            "durability",
+            "ingest",
+            "server",
+            "clock",
+            "key",
+            "runs",
+            "messages",
+        }
         [key] = [one["message"] for one in said["checks"] if one["check"] == "key"]
         assert key.endswith("in organisation default")
         assert said["figures"]["events_per_second"] > 0
@@ -171,8 +182,30 @@ def test_runs_that_nobody_serves_and_runs_that_were_lost_are_seen(tmp_path, monk
         verdicts, said = checked(**known)
         words = " ".join(one["message"] for one in said["checks"])
         assert verdicts == {"runs": "warn"}
-        assert "1 run of nobody-home in the queue" in words
+        assert "1 queued run for agent 'nobody-home', waiting for" in words
         assert "1 run lost in the last 24 hours" in words
+    finally:
+        server.close()
+
+
+def test_messages_that_were_given_up_are_told(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["towerlog.cli.doctor"]
+    monkeypatch.setattr(module, "CHECKS", (module.check_messages,))
+    server = Server(tmp_path / "data", dict(NO_LIMITS))
+    try:
+        client = server.start().client()
+        known = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY}
+        assert checked(**known)[0] == {"messages": "ok"}
+        # This server knows no mail server, so it gives up at once.
+        mail = {"type": "email", "target": "ada@example.com"}
+        made = client.post("/api/v1/alert-rules", json={"name": "ours", "trigger": "error", "channels": [mail]})
+        assert made.status_code == 201, made.text
+        told(server, "error", "gone", error_type="IOError", error_message="no paper")
+        wait_until(lambda: client.get("/api/v1/deliveries?state=failed").json()["data"], "it is given up")
+        verdicts, said = checked(**known)
+        assert verdicts == {"messages": "warn"}
+        assert "1 message about alerts given up in the last 24 hours" in said["checks"][0]["message"]
+        assert "towerlog_deliveries_given_up_total 1.0" in client.get("/metrics").text
     finally:
         server.close()
 

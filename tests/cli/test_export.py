@@ -164,7 +164,7 @@ def test_a_file_is_new_and_whole(server, tmp_path: Path) -> None:
     assert said == {"ok": True, "file": str(file), "runs": 1, "events": 3}
     assert len(file.read_text().splitlines()) == 3
     again = asking(server, "export", run_id, "-o", str(file))
-    assert again.exit_code == exits.UNAVAILABLE
+    assert again.exit_code == exits.USAGE
     assert "this file exists already" in again.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["run.ndjson"]
 

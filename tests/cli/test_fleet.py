@@ -1,4 +1,4 @@
-"""`towerlog agents`, `threads` and `approve` against a real server."""
+"""`towerlog agents` and `threads` against a real server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.serving import asking, lines, process, told_json
 from tests.cli.terminal import seen
-from tests.sdk.served import checkpoint, unique
+from tests.sdk.served import unique
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 
@@ -115,9 +115,3 @@ def test_threads_are_listed(server) -> None:
     [line] = [line for line in lines(server, "threads") if thread in line]
     assert "T\\x07" in line
     assert len(told_json(server, "threads", "--limit", "1")["data"]) == 1
-
-
-def test_what_waits_is_rejected_from_the_command_line(server) -> None:
-    thread, trace = unique("thread"), unique("trace")
-    checkpoint(server, thread, trace, "waiting_for_approval", 1)
-    assert lines(server, "approve", trace, "1", "--reject") == [f"Step 1 of trace {trace} was rejected."]

@@ -33,6 +33,7 @@ def test_a_duration_that_no_number_is_is_unknown() -> None:
 
 def test_unknown_money_is_not_nought() -> None:
     assert [formatting.money(dollars) for dollars in (None, 0, 0.0012, 12.345)] == ["", "$0.00", "$0.0012", "$12.35"]
+    assert [formatting.money(dollars) for dollars in (0.00003, 0.0001)] == ["<$0.0001", "$0.0001"]
 
 
 def test_numbers_and_sizes() -> None:

@@ -41,6 +41,25 @@ def path(filled: Path, tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.parametrize("command", ["verify", "backup", "restore", "rebuild"])
+def test_a_store_with_what_towerlog_does_not_make_is_refused_by_name(path: Path, tmp_path: Path, command: str) -> None:
+    """But for a rebuild, which copies nothing of it."""
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("CREATE TRIGGER evil AFTER INSERT ON event BEGIN DELETE FROM event; END")
+    place = tmp_path / "place" / "towerlog.db"
+    given = {"backup": [tmp_path / "copy.db"], "restore": [path]}.get(command, [])
+    done = towerlog(command, *url(place if command == "restore" else path), *given)
+    if command == "rebuild":
+        assert done.exit_code == 0, done.output
+        assert answered("verify", *url(path))["events"] == EVENTS
+        return
+    assert done.exit_code != 0
+    assert "has what no version of towerlog makes: the trigger 'evil'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not place.exists()
+    assert not (tmp_path / "copy.db").exists()
+
+
 def change(path: Path, sql: str) -> None:
     with closing(apsw.Connection(str(path))) as db:
         db.execute(sql)
@@ -136,6 +155,14 @@ def test_a_backup_is_a_store_of_its_own(path, tmp_path) -> None:
     assert made == {"ok": True, "file": str(target), "bytes": target.stat().st_size, "events": EVENTS}
     assert answered("verify", *url(target))["events"] == EVENTS
     assert sorted(found.name for found in tmp_path.iterdir() if "partial" in found.name) == []
+
+
+def test_a_backup_takes_nothing_of_what_the_servers_writes_leave_free(path, tmp_path) -> None:
+    target = tmp_path / "copy.db"
+    done = towerlog("backup", target, *url(path), TOWERLOG_DISK_GUARD_MIB=str(10**9))
+    assert done.exit_code == 70, done.output
+    assert f"there is no room for a copy in {tmp_path}" in done.stderr
+    assert not target.exists()
 
 
 def test_a_damaged_store_makes_no_backup(path, tmp_path) -> None:

@@ -44,13 +44,25 @@ def test_without_any_the_defaults_hold_and_own_options_pass(tmp_path: Path) -> N
     assert shown("--own", "x", XDG_DATA_HOME=str(tmp_path)) == expected
 
 
+@pytest.mark.parametrize(("name", "value"), [("EGRESS_ALLOW", "10.0.0.1/8"), ("SMTP_URL", "smtp://u:hunter2@mail")])
+@pytest.mark.parametrize("command", ["serve", "doctor", "verify", "orgs ls"])
+def test_a_way_out_that_cannot_be_is_refused_by_where_it_was_given(
+    tmp_path: Path, command: str, name: str, value: str
+) -> None:
+    env = {**UNSET, f"TOWERLOG_{name}": value}
+    done = CliRunner().invoke(main, [*command.split(), "--data-dir", str(tmp_path)], env=env)
+    assert (done.exit_code, list(tmp_path.iterdir())) == (78, [])
+    assert f"TOWERLOG_{name}: {name.lower()}: " in done.stderr
+    assert "hunter2" not in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "env", "code", "words"),
     [
         ([], {"TOWERLOG_PORT": "many"}, 78, "port"),
         ([], {"TOWERLOG_LANES_MIN_LEASE_SECONDS": "0"}, 78, "lanes_min_lease_seconds"),
-        (["--port", "70000"], {}, 78, "port: must be between"),
-        (["--database-url", "mysql://x"], {}, 78, "database_url"),
+        (["--port", "70000"], {}, 2, "--port must be between"),
+        (["--database-url", "mysql://x"], {}, 2, "--database-url"),
         (["--port", "many"], {}, 2, "'many'"),
         (["--config", "/nowhere.toml"], {}, 2, "/nowhere.toml"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.serving import asking
 from tests.sdk.served import unique
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
+from towerlog.cli import exits
 from towerlog.sdk.record.backlog.destination import NO_KEY, Destination, fingerprint
 from towerlog.sdk.record.recorder import Recorder
 
@@ -49,8 +50,8 @@ def test_spools_are_listed_with_why_they_wait(server: Server, tmp_path: Path) ->
     assert (keyed["events"], keyed["key"], keyed["why_not"]) == (2, fingerprint("key"), None)
     assert (keyless["events"], keyless["url"], keyless["why_not"]) == (2, "http://127.0.0.1:9", NO_KEY)
     words = asking(server, "spool", "ls", "--spool-dir", str(tmp_path)).stdout
-    assert "the next program with this URL and key" in words
-    assert "`towerlog spool adopt` only" in words
+    assert "the next program of this key" in words
+    assert "`spool adopt` only" in words
 
 
 def test_a_spool_is_sent_where_a_person_says(server: Server, tmp_path: Path) -> None:
@@ -125,5 +126,5 @@ def test_a_spool_must_be_named_by_one_name(server: Server, tmp_path: Path, name:
     for key in ("", "key"):
         left_behind(tmp_path, "r1", Destination.of("http://127.0.0.1:9", key))
     done = asking(server, "spool", "drop", name, "--yes", "--spool-dir", str(tmp_path))
-    assert done.exit_code == 2
+    assert done.exit_code == exits.FOUND_WRONG
     assert "spool" in done.output

@@ -27,7 +27,7 @@ LISTS = (
     ("usage",),
     ("usage", "--by", "hour"),
     ("usage", "--by", "model"),
-    ("approve",),
+    ("approvals", "ls"),
 )
 
 

@@ -10,17 +10,31 @@ from typing import Any
 import pytest
 
 from towerlog.cli.tail import INTERRUPTED, MAX_SPANS, MAX_TEXT_CHARS, line_of, show_tail
+from towerlog.cli.tree import Branch, Remaining, Told
+from towerlog.sdk.api.event_members import MEMBERS
 from towerlog.sdk.api.shapes import Gap, RunEvent
 
 AT = "03:04:05Z  "
 
 
 def event(type_: str, **data: Any) -> RunEvent:
-    return RunEvent.read({"seq": 1, "type": type_, "data": data, "created_at": "2026-01-02T03:04:05.678Z"})
+    # As the server sends it: what all dialects have stands beside the data as well.
+    members = {name: value for name, value in data.items() if name in MEMBERS}
+    if type_ == "message.delta" and isinstance(data.get("content"), str):
+        members["text"] = data["content"]
+    raw = {**members, "seq": 1, "type": type_, "data": data, "created_at": "2026-01-02T03:04:05.678Z"}
+    return RunEvent.read(raw)
+
+
+RUN = Branch("r1")
+
+
+def told(*events: RunEvent | Gap, of: Branch = RUN) -> list[Told | Remaining]:
+    return [Told(of, event) for event in events]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *events: RunEvent | Gap, as_json: bool = False) -> str:
-    show_tail(events, as_json, utc=True)
+    show_tail(told(*events), as_json, utc=True)
     return capsys.readouterr().out
 
 
@@ -41,24 +55,47 @@ def test_a_line_is_not_ended_twice(capsys) -> None:
         ("tool.call", {"tool": "ls", "arguments": {"p": "/"}}, '[tool.call] ls({"p": "/"})'),
         ("tool.result", {"tool": "ls", "result": "a", "duration_ms": 1500}, "[tool.result] ls ok in 1.5 s → a"),
         ("tool.result", {"tool": "ls", "success": False, "error": "no"}, "[tool.result] ls failed → no"),
-        ("tool.result", {"tool_name": "ls", "duration_ms": "long"}, "[tool.result] ls ok"),
+        ("tool.result", {"tool": "ls", "duration_ms": "long"}, "[tool.result] ls ok"),
         (
             "model.call",
-            {"model": "m", "input_tokens": 1200, "output_tokens": 5, "cost_usd": 0.01},
-            "[model.call] m, 1,200 → 5, $0.0100",
+            {
+                "model": "m",
+                "input_tokens": 86,
+                "total_input_tokens": 2006,
+                "cached_input_tokens": 1920,
+                "total_output_tokens": 300,
+                "cost_usd": 0.01,
+            },
+            "[model.call] m, 2,006 → 300 (1,920 cached), $0.0100",
         ),
+        ("model.call", {"model": "m", "total_output_tokens": 3}, "[model.call] m, ? → 3"),
+        ("model.call", {"model": "m", "success": False, "duration_ms": 5}, "[model.call] m, failed, 5 ms"),
+        (
+            "checkpoint",
+            {"thread_id": "t", "trace_id": "x", "step_index": 3, "status": "idle", "total_input_tokens": 7},
+            "[checkpoint] step 3, idle, 7 → ?",
+        ),
+        ("lane.report", {"text": "3 of 10", "phase": "p"}, "[lane.report] 3 of 10"),
+        ("budget.exceeded", {"thread_id": "t", "budget_usd": 1}, '[budget.exceeded] {"budget_usd": 1}'),
         ("step", {"name": "plan", "phase": "end", "duration_ms": 20}, "[step] plan end 20 ms"),
-        ("step", {"node_name": "search", "phase": "end", "duration_ms": 12}, "[step] search end 12 ms"),
+        ("step", {"name": "search", "phase": "end", "result": 4}, "[step] search end → 4"),
         ("lane.lost", {"worker_id": "w1", "lease_epoch": 2, "attempt": 1}, "[lane.lost] w1, attempt 1"),
         ("step", {"foreign": True}, '[step] {"foreign": true}'),
         ("run.waiting_for_input", {"question": "Publish?"}, "[run.waiting_for_input] Publish?"),
         ("run.waiting_for_input", {"question_id": 4}, "[run.waiting_for_input] (question 4)"),
         ("run.input", {"content": "yes", "question_id": 4}, "[run.input] yes (question 4)"),
+        (
+            "run.input",
+            {"content": "yes", "question_id": 4, "answered_by": "ada"},
+            "[run.input] yes by ada (question 4)",
+        ),
+        ("run.message", {"content": "hurry", "written_by": "ada"}, "[run.message] hurry by ada"),
         ("run.cancel_requested", {"requested_by": "u"}, "[run.cancel_requested]"),
         ("run.cancel_requested", {"reason": "enough"}, "[run.cancel_requested] enough"),
         ("command.delivered", {"command_id": 3, "type": "cancel"}, "[command.delivered] cancel"),
         ("command.acknowledged", {"command_id": 3, "type": "cancel"}, "[command.acknowledged] cancel"),
         ("command.acknowledged", {"type": "pause", "note": "soon"}, "[command.acknowledged] pause: soon"),
+        ("command.acknowledged", {"type": "input", "taken": False}, "[command.acknowledged] input, not taken"),
         ("run.cancelled", {"forced": True, "reason": "killed"}, "[run.cancelled] forced: killed"),
         ("run.cancelled", {"forced": True}, "[run.cancelled] forced"),
         ("run.cancelled", {"reason": "enough"}, "[run.cancelled] enough"),
@@ -67,7 +104,8 @@ def test_a_line_is_not_ended_twice(capsys) -> None:
         ("run.silent", {"silent_since": "t", "silent_seconds": 9}, "[run.silent] no events since t"),
         ("run.lost", {"error": "nothing was heard of it"}, "[run.lost] nothing was heard of it"),
         ("run.failed", {"error": {"code": 1}}, '[run.failed] {"code": 1}'),
-        ("other", {"name": "n", "payload": {}}, '[other] {"name": "n", "payload": {}}'),
+        ("other", {"name": "n", "payload": {}}, "[other] n"),
+        ("other", {"name": "n", "payload": {"a": 1, "agent_id": "x"}}, '[other] n {"a": 1}'),
         ("run.started", {}, "[run.started]"),
     ],
 )
@@ -95,13 +133,14 @@ def test_signs_of_life_are_no_news(capsys) -> None:
 
 def test_data_that_is_no_object_breaks_nothing(capsys) -> None:
     odd = RunEvent.read({"seq": 1, "type": "message.delta", "data": [1], "created_at": "2026-01-02T03:04:05.678Z"})
-    assert printed(capsys, odd, event("message.delta", content=7)) == "7\n"
+    assert printed(capsys, odd, event("message.delta", content=7)) == ""
 
 
 def test_json_is_a_line_for_each_event(capsys) -> None:
     gap = Gap.read({"reason": "another log"})
     lines = printed(capsys, event("message.delta", content="\x1b"), gap, as_json=True).splitlines()
-    assert [json.loads(line) for line in lines] == [dict(event("message.delta", content="\x1b").raw), {"gap": gap.raw}]
+    delta = event("message.delta", content="\x1b").raw
+    assert [json.loads(line) for line in lines] == [dict(delta), {"run_id": "r1", "gap": gap.raw}]
 
 
 def test_what_happens_in_a_step_stands_below_it(capsys) -> None:
@@ -135,7 +174,7 @@ def test_times_are_those_of_this_machine_unless_asked_otherwise(capsys, monkeypa
     monkeypatch.setenv("TZ", "UTC-2")
     time.tzset()
     try:
-        show_tail([event("run.started")], False)
+        show_tail(told(event("run.started")), False)
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -143,18 +182,49 @@ def test_times_are_those_of_this_machine_unless_asked_otherwise(capsys, monkeypa
 
 
 def test_a_gap_is_told_beside_the_events(capsys) -> None:
-    show_tail([event("message.delta", content="a"), Gap.read({"requested": 0, "oldest_seq": 8, "missing": 7})], False)
+    show_tail(
+        told(event("message.delta", content="a"), Gap.read({"requested": 0, "oldest_seq": 8, "missing": 7})), False
+    )
     out, err = capsys.readouterr()
     assert out == "a\n"
     assert "7 events before seq 8" in err
 
 
 def test_an_interruption_ends_quietly(capsys) -> None:
-    def events() -> Iterator[RunEvent]:
-        yield event("message.delta", content="half")
+    def events() -> Iterator[Told | Remaining]:
+        yield from told(event("message.delta", content="half"))
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as ended:
         show_tail(events(), False)
     assert ended.value.code == INTERRUPTED
     assert capsys.readouterr() == ("half\n", "")
+
+
+def test_what_a_run_below_tells_stands_to_the_right_behind_its_agent(capsys) -> None:
+    child, grandchild = Branch("r2", 1, "scout"), Branch("r3", 2, "a very long name of an agent")
+    show_tail(
+        [
+            *told(event("step", name="plan", phase="start", span_id="s1")),
+            *told(event("message.delta", content="one\ntwo"), of=child),
+            *told(event("message.delta", content=" more\n"), of=child),
+            *told(event("message.delta", content="mine")),
+            *told(event("message.delta", content="its"), of=child),
+            *told(event("tool.call", tool="ls", parent_span_id="s1"), of=child),
+            *told(event("run.completed"), of=grandchild),
+            Remaining(1),
+        ],
+        False,
+        utc=True,
+    )
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{AT}[step] plan start",
+        "  scout  one",
+        "  scout  two more",
+        "mine",
+        "  scout  its",
+        f"{AT}  scout  [tool.call] ls()",
+        f"{AT}    a very long name  [run.completed]",
+    ]
+    assert "The run has ended. 1 run below it not yet" in err

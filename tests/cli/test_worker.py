@@ -12,7 +12,6 @@ from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 from towerlog.cli.main import main
 from towerlog.cli.worker import VisibleFormatter, load_app, read_labels
-from towerlog.config import BadSetting
 from towerlog.sdk.work.app import App
 
 
@@ -36,10 +35,10 @@ def test_an_app_is_found_in_the_working_folder(folder) -> None:
 
 @pytest.mark.parametrize(
     ("target", "words"),
-    [("nothing_here:app", "no module"), ("served_here:nothing", "not a towerlog.App"), ("served_here:Deep", "App")],
+    [("nothing_here:app", "no module"), ("served_here:nothing", "has no 'nothing'"), ("served_here:Deep", "App")],
 )
 def test_what_is_no_app_is_told_in_words(folder, target, words) -> None:
-    with pytest.raises(BadSetting, match=words):
+    with pytest.raises(click.UsageError, match=words):
         load_app(target)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from tests.clients.tools import HERE, node_modules, program
@@ -25,6 +26,9 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+TYPES = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript"}
+PAGE = MappingProxyType({"/": HERE / "page.html"})
+"""Path → file: the page that follows a run."""
 
 
 class Sightings:
@@ -44,12 +48,12 @@ class Sightings:
 
 
 @contextmanager
-def npm_client(library: str, url: str, key: str, *options: str) -> Iterator[Sightings]:
-    """A client of npm that follows a stream, in Node.js."""
+def npm_client(library: str, url: str, key: str, *options: str, script: str = "follow.mjs") -> Iterator[Sightings]:
+    """A client of npm that follows a stream, or live push, in Node.js."""
     node_modules()
     seen = Sightings()
     process = subprocess.Popen(
-        [program("node"), "follow.mjs", library, url, key, *options],
+        [program("node"), script, library, url, key, *options],
         cwd=HERE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -72,13 +76,18 @@ def npm_client(library: str, url: str, key: str, *options: str) -> Iterator[Sigh
 
 
 class _Page(BaseHTTPRequestHandler):
-    """Serves the page, and takes down what it says."""
+    """Serves a page and its files, and takes down what it says."""
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[Sightings]
+    files: ClassVar[Mapping[str, Path]]
 
     def do_GET(self) -> None:
-        self._reply(200 if self.path.startswith("/?") else 404, (HERE / "page.html").read_bytes())
+        file = self.files.get(self.path.partition("?")[0])
+        if file is None:
+            self._reply(404, b"")
+        else:
+            self._reply(200, file.read_bytes(), TYPES[file.suffix])
 
     def do_POST(self) -> None:
         self.seen.all.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -87,19 +96,19 @@ class _Page(BaseHTTPRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing: what matters is in `seen`."""
 
-    def _reply(self, status: int, body: bytes) -> None:
+    def _reply(self, status: int, body: bytes, kind: str = "text/plain") -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
 
 @contextmanager
-def page_server() -> Iterator[tuple[str, Sightings]]:
-    """The origin of a page that is not the server's, and what the page says that it has seen."""
+def page_server(files: Mapping[str, Path] = PAGE) -> Iterator[tuple[str, Sightings]]:
+    """The origin of a page that is not the server's, and what the page says that it has seen: a POST each."""
     seen = Sightings()
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), type("Page", (_Page,), {"seen": seen}))
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), type("Page", (_Page,), {"seen": seen, "files": files}))
     thread = threading.Thread(target=listener.serve_forever)
     thread.start()
     try:

@@ -40,7 +40,7 @@ def ids() -> SeededIds:
 @pytest.fixture
 async def store(backend: Backend, clock: FakeClock, ids: SeededIds) -> AsyncIterator[Store]:
     """The database, opened."""
-    opened = await backend.open(clock, ids)
+    opened = await backend.make().open(clock, ids)
     try:
         yield opened
     finally:

@@ -8,29 +8,36 @@ from collections.abc import Awaitable
 import msgspec
 import pytest
 
+from tests.contract.test_audit import ALL, entry
+from tests.contract.test_members import member, session
+from tests.store.sqlite.alerts.test_alerts import alert, delivery, rule
+from tests.store.sqlite.asking.test_approvals import approval
+from tests.store.sqlite.money.test_budgets import budget
 from tests.support.factories import chained, event, run_changes, run_row
 from tests.support.lookups import looked_up
 from towerlog.errors import Damaged, StorageFailed
 from towerlog.model.agent import AgentRow
+from towerlog.model.alert import WindowCount
+from towerlog.model.budget import Reservation
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
+from towerlog.model.member import SignInLink
 from towerlog.model.names import message_name, metas_name, prefix_names
+from towerlog.model.price import PriceRow, Rates
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.base import Store
+from towerlog.store.content import HistoryNode, Message, MetaList
 from towerlog.store.values import (
     MAX_QUARANTINED,
     MAX_QUARANTINED_BYTES,
     Changes,
-    HistoryNode,
     Kind,
-    Message,
-    MetaList,
     Quarantined,
     RunChange,
     StoredReply,
@@ -135,13 +142,46 @@ def everything(org: int, *, poison: bool) -> Changes:
         checkpoints={(row.run, "agent", 0): checkpoint(org, row.run)},
         lanes={row.run: Lane(row.run, org, QueueState.QUEUED, "agent", 5)},
         messages=[Message(org, MESSAGE, b"{}")],
-        nodes=[HistoryNode(org, NODE, b"", MESSAGE)],
+        nodes=[HistoryNode(org, NODE, b"", MESSAGE, 1)],
         metas=[MetaList(org, METAS, b"", b"[{}]")],
         quarantined=[Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")],
         replies=[StoredReply(org, "route\nkey", b"digest", 200, b"{}", 5)],
         keys=[Key(org, "new-key", "user", "name", (), b"new-digest", "tl_", 5)],
         counters={org: Counters(3, 2, 1)},
+        approvals={(row.run, 2): approval(org, row.run, 2)},
+        spent_links={(org, "nonce"): 100},
+        budgets={(org, "b1"): budget(org, 1)},
+        budget_pauses={(org, "b1", row.run): True},
+        reservations={(org, "r"): Reservation(org, "r", row.run, 5, 1000, 2000)},
+        prices={(org, "p"): PriceRow(org, "p", 1, "m", Rates(), 0)},
+        alert_rules={(org, "r1"): rule(org, 1)},
+        alerts={(org, "a1"): alert(org, "a1")},
+        alert_windows={(org, "r1", 5): WindowCount(1, 1, 1)},
+        deliveries={(org, "d1"): delivery(org, "d1")},
+        audit=[entry(org, "new")],
+        users={(org, (ada := member(org, 7, "Ada")).user_id): ada},
+        sessions=[session(ada, 1)],
+        sign_in_links={(org, b"link"): SignInLink(org, b"link", ada.user_id, 5, 100)},
     )
+
+
+OF_OTHERS = {
+    "ended": "takes rows of `approvals` away",
+    "sessions_over": "takes rows of `sessions` away",
+    "renewed": "says how rows of `lanes` are written",
+    "spreads": "of a cancel, beside its run",
+    "reply_bodies": "of `replies`",
+    "personas": "written as keys are, see `test_registry`",
+    "routes": "written as keys are, see `test_registry`",
+    "replaces": "a rebuild, see `test_rows`",
+}
+"""Members of `Changes` that are no kind of row, or are shown elsewhere."""
+
+
+def test_everything_is_all_that_a_commit_may_change() -> None:
+    empty, full = Changes(), everything(1, poison=False)
+    same = {name for name in Changes.__struct_fields__ if getattr(empty, name) == getattr(full, name)}
+    assert same == set(OF_OTHERS)
 
 
 def checkpoint(org: int, run: int) -> CheckpointRow:
@@ -168,7 +208,7 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "threads": await store.thread(org, "new") is not None,
             "agents": await store.agent(org, "agent-id") is not None,
             "usage": bool(await store.usage_by(org, "hour", UsageSpan(0, 10), 10)),
-            "checkpoints": bool(await store.approvals(org, 10)),
+            "checkpoints": bool(await store.checkpoints(org, run, 10, None)),
             "lanes": await store.lane(org, run) is not None,
             "messages and nodes": await kept(store.history(org, NODE, 1)),
             "metas": await kept(store.metas(org, METAS)),
@@ -177,6 +217,19 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "replies": bool(await looked_up(unit, Kind.REPLY, (org, "route\nkey"))),
             "keys": bool(await looked_up(unit, Kind.KEY, (org, "new-key"))),
             "counters": (await looked_up(unit, Kind.COUNTERS, org))[org].position == 3,
+            "approvals": await store.approval(org, run, 2) is not None,
+            "spent links": bool(await looked_up(unit, Kind.SPENT_LINK, (org, "nonce"))),
+            "budgets": await store.budget(org, "b1") is not None,
+            "reservations": bool(await looked_up(unit, Kind.RESERVATION, (org, "r"))),
+            "prices": await store.price(org, "p") is not None,
+            "alert rules": await store.alert_rule(org, "r1") is not None,
+            "alerts": await store.alert(org, "a1") is not None,
+            "alert windows": (await unit.alert_window(org, "r1", 0)).runs > 0,
+            "deliveries": await store.delivery(org, "d1") is not None,
+            "users": any(user.name == "Ada" for user in await store.members(org, 10, None)),
+            "sessions": await store.key_by_digest(b"session 1") is not None,
+            "sign-in links": bool(await looked_up(unit, Kind.SIGN_IN_LINK, (org, b"link"))),
+            "audit": any(row.entry.object_id == "new" for row in (await store.audit(org, ALL, 100, None))[0]),
         }
 
 

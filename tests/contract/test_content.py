@@ -11,9 +11,10 @@ import pytest
 from tests.support.fakes import START_MS
 from tests.support.lookups import looked_up
 from towerlog.errors import Damaged
-from towerlog.model.names import message_name, metas_name, prefix_names
+from towerlog.model.names import block_names, message_name, metas_name, prefix_names
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, HistoryNode, Kind, Message, MetaList, StoredReply
+from towerlog.store.content import HistoryNode, Message, MetaList
+from towerlog.store.values import Changes, Kind, StoredReply
 
 TEXTS = [
     b'{"role":"user","content":"hello"}',
@@ -36,11 +37,11 @@ def history(org: int, texts: list[bytes]) -> Changes:
     """The changes that keep a history; its last node is the last of `nodes`."""
     changes = Changes()
     parent = b""
-    for text in texts:
+    for place, text in enumerate(texts, 1):
         name = message_name(text)
         key = prefix_names([name], parent)[-1]
         changes.messages.append(Message(org, name, text))
-        changes.nodes.append(HistoryNode(org, key, parent, name))
+        changes.nodes.append(HistoryNode(org, key, parent, name, place))
         parent = key
     return changes
 
@@ -95,6 +96,62 @@ async def test_a_part_that_is_missing_is_not_left_out(store: Store, org: int) ->
     assert await store.history(org, last, 2) == TEXTS[1:3], "no deeper than was asked"
     async with refused():
         await store.history(org, last, 3)
+
+
+WHOLE = [text for text in TEXTS if b"ud800" not in text]
+"""What comes in as JSON: half of a pair of surrogates does not."""
+
+
+def with_blocks(org: int, texts: list[bytes], *ends: int) -> list[HistoryNode]:
+    """The nodes of a history that is kept in blocks, each up to one of these ends."""
+    nodes, parent, first = [], b"", 0
+    for end in ends:
+        block = b"[" + b",".join(texts[first:end]) + b"]"
+        key = prefix_names(block_names(block), parent)[-1]
+        nodes.append(HistoryNode(org, key, parent, b"", end, block))
+        parent, first = key, end
+    return nodes
+
+
+async def test_messages_of_blocks_are_read_back_among_those_that_are_kept_singly(store: Store, org: int) -> None:
+    blocks = with_blocks(org, WHOLE[:3], 2, 3)
+    name = message_name(WHOLE[3])
+    [key] = prefix_names([name], blocks[-1].key)
+    single = HistoryNode(org, key, blocks[-1].key, name, 4)
+    [last] = with_blocks(org, WHOLE[4:], len(WHOLE) - 4)
+    end = prefix_names(block_names(last.block), key)[-1]
+    last = msgspec.structs.replace(last, key=end, parent=key, length=len(WHOLE))
+    await commit(store, Changes(messages=[Message(org, name, WHOLE[3])], nodes=[*blocks, single, last]))
+    assert await store.history(org, end, len(WHOLE)) == WHOLE
+    assert await store.history(org, end, len(WHOLE) - 1) == WHOLE[1:], "no deeper than was asked"
+    assert await store.history(org, blocks[0].key, 2) == WHOLE[:2]
+    names = prefix_names(map(message_name, WHOLE))
+    assert await store.known_nodes(org, names) == len(WHOLE)
+    assert await store.known_nodes(org, names[:-1]) == 4
+    assert await store.known_nodes(org, names[:1]) == await store.known_nodes(org, []) == 0
+    assert [await store.known_length(org, one) for one in (end, key, names[0])] == [len(WHOLE), 4, None]
+
+
+@pytest.mark.parametrize("changed", ["length", "block", "the first is missing"])
+async def test_a_block_that_is_not_what_it_was_is_never_given_out(store: Store, org: int, changed: str) -> None:
+    first, second = with_blocks(org, WHOLE[:3], 2, 3)
+    if changed == "length":
+        second = msgspec.structs.replace(second, length=4)
+    elif changed == "block":
+        first = msgspec.structs.replace(first, block=b"[1,2]")
+    nodes = [second] if changed == "the first is missing" else [first, second]
+    await commit(store, Changes(nodes=nodes))
+    async with refused():
+        await store.history(org, second.key, 3)
+
+
+async def test_the_longest_meta_list_that_is_stored_is_found(store: Store, org: int) -> None:
+    metas = [b"meta:%d" % number for number in range(1200)]
+    names = prefix_names(metas)
+    body = b"[" + b",".join(meta[5:] for meta in metas[:600]) + b"]"
+    await commit(store, Changes(metas=[MetaList(org, names[599], b"", body)]))
+    assert await store.known_metas(org, names) == 600
+    assert await store.known_metas(org, names[:599]) == 0
 
 
 async def test_every_prefix_is_a_history(store: Store, org: int) -> None:

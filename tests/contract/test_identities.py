@@ -7,15 +7,17 @@ import pytest
 
 from tests.support.factories import identity
 from tests.support.lookups import looked_up
+from towerlog.engine.audit.outside import key_created, key_revoked
 from towerlog.errors import StorageFailed
+from towerlog.model.audit import SERVER
 from towerlog.model.principal import Counters, Scope
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
 
 
 async def test_an_organisation_comes_with_its_user_and_key(store: Store) -> None:
-    org, user, key = identity(1, name="ours", scopes=(Scope.READ, Scope.INGEST))
-    made = await store.org_create(org, user, key)
+    org, user, key, told = identity(1, name="ours", scopes=(Scope.READ, Scope.INGEST))
+    made = await store.org_create(org, user, key, told)
     assert made == msgspec.structs.replace(org, org=made.org)
     assert made.org > 0
     assert await store.orgs() == [made]
@@ -50,9 +52,9 @@ async def test_an_unknown_digest_finds_nothing(store: Store, org: int) -> None:
 
 async def test_a_key_is_put_and_revoked_at_once(store: Store, org: int, other: int) -> None:
     key = msgspec.structs.replace(identity(9)[2], org=org)
-    await store.key_put(key)
+    await store.key_put(key, key_created(SERVER, key))
     revoked = msgspec.structs.replace(key, revoked_at=77)
-    await store.key_put(revoked)
+    await store.key_put(revoked, key_revoked(SERVER, key, revoked))
     found = await store.key_by_digest(key.digest)
     assert found is not None
     assert found.key == revoked
@@ -74,3 +76,8 @@ async def test_a_key_commits_with_its_unit(store: Store, org: int) -> None:
 async def test_the_store_answers(store: Store) -> None:
     await store.ping()
     assert store.epoch
+
+
+async def test_the_secret_is_the_first_that_was_kept(store: Store) -> None:
+    assert await store.secret("first") == "first"
+    assert await store.secret("second") == "first"

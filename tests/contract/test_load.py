@@ -14,7 +14,8 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_key
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Store
-from towerlog.store.values import Changes, Claimant, Family, HistoryNode, Kind, Parent, ReplyBody, StoredReply
+from towerlog.store.content import HistoryNode
+from towerlog.store.values import Changes, Claimant, Family, Kind, Parent, ReplyBody, StoredReply
 
 NOW_MS = 100
 
@@ -39,7 +40,9 @@ async def fill(store: Store, org: int) -> Changes:
         Lane(row.run, org, QueueState.QUEUED, "a", 5, {"gpu": "yes"}, queue_position=9 - row.run % 7) for row in rows
     ]
     changes.lanes = {lane.run: lane for lane in lanes}
-    changes.nodes = [HistoryNode(org, bytes([n]) * 16, bytes([n - 1]) * 16 if n else b"", b"m" * 16) for n in range(3)]
+    changes.nodes = [
+        HistoryNode(org, bytes([n]) * 16, bytes([n - 1]) * 16 if n else b"", b"m" * 16, n + 1) for n in range(3)
+    ]
     changes.replies = [StoredReply(org, "POST /a\nk", b"d", 0, b"", 5, ids=b"{}")]
     async with store.begin() as unit:
         await unit.commit(changes)
@@ -116,6 +119,6 @@ async def test_a_reply_is_stored_once_behind_its_ids(store: Store, org: int, oth
 
 
 async def test_a_user_is_found_in_their_own_organisation(store: Store, org: int, other: int) -> None:
-    _, ours, _ = identity(1)
+    _, ours, _, _ = identity(1)
     found = await asked(store, Kind.USER, (org, ours.user_id), (other, ours.user_id), (org, "the night shift"))
     assert found == {(org, ours.user_id): msgspec.structs.replace(ours, org=org)}

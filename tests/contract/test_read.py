@@ -24,14 +24,12 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.base import Store
+from towerlog.store.content import HistoryNode, Message, MetaList
 from towerlog.store.values import (
     Changes,
     Claimant,
     Family,
-    HistoryNode,
     Kind,
-    Message,
-    MetaList,
     Parent,
     Quarantined,
     RunChange,
@@ -292,8 +290,11 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
         "checkpoints at": await store.checkpoints_at(org, [(run, "agent", 0)]),
         "checkpoint of run": await store.checkpoint_latest_of_run(org, run),
         "checkpoints": await store.checkpoints(org, run, 10, None),
-        "approvals": await store.approvals(org, 10),
+        "approvals": await store.approvals(org, 10, 0, None, None),
         "lane": await store.lane(org, run),
+        "lanes of runs": await store.lanes_of(org, [run]),
+        "agents by number": await store.agents_by_number(org, [agent]),
+        "runs with events": [] if (found := await store.runs_touched(org, 0, 10)) is None else found,
         "lanes": await store.lanes(org, 10),
         "lanes held": await store.lanes_held(org, 10),
         "persona": await store.persona(org, "persona", "1"),
@@ -355,8 +356,31 @@ async def fill_whole(store: Store, org: int) -> RunRow:
     message = message_name(b"{}")
     changes.messages = [Message(org, message, b"{}")]
     changes.metas = [MetaList(org, metas_name(b"[{}]"), b"", b"[{}]")]
-    changes.nodes = [HistoryNode(org, prefix_names([message])[0], b"", message)]
+    changes.nodes = [HistoryNode(org, prefix_names([message])[0], b"", message, 1)]
     changes.quarantined = [Quarantined(org, row.run, 5, "w", 1, "step", None, b"{}")]
     changes.replies = [StoredReply(org, "route\nkey", b"d", 200, b"{}", 5)]
     await commit(store, changes)
     return row
+
+
+async def test_what_has_changed_since_a_position_is_known_or_said_to_be_unknown(
+    store: Store, org: int, other: int
+) -> None:
+    run = (await fill(store, org)).run
+    assert await store.counters(org) == Counters(EVENTS, EVENTS, EVENTS)
+    assert await store.counters(other) == Counters()
+    assert await store.runs_touched(org, EVENTS - 1, EVENTS) == [run]
+    assert await store.runs_touched(org, EVENTS, EVENTS) == []
+    await store.run_trim(org, run, 4)
+    assert await store.runs_touched(org, 3, EVENTS) == [run]
+    assert await store.runs_touched(org, 2, EVENTS) is None
+
+
+async def test_agents_and_lanes_are_found_by_numbers(store: Store, org: int, other: int) -> None:
+    run, agent = (await fill(store, org)).run, shard_key(org, 1)
+    await commit(store, Changes(lanes={run: Lane(run, org, QueueState.DONE, "a", 0)}))
+    [found] = await store.agents_by_number(org, [agent, shard_key(org, 2**20)])
+    assert found.agent == agent
+    [lane] = await store.lanes_of(org, [run, run + 1])
+    assert (lane.run, lane.state) == (run, QueueState.DONE)
+    assert await store.agents_by_number(other, [agent]) == await store.lanes_of(other, [run]) == []

@@ -109,7 +109,7 @@ async def test_a_version_is_there_once_or_nothing_of_the_unit_is(store: Store, o
     assert plain(await store.route(org, "fast")) == route(org, 1)
 
 
-async def test_an_audit_finds_nothing_wrong_and_a_restart_loses_nothing(
+async def test_a_check_finds_nothing_wrong_and_a_restart_loses_nothing(
     backend: Backend, clock: FakeClock, ids: SeededIds
 ) -> None:
     store = await backend.open(clock, ids)

@@ -14,7 +14,7 @@ from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
 from tests.support.wait import wait_until
-from towerlog.engine.audit import verify_org
+from towerlog.engine.verify import verify_org
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 

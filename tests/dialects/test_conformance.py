@@ -37,6 +37,7 @@ ERRORS: list[type[TowerlogError]] = [
     kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TowerlogError)
 ]
 STATUSES: dict[type[TowerlogError], set[int]] = {
+    errors.BudgetExceeded: {402},
     errors.IdReused: {409, 422},
     errors.Malformed: {400, 422},
     errors.Invalid: {400, 422},
@@ -45,6 +46,7 @@ STATUSES: dict[type[TowerlogError], set[int]] = {
     errors.NotFound: {404},
     errors.MethodNotAllowed: {405},
     errors.Conflict: {409},
+    errors.LinkExpired: {410},
     errors.IdempotencyMismatch: {422},
     errors.TooLarge: {413},
     errors.RateLimited: {429},
@@ -219,7 +221,7 @@ def any_json(kind: type) -> dict[str, Any]:
 def test_every_endpoint_is_whole(dialect, one) -> None:
     assert one.scopes - {Scope.ADMIN}, "no scope but admin"
     assert one.scopes <= set(Scope)
-    assert one.method in {"GET", "POST"}
+    assert one.method in {"GET", "POST", "PATCH", "DELETE"}
     assert one.summary
     assert not one.summary.endswith("."), "a summary is a title, not a sentence"
     assert one.limited <= (dialect.limit is not None)

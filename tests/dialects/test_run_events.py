@@ -71,7 +71,7 @@ def test_types_of_the_runs_dialect_keep_their_type_and_payload(type_) -> None:
 
 SERVERS_OWN = [
     "run.queued", "run.cancel_requested", "run.pause_requested", "run.resume_requested", "run.silent", "run.lost",
-    "run.message",
+    "run.message", "approval.expired", "cost.repriced",
     "command.delivered", "lane.claimed", "lane.report", "lane.released", "lane.lost",
 ]  # fmt: skip
 
@@ -243,6 +243,8 @@ def test_a_question_and_its_answer() -> None:
     assert told("run.input", {"command_id": 9}).facts == Facts(effects=Effects(command_id=9))
     assert told("run.input").facts == Facts(effects=Effects(acknowledges="input"))
     assert told("command.acknowledged", {"command_id": 9}).facts == Facts(effects=Effects(command_id=9))
+    untaken = told("command.acknowledged", {"command_id": 9, "taken": False})
+    assert untaken.facts == Facts(effects=Effects(command_id=9, untaken=True))
     assert told("run.paused").facts == Facts(effects=Effects(acknowledges="pause"))
     assert warned("payload.command_id", "command.acknowledged", {"command_id": "x"}).facts == Facts()
     assert warned("payload.command_id", "command.acknowledged", {}).facts == Facts(), "it acknowledges nothing"
@@ -255,7 +257,7 @@ def test_a_checkpoint_is_read_as_the_runners_send_it() -> None:
     assert draft.effects.checkpoint is not None
     assert draft.effects.checkpoint.step_index == 2
     assert draft.history is not None
-    assert draft.history.messages == [b'{"role":"user"}']
+    assert list(draft.history.messages) == [b'{"role":"user"}']
     with pytest.raises(errors.Invalid) as found:
         told("checkpoint", {"step_index": "x"})
     assert found.value.field == "events.1.payload.step_index"

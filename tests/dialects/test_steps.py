@@ -95,7 +95,11 @@ def test_the_seeds_run_start() -> None:
 def test_the_seeds_step() -> None:
     payload = {"node_name": "search_web", "phase": "end", "duration_ms": 890, "output": {"results": ["..."]}}
     found = draft("step", payload)
-    assert (found.type, found.facts, found.natural_key) == (EventType.STEP, Facts(duration_ms=890), None)
+    assert (found.type, found.facts, found.natural_key) == (
+        EventType.STEP,
+        Facts(ends="search_web", duration_ms=890),
+        None,
+    )
     assert (found.agent, found.occurred_at) == (None, None)
     assert json.loads(found.data) == payload
 
@@ -425,7 +429,10 @@ def test_a_limited_sender_is_told_when_to_come_back() -> None:
 
 
 def test_the_door() -> None:
-    assert [(one.method, one.path) for one in DIALECT.endpoints] == [("POST", "/api/ingest")]
+    door, *alerts = [(one.method, one.path) for one in DIALECT.endpoints]
+    assert door == ("POST", "/api/ingest")
+    assert alerts
+    assert all(path.startswith("/alerts") for _, path in alerts)
     assert INGEST.scopes == {Scope.INGEST, Scope.ADMIN}
     assert INGEST.limited
     assert DIALECT.limit == Limit("steps_rate_per_minute", "key")

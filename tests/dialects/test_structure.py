@@ -17,8 +17,9 @@ from towerlog.dialects.structure import (
     MAX_STRING_BYTES,
     check_depth,
     check_length,
-    check_parts,
+    has_too_many_parts,
     long_strings,
+    parts_of,
     pieces_of,
 )
 from towerlog.errors import Invalid
@@ -50,15 +51,21 @@ def array_of(parts: int, item: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("item", [b"0", b"[]", b"{}"])
-def test_a_body_of_too_many_parts_is_refused_unread(item: bytes) -> None:
+def test_parts_are_counted_of_a_long_body(item: bytes) -> None:
     of_each = 1 if item == b"0" else 2
-    check_parts(array_of(MAX_PARTS // of_each, item))
-    with pytest.raises(Invalid, match=f"body: is made of more than {MAX_PARTS} parts"):
-        check_parts(array_of(MAX_PARTS // of_each + 1, item))
+    assert not has_too_many_parts(array_of(MAX_PARTS // of_each, item))
+    assert has_too_many_parts(array_of(MAX_PARTS // of_each + 1, item))
+
+
+def test_parts_are_counted_from_one_place_to_another() -> None:
+    text = b"[0,[],{},0]"
+    assert parts_of(text) == 6
+    assert [parts_of(text, at, at + 1) for at in range(len(text))] == [byte in b",[{" for byte in text]
+    assert parts_of(text * 50_000, 11, 11 * 40_000) == 6 * 39_999
 
 
 def test_a_body_that_is_long_and_not_made_of_parts_passes() -> None:
-    check_parts(b'{"a":"' + b"x" * (16 << 20) + b'"}')
+    assert not has_too_many_parts(b'{"a":"' + b"x" * (16 << 20) + b'"}')
 
 
 @pytest.mark.parametrize("letter", ["x", "\\n", '\\"', "\\\\", "é"])

@@ -14,6 +14,7 @@ import pytest
 from tests.clients.tools import program
 from tests.support.pages import blocks, environment, run_python, save_files, wrong
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
+from towerlog.sdk.api.client import Client
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -43,7 +44,7 @@ def generate() -> ModuleType:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A server of a page's own; the environment that a reader has beside it."""
-    server = Server(tmp_path / "data", NO_LIMITS)
+    server = Server(tmp_path / "data", {**NO_LIMITS, "TOWERLOG_EGRESS_ALLOW": "127.0.0.1"})
     try:
         server.start()
         yield environment(tmp_path, server.base_url, ADMIN_KEY, TOWERLOG_DATA_DIR=str(server.data_dir))
@@ -61,12 +62,14 @@ def test_the_console_blocks_of_a_page_come_out_as_it_says(page, tmp_path, served
     assert not found, "\n\n".join(found)
 
 
+# They go on until somebody stops them; the tests of live rows run an example that does the same.
+UNENDING = {block.text for page in PAGES for block in blocks(page.read_text(), "python") if ".watch(" in block.text}
 WITHOUT_CONSOLE = [page for page in with_blocks("python") if page not in with_blocks("console")]
 
 
 @pytest.mark.parametrize("page", WITHOUT_CONSOLE, ids=name_of)
 def test_the_python_blocks_of_a_page_run(page, served) -> None:
-    run_python(page, served)
+    run_python(page, served, without=UNENDING)
 
 
 SHELL_OF = sorted((ROOT / "docs" / "dialects").glob("*.md"))
@@ -163,3 +166,11 @@ def test_paths_on_a_page_exist(page) -> None:
 def test_every_package_that_is_described_exists(generate) -> None:
     gone = [room for room in generate.ROOMS if not any((ROOMS_OF_CODE / room).glob("*.py"))]
     assert gone == [], "take these out of ROOMS in docs/generate.py"
+
+
+def test_every_method_of_the_client_stands_once_in_the_table_of_the_sdk() -> None:
+    text = (ROOT / "docs" / "reference" / "sdk.md").read_text("utf-8")
+    table = text.partition("| About | Methods |")[2].partition("\n\n")[0]
+    told = [name for name in re.findall(r"`(\w+)`", table) if name != "record_run"]
+    public = {name for name in dir(Client) if not name.startswith("_") and callable(getattr(Client, name))}
+    assert sorted(told) == sorted(public - {"close"})

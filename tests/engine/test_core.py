@@ -80,7 +80,14 @@ async def test_what_only_reads_never_waits_for_the_writer(rig: Rig) -> None:
     assert rig.engine.figures()["groups"] == groups + 1
 
 
-NO_DAMAGE = {"damaged": 0, "read_failures": 0, "failed_checkpoints": 0, "disk_guard_bytes": 0}
+NO_DAMAGE = {
+    "deliveries_given_up": 0,
+    "damaged": 0,
+    "read_failures": 0,
+    "failed_checkpoints": 0,
+    "disk_guard_bytes": 0,
+    "writes_refused": 0,
+}
 
 
 async def test_figures_count_what_was_done(rig: Rig) -> None:

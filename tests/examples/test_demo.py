@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.curl import put_on_path
 from tests.support.demo import ROOT, Demo
+from tests.support.launcher import put_on_path
 from tests.support.pages import environment, run_python, tour, wrong_of
 from tests.support.server import clean_environment
 from tests.support.wait import wait_until
@@ -97,6 +99,24 @@ def test_towerlog_exec_tells_how_each_command_ended(demo) -> None:
     assert all(event["data"]["result"]["stdout_bytes"] > 0 for event in results), results
 
 
+def test_a_rule_has_told_its_receiver_of_an_approval_that_waits(demo) -> None:
+    [approve] = [command for command in demo.commands() if "approvals approve" in command]
+    approval_id = approve.split()[-1]
+    messages = [json.loads(line) for line in (demo.folder / "data" / "messages").read_text().splitlines()]
+    assert [(one["type"], one["agent_name"]) for one in messages][:1] == [("alert.fired", "publisher")]
+    with demo.client() as client:
+        assert client.get(f"/api/v1/approvals/{approval_id}").json()["agent"] == "publisher"
+        page = httpx2.get(messages[0]["answer_url"], trust_env=False)
+        assert (page.status_code, "publish_page" in page.text) == (200, True)
+        [budget] = client.get("/api/v1/budgets").json()["data"]
+        assert (budget["action"], budget["name"]) == ("warn", "demo")
+        wait_until(
+            lambda: [event for event in events_of(client) if event["type"] == "budget.warning"],
+            "the budget's warning",
+            deadline_s=LIVE_S,
+        )
+
+
 WATCHING = ("runs tail", "--follow")
 """What a printed line has in it that goes on until its run ends or somebody stops it."""
 
@@ -106,7 +126,7 @@ def test_every_printed_line_works_as_it_stands(demo, tmp_path) -> None:
     commands = demo.commands()
     assert len(commands) >= 14
     assert not [line for line in commands if demo.key in line or demo.url in line]
-    survey, waiting = (line for line in commands if "runs tail" in line)
+    waiting, survey = (line for line in commands if "runs tail" in line)
     [feed] = [line for line in commands if "--follow" in line]
     with watched(demo, waiting, tmp_path) as (tail, shown):
         wait_until(lambda: "more files" in shown.read_text(), "the tail to show what is asked", deadline_s=LIVE_S)
@@ -151,6 +171,23 @@ def run_line(demo: Demo, command: str, folder: Path) -> str:
     return done.stdout.strip()
 
 
+OWN = re.compile(r"\d\d:\d\d:\d\d  [a-z]+ {2,}\S")
+"""How a line of the demo's log begins."""
+
+
+def test_all_that_it_prints_has_one_form_and_fits_into_a_terminal(demo) -> None:
+    demo.commands()
+    # Of what is printed by several at a time the last line may not be whole.
+    lines = demo.text.splitlines()[:-1]
+    # A folder of a test is longer than one that people have.
+    assert [line for line in lines if len(line) > 80 and not line.startswith("  export ")] == []
+    began = lines.index(f"Towerlog listens on {demo.url}")
+    ended = next(at for at, line in enumerate(lines) if "Ctrl-C ends everything." in line)
+    logged = [line for line in (*lines[:began], *lines[ended + 1 :]) if line and not line.startswith(" " * 23)]
+    assert [line for line in logged if not OWN.match(line)] == []
+    assert len(logged) > 5
+
+
 def test_what_is_created_is_claimed_and_what_is_cancelled_stops_by_itself(demo, tmp_path) -> None:
     put_on_path(tmp_path)
     (create,) = [command for command in demo.commands() if "runs create" in command]
@@ -184,7 +221,7 @@ def test_the_tour_of_the_readme_comes_out_as_it_says(demo, tmp_path) -> None:
 def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     own = Demo(tmp_path)
     own.commands()
-    assert len(processes_naming(own.url, str(tmp_path))) >= 10, "the demo, its server, seven agents and an application"
+    assert len(processes_naming(own.url, str(tmp_path))) >= 10, "the demo, its server, eight agents and an application"
     own.stop()
     assert own.process.returncode == 0, own.text
     assert "Traceback" not in own.text
@@ -195,7 +232,9 @@ def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
     "moment", ["starting", *(pytest.param(later, marks=pytest.mark.slow) for later in ("its first agents", "ready"))]
 )
 def test_it_ends_with_sigterm_at_any_moment_and_leaves_nothing_behind(tmp_path, moment) -> None:
-    words = {"starting": "starting the server", "its first agents": "listens on", "ready": "Ctrl-C ends it."}[moment]
+    words = {"starting": "starting the server", "its first agents": "listens on", "ready": "Ctrl-C ends everything."}[
+        moment
+    ]
     printed, folder = tmp_path / "printed", tmp_path / "temporary"
     folder.mkdir()
     env = {**os.environ, "TMPDIR": str(folder)}

@@ -13,8 +13,10 @@ from pathlib import Path
 import apsw
 
 from towerlog.ambient import SystemClock, SystemIds
+from towerlog.engine.audit.outside import key_created
 from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import StoreLocked
+from towerlog.model.audit import SERVER
 from towerlog.model.principal import Scope
 from towerlog.store.sqlite.connection import checkpoint
 from towerlog.store.sqlite.identities import SqliteIdentities, open_identities
@@ -27,7 +29,7 @@ def put(identities: SqliteIdentities) -> str:
     user = identities.first_user(1)
     key = mint_key(clock, SystemIds(clock), 1, user.user_id, "beside", (Scope.READ,)).key
     try:
-        identities.key_put(key)
+        identities.key_put(key, key_created(SERVER, key))
     except StoreLocked:
         return "busy"
     return key.key_id

@@ -16,11 +16,36 @@ TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
 SEEDS, TELEMETRY = "simulation/test_simulation.py", "simulation/test_telemetry.py"
+SPENDERS = "simulation/test_money.py"
 RIGHTS, TENANCY, KEYS = (
     "acceptance/test_rights.py",
     "acceptance/test_tenancy_matrix.py",
     "acceptance/test_keys_and_orgs.py",
 )
+SIGN_IN, BY_PROVIDER = "acceptance/test_sign_in.py", "acceptance/test_sign_in_by_provider.py"
+TOKENS = "asgi/pages/sign_in/test_provider.py"
+MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_automatic.py"
+PAGE_OF_AUDIT = "docs/concepts/audit.md"
+AUDIT, ACTS = "acceptance/test_audit.py", "engine/audit/test_acts.py"
+BUDGETS, SPENDING = "acceptance/test_budgets.py", "engine/reactions/test_budgets.py"
+ALERTS, FIRING, SENDING, TIMED = (
+    "acceptance/test_alerts.py",
+    "engine/alerts/test_reactions.py",
+    "engine/alerts/test_sender.py",
+    "engine/alerts/test_watch.py",
+)
+PAGE_OF_ALERTS = "docs/concepts/alerts.md"
+PAGE_OF_BUDGETS = "docs/concepts/budgets.md"
+PAGE_OF_PRICES, COMPUTED = "docs/concepts/prices.md", "projections/test_computed.py"
+OWN, ANEW = "engine/pricing/test_own.py", "engine/pricing/test_reprice.py"
+INBOX, LINKS, EXPIRY = (
+    "acceptance/test_approvals.py",
+    "acceptance/test_answer_links.py",
+    "engine/timers/test_approvals.py",
+)
+PAGE_OF_APPROVALS = "docs/concepts/approvals.md"
+LIVE, WATCHING = "acceptance/test_live.py", "engine/live/test_watching.py"
+URLS, POSTS, MAIL = "egress/test_hostile_urls.py", "egress/test_http.py", "egress/mail/test_mailer.py"
 HOSTILE, PHASES, BLOCKS = (
     "acceptance/test_hostile_connections.py",
     "asgi/http1/test_phases.py",
@@ -103,6 +128,8 @@ DURABLE = (
             f"{FULL}::test_a_checkpoint_without_room_passes_and_is_told",
             f"{FULL}::test_a_checkpoint_that_is_held_against_all_commits_is_found",
             f"{FULL}::test_a_log_without_room_refuses_and_comes_back",
+            f"{FULL}::test_the_largest_size_of_a_file_is_told_as_a_full_disk",
+            "store/test_trouble.py::test_refused_writes_are_told_when_they_begin_and_when_they_end",
             f"{FULL}::test_twenty_rounds_of_a_disk_that_fills_lose_nothing",
             f"{FULL}::test_a_start_on_a_full_disk_says_so",
             f"{CALLS}::test_each_error_of_each_call_passes_or_is_final",
@@ -118,7 +145,9 @@ DURABLE = (
     Promise(
         "Below the guard writes are refused before the disk is full; reads and deletes go on.",
         (
+            "engine/commit/test_disk_guard.py::test_a_key_that_is_revoked_below_the_guard_ends_no_outage",
             f"{FULL}::test_the_guard_refuses_writes_and_nothing_else",
+            "cli/test_maintenance.py::test_a_backup_takes_nothing_of_what_the_servers_writes_leave_free",
             "store/test_space.py::test_it_is_low_below_the_guard",
         ),
         (),
@@ -129,6 +158,7 @@ DURABLE = (
         (
             f"{FULL}::test_a_reader_that_stands_still_holds_writes_up_before_the_log_is_long",
             f"{FULL}::test_a_log_without_a_bound_is_found",
+            f"{FULL}::test_the_log_stays_below_its_bound_beside_a_reader_that_stands_still",
             "store/sqlite/test_connection.py::test_the_wal_stays_bounded_under_a_load_of_writing",
         ),
         ("log_without_a_bound",),
@@ -162,6 +192,8 @@ WHOLE = (
         (
             f"{READS}::test_one_damaged_event_is_named_everywhere_and_hides_no_other",
             f"{READS}::test_reads_that_check_nothing_are_found",
+            f"{READS}::test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked",
+            "model/test_chain.py::test_every_field_is_covered",
             f"{READS}::test_a_page_that_is_gone_costs_what_lay_on_it",
             f"{READS}::test_ready_means_that_real_pages_can_be_read",
         ),
@@ -182,6 +214,8 @@ WHOLE = (
     Promise(
         "Files that do not belong together are refused, and a restore is one command; old cursors get a gap.",
         (
+            "store/sqlite/upkeep/test_whole.py::test_a_header_that_rots_before_acknowledged_frames_is_told_whichever_bit_it_is",
+            "store/sqlite/upkeep/test_whole.py::test_a_reader_who_comes_at_any_moment_of_a_renewal_hides_no_missing_log",
             f"{TORN}::test_a_database_without_its_log_is_refused",
             f"{TORN}::test_the_log_of_another_database_is_refused",
             f"{TORN}::test_a_restore_takes_the_old_files_away_and_keeps_them",
@@ -215,6 +249,8 @@ ORDER = (
     Promise(
         "A run is one order without gaps, and a retried event is stored once.",
         (
+            "engine/ingest/test_long_histories.py::test_a_base_that_comes_after_the_long_history_refuses_that_alone",
+            "engine/ingest/test_content.py::test_a_list_of_metas_is_no_base",
             f"{SEEDS}::test_no_mutant_lives",
             "contract/test_append.py::test_seq_is_dense_per_run",
             "acceptance/test_steps_wire.py::test_an_event_id_sent_by_many_at_once_stores_once",
@@ -347,8 +383,63 @@ ACCESS = (
         of(SECURITY, "Open streams check the key again"),
     ),
     Promise(
-        "A held run changes by its holder's word alone, and what is wanted is told to that key.",
+        "A session is a cookie that no script reads; it ends when it is ended, with its streams.",
         (
+            f"{SIGN_IN}::test_the_first_start_prints_a_link_that_signs_in_once",
+            f"{SIGN_IN}::test_a_session_is_kept_where_no_script_reads_it",
+            f"{SIGN_IN}::test_a_session_by_tls_is_for_this_host_alone",
+            f"{SIGN_IN}::test_a_member_sets_a_password_and_signs_in_by_it",
+            f"{SIGN_IN}::test_a_screen_goes_by_the_session_and_ends_with_it",
+            f"{SIGN_IN}::test_an_admin_ends_all_sessions_of_a_member",
+            "asgi/guard/test_auth.py::test_a_session_is_good_until_it_expires",
+        ),
+        (),
+        of(SECURITY, "Members sign in by a link", "A session is a cookie that no script", "It ends with a sign-out"),
+    ),
+    Promise(
+        "No page of another site acts in a person's name.",
+        (f"{SIGN_IN}::test_no_page_of_another_site_acts_in_a_persons_name",),
+        (),
+        of(SECURITY, "A request by cookie that changes something"),
+    ),
+    Promise(
+        "Whether somebody is a member is not told, and passwords are guessed slowly.",
+        (
+            f"{SIGN_IN}::test_who_is_a_member_is_not_told",
+            f"{SIGN_IN}::test_guessing_is_slow_whether_the_member_is_there_or_not",
+            "asgi/pages/sign_in/test_passwords.py::test_nobodys_password_is_checked_like_anybodys",
+        ),
+        (),
+        of(SECURITY, "Whether a member is there is not told"),
+    ),
+    Promise(
+        "An identity provider vouches for the sign-in that a browser has begun, and lets in members alone.",
+        (
+            f"{BY_PROVIDER}::test_a_member_is_known_by_its_address_and_from_then_on_by_its_subject",
+            f"{BY_PROVIDER}::test_nobody_else_gets_in_unless_the_settings_say_so",
+            f"{BY_PROVIDER}::test_what_another_browser_has_begun_signs_nobody_in",
+            f"{TOKENS}::test_a_browser_is_sent_with_a_challenge_and_never_with_the_verifier",
+            f"{TOKENS}::test_a_token_that_is_not_of_this_sign_in_is_refused",
+            f"{TOKENS}::test_a_token_of_another_key_is_refused",
+            f"{TOKENS}::test_a_token_without_a_signature_is_refused",
+            f"{TOKENS}::test_an_address_counts_when_it_is_verified",
+        ),
+        (),
+        of(SECURITY, "An identity provider's word counts"),
+    ),
+    Promise(
+        "A session is no API key, and every sign-in is in the audit.",
+        (
+            f"{SIGN_IN}::test_a_session_is_no_key_and_a_key_is_no_session",
+            f"{SIGN_IN}::test_each_act_of_a_member_has_its_entry",
+        ),
+        (),
+        of(SECURITY, "A session is no API key", "Every sign-in, sign-out and link"),
+    ),
+    Promise(
+        "Only the key that holds a run can change it, and the run's commands go only to that key.",
+        (
+            "engine/commands/test_telemetry_of_others.py::test_what_an_agent_spends_stays_under_its_own_model_whatever_strangers_call",
             f"{SEEDS}::test_no_mutant_lives",
             f"{RIGHTS}::test_an_answer_reaches_the_key_that_reports_the_run_and_no_other",
             f"{RIGHTS}::test_worker_ids_and_answers_are_for_readers_and_their_own_key",
@@ -423,6 +514,12 @@ ACCESS = (
         (),
         of(SECURITY, "CORS is off.", "Requests on loopback are accepted only"),
     ),
+    Promise(
+        "The dashboard runs no script but its own, and no text becomes markup.",
+        ("asgi/pages/dashboard/test_screens.py::test_a_browser_gets_the_page_at_every_path",),
+        (),
+        of(SECURITY, "The dashboard comes from this server alone"),
+    ),
 )
 
 BOUNDS = (
@@ -473,8 +570,24 @@ BOUNDS = (
         of(SECURITY, "Bytes in hand, connections, streams", "Bytes count as they arrive"),
     ),
     Promise(
+        "When all is used up, who holds most gives way, and nobody is refused who stays within an equal part.",
+        (
+            "asgi/shares/test_law.py::test_who_holds_less_than_the_fair_part_is_never_refused",
+            "asgi/shares/test_law.py::test_two_that_have_all_leave_a_third_its_part",
+            "asgi/shares/test_turns.py::test_two_that_want_all_leave_some_for_whoever_comes",
+            "engine/commit/test_queue.py::test_an_organisation_with_fewer_commands_than_its_part_is_never_refused",
+            "acceptance/test_who_holds_most.py::test_two_organisations_that_fill_all_bytes_leave_a_third_its_part",
+            "acceptance/test_who_holds_most.py::test_connections_without_a_key_leave_places_for_those_who_have_one",
+            "acceptance/test_who_holds_most.py::test_of_callers_without_a_key_the_fullest_address_makes_place",
+            "engine/commit/test_queue.py::test_when_the_queue_is_full_the_organisation_that_has_most_in_it_gives_way",
+        ),
+        (),
+        of(SECURITY, "When several together have used all of it up", "Callers without a key count as one organisation"),
+    ),
+    Promise(
         "Every phase of a connection has a deadline and a size; who reads nothing is cut off and harms nobody.",
         (
+            "engine/follow/test_listener.py::test_a_reader_that_raises_keeps_no_other_from_being_told",
             f"{PHASES}::test_a_body_that_drips_is_given_up_and_its_connection_ends",
             f"{PHASES}::test_what_still_comes_after_the_last_reply_has_a_bound",
             f"{PHASES}::test_who_takes_nothing_of_a_reply_is_cut_off",
@@ -492,13 +605,16 @@ BOUNDS = (
             f"{BLOCKS}::test_the_cancel_of_a_large_family",
             "asgi/process/test_loop_watch.py::test_work_on_the_loop_is_a_block",
             "asgi/guard/test_pace.py::test_bodies_whose_last_bytes_come_at_once_are_decoded_in_turns",
+            "acceptance/test_push_frames.py::test_frames_on_many_sockets_at_once_are_heard_in_turns",
+            "acceptance/test_push_frames.py::test_sockets_of_one_address_are_bounded_together_and_those_of_a_key_by_themselves",
             f"{HOSTILE}::test_pages_behind_a_page_that_nobody_reads_are_not_built",
+            "engine/queries/screens/test_outlines.py::test_those_who_ask_at_once_are_told_the_same_and_no_event_counts_twice",
         ),
         (),
         of(
             SECURITY,
             "Rows, pages, caches and commits are bounded",
-            "Packets, bodies and replies of many connections",
+            "Packets, bodies, replies and frames of many connections",
             "No single request keeps the server from others",
             "Tests on a running server hold it to that",
         ),
@@ -541,7 +657,8 @@ SENDERS = (
             "sdk/record/test_recorder.py::test_no_argument_makes_it_raise",
             "sdk/record/test_recorder.py::test_a_killed_program_loses_nothing_that_had_left_its_memory",
             "sdk/test_strangers.py::test_a_spool_line_that_cannot_be_sent_is_set_aside_and_the_rest_goes_on",
-            "sdk/test_strange_files.py::test_a_link_among_the_files_is_left_alone",
+            "sdk/test_strange_files.py::test_what_another_user_has_put_into_a_spool_is_not_sent",
+            "sdk/record/backlog/test_own_files.py::test_what_is_no_file_of_this_user_alone_is_not_opened",
             "sdk/test_strange_files.py::test_listing_spools_waits_for_no_pipe_and_takes_no_lock_that_is_none",
             "sdk/test_strangers.py::test_a_spool_and_all_that_is_made_above_it_is_for_its_owner_alone",
             "sdk/record/backlog/test_destination.py::test_the_note_in_a_spool_holds_no_secret",
@@ -561,6 +678,398 @@ SENDERS = (
     ),
 )
 
+OUTWARD = (
+    Promise(
+        "Only public addresses are posted to, by URLs of one form, and the checked address is the one connected to.",
+        (
+            f"{URLS}::test_no_hostile_url_opens_a_connection",
+            f"{URLS}::test_what_is_open_reaches_the_listener_once_everything_is_allowed",
+            f"{URLS}::test_a_name_that_changes_its_address_is_connected_to_at_the_checked_one",
+            f"{URLS}::test_of_a_mixed_answer_nothing_is_connected_to",
+            f"{URLS}::test_what_the_operator_lets_through",
+            f"{URLS}::test_this_machines_own_addresses_are_refused_whatever_they_are",
+            "egress/test_addresses.py::test_what_an_address_is_has_a_name_and_a_source",
+            "egress/test_addresses.py::test_nothing_is_open_that_python_does_not_take_for_global",
+            "egress/test_targets.py::test_other_readers_see_the_host_and_the_port_that_we_see",
+            "tidy/test_tree.py::test_source",
+        ),
+        (),
+        of(
+            SECURITY,
+            "Messages of alert rules, to their receivers",
+            "URLs of webhooks are read in one strict form",
+            "The address that was checked is the one",
+        ),
+    ),
+    Promise(
+        "A post follows nothing, takes nothing from the environment, and its answer is bounded in bytes and time.",
+        (
+            f"{POSTS}::test_no_redirect_is_followed",
+            f"{POSTS}::test_nothing_of_the_environment_has_a_part_in_it",
+            f"{POSTS}::test_no_connection_and_no_cookie_is_kept",
+            f"{POSTS}::test_nothing_is_decompressed",
+            f"{POSTS}::test_of_an_endless_answer_the_first_64_kib_are_read",
+            f"{POSTS}::test_an_answer_that_does_not_come_ends_at_the_deadline",
+            f"{POSTS}::test_a_slow_body_has_answered_all_the_same",
+        ),
+        (),
+        of(SECURITY, "No redirect is followed, nothing of the environment", "An answer has 10 seconds and 64 KiB."),
+    ),
+    Promise(
+        "TLS is checked against the name, and mail is not sent without the TLS that it is to have.",
+        (
+            "egress/test_http_tls.py::test_a_certificate_that_is_not_the_hosts_is_not_accepted",
+            "egress/test_http_tls.py::"
+            "test_over_tls_the_name_is_asked_for_and_checked_and_the_address_is_the_checked_one",
+            f"{MAIL}::test_a_certificate_that_is_not_the_mail_servers_ends_it",
+            f"{MAIL}::test_starttls_that_is_not_offered_ends_it_before_the_password",
+        ),
+        (),
+        of(SECURITY, "TLS is checked against the host's name"),
+    ),
+    Promise(
+        "Signatures of webhooks are those of Standard Webhooks.",
+        (
+            "egress/test_webhooks.py::test_the_reference_library_accepts_what_we_sign",
+            "egress/test_webhooks.py::test_our_signature_is_the_references",
+            "egress/test_webhooks.py::test_what_was_changed_on_the_way_is_not_accepted",
+            "dialects/native/alerts/test_alerts.py::test_a_delivery_shows_no_secret",
+            "dialects/alerting/test_rules.py::test_a_rule_is_shown_without_its_secrets_but_for_new_ones",
+        ),
+        (),
+        of(SECURITY, "Webhooks are signed"),
+    ),
+    Promise(
+        "What others wrote is text in a mail and in a chat, and nothing else.",
+        (
+            "egress/mail/test_letters.py::test_no_text_makes_a_header_or_a_recipient",
+            "egress/mail/test_letters.py::test_whatever_is_written_makes_one_tame_message",
+            "egress/test_chat.py::test_in_slack_no_text_is_more_than_text",
+            "egress/test_chat.py::test_in_discord_no_text_is_more_than_text",
+            "egress/test_chat.py::test_in_teams_no_text_is_more_than_text",
+        ),
+        (),
+        of(SECURITY, "What others wrote makes no header of a mail"),
+    ),
+)
+
+PRICED = (
+    Promise(
+        "A cost that its senders told takes the place of what was computed for the same; the sums over runs, agents,"
+        " models and hours agree, and none is ever negative.",
+        (
+            f"{COMPUTED}::test_a_told_total_keeps_the_cost_where_it_was_spent",
+            f"{COMPUTED}::test_a_told_total_of_one_agent_takes_nothing_from_another",
+            f"{COMPUTED}::test_a_total_of_tokens_is_priced_for_what_it_adds",
+            f"{ANEW}::test_the_sums_agree_whatever_is_told_and_computed_anew",
+        ),
+        (),
+        of(PAGE_OF_PRICES, "So the sums over runs, agents, models and hours agree"),
+    ),
+    Promise(
+        "What nobody knows a price of is unpriced and counted, and never costs 0.",
+        (
+            f"{COMPUTED}::test_calls_are_priced_each_for_itself",
+            f"{COMPUTED}::test_a_bare_total_is_unpriced_and_never_0",
+            "model/test_price.py::test_each_bucket_has_its_price",
+            "model/test_price.py::test_a_tier_is_of_all_input_of_one_call",
+        ),
+        (),
+        of(PAGE_OF_PRICES, "It is never $0"),
+    ),
+    Promise(
+        "A price of an organisation's own holds for its calls from its time on.",
+        (
+            f"{OWN}::test_the_price_counts_that_holds_since_the_latest_time",
+            f"{OWN}::test_a_price_is_of_its_organisation",
+        ),
+        (),
+        of(PAGE_OF_PRICES, "Of those that fit a call, the one counts that holds since the latest time before it"),
+    ),
+    Promise(
+        "What is computed anew is written once, beside the old figure, which stays in the log.",
+        (
+            f"{ANEW}::test_what_changes_is_shown_then_written_and_then_nothing_changes",
+            f"{ANEW}::test_who_comes_second_looks_again",
+            "engine/pricing/test_replay.py::test_totals_and_calls_may_overtake_each_other",
+            "engine/pricing/test_replay.py::test_an_hour_that_is_not_meant_keeps_what_was_computed_of_it",
+        ),
+        (),
+        of(PAGE_OF_PRICES, "What was computed before stays in the log."),
+    ),
+)
+
+MONEY = (
+    Promise(
+        "A budget counts every sum once, to the nano-dollar, and tells each of its thresholds once a period, whoever"
+        " spends at once.",
+        (
+            f"{BUDGETS}::test_64_posters_over_a_threshold_are_counted_exactly_and_told_once",
+            f"{BUDGETS}::test_the_same_in_a_thousand_rounds",
+            f"{SPENDING}::test_one_warning_and_one_exceeded_and_a_run_goes_on",
+            f"{SPENDING}::test_a_repeat_is_counted_once",
+            f"{SPENDING}::test_a_correction_moves_the_period_that_counted_what_it_corrects",
+            f"{SPENDING}::test_a_tree_counts_what_was_spent_before_it_was_known_to_be_one",
+            "projections/test_budgets.py::test_a_new_period_begins_with_nothing_and_tells_again",
+            f"{SPENDERS}::test_no_mutant_lives",
+        ),
+        (
+            "what the group has counted is forgotten",
+            "money of a new run is not counted",
+            "a budget begins with nothing",
+            "a change keeps what was told",
+        ),
+        of(README, "A budget counts every sum once"),
+    ),
+    Promise(
+        "A reservation is granted only where the money is there, and is settled once.",
+        (
+            f"{SPENDING}::test_a_reservation_holds_until_its_event",
+            f"{BUDGETS}::test_reservations_keep_spending_within_the_amount",
+            f"{SPENDING}::test_a_reservation_holds_in_the_budgets_of_the_agent_that_spends_it",
+            f"{SPENDING}::test_nothing_is_held_any_more_for_a_run_that_has_ended",
+            f"{SPENDERS}::test_no_mutant_lives",
+        ),
+        ("a hold never ends", "a restart ends a hold"),
+        of(PAGE_OF_BUDGETS, "As long as no call costs more than was reserved for it by the agent that makes it"),
+    ),
+    Promise(
+        "While a budget is used up its senders are told, and no run begins; what it paused goes on once it has money"
+        " again, and nothing else.",
+        (
+            f"{BUDGETS}::test_every_reply_of_steps_warns_while_it_holds",
+            f"{SPENDING}::test_no_run_is_created_while_a_budget_is_used_up",
+            f"{SPENDING}::test_a_raise_lets_go_on_what_it_paused_and_nothing_else",
+            f"{SPENDING}::test_what_a_person_has_said_since_is_not_taken_back",
+            f"{SPENDERS}::test_no_mutant_lives",
+        ),
+        ("others are not stopped", "a raise lets nobody go on", "no other budget keeps it paused"),
+        of(PAGE_OF_BUDGETS, "While it is exceeded:", "Runs that a person paused, before or since, stay paused"),
+    ),
+    Promise(
+        "Nobody sees or changes the budgets of another organisation.",
+        (
+            f"{SPENDING}::test_nobody_sees_the_budgets_of_others",
+            f"{BUDGETS}::test_nobody_sees_or_spends_the_budgets_of_others",
+        ),
+        (),
+        of(README, "An organisation never sees another's objects"),
+    ),
+)
+
+ASKING = (
+    Promise(
+        "Of all answers to a question or about tool calls one counts, and the others are told whose.",
+        (
+            f"{INBOX}::test_of_many_answers_one_counts_and_the_others_are_told_whose",
+            f"{INBOX}::test_other_tool_calls_at_the_same_step_are_another_approval",
+            f"{LINKS}::test_of_many_clicks_one_counts",
+        ),
+        (),
+        of(PAGE_OF_APPROVALS, "The first answer counts;", "If the agent replaces the calls, or asks under the same"),
+    ),
+    Promise(
+        "What nobody answers in time says so, and stands under nobody's name.",
+        (
+            f"{EXPIRY}::test_it_expires_at_its_time_and_not_before",
+            f"{EXPIRY}::test_tool_calls_are_rejected_by_nobody",
+            f"{EXPIRY}::test_an_answer_between_expiry_and_the_next_sweep_is_too_late",
+        ),
+        (),
+        of(PAGE_OF_APPROVALS, "Nobody's name stands under it"),
+    ),
+    Promise(
+        "An answer fits the schema of its question, and no schema costs the server more than a moment.",
+        (
+            f"{INBOX}::test_an_answer_that_does_not_fit_the_schema_is_refused_by_every_way",
+            "model/test_answer_schema.py::test_a_schema_that_could_do_harm_is_not_used",
+            "model/test_answer_schema.py::test_a_long_answer_is_not_tried_on_a_large_schema",
+        ),
+        (),
+        of(SECURITY, "JSON Schemas of agents are bounded"),
+    ),
+    Promise(
+        "An answer link is signed, good for one answer, and worth nothing without the key, or the rule and channel,"
+        " that it is of; opening it changes nothing, and what is shown of a message answers nothing.",
+        (
+            f"{LINKS}::test_opening_a_link_changes_nothing_however_often",
+            f"{LINKS}::test_the_form_answers_once_in_the_name_of_whom_it_was_sent_to",
+            f"{LINKS}::test_a_link_that_has_expired_answers_nothing",
+            f"{LINKS}::test_a_token_that_was_changed_is_no_link",
+            f"{LINKS}::test_a_link_is_worth_what_the_key_of_its_maker_is",
+            f"{MESSAGES}::test_a_link_is_worth_nothing_without_its_rule_and_its_channel",
+            f"{MESSAGES}::test_what_is_shown_of_a_message_answers_nothing",
+            f"{LINKS}::test_the_log_of_requests_has_no_token",
+            f"{LINKS}::test_the_page_brings_nothing_from_elsewhere_and_runs_nothing",
+            "asgi/pages/asking/test_html.py::test_what_was_sent_in_is_text_on_the_page",
+        ),
+        (),
+        of(
+            SECURITY,
+            "An answer link lets whoever has it",
+            "One that a message of an alert rule carries is worth nothing",
+            "Opening it changes nothing",
+            "Its page has no script",
+        ),
+    ),
+    Promise(
+        "Nobody sees or answers the approvals of another organisation.",
+        (
+            f"{INBOX}::test_another_organisation_sees_and_answers_nothing",
+            "contract/test_approvals.py::test_each_organisation_has_its_own",
+        ),
+        (),
+        of(README, "An organisation never sees another's objects"),
+    ),
+)
+
+TOLD = (
+    Promise(
+        "An alert fires once, with the event that causes it, whatever is sent again.",
+        (
+            f"{FIRING}::test_a_failed_run_fires_once_and_puts_one_message_into_the_outbox",
+            f"{FIRING}::test_a_rule_looks_only_at_its_scope",
+            f"{FIRING}::test_a_rule_holds_as_it_was_made_or_changed_last",
+            "projections/alerts/test_watched.py::test_an_event_meets_each_rule_that_it_may_concern_once",
+            f"{FIRING}::test_a_run_that_comes_to_cost_as_much_fires_once",
+            f"{FIRING}::test_a_budget_fires_at_a_fraction_once_a_period",
+            f"{FIRING}::test_a_loop_goes_on_over_commits_and_a_restart",
+            f"{ALERTS}::test_64_posters_over_a_threshold_fire_once",
+            "projections/alerts/test_firing.py::test_a_loop_begins_once",
+            "store/sqlite/alerts/test_alerts.py::test_a_second_alert_of_an_episode_is_not_written",
+        ),
+        (),
+        of(README, "An alert fires once"),
+    ),
+    Promise(
+        "Each message arrives in the end, under one id, whatever its receiver does and however the server dies.",
+        (
+            f"{ALERTS}::test_nothing_is_lost_whatever_the_receiver_does_and_however_the_server_dies",
+            f"{SENDING}::test_what_arrives_is_signed_and_has_one_id_in_all_attempts",
+            f"{SENDING}::test_what_is_under_way_at_the_end_is_due_again_under_its_id",
+            f"{SENDING}::test_what_is_never_taken_is_given_up_and_can_be_sent_anew",
+        ),
+        (),
+        of(PAGE_OF_ALERTS, "If the server is killed meanwhile, the message is due again."),
+    ),
+    Promise(
+        "A dead receiver delays no other, nor does an organisation that has many of them.",
+        (
+            f"{SENDING}::test_a_dead_receiver_delays_no_other",
+            f"{SENDING}::test_an_organisation_with_dead_receivers_delays_no_other",
+        ),
+        (),
+        of(PAGE_OF_ALERTS, "so a dead receiver delays no other."),
+    ),
+    Promise(
+        "What goes by time fires for agents that are silent, once, and tells when it is over.",
+        (
+            f"{TIMED}::test_a_question_that_nobody_answers_fires_once_and_its_answer_ends_it",
+            f"{TIMED}::test_a_run_without_progress_fires_and_is_stopped",
+            f"{TIMED}::test_a_run_that_no_worker_serves_fires_and_one_that_waits_its_turn_does_not",
+            f"{TIMED}::test_too_many_failures_in_a_window_fire_until_they_are_few_again",
+            f"{TIMED}::test_people_are_told_again_while_it_lasts_unless_somebody_sees_to_it",
+        ),
+        (),
+        of(PAGE_OF_ALERTS, "so they fire for agents that are silent"),
+    ),
+)
+
+REPEATS = (
+    Promise(
+        "A question under an `Idempotency-Key` is answered as it was at first, and one that was refused may be mended.",
+        (
+            "acceptance/test_idempotency_keys.py::test_a_question_is_answered_under_its_key_as_it_was_at_first",
+            "acceptance/test_idempotency_keys.py::test_a_question_that_is_refused_may_be_mended_under_its_key",
+        ),
+    ),
+    Promise(
+        "A call that a provider has refused for its rate shows in its agent's activity.",
+        ("acceptance/test_activity_feed.py::test_a_call_that_a_provider_has_refused_for_its_rate_appears",),
+    ),
+)
+SCREENS = (
+    Promise(
+        "A row that changes is sent four times a second at most, and its last state always comes: over slow readers,"
+        " cut connections and restarts.",
+        (
+            f"{LIVE}::test_hundreds_of_changes_are_a_few_frames_and_the_last_state_always_comes",
+            f"{LIVE}::test_nothing_is_lost_over_restarts",
+            f"{LIVE}::test_one_that_takes_nothing_delays_nobody",
+            f"{WATCHING}::test_the_place_moves_only_with_the_last_row_of_a_sweep",
+            f"{WATCHING}::test_more_changes_than_are_noted_are_a_gap",
+            f"{WATCHING}::test_a_trimmed_stretch_is_a_gap",
+            "engine/live/test_rows.py::test_a_row_that_leaves_is_told_of_once_more",
+            "engine/live/test_kinds.py::test_who_comes_back_is_told_of_alerts_that_have_changed_without_an_event",
+            "engine/live/test_kinds.py::test_the_end_of_a_run_is_the_end_of_all_that_it_asks",
+        ),
+        (),
+        of("docs/guides/live.md", "A row is sent four times a second at most", "A run that leaves what is asked for"),
+    ),
+    Promise(
+        "Who watches rows sees those of one organisation, with the rights of a key that is still good.",
+        (
+            f"{LIVE}::test_another_organisation_sees_nothing",
+            f"{WATCHING}::test_organisations_have_channels_of_their_own",
+            f"{LIVE}::test_scopes",
+            f"{LIVE}::test_a_revoked_key_ends_it",
+        ),
+        (),
+        of("docs/guides/live.md", "A stream ends within five seconds after its key was revoked"),
+    ),
+)
+
+AUDITED = (
+    Promise(
+        "An act and its entry in the audit are one commit: each act has exactly one, and nothing else has any.",
+        (
+            f"{AUDIT}::test_every_route_is_an_act_or_is_known_to_be_none",
+            f"{AUDIT}::test_an_act_leaves_exactly_one_entry",
+            f"{AUDIT}::test_a_repeat_under_one_idempotency_key_leaves_no_second",
+            f"{AUDIT}::test_what_is_no_act_leaves_no_entry",
+            f"{AUDIT}::test_a_refused_act_leaves_no_entry",
+            f"{AUDIT}::test_a_process_killed_between_commit_and_reply_has_told_it_once",
+            f"{AUDIT}::test_commands_on_the_machine_are_told_by_their_account",
+            f"{ACTS}::test_an_entry_names_who_when_from_where",
+            f"{ACTS}::test_an_entry_is_committed_with_its_act_or_not_at_all",
+            f"{ACTS}::test_every_verb_is_an_act_or_is_known_to_be_none",
+            f"{ACTS}::test_what_changes_nothing_leaves_no_entry",
+            f"{AUDIT}::test_the_address_is_that_of_whoever_the_trusted_proxy_speaks_for",
+        ),
+        (),
+        of(SECURITY, "Every act of a person or a key that changes something is recorded"),
+    ),
+    Promise(
+        "What an alert rule or a budget does to a run, and an answer by a link, stands in the audit under its name.",
+        (
+            f"{AUTOMATIC}::test_a_rule_that_acts_is_the_actor",
+            f"{AUTOMATIC}::test_a_budget_is_the_actor_of_each_pause_and_of_each_resume",
+            f"{MESSAGES}::test_a_mail_brings_the_agent_its_answer",
+        ),
+        (),
+        of(PAGE_OF_AUDIT, "So is what an alert rule or a budget does to runs."),
+    ),
+    Promise(
+        "Whoever changes or takes out an entry of the audit, or cuts it short, is found by `verify`.",
+        (
+            f"{AUDIT}::test_verify_names_one_row_that_was_tampered_with",
+            "engine/test_verify.py::test_every_forgery_is_found_and_named",
+            "model/test_audit.py::test_a_link_covers_the_one_before_the_organisation_the_number_and_the_text",
+        ),
+        (),
+        of(SECURITY, "The entries of an organisation form a hash chain"),
+    ),
+    Promise(
+        "No secret stands in the audit.",
+        (
+            f"{AUDIT}::test_neither_a_key_nor_what_people_write_to_agents_stands_in_it",
+            "model/test_audit.py::test_a_member_that_is_named_like_a_secret_is_hidden_at_any_depth",
+        ),
+        (),
+        of(SECURITY, "No entry holds a secret."),
+    ),
+)
+
 PROMISES: dict[str, tuple[Promise, ...]] = {
     "What is stored stays": DURABLE,
     "What is read is what was written": WHOLE,
@@ -568,8 +1077,16 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "Who may do what": ACCESS,
     "Bounds": BOUNDS,
     "Senders": SENDERS,
+    "What goes out": OUTWARD,
+    "Money": MONEY,
+    "Prices": PRICED,
+    "Answers of people": ASKING,
+    "Alerts": TOLD,
+    "Repeats, and refusals elsewhere": REPEATS,
+    "Screens": SCREENS,
+    "Who has changed what": AUDITED,
 }
 """Heading → rows."""
 
-NO_PROMISE = ("The figures are in [Limits]",)
+NO_PROMISE = ("The figures are in [Limits]", "See [What goes out]")
 """Sentences of SECURITY, "What is in place", that promise nothing by themselves."""

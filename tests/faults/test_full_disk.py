@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import resource
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,10 +15,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.faults.disk import Faulty, FaultyServer, Load, event_ids
+from tests.faults.disk import LOG, Done, Faulty, FaultyServer, Load, calls, event_ids
 from tests.support.senders import ingest, sdk_event
-from tests.support.server import clean_environment, executable
+from tests.support.server import NO_LIMITS, Server, clean_environment, executable
 from tests.support.wait import wait_until
+from towerlog.store.sqlite.connection import PAGE_BYTES
 
 ALL_FULL = ("write .db ENOSPC 0 -1", "write .db-wal ENOSPC 0 -1", "write .db-shm ENOSPC 0 -1")
 COPY = "copy.db"
@@ -28,14 +33,17 @@ COMMANDS = (
 READ_ONLY = 'mount -t tmpfs tmpfs "$1" && cp -a "$0"/. "$1" && mount -o remount,ro "$1" && shift && exec "$@"'
 """In a shell of its own: what is in a folder, seen on a disk that cannot be written, by the command behind it."""
 MIB = 1024 * 1024
+LOG_BYTES = 256 * MIB
+"""What the log never takes, as the docs say."""
 DISK = "towerlog_disk"
+BEGAN, ENDED = "writes are refused until one succeeds; one is tried each second", "writes are taken again"
 
 
 def slow(*values: object) -> object:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-def send(server: FaultyServer, event_id: str) -> int:
+def send(server: Server, event_id: str) -> int:
     """The status."""
     return ingest(
         server.client(), sdk_event("step", "run", {"text": "x"}, event_id=event_id, agent_name="a")
@@ -50,8 +58,25 @@ def assert_full(server: FaultyServer) -> None:
     assert reply.headers["Retry-After"]
 
 
-def ready(server: FaultyServer) -> str:
+def ready(server: Server) -> str:
     return str(server.client(None).get("/readyz").json()["status"])
+
+
+def told_of_writes(server: Server) -> list[dict[str, object]]:
+    """What the log says of writes. Nothing else may be in it twice: what lasts is told when it begins and ends."""
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    said = [line["event"] for line in lines]
+    assert len(set(said)) == len(said), server.log
+    return [line for line in lines if line["event"] in (BEGAN, ENDED)]
+
+
+def refused_by_metrics(server: Server) -> int:
+    lines = server.client(None).get("/metrics").text.splitlines()
+    return next(int(float(line.split()[1])) for line in lines if line.startswith("towerlog_writes_refused "))
+
+
+def failed_writes(server: FaultyServer) -> list[Done]:
+    return [done for done in calls(server.record) if done.failed and done.name == LOG]
 
 
 def more(load: Load) -> None:
@@ -93,13 +118,41 @@ def test_a_checkpoint_that_is_held_against_all_commits_is_found(faulty: Faulty) 
 def test_a_log_without_room_refuses_and_comes_back(faulty: Faulty, errno: str) -> None:
     server = faulty()
     assert send(server, "before") == 200
+    assert refused_by_metrics(server) == 0
     server.fail(f"write .db-wal {errno} 0 -1")
+    assert send(server, "refused") == 503
+    assert ready(server) == "disk_full", "the reply is enough: nobody has to wait until it is noticed"
     assert_full(server)
     assert server.client().get("/v1/runs").status_code == 200
+    assert refused_by_metrics(server) == 1
+    found = server.cli("doctor", "--json")
+    assert [one["verdict"] for one in json.loads(found.stdout)["checks"] if "disk_full" in one["message"]] == ["wrong"]
+    tried = len(failed_writes(server))
+    wait_until(lambda: len(failed_writes(server)) > tried + 2, "the server to try again by itself")
     server.fail()
+    wait_until(lambda: ready(server) == "ready", "a try to succeed, though nobody writes")
+    assert refused_by_metrics(server) == 0
     assert send(server, "after") == 200
+    assert [one["event"] for one in told_of_writes(server)] == [BEGAN, ENDED]
     server.stop()
     assert event_ids(server.data_dir / "towerlog.db") == {"before", "after"}
+
+
+def test_the_largest_size_of_a_file_is_told_as_a_full_disk(tmp_path: Path) -> None:
+    """By the limit itself, with no library between: a file system that has room says nothing of it."""
+    with Server(tmp_path / "data", {**NO_LIMITS, "TOWERLOG_DISK_GUARD_MIB": "0"}) as server:
+        assert send(server, "before") == 200
+        assert server.process is not None
+        _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        # No log has room for a page then, wherever it begins; the lines on standard error have.
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (PAGE_BYTES, hard))
+        assert send(server, "refused") == 503
+        assert ready(server) == "disk_full"
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        wait_until(lambda: ready(server) == "ready", "a try to succeed, though nobody writes")
+        assert send(server, "after") == 200
+        [began, _] = told_of_writes(server)
+        assert "largest size" in str(began["error"])
 
 
 @pytest.mark.slow
@@ -120,8 +173,10 @@ def test_the_guard_refuses_writes_and_nothing_else(faulty: Faulty) -> None:
     assert client.delete(f"/api/v1/keys/{key['key_id']}").status_code < 300, "what makes nothing larger goes on"
     doctor = server.cli("doctor", "--json")
     assert '"check":"disk","verdict":"wrong"' in doctor.stdout.replace(" ", ""), doctor.stdout
+    wait_until(lambda: BEGAN in server.log, "the log to say so")
     server.fail(f"free - {101 * MIB}")
     wait_until(lambda: send(server, "after") == 200, "writes to come back")
+    assert [one["event"] for one in told_of_writes(server)] == [BEGAN, ENDED]
 
 
 @pytest.mark.slow
@@ -163,6 +218,10 @@ def test_a_start_on_a_full_disk_says_so(faulty: Faulty, again: bool) -> None:
         server.start()
     assert "cannot listen" not in str(raised.value)
     assert "not an error" not in str(raised.value)
+    [said] = [line for line in str(raised.value).splitlines() if line.startswith("towerlog: ")]
+    assert f"{server.data_dir}/" in said, "its place is named"
+    assert "before it was ready" in str(raised.value)
+    assert "with 70" in str(raised.value)
     server.process = None
 
 
@@ -183,6 +242,32 @@ def test_a_reader_that_stands_still_holds_writes_up_before_the_log_is_long(fault
 
 
 @pytest.mark.slow
+def test_the_log_stays_below_its_bound_beside_a_reader_that_stands_still(tmp_path: Path) -> None:
+    """With the bounds as they are: beside a reader that stands still, whatever is sent is more log."""
+    with Server(tmp_path / "data", NO_LIMITS) as server:
+        log = server.data_dir / "towerlog.db-wal"
+        assert send(server, "before") == 200
+        with standing_reader(server):
+            status = 200
+            while status == 200 and log.stat().st_size < LOG_BYTES:
+                status = send_noise(server)
+            assert log.stat().st_size < LOG_BYTES
+            assert status == 503
+            assert ready(server) == "writes_refused"
+            assert {send_noise(server) for _ in range(3)} == {503}
+            assert log.stat().st_size < LOG_BYTES
+        wait_until(lambda: ready(server) == "ready", "the log to start anew")
+        assert send_noise(server) == 200
+        assert len(told_of_writes(server)) == 2
+
+
+def send_noise(server: Server) -> int:
+    """As large an event as there may be, which packing makes a quarter shorter; the status."""
+    text = b64encode(os.urandom(3 * MIB - 1024)).decode()
+    return ingest(server.client(), sdk_event("step", "run", {"text": text}, agent_name="a")).status_code
+
+
+@pytest.mark.slow
 def test_a_log_without_a_bound_is_found(faulty: Faulty) -> None:
     server = faulty("log_without_a_bound")
     log = server.data_dir / "towerlog.db-wal"
@@ -200,8 +285,9 @@ def test_a_command_on_a_full_disk_says_so(faulty: Faulty, tmp_path: Path, comman
     server.stop()
     server.fail(*ALL_FULL)
     done = server.cli(*(str(tmp_path / one) if one == COPY else one for one in command))
-    assert done.returncode in (69, 70), done.stderr
-    assert_said(done, "disk is full", "No space left on device")
+    assert done.returncode == 70, done.stderr
+    assert_said(done, "disk is full")
+    assert str(tmp_path) in done.stderr, "its place is named"
 
 
 @pytest.mark.slow

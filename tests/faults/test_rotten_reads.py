@@ -89,6 +89,25 @@ def test_one_damaged_event_is_named_everywhere_and_hides_no_other(path: Path, se
     assert client.get("/readyz").status_code == 200, "one event of many is no reason to serve nobody"
 
 
+@pytest.mark.parametrize("first", [pytest.param(1, marks=pytest.mark.slow), BAD - 1])
+def test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked(path: Path, serve: Serve, first: int) -> None:
+    """Wherever the reading begins. Only a trim takes events away, and it leaves what the next one is checked with."""
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute(
+            "DELETE FROM event WHERE seq = ? AND run = (SELECT run FROM event WHERE event_id = ?)",
+            (first, event_id(BAD)),
+        )
+    change_bytes(path, mark(first + 1).encode(), mark(first + 1).replace("mark", "murk").encode())
+    client = serve().client()
+    run_id = run_id_of(client)
+    for after in (first - 1, first):
+        refused = client.get(f"/api/v1/runs/{run_id}/events", params={"after_seq": after})
+        assert (refused.status_code, refused.json().get("code")) == (500, "damaged")
+    frames = frames_of(client, f"/v1/runs/{run_id}/events")
+    assert [frame.json["seq"] for frame in frames if frame.event == "gap"] == [first, first + 1]
+    assert "murk" not in str(frames)
+
+
 @pytest.mark.slow
 def test_reads_that_check_nothing_are_found(path: Path) -> None:
     """The law above sees the defect that it is for: what was changed would be served with 200."""
@@ -195,7 +214,6 @@ def test_a_damaged_message_is_no_part_of_a_history(path: Path, serve: Serve) -> 
 def test_ready_means_that_real_pages_can_be_read(path: Path, serve: Serve) -> None:
     client = serve().client()
     assert client.get("/readyz").status_code == 200
-    ruin_page(path, event_id(LAST).encode())
-    ruin_pages_of(path, "meta")
+    ruin_pages_of(path, "migration")
     reply = client.get("/readyz")
     assert (reply.status_code, reply.json()) == (503, {"status": "storage_failed"})

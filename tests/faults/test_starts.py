@@ -78,6 +78,16 @@ def is_stopped(server: FaultyServer) -> bool:
     return status.rpartition(")")[2].split()[0] in "Tt"
 
 
+def started(server: FaultyServer, failed: list[AssertionError]) -> None:
+    """Starts a server; one that finds its database damaged ends before it is ready, and that is noted."""
+    try:
+        server.start()
+    except AssertionError as error:
+        if "the database is damaged" not in str(error):
+            raise
+        failed.append(error)
+
+
 @pytest.mark.parametrize(("defect", "loses"), [("", False), slow("log_written_unlocked", True)])
 def test_no_log_is_written_again_while_another_process_writes_to_it(faulty: Faulty, defect: str, loses: bool) -> None:
     server = faulty(*filter(None, [defect]))
@@ -85,7 +95,8 @@ def test_no_log_is_written_again_while_another_process_writes_to_it(faulty: Faul
         server.kill()
         acked = {writer.ask("fill")}
         server.fail("write .db-wal STOP 0 1")
-        start = threading.Thread(target=server.start)
+        failed: list[AssertionError] = []
+        start = threading.Thread(target=started, args=(server, failed))
         start.start()
         wait_until(lambda: is_stopped(server), "the start to be about to write the log")
         answer = writer.ask("put")
@@ -95,8 +106,10 @@ def test_no_log_is_written_again_while_another_process_writes_to_it(faulty: Faul
         while answer == "busy":
             answer = writer.ask("put")
         acked.add(answer)
-    server.stop()
-    assert bool(acked - key_ids(server.data_dir / "towerlog.db")) is loses
+    if not failed:
+        server.stop()
+    # A log that two have written is missing what one of them has acknowledged, or cannot be read at all.
+    assert bool(failed or acked - key_ids(server.data_dir / "towerlog.db")) is loses, failed
     assert loses or server.cli_inside("verify").returncode == 0
 
 

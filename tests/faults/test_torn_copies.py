@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from pathlib import Path
 
 import apsw
@@ -15,8 +16,18 @@ from tests.faults.rotten import AGENT, LAST, copy_of
 from tests.faults.test_rotten_reads import frames_of, run_id_of
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
+from towerlog.store.sqlite.upkeep.frames import HEADER_BYTES, SALTS
 
 TORN = 78
+
+
+def checksum(header: bytes) -> bytes:
+    """What SQLite writes behind the salts of a log."""
+    first = second = 0
+    for even, odd in struct.iter_unpack(">II" if header[3] & 1 else "<II", header):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return struct.pack(">II", first, second)
 
 
 def files_of(path: Path) -> dict[str, bytes]:
@@ -106,10 +117,26 @@ def test_a_database_without_its_log_is_refused(killed, tmp_path) -> None:
 @pytest.mark.slow
 def test_a_log_without_its_database_is_refused(killed, tmp_path) -> None:
     path = lay(tmp_path / "torn", {"-wal": killed["-wal"]})
-    done = towerlog("serve", "--port", "0", "--database-url", f"sqlite:///{path}")
-    assert done.exit_code == TORN
-    assert "towerlog.db is not" in done.stderr
+    refused(path, "towerlog.db is not", "towerlog restore")
+    for command in (
+        ("backup", tmp_path / "copy.db"),
+        ("rebuild",),
+        ("keys", "create", "--name", "n", "--scopes", "read"),
+    ):
+        done = towerlog(*command, "--database-url", f"sqlite:///{path}")
+        assert (done.exit_code, "towerlog.db is not" in done.stderr) == (TORN, True), done.output
     assert not path.exists(), "no new store is begun there"
+
+
+@pytest.mark.parametrize(
+    "command", [("verify",), ("backup", "copy.db"), ("rebuild",), ("keys", "ls"), ("serve", "--port", "0")]
+)
+def test_a_folder_in_the_place_of_the_database_is_named(tmp_path, command) -> None:
+    path = tmp_path / "data" / "towerlog.db"
+    path.mkdir(parents=True)
+    done = towerlog(*command, "--data-dir", path.parent)
+    assert done.exit_code == 69, done.output
+    assert done.stderr == f"towerlog: {path}: Is a directory\n"
 
 
 @pytest.mark.slow
@@ -157,6 +184,17 @@ def test_a_restore_changes_nothing_unless_it_can_be_done(filled, killed, tmp_pat
     assert files_of(path) == killed
     # Where there is nothing better: what the database says of itself is checked all the same.
     assert answered("restore", torn, "--without-wal", "--data-dir", path.parent)["ok"] is True
+
+
+@pytest.mark.slow
+def test_a_restore_without_a_log_takes_none_that_lies_there(filled, killed, tmp_path) -> None:
+    alone = lay(tmp_path / "alone", {"": filled.read_bytes()})
+    beside = lay(tmp_path / "beside", {"": filled.read_bytes(), "-wal": killed["-wal"]})
+    made = answered("restore", beside, "--without-wal", "--data-dir", tmp_path / "place")
+    assert made["events"] == answered("restore", alone, "--data-dir", tmp_path / "other")["events"]
+    assert beside.with_name("towerlog.db-wal").read_bytes() == killed["-wal"], "what lay there is left there"
+    names = {file.name for file in (tmp_path / "place").iterdir()}
+    assert names <= {"towerlog.db", "towerlog.db.lock"}, names
 
 
 @pytest.mark.slow
@@ -216,6 +254,8 @@ def test_a_power_cut_while_the_log_begins_anew_is_no_torn_copy(killed, tmp_path)
     content = bytearray(path.with_name("towerlog.db-wal").read_bytes())
     moved = path.read_bytes()
     db.close()
-    content[16:24] = b"\x01" * 8  # other salts: no frame behind it belongs to it
+    assert checksum(content[: SALTS.stop]) == content[SALTS.stop : HEADER_BYTES]
+    content[SALTS] = b"\x01" * 8  # no frame behind it belongs to it
+    content[SALTS.stop : HEADER_BYTES] = checksum(content[: SALTS.stop])
     again = lay(tmp_path / "again", {"": moved, "-wal": bytes(content)})
     assert answered("verify", "--database-url", f"sqlite:///{again}")["ok"] is True

@@ -19,10 +19,10 @@ from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock
 from tests.support.rig import Rig, at_rest, open_rig
 from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, MAX_SPANS, MIN_HEARD_MS, MIN_OUTAGE_MS, Hearing, ServerClock
-from towerlog.engine.audit import rebuild_org
 from towerlog.engine.commit.queue import Intake
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.timers.replies import REPLY_LIFE_MS, REPLY_SWEEP_MS, OldReplies
+from towerlog.engine.verify import rebuild_org
 from towerlog.errors import DiskFull, Overloaded, StorageFailed
 from towerlog.model.command import Claim, CreateKey, CreateRun, CreateThread, Idempotency, RegisterAgent, Report
 from towerlog.model.event import EventType
@@ -34,7 +34,6 @@ from towerlog.model.principal import Scope
 from towerlog.model.question import GetRun, ListKeys, ListThreads
 from towerlog.model.run import Status
 from towerlog.store.sqlite import connection, reads, store, write
-from towerlog.store.sqlite.pools import Ask, Where
 from towerlog.store.sqlite.store import SqliteUnit
 
 LEASE_MS = 60_000
@@ -79,12 +78,12 @@ def hinder(patch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
         write.try_to_write(db)
 
     patch.setattr(SqliteUnit, "commit", _commit_by(commit))
-    patch.setattr(SqliteUnit, "try_to_write", Ask(try_to_write, Where.WRITER))
+    patch.setattr(SqliteUnit, "try_to_write", _commit_by(try_to_write))
 
 
 def _commit_by(commit: Callable[..., None]) -> Callable[..., Any]:
-    def submit(unit: SqliteUnit, changes: Any) -> Any:
-        unit.written = unit._store.writer.submit(commit, changes)
+    def submit(unit: SqliteUnit, *changes: Any) -> Any:
+        unit.written = unit._store.writer.submit(commit, *changes)
         return unit.written
 
     return submit

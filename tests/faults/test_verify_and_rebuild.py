@@ -57,6 +57,32 @@ def test_a_foreign_id_that_two_runs_have_is_found(path: Path) -> None:
     assert any("the foreign id 'steps:same' is there 2 times" in one for one in complaints(path))
 
 
+@pytest.mark.parametrize(
+    ("sought", "words"),
+    [
+        (b"SQLite format 3\0", "this is no SQLite database"),
+        (b"CREATE TABLE event", "the database is damaged ("),
+        (b"Of an event with an id: the digest", "a text in it cannot be read"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_named_with_a_way_out(path: Path, sought: bytes, words: str) -> None:
+    flip(path, sought)
+    for command in (("verify",), ("backup", path.with_name("copy.db")), ("serve", "--port", "0"), ("keys", "ls")):
+        done = towerlog(*command, "--data-dir", path.parent)
+        assert done.exit_code == 70, (command, done.output)
+        [line] = [one for one in done.stderr.splitlines() if one.startswith("towerlog: ")]
+        assert str(path) in line
+        assert words in line
+        assert "`towerlog restore`" in line
+
+
+def flip(path: Path, sought: bytes) -> None:
+    """The highest bit of the first of these bytes, which no text has alone; also where a page was left behind."""
+    content = path.read_bytes()
+    assert sought in content
+    path.write_bytes(content.replace(sought, bytes((sought[0] ^ 0x80,)) + sought[1:]))
+
+
 def test_an_index_that_is_not_there_is_found(path: Path) -> None:
     with closing(apsw.Connection(str(path))) as db:
         db.execute("DROP INDEX event_by_id")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from towerlog.model.chain import chain_hash
+from towerlog.model.chain import chain_hash, link
 from towerlog.model.event import Event, EventType
 
 EVENT = Event(1, 2, 3, 4, EventType.STEP, 5, b'{"a":1}')
@@ -23,6 +23,7 @@ OTHERS: dict[str, Any] = {
     "dialect": "steps",
     "occurred_at": 9,
     "event_id": "e",
+    "content": b"d" * 16,
     "agent": 9,
     "late": True,
     "future": True,
@@ -32,6 +33,12 @@ OTHERS: dict[str, Any] = {
 @pytest.mark.parametrize("field", OTHERS)
 def test_every_field_is_covered(field: str) -> None:
     assert chain_hash(b"", msgspec.structs.replace(EVENT, **{field: OTHERS[field]})) != chain_hash(b"", EVENT)
+
+
+def test_a_digest_is_not_taken_for_the_beginning_of_the_data() -> None:
+    digest = b"d" * 16
+    parts = [(digest, b"rest"), (b"", digest + b"rest"), (b"", b"\0\x10" + digest + b"rest")]
+    assert len({link(b"", b"", EventType.STEP, "steps", None, b"{}", *one) for one in parts}) == len(parts)
 
 
 def test_the_event_before_is_covered() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from towerlog.model.event import FEED_TYPES, TARGET_STATUS, EventType, cursor_text
+from towerlog.model.event import TARGET_STATUS, EventType, cursor_text
 from towerlog.model.facts import NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
+from towerlog.model.feed import FEED_TYPES
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage, UsageReport
 
@@ -29,7 +30,7 @@ def test_what_happens_inside_a_run_leaves_its_status(kind: EventType) -> None:
 
 
 def test_message_text_has_no_place_in_a_feed() -> None:
-    content = {EventType.MESSAGE_DELTA, EventType.RUN_INPUT, EventType.STEP, EventType.OTHER, EventType.RUN_WAITING}
+    content = {EventType.MESSAGE_DELTA, EventType.RUN_INPUT, EventType.STEP, EventType.RUN_WAITING}
     assert not FEED_TYPES & content
 
 

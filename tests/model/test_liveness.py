@@ -89,3 +89,11 @@ def test_the_clocks_are_shown_beside_the_verdict() -> None:
     shown = liveness_of(row(progress_at=NOW - 1, output_at=NOW - 2), [], lambda at: NOW - at, LIMITS)
     assert shown == Liveness(Verdict.ALIVE, NOW, NOW - 1, NOW - 2)
     assert Liveness() == Liveness(None, None, None, None)
+
+
+def test_after_an_answer_the_agent_has_the_whole_threshold_again_and_its_clocks_show_only_what_it_did() -> None:
+    asked = NOW - 10_000
+    of = row(process_at=asked, progress_at=asked, expected_at=NOW - 199)
+    assert verdict(of) is Verdict.STALLED
+    assert verdict(row(process_at=asked, progress_at=asked, expected_at=NOW - 200)) is Verdict.SILENT
+    assert liveness_of(of, [], lambda at: NOW - at, LIMITS).process_at == asked

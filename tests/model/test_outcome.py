@@ -15,7 +15,7 @@ KINDS: list[type[msgspec.Struct]] = [
     for kind in vars(outcome).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == outcome.__name__
 ]
-PARTS = frozenset({"Stored", "ApprovalView", "DamagedPlace", "LaneView", "WorkerView", "PolledRun", "TreeUsage"})
+PARTS = frozenset({"Stored", "DamagedPlace", "LaneView", "WorkerView", "PolledRun", "TreeUsage"})
 """What stands inside an outcome and is none itself."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from towerlog.model import question
-from towerlog.model.question import FollowRun, ListRuns, Read, RunFilter, Stream
+from towerlog.model.question import FollowRun, Listen, ListenKind, ListRuns, Read, RowFilter, RowKind, RunFilter, Stream
 
 DEFINED = {
     value
@@ -14,11 +14,11 @@ DEFINED = {
 }
 
 
-def test_every_value_is_a_question_a_stream_or_the_filter_of_one() -> None:
-    assert DEFINED - {*get_args(Read), *get_args(Stream)} == {RunFilter}
+def test_every_value_is_a_question_a_stream_a_filter_or_what_sockets_listen_to() -> None:
+    assert DEFINED - {*get_args(Read), *get_args(Stream)} == {RunFilter, RowFilter, RowKind, Listen, ListenKind}
 
 
 def test_nothing_said_asks_for_everything() -> None:
-    assert all(getattr(RunFilter(), name) is None for name in RunFilter.__struct_fields__)
+    assert not any(getattr(RunFilter(), name) for name in RunFilter.__struct_fields__)
     assert FollowRun("r") == FollowRun("r", 0, True, None)
     assert ListRuns(RunFilter(), 5).before is None

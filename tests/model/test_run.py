@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.run import TERMINAL, TRANSITIONS, RunRow, Status
+from towerlog.model.run import TERMINAL, TRANSITIONS, OpenTool, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage
 
@@ -69,10 +69,10 @@ def test_no_clock_that_was_set_back_makes_a_span_negative() -> None:
 
 
 def test_rows_survive_their_storage() -> None:
-    run = row(shares={"a": {"totals": {"input_tokens": 1}, "step_index": 4}}, open_tools=[("shell", "c1")])
+    run = row(shares={"a": {"totals": {"input_tokens": 1}, "step_index": 4}}, open_tools=[("shell", "c1", 5)])
     again = msgspec.json.decode(msgspec.json.encode(run), type=RunRow)
     assert msgspec.json.encode(again) == msgspec.json.encode(run)
-    assert (again.shares["a"].step_index, again.open_tools) == (4, (("shell", "c1"),))
+    assert (again.shares["a"].step_index, again.open_tools) == (4, (OpenTool("shell", "c1", 5),))
     for other in (ThreadRow(1, "t", 5, open_runs=(3,)), AgentRow(1, 1, "id", "name", 5, usage=Usage(cost_nanos=7))):
         assert msgspec.json.decode(msgspec.json.encode(other), type=type(other)) == other
 

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model import spending as spending_module
+from towerlog.model.computed import NO_COMPUTED, Computed, Priced
 from towerlog.model.spending import (
     AGENTS_RETIRED,
+    COMPUTED_KEPT,
     MAX_SHARES,
     MAX_SHARES_BYTES,
     TOTAL_DECREASED,
@@ -152,7 +154,7 @@ def test_a_total_that_falls_moves_nothing_and_is_flagged() -> None:
     for whole in (UsageReport(high.usage, whole_run=True), UsageReport(high.usage, process_cost=True)):
         fallen = msgspec.structs.replace(whole, usage=Usage(input_tokens=10, cost_nanos=8))
         assert after((whole, "a"), (fallen, "a")).flags == (TOTAL_DECREASED,)
-    assert set(USAGE_FLAGS) == {TOTAL_DECREASED, AGENTS_RETIRED}
+    assert set(USAGE_FLAGS) == {TOTAL_DECREASED, AGENTS_RETIRED, COMPUTED_KEPT}
 
 
 def test_an_older_step_that_was_overtaken_is_no_fall() -> None:
@@ -335,3 +337,149 @@ def test_calls_told_one_by_one_and_beside_a_running_total_count_once() -> None:
     assert known(after(*told).usage()) == expected
     mixed = [told[2], told[0], told[3], told[1], told[4]]
     assert after(*mixed).usage().all_tokens() == 3400
+
+
+# Costs that were computed, beside those that were told
+
+CALL, TOTAL = UsageReport(Usage(input_tokens=9), "delta"), UsageReport(Usage(input_tokens=9))
+PRICES = st.none() | st.builds(Priced, st.none() | st.integers(0, 40), st.just("v"))
+PricedTold = tuple[UsageReport, str, Priced | None]
+
+
+def with_price(one: Told, priced: Priced | None) -> PricedTold:
+    """Who told a cost is not priced."""
+    return (*one, None if one[0].usage.cost_nanos is not None else priced)
+
+
+priced_told = st.builds(with_price, told, PRICES)
+
+
+def priced_after(*reports: PricedTold, spending: Spending = NOTHING) -> Spending:
+    """All that was told, in this order, with what was computed of it."""
+    for report, agent, priced in reports:
+        spending = spending.after(report, agent, priced=priced)
+    return spending
+
+
+def at(nanos: int | None, report: UsageReport = CALL, agent: str = "a") -> PricedTold:
+    """A report that was priced at this; None: it could not be."""
+    return (report, agent, Priced(nanos, None if nanos is None else "v"))
+
+
+def costing(nanos: int, report: UsageReport = CALL, agent: str = "a", **more: Any) -> PricedTold:
+    """A report that tells this cost."""
+    return (msgspec.structs.replace(report, usage=Usage(cost_nanos=nanos), **more), agent, None)
+
+
+def cost(*reports: PricedTold) -> tuple[int | None, int | None, int | None]:
+    """The cost that counts, what of it was computed, and how many reports it leaves out."""
+    usage = priced_after(*reports).usage()
+    return usage.cost_nanos, usage.computed_nanos, usage.unpriced_calls
+
+
+@given(st.lists(priced_told, max_size=12))
+def test_what_was_told_does_not_depend_on_what_was_computed(reports: list[PricedTold]) -> None:
+    bare = after(*[(report, agent) for report, agent, _ in reports])
+    spending = priced_after(*reports)
+    assert spending.told() == bare.told() == bare.usage()
+    usage = spending.usage()
+    assert usage.reported_nanos() == (bare.usage().cost_nanos or 0)
+    assert (usage.computed_nanos or 0) >= 0
+    assert usage.cost_nanos is None or usage.cost_nanos >= (usage.computed_nanos or 0)
+    assert (usage.unpriced_calls or 1) > 0
+    for name in (*SPLIT, "total_tokens"):
+        assert getattr(usage, name) == getattr(bare.usage(), name)
+
+
+@given(st.lists(priced_told, max_size=12))
+def test_calls_are_added_unless_a_total_cost_is_told(reports: list[PricedTold]) -> None:
+    """Against sums that are taken anew from the reports as they stand, of those whose totals were not priced."""
+    reports = [(one, who, priced if one.kind == "delta" else None) for one, who, priced in reports]
+    whole = any(one.usage.cost_nanos is not None and (one.whole_run or one.process_cost) for one, _, _ in reports)
+    nanos, unpriced, is_known = 0, 0, False
+    for agent in "abc":
+        mine = [(one, priced) for one, who, priced in reports if who == agent and not one.whole_run]
+        totals = any(
+            one.kind == "total" and one.usage.cost_nanos is not None and not one.process_cost for one, _ in mine
+        )
+        for _, priced in mine:
+            if priced is None or totals or whole:
+                continue
+            nanos, unpriced = nanos + (priced.nanos or 0), unpriced + (priced.nanos is None)
+            is_known = is_known or priced.nanos is not None
+    usage = priced_after(*reports).usage()
+    assert (usage.computed_nanos, usage.unpriced_calls) == (nanos if is_known else None, unpriced or None)
+
+
+@given(st.lists(priced_told, max_size=10), st.randoms(use_true_random=False))
+def test_the_order_of_calls_and_told_costs_changes_no_computed_cost(reports: list[PricedTold], random: Any) -> None:
+    reports = [(one, who, priced if one.kind == "delta" else None) for one, who, priced in reports]
+    shuffled = list(reports)
+    random.shuffle(shuffled)
+    assert priced_after(*reports).usage() == priced_after(*shuffled).usage()
+
+
+@given(st.lists(priced_told, max_size=8), priced_told)
+def test_a_cost_falls_only_where_a_told_one_takes_the_place_of_a_computed_one(
+    reports: list[PricedTold], one: PricedTold
+) -> None:
+    before = priced_after(*reports)
+    now = before.after(one[0], one[1], priced=one[2]).usage()
+    was = before.usage()
+    if (now.cost_nanos or 0) < (was.cost_nanos or 0):
+        assert one[0].usage.cost_nanos is not None
+        assert (now.computed_nanos or 0) < (was.computed_nanos or 0)
+    assert now.reported_nanos() >= was.reported_nanos()
+
+
+def test_a_told_total_takes_the_place_of_what_was_computed() -> None:
+    assert cost(at(7), at(None), costing(5, TOTAL)) == (5, None, None)
+    assert cost(costing(5, TOTAL), at(7), at(None)) == (5, None, None), "in either order"
+    assert cost(at(7), at(3, agent="b"), costing(5, TOTAL)) == (8, 3, None), "of that agent alone"
+    whole = [
+        costing(5, TOTAL, whole_run=True),
+        costing(5, TOTAL, process_cost=True),
+        costing(5, CALL, process_cost=True),
+    ]
+    for one in whole:
+        assert cost(at(7), at(3, agent="b"), at(None, agent="b"), one) == (5, None, None)
+        assert cost(one, at(7), at(3, agent="b")) == (5, None, None)
+    assert cost(at(7), costing(0, TOTAL)) == (0, None, None), "who says that it cost nothing is believed"
+
+
+def test_the_cost_of_each_call_is_its_own() -> None:
+    assert cost(at(7), costing(5), at(None), at(2)) == (14, 9, 1)
+
+
+def test_a_total_without_a_cost_counts_what_it_adds() -> None:
+    """A total that was priced at 4 beyond two calls of 7 and 2."""
+    assert cost(at(7), at(2), at(4, TOTAL)) == (13, 13, None)
+    assert cost(at(9, TOTAL), at(7), at(2)) == (9, 9, None), "calls that it is of are in it"
+    assert cost(at(9, TOTAL), at(7), at(4)) == (11, 11, None), "and where they are more, they count"
+    assert cost(at(9, TOTAL), costing(5), at(2)) == (7, 2, None), "where calls are told with costs, they count"
+    assert cost(at(None, TOTAL), at(7)) == (7, 7, 1)
+
+
+def test_a_total_of_the_run_counts_what_it_adds_while_no_cost_is_told() -> None:
+    whole = msgspec.structs.replace(TOTAL, whole_run=True)
+    assert cost(at(7), at(2, agent="b"), at(4, whole)) == (13, 13, None)
+    assert cost(at(13, whole), at(7), at(2, agent="b")) == (13, 13, None)
+    assert cost(at(13, whole), at(7), costing(2, agent="b")) == (9, 7, None)
+
+
+@pytest.mark.usefixtures("by_number_alone")
+def test_what_was_computed_of_agents_that_are_no_longer_remembered_stays() -> None:
+    spending = NOTHING
+    for number in range(MAX_SHARES + 50):
+        spending = priced_after(at(3, agent=f"agent {number}"), at(None, agent=f"agent {number}"), spending=spending)
+    usage = spending.usage()
+    assert (usage.computed_nanos, usage.unpriced_calls) == (3 * (MAX_SHARES + 50), MAX_SHARES + 50)
+    whole = spending.after(UsageReport(Usage(cost_nanos=1), whole_run=True), "z").usage()
+    assert (whole.cost_nanos, whole.computed_nanos, whole.unpriced_calls) == (1, None, None)
+
+
+def test_a_row_without_computed_costs_says_nothing_of_them() -> None:
+    share = after((CALL, "a")).shares["a"]
+    assert share.computed is NO_COMPUTED
+    assert b"computed" not in msgspec.json.encode(share)
+    assert msgspec.json.decode(msgspec.json.encode(share), type=AgentShare).computed_cost() == Computed()

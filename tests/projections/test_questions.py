@@ -10,9 +10,18 @@ import pytest
 from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.event import EventType as E
-from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, ClosedQuestion, RunRow, Status
+from towerlog.model.run import (
+    MAX_CLOSED_QUESTIONS,
+    MAX_COMMAND_IDS,
+    MAX_QUESTION_CHARS,
+    MAX_QUESTIONS,
+    ClosedQuestion,
+    RunRow,
+    Status,
+)
 from towerlog.projections import runs as run_fold
-from towerlog.projections.questions import asked_before, has_room
+from towerlog.projections.commands import may_have_made
+from towerlog.projections.questions import asked_before, has_room, may_have_asked
 
 
 def told(row: RunRow, kind: E, data: bytes = b"{}", **facts: Any) -> RunRow:
@@ -39,7 +48,7 @@ def test_a_run_waits_until_its_last_question_is_closed() -> None:
     assert (open_ids(row), row.status) == ([1, 2], Status.WAITING)
     row = answered(row, 2)
     assert (open_ids(row), row.status) == ([1], Status.WAITING)
-    assert row.closed_questions == (ClosedQuestion(2, START_MS + 3, "me"),)
+    assert row.closed_questions == (ClosedQuestion(2, START_MS + 3, by="me"),)
     row = answered(row, 1)
     assert (open_ids(row), row.status) == ([], Status.RUNNING)
     assert [(one.type, one.question_id) for one in row.pending] == [("input", 2), ("input", 1)]
@@ -85,13 +94,16 @@ def test_a_question_that_is_asked_again_is_the_same_one() -> None:
     assert open_ids(asked(row, "one?", "k")) == [row.last_seq + 1], "what was taken is over: this is another question"
 
 
-def test_a_withdrawn_question_takes_its_answer_with_it() -> None:
+def test_only_an_open_question_is_withdrawn_and_an_answer_stays() -> None:
     row = answered(asked(asked(run_row(), "one?", "k"), "two?", "l"), 1)
     row = told(row, E.RUN_QUESTION_WITHDRAWN, question_key="k")
-    assert (row.pending, open_ids(row), row.status) == ((), [2], Status.WAITING)
+    assert ([one.content for one in row.pending], open_ids(row), row.status) == (["yes"], [2], Status.WAITING)
+    first = row.closed_questions[-1]
+    assert first == ClosedQuestion(1, START_MS + 3, "k", "me", words=first.words)
     row = told(row, E.RUN_QUESTION_WITHDRAWN, question_id=2)
     assert (open_ids(row), row.status) == ([], Status.RUNNING)
-    assert row.closed_questions[-1] == ClosedQuestion(2, START_MS + 5, withdrawn=True)
+    second = row.closed_questions[-1]
+    assert second == ClosedQuestion(2, START_MS + 5, "l", withdrawn=True, words=second.words)
 
 
 def test_a_withdrawal_of_nothing_that_is_open_closes_nothing() -> None:
@@ -177,3 +189,34 @@ def test_what_is_asked_again_is_shown_in_the_words_of_now() -> None:
     row = asked(asked(run_row(), "Delete a?", "k"), "Delete b?", "k")
     assert [(one.question_id, one.text) for one in row.questions] == [(1, "Delete b?")]
     assert asked(row, "", "k").questions == row.questions, "without words it stays as it was"
+
+
+def test_it_is_known_which_questions_a_run_never_had() -> None:
+    """Open or closed, by id or by key; not once some of them are forgotten."""
+    row = asked(asked(run_row(), "one?", "k1"), "two?", "k2")
+    row = told(answered(row, 1), E.RUN_QUESTION_WITHDRAWN, question_key="k2")
+    row = asked(told(row, E.STEP), "three?", "k3")
+    assert [may_have_asked(row, name) for name in (1, 2, 6, "k1", "k2", "k3")] == [True] * 6
+    assert [may_have_asked(row, name) for name in (0, 3, 5, 7, "k4")] == [False] * 5
+    assert not may_have_asked(None, 1)
+    ended = told(row, E.RUN_COMPLETED)
+    assert [may_have_asked(ended, name) for name in (6, "k3", 99)] == [True, True, False]
+    for _ in range(MAX_CLOSED_QUESTIONS):
+        row = told(asked(row, "more?"), E.RUN_QUESTION_WITHDRAWN)
+    assert [may_have_asked(row, name) for name in (1, "k1", row.last_seq + 1)] == [True, True, False]
+
+
+def test_it_is_known_which_commands_a_run_never_had() -> None:
+    row = told(told(run_row(), E.STEP), E.RUN_PAUSE_REQUESTED, requests="pause")
+    row = told(row, E.COMMAND_ACKNOWLEDGED, command_id=2)
+    assert not row.pending
+    assert [may_have_made(row, command_id) for command_id in (1, 2, 3, 4)] == [False, True, False, False]
+    assert not may_have_made(None, 1)
+    assert may_have_made(told(row, E.RUN_COMPLETED), 2)
+    row = told(row, E.RUN_MESSAGE, b'{"content":"x"}', requests="message")
+    for _ in range(MAX_COMMAND_IDS):
+        row = told(
+            told(row, E.RUN_PAUSE_REQUESTED, requests="pause"), E.COMMAND_ACKNOWLEDGED, command_id=row.last_seq + 1
+        )
+    assert len(row.command_ids) == MAX_COMMAND_IDS
+    assert [may_have_made(row, command_id) for command_id in (2, 4, row.last_seq, 99_999)] == [True, True, False, False]

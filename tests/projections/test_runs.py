@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
-from towerlog.model.event import NOT_FROM_AGENT, QUESTION_TYPES, TARGET_STATUS, Event, EventType
+from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
+from towerlog.model.liveness import NOT_FROM_AGENT
 from towerlog.model.run import (
     MAX_METADATA_BYTES,
+    MAX_OPEN_ID_CHARS,
     MAX_OPEN_TOOL_CHARS,
     MAX_OPEN_TOOLS,
     MAX_PENDING,
@@ -24,13 +26,17 @@ from towerlog.model.run import (
     TRANSITIONS,
     ForkedFrom,
     OpenQuestion,
+    OpenTool,
     Pending,
     RunRow,
     Status,
+    long_call_id,
 )
 from towerlog.model.spending import MAX_SHARES, AgentShare
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 from towerlog.projections import runs as run_fold
+from towerlog.projections.status import reports_recovery
+from towerlog.projections.usage import HOUR_MS
 
 E = EventType
 
@@ -41,7 +47,7 @@ def happened(row: RunRow, kind: EventType = E.STEP, facts: Facts = NO_FACTS, **f
         "type": kind,
         "facts": facts,
         "facts_json": b"" if facts is NO_FACTS else msgspec.json.encode(facts),
-        "late": row.is_terminal() and not run_fold.reports_recovery(row, kind, facts.effects or NO_EFFECTS),
+        "late": row.is_terminal() and not reports_recovery(row, kind, facts.effects or NO_EFFECTS),
         "hash": b"h%d" % (row.last_seq + 1),
     }
     return event(row.last_position + 10, row.last_seq + 1, **{**known, **fields})
@@ -115,7 +121,13 @@ def test_every_event_moves_the_place_in_the_log() -> None:
 
 def test_a_plain_event_moves_nothing_else() -> None:
     row = run_row(
-        agent="a", model="m", pending=(Pending(1, "cancel"),), usage=Usage(1), questions=(OpenQuestion(1, START_MS),)
+        agent="a",
+        model="m",
+        first_model="m",
+        shares={"a": AgentShare(model="m")},
+        pending=(Pending(1, "cancel"),),
+        usage=Usage(1),
+        questions=(OpenQuestion(1, START_MS),),
     )
     moved = after(row, E.STEP, E.MESSAGE_DELTA, E.OTHER, E.LANE_REPORT)
     place = {"last_seq", "last_position", "last_event_at", "last_hash"}
@@ -169,7 +181,8 @@ def test_a_run_starts_once() -> None:
 
 def test_a_wait_has_its_question() -> None:
     row = told(run_row(), E.RUN_WAITING, question="which?", question_key="k")
-    assert row.questions == (OpenQuestion(1, START_MS + 10, "which?", "k"),)
+    words = row.questions[0].words
+    assert row.questions == (OpenQuestion(1, START_MS + 10, "which?", "k", position=10, words=words),)
 
 
 def test_a_cancel_is_asked_for_once() -> None:
@@ -179,15 +192,15 @@ def test_a_cancel_is_asked_for_once() -> None:
 
 
 def test_an_end_closes_what_was_open() -> None:
-    row = run_row(pending=(Pending(1, "input", "x"),), open_tools=(("sh", "c1"),), last_seq=4)
+    row = run_row(pending=(Pending(1, "input", "x"),), last_seq=4)
     ended = told(row, E.RUN_FAILED, error="why", forced=True)
     assert (ended.status, ended.ended_at, ended.ended_seq) == (Status.FAILED, START_MS + 10, 5)
-    assert (ended.error, ended.forced, ended.pending, ended.open_tools) == ("why", True, (), ())
+    assert (ended.error, ended.forced, ended.pending) == ("why", True, ())
 
 
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_what_comes_after_the_end_changes_nothing_but_the_time(status: Status) -> None:
-    """And what was spent: that is not told here."""
+    """And what was spent: that is not told here. A tool call is open until its result, as before the end."""
     row = run_row(status=status, ended_at=5, ended_seq=1, agent="a", last_seq=1)
     facts: dict[str, Any] = {
         "requests": "input",
@@ -197,8 +210,16 @@ def test_what_comes_after_the_end_changes_nothing_but_the_time(status: Status) -
     for kind in E:
         moved = told(row, kind, data=b'{"content":""}', **facts)
         expected = msgspec.structs.replace(
-            row, last_seq=2, last_position=10, last_event_at=START_MS + 10, last_hash=b"h2", late_events=1
+            row,
+            last_seq=2,
+            last_position=10,
+            last_event_at=START_MS + 10,
+            last_hash=b"h2",
+            late_events=1,
+            unplaced=((START_MS // HOUR_MS, "a", status.value, 1),),
         )
+        if kind is E.TOOL_CALL:
+            expected = msgspec.structs.replace(expected, open_tools=(OpenTool("t", "", START_MS + 10),))
         assert moved == expected, kind
 
 
@@ -244,12 +265,21 @@ def test_metadata_that_is_too_long_leaves_the_row_as_it_was() -> None:
     assert told(ended, E.RUN_STARTED, metadata=long, is_start=True).metadata is row.metadata
 
 
-def test_open_calls_with_long_ids_push_the_oldest_out() -> None:
+def test_open_calls_with_long_names_push_the_oldest_out() -> None:
+    row, room = run_row(), MAX_OPEN_TOOL_CHARS // 400
+    for number in range(room + 5):
+        row = told(row, E.TOOL_CALL, tool="t" * 200, tool_call_id=f"{number:03}".ljust(MAX_OPEN_ID_CHARS, "i"))
+    assert [int(call.call_id[:3]) for call in row.open_tools] == list(range(5, room + 5))
+
+
+def test_a_call_whose_id_is_very_long_is_open_until_its_result_like_any_other() -> None:
+    ids = [letter * 8192 for letter in "ab"]
     row = run_row()
-    for number in range(5):
-        row = told(row, E.TOOL_CALL, tool="sh", tool_call_id=f"{number}" + "i" * 1500)
-    assert [call_id[0] for _, call_id in row.open_tools] == ["3", "4"]
-    assert told(row, E.TOOL_CALL, tool="sh", tool_call_id="i" * (2 * MAX_OPEN_TOOL_CHARS)).open_tools == ()
+    for call_id in ids:
+        row = told(row, E.TOOL_CALL, tool="sh", tool_call_id=call_id)
+    assert sum(len(call.call_id) for call in row.open_tools) < 100
+    row = told(row, E.TOOL_RESULT, tool="sh", tool_call_id=ids[0])
+    assert [call.call_id for call in row.open_tools] == [long_call_id(ids[1])]
 
 
 def test_metadata_is_merged_and_the_newest_wins() -> None:
@@ -407,13 +437,43 @@ def test_past_so_many_wishes_the_oldest_gives_way() -> None:
 def test_a_call_is_open_until_its_result() -> None:
     row = told(run_row(), E.TOOL_CALL, tool="sh", tool_call_id="c1")
     row = told(row, E.TOOL_CALL, tool="web", tool_call_id="c2")
-    assert row.open_tools == (("sh", "c1"), ("web", "c2"))
-    assert told(row, E.TOOL_RESULT, tool_call_id="c1").open_tools == (("web", "c2"),)
+    assert [(call.tool, call.call_id, call.overlaps) for call in row.open_tools] == [
+        ("sh", "c1", False),
+        ("web", "c2", False),
+    ]
+    assert told(row, E.TOOL_RESULT, tool_call_id="c1").open_tools == row.open_tools[1:]
     assert told(row, E.TOOL_RESULT, tool_call_id="none").open_tools == row.open_tools
     for number in range(MAX_OPEN_TOOLS):
         row = told(row, E.TOOL_CALL, tool="sh", tool_call_id=f"n{number}")
     assert len(row.open_tools) == MAX_OPEN_TOOLS
-    assert row.open_tools[0] == ("sh", "n0")
+    assert (row.open_tools[0].tool, row.open_tools[0].call_id) == ("sh", "n0")
+
+
+def test_calls_of_one_tool_that_are_open_together_are_marked() -> None:
+    row = run_row()
+    for tool, call_id in (("sh", "a"), ("web", "b"), ("sh", "c")):
+        row = told(row, E.TOOL_CALL, tool=tool, tool_call_id=call_id)
+    assert [call.overlaps for call in row.open_tools] == [True, False, True]
+    row = told(told(row, E.TOOL_RESULT, tool_call_id="a"), E.TOOL_RESULT, tool_call_id="c")
+    assert not told(row, E.TOOL_CALL, tool="sh", tool_call_id="d").open_tools[-1].overlaps
+
+
+def test_a_call_keeps_both_of_its_times() -> None:
+    [call] = run_fold.fold(
+        run_row(last_seq=1), event(2, 2, type=E.TOOL_CALL, occurred_at=START_MS - 5), None
+    ).open_tools
+    assert (call.called_at, call.told_at) == (START_MS + 2, START_MS - 5)
+    [call] = run_fold.fold(run_row(last_seq=1), event(2, 2, type=E.TOOL_CALL, occurred_at=7), None).open_tools
+    assert call.told_at is None, "a clock that was never set"
+
+
+def test_calls_stay_open_past_the_end_for_results_that_are_late() -> None:
+    row = told(run_row(), E.TOOL_CALL, tool="sh", tool_call_id="c1")
+    row = told(row, E.RUN_COMPLETED)
+    assert [call.call_id for call in row.open_tools] == ["c1"]
+    row = told(row, E.TOOL_CALL, tool="sh", tool_call_id="c2")
+    assert [call.call_id for call in row.open_tools] == ["c1", "c2"]
+    assert told(row, E.TOOL_RESULT, tool_call_id="c1").open_tools[0].call_id == "c2"
 
 
 # Random sequences
@@ -468,6 +528,27 @@ def test_what_others_write_about_a_run_is_no_life(kind: EventType) -> None:
     row = after(run_row(), E.STEP)
     moved = after(row, kind, recorded_at=START_MS + 10**9)
     assert (moved.process_at, moved.progress_at, moved.seen_at) == (row.process_at, row.progress_at, row.seen_at)
+
+
+@pytest.mark.parametrize(
+    ("kind", "effects"),
+    [
+        (E.RUN_MESSAGE, Effects(requests="message")),
+        (E.RUN_INPUT, Effects(requests="input")),
+        (E.CHECKPOINT, Effects(checkpoint=CheckpointFacts(1, "approved", decision=True, decided_by="ada"))),
+        (E.CHECKPOINT, Effects(checkpoint=CheckpointFacts(1, "rejected", decision=True, expired=True))),
+    ],
+)
+@pytest.mark.parametrize("was", [Status.RUNNING, Status.WAITING])
+def test_what_a_person_does_is_no_life_and_ends_a_wait(kind: EventType, effects: Effects, was: Status) -> None:
+    """Whoever writes to a dead agent must not make it look alive; and an answer after days must not make it silent."""
+    row = told(run_row(), E.RUN_WAITING if was is Status.WAITING else E.STEP, status=was)
+    later = START_MS + 10**9
+    moved = after(row, kind, recorded_at=later, facts=Facts(effects=effects), data=b'{"content":"there?"}')
+    assert (moved.process_at, moved.progress_at) == (row.process_at, row.progress_at)
+    assert moved.expected_at == (later if was is Status.WAITING else None)
+    assert moved.seen_at == (later if was is Status.WAITING else row.seen_at)
+    assert after(told(moved, E.OTHER, beat=True), E.STEP).expected_at is None
 
 
 @pytest.mark.parametrize("plain", [True, False])

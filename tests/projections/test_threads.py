@@ -133,7 +133,8 @@ def test_a_cost_that_adds_nothing_leaves_the_row_as_it_was() -> None:
 def tell_cost(row: ThreadRow, process: str, before: RunRow, cost: int) -> tuple[ThreadRow, RunRow, int]:
     """The thread and the run after the run has told a cost of its process, and what the roll-ups count."""
     report = UsageReport(Usage(cost_nanos=cost), process_cost=True, process=process)
-    parts = run_fold.parts_after(before, Effects(report=report), "a")
+    parts = run_fold.parts_after(before, Facts(effects=Effects(report=report)), "a")
     spent = threads.newly_counted(row, process, before, Usage(), parts["usage"])
     told = event(1, 1, facts=Facts(spent=spent, effects=Effects(report=report)))
-    return threads.count_cost(row, before, told), msgspec.structs.replace(before, **parts), spent.cost_nanos or 0
+    after = msgspec.structs.replace(before, **parts)
+    return threads.count_cost(row, before, after, told), after, spent.cost_nanos or 0

@@ -18,16 +18,16 @@ HANG = b"\0hang\0"
 
 
 class Talker:
-    """Listens on a port of its own until it is closed."""
+    """Listens on a port of its own, or on this one, until it is closed."""
 
-    def __init__(self, *replies: bytes | None) -> None:
+    def __init__(self, *replies: bytes | None, port: int = 0) -> None:
         self.replies: deque[bytes | None] = deque(replies, maxlen=1000)
         self.requests: list[tuple[str, bytes]] = []
         """The heads and bodies of all requests."""
         self.pause_s = 0.0
         """How long each reply takes."""
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._sockets: list[socket.socket] = []
         self._over = threading.Event()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -113,9 +113,9 @@ def frame(seq: int, type_: str = "step") -> bytes:
 
 
 @contextmanager
-def talking(*replies: bytes | None) -> Iterator[Talker]:
+def talking(*replies: bytes | None, port: int = 0) -> Iterator[Talker]:
     """A talker for a while."""
-    talker = Talker(*replies)
+    talker = Talker(*replies, port=port)
     try:
         yield talker
     finally:

@@ -17,10 +17,11 @@ import pytest
 from tests.cli.commands import towerlog
 from tests.sdk.support.ingest_server import KEY, Ingest
 from tests.sdk.test_strangers import DEEP, event, spooled
-from towerlog.sdk.record.backlog.destination import ABOUT
+from towerlog.sdk.record.backlog.destination import ABOUT, Destination
+from towerlog.sdk.record.backlog.own_files import OwnFolder
 from towerlog.sdk.record.backlog.segments import MAX_LINE_BYTES
-from towerlog.sdk.record.backlog.spool import SET_ASIDE
-from towerlog.sdk.record.backlog.spools import list_spools
+from towerlog.sdk.record.backlog.spool import SET_ASIDE, SET_ASIDE_NAMES
+from towerlog.sdk.record.backlog.spools import drop_spool, left_behind, list_spools
 from towerlog.sdk.record.recorder import Recorder
 
 
@@ -70,9 +71,9 @@ def test_a_link_among_the_files_is_left_alone(tmp_path: Path, ingest: Ingest) ->
     assert diary.read_text() == "dear\ndiary"
 
 
-@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
-def test_lines_that_cannot_be_set_aside_do_not_cost_those_behind_them(
-    tmp_path: Path, ingest: Ingest, kind: str
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe", "open to all"])
+def test_lines_are_set_aside_elsewhere_where_something_else_has_the_name(
+    tmp_path: Path, ingest: Ingest, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     home = spooled(tmp_path, ingest.url, event(1), b"nonsense", event(3), event(4))
     aside, elsewhere = home / SET_ASIDE, tmp_path / "elsewhere"
@@ -80,10 +81,90 @@ def test_lines_that_cannot_be_set_aside_do_not_cost_those_behind_them(
         (aside / "kept").mkdir(parents=True)
     elif kind == "link":
         aside.symlink_to(elsewhere)
-    else:
+    elif kind == "pipe":
         os.mkfifo(aside)
+    else:
+        aside.touch()
+        aside.chmod(0o666)
     assert delivered(ingest, tmp_path) == ["e1", "e3", "e4"]
     assert not elsewhere.exists()
+    kept = home / SET_ASIDE_NAMES[1]
+    assert kept.read_bytes() == b"nonsense\n"
+    assert f"see {kept}, since {SET_ASIDE} beside it is no file of this user" in caplog.text
+
+
+def test_lines_that_cannot_be_set_aside_do_not_cost_those_behind_them(tmp_path: Path, ingest: Ingest) -> None:
+    home = spooled(tmp_path, ingest.url, event(1), b"nonsense", event(3), event(4))
+    for name in SET_ASIDE_NAMES:
+        (home / name).mkdir()
+    assert delivered(ingest, tmp_path) == ["e1", "e3", "e4"]
+
+
+STRANGER = 54_321
+
+
+def of_a_stranger(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives a file or a folder to another user; where this one may not, all that is asked of it says so."""
+    if os.geteuid() == 0:
+        os.chown(path, STRANGER, STRANGER)
+        return
+    fstat, own = os.fstat, path.stat()
+
+    def told(number: int) -> os.stat_result:
+        found = fstat(number)
+        if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+            return found
+        return os.stat_result([*found[:4], STRANGER, *found[5:]])
+
+    monkeypatch.setattr(os, "fstat", told)
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "lock"])
+def test_what_another_user_has_put_into_a_spool_is_not_sent(
+    tmp_path: Path, ingest: Ingest, what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it could be done while the folder of the destination was open to all."""
+    home = spooled(tmp_path, ingest.url, event(1))
+    client = client_of(home, 0)
+    planted = client / "00000001.ndjson"
+    planted.write_bytes(event(2) + b"\n")
+    (client / "lock").touch(mode=0o600)
+    home.chmod(0o777)
+    theirs = {"folder": client, "file": planted, "lock": client / "lock"}[what]
+    of_a_stranger(theirs, monkeypatch)
+    assert delivered(ingest, tmp_path) == ["e1"]
+    assert planted.read_bytes() == event(2) + b"\n"
+    assert str(theirs) in caplog.text
+    [left] = left_behind(home)
+    assert str(client) in left
+    assert drop_spool(home) == 0
+    assert planted.exists()
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_another_user_has_put_into_a_spool_is_not_counted(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = spooled(tmp_path, "http://127.0.0.1:9", event(1))
+    planted = client_of(home, 0) / "00000001.ndjson"
+    planted.write_bytes(event(2) + b"\n")
+    of_a_stranger(planted.parent if what == "folder" else planted, monkeypatch)
+    [found] = list_spools(tmp_path)
+    assert found.events == 1
+    of_a_stranger(home, monkeypatch)
+    assert list_spools(tmp_path) == []
+
+
+def test_the_note_of_another_user_says_nothing_of_a_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = spooled(tmp_path, "http://127.0.0.1:9", event(1))
+    (home / ABOUT).write_text('{"url": "http://elsewhere"}')
+    of_a_stranger(home / ABOUT, monkeypatch)
+    [found] = list_spools(tmp_path)
+    assert found.url is None
+    with OwnFolder.open(home) as folder:
+        Destination("http://here", "k").note(folder)
+    [found] = list_spools(tmp_path)
+    assert found.url == "http://here"
 
 
 def test_a_file_full_of_nonsense_is_one_line_in_the_log(

@@ -28,7 +28,8 @@ from towerlog.sdk.api.async_client import AsyncClient
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.requests import next_link
 from towerlog.sdk.record.backlog.destination import Destination
-from towerlog.sdk.record.backlog.spool import SET_ASIDE, Spool, private_folder
+from towerlog.sdk.record.backlog.own_files import private_folder
+from towerlog.sdk.record.backlog.spool import SET_ASIDE, Spool
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.wire.address import MAX_LINE_BYTES, read_retry_after
 from towerlog.sdk.wire.async_http import AsyncHttp

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 
-from tests.support.server import Server, clean_environment, executable, wait_for_exit
-from tests.support.wait import wait_until
+from tests.support.launcher import launch
+from tests.support.server import Server, clean_environment, wait_for_exit
+from tests.support.wait import DEADLINE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 END_DEADLINE_S = 60.0
@@ -29,14 +29,13 @@ class WorkerProcess:
         named = {"TOWERLOG_API_KEY": key, "TOWERLOG_URL": server.base_url} if key else beside(server)
         env = clean_environment(named)
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [executable(), "worker", "--app", app, *options],
-                cwd=ROOT,
-                env={**env, "XDG_STATE_HOME": str(folder), "PYTHONPATH": str(ROOT)},
-                stdout=log,
-                stderr=subprocess.STDOUT,
+            # The launcher finds `app` in its own path; what agents start finds it in theirs.
+            self.process = launch(
+                ["worker", "--app", app, *options],
+                {**env, "XDG_STATE_HOME": str(folder), "PYTHONPATH": str(ROOT)},
+                log.fileno(),
             )
-        wait_until(lambda: " serves " in self.log or self.process.poll() is not None, "the worker", deadline_s=20)
+        wait_until(lambda: " serves " in self.log or self.process.poll() is not None, "the worker")
 
     @property
     def log(self) -> str:
@@ -88,7 +87,7 @@ class Control:
         found: dict[str, Any] = self.client.get(f"/v1/runs/{run_id}").json()
         return found
 
-    def until(self, run_id: str, status: str, deadline_s: float = 15.0) -> dict[str, Any]:
+    def until(self, run_id: str, status: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
         """Waits for a status; the run as it was then: it may already be another."""
 
         def reached() -> dict[str, Any] | None:

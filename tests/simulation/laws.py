@@ -7,7 +7,7 @@ from collections import Counter
 import msgspec
 
 from tests.simulation.world import ANY, World
-from towerlog.engine.audit import verify_org
+from towerlog.engine.verify import verify_org
 from towerlog.model.event import TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS
 from towerlog.model.lane import MAX_ATTEMPTS
@@ -105,20 +105,20 @@ def check_commands(row: RunRow, events: list[Event]) -> None:
 
 def check_questions(events: list[Event]) -> None:
     """An answer reaches the question that its sender meant, while that was open, and no question gets two."""
-    texts = {event.seq: event.facts.question for event in events if event.type is EventType.RUN_WAITING}
+    asked = {event.seq: _decode(event.data).marker for event in events if event.type is EventType.RUN_WAITING}
     closed: set[int] = set()
     for event in events:
         effects = event.effects
         if event.type is EventType.RUN_WAITING:
             asked_id = _decode(event.data).question_id
             assert asked_id == (effects.question_id or event.seq), "a question is called otherwise than it is"
-            assert asked_id in texts, "asked again what nobody had asked"
+            assert asked_id in asked, "asked again what nobody had asked"
         elif event.type is EventType.RUN_INPUT and effects.requests == "input":
             question_id, meant = effects.question_id or 0, _decode(event.data).content
-            assert question_id in texts, "an answer to nothing that was asked"
+            assert question_id in asked, "an answer to nothing that was asked"
             assert question_id < event.seq, "answered before it was asked"
             assert question_id not in closed, "answered twice"
-            assert meant in (texts[question_id], ANY), "the answer to one question reached another"
+            assert meant in (asked[question_id], ANY), "the answer to one question reached another"
             closed.add(question_id)
 
 
@@ -127,7 +127,7 @@ def check_foreign(world: World, row: RunRow, events: list[Event]) -> None:
     foreign = [event for event in events if event.facts.foreign]
     assert [_decode(event.data).marker for event in foreign] == world.model.runs[row.run_id].foreign, "flags"
     for event in foreign:
-        told = msgspec.structs.replace(event.effects, report=None, model=None)
+        told = msgspec.structs.replace(event.effects, report=None, model=None, provider=None, priced=None)
         assert (event.type, told) == (EventType.OTHER, NO_EFFECTS), "a stranger's word has an effect"
 
 

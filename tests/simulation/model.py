@@ -31,6 +31,11 @@ class Sent:
     """What the agent calls the question that it asks or withdraws."""
 
     @property
+    def words(self) -> str:
+        """What is asked: under one key in the same words, or in other ones."""
+        return self.marker if self.key is None else f"{self.key} {int(self.marker[1:]) % 4 == 0}"
+
+    @property
     def acknowledges_alone(self) -> bool:
         """An acknowledgement that is nothing else."""
         return self.status is None and self.takes not in (None, "input")
@@ -44,6 +49,8 @@ class Wish:
     delivered: bool = False
     key: str | None = None
     """Of an answer: the key of its question."""
+    words: str = ""
+    """And its words."""
 
 
 @dataclass
@@ -291,7 +298,7 @@ class Model:
         kind = "input" if meant else "message"
         if sum(wish.kind == kind for wish in run.pending) >= MAX_INPUTS:
             return "conflict"
-        run.pending.append(Wish(kind, key=meant[0][1] if meant else None))
+        run.pending.append(Wish(kind, key=meant[0][1], words=meant[0][3]) if meant else Wish(kind))
         self._close(run, meant)
         return "ok"
 
@@ -305,22 +312,22 @@ class Model:
         run.asking_epoch = run.epoch
         if is_known:
             run.questions = [
-                (one[0], one[1], run.epoch, item.marker) if one[1] == item.key else one for one in run.questions
+                (one[0], one[1], run.epoch, item.words) if one[1] == item.key else one for one in run.questions
             ]
         else:
-            run.questions.append((item.marker, item.key, run.epoch, item.marker))
+            # An answer to other words under the same key is none to these.
+            run.pending = [wish for wish in run.pending if item.key is None or wish.key != item.key]
+            run.questions.append((item.marker, item.key, run.epoch, item.words))
 
     @staticmethod
     def _is_asked_again(run: Run, item: Sent) -> bool:
-        """The same key again is the same question: open still, or answered and not taken yet."""
-        keys = [one[1] for one in run.questions] + [wish.key for wish in run.pending if wish.kind == "input"]
-        return item.key is not None and item.key in keys
+        """The same key again is the same question: open still, or answered in the same words and not taken yet."""
+        answered = [wish.key for wish in run.pending if wish.kind == "input" and wish.words == item.words]
+        return item.key is not None and item.key in [one[1] for one in run.questions] + answered
 
     def _withdraw(self, run: Run, item: Sent) -> None:
-        """With the question goes an answer that is on its way."""
+        """Only an open question can be withdrawn: an answer that was first counts."""
         found = [one for one in run.questions if one[1] == item.key][:1] if item.key is not None else run.awaited[:1]
-        if item.key is not None:
-            run.pending = [wish for wish in run.pending if wish.kind != "input" or wish.key != item.key]
         self._close(run, found)
 
     def tell(self, run_id: str, key: str, items: list[Sent]) -> None:
@@ -348,7 +355,9 @@ class Model:
             if item.status == "waiting_for_input":
                 self._ask(run, item, is_known)
             if item.status == "withdrawn":
-                self._withdraw(run, item)
+                # What acknowledges an answer, and names no question, is about the question of that answer.
+                if item.key is not None or taken is None or taken.kind != "input":
+                    self._withdraw(run, item)
             elif item.status in ENDS:
                 self._end(run, item.status)
             elif item.status is not None and run.status not in ("cancelling", "queued"):

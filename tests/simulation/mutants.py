@@ -25,6 +25,7 @@ from towerlog.model import lane
 from towerlog.projections import commands as command_fold
 from towerlog.projections import questions
 from towerlog.projections import runs as run_fold
+from towerlog.projections import status as status_fold
 from towerlog.store.sqlite import queue, write
 
 
@@ -76,18 +77,18 @@ MUTANTS = (
         "return lane if lane.belongs_to(command.worker_id, command.lease_epoch, principal.key_id) else None",
         "return lane",
     ),
-    Mutant("a stranger's word counts", rights.is_foreign, "lane.key_id != principal.key_id", "False"),
+    Mutant("a stranger's word counts", rights.is_of_another, "lane.key_id != principal.key_id", "False"),
     Mutant(
         "a stranger takes a run out of the queue",
-        rights.is_foreign,
-        "if not _is_of(plan, principal, row.reporter_key):",
-        "if False:",
+        rights.is_of_another,
+        "return row.reporter_key is not None and",
+        "return False and",
     ),
     Mutant(
         "a stranger's acknowledgement counts",
         rights.changes_state,
-        "_replace(effects, report=None",
-        "_replace(effects, acknowledges=None, report=None",
+        "_replace(effects, beat=False",
+        "_replace(effects, acknowledges=None, beat=False",
     ),
     Mutant(
         "a stranger's word is not flagged",
@@ -97,9 +98,9 @@ MUTANTS = (
     ),
     Mutant(
         "what waits for the next worker is taken",
-        rights.is_foreign,
-        "return changes and lane.epoch > 0 and",
-        "return False and",
+        rights.as_told_by,
+        "is_others = changes and lane.epoch > 0 and",
+        "is_others = False and",
     ),
     Mutant("a stranger's costs are dropped", rights.as_foreign, "report=effects.report, ", ""),
     Mutant(
@@ -186,7 +187,7 @@ MUTANTS = (
         "False, agent.name",
     ),
     Mutant("a late report is folded", run_fold.fold, "if event.late:", "if False:"),
-    Mutant("a cancel can be talked out of", run_fold._fold_status, "target in TRANSITIONS[row.status]", "True"),
+    Mutant("a cancel can be talked out of", status_fold.fold, "target in TRANSITIONS[row.status]", "True"),
     Mutant("a repeated event is stored again", append._place, "if may_repeat and (seen :=", "if False and (seen :="),
     Mutant("a repeat under an id is news", dedupe.seen_before, "if event is None:", "if True:"),
     Mutant("a repeated request is carried out again", turn.place_once, "if known is not None:", "if False:"),
@@ -221,13 +222,13 @@ MUTANTS = (
         "row.is_terminal() or row.status is Status.CANCELLING",
         "row.is_terminal()",
     ),
-    Mutant("a pause is asked for again and again", steering.steer_run, "requested == [command.action] or ", ""),
+    Mutant("a pause is asked for again and again", steering.ask, "requested == [action] or ", ""),
     Mutant(
         "a pause and its opposite stand together", command_fold._with_request, "one.type != OPPOSITES.get(kind)", "True"
     ),
     Mutant(
         "a pause that was taken pauses nothing",
-        run_fold._status_once_acknowledged,
+        status_fold._status_once_acknowledged,
         "return STATUS_ONCE_ACKNOWLEDGED.get(taken.type)",
         "return None",
     ),
@@ -256,12 +257,17 @@ MUTANTS = (
         "if one.question_key == key",
         "if one.question_id",
     ),
-    Mutant("a withdrawn question keeps its answer", questions.answers_withdrawn, 'one.type == "input"', "False"),
-    Mutant("a withdrawal closes the oldest question", questions._named, "if key is not None:", "if False:"),
-    Mutant("one answer ends every wait", run_fold._status_open, "is_open or ", ""),
+    Mutant(
+        "a withdrawal takes an answer away",
+        questions._withdraw,
+        "    if found is not None:",
+        "    changes['pending'] = tuple(one for one in row.pending if one.type != 'input')\n    if found is not None:",
+    ),
+    Mutant("a withdrawal closes the oldest question", questions.named_question, "if key is not None:", "if False:"),
+    Mutant("one answer ends every wait", status_fold._status_open, "is_open or ", ""),
     Mutant(
         "a claim forgets the questions",
-        run_fold._fold_status,
+        status_fold.fold,
         "target in (Status.RUNNING, Status.WAITING)",
         "target is Status.WAITING",
     ),
@@ -275,7 +281,7 @@ MUTANTS = (
         "(one, commands=final[one.run_id][0])",
         "(one)",
     ),
-    Mutant("what was given back is anybody's", run_fold._stays_queued, "row.lease_epoch > 0", "row.attempt > 0"),
+    Mutant("what was given back is anybody's", status_fold._stays_queued, "row.lease_epoch > 0", "row.attempt > 0"),
     Mutant("a restart keeps the old deadlines", write._refreshed, "now_ms + lane.lease_ms", "lane.expires_at"),
     Mutant(
         "the newest is claimed first",
@@ -389,7 +395,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a question is lost with its worker",
         "what is asked again is another question",
         "an answer that was taken is the answer of the next attempt",
-        "a withdrawn question keeps its answer",
+        "a withdrawal takes an answer away",
         "a withdrawal closes the oldest question",
         "one answer ends every wait",
         "a claim forgets the questions",

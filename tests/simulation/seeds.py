@@ -1,7 +1,7 @@
 """One seed's world lived through from an empty store to the end of its last run, and the fingerprint of what it left.
 
 Owns the template (a store with one organisation, copied for each seed) and the order of steps; what happens inside a
-world is in `world` and `telemetry`.
+world is in `world`, `telemetry` and `money`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from tests.simulation.laws import check_laws
+from tests.simulation.money import Spending
 from tests.simulation.telemetry import Reporting
 from tests.simulation.world import World, Wrong
 from tests.support.backends import SqliteBackend
@@ -29,8 +30,9 @@ from towerlog.store.base import Store
 
 LEASE_SEEDS = 300
 TELEMETRY_SEEDS = 120
-SEEDS_A_TEST = 20
-QUICK_TESTS = 6
+MONEY_SEEDS = 120
+SEEDS_A_TEST = 10
+QUICK_TESTS = 12
 """Of the tests that go through all seeds, one of so many is in the quick tier."""
 
 
@@ -112,6 +114,13 @@ async def live_telemetry(seed: int, template: Template) -> Fingerprint:
         return await _live(seed, world)
 
 
+async def live_money(seed: int, template: Template) -> Fingerprint:
+    """A world of runs that spend under budgets. Raises Wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = Spending(seed, _home(Path(folder), template), template.org)
+        return await _live(seed, world)
+
+
 def _home(folder: Path, template: Template) -> Path:
     home = folder / "home"
     home.mkdir()
@@ -119,7 +128,7 @@ def _home(folder: Path, template: Template) -> Path:
     return home
 
 
-async def _live(seed: int, world: World | Reporting) -> Fingerprint:
+async def _live(seed: int, world: SeededWorld) -> Fingerprint:
     await world.open()
     try:
         await world.live()

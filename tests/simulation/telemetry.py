@@ -19,13 +19,12 @@ from tests.simulation.crash import Moment, lose
 from tests.support.backends import SqliteBackend
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import QuietEngine, at_rest
-from towerlog.engine.audit import verify_org
 from towerlog.engine.core import EngineSettings
+from towerlog.engine.verify import verify_org
 from towerlog.errors import RunNotActive
 from towerlog.model.command import Append, CancelRun
 from towerlog.model.event import Draft, EventType, RunByForeignId
 from towerlog.model.facts import Effects, Facts, some
-from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Thresholds
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Principal, Scope
@@ -113,13 +112,13 @@ class Known:
         """One event that is news, sent under a key."""
         begins = said.kind is E.RUN_STARTED and self.implicit
         if not self.kept or (begins and not self.ended):
+            if api_key != self.api_key:
+                self.received, self.dropped = {}, {}
             self.api_key = api_key
         self.implicit = self.implicit and not begins
         self.kept.add(said.name)
-        self.received.setdefault(said.client, set()).add(said.number)
-        if said.gave_up is not None:
-            first, last = said.gave_up
-            self.dropped.setdefault(said.client, set()).update(range(first, last + 1))
+        if api_key == self.api_key:
+            self._count(said)
         if self.ended:
             self.late += 1
             return
@@ -128,6 +127,13 @@ class Known:
             self.cancel, self.stages[2] = None, True
         if said.kind in ENDS:
             self.status, self.cancel = ENDS[said.kind], None
+
+    def _count(self, said: Said) -> None:
+        """The numbers of the key that reports it: those of other keys say nothing of what is missing."""
+        self.received.setdefault(said.client, set()).add(said.number)
+        if said.gave_up is not None:
+            first, last = said.gave_up
+            self.dropped.setdefault(said.client, set()).update(range(first, last + 1))
 
     def deliver(self, api_key: str) -> None:
         """A reply to this key has carried what is wanted, if that is for it."""
@@ -396,8 +402,9 @@ class Reporting:
             times = (row.cancel_requested_at, row.cancel_delivered_at, row.cancel_acknowledged_at)
             assert [at is not None for at in times] == run.stages, f"{key}: its cancel's stages are {times}"
             assert await self._names(run) - {None} == run.kept, f"{key}: other events are stored than told"
+            assert row.clients.keys() == run.received.keys(), f"{key}: the numbers of others are counted"
             for client, received in run.received.items():
-                ledger = row.clients.get(client, Ledger())
+                ledger = row.clients[client]
                 dropped = run.dropped.get(client, set()) - received
                 missing = set(range(1, max(received | dropped) + 1)) - received - dropped
                 assert (ledger.received_count(), ledger.dropped_count()) == (len(received), len(dropped)), f"{key}"

@@ -16,7 +16,7 @@ from towerlog.engine.commands import receipts, rights
 from towerlog.engine.ingest import dedupe
 from towerlog.engine.timers import cancels, silence
 from towerlog.model import ledger
-from towerlog.projections import runs
+from towerlog.projections import clients, runs
 
 SEEDS_FOR_A_MUTANT = 60
 
@@ -38,6 +38,8 @@ MUTANTS = (
     Mutant("late numbers are not counted", runs.fold, "if event.facts.client_id is not None:", "if not event.late:"),
     Mutant("what was given up is missing", ledger.Ledger.with_dropped, "dropped = _with(dropped, one)", "pass"),
     Mutant("what came after all stays dropped", ledger.Ledger.with_received, "if self.dropped else", "if False else"),
+    Mutant("a stranger's numbers count", rights.numbered, "if reporter_key != caller and", "if False and"),
+    Mutant("a stranger's numbers are whoever's who starts", clients.under, " if ledger.key is not None", ""),
     Mutant("a clock that was set is believed", Hearing.now, "> JUMP_MS", "> 10**15"),
     Mutant("who was not there judges", Hearing.__init__, "[_Span(self._told_ms,", "[_Span(0,"),
     Mutant("nobody is given up", silence.SilentRuns.sweep, "if lost_ms:", "if False:"),
@@ -65,6 +67,8 @@ LAWS = {
         "late numbers are not counted",
         "what was given up is missing",
         "what came after all stays dropped",
+        "a stranger's numbers count",
+        "a stranger's numbers are whoever's who starts",
     ),
     "silence is judged by time that has really passed": (
         "a clock that was set is believed",

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tests.simulation.crash import Moment, lose
-from tests.simulation.model import CANCEL_DEADLINE_MS, Model, Sent
+from tests.simulation.model import CANCEL_DEADLINE_MS, PEOPLE, Model, Sent
 from tests.support.backends import SqliteBackend
 from tests.support.factories import identity
 from tests.support.fakes import FakeClock, SeededIds
@@ -401,7 +401,7 @@ class World:
             RunById(run_id),
             data,
             Facts(
-                question=item.marker if item.status == "waiting_for_input" else None,
+                question=item.words if item.status == "waiting_for_input" else None,
                 effects=some(Effects(report=report, acknowledges=item.takes, question_key=item.key)),
             ),
             event_id=item.marker,
@@ -505,6 +505,11 @@ class World:
         run_id = self._any_run()
         if run_id is None:
             return None
+        given_back = [one for one, run in self.model.runs.items() if run.lane == "queued" and run.epoch]
+        if given_back and self.chance.random() < 0.5:
+            # Even for who made it only a claim takes it out of the queue again.
+            begun = replace(self._item("running"), takes=None)
+            return self._append_act(self.chance.choice(given_back), PEOPLE, [begun])
         # Of a run that was never claimed this would make one that needs no worker: not what is looked at here.
         running = ("running",) * 3 + ("paused", "waiting_for_input") if self.model.runs[run_id].epoch else ()
         wanted = tuple(wish.kind for wish in self.model.runs[run_id].pending) if running else ()

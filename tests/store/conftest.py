@@ -8,8 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from tests.support.backends import SqliteBackend
 from tests.support.factories import identity
-from towerlog.store.sqlite.connection import migrate, open_connection
+from towerlog.store.sqlite.connection import open_connection
 from towerlog.store.sqlite.write import write_org
 
 
@@ -22,8 +23,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def db(path: Path) -> Iterator[apsw.Connection]:
     """The database, opened for writing."""
+    SqliteBackend(str(path)).make()
     connection = open_connection(path)
-    migrate(connection)
     yield connection
     connection.close()
 

@@ -72,3 +72,7 @@ def test_a_copy_takes_nothing_of_what_writes_leave_free(
     else:
         with pytest.raises(DiskFull, match="no room for a copy"):
             check_room(tmp_path, (database, log), guard_mib)
+        # Of files on another disk, which nobody fills by writing here.
+        elsewhere = Path("/proc/version")
+        assert elsewhere.stat().st_dev != tmp_path.stat().st_dev
+        check_room(tmp_path, (elsewhere,), guard_mib)

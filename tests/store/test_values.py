@@ -6,13 +6,14 @@ import pytest
 
 from tests.support.factories import event, run_row
 from towerlog.model.principal import Counters
-from towerlog.store.values import NO_CHANGES, Changes, HistoryNode, Message, MetaList, RunChange
+from towerlog.store.content import HistoryNode, Message, MetaList
+from towerlog.store.values import NO_CHANGES, Changes, RunChange
 
 SAYS_SOMETHING = {
     "events": [event(1, 1)],
     "runs": {1: RunChange(None, run_row())},
     "messages": [Message(1, b"k", b"{}")],
-    "nodes": [HistoryNode(1, b"k", b"", b"m")],
+    "nodes": [HistoryNode(1, b"k", b"", b"m", 1)],
     "metas": [MetaList(1, b"k", b"", b"[]")],
     "counters": {1: Counters(1, 1, 1)},
     "replaces": 1,

@@ -1,8 +1,8 @@
 """The curl that printed commands are tried with: the few options that our pages use, as the real one has them.
 
 A machine that runs the tests need not have curl. An option that is not known here fails, so that a page cannot use
-what nobody has tried. Run as a program it is `curl`; `put_on_path` makes it one. With `REFUSALS_FAIL` set in its
-environment, an HTTP error that is not looked at (`-i`) is a failure, as with `-f`.
+what nobody has tried. `put_on_path` of the launcher makes it a command. With `REFUSALS_FAIL` set in its environment, an
+HTTP error that is not looked at (`-i`) is a failure, as with `-f`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,6 @@ REFUSALS_FAIL = "TEST_CURL_REFUSALS_FAIL"
 FORM = "application/x-www-form-urlencoded"
 
 
-def put_on_path(folder: Path) -> Path:
-    """An executable `curl` in this folder."""
-    program = folder / "curl"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "$@"\n')
-    program.chmod(0o755)
-    return program
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options and the address; ends the program on any other option."""
     parser = argparse.ArgumentParser(prog="curl", allow_abbrev=False)
@@ -36,6 +28,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("-d")
     parser.add_argument("-X")
     parser.add_argument("-o")
+    parser.add_argument("-w")
+    parser.add_argument("-b")
+    parser.add_argument("-c")
     parser.add_argument("url")
     return parser.parse_args(arguments)
 
@@ -43,6 +38,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def request_of(given: argparse.Namespace) -> urllib.request.Request:
     """The request that these options ask for."""
     headers = dict(header.split(": ", 1) for header in given.H)
+    if given.b is not None:
+        headers["Cookie"] = given.b if "=" in given.b else Path(given.b).read_text()
     body: bytes | None = None
     if given.d is not None:
         text = Path(given.d[1:]).read_text() if given.d.startswith("@") else given.d
@@ -72,8 +69,14 @@ def main(arguments: list[str]) -> int:
     while part := reply.read1(65536):
         out.write(part)
         out.flush()
+    if given.c:
+        cookies = [told.partition(";")[0] for told in reply.headers.get_all("Set-Cookie") or ()]
+        Path(given.c).write_text("; ".join(cookies))
+    if given.w:
+        sys.stdout.write(given.w.replace("%{http_code}", str(reply.status)).replace("\\n", "\n"))
     return 0
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """Ends with the exit code."""
     sys.exit(main(sys.argv[1:]))

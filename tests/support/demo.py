@@ -53,10 +53,11 @@ class Demo:
 
         def complete() -> bool:
             assert self.process.poll() is None, self.text
-            return "Ctrl-C ends it." in self.text
+            return "Ctrl-C ends everything." in self.text
 
         wait_until(complete, "the demo to say where to look", deadline_s=START_S)
-        return re.findall(r"^  ((?:curl|towerlog) .+)$", self.text, re.MULTILINE)
+        whole = re.sub(r" \\\n +", " ", self.text)
+        return re.findall(r"^  ((?:curl|towerlog|tail) .+)$", whole, re.MULTILINE)
 
     def exports(self) -> str:
         """The lines that it prints for another terminal."""

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from tests.support.fakes import START_MS
+from towerlog.engine.audit.outside import organisation_created
+from towerlog.model.audit import SERVER, AuditEntry
 from towerlog.model.chain import chain_hash
 from towerlog.model.event import Draft, Event, EventType, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import Effects, Facts
@@ -76,10 +78,13 @@ def run_changes(
 
 def identity(
     number: int = 0, *, name: str = "default", scopes: tuple[Scope, ...] = tuple(Scope)
-) -> tuple[Org, User, Key]:
-    """An organisation with its first user and key, as `org_create` takes them; `number` keeps their ids apart."""
+) -> tuple[Org, User, Key, AuditEntry]:
+    """An organisation with its first user and key, and the audit's entry about it, as `org_create` takes them.
+
+    `number` keeps their ids apart.
+    """
     org = Org(0, f"00000000-0000-7000-9000-{number:012x}", name, START_MS)
     user = User(0, f"00000000-0000-7000-a000-{number:012x}", "admin", None, START_MS)
     key_id = f"00000000-0000-7000-b000-{number:012x}"
     key = Key(0, key_id, user.user_id, "admin", scopes, b"digest-%d" % number, "tl_adm_", START_MS)
-    return org, user, key
+    return org, user, key, organisation_created(SERVER, org, user, key)

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.curl import REFUSALS_FAIL, put_on_path
+from tests.support.curl import REFUSALS_FAIL
+from tests.support.launcher import put_on_path
 from tests.support.server import executable
 
 BLOCK = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -13,6 +13,7 @@ from towerlog.ambient import Clock, Ids
 from towerlog.engine import bootstrap
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.core import Engine, EngineSettings
+from towerlog.engine.pricing.book import PriceList
 from towerlog.errors import StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o
@@ -30,9 +31,9 @@ DIALECT = "steps"
 class QuietEngine(Engine):
     """The engine of one process without its timer."""
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids, *more: Any) -> None:
-        """With a wake of its own. `more`: settings."""
-        super().__init__(store, LocalWake(), clock, ids, *more)
+    def __init__(self, store: Store, clock: Clock, ids: Ids, *more: Any, **named: Any) -> None:
+        """With a wake of its own. `more`: settings, prices."""
+        super().__init__(store, LocalWake(), clock, ids, *more, **named)
 
     async def start(self) -> None:
         """Takes commands."""
@@ -41,6 +42,7 @@ class QuietEngine(Engine):
     async def sweep(self) -> None:
         """One turn of upkeep."""
         await self._timer.sweep()
+        await self._watching.sweep()
 
     def forget(self) -> None:
         """Empties the writer's cache, as a restart would; nothing may come out differently for it."""
@@ -57,12 +59,13 @@ class Rig:
         ids: SeededIds,
         settings: EngineSettings,
         fatal: list[StorageFailed],
+        prices: PriceList | None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.ids = ids
         self.fatal = fatal
-        self.engine = QuietEngine(store, clock, ids, settings)
+        self.engine = QuietEngine(store, clock, ids, settings, price_list=prices)
         self.principal = Principal(0, "", "", "", frozenset())
 
     @property
@@ -116,12 +119,13 @@ async def open_rig(
     settings: EngineSettings | None = None,
     clock: FakeClock | None = None,
     ids: SeededIds | None = None,
+    prices: PriceList | None = None,
 ) -> AsyncIterator[Rig]:
     """A rig on the database in this folder; the first to open it makes the organisation `default`."""
     clock, ids = clock or FakeClock(), ids or SeededIds()
     fatal: list[StorageFailed] = []
-    store = await SqliteBackend.fresh(folder).open(clock, ids, fatal.append)
-    rig = Rig(store, clock, ids, settings or EngineSettings(), fatal)
+    store = await SqliteBackend.fresh(folder).make().open(clock, ids, fatal.append)
+    rig = Rig(store, clock, ids, settings or EngineSettings(), fatal, prices)
     try:
         orgs = await store.orgs()
         if orgs:

@@ -20,7 +20,7 @@ from typing import Any
 import httpx2
 from click.testing import CliRunner, Result
 
-from tests.support.launcher import Launched, launch
+from tests.support.launcher import Launched, launch, run
 from tests.support.ports import HeldPort
 from towerlog.cli import main
 
@@ -138,7 +138,10 @@ class Server:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `towerlog ARGUMENTS` on this server's data folder, beside the server if it runs."""
-        command = [executable(), *arguments, "--data-dir", str(self.data_dir)]
+        command = [*arguments, "--data-dir", str(self.data_dir)]
+        if not self._starts_interpreter:
+            return run(command, self._env, CLI_DEADLINE_S)
+        command = [executable(), *command]
         return subprocess.run(
             command, env=self._env, capture_output=True, text=True, timeout=CLI_DEADLINE_S, check=False
         )
@@ -151,7 +154,7 @@ class Server:
         return printed
 
     def cli_inside(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Like `cli`, run inside this process: most of a command's time is the start of its interpreter."""
+        """Like `cli`, run inside this process: without the start of another one."""
         return run_inside(*arguments, "--data-dir", str(self.data_dir), env=self._env)
 
     def create_key(self, *scopes: str, org: str | None = None) -> dict[str, Any]:

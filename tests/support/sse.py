@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.wait import DEADLINE_S
+
 RECEIVE_BYTES = 65_536
+LITTLE_S = 10.0
+"""So long a part of a stream is waited for that may have come whole already."""
 
 
 @dataclass(slots=True)
@@ -84,7 +88,7 @@ class StreamEnded(Exception):
 class EventStream:
     """One GET whose body is read as it comes; `status` and `headers` are there once it is made."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], deadline_s: float = 10.0) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], deadline_s: float = DEADLINE_S) -> None:
         self.body_bytes = 0
         self._parser = FrameParser()
         self._ready: list[Frame] = []
@@ -146,7 +150,7 @@ class EventStream:
             except StreamEnded:
                 return
 
-    def frames_of_first(self, body_bytes: int, deadline_s: float | None = None) -> list[Frame]:
+    def frames_of_first(self, body_bytes: int, deadline_s: float = LITTLE_S) -> list[Frame]:
         """The frames that are complete in the first `body_bytes` of the body; the connection is cut there.
 
         Less is enough when the stream ends or the deadline passes before so much has come.

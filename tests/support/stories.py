@@ -58,7 +58,7 @@ histories = st.builds(History, messages, st.none())
 ranges = st.tuples(st.integers(1, 9), st.integers(0, 3)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 numbers = st.fixed_dictionaries(
     {"client_id": st.sampled_from(["c1", "c2"]), "client_seq": st.integers(1, 9)},
-    optional={"client_dropped": ranges},
+    optional={"client_dropped": ranges, "client_key": st.sampled_from(["k1", "k2"])},
 )
 """Who numbered an event, and how: in any order, with holes and repeats."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.curl import FORM, REFUSALS_FAIL, parse, put_on_path, request_of
+from tests.support.curl import FORM, REFUSALS_FAIL, parse, request_of
+from tests.support.launcher import put_on_path
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -38,7 +39,8 @@ def echo() -> Iterator[str]:
 
 
 def run(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [str(put_on_path(folder)), *arguments]
+    put_on_path(folder)
+    command = [str(folder / "curl"), *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launcher import ROOT, Launched, launch
+from tests.sdk.talker import reply, talking
+from tests.support.launcher import ROOT, Launched, launch, put_on_path, run
 from tests.support.ports import HeldPort
 from tests.support.server import clean_environment, executable
 from tests.support.wait import wait_until
@@ -67,6 +68,48 @@ def test_each_tells_its_own_end(tmp_path) -> None:
         assert first.wait(DEADLINE_S) == 0
         assert (first.returncode, first.poll()) == (0, 0)
         first.kill()
+
+
+def test_what_is_printed_and_what_is_complained_of_are_told_apart() -> None:
+    good, bad = (
+        run(["--version"], clean_environment({}), DEADLINE_S),
+        run(["nonsense"], clean_environment({}), DEADLINE_S),
+    )
+    assert (good.returncode, good.stdout.split()[0], good.stderr) == (0, "towerlog", "")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert "No such command" in bad.stderr
+
+
+def in_shell(folder: Path, script: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """What comes of a script that has the programs on its path."""
+    put_on_path(folder)
+    env = {**clean_environment({}), "PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["sh", "-c", script], cwd=folder, env=env, input=given, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_shell_has_it_with_its_pipes_its_folder_and_its_exit_code(tmp_path) -> None:
+    said = in_shell(tmp_path, "towerlog --version | tr t T; towerlog nonsense; echo $?")
+    assert said.stdout.startswith("Towerlog ")
+    assert said.stdout.endswith("\n2\n")
+    assert "No such command" in said.stderr
+    (tmp_path / "here").write_text("of the folder")
+    with talking(reply(), reply()) as talker:
+        in_shell(tmp_path, f"echo given | curl -d @/dev/stdin {talker.url}; curl -d @here {talker.url}")
+    assert [body for _, body in talker.requests] == [b"given", b"of the folder"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_shell_that_ends_it_learns_how_it_has_ended(tmp_path, number) -> None:
+    """SIGTERM is handed on; what has ended by a signal is seen by the shell to have done so."""
+    with HeldPort() as port:
+        ended = "kill $!" if number == signal.SIGTERM else "kill -9 $(cat here/towerlog.db.lock | tr -dc 0-9)"
+        script = f"""towerlog serve --port {port.number} --data-dir here >said 2>&1 &
+            until grep -q 'listens on' said; do sleep 0.05; done
+            {ended}; wait $!; echo $?"""
+        said = in_shell(tmp_path, script)
+    assert int(said.stdout) == (0 if number == signal.SIGTERM else 128 + number), said.stderr
 
 
 def test_it_has_nothing_of_who_starts_it_and_does_not_outlive_it(tmp_path) -> None:

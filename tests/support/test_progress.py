@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.order import LONGEST, ROOT, longest_first
+from tests.support.progress import QUICK_MINUTES
 
 TESTS = """
 import pytest
@@ -36,6 +37,11 @@ def test_a_run_is_told_in_twenty_lines(tmp_path: Path, jobs: str, wrong: int | N
     assert [name.rpartition("::")[2] for name in named] == ([] if wrong is None else ["test_number[77]"])
     counted = "200 passed" if wrong is None else "1 failed, 199 passed"
     assert re.fullmatch(rf"=+ {counted} in .+ =+", done.stdout.splitlines()[-1])
+
+
+def test_the_readme_says_how_long_it_takes() -> None:
+    row = f"| `make test` | about {QUICK_MINUTES} minutes on two cores |"
+    assert row in (ROOT / "README.md").read_text("utf-8"), "one measurement, one number: bring the README up to date"
 
 
 def test_the_files_that_begin_first_are_there() -> None:

@@ -14,6 +14,7 @@ SOURCE_CHECKS: tuple[SourceCheck, ...] = (
     shape.missing_public_docstrings,
     doors.ambient_use,
     doors.environment_use,
+    doors.outgoing_use,
     doors.evaluation,
     doors.printing,
     doors.module_state,

@@ -11,6 +11,7 @@ from tests.tidy.source import Source, dotted
 
 AMBIENT = "ambient.py"
 SDK = "sdk/"
+EGRESS = "egress/"
 
 _AMBIENT_MODULES = frozenset({"time", "random", "secrets"})
 _AMBIENT_NAMES = frozenset(
@@ -22,6 +23,28 @@ _AMBIENT_NAMES = frozenset(
 )
 _EVALUATING = frozenset({"eval", "exec", "compile", "__import__"})
 _RUNNING_FORMATS = frozenset({"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml", "xml", "lxml", "plistlib"})
+_OUTGOING_MODULES = (
+    *(
+        "aiohttp",
+        "ftplib",
+        "http.client",
+        "httpx",
+        "imaplib",
+        "poplib",
+        "requests",
+        "smtplib",
+        "urllib.request",
+        "urllib3",
+    ),
+    *("asyncio.open_connection", "socket.create_connection"),
+)
+_OUTGOING_NAMES = frozenset(
+    {
+        *("asyncio.open_connection", "socket.create_connection", "loop.create_connection", "loop.sock_connect"),
+        *("get_running_loop().create_connection", "get_running_loop().sock_connect"),
+        *("loop.create_datagram_endpoint", "anyio.connect_tcp"),
+    }
+)
 _CONTAINERS = frozenset({"list", "dict", "set", "bytearray", "deque", "defaultdict", "OrderedDict", "Counter"})
 _CHANGES = frozenset(
     {"append", "add", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
@@ -41,7 +64,7 @@ def _ends_with_any(name: str, endings: frozenset[str]) -> bool:
 
 def _imported(source: Source) -> Iterator[tuple[ast.stmt, str]]:
     """(statement, full dotted name) of everything that is imported anywhere in the file."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         match node:
             case ast.Import(names=names):
                 yield from ((node, alias.name) for alias in names)
@@ -59,7 +82,7 @@ def ambient_use(source: Source) -> Iterator[str]:
     for statement, name in _imported(source):
         if name.partition(".")[0] in _AMBIENT_MODULES or name in _AMBIENT_NAMES:
             yield source.at(statement, f"imports `{name}`; {advice}")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and _ends_with_any(dotted(node), _AMBIENT_NAMES):
             yield source.at(node, f"reads `{dotted(node)}`; {advice}")
 
@@ -73,8 +96,21 @@ def environment_use(source: Source) -> Iterator[str]:
     for statement, name in _imported(source):
         if name in doors:
             yield source.at(statement, f"imports `{name}`; {advice}")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and dotted(node) in doors:
+            yield source.at(node, f"reads `{dotted(node)}`; {advice}")
+
+
+def outgoing_use(source: Source) -> Iterator[str]:
+    """A way out of the machine beside the one that has the guard; commands and the SDK talk to a server of ours."""
+    if source.inside.startswith((EGRESS, "cli/", SDK)):
+        return
+    advice = "what goes out goes through towerlog.egress, which checks where to"
+    for statement, name in _imported(source):
+        if name.startswith(_OUTGOING_MODULES):
+            yield source.at(statement, f"imports `{name}`; {advice}")
+    for node in source.nodes:
+        if isinstance(node, ast.Attribute) and _ends_with_any(dotted(node), _OUTGOING_NAMES):
             yield source.at(node, f"reads `{dotted(node)}`; {advice}")
 
 
@@ -84,7 +120,7 @@ def evaluation(source: Source) -> Iterator[str]:
     for statement, name in _imported(source):
         if name.partition(".")[0] in _RUNNING_FORMATS:
             yield source.at(statement, f"imports `{name}`; {advice}")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _EVALUATING:
             yield source.at(node, f"calls `{node.func.id}`; {advice}")
 
@@ -94,7 +130,7 @@ def printing(source: Source) -> Iterator[str]:
     if source.inside.startswith("cli/"):
         return
     outlets = frozenset({"print", "sys.stdout.write", "sys.stderr.write"})
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Call) and dotted(node.func) in outlets:
             yield source.at(node, f"calls `{dotted(node.func)}`; log it (structlog), or return it to the cli")
 
@@ -105,7 +141,7 @@ def module_state(source: Source) -> Iterator[str]:
     for statement in source.tree.body:
         for name in _variables_made(statement):
             yield source.at(statement, f"`{name}` is mutable state of a module; {advice}")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Global):
             yield source.at(node, f"`global {', '.join(node.names)}` is mutable state of a module; {advice}")
         elif name := _constant_changed(node):
@@ -141,7 +177,7 @@ def _constant_changed(node: ast.AST) -> str:
 
 def unbounded_queue(source: Source) -> Iterator[str]:
     """A queue that grows as long as someone feeds it."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if not isinstance(node, ast.Call):
             continue
         kind = dotted(node.func).rpartition(".")[2]

@@ -11,7 +11,7 @@ _ASIDE = frozenset({"pytest.skip", "pytest.xfail", "pytest.mark.skip", "pytest.m
 
 def fixed_pause(source: Source) -> Iterator[str]:
     """A pause of a length that someone guessed; 0 only yields to the event loop, a computed length is a schedule."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         match node:
             case ast.Call(func=func, args=[ast.Constant(value=int() | float() as seconds)]):
                 if seconds and dotted(func) in _SLEEPS:
@@ -24,6 +24,6 @@ def fixed_pause(source: Source) -> Iterator[str]:
 
 def stepping_aside(source: Source) -> Iterator[str]:
     """A test that is not run is not a test."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and dotted(node) in _ASIDE:
             yield source.at(node, f"`{dotted(node)}`: start what the test needs, or mend what it found")

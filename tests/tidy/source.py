@@ -25,6 +25,11 @@ class Source:
         """The syntax tree; a file that does not parse fails every check with Python's own words."""
         return ast.parse(self.text, self.path)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All of the tree, walked once however many checks look at it."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def inside(self) -> str:
         """The path inside the package (`engine/leases.py`), or the whole path for a file outside of it."""
@@ -36,7 +41,7 @@ class Source:
 
     def functions(self) -> Iterator[AnyFunction]:
         """Every function and method, however deeply nested."""
-        return (node for node in ast.walk(self.tree) if isinstance(node, AnyFunction))
+        return (node for node in self.nodes if isinstance(node, AnyFunction))
 
 
 @cache

@@ -6,6 +6,7 @@ Shutdown: not ready at once, streams ended with a time to reconnect, requests in
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -22,19 +23,22 @@ from towerlog.asgi.guard.cors import Cors
 from towerlog.asgi.guard.decoding import Decoding
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
-from towerlog.asgi.guard.ledger import MAX_POLLS, PlaceKind, ShareLedger
+from towerlog.asgi.guard.ledger import MAX_POLLS, ShareLedger
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.guard.tickets import Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.health import Phase
 from towerlog.asgi.pages.meters import Meters
-from towerlog.asgi.pages.metrics import EngineCollector, LoopCollector, Metrics, TransportCollector
+from towerlog.asgi.pages.metrics import EngineCollector, LoopCollector, Metrics, PushCollector, TransportCollector
+from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.loop_watch import LoopWatch
+from towerlog.asgi.push.sockets import SECRET_CHARS, Sockets
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.replies import Message, Receive, Send
 from towerlog.asgi.routes import RouteTable
 from towerlog.asgi.service import Service
+from towerlog.asgi.shares.share import Resource
 from towerlog.asgi.ticker import Ticker
 from towerlog.dialects.base import Dialect, DialectSettings
 from towerlog.dialects.native import NATIVE
@@ -50,6 +54,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: str = ""
     trusted_proxies: str = ""
     cors_origins: str = ""
+    push_app_key: str = "towerlog"
+    push_secret: str = ""
+    """Empty: the store's."""
     metrics_public: bool = False
     access_log: bool = False
     max_body_bytes: int = 16 * 1024 * 1024
@@ -60,6 +67,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 13_000
     max_connections_per_address: int = 256
     """Of those that have shown no good key."""
+    provider: ProviderConfig | None = None
+    """The identity provider that vouches for people, if any."""
+    dashboard: Path | None = None
+    """The folder that it was built to; None: the one in this package."""
     rates: Mapping[str, int] = {}
     """Requests a minute by the name of the setting that a dialect's limit refers to; 0 or absent: no limit."""
     dialect: DialectSettings = DialectSettings()
@@ -102,10 +113,14 @@ class App:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        """`start` opens the store and starts the engine; it runs in the lifespan. Raises BadRoute."""
-        self.pages = Pages(metrics_public=config.metrics_public)
+        """`start` opens the store and starts the engine; it runs in the lifespan.
+
+        Raises BadRoute, BadBuild, OSError.
+        """
+        self.pages = Pages(metrics_public=config.metrics_public, built=config.dashboard, provider=config.provider)
         self.table = RouteTable((*dialects, NATIVE), self.pages.routes(), NATIVE)
         self.streams: Streams | None = None
+        self.sockets: Sockets | None = None
         self.arrivals = Arrivals(_ledger_of(config), Addresses(config.trusted_proxies))
         """Asked by each connection for its place."""
         self._start = start
@@ -135,26 +150,39 @@ class App:
     async def start(self) -> None:
         """Opens everything. Raises what `start` raises."""
         node = self._node = await self._start()
-        components = self._assemble(node)
+        secret = await node.store.secret(self._ids.token(SECRET_CHARS))
+        components = self._assemble(node, secret)
         streams = self.streams = Streams(components.auth, self._clock.steady_ms())
+        self.sockets = self._open_push(node, components, secret)
         gate = self._gate = Gate(components)
         self.take = gate.take
         self._service = Service(gate, components, streams, node.store.epoch)
         watch = self._loop_watch
         node.engine.before_sweep = self.arrivals.pace.when_busy = watch.stir
         self._ticker = Ticker(
-            self._clock, lambda _: watch.stir(), streams.tick, components.auth.tick, components.ledger.tick
+            self._clock,
+            lambda _: watch.stir(),
+            streams.tick,
+            self.sockets.tick,
+            components.auth.tick,
+            components.ledger.tick,
         )
         self._ticker.start()
         watch.start()
         metrics = Metrics(
             TransportCollector(components.meters, streams, self.arrivals, components.limiters),
+            PushCollector(self.sockets),
             EngineCollector(node.engine.figures),
             LoopCollector(watch),
         )
-        self.pages.static.attach(self.table, self._config.public_url.rstrip("/"))
+        self.pages.static.attach(self.table, components.settings.public_url)
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
         self.pages.tickets.attach(components.auth)
+        self.pages.links.attach(node.engine, node.store, self._clock, secret)
+        self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, components.settings.public_url)
+        self.pages.provider.attach(
+            node.engine, node.store, self._clock, self._ids, components.settings.public_url, secret
+        )
         self.pages.health.attach(node.store.ping, node.store.obstacle)
         self.pages.health.phase = Phase.READY
 
@@ -164,6 +192,8 @@ class App:
             self.pages.health.phase = Phase.DRAINING
         if self.streams is not None:
             self.streams.close()
+        if self.sockets is not None:
+            self.sockets.close()
         if self._node is not None:
             self._node.drain()
 
@@ -181,9 +211,19 @@ class App:
             await self._node.stop()
             self._node = None
         self._decoding.close()
+        self.pages.sign_in.close()
 
-    def _assemble(self, node: OpenNode) -> Components:
+    def _open_push(self, node: OpenNode, components: Components, secret: str) -> Sockets:
+        """Live push, which signs with the secret of the settings, else with that of the store."""
+        config, ids = self._config, self._ids
+        app = (config.push_app_key, config.push_secret or secret)
+        sockets = Sockets(node.engine, components.auth, components.ledger, self._clock, ids, app)
+        self.pages.push.attach(sockets, components.cors)
+        return sockets
+
+    def _assemble(self, node: OpenNode, secret: str) -> Components:
         config, clock = self._config, self._clock
+        public_url = config.public_url.rstrip("/")
         return Components(
             table=self.table,
             engine=node.engine,
@@ -200,7 +240,7 @@ class App:
             meters=Meters(),
             traces=TraceIds(self._ids),
             clock=clock,
-            settings=config.dialect,
+            settings=msgspec.structs.replace(config.dialect, public_url=public_url, link_secret=secret),
             log_requests=config.access_log,
         )
 
@@ -235,13 +275,13 @@ class App:
 def _ledger_of(config: Config) -> ShareLedger:
     """The ledger with the bounds that the settings ask for."""
     places = {
-        PlaceKind.CONNECTION: config.max_connections,
-        PlaceKind.STREAM: config.max_streams,
-        PlaceKind.POLL: MAX_POLLS,
+        Resource.CONNECTION: config.max_connections,
+        Resource.STREAM: config.max_streams,
+        Resource.POLL: MAX_POLLS,
     }
     own = {
-        "address": {PlaceKind.CONNECTION: config.max_connections_per_address},
-        "key": {PlaceKind.STREAM: config.max_streams_per_key},
-        "organisation": {PlaceKind.STREAM: config.max_streams_per_org},
+        "address": {Resource.CONNECTION: config.max_connections_per_address},
+        "key": {Resource.STREAM: config.max_streams_per_key},
+        "organisation": {Resource.STREAM: config.max_streams_per_org},
     }
     return ShareLedger(config.max_in_flight_bytes, places, own)

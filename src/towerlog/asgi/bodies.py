@@ -20,6 +20,8 @@ MAX_OPENED_ON_LOOP_BYTES = 256 * 1024
 """A compressed body that is larger, before or after it is opened, is opened beside the event loop."""
 MAX_OPENED = 4
 """Compressed bodies that are opened at a time beside it; each organisation has one, by its share in the ledger."""
+OF_JSON: frozenset[BodyKind] = frozenset({"json", "ndjson"})
+"""Bodies of JSON, of whichever type with that in its name."""
 PLAIN_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
 
@@ -115,12 +117,12 @@ def check_type(content_type: bytes | None, kind: BodyKind) -> None:
 
     An absent type passes. The one that curl sends by default (a form) is refused rather than guessed at.
     """
-    is_text = kind != "binary"
-    if not content_type or (is_text and content_type in PLAIN_TYPES):
+    is_text, is_json = kind != "binary", kind in OF_JSON
+    if not content_type or (is_json and content_type in PLAIN_TYPES):
         return
     name, _, parameters = content_type.decode("latin-1").lower().partition(";")
     name, types = name.strip(), BODY_TYPES[kind]
-    if name not in types and not (is_text and name.startswith("application/") and name.endswith("+json")):
+    if name not in types and not (is_json and name.startswith("application/") and name.endswith("+json")):
         wanted = " or ".join(types)
         raise Rejection(415, Malformed(f"The body's Content-Type is {name[:60]!r}; send {wanted}."))
     charset = parameters.replace(" ", "").replace('"', "").partition("charset=")[2].partition(";")[0]

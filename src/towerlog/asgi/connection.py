@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,15 +16,17 @@ import httptools
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from towerlog.asgi.exchange import Exchange, Respond
+from towerlog.asgi.exchange import Exchange, Respond, Successor
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.pending import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.asgi.http1.pipeline import Pipeline
+from towerlog.asgi.http1.pipeline import Pipeline, piece_end
 from towerlog.errors import Overloaded
 
+WEBSOCKET = b"websocket"
+"""What a request names to which the connection may switch (RFC 6455, 4.1)."""
 _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
 
 
@@ -63,7 +65,7 @@ class Connection(Pipeline):
         arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
         peer = transport.get_extra_info("peername")
         self._pace = arrivals.pace
-        self._visit = arrivals.visit(peer if isinstance(peer, tuple) else None)
+        self._visit = arrivals.visit(peer if isinstance(peer, tuple) else None, self)
         try:
             self._visit.enter()
         except Overloaded as refusal:
@@ -95,18 +97,35 @@ class Connection(Pipeline):
         pace.left -= 1 + len(data) // BODY_PART_BYTES
         if pace.left < COUNTED_FROM:
             pace.note(self._loop)
-        if len(data) <= phases.STEP_BYTES:
+        if len(data) <= phases.STEP_BYTES and data.count(heads.END) < phases.MAX_PIPELINED:
             self._read(data)
         else:
-            for at in range(0, len(data), phases.STEP_BYTES):
-                if not self._is_deaf:
-                    self._read(data[at : at + phases.STEP_BYTES])
+            self._read_in_pieces(data)
         if self._is_fresh:
             if self.is_write_paused:
                 assert self._serving is not None
                 self._count_body(self._serving)
             else:
                 self._serve()
+
+    def _read_in_pieces(self, data: bytes) -> None:
+        """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not."""
+        at, body_end = 0, self._body_left()
+        while at < len(data) and not self._is_deaf:
+            if len(self._waiting) == phases.MAX_PIPELINED:
+                self._keep_rest(data[at:])
+                return
+            end = piece_end(data, at, body_end)
+            self._read(data[at:end])
+            at = end
+        if self._early is not None and at < len(data):
+            self._hold_early(self._early + data[at:])
+
+    def _body_left(self) -> int:
+        """How many of the bytes to come are certainly of the body that is being received."""
+        request = self._receiving
+        length = None if request is None else request.scope["given"].get(b"content-length")
+        return 0 if request is None or length is None else int(length) - request.received_bytes
 
     def _read(self, data: bytes) -> None:
         request = self._receiving
@@ -115,9 +134,12 @@ class Connection(Pipeline):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
-            # The request is served as it is, and what comes after it is the next one: nothing is upgraded here.
             rest = data[stopped.args[0] :]
-            if rest and not self._is_deaf:
+            if self._is_deaf and self._asks_to_switch():
+                self._hold_early(rest)
+                self._pause_reading()
+            elif rest and not self._is_deaf:
+                # The request is served as it is, and what comes after it is the next one.
                 self._read(rest)
             return
         except httptools.HttpParserError:
@@ -138,7 +160,8 @@ class Connection(Pipeline):
     def on_message_begin(self) -> None:
         """A head begins."""
         if len(self._waiting) >= phases.MAX_PIPELINED:
-            # Nothing is said of what nobody will look at: HTTP lets its sender send it again.
+            # It came in one piece with those before it, which no head does that ends as HTTP has it. Nothing is said
+            # of what nobody will look at: its sender may send it again.
             self._waiting[-1].keep_alive, self._farewell = False, b""
             self._stop_listening()
             raise _Refused
@@ -196,7 +219,8 @@ class Connection(Pipeline):
             self._begin_visit(scope)
         if not self._visit.is_known or self._visit.is_proxied:
             scope["known"] = self._visit.admit
-        keep_alive = not is_old and parser.should_keep_alive()
+        # A request to switch is the last of its connection, whatever becomes of it.
+        keep_alive = not is_old and parser.should_keep_alive() and not _asks_for_websocket(given)
         request = PendingRequest(self, self._visit, scope, keep_alive, is_old, b"expect" in given)
         self._receiving, self._phase, self._due, self._count = request, _BODY, math.inf, 0
         if self._serving is None:
@@ -204,6 +228,11 @@ class Connection(Pipeline):
         else:
             self._waiting.append(request)
             self._pause_reading()
+
+    def _asks_to_switch(self) -> bool:
+        """Whether the last request of all asks to go on as WebSocket, as HTTP has it."""
+        newest = self._waiting[-1] if self._waiting else self._serving
+        return newest is not None and not newest.is_old and _asks_for_websocket(newest.scope["given"])
 
     def _begin_visit(self, scope: Any) -> None:
         """A proxy's connection carries a request of somebody else, for whom it counts until the reply.
@@ -307,6 +336,31 @@ class Connection(Pipeline):
             parts.append(b"connection: close\r\n")
         return parts
 
+    def switch(self, request: PendingRequest, head: list[tuple[bytes, bytes]], successor: Successor) -> bool:
+        """Says that it switches, and hands everything over; False where its request has not asked for that."""
+        early = self._early
+        if early is None or request is not self._serving or self._waiting or self.transport.is_closing():
+            return False
+        lines = [b"%s: %s\r\n" % header for header in (*self._state.default_headers, *head)]
+        self.given_bytes = 0
+        self.transport.write(b"".join((STATUS_LINES[101], *lines, b"\r\n")))
+        request.is_started = request.is_complete = True
+        self._state.total_requests += 1
+        self._serving = self._parser = None
+        self._disarm()
+        self._pace.leave(self)
+        self._visit.unkeep()
+        connections: set[Any] = self._state.connections
+        connections.discard(self)
+        connections.add(successor)
+        self._visit.hand_over(successor)
+        self.transport.resume_reading()
+        self.transport.set_protocol(successor)  # type: ignore[arg-type]  # a protocol of asyncio, named by what it adds
+        successor.take_over(self.transport, self._visit, lambda: connections.discard(successor))
+        if early:
+            successor.data_received(early)
+        return True
+
     def replied(self, request: PendingRequest) -> None:
         """The reply is whole: the next request, the farewell, or the wait for another."""
         request.is_complete = True
@@ -326,6 +380,11 @@ class Connection(Pipeline):
             self._phase, self._due = _IDLE, self._loop.time() + self._keep_alive_s
             if self._fires_at > self._due:
                 self._arm()
+
+
+def _asks_for_websocket(given: Mapping[bytes, bytes]) -> bool:
+    sent = given.get(b"upgrade")
+    return sent is not None and sent.lower() == WEBSOCKET
 
 
 class _Refused(Exception):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import msgspec
 
+from towerlog.asgi.guard.arrivals import Visit
 from towerlog.asgi.guard.decoding import Decoded
 from towerlog.asgi.guard.ledger import Account
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import NO_PARAMETERS, Route
-from towerlog.dialects.base import Call, Endpoint
+from towerlog.dialects.base import Call, Endpoint, Reply
 from towerlog.errors import RateLimited, TowerlogError
 from towerlog.model.command import Command, Idempotency
 from towerlog.model.event import FieldWarning
@@ -18,6 +21,41 @@ from towerlog.model.principal import Principal
 
 Respond = Callable[[int, list[tuple[bytes, bytes]], bytes], None]
 """Sends a whole reply: status, headers, body."""
+
+
+class Successor(Protocol):
+    """What takes a connection over that switches to another protocol: an `asyncio.Protocol` from then on."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is the first to go where places are short."""
+        ...
+
+    def make_place(self) -> None:
+        """Ends it: another needs its place."""
+        ...
+
+    def cut_reader(self) -> None:
+        """Cuts it off: its reader does not take what there is."""
+        ...
+
+    def take_over(self, transport: asyncio.Transport, visit: Visit, left: Callable[[], None]) -> None:
+        """Begins; `left` is called once the connection is lost."""
+        ...
+
+    def data_received(self, data: bytes) -> None:
+        """Something has come."""
+        ...
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        ...
+
+
+class Switch(Reply, frozen=True):
+    """The reply that the connection switches to another protocol, with who speaks that. Never without `successor`."""
+
+    successor: Successor | None = None
 
 
 class Exchange(msgspec.Struct, eq=False):

@@ -16,31 +16,30 @@ from typing import Any
 
 import structlog
 
-from towerlog.asgi.access_log import log_request
-from towerlog.asgi.bodies import PLAIN_TYPES
+from towerlog.asgi.access_log import log_request, shown_path
+from towerlog.asgi.bodies import OF_JSON, PLAIN_TYPES
 from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
-from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES, Decoded
+from towerlog.asgi.guard.cookies import SAFE_METHODS, check_own_page, origin_of
+from towerlog.asgi.guard.decoding import FEW_OBJECTS_BYTES, Decoded, is_short
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.pages.preflight import PREFLIGHT
 from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
-from towerlog.asgi.routes import Route
+from towerlog.asgi.routes import Route, opens_page
 from towerlog.dialects.base import JSON, Call, Endpoint, Reply, stored_warnings, with_warnings
-from towerlog.errors import Forbidden, Internal, Malformed, TowerlogError
-from towerlog.model.command import Append, Report
+from towerlog.engine.ingest.long_histories import MAX_MESSAGES_BESIDE, is_long
+from towerlog.errors import Forbidden, Internal, TowerlogError
+from towerlog.model.command import TELEMETRY
 from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Appended, Outcome, Replayed, Reported
-from towerlog.model.principal import Principal, Scope
+from towerlog.model.principal import Principal
 
 _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
-_FOR_THEIR_SENDER = frozenset({Scope.INGEST, Scope.WORKER})
-"""Scopes of requests whose replies may carry what is for the caller's key alone, leases and commands: another key
-that repeats one has a request of its own."""
 
 _log = structlog.get_logger("towerlog.gate")
 
@@ -65,25 +64,18 @@ class Gate:
 
     def __init__(self, components: Components) -> None:
         """`components` are shared with the rest of the transport."""
-        self._hosts = components.hosts
-        self._cors = components.cors
+        self._hosts, self._cors = components.hosts, components.cors
         self._preflight = Route(components.table.fallback, None, PREFLIGHT)
-        self._table = components.table
-        self._exact = components.table.exact
-        self._recall = components.auth.recall
-        self._limiters = components.limiters
-        self._addresses = components.addresses
-        self._heartbeats = components.heartbeats
-        self._ledger = components.ledger
-        self._accounts = components.ledger.accounts
-        self._process = components.ledger.process
-        self._bodies = components.bodies
-        self._decoding = components.decoding
+        self._table, self._exact = components.table, components.table.exact
+        self._recall, self._check_ticket = components.auth.recall, components.auth.check_ticket
+        self._limiters, self._addresses = components.limiters, components.addresses
+        self._heartbeats, self._ledger = components.heartbeats, components.ledger
+        self._accounts, self._process = components.ledger.accounts, components.ledger.process
+        self._bodies, self._decoding = components.bodies, components.decoding
         self._enlist = components.engine.enlist
-        self._meters = components.meters
-        self._traces = components.traces
-        self._clock = components.clock
-        self._settings = components.settings
+        self._meters, self._traces = components.meters, components.traces
+        self._clock, self._settings = components.clock, components.settings
+        self._origin = origin_of(components.settings.public_url)
         self._log_requests = components.log_requests
         self._steps: tuple[Callable[[Exchange], Missing | None], ...] = (
             self.find,
@@ -118,11 +110,14 @@ class Gate:
 
     def advance(self, exchange: Exchange) -> Missing | None:
         """Takes the steps that are left; None: all are passed. Raises what the request is refused with."""
-        for step in self._steps[exchange.passed :]:
+        passed = exchange.passed
+        for step in self._steps[passed:] if passed else self._steps:
             missing = step(exchange)
             if missing is not None:
+                exchange.passed = passed
                 return missing
-            exchange.passed += 1
+            passed += 1
+        exchange.passed = passed
         return None
 
     # The steps, in their order. Each raises what it refuses with: TowerlogError, Rejection.
@@ -142,20 +137,26 @@ class Gate:
                 route = self._preflight
             elif route is None:
                 route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
+            if route.shown is not None and opens_page(exchange.headers):
+                route = route.shown
             exchange.route = route
         return Missing.PAGE if route.public else None
 
     def identify(self, exchange: Exchange) -> Missing | None:
-        """Whose key it is, and whether the key has one of the route's scopes."""
-        principal = exchange.principal
+        """Whose key or session it is, and whether it has one of the route's scopes."""
+        principal, route = exchange.principal, exchange.route
+        assert route is not None
         if principal is None:
+            if route.is_stream:
+                self._check_ticket(exchange.scope["query_string"], exchange.headers, exchange.now_ms)
             principal = exchange.principal = self._recall(exchange.headers, exchange.now_ms)
             if principal is None:
                 return Missing.KEY
         self.open_account(exchange, principal)
-        assert exchange.route is not None
-        if exchange.route.scopes.isdisjoint(principal.scopes):
-            raise Forbidden
+        if principal.is_member and exchange.scope["method"] not in SAFE_METHODS:
+            check_own_page(exchange.headers, self._origin)
+        if route.scopes.isdisjoint(principal.scopes):
+            raise Forbidden.lacking(route.scopes, principal.scopes)
         return None
 
     def open_account(self, exchange: Exchange, principal: Principal) -> None:
@@ -216,7 +217,7 @@ class Gate:
             kind = exchange.route.body
             is_plain = b"content-encoding" not in headers and headers.get(b"content-type") in PLAIN_TYPES
             # Nearly all bodies: JSON as it is. What is not at once seen to be fit is looked at more closely.
-            if not is_plain or not body.isascii() or len(body) > bodies.max_bytes or kind == "binary":
+            if not is_plain or not body.isascii() or len(body) > bodies.max_bytes or kind not in OF_JSON:
                 opened = bodies.opened(body, headers, kind)
                 if opened is None:
                     return Missing.TEXT
@@ -262,8 +263,8 @@ class Gate:
         exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
         key = headers.get(b"idempotency-key")
         if key is not None and exchange.scope["method"] == "POST":
-            sender = "" if route.scopes.isdisjoint(_FOR_THEIR_SENDER) else f" {principal.key_id}"
-            name = f"POST {exchange.scope['raw_path'].decode('latin-1')}{sender}"
+            # Another API key has requests of its own: a reply may carry what is for its caller alone.
+            name = f"POST {exchange.scope['raw_path'].decode('latin-1')} {principal.key_id}"
 
             def encode(outcome: Any) -> Reply:
                 return self._encode(exchange, outcome)
@@ -275,15 +276,12 @@ class Gate:
 
     def _decoded_at_once(self, exchange: Exchange, endpoint: Endpoint, call: Call) -> Decoded | None:
         """What a short body says; None where it is for the thread."""
-        if len(call.body) > DECODED_AT_ONCE_BYTES:
+        if len(call.body) > FEW_OBJECTS_BYTES and not is_short(call.body):
             return None
         try:
-            try:
-                return Decoded(endpoint.decode(call), b"")
-            except Malformed as error:
-                return self._decoding.repaired_at_once(endpoint, call, error)
+            return Decoded(endpoint.decode(call), b"")
         except TowerlogError as error:
-            raise exchange.over or error from None
+            return self._decoding.after(error, endpoint, call, exchange.over)
 
     def enlist(self, exchange: Exchange, respond: Respond) -> bool:
         """Hands telemetry to the writer, to be answered from its commit; False where the reply has to be awaited.
@@ -291,7 +289,9 @@ class Gate:
         Raises what refuses it at once.
         """
         principal, command, route = exchange.principal, exchange.command, exchange.route
-        if not isinstance(command, Append | Report) or command.wait_ms or exchange.repeat is not None:
+        if not isinstance(command, TELEMETRY) or command.wait_ms or exchange.repeat is not None:
+            return False
+        if exchange.held_bytes > MAX_MESSAGES_BESIDE and is_long(command):  # its histories are stored before
             return False
         assert principal is not None
         assert route is not None
@@ -316,14 +316,14 @@ class Gate:
         assert route.endpoint is not None
         reply = route.endpoint.encode(outcome, exchange.command, exchange.call)
         warnings, command = exchange.warnings, exchange.command
-        if type(outcome) in (Appended, Reported) and outcome.has_warnings and isinstance(command, Append | Report):
+        if type(outcome) in (Appended, Reported) and outcome.has_warnings and isinstance(command, TELEMETRY):
             warnings += stored_warnings(outcome, command)
         return with_warnings(reply, warnings) if warnings else reply
 
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:
         """What went wrong, in the words of the dialect that was spoken to; what nobody foresaw is logged."""
         if not isinstance(fault, TowerlogError | Rejection):
-            path = str(exchange.scope["path"])[:200]
+            path = shown_path(exchange)[:200]
             _log.error("a request failed", trace_id=exchange.trace_id, path=path, exc_info=fault)
             fault = Internal()
         table, route = self._table, exchange.route

@@ -47,7 +47,9 @@ class PageVisit(msgspec.Struct, frozen=True):
     path: Mapping[str, str] = NO_PARAMETERS
     """The parameters of its path."""
     body: bytes = b""
-    """JSON text, where the page is not public."""
+    """Its text, where the page is not public or has an `asker`."""
+    address: str = ""
+    """Where it comes from."""
 
 
 class PageRoute(msgspec.Struct, frozen=True):
@@ -70,12 +72,26 @@ class PageRoute(msgspec.Struct, frozen=True):
     """Statuses beside it that have a body of the same type, and what they mean."""
     refuses: tuple[type[TowerlogError], ...] = ()
     """What it may be refused with beside what its scope can be refused for."""
+    request: Any = None
+    """The body's type, for the OpenAPI document."""
+    body: BodyKind = "json"
+    asker: Callable[[Mapping[str, str]], Awaitable[Principal]] | None = None
+    """Of a public page that takes a body: whom its path speaks for, whose account the body counts for. Raises
+    NotFound."""
+    knows_repeats: bool = False
+    """A request is answered once for its `Idempotency-Key`."""
+    is_described: bool = True
+    """False: no part of the OpenAPI document. It begins a WebSocket, for which that has no words, or is for people."""
+    is_shared: bool = False
+    """Of a page for people: an endpoint has the same path, and the page is for browsers that open it (`opens_page`)."""
+    dialect: Dialect | None = None
+    """In whose words it is refused; None: in those of pages."""
 
 
 class Route:
     """One method of one path, ready to be served."""
 
-    __slots__ = ("_query", "body", "dialect", "endpoint", "is_stream", "limited", "page", "public", "scopes")
+    __slots__ = ("_query", "body", "dialect", "endpoint", "is_stream", "limited", "page", "public", "scopes", "shown")
 
     def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: PageRoute | None) -> None:
         """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
@@ -86,8 +102,10 @@ class Route:
         """True when it answers anybody. No property: every request asks for it."""
         self.scopes = self.declared.scopes
         self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
-        self.body: BodyKind = "json" if endpoint is None else endpoint.body
+        self.body: BodyKind = self.declared.body
         self.is_stream = endpoint is not None and endpoint.stream is not None
+        self.shown: Route | None = None
+        """The page for people at the same path."""
         takes_any = self.public if endpoint is None else endpoint.ingests or Scope.INGEST in endpoint.scopes
         self._query = None if takes_any else _names_of(None if endpoint is None else endpoint.query)
         """The query parameters that it takes; None: any, as telemetry's clients may send some that are not for us."""
@@ -114,7 +132,8 @@ class Route:
 
 def _names_of(query: Any) -> frozenset[str]:
     """The names of the fields of an endpoint's query type."""
-    return frozenset() if query is None else frozenset(field.encode_name for field in msgspec.structs.fields(query))
+    # Not by `msgspec.structs.fields`, which reads the annotations anew: of all endpoints together that takes long.
+    return frozenset() if query is None else frozenset(query.__struct_encode_fields__)
 
 
 class _Segment:
@@ -187,7 +206,7 @@ class RouteTable:
             for endpoint in dialect.endpoints:
                 self._add(Route(dialect, endpoint, None))
         for page in pages:
-            self._add(Route(fallback, None, page))
+            self._add(Route(page.dialect or fallback, None, page))
         for patterns in self._patterns.values():
             _guard(patterns)
             patterns.sort(key=lambda pattern: pattern.weight)
@@ -234,6 +253,11 @@ class RouteTable:
             found = pattern.match(given)
             if found is not None:
                 return pattern.methods, found
+        if len(given) > 1 and not given[-1]:
+            # People type a slash behind the address of a page; programs spell a path as it is documented.
+            methods = self._exact.get(raw_path[:-1], {})
+            if methods and all(route.page is not None and route.public for route in methods.values()):
+                return methods, NO_PARAMETERS
         raise NotFound("route", "There is nothing at this path.")
 
     def _add(self, route: Route) -> None:
@@ -241,6 +265,10 @@ class RouteTable:
         if not route.scopes and not route.public:
             raise BadRoute(f"{declared.method} {declared.path} has no scope and does not say that it is public")
         methods = self._methods_of(declared.path)
+        if route.page is not None and route.page.is_shared and declared.method in methods:
+            methods[declared.method].shown = route
+            self._routes.append(route)
+            return
         if declared.method in methods:
             raise BadRoute(f"{declared.method} {declared.path} is there twice")
         methods[declared.method] = route
@@ -272,6 +300,12 @@ class RouteTable:
             known = self._owners.setdefault(prefix.encode("ascii"), dialect)
             if known is not dialect:
                 self._owners[prefix.encode("ascii")] = None
+
+
+def opens_page(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser opens the path for a person: it asks for HTML, and brings no key."""
+    accepted = headers.get(b"accept", b"")
+    return b"text/html" in accepted and b"authorization" not in headers and b"x-api-key" not in headers
 
 
 def _guard(patterns: list[_Pattern]) -> None:

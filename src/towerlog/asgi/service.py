@@ -7,7 +7,8 @@ hands back. The checks themselves are the gate's, in the gate's order.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,22 +16,25 @@ import msgspec
 
 from towerlog.asgi.bodies import Bodies, Disconnected
 from towerlog.asgi.components import Components
-from towerlog.asgi.exchange import Exchange
+from towerlog.asgi.exchange import Exchange, Switch
 from towerlog.asgi.gate import Gate, Missing, head_of
 from towerlog.asgi.guard.auth import has_credential
 from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES
-from towerlog.asgi.guard.ledger import Account, PlaceKind
+from towerlog.asgi.guard.ledger import Account
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import Stream, StreamPlace, Streams
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.asgi.replies import NO_EXTENSIONS, Message, Receive, Send, send_reply
 from towerlog.asgi.routes import PageVisit
+from towerlog.asgi.shares.share import Resource
+from towerlog.asgi.shares.waits import LendingWait
 from towerlog.dialects.base import Reply
-from towerlog.errors import Internal, Unauthenticated
+from towerlog.errors import Internal, Malformed, Overloaded, TowerlogError, Unauthenticated
+from towerlog.model import question
 from towerlog.model.command import Append, Report
 from towerlog.model.outcome import Outcome
 from towerlog.model.principal import Principal
-from towerlog.model.question import FollowAgent, FollowRun, Read
+from towerlog.model.question import FollowRun, Read
 
 _NO_CONTENT = Reply(204, b"")
 
@@ -70,37 +74,41 @@ class Service:
             gate.count(exchange, 200 if isinstance(reply, Stream) else reply.status)
             if isinstance(reply, Stream):
                 return reply
+            if isinstance(reply, Switch):
+                refusal = await self._switched(exchange, reply)
+                if refusal is None:
+                    return None
+                reply = refusal
             await send_reply(scope, send, reply, head_of(reply, exchange.trace_id, exchange.extra))
             return None
+
+    async def _switched(self, exchange: Exchange, reply: Switch) -> Reply | None:
+        """Hands the connection over; the refusal where it cannot be."""
+        switch = exchange.scope.get("extensions", NO_EXTENSIONS).get("towerlog.switch")
+        head = [(b"x-trace-id", exchange.trace_id.encode("ascii")), *reply.headers]
+        if switch is not None and await switch(head, reply.successor):
+            return None
+        return self._gate.refusal(exchange, Malformed("This connection cannot switch to WebSocket."))
 
     async def _reply(self, exchange: Exchange, receive: Receive, send: Send, turns: ExitStack) -> Reply | Stream:
         while (missing := self._gate.advance(exchange)) is not None:
             match missing:
                 case Missing.PAGE:
-                    return await self._page(exchange)
+                    return await self._page(exchange, receive)
                 case Missing.KEY:
                     with _held(exchange):
                         principal = exchange.principal = await self._principal(exchange)
                         await self._turn(exchange, self._ledger.account(principal))
-                case Missing.BODY:
-                    assert exchange.account is not None
-                    exchange.sent = await self._bodies.collect(receive, partial(self._gate.take_room, exchange))
-                    await self._turn(exchange, exchange.account)
-                case Missing.TEXT:
-                    assert exchange.sent is not None
-                    assert exchange.account is not None
-                    assert exchange.route is not None
-                    sent, headers, kind = exchange.sent, exchange.headers, exchange.route.body
-                    async with exchange.account.organisation.aside:
-                        exchange.body = await self._bodies.opened_aside(sent, headers, kind)
+                case Missing.BODY | Missing.TEXT:
+                    await self._fetch(exchange, missing, receive)
                 case Missing.COMMAND:
                     assert exchange.call is not None
                     assert exchange.account is not None
-                    async with exchange.account.organisation.aside:
+                    async with self._aside(exchange):
                         exchange.decoded = await self._decoding.aside(exchange.endpoint, exchange.call)
         asker = exchange.principal
         assert asker is not None
-        if isinstance(exchange.command, FollowRun | FollowAgent):
+        if isinstance(exchange.command, question.Stream):
             return await self._stream(exchange, asker, exchange.command, receive, send)
         if getattr(exchange.command, "wait_ms", 0):
             outcome = await self._attended(exchange, asker, receive)
@@ -112,17 +120,52 @@ class Service:
             outcome = await self._executed(exchange, asker)
         return self._gate.reply(exchange, outcome)
 
+    async def _fetch(self, exchange: Exchange, missing: Missing, receive: Receive) -> None:
+        """The rest of a body, or what is in it."""
+        assert exchange.account is not None
+        assert exchange.route is not None
+        if missing is Missing.BODY:
+            with self._lending(exchange):
+                exchange.sent = await self._bodies.collect(receive, partial(self._gate.take_room, exchange))
+            await self._turn(exchange, exchange.account)
+            return
+        assert exchange.sent is not None
+        sent, headers, kind = exchange.sent, exchange.headers, exchange.route.body
+        async with self._aside(exchange):
+            exchange.body = await self._bodies.opened_aside(sent, headers, kind)
+
+    def _lending(self, exchange: Exchange) -> LendingWait:
+        """A wait in which the room for its body can be given to somebody who holds less. It then raises Overloaded."""
+        assert exchange.account is not None
+        return LendingWait(
+            exchange.account.key,
+            lambda: exchange.held_bytes,
+            partial(self._gate.release, exchange),
+            self._ledger.given_up,
+        )
+
+    @asynccontextmanager
+    async def _aside(self, exchange: Exchange) -> AsyncIterator[None]:
+        """Its organisation's turn to have a body opened or decoded beside the event loop."""
+        assert exchange.account is not None
+        aside = exchange.account.organisation.aside
+        with self._lending(exchange):
+            await aside.acquire()
+        try:
+            yield
+        finally:
+            aside.release()
+
     async def _read_turns(self, exchange: Exchange, turns: ExitStack) -> None:
         """Waits until its answer may be made. Raises Overloaded where those before it are not taken."""
-        assert exchange.account is not None
-        shares = exchange.account.shares
-        for share in shares:
-            turn = share.reads.ask()
-            turns.callback(share.reads.end, turn)
-            if not turn.done():
-                # Not awaited itself: where this task is cancelled, it has to leave the line as one that has not begun.
-                await asyncio.wait((turn,))
-        self._ledger.check_replies(shares)
+        account, reads = exchange.account, self._ledger.reads
+        assert account is not None
+        turn = reads.ask(account.org_id, account.key_id)
+        turns.callback(reads.end, turn)
+        if not turn.done():
+            # Not awaited itself: where this task is cancelled, it has to leave the line as one that has not begun.
+            await asyncio.wait((turn,))
+        self._ledger.check_replies(account.shares)
 
     async def _turn(self, exchange: Exchange, account: Account) -> None:
         """What was waited for may have come for many at once: each goes on in its turn of the event loop."""
@@ -137,21 +180,30 @@ class Service:
         if exchange.route.is_stream and not has_credential(headers):
             ticket = parse_query(exchange.scope["query_string"]).get(TICKET)
             if ticket is not None:
-                return await self._auth.by_ticket(ticket, now_ms)
+                # A HEAD opens no stream: what only looks at a link does not take it from its reader.
+                opens = exchange.scope["method"] != "HEAD"
+                return await self._auth.by_ticket(ticket, now_ms, opens=opens)
         return await self._auth.authenticate(headers, now_ms)
 
     async def _executed(self, exchange: Exchange, principal: Principal) -> Outcome:
         command, route = exchange.command, exchange.route
         assert command is not None
         assert route is not None
-        assert not isinstance(command, FollowRun | FollowAgent)
-        return await self._engine.execute(principal, command, route.dialect.name, exchange.repeat)
+        assert not isinstance(command, question.Stream)
+        address = self._addresses.of(exchange.scope)
+        return await self._engine.execute(principal, command, route.dialect.name, exchange.repeat, address)
 
-    async def _page(self, exchange: Exchange) -> Reply:
+    async def _page(self, exchange: Exchange, receive: Receive) -> Reply:
         """Answers with a page."""
         route, scope = exchange.route, exchange.scope
         assert route is not None
         assert route.page is not None
+        if route.page.asker is not None:
+            principal = exchange.principal = await route.page.asker(exchange.path)
+            self._gate.open_account(exchange, principal)
+            self._gate.admit(exchange)
+            while (missing := self._gate.read(exchange)) is not None:
+                await self._fetch(exchange, missing, receive)
         return await route.page.answer(
             PageVisit(
                 headers=exchange.headers,
@@ -161,6 +213,7 @@ class Service:
                 principal=exchange.principal,
                 path=exchange.path,
                 body=exchange.body or b"",
+                address=self._addresses.of(scope),
             )
         )
 
@@ -171,6 +224,7 @@ class Service:
         dialect = exchange.route.dialect.name
         if exchange.repeat is not None or not isinstance(command, Append | Report):
             return await self._executed(exchange, principal)
+        command = await engine.stored_first(principal, command)
         stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         engine.enlist(principal, command, dialect, stored, exchange.held_bytes)
         exchange.command = command = msgspec.structs.replace(command, items=[])
@@ -181,25 +235,28 @@ class Service:
     async def _attended(self, exchange: Exchange, principal: Principal, receive: Receive) -> Outcome:
         """A long poll in its place among all. It ends early when its caller disconnects or its key is revoked."""
         assert exchange.account is not None
-        give_back = self._ledger.take_place(exchange.account.shares, PlaceKind.POLL)
+        place = self._ledger.take_place(exchange.account.shares, Resource.POLL)
         loop = asyncio.get_running_loop()
-        revoked: asyncio.Future[None] = loop.create_future()
+        stopped: asyncio.Future[type[TowerlogError]] = loop.create_future()
         tasks: list[asyncio.Task[Any]] = []
 
-        def stop() -> None:
-            if not revoked.done():
-                revoked.set_result(None)
+        def stop(why: type[TowerlogError] = Unauthenticated) -> None:
+            if not stopped.done():
+                stopped.set_result(why)
 
         try:
             self._auth.watch(principal, stop)
+            place.offer(partial(stop, Overloaded))
             work, left = loop.create_task(self._polled(exchange, principal)), loop.create_task(_disconnect(receive))
             tasks += work, left
-            await asyncio.wait((work, left, revoked), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, left, stopped), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            raise Unauthenticated if revoked.done() else Disconnected
+            if stopped.done():
+                raise self._ledger.given_up() if stopped.result() is Overloaded else Unauthenticated
+            raise Disconnected
         finally:
-            give_back()
+            place.give_back()
             self._auth.unwatch(principal, stop)
             for task in tasks:
                 task.cancel()
@@ -208,7 +265,7 @@ class Service:
         self,
         exchange: Exchange,
         principal: Principal,
-        command: FollowRun | FollowAgent,
+        command: question.Stream,
         receive: Receive,
         send: Send,
     ) -> Reply | Stream:
@@ -217,22 +274,25 @@ class Service:
         if style is None:
             raise Internal
         assert exchange.account is not None
-        give_back = self._ledger.take_place(exchange.account.shares, PlaceKind.STREAM)
+        place = self._ledger.take_place(exchange.account.shares, Resource.STREAM)
         try:
             follower = await self._engine.follow(principal, command, style)
         except BaseException:
-            give_back()
+            place.give_back()
             raise
         head = stream_head(exchange.trace_id, self._epoch, exchange.extra)
         # 204 is how a browser is told not to connect again. Who asks for the first time gets the end itself.
         is_over = follower.finished and isinstance(command, FollowRun) and command.is_reconnect
         if is_over or exchange.scope["method"] == "HEAD":
             follower.close()
-            give_back()
+            place.give_back()
             return _NO_CONTENT if is_over else _head_only(head)
         sink = SseSink(exchange.scope, receive, send, head, style)
-        turns = tuple(share.turns for share in exchange.account.shares)
-        return self._streams.open(follower, sink, principal, StreamPlace(give_back, turns))
+        account = exchange.account
+        own = StreamPlace(place.give_back, self._ledger.frames, account.org_id, account.key_id)
+        stream = self._streams.open(follower, sink, principal, own)
+        place.offer(stream.make_place)
+        return stream
 
 
 def _held(exchange: Exchange) -> AbstractContextManager[None]:

@@ -6,26 +6,29 @@ None of them creates a store, so that a mistyped folder is an error; `create` do
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import click
 
 from towerlog.ambient import SystemClock, SystemIds
+from towerlog.cli.account import operator
 from towerlog.cli.groups import Group
-from towerlog.cli.options import as_json, with_settings
+from towerlog.cli.options import as_json
 from towerlog.cli.output import answer, note, say, show_key
 from towerlog.cli.run_ids import only_one
+from towerlog.cli.server_options import with_server_settings
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.config import Settings, database_path, existing_database
+from towerlog.config import Settings
+from towerlog.engine.audit.outside import key_created, key_revoked
 from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
 from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import NotFound
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, Scope
 from towerlog.model.times import format_ms, format_optional_ms
-from towerlog.server import open_identities
+from towerlog.storage import open_identities, writable_store
 from towerlog.store.base import Identities
 
 T = TypeVar("T")
@@ -71,7 +74,7 @@ _init_option = click.option("--init", is_flag=True, help="Create the store if th
 
 
 @keys.command("create")
-@with_settings()
+@with_server_settings()
 @click.option("--name", required=True, callback=_name, help="What the key is for.")
 @click.option("--scopes", required=True, callback=_scopes, help=f"Comma-separated: {', '.join(Scope)}.")
 @_org_option
@@ -85,7 +88,7 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
         user = identities.first_user(found.org)
         clock = SystemClock()
         minted = mint_key(clock, SystemIds(clock), found.org, user.user_id, name, scopes)
-        identities.key_put(minted.key)
+        identities.key_put(minted.key, key_created(operator(), minted.key))
         return found, minted.key, minted.text
 
     made_in, key, text = with_identities(settings, act, init=init)
@@ -97,7 +100,7 @@ def create_key(settings: Settings, name: str, scopes: tuple[Scope, ...], org: st
 
 
 @keys.command("ls")
-@with_settings()
+@with_server_settings()
 @_org_option
 @with_view
 @as_json
@@ -120,7 +123,7 @@ def list_keys(settings: Settings, org: str, view: View, as_json: bool) -> None:
 
 
 @keys.command("revoke")
-@with_settings()
+@with_server_settings()
 @click.argument("key_id")
 @as_json
 def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
@@ -132,7 +135,8 @@ def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
         orgs = [org.org for org in await identities.orgs()]
         found = {key.key_id: org for org in orgs for key in identities.keys(org) if key.key_id.startswith(key_id)}
         whole = only_one(key_id, (key_id,) if key_id in found else tuple(found), "key")
-        revoked = identities.key_revoke(found[whole], whole, SystemClock().now_ms())
+        told = partial(key_revoked, operator())
+        revoked = identities.key_revoke(found[whole], whole, SystemClock().now_ms(), told)
         assert revoked is not None
         return revoked
 
@@ -141,7 +145,7 @@ def revoke_key(settings: Settings, key_id: str, as_json: bool) -> None:
 
 
 @orgs.command("create")
-@with_settings()
+@with_server_settings()
 @click.argument("name", callback=_name)
 @_init_option
 @as_json
@@ -150,7 +154,7 @@ def create_organisation(settings: Settings, name: str, init: bool, as_json: bool
 
     async def act(identities: Identities) -> tuple[Org, Key, str]:
         clock = SystemClock()
-        made = await create_org(identities, clock, SystemIds(clock), name)
+        made = await create_org(identities, clock, SystemIds(clock), name, by=operator())
         return made.org, made.key, made.text
 
     org, key, text = with_identities(settings, act, init=init)
@@ -162,7 +166,7 @@ def create_organisation(settings: Settings, name: str, init: bool, as_json: bool
 
 
 @orgs.command("ls")
-@with_settings()
+@with_server_settings()
 @with_view
 @as_json
 def list_organisations(settings: Settings, view: View, as_json: bool) -> None:
@@ -184,11 +188,14 @@ def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]
 
     When this creates the first organisation, its admin key is printed on standard error: it cannot be shown again.
     """
-    if init is None:
-        existing_database(settings)
-    elif not init and not database_path(settings).exists():
+    try:
+        if not init:
+            writable_store(settings)
+    except FileNotFoundError as error:
+        if init is None:
+            raise
         words = "no store here; `towerlog serve` creates one, and so does this command with --init"
-        raise FileNotFoundError(errno.ENOENT, words, str(database_path(settings)))
+        raise FileNotFoundError(error.errno, words, error.filename) from None
 
     async def run() -> T:
         clock = SystemClock()

@@ -26,8 +26,16 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "agents": Command("fleet", "agents", CLI, "Agents: list them, and their events."),
-    "approve": Command("fleet", "approve", CLI, "Approves the pending tool calls of a checkpoint."),
+    "alerts": Command(
+        "alerts",
+        "alerts",
+        CLI,
+        "Alerts: list them, set rules, and look after the messages that tell of them.",
+    ),
+    "approvals": Command("approvals", "approvals", CLI, "What waits for a person: list, approve, deny and answer it."),
+    "audit": Command("audit", "audit", CLI, "Shows who has changed what, when and from where, newest first."),
     "backup": Command("maintenance", "backup", SERVER, "Writes a copy of the store to FILE, which must not exist."),
+    "budgets": Command("budgets", "budgets", CLI, "Budgets: list, set and remove them."),
     "doctor": Command("doctor", "doctor", SERVER, "Checks settings, store, disk, durability, clock and server."),
     "exec": Command(
         "worker",
@@ -42,7 +50,9 @@ COMMANDS: dict[str, Command] = {
         "Writes the events of one run or of many, or the runs themselves, as lines of JSON or as CSV.",
     ),
     "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
+    "open": Command("sign_in", "open_dashboard", SERVER, "Opens the dashboard of the local server, signed in."),
     "orgs": Command("admin", "orgs", SERVER, "Organisations: create and list them."),
+    "prices": Command("prices", "prices", CLI, "Prices of your own: list, set and remove them."),
     "rebuild": Command(
         "maintenance",
         "rebuild",
@@ -50,6 +60,7 @@ COMMANDS: dict[str, Command] = {
         "Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints.",
     ),
     "queue": Command("work", "queue", CLI, "The queue: runs that wait for a worker, and those that one holds."),
+    "reprice": Command("prices", "reprice", CLI, "Computes costs anew, by the prices of today."),
     "restore": Command(
         "maintenance",
         "restore",

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from towerlog.cli.commands import SERVER, load
 from towerlog.cli.exits import NoKey
 from towerlog.cli.options import as_json, with_settings
-from towerlog.config import BadSetting, Settings, database_path, existing_database
+from towerlog.config import BadSetting, Settings, database_path, doubts, existing_database
 from towerlog.sdk.api.client import Client
+from towerlog.sdk.wire.address import MovingUrl, Url
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.store.listening import address_of_server
 
@@ -47,7 +49,7 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(settings: Settings, url: str | None, **values: Any) -> Any:
-        with client_of(settings, url) as client, local_key_explained(settings, COMMANDS):
+        with client_of(settings, url) as client, local_key_explained(settings, COMMANDS), path_explained(url):
             return command(client, **values)
 
     option = click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
@@ -63,16 +65,23 @@ def client_of(settings: Settings, url: str | None) -> Client:
         raise BadSetting(str(error)) from None
 
 
-def server_of(settings: Settings, url: str | None, local: LocalKey) -> tuple[str, str]:
+def server_of(settings: Settings, url: str | None, local: LocalKey) -> tuple[Url, str]:
     """The server's address and the key that belongs to it.
+
+    The address of the local store's server is looked up before each new connection: a server that is started again may
+    listen elsewhere, and its key is for nobody else.
 
     Raises BadSetting where there is no key, and what `address_of` and `local_key` raise.
     """
     key = os.environ.get("TOWERLOG_API_KEY")
     if not key and (url or os.environ.get("TOWERLOG_URL")):
-        raise NoKey("TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server")
+        words = "TOWERLOG_API_KEY is not set; the key in the local data folder is only for the local server"
+        raise NoKey("; ".join((words, *misspelled())))
     # The address first: no key is made for a server that does not run.
-    return address_of(settings, url), key or local_key(settings, local)
+    if key:
+        return address_of(settings, url), key
+    name = f"server of {database_path(settings).absolute()}"
+    return MovingUrl(name, lambda: own_address(settings)), local_key(settings, local)
 
 
 def address_of(settings: Settings, url: str | None) -> str:
@@ -86,6 +95,11 @@ def address_of(settings: Settings, url: str | None) -> str:
         return named
     if os.environ.get("TOWERLOG_API_KEY"):
         return local_url(settings)
+    return own_address(settings)
+
+
+def own_address(settings: Settings) -> str:
+    """Where the local store's own server listens now. Raises as `address_of` does."""
     database = _local_database(settings)
     try:
         found = address_of_server(database)
@@ -93,8 +107,13 @@ def address_of(settings: Settings, url: str | None) -> str:
         raise Unreachable(f"{error}; set TOWERLOG_URL and TOWERLOG_API_KEY") from None
     if found is None:
         raise Unreachable(
-            f"no server of {database} is running: start it with `towerlog serve`, or set TOWERLOG_URL and "
-            "TOWERLOG_API_KEY for another one"
+            "; ".join(
+                (
+                    f"no server of {database} is running: start it with `towerlog serve`, or set TOWERLOG_URL and "
+                    "TOWERLOG_API_KEY for another one",
+                    *misspelled(),
+                )
+            )
         )
     return found
 
@@ -103,7 +122,7 @@ def _local_database(settings: Settings) -> Path:
     try:
         return existing_database(settings)
     except FileNotFoundError as error:
-        words = f"{error.strerror}, or set TOWERLOG_URL and TOWERLOG_API_KEY"
+        words = "; ".join((f"{error.strerror}, or set TOWERLOG_URL and TOWERLOG_API_KEY", *misspelled()))
         raise FileNotFoundError(error.errno, words, error.filename) from None
 
 
@@ -123,6 +142,24 @@ def local_key_explained(settings: Settings, local: LocalKey) -> Iterator[None]:
             "Remove the file, and the next command creates another key",
             trace_id=error.trace_id,
         ) from None
+
+
+@contextmanager
+def path_explained(url: str | None) -> Iterator[None]:
+    """Says which address was asked, where its path may be why nothing was found. Raises ApiError with those words."""
+    try:
+        yield
+    except ApiError as error:
+        named = url or os.environ.get("TOWERLOG_URL") or ""
+        if error.status != 404 or not urlsplit(named).path.strip("/"):
+            raise
+        words = f"{error.message} The address that was asked is {named}; a server has a path only behind a proxy."
+        raise ApiError(error.status, error.code, words, trace_id=error.trace_id) from None
+
+
+def misspelled() -> list[str]:
+    """Variables of the environment that look like the address or the key of the server, and are not."""
+    return [doubt for doubt in doubts() if "did you mean TOWERLOG_URL" in doubt or "mean TOWERLOG_API_KEY" in doubt]
 
 
 def local_url(settings: Settings) -> str:

@@ -22,8 +22,9 @@ from towerlog.cli.connect import address_of, client_of, local_url
 from towerlog.cli.exits import FOUND_WRONG, NO_PERMISSION, words_of
 from towerlog.cli.formatting import counted, duration, size
 from towerlog.cli.measure import measure_disk, measure_ingest, scratch
-from towerlog.cli.options import as_json, with_settings
+from towerlog.cli.options import as_json
 from towerlog.cli.output import answer, progress, say
+from towerlog.cli.server_options import with_server_settings
 from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting, Settings, database_path, doubts
 from towerlog.errors import SchemaMismatch, StoreTorn, TowerlogError
@@ -31,12 +32,18 @@ from towerlog.model.principal import Org
 from towerlog.model.times import format_ms, parse_ms
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.endpoints import PAGE
+from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.errors import ApiError, BadAnswer, SdkError
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.refusals import json_of
-from towerlog.server import opened_for_reading
+from towerlog.storage import opened_for_reading
 from towerlog.store.space import Space
 
+_OBSTACLES = {
+    "disk_full": ": its disk, its quota or the largest size of a file leaves no room for a write; make room",
+    "writes_refused": ": its last write was refused; its log says why",
+    "checkpoint_failed": ": its database takes no pages of the log; its log says why",
+}
 LITTLE_SPACE_BYTES = 1 << 30
 SLOW_SYNC_MS = 50.0
 WRONG_CLOCK_S = 5.0
@@ -44,7 +51,8 @@ ASK_S = 5.0
 LONG_QUEUED_MS = 60_000
 """A run that waits for longer than this has no worker that serves its agent, or too few."""
 MAX_COUNTED = 1000
-LOST_LATELY: dict[str, Any] = {"status": "lost", "age_ms": 24 * 3_600_000, "verdict": None}
+LATELY_MS = 24 * 3_600_000
+LOST_LATELY: dict[str, Any] = {"status": "lost", "age_ms": LATELY_MS, "verdict": None}
 RUNNING: dict[str, Any] = {"status": "running", "age_ms": None, "verdict": "silent"}
 MAX_LINE_CHARS = 1000
 """Of a line in a pipe, where nothing is wrapped that a program may look for."""
@@ -63,7 +71,7 @@ Check = Callable[[Settings, "str | None"], Iterator[Finding]]
 
 
 @click.command()
-@with_settings()
+@with_server_settings()
 @click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
 @as_json
 def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
@@ -202,9 +210,20 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
         http.close()
     well = ready.status == 200 and version == __version__
     verdict = "ok" if well else "wrong" if ready.status != 200 else "warn"
-    state = "is ready" if ready.status == 200 else f"is not ready ({ready.status})"
+    state = "is ready" if ready.status == 200 else f"is not ready: {_obstacle(ready)}"
     yield Finding("server", verdict, f"{http.address} {state}; version {version}, this command is {__version__}")
     yield from _clock(ready.headers.get("date"))
+
+
+def _obstacle(ready: Response) -> str:
+    """What `/readyz` says, and what to do about it where that is known."""
+    try:
+        said = msgspec.json.decode(ready.body)
+    except msgspec.DecodeError:
+        said = None  # a proxy before the server has answered
+    word = said.get("status") if isinstance(said, dict) else None
+    advice = _OBSTACLES.get(str(word), "")
+    return f"{word or 'it answers'} ({ready.status}){advice}"
 
 
 def _clock(date: str | None) -> Iterator[Finding]:
@@ -264,13 +283,15 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
     waiting: dict[str, list[int]] = {}
     for lane in lanes:
         if lane.queued_at:
-            waiting.setdefault(lane.agent or "any agent", []).append(now_ms - parse_ms(lane.queued_at))
+            waiting.setdefault(f"agent {lane.agent!r}" if lane.agent else "any agent", []).append(
+                now_ms - parse_ms(lane.queued_at)
+            )
     findings = [
         Finding(
             "runs",
             "warn",
-            f"{counted(len(ages), 'run')} of {agent} in the queue, the oldest for {duration(max(ages))}: no worker "
-            "serves it, or too few. See `towerlog queue` and `towerlog workers`",
+            f"{counted(len(ages), 'queued run')} for {agent}, waiting for {_longest(ages)}: no worker serves this "
+            "agent, or too few do. See `towerlog queue` and `towerlog workers`",
         )
         for agent, ages in sorted(waiting.items())
         if max(ages) > LONG_QUEUED_MS
@@ -279,11 +300,15 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
         words = f"{counted(lost, 'run')} lost in the last 24 hours: `towerlog runs ls --status lost --since 24h`"
         findings.append(Finding("runs", "warn", words, {"runs_lost": lost}))
     if silent:
-        words = f"{counted(silent, 'run')} running but silent: `towerlog runs ls --status running`"
+        words = f"{counted(silent, 'run')} running but silent: `towerlog runs ls --silent`"
         findings.append(Finding("runs", "warn", words, {"runs_silent": silent}))
     yield from findings or [
         Finding("runs", "ok", "no run has been queued for long, none was lost in the last 24 hours")
     ]
+
+
+def _longest(ages: list[int]) -> str:
+    return duration(max(ages)) if len(ages) == 1 else f"up to {duration(max(ages))}"
 
 
 def _count(client: Client, status: str, age_ms: int | None, verdict: str | None) -> int:
@@ -291,6 +316,26 @@ def _count(client: Client, status: str, age_ms: int | None, verdict: str | None)
     since = None if age_ms is None else format_ms(max(SystemClock().now_ms() - age_ms, 0))
     found = islice(client.list_runs(PAGE, status=status, since=since), MAX_COUNTED)
     return sum(1 for run in found if verdict is None or (run.liveness and run.liveness.verdict == verdict))
+
+
+def check_messages(settings: Settings, url: str | None) -> Iterator[Finding]:
+    """Whether messages about alerts were given up."""
+    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+        return
+    since = format_ms(max(SystemClock().now_ms() - LATELY_MS, 0))
+    try:
+        with client_of(settings, url) as client:
+            found = list(islice(client.list_deliveries(state="failed"), MAX_COUNTED))
+    except (SdkError, BadSetting, TowerlogError, OSError):
+        # What keeps it from asking is reported by `check_server` and `check_key`.
+        return
+    count = sum((one.ended_at or one.created_at) >= since for one in found)
+    if count:
+        words = f"{counted(count, 'message')} about alerts given up in the last 24 hours: "
+        words += "`towerlog alerts deliveries --state failed`"
+        yield Finding("messages", "warn", words, {"messages_given_up": count})
+    else:
+        yield Finding("messages", "ok", "no message about an alert was given up in the last 24 hours")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -301,6 +346,7 @@ CHECKS: tuple[Check, ...] = (
     check_server,
     check_key,
     check_runs,
+    check_messages,
 )
 
 

@@ -16,12 +16,15 @@ from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting
 from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, StoreTorn, TowerlogError, UnfitServer
 from towerlog.sdk.wire.errors import ApiError, SdkError
+from towerlog.store.space import FULL_ERRNOS, no_room
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_LINE_CHARS = 78
 """Of the table in `--help`, whose lines are not wrapped."""
+SERVER_FAULT = 500
+"""The lowest HTTP status of a fault of the server's own."""
 OK = 0
 FOUND_WRONG = 1
 USAGE = 2
@@ -35,10 +38,10 @@ MEANINGS: dict[int, str] = {
     OK: "done",
     FOUND_WRONG: "a check failed, the server refused the request, or an id matches no object or several; standard "
     "error has the details",
-    USAGE: "the command line is wrong",
+    USAGE: "the command line is wrong: a command, an option, a value, or a file that must not exist yet and does",
     UNAVAILABLE: "the store or the server cannot be reached or opened, the store or the address is in use by another "
     "process, or packages that the command needs are not installed",
-    STORAGE_FAILED: "the storage failed",
+    STORAGE_FAILED: "the storage failed, or has no room",
     BUSY: "the server is overloaded; try again",
     NO_PERMISSION: "the key is missing, not valid, or may not do this",
     CONFIGURATION: "a setting is wrong, the database has a schema that this version cannot work with, or the "
@@ -82,7 +85,7 @@ def exit_code_of(error: Exception) -> int | None:
             # The reader of standard output is gone, as `head` goes early: click ends quietly.
             return None
         case OSError():
-            return UNAVAILABLE
+            return STORAGE_FAILED if error.errno in FULL_ERRNOS else UNAVAILABLE
         case _:
             return None
 
@@ -99,15 +102,16 @@ def words_of(error: Exception) -> str:
     """The error for a person: what is wrong, and with what."""
     if isinstance(error, PermissionError) and error.filename is not None:
         return f"{error.filename}: permission denied; {_whose(Path(str(error.filename)))}"
+    if isinstance(error, OSError) and error.errno in FULL_ERRNOS:
+        words = no_room(error.errno)
+        return words if error.filename is None else f"{error.filename}: {words}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    if isinstance(error, ApiError) and error.details:
-        # Most messages quote their first detail.
-        new = {name: detail for name, detail in error.details.items() if detail not in error.message}
-        if error.blames_content:
-            return "; ".join((error.message, *dict.fromkeys(new.values())))
-        # What is no fault of a field, an id or a time, says little without its name.
-        return "; ".join((str(error), *(f"{name}: {detail}" for name, detail in new.items())))
+    if isinstance(error, ApiError) and not error.is_temporary and error.status < SERVER_FAULT:
+        # The message is for people; status, code and the values that it is made of are for programs. What else is
+        # wrong with a request's content stands in the details alone. Most messages quote their first detail.
+        more = error.details.values() if error.blames_content else ()
+        return "; ".join((error.message, *dict.fromkeys(detail for detail in more if detail not in error.message)))
     return str(error)
 
 

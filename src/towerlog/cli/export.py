@@ -15,6 +15,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.formatting import since_option, until_option
+from towerlog.cli.options import NewFile
 from towerlog.cli.output import note, progress, say
 from towerlog.cli.run_ids import full_run_id
 from towerlog.cli.untrusted import json_line, visible
@@ -32,6 +33,7 @@ EVENT_COLUMNS = (
     "name",
     "occurred_at",
     "recorded_at",
+    "duration_ms",
     "event_id",
     "data",
     "hash",
@@ -73,7 +75,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 @click.option("--agent", help="Only runs of this agent.")
 @click.option("--thread", "thread_id", help="Only runs of this thread.")
 @click.option("--format", "form", type=click.Choice(["ndjson", "csv"]), default="ndjson", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A new file; default: standard output.")
+@click.option("-o", "--output", type=NewFile(), help="A new file; default: standard output.")
 def export(
     client: Client,
     as_json: bool,

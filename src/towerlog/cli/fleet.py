@@ -1,4 +1,4 @@
-"""`towerlog agents`, `threads` and `approve`: agents, threads, and tool calls that wait for approval."""
+"""`towerlog agents` and `threads`: agents, their events, and threads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 from towerlog.cli.connect import with_client
 from towerlog.cli.formatting import duration, money, number
 from towerlog.cli.groups import Group, ListGroup
-from towerlog.cli.output import answer, note, say
+from towerlog.cli.output import answer, note
 from towerlog.cli.run_ids import ID_CHARS, only_one
 from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
 from towerlog.cli.untrusted import json_line, visible
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo, Approval
+from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo
 from towerlog.sdk.api.shapes import Gap
 
 MAX_CALLS_CHARS = 200
@@ -39,14 +39,6 @@ THREAD_COLUMNS = (
     Column("POLICY", rank=3),
     Column("CREATED", "time", rank=2),
     Column("UPDATED", "time"),
-)
-APPROVAL_COLUMNS = (
-    Column("TRACE ID", "id"),
-    Column("STEP", "number"),
-    Column("AGENT"),
-    Column("THREAD", rank=2),
-    Column("SINCE", "time"),
-    Column("CALLS", rank=1),
 )
 _limit = click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 
@@ -155,57 +147,3 @@ def list_threads(client: Client, limit: int, view: View, as_json: bool) -> None:
         {"data": [one.raw for one in found]},
         lambda: show_table(THREAD_COLUMNS, rows, empty="No threads.", view=view),
     )
-
-
-@click.command()
-@with_client
-@click.argument("trace_id", required=False)
-@click.argument("step", required=False, type=click.IntRange(0))
-@with_view
-@click.option("--reject", is_flag=True, help="Reject them instead.")
-@click.option("--agent", "agent_id", help="The agent, if several are waiting at this step.")
-@click.option("--reason", help="The reason.")
-def approve(
-    client: Client,
-    as_json: bool,
-    view: View,
-    trace_id: str | None,
-    step: int | None,
-    reject: bool,
-    agent_id: str | None,
-    reason: str | None,
-) -> None:
-    """Approves the pending tool calls of a checkpoint. Without TRACE_ID and STEP: lists what is pending."""
-    if trace_id is None:
-        _list_approvals(client, view, as_json)
-        return
-    if step is None:
-        raise click.UsageError("STEP is missing; `towerlog approve` lists what is pending.")
-    decide = client.reject if reject else client.approve
-    decided = decide(_trace_id(client, trace_id), step, agent_id, reason)
-    words = f"Step {decided.step_index} of trace {decided.trace_id} was {decided.status}."
-    answer(as_json, dict(decided.raw), lambda: say(words))
-
-
-def _trace_id(client: Client, given: str) -> str:
-    """The trace that waits and has this id, or the only one whose id begins with it; else what was given."""
-    waiting = tuple(dict.fromkeys(one.trace_id for one in client.list_approvals()))
-    found = tuple(one for one in waiting if one.startswith(given))
-    return given if given in waiting or not found else only_one(given, found, "trace")
-
-
-def _list_approvals(client: Client, view: View, as_json: bool) -> None:
-    found = client.list_approvals()
-    rows = [
-        (one.trace_id, str(one.step_index), one.agent_id, one.thread_id, one.created_at, _calls(one)) for one in found
-    ]
-    answer(
-        as_json,
-        {"data": [one.raw for one in found]},
-        lambda: show_table(APPROVAL_COLUMNS, rows, empty="Nothing is pending.", view=view),
-    )
-
-
-def _calls(approval: Approval) -> str:
-    text = json_line(approval.pending_tool_calls)
-    return text if len(text) <= MAX_CALLS_CHARS else text[:MAX_CALLS_CHARS] + "…"

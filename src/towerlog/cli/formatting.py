@@ -10,6 +10,8 @@ import click
 from towerlog.ambient import SystemClock
 from towerlog.model.times import format_ms, parse_ms
 
+LEAST_SHOWN = 0.0001
+"""The smallest cost that is shown as a figure, in dollars."""
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 TIME_FORMS = "a time such as 2026-04-02T10:00:00Z nor an age such as 90m, 24h or 7d"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -42,10 +44,21 @@ def ago(milliseconds: int) -> str:
 
 
 def money(dollars: float | None) -> str:
-    """Dollars; empty where the cost is unknown."""
+    """Dollars; empty where the cost is unknown. A cost that is there is never shown as none."""
     if dollars is None:
         return ""
+    if 0 < dollars < LEAST_SHOWN:
+        return f"<${LEAST_SHOWN}"
     return f"${dollars:.2f}" if dollars == 0 or dollars >= 1 else f"${dollars:.4f}"
+
+
+def cost_words(dollars: float | None, source: str | None, prices: str | None, unpriced: int) -> str:
+    """A cost, where it comes from, and how many calls it leaves out; empty where nothing is known of it."""
+    words = money(dollars)
+    if source in ("computed", "mixed"):
+        words += f" ({'partly ' if source == 'mixed' else ''}computed{f' with {prices}' if prices else ''})"
+    left_out = f"{counted(unpriced, 'call')} unpriced" if unpriced else ""
+    return ", ".join(word for word in (words, left_out) if word)
 
 
 def number(count: int | None) -> str:

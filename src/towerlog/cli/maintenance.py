@@ -10,17 +10,21 @@ from typing import TypeVar
 
 import click
 
-from towerlog.ambient import SystemClock, SystemIds
+from towerlog.ambient import Clock, SystemClock, SystemIds
+from towerlog.cli.account import operator
 from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.formatting import counted
-from towerlog.cli.options import as_json, with_settings
+from towerlog.cli.options import NewFile, as_json
 from towerlog.cli.output import answer, note, progress, say
-from towerlog.config import Settings, existing_database
-from towerlog.engine.audit import rebuild_org, verify_org
+from towerlog.cli.server_options import with_server_settings
+from towerlog.config import Settings
+from towerlog.engine.audit.outside import store_rebuilt, store_restored
+from towerlog.engine.verify import check_audit, rebuild_org, verify_org
 from towerlog.errors import StorageFailed
+from towerlog.model.audit import AuditEntry
 from towerlog.model.principal import Org
 from towerlog.model.times import format_ms
-from towerlog.server import (
+from towerlog.storage import (
     copied,
     copy_epoch,
     opened_for_reading,
@@ -28,6 +32,7 @@ from towerlog.server import (
     place_of,
     readable_at_length,
     settings_of,
+    writable_store,
 )
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
@@ -61,7 +66,7 @@ class Findings:
 
 
 @click.command()
-@with_settings()
+@with_server_settings()
 @click.option(
     "--copy-in",
     metavar="FOLDER",
@@ -97,34 +102,38 @@ def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@with_settings()
+@with_server_settings()
 @as_json
 def rebuild(settings: Settings, as_json: bool) -> None:
     """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first.
 
     The log and all that is not made from it are copied into a new file, which takes the place of the old one when all
     of it is there; so it works whatever else is damaged, and needs as much room again. The old file is kept. Refused
-    where the log itself is damaged.
+    where the log itself is damaged. The audit is kept as it is: what is wrong with it is named, and stays wrong.
     """
-    clock = SystemClock()
-    existing_database(settings)
+    clock, unmended = SystemClock(), Findings()
+    writable_store(settings)
     with place_of(settings) as place:
         with progress("copying") as rows:
             copy, lost = place.salvage(lambda done, _: rows(done))
         try:
-            events = run_over(opened_for_writing(settings_of(settings, copy), clock, SystemIds(clock)), rebuild_store)
+            writing = opened_for_writing(settings_of(settings, copy), clock, SystemIds(clock))
+            events = run_over(writing, lambda store: rebuild_store(store, clock, lost, unmended))
             aside, _ = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
         finally:
             copy.discard()
     for one in lost:
         note(f"lost: {one}")
-    fields = {"ok": True, "events": events, "lost": lost, "moved_to": str(aside)}
+    if unmended.count:
+        unmended.show()
+        note("towerlog: the audit is damaged, and no rebuild mends it: there is nothing that it could be made from.")
+    fields = {"ok": True, "events": events, "lost": lost, "moved_to": str(aside), "not_mended": unmended.shown}
     answer(as_json, fields, lambda: say(f"Rebuilt from {counted(events, 'event')}. What was there before is {aside}."))
 
 
 @click.command()
-@with_settings()
-@click.argument("file", type=click.Path(path_type=Path))
+@with_server_settings()
+@click.argument("file", type=NewFile())
 @as_json
 def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """Writes a copy of the store to FILE, which must not exist. Works while the server runs.
@@ -151,7 +160,7 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
 
 
 @click.command()
-@with_settings()
+@with_server_settings()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--without-wal", is_flag=True, help="Take FILE although the -wal that belongs to it is lost.")
 @as_json
@@ -175,6 +184,9 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
                 findings.show()
                 note(f"towerlog: {file} is not valid; nothing was changed.")
                 raise SystemExit(FOUND_WRONG)
+            orgs = run_over(opened_for_reading(settings_of(settings, copy), clock), lambda store: store.orgs())
+            said = {"file": file.name, "events": events}
+            place.tell(copy, [store_restored(operator(), org, clock.now_ms(), said) for org in orgs])
             aside, size_bytes = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
         finally:
             copy.discard()
@@ -196,17 +208,23 @@ def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], 
 async def verify_store(store: Store, findings: Findings) -> int:
     """Verifies every organisation; how many events could be read."""
     events = 0
-    for fault in await store.structure_faults():
-        findings.report(fault)
     try:
+        for fault in await store.structure_faults():
+            findings.report(fault)
         orgs = await store.orgs()
-    except StorageFailed as error:
-        findings.report(f"the organisations cannot be read: {error}")
+        positions = [await _last_position(store, org.org) for org in orgs]
+    except Exception as error:
+        findings.report(f"the organisations cannot be read: {_unread(error)}")
         return events
-    for org in orgs:
-        with progress(org.name, await _last_position(store, org.org)) as done:
+    for org, position in zip(orgs, positions, strict=True):
+        with progress(org.name, position) as done:
             events += await _verify_org(store, org, findings, done)
     return events
+
+
+def _unread(error: Exception) -> str:
+    """A corrupt row can raise anything; that it cannot be read is a finding, not a defect of this program."""
+    return str(error) if isinstance(error, StorageFailed) else f"{type(error).__name__}: {error}"
 
 
 async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable[[int], None]) -> int:
@@ -223,17 +241,28 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
     try:
         await verify_org(store, org.org, report, note_read)
     except Exception as error:
-        # A corrupt row can raise anything; that it cannot be read is a finding, not a defect of this program.
-        report(f"stored data cannot be read: {type(error).__name__}: {error}")
+        report(f"stored data cannot be read: {_unread(error)}")
     return read
 
 
-async def rebuild_store(store: Store) -> int:
-    """Rebuilds every organisation; how many events it has folded."""
+async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: Findings) -> int:
+    """Rebuilds every organisation, and says so in its audit; how many events it has folded.
+
+    `unmended`: told what is wrong with the audit.
+    """
     events = 0
     for org in await store.orgs():
+
+        def differs(fault: str, name: str = org.name) -> None:
+            unmended.report(f"not mended: {name}: {fault}")
+
+        await check_audit(store, differs, org.org)
+
+        def told(folded: int, org: Org = org) -> list[AuditEntry]:
+            return [store_rebuilt(operator(), org, clock.now_ms(), folded, lost)]
+
         with progress(org.name, await _last_position(store, org.org)) as done:
-            events += await rebuild_org(store, org.org, done)
+            events += await rebuild_org(store, org.org, done, told)
     return events
 
 

@@ -14,6 +14,8 @@ from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 
 ID_CHARS = 36
+CUT = "…"
+"""What a table ends a cell with that it has cut; whoever copies an id may copy it too."""
 MAX_NAMED = 4
 """Candidates that an error names."""
 _BEGINNING = re.compile(r"[0-9a-fA-F-]{1,36}")
@@ -31,6 +33,7 @@ def with_run(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def full_run_id(client: Client, given: str) -> str:
     """The id of the one run whose id begins with this. Raises NotFound for none and for several."""
+    given = given.removesuffix(CUT)
     if len(given) == ID_CHARS:
         return given
     found = client.find_runs(given) if _BEGINNING.fullmatch(given) and given.strip("-") else ()

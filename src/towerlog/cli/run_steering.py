@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -17,6 +17,8 @@ from towerlog.sdk.api.shapes import Question, RunInfo
 from towerlog.sdk.wire.errors import ApiError
 
 FORBIDDEN = 403
+DEFAULT = "default"
+"""The agent of a run that is created without one."""
 REASON_HELP = "Why; recorded in the log, where the agent and every reader see it."
 
 
@@ -57,7 +59,7 @@ def _text(given: str) -> str:
 @click.command("create")
 @with_client
 @click.argument("thread_id", metavar="THREAD", callback=_thread)
-@click.option("--agent", help="The agent to run; default: any worker may claim the run.")
+@click.option("--agent", help="The agent to run; default: the one called `default`.")
 @click.option("--input", "text", help="The input, as text; - reads standard input.")
 @click.option("--input-json", callback=_object, help="The input, as a JSON object.")
 @click.option("--persona", "persona_id", help="A persona, KEY or KEY@VERSION.")
@@ -84,7 +86,10 @@ def create_run(
     sent: str | dict[str, Any] | None = input_json if text is None else _text(text)
     parent_run_id = full_run_id(client, parent) if parent else None
     made = client.create_run(thread_id, input=sent, parent_run_id=parent_run_id, labels=labels or None, **members)
-    words = made.run_id if only_id else f"Queued run {made.run_id}. Follow it with `towerlog runs tail {made.run_id}`."
+    # A persona names its agent, which only the server knows.
+    whose = f"persona {members['persona_id']}" if members["persona_id"] else f"agent '{members['agent'] or DEFAULT}'"
+    words = f"Queued run {made.run_id} for {whose}. Follow it with `towerlog runs tail {made.run_id}`."
+    words = made.run_id if only_id else words
     answer(as_json, dict(made.raw), lambda: say(words))
 
 
@@ -99,7 +104,8 @@ def answer_run(client: Client, run_id: str, text: str, question_id: int | None, 
     if question_id is None and open_ones:
         # By its id, so that a question that somebody else answers meanwhile does not pass this answer on to the next.
         question_id = open_ones[0].question_id
-    client.give_input(run_id, content, question_id=question_id, kind="input")
+    asked = next((one.asked_seq for one in open_ones if one.question_id == question_id), None)
+    client.give_input(run_id, content, question_id=question_id, asked_seq=asked, kind="input")
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
     for one in open_ones:
         if one.question_id != question_id and not as_json:
@@ -131,7 +137,7 @@ def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
 def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
     """Requests cancellation of a run and of the runs below it."""
     client.cancel_run(run_id, reason)
-    words = f"Cancel requested. Follow it with `towerlog runs show {run_id}`."
+    words = f"Cancel requested. See how far it is with `towerlog runs show {run_id}`."
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(words))
 
 
@@ -140,15 +146,15 @@ def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -
 @click.option("--reason", help=REASON_HELP)
 def pause_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
     """Requests a pause: the run is paused once its agent confirms it."""
-    _steered(client.pause_run(run_id, reason), as_json, "Pause requested. Run {} is {}.")
+    _steer(client, run_id, "pause", reason, as_json)
 
 
 @click.command("resume")
 @with_run
 @click.option("--reason", help=REASON_HELP)
 def resume_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
-    """Requests that a paused run continues."""
-    _steered(client.resume_run(run_id, reason), as_json, "Resume requested. Run {} is {}.")
+    """Asks a paused run to continue."""
+    _steer(client, run_id, "resume", reason, as_json)
 
 
 @click.command("kill")
@@ -157,6 +163,29 @@ def resume_run(client: Client, run_id: str, reason: str | None, as_json: bool) -
 def kill_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
     """Ends a run and the runs below it immediately, without waiting for their agents."""
     _steered(client.kill_run(run_id, reason), as_json, "Run {} was ended; its status is {}.")
+
+
+def _steer(client: Client, run_id: str, action: Literal["pause", "resume"], reason: str | None, as_json: bool) -> None:
+    """Asks for a pause or its end, and says whether there was anything to ask for."""
+    before = _last_seq(client, run_id)
+    run = client.pause_run(run_id, reason) if action == "pause" else client.resume_run(run_id, reason)
+    if before is None or any(client.list_events(run_id, before, types=[f"run.{action}_requested"])):
+        words = f"{action.capitalize()} requested. Run {{}} is {{}}."
+    elif action == "pause":
+        words = "Nothing to do: run {} is paused already, or a pause was requested before."
+    else:
+        words = "Nothing to do: run {} is not paused; it is {}."
+    _steered(run, as_json, words)
+
+
+def _last_seq(client: Client, run_id: str) -> int | None:
+    """The run's newest event; None where the key may steer runs and not read them."""
+    try:
+        return client.get_run(run_id, with_children=False).last_seq
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+        return None
 
 
 def _steered(run: RunInfo, as_json: bool, words: str) -> None:

@@ -9,16 +9,17 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
-from towerlog.cli.formatting import counted, duration, money, number, since_option, until_option
+from towerlog.cli.formatting import cost_words, counted, duration, money, number, since_option, until_option
 from towerlog.cli.groups import Group
 from towerlog.cli.output import answer, note, say, show_fields
 from towerlog.cli.run_ids import with_run
 from towerlog.cli.run_steering import COMMANDS
 from towerlog.cli.tables import Column, View, moment, show_table, time_in, with_view
 from towerlog.cli.tail import show_tail
+from towerlog.cli.tree import Tree
 from towerlog.cli.untrusted import json_line
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.shapes import DeliveryInfo, Liveness, RunInfo, TreeTotals
+from towerlog.sdk.api.shapes import ClosedQuestion, DeliveryInfo, Lease, Liveness, RunInfo, TreeTotals
 
 COLUMNS = (
     Column("RUN ID", "id"),
@@ -42,7 +43,45 @@ CHECKPOINT_COLUMNS = (
 Shown = Callable[[str | None], str | None]
 """A time as it is shown."""
 LAST_SEEN = {"sign of life": "process", "progress": "progress", "output": "output"}
-CANCEL_STAGES = ("requested", "delivered", "acknowledged", "stopped", "forced")
+CANCEL_STAGES = {
+    "requested": "cancel requested",
+    "delivered": "cancel delivered",
+    "acknowledged": "cancel acknowledged",
+    "stopped": "agent stopped",
+    "forced": "cancel forced",
+}
+
+
+STATUSES = (
+    "queued",
+    "running",
+    "waiting_for_input",
+    "paused",
+    "cancelling",
+    "completed",
+    "failed",
+    "cancelled",
+    "budget_exceeded",
+    "lost",
+)
+FOREIGN_STATUSES = ("success", "error")
+"""What other systems call `completed` and `failed`; the server takes these words too."""
+
+
+def _statuses(_context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    for word in (given or "").split(","):
+        if given is not None and word.strip() not in (*STATUSES, *FOREIGN_STATUSES):
+            raise click.BadParameter(f"{word.strip()!r} is not one of {', '.join(STATUSES)}", param=option)
+    return given
+
+
+def _pairs(_context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """In the API's form: `name:value`, separated by commas."""
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name or {",", ":"} & set(name) or "," in value:
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE; neither has a comma", param=option)
+    return ",".join(pair.replace("=", ":", 1) for pair in given) or None
 
 
 @click.group(cls=Group)
@@ -55,17 +94,22 @@ def runs() -> None:
 
 @runs.command("ls")
 @with_client
-@click.option("--status", help="One or several, comma-separated: queued, running, completed, failed …")
+@click.option("--status", callback=_statuses, help="One or several, comma-separated: queued, running, completed …")
 @click.option("--agent", help="Of this agent.")
 @click.option("--thread", "thread_id", help="In this thread.")
 @click.option("--model", help="With this model.")
 @click.option("--query", "q", help="Part of an id or of an agent's name.")
+@click.option("--label", callback=_pairs, multiple=True, metavar="NAME=VALUE", help="With this label; repeatable.")
+@click.option("--metadata", callback=_pairs, multiple=True, metavar="NAME=VALUE", help="The same of metadata.")
+@click.option("--silent", is_flag=True, help="Only those of which nothing has been heard for long.")
+@click.option("--errors", "has_errors", is_flag=True, help="Only those with an error.")
 @since_option
 @until_option
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
-def list_runs(client: Client, as_json: bool, limit: int, view: View, **filters: str | None) -> None:
+def list_runs(client: Client, as_json: bool, limit: int, view: View, **filters: Any) -> None:
     """Lists runs, newest first."""
+    filters |= {name: "true" if filters[name] else None for name in ("silent", "has_errors")}
     found = list(islice(client.list_runs(min(limit, 200), **filters), limit))
     answer(
         as_json,
@@ -116,21 +160,23 @@ def _show(run: RunInfo, utc: bool) -> None:
             ("ended", at(run.ended_at)),
             ("took", duration(run.duration_ms)),
             ("attempt", run.attempt if run.attempt > 1 else None),
-            ("worker", run.lane.worker_id if run.lane else None),
+            ("worker", _worker(run.lane, at)),
             ("waits for", "the earlier runs of its thread" if run.lane and run.lane.state == "blocked" else None),
             ("phase", run.phase),
             ("events", f"{run.last_seq}" + (f", {run.late_events} late" if run.late_events else "")),
             ("delivery", _delivery(run.delivery)),
             ("tokens in", number(run.total_input_tokens)),
             ("tokens out", number(run.total_output_tokens)),
-            ("cost", money(run.total_cost_usd)),
+            ("cost", cost_words(run.total_cost_usd, run.cost_source, run.price_version, run.unpriced_calls)),
             ("in all", _tree(run.tree)),
+            *((f"question {one.question_id}", _closed(one, at)) for one in run.closed_questions),
             *((f"question {one.question_id}", one.question or "") for one in run.questions),
             ("error", run.error if run.cancel is None or run.error != run.cancel.reason else None),
             *_cancel(run, at),
             *_heard(run.liveness, at),
             ("resumed from", run.resumed_from),
             ("retry of", run.retry_of),
+            ("metadata", _json(run.metadata) if run.metadata else None),
             ("input", _json(run.input)),
             ("result", _json(run.result)),
         ]
@@ -139,6 +185,25 @@ def _show(run: RunInfo, utc: bool) -> None:
         say("runs below")
         for child in run.children:
             _show_branch(child, 1)
+
+
+def _closed(one: ClosedQuestion, at: Callable[[str | None], str | None]) -> str:
+    """What became of a question, and by whom."""
+    when = at(one.closed_at)
+    by = f" by {one.answered_by}" if one.answered_by else ""
+    if one.state == "answered":
+        return f"answered{by} at {when}" + ("" if one.taken_at else "; its agent has not taken the answer yet")
+    if one.state == "withdrawn":
+        return f"withdrawn at {when}" + (f"; the answer{by} came too late" if by else "")
+    return f"expired at {when}: nobody had answered"
+
+
+def _worker(lease: Lease | None, at: Callable[[str | None], str | None]) -> str | None:
+    """Who holds it, and until when, unless its worker is heard from before."""
+    if lease is None or lease.worker_id is None:
+        return None
+    until = at(lease.lease_expires_at)
+    return f"{lease.worker_id}, its lease ends {until}" if until else lease.worker_id
 
 
 def _tree(tree: TreeTotals | None) -> str | None:
@@ -201,26 +266,30 @@ def _cancel(run: RunInfo, at: Shown) -> list[tuple[str, str | None]]:
     """The stages that a cancel has come through, and why it was requested."""
     if run.cancel is None:
         return []
-    stages = [(f"cancel {stage}", at(run.cancel.raw.get(f"{stage}_at"))) for stage in CANCEL_STAGES]
+    stages = [(title, at(run.cancel.raw.get(f"{stage}_at"))) for stage, title in CANCEL_STAGES.items()]
     return [*stages, ("cancel reason", run.cancel.reason)]
 
 
 @runs.command("tail")
 @with_run
 @click.option("--after-seq", default=0, type=click.IntRange(0), help="Start after this event.")
-@click.option("--until-question", is_flag=True, help="End when the run asks a person something.")
+@click.option("--no-children", is_flag=True, help="Do not follow the runs below it.")
+@click.option("--until-question", is_flag=True, help="End when the run, or one below it, asks a person something.")
 @click.option("--utc", is_flag=True, help="Show times in UTC; default: in this machine's zone.")
-def tail_run(client: Client, run_id: str, after_seq: int, until_question: bool, utc: bool, as_json: bool) -> None:
-    """Follows a run until it ends: the agent's text as it is written, every other event on a line.
+def tail_run(
+    client: Client, run_id: str, after_seq: int, no_children: bool, until_question: bool, utc: bool, as_json: bool
+) -> None:
+    """Follows a run and the runs below it until they end: the agents' text as it is written, other events on a line.
 
     Reconnects when the server restarts, with nothing missed and nothing repeated. What happens inside a step is
-    indented below it. The runs below it have logs of their own; how many there are is told in the end. With --json each
-    event is a line of JSON.
+    indented below it; what happens in a run below stands further to the right, behind the name of its agent. At most 16
+    runs are followed at a time. With --json each event is a line of JSON, with the id of its run.
     """
-    show_tail(client.follow(run_id, after_seq), as_json, utc=utc, until_question=until_question)
-    below = None if as_json else _below(client.get_run(run_id).tree)
-    if below:
-        note(f"{below}, not shown here: `towerlog runs show {run_id}` lists what is below it")
+    tree = Tree(client, run_id, after_seq, with_children=not no_children)
+    show_tail(tree.events(), as_json, utc=utc, until_question=until_question)
+    if tree.left_out:
+        them = "it" if tree.left_out == 1 else "them"
+        note(f"{counted(tree.left_out, 'run')} below it not shown: `towerlog runs show {run_id}` lists {them}")
 
 
 @runs.command("checkpoints")

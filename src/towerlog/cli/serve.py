@@ -12,8 +12,9 @@ import click
 from towerlog import __version__
 from towerlog.cli.exits import exit_codes
 from towerlog.cli.key_file import write_key
-from towerlog.cli.options import settings_table, with_settings
+from towerlog.cli.options import settings_table
 from towerlog.cli.output import say, show_key
+from towerlog.cli.server_options import with_server_settings
 from towerlog.config import Settings, database_path
 from towerlog.server import Started, run
 
@@ -32,13 +33,14 @@ ADMIN_KEY_FILE = "admin.key"
 
 
 @click.command(epilog=EPILOG)
-@with_settings("host", "port")
+@with_server_settings("host", "port")
 def serve(settings: Settings) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
 
-    The first start creates the organisation "default" and prints its admin key, which cannot be shown again; under
-    systemd it is written to admin.key in the data folder instead, since the journal would keep it. Logs are JSON lines
-    on standard error.
+    The first start creates the organisation "default" and prints its admin key, which cannot be shown again, and an
+    address that signs its first member in to the dashboard, once. Under systemd the key is written to admin.key in the
+    data folder instead and no address is printed, since the journal would keep both. Logs are JSON lines on standard
+    error.
     """
 
     def announce(started: Started) -> None:
@@ -52,14 +54,22 @@ def greet(started: Started, database: Path) -> None:
     say(f"Towerlog {__version__} listens on {started.url}")
     say(f"  data   {database}")
     say(f"  docs   {started.url}/docs")
+    is_kept = is_journal(sys.stdout)
+    if started.sign_in_url is not None:
+        say()
+        if is_kept:
+            say("First start. `towerlog open --print` prints an address that signs you in to the dashboard.")
+        else:
+            say("First start. Sign in to the dashboard, once and within an hour (later: `towerlog open`):")
+            say(f"  {started.sign_in_url}")
     if started.admin_key is None:
         return
     file = database.with_name(ADMIN_KEY_FILE)
-    if is_journal(sys.stdout) and write_key(file, started.admin_key):
-        say(f'First start. The admin key of the organisation "default" is in {file}. Move it to a safe place.')
+    if is_kept and write_key(file, started.admin_key):
+        say(f'The admin key of the organisation "default" is in {file}. Move it to a safe place.')
         return
     say()
-    show_key(started.admin_key, what='First start. The admin key of the organisation "default"')
+    show_key(started.admin_key, what='The admin key of the organisation "default"')
     say()
     say("Set TOWERLOG_API_KEY to it, then try:")
     say(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {started.url}/v1/runs')

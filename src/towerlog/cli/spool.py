@@ -15,12 +15,13 @@ from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.groups import Group
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, note, say
+from towerlog.cli.run_ids import CUT, only_one
 from towerlog.cli.tables import Column, show_table
 from towerlog.config import BadSetting, Settings
 from towerlog.model.times import format_ms
 from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.backlog.spool import spool_root
-from towerlog.sdk.record.backlog.spools import SpoolInfo, drop_spool, find_spool, left_behind, list_spools, move_spool
+from towerlog.sdk.record.backlog.spools import SpoolInfo, drop_spool, find_spools, left_behind, list_spools, move_spool
 from towerlog.sdk.record.recorder import Recorder
 
 DELIVERY_S = 60.0
@@ -54,13 +55,14 @@ def list_all(settings: Settings, root: Path, as_json: bool) -> None:
     """Lists spools with undelivered events, and why they wait."""
     found = list_spools(root)
     columns = (
-        Column("SPOOL ID"),
+        Column("SPOOL ID", "id"),
         Column("EVENTS", "number"),
-        Column("BYTES", "number", rank=3),
-        Column("OLDEST", "time", rank=1),
-        Column("URL"),
-        Column("KEY", rank=2),
-        Column("DELIVERED BY", rank=4),
+        Column("BYTES", "number", rank=4),
+        Column("OLDEST", "time", rank=2),
+        Column("URL", rank=1, least=24),
+        Column("KEY", rank=3),
+        # The one answer that the list is for.
+        Column("DELIVERED BY", least=28),
     )
     answer(
         as_json,
@@ -72,11 +74,11 @@ def list_all(settings: Settings, root: Path, as_json: bool) -> None:
 def _row(one: SpoolInfo) -> tuple[str, ...]:
     oldest = "" if one.oldest_ms is None else format_ms(one.oldest_ms)
     if one.why_not is not None:
-        by = f"`towerlog spool adopt` only: {one.why_not}"
+        by = f"`spool adopt` only: {one.why_not}"
     elif one.held:
         by = "a running program"
     else:
-        by = "the next program with this URL and key"
+        by = "the next program of this key"
     return (one.spool_id, str(one.events), str(one.bytes), oldest, one.url or "", one.key or "", by)
 
 
@@ -142,10 +144,10 @@ def _end(left: list[str], *, is_done: bool = True) -> None:
 
 
 def _found(root: Path, spool_id: str) -> Path:
-    try:
-        return find_spool(root, spool_id)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="SPOOL_ID") from None
+    spool_id = spool_id.removesuffix(CUT)
+    found = find_spools(root, spool_id)
+    name = only_one(spool_id, tuple(folder.name for folder in found), "spool")
+    return next(folder for folder in found if folder.name == name)
 
 
 def _confirm(yes: bool, question: str) -> None:

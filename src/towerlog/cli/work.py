@@ -41,6 +41,8 @@ USAGE_FIGURES = (
     Column("REASONING", "number", rank=3),
     Column("TOTAL", "number", rank=2),
     Column("COST", "number"),
+    Column("SOURCE", rank=7),
+    Column("UNPRICED", "number", rank=1),
 )
 
 
@@ -113,6 +115,7 @@ def usage(client: Client, by: str, limit: int, view: View, as_json: bool, **filt
     """Shows runs, tokens and cost by agent, model or hour.
 
     Without --since: of the last 7 days. IN is all input and OUT all output; CACHED is part of IN, REASONING of OUT.
+    SOURCE is where the cost comes from; UNPRICED is how many calls it leaves out, since nobody knows what they cost.
     """
     found = list(islice(client.list_usage(by, **filters), limit))
     columns = (Column(by.upper(), "hour" if by == "hour" else "text"), *USAGE_FIGURES)
@@ -139,4 +142,5 @@ def _figures(total: UsageTotal) -> tuple[str, ...]:
         else (None,) * 5
     )
     counts = (total.runs_started, total.runs_ended, total.events)
-    return (*map(number, (*counts, *tokens)), money(total.cost_usd))
+    unpriced = number(total.unpriced_calls) if total.unpriced_calls else ""
+    return (*map(number, (*counts, *tokens)), money(total.cost_usd), total.cost_source or "", unpriced)

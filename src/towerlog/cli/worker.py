@@ -19,7 +19,9 @@ from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
 from towerlog.cli.untrusted import visible_text
 from towerlog.config import BadSetting, Settings
-from towerlog.sdk.record.default import default_recorder
+from towerlog.sdk.record.backlog.destination import Destination
+from towerlog.sdk.record.default import DEFAULT, default_recorder
+from towerlog.sdk.wire.address import MovingUrl, Url
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.work import execute as execution
 from towerlog.sdk.work.app import App
@@ -56,12 +58,22 @@ def worker(settings: Settings, target: str, labels: tuple[str, ...], url: str | 
     --drain-seconds, then their runs go back to the queue. A second SIGTERM ends the wait.
     """
     log_to_the_terminal()
-    address, key = server_of(settings, url, WORKERS)
-    # The runs that agents begin themselves are reported to the same server.
-    os.environ.update(TOWERLOG_URL=address, TOWERLOG_API_KEY=key)
+    found, key = server_of(settings, url, WORKERS)
+    # The runs that agents begin themselves are reported to the same server, from programs that they start as well.
+    address: Url = exported(str(found))
+    os.environ["TOWERLOG_API_KEY"] = key
+    if isinstance(found, MovingUrl):
+        address = MovingUrl(found.name, lambda: exported(found.now()))
+        DEFAULT.report_to(Destination.of(address, key))
     app = load_app(target)
     with local_key_explained(settings, WORKERS):
         asyncio.run(_work(app, address, key, labels=read_labels(labels), **numbers))
+
+
+def exported(url: str) -> str:
+    """The URL, which programs that are started from now on find in the environment."""
+    os.environ["TOWERLOG_URL"] = url
+    return url
 
 
 class VisibleFormatter(logging.Formatter):
@@ -79,7 +91,7 @@ def log_to_the_terminal() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-async def _work(app: App, url: str, key: str, **options: Any) -> None:
+async def _work(app: App, url: Url, key: str, **options: Any) -> None:
     """`options` as a `Worker` has them."""
     try:
         http = AsyncHttp(url, key)
@@ -94,7 +106,7 @@ async def _work(app: App, url: str, key: str, **options: Any) -> None:
 
 
 def load_app(target: str) -> App:
-    """The App at `module:object`, looked for in the working folder first. Raises BadSetting in words."""
+    """The App at `module:object`, looked for in the working folder first. Raises UsageError in words."""
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
         raise click.UsageError(f"--app is MODULE:OBJECT, not {target!r}")
@@ -107,13 +119,16 @@ def load_app(target: str) -> App:
         # Only the module itself: if that fails to import another one, its author needs the whole traceback.
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise
-        raise BadSetting(
-            f"--app: no module {module_name!r} in the working folder or among the installed packages"
+        raise click.UsageError(
+            f"--app: there is no module {module_name!r} in the working folder or among the installed packages"
         ) from None
+    where = f"module {module_name}"
     for name in path.split("."):
-        found = getattr(found, name, None)
+        if not hasattr(found, name):
+            raise click.UsageError(f"--app: {where} has no {name!r}")
+        found, where = getattr(found, name), f"{where}: {name}"
     if not isinstance(found, App):
-        raise BadSetting(f"--app: {target} is not a towerlog.App")
+        raise click.UsageError(f"--app: {target} is a {type(found).__name__}, not a towerlog.App")
     return found
 
 

@@ -6,21 +6,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from towerlog.errors import TowerlogError
+from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import DamagedEvent, Event, FieldWarning
 from towerlog.model.outcome import Appended, Reported, Stored
 from towerlog.model.principal import Principal, Scope
-from towerlog.model.run import MAX_METADATA_BYTES, RunRow
+from towerlog.model.question import RowKind
+from towerlog.model.run import RunRow
 
 JSON = "application/json"
 PLAIN_TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
 STATUSES: dict[str, int] = {
     "malformed": 400,
     "validation_failed": 422,
@@ -30,7 +33,9 @@ STATUSES: dict[str, int] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
+    "link_expired": 410,
     "idempotency_mismatch": 422,
+    "budget.exceeded": 402,
     "too_large": 413,
     "rate_limited": 429,
     "overloaded": 503,
@@ -56,6 +61,10 @@ class DialectSettings(msgspec.Struct, frozen=True):
     """Also the limit of a checkpoint."""
     max_depth: int = 128
     credits_per_dollar: int = 1000
+    public_url: str = ""
+    """Where people find the server, for links; empty: nobody has said."""
+    link_secret: str = ""
+    """Signs answer links."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -146,8 +155,31 @@ class FrameStyle(msgspec.Struct, frozen=True):
     """(requested, oldest left) → a frame that tells of a hole in a run's events."""
     damaged: Callable[[DamagedEvent, str | None], bytes] = damaged_frame
     """(what is damaged, its run's id where that is known) → a frame that stands in its place."""
+    live: Callable[[Event, RunRow, AgentRow | None], bytes] | None = None
+    """(event, its run and its agent as the commit left them) → one whole frame, in place of `frame`: of a style that is
+    sent as things happen and never read back. None: of any other."""
     other_log: bytes = OTHER_LOG
     """Sent first to a reader whose cursor is of another log."""
+
+
+class RowStyle(msgspec.Struct, frozen=True):
+    """How rows that changed become bytes, on a stream of them. Each of these gives whole frames."""
+
+    row: Callable[[RowKind, Any, int], bytes]
+    """(kind, what the list of that kind shows, credits per dollar) → the frame of a row, without an id."""
+    removed: Callable[[RowKind, str], bytes]
+    """(kind, its id) → the frame of a row that is there no more."""
+    place: Callable[[str], bytes]
+    """(cursor) → what is put before the last frame of several: a reader that has it has everything up to there."""
+    snapshot: Callable[[str, bool, Sequence[RowKind]], bytes]
+    """(cursor, whether it goes on where its reader was, kinds of which all rows follow) → what a stream begins with."""
+    position: Callable[[str], bytes]
+    """(cursor) → says that a reader has everything up to there, where nothing else says it."""
+    gap: Callable[[str], bytes]
+    """(reason) → tells a reader that it has missed more than can be sent."""
+    prologue: bytes = b""
+    """As of a `FrameStyle`, and so is the next."""
+    closing: bytes = b""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -173,12 +205,13 @@ Warned = (
 )
 """Type of a reply's member `warnings`, which `with_warnings` adds where there are any."""
 
-BodyKind = Literal["json", "ndjson", "binary"]
-"""What an endpoint's body is: one JSON value; that or one value a line; bytes that nobody checks to be text."""
+BodyKind = Literal["json", "ndjson", "binary", "form"]
+"""What an endpoint's body is: one JSON value; that or one value a line; bytes that nobody checks to be text; a form."""
 BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
     "json": (JSON,),
     "ndjson": (JSON, "application/x-ndjson"),
     "binary": ("application/x-protobuf",),
+    "form": ("application/x-www-form-urlencoded",),
 }
 """The media types that are taken, the usual one first. A body without a type is taken as well."""
 
@@ -196,12 +229,14 @@ class Endpoint(msgspec.Struct, frozen=True):
     decode: Callable[[Call], Command]
     encode: Callable[[Any, Any, Call], Reply]
     """(outcome, command, call) → reply. What it repeats of the request stands in the command, never in the body."""
-    stream: FrameStyle | None = None
-    """Set on endpoints whose command may be a `FollowRun` or a `FollowAgent`."""
+    stream: FrameStyle | RowStyle | None = None
+    """Set on endpoints whose command may be a `FollowRun` or a `FollowAgent`; of a `FollowRows`, a `RowStyle`."""
     limited: bool = False
     """Counts against the dialect's `Limit`."""
     ingests: bool = False
     """Its command is an `Append` or a `Report`: telemetry."""
+    is_one_event: bool = False
+    """A body that is an object is an event by itself, and does not list its events."""
     request: Any = None
     """The body's type, for the OpenAPI document."""
     reply: Any = None
@@ -254,13 +289,9 @@ def with_warnings(reply: Reply, warnings: tuple[FieldWarning, ...]) -> Reply:
     return msgspec.structs.replace(reply, body=own + (b"" if own == b"{" else b",") + members)
 
 
-_METADATA = "data.metadata"
-"""Of an event that reports of a run, in the dialects that have it."""
-
-
 def stored_warnings(outcome: Appended | Reported, command: Append | Report) -> tuple[FieldWarning, ...]:
     """What became of stored events: one for each that would have changed a run which is for another key, or for the
-    next worker, and for each whose metadata did not fit into its run's any more."""
+    next worker, and for each member of their data that its run has no use for."""
     found: list[FieldWarning] = []
     is_batch, field = (command.is_batch, command.type_field) if isinstance(command, Append) else (True, "type")
     for number, result in enumerate(outcome.results):
@@ -273,9 +304,10 @@ def stored_warnings(outcome: Appended | Reported, command: Append | Report) -> t
                 "worker; the event is stored as foreign and changes nothing"
             )
             found.append(FieldWarning(index=index, field=field, message=message))
-        if result.metadata_unused:
-            message = f"{_METADATA}: does not fit into the {MAX_METADATA_BYTES} bytes that the run has for it; not used"
-            found.append(FieldWarning(index=index, field=_METADATA, message=message))
+        for member, why in result.unused:
+            place = f"{command.data_field}.{member}"
+            message = f"{place}: {why}; it is kept as it was sent and not used"
+            found.append(FieldWarning(index=index, field=place, message=message))
     return tuple(found)
 
 

@@ -1,24 +1,28 @@
 """Checkpoints as agents send them, in whichever dialect: reading one, and its words for a status.
 
 A history is split into messages here, and the messages are not decoded: each stays the text that was sent, without
-spaces between its tokens, so that equal messages are stored once. A checkpoint is taken up to the limit of a body, not
+spaces between its tokens, so that equal messages have one name. A checkpoint is taken up to the limit of a body, not
 of an event: a state that is not whole is worth nothing.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 
 from towerlog.dialects import base, details, fields
+from towerlog.dialects.asking.terms import SaidTerms, terms_of
 from towerlog.dialects.details import Label
 from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.dialects.structure import check_depth, check_length
+from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
+from towerlog.model.texts import Texts
 from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
 
 MAX_MESSAGES = 50_000
@@ -55,7 +59,7 @@ _KEPT_ONLY = frozenset({"completed", "error", "budget_exceeded"})
 """Words that do not change the run's status: a run is ended only by its terminal event."""
 
 
-class _Snapshot(msgspec.Struct, frozen=True, gc=False):
+class _Snapshot(SaidTerms, frozen=True, gc=False, kw_only=True):
     """The fields that are read of a checkpoint's data, without its history."""
 
     step_index: Count
@@ -68,6 +72,7 @@ class _Snapshot(msgspec.Struct, frozen=True, gc=False):
     input_tokens: Count | None = None
     output_tokens: Count | None = None
     model: Label | None = None
+    provider: Label | None = None
     turn_start_history_len: Count | None = None
     pending_tool_calls: msgspec.Raw = NULL
     run_cost_usd: msgspec.Raw = NULL
@@ -87,7 +92,6 @@ class _Base(msgspec.Struct, frozen=True, gc=False):
 _NODE = re.compile(r"[0-9a-f]{32}")
 _BASE = msgspec.json.Decoder(_Base | None)
 _SNAPSHOT = msgspec.json.Decoder(_Snapshot)
-_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def checkpoint_draft(
@@ -156,9 +160,14 @@ def _facts(sent: _Snapshot, history: History, prefix: str, warnings: Warnings) -
             status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
             report=_report(sent, prefix, warnings),
             model=sent.model or None,
+            provider=sent.provider or None,
             parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
             checkpoint=CheckpointFacts(
-                sent.step_index, status, length=len(history.messages), has_meta=history.meta is not None
+                sent.step_index,
+                status,
+                length=len(history.messages),
+                has_meta=history.meta is not None,
+                terms=terms_of(sent, prefix, warnings) if status == AWAITS_APPROVAL else None,
             ),
         )
     )
@@ -199,21 +208,20 @@ def _history(
     """The history, removed from the members: what is left are the figures."""
     # Two levels less: a message is inside the array and the object.
     deepest = settings.max_depth - 2
-    messages = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
+    messages: Sequence[bytes] = _items(members.pop("history", NULL), f"{prefix}.history", deepest) or []
     meta = _items(members.pop("history_meta", NULL), f"{prefix}.history_meta", deepest)
     # Their lengths may differ: who waits for an approval sends the metas gathered so far beside no message.
     return History(messages, meta, beginning)
 
 
-def _items(raw: msgspec.Raw, field: str, deepest: int) -> list[bytes] | None:
+def _items(raw: msgspec.Raw, field: str, deepest: int) -> Texts | None:
     """The items of an array, as one compact JSON text each; None for null."""
     text = _array(raw, field)
     if text is None:
         return None
     check_length(text, field, MAX_MESSAGES)
     check_depth(text, field, deepest, around=1)
-    # All at once: the items of a compact array are compact.
-    return [bytes(item) for item in _ITEMS.decode(msgspec.json.format(text, indent=-1))]
+    return Texts(text)
 
 
 def _array(raw: msgspec.Raw, field: str) -> bytes | None:

@@ -21,6 +21,7 @@ from towerlog.model.run import MAX_METADATA_BYTES
 from towerlog.model.times import parse_ms
 
 E = TypeVar("E")
+S = TypeVar("S", bound=msgspec.Struct)
 Label = Annotated[str, msgspec.Meta(max_length=200)]
 """A name of something: a tool, a model."""
 Phase = Annotated[str, msgspec.Meta(max_length=200)]
@@ -50,6 +51,38 @@ def cost_nanos(raw: msgspec.Raw, field: str, warnings: Warnings) -> int | None:
     except Invalid as error:
         fields.unused(warnings, field, error.details[field])
         return None
+
+
+def decode_event(
+    decoder: msgspec.json.Decoder[S], text: bytes | msgspec.Raw, where: str, lenient: tuple[str, ...]
+) -> S:
+    """An event by itself; see `decode_odd`. Raises like `fields.decode`."""
+    try:
+        return fields.decode(decoder, text, where)
+    except Invalid as error:
+        return decode_odd(decoder, text, where, lenient, error)
+
+
+def decode_odd(
+    decoder: msgspec.json.Decoder[S], text: bytes | msgspec.Raw, where: str, lenient: tuple[str, ...], error: Invalid
+) -> S:
+    """An event that did not fit. A member of `lenient`, which may be anything, stays text where it is a number that no
+    decoder takes. Raises `error` where that is not what was wrong, and like `fields.decode`."""
+    if isinstance(error, fields.TooDeep) or bytes(text)[:1] != b"{":
+        raise error
+    members = fields.members_of(text, where)
+    odd = {name: members.pop(name) for name in lenient if not _is_readable(members.get(name, fields.NULL))}
+    if not odd:
+        raise error
+    return msgspec.structs.replace(fields.decode(decoder, msgspec.json.encode(members), where), **odd)
+
+
+def _is_readable(text: msgspec.Raw) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
 
 
 def timed(value: Any, name: str, data: bytes, warnings: Warnings) -> tuple[int | None, bytes]:
@@ -119,14 +152,15 @@ def missing(warnings: Warnings, field: str) -> None:
 def kept(data: bytes, name: str, value: Any, warnings: Warnings) -> bytes:
     """An event's data, one line, with a member of its envelope that could not be used, under `INVALID`."""
     text = msgspec.json.encode(value)
-    if len(text) > MAX_KEPT_BYTES:
-        warnings.append(
-            FieldWarning(
-                field=name, message=f"{name}: is longer than {MAX_KEPT_BYTES} bytes; that is too long to be kept"
-            )
-        )
+    try:
+        members = fields.members_of(data) if len(text) <= MAX_KEPT_BYTES else {}
+    except Invalid as error:
+        warnings.append(FieldWarning(field=name, message=f"{name}: is not kept, since the event {error.message}"))
         return data
-    members = fields.members_of(data)
+    if len(text) > MAX_KEPT_BYTES:
+        why = f"is longer than {MAX_KEPT_BYTES} bytes; that is too long to be kept"
+        warnings.append(FieldWarning(field=name, message=f"{name}: {why}"))
+        return data
     before = bytes(members.pop(INVALID, _ABSENT))
     others = fields.members_of(before) if before[:1] == b"{" else {}
     return fields.flat(msgspec.json.encode({INVALID: {**others, name: msgspec.Raw(text)}, **members}))

@@ -56,6 +56,10 @@ _ERRORS: dict[str, type[TowerlogError]] = {
 }
 
 
+class TooDeep(Invalid):
+    """The JSON is nested too deeply to be read."""
+
+
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: str = "") -> T:
     """The decoded body. Raises `Invalid` naming the field below `prefix`, `Malformed` for what is not JSON."""
     try:
@@ -68,7 +72,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, prefix: 
         raise Malformed(f"The body is not valid JSON: {error}", field=prefix or None) from None
     # msgspec's own limit of nesting, which is far above ours.
     except RecursionError:
-        raise Invalid("Nested too deeply.", field=prefix or "body") from None
+        raise TooDeep("Nested too deeply.", field=prefix or "body") from None
 
 
 def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:

@@ -16,9 +16,9 @@ from towerlog.dialects.structure import PIECE_BYTES
 from towerlog.model.event import FieldWarning
 
 MAX_QUOTES = 1_000_000
-"""Quotes of a body in which numbers that are no JSON are looked for; one with more is refused."""
+"""Quotes of an event in which numbers that are no JSON are looked for; one with more is refused."""
 MAX_SUSPECTS = 500_000
-"""Words and escapes of one body that may have to be repaired; a body with more is refused."""
+"""Words and escapes of one event that may have to be repaired; one with more is refused."""
 MAX_NAMED = 100
 """Repaired places that are named; of more, only that there are more is said."""
 MAX_NAMED_DEPTH = 16
@@ -49,6 +49,7 @@ _BACKSLASH_BYTE = 92
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _SUSPECTS = (b"\\ud", b"\\uD", b"NaN", b"Infinity")
+"""Beginnings of escapes, and then words."""
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -62,11 +63,9 @@ def repair(body: bytes) -> Repaired | None:
     """The body repaired; None where there is nothing that is repaired here. It may still be no JSON."""
     text = body.removeprefix(_BOM)
     warnings = [FieldWarning(field="body", message=f"body: {BYTE_ORDER_MARK}")] if len(text) < len(body) else []
-    if b"\x00" in text or b"\x01" in text or _has_too_many_suspects(text):
+    if b"\x00" in text or b"\x01" in text or costs_of(text, 0, len(text)) > 1:
         return None
     has_words = b"NaN" in text or b"Infinity" in text
-    if has_words and text.count(b'"') > MAX_QUOTES:
-        return None
     mark = _unused_mark(text)
     pass_ = _Pass(mark, has_words)
     pieces = [pass_.over(piece) for piece in _whole_pieces(text)]
@@ -76,14 +75,19 @@ def repair(body: bytes) -> Repaired | None:
     return Repaired(repaired, tuple(warnings)) if warnings else None
 
 
-def _has_too_many_suspects(text: bytes) -> bool:
-    """Counted a piece at a time; one that lies in two pieces does not matter here."""
-    found = 0
-    for start in range(0, len(text), PIECE_BYTES):
-        found += sum([text.count(suspect, start, start + PIECE_BYTES) for suspect in _SUSPECTS])
-        if found > MAX_SUSPECTS:
-            return True
-    return False
+def costs_of(text: bytes, start: int, end: int) -> float:
+    """How much work the repair of a text is, from one place to another: past 1, too much.
+
+    Counted a piece at a time; what lies in two pieces does not matter here.
+    """
+    suspects = words = quotes = 0
+    for at in range(start, end, PIECE_BYTES):
+        stop = min(at + PIECE_BYTES, end)
+        found = [text.count(suspect, at, stop) for suspect in _SUSPECTS]
+        suspects += sum(found)
+        words += sum(found[2:])
+        quotes += text.count(b'"', at, stop)
+    return max(suspects / MAX_SUSPECTS, quotes / MAX_QUOTES if words else 0)
 
 
 class _Pass:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, details
+from towerlog.dialects.asking.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label, Phase
 from towerlog.dialects.fields import (
@@ -38,6 +39,8 @@ from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
 from towerlog.model.usage import Usage, UsageReport
 
 MAX_QUESTION_KEY_CHARS = 128
+MAX_SPAN_CHARS = 8192
+"""Of what both ends of a step are called; longer ones are not brought together."""
 FAILED = "failed"
 """The error of a failure whose worker gave no reason."""
 
@@ -81,10 +84,19 @@ class _Tool(msgspec.Struct, gc=False):
     duration_ms: Duration | None = None
 
 
+class _Step(msgspec.Struct, gc=False):
+    name: Label | None = None
+    node_name: Label | None = None
+    span_id: ForeignId | None = None
+    phase: str | None = None
+    duration_ms: Duration | None = None
+
+
 class ModelCallData(msgspec.Struct, frozen=True, gc=False):
     """What is read of a model call."""
 
     model: Label | None = None
+    provider: Label | None = None
     input_tokens: Count | None = None
     cached_input_tokens: Count | None = None
     cache_write_tokens: Count | None = None
@@ -94,9 +106,10 @@ class ModelCallData(msgspec.Struct, frozen=True, gc=False):
     cost_usd: msgspec.Raw = NULL
     duration_ms: Duration | None = None
     status: str | None = None
+    reservation_id: ForeignId | None = None
 
 
-class _Question(msgspec.Struct, gc=False):
+class _Question(SaidQuestion, frozen=True, gc=False):
     question: str | None = None
     question_key: str | None = None
 
@@ -109,12 +122,14 @@ class _Withdrawal(msgspec.Struct, gc=False):
 class _Answer(msgspec.Struct, gc=False):
     command_id: Count | None = None
     question_id: Count | None = None
+    taken: bool | None = None
 
 
 _PHASE = msgspec.json.Decoder(_Phase)
 _FAILURE = msgspec.json.Decoder(_Failure)
 _DELTA = msgspec.json.Decoder(MessageDeltaData)
 _TOOL = msgspec.json.Decoder(_Tool)
+_STEP = msgspec.json.Decoder(_Step)
 _MODEL_CALL = msgspec.json.Decoder(ModelCallData)
 _QUESTION = msgspec.json.Decoder(_Question)
 _WITHDRAWAL = msgspec.json.Decoder(_Withdrawal)
@@ -138,26 +153,23 @@ def worker_draft(event: WorkerEvent, index: int, run: RunById, settings: Dialect
     `warnings` get what of its payload could not be used.
     """
     try:
-        return _draft(event, run, settings, warnings)
+        if not event.type or len(event.type) > MAX_LABEL_CHARS:
+            raise invalid_field("type", f"must have 1 to {MAX_LABEL_CHARS} characters")
+        event_id = optional_id(event.id, "id") if event.id else None
+        payload, where = bytes(event.payload), "payload"
+        if event.type == "checkpoint":
+            payload = EMPTY_OBJECT if payload == b"null" else payload
+            return checkpoint_event.checkpoint_draft(payload, run, settings, where, warnings, event_id=event_id)
+        if payload[:1] != b"{":
+            payload = details.as_object(payload, where, settings.max_event_bytes, warnings)
+        data = one_line(payload, where, settings.max_depth, settings.max_event_bytes)
+        row = ROWS.get(event.type)
+        if row is None:
+            return Draft(_OTHER, run, data, facts_named(event.type), None, event_id)
+        kind, facts = (row.type, row.facts) if row.read is None else row.read(data, where, warnings)
+        return Draft(kind, run, data, facts, None, event_id)
     except TowerlogError as error:
         raise below(f"events.{index}", error) from None
-
-
-def _draft(event: WorkerEvent, run: RunById, settings: DialectSettings, warnings: Warnings) -> Draft:
-    if not event.type or len(event.type) > MAX_LABEL_CHARS:
-        raise invalid_field("type", f"must have 1 to {MAX_LABEL_CHARS} characters")
-    event_id = optional_id(event.id, "id") if event.id else None
-    payload, where = bytes(event.payload), "payload"
-    if event.type == "checkpoint":
-        payload = EMPTY_OBJECT if payload == b"null" else payload
-        return checkpoint_event.checkpoint_draft(payload, run, settings, where, warnings, event_id=event_id)
-    payload = details.as_object(payload, where, settings.max_event_bytes, warnings)
-    data = one_line(payload, where, settings.max_depth, settings.max_event_bytes)
-    row = ROWS.get(event.type)
-    if row is None:
-        return Draft(_OTHER, run, data, facts_named(event.type), None, event_id)
-    kind, facts = (row.type, row.facts) if row.read is None else row.read(data, where, warnings)
-    return Draft(kind, run, data, facts, None, event_id)
 
 
 def failure_text(raw: bytes | msgspec.Raw, default: str | None = FAILED) -> str | None:
@@ -228,6 +240,19 @@ def _read_tool_result(data: bytes, where: str, warnings: Warnings) -> tuple[Even
     )
 
 
+def step_facts(name: str | None, phase: str | None, duration_ms: float | None) -> Facts:
+    """The facts of a step, or of one of its ends; `name` is what both ends call it, if they can be told to be one."""
+    took = None if duration_ms is None else round(duration_ms)
+    if not name or len(name) > MAX_SPAN_CHARS or phase not in ("start", "end"):
+        return NO_FACTS if took is None else Facts(duration_ms=took)
+    return Facts(begins=name) if phase == "start" else Facts(ends=name, duration_ms=took)
+
+
+def _read_step(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    sent = read(_STEP, data, where, warnings)
+    return EventType.STEP, step_facts(sent.span_id or sent.name or sent.node_name, sent.phase, sent.duration_ms)
+
+
 def _tool_name(sent: _Tool) -> str | None:
     return sent.name or sent.tool or sent.tool_name or None
 
@@ -262,7 +287,12 @@ def model_call_facts(sent: ModelCallData, where: str, warnings: Warnings) -> Fac
         name=f"inference_{sent.status}" if sent.status in CALL_STATUSES else None,
         success=sent.status not in CALL_STATUSES,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
-        effects=Effects(report=UsageReport(usage, "delta"), model=sent.model or None),
+        effects=Effects(
+            report=UsageReport(usage, "delta"),
+            model=sent.model or None,
+            provider=sent.provider or None,
+            reservation_id=sent.reservation_id or None,
+        ),
     )
 
 
@@ -273,26 +303,31 @@ def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[Event
 def _read_waiting(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     sent = read(_QUESTION, data, where, warnings)
     question = summary(sent.question) if sent.question else None
-    return EventType.RUN_WAITING, Facts(question=question, effects=some(Effects(question_key=_key(sent.question_key))))
+    effects = Effects(question_key=_key(sent.question_key, where, warnings), terms=terms_of(sent, where, warnings))
+    return EventType.RUN_WAITING, Facts(question=question, effects=some(effects))
 
 
 def _read_withdrawn(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     """By its id or its key; without either, the oldest open question."""
     sent = read(_WITHDRAWAL, data, where, warnings)
-    effects = some(Effects(question_id=sent.question_id, question_key=_key(sent.question_key)))
+    effects = some(Effects(question_id=sent.question_id, question_key=_key(sent.question_key, where, warnings)))
     return EventType.RUN_QUESTION_WITHDRAWN, Facts(effects=effects)
 
 
-def _key(text: str | None) -> str | None:
+def _key(text: str | None, where: str, warnings: Warnings) -> str | None:
     """The agent's name of a question. One that is too long to be compared each time names nothing."""
-    return text if text and len(text) <= MAX_QUESTION_KEY_CHARS else None
+    if text and len(text) > MAX_QUESTION_KEY_CHARS:
+        unused(warnings, f"{where}.question_key", f"has more than {MAX_QUESTION_KEY_CHARS} characters")
+        return None
+    return text or None
 
 
 def _read_acknowledged(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    command_id = read(_ANSWER, data, where, warnings).command_id
-    if command_id is None:
+    sent = read(_ANSWER, data, where, warnings)
+    if sent.command_id is None:
         details.missing(warnings, f"{where}.command_id")
-    facts = NO_FACTS if command_id is None else Facts(effects=Effects(command_id=command_id))
+        return EventType.COMMAND_ACKNOWLEDGED, NO_FACTS
+    facts = Facts(effects=Effects(command_id=sent.command_id, untaken=sent.taken is False))
     return EventType.COMMAND_ACKNOWLEDGED, facts
 
 
@@ -329,7 +364,7 @@ ROWS: dict[str, Row] = {
     "tool.call": Row(EventType.TOOL_CALL, read=_read_tool_call),
     "tool.result": Row(EventType.TOOL_RESULT, read=_read_tool_result),
     "model.call": Row(EventType.MODEL_CALL, read=_read_model_call),
-    "step": Row(EventType.STEP),
+    "step": Row(EventType.STEP, read=_read_step),
     "command.acknowledged": Row(EventType.COMMAND_ACKNOWLEDGED, read=_read_acknowledged),
 }
 """Type of a worker's event → what it becomes. `checkpoint` is read by `checkpoint_event.py`."""

@@ -10,14 +10,20 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.steering_json import CancelView, QuestionView, cancel_view, question_views
-from towerlog.dialects.usage_json import TreeView, UsageView, credits_of, tree_view, usage_view
+from towerlog.dialects.steering_json import (
+    CancelView,
+    ClosedQuestionView,
+    QuestionView,
+    cancel_view,
+    of_questions,
+)
+from towerlog.dialects.usage_json import TreeView, UsageView, credits_of, of_cost, tree_view, usage_view
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.ledger import Ledger
 from towerlog.model.liveness import Liveness
 from towerlog.model.outcome import RunView
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.run import RunRow, Status
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, RunRow, Status
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import dollars_json
 
@@ -176,17 +182,27 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     total_input_tokens: v.InputTokens | None
     total_output_tokens: v.OutputTokens | None
     total_cost_usd: v.Dollars
+    cost_source: v.CostSource | None
+    price_version: v.PriceVersion | None
+    unpriced_calls: v.UnpricedCalls
     duration_ms: v.DurationMs | None
     cache_hit_rate: v.CacheHitRate | None
     credits_used: v.Credits | None
     usage: Annotated[UsageView, v.said("The tokens that it has used.")]
     usage_flags: Annotated[list[str], v.said("What may be wrong with the figures.", ["total_decreased"])]
-    """`total_decreased`, `agents_retired`: what may be wrong with the figures."""
+    """`total_decreased`, `agents_retired`, `computed_kept`: what may be wrong with the figures."""
     tree: Annotated[TreeView, v.said("The same of the run and all runs below it; null in lists.")] | None
     error: Annotated[str, v.said("Why it failed.", "the search engine does not answer")] | None
     question: Annotated[str, v.said("What it asks a person.", "Send it?")] | None
     question_id: v.QuestionId | None
     questions: Annotated[list[QuestionView], v.said("Its open questions, the oldest first.")]
+    closed_questions: (
+        Annotated[
+            list[ClosedQuestionView],
+            v.said(f"Its last {MAX_CLOSED_QUESTIONS} closed questions, the oldest first; null in lists."),
+        ]
+        | None
+    )
     phase: v.Phase | None
     attempt: v.Attempt
     forced: Annotated[bool, v.said("It was ended without its agent.", False)]
@@ -261,6 +277,7 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         total_input_tokens=row.usage.all_input_tokens(),
         total_output_tokens=row.usage.all_output_tokens(),
         total_cost_usd=dollars_json(row.usage.cost_nanos),
+        **of_cost(row.usage, row.price_version),
         duration_ms=row.duration_ms(),
         cache_hit_rate=row.usage.cache_hit_rate(),
         credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),
@@ -268,10 +285,7 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         usage_flags=list(row.usage_flags),
         tree=tree_view(view.tree),
         error=row.error,
-        # What an input without a question id answers.
-        question=None if (awaited := row.awaited()) is None else awaited.text,
-        question_id=None if awaited is None else awaited.question_id,
-        questions=question_views(row),
+        **of_questions(row, view.answered_by),
         phase=row.phase,
         attempt=row.attempt,
         forced=row.forced,

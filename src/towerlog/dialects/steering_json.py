@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.model.approval import ApprovalState
 from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms, format_optional_ms
 
 
 class QuestionView(msgspec.Struct, frozen=True, gc=False):
-    """An open question. An answer names it by its id, the seq of its `run.waiting_for_input`."""
+    """An open question. An answer names it by its id, the seq of its `run.waiting_for_input`; with `asked_seq` it is
+    one to these words alone."""
 
     question_id: v.QuestionId
     question: Annotated[str, v.said("What is asked.", "Send it?")] | None
     asked_at: Annotated[str, v.time("When it was asked.")]
+    asked_seq: Annotated[
+        int, v.said("The event with these words: another one than `question_id` if it was asked anew in others.", 4)
+    ]
+
+
+class ClosedQuestionView(msgspec.Struct, frozen=True, gc=False):
+    """What became of a question."""
+
+    question_id: v.QuestionId
+    state: Annotated[ApprovalState, v.said("`answered`, `expired` or `withdrawn`.", "answered")]
+    closed_at: Annotated[str, v.time("When that was.")]
+    answered_by: Annotated[str, v.said("Who has answered; null where nobody has, or it is unknown.", "Ada")] | None
+    taken_at: Annotated[str, v.time("When its agent took the answer.")] | None
 
 
 class CancelView(msgspec.Struct, frozen=True, gc=False):
@@ -30,9 +46,35 @@ class CancelView(msgspec.Struct, frozen=True, gc=False):
     reason: v.Reason | None
 
 
+def of_questions(row: RunRow, names: Mapping[str, str] | None) -> dict[str, Any]:
+    """The members of a run about what it asks. `names`: of users who have answered; None where that is not shown."""
+    awaited = row.awaited()
+    return {
+        # What an input without a question id answers.
+        "question": None if awaited is None else awaited.text,
+        "question_id": None if awaited is None else awaited.question_id,
+        "questions": question_views(row),
+        "closed_questions": None if names is None else _closed(row, names),
+    }
+
+
 def question_views(row: RunRow) -> list[QuestionView]:
     """The open questions, oldest first."""
-    return [QuestionView(one.question_id, one.text, format_ms(one.asked_at)) for one in row.questions]
+    return [QuestionView(one.question_id, one.text, format_ms(one.asked_at), one.asked_seq()) for one in row.questions]
+
+
+def _closed(row: RunRow, names: Mapping[str, str]) -> list[ClosedQuestionView]:
+    """Those that were closed last, oldest first."""
+    return [
+        ClosedQuestionView(
+            one.question_id,
+            one.state(),
+            format_ms(one.closed_at),
+            None if one.by is None else names.get(one.by, one.by),
+            format_optional_ms(one.taken_at),
+        )
+        for one in row.closed_questions
+    ]
 
 
 def cancel_view(row: RunRow) -> CancelView | None:

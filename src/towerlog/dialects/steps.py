@@ -15,9 +15,12 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import base, details, fields
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.alerting.paths import PATHS as ALERT_PATHS
+from towerlog.dialects.asking.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, Warned, reply_json
 from towerlog.dialects.details import ForeignId, Label, Time
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject, Warnings
+from towerlog.dialects.run_events import step_facts
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
@@ -78,6 +81,7 @@ class SdkCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     command_id: v.CommandId
     content: v.Content | None = None
     question_id: v.QuestionId | None = None
+    expired: v.Expired = False
 
 
 class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -85,7 +89,7 @@ class Ingested(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     status: Annotated[Literal["ok"], v.said("The event is stored.", "ok")]
     event_id: v.Position
-    budget_warning: Annotated[str, v.said("While the agent is over its budget.", "Agent 'a' has …")] | None = None
+    budget_warning: Annotated[str, v.said("While a budget is used up.", "Agent 'a' has …")] | None = None
     commands: Annotated[list[SdkCommand], v.said("What people ask of the run, until it is acknowledged.")] = []
     warnings: Warned = msgspec.UNSET
 
@@ -133,14 +137,16 @@ class _End(_Payload, frozen=True, gc=False):
     recovered: bool | None = None
 
 
-class _Question(_Payload, frozen=True, gc=False):
+class _Question(SaidQuestion, frozen=True, gc=False):
+    thread_id: str | None = None
+    session_id: str | None = None
     question: str | None = None
     channel: str | None = None
 
 
 class _Answer(_Payload, frozen=True, gc=False):
     responded_by: str | None = None
-    question_id: msgspec.Raw = NULL
+    question_id: Count | None = None
 
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -152,7 +158,7 @@ def _start_facts(_sent: _Start, _warnings: Warnings) -> tuple[EventType, Facts]:
 
 
 def _step_facts(sent: _Step, _warnings: Warnings) -> tuple[EventType, Facts]:
-    return _STEP, Facts(duration_ms=None if sent.duration_ms is None else round(sent.duration_ms))
+    return _STEP, step_facts(sent.node_name, sent.phase, sent.duration_ms)
 
 
 def _tool_facts(sent: _ToolCall, _warnings: Warnings) -> tuple[EventType, Facts]:
@@ -177,16 +183,15 @@ def _end_facts(sent: _End, warnings: Warnings) -> tuple[EventType, Facts]:
     return EventType.RUN_COMPLETED, Facts(effects=effects)
 
 
-def _question_facts(sent: _Question, _warnings: Warnings) -> tuple[EventType, Facts]:
+def _question_facts(sent: _Question, warnings: Warnings) -> tuple[EventType, Facts]:
     question = fields.summary(sent.question, MAX_QUESTION_CHARS) if sent.question else None
-    return EventType.RUN_WAITING, Facts(question=question)
+    effects = some(Effects(terms=terms_of(sent, "payload", warnings)))
+    return EventType.RUN_WAITING, Facts(question=question, effects=effects)
 
 
 def _answer_facts(sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]:
     """Takes the oldest answer pending; without one it says that a question was answered, the oldest unless named."""
-    text = bytes(sent.question_id)
-    question_id = int(text) if text.isdigit() and len(text) < 16 else None  # one that cannot be an id names nothing
-    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=question_id))
+    return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=sent.question_id))
 
 
 def _report(sent: _End, warnings: Warnings) -> UsageReport | None:
@@ -209,7 +214,7 @@ class _Kind(msgspec.Struct, frozen=True):
     """Happens once in a run; its type is then its natural key."""
 
 
-def _decoder(kind: type[_Payload]) -> msgspec.json.Decoder[Any]:
+def _decoder(kind: type[_Payload] | type[_Question]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
@@ -231,13 +236,18 @@ def _decode_event(call: Call) -> Append:
     warnings: Warnings = []
     try:
         draft = _draft(call, warnings)
-        return Append(NAME, [draft], warnings=tuple(warnings), type_field="event_type", is_batch=False)
+        return Append(
+            NAME, [draft], warnings=tuple(warnings), type_field="event_type", data_field="payload", is_batch=False
+        )
     except Invalid as error:
         raise _every_wrong_field(call.body, error) from None
 
 
 def _draft(call: Call, warnings: Warnings) -> Draft:
-    event = fields.decode(_EVENT, call.body)
+    try:
+        event = fields.decode(_EVENT, call.body)
+    except Invalid as error:
+        event = details.decode_odd(_EVENT, call.body, "", ("occurred_at",), error)
     sdk_run_id = fields.text_id(event.sdk_run_id, "sdk_run_id")
     data = fields.one_line(event.payload, "payload", call.settings.max_depth, call.settings.max_event_bytes)
     kind = _KINDS[event.event_type]
@@ -254,16 +264,8 @@ def _draft(call: Call, warnings: Warnings) -> Draft:
     occurred_at = None
     if event.occurred_at is not None:
         occurred_at, data = details.timed(event.occurred_at, "occurred_at", data, warnings)
-    return Draft(
-        event_type,
-        RunByForeignId(f"{NAME}:{sdk_run_id}", thread_id),
-        data,
-        facts,
-        occurred_at,
-        event_id,
-        event.event_type if kind.once else None,
-        agent_name,
-    )
+    run, once = RunByForeignId(f"{NAME}:{sdk_run_id}", thread_id), event.event_type if kind.once else None
+    return Draft(event_type, run, data, facts, occurred_at, event_id, once, agent_name)
 
 
 def _thread(sent: _Payload, warnings: Warnings) -> str | None:
@@ -334,15 +336,16 @@ def _encode_ingested(outcome: Appended, command: object, call: Call) -> Reply:
     [result] = outcome.results
     if isinstance(result, Refusal):
         return _explain(fields.error_of(result), call.trace_id)
-    if not result.commands:
+    if not result.commands and result.budget_warning is None:
         # By far the most frequent reply of the server: formatted, not encoded.
         return Reply(200, b'{"status":"ok","event_id":%d}' % result.position)
     commands = [_command(pending) for pending in result.commands]
-    return reply_json(Ingested(status="ok", event_id=result.position, commands=commands))
+    told = result.budget_warning
+    return reply_json(Ingested(status="ok", event_id=result.position, budget_warning=told, commands=commands))
 
 
 def _command(pending: Pending) -> SdkCommand:
-    return SdkCommand(pending.type, pending.command_id, pending.content, pending.question_id)
+    return SdkCommand(pending.type, pending.command_id, pending.content, pending.question_id, pending.expired)
 
 
 def _explain(error: TowerlogError, _trace_id: str) -> Reply:
@@ -374,20 +377,12 @@ DIALECT = Dialect(
     "SDK events: one a request",
     (
         Endpoint(
-            "POST",
-            "/api/ingest",
-            "steps.ingest",
-            "Store one event of an SDK",
-            base.scopes(Scope.INGEST),
-            _decode_event,
-            _encode_ingested,
-            ingests=True,
-            limited=True,
-            request=SdkEvent,
-            reply=Ingested,
-            refuses=(errors.IdReused,),
+            "POST", "/api/ingest", "steps.ingest", "Store one event of an SDK", base.scopes(Scope.INGEST),
+            _decode_event, _encode_ingested, ingests=True, is_one_event=True, limited=True,
+            request=SdkEvent, reply=Ingested, refuses=(errors.IdReused,),
         ),
+        *ALERT_PATHS,
     ),
     _explain,
     Limit("steps_rate_per_minute", "key"),
-)
+)  # fmt: skip

@@ -1,7 +1,7 @@
 """The structure of a JSON text, looked at before any of it is decoded: how deep, how many items, how many parts.
 
 Decoded, a text of many small parts takes many times its own memory, and one call of a decoder keeps the interpreter to
-itself until it is done. So bodies are bounded by parts first. A long text is looked at a piece at a time, each step of
+itself until it is done. So events are bounded by parts first. A long text is looked at a piece at a time, each step of
 which runs in C: that bounds the memory, and lets the event loop go on between two pieces while a thread looks.
 """
 
@@ -15,7 +15,7 @@ from towerlog.errors import Invalid
 
 PIECE_BYTES = 64 * 1024
 MAX_PARTS = 1_000_000
-"""Commas and opening brackets of one body, those in strings included."""
+"""Commas and opening brackets of one event, those in strings included: more is not decoded in one go."""
 MAX_STRING_BYTES = 8 * 1024 * 1024
 """One string of a body as it was sent. A decoder reads it in one call, which nothing can cut into pieces."""
 MAX_ESCAPES = 2_100_000
@@ -27,21 +27,23 @@ COUNTED_ABOVE_BYTES = 1024 * 1024
 
 _PARTS = (b",", b"[", b"{")
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{},')
-_STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
+STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in range(256))
 """What a byte adds to the depth: +1, or -1 as a signed byte."""
 _IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
 
 
-def check_parts(body: bytes) -> None:
-    """Refuses a body that is made of so many parts that decoding it would hold up everybody else."""
-    if len(body) <= COUNTED_ABOVE_BYTES:
-        return
+def has_too_many_parts(body: bytes) -> bool:
+    """Whether decoding a body in one go would hold up everybody else."""
+    return len(body) > COUNTED_ABOVE_BYTES and parts_of(body) > MAX_PARTS
+
+
+def parts_of(body: bytes, start: int = 0, end: int | None = None) -> int:
+    """How many parts a body has, from one place to another."""
+    stop = len(body) if end is None else end
     parts = 0
-    for start in range(0, len(body), PIECE_BYTES):
-        end = start + PIECE_BYTES
-        parts += sum([body.count(part, start, end) for part in _PARTS])
-        if parts > MAX_PARTS:
-            raise _too_much("body", f"is made of more than {MAX_PARTS} parts; send its events in several requests")
+    for at in range(start, stop, PIECE_BYTES):
+        parts += sum([body.count(part, at, min(at + PIECE_BYTES, stop)) for part in _PARTS])
+    return parts
 
 
 def long_strings(body: bytes) -> list[tuple[int, int]]:
@@ -83,9 +85,13 @@ def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
     """
     if text.count(b"{") + text.count(b"[") <= deepest:
         return
-    for depths, _ in _depths(text):
-        if max(depths) > deepest + around:
-            raise _too_much(field, f"is nested deeper than {deepest} levels")
+    if is_deeper(text, deepest + around):
+        raise _too_much(field, f"is nested deeper than {deepest} levels")
+
+
+def is_deeper(text: bytes, deepest: int) -> bool:
+    """Whether JSON is nested deeper than so."""
+    return any(max(depths) > deepest for depths, _ in _depths(text))
 
 
 def check_length(text: bytes, field: str, longest: int, what: str = "items") -> None:
@@ -100,9 +106,9 @@ def check_length(text: bytes, field: str, longest: int, what: str = "items") -> 
             raise _too_much(field, f"has more than {longest} {what}")
 
 
-def pieces_of(text: bytes, longest: int = PIECE_BYTES) -> Iterator[bytes]:
-    """The text in pieces, none of which ends behind the backslash of an escape."""
-    at = 0
+def pieces_of(text: bytes, longest: int = PIECE_BYTES, *, start: int = 0) -> Iterator[bytes]:
+    """The text from a place on in pieces, none of which ends behind the backslash of an escape."""
+    at = start
     while at < len(text):
         end = at + longest
         piece = text[at:end]
@@ -117,14 +123,18 @@ def _depths(text: bytes) -> Iterator[tuple[list[int], bytes]]:
     """Of each piece: the depth before its first mark and behind each, and the marks: brackets and commas."""
     depth, inside = 0, False
     for piece in pieces_of(text):
-        # Without escaped quotes every quote that is left begins or ends a string; without strings every bracket is one.
-        marks = piece.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
-        parts = marks.split(b'"')
-        bare = b"".join(parts[1::2] if inside else parts[::2])
-        inside ^= len(parts) % 2 == 0
-        depths = list(accumulate(memoryview(bare.translate(_STEP_OF)).cast("b"), initial=depth))
+        bare, inside = bare_marks(piece, inside)
+        depths = list(accumulate(memoryview(bare.translate(STEP_OF)).cast("b"), initial=depth))
         depth = depths[-1]
         yield depths, bare
+
+
+def bare_marks(piece: bytes, inside: bool) -> tuple[bytes, bool]:
+    """Brackets and commas of a piece that are in no string, and whether its end is in one; `inside`: its beginning."""
+    # Without escaped quotes every quote that is left begins or ends a string; without strings every bracket is one.
+    marks = piece.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE)
+    parts = marks.split(b'"')
+    return b"".join(parts[1::2] if inside else parts[::2]), inside ^ (len(parts) % 2 == 0)
 
 
 def _too_much(field: str, why: str) -> Invalid:

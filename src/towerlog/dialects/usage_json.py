@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,6 +30,8 @@ class TreeView(msgspec.Struct, frozen=True, gc=False):
     total_output_tokens: v.OutputTokens | None
     total_tokens: Annotated[int, v.said("All tokens, also those of which no split is known.", 1114)] | None
     total_cost_usd: v.Dollars
+    cost_source: v.CostSource | None
+    unpriced_calls: v.UnpricedCalls
     complete: Annotated[bool, v.said("Every run below it is counted; false where there are too many.", True)]
 
 
@@ -50,6 +52,15 @@ def usage_view(usage: Usage) -> UsageView:
     )
 
 
+def of_cost(usage: Usage, price_version: str | None) -> dict[str, Any]:
+    """What stands beside a cost: where it comes from, and what it leaves out."""
+    return {
+        "cost_source": usage.cost_source(),
+        "price_version": price_version,
+        "unpriced_calls": usage.unpriced_calls or 0,
+    }
+
+
 def tree_view(tree: TreeUsage | None) -> TreeView | None:
     """The totals of a tree; None where they were not asked for."""
     if tree is None:
@@ -61,5 +72,7 @@ def tree_view(tree: TreeUsage | None) -> TreeView | None:
         total_output_tokens=usage.all_output_tokens(),
         total_tokens=usage.all_tokens(),
         total_cost_usd=dollars_json(usage.cost_nanos),
+        cost_source=usage.cost_source(),
+        unpriced_calls=usage.unpriced_calls or 0,
         complete=tree.complete,
     )

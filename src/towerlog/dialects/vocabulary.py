@@ -47,6 +47,7 @@ OrgId = Annotated[str, said("The organisation.", "0196b2c0-0000-7000-8000-000000
 UserId = Annotated[
     str, said("The user that the key belongs to.", "0196b2c0-0000-7000-8000-000000000002", format="uuid")
 ]
+MemberId = Annotated[str, said("The member, as a user.", "0196b2c0-0000-7000-8000-000000000007", format="uuid")]
 KeyId = Annotated[str, said("The API key.", "0196b2c0-0000-7000-8000-000000000004", format="uuid")]
 AgentId = Annotated[
     str, said("The agent, as Towerlog names it.", "0196b2c4-0000-7000-8000-000000000003", format="uuid")
@@ -57,6 +58,21 @@ WorkerId = Annotated[str, said("The worker's name; one name is one worker.", "wo
 PersonaId = Annotated[str, said("The persona, as `persona_key@version`.", "editor@1")]
 PersonaKey = Annotated[str, said("The persona's name, without its version.", "editor")]
 RouteId = Annotated[str, said("The route: which provider and model the run uses.", "fast")]
+ApprovalId = Annotated[
+    str,
+    said(
+        "The approval: its run, and the words or tool calls that are asked about. `.q4`: the question of the event "
+        "with seq 4; `.q4.9`: the same question as the event with seq 9 has asked it anew in other words; `.a2.9`: the "
+        "tool calls of step 2 as the event with seq 9 has them. What is replaced by other words or other calls takes "
+        "no answer any more.",
+        f"{UUID}.q4",
+    ),
+]
+BudgetId = Annotated[str, said("The budget.", "0196b2c4-7b00-7000-8000-000000000009", format="uuid")]
+PriceId = Annotated[str, said("The price.", "0196b2c4-7c00-7000-8000-00000000000a", format="uuid")]
+RuleId = Annotated[str, said("The alert rule.", "0196b2c4-7c00-7000-8000-000000000010", format="uuid")]
+AlertId = Annotated[str, said("The alert.", "0196b2c4-7d00-7000-8000-000000000011", format="uuid")]
+DeliveryId = Annotated[str, said("The delivery.", "0196b2c4-7e00-7000-8000-000000000012", format="uuid")]
 ModelName = Annotated[str, said("The model.", "gpt-4o-mini")]
 EventId = Annotated[
     str, said("The sender's id of the event, unique in its run.", "0196b2c4-6a00-7000-8000-000000000001")
@@ -91,6 +107,10 @@ Heartbeat = Annotated[
     str, said("When the last report or heartbeat came.", "2026-04-02T10:00:03.200Z", format="date-time")
 ]
 DurationMs = Annotated[int, said("How long it took, in milliseconds.", 890)]
+TookMs = Annotated[
+    int,
+    said("How long the thing that it ends took, in milliseconds: as reported, else measured.", 740),
+]
 LeaseEnd = Annotated[
     str, said("When the lease ends unless a report renews it.", "2026-04-02T10:01:01.500Z", format="date-time")
 ]
@@ -104,6 +124,24 @@ Until = Annotated[str, said("Only what happened before this time.", "2026-05-01T
 Dollars = Annotated[
     msgspec.Raw,
     said("Dollars, exact to the nano-dollar; null where it is unknown.", 0.0021, type=["number", "null"]),
+]
+CostSource = Annotated[
+    str,
+    said(
+        "Whether the cost was told by its senders, or computed from tokens and prices; null where it is unknown.",
+        "computed",
+        enum=["reported", "computed", "mixed"],
+    ),
+]
+PriceVersion = Annotated[
+    str,
+    said(
+        "The prices that the computed part of the cost comes from; `several` for more than one, null for none.",
+        "genai-prices 0.2.3",
+    ),
+]
+UnpricedCalls = Annotated[
+    int, said("Reports of tokens that the cost leaves out: nobody told what they cost, and no price is known.", 0)
 ]
 InputTokens = Annotated[int, said("All tokens that went into models; null where it is unknown.", 812)]
 OutputTokens = Annotated[int, said("All tokens that models wrote; null where it is unknown.", 40)]
@@ -156,6 +194,7 @@ LogLine = Annotated[str, said("The worker's last line of log.", "3 of 10 pages r
 Title = Annotated[str, said("A title for people.", "Which towers are listed?")]
 Reason = Annotated[str, said("Why, for people; it reaches the agent and the log.", "asked for the wrong thing")]
 Content = Annotated[str, said("The text that a person sent.", "yes")]
+Expired = Annotated[bool, said("Nobody has answered in time: the content is no person's.", True)]
 
 # Numbers
 
@@ -175,9 +214,18 @@ IN_PATHS: dict[str, Any] = {
     "step_index": StepIndex,
     "checkpoint_id": CheckpointId,
     "key_id": KeyId,
+    "user_id": MemberId,
+    "budget_id": BudgetId,
+    "price_id": PriceId,
+    "approval_id": ApprovalId,
+    "rule_id": RuleId,
+    "alert_id": AlertId,
+    "delivery_id": DeliveryId,
     "persona_id": PersonaId,
     "route_id": RouteId,
-    "guide": Annotated[str, said("The API that it is about.", "runs")],
+    "token": Annotated[str, said("What the link says, and its signature.", "Zm9vYmFy")],
+    "guide": Annotated[str, said("The page, by its name in the list of all.", "runs")],
+    "folder": Annotated[str, said("The folder of the page in the repository's docs.", "dialects")],
     "activity.id": AgentId,
     "lanes.id": RunId,
 }

@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.ambient import Clock, Ids
+from towerlog.engine.audit.outside import organisation_created
 from towerlog.errors import Conflict
+from towerlog.model.audit import SERVER, Actor
 from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key
+from towerlog.model.member import FIRST_LINK_MS, TOKEN_CHARS, SignInLink, link_digest
 from towerlog.model.principal import Org, Scope, User
 from towerlog.store.base import Organisations
 
@@ -17,13 +20,27 @@ class OrgMinted(msgspec.Struct, frozen=True):
     org: Org
     key: Key
     text: str
+    link: str = ""
+    """The token by which its user may sign in once; empty without one."""
 
 
 DEFAULT_ORG = "default"
 
 
-async def create_org(store: Organisations, clock: Clock, ids: Ids, name: str, key_text: str | None = None) -> OrgMinted:
-    """An organisation with an admin user and an admin key. Raises Conflict for a name that is taken."""
+async def create_org(
+    store: Organisations,
+    clock: Clock,
+    ids: Ids,
+    name: str,
+    key_text: str | None = None,
+    by: Actor = SERVER,
+    *,
+    with_link: bool = False,
+) -> OrgMinted:
+    """An organisation with an admin user and an admin key, and a link that signs that user in where one is wanted.
+
+    Raises Conflict for a name that is taken.
+    """
     if any(org.name == name for org in await store.orgs()):
         raise Conflict(f"An organisation {name!r} exists already.")
     now = clock.now_ms()
@@ -31,12 +48,16 @@ async def create_org(store: Organisations, clock: Clock, ids: Ids, name: str, ke
     user = User(0, ids.uuid(), "admin", None, now)
     text = key_text or make_key(ids.token(RANDOM_LENGTH), "adm")
     key = Key(0, ids.uuid(), user.user_id, "admin", tuple(Scope), digest_of(text), hint_of(text), now)
-    made = await store.org_create(org, user, key)
-    return OrgMinted(made, msgspec.structs.replace(key, org=made.org), text)
+    token = ids.token(TOKEN_CHARS) if with_link else ""
+    link = SignInLink(0, link_digest(token), user.user_id, now, now + FIRST_LINK_MS) if with_link else None
+    made = await store.org_create(org, user, key, organisation_created(by, org, user, key), link)
+    return OrgMinted(made, msgspec.structs.replace(key, org=made.org), text, token)
 
 
-async def first_start(store: Organisations, clock: Clock, ids: Ids, bootstrap_key: str) -> OrgMinted | None:
+async def first_start(
+    store: Organisations, clock: Clock, ids: Ids, bootstrap_key: str, *, with_link: bool = False
+) -> OrgMinted | None:
     """Makes organisation `default` in an empty store; None when there are organisations already."""
     if await store.orgs():
         return None
-    return await create_org(store, clock, ids, DEFAULT_ORG, bootstrap_key or None)
+    return await create_org(store, clock, ids, DEFAULT_ORG, bootstrap_key or None, with_link=with_link)

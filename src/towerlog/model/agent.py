@@ -19,6 +19,8 @@ class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     event_count: int = 0
     error_count: int = 0
     usage: Usage = NO_USAGE
+    price_version: str | None = None
+    """Of the prices that the computed part of its cost comes from; `several` for more than one."""
     last_event_at: int | None = None
     """Wall ms, like `last_heartbeat_at`."""
     last_heartbeat_at: int | None = None

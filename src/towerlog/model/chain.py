@@ -16,22 +16,27 @@ SPELLED_BYTES = 4096
 """A body that is no longer may be repeated in another spelling; of a longer one only the blanks between its tokens may
 differ."""
 DIGEST_BYTES = 16
+_WITH_DIGEST = bytes((0, DIGEST_BYTES))
+"""Behind the facts, which end in a zero byte: how long the digest is."""
 pack_numbers = Struct(">qqqqqqqBB").pack
 """(org, position, run, seq, recorded_at, occurred_at or -1, agent, late, future) → the bytes that are hashed."""
 
 
 def chain_hash(previous: bytes, event: Event) -> bytes:
-    """SHA-256 of the previous hash, the event's numbers and marks, its texts, its facts and its data (`in_chain`).
+    """SHA-256 of the previous hash, the event's numbers and marks, its texts, its facts, its digest and its data
+    (`in_chain`).
 
     Numbers are packed big-endian (an absent `occurred_at` as -1). Texts follow with a zero byte after each, which no
-    JSON text and no id contains, so that different events never give the same bytes.
+    JSON text and no id contains, and the digest with its length before it, so that different events never give the same
+    bytes.
     """
     occurred_at = -1 if event.occurred_at is None else event.occurred_at
     numbers = pack_numbers(
         event.org, event.position, event.run, event.seq, event.recorded_at,
         occurred_at, event.agent, event.late, event.future,
     )  # fmt: skip
-    return link(previous, numbers, event.type, event.dialect, event.event_id, event.facts_json, in_chain(event.data))
+    data = in_chain(event.data)
+    return link(previous, numbers, event.type, event.dialect, event.event_id, event.facts_json, event.content, data)
 
 
 def in_chain(data: bytes) -> bytes:
@@ -46,14 +51,17 @@ def link(
     dialect: str,
     event_id: str | None,
     facts_json: bytes,
+    content: bytes,
     data: bytes,
 ) -> bytes:
     """The hash of an event before the event is made, so that it is constructed once.
 
-    `numbers` are those of `pack_numbers`, `data` is what `in_chain` gives.
+    `numbers` are those of `pack_numbers`, `content` is the digest by which a repeat is known, `data` what `in_chain`
+    gives.
     """
     texts = "\0".join((kind, dialect, event_id or "", "")).encode()
-    return sha256(b"".join((previous, numbers, texts, facts_json, b"\0", data))).digest()
+    length = _WITH_DIGEST if content else b"\0\0"
+    return sha256(b"".join((previous, numbers, texts, facts_json, length, content, data))).digest()
 
 
 def content_digest(text: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.model.approval import NO_TERMS, Terms
 from towerlog.model.run import Status
 
 END_STATUS: dict[str, Status] = {
@@ -53,6 +54,14 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     metas: str = ""
     held: StoredState | None = None
     """Of one that waits for approval and came without a history: its agent's newest one, to resume from."""
+    terms: Terms = NO_TERMS
+    expires_at: int | None = None
+    """When its wait for approval expires, or has expired."""
+    expired: bool = False
+    """Nobody has decided in time."""
+    decided_at: int | None = None
+    decided_by: str | None = None
+    """A user id; None where it expired, or its runner says so itself."""
 
     def state(self) -> StoredState:
         """The history as it was sent."""

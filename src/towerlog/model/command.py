@@ -1,7 +1,8 @@
 """Commands: what a dialect asks the engine to do. A closed set; the answers are in `model/outcome.py`.
 
 The writing commands are here; they go through the writer, a group of them in one transaction. Questions and streams are
-in `model/question.py`, the commands about personas and routes in `model/persona.py`.
+in `model/question.py`, those about personas and routes in `model/persona.py`, about money in `model/budget.py` and
+`model/price.py`, about alerts in `model/alert.py` and `model/delivery.py`, about members in `model/member.py`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,23 @@ from typing import Any, Literal
 
 import msgspec
 
+from towerlog.model.alert import AcknowledgeAlert, ChangeRule, CreateRule, DeleteRule, MuteAlert
+from towerlog.model.approval import AnswerApproval, AnswerLink, MakeAnswerLink
+from towerlog.model.budget import ChangeBudget, CreateBudget, DeleteBudget, ReserveBudget
+from towerlog.model.delivery import Redeliver, RedeliverFrom
 from towerlog.model.event import Draft, FieldWarning, Item, Refusal, RunByForeignId
+from towerlog.model.member import (
+    ChangeMember,
+    CreateMember,
+    EndSessions,
+    MakeSignInLink,
+    RemoveMember,
+    SetPassword,
+    StartSession,
+)
 from towerlog.model.outcome import Stored
 from towerlog.model.persona import CreatePersona, CreateRoute
+from towerlog.model.price import CorrectCosts, CreatePrice, DeletePrice, Reprice
 from towerlog.model.principal import Scope
 from towerlog.model.question import Read, Stream
 
@@ -27,7 +42,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     `sent_ids`: for a reply that repeats them, the JSON text of each item's id as it was sent, None for one that cannot
     be repeated. The engine does not read them.
     `warnings`: what of the items could not be used, for the reply. The engine does not read them either.
-    `type_field`: what the dialect calls the type of an event. `is_batch`: False where a request is one event.
+    `type_field`, `data_field`: what the dialect calls the type and the data of an event.
+    `is_batch`: False where a request is one event.
     """
 
     dialect: str
@@ -39,6 +55,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     sent_ids: tuple[bytes | None, ...] = ()
     warnings: tuple[FieldWarning, ...] = ()
     type_field: str = "type"
+    data_field: str = "data"
     is_batch: bool = True
     placed: tuple[Stored | Refusal, ...] = ()
     """What came of the items before these, which a commit before has taken: see `PlanFull`."""
@@ -110,6 +127,8 @@ class Deliver(msgspec.Struct, frozen=True, gc=False):
     """The dialect of the reply."""
 
 
+MAX_INPUT_BYTES = 32_768
+"""Of the content of an input, as UTF-8."""
 InputType = Literal["input", "message"]
 """An answer or a message, by the words for the command that the agent gets."""
 
@@ -122,6 +141,10 @@ class GiveInput(msgspec.Struct, frozen=True, gc=False):
     question_id: int | None = None
     type: InputType | None = None
     """What is meant; None: an answer where the run waits for one, else a message."""
+    link: AnswerLink | None = None
+    """As in `AnswerApproval`."""
+    asked_seq: int | None = None
+    """The event with the words that are answered: if the question is asked in other words by now, it is no answer."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -145,7 +168,7 @@ class ClaimRun(msgspec.Struct, frozen=True, gc=False):
 class Report(msgspec.Struct, frozen=True, gc=False):
     """A worker's telemetry: renews the lease, then appends. Answered at once unless `wait_ms` asks for commands.
 
-    `sent_ids`, `warnings`: as in `Append`.
+    `sent_ids`, `warnings`, `data_field`: as in `Append`.
     """
 
     run_id: str
@@ -159,6 +182,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     sent_ids: tuple[bytes | None, ...] = ()
     dialect: str = ""
     """What the items were said in."""
+    data_field: str = "data"
     warnings: tuple[FieldWarning, ...] = ()
     placed: tuple[Stored | Refusal, ...] = ()
     """As in `Append`."""
@@ -191,6 +215,10 @@ class Decide(msgspec.Struct, frozen=True, gc=False):
     status: str
     agent: str | None = None
     reason: str | None = None
+    asked: tuple[int, int] | None = None
+    """(run, seq) of the one checkpoint that is meant, as it was when it was shown."""
+    link: AnswerLink | None = None
+    """As in `AnswerApproval`."""
 
 
 class CreateKey(msgspec.Struct, frozen=True, gc=False):
@@ -231,6 +259,36 @@ class Idempotency(msgspec.Struct, frozen=True, gc=False):
     """outcome → (status, body) as the reply is to be repeated."""
 
 
+class KeepReply(msgspec.Struct, frozen=True, gc=False):
+    """Keep a reply under the Idempotency-Key that comes with this; without a status only see whether one is kept."""
+
+    status: int = 0
+    body: bytes = b""
+
+
+class ContentPart(msgspec.Struct, frozen=True, gc=False):
+    """Messages of a history, or metas of a meta list, that are kept as one."""
+
+    key: bytes
+    """The name of the history, or of the list, that ends with them."""
+    parent: bytes
+    """What they go on from; empty for nothing."""
+    length: int
+    """How many messages or metas there are up to their end."""
+    body: bytes
+    """JSON array of them."""
+    is_meta: bool = False
+
+
+class KeepContent(msgspec.Struct, frozen=True, gc=False):
+    """Store parts of histories that are too long to be stored together with their events.
+
+    No request says this: the engine does, before the events. Nothing shows it until a checkpoint names it.
+    """
+
+    parts: list[ContentPart]
+
+
 Write = (
     Append
     | CreateRun
@@ -247,11 +305,39 @@ Write = (
     | Release
     | Finish
     | Decide
+    | AnswerApproval
+    | MakeAnswerLink
     | CreateKey
     | RevokeKey
     | CreatePersona
     | CreateRoute
     | RetryRun
     | ForkRun
+    | CreateBudget
+    | ChangeBudget
+    | DeleteBudget
+    | ReserveBudget
+    | CreatePrice
+    | DeletePrice
+    | CorrectCosts
+    | CreateRule
+    | ChangeRule
+    | DeleteRule
+    | AcknowledgeAlert
+    | MuteAlert
+    | Redeliver
+    | RedeliverFrom
+    | CreateMember
+    | ChangeMember
+    | RemoveMember
+    | MakeSignInLink
+    | StartSession
+    | EndSessions
+    | SetPassword
+    | KeepContent
+    | KeepReply
 )
-Command = Write | Read | Stream
+Command = Write | Read | Stream | Reprice
+TELEMETRY = (Append, Report)
+"""Commands whose items are stored as events. By a name of its own: `isinstance(…, Append | Report)` makes the union
+each time."""

@@ -7,7 +7,8 @@ What the folds need of it is in `Facts`, so that a fold never parses a body.
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +16,6 @@ from towerlog.errors import Damaged
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Effects, Facts
 from towerlog.model.run import Status
 from towerlog.model.times import told_time
-from towerlog.model.usage import NO_USAGE
 
 
 class EventType(enum.StrEnum):
@@ -30,6 +30,7 @@ class EventType(enum.StrEnum):
     RUN_WAITING = "run.waiting_for_input"
     RUN_INPUT = "run.input"
     RUN_QUESTION_WITHDRAWN = "run.question_withdrawn"
+    APPROVAL_EXPIRED = "approval.expired"
     RUN_MESSAGE = "run.message"
     RUN_CANCEL_REQUESTED = "run.cancel_requested"
     RUN_COMPLETED = "run.completed"
@@ -39,6 +40,7 @@ class EventType(enum.StrEnum):
     RUN_LOST = "run.lost"
     BUDGET_WARNING = "budget.warning"
     BUDGET_EXCEEDED = "budget.exceeded"
+    COST_REPRICED = "cost.repriced"
     MESSAGE_DELTA = "message.delta"
     TOOL_CALL = "tool.call"
     TOOL_RESULT = "tool.result"
@@ -62,6 +64,7 @@ TARGET_STATUS: dict[EventType, Status] = {
     EventType.RUN_WAITING: Status.WAITING,
     EventType.RUN_INPUT: Status.RUNNING,
     EventType.RUN_QUESTION_WITHDRAWN: Status.RUNNING,
+    EventType.APPROVAL_EXPIRED: Status.RUNNING,
     EventType.RUN_CANCEL_REQUESTED: Status.CANCELLING,
     EventType.RUN_COMPLETED: Status.COMPLETED,
     EventType.RUN_FAILED: Status.FAILED,
@@ -73,39 +76,6 @@ TARGET_STATUS: dict[EventType, Status] = {
 }
 """The status that an event gives its run, if `TRANSITIONS` in `model/run.py` allows it. A run with an open question or
 approval is `waiting_for_input` where this says `running`."""
-
-FEED_TYPES = frozenset(
-    {
-        EventType.TOOL_CALL,
-        EventType.TOOL_RESULT,
-        EventType.MODEL_CALL,
-        EventType.CHECKPOINT,
-        EventType.RUN_COMPLETED,
-        EventType.RUN_FAILED,
-        EventType.BUDGET_EXCEEDED,
-    }
-)
-"""Types that an agent's activity feed may show; the others are not indexed for it."""
-
-
-FEED_TYPES_WHEN_SPENT = frozenset({EventType.CHECKPOINT, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
-"""Those of them that the feed shows only when they added tokens or money."""
-FEED_TYPES_ALWAYS = FEED_TYPES - FEED_TYPES_WHEN_SPENT
-
-NOT_FROM_AGENT = frozenset(
-    {
-        EventType.RUN_QUEUED,
-        EventType.RUN_CANCEL_REQUESTED,
-        EventType.RUN_PAUSE_REQUESTED,
-        EventType.RUN_RESUME_REQUESTED,
-        EventType.RUN_SILENT,
-        EventType.RUN_LOST,
-        EventType.COMMAND_DELIVERED,
-        EventType.LANE_LOST,
-    }
-)
-"""Types that the server writes about a run. All others count as a sign of life of the run's agent, and so does
-`run.input` and `run.message`: after them the agent gets the whole threshold of silence again."""
 
 PLAIN_TYPES = frozenset(
     {
@@ -119,7 +89,10 @@ PLAIN_TYPES = frozenset(
 )
 """Types that by themselves move nothing but the run's place in the log and its clocks; a tool's also its open calls."""
 TOOL_TYPES = frozenset({EventType.TOOL_CALL, EventType.TOOL_RESULT})
-QUESTION_TYPES = frozenset({EventType.RUN_WAITING, EventType.RUN_INPUT, EventType.RUN_QUESTION_WITHDRAWN})
+TIMED_TYPES = TOOL_TYPES | {EventType.STEP}
+"""Types that may begin or end what is measured between two events."""
+_CLOSES = (EventType.RUN_INPUT, EventType.RUN_QUESTION_WITHDRAWN, EventType.APPROVAL_EXPIRED)
+QUESTION_TYPES = frozenset({EventType.RUN_WAITING, *_CLOSES})
 """Types that open or close a question of the run."""
 
 
@@ -144,7 +117,6 @@ class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
 
 class RunByTrace(msgspec.Struct, frozen=True, gc=False):
     """The run of this thread and trace; created when new.
-
     `reopen`: when that run has ended, a new one is begun instead of adding late events to it.
     """
 
@@ -157,7 +129,6 @@ class OpenRun(msgspec.Struct, frozen=True, gc=False):
     """The thread's newest open run of its own, else its newest, else a new one.
 
     A run of its own is one that is no child of another run of the thread.
-
     `reopen`: when the newest run has ended, a new one is begun.
     """
 
@@ -177,16 +148,26 @@ class HistoryBase(msgspec.Struct, frozen=True, gc=False):
     length: int
 
 
+class StoredHistory(msgspec.Struct, frozen=True, gc=False):
+    """Where a history lies: its last node and its last meta list, empty for empty ones; how many messages it has."""
+
+    node: bytes
+    length: int
+    metas: bytes
+
+
 class History(msgspec.Struct, frozen=True, gc=False):
     """The messages of an incoming checkpoint: one compact JSON text each, keys in the order as sent."""
 
-    messages: list[bytes]
+    messages: Sequence[bytes]
     """With a base only those after it."""
-    meta: list[bytes] | None
+    meta: Sequence[bytes] | None
     """Of the whole history, the base included; None when the sender gave none."""
     base: HistoryBase | None = None
-    named: Any = None
-    """The names of its messages and prefixes, where the engine has worked them out already."""
+    stored: StoredHistory | None = None
+    """Where it lies, if it was stored before its event."""
+    is_long: bool = False
+    """It is not stored with its event: if it is not stored before, its event is not taken."""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -253,8 +234,6 @@ class FieldWarning(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
 
 NATURAL = "\x1f"
 """Begins the stored id of an event without an id of its sender's, which holds no control character."""
-
-
 OF_KEY = "\x1e"
 """Begins the stored id of an event that has its id among those of its sender's key."""
 
@@ -364,25 +343,9 @@ def sound(found: Logged | None, run_id: str | None) -> Event | None:
 
 
 COPY = "r"
-"""Begins the epoch of a log that was copied, by a backup or a restore: it goes on otherwise than the first one,
-so that a bare seq may be of another log."""
+"""Begins the epoch of a copied log, which goes on otherwise than the first one: a bare seq may be of another log."""
 
 
 def cursor_text(epoch: str, position: int) -> str:
     """The cursor of a feed, opaque to clients: the epoch of the log and a position in it."""
     return f"{epoch}-{position}"
-
-
-def has_spent(event: Event) -> bool:
-    """Whether an event added tokens or money to its run."""
-    effects, spent = event.effects, event.facts.spent
-    if effects.checkpoint is not None and (effects.checkpoint.initial or effects.checkpoint.decision):
-        return False
-    if spent is None:
-        spent = NO_USAGE if effects.report is None else effects.report.usage
-    return bool(spent.all_tokens() or spent.cost_nanos)
-
-
-def has_feed_place(event: Event) -> bool:
-    """Whether an event shows in its agent's feed: a turn or an end only if it spent something."""
-    return event.type in FEED_TYPES_ALWAYS or (event.type in FEED_TYPES_WHEN_SPENT and has_spent(event))

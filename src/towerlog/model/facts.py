@@ -5,13 +5,16 @@ A fact that a fold acts on is an effect; an event without effects is plain, and 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from towerlog.model.approval import OnExpiry, Terms
 from towerlog.model.checkpoint import StoredState
+from towerlog.model.computed import MINUTE_MS, Priced, Repriced, TakenBack
+from towerlog.model.price import CardSince
 from towerlog.model.run import ForkedFrom, Status
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -58,6 +61,12 @@ class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     agent: str | None = None
     """Name of the agent whose checkpoint it is, if not the event's own agent."""
     held: StoredState | None = None
+    terms: Terms | None = None
+    """Of one that waits for approval: what its agent says about that."""
+    decided_by: str | None = None
+    """Of a decision: the user id of whoever has taken it."""
+    expired: bool = False
+    """Of a decision: nobody has taken it in time."""
 
 
 class LaneFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -82,7 +91,15 @@ class Effects(
     status: Status | None = None
     """Overrides `TARGET_STATUS`."""
     report: UsageReport | None = None
+    priced: Priced | None = None
+    """What was computed of its report, which tells tokens and no cost. Worked out when the event is placed."""
+    repriced: Repriced | None = None
+    """What the server has computed anew of earlier reports."""
+    cards: tuple[CardSince, ...] = ()
+    """By which prices, each of what happened from its time on."""
     model: str | None = None
+    provider: str | None = None
+    """Who serves that model, where the sender has told it."""
     parent_key: str | None = None
     checkpoint: CheckpointFacts | None = None
     lane: LaneFacts | None = None
@@ -91,6 +108,8 @@ class Effects(
     requests: str | None = None
     """The command that this event makes (`cancel`, `input`, `message`, `pause`, `resume`); pending until it is
     acknowledged."""
+    untaken: bool = False
+    """The agent has done nothing with that command: an answer for which it did not wait any more."""
     acknowledges: str | None = None
     """Or the type whose oldest pending command it acknowledges, for dialects that give no ids."""
     delivers: int | None = None
@@ -99,6 +118,10 @@ class Effects(
     """The question that this event answers or withdraws; of a question that is asked again, its first seq."""
     question_key: str | None = None
     """What the agent calls the question that this event asks or withdraws."""
+    terms: Terms | None = None
+    """What the agent says about the question that this event asks."""
+    expires: OnExpiry | None = None
+    """A question was not answered in time: what follows from that."""
     forced: bool = False
     recovered: bool = False
     is_start: bool = False
@@ -109,6 +132,10 @@ class Effects(
     """Said for whoever took the lease: the one thing that may take a requeued run out of the queue."""
     beat: bool = False
     """Says nothing but that its sender is there."""
+    reservation_id: str | None = None
+    """The reservation of a budget that this event settles."""
+    budget_id: str | None = None
+    """The budget that the server says this of: it ends no run."""
     idle: bool = False
     """Its agent has nothing to do until somebody speaks to it."""
     rate_limited: bool = False
@@ -118,6 +145,32 @@ class Effects(
     """Id of the API key that reports the run from here on: of its first event, and of its start; of who created it."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset, not None: msgspec decodes no union of Raw with None."""
+
+    def version_computed_with(self) -> str | None:
+        """The prices that it was computed with; None where nothing was."""
+        if self.repriced is not None:
+            return self.repriced.version or None
+        return None if self.priced is None else self.priced.version
+
+    def told_or_computed(self) -> Usage:
+        """The figures of its report, with the cost that was computed where none was told."""
+        usage = NO_USAGE if self.report is None else self.report.usage
+        if self.priced is None or self.priced.nanos is None:
+            return usage
+        return msgspec.structs.replace(usage, cost_nanos=self.priced.nanos)
+
+
+class Moved(NamedTuple):
+    """Money that an agent spent, in nano-dollars; less than 0: taken back from it."""
+
+    agent: str
+    nanos: int
+    counted_at: int | None
+    """When that was counted which it corrects, wall ms, or the first of it; None: it is spent now."""
+
+    def is_in(self, since: int) -> bool:
+        """Whether it moves a sum over the time from `since` on, wall ms: not where it corrects what is older."""
+        return self.counted_at is None or self.counted_at >= since
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -130,11 +183,18 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     name: str | None = None
     """The sender's own type, if it is not the canonical one."""
     spent: Usage | None = None
-    """What this event added to its run's totals; computed when the event is placed."""
+    """What this event added to the roll-ups; computed when the event is placed."""
+    taken_back: tuple[TakenBack, ...] = ()
+    """Computed costs that were counted with earlier events: this one takes them back, since it tells a lower cost."""
     tool: str | None = None
     tool_call_id: str | None = None
+    begins: str | None = None
+    """Of the beginning of a step: what its end will call it."""
+    ends: str | None = None
+    """Of the end of a step: what its beginning has called it."""
     success: bool | None = None
     duration_ms: int | None = None
+    """How long what this event ends took: as its sender told it, else as it was measured when it was placed."""
     error: str | None = None
     """Why it failed, in one line of at most 500 characters."""
     question: str | None = None
@@ -144,11 +204,29 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Its number among the events of that client in this run: 1, 2, 3 … without a gap."""
     client_dropped: tuple[int, int] | None = None
     """First and last of the numbers that the client reports as dropped; they will not arrive."""
+    client_key: str | None = None
+    """Id of the API key that numbers under this client id from here on; None: it is the one that did before, or for a
+    new client the one that reports the run."""
     foreign: bool = False
     """Would change a run that another key holds, or has put into the queue. What reports the change is kept as `other`
     under `name`; what only names an agent for the run keeps its type, and the run its agent."""
+    by_other: bool = False
+    """Telemetry of a run that is another key's: it counts, and moves neither a model, the run's or that of one of its
+    agents, nor its open calls."""
     effects: Effects | None = None
     """None where the type alone says what the event moves."""
+
+    def moved(self, agent: str) -> list[Moved]:
+        """The money that an event of this agent moves."""
+        if self.spent is None:
+            return []
+        found = []
+        if self.spent.cost_nanos:
+            repriced = None if self.effects is None else self.effects.repriced
+            at_ms = None if repriced is None else repriced.arrived * MINUTE_MS
+            found.append(Moved(agent, self.spent.cost_nanos, at_ms))
+        found += [Moved(one.agent, -one.nanos, one.arrived * MINUTE_MS) for one in self.taken_back]
+        return found
 
 
 NO_FACTS = Facts()

@@ -78,3 +78,13 @@ class Key(msgspec.Struct, frozen=True):
     """The first characters of the key, so that people can find it in a list."""
     created_at: int
     revoked_at: int | None = None
+
+
+class KeyFound(msgspec.Struct, frozen=True):
+    """A key with the organisation that it belongs to; or a member's session, as what a key of that member would be."""
+
+    key: Key
+    """Of a session: its id is the user's, and it is revoked where the session or the member is over."""
+    org_id: str
+    expires_at: int | None = None
+    """Of a session; wall ms."""

@@ -1,8 +1,9 @@
 """The gap ledger: which numbers of a client have arrived in a run, which were dropped at the source, which are missing.
 
-A client numbers its events within a run 1, 2, 3 …, so a lost event leaves a hole. Numbers are kept as ranges, at most
-`MAX_RANGES` of them. Past that bound the highest ranges are forgotten, and `horizon` marks the number above which
-nothing is known any more. A number above the horizon is never reported as missing.
+A client numbers its events within a run 1, 2, 3 …, so a lost event leaves a hole. Only the numbers of the keys whose
+run it is are counted (`engine/commands/rights`). Numbers are kept as ranges, at most `MAX_RANGES` of them. Past that
+bound the highest ranges are forgotten, and `horizon` marks the number above which nothing is known any more. A number
+above the horizon is never reported as missing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Above this number nothing is known; None: everything is known."""
     beyond: int = 0
     """How many events arrived with a number above the horizon."""
+    key: str | None = None
+    """Id of the API key that numbers under this client id; None: the key that reports the run."""
 
     def with_received(self, seq: int) -> Ledger:
         """After the event with this number was stored."""

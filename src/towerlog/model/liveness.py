@@ -10,10 +10,28 @@ from collections.abc import Callable
 
 import msgspec
 
+from towerlog.model.event import EventType
+from towerlog.model.facts import Effects
+from towerlog.model.outline import MomentEffects
 from towerlog.model.run import TERMINAL, RunRow, Status
 
 NO_REPORTS_EXPECTED = frozenset({Status.QUEUED, Status.WAITING, Status.PAUSED})
 """A run in one of these is not expected to report, so it stays `alive`."""
+NOT_FROM_AGENT = frozenset(
+    {
+        EventType.RUN_QUEUED,
+        EventType.RUN_CANCEL_REQUESTED,
+        EventType.RUN_PAUSE_REQUESTED,
+        EventType.RUN_RESUME_REQUESTED,
+        EventType.RUN_SILENT,
+        EventType.RUN_LOST,
+        EventType.APPROVAL_EXPIRED,
+        EventType.COMMAND_DELIVERED,
+        EventType.LANE_LOST,
+        EventType.COST_REPRICED,
+    }
+)
+"""Types that only the server writes about a run."""
 
 
 Elapsed = Callable[[int], int]
@@ -72,19 +90,51 @@ def liveness_of(row: RunRow, beats: list[int | None], elapsed_ms: Elapsed, thres
 def _verdict(row: RunRow, process_at: int | None, elapsed_ms: Elapsed, thresholds: Thresholds) -> Verdict | None:
     if row.status in TERMINAL:
         return Verdict.LOST if row.status is Status.LOST else None
-    if row.status in NO_REPORTS_EXPECTED or row.idle:
+    if is_waiting(row):
         return Verdict.ALIVE
     if row.is_silence_timed():
         # `lost` counts only what the run itself sent: an agent that is alive may have forgotten one of its runs.
-        if is_past(elapsed_ms(row.process_at or row.created_at), thresholds.lost_ms):
+        if is_past(silence_ms(row, elapsed_ms), thresholds.lost_ms):
             return Verdict.LOST
-        if is_past(elapsed_ms(process_at or row.created_at), thresholds.silent_ms):
+        if is_past(_expected_ms(row, process_at, elapsed_ms), thresholds.silent_ms):
             return Verdict.SILENT
     # A run under a lease is never silent here: without reports its lease expires and it goes back to the queue.
-    stalled = is_past(elapsed_ms(row.progress_at or row.created_at), thresholds.stalled_ms)
+    stalled = is_past(standstill_ms(row, elapsed_ms), thresholds.stalled_ms)
     return Verdict.STALLED if stalled else Verdict.ALIVE
+
+
+def is_waiting(row: RunRow) -> bool:
+    """Whether nothing is expected of the run's agent now."""
+    return row.status in NO_REPORTS_EXPECTED or row.idle
+
+
+def silence_ms(row: RunRow, elapsed_ms: Elapsed) -> int:
+    """How long a run has sent nothing although reports were expected."""
+    return _expected_ms(row, row.process_at, elapsed_ms)
+
+
+def standstill_ms(row: RunRow, elapsed_ms: Elapsed) -> int:
+    """How long a run has sent nothing but heartbeats although reports were expected."""
+    return _expected_ms(row, row.progress_at, elapsed_ms)
+
+
+def _expected_ms(row: RunRow, at: int | None, elapsed_ms: Elapsed) -> int:
+    """The time since a stamp, or since reports are expected again: an answer after days makes no agent silent."""
+    since_ms = elapsed_ms(row.created_at if at is None else at)
+    return since_ms if row.expected_at is None else min(since_ms, elapsed_ms(row.expected_at))
 
 
 def is_past(elapsed_ms: int, threshold_ms: int) -> bool:
     """Whether `threshold_ms` has passed; never for a threshold of 0."""
     return 0 < threshold_ms <= elapsed_ms
+
+
+def is_of_agent(kind: EventType, effects: Effects | MomentEffects | None) -> bool:
+    """Whether a run's agent or its worker told an event: what people and the server do is no sign of life."""
+    if kind in NOT_FROM_AGENT:
+        return False
+    if effects is None:
+        return True
+    point = effects.checkpoint
+    is_decision = point is not None and (point.decided_by is not None or point.expired)
+    return effects.requests is None and effects.budget_id is None and not is_decision

@@ -7,10 +7,29 @@ from hashlib import sha256
 
 import msgspec
 
+from towerlog.model.packed import Packed
+
 NAME_BYTES = 16
 META = b"meta:"
 """Keeps the names of meta lists apart from those of histories."""
-_decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_texts = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Names(Packed):
+    """A list of names, held as one text: ten thousands of them take no more than their bytes."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: bytes | bytearray) -> None:
+        """`text`: the names, one after the other."""
+        self._text = text
+
+    def __len__(self) -> int:
+        return len(self._text) // NAME_BYTES
+
+    def _at(self, index: int) -> bytes:
+        begin = index * NAME_BYTES
+        return bytes(self._text[begin : begin + NAME_BYTES])
 
 
 def message_name(body: bytes) -> bytes:
@@ -27,9 +46,14 @@ def prefix_names(names: Iterable[bytes], parent: bytes = b"") -> list[bytes]:
     return prefixes
 
 
+def block_names(body: bytes) -> list[bytes]:
+    """The names of several messages, from their JSON array. Raises MsgspecError for what is none."""
+    return [message_name(bytes(text)) for text in _decode_texts(body)]
+
+
 def metas_name(body: bytes, parent: bytes = b"") -> bytes:
     """The name of a meta list, from its JSON array and the list before it.
 
     Raises IndexError for an empty list, MsgspecError for what is none.
     """
-    return prefix_names([META + bytes(meta) for meta in _decode_metas(body)], parent)[-1]
+    return prefix_names([META + bytes(meta) for meta in _decode_texts(body)], parent)[-1]

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.alert import AlertNow, RuleNow
+from towerlog.model.alert_preview import RulePreview
+from towerlog.model.audit import AuditRow
+from towerlog.model.budget import BudgetNow, Reserved
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
+from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Event, Refusal, RunByForeignId
+from towerlog.model.inbox import ApprovalAnswered, ApprovalView, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Liveness
+from towerlog.model.member import MemberOutcome
+from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.price import PriceView, RepricedPage
+from towerlog.model.principal import User
 from towerlog.model.run import Pending, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
@@ -41,8 +53,11 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     """The pending commands of its run; of a reply to a sender that neither reports nor holds it, none."""
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
-    metadata_unused: bool = False
-    """Its metadata did not fit into its run's any more; the event alone has it. A repeat does not say so again."""
+    unused: tuple[tuple[str, str], ...] = ()
+    """Members of its data that only the engine could find of no use, each with why: what they name is unknown, or the
+    run has no room for it. The event alone has them. A repeat does not say so again."""
+    budget_warning: str | None = None
+    """That a budget is used up which counts what the event's agent spends."""
 
 
 class PolledRun(msgspec.Struct, frozen=True, gc=False):
@@ -61,12 +76,12 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     has_news: bool = False
     """A command of them is carried for the first time: the reply must not be held back."""
     has_warnings: bool = False
-    """Some of the results are `foreign` or `metadata_unused`."""
+    """Some of the results are `foreign` or have something `unused`."""
 
 
 def has_warnings(results: list[Stored | Refusal]) -> bool:
     """Whether the sender is to be told more of any of them than that it is stored."""
-    return any(isinstance(one, Stored) and (one.foreign or one.metadata_unused) for one in results)
+    return any(isinstance(one, Stored) and (one.foreign or one.unused) for one in results)
 
 
 class TreeUsage(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +110,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     """JSON text of the run's input (only where one run was asked for)."""
     tree: TreeUsage | None = None
     """Only where one run was asked for."""
+    answered_by: Mapping[str, str] | None = None
+    """Who has answered its questions → their names, of users (only where one run was asked for)."""
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
 
@@ -196,18 +213,19 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[WorkerView]
         | list[Persona]
         | list[ProviderRoute]
+        | list[BudgetNow]
+        | list[PriceView]
+        | list[RuleNow]
+        | list[AlertNow]
+        | list[DeliveryNow]
+        | list[AuditRow]
+        | list[User]
     )
     next: str | None = None
     span: tuple[int, int] | None = None
     """Of sums over a time: from when to before when, in wall ms."""
-
-
-class ApprovalView(msgspec.Struct, frozen=True, gc=False):
-    """A checkpoint that waits for approval, with its figures as JSON."""
-
-    row: CheckpointRow
-    trace_id: str
-    figures: bytes
+    live_cursor: str | None = None
+    """Of rows that can be watched: after this place, changes may be missing here."""
 
 
 class LaneView(msgspec.Struct, frozen=True, gc=False):
@@ -241,6 +259,18 @@ class DamagedPlace(msgspec.Struct, frozen=True, gc=False):
     run_id: str | None
     position: int
     seq: int
+
+
+class RunFacets(msgspec.Struct, frozen=True, gc=False):
+    """Facet → (value, how many runs), the most first; None for one that would have taken too long."""
+
+    facets: dict[str, list[tuple[str | None, int]] | None]
+
+
+class RunDurations(msgspec.Struct, frozen=True, gc=False):
+    """(group, ended runs, median, 95th percentile, longest), in ms."""
+
+    rows: list[tuple[str | int | None, int, int, int, int]]
 
 
 class FeedPage(msgspec.Struct, frozen=True, gc=False):
@@ -290,8 +320,22 @@ class AgentView(msgspec.Struct, frozen=True, gc=False):
     created: bool = False
 
 
+class ContentKept(msgspec.Struct, frozen=True):
+    """A part of a history is stored."""
+
+
+class ReplyKept(msgspec.Struct, frozen=True):
+    """A reply is kept with this status and body; status 0: there was none, and none is kept."""
+
+    status: int
+    body: bytes
+
+
+AlertOutcome = RuleNow | AlertNow | DeliveryNow | Redelivered
 Placed = (
     Appended
+    | ContentKept
+    | ReplyKept
     | RunCreated
     | RunChanged
     | Delivered
@@ -301,16 +345,25 @@ Placed = (
     | NothingToClaim
     | Reported
     | Decided
+    | ApprovalAnswered
+    | LinkMade
     | KeyMinted
     | Key
     | ThreadView
     | AgentView
     | PersonaView
     | RouteView
+    | BudgetNow
+    | Reserved
+    | PriceView
+    | AlertOutcome
+    | MemberOutcome
 )
 """What placing a command gives: ids, and rows as its commit leaves them."""
 Outcome = (
     Appended
+    | ContentKept
+    | ReplyKept
     | RunCreated
     | RunChanged
     | Delivered
@@ -319,9 +372,15 @@ Outcome = (
     | NothingToClaim
     | Reported
     | Decided
+    | ApprovalAnswered
+    | LinkMade
+    | ApprovalView
     | Page
     | LaneCounts
     | FeedPage
+    | RunFacets
+    | RunDurations
+    | Outline
     | CheckpointView
     | KeyMinted
     | Key
@@ -329,5 +388,12 @@ Outcome = (
     | AgentView
     | PersonaView
     | RouteView
+    | BudgetNow
+    | Reserved
+    | PriceView
+    | RepricedPage
+    | AlertOutcome
+    | RulePreview
+    | MemberOutcome
     | Replayed
 )

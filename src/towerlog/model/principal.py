@@ -35,6 +35,22 @@ class Scope(enum.StrEnum):
     ADMIN = "admin"
 
 
+class Role(enum.StrEnum):
+    """What a member who is signed in may do; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+SCOPES_OF_ROLE: dict[Role, frozenset[Scope]] = {
+    Role.VIEWER: frozenset({Scope.READ}),
+    Role.OPERATOR: frozenset({Scope.READ, Scope.CONTROL}),
+    Role.ADMIN: frozenset({Scope.READ, Scope.CONTROL, Scope.ADMIN}),
+}
+"""Nobody reports or works in a browser."""
+
+
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated caller. Every look-up in the store takes its `org`, never one from the request."""
 
@@ -43,7 +59,13 @@ class Principal(msgspec.Struct, frozen=True):
     org_id: str
     user_id: str
     key_id: str
+    """Of a member who is signed in: the user's own id, so that what belongs to a key belongs to the member, in
+    whichever of its sessions."""
     scopes: frozenset[Scope]
+    digest: bytes = b""
+    """Of the key or the session that it was known by; empty where that was neither."""
+    is_member: bool = False
+    """Whether it is a person who is signed in, and no key. No property: every request asks for it."""
 
     def may_read(self) -> bool:
         """Whether it may see what is not its own."""
@@ -60,13 +82,19 @@ class Org(msgspec.Struct, frozen=True):
 
 
 class User(msgspec.Struct, frozen=True):
-    """A member of an organisation."""
+    """A member of an organisation: a person who may sign in, whose keys may be there beside."""
 
     org: int
     user_id: str
     name: str
     email: str | None
     created_at: int
+    role: Role = Role.ADMIN
+    password: str | None = None
+    """Its slow hash; None: it signs in by links, or by an identity provider."""
+    subject: str | None = None
+    """Who it is to the identity provider."""
+    removed_at: int | None = None
 
 
 class Counters(msgspec.Struct, gc=False):

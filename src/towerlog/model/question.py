@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
+from towerlog.model.alert import GetAlert, GetRule, ListAlerts, ListRules
+from towerlog.model.alert_preview import PreviewRule
+from towerlog.model.approval import ApprovalKind, GetApproval
+from towerlog.model.audit import ListAudit
+from towerlog.model.budget import GetBudget, ListBudgets
+from towerlog.model.delivery import GetDelivery, ListDeliveries
+from towerlog.model.member import ListMembers
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
+from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.run import Status
 
 
@@ -24,6 +34,16 @@ class RunFilter(msgspec.Struct, frozen=True, gc=False):
     until: int | None = None
     q: str | None = None
     """Part of a run, thread, trace or foreign id, or of the agent's name; case does not matter."""
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Members that the metadata must have: a text, or a number, true, false or null as JSON writes it."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Labels that its worker must have."""
+    min_cost_nanos: int | None = None
+    max_cost_nanos: int | None = None
+    has_errors: bool | None = None
+    """Whether it has failed, was lost, or says what went wrong."""
+    silent: bool | None = None
+    """Whether its agent has given no sign of life for so long that this was noted."""
 
 
 class ListRuns(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +54,29 @@ class ListRuns(msgspec.Struct, frozen=True, gc=False):
     before: str | None = None
     given_as: str = "before"
     """What its sender calls that, for the refusal."""
+
+
+class CountRuns(msgspec.Struct, frozen=True, gc=False):
+    """How many runs a filter finds, by status, agent, model and persona."""
+
+    filter: RunFilter
+
+
+class GetDurations(msgspec.Struct, frozen=True, gc=False):
+    """How long ended runs took, grouped `by` hour, day, agent, model, status or thread."""
+
+    by: str
+    filter: RunFilter
+    limit: int
+
+
+class GetOutline(msgspec.Struct, frozen=True, gc=False):
+    """What a run spent its time on, in a window of it (wall ms; None: all of it), for a drawing of so many pixels."""
+
+    run_id: str
+    width: int
+    since: int | None = None
+    until: int | None = None
 
 
 class GetRun(msgspec.Struct, frozen=True, gc=False):
@@ -81,9 +124,12 @@ class LatestCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListApprovals(msgspec.Struct, frozen=True, gc=False):
-    """Checkpoints that wait for approval, the oldest first."""
+    """What is open in the inbox, oldest first, after a position; of one kind or of one run, where these are given."""
 
     limit: int
+    after: int = 0
+    kind: ApprovalKind | None = None
+    run_id: str | None = None
 
 
 class ListCheckpoints(msgspec.Struct, frozen=True, gc=False):
@@ -196,8 +242,64 @@ class FollowAgent(msgspec.Struct, frozen=True, gc=False):
     after: str | None = None
 
 
+class RowKind(enum.StrEnum):
+    """What can be watched: rows of these kinds."""
+
+    RUN = "run"
+    AGENT = "agent"
+    LANE = "lane"
+    BUDGET = "budget"
+    APPROVAL = "approval"
+    ALERT = "alert"
+
+
+class RowFilter(msgspec.Struct, frozen=True):
+    """Of which rows a reader is told when they change; None: no condition.
+
+    A condition holds for rows that can meet it: an agent has no status, and is told of whatever statuses are asked for.
+    """
+
+    kinds: frozenset[RowKind] = frozenset(RowKind)
+    agent: str | None = None
+    statuses: frozenset[Status] | None = None
+    thread_id: str | None = None
+    run_id: str | None = None
+
+
+class FollowRows(msgspec.Struct, frozen=True, gc=False):
+    """The organisation's rows as they change. `after`: a cursor as it was sent; None: from now on.
+
+    `follow` False: end when all that has changed by now was sent.
+    """
+
+    wanted: RowFilter
+    after: str | None
+    credits_per_dollar: int
+    """What rows show money in, beside dollars."""
+    follow: bool = True
+
+
+class ListenKind(enum.Enum):
+    """What can be listened to."""
+
+    USER = "user"
+    RUN = "run"
+    AGENT = "agent"
+
+
+class Listen(msgspec.Struct, frozen=True, gc=False):
+    """All events of a run, of an agent, or of the runs that the caller's keys have begun, from now on."""
+
+    kind: ListenKind
+    name: str
+    """Its id."""
+
+
 Read = (
     ListRuns
+    | CountRuns
+    | GetDurations
+    | GetOutline
     | GetRun
     | FindRuns
     | ListThreads
@@ -205,6 +307,7 @@ Read = (
     | ListThreadRuns
     | LatestCheckpoint
     | ListApprovals
+    | GetApproval
     | ListCheckpoints
     | GetCheckpoint
     | ListEvents
@@ -219,5 +322,18 @@ Read = (
     | GetPersona
     | ListRoutes
     | GetRoute
+    | ListBudgets
+    | GetBudget
+    | ListPrices
+    | GetPrice
+    | ListRules
+    | GetRule
+    | ListAlerts
+    | GetAlert
+    | ListDeliveries
+    | GetDelivery
+    | PreviewRule
+    | ListAudit
+    | ListMembers
 )
-Stream = FollowRun | FollowAgent
+Stream = FollowRun | FollowAgent | FollowRows

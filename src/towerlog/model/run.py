@@ -7,13 +7,15 @@ statuses.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from hashlib import blake2b
 
 import msgspec
 
+from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
+from towerlog.model.computed import NO_COMPUTED, Computed, ComputedCells
 from towerlog.model.ledger import Ledger
 from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
-from towerlog.model.usage import NO_USAGE, Usage, add, add_known, larger
+from towerlog.model.usage import NO_USAGE, Usage
 
 
 class Status(enum.StrEnum):
@@ -69,19 +71,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of an `input`: the question that it answers."""
     question_key: str | None = None
     """Of an `input`: the key that the agent gave that question."""
-
-
-class OpenQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A question of the agent that nobody has answered and that it has not withdrawn."""
-
-    question_id: int
-    """The seq of its `run.waiting_for_input`."""
-    asked_at: int
-    text: str | None = None
-    key: str | None = None
-    """What its agent calls it. The same key again, from a later attempt, is the same question."""
-    epoch: int = 0
-    """Lease epoch of the attempt that has asked it last; 0 for a run without a worker."""
+    expired: bool = False
+    """Of an `input`: nobody has answered in time, and its `content` is no person's."""
 
 
 def text_bytes(text: str) -> int:
@@ -89,24 +80,32 @@ def text_bytes(text: str) -> int:
     return len(msgspec.json.encode(text)) - 2
 
 
-def awaited(questions: tuple[OpenQuestion, ...], asking_epoch: int) -> tuple[OpenQuestion, ...]:
-    """Those of the open questions whose agent waits: of the last attempt that has asked anything.
-
-    What an earlier one has left open may be asked again, and can be answered by its id until then; but this attempt
-    may have gone another way, and then nobody takes the answer.
-    """
-    return tuple(one for one in questions if one.epoch == asking_epoch)
+Unplaced = tuple[int, str, str, int]
+"""Hour, agent and status of a roll-up cell, and how many events."""
 
 
-class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What became of a question: answered by somebody, or withdrawn."""
+class OpenTool(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A tool call whose result has not come, or a step whose end has not. Times as those of the row."""
 
-    question_id: int
-    closed_at: int
-    by: str | None = None
-    """A user id, or the name that the agent gave; None when unknown, or withdrawn."""
-    withdrawn: bool = False
-    """Its agent stopped waiting. With `by`: the answer had been given, but was not taken."""
+    tool: str
+    """Of a step `step_key`, as is its `call_id`."""
+    call_id: str
+    """The sender's, or one made here; of a long one what `long_call_id` gives."""
+    called_at: int
+    told_at: int | None = None
+    """When it began by its sender's clock."""
+    overlaps: bool = False
+    """Another call of this tool was open with it: which of them a result without an id belongs to is a guess."""
+
+
+def step_key(name: str) -> str:
+    """What a step is called among open tool calls: no tool has such a name."""
+    return STEP + (name if len(name) < MAX_OPEN_ID_CHARS else long_call_id(name))
+
+
+def long_call_id(call_id: str) -> str:
+    """What stands in the row for the id of a tool call that has more than MAX_OPEN_ID_CHARS characters: a digest."""
+    return LONG_ID + blake2b(call_id.encode(), digest_size=16).hexdigest()
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, gc=False):
@@ -141,9 +140,14 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     agent: str | None = None
     """The name of the run's main agent: the first one named."""
     model: str | None = None
+    first_model: str | None = None
+    """The model that was named first: its start and its end count there."""
     start_cell: tuple[int, str, str] | None = None
-    """While no model is known: hour, agent and status of the roll-up cell that counts its start. See
-    `projections.usage.moved`."""
+    end_cell: tuple[int, str, str] | None = None
+    """While no model is known: hour, agent and status of the roll-up cells that count its start and its end. See
+    `projections.usage.shifts`."""
+    unplaced: tuple[Unplaced, ...] = ()
+    """Events that were counted without a model, since their agents have named none yet."""
     persona_id: str | None = None
     route_id: str | None = None
     parent_key: str | None = None
@@ -165,14 +169,21 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When its sender says that it ended."""
     ended_seq: int | None = None
     usage: Usage = NO_USAGE
-    """What `spending` adds up to."""
+    """What `spending` adds up to. Its cost is higher where what was computed could not be taken back."""
     run_total: Usage = NO_USAGE
     run_sides: Sides = NO_SIDES
     process_cost: int | None = None
+    computed_total: Computed = NO_COMPUTED
     shares: dict[str, AgentShare] = {}
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
-    """Words of `USAGE_FLAGS`. The six of these are the members of `Spending`."""
+    """Words of `USAGE_FLAGS`. The seven of these are the members of `Spending`."""
+    computed_cells: ComputedCells = ()
+    """Where its computed cost is counted."""
+    price_version: str | None = None
+    """Of the prices that it was computed with."""
+    usage_seq: int = 0
+    """Of the last event that moved what it has spent."""
     process: str | None = None
     """The process whose cost it told last (`UsageReport.process`)."""
     error: str | None = None
@@ -202,6 +213,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Wall ms of its last event that was no heartbeat."""
     output_at: int | None = None
     """Wall ms of its last `message.delta`."""
+    expected_at: int | None = None
+    """Wall ms when a person ended a wait or an idleness, so that reports are expected again; None once there is one."""
     seen_at: int = 0
     """`process_at`, but up to SEEN_GRAIN_MS behind: the index of silent runs is on it."""
     silent_at: int | None = None
@@ -211,10 +224,12 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     idle: bool = False
     """The agent reported that it has nothing to do until it gets a message."""
     pending: tuple[Pending, ...] = ()
+    command_ids: tuple[int, ...] = ()
+    """Of the last MAX_COMMAND_IDS commands, pending or not, oldest first."""
     pause_taken: Pending | None = None
     """The pause that its agent has acknowledged and nobody has ended: the next attempt is told of it again."""
-    open_tools: tuple[tuple[str, str], ...] = ()
-    """(tool, tool_call_id) of calls without a result, newest last."""
+    open_tools: tuple[OpenTool, ...] = ()
+    """Newest last. They outlive the run's end: results may be late."""
     late_events: int = 0
     rate_limited: int = 0
     clients: dict[str, Ledger] = {}
@@ -253,7 +268,15 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def spending(self) -> Spending:
         """All that was told of its usage."""
-        return Spending(self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags)
+        return Spending(
+            self.shares,
+            self.retired,
+            self.run_total,
+            self.run_sides,
+            self.process_cost,
+            self.usage_flags,
+            self.computed_total,
+        )
 
     def model_of(self, agent: str | None) -> str | None:
         """The model of what an agent tells without one: that which it has named, else what was named before the run's
@@ -309,30 +332,26 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return None if ended_at is None else ended_at - (self.created_at if started_at is None else started_at)
 
 
-def tree_usage(rows: Sequence[RunRow]) -> Usage:
-    """What the runs of one tree have spent together.
-
-    A cost that a process told is the same counter in each of its runs: of those the largest counts.
-    """
-    total = NO_USAGE
-    of_process: int | None = None
-    for row in rows:
-        if row.process_cost is None:
-            total = add(total, row.usage)
-        else:
-            of_process = larger(of_process, row.usage.cost_nanos)
-            total = add(total, msgspec.structs.replace(row.usage, cost_nanos=None))
-    return msgspec.structs.replace(total, cost_nanos=add_known(total.cost_nanos, of_process))
-
-
+MAX_UNPLACED = 16
+"""Roll-up cells of which it is remembered how many events a run without a model has in them; what is in others stays
+without one."""
 MAX_OPEN_TOOLS = 64
+MAX_OPEN_ID_CHARS = 200
+"""Of the id of an open tool call; a longer one stands in the row by its digest."""
+STEP = "\x1e"
+"""Begins the name of an open step."""
+LONG_ID = "\x1f"
+"""Begins such a digest, and hardly an id."""
 MAX_INPUTS = 15
 """Messages, and answers, that may wait for their agent to take them: so many of each, then more are refused."""
-MAX_PENDING = 2 * MAX_INPUTS + 2
-"""There is always room for a cancel, and for a pause or a resume, beside messages and answers."""
+MAX_COMMAND_IDS = 64
+"""Commands of a run that are known by their ids once they are taken; of an older id nobody knows what it was."""
 MAX_QUESTIONS = 64
 """Open questions of one attempt; one more is refused, so that its agent does not wait for what cannot come."""
 MAX_CLOSED_QUESTIONS = 32
+MAX_PENDING = 2 * MAX_INPUTS + MAX_QUESTIONS + 2
+"""There is always room for a cancel, and for a pause or a resume, beside messages, answers, and the words that as many
+questions have expired as may be open."""
 MAX_METADATA_BYTES = 16 * 1024
 """Of a run's row. What does not fit stays in its event."""
 MAX_PENDING_BYTES = 64 * 1024

@@ -3,6 +3,9 @@
 Two kinds of figures meet: increments (of one model call) and running totals (of an agent, of the run, of a process).
 For each bucket on its own the larger of the sum of the increments and the highest total counts. So no figure falls,
 none is counted twice, and one that is told alone moves only its own bucket.
+
+Costs that nobody told are computed from tokens and prices, and kept apart: of them too the larger of increments and
+total counts, where no cost was told of the same. Only such a cost may be taken back, by a told one that replaces it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from towerlog.model.computed import MAX_COMPUTED_CELLS, NO_COMPUTED, Computed, Priced, Repriced
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger
 
 MAX_SHARES = 256
@@ -24,10 +28,13 @@ FEW_SHARES = 16
 
 TOTAL_DECREASED = "total_decreased"
 AGENTS_RETIRED = "agents_retired"
+COMPUTED_KEPT = "computed_kept"
 USAGE_FLAGS = {
     TOTAL_DECREASED: "A running total was lower than before. The highest one counts.",
     AGENTS_RETIRED: f"More than {MAX_SHARES} agents told running totals. One that tells again after that many others"
     " have is counted anew.",
+    COMPUTED_KEPT: f"A told cost is lower than what was computed before in more than {MAX_COMPUTED_CELLS} hours, agents"
+    " and models. Not all of that could be taken back.",
 }
 """What can be wrong with a run's figures, and what it means."""
 
@@ -64,10 +71,29 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The highest checkpoint so far; -1 for none."""
     step_agent: str | None = None
     """Name of the agent of that checkpoint, in the share of retired agents."""
+    computed: Computed = NO_COMPUTED
+    """The sum of what was computed of those of its increments that told no cost."""
+    computed_total: Computed = NO_COMPUTED
+    """The highest that was computed of its running totals: what each added, on top of what was computed by then."""
 
     def counted(self) -> Usage:
-        """What counts of it."""
+        """What counts of what it has told."""
         return _whole(_together(self.increments, self.totals, self.sides))
+
+    def computed_cost(self) -> Computed:
+        """What counts of what was computed: nothing that a cost which it told is of already."""
+        if self.totals.cost_nanos is not None:
+            return NO_COMPUTED
+        if self.increments.cost_nanos is not None or self.computed_total is NO_COMPUTED:
+            return self.computed
+        return self.computed.or_larger(self.computed_total)
+
+    def with_computed(self, priced: Priced, kind: str) -> AgentShare:
+        """With what was computed of a report of this kind more."""
+        one = priced.as_computed()
+        if kind == "delta":
+            return _replace(self, computed=self.computed.plus(one))
+        return _replace(self, computed_total=self.computed_total.or_larger(self.computed_cost().plus(one)))
 
 
 class Spending(msgspec.Struct, frozen=True, gc=False):
@@ -83,9 +109,37 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
     process_cost: int | None = None
     """The highest cost that a process told, in nano-dollars."""
     flags: tuple[str, ...] = ()
+    computed_total: Computed = NO_COMPUTED
+    """The highest that was computed of running totals of the whole run, as in a share."""
 
     def usage(self) -> Usage:
         """What counts of all of it."""
+        told = self.told()
+        computed = self.computed_cost(told)
+        if computed is NO_COMPUTED:
+            return told
+        return _replace(
+            told,
+            cost_nanos=add_known(told.cost_nanos, computed.nanos),
+            computed_nanos=computed.nanos,
+            unpriced_calls=computed.unpriced or None,
+        )
+
+    def computed_cost(self, told: Usage) -> Computed:
+        """What counts of what was computed; `told`: what counts of what was told."""
+        if self.process_cost is not None or self.run_total.cost_nanos is not None:
+            return NO_COMPUTED
+        found = NO_COMPUTED if self.retired is None else self.retired.computed
+        for share in self.shares.values():
+            of_share = share.computed_cost()
+            if of_share is not NO_COMPUTED:
+                found = of_share if found is NO_COMPUTED else found.plus(of_share)
+        if told.cost_nanos is not None or self.computed_total is NO_COMPUTED:
+            return found
+        return found.or_larger(self.computed_total)
+
+    def told(self) -> Usage:
+        """What counts of what was told."""
         told = NO_USAGE
         for share in self.shares.values():
             told = add(told, share.counted())
@@ -95,8 +149,10 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             told = _replace(told, cost_nanos=larger(told.cost_nanos, self.process_cost))
         return _whole(_together(told, self.run_total, self.run_sides))
 
-    def after(self, report: UsageReport, agent: str, step_index: int | None = None) -> Spending:
-        """With one report more; `step_index`: that of the checkpoint that carries it."""
+    def after(
+        self, report: UsageReport, agent: str, step_index: int | None = None, priced: Priced | None = None
+    ) -> Spending:
+        """With one report more; `step_index`: that of the checkpoint that carries it, `priced`: what was computed."""
         usage, process_cost = report.usage, self.process_cost
         share = self.shares.get(agent, AgentShare())
         # Reports may overtake each other: an older step has lower totals, and that is no fall.
@@ -107,10 +163,15 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             process_cost = larger(process_cost, usage.cost_nanos)
             usage = _replace(usage, cost_nanos=None)
         if report.whole_run:
-            total, sides, falling = _after_total(self.run_total, self.run_sides, usage, self.usage, report.inclusive)
+            total, sides, falling = _after_total(self.run_total, self.run_sides, usage, self.told, report.inclusive)
             changed = _replace(self, run_total=total, run_sides=sides, process_cost=process_cost)
+            if priced is not None:
+                level = self.computed_cost(self.told()).plus(priced.as_computed())
+                changed = _replace(changed, computed_total=self.computed_total.or_larger(level))
         else:
             share, falling = _share_after(share, report, usage)
+            if priced is not None:
+                share = share.with_computed(priced, report.kind)
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
         fell = fell or falling
         return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
@@ -127,6 +188,14 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             if gone.totals != NO_USAGE:
                 changed = changed.flagged(AGENTS_RETIRED)
         return changed
+
+    def repriced(self, changed: Repriced, agent: str) -> Spending:
+        """With what was computed anew of an agent's reports."""
+        known, shares = self.shares.get(agent), self.shares
+        if known is not None:
+            calls, totals = known.computed.changed(changed.calls), known.computed_total.changed(changed.totals)
+            shares = {**shares, agent: _replace(known, computed=calls, computed_total=totals)}
+        return _replace(self, shares=shares, computed_total=self.computed_total.changed(changed.run_totals))
 
     def flagged(self, flag: str) -> Spending:
         """With one flag more."""
@@ -205,7 +274,8 @@ def _totals_of(kind: str, usage: Usage) -> Usage:
 def _retired(together: AgentShare, agent: str, gone: AgentShare) -> AgentShare:
     step, name = max((together.step_index, together.step_agent or ""), (gone.step_index, agent))
     increments = add(together.increments, gone.counted())
-    return AgentShare(increments, step_index=step, step_agent=name if step >= 0 else None)
+    computed = together.computed.plus(gone.computed_cost())
+    return AgentShare(increments, step_index=step, step_agent=name if step >= 0 else None, computed=computed)
 
 
 def _whole(usage: Usage) -> Usage:

@@ -40,6 +40,28 @@ def format_ms(time_ms: int) -> str:
     return f"{_second_text(time_ms // 1000)}.{time_ms % 1000:03d}Z"
 
 
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def spoken_ms(time_ms: int) -> str:
+    """For people, on pages that do not know their zone: `29 November 2026 at 07:51 UTC`."""
+    found = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{found.day} {_MONTHS[found.month - 1]} {found.year} at {found:%H:%M} UTC"
+
+
 def format_optional_ms(time_ms: int | None) -> str | None:
     """The text of a time that may be unknown."""
     return None if time_ms is None else format_ms(time_ms)

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 NANOS_PER_DOLLAR = 1_000_000_000
 MAX_NUMBER = 2**53
@@ -20,6 +21,8 @@ MAX_SUM = 2**63 - 1
 
 
 _NANO = Decimal("1e-9")
+CostSource = Literal["reported", "computed", "mixed"]
+"""Whether a cost was told by its senders or computed from tokens and prices; `mixed`: some of each."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -36,6 +39,11 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     reasoning_tokens: int | None = None
     total_tokens: int | None = None
     cost_nanos: int | None = None
+    computed_nanos: int | None = None
+    """The part of the cost that was computed here, from tokens and prices; None where nothing was. No sender tells it,
+    nor what is below."""
+    unpriced_calls: int | None = None
+    """Reports of tokens whose cost is in no figure here: nobody told it, and no price is known."""
 
     def all_input_tokens(self) -> int | None:
         """Uncached, cached and cache-writing input together: what providers bill as input."""
@@ -65,6 +73,18 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         if self.cached_input_tokens is None or not everything:
             return None
         return self.cached_input_tokens / everything
+
+    def reported_nanos(self) -> int:
+        """The part of the cost that senders told."""
+        return (self.cost_nanos or 0) - (self.computed_nanos or 0)
+
+    def cost_source(self) -> CostSource | None:
+        """Where the cost comes from; None where it is unknown."""
+        if self.cost_nanos is None:
+            return None
+        if self.computed_nanos is None or (not self.computed_nanos and self.cost_nanos):
+            return "reported"
+        return "computed" if self.computed_nanos == self.cost_nanos else "mixed"
 
 
 NO_USAGE = Usage()
@@ -142,20 +162,22 @@ def subtract(left: Usage, right: Usage) -> Usage:
 
 
 def _combine(left: Usage, right: Usage, sign: int) -> Usage:
+    # Nearly all that is added knows only some of its figures: the others need no call.
+    one, two, three, four, five, six, seven, eight, nine = astuple(right)
     return Usage(
-        _sum(left.input_tokens, right.input_tokens, sign),
-        _sum(left.cached_input_tokens, right.cached_input_tokens, sign),
-        _sum(left.cache_write_tokens, right.cache_write_tokens, sign),
-        _sum(left.output_tokens, right.output_tokens, sign),
-        _sum(left.reasoning_tokens, right.reasoning_tokens, sign),
-        _sum(left.total_tokens, right.total_tokens, sign),
-        _sum(left.cost_nanos, right.cost_nanos, sign),
+        left.input_tokens if one is None else _sum(left.input_tokens, one, sign),
+        left.cached_input_tokens if two is None else _sum(left.cached_input_tokens, two, sign),
+        left.cache_write_tokens if three is None else _sum(left.cache_write_tokens, three, sign),
+        left.output_tokens if four is None else _sum(left.output_tokens, four, sign),
+        left.reasoning_tokens if five is None else _sum(left.reasoning_tokens, five, sign),
+        left.total_tokens if six is None else _sum(left.total_tokens, six, sign),
+        left.cost_nanos if seven is None else _sum(left.cost_nanos, seven, sign),
+        left.computed_nanos if eight is None else _sum(left.computed_nanos, eight, sign),
+        left.unpriced_calls if nine is None else _sum(left.unpriced_calls, nine, sign),
     )
 
 
-def _sum(left: int | None, right: int | None, sign: int) -> int | None:
-    if right is None:
-        return left
+def _sum(left: int | None, right: int, sign: int) -> int:
     figure = (left or 0) + sign * right
     # Capped, not refused: every part of a sum was accepted before.
     return figure if -MAX_SUM <= figure <= MAX_SUM else max(-MAX_SUM, min(figure, MAX_SUM))
@@ -205,3 +227,5 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     runs_started: int = 0
     runs_ended: int = 0
     usage: Usage = NO_USAGE
+    price_version: str | None = None
+    """Of the prices that the computed part of the cost comes from; `several` for more than one."""

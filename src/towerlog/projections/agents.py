@@ -10,10 +10,12 @@ from collections.abc import Mapping
 import msgspec
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.computed import merged_version
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add
-from towerlog.projections.usage import UsageKey, counted, key_of, moved
+from towerlog.projections.computed import Correction, UsageKey
+from towerlog.projections.usage import counted, key_of, shifts, version_of
 
 
 def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> AgentRow:
@@ -21,7 +23,9 @@ def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> Age
     failed = event.type is EventType.RUN_FAILED and not event.late
     beat_at = event.recorded_at if event.effects.beat else None
     usage = add(row.usage, counted(before, now, event))
-    return after(row, 1, before is None, failed, usage, event.recorded_at, beat_at)
+    folded = after(row, 1, before is None, failed, usage, event.recorded_at, beat_at)
+    version = merged_version(row.price_version, version_of(event))
+    return folded if version == row.price_version else msgspec.structs.replace(folded, price_version=version)
 
 
 def after(
@@ -57,6 +61,7 @@ class _OfAgent(msgspec.Struct):
     runs: int = 0
     errors: int = 0
     beat_at: int | None = None
+    version: str | None = None
 
 
 class _OfCell(msgspec.Struct):
@@ -64,6 +69,7 @@ class _OfCell(msgspec.Struct):
     began: int = 0
     ended: int = 0
     usage: Usage = NO_USAGE
+    version: str | None = None
 
 
 class Tallies(msgspec.Struct, eq=False):
@@ -83,7 +89,6 @@ class Tallies(msgspec.Struct, eq=False):
 
     def take(self, agent: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> None:
         """An event that was folded by itself; `before` None: it begins its run."""
-        ended = now.is_terminal() and (before is None or not before.is_terminal())
         spent = counted(before, now, event)
         one = self._of(agent)
         one.events += 1
@@ -94,12 +99,21 @@ class Tallies(msgspec.Struct, eq=False):
         cell = self._cell(key_of(now, event, agent.name))
         cell.events += 1
         cell.began += before is None
-        cell.ended += ended
         if spent is not NO_USAGE:
             one.usage, cell.usage = add(one.usage, spent), add(cell.usage, spent)
-        if (move := moved(before, now)) is not None:
-            for key, change in zip(move, (-1, 1), strict=True):
-                self._cell(key).began += change
+        version = version_of(event)
+        if version is not None:
+            one.version, cell.version = merged_version(one.version, version), merged_version(cell.version, version)
+        for key, events, began, ended in shifts(before, now, event, agent.name):
+            cell = self._cell(key)
+            cell.events += events
+            cell.began += began
+            cell.ended += ended
+
+    def correct(self, agent: AgentRow, correction: Correction) -> None:
+        """What an event takes out of a cell of this agent."""
+        one, cell = self._of(agent), self._cell(correction.key)
+        one.usage, cell.usage = add(one.usage, correction.usage), add(cell.usage, correction.usage)
 
     def beat(self, agent: AgentRow) -> None:
         """A sign of life outside any run."""
@@ -109,7 +123,7 @@ class Tallies(msgspec.Struct, eq=False):
         key = (agent.org, agent.name)
         found = self._agents.get(key)
         if found is None:
-            found = self._agents[key] = _OfAgent(agent.usage)
+            found = self._agents[key] = _OfAgent(agent.usage, version=agent.price_version)
         return found
 
     def _cell(self, key: UsageKey) -> _OfCell:
@@ -127,9 +141,12 @@ class Tallies(msgspec.Struct, eq=False):
         """Puts into `rows` and `cells` what comes of it; `agents`: each as it was before, by organisation and name."""
         for key in {**self._agents, **self._plain}:
             row = agents[key]
-            one = self._agents.get(key) or _OfAgent(row.usage)
+            one = self._agents.get(key) or _OfAgent(row.usage, version=row.price_version)
             events = one.events + self._plain.get(key, 0)
             seen_at = self._now if events else None
-            rows[row.agent] = after(row, events, one.runs, one.errors, one.usage, seen_at, one.beat_at)
+            changed = after(row, events, one.runs, one.errors, one.usage, seen_at, one.beat_at)
+            if one.version != row.price_version:
+                changed = msgspec.structs.replace(changed, price_version=one.version)
+            rows[row.agent] = changed
         for cell_key, cell in self._cells.items():
-            cells[cell_key] = UsageRow(*cell_key, cell.events, cell.began, cell.ended, cell.usage)
+            cells[cell_key] = UsageRow(*cell_key, cell.events, cell.began, cell.ended, cell.usage, cell.version)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from towerlog.model.approval import NO_TERMS
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
+from towerlog.model.facts import CheckpointFacts
 from towerlog.model.run import RunRow
 
 
@@ -17,7 +21,7 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
     if facts.decision:
         if row is None:
             return None
-        return msgspec.structs.replace(row, status=facts.status, updated_at=event.recorded_at)
+        return _decided(row, facts, event.recorded_at)
     # The start of a run must not overwrite a checkpoint that its agent sent before the start arrived.
     if facts.initial and row is not None:
         return row
@@ -42,4 +46,14 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
         revision=row.revision + 1 if row is not None and revised else 1,
         initial=facts.initial,
         held=facts.held,
+        terms=facts.terms or NO_TERMS,
+        expires_at=None if facts.terms is None else facts.terms.due(event.recorded_at),
     )
+
+
+def _decided(row: CheckpointRow, facts: CheckpointFacts, at: int) -> CheckpointRow:
+    """One that has expired may go on waiting."""
+    changes: dict[str, Any] = {"status": facts.status, "updated_at": at, "expired": row.expired or facts.expired}
+    if facts.status != row.status:
+        changes |= {"decided_at": at, "decided_by": facts.decided_by}
+    return msgspec.structs.replace(row, **changes)

@@ -8,7 +8,8 @@ import msgspec
 
 from towerlog.model.event import Event
 from towerlog.model.facts import Effects
-from towerlog.model.run import MAX_PENDING, Pending, RunRow
+from towerlog.model.run import MAX_COMMAND_IDS, MAX_PENDING, Pending, RunRow
+from towerlog.projections.questions import left_untaken, taken
 
 _replace = msgspec.structs.replace
 
@@ -43,14 +44,32 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         if row.pause_taken is not None:
             # The attempt that has taken it is over: this claim makes the command anew, with a receipt of its own.
             again = _replace(row.pause_taken, command_id=event.seq, delivered=False)
-            changes |= {"pending": (again, *row.pending), "pause_taken": None}
+            changes |= {"pending": (again, *row.pending), "pause_taken": None, "command_ids": _ids_after(row, event)}
     else:
         pending = _unacknowledged(row, effects)
         if pending is not row.pending:
             changes["pending"] = pending
+            if effects.untaken:
+                changes["closed_questions"] = left_untaken(row, effects.command_id)
+            elif row.closed_questions:
+                changes["closed_questions"] = taken(row, pending, event.recorded_at)
             changes["pause_taken"] = _pause_taken(row, pending)
             if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
                 changes["cancel_acknowledged_at"] = event.recorded_at
+
+
+def _ids_after(row: RunRow, event: Event) -> tuple[int, ...]:
+    return (*row.command_ids, event.seq)[-MAX_COMMAND_IDS:]
+
+
+def may_have_made(row: RunRow | None, command_id: int) -> bool:
+    """Whether a run, None for one that begins, has or had this command; also where it is too long ago to be known."""
+    if row is None:
+        return False
+    made = row.command_ids
+    if command_id in made or any(one.command_id == command_id for one in row.pending):
+        return True
+    return len(made) >= MAX_COMMAND_IDS and command_id < made[0]
 
 
 def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
@@ -60,10 +79,14 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     # Only the last request counts: an agent must not pause and resume for nothing.
     kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
     content = sent.content if kind in WITH_CONTENT else sent.reason
+    changes["command_ids"] = _ids_after(row, event)
     question_id = event.effects.question_id
     question = None if question_id is None else row.question(question_id)
     key = None if question is None else question.key
-    return (*kept, Pending(event.seq, kind, content, question_id=question_id, question_key=key))[-MAX_PENDING:]
+    made = Pending(
+        event.seq, kind, content, question_id=question_id, question_key=key, expired=event.effects.expires is not None
+    )
+    return (*kept, made)[-MAX_PENDING:]
 
 
 def _pause_taken(row: RunRow, pending: tuple[Pending, ...]) -> Pending | None:

@@ -1,26 +1,20 @@
 """The fold of a run's questions: which are open, and what became of those that are not.
 
 A question is closed by the answer of a person, by its agent's own word that somebody has answered it elsewhere, by its
-withdrawal, or by the end of the run. Losing its worker does not close it.
+withdrawal, by its expiry, or by the end of the run. Losing its worker does not close it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
 
+from towerlog.model.approval import NO_TERMS, ClosedQuestion, OnExpiry, OpenQuestion
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import Effects
-from towerlog.model.run import (
-    MAX_CLOSED_QUESTIONS,
-    MAX_QUESTION_CHARS,
-    MAX_QUESTIONS,
-    ClosedQuestion,
-    OpenQuestion,
-    Pending,
-    RunRow,
-)
+from towerlog.model.facts import NO_EFFECTS, Facts
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, Pending, RunRow
 
 
 class _AnswerData(msgspec.Struct, frozen=True):
@@ -30,10 +24,22 @@ class _AnswerData(msgspec.Struct, frozen=True):
     responded_by: msgspec.Raw = msgspec.Raw(b"")
 
 
+class _AskedData(msgspec.Struct, frozen=True):
+    """What a person reads before the answer, as it was sent."""
+
+    question: msgspec.Raw = msgspec.Raw(b"")
+    context: msgspec.Raw = msgspec.Raw(b"")
+    tool_calls: msgspec.Raw = msgspec.Raw(b"")
+    schema: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_asked = msgspec.json.Decoder(_AskedData).decode
 _decode_answer = msgspec.json.Decoder(_AnswerData).decode
 _replace = msgspec.structs.replace
 _decode_text = msgspec.json.Decoder(str).decode
 MAX_NAME_CHARS = 200
+WORDS_BYTES = 12
+"""Of the digest that stands for what is asked."""
 
 
 def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -45,28 +51,57 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
             _answer(row, event, changes)
         case EventType.RUN_QUESTION_WITHDRAWN:
             _withdraw(row, event, changes)
+        case EventType.APPROVAL_EXPIRED:
+            _expire(row, event, changes)
         case _:
             raise ValueError(f"{event.type} is not about questions")
 
 
-def asked_before(row: RunRow, key: str | None) -> int | None:
+def words_of(facts: Facts, data: bytes) -> str:
+    """What stands for all that a person reads of a question before the answer. `data`: of the event that asks."""
+    told, terms = _decode_asked(data), (facts.effects or NO_EFFECTS).terms or NO_TERMS
+    words = ((facts.question or "").encode(), (terms.risk or "").encode())
+    raw = (told.question, told.context, told.tool_calls, told.schema)
+    # With their lengths, so that no two lists of parts make the same text.
+    text = b"\n".join(b"%d %s" % (len(part), part) for part in (*words, *(bytes(one) for one in raw)))
+    return hashlib.blake2b(text, digest_size=WORDS_BYTES).hexdigest()
+
+
+def asked_before(row: RunRow, key: str | None, words: str | None = None) -> int | None:
     """The id of the question that a key stands for: one that is open, or whose answer the agent has not taken yet.
 
     An attempt that begins anew asks again what the lost one had asked: that is the same question, and whoever has
-    answered it meanwhile must not be asked twice.
+    answered it meanwhile must not be asked twice. `words`: what is asked now; the answer to other words is none to it.
     """
     if key is None:
         return None
     taken = [one.question_id for one in row.pending if one.question_key == key]
+    taken = [one for one in taken if words is None or words == _answered_words(row, one)]
     return next((one.question_id for one in row.questions if one.key == key), taken[0] if taken else None)
 
 
-def has_room(row: RunRow, key: str | None) -> bool:
+def _answered_words(row: RunRow, question_id: int | None) -> str | None:
+    return next((one.words for one in row.closed_questions if one.question_id == question_id), None)
+
+
+def may_have_asked(row: RunRow | None, name: int | str) -> bool:
+    """Whether a run, None for one that begins, has or had a question of this id or key; also where nobody knows."""
+    if row is None or (isinstance(name, int) and name > row.last_seq):
+        return False
+    # Questions that were open at the end are forgotten, and so are old ones that were closed.
+    if row.is_terminal() or len(row.closed_questions) == MAX_CLOSED_QUESTIONS:
+        return True
+    known = [(one.question_id, one.key) for one in row.questions]
+    known += [(one.question_id, one.key) for one in row.closed_questions]
+    return any(name in one for one in known)
+
+
+def has_room(row: RunRow, key: str | None, words: str | None = None) -> bool:
     """Whether a question of this key can be asked: the attempt has fewer than MAX_QUESTIONS open, or has this one.
 
     What earlier attempts have left open takes no room from it: nobody waits for those answers.
     """
-    if len(row.questions) < MAX_QUESTIONS or asked_before(row, key) is not None:
+    if len(row.questions) < MAX_QUESTIONS or asked_before(row, key, words) is not None:
         return True
     return sum(one.epoch == row.lease_epoch for one in row.questions) < MAX_QUESTIONS
 
@@ -74,17 +109,41 @@ def has_room(row: RunRow, key: str | None) -> bool:
 def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     key, epoch, text = event.effects.question_key, row.lease_epoch, event.facts.question
     changes["asking_epoch"] = epoch
-    known = asked_before(row, key)
+    words = "" if key is None else words_of(event.facts, event.data)
+    known = asked_before(row, key, words)
+    terms = event.effects.terms or NO_TERMS
+    asked = OpenQuestion(
+        event.seq, event.recorded_at, text, key, epoch, event.position,
+        words=words, terms=terms, expires_at=terms.due(event.recorded_at),
+    )  # fmt: skip
     if known is None:
-        asked = OpenQuestion(event.seq, event.recorded_at, text, key, epoch)
+        _leave_answers(row, key, changes)
         questions = (*_with_room(row.questions, epoch), asked)
     else:
-        # Who answers has to read what is asked now, in whichever words.
-        questions = tuple(
-            _replace(one, epoch=epoch, text=text or one.text) if one.question_id == known else one
-            for one in row.questions
-        )
+        questions = tuple(_again(one, asked) if one.question_id == known else one for one in row.questions)
     changes["questions"] = _shortened(questions)
+
+
+def _again(known: OpenQuestion, asked: OpenQuestion) -> OpenQuestion:
+    """A question that is asked again: who answers has to read what is asked now, in whichever words, and has until
+    then. What is asked in the same words is the same approval; in other words it is another."""
+    if not asked.text and asked.terms == NO_TERMS:
+        return _replace(known, epoch=asked.epoch)
+    now = _replace(known, epoch=asked.epoch, terms=asked.terms, expires_at=asked.expires_at, expired=False)
+    if asked.words == known.words:
+        return now
+    return _replace(now, text=asked.text or known.text, told_seq=asked.question_id, words=asked.words)
+
+
+def _leave_answers(row: RunRow, key: str | None, changes: dict[str, Any]) -> None:
+    """Answers to what this key stood for before, in other words, reach nobody any more."""
+    pending = changes.get("pending", row.pending)
+    left = {one.question_id for one in pending if key is not None and one.question_key == key}
+    if left:
+        changes["pending"] = tuple(one for one in pending if one.question_id not in left)
+        changes["closed_questions"] = tuple(
+            _replace(one, withdrawn=True) if one.question_id in left else one for one in row.closed_questions
+        )
 
 
 def _with_room(questions: tuple[OpenQuestion, ...], epoch: int) -> tuple[OpenQuestion, ...]:
@@ -117,49 +176,57 @@ def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     effects = event.effects
     if effects.requests is None and (effects.command_id is not None or "pending" in changes):
         return
-    found = _named(row, effects.question_id, None)
+    found = named_question(row, effects.question_id, None)
     if found is not None:
-        _close(row, changes, ClosedQuestion(found.question_id, event.recorded_at, _answered_by(event)))
+        _close(row, changes, _closed(found, event, by=_answered_by(event)))
     elif effects.requests is None and effects.acknowledges is not None:
         # Agents of dialects without acknowledgements say "input" for whatever they were told.
         changes["pending"] = _without_first(row.pending, "message")
 
 
 def _withdraw(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    """An answer that is on its way to the agent is for nobody now: it must not be kept for another question."""
-    effects = event.effects
-    found = _named(row, effects.question_id, effects.question_key)
-    untaken = answers_withdrawn(row, effects)
-    changes["pending"] = tuple(one for one in changes.get("pending", row.pending) if one not in untaken)
+    """One that was answered before stays so: its answer reaches the agent all the same."""
+    found = named_question(row, event.effects.question_id, event.effects.question_key)
     if found is not None:
-        _close(row, changes, ClosedQuestion(found.question_id, event.recorded_at, withdrawn=True))
-    elif untaken:
-        # Who comes second must not be told that the first answer counts.
-        gone = {one.question_id for one in untaken}
-        changes["closed_questions"] = tuple(
-            _replace(one, withdrawn=True) if one.question_id in gone else one for one in row.closed_questions
-        )
+        _close(row, changes, _closed(found, event, withdrawn=True))
 
 
-def answers_withdrawn(row: RunRow, effects: Effects) -> tuple[Pending, ...]:
-    """The answers that wait for the agent and that a withdrawal makes nobody's."""
-    found = _named(row, effects.question_id, effects.question_key)
-    question_id = effects.question_id if found is None else found.question_id
-    key = effects.question_key
-    return tuple(
-        one
-        for one in row.pending
-        if one.type == "input" and (one.question_id == question_id or (key is not None and one.question_key == key))
-    )
+def _expire(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """Nobody has answered: it goes on waiting, marked, or it is closed as what it is."""
+    found = named_question(row, event.effects.question_id, None)
+    if found is None or event.effects.expires is None:
+        return
+    if event.effects.expires is OnExpiry.WAIT:
+        changes["questions"] = tuple(_replace(one, expired=True) if one is found else one for one in row.questions)
+    else:
+        _close(row, changes, _closed(found, event, expired=True))
 
 
-def _named(row: RunRow, question_id: int | None, key: str | None) -> OpenQuestion | None:
+def taken(row: RunRow, kept: tuple[Pending, ...], at: int) -> tuple[ClosedQuestion, ...]:
+    """The closed questions, once their agent has acknowledged the answers that do not wait any more."""
+    left = {one.question_id for one in row.pending if one.type == "input" and one not in kept}
+    return tuple(_replace(one, taken_at=at) if one.question_id in left else one for one in row.closed_questions)
+
+
+def left_untaken(row: RunRow, command_id: int | None) -> tuple[ClosedQuestion, ...]:
+    """The closed questions, once an answer came too late for its agent: who answers next must not be told that it
+    counts."""
+    answered = {one.question_id for one in row.pending if one.command_id == command_id and one.type == "input"}
+    return tuple(_replace(one, withdrawn=True) if one.question_id in answered else one for one in row.closed_questions)
+
+
+def named_question(row: RunRow, question_id: int | None, key: str | None) -> OpenQuestion | None:
     """The open question of this id or key; the oldest that is waited for where neither is given."""
     if question_id is not None:
         return row.question(question_id)
     if key is not None:
         return next((one for one in row.questions if one.key == key), None)
     return row.awaited()
+
+
+def _closed(found: OpenQuestion, event: Event, **how: Any) -> ClosedQuestion:
+    told_seq, words = found.told_seq, found.words
+    return ClosedQuestion(found.question_id, event.recorded_at, found.key, told_seq=told_seq, words=words, **how)
 
 
 def _close(row: RunRow, changes: dict[str, Any], closed: ClosedQuestion) -> None:

@@ -1,43 +1,48 @@
 """The fold of a run: status, totals, errors, pending commands, open tool calls.
 
-A late event (after the end) changes only the run's place in the log, `late_events`, the ledger of its client and what
-was spent; a late start also fills in what was missing.
+A late event (after the end) changes only the run's place in the log, `late_events`, the ledger of its client, the open
+tool calls and what was spent; a late start also fills in what was missing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from towerlog.model.event import NOT_FROM_AGENT, QUESTION_TYPES, TARGET_STATUS, TOOL_TYPES, Event, EventType
-from towerlog.model.facts import Effects, Origin
-from towerlog.model.ledger import MAX_CLIENTS, Ledger, within_all
+from towerlog.model.computed import merged_version
+from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event, EventType
+from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
+from towerlog.model.liveness import NOT_FROM_AGENT, is_of_agent, is_waiting
 from towerlog.model.run import (
-    MAX_METADATA_BYTES,
+    MAX_OPEN_ID_CHARS,
     MAX_OPEN_TOOL_CHARS,
     MAX_OPEN_TOOLS,
+    MAX_UNPLACED,
     PLACEHOLDER_AGENTS,
     SEEN_GRAIN_MS,
-    TRANSITIONS,
+    OpenTool,
     RunRow,
     Status,
-    awaited,
+    Unplaced,
+    long_call_id,
+    step_key,
 )
-from towerlog.model.spending import AgentShare, Spending
-from towerlog.projections import commands, questions, usage
+from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
+from towerlog.projections import clients, commands, computed, questions
+from towerlog.projections import status as status_fold
+from towerlog.projections.metadata import metadata_after
+from towerlog.projections.usage import hour_of, key_of
 
 _replace = msgspec.structs.replace
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _STARTED, _SILENT = EventType.RUN_STARTED, EventType.RUN_SILENT
-_CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COMMAND_ACKNOWLEDGED
 _MESSAGE_DELTA, _TOOL_CALL = EventType.MESSAGE_DELTA, EventType.TOOL_CALL
 
 
-FEW_TOOLS, FEW_CHARS = 8, 200
-"""So few calls with ids that are no longer fit in any case: nothing has to be added up. Others came one by one."""
-STATUS_ONCE_ACKNOWLEDGED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
-"""The status that an acknowledged command gives its run."""
+FEW_TOOLS = 8
+"""So few calls fit in any case, as long as names and ids may be: nothing has to be added up."""
 
 
 def begin(event: Event) -> RunRow:
@@ -72,11 +77,6 @@ def row_of_origin(org: int, run: int, origin: Origin, kind: EventType, recorded_
     )
 
 
-def reports_recovery(row: RunRow, kind: EventType, effects: Effects) -> bool:
-    """Whether a completion says that its failed run recovered: SDKs report errors before they know the outcome."""
-    return effects.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
-
-
 def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | None = None) -> RunRow:
     """The row after an event; `agent` is the name behind the event's agent number.
 
@@ -88,44 +88,59 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         "last_event_at": event.recorded_at,
         "last_hash": event.hash,
     }
+    if event.facts.effects is not None and event.effects.reporter_key is not None and not event.late:
+        changes |= clients.under(row, event.effects.reporter_key)
     if event.facts.client_id is not None:
-        changes |= number_changes(row, event)
+        changes |= clients.with_number(row, event, changes.get("clients", row.clients))
     if event.seq == 1 or (row.started_at is None and (event.effects.is_start or event.type is _STARTED)):
         changes["start_told_at"] = event.told_at()
+    if event.effects.report is not None or event.effects.repriced is not None:
+        changes["usage_seq"] = event.seq
+    if event.type in TIMED_TYPES and not event.facts.by_other:
+        changes["open_tools"] = tools_after(row.open_tools, event)
     if event.late:
-        changes["late_events"] = row.late_events + 1
+        if event.effects.budget_id is None and event.effects.repriced is None:  # the server's word is no late report
+            changes["late_events"] = row.late_events + 1
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
-        if event.effects.report is not None or event.effects.model is not None:
-            changes |= parts_after(row, event.effects, agent, late=True) if shares is None else shares
-        if row.model is None and event.effects.model is not None:
+        if _tells_usage(event.effects):
+            changes |= _parts_of(row, event, agent) if shares is None else shares
+        if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
-        usage.place_start(row, event, agent, changes)
-        return _replace(row, **changes)
-    if event.type not in NOT_FROM_AGENT:
+        _place(row, event, agent, changes)
+        return _with_computed(row, _replace(row, **changes), event, agent)
+    if is_of_agent(event.type, event.facts.effects):
         _fold_life(row, event, changes)
     elif event.type is _SILENT:
         changes["silent_at"] = event.recorded_at
+    elif event.type not in NOT_FROM_AGENT and is_waiting(row):
+        # A person's answer, decision or message, after which the agent has the whole threshold of silence again.
+        at = event.recorded_at
+        changes |= {"expected_at": at, "seen_at": seen_after(row, at), "silent_at": None, "idle": False}
     if not event.facts.foreign and names_agent(row, agent):
         changes["agent"] = agent
-    if event.type in TOOL_TYPES:
-        changes["open_tools"] = tools_after(row.open_tools, event)
     if event.facts.effects is not None:
         _fold_effects(row, event, agent, changes, shares)
         commands.fold(row, event, changes)
     if event.type in QUESTION_TYPES:
         questions.fold(row, event, changes)
-    _fold_status(row, event, changes)
-    usage.place_start(row, event, agent, changes)
-    return _replace(row, **changes)
+    status_fold.fold(row, event, changes)
+    _place(row, event, agent, changes)
+    return _with_computed(row, _replace(row, **changes), event, agent)
 
 
-def fold_plain(row: RunRow, last: Event, *, deltas: bool, **changes: Any) -> RunRow:
+def fold_plain(
+    row: RunRow, last: Event, counts: Mapping[tuple[str, int], int], *, deltas: bool, **changes: Any
+) -> RunRow:
     """The row after some plain events at once, of one moment; `deltas`: pieces of an answer are among them.
 
-    `changes` are what they did to the open tools and the clients' numbers.
+    `counts`: how many of each agent and hour. `changes` are what they did to the open tools and the clients' numbers,
+    and `idle` where they ended that.
     """
-    at = last.recorded_at
+    at, unplaced = last.recorded_at, row.unplaced
+    for (agent, hour), events in counts.items():
+        if not (row.shares and has_named_model(row.shares, agent)):  # most have none
+            unplaced = _with_unplaced(unplaced, hour, agent, row.status, events)
     return _replace(
         row,
         last_seq=last.seq,
@@ -134,34 +149,69 @@ def fold_plain(row: RunRow, last: Event, *, deltas: bool, **changes: Any) -> Run
         last_hash=last.hash,
         process_at=at,
         progress_at=at,
+        expected_at=None,
         output_at=at if deltas else row.output_at,
         seen_at=seen_after(row, at),
         silent_at=None,
-        idle=False,
+        unplaced=unplaced,
         **changes,
     )
 
 
-def number_changes(row: RunRow, event: Event) -> dict[str, Any]:
-    """What an event's number changes: the ledger of its client. Late events count like others: they have arrived."""
-    facts, client_id = event.facts, event.facts.client_id
-    if client_id is None or facts.client_seq is None:
-        return {}
-    ledger = ledger_of(row.clients, client_id)
-    if ledger is None:
-        return {} if row.uncounted_clients else {"uncounted_clients": True}
-    ledger = ledger.with_received(facts.client_seq)
-    if facts.client_dropped is not None:
-        ledger = ledger.with_dropped(*facts.client_dropped)
-    ledgers = {**row.clients, client_id: ledger}
-    ledgers[client_id] = within_all(ledgers, client_id)
-    return {"clients": ledgers}
+def is_of_others(facts: Facts) -> bool:
+    """Whether an event was told by another key than those whose run it is: what it has cost counts."""
+    return facts.foreign or facts.by_other
 
 
-def ledger_of(ledgers: dict[str, Ledger], client_id: str) -> Ledger | None:
-    """A client's ledger, a new one where there is room for it; None where there is not."""
-    ledger = ledgers.get(client_id)
-    return Ledger() if ledger is None and len(ledgers) < MAX_CLIENTS else ledger
+def _place(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
+    """What the roll-ups count without a model, because none is known yet: see `projections.usage`."""
+    shares, model = changes.get("shares", row.shares), changes.get("model", row.model)
+    cell = (hour_of(event), agent or "", changes.get("status", row.status).value)
+    if row.first_model is None:
+        if model is not None:
+            changes |= {"first_model": model, "start_cell": None, "end_cell": None}
+        else:
+            if event.seq == 1:
+                changes["start_cell"] = cell
+            if "ended_at" in changes and not row.is_terminal():
+                changes["end_cell"] = cell
+    unplaced = row.unplaced
+    if unplaced and shares is not row.shares:
+        unplaced = tuple(one for one in unplaced if not has_named_model(shares, one[1]))
+    effects = event.effects
+    if not _tells_usage(effects) and not has_named_model(shares, agent):
+        unplaced = _with_unplaced(unplaced, *cell, 1)
+    changes["unplaced"] = unplaced
+
+
+def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
+    """The row after an event, with where its computed cost is counted."""
+    usage, was = after.usage, before.usage
+    if usage is was or (usage.computed_nanos is was.computed_nanos and usage.unpriced_calls is was.unpriced_calls):
+        return after
+    # The cell as the roll-ups have it, so it is asked of the row as it is then.
+    place, arrived = key_of(after, event, agent)[1:], computed.arrived_of(event)
+    cells = computed.cells_after(after.computed_cells, before.usage, after.usage, place, arrived)
+    return after if cells is after.computed_cells else _replace(after, computed_cells=cells)
+
+
+def has_named_model(shares: Mapping[str, AgentShare], agent: str | None) -> bool:
+    """Whether an agent has named a model, or what stood for it before it was known (`RunRow.model_of`)."""
+    if not shares:
+        return False
+    found = (shares.get(name) for name in (agent or "", *PLACEHOLDER_AGENTS))
+    return any(share is not None and share.model is not None for share in found)
+
+
+def _with_unplaced(
+    unplaced: tuple[Unplaced, ...], hour: int, agent: str, status: str, events: int
+) -> tuple[Unplaced, ...]:
+    """With so many events more in a cell. Past MAX_UNPLACED cells new ones are not remembered."""
+    cell = hour, agent, status
+    for index, known in enumerate(unplaced):
+        if known[:3] == cell:
+            return (*unplaced[:index], (*cell, known[3] + events), *unplaced[index + 1 :])
+    return unplaced if len(unplaced) >= MAX_UNPLACED else (*unplaced, (hour, agent, status, events))
 
 
 def names_agent(row: RunRow, agent: str | None) -> bool:
@@ -193,8 +243,9 @@ def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     if effects.beat:
         changes["sends_heartbeats"] = True
         return
-    changes["progress_at"] = at
-    changes["idle"] = effects.idle
+    changes |= {"progress_at": at, "expected_at": None}
+    if not event.facts.by_other:
+        changes["idle"] = effects.idle
     if event.type is _MESSAGE_DELTA:
         changes["output_at"] = at
 
@@ -213,7 +264,8 @@ def _fold_effects(
     row: RunRow, event: Event, agent: str | None, changes: dict[str, Any], shares: dict[str, Any] | None
 ) -> None:
     effects = event.effects
-    if effects.model is not None and (row.model is None or not _failed_at_once(event)):
+    is_models = effects.model is not None and not is_of_others(event.facts)
+    if is_models and (row.model is None or not _failed_at_once(event)):
         changes["model"] = effects.model
     if effects.parent_key is not None and row.parent_key is None:
         changes["parent_key"] = effects.parent_key
@@ -229,8 +281,12 @@ def _fold_effects(
         changes["rate_limited"] = row.rate_limited + 1
     if effects.lane is not None:
         _fold_lane(effects, changes)
-    if effects.checkpoint is not None or effects.report is not None or effects.model is not None:
-        changes |= parts_after(row, effects, agent) if shares is None else shares
+    if effects.checkpoint is not None or _tells_usage(effects):
+        changes |= _parts_of(row, event, agent) if shares is None else shares
+
+
+def _tells_usage(effects: Effects) -> bool:
+    return effects.report is not None or effects.model is not None or effects.repriced is not None
 
 
 def _failed_at_once(event: Event) -> bool:
@@ -250,12 +306,27 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
         changes["phase"] = lane.phase
 
 
-def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool = False) -> dict[str, Any]:
-    """What an event with these effects changes of what was told of a run's usage, and its totals (`usage`).
+def _parts_of(row: RunRow, event: Event, agent: str | None) -> dict[str, Any]:
+    return parts_after(row, event.facts, agent, late=event.late)
 
-    After the end it counts as before it: a failed run has a cost too.
+
+def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = False) -> dict[str, Any]:
+    """What an event with these facts changes of what was told of a run's usage, and its totals (`usage`).
+
+    After the end it counts as before it: a failed run has a cost too. The model of what another key tells is that of
+    its event alone, and not of the agent.
     """
-    after = _spending_after(row.spending(), effects, agent or "default", late)
+    effects = facts.effects or NO_EFFECTS
+    model = None if is_of_others(facts) else effects.model
+    after = _spending_after(row.spending(), effects, model, agent or "default", late)
+    usage, cells = row.usage, row.computed_cells
+    if effects.report is not None or effects.repriced is not None:
+        of = effects.repriced
+        target = after.usage() if of is None else computed.moved_by(usage, of.counted)
+        usage, cells = computed.totals_after(row, target, agent or "", of)
+        if (usage.computed_nanos or 0) > (target.computed_nanos or 0):
+            after = after.flagged(COMPUTED_KEPT)
+    version = merged_version(row.price_version, effects.version_computed_with())
     return {
         "shares": after.shares,
         "retired": after.retired,
@@ -264,16 +335,22 @@ def parts_after(row: RunRow, effects: Effects, agent: str | None, *, late: bool 
         "process_cost": after.process_cost,
         "process": row.process if effects.report is None else effects.report.process or row.process,
         "usage_flags": after.flags,
-        "usage": row.usage if effects.report is None else after.usage(),
+        "computed_total": after.computed_total,
+        "usage": usage,
+        "computed_cells": cells,
+        "price_version": None if usage.computed_nanos is None else version,
     }
 
 
-def _spending_after(spending: Spending, effects: Effects, agent: str, late: bool) -> Spending:
-    checkpoint, model = effects.checkpoint, effects.model
+def _spending_after(spending: Spending, effects: Effects, model: str | None, agent: str, late: bool) -> Spending:
+    checkpoint = effects.checkpoint
     if checkpoint is not None and checkpoint.decision:
         checkpoint = None
+    if effects.repriced is not None:
+        return spending.repriced(effects.repriced, agent)
     if effects.report is not None:
-        spending = spending.after(effects.report, agent, None if checkpoint is None else checkpoint.step_index)
+        step = None if checkpoint is None else checkpoint.step_index
+        spending = spending.after(effects.report, agent, step, effects.priced)
     share = spending.shares.get(agent, AgentShare())
     # A late checkpoint leaves no row, so its step is none that a decision or a repeat could mean.
     if checkpoint is not None and not late and checkpoint.step_index > share.step_index:
@@ -283,113 +360,39 @@ def _spending_after(spending: Spending, effects: Effects, agent: str, late: bool
     return spending if share == spending.shares.get(agent, AgentShare()) else spending.with_share(agent, share)
 
 
-def tools_after(open_tools: tuple[tuple[str, str], ...], event: Event) -> tuple[tuple[str, str], ...]:
-    """The calls without a result, after a tool call or a result."""
-    call_id = event.facts.tool_call_id or ""
-    if event.type is _TOOL_CALL:
+def tools_after(open_tools: tuple[OpenTool, ...], event: Event) -> tuple[OpenTool, ...]:
+    """The calls without a result, after a tool call or a result; and the steps without an end."""
+    facts, begins = event.facts, event.type is _TOOL_CALL
+    if event.type in TOOL_TYPES:
+        tool, call_id = facts.tool or "", facts.tool_call_id or ""
+        if len(call_id) > MAX_OPEN_ID_CHARS:
+            call_id = long_call_id(call_id)
+    else:
+        begins, name = facts.begins is not None, facts.begins or facts.ends
+        if name is None:
+            return open_tools
+        tool = call_id = step_key(name)
+    if begins:
+        overlaps = False
+        for call in open_tools:
+            overlaps = overlaps or call.tool == tool
+        if overlaps:
+            open_tools = tuple(_replace(call, overlaps=True) if call.tool == tool else call for call in open_tools)
+        made = OpenTool(tool, call_id, event.recorded_at, event.told_at(), overlaps)
         # The oldest are most likely calls whose result was never sent.
-        return _newest_tools((*open_tools, (event.facts.tool or "", call_id))[-MAX_OPEN_TOOLS:])
+        return _newest_tools((*open_tools, made)[-MAX_OPEN_TOOLS:])
     if not open_tools:
         return ()
-    return tuple(call for call in open_tools if call[1] != call_id)
+    return tuple(call for call in open_tools if call.call_id != call_id)
 
 
-def _newest_tools(calls: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _newest_tools(calls: tuple[OpenTool, ...]) -> tuple[OpenTool, ...]:
     """Those whose names and ids have at most MAX_OPEN_TOOL_CHARS characters together."""
-    if len(calls) <= FEW_TOOLS and len(calls[-1][1]) <= FEW_CHARS:
+    if len(calls) <= FEW_TOOLS:
         return calls
     room = MAX_OPEN_TOOL_CHARS
     for index in range(len(calls) - 1, -1, -1):
-        room -= len(calls[index][0]) + len(calls[index][1])
+        room -= len(calls[index].tool) + len(calls[index].call_id)
         if room < 0:
             return calls[index + 1 :]
     return calls
-
-
-def _fold_status(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    target = event.effects.status or TARGET_STATUS.get(event.type) or _status_once_acknowledged(row, event, changes)
-    if event.type is _STARTED and row.started_at is None:
-        changes["started_at"] = event.recorded_at
-    if event.type in QUESTION_TYPES:
-        target = _status_asked(row, target)
-    if target is None or _stays_queued(row, event, target):
-        return
-    if event.type is _CANCEL_REQUESTED and row.cancel_requested_at is None:
-        changes["cancel_requested_at"] = event.recorded_at
-    # A checkpoint brings its own status: whether it waits for an approval. A start waits for none.
-    if event.effects.status is not None or event.type is _STARTED:
-        changes["awaits_approval"] = target is Status.WAITING
-    if target in (Status.RUNNING, Status.WAITING):
-        target = _status_open(row, changes)
-    if target is Status.RUNNING:
-        changes["pause_taken"] = None
-    if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
-        changes["status"] = target
-        if target is Status.RUNNING and row.started_at is None:
-            changes.setdefault("started_at", event.recorded_at)
-        # No status may follow an end, so an empty row of the table marks one.
-        if not TRANSITIONS[target]:
-            _fold_end(event, changes)
-
-
-def _status_asked(row: RunRow, target: Status | None) -> Status | None:
-    """What closes a question moves only a run that waits: an answer to a paused one leaves it paused."""
-    return target if target is Status.WAITING or row.status is Status.WAITING else None
-
-
-def _status_open(row: RunRow, changes: dict[str, Any]) -> Status:
-    """Of a run that works: it waits while a question or an approval is open, whatever else its agent does."""
-    questions = changes.get("questions", row.questions)
-    is_open = awaited(questions, changes.get("asking_epoch", row.asking_epoch))
-    return Status.WAITING if is_open or changes.get("awaits_approval", row.awaits_approval) else Status.RUNNING
-
-
-def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
-    """The status for an acknowledged pause or resume: some dialects have no event for having paused, so it counts."""
-    if event.type is not _ACKNOWLEDGED or "pending" not in changes:
-        return None
-    taken = next((one for one in row.pending if one not in changes["pending"]), None)
-    if taken is None or (taken.type == "resume" and row.status is not Status.PAUSED):
-        return None
-    return STATUS_ONCE_ACKNOWLEDGED.get(taken.type)
-
-
-def _stays_queued(row: RunRow, event: Event, target: Status) -> bool:
-    """Whether the status stays: a run back in the queue is taken out of it only by a claim or an end."""
-    requeued = row.status is Status.QUEUED and row.lease_epoch > 0
-    return requeued and not event.effects.claims and bool(TRANSITIONS[target])
-
-
-def _fold_end(event: Event, changes: dict[str, Any]) -> None:
-    changes["ended_at"] = event.recorded_at
-    changes["end_told_at"] = event.told_at()
-    changes["ended_seq"] = event.seq
-    changes["error"] = event.facts.error
-    changes["forced"] = event.effects.forced
-    changes |= {"pending": (), "open_tools": (), "questions": (), "awaits_approval": False, "pause_taken": None}
-
-
-def metadata_after(row: RunRow, told: msgspec.Raw, *, late: bool = False) -> msgspec.Raw:
-    """The run's metadata with what an event tells; as it was, where both together are longer than MAX_METADATA_BYTES.
-
-    What is told late fills in what was missing, else it takes precedence.
-    """
-    if len(bytes(told)) > MAX_METADATA_BYTES:
-        return row.metadata
-    merged = merge_objects(told, row.metadata) if late else merge_objects(row.metadata, told)
-    return merged if len(bytes(merged)) <= MAX_METADATA_BYTES else row.metadata
-
-
-def metadata_fits(row: RunRow, effects: Effects) -> bool:
-    """Whether the run's row has room for what an event tells of its metadata, if it tells any."""
-    told = effects.metadata
-    return told is msgspec.UNSET or metadata_after(row, told, late=row.is_terminal()) is not row.metadata
-
-
-def merge_objects(left: msgspec.Raw, right: msgspec.Raw) -> msgspec.Raw:
-    """One JSON object with the members of both; those of the right one take precedence."""
-    merged = _decode_object(left) | _decode_object(right)
-    return msgspec.Raw(msgspec.json.encode(merged))
-
-
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

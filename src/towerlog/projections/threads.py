@@ -42,21 +42,22 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
 
 
 def newly_counted(row: ThreadRow, process: str, before: RunRow, spent: Usage, after: Usage) -> Usage:
-    """What an event adds to the roll-ups: `spent`, but of the cost only what no run of the process has told before.
+    """What an event adds to the roll-ups: `spent`, but of told costs only what no run of the process has told before.
 
     `spent`: what it adds to its run's own totals, which are `after` then.
     """
-    truth = max(row.process_costs.get(process, 0), after.cost_nanos or 0)
-    return msgspec.structs.replace(spent, cost_nanos=max(0, truth - _counted(row, process, before)))
+    told = max(0, _truth(row, process, after) - _counted(row, process, before))
+    computed = (after.computed_nanos or 0) - (before.usage.computed_nanos or 0)
+    return msgspec.structs.replace(spent, cost_nanos=told + computed)
 
 
-def count_cost(row: ThreadRow, before: RunRow, event: Event) -> ThreadRow:
-    """The row after an event that told a cost of a process; `before`: the event's run."""
+def count_cost(row: ThreadRow, before: RunRow, after: RunRow, event: Event) -> ThreadRow:
+    """The row after an event that told a cost of a process; `before` and `after`: the event's run."""
     report, spent = event.effects.report, event.facts.spent
     if report is None or report.process is None or spent is None:
         return row
     costs = {process: cost for process, cost in row.process_costs.items() if process != report.process}
-    costs[report.process] = _counted(row, report.process, before) + (spent.cost_nanos or 0)
+    costs[report.process] = max(_counted(row, report.process, before), _truth(row, report.process, after.usage))
     if len(costs) > MAX_PROCESSES:
         del costs[next(iter(costs))]
     # The same object: the plan writes only rows that have changed.
@@ -64,9 +65,14 @@ def count_cost(row: ThreadRow, before: RunRow, event: Event) -> ThreadRow:
     return row if same else msgspec.structs.replace(row, process_costs=costs)
 
 
+def _truth(row: ThreadRow, process: str, after: Usage) -> int:
+    """The highest that is known of a process, with what one of its runs has told now."""
+    return max(row.process_costs.get(process, 0), after.reported_nanos())
+
+
 def _counted(row: ThreadRow, process: str, before: RunRow) -> int:
     """What was counted of a process so far: of all its runs, and of this one before it told any cost of a process."""
-    known, own = row.process_costs.get(process), before.usage.cost_nanos or 0
+    known, own = row.process_costs.get(process), before.usage.reported_nanos()
     if known is None:
         return own
     return known + own if before.process_cost is None else known

@@ -1,21 +1,21 @@
 """Roll-ups: what each event adds to its cell of hour × agent × model × status.
 
-Totals are read from these cells and never counted from events. A run counts once, where it started; under its model,
-also when an event after its first one names it.
+Totals are read from these cells and never counted from events. A run counts once, where it started and where it ended,
+under the first model that it has named. An event stands under the model that it names, else under that of its agent;
+what spent something before its agent named any stays without one, since nobody said what it was spent on.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from towerlog.model.computed import merged_version
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, UsageRow, add, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
+from towerlog.projections.computed import Correction, UsageKey
 
 HOUR_MS = 3_600_000
-UsageKey = tuple[int, int, str, str, str]
 
 
 def spent(before: RunRow | None, after: RunRow) -> Usage:
@@ -38,18 +38,12 @@ def added(before: Usage, after: Usage) -> Usage:
     return NO_USAGE if before is after or before == after else subtract(after, before)
 
 
-def told(report: UsageReport, before: Usage, after: Usage) -> Usage:
-    """What a report added to totals. Who told no cost spent an unknown one, and not 0."""
-    found = added(before, after)
-    is_unknown = found.cost_nanos == 0 and report.usage.cost_nanos is None
-    return msgspec.structs.replace(found, cost_nanos=None) if is_unknown else found
-
-
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
     """The key of the cell that an event adds to. The status is the run's after it, the model what the event says, else
     that of its agent: what one agent spends never stands under the model of another.
     """
-    model = event.effects.model or after.model_of(agent)
+    repriced = event.effects.repriced
+    model = (event.effects.model or after.model_of(agent)) if repriced is None else repriced.model
     return (event.org, hour_of(event), agent or "", model or "", after.status.value)
 
 
@@ -58,33 +52,81 @@ def hour_of(event: Event) -> int:
     return event.happened_at() // HOUR_MS
 
 
-def place_start(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
-    """Adds to the changes of a run's row where its start is counted, as long as no model is known."""
-    if changes.get("model", row.model) is not None:
-        changes["start_cell"] = None
-    elif event.seq == 1:
-        changes["start_cell"] = (hour_of(event), agent or "", changes.get("status", row.status).value)
+Shift = tuple[UsageKey, int, int, int]
+"""A cell, and what is added there: events, starts, ends."""
 
 
-def moved(before: RunRow | None, after: RunRow) -> tuple[UsageKey, UsageKey] | None:
-    """From which cell to which the start of a run moves: to that of its model, with the event that names it first."""
-    if before is None or before.start_cell is None or after.model is None:
-        return None
-    hour, agent, status = before.start_cell
-    return (after.org, hour, agent, "", status), (after.org, hour, agent, after.model, status)
+def shifts(before: RunRow | None, after: RunRow, event: Event, agent: str | None) -> list[Shift]:
+    """What an event changes beside the cell that it is counted in: it ends its run, or names a model at last.
+
+    Starts and ends go to the first model of the run, events that spent nothing to that of their agent. Hour, agent and
+    status stay, so the sums by those do.
+    """
+    found: list[Shift] = []
+    org = after.org
+    if after.is_terminal() and (before is None or not before.is_terminal()):
+        key = (org, hour_of(event), agent or "", after.first_model or "", after.status.value)
+        found.append((key, 0, 0, 1))
+    if before is None:
+        return found
+    if before.first_model is None and after.first_model is not None:
+        if before.start_cell is not None:
+            found += _moved(org, before.start_cell, after.first_model, (0, 1, 0))
+        if before.end_cell is not None:
+            found += _moved(org, before.end_cell, after.first_model, (0, 0, 1))
+    if before.unplaced and before.unplaced is not after.unplaced:
+        for hour, name, status, events in before.unplaced:
+            model = after.model_of(name)
+            if model is not None:
+                found += _moved(org, (hour, name, status), model, (events, 0, 0))
+    return found
+
+
+def _moved(org: int, cell: tuple[int, str, str], model: str, counts: tuple[int, int, int]) -> list[Shift]:
+    (hour, agent, status), (events, began, ended) = cell, counts
+    return [
+        ((org, hour, agent, "", status), -events, -began, -ended),
+        ((org, hour, agent, model, status), events, began, ended),
+    ]
+
+
+def shifted(cell: UsageRow | None, shift: Shift) -> UsageRow:
+    """The cell after a shift; `cell` is None where there was none."""
+    key, events, began, ended = shift
+    cell = UsageRow(*key) if cell is None else cell
+    return msgspec.structs.replace(
+        cell,
+        events=cell.events + events,
+        runs_started=cell.runs_started + began,
+        runs_ended=cell.runs_ended + ended,
+    )
 
 
 def fold(cell: UsageRow | None, key: UsageKey, before: RunRow | None, after: RunRow, event: Event) -> UsageRow:
-    """The cell with one more event; `cell` is None for the first."""
+    """The cell with one more event; `cell` is None for the first. What else the event changes is in `shifts`."""
     began = before is None
-    ended = after.is_terminal() and (before is None or not before.is_terminal())
-    usage = counted(before, after, event)
+    usage, version = counted(before, after, event), version_of(event)
     if cell is None:
-        return UsageRow(*key, 1, int(began), int(ended), usage)
+        return UsageRow(*key, 1, int(began), 0, usage, version)
     return UsageRow(
         *key,
         cell.events + 1,
         cell.runs_started + began,
-        cell.runs_ended + ended,
+        cell.runs_ended,
         cell.usage if usage is NO_USAGE else add(cell.usage, usage),
+        merged_version(cell.price_version, version),
     )
+
+
+def version_of(event: Event) -> str | None:
+    """The prices that what an event adds was computed with."""
+    spent, effects = event.facts.spent, event.facts.effects
+    if spent is None or effects is None or (spent.computed_nanos is None and effects.repriced is None):
+        return None
+    return effects.version_computed_with()
+
+
+def corrected(cell: UsageRow | None, correction: Correction) -> UsageRow:
+    """The cell after a correction; `cell` is None where there was none."""
+    cell = UsageRow(*correction.key) if cell is None else cell
+    return msgspec.structs.replace(cell, usage=add(cell.usage, correction.usage))

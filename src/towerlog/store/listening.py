@@ -30,7 +30,10 @@ class Listening:
         self._descriptor: int | None = os.open(self._file, flags, owner.FILE_MODE)
         owner.give_to_owner(self._file)
         # Locked when it is whole: who finds it locked may read it.
-        os.write(self._descriptor, f"{url}\n{network()}\n".encode())
+        try:
+            os.write(self._descriptor, f"{url}\n{network()}\n".encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._file)) from error
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def close(self) -> None:

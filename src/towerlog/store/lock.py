@@ -145,9 +145,12 @@ def _lock_beside(path: Path) -> IO[str]:
     try:
         owner.give_to_owner(file)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         handle.close()
         raise StoreLocked(f"{path} is in use by another towerlog process: {_STOP}") from None
+    except BaseException:
+        handle.close()
+        raise
     return handle
 
 
@@ -160,8 +163,8 @@ def _write(beside: IO[str], more: str) -> None:
     """Who holds the place, and whether the database is being made."""
     try:
         beside.truncate(0)
-        beside.write(f"{os.getpid()}\n{more}")
-        beside.flush()
+        # Past the buffer: to close a file whose buffer found no room fails as well, and that error names no file.
+        os.write(beside.fileno(), f"{os.getpid()}\n{more}".encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, beside.name) from error
 
@@ -173,5 +176,5 @@ def _opened(path: Path) -> int:
 def _lock(descriptor: int, refusal: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         raise StoreLocked(refusal) from None

@@ -6,12 +6,15 @@ would make room.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from towerlog.errors import DiskFull
 
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No room on the disk, in the quota, or below the limit of a file's size: they pass when there is room again."""
 GUARD_MIB = 256
 GUARD_SHARE = 20
 """What is left free unless a setting says otherwise: so many MiB or one part in so many, whichever is more."""
@@ -67,15 +70,30 @@ class Space:
         self.was_low = self._free_bytes < self._guard_bytes
 
 
+def no_room(cause: int) -> str:
+    """In words, by the errno; what is no errno of these is a full disk."""
+    if cause == errno.EDQUOT:
+        return "the quota of the disk is used up"
+    if cause == errno.EFBIG:
+        return "the largest size that a file may have is reached"
+    return "the disk is full"
+
+
 def guard_bytes(guard_mib: int, disk_bytes: int) -> int:
     """What writes leave free of a disk of this size."""
     return max(GUARD_MIB * MIB, disk_bytes // GUARD_SHARE) if guard_mib == AUTOMATIC else guard_mib * MIB
 
 
 def check_room(folder: Path, files: Iterable[Path], guard_mib: int) -> None:
-    """Raises DiskFull, in words, where copies of these files in this folder would take what writes leave free."""
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize - guard_bytes(guard_mib, found.f_blocks * found.f_frsize)
-    needed = sum(file.stat().st_size for file in files if file.exists())
+    """Raises DiskFull, in words, where copies of these files in this folder would take what writes leave free.
+
+    Elsewhere than on the disk of the files nobody writes, and a copy may take all that there is. Raises OSError.
+    """
+    there = [file.stat() for file in files if file.exists()]
+    found, disk = os.statvfs(folder), folder.stat().st_dev
+    is_guarded = any(file.st_dev == disk for file in there)
+    guard = guard_bytes(guard_mib, found.f_blocks * found.f_frsize) if is_guarded else 0
+    free = found.f_bavail * found.f_frsize - guard
+    needed = sum(file.st_size for file in there)
     if needed > free:
         raise DiskFull(f"there is no room for a copy in {folder}: it needs {needed} bytes, {max(free, 0)} are to spare")

@@ -10,15 +10,23 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.alert import AlertRow, AlertRule, WindowCount
+from towerlog.model.approval import ApprovalRow
+from towerlog.model.audit import AuditEntry
+from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.delivery import Delivery
 from towerlog.model.event import Event
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
+from towerlog.model.member import Session, SessionsOver, SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.principal import Counters
+from towerlog.model.price import PriceRow
+from towerlog.model.principal import Counters, User
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
+from towerlog.store.content import HistoryNode, Message, MetaList
 
 T = TypeVar("T")
 
@@ -29,6 +37,11 @@ MAX_OWN_STATES = 16
 """Of the runs that a thread may resume from, the newest that are looked at beside the open ones."""
 MAX_STATES = 64
 """The same of all its runs, children included; and so many of its open ones."""
+
+
+Durations = tuple[str | int | None, int, int, int, int]
+"""Of ended runs: an hour or day since the epoch, or a name; how many; the median, the 95th percentile and the longest
+of what they took, in ms."""
 
 
 class Found(list[T]):
@@ -44,46 +57,6 @@ class RunWithState(NamedTuple):
     row: RunRow
     is_child: bool
     """Its parent is a run of the same thread."""
-
-
-class KeyFound(msgspec.Struct, frozen=True):
-    """A key with the organisation it belongs to."""
-
-    key: Key
-    org_id: str
-
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """A distinct message of an organisation, keyed by the hash of its text (16 bytes)."""
-
-    org: int
-    key: bytes
-    body: bytes
-
-
-class HistoryNode(msgspec.Struct, frozen=True, gc=False):
-    """A history's last message, and the history before it. Keyed by hash (16 bytes).
-
-    `parent` is empty for the first message. A history is one node; every prefix of it is stored once.
-    """
-
-    org: int
-    key: bytes
-    parent: bytes
-    message: bytes
-
-
-class MetaList(msgspec.Struct, frozen=True, gc=False):
-    """The metas of a history: those of an earlier list (`parent`, empty for none) and then these. Keyed by hash.
-
-    Unlike messages, metas are kept a turn at a time: a sender that dates all of them anew each turn costs one row.
-    """
-
-    org: int
-    key: bytes
-    parent: bytes
-    body: bytes
-    """JSON array of the entries after the parent's."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, gc=False):
@@ -141,7 +114,7 @@ class Kind(enum.StrEnum):
     DECISION = "decision"
     """(org, trace id, step) (list of `CheckpointRow`, newest run first)."""
     NODES = "nodes"
-    """(org, keys of prefixes) (how many of them are stored: with a prefix, all shorter ones are)."""
+    """(org, keys of prefixes) (the length of the longest that is stored: what is before it is stored as well)."""
     METAS = "metas"
     """(org, keys of prefixes) (the length of the longest that is stored)."""
     CHAIN = "chain"
@@ -156,12 +129,46 @@ class Kind(enum.StrEnum):
     """(org, persona key, version or "" for the newest) (`Persona`)."""
     ROUTE = "route"
     """(org, route id) (`ProviderRoute`, the newest version)."""
+    CALLS_WAITING = "calls_waiting"
+    """A run's number (`ApprovalRow`: the oldest of its tool calls that wait for a person)."""
+    SPENT_LINK = "spent_link"
+    """(org, nonce of an answer link) (until when it is remembered; none while it was not used)."""
     KEY = "key"
     """(org, key id) (`Key`)."""
     USER = "user"
     """(org, user id) (`User`)."""
+    MEMBERS = "members"
+    """org (tuple of all its `User` that are not removed, oldest first)."""
+    SIGN_IN_LINK = "sign_in_link"
+    """(org, digest) (`SignInLink`)."""
     REPLY = "reply"
     """(org, name) (`StoredReply`)."""
+    BUDGETS = "budgets"
+    """org (all its `BudgetRow`, oldest first, also those that are deleted and still stored; empty for none)."""
+    BUDGET_SPENT = "budget_spent"
+    """`SpentSince` (nano-dollars)."""
+    RESERVATION = "reservation"
+    """(org, reservation id) (`Reservation`)."""
+    RESERVATIONS = "reservations"
+    """org (how many are open, by the id of the key that asked for them)."""
+    RUN_RESERVATIONS = "run_reservations"
+    """run (all its `Reservation` that are open)."""
+    PRICES = "prices"
+    """org (all its `PriceRow`, oldest first; empty for none)."""
+    ALERT_RULES = "alert_rules"
+    """org (all its `AlertRule`, oldest first; empty for none)."""
+    ALERT = "alert"
+    """(org, rule id, subject) (`AlertRow`, the newest)."""
+    ALERT_ID = "alert_id"
+    """(org, alert id) (`AlertRow`)."""
+    DELIVERY = "delivery"
+    """(org, delivery id) (`Delivery`)."""
+    DELIVERIES_AFTER = "deliveries_after"
+    """`DeliveriesAfter` (list of `Delivery`, oldest first)."""
+    DELIVERIES_PENDING = "deliveries_pending"
+    """org (how many wait)."""
+    TOOL_CALLS = "tool_calls"
+    """A run's number (list of `Event`: its last MAX_CALLS tool calls, oldest first)."""
 
 
 class Parent(NamedTuple):
@@ -181,6 +188,18 @@ class Family(NamedTuple):
     parent: Parent
     cancelling: bool
     """Those that are being cancelled as well."""
+
+
+class SpentSince(NamedTuple):
+    """What was spent in the scope of a budget since a moment (wall ms; 0: since ever)."""
+
+    org: int
+    by: str
+    """`organisation`, `agent`, `thread` or `run`."""
+    name: str
+    since: int
+    top: Parent | None = None
+    """Of a run's tree: what its children call it, where the run itself may not be stored yet."""
 
 
 class Respelled(NamedTuple):
@@ -248,6 +267,27 @@ class ReplyBody(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
+class AuditHead(NamedTuple):
+    """The end of an organisation's audit."""
+
+    number: int
+    hash: bytes
+
+
+class StoredEntry(NamedTuple):
+    """An entry of the audit as it is stored."""
+
+    number: int
+    hash: bytes
+    doc: bytes
+    """JSON text, as it was hashed."""
+    latest_at: int
+    """What stands beside it as the latest time of all entries up to this one."""
+    at: int
+    fault: str
+    """What contradicts itself in it; empty for nothing."""
+
+
 class UsageSpan(msgspec.Struct, frozen=True):
     """Which roll-up cells are added up."""
 
@@ -277,6 +317,12 @@ class Changes(msgspec.Struct):
     usage: dict[tuple[int, int, str, str, str], UsageRow] = {}
     """Increments, added to what is there."""
     checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
+    approvals: dict[tuple[int, int], ApprovalRow | None] = {}
+    """By (run, seq); None: it is not open any more."""
+    ended: list[int] = []
+    """Runs that have ended, and leave nothing open."""
+    spent_links: dict[tuple[int, str], int] = {}
+    """By (org, nonce): until when, in wall ms, it has to be known that this link was used."""
     lanes: dict[int, Lane] = {}
     renewed: set[int] = set()
     """Lanes of which only the deadline and the doc have changed: their place in the queue is as it is stored."""
@@ -289,11 +335,37 @@ class Changes(msgspec.Struct):
     replies: list[StoredReply] = []
     reply_bodies: list[ReplyBody] = []
     keys: list[Key] = []
+    users: dict[tuple[int, str], User] = {}
+    """By (org, user id)."""
+    sign_in_links: dict[tuple[int, bytes], SignInLink] = {}
+    """By (org, digest)."""
+    sessions_over: list[SessionsOver] = []
+    """Sessions that end, before those that begin."""
+    sessions: list[Session] = []
+    """Sessions that begin."""
     personas: list[Persona] = []
     routes: list[ProviderRoute] = []
     counters: dict[int, Counters] = {}
+    budgets: dict[tuple[int, str], BudgetRow | None] = {}
+    """By (org, budget id); None: it is gone, and so is all that is stored of what it paused."""
+    budget_pauses: dict[tuple[int, str, int], bool] = {}
+    """By (org, budget id, run): whether this budget has paused this run, and nobody has ended that."""
+    reservations: dict[tuple[int, str], Reservation | None] = {}
+    """By (org, reservation id); None: it is settled, or its time is over."""
+    prices: dict[tuple[int, str], PriceRow | None] = {}
+    """By (org, price id); None: it is gone."""
+    alert_rules: dict[tuple[int, str], AlertRule | None] = {}
+    """By (org, rule id); None: it is gone, and so are its windows."""
+    alerts: dict[tuple[int, str], AlertRow] = {}
+    """By (org, alert id)."""
+    alert_windows: dict[tuple[int, str, int], WindowCount] = {}
+    """By (org, rule id, minute since the epoch): increments, added to what is there."""
+    deliveries: dict[tuple[int, str], Delivery] = {}
+    """By (org, delivery id)."""
+    audit: list[AuditEntry] = []
+    """Acts, in their order."""
     replaces: int | None = None
-    """A rebuild: the organisation whose runs, threads, agents, usage and checkpoints are dropped first."""
+    """A rebuild: the organisation whose runs, threads, agents, usage, checkpoints and approvals are dropped first."""
 
 
 NO_CHANGES = Changes()
@@ -309,25 +381,6 @@ class Rows(msgspec.Struct):
     agents: list[AgentRow]
     usage: list[UsageRow]
     checkpoints: list[CheckpointRow]
+    approvals: list[ApprovalRow]
     faults: list[str]
     """What contradicts itself inside the store: a column that looks a row up and says something else than the row."""
-
-
-Content = Message | HistoryNode | MetaList
-
-
-class Stock(msgspec.Struct, frozen=True):
-    """What a whole store holds, counted for its operator."""
-
-    events: int
-    """Events of all logs."""
-    runs: dict[str, int]
-    """Status → runs."""
-    silent: int
-    """Open runs whose silence was noted and goes on."""
-    queued: int
-    held: int
-    oldest_queued_at: int | None
-    """Wall ms."""
-    database_bytes: int
-    wal_bytes: int

@@ -19,6 +19,10 @@ from typing import Protocol
 
 import msgspec
 
+from towerlog.model.agent import AgentRow
+from towerlog.model.alert import AlertRow
+from towerlog.model.approval import ApprovalRow
+from towerlog.model.budget import BudgetRow
 from towerlog.model.event import Event
 from towerlog.model.lane import Lane
 from towerlog.model.run import RunRow
@@ -47,6 +51,17 @@ class Commit(msgspec.Struct, frozen=True):
     """Run number → its row before and after."""
     lanes: Mapping[int, Lane] = {}
     """Run number → its lane as it is now, for lanes that changed in any way, heartbeats included."""
+    agents: Mapping[int, AgentRow] = {}
+    """Agent number → its row as it is now, of every agent that an event names, or that has changed without one."""
+    budgets: Mapping[tuple[int, str], BudgetRow | None] = {}
+    """(organisation, budget id) → the row as it is now; None for one that is gone."""
+    approvals: Mapping[tuple[int, int], ApprovalRow | None] = {}
+    """(run number, seq) → what is open there as it is now; None for what is not any more. What an ended run has left
+    open is not named."""
+    alerts: Mapping[tuple[int, str], AlertRow] = {}
+    """(organisation, alert id) → the alert as it is now."""
+    messages_of: frozenset[int] = frozenset()
+    """Organisations of which new messages to people wait in the outbox since this commit."""
 
 
 def has_news(change: Change) -> bool:
@@ -61,10 +76,13 @@ Listener = Callable[[Commit], None]
 class Wake(Protocol):
     """Tells its listeners of each commit."""
 
-    def subscribe(self, listener: Listener, audience: Collection[object] | None = None) -> None:
+    def subscribe(
+        self, listener: Listener, audience: Collection[object] | None = None, *, of_messages: bool = False
+    ) -> None:
         """Adds a listener, for good. Listeners are called in the order in which they subscribed.
 
-        `audience`: those for whom it listens. While there are none it need not be called.
+        `audience`: those for whom it listens. While there are none it need not be called. `of_messages`: it need not be
+        called of commits without messages to people.
         """
         ...
 

@@ -18,16 +18,18 @@ class LocalWake:
 
     def __init__(self) -> None:
         """Without listeners."""
-        self._listeners: tuple[tuple[Listener, Collection[object]], ...] = ()
+        self._listeners: tuple[tuple[Listener, Collection[object], bool], ...] = ()
 
-    def subscribe(self, listener: Listener, audience: Collection[object] | None = None) -> None:
+    def subscribe(
+        self, listener: Listener, audience: Collection[object] | None = None, *, of_messages: bool = False
+    ) -> None:
         """Adds a listener, for good; `audience` is looked at before each call."""
-        self._listeners += ((listener, _ALWAYS if audience is None else audience),)
+        self._listeners += ((listener, _ALWAYS if audience is None else audience, of_messages),)
 
     def committed(self, commit: Commit) -> None:
         """Calls every listener; one that raises is logged."""
-        for listener, audience in self._listeners:
-            if not audience:
+        for listener, audience, of_messages in self._listeners:
+            if not audience or (of_messages and not commit.messages_of):
                 continue
             try:
                 listener(commit)

@@ -8,13 +8,14 @@ import pytest
 
 from tests.asgi.conversation import HandClock
 from towerlog.ambient import SystemIds
+from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard import auth
-from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.guard.auth import TWO_KEYS, Authenticator
 from towerlog.asgi.guard.tickets import LIFETIME_MS, Tickets
 from towerlog.errors import StorageFailed, Unauthenticated
-from towerlog.model.key import Key, digest_of
+from towerlog.model.key import Key, KeyFound, digest_of
+from towerlog.model.member import session_digest
 from towerlog.model.principal import Principal, Scope
-from towerlog.store.values import KeyFound
 
 TEXT = "tl_live_" + "a" * 47
 
@@ -61,11 +62,26 @@ def bearer(text: str = TEXT) -> dict[bytes, bytes]:
         {b"authorization": b"bearer " + TEXT.encode()},
         {b"authorization": b"BEARER   " + TEXT.encode() + b" "},
         {b"x-api-key": TEXT.encode()},
-        {b"x-api-key": b"nobody", b"authorization": b"Bearer " + TEXT.encode()},
+        {b"x-api-key": TEXT.encode(), b"authorization": b"Bearer " + TEXT.encode()},
+        {b"x-api-key": b"", b"authorization": b"Bearer " + TEXT.encode()},
+        {b"x-api-key": TEXT.encode(), b"authorization": b"Basic YTpi"},
+        {b"x-api-key": TEXT.encode(), b"authorization": b"Bearer"},
+        {b"x-api-key": TEXT.encode(), b"authorization": b""},
     ],
 )
 async def test_a_key_is_its_principal(door: Authenticator, headers: dict[bytes, bytes]) -> None:
-    assert await door.authenticate(headers, 0) == Principal(7, "org", "u", "k", frozenset({Scope.READ}))
+    assert await door.authenticate(headers, 0) == Principal(
+        7, "org", "u", "k", frozenset({Scope.READ}), digest_of(TEXT)
+    )
+
+
+@pytest.mark.parametrize("sent", [b"Bearer " + TEXT.encode(), b"Bearer nobody"])
+async def test_headers_that_name_two_keys_are_refused(door: Authenticator, keys: Keys, sent: bytes) -> None:
+    for headers in ({b"authorization": sent, b"x-api-key": b"other"}, {b"x-api-key": b"other", b"authorization": sent}):
+        with pytest.raises(Rejection, match=TWO_KEYS) as caught:
+            await door.authenticate(headers, 0)
+        assert caught.value.status == 400
+    assert keys.asked == 0
 
 
 @pytest.mark.parametrize(
@@ -230,3 +246,49 @@ async def test_the_header_of_a_key_has_a_bound(door: Authenticator, keys: Keys) 
         await door.authenticate({b"authorization": b"Bearer" + b" " * 60_000 + TEXT.encode()}, 0)
     assert len(door._known) == 0
     assert keys.asked == 1
+
+
+async def test_a_session_is_good_until_it_expires(door: Authenticator, keys: Keys, clock: HandClock) -> None:
+    digest = session_digest(b"towerlog", b"text")
+    key = Key(7, "u", "u", "n", (Scope.READ,), digest, "", 0)
+    keys.rows[digest] = KeyFound(key, "org", clock.ms + 10_000)
+    headers = {b"cookie": b"other=1; towerlog=text"}
+    principal = await door.authenticate(headers, clock.ms)
+    assert principal.is_member
+    assert door.recall(headers, clock.ms) == principal
+    stream = Watched()
+    door.watch(principal, stream.stop)
+    clock.move(9)
+    await door.tick(clock.ms)
+    assert stream.stopped == 0
+    clock.move(2)
+    await door.tick(clock.ms)
+    assert stream.stopped == 1
+    with pytest.raises(Unauthenticated):
+        await door.authenticate(headers, clock.ms)
+
+
+@pytest.mark.parametrize(
+    "cookie", [b"", b"towerlog", b"towerlog=", b"Towerlog=text", b"xtowerlog=text", b"towerlog=" + b"text" * 30]
+)
+async def test_a_cookie_that_names_no_session_is_none(door: Authenticator, keys: Keys, cookie: bytes) -> None:
+    with pytest.raises(Unauthenticated):
+        await door.authenticate({b"cookie": cookie}, 0)
+
+
+async def test_a_sign_out_counts_at_once(door: Authenticator, keys: Keys) -> None:
+    principal = await door.authenticate(bearer(), 0)
+    door.forget(principal)
+    assert door.recall(bearer(), 0) is None
+
+
+async def test_two_sessions_of_a_member_end_apart(door: Authenticator, keys: Keys) -> None:
+    streams = []
+    for text in (b"one", b"two"):
+        digest = session_digest(b"towerlog", text)
+        keys.rows[digest] = KeyFound(Key(7, "u", "u", "n", (Scope.READ,), digest, "", 0), "org", 1 << 60)
+        streams.append(Watched())
+        door.watch(await door.authenticate({b"cookie": b"towerlog=" + text}, 0), streams[-1].stop)
+    del keys.rows[session_digest(b"towerlog", b"one")]
+    await door.tick(2000)
+    assert [stream.stopped for stream in streams] == [1, 0]

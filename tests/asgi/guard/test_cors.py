@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.asgi.conversation import ask
-from towerlog.asgi.guard.cors import Cors
+from towerlog.asgi.guard.cors import PREFLIGHT_HEADERS, Cors
+from towerlog.dialects import DIALECTS
 
 PAGE = "https://app.example.com"
 PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -26,6 +27,11 @@ def app_for(app: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         return app
 
     return with_origins
+
+
+def test_a_page_may_use_the_method_of_every_endpoint() -> None:
+    methods = dict(PREFLIGHT_HEADERS)[b"access-control-allow-methods"].decode().split(", ")
+    assert {one.method for dialect in DIALECTS for one in dialect.endpoints} <= set(methods)
 
 
 @pytest.mark.parametrize("origins", [PAGE, f"http://x , {PAGE}", "HTTPS://APP.EXAMPLE.COM", "*"])
@@ -65,3 +71,14 @@ async def test_who_is_no_page_is_told_nothing_of_it(app_for: Any) -> None:
     reply = await ask(app_for(PAGE), "GET", "/v1/runs")
     assert "vary" not in reply.headers
     assert allowed(reply.headers) is None
+
+
+def test_a_socket_is_opened_by_who_is_no_page_by_our_own_pages_and_by_those_that_are_named() -> None:
+    named = Cors("https://app.example.com")
+    assert Cors("").lets_in({b"host": b"here:1"})
+    assert Cors("").lets_in({b"host": b"Here:1", b"origin": b"http://here:1"})
+    assert not Cors("").lets_in({b"host": b"here:1", b"origin": b"http://there:1"})
+    assert not named.lets_in({b"host": b"here:1", b"origin": b"null"})
+    assert named.lets_in({b"host": b"here:1", b"origin": b"https://APP.example.com"})
+    assert not named.lets_in({b"host": b"here:1", b"origin": b"https://app.example.com.evil.example"})
+    assert Cors("*").lets_in({b"host": b"here:1", b"origin": b"null"})

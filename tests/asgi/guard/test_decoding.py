@@ -10,15 +10,22 @@ import pytest
 
 from tests.dialects.calls import call as call_of
 from towerlog.asgi.guard import decoding
-from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES, REPAIRED_AT_ONCE_BYTES, Decoded, Decoding
+from towerlog.asgi.guard.decoding import (
+    DECODED_AT_ONCE_BYTES,
+    DECODED_AT_ONCE_OBJECTS,
+    REPAIRED_AT_ONCE_BYTES,
+    Decoded,
+    Decoding,
+    is_short,
+)
 from towerlog.dialects.base import Call
 from towerlog.dialects.steps import DIALECT
 from towerlog.dialects.structure import MAX_PARTS
-from towerlog.errors import Invalid, Malformed, TowerlogError
+from towerlog.errors import Malformed, TooLarge, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft
 
-[ENDPOINT] = DIALECT.endpoints
+ENDPOINT = next(one for one in DIALECT.endpoints if one.ingests)
 
 
 def body(payload: bytes) -> bytes:
@@ -31,12 +38,12 @@ def text(length: int) -> bytes:
 
 def at_once(one: Decoding, call: Call) -> Decoded | None:
     """As the gate does it."""
-    if len(call.body) > DECODED_AT_ONCE_BYTES:
+    if not is_short(call.body):
         return None
     try:
         return Decoded(ENDPOINT.decode(call), b"")
     except Malformed as error:
-        return one.repaired_at_once(ENDPOINT, call, error)
+        return one.after(error, ENDPOINT, call, None)
 
 
 async def decoded(content: bytes) -> tuple[Decoded | None, Decoded | TowerlogError]:
@@ -57,8 +64,12 @@ async def test_a_short_body_is_decoded_at_once_and_gives_the_same_in_the_thread(
 
 @pytest.mark.parametrize(
     "content",
-    [body(text(DECODED_AT_ONCE_BYTES)), body(b"[NaN," + text(REPAIRED_AT_ONCE_BYTES) + b"]")],
-    ids=["long", "to be repaired"],
+    [
+        body(text(DECODED_AT_ONCE_BYTES)),
+        body(b"[" + b'{"a": "of so many objects each takes its time"},' * (DECODED_AT_ONCE_OBJECTS + 9) + b"1]"),
+        body(b"[NaN," + text(REPAIRED_AT_ONCE_BYTES) + b"]"),
+    ],
+    ids=["long", "of many objects", "to be repaired"],
 )
 async def test_a_long_body_is_left_to_the_thread(content: bytes) -> None:
     whole, aside = await decoded(content)
@@ -96,4 +107,4 @@ async def test_a_body_of_too_many_parts_is_not_decoded(monkeypatch: pytest.Monke
     one = Decoding()
     aside = await one.aside(broken, call_of(body(b"[" + b"0," * (MAX_PARTS + 9) + b"0]")))
     one.close()
-    assert isinstance(aside, Invalid)
+    assert isinstance(aside, TooLarge)

@@ -7,7 +7,9 @@ import pytest
 from towerlog.asgi.guard import ledger as ledgers
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.arrivals import Arrivals
-from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
+from towerlog.asgi.guard.ledger import ShareLedger
+from towerlog.asgi.shares.law import MAX_AT_ONCE
+from towerlog.asgi.shares.share import PLACES, Resource
 from towerlog.errors import Overloaded
 from towerlog.model.principal import Principal, Scope
 
@@ -16,8 +18,8 @@ def principal(key: str, org: str = "o") -> Principal:
     return Principal(1, org, "u", key, frozenset({Scope.READ}))
 
 
-def made(max_bytes: int = 1000, **own: dict[PlaceKind, int]) -> ShareLedger:
-    return ShareLedger(max_bytes, {PlaceKind.CONNECTION: 40, PlaceKind.STREAM: 40, PlaceKind.POLL: 40}, own)
+def made(max_bytes: int = 1000, **own: dict[Resource, int]) -> ShareLedger:
+    return ShareLedger(max_bytes, {Resource.CONNECTION: 40, Resource.STREAM: 40, Resource.POLL: 40}, own)
 
 
 def test_bytes_have_a_bound_and_what_is_given_back_is_there_again() -> None:
@@ -63,8 +65,8 @@ def test_no_address_has_the_whole() -> None:
     ledger.take_bytes((ledger.address("192.0.2.2"), ledger.process), 250)
 
 
-@pytest.mark.parametrize("kind", list(PlaceKind))
-def test_places_have_shares_as_bytes_have(kind: PlaceKind) -> None:
+@pytest.mark.parametrize("kind", PLACES)
+def test_places_have_shares_as_bytes_have(kind: Resource) -> None:
     ledger = made(key={kind: 3}, organisation={kind: 5})
     first, second = ledger.account(principal("a")), ledger.account(principal("b"))
     held = [ledger.take_place(first.shares, kind) for _ in range(3)]
@@ -74,8 +76,8 @@ def test_places_have_shares_as_bytes_have(kind: PlaceKind) -> None:
     with pytest.raises(Overloaded, match=r"This organisation .*\(5\)"):
         ledger.take_place(second.shares, kind)
     assert ledger.process.places[kind] == 5
-    held[0]()
-    held[0]()
+    held[0].give_back()
+    held[0].give_back()
     assert ledger.process.places[kind] == 4, "given back once"
     ledger.take_place(second.shares, kind)
 
@@ -84,9 +86,9 @@ def test_without_a_setting_a_key_may_have_a_part_of_all_places() -> None:
     ledger = made()
     account = ledger.account(principal("a"))
     for _ in range(20):
-        ledger.take_place(account.shares, PlaceKind.POLL)
+        ledger.take_place(account.shares, Resource.POLL)
     with pytest.raises(Overloaded):
-        ledger.take_place(account.shares, PlaceKind.POLL)
+        ledger.take_place(account.shares, Resource.POLL)
 
 
 def test_keys_of_one_organisation_share_and_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +107,7 @@ def test_what_holds_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ledgers, "MAX_IDLE_SHARES", 3)
     ledger = made()
     busy, account = ledger.address("192.0.2.1"), ledger.account(principal("a"))
-    ledger.take_place((busy,), PlaceKind.CONNECTION)
+    ledger.take_place((busy,), Resource.CONNECTION)
     idle = [ledger.address(f"198.51.100.{number}") for number in range(9)]
     ledger.tick(0)
     assert ledger.address("192.0.2.1") is busy
@@ -114,12 +116,12 @@ def test_what_holds_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_those_who_were_refused_together_do_not_come_back_together() -> None:
-    ledger = made(key={PlaceKind.STREAM: 0})
+    ledger = made(key={Resource.STREAM: 0})
     shares = ledger.account(principal("a")).shares
     waits = set()
     for _ in range(6):
         with pytest.raises(Overloaded) as caught:
-            ledger.take_place(shares, PlaceKind.STREAM)
+            ledger.take_place(shares, Resource.STREAM)
         waits.add(caught.value.retry_after)
     assert waits == {1, 2, 3}
 
@@ -152,13 +154,13 @@ def test_a_key_that_is_known_too_late_takes_no_place() -> None:
 
 def test_a_connection_has_one_place_whatever_its_requests_show() -> None:
     """Pipelined requests are each told to say whose they are, before the first has said it."""
-    arrivals = Arrivals(made(key={PlaceKind.CONNECTION: 1}), Addresses())
+    arrivals = Arrivals(made(key={Resource.CONNECTION: 1}), Addresses())
     ledger = arrivals.ledger
     visit, first, second = arrivals.visit(("192.0.2.1", 1)), *(ledger.account(principal(key)) for key in "ab")
     visit.enter()
     for account in (first, first, second, second):
         visit.admit(account)
-    assert (first.key.places[PlaceKind.CONNECTION], second.key.places[PlaceKind.CONNECTION]) == (0, 1)
+    assert (first.key.places[Resource.CONNECTION], second.key.places[Resource.CONNECTION]) == (0, 1)
     visit.leave()
     assert second.key.is_idle
     assert ledger.process.is_idle
@@ -204,3 +206,61 @@ def test_replies_that_wait_have_half_of_a_share_and_then_no_more_are_made() -> N
         visit.leave()
     ledger.check_replies(account.shares)
     assert ledger.process.reply_bytes == 0
+
+
+class Idle:
+    """A connection that does nothing."""
+
+    is_idle = True
+
+    def __init__(self) -> None:
+        self.was_closed = False
+
+    def make_place(self) -> None:
+        self.was_closed = True
+
+    def cut_reader(self) -> None:
+        raise AssertionError("nothing is written to it")
+
+
+def entered(arrivals: Arrivals, address: str) -> Idle:
+    caller = Idle()
+    arrivals.visit((address, 1), caller).enter()
+    return caller
+
+
+def test_callers_without_a_key_make_place_for_each_other_the_fullest_address_first() -> None:
+    arrivals = Arrivals(ShareLedger(1000, {Resource.CONNECTION: 40}, {}), Addresses())
+    many = [entered(arrivals, "192.0.2.1") for _ in range(8)]
+    few = [entered(arrivals, f"192.0.2.{number}") for number in (2, 3, 4, 5)]
+    assert [one.was_closed for one in many] == [True, True] + [False] * 6
+    assert not any(one.was_closed for one in few)
+    assert arrivals.ledger.unknown.places[Resource.CONNECTION] == 10
+
+
+def test_of_many_addresses_that_have_as_many_several_make_place_at_once() -> None:
+    """They are looked through once for so many newcomers."""
+    arrivals = Arrivals(ShareLedger(1000, {Resource.CONNECTION: 800}, {}), Addresses())
+    callers = [entered(arrivals, f"10.0.0.{number}") for number in range(200)]
+    assert not any(one.was_closed for one in callers)
+    entered(arrivals, "10.0.1.1")
+    assert [one.was_closed for one in callers] == [True] * MAX_AT_ONCE + [False] * (200 - MAX_AT_ONCE)
+
+
+def test_a_key_that_comes_is_let_in_by_the_organisation_that_has_most_connections() -> None:
+    """Its connection has still to show the key: it comes as one of those without."""
+    arrivals = Arrivals(made(), Addresses())
+    held: list[Idle] = []
+    for org, count in (("o", 27), ("p", 13)):
+        for number in range(count):
+            caller = Idle()
+            visit = arrivals.visit(("192.0.2.1", 1), caller)
+            visit.enter()
+            visit.admit(arrivals.ledger.account(principal(f"{org}{number % 2}", org)))
+            held.append(caller)
+    assert not any(one.was_closed for one in held)
+    third = arrivals.visit(("192.0.2.9", 1), Idle())
+    third.enter()
+    third.admit(arrivals.ledger.account(principal("q", "q")))
+    assert [one.was_closed for one in held] == [True] + [False] * 39
+    assert arrivals.ledger.process.places[Resource.CONNECTION] == 40

@@ -72,6 +72,33 @@ def test_what_comes_at_once_is_begun_in_turns(kind: str) -> None:
     in_uvloop(run())
 
 
+def test_what_raises_at_its_beginning_keeps_nothing_else_waiting() -> None:
+    class Beginning:
+        def __init__(self, is_broken: bool) -> None:
+            self.is_broken = is_broken
+
+        def begin(self) -> None:
+            if self.is_broken:
+                raise RuntimeError("a defect of one")
+            begun.append(self)
+
+    begun: list[Beginning] = []
+
+    async def run() -> None:
+        raised: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, about: raised.append(about["exception"]))
+        pace = Pace()
+        all_of_them = [Beginning(number < 2) for number in range(6)]
+        for one in all_of_them:
+            pace.wait(one, "somebody")
+        pace.note(loop)
+        await wait_until_async(lambda: begun == all_of_them[2:], "the others to begin")
+        assert len(raised) == 2
+
+    in_uvloop(run())
+
+
 def test_who_hangs_up_in_the_line_is_not_served() -> None:
     async def run() -> None:
         app = Taking(100_000_000, connections=10_000)

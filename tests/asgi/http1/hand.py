@@ -12,7 +12,8 @@ from uvicorn.server import ServerState
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.arrivals import Arrivals
-from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
+from towerlog.asgi.guard.ledger import ShareLedger
+from towerlog.asgi.shares.share import Resource
 
 HERE = ("127.0.0.1", 50_000)
 
@@ -77,6 +78,9 @@ class HandTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.is_reading = True
 
+    def set_protocol(self, protocol: Any) -> None:
+        self.link = protocol
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return HERE if name == "peername" else default
 
@@ -88,7 +92,7 @@ class Taking:
     """
 
     def __init__(self, max_bytes: int = 400_000, connections: int = 100) -> None:
-        self.ledger = ShareLedger(max_bytes, {PlaceKind.CONNECTION: connections}, {})
+        self.ledger = ShareLedger(max_bytes, {Resource.CONNECTION: connections}, {})
         self.arrivals = Arrivals(self.ledger, Addresses())
         self.done: list[tuple[str, bytes]] = []
         """What the application has done: path, body."""

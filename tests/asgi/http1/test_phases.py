@@ -15,8 +15,9 @@ from tests.support.wait import wait_until_async
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.addresses import Addresses
 from towerlog.asgi.guard.arrivals import Arrivals
-from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
+from towerlog.asgi.guard.ledger import ShareLedger
 from towerlog.asgi.http1 import phases
+from towerlog.asgi.shares.share import Resource
 from towerlog.model.principal import Principal
 
 LARGE = b"x" * 16_000_000
@@ -29,7 +30,7 @@ class App:
     """Answers `/echo` with the length of the body, `/refuse` without reading it, `/large` and `/stream` with a lot."""
 
     def __init__(self) -> None:
-        ledger = ShareLedger(400_000, {PlaceKind.CONNECTION: 100}, {"address": {PlaceKind.CONNECTION: 8}})
+        ledger = ShareLedger(400_000, {Resource.CONNECTION: 100}, {"address": {Resource.CONNECTION: 8}})
         self.arrivals = Arrivals(ledger, Addresses())
         self.served: list[str] = []
         self.headers: list[tuple[bytes, bytes]] = []
@@ -258,12 +259,16 @@ async def test_trailers_are_no_headers(served: tuple[App, int]) -> None:
 # Pipeline
 
 
-async def test_four_requests_may_wait_and_no_more(served: tuple[App, int]) -> None:
+@pytest.mark.parametrize("count", [5, 6, 9, 200])
+async def test_four_requests_may_wait_and_the_rest_is_read_later(served: tuple[App, int], count: int) -> None:
     app, port = served
-    text = await exchanged(port, GET * 9)
-    assert statuses(text) == [200] * (1 + phases.MAX_PIPELINED)
-    assert text.count(b"connection: close\r\n") == 1
-    assert len(app.served) == 1 + phases.MAX_PIPELINED
+    reader, writer = await connected(port)
+    writer.write(GET * count + POST + b"Content-Length: 8\r\n\r\n\r\n\r\n\r\n\r\n")
+    text = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n8"), 60)
+    assert statuses(text) == [200] * (count + 1)
+    assert b"connection: close" not in text
+    assert len(app.served) == count + 1
+    writer.close()
 
 
 async def test_what_waits_is_answered_in_order_and_the_connection_goes_on(port: int) -> None:
@@ -372,7 +377,7 @@ async def test_what_still_comes_after_the_last_reply_has_a_bound(port: int, monk
 async def test_an_address_has_so_many_connections_until_it_shows_a_key(served: tuple[App, int]) -> None:
     app, port = served
     held = [await connected(port) for _ in range(8)]
-    await wait_until_async(lambda: app.arrivals.ledger.process.places[PlaceKind.CONNECTION] == 8, "eight")
+    await wait_until_async(lambda: app.arrivals.ledger.process.places[Resource.CONNECTION] == 8, "eight")
     text = await exchanged(port)
     assert statuses(text) == [503]
     assert b"retry-after:" in text

@@ -93,6 +93,57 @@ async def test_bodies_that_wait_for_their_turn_are_counted() -> None:
     assert app.ledger.process.is_idle
 
 
+SWITCH = get("/later").replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [200, 90_000], ids=["short", "long"])
+async def test_what_comes_behind_a_request_to_switch_is_counted(size: int) -> None:
+    app = Taking()
+    link, _ = linked(app)
+    link.data_received(get("/later") + SWITCH + b"y" * size)
+    assert [share.held_bytes for share in (app.ledger.address("127.0.0.1"), app.ledger.process)] == [size] * 2
+    app.open[0](200, [(b"content-length", b"0")], b"")
+    await settled()
+    assert app.ledger.process.held_bytes == size, "it waits for the next reply"
+    link.connection_lost(None)
+    assert app.ledger.process.is_idle
+
+
+@pytest.mark.parametrize("size", [200, 90_000], ids=["short", "long"])
+async def test_where_there_is_no_room_for_it_the_connection_ends(size: int) -> None:
+    app = Taking()
+    app.ledger.take_bytes((app.ledger.address("127.0.0.1"), app.ledger.process), 99_900)
+    link, transport = linked(app)
+    link.data_received(SWITCH + b"y" * size)
+    assert transport.has_ended
+    link.connection_lost(None)
+    assert app.ledger.process.held_bytes == 99_900
+
+
+async def test_whoever_takes_the_connection_over_counts_it_no_more() -> None:
+    app = Taking()
+    link, transport = linked(app)
+    link.data_received(SWITCH + b"y" * 200)
+    heir = Heir()
+    assert link.switch(app.open[0].args[0], [], heir)
+    assert (heir.heard, heir.held_bytes) == (b"y" * 200, 0)
+    assert transport.statuses == [101]
+    heir.visit.leave()
+    assert app.ledger.process.is_idle
+
+
+class Heir:
+    """Takes a connection over."""
+
+    is_idle = False
+
+    def take_over(self, transport: Any, visit: Any, left: Any) -> None:
+        self.visit = visit
+
+    def data_received(self, data: bytes) -> None:
+        self.heard, self.held_bytes = data, self.visit.ledger.process.held_bytes
+
+
 async def test_a_body_is_counted_while_its_key_is_looked_up(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """For its address and for those without a key; then for its key."""
     assert app._service is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,11 +12,23 @@ import pytest
 from tests.asgi.conversation import HandClock, ask
 from towerlog.asgi.app import App
 from towerlog.asgi.guard import tickets
+from towerlog.asgi.pages.guides import served
+from towerlog.asgi.pages.guides.markup import Guide, rendered
 from towerlog.errors import StorageFailed
 
 STRANGER = ("203.0.113.9", 1)
-HTML = ["/", "/docs"]
-PUBLIC = ["/healthz", "/readyz", "/openapi.json", "/llms.txt", "/docs/docs.css", "/docs/docs.js", *HTML]
+HTML = ["/docs"]
+PUBLIC = [
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/llms.txt",
+    "/docs/guide.css",
+    "/docs/docs.css",
+    "/docs/docs.js",
+    "/favicon.ico",
+    *HTML,
+]
 
 
 @pytest.mark.parametrize("path", PUBLIC)
@@ -44,6 +58,16 @@ async def test_a_page_brings_nothing_from_elsewhere_and_nothing_inline(app: App,
     assert all(inner == "" for inner in re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL))
     for linked in re.findall(r'(?:src|href)="([^"]+)"', text):
         assert (await ask(app, "GET", linked, key=None)).status == 200, linked
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/guides/index", "/a/none"])
+async def test_the_icon_of_a_page_is_there_and_its_policy_lets_it_be_shown(app: App, path: str) -> None:
+    policy = (await ask(app, "GET", path, key=None)).headers["content-security-policy"]
+    assert "img-src 'self'" in policy
+    icon = await ask(app, "GET", "/favicon.ico", key=None)
+    assert (icon.status, icon.headers["content-type"]) == (200, "image/svg+xml")
+    assert icon.body.startswith(b"<svg ")
+    assert b"script" not in icon.body
 
 
 async def test_the_script_never_writes_markup(app: App) -> None:
@@ -91,9 +115,60 @@ async def test_each_api_has_a_guide_that_the_document_links_to(app: App) -> None
     for tag in document["tags"]:
         guide = await ask(app, "GET", tag["x-guide"], key=None)
         assert guide.status == 200
-        assert guide.headers["content-type"].startswith("text/plain")
-        assert guide.body.startswith(b"# ")
-    assert (await ask(app, "GET", "/docs/guides/nothing", key=None)).status == 404
+        assert guide.headers["content-type"] == "text/html; charset=utf-8"
+        text = await ask(app, "GET", f"{tag['x-guide']}.md", key=None)
+        assert text.headers["content-type"] == "text/plain; charset=utf-8"
+        assert text.body.startswith(b"# ")
+    for wrong in ("nothing", "nothing.md", "lanes.md.md", ".md"):
+        assert (await ask(app, "GET", f"/docs/guides/{wrong}", key=None)).status == 404
+
+
+async def test_every_link_of_a_guide_leads_to_a_heading_of_one(app: App) -> None:
+    """All of them are reached from the list of all, and each has its text for programs, which llms.txt names."""
+    pages: dict[str, str] = {}
+    waiting = ["/docs/guides/index"]
+    while waiting:
+        path = waiting.pop()
+        if path not in pages:
+            found = await ask(app, "GET", path, key=None)
+            assert found.status == 200, path
+            pages[path] = found.body.decode()
+            waiting += [link for link in links_of(pages[path], path) if "#" not in link and not link.endswith(".md")]
+            waiting += [link.partition("#")[0] for link in links_of(pages[path], path) if "#" in link]
+    for path, page in pages.items():
+        for link in links_of(page, path):
+            there, _, anchor = link.partition("#")
+            assert there.removesuffix(".md") in pages, f"{path}: {link}"
+            assert not anchor or f'id="{anchor}"' in pages[there], f"{path}: {link}"
+    text = (await ask(app, "GET", "/llms.txt", key=None)).body.decode()
+    assert {f"{path}.md" for path in pages} == set(re.findall(r"\((/docs/guides/[^)]+)\)", text))
+
+
+def links_of(page: str, path: str) -> list[str]:
+    """Links to guides, whole."""
+    found = [link if not link.startswith("#") else path + link for link in re.findall(r'href="([^"]+)"', page)]
+    return [link for link in found if link.startswith("/docs/guides/")]
+
+
+async def test_a_guide_brings_nothing_from_elsewhere_and_runs_nothing(app: App) -> None:
+    for name in ("index", "runs", "reference-cli"):
+        page = await ask(app, "GET", f"/docs/guides/{name}", key=None)
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'; ")
+        assert not re.search(rb"<(script|img|iframe|style)|\son[a-z]+=|style=|src=", page.body)
+        assert re.findall(rb"<link [^>]*>", page.body) == [b'<link rel="stylesheet" href="/docs/guide.css">']
+
+
+async def test_a_guide_is_made_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(guide: Guide, links: Mapping[str, str]) -> str:
+        made.append(guide.page)
+        return rendered(guide, links)
+
+    monkeypatch.setattr(served, "rendered", counted)
+    asked = [ask(app, "GET", f"/docs/guides/{name}", key=None) for name in ("steps", "runs") * 5]
+    assert {one.status for one in await asyncio.gather(*asked)} == {200}
+    assert sorted(made) == ["dialects/runs.md", "dialects/steps.md"]
 
 
 async def test_the_guide_names_every_endpoint(app: App) -> None:

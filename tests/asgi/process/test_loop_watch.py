@@ -129,14 +129,14 @@ async def test_while_something_is_in_hand_it_does_not_rest() -> None:
     app = Taking()
     watch = LoopWatch(app.ledger.is_idle, app.arrivals.pace.rest)
     app.ledger.take_bytes((app.ledger.process,), 1)
-    read = app.ledger.process.reads.ask()
+    read = app.ledger.reads.ask("o", "k")
     watch.start()
     await watched(20)
     assert not watch.rests
     app.ledger.give_bytes((app.ledger.process,), 1)
     await watched(20)
     assert not watch.rests
-    app.ledger.process.reads.end(read)
+    app.ledger.reads.end(read)
     await wait_until_async(lambda: watch.rests, "a rest")
     watch.stop()
 

@@ -15,22 +15,23 @@ from tests.support.factories import run_row
 from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemIds
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.ledger import PlaceKind, ShareLedger
+from towerlog.asgi.guard.ledger import ShareLedger
 from towerlog.asgi.guard.tickets import Tickets
-from towerlog.asgi.guard.turns import Turns
 from towerlog.asgi.push import streams as streams_module
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.push.sse import SseSink, stream_head
 from towerlog.asgi.push.streams import HELD_MS, SILENCE_MS, SPREAD_MS, StreamPlace, Streams
+from towerlog.asgi.shares.share import Resource
+from towerlog.asgi.shares.turns import Turns
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.subjects import RUN
 from towerlog.model.event import Event, EventType, Logged
-from towerlog.model.key import Key
+from towerlog.model.key import Key, KeyFound
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow, Status
-from towerlog.store.values import KeyFound, RunChange
+from towerlog.store.values import RunChange
 from towerlog.wake.base import Commit
 
 STYLE = FrameStyle(
@@ -65,7 +66,7 @@ class House:
     hub: Hub
     principal: Principal
     last_seq: int = 0
-    turns: Turns = field(default_factory=lambda: Turns(1))
+    turns: Turns = field(default_factory=lambda: Turns(1, 1, 1))
 
     async def open(self, extensions: dict[str, Any] | None = None) -> Listening:
         """A reader at the beginning of the run."""
@@ -80,7 +81,8 @@ class House:
 
     def place(self) -> StreamPlace:
         """A place among all streams."""
-        return StreamPlace(self.ledger.take_place([self.ledger.process], PlaceKind.STREAM), (self.turns,))
+        give_back = self.ledger.take_place([self.ledger.process], Resource.STREAM).give_back
+        return StreamPlace(give_back, self.turns, "o", "k")
 
     async def follow(self) -> Follower:
         """A follower of the run."""
@@ -114,13 +116,13 @@ class House:
 
     @property
     def is_empty(self) -> bool:
-        return len(self.streams) == 0 and self.ledger.process.places[PlaceKind.STREAM] == 0 and self.hub.followers == 0
+        return len(self.streams) == 0 and self.ledger.process.places[Resource.STREAM] == 0 and self.hub.followers == 0
 
 
 @pytest.fixture
 async def house(clock: HandClock) -> House:
     keys = Keys()
-    auth, ledger = Authenticator(keys, clock, Tickets(SystemIds(clock))), ShareLedger(1000, {PlaceKind.STREAM: 100}, {})
+    auth, ledger = Authenticator(keys, clock, Tickets(SystemIds(clock))), ShareLedger(1000, {Resource.STREAM: 100}, {})
     principal = await auth.authenticate({b"authorization": b"Bearer k"}, clock.ms)
     return House(clock, keys, auth, ledger, Streams(auth, clock.ms), Hub(), principal)
 
@@ -237,6 +239,12 @@ class Notes:
     async def send(self, chunk: bytes) -> None:
         self.said.append(chunk)
 
+    def has_room(self) -> bool:
+        return False
+
+    def put(self, chunk: bytes) -> None:
+        raise AssertionError("it has no room")
+
     async def ping(self) -> None:
         self.said.append("ping")
 
@@ -264,12 +272,82 @@ async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Caus
         house.say(OVER)
     elif cause is Cause.REVOKED:
         stream.revoke()
+    elif cause is Cause.CROWDED:
+        stream.make_place()
     else:
         house.streams.close()
     await asyncio.wait_for(task, 5)
     frames = [b"data: 1\n\n", b"data: 2\n\n"][: house.last_seq]
     frames += [b"event: end\n\n"] if cause is Cause.COMPLETE else []
     assert notes.said == ["start", "ping", *frames, cause]
+    assert house.is_empty
+
+
+class Direct(Notes):
+    """A transport that sends at once while there is room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_roomy = True
+        self.taken = asyncio.Event()
+
+    def has_room(self) -> bool:
+        return self.is_roomy
+
+    def put(self, chunk: bytes) -> None:
+        self.said.append(("put", chunk))
+
+    async def send(self, chunk: bytes) -> None:
+        if not self.is_roomy:
+            await self.taken.wait()
+        self.said.append(chunk)
+
+
+async def test_who_waits_gets_what_is_committed_without_being_woken(house: House) -> None:
+    notes = Direct()
+    follower = await house.follow()
+    task = asyncio.create_task(house.streams.open(follower, notes, house.principal, house.place()).run())
+    house.say()
+    await wait_until_async(lambda: b"data: 1\n\n" in notes.said, "what was there before is read by its task")
+    await wait_until_async(lambda: follower._waiter is not None, "a wait")
+    for _ in range(2):
+        house.say()
+        await wait_until_async(lambda: ("put", b"data: %d\n\n" % house.last_seq) in notes.said, "the next one")
+        assert follower._waiter is not None
+        assert not follower._waiter.done()
+    house.say(OVER)
+    await asyncio.wait_for(task, 5)
+    frames = [b"data: 1\n\n", ("put", b"data: 2\n\n"), ("put", b"data: 3\n\n"), b"data: 4\n\n"]
+    assert notes.said == ["start", *frames, b"event: end\n\n", Cause.COMPLETE]
+    assert follower.take is None
+    assert house.is_empty
+
+
+async def test_a_reader_that_has_not_taken_what_was_put_is_waited_for(house: House) -> None:
+    """Nothing is read for it meanwhile: that would be held, and nobody would count it."""
+    notes = Direct()
+    follower = await house.follow()
+    task = asyncio.create_task(house.streams.open(follower, notes, house.principal, house.place()).run())
+    await wait_until_async(lambda: follower._waiter is not None, "a wait")
+    put = notes.put
+
+    def fill(chunk: bytes) -> None:
+        put(chunk)
+        notes.is_roomy = False
+
+    notes.put = fill  # type: ignore[method-assign]  # from now on the reader is slow
+    house.say()
+    await wait_until_async(lambda: follower._waiter is None, "its task waits for room")
+    for _ in range(3):
+        house.say()
+    await asyncio.sleep(0)
+    assert follower.cursor == 1
+    notes.is_roomy = True
+    notes.taken.set()
+    await wait_until_async(lambda: b"data: 2\n\ndata: 3\n\ndata: 4\n\n" in notes.said, "the rest")
+    assert notes.said == ["start", ("put", b"data: 1\n\n"), b"", b"data: 2\n\ndata: 3\n\ndata: 4\n\n"]
+    notes.left.set()
+    await asyncio.wait_for(task, 5)
     assert house.is_empty
 
 
@@ -352,7 +430,7 @@ async def test_a_large_frame_is_held_in_a_turn_and_comes_whole_to_all(house: Hou
     await readers[0].until(b"retry")
     readers[0].is_stuck = True
     house.say()
-    await wait_until_async(lambda: house.turns.are_taken, "the first to have the turn")
+    await wait_until_async(lambda: house.turns.taken, "the first to have the turn")
     house.say()
     readers += [await house.open(), await house.open()]
     for reader in readers[1:]:
@@ -368,13 +446,13 @@ async def test_a_large_frame_is_held_in_a_turn_and_comes_whole_to_all(house: Hou
     for reader in readers:
         await asyncio.wait_for(reader.task, 60)
     assert house.is_empty
-    assert not house.turns.are_taken
+    assert not house.turns.taken
 
 
 @pytest.mark.parametrize("why", ["its reader leaves", "its key is revoked", "the server goes down", "it is cut"])
 async def test_a_stream_in_line_for_a_turn_pings_and_ends(house: House, monkeypatch: Any, why: str) -> None:
     monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
-    turn = house.turns.ask()
+    turn = house.turns.ask("p", "l")
     house.say()
     notes = Notes()
     stream = house.streams.open(await house.follow(), notes, house.principal, house.place())
@@ -402,7 +480,7 @@ async def test_a_stream_in_line_for_a_turn_pings_and_ends(house: House, monkeypa
     assert house.is_empty
     assert house.turns.waiting == 0
     house.turns.end(turn)
-    assert not house.turns.are_taken, "what it left is free for others"
+    assert not house.turns.taken, "what it left is free for others"
 
 
 async def test_a_large_frame_that_nobody_takes_is_let_go_and_read_again(house: House, monkeypatch: Any) -> None:
@@ -425,7 +503,7 @@ async def test_a_large_frame_that_nobody_takes_is_let_go_and_read_again(house: H
         await other.until(b"data: 1\n\n")
         other.leave()
         await other.task
-        assert not house.turns.are_taken
+        assert not house.turns.taken
         slow.free(stays_stuck=True)
         await wait_until_async(lambda count=sent: len(slow.body) == len(b"retry: 1\n") + count, "it to go on")
     slow.free()
@@ -474,7 +552,7 @@ async def test_no_ping_comes_into_a_frame_that_waits_for_a_turn_half_sent(house:
     [stream] = house.streams._open
     await wait_until_async(lambda: stream._large is not None and stream.sending_since, "it to hold the frame")
     house.tick(HELD_MS + 1)
-    turn = house.turns.ask()
+    turn = house.turns.ask("p", "l")
     assert turn.done()
     reader.free()
     await wait_until_async(lambda: house.turns.waiting == 1, "it to wait for the rest")
@@ -486,26 +564,3 @@ async def test_no_ping_comes_into_a_frame_that_waits_for_a_turn_half_sent(house:
     reader.leave()
     await reader.task
     assert house.is_empty
-
-
-async def test_a_large_frame_takes_a_turn_of_each_of_its_shares(house: House, monkeypatch: Any) -> None:
-    """Who waits for a turn of its organisation has none of the process's."""
-    monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
-    key, organisation, process = Turns(2), Turns(1), Turns(2)
-    give_back, notes = house.place().give_back, [Notes(), Notes()]
-    monkeypatch.setattr(House, "place", lambda _: StreamPlace(give_back, (key, organisation, process)))
-    taken = organisation.ask()
-    house.say()
-    tasks = [
-        asyncio.create_task(house.streams.open(await house.follow(), one, house.principal, house.place()).run())
-        for one in notes
-    ]
-    await wait_until_async(lambda: organisation.waiting == 2, "both to wait")
-    assert key.are_taken
-    assert not process.are_taken
-    organisation.end(taken)
-    for one in notes:
-        await wait_until_async(lambda one=one: b"".join(one.said[1:]) == b"data: 1\n\n", "the frame")
-        one.left.set()
-    await asyncio.wait(tasks)
-    assert [one.are_taken for one in (key, organisation, process)] == [False] * 3

@@ -202,6 +202,16 @@ def test_how_a_call_went(facts, type_, status) -> None:
     assert found["success"] is (type_ == "inference_complete")
 
 
+@pytest.mark.parametrize("dialect", ["checkpoints", "steps", "native", "activity"])
+def test_a_call_that_a_provider_has_refused_is_shown_whatever_told_it(dialect) -> None:
+    facts = Facts(name="thread_rate_limited", effects=Effects(rate_limited=True))
+    found = shown(event(EventType.OTHER, {"wait_seconds": 2.5, "note": SECRET}, facts, dialect=dialect))
+    assert (found["type"], found["tool"], found["success"]) == ("inference_rate_limited", "inference", False)
+    assert (found["input_summary"], found["output_summary"]) == ("unknown (chat)", "?+? tokens, $?, ? ms")
+    assert found["metadata"]["status"] == "rate_limited"
+    assert SECRET not in str(found)
+
+
 def turn(status: str = "in_progress", **fields: Any) -> CheckpointFacts:
     return CheckpointFacts(step_index=1, status=status, **fields)
 
@@ -228,6 +238,7 @@ def test_a_turn_is_an_inference_with_what_it_added() -> None:
         (EventType.RUN_FAILED, Facts(error=SECRET, effects=Effects(status=Status.FAILED))),
         (EventType.MESSAGE_DELTA, Facts(spent=SPENT)),
         (EventType.STEP, Facts(spent=SPENT)),
+        (EventType.OTHER, Facts(name="thread_rate_limited_no_more", spent=SPENT)),
         (EventType.RUN_INPUT, Facts()),
     ],
 )
@@ -245,7 +256,13 @@ def test_ends_that_tell_a_usage() -> None:
 @pytest.mark.parametrize("type_", list(EventType))
 def test_content_has_no_way_in(type_) -> None:
     content = dict.fromkeys(["prompt", "completion", "input", "output", "content", "message", "arguments"], SECRET)
-    facts = Facts(tool="t", spent=SPENT, error=SECRET, question=SECRET, effects=Effects(checkpoint=turn(), model="m"))
+    facts = Facts(
+        tool="t",
+        spent=SPENT,
+        error=SECRET,
+        question=SECRET,
+        effects=Effects(checkpoint=turn(), model="m", rate_limited=True),
+    )
     found = frame(event(type_, {**content, "metadata": content, "payload": content}, facts), EPOCH)
     assert found is None or SECRET.encode() not in found
 

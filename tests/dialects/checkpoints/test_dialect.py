@@ -13,17 +13,21 @@ from hypothesis import strategies as st
 
 from tests.dialects.test_base import every_error
 from tests.support.calls import body_of, endpoint_of, make_call, tried
+from tests.support.factories import run_row
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.dialect import DIALECT, STATUS_OF, STATUS_WORDS
 from towerlog.errors import Invalid, Malformed, NotFound, TowerlogError
+from towerlog.model.approval import ApprovalKind
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.command import Append, Decide
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, Refusal
-from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
+from towerlog.model.inbox import ApprovalView
+from towerlog.model.outcome import Appended, Decided, Page, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.question import LatestCheckpoint, ListApprovals
 from towerlog.model.run import Pending, Status
+from towerlog.projections.approvals import of_checkpoint
 
 EVENTS = endpoint_of(DIALECT, "POST", "/v1/runners/events")
 LATEST = endpoint_of(DIALECT, "GET", "/v1/runners/threads/{thread_id}/latest")
@@ -102,7 +106,8 @@ def test_the_neighbours_of_a_bad_event_are_what_they_would_be_without_it() -> No
     good = [START, TURN, OUTSIDE]
     mixed = append([*good, 7]).items
     for alone, beside in zip(append(good).items, mixed, strict=False):
-        assert msgspec.to_builtins(alone, builtin_types=(bytes,)) == msgspec.to_builtins(beside, builtin_types=(bytes,))
+        said = [msgspec.to_builtins(one, builtin_types=(bytes,), enc_hook=list) for one in (alone, beside)]
+        assert said[0] == said[1]
 
 
 def test_an_event_that_is_too_large_is_refused_at_its_place() -> None:
@@ -259,9 +264,12 @@ def test_what_was_not_sent_is_null_or_empty(figures: bytes) -> None:
 
 
 def test_approvals_are_listed_with_the_calls_that_wait() -> None:
-    waiting = ApprovalView(ROW, "x", b'{"pending_tool_calls":[{"id":"c"}]}')
-    assert APPROVALS.decode(make_call()) == ListApprovals(1000)
-    assert APPROVALS.decode(make_call(query={"limit": "5"})) == ListApprovals(5)
+    row = of_checkpoint(msgspec.structs.replace(ROW, status="waiting_for_approval"))
+    assert row is not None
+    waiting = ApprovalView(row, run_row(trace_id="x", thread_id="t"), b'{"pending_tool_calls":[{"id":"c"}]}')
+    kind = ApprovalKind.APPROVAL
+    assert APPROVALS.decode(make_call()) == ListApprovals(1000, kind=kind)
+    assert APPROVALS.decode(make_call(query={"limit": "5"})) == ListApprovals(5, kind=kind)
     assert body_of(APPROVALS.encode(Page([waiting]), None, make_call())) == [
         {
             "trace_id": "x",

@@ -44,7 +44,14 @@ def details(decode: Any, body: Any, **path: str) -> dict[str, str]:
 def test_the_seeds_example() -> None:
     heartbeat = Draft(EventType.LANE_REPORT, RunById(RUN), b"{}", facts_named("heartbeat"))
     assert requests.decode_report(call(SEED_REPORT, path={"id": RUN.upper()}, settings=SHORT)) == Report(
-        RUN, "example", [heartbeat], lease_ms=1000, phase="example", log_line="example", dialect="lanes"
+        RUN,
+        "example",
+        [heartbeat],
+        lease_ms=1000,
+        phase="example",
+        log_line="example",
+        dialect="lanes",
+        data_field="payload",
     )
 
 
@@ -58,7 +65,7 @@ def test_the_seeds_lease_is_too_short_by_default() -> None:
 
 
 def test_absent_null_and_empty_mean_the_same() -> None:
-    nothing = Report(RUN, "w", [], dialect="lanes")
+    nothing = Report(RUN, "w", [], dialect="lanes", data_field="payload")
     assert report() == nothing
     names = ["lease_seconds", "phase", "log_line", "events", "lease_epoch", "wait_seconds"]
     assert report(**dict.fromkeys(names)) == nothing

@@ -14,6 +14,7 @@ from towerlog.dialects.native.reported import ClientEvent, ReportedEvent
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, FieldWarning, History, HistoryBase, RunByForeignId, RunById
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
+from towerlog.model.texts import Texts
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -133,7 +134,11 @@ def ends(status: str) -> Effects:
         ),
         ("run.question_withdrawn", {}, Facts(effects=Effects(question_id=3))),
         ("run.question_withdrawn", {"question_key": "k"}, Facts(effects=Effects(question_id=3, question_key="k"))),
-        ("step", {"duration_ms": 1.6, "phase": "end", "span_id": "s", "parent_span_id": "p"}, Facts(duration_ms=2)),
+        (
+            "step",
+            {"duration_ms": 1.6, "phase": "end", "span_id": "s", "parent_span_id": "p"},
+            Facts(ends="s", duration_ms=2),
+        ),
         ("message.delta", {}, Facts()),
         ("tool.call", {}, Facts(tool="t", tool_call_id="c")),
         ("tool.result", {"success": True}, Facts(tool="t", tool_call_id="c", success=True)),
@@ -153,6 +158,8 @@ def ends(status: str) -> Effects:
             ),
         ),
         ("command.acknowledged", {"note": "done"}, Facts(effects=Effects(command_id=3))),
+        ("command.acknowledged", {"taken": False}, Facts(effects=Effects(command_id=3, untaken=True))),
+        ("command.acknowledged", {"taken": True}, Facts(effects=Effects(command_id=3))),
         ("other", {}, Facts(name="own")),
         (
             "other",
@@ -177,7 +184,7 @@ def test_a_checkpoint_brings_its_history_and_state() -> None:
     draft = draft_of({"type": "checkpoint", "data": state, "agent": "a"})
     assert draft.effects.checkpoint is not None
     assert draft.history is not None
-    assert (draft.effects.checkpoint.step_index, draft.history.messages) == (2, [b'{"role":"user"}'])
+    assert (draft.effects.checkpoint.step_index, list(draft.history.messages)) == (2, [b'{"role":"user"}'])
     assert json.loads(draft.data) == {"step_index": 2, "state": {"k": [1]}}
     assert (draft.agent, draft.agent_default) == ("a", "default")
 
@@ -333,14 +340,14 @@ def test_too_large_an_event_says_so(kind: str, settings: DialectSettings) -> Non
 def test_a_checkpoint_may_be_larger_than_an_event() -> None:
     event = {"type": "checkpoint", "data": {**GOOD["checkpoint"], "history": ["x" * 100], "state": "y" * 100}}
     assert draft_of(event, settings=DialectSettings(max_event_bytes=100)).history == History(
-        [b'"%b"' % (b"x" * 100)], None
+        Texts(b'["%b"]' % (b"x" * 100)), None
     )
 
 
 def test_a_checkpoint_may_go_on_from_a_stored_history() -> None:
     base = {"node": "0123456789abcdef" * 2, "length": 3}
     draft = draft_of({"type": "checkpoint", "data": {"step_index": 4, "base": base, "history": ["new"]}})
-    assert draft.history == History([b'"new"'], None, HistoryBase(bytes.fromhex("0123456789abcdef" * 2), 3))
+    assert draft.history == History(Texts(b'["new"]'), None, HistoryBase(bytes.fromhex("0123456789abcdef" * 2), 3))
     assert draft.data == b'{"step_index":4}'
 
 

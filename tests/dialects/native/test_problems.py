@@ -11,7 +11,7 @@ from towerlog.asgi.pages.refusals import error_samples
 from towerlog.dialects.native.problems import explain
 
 
-@pytest.mark.parametrize("error", list(error_samples()), ids=lambda error: error.code)
+@pytest.mark.parametrize("error", list(error_samples()), ids=lambda error: type(error).__name__)
 def test_every_error_is_a_problem(error: errors.TowerlogError) -> None:
     reply = explain(error, "t" * 32)
     problem = json.loads(reply.body)

@@ -33,8 +33,8 @@ def test_an_event_keeps_its_body_to_the_byte() -> None:
     assert b'"data":{"b":1.0e2,"a":[ ]}' in encoded
     assert wire(shapes.event_of(event)) | {"data": 0} == {
         "seq": 2, "position": 5, "type": "other", "name": "foreign", "data": 0, "dialect": "steps", "event_id": None,
-        "occurred_at": None, "recorded_at": "1970-01-01T00:00:01.000Z", "late": True, "foreign": False,
-            "future": False, "hash": "01ff",
+        "occurred_at": None, "recorded_at": "1970-01-01T00:00:01.000Z", "duration_ms": None, "late": True,
+            "foreign": False, "future": False, "hash": "01ff",
     }  # fmt: skip
 
 

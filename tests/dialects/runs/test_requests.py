@@ -39,7 +39,7 @@ def test_an_unknown_member_is_named_with_those_that_there_are() -> None:
     for decode, body, known in (
         (requests.decode_create, {"agnet": "a"}, created),
         (requests.decode_cancel, {"resaon": "x"}, "reason"),
-        (requests.decode_input, {"content": "yes", "contnet": "no"}, "content, question_id, type"),
+        (requests.decode_input, {"content": "yes", "contnet": "no"}, "asked_seq, content, question_id, type"),
         (requests.decode_create_thread, {"titel": "t"}, "policy, thread_id, title"),
     ):
         with pytest.raises(errors.Invalid) as found:

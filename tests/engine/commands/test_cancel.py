@@ -12,7 +12,7 @@ import pytest
 from tests.support.factories import draft, facts_of, traced
 from tests.support.rig import Rig, open_rig
 from towerlog.dialects.run_json import CancelView, cancel_view
-from towerlog.engine.audit import verify_org
+from towerlog.engine.verify import verify_org
 from towerlog.errors import LeaseLost, NotFound, RunNotActive
 from towerlog.model.command import Append, CancelRun, Claim, CreateRun, KillRun, Release, Report
 from towerlog.model.event import EventType, RunByForeignId, RunById

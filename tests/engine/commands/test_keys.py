@@ -78,7 +78,9 @@ async def test_the_first_start_takes_the_operators_key_or_mints_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     async with open_rig(tmp_path) as rig:
-        await rig.store.writer.call(lambda db: [*map(db.execute, ("DELETE FROM org", "DELETE FROM api_key"))])
+        await rig.store.writer.call(
+            lambda db: [*map(db.execute, (f"DELETE FROM {table}" for table in ("org", "api_key", "audit_entry")))]
+        )
         minted = await first_start(rig.store, rig.clock, rig.ids, given)
         assert minted is not None
         assert minted.org.name == DEFAULT_ORG

@@ -12,6 +12,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import Rig, at_rest, open_rig
+from towerlog.engine.commands import lanes
 from towerlog.errors import AlreadyClaimed, LeaseLost, NotFound, RunEnded
 from towerlog.model.command import CancelRun, Claim, ClaimRun, CreateRun, Finish, Idempotency, Release, Report
 from towerlog.model.event import Draft, EventType, History, RunById
@@ -208,6 +209,30 @@ async def test_only_the_holder_reports_and_what_others_send_is_kept_beside_the_r
     )
     page = await rig.do(ListEvents(run_id, 10, quarantined=True))
     assert [event.data for event in page.rows] == [b'{"n":1}']
+
+
+async def test_what_a_loser_reports_is_kept_one_by_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be as long as a body: between any two the event loop may go on with something else."""
+    run_id = await create(rig)
+    await claim(rig)
+    steps, keep = 0, lanes._quarantine
+
+    def counted(*args: Any) -> Any:
+        nonlocal steps
+        keeping = keep(*args)
+        while True:
+            try:
+                next(keeping)
+            except StopIteration as done:
+                return done.value
+            steps += 1
+            yield
+
+    monkeypatch.setattr(lanes, "_quarantine", counted)
+    with pytest.raises(LeaseLost):
+        await rig.do(Report(run_id, "other", [draft(run=RunById(run_id), data={"n": n}) for n in range(30)]))
+    kept = await rig.store.quarantined(rig.org, (await rig.run(run_id)).run, 100, 0)
+    assert (steps, len(kept)) == (30, 30)
 
 
 async def test_a_run_without_a_lane_has_no_holder(rig: Rig) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.audit import verify_org
 from towerlog.engine.commands.steering import SECOND_ANSWER_MS
+from towerlog.engine.verify import verify_org
 from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
+from towerlog.model.approval import AnswerApproval, ApprovalState, ClosedApproval, GetApproval, MakeAnswerLink
 from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Release, Report
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
@@ -114,23 +115,46 @@ async def test_an_answer_to_a_closed_question_never_reaches_the_next(rig: Rig) -
 
 
 @pytest.mark.parametrize("key", [None, "k"])
-async def test_an_answer_that_came_before_the_withdrawal_is_on_record_as_not_taken(rig: Rig, key: str | None) -> None:
+async def test_an_answer_that_came_before_the_withdrawal_counts_and_is_carried_by_its_reply(
+    rig: Rig, key: str | None
+) -> None:
+    [asked] = await rig.append(question("one?", "k", run=traced("x")))
+    await rig.do(GiveInput(asked.run_id, "yes", asked.seq))
+    named = Effects(question_key="k") if key else Effects(question_id=asked.seq)
+    withdrawal = draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=named), event_id="w")
+    [told] = await rig.append(withdrawal)
+    assert [(one.type, one.content, one.question_id) for one in told.commands] == [("input", "yes", asked.seq)]
+    last = (await rig.events(asked.run_id))[-2]
+    assert (last.type, last.facts.name, last.seq) == (E.OTHER, "run.question_withdrawn", told.seq)
+    with pytest.raises(QuestionClosed, match="was answered by admin"):
+        await rig.do(GiveInput(asked.run_id, "no", asked.seq))
+    [again] = await rig.append(withdrawal)
+    assert (again.duplicate, again.seq, again.commands) == (True, told.seq, told.commands)
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+async def test_a_withdrawal_that_came_before_the_answer_refuses_it_also_when_it_is_told_again(rig: Rig) -> None:
+    [asked] = await rig.append(question("one?", "k", run=traced("x")))
+    named = Facts(effects=Effects(question_key="k"))
+    withdrawal = draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=named, event_id="w")
+    [told] = await rig.append(withdrawal)
+    with pytest.raises(QuestionClosed, match="withdrawn"):
+        await rig.do(GiveInput(asked.run_id, "yes", asked.seq))
+    [again] = await rig.append(withdrawal)
+    assert (again.duplicate, again.seq, again.commands) == (True, told.seq, ())
+    assert (await rig.events(asked.run_id))[-1].type is E.RUN_QUESTION_WITHDRAWN
+
+
+async def test_an_answer_for_which_the_agent_did_not_wait_any_more_does_not_count(rig: Rig) -> None:
     [asked] = await rig.append(question("one?", "k", run=traced("x")))
     await rig.do(GiveInput(asked.run_id, "yes", asked.seq))
     [answer] = (await rig.run(asked.run_id)).pending
-    named = Effects(question_key="k") if key else Effects(question_id=asked.seq)
-    await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=named)))
+    untaken = Facts(effects=Effects(command_id=answer.command_id, untaken=True))
+    await rig.append(draft(E.COMMAND_ACKNOWLEDGED, traced("x"), facts=untaken))
     assert await contents(rig, asked.run_id) == []
-    last = (await rig.events(asked.run_id))[-1]
-    assert (last.type, msgspec.json.decode(last.data)) == (
-        E.COMMAND_ACKNOWLEDGED,
-        {"command_id": answer.command_id, "type": "input", "question_id": asked.seq, "taken": False},
-    )
     with pytest.raises(QuestionClosed, match="nobody has taken the answer"):
         await rig.do(GiveInput(asked.run_id, "no", asked.seq))
-    [again] = await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=Facts(effects=named)))
-    assert again.seq == last.seq + 1, "once"
-    assert (await rig.run(asked.run_id)).last_seq == again.seq
 
 
 async def test_input_to_a_run_that_asked_nothing_is_a_message(rig: Rig) -> None:
@@ -169,7 +193,7 @@ async def test_who_comes_second_has_not_written_a_message(rig: Rig, how: str) ->
 
 async def test_what_is_said_to_be_an_answer_is_none_where_nothing_is_asked(rig: Rig) -> None:
     run_id = await asking(rig)
-    with pytest.raises(QuestionClosed, match="asks nothing"):
+    with pytest.raises(QuestionClosed, match="is not asking anything"):
         await rig.do(GiveInput(run_id, "yes", type="input"))
     await rig.append(question("one?", run=traced("x")))
     await rig.do(GiveInput(run_id, "by the way", type="message"))
@@ -233,6 +257,56 @@ async def test_the_next_attempt_that_asks_again_gets_what_was_answered_meanwhile
     assert [one.question_id for one in reported.view.row.questions] == [first]
     asked = [event for event in await rig.events(run_id) if event.type is E.RUN_WAITING]
     assert [msgspec.json.decode(event.data)["question_id"] for event in asked] == [first, second, first, second]
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+async def test_an_answer_to_other_words_never_reaches_what_is_asked_now(rig: Rig) -> None:
+    """Not by the id of the question, nor by that of its approval, nor by a link that was made before."""
+    run_id = await asking(rig)
+    await rig.append(question("Send the newsletter?", "confirm", run=traced("x")))
+    first = (await rig.run(run_id)).questions[0]
+    old = first.ref(run_id)
+    link = (await rig.do(MakeAnswerLink(old, "bob", LEASE_MS))).link
+    await rig.append(question("Delete the database?", "confirm", run=traced("x")))
+    again = (await rig.run(run_id)).questions[0]
+    assert (again.question_id, again.ref(run_id).approval_id) == (first.question_id, f"{run_id}.q2.3")
+    for command in (
+        AnswerApproval(old, content="yes"),
+        AnswerApproval(old, content="yes", link=link),
+        GiveInput(run_id, "yes", first.question_id, asked_seq=first.asked_seq()),
+        MakeAnswerLink(old, "bob", LEASE_MS),
+    ):
+        with pytest.raises(QuestionClosed, match="asked anew in other words"):
+            await rig.do(command)
+    assert (await rig.do(GetApproval(old))).closed == ClosedApproval(ApprovalState.WITHDRAWN)
+    view = await rig.do(GetApproval(again.ref(run_id)))
+    assert (view.closed, view.row.text) == (None, "Delete the database?")
+    await rig.do(AnswerApproval(again.ref(run_id), content="no"))
+    assert await contents(rig, run_id) == [("input", "no", first.question_id)]
+    states = [(await rig.do(GetApproval(ref))).closed.state for ref in (old, again.ref(run_id))]
+    assert states == [ApprovalState.WITHDRAWN, ApprovalState.ANSWERED]
+
+
+@pytest.mark.parametrize("beside", [{"context": {"to": "all"}}, {"tool_calls": []}, {"schema": {"type": "null"}}])
+async def test_other_words_are_whatever_else_a_person_reads(rig: Rig, beside: dict[str, Any]) -> None:
+    run_id = await asking(rig)
+    await rig.append(question("Send it?", "k", run=traced("x"), data={"context": {"to": "ada"}}))
+    known = (await rig.run(run_id)).questions[0].ref(run_id)
+    await rig.append(question("Send it?", "k", run=traced("x"), data={"context": {"to": "ada"}}))
+    assert (await rig.run(run_id)).questions[0].ref(run_id) == known, "the same words are the same approval"
+    await rig.append(question("Send it?", "k", run=traced("x"), data={"context": {"to": "ada"}} | beside))
+    assert (await rig.run(run_id)).questions[0].ref(run_id) != known
+
+
+async def test_an_answer_that_lies_ready_is_none_to_what_is_asked_in_other_words(rig: Rig) -> None:
+    run_id = await lost(rig, question("test?", "k"))
+    await rig.do(GiveInput(run_id, "yes"))
+    await rig.do(Claim("w2", LEASE_MS))
+    await rig.do(Report(run_id, "w2", [question("production?", "k", run=RunById(run_id))]))
+    row = await rig.run(run_id)
+    assert ([one.text for one in row.questions], row.pending) == (["production?"], ())
+    assert row.closed_questions[-1].withdrawn, "whoever answered is told that nobody has taken it"
     complaints: list[str] = []
     assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
 

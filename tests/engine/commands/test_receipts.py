@@ -11,7 +11,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until
-from towerlog.engine.audit import verify_org
+from towerlog.engine.verify import verify_org
 from towerlog.errors import NotFound
 from towerlog.model.command import (
     Append,

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.queries.test_replies import checkpoint
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.audit import verify_org
+from towerlog.engine.verify import verify_org
 from towerlog.errors import Conflict, NotFound, ThreadBusy
 from towerlog.model.command import CancelRun, Claim, CreateRun, CreateThread, Decide, Finish, ForkRun, Report, RetryRun
 from towerlog.model.event import Draft, EventType, RunById

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.audit import verify_org
+from towerlog.engine.verify import verify_org
 from towerlog.errors import Conflict, Invalid, NotFound, NotWaiting, QuestionClosed, RunNotActive, ThreadBusy
 from towerlog.model.command import (
     CancelRun,
@@ -257,12 +257,23 @@ async def test_there_is_nothing_to_decide_about_what_is_not_there_or_over(rig: R
     assert (await rig.do(ListApprovals(10))).rows == []
 
 
+async def test_what_is_being_cancelled_can_be_rejected_and_not_approved(rig: Rig) -> None:
+    """Whoever polls for the decision would carry out the calls of a run that somebody has cancelled."""
+    run_id = await waiting(rig)
+    await rig.do(CancelRun(run_id, "enough"))
+    assert (await rig.run(run_id)).status is Status.CANCELLING
+    with pytest.raises(NotWaiting, match="is being cancelled"):
+        await rig.do(Decide("x", 3, "approved"))
+    assert (await rig.do(Decide("x", 3, "rejected"))).status == "rejected"
+    assert (await rig.run(run_id)).status is Status.CANCELLING
+
+
 async def test_what_can_no_longer_be_decided_hides_nothing_that_can(rig: Rig) -> None:
     for number in range(3):
         await waiting(rig, trace=f"over {number}")
         await rig.append(draft(E.RUN_FAILED, traced(f"over {number}", "t")))
     await waiting(rig, trace="live")
-    assert [view.trace_id for view in (await rig.do(ListApprovals(2))).rows] == ["live"]
+    assert [view.run.trace_id for view in (await rig.do(ListApprovals(2))).rows] == ["live"]
 
 
 # Threads and agents

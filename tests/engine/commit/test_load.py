@@ -10,12 +10,12 @@ import pytest
 from tests.engine.commit.planning import Counted, plan_on
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.audit import verify_org
 from towerlog.engine.commit import load as loading
 from towerlog.engine.commit import writer
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.missing import NotLoaded
 from towerlog.engine.ingest.needs import needs_of_items
+from towerlog.engine.verify import verify_org
 from towerlog.errors import TowerlogError
 from towerlog.model import command as c
 from towerlog.model.event import Draft, EventType, History, OpenRun, RunByForeignId, RunById

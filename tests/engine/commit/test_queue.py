@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any, cast
 
 import msgspec
@@ -126,9 +127,8 @@ def test_one_organisation_leaves_room_in_the_queue_for_the_others() -> None:
     for _ in range(2):
         queue.check_room(2)
         queue.add(command(2))
-    for org in (1, 2, 3):
-        with pytest.raises(Overloaded):
-            queue.check_room(org)
+    with pytest.raises(Overloaded):
+        queue.check_room(1)
     queue.take()
     queue.check_room(1)
     tiny = CommandQueue(1)
@@ -223,3 +223,50 @@ def test_what_was_taken_and_not_placed_comes_first_and_in_its_order() -> None:
     assert (orgs_of(other), taken, queue.count) == ([2], [[first], [second], [third]], 0)
     queue.put_back([first, second])
     assert (queue.take(), queue.take(), queue.take()) == ([first], [second], [])
+
+
+async def test_when_the_queue_is_full_the_organisation_that_has_most_in_it_gives_way() -> None:
+    """Its newest command is refused, and only for one that has fewer; what was begun of it stays."""
+    queue = CommandQueue(8)
+    loop = asyncio.get_running_loop()
+    first, second = ([command(org, waiter=loop.create_future()) for _ in range(4)] for org in (1, 2))
+    for one in (*first, *second):
+        queue.add(one)
+    with pytest.raises(Overloaded):
+        queue.check_room(1)
+    third = [command(3, waiter=loop.create_future()) for _ in range(3)]
+    for one in third[:2]:
+        queue.add(one)
+    assert [one.waiter.done() for one in (*first, *second)] == [False, False, False, True] * 2
+    assert isinstance(cast(asyncio.Future[Any], first[3].waiter).exception(), Overloaded)
+    assert isinstance(cast(asyncio.Future[Any], second[3].waiter).exception(), Overloaded)
+    with pytest.raises(Overloaded):
+        queue.add(third[2])
+    assert queue.count == 8
+    assert [queue.take(), queue.count] == [
+        [first[0], second[0], third[0], first[1], second[1], third[1], first[2], second[2]],
+        0,
+    ]
+    queue.put_back([first[0], first[1]])
+    queue._max_commands = 2
+    with pytest.raises(Overloaded):
+        queue.add(third[2])
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_an_organisation_with_fewer_commands_than_its_part_is_never_refused(seed: int) -> None:
+    chance, queue, asked = random.Random(seed), CommandQueue(40), list[asyncio.Future[Any]]()
+    for _ in range(500):
+        org = chance.choice((1, 1, 1, 2, 2, 3, 4))
+        waiting = {org: len(line) for org, line in queue._lines.items()}
+        try:
+            asked.append(asyncio.get_running_loop().create_future())
+            queue.add(command(org, waiter=asked[-1]))
+        except Overloaded:
+            assert (waiting.get(org, 0) + 1) * len(waiting | {org: 0}) > 40
+        assert queue.count == sum(len(line) for line in queue._lines.values()) <= 40
+        if chance.random() < 0.002:
+            queue.take()
+    for line in queue._lines.values():
+        assert not any(one.waiter.done() for one in line), "what was given up is not in it"
+    assert {type(one.exception()) for one in asked if one.done()} == {Overloaded}

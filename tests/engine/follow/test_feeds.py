@@ -20,8 +20,9 @@ from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.dialects.base import OTHER_LOG
 from towerlog.model.command import RegisterAgent
-from towerlog.model.event import FEED_TYPES, FEED_TYPES_WHEN_SPENT, Event, has_feed_place
+from towerlog.model.event import Event
 from towerlog.model.facts import Effects, Facts
+from towerlog.model.feed import FEED_TYPES, FEED_TYPES_SOMETIMES, has_feed_place
 from towerlog.model.question import FollowAgent, ListAgents, Tail
 from towerlog.model.usage import Usage, UsageReport
 
@@ -81,7 +82,7 @@ async def test_a_feed_whose_ring_begins_in_the_middle_misses_nothing(rig: Rig, m
 async def test_a_feed_holds_only_what_has_a_place_there(rig: Rig) -> None:
     await append(rig)
     follower = await feed_of(rig, 0)
-    spent = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=1), "delta")))
+    spent = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=1), "delta"), rate_limited=True))
     reading = asyncio.create_task(read_count(follower, len(FEED_TYPES)))
     for kind in E:
         await rig.append(draft(kind, traced(kind), agent="a", facts=spent))
@@ -109,7 +110,7 @@ async def test_a_feeds_style_that_asks_is_given_the_rows_of_all_its_runs(rig: Ri
 async def test_a_page_of_a_feed_counts_only_what_shows(rig: Rig) -> None:
     """Ends and turns that spent nothing do not use up the number of events that a reader asks for."""
     await append(rig, 1, E.TOOL_CALL)
-    for kind in FEED_TYPES_WHEN_SPENT:
+    for kind in FEED_TYPES_SOMETIMES:
         await rig.append(draft(kind, traced(f"free-{kind}"), agent="a", facts=Facts()))
     [agent] = (await rig.do(ListAgents(1, name="a"))).rows
     page = await rig.do(Tail(agent.agent_id, 1))

@@ -25,7 +25,14 @@ from tests.support.rig import Rig
 from tests.support.wait import wait_until_async
 from towerlog.engine.follow import channel, hub
 from towerlog.engine.follow import follower as followers
-from towerlog.engine.follow.channel import MAX_CHUNK_BYTES, MAX_SHARED_CHUNKS, RING_BYTES, RING_FRAMES, Channel
+from towerlog.engine.follow.channel import (
+    MAX_CHUNK_BYTES,
+    MAX_SHARED_CHUNKS,
+    RING_BYTES,
+    RING_FRAMES,
+    TOLD_AT_ONCE,
+    Channel,
+)
 from towerlog.engine.follow.follower import PAGE_EVENTS
 from towerlog.engine.follow.subjects import RUN
 from towerlog.model.event import Event
@@ -73,8 +80,12 @@ async def test_pages_without_a_frame_are_passed_over(rig: Rig, monkeypatch: pyte
 class Waiting:
     """A follower that reads nothing."""
 
-    def wake(self) -> None:
-        """Is not heard."""
+    def __init__(self) -> None:
+        self.told = 0
+
+    def tell(self) -> None:
+        """Is counted."""
+        self.told += 1
 
     def stop(self) -> None:
         """Is not heard."""
@@ -121,6 +132,23 @@ def test_a_frame_is_kept_where_it_is_no_more_than_a_chunk_for_each_follower(foll
     assert channel.after(1) == (1, b""), "who has it waits for more"
     assert (channel.after(0) is None) == (chunks > followers), "who has not reads the store"
     assert channel.size <= MAX_CHUNK_BYTES * followers
+
+
+def test_no_frame_is_made_of_an_event_that_is_too_long_to_be_kept() -> None:
+    made: list[int] = []
+
+    def counted(event: Event, *rest: Any) -> bytes | None:
+        made.append(event.seq)
+        return b"x" * 10
+
+    channel = Channel((RUN, 1), style("counted", counted), "e")
+    channel.followers.add(Waiting())
+    channel.publish(event(1, 1), {})
+    channel.publish(event(2, 2, data=b'{"a":"%s"}' % (b"x" * MAX_CHUNK_BYTES)), {})
+    channel.publish(event(3, 3), {})
+    assert made == [1, 3]
+    assert channel.after(1) is None, "its reader reads the store"
+    assert channel.after(2) == (3, b"x" * 10)
 
 
 def test_a_chunk_is_bounded_and_nothing_is_left_out() -> None:
@@ -224,7 +252,22 @@ def test_those_at_the_same_place_share_the_same_bytes() -> None:
     assert first[1] is second[1]
 
 
-def test_a_ring_that_was_emptied_knows_nothing_of_what_it_held() -> None:
+async def test_a_crowd_is_told_in_parts_and_nobody_is_left_out() -> None:
+    """Commits that come faster than a round is over do not begin it anew: else the last would never be told."""
+    crowd = 3 * TOLD_AT_ONCE
+    channel = channel_of(1, followers=crowd)
+    told: list[int] = []
+    for _ in range(3):
+        channel.wake()
+        await asyncio.sleep(0)
+        told.append(sum(reader.told for reader in channel.followers))  # type: ignore[attr-defined]  # all are Waiting
+    assert told == [TOLD_AT_ONCE, 2 * TOLD_AT_ONCE, crowd]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert {reader.told for reader in channel.followers} == {2}, "once more for what came during the first round"  # type: ignore[attr-defined]
+
+
+async def test_a_ring_that_was_emptied_knows_nothing_of_what_it_held() -> None:
     channel = channel_of(5)
     assert channel.after(4) is not None
     channel.forget()

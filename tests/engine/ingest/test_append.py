@@ -14,6 +14,7 @@ from towerlog.model.event import (
     Draft,
     EventType,
     History,
+    HistoryBase,
     OpenRun,
     Refusal,
     RunByForeignId,
@@ -21,6 +22,7 @@ from towerlog.model.event import (
     RunByTrace,
 )
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
+from towerlog.model.names import NAME_BYTES, message_name, prefix_names
 from towerlog.model.outcome import AgentView, Stored
 from towerlog.model.run import Status
 from towerlog.model.times import FUTURE_TOLERANCE_MS
@@ -266,6 +268,25 @@ async def test_a_batch_that_is_sent_again_whole_adds_nothing(rig: Rig) -> None:
         assert [result.duplicate for result in again] == [True] * 3
         assert [result.position for result in again] == [result.position for result in first]
     assert len(await rig.log()) == 3
+
+
+async def test_of_what_goes_on_from_nothing_stored_no_part_is_kept(rig: Rig) -> None:
+    """Whether a batch is sent again whole is asked of its items before their turn, and before they are refused."""
+    unknown = HistoryBase(b"u" * NAME_BYTES, 1)
+    facts = Facts(effects=Effects(checkpoint=CheckpointFacts(0, "idle", length=1)))
+    batch = (
+        draft(E.RUN_STARTED, RunByTrace("t", "x", reopen=True), natural_key="thread_started", facts=START),
+        draft(E.CHECKPOINT, traced("x", "t"), {"s": 0}, facts=facts, history=History([b"1"], None, unknown)),
+        draft(E.RUN_COMPLETED, traced("x", "t"), natural_key="thread_completed"),
+    )
+    for _ in range(2):
+        results = await rig.append(*batch)
+        assert isinstance(results[1], Refusal)
+        assert results[1].code == "unknown_base"
+    assert await rig.store.content(rig.org, "nodes", 0, 10) == []
+    own = HistoryBase(prefix_names([message_name(b"1")], unknown.node)[-1], 2)
+    [refused] = await rig.append(state(1, {}, history=History([b"2"], None, own)))
+    assert isinstance(refused, Refusal), "nor is it a base from now on"
 
 
 # Checkpoints

@@ -200,12 +200,12 @@ async def test_approvals_are_what_still_waits_oldest_first(rig: Rig) -> None:
         await checkpoint(rig, trace, 0, "waiting_for_approval")
     await checkpoint(rig, "x", 1)
     page = await rig.do(q.ListApprovals(10))
-    assert [(view.trace_id, view.figures) for view in page.rows] == [
+    assert [(view.run.trace_id, view.data) for view in page.rows] == [
         (trace, b'{"step_index":0,"of":"a"}') for trace in ("x", "y", "z")
     ]
     await rig.do(c.Decide("y", 0, "approved"))
     await run(rig, "x", E.RUN_FAILED)
-    assert [view.trace_id for view in (await rig.do(q.ListApprovals(10))).rows] == ["z"]
+    assert [view.run.trace_id for view in (await rig.do(q.ListApprovals(10))).rows] == ["z"]
 
 
 async def test_runs_that_ended_undecided_crowd_nobody_out_of_the_approvals(rig: Rig) -> None:
@@ -214,7 +214,7 @@ async def test_runs_that_ended_undecided_crowd_nobody_out_of_the_approvals(rig: 
     for number in range(3):
         await run(rig, str(number), E.RUN_CANCELLED)
     page = await rig.do(q.ListApprovals(2))
-    assert [view.trace_id for view in page.rows] == ["3"]
+    assert [view.run.trace_id for view in page.rows] == ["3"]
 
 
 # The log

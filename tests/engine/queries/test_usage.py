@@ -10,8 +10,8 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.fakes import START_MS, FakeClock
 from tests.support.rig import Rig, open_rig
-from towerlog.engine.audit import verify_org
 from towerlog.engine.queries.usage import MAX_SPAN_HOURS
+from towerlog.engine.verify import verify_org
 from towerlog.errors import Invalid
 from towerlog.model.event import EventType
 from towerlog.model.facts import Effects, Facts
@@ -170,3 +170,20 @@ async def test_a_run_counts_under_the_model_that_it_names_later(rig: Rig) -> Non
     assert [row.runs_started for row in await usage(rig)] == [2, 0]
     assert {row.agent: row.runs_started for row in await usage(rig, "agent")} == {"a": 2, "b": 0}
     assert await verify_org(rig.store, rig.principal.org) == 0
+
+
+async def test_what_a_run_did_before_it_named_a_model_counts_under_that_model(rig: Rig) -> None:
+    """Also when it is named after the end; and nothing is left of the group that had it."""
+    start = Facts(effects=Effects(is_start=True))
+    kinds = (EventType.STEP, EventType.TOOL_CALL, EventType.RUN_COMPLETED)
+    await rig.append(draft(EventType.RUN_STARTED, traced("a m"), agent="a", facts=start))
+    await rig.append(*(draft(kind, traced("a m")) for kind in kinds))
+
+    async def counts(by: str) -> list[tuple[str, int, int, int]]:
+        return [(row.model, row.events, row.runs_started, row.runs_ended) for row in await usage(rig, by)]
+
+    assert await counts("model") == [("", 4, 1, 1)]
+    await spend(rig, "a", "m", 5)
+    assert await counts("model") == [("m", 5, 1, 1)]
+    assert await counts("hour") == await counts("agent") == [("", 5, 1, 1)]
+    assert await verify_org(rig.store, rig.org) == 0

@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
-from towerlog.engine.audit import verify_org
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.timers import silence
+from towerlog.engine.verify import verify_org
 from towerlog.model.command import CancelRun, Claim, CreateRun, GiveInput
 from towerlog.model.event import AgentHeartbeat, EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts

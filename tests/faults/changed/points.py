@@ -77,13 +77,10 @@ POINTS = {
         done=lambda moved: bool(moved[0] >= 0),
     ),
     # The log begins anew.
-    "before the database says that it is whole without its log": Point("idle", function=f"{WHOLE}:_write"),
-    "between the word that the database is whole and the emptying of the log": Point(
-        "idle", function=f"{WHOLE}:_write", is_after=True
-    ),
-    "before the log is cut": Point("idle", rule="truncate .db-wal KILL 0 1"),
-    "between the emptying of a log and the name of the next one": Point("idle", function=f"{WHOLE}:begin_log"),
+    "before the log begins anew": Point("idle", function=f"{WHOLE}:renew_log"),
+    "before the name of the next log": Point("idle", function=f"{WHOLE}:begin_log"),
     "before the header of the next log": Point("idle", rule="header .db-wal KILL 0 1"),
+    "before the log is cut": Point("idle", rule="truncate .db-wal KILL 0 1"),
     "between the name in the log and the one in the database": Point(
         "idle", function=f"{WHOLE}:_write", is_after=True, skip=1
     ),
@@ -110,6 +107,11 @@ POINTS = {
     "before a log that a kill has left is synced": Point("start", rule="sync .db-wal KILL 0 1"),
     "before leases are given their length anew": Point("start", function=f"{WRITE}:refresh_leases"),
     "before the log is emptied at a stop": Point("stop", function=f"{WHOLE}:settle_log"),
+    "before the database says that it is whole without its log": Point("stop", function=f"{WHOLE}:_write"),
+    "between the word that the database is whole and the emptying of the log": Point(
+        "stop", function=f"{WHOLE}:_write", is_after=True
+    ),
+    "before the log is cut at a stop": Point("stop", rule="truncate .db-wal KILL 0 1"),
     "after the log was emptied at a stop": Point("stop", function=f"{WHOLE}:settle_log", is_after=True),
 }
 """Name → how it is reached."""

@@ -232,9 +232,9 @@ def verified_in_place() -> None:
 
 def slow_reader() -> None:
     """Who reads all rows keeps his snapshot until the log was written to for five seconds, as with a large store."""
-    from towerlog.store.sqlite.upkeep import audit
+    from towerlog.store.sqlite.upkeep import verification
 
-    before = audit._all_rows
+    before = verification._all_rows
 
     def all_rows(db: apsw.Connection, org: int) -> Any:
         rows = before(db, org)
@@ -244,7 +244,7 @@ def slow_reader() -> None:
             log.read_bytes()
         return rows
 
-    audit._all_rows = all_rows
+    verification._all_rows = all_rows
 
 
 replace_on_import()

@@ -55,7 +55,7 @@ async def test_it_reads_what_the_blocking_one_reads(server) -> None:
             assert [one async for one in client.list_agents()] == list(plain.list_agents())
             assert [one async for one in client.list_keys()] == list(plain.list_keys())
             assert await client.get_queue() == plain.get_queue()
-            assert await client.list_approvals() == plain.list_approvals()
+            assert [one async for one in client.list_approvals()] == list(plain.list_approvals())
 
 
 async def test_a_follower_survives_the_servers_death_without_a_gap(tmp_path) -> None:

@@ -165,7 +165,7 @@ def test_a_follower_survives_the_servers_death_without_a_gap(tmp_path) -> None:
         server.close()
 
 
-def test_checkpoints_and_approvals(client, server) -> None:
+def test_checkpoints(client, server) -> None:
     thread, trace = unique("thread"), unique("trace")
     checkpoint(server, thread, trace)
     checkpoint(server, thread, trace, "waiting_for_approval", 1)
@@ -175,13 +175,6 @@ def test_checkpoints_and_approvals(client, server) -> None:
     assert all(one.history is None for one in found)
     assert client.get_checkpoint(run_id, 0).history == [{"role": "user", "content": "hello"}]
     assert client.get_checkpoint(run_id, found[1].checkpoint_id).step_index == 1
-    [waiting] = [one for one in client.list_approvals() if one.trace_id == trace]
-    assert (waiting.thread_id, waiting.step_index) == (thread, 1)
-    decided = client.approve(trace, 1, reason="fine")
-    assert (decided.status, decided.step_index) == ("approved", 1)
-    with pytest.raises(ApiError) as caught:
-        client.reject(trace, 1)
-    assert caught.value.status == 409
 
 
 def test_threads_agents_and_usage(client, server) -> None:

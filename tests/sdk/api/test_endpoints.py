@@ -11,17 +11,16 @@ import pytest
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.native import NATIVE
 from towerlog.sdk.api import cursors, endpoints
+from towerlog.sdk.api.alerts import endpoints as alert_endpoints
 from towerlog.sdk.api.async_client import AsyncClient
 from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.members import endpoints as member_endpoints
 
 SAME_AS_NATIVE = {("GET", "/v1/threads"), ("GET", "/v1/threads/{thread_id}")}
 """What the native API answers with the same shape and more."""
 OTHERS = {
     ("GET", "/api/v1/whoami"),
     ("GET", "/agents/{id}/events"),
-    ("GET", "/approvals"),
-    ("POST", "/approvals/{trace_id}/{step_index}/approve"),
-    ("POST", "/approvals/{trace_id}/{step_index}/reject"),
 }
 """Of the pages and of other dialects."""
 
@@ -29,7 +28,7 @@ OTHERS = {
 def spoken() -> set[tuple[str, str]]:
     """Method and template of every call in the source."""
     found: set[tuple[str, str]] = set()
-    for module in (endpoints, cursors):
+    for module in (endpoints, alert_endpoints, member_endpoints, cursors):
         tree = ast.parse(Path(module.__file__).read_text())
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
@@ -37,7 +36,7 @@ def spoken() -> set[tuple[str, str]]:
             words = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
             paths = [word for word in words if word.startswith("/")]
             if paths:
-                method = words[0] if words[0].isupper() else "POST" if node.func.id == "_decide" else "GET"
+                method = words[0] if words[0].isupper() else "GET"
                 found.add((method, paths[0]))
         found |= {
             ("GET", node.value.value)
@@ -61,7 +60,8 @@ def test_every_endpoint_is_spoken_and_every_spoken_one_is_served() -> None:
 
 
 def methods(kind: type) -> dict[str, inspect.Signature]:
-    own = {name: inspect.signature(value) for name, value in vars(kind).items() if callable(value)}
+    known = {name: value for base in kind.__mro__[:-1] for name, value in vars(base).items() if callable(value)}
+    own = {name: inspect.signature(value) for name, value in known.items()}
     return {name: signature for name, signature in own.items() if not name.startswith("_")}
 
 

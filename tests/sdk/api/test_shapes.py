@@ -68,21 +68,27 @@ def test_a_list_must_be_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "expected"),
+    ("kind", "members", "data", "expected"),
     [
-        ("tool.call", {"tool": "search"}, ("search", None, None, None)),
-        ("tool.result", {"name": "search", "output": [1]}, ("search", None, [1], "search")),
-        ("tool.result", {"tool_name": "search", "result": 0}, ("search", None, 0, None)),
-        ("message.delta", {"content": "hi"}, (None, "hi", None, None)),
-        ("message.delta", {"text": "hi"}, (None, "hi", None, None)),
-        ("step", {"name": "plan"}, (None, None, None, "plan")),
-        ("run.completed", {"result": None}, (None, None, None, None)),
-        ("other", "no object", (None, None, None, None)),
-        ("message.delta", {"content": 7}, (None, None, None, None)),
+        ("tool.call", {"tool": "search"}, {"tool_name": "search"}, ("search", None, None, None)),
+        ("tool.result", {"tool": "search", "result": [1]}, {"output": [1]}, ("search", None, [1], None)),
+        ("tool.result", {"tool": "search"}, {"result": 0}, ("search", None, 0, None)),
+        ("message.delta", {"text": "hi"}, {"content": "hi"}, (None, "hi", None, None)),
+        ("run.input", {"content": "yes"}, {"response": "yes"}, (None, "yes", None, None)),
+        ("run.input", {}, {"content": "yes"}, (None, "yes", None, None)),
+        ("run.input", {"content": '{"a": 1}'}, {"content": {"a": 1}}, (None, '{"a": 1}', None, None)),
+        ("tool.result", {"result": 7}, {"content": "seven", "output": 7}, (None, None, 7, None)),
+        ("step", {"name": "plan"}, {"node_name": "plan"}, (None, None, None, "plan")),
+        ("run.completed", {}, {"result": None}, (None, None, None, None)),
+        ("other", {}, "no object", (None, None, None, None)),
+        ("other", {"name": "n"}, {"name": "n", "payload": {}, "result": 1}, (None, None, None, "n")),
+        ("message.delta", {"text": 7}, {}, (None, None, None, None)),
     ],
 )
-def test_members_have_one_name_whatever_the_dialect_calls_them(kind: str, data: Any, expected: tuple[Any, ...]) -> None:
-    raw = {"seq": 1, "type": kind, "data": data, "created_at": "2026-01-01T00:00:00.000Z"}
+def test_members_have_one_name_whatever_the_dialect_calls_them(
+    kind: str, members: dict[str, Any], data: Any, expected: tuple[Any, ...]
+) -> None:
+    raw = {**members, "seq": 1, "type": kind, "data": data, "created_at": "2026-01-01T00:00:00.000Z"}
     event = RunEvent.read(raw)
     assert (event.tool, event.text, event.result, event.label) == expected
     assert event.data == data

@@ -11,7 +11,8 @@ from tests.sdk.support.sinks import ListSink
 from towerlog.sdk.record import decorators
 from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.decorators import agent, tool
-from towerlog.sdk.record.run import BaseRun, Run
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.waiting import Run
 
 
 class Runs:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +16,11 @@ from tests.sdk.support.ingest_server import Ingest
 from tests.support.wait import wait_until
 from towerlog.sdk.record import delivery
 from towerlog.sdk.record.backlog import keeper
-from towerlog.sdk.record.question_keys import QuestionKeys
+from towerlog.sdk.record.backlog.spool import SET_ASIDE
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.run import Run
+from towerlog.sdk.record.values.question_keys import QuestionKeys
+from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.wire.event_batch import STRANGE_TRIES, strange_status
 
 Make = Callable[..., Recorder]
 
@@ -115,6 +119,74 @@ def test_a_notice_that_is_refused_is_not_told_for_ever(recorder: Recorder, inges
     recorder.flush(10)
     assert recorder.flush(10)
     assert recorder.status().dropped == 1
+
+
+STRANGE = ["queued", "", "Stored", None, 7, ["stored"], {"stored": True}]
+
+
+@pytest.mark.parametrize("status", ["queued", None, ["stored"]])
+def test_an_unknown_status_is_no_acknowledgement(
+    recorder: Recorder, ingest: Ingest, tmp_path: Path, status: object
+) -> None:
+    """It is sent again a few times, and then kept for people and told as dropped: nobody knows what became of it."""
+    ingest.strange = lambda event: status if event["data"].get("content") == "3" else ""
+    told(recorder, 10)
+    assert not recorder.flush(20)
+    assert recorder.flush(20)
+    found = recorder.status()
+    assert (found.acknowledged, found.refused, found.dropped) == (9, 0, 1)
+    sent = [event for body in ingest.requests for event in body["events"] if event["data"].get("content") == "3"]
+    assert len(sent) == STRANGE_TRIES
+    assert ingest.told_dropped() == [(5, 5)]
+    [kept] = [path.read_bytes().splitlines() for path in tmp_path.rglob(SET_ASIDE)]
+    assert [json.loads(line)["data"]["content"] for line in kept] == ["3"]
+    assert f"the server answered {str(status)!r} for an event" in (found.last_error or "")
+
+
+def test_a_status_that_is_unknown_for_a_moment_costs_nothing(
+    recorder: Recorder, ingest: Ingest, tmp_path: Path
+) -> None:
+    left = ["busy"] * (STRANGE_TRIES - 1)
+    ingest.strange = lambda event: left.pop() if left and event["data"].get("content") == "3" else ""
+    told(recorder, 10)
+    assert recorder.flush(20)
+    assert numbers(ingest, "r1") == list(range(1, 11))
+    assert (recorder.status().acknowledged, recorder.status().dropped) == (10, 0)
+    assert not list(tmp_path.rglob(SET_ASIDE))
+
+
+def test_a_notice_that_meets_an_outage_is_told_after_it(recorder: Recorder, ingest: Ingest) -> None:
+    """Though the program has nothing else to send that would show that the server is back."""
+
+    def refuses(event: dict[str, Any]) -> bool:
+        if event["data"].get("content") == "3":
+            ingest.faults.extend(["503:0", "drop"])
+            return True
+        return False
+
+    ingest.refuses = refuses
+    told(recorder, 10)
+    recorder.flush(20)
+    assert recorder.flush(20)
+    assert ingest.told_dropped() == [(5, 5)]
+
+
+def test_a_notice_that_nobody_understands_is_not_told_for_ever(recorder: Recorder, ingest: Ingest) -> None:
+    ingest.refuses = lambda event: event["data"].get("content") == "3"
+    ingest.strange = lambda event: "queued" if event["type"] == "other" else ""
+    told(recorder, 10)
+    recorder.flush(20)
+    assert recorder.flush(20)
+    assert recorder.status().dropped == 1
+    notices = [event for body in ingest.requests for event in body["events"] if event["type"] == "other"]
+    assert len(notices) == STRANGE_TRIES
+
+
+@pytest.mark.parametrize("status", STRANGE)
+def test_what_says_neither_is_told_from_what_does(status: object) -> None:
+    assert strange_status({"status": status}) is not None
+    assert strange_status({}) is not None
+    assert [strange_status({"status": word}) for word in ("stored", "duplicate", "refused")] == [None] * 3
 
 
 def test_too_large_a_batch_is_halved(recorder: Recorder, ingest: Ingest) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from towerlog.sdk.record.inbox import MAX_ANSWERS, Inbox, QuestionRefused, RunCancelled, refusal_of
+from towerlog.sdk.record.inbox import MAX_ANSWERS, Inbox, QuestionRefused, RunCancelled, refusal_of, settlement_of
 
 
 @pytest.fixture
@@ -18,7 +18,8 @@ def acknowledged() -> list[object]:
 @pytest.fixture
 def inbox(acknowledged: list[object]) -> Inbox:
     def acknowledge(command: Mapping[str, Any]) -> None:
-        acknowledged.append(command["command_id"])
+        number = command["command_id"]
+        acknowledged.append(f"{number} not taken" if command.get("taken") is False else number)
 
     return Inbox(acknowledge)
 
@@ -142,11 +143,26 @@ def test_a_pause_that_was_taken_back_never_begins(inbox: Inbox, acknowledged: li
 
 def test_who_gave_up_gets_no_answer_and_nobody_else_does(inbox: Inbox, acknowledged: list[object]) -> None:
     gone, waits = inbox.answer("a"), inbox.answer("b")
-    assert inbox.withdraw("a")
+    assert inbox.give_up("a")
     inbox.take(answer(1, "a"))
-    assert (gone.done(), waits.done(), acknowledged) == (False, False, [])
+    assert (gone.done(), waits.done(), acknowledged) == (False, False, ["1 not taken"])
     inbox.take(answer(2, "b"))
-    assert not inbox.withdraw("b"), "its answer is there"
+    assert not inbox.give_up("b"), "its answer is there"
+
+
+def test_whoever_has_withdrawn_is_told_by_the_reply_what_was_first(inbox: Inbox, acknowledged: list[object]) -> None:
+    first, second = inbox.answer("a"), inbox.answer("b")
+    inbox.take(answer(1, "a"))
+    for key in ("a", "b"):
+        line = b'{"type":"run.question_withdrawn","data":{"question_key":"%s"}}' % key.encode()
+        settled = settlement_of(line)
+        assert settled is not None
+        inbox.take(settled)
+    assert first.result(0) == "yes"
+    with pytest.raises(TimeoutError, match="no answer in time"):
+        second.result(0)
+    assert acknowledged == [1]
+    assert settlement_of(b'{"type":"step","data":{"name":"run.question_withdrawn"}}') is None
 
 
 def test_an_answer_without_a_key_reaches_nobody(inbox: Inbox) -> None:

@@ -22,7 +22,7 @@ from tests.support.ports import HeldPort
 from tests.support.wait import wait_until
 from towerlog.sdk.record.default import DefaultRecorder
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.run import Run
+from towerlog.sdk.record.waiting import Run
 
 Make = Callable[..., Recorder]
 REPORTER = Path(__file__).parents[1] / "support" / "reporter.py"
@@ -45,7 +45,7 @@ def test_an_outage_loses_nothing_and_doubles_nothing(recorder_of: Make, held_por
     try:
         # First what stores nothing: a batch whose reply was lost is there already, whatever comes of its repeat.
         ingest.faults.extend(["503", "lost", "drop", "503", "lost"])
-        wait_until(lambda: recorder.flush(1), "the delivery", deadline_s=30)
+        wait_until(lambda: recorder.flush(1), "the delivery")
     finally:
         ingest.close()
     assert by_run(ingest) == {key: list(range(1, count + 1)) for key, count in runs.items()}
@@ -321,7 +321,7 @@ def test_over_the_cap_what_is_dropped_is_counted_and_told_exactly(
     assert status.spooled + status.dropped == 1000
     ingest = Ingest(held_port.number)
     try:
-        wait_until(lambda: recorder.flush(1) and not recorder.status().spooled, "the delivery", deadline_s=20)
+        wait_until(lambda: recorder.flush(1) and not recorder.status().spooled, "the delivery")
         assert recorder.status().dropped == status.dropped
         arrived = {e["client_seq"] for e in ingest.of("r1") if e["type"] != "other"}
         lost = {seq for first, last in ingest.told_dropped() for seq in range(first, last + 1)}

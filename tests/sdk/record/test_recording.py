@@ -10,7 +10,8 @@ from tests.sdk.support.ingest_server import Ingest
 from towerlog.sdk.record.current import current_run
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.recording import run_key_of
-from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled
+from towerlog.sdk.record.run import RunCancelled
+from towerlog.sdk.record.waiting import AsyncRun, Run
 
 
 def test_a_block_is_a_run(recorder: Recorder, ingest: Ingest) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.sdk.support import sinks
 from tests.sdk.support.sinks import ListSink
 from tests.support.wait import wait_until, wait_until_async
+from towerlog.sdk.record import run as run_module
 from towerlog.sdk.record.current import activated, carry, current_run
-from towerlog.sdk.record.run import AsyncRun, Run, RunCancelled
+from towerlog.sdk.record.run import RunCancelled
+from towerlog.sdk.record.waiting import AsyncRun, Run
 
 
 @pytest.fixture
@@ -116,19 +119,42 @@ def test_a_late_answer_reaches_no_other_question(run: Run, sink: ListSink) -> No
         assert answer.result(60) == "no"
 
 
-def test_an_answer_in_the_moment_of_the_time_out_is_not_lost(
-    run: Run, sink: ListSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_was_before_the_withdrawal_is_returned() -> None:
     """Once it is acknowledged nobody will send it again."""
-    withdraw = run._inbox.withdraw
+    sink = ListSink({"command_id": 5, "type": "input", "content": "yes"})
+    assert Run(sink, "r1").ask("Publish?", timeout=0.01) == "yes"
+    assert sink.types == ["run.waiting_for_input", "run.question_withdrawn", "command.acknowledged"]
+    assert sink.data[-1] == {"command_id": 5, "type": "input"}
 
-    def answered_first(key: str) -> bool:
-        run.deliver({"command_id": 5, "type": "input", "content": "yes", "question_key": key})
-        return withdraw(key)
 
-    monkeypatch.setattr(run._inbox, "withdraw", answered_first)
-    assert run.ask("Publish?", timeout=0.01) == "yes"
-    assert "run.question_withdrawn" not in sink.types
+async def test_an_async_ask_returns_an_answer_that_was_before_its_withdrawal() -> None:
+    sink = ListSink({"command_id": 5, "type": "input", "content": "yes"})
+    assert await AsyncRun(sink, "r1").ask("Publish?", timeout=0.01) == "yes"
+    assert sink.types[-1] == "command.acknowledged"
+
+
+async def test_an_async_ask_gives_up_in_time_and_withdraws_its_question(sink: ListSink) -> None:
+    with pytest.raises(TimeoutError):
+        await AsyncRun(sink, "r1").ask("Publish?", timeout=0.01)
+    assert sink.types == ["run.waiting_for_input", "run.question_withdrawn"]
+
+
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_where_no_server_says_which_was_first_a_late_answer_is_told_as_not_taken(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(run_module, "SETTLE_S", 0.01)
+    sink = ListSink()
+    monkeypatch.setattr(sinks, "settlement_of", lambda line: None)
+    run: Run | AsyncRun = Run(sink, "r1") if kind == "blocking" else AsyncRun(sink, "r1")
+    with pytest.raises(TimeoutError):
+        asyncio.run(run.ask("Publish?", timeout=0.01)) if isinstance(run, AsyncRun) else run.ask("Publish?", 0.01)
+    run.deliver(answer_to(sink, "yes"))
+    assert (sink.types[-1], sink.data[-1]) == (
+        "command.acknowledged",
+        {"command_id": 5, "type": "input", "taken": False},
+    )
+    assert sink.types.count("run.question_withdrawn") == 1
 
 
 async def test_two_questions_at_once_get_their_own_answers(sink: ListSink) -> None:

@@ -5,7 +5,7 @@ from contextvars import copy_context
 import pytest
 
 from tests.sdk.support.sinks import ListSink
-from towerlog.sdk.record.run import Run
+from towerlog.sdk.record.waiting import Run
 
 
 @pytest.fixture

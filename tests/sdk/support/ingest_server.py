@@ -36,6 +36,8 @@ class Ingest:
         self.most_events = 500
         self.refuses: Callable[[Event], bool] = lambda event: False
         self.poison: Callable[[Event], bool] = lambda event: False
+        self.strange: Callable[[Event], object] = lambda event: ""
+        """The status that an event is answered with, stored or not; empty for the usual one."""
         self.pending: list[dict[str, Any]] = []
         self.held = threading.Event()
         self.held.set()
@@ -132,9 +134,13 @@ class Ingest:
 
     def _take(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         with self.lock:
-            results = [self._one(event, body["client_id"]) for event in body["events"]]
+            results = [self._told(event, body["client_id"]) for event in body["events"]]
             self.lock.notify_all()
         return results
+
+    def _told(self, event: Event, client_id: str) -> dict[str, Any]:
+        result, strange = self._one(event, client_id), self.strange(event)
+        return result if strange == "" else {**result, "status": strange}
 
     def _one(self, event: Event, client_id: str) -> dict[str, Any]:
         if event["event_id"] in self.ids:

@@ -14,6 +14,7 @@ import pytest
 from tests.sdk.support.lane_server import LaneServer
 from tests.support.wait import wait_until_async
 from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.wire.event_batch import STRANGE_TRIES
 from towerlog.sdk.work.dead_letters import DeadLetters
 from towerlog.sdk.work.lane import Lane
 from towerlog.sdk.work.lane_api import Holder, LaneApi
@@ -121,6 +122,41 @@ async def test_one_refused_in_its_result_is_kept_aside(tmp_path) -> None:
         one.say("a")
         assert await one.lane.drained()
     assert [line["event"]["data"]["content"] for line in one.dead] == ["a"]
+
+
+def strangely(results: list[dict[str, Any]], times: int) -> Any:
+    """Answers the event `a` so many times with these results instead of its own."""
+    left = [results] * times
+
+    def misbehave(report: dict[str, Any]) -> Any:
+        is_there = any(event["data"].get("content") == "a" for event in report["events"])
+        return (200, {"results": left.pop(), "commands": []}) if left and is_there else True
+
+    return misbehave
+
+
+@pytest.mark.parametrize("results", [[{"status": "queued"}], [{}], []], ids=["queued", "no status", "no result"])
+async def test_an_unknown_status_is_no_acknowledgement(tmp_path, results) -> None:
+    async with held(tmp_path) as one:
+        one.server.before = strangely(results, STRANGE_TRIES)
+        one.say("a")
+        assert await one.lane.drained()
+        sent = [event for report in one.server.reports for event in report["events"] if event["type"] != "other"]
+        assert len(sent) == STRANGE_TRIES
+        [notice] = [event["data"] for event in one.server.kept.values() if event["type"] == "other"]
+        assert (notice["payload"]["from_seq"], notice["payload"]["to_seq"]) == (1, 1)
+    [line] = one.dead
+    assert line["event"]["data"]["content"] == "a"
+    assert "which says neither that it is stored nor that it is not" in line["reason"]
+
+
+async def test_a_status_that_is_unknown_for_a_moment_costs_nothing(tmp_path) -> None:
+    async with held(tmp_path) as one:
+        one.server.before = strangely([{"status": "busy"}], STRANGE_TRIES - 1)
+        one.say("a")
+        assert await one.lane.drained()
+        assert one.arrived == ["a"]
+    assert one.dead == []
 
 
 @pytest.mark.parametrize("status", [409, 404])

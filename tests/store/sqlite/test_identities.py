@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -12,12 +13,17 @@ import pytest
 
 from tests.support.factories import identity
 from tests.support.fakes import START_MS, FakeClock, SeededIds
+from towerlog.engine.audit.outside import key_created, key_revoked
 from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
+from towerlog.model.audit import SERVER
 from towerlog.model.key import Key
 from towerlog.store.sqlite import identities as module
 from towerlog.store.sqlite.identities import SqliteIdentities, open_identities
 from towerlog.store.sqlite.store import open_store
 from towerlog.store.sqlite.upkeep import start
+
+TOLD = partial(key_revoked, SERVER)
+"""Makes the entry about a key that is revoked."""
 
 
 @pytest.fixture
@@ -99,12 +105,12 @@ async def test_what_is_written_beside_the_writer_is_seen_by_it(path) -> None:
     identities = await open_identities(path, "2")
     other = await identities.org_create(*identity(2, name="theirs"))
     mine = key(3, other.org)
-    identities.key_put(mine)
+    identities.key_put(mine, key_created(SERVER, mine))
     assert [org.name for org in await store.orgs()] == ["ours", "theirs"]
     found = await store.key_by_digest(mine.digest)
     assert found is not None
     assert (found.key, found.org_id) == (mine, other.org_id)
-    identities.key_revoke(other.org, mine.key_id, START_MS + 5)
+    identities.key_revoke(other.org, mine.key_id, START_MS + 5, TOLD)
     again = await store.key_by_digest(mine.digest)
     assert again is not None
     assert again.key.revoked_at == START_MS + 5
@@ -118,7 +124,9 @@ async def test_the_first_user_is_the_one_that_the_organisation_was_made_with(pat
     identities.close()
     db = apsw.Connection(str(path))
     # Made later, by a clock that was set back.
-    db.execute("INSERT INTO user VALUES (1, '0', 'later', NULL, ?, 2)", (first.created_at - 1,))
+    db.execute(
+        "INSERT INTO user VALUES (1, '0', 'later', NULL, ?, 'viewer', NULL, NULL, NULL, 2)", (first.created_at - 1,)
+    )
     db.close()
     identities = await open_identities(path, "2")
     assert identities.first_user(1).user_id == first.user_id
@@ -129,7 +137,8 @@ async def test_all_keys_come_over_the_pages_newest_first(path, monkeypatch) -> N
     monkeypatch.setattr(module, "KEYS_PAGE", 3)
     identities = await made(path)
     for number in range(2, 9):
-        identities.key_put(msgspec.structs.replace(key(number, 1), created_at=START_MS + number))
+        mine = msgspec.structs.replace(key(number, 1), created_at=START_MS + number)
+        identities.key_put(mine, key_created(SERVER, mine))
     names = [found.name for found in identities.keys(1)]
     assert names == [f"key {number}" for number in range(8, 1, -1)] + ["admin"]
     identities.close()
@@ -137,11 +146,11 @@ async def test_all_keys_come_over_the_pages_newest_first(path, monkeypatch) -> N
 
 async def test_a_revocation_keeps_its_first_time_and_its_organisation(path) -> None:
     identities = await made(path)
-    identities.key_put(key(2, 1))
+    identities.key_put(key(2, 1), key_created(SERVER, key(2, 1)))
     key_id = key(2, 1).key_id
-    assert identities.key_revoke(2, key_id, 10) is None
-    first = identities.key_revoke(1, key_id, 10)
-    assert first == identities.key_revoke(1, key_id, 20)
+    assert identities.key_revoke(2, key_id, 10, TOLD) is None
+    first = identities.key_revoke(1, key_id, 10, TOLD)
+    assert first == identities.key_revoke(1, key_id, 20, TOLD)
     assert first is not None
     assert first.revoked_at == 10
     identities.close()
@@ -175,6 +184,26 @@ async def test_a_newer_schema_is_refused_and_the_place_is_given_back(path) -> No
     for _ in range(2):
         with pytest.raises(SchemaMismatch, match="newer version"):
             await open_identities(path, "2")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("CREATE INDEX mine ON org (name)", r"has what no version of towerlog makes: .*mine.*towerlog rebuild"),
+        ("INSERT INTO migration VALUES (99, 'later', 'x')", "use a newer version"),
+    ],
+)
+async def test_what_is_wrong_with_a_store_is_told_beside_its_server_too(path, monkeypatch, change, words) -> None:
+    """And at once: it stays so as long as that server serves it."""
+    monkeypatch.setattr(start, "TURN_PAUSE_S", 1e6)
+    store = await open_store(path, FakeClock(), SeededIds())
+    await store.org_create(*identity(1, name="ours"))
+    db = apsw.Connection(str(path))
+    db.execute(change)
+    with pytest.raises(SchemaMismatch, match=f"is held by its server, and .*{words}"):
+        await open_identities(path, "2")
+    db.close()
+    await store.close()
 
 
 async def test_a_file_that_is_no_database_is_a_storage_failure(path) -> None:

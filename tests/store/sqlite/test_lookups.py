@@ -36,6 +36,7 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "checkpoint": (lambda db: lookups.checkpoint(db, 1, "a", 1), "(run=? AND agent=? AND step_index=?)"),
     "checkpoints-of-trace": (lambda db: lookups.checkpoints_waiting(db, 1, "x", 1), "run_by_trace (org=?"),
     "nodes": (lambda db: lookups.nodes_known(db, 1, [b"k"]), "COVERING INDEX node_by_key (org=? AND key=?)"),
+    "length": (lambda db: lookups.chain_length(db, 1, b"k"), "node_by_key (org=? AND key=?)"),
     "metas": (lambda db: lookups.metas_known(db, 1, [b"k"]), "COVERING INDEX meta_list_by_key (org=? AND key=?)"),
     "lanes": (lambda db: queue.lanes_of_runs(db, [1, 2]), "lane USING INTEGER PRIMARY KEY (rowid=?)"),
     "expired": (lambda db: queue.lanes_expired(db, 5, 3), "lane_held (expires_at<?)"),

@@ -10,7 +10,7 @@ import pytest
 from tests.store.plans import plans_of
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.store.sqlite import personas as registry
-from towerlog.store.sqlite.upkeep.audit import all_rows
+from towerlog.store.sqlite.upkeep.verification import all_rows
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes
 
@@ -35,7 +35,7 @@ def test_a_question_goes_by_an_index_and_sorts_nothing(db: apsw.Connection, org:
     ("table", "column"),
     [("persona", "persona_key"), ("persona", "version"), ("provider_route", "route_id"), ("provider_route", "doc")],
 )
-def test_an_audit_notices_a_changed_column_and_a_rotten_row(
+def test_a_check_notices_a_changed_column_and_a_rotten_row(
     db: apsw.Connection, org: int, table: str, column: str
 ) -> None:
     personas, routes = [Persona(1, "k", "1", "a", 5)], [ProviderRoute(1, "r", 1, "p", "m", 5)]

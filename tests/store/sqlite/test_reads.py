@@ -16,10 +16,11 @@ from towerlog.model.names import message_name, prefix_names
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
+from towerlog.store.content import HistoryNode, Message
 from towerlog.store.sqlite import content, descent, events, queue, reads
-from towerlog.store.sqlite.upkeep import audit
+from towerlog.store.sqlite.upkeep import verification
 from towerlog.store.sqlite.write import write_changes
-from towerlog.store.values import Changes, HistoryNode, Message, RunChange, UsageSpan
+from towerlog.store.values import Changes, RunChange, UsageSpan
 
 ROW = run_row()
 BOTH = (Status.FAILED, Status.LOST)
@@ -65,10 +66,9 @@ IN_ORDER: dict[str, tuple[Question, str]] = {
         lambda db: reads.usage_by(db, 1, "hour", UsageSpan(0, 5), 10),
         "PRIMARY KEY (org=? AND hour>? AND hour<?)",
     ),
-    "approvals": (lambda db: reads.approvals(db, 1, 10), "checkpoint_waiting (org=?)"),
-    "messages": (lambda db: audit.content_page(db, 1, "messages", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
-    "nodes": (lambda db: audit.content_page(db, 1, "nodes", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
-    "metas": (lambda db: audit.content_page(db, 1, "metas", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
+    "messages": (lambda db: verification.content_page(db, 1, "messages", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
+    "nodes": (lambda db: verification.content_page(db, 1, "nodes", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
+    "metas": (lambda db: verification.content_page(db, 1, "metas", 0, 10), "INTEGER PRIMARY KEY (rowid>?)"),
 }
 # The same, where what is found is few or small and may be sorted.
 SORTED: dict[str, tuple[Question, str]] = {
@@ -208,7 +208,7 @@ def test_a_history_is_read_from_its_first_message(db: apsw.Connection, org: int,
     keys = prefix_names(names)
     for owner in (org, other):
         messages = [Message(owner, name, body) for name, body in zip(names, bodies, strict=True)]
-        nodes = [HistoryNode(owner, keys[n], keys[n - 1] if n else b"", names[n]) for n in range(6)]
+        nodes = [HistoryNode(owner, keys[n], keys[n - 1] if n else b"", names[n], n + 1) for n in range(6)]
         write_changes(db, Changes(messages=messages, nodes=nodes))
     assert content.history(db, org, keys[5], 6) == bodies
     assert content.history(db, org, keys[3], 4) == bodies[:4]
@@ -220,8 +220,8 @@ def test_a_search_that_takes_too_long_is_given_up_and_others_are_not(db: apsw.Co
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
     late = iter(range(0, 10**9, reads.MAX_SEARCH_MS + 1))
     with pytest.raises(Invalid) as caught:
-        reads.runs_searched(db, org, RunFilter(q="nowhere"), 10, None, lambda: next(late))
+        reads.runs_in_time(db, lambda: next(late), org, RunFilter(q="nowhere"), 10, None)
     assert caught.value.field == "q"
-    found = reads.runs_searched(db, org, RunFilter(q="THREAD-7"), 2000, None, lambda: 5)
+    found = reads.runs_in_time(db, lambda: 5, org, RunFilter(q="THREAD-7"), 2000, None)
     assert found == [row for row in reversed(rows) if "thread-7" in row.thread_id]
     assert len(reads.runs(db, org, RunFilter(), 5, None)) == 5, "no bound is left behind"

@@ -15,7 +15,7 @@ from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import StorageFailed
 from towerlog.store.base import Store, Unit
 from towerlog.store.damage import FAILURES_NOT_READY, Damages
-from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where
+from towerlog.store.sqlite.pools import Ask, AskInTime, Locked, Pool, Where
 from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_store
 from towerlog.store.sqlite.upkeep import whole
 from towerlog.store.trouble import Trouble
@@ -33,9 +33,12 @@ QUESTIONS = [(Store, SqliteStore, name) for name in methods(Store)] + [
 ]
 
 
-def parameters(function: Callable[..., object]) -> list[tuple[str, object]]:
-    """Names and defaults, without the first: `self`, or the connection."""
-    return [(one.name, one.default) for one in list(inspect.signature(function).parameters.values())[1:]]
+BOUND = (Ask, AskInTime)
+
+
+def parameters(function: Callable[..., object], own: int = 1) -> list[tuple[str, object]]:
+    """Names and defaults, without the first `own`: `self`, or the connection and perhaps a clock."""
+    return [(one.name, one.default) for one in list(inspect.signature(function).parameters.values())[own:]]
 
 
 @pytest.mark.parametrize(
@@ -45,13 +48,14 @@ def test_every_method_of_the_contract_takes_the_arguments_that_it_says(
     contract: type, backend: type, name: str
 ) -> None:
     bound = getattr(backend, name)
-    function = bound.function if isinstance(bound, Ask) else bound
-    assert parameters(function) == parameters(getattr(contract, name))
+    function = bound.function if isinstance(bound, BOUND) else bound
+    own = 2 if isinstance(bound, AskInTime) else 1
+    assert parameters(function, own) == parameters(getattr(contract, name))
 
 
 @pytest.mark.parametrize(("contract", "backend"), [(Store, SqliteStore), (Unit, SqliteUnit)])
 def test_the_table_holds_nothing_that_the_contract_does_not_know(contract: type, backend: type) -> None:
-    table = {name for name, member in vars(backend).items() if isinstance(member, Ask)}
+    table = {name for part in backend.__mro__ for name, member in vars(part).items() if isinstance(member, BOUND)}
     assert table
     assert table <= set(methods(contract))
 
@@ -95,8 +99,13 @@ async def test_an_error_of_sqlite_leaves_as_ours_and_says_whether_the_disk_is_at
 
     pool = Pool(1, lambda: apsw.Connection(str(tmp_path / "x.db")), "test", Damages(lambda: 0), Trouble())
     try:
-        for error, fatal in ((apsw.BusyError("b"), False), (apsw.IOError("i"), True), (apsw.CorruptError("c"), True)):
-            with pytest.raises(StorageFailed, match=type(error).__name__) as caught:
+        for error, words, fatal in (
+            (apsw.BusyError("b"), "BusyError: b", False),
+            (apsw.IOError("i"), "IOError: i", True),
+            (apsw.CorruptError("c"), r"damaged \(c\)", True),
+            (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "u"), "damaged .*: u", True),
+        ):
+            with pytest.raises(StorageFailed, match=words) as caught:
                 await pool.call(fail, error)
             assert caught.value.fatal is fatal
     finally:
@@ -123,15 +132,15 @@ async def test_a_disk_that_fails_reads_again_and_again_is_not_ready(tmp_path: Pa
 async def test_no_commit_comes_between_the_end_of_a_log_and_the_name_of_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would stand in a log without a name: a copy of the database alone would not be noticed as torn."""
+    """It would stand in a log that has only the name of the one before it."""
     store = await open_store(tmp_path / "towerlog.db", FakeClock(), SeededIds())
     told: list[str] = []
     event_loop = asyncio.get_running_loop()
-    settle, begin = whole.settle_log, whole.begin_log
+    is_done, begin = whole._is_done, whole.begin_log
 
-    def settled(db: apsw.Connection) -> None:
-        settle(db)
-        told.append("settled")
+    def ended(db: apsw.Connection, mode: int) -> bool:
+        assert is_done(db, mode)
+        told.append("ended")
         queued = threading.Event()
 
         def other() -> None:
@@ -140,15 +149,16 @@ async def test_no_commit_comes_between_the_end_of_a_log_and_the_name_of_the_next
 
         event_loop.call_soon_threadsafe(other)
         assert queued.wait(30)
+        return True
 
     def begun(db: apsw.Connection, name: str) -> None:
         begin(db, name)
         told.append("begun")
 
     with monkeypatch.context() as patch:
-        patch.setattr(whole, "settle_log", settled)
+        patch.setattr(whole, "_is_done", ended)
         patch.setattr(whole, "begin_log", begun)
         await store._checkpoint(truncate=True)
         await store.writer.call(lambda _: None)
     await store.close()
-    assert told == ["settled", "begun", "commit"]
+    assert told == ["ended", "begun", "commit"]

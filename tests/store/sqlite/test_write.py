@@ -10,18 +10,21 @@ import pytest
 
 from tests.store.plans import plans_of
 from tests.support.factories import event, identity, run_changes, run_row
+from towerlog.engine.audit.outside import key_created, key_revoked
 from towerlog.model.agent import AgentRow
+from towerlog.model.audit import SERVER
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
+from towerlog.store.content import HistoryNode, Message, MetaList
 from towerlog.store.sqlite import events, queue, reads
 from towerlog.store.sqlite import write as writes
-from towerlog.store.sqlite.upkeep import audit
+from towerlog.store.sqlite.upkeep import verification
 from towerlog.store.sqlite.write import write_changes
-from towerlog.store.values import Changes, HistoryNode, Message, MetaList, Quarantined, RunChange, StoredReply
+from towerlog.store.values import Changes, Quarantined, RunChange, StoredReply
 
 ROW = run_row(thread_id="t")
 
@@ -37,7 +40,7 @@ def everything(org: int = 1) -> Changes:
     }
     changes.lanes = {ROW.run: Lane(ROW.run, org, QueueState.QUEUED, "a", 1)}
     changes.messages = [Message(org, b"m", b"{}")]
-    changes.nodes = [HistoryNode(org, b"n", b"", b"m")]
+    changes.nodes = [HistoryNode(org, b"n", b"", b"m", 1)]
     changes.metas = [MetaList(org, b"l", b"", b"[]")]
     changes.quarantined = [Quarantined(org, ROW.run, 1, "w", 1, "step", None, b"{}")]
     changes.replies = [StoredReply(org, "r", b"d", 200, b"{}", 1)]
@@ -132,7 +135,7 @@ def test_usage_is_added_and_unknown_stays_unknown(
     key = (1, 5, "a", "m", "running")
     for number, usage in enumerate((first, second), 1):
         write_changes(db, Changes(usage={key: UsageRow(*key, number, number * 10, number * 100, usage)}))
-    assert audit.all_rows(db, 1).usage == [UsageRow(*key, 3, 30, 300, total)]
+    assert verification.all_rows(db, 1).usage == [UsageRow(*key, 3, 30, 300, total)]
 
 
 @pytest.mark.parametrize("counts_first", [True, False], ids=["first", "last"])
@@ -143,10 +146,10 @@ def test_a_cell_that_only_counts_events_leaves_every_figure_as_it_is(
     figures, counts = UsageRow(*key, 2, 3, 4, Usage(*range(1, 8))), UsageRow(*key, 5, 0, 0)
     for cell in (counts, figures) if counts_first else (figures, counts):
         write_changes(db, Changes(usage={key: cell}))
-    assert audit.all_rows(db, 1).usage == [UsageRow(*key, 7, 3, 4, Usage(*range(1, 8)))]
+    assert verification.all_rows(db, 1).usage == [UsageRow(*key, 7, 3, 4, Usage(*range(1, 8)))]
     write_changes(db, Changes(usage={key: UsageRow(*key, 1, 0, 1)}))
     write_changes(db, Changes(usage={key: UsageRow(*key, 1, 1, 0)}))
-    assert audit.all_rows(db, 1).usage == [UsageRow(*key, 9, 4, 5, Usage(*range(1, 8)))]
+    assert verification.all_rows(db, 1).usage == [UsageRow(*key, 9, 4, 5, Usage(*range(1, 8)))]
 
 
 def test_bodies_packed_in_one_transaction_are_read_back_each_by_itself(db: apsw.Connection, org: int) -> None:
@@ -193,7 +196,7 @@ def test_a_run_that_only_went_on_is_touched_and_no_index_with_it(db: apsw.Connec
 def test_content_that_is_there_is_kept(db: apsw.Connection, org: int) -> None:
     write_changes(db, everything())
     before = whole(db)
-    again = Changes(messages=[Message(1, b"m", b"other")], nodes=[HistoryNode(1, b"n", b"x", b"y")])
+    again = Changes(messages=[Message(1, b"m", b"other")], nodes=[HistoryNode(1, b"n", b"x", b"y", 1)])
     again.metas = [MetaList(1, b"l", b"x", b"[1]")]
     write_changes(db, again)
     assert whole(db) == before
@@ -243,20 +246,21 @@ def test_every_running_lease_gets_a_whole_new_length(db: apsw.Connection, org: i
 
 def test_an_organisation_is_made_whole_or_not_at_all(db: apsw.Connection, org: int) -> None:
     before = whole(db)
-    new, user, key = identity(2, name="theirs")
+    new, user, key, told = identity(2, name="theirs")
     taken = msgspec.structs.replace(key, digest=identity(1)[2].digest)
     with pytest.raises(apsw.ConstraintError):
-        writes.write_org(db, new, user, taken)
+        writes.write_org(db, new, user, taken, told)
     assert whole(db) == before
 
 
 def test_a_key_is_changed_by_its_own_organisation_alone(db: apsw.Connection, org: int, other: int) -> None:
     mine = msgspec.structs.replace(identity(1)[2], org=org)
-    writes.write_key(db, msgspec.structs.replace(mine, revoked_at=5))
+    revoked = msgspec.structs.replace(mine, revoked_at=5)
+    writes.write_key(db, revoked, key_revoked(SERVER, mine, revoked))
     assert [key.revoked_at for key in reads.keys(db, org, 10, None)] == [5]
-    before = whole(db)
+    before, taken = whole(db), msgspec.structs.replace(mine, org=other, key_id="new")
     with pytest.raises(apsw.ConstraintError):
-        writes.write_key(db, msgspec.structs.replace(mine, org=other, key_id="new"))
+        writes.write_key(db, taken, key_created(SERVER, taken))
     assert whole(db) == before, "the same text again would take the other's key away"
 
 

@@ -1,4 +1,5 @@
-"""Who is asking: the bearer's key becomes a `Principal`, remembered for two seconds.
+"""Who is asking: the bearer's key becomes a `Principal`, remembered for two seconds; without a key, the session that a
+browser's cookie names does.
 
 A key that is malformed, unknown or revoked costs the same look-up and gets the same words. Open streams are asked for
 again every two seconds, once per key, and stopped when their key has been revoked. A stream's caller may be known by a
@@ -13,11 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from towerlog.ambient import Clock
+from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.cookies import session_of
 from towerlog.asgi.guard.tickets import GivenTicket, Repeat, Tickets
-from towerlog.errors import StorageFailed, Unauthenticated
-from towerlog.model.principal import Principal
+from towerlog.asgi.query_strings import TICKET, parse_query
+from towerlog.errors import Malformed, StorageFailed, Unauthenticated
+from towerlog.model.key import KeyFound
+from towerlog.model.principal import SCOPES_OF_ROLE, Principal, User
 from towerlog.store.base import Store
-from towerlog.store.values import KeyFound
 
 REMEMBERED_MS = 2000
 MAX_REMEMBERED = 10_000
@@ -25,9 +29,17 @@ RECHECK_MS = 2000
 MAX_KEY_BYTES = 200
 MAX_CREDENTIAL_BYTES = 1024
 """The header that a key stands in, blanks and all."""
+TWO_KEYS = "The headers Authorization and X-API-Key name two different keys; send one of them."
+TICKET_OF_ANOTHER = "The ticket is not of the key that was sent; send one of them."
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+
+
+def signed_in(user: User, org_id: str) -> Principal:
+    """A member who has just proved who it is; what it is known by afterwards is the session that follows."""
+    scopes = SCOPES_OF_ROLE[user.role]
+    return Principal(user.org, org_id, user.user_id, user.user_id, scopes, is_member=True)
 
 
 class Authenticator:
@@ -40,8 +52,8 @@ class Authenticator:
         self._clock = clock
         self._known: dict[bytes, tuple[int, Principal]] = {}
         """By the digest of a key, however it was spelled: one key takes one place."""
-        self._digests: dict[str, bytes] = {}
-        self._watched: dict[str, _Watch] = {}
+        self._watched: dict[bytes, set[Callable[[], None]]] = {}
+        """What is stopped with each key or session that has open streams, by its digest."""
         self._rechecked_ms = 0
 
     def recall(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal | None:
@@ -51,7 +63,7 @@ class Authenticator:
 
     async def authenticate(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal:
         """The caller. Raises Unauthenticated, in the same words whatever is wrong, and StorageFailed."""
-        if not has_credential(headers):
+        if not has_credential(headers) and b"cookie" not in headers:
             raise Unauthenticated
         digest = _digest_of(headers)
         try:
@@ -61,34 +73,46 @@ class Authenticator:
             raise
         return self._remember(digest, principal, now_ms)
 
-    async def by_ticket(self, text: str, now_ms: int) -> Principal:
-        """The caller that a stream ticket stands for; it is used up. Raises Unauthenticated, StorageFailed."""
-        digest = self._tickets.take(text, now_ms)
+    async def by_ticket(self, text: str, now_ms: int, *, opens: bool = True) -> Principal:
+        """The caller that a stream ticket stands for; it is used up if it `opens` a stream.
+
+        Raises Unauthenticated, StorageFailed.
+        """
+        digest = self._tickets.take(text, now_ms) if opens else self._tickets.holder(text, now_ms)
         if digest is None:
             raise Unauthenticated
         return await self._principal(digest)
+
+    def check_ticket(self, query: bytes, headers: Mapping[bytes, bytes], now_ms: int) -> None:
+        """Of a request with a key as well, which goes before its ticket. Raises Rejection (400) where that is
+        another key's, good or not: then it is open who asks. A ticket that is not good stands for nobody."""
+        text = parse_query(query).get(TICKET) if has_credential(headers) else None
+        holder = None if text is None else self._tickets.holder(text, now_ms)
+        if holder is not None and _key_of(headers) and holder != _digest_of(headers):
+            raise Rejection(400, Malformed(TICKET_OF_ANOTHER))
 
     def ticket_for(self, principal: Principal, repeat: Repeat | None = None) -> GivenTicket:
         """A stream ticket for a caller who has just been known by its key. Raises Overloaded, IdempotencyMismatch.
 
         It is good from now on, however long the body took to come that asked for it.
         """
-        return self._tickets.give(self._digests[principal.key_id], self._clock.steady_ms(), repeat)
+        return self._tickets.give(principal.digest, self._clock.steady_ms(), repeat)
+
+    def forget(self, principal: Principal) -> None:
+        """Has the store asked anew, at once."""
+        self._known.pop(principal.digest, None)
 
     def watch(self, principal: Principal, stop: Callable[[], None]) -> None:
         """Calls `stop` when the key has been revoked, at most `RECHECK_MS` and a tick later."""
-        watch = self._watched.get(principal.key_id)
-        if watch is None:
-            watch = self._watched[principal.key_id] = _Watch(self._digests[principal.key_id])
-        watch.stops.add(stop)
+        self._watched.setdefault(principal.digest, set()).add(stop)
 
     def unwatch(self, principal: Principal, stop: Callable[[], None]) -> None:
         """Takes a `watch` back; one that is not there is no error."""
-        watch = self._watched.get(principal.key_id)
-        if watch is not None:
-            watch.stops.discard(stop)
-            if not watch.stops:
-                del self._watched[principal.key_id]
+        stops = self._watched.get(principal.digest)
+        if stops is not None:
+            stops.discard(stop)
+            if not stops:
+                del self._watched[principal.digest]
 
     async def tick(self, now_ms: int) -> None:
         """Checks the keys of open streams when it is time again. A store that does not answer changes nothing."""
@@ -96,23 +120,22 @@ class Authenticator:
             return
         self._rechecked_ms = now_ms
         with contextlib.suppress(StorageFailed):
-            for watch in list(self._watched.values()):
-                found = await self._store.key_by_digest(watch.digest)
-                if found is None or found.key.revoked_at is not None:
-                    for stop in list(watch.stops):
+            for digest, stops in list(self._watched.items()):
+                if not self._is_good(await self._store.key_by_digest(digest)):
+                    for stop in list(stops):
                         stop()
 
     async def _principal(self, digest: bytes) -> Principal:
-        """Whom a key stands for. Raises Unauthenticated where it is unknown or revoked."""
+        """Whom a key or a session stands for. Raises Unauthenticated where it is unknown, revoked or over."""
         found = await self._store.key_by_digest(digest)
-        if found is None or found.key.revoked_at is not None:
+        if found is None or not self._is_good(found):
             raise Unauthenticated
-        key_id = found.key.key_id
-        # Anew, as the youngest of those that are remembered.
-        self._digests.pop(key_id, None)
-        self._digests[key_id] = digest
-        _shrink(self._digests)
-        return _principal_of(found)
+        return _principal_of(found, digest)
+
+    def _is_good(self, found: KeyFound | None) -> bool:
+        if found is None or found.key.revoked_at is not None:
+            return False
+        return found.expires_at is None or found.expires_at > self._clock.now_ms()
 
     def _remember(self, digest: bytes, principal: Principal, now_ms: int) -> Principal:
         known = self._known.pop(digest, None)
@@ -121,16 +144,6 @@ class Authenticator:
         self._known[digest] = (now_ms + REMEMBERED_MS, principal)
         _shrink(self._known)
         return principal
-
-
-class _Watch:
-    """A key with open streams."""
-
-    __slots__ = ("digest", "stops")
-
-    def __init__(self, digest: bytes) -> None:
-        self.digest = digest
-        self.stops: set[Callable[[], None]] = set()
 
 
 def _shrink(memory: dict[_K, _V]) -> None:
@@ -145,21 +158,35 @@ def has_credential(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _digest_of(headers: Mapping[bytes, bytes]) -> bytes:
-    """The digest of the key in `Authorization: Bearer KEY` or `X-API-Key`; of bytes that no key has, without one."""
-    key = headers.get(b"authorization")
-    if key is None:
-        key = headers.get(b"x-api-key", b"")
-    elif len(key) <= MAX_CREDENTIAL_BYTES and key[:7].lower() == b"bearer ":
-        key = key[7:].strip()
-    else:
-        key = b""
+    """The digest of the key that was sent; without one that of the cookie's session; without either that of bytes that
+    no key has. Raises Rejection (400) for two keys."""
+    key = _key_of(headers)
+    if not key and (session := session_of(headers)) is not None:
+        return session
     if not key or len(key) > MAX_KEY_BYTES:
         key = b"\x00"
     return hashlib.sha256(key).digest()
 
 
-def _principal_of(found: KeyFound) -> Principal:
+def _key_of(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key in `Authorization: Bearer KEY` or `X-API-Key`; empty without one.
+
+    Raises Rejection (400) where the two name two keys, good or not: then it is open who asks. An empty one names none,
+    and neither does an `Authorization` of another kind, as a proxy's password.
+    """
+    key, other = _bearers(headers.get(b"authorization", b"")), headers.get(b"x-api-key", b"")
+    if key and other and other != key:
+        raise Rejection(400, Malformed(TWO_KEYS))
+    return key or other
+
+
+def _bearers(sent: bytes) -> bytes:
+    """The key in an `Authorization` header; empty without one."""
+    is_bearer = len(sent) <= MAX_CREDENTIAL_BYTES and sent[:7].lower() == b"bearer "
+    return sent[7:].strip() if is_bearer else b""
+
+
+def _principal_of(found: KeyFound, digest: bytes) -> Principal:
     key = found.key
-    return Principal(
-        org=key.org, org_id=found.org_id, user_id=key.user_id, key_id=key.key_id, scopes=frozenset(key.scopes)
-    )
+    is_member = found.expires_at is not None
+    return Principal(key.org, found.org_id, key.user_id, key.key_id, frozenset(key.scopes), digest, is_member)

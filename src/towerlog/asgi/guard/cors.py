@@ -8,10 +8,10 @@ from towerlog.asgi.replies import Headers
 
 MAX_AGE_S = 600
 """How long a browser may remember the answer to a preflight."""
-_METHODS = b"GET, HEAD, POST, DELETE"
+_METHODS = b"GET, HEAD, POST, PATCH, DELETE"
 _ASKED = b"authorization, content-type, idempotency-key, last-event-id, traceparent, x-api-key, x-lease-epoch"
 _SHOWN = (
-    b"link, retry-after, x-cursor, x-damaged, x-log-epoch,"
+    b"link, retry-after, x-cursor, x-damaged, x-live-cursor, x-log-epoch,"
     b" x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-trace-id"
 )
 _VARY = (b"vary", b"origin")
@@ -38,6 +38,16 @@ class Cors:
             (b"access-control-allow-origin", origin),
             (b"access-control-expose-headers", _SHOWN),
         )
+
+    def lets_in(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a page may open a socket, which no preflight asks for: one of ours, or of an origin that is named.
+
+        Who is no browser names no origin.
+        """
+        origin = headers.get(b"origin")
+        if origin is None or self._any or origin.lower() in self._named:
+            return True
+        return origin.lower().partition(b"://")[2] == headers.get(b"host", b"").lower()
 
     def is_preflight(self, method: str, headers: Mapping[bytes, bytes]) -> bool:
         """Whether a browser asks first what a page may ask. Such a request has no key."""

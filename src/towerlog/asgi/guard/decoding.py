@@ -12,18 +12,34 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from towerlog.dialects.base import Call, Endpoint
-from towerlog.dialects.repair import Repaired, repair
-from towerlog.dialects.structure import MAX_ESCAPES, MAX_STRING_BYTES, check_parts, long_strings
+from towerlog.dialects.fields import TooDeep
+from towerlog.dialects.portions import NOT_NOW, Span, found_in, portions, replaced, stand_in
+from towerlog.dialects.repair import Repaired, costs_of, repair
+from towerlog.dialects.structure import (
+    MAX_ESCAPES,
+    MAX_PARTS,
+    MAX_STRING_BYTES,
+    has_too_many_parts,
+    is_deeper,
+    long_strings,
+    parts_of,
+)
 from towerlog.engine.ingest.prepare import prepared
-from towerlog.errors import Malformed, TooLarge, TowerlogError
+from towerlog.errors import Malformed, RateLimited, TooLarge, TowerlogError
 from towerlog.model.command import Append, Command, Report
-from towerlog.model.event import Draft, EventType, FieldWarning, Item, Refusal
+from towerlog.model.event import FieldWarning, Refusal, RunByForeignId
 
 DECODED_AT_ONCE_BYTES = 256 * 1024
 """Longer bodies are decoded in the thread. The batches of our SDK are no longer than this."""
-MARK_BYTES = 1100
-"""What stands for a string that is too long while the rest of its body is decoded."""
+DECODED_AT_ONCE_OBJECTS = 2048
+"""Those of more objects as well: a thousand small checkpoints take 70 ms."""
+FEW_OBJECTS_BYTES = 64 * 1024
+"""Bodies that are no longer than this never have so many that they take long: nobody needs to count them."""
 _TOO_LONG = f"has a string of more than {MAX_STRING_BYTES} bytes, or of more than {MAX_ESCAPES} escapes"
+_TOO_MANY = f"is made of more than {MAX_PARTS} parts"
+_TOO_BROKEN = "has too much in it that is no JSON"
+_LEVELS_AROUND = 8
+"""Levels of an event around what the bound is for, at most."""
 REPAIRED_AT_ONCE_BYTES = 8 * 1024
 """Longer bodies that have to be repaired are decoded and repaired in the thread."""
 
@@ -45,11 +61,17 @@ class Decoding:
         """The thread starts with the first body that needs it."""
         self._thread = ThreadPoolExecutor(1, "towerlog-decode")
 
-    def repaired_at_once(self, endpoint: Endpoint, call: Call, first: Malformed) -> Decoded | None:
-        """What a short body says that was no JSON; None: it is for `aside`. Raises what the decoder raises."""
-        if endpoint.body == "binary":
-            raise first
-        return None if len(call.body) > REPAIRED_AT_ONCE_BYTES else _repaired(endpoint, call, first, b"")
+    def after(self, error: TowerlogError, endpoint: Endpoint, call: Call, over: RateLimited | None) -> Decoded | None:
+        """What a short body says that could not be decoded; None: it is for `aside`. Raises `over`, or what the decoder
+        raises."""
+        try:
+            if isinstance(error, TooDeep) and endpoint.ingests:
+                return None
+            if endpoint.body == "binary" or not isinstance(error, Malformed):
+                raise error
+            return None if len(call.body) > REPAIRED_AT_ONCE_BYTES else _repaired(endpoint, call, error, b"")
+        except TowerlogError as refused:
+            raise over or refused from None
 
     async def aside(self, endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
         """What a long body says, decoded in the thread; what it is refused with is returned."""
@@ -60,6 +82,11 @@ class Decoding:
         self._thread.shutdown()
 
 
+def is_short(body: bytes) -> bool:
+    """Whether a body of more than FEW_OBJECTS_BYTES is decoded on the event loop."""
+    return len(body) <= DECODED_AT_ONCE_BYTES and body.count(b"{") <= DECODED_AT_ONCE_OBJECTS
+
+
 def _decoded(endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
     try:
         decoded = _read(endpoint, call, hashlib.sha256(call.body).digest())
@@ -67,17 +94,25 @@ def _decoded(endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
         # Its frames hold the body, and what it is kept in would hold them.
         error.__context__ = None
         return error.with_traceback(None)
-    return msgspec.structs.replace(decoded, command=prepared(decoded.command, call.principal.org))
+    return msgspec.structs.replace(decoded, command=prepared(decoded.command))
 
 
 def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
     if endpoint.body == "binary":
         return Decoded(endpoint.decode(call), digest)
-    check_parts(call.body)
     too_long = long_strings(call.body)
-    if too_long:
-        return _without(endpoint, call, too_long, digest)
-    return _whole(endpoint, call, digest)
+    if too_long or has_too_many_parts(call.body):
+        fault: TowerlogError = TooLarge(f"body: {_TOO_LONG if too_long else _TOO_MANY}", field="body")
+        return _Portions(endpoint, call, digest, fault, too_long).read()
+    try:
+        return _whole(endpoint, call, digest)
+    except TooDeep as error:
+        fault = error
+    except Malformed as error:
+        if costs_of(call.body, 0, len(call.body)) <= 1:
+            raise
+        fault = error
+    return _Portions(endpoint, call, digest, fault, []).read()
 
 
 def _whole(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
@@ -87,58 +122,112 @@ def _whole(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
         return _repaired(endpoint, call, error, digest)
 
 
-def _without(endpoint: Endpoint, call: Call, too_long: list[tuple[int, int]], digest: bytes) -> Decoded:
-    """The events of a body whose strings are not too long; the others are refused, each by itself.
+class _Portions:
+    """A body that is too much to be decoded in one go: its events in portions, those that are too much refused alone.
 
-    A mark stands in the place of each such string while the rest is decoded. Raises TooLarge where one is in no event.
+    So are members beside the events left out, with a warning, where they are too much. Raises `fault` where what is too
+    much is in no event and in no such member.
     """
-    refused = TooLarge(f"body: {_TOO_LONG}", field="body")
-    if not endpoint.ingests:
-        raise refused
-    # Nobody can send the digest of a body in that body. Too long for an id, a label, or to be said back.
-    marks = [f"{number}-{digest.hex()}".encode().ljust(MARK_BYTES, b"-") for number in range(len(too_long))]
-    parts, at = [], 0
-    for (start, end), mark in zip(too_long, marks, strict=True):
-        parts += [call.body[at:start], b'"', mark, b'"']
-        at = end
-    parts.append(call.body[at:])
-    try:
-        decoded = _whole(endpoint, msgspec.structs.replace(call, body=b"".join(parts)), digest)
-    except TowerlogError as error:
-        # Its places would be those of another body, and its words must not show a mark.
-        if isinstance(error, Malformed) or digest.hex() in error.message:
-            raise refused from None
-        raise
-    return msgspec.structs.replace(decoded, command=_marked_refused(decoded.command, marks, refused))
+
+    def __init__(
+        self, endpoint: Endpoint, call: Call, digest: bytes, fault: TowerlogError, too_long: list[Span]
+    ) -> None:
+        """`fault`: what the body would be refused with; `too_long`: its strings that are."""
+        self._endpoint, self._call, self._digest, self._fault = endpoint, call, digest, fault
+        self._too_long = too_long
+        found = found_in(call.body, is_one=endpoint.is_one_event) if endpoint.ingests else None
+        if found is None:
+            raise fault
+        self._events = found.events
+        self._refused = {index: why for index, span in enumerate(self._events) if (why := self._why(span))}
+        self._left_out = {name: (span, why) for name, span in found.others.items() if (why := self._why(span))}
+
+    def _why(self, span: Span) -> str | None:
+        """What is too much about an event or a member; None where nothing is."""
+        body, (begin, end) = self._call.body, span
+        if any(begin <= at < end for at, _ in self._too_long):
+            return _TOO_LONG
+        if self._weight(span) > MAX_PARTS:
+            return _TOO_MANY if parts_of(body, begin, end) > MAX_PARTS else _TOO_BROKEN
+        deepest = self._call.settings.max_depth
+        if isinstance(self._fault, TooDeep) and is_deeper(body[begin:end], deepest + _LEVELS_AROUND):
+            return f"is nested deeper than {deepest} levels"
+        return None
+
+    def _weight(self, span: Span) -> int:
+        """Its parts, or what its repair costs in parts."""
+        parts = parts_of(self._call.body, *span)
+        if not isinstance(self._fault, Malformed):
+            return parts
+        return max(parts, int(MAX_PARTS * costs_of(self._call.body, *span)))
+
+    def read(self) -> Decoded:
+        """What the body says but for that."""
+        spans, left_out = self._events, [span for span, _ in self._left_out.values()]
+        outside = [at for at, _ in self._too_long if not any(a <= at < b for a, b in (*spans, *left_out))]
+        weights = [0 if index in self._refused else self._weight(span) for index, span in enumerate(spans)]
+        whole = self._weight((0, len(self._call.body)))
+        rest = whole - sum(self._weight(span) for span in (*spans, *left_out))
+        parts = portions(weights, MAX_PARTS, rest)
+        is_other = bool(self._refused or self._left_out or len(parts) > 1)
+        if outside or rest > MAX_PARTS or not is_other:
+            raise self._fault
+        decoded = [self._portion(frozenset(part)) for part in parts]
+        return _merged(decoded, parts, self._refused, [self._warning(*one) for one in self._left_out.items()])
+
+    def _portion(self, wanted: frozenset[int]) -> Decoded:
+        """The body with nothing but these of its events."""
+        body = self._call.body
+        texts = [(span, b"null") for span, _ in self._left_out.values()]
+        for index, span in enumerate(self._events):
+            if index not in wanted:
+                texts.append((span, NOT_NOW))
+            elif index in self._refused:
+                texts.append((span, stand_in(body, span)))
+        call = msgspec.structs.replace(self._call, body=replaced(body, sorted(texts)))
+        try:
+            decoded = _whole(self._endpoint, call, self._digest)
+        except Malformed:
+            # Its places would be those of another body.
+            raise Malformed("The body is not valid JSON.") from None
+        command = decoded.command
+        if isinstance(command, Append) and not command.is_batch:
+            raise self._fault
+        if not isinstance(command, Append | Report) or len(command.items) < len(self._events):
+            raise self._fault
+        return decoded
+
+    def _warning(self, name: str, found: tuple[Span, str]) -> FieldWarning:
+        return FieldWarning(field=name, message=f"{name}: {found[1]}; it is not kept")
 
 
-def _marked_refused(command: Command, marks: list[bytes], refused: TooLarge) -> Command:
-    """The command with a refusal for each draft that holds a mark. Raises `refused` where that is not all of it."""
-    if not isinstance(command, Append | Report) or (isinstance(command, Append) and not command.is_batch):
-        raise refused
-    if isinstance(command, Report) and any(len(text or "") >= MARK_BYTES for text in (command.phase, command.log_line)):
-        raise refused
-    items: list[Item] = []
-    unseen = set(marks)
-    for item in command.items:
-        held = {mark for mark in marks if isinstance(item, Draft) and _holds(item, mark)}
-        if held and isinstance(item, Draft) and item.type is EventType.LANE_REPORT:
-            raise refused  # what a report says beside its events
-        unseen -= held
-        items.append(Refusal(TooLarge.code, f"event: {_TOO_LONG}") if held else item)
-    # What is in an event that is refused for something else is not looked for: nothing of that is kept.
-    if unseen and not any(isinstance(item, Refusal) for item in command.items):
-        raise refused
-    wanted = {index for index, item in enumerate(items) if not isinstance(item, Refusal)}
-    warnings = tuple(one for one in command.warnings if one.index is None or one.index in wanted)
-    return msgspec.structs.replace(command, items=items, warnings=warnings)
-
-
-def _holds(draft: Draft, mark: bytes) -> bool:
-    history = draft.history
-    if mark in draft.data or history is None:
-        return mark in draft.data
-    return any(mark in text for text in (*history.messages, *(history.meta or ())))
+def _merged(
+    decoded: list[Decoded], parts: list[list[int]], refused: dict[int, str], warnings: list[FieldWarning]
+) -> Decoded:
+    """What portions say together: of each event what its own says, of all else what the first says."""
+    first = decoded[0].command
+    assert isinstance(first, Append | Report)
+    items, ids = list(first.items), list(first.sent_ids)
+    unused = dict.fromkeys(warnings)
+    repaired: dict[FieldWarning, None] = {}
+    polled: dict[str, RunByForeignId] = {}
+    for one, part in zip(decoded, parts, strict=True):
+        command = one.command
+        assert isinstance(command, Append | Report)
+        own = {None, *part} - refused.keys()
+        for index in part:
+            why = refused.get(index)
+            items[index] = command.items[index] if why is None else Refusal(TooLarge.code, f"event: {why}")
+            if ids:
+                ids[index] = command.sent_ids[index]
+        unused |= dict.fromkeys(warning for warning in command.warnings if warning.index in own)
+        repaired |= dict.fromkeys(warning for warning in one.warnings if warning.index in own)
+        if isinstance(command, Append):
+            polled |= {ref.foreign_id: ref for ref in command.polled}
+    command = msgspec.structs.replace(first, items=items, sent_ids=tuple(ids), warnings=tuple(unused))
+    if isinstance(command, Append):
+        command = msgspec.structs.replace(command, polled=tuple(polled.values()))
+    return Decoded(command, decoded[0].digest, tuple(repaired))
 
 
 def _repaired(endpoint: Endpoint, call: Call, first: Malformed, digest: bytes) -> Decoded:

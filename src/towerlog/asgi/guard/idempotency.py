@@ -10,6 +10,7 @@ import msgspec
 from towerlog.dialects.base import Reply
 from towerlog.errors import Invalid
 from towerlog.model.command import Idempotency
+from towerlog.model.member import SignInLinkMade
 from towerlog.model.outcome import KeyMinted
 
 MAX_IDEMPOTENCY_KEY_BYTES = 255
@@ -23,7 +24,7 @@ def idempotency(route: str, key: bytes, digest: bytes, encode: Callable[[Any], R
     """
 
     def kept(outcome: Any) -> tuple[int, bytes]:
-        if not replay and isinstance(outcome, KeyMinted):
+        if not replay and isinstance(outcome, KeyMinted | SignInLinkMade):
             outcome = msgspec.structs.replace(outcome, text="")
         reply = encode(outcome)
         return reply.status, reply.body

@@ -2,18 +2,17 @@
 
 Before a key is known they count for the address that they come from, from then on for the key and its organisation, and
 always for the process. Each has a share, and no share but the process's is the whole: whoever uses up its own is
-refused, and the others notice nothing. Bytes count as they arrive, never as they are declared.
+refused. Where a share that several use is full, who holds most gives way (`shares/law.py`). Bytes count as they arrive,
+never as they are declared.
 """
 
 from __future__ import annotations
 
-import asyncio
-import enum
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from towerlog.asgi.guard.turns import Turns
+from towerlog.asgi.shares.law import make_room
+from towerlog.asgi.shares.share import Bounds, Hold, Resource, Share, part
+from towerlog.asgi.shares.turns import Turns
 from towerlog.errors import Overloaded
 from towerlog.model.principal import Principal
 
@@ -36,108 +35,97 @@ MAX_READS_OF_ONE = 2
 """The same of one organisation, and of one key: with as many reading threads, one is left for the others."""
 ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
 """What part of the process's bytes, connections and long polls one of them may hold."""
-REPLY_PART = (1, 2)
-"""What part of the bytes of a share may be replies that wait for their readers. Past it no more pages are made."""
-UNKNOWN_PART = (1, 2)
-"""What part of the process's bytes callers without a key may have in hand, bodies and replies, all of them together."""
-
-
-class PlaceKind(enum.Enum):
-    """What is counted by the piece; the value is its name in a refusal."""
-
-    CONNECTION = "connections"
-    STREAM = "streams"
-    POLL = "long polls"
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """How much one holder of a share may hold."""
-
-    holder: str
-    """As a refusal names it."""
-    byte_count: int
-    places: dict[PlaceKind, int]
-    """A kind that is absent has no bound of its own here."""
-    large_frames: int = MAX_LARGE_FRAMES
-    """How many are held at a time."""
-    reads: int = MAX_READS
-    """How many are made at a time."""
-
-    @property
-    def reply_bytes(self) -> int:
-        """How many bytes of replies may wait for their readers."""
-        return _part(self.byte_count, REPLY_PART)
-
-
-class Share:
-    """What one address, key or organisation, or the process, holds now."""
-
-    __slots__ = ("aside", "bounds", "free_bytes", "places", "reads", "reply_bytes", "turns")
-
-    def __init__(self, bounds: Bounds) -> None:
-        """Holds nothing."""
-        self.bounds = bounds
-        self.free_bytes = bounds.byte_count
-        """What may still be taken; below zero while one body that is larger than the share is alone in it."""
-        self.reply_bytes = 0
-        """How many of the bytes that are taken are replies that wait for their readers."""
-        self.places = dict.fromkeys(PlaceKind, 0)
-        self.aside = asyncio.Lock()
-        """Held while a body is opened or decoded beside the event loop: one at a time of each organisation, so that
-        a crowd of them from one delays another organisation's by one. The body counts here: the share is kept."""
-        self.turns = Turns(bounds.large_frames)
-        """For frames larger than a chunk. Their streams have a place here, so the share is kept meanwhile."""
-        self.reads = Turns(bounds.reads)
-        """For questions. Their connections have a place here."""
-
-    @property
-    def held_bytes(self) -> int:
-        """What is taken now."""
-        return self.bounds.byte_count - self.free_bytes
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it holds nothing."""
-        return not self.held_bytes and not any(self.places.values())
+UNKNOWN_PART, UNKNOWN_CONNECTION_PART = (1, 2), (1, 4)
+"""What part of the process's bytes, bodies and replies, and of its connections callers without a key may have, all of
+them together: the other connections are kept for those who have shown one."""
 
 
 class Account:
     """The shares that count for one key."""
 
-    __slots__ = ("key", "organisation", "shares")
+    __slots__ = ("key", "key_id", "org_id", "organisation", "shares")
 
-    def __init__(self, key: Share, organisation: Share, process: Share) -> None:
+    def __init__(self, principal: Principal, key: Share, organisation: Share, process: Share) -> None:
         """`shares` are all three."""
+        self.key_id, self.org_id = principal.key_id, principal.org_id
         self.key = key
         self.organisation = organisation
         self.shares = (key, organisation, process)
 
 
+class HeldPlace:
+    """A place in each of several shares. Made by `ShareLedger.take_place`."""
+
+    __slots__ = ("_hold", "_ledger", "_resource", "_shares")
+
+    def __init__(self, ledger: ShareLedger, shares: Sequence[Share], resource: Resource) -> None:
+        self._ledger = ledger
+        self._resource = resource
+        self._shares: Sequence[Share] = ()
+        self._hold: Hold | None = None
+        self._stand_in(shares)
+
+    def offer(self, told: Callable[[], None], worth: Callable[[], int] = lambda: 0) -> None:
+        """From now on it may be taken away for somebody who has fewer; then it is given back, and `told` is called."""
+
+        def let_go() -> None:
+            self.give_back()
+            told()
+
+        self._hold = Hold(let_go, worth)
+        if self._shares:
+            self._shares[0].offer(self._resource, self._hold)
+
+    def move(self, shares: Sequence[Share]) -> None:
+        """Gives it back for one in these. Raises Overloaded where there is none, and is as it was."""
+        self._ledger.check_place(shares, self._resource, self._shares)
+        self._stand_in(shares)
+
+    def give_back(self) -> None:
+        """Gives it back; may be called again."""
+        self._stand_in(())
+        self._hold = None  # the two know each other, and so would wait for the collector with what they hold
+
+    def _stand_in(self, shares: Sequence[Share]) -> None:
+        resource, hold = self._resource, self._hold
+        if hold is not None and self._shares:
+            self._shares[0].withdraw(resource, hold)
+        for share in self._shares:
+            share.places[resource] -= 1
+        for share in shares:
+            share.places[resource] += 1
+        if hold is not None and shares:
+            shares[0].offer(resource, hold)
+        self._shares = shares
+
+
 class ShareLedger:
     """All shares of a process."""
 
-    def __init__(self, max_bytes: int, places: dict[PlaceKind, int], own: dict[str, dict[PlaceKind, int]]) -> None:
+    def __init__(self, max_bytes: int, places: dict[Resource, int], own: dict[str, dict[Resource, int]]) -> None:
         """`places`: of the process; `own`: what settings say of one `address`, `key` or `organisation`."""
         self.process = Share(Bounds("server", max_bytes, places))
-        self.unknown = Share(Bounds("part for callers without a key", _part(max_bytes, UNKNOWN_PART), {}))
+        few = {kind: part(places[kind], UNKNOWN_CONNECTION_PART) for kind in (Resource.CONNECTION,) if kind in places}
+        unknown = Bounds("part for callers without a key", part(max_bytes, UNKNOWN_PART), few)
+        self.unknown = self.process.children[""] = Share(unknown)
         """All that callers who have shown no good key send and leave waiting, from however many addresses."""
         self.accounts: dict[str, Account] = {}
         """By key id, the youngest last."""
         self.refused = 0
+        """How often somebody was refused, or had to give something up."""
+        self.frames = Turns(MAX_LARGE_FRAMES, MAX_LARGE_FRAMES_OF_ORGANISATION, MAX_LARGE_FRAMES_OF_KEY)
+        """For frames larger than a chunk."""
+        self.reads = Turns(MAX_READS, MAX_READS_OF_ONE, MAX_READS_OF_ONE)
+        """For questions."""
         parts = {"address": ADDRESS_PART, "key": KEY_PART, "organisation": ORGANISATION_PART}
-        frames = {"key": MAX_LARGE_FRAMES_OF_KEY, "organisation": MAX_LARGE_FRAMES_OF_ORGANISATION}
-        reads = {"key": MAX_READS_OF_ONE, "organisation": MAX_READS_OF_ONE}
         self._bounds = {
             holder: Bounds(
                 holder,
-                _part(max_bytes, part),
-                _parts(places, part) | own.get(holder, {}),
-                frames.get(holder, MAX_LARGE_FRAMES),
-                reads.get(holder, MAX_READS),
+                part(max_bytes, of),
+                {kind: part(count, of) for kind, count in places.items()} | own.get(holder, {}),
             )
-            for holder, part in parts.items()
+            for holder, of in parts.items()
         }
-        self._named: dict[tuple[str, str], Share] = {}
 
     def account(self, principal: Principal) -> Account:
         """The account of a key; made where there is none."""
@@ -145,22 +133,22 @@ class ShareLedger:
         if account is None:
             if len(self.accounts) >= MAX_ACCOUNTS:
                 self._forget_idle()
-            organisation = self._share("organisation", principal.org_id)
-            account = Account(Share(self._bounds["key"]), organisation, self.process)
-            self.accounts[principal.key_id] = account
+            organisation = self._share(self.process, "organisation", principal.org_id)
+            key = self._share(organisation, "key", principal.key_id)
+            account = self.accounts[principal.key_id] = Account(principal, key, organisation, self.process)
         return account
 
     def address(self, name: str) -> Share:
         """The share of an address. Whoever takes from it first keeps it until it is given back."""
-        return self._share("address", name)
+        return self._share(self.unknown, "address", name)
 
     def check_room(self, shares: Sequence[Share], count: int, own: int = 0) -> None:
-        """Raises Overloaded where a share lacks room for so many bytes more.
+        """Raises Overloaded where a share lacks room for so many bytes more, and nobody else gives way.
 
         Who has `own` bytes in it and is alone with them may go on: one body alone is always let in.
         """
-        for share in shares:
-            if count > share.free_bytes and share.held_bytes > own:
+        for at, share in enumerate(shares):
+            if count > share.free_bytes and share.held_bytes > own and not make_room(shares, at, Resource.BYTES, count):
                 text = f"This {share.bounds.holder} has as many bytes in hand as it may have"
                 raise self._overloaded(f"{text} ({share.bounds.byte_count}); nothing was stored.")
 
@@ -170,10 +158,28 @@ class ShareLedger:
         for share in shares:
             share.free_bytes -= count
 
-    def check_replies(self, shares: Sequence[Share]) -> None:
-        """Raises Overloaded where as many bytes of replies as may be wait for readers who do not take them."""
+    def take_reply(self, shares: Sequence[Share], count: int) -> bool:
+        """Counts bytes of a reply that waits for its reader; False, and they are not, where it is to be given up.
+
+        One reader alone always has room.
+        """
+        for at, share in enumerate(shares):
+            if count > share.free_bytes and share.held_bytes and not make_room(shares, at, Resource.BYTES, count):
+                return False
+            if share.reply_bytes and not make_room(shares, at, Resource.REPLIES, count):
+                return False
         for share in shares:
-            if share.reply_bytes > share.bounds.reply_bytes:
+            share.free_bytes -= count
+            share.reply_bytes += count
+        return True
+
+    def check_replies(self, shares: Sequence[Share]) -> None:
+        """Raises Overloaded where as many bytes of replies as may be wait for readers who do not take them.
+
+        Of the process they may be more only for a moment, and that is no reason to refuse anybody.
+        """
+        for share in shares:
+            if share is not self.process and share.reply_bytes > share.bounds.reply_bytes:
                 text = f"This {share.bounds.holder} has as many bytes of replies unread as it may have"
                 raise self._overloaded(f"{text} ({share.bounds.reply_bytes}); nothing was read.")
 
@@ -183,53 +189,48 @@ class ShareLedger:
         for share in shares:
             share.free_bytes += count
 
-    def take_place(self, shares: Sequence[Share], kind: PlaceKind) -> Callable[[], None]:
-        """A place in each of the shares; what is returned gives it back, once. Raises Overloaded."""
-        for share in shares:
-            bound = share.bounds.places.get(kind)
-            if bound is not None and share.places[kind] >= bound:
-                text = f"This {share.bounds.holder} has as many {kind.value} open as it may have ({bound})."
+    def take_place(self, shares: Sequence[Share], resource: Resource) -> HeldPlace:
+        """A place in each of the shares. Raises Overloaded."""
+        self.check_place(shares, resource)
+        return HeldPlace(self, shares, resource)
+
+    def check_place(self, shares: Sequence[Share], resource: Resource, besides: Sequence[Share] = ()) -> None:
+        """Raises Overloaded where one of the shares, of those not among `besides`, has no place."""
+        for at, share in enumerate(shares):
+            if share not in besides and not make_room(shares, at, resource, 1):
+                bound = share.bound(resource)
+                text = f"This {share.bounds.holder} has as many {resource.value} open as it may have ({bound})."
                 raise self._overloaded(text)
-        held = list(shares)
-        for share in held:
-            share.places[kind] += 1
 
-        def give() -> None:
-            for share in held:
-                share.places[kind] -= 1
-            held.clear()
-
-        return give
+    def given_up(self) -> Overloaded:
+        """What somebody is told who had to give way."""
+        return self._overloaded("This was given up for somebody who holds less; nothing was stored.")
 
     def is_idle(self) -> bool:
         """Whether nothing is in hand: no body, no answer in work, no reply that is not taken."""
-        return not self.process.held_bytes and not self.process.reads.taken
+        return not self.process.held_bytes and not self.reads.taken
 
     def tick(self, _: int) -> None:
         """Forgets addresses and organisations that hold nothing, once there are many."""
-        if len(self._named) > MAX_IDLE_SHARES:
-            used = {account.organisation for account in self.accounts.values()}
-            self._named = {name: share for name, share in self._named.items() if share in used or not share.is_idle}
+        for parent in (self.unknown, self.process):
+            if len(parent.children) > MAX_IDLE_SHARES:
+                parent.children = {name: share for name, share in parent.children.items() if not self._is_over(share)}
 
-    def _share(self, holder: str, name: str) -> Share:
-        share = self._named.get((holder, name))
+    def _share(self, parent: Share, holder: str, name: str) -> Share:
+        share = parent.children.get(name)
         if share is None:
-            share = self._named[holder, name] = Share(self._bounds[holder])
+            share = parent.children[name] = Share(self._bounds[holder])
         return share
+
+    def _is_over(self, share: Share) -> bool:
+        """Whether nobody has anything to do with it any more."""
+        return share.is_idle and not share.children and share is not self.unknown
 
     def _forget_idle(self) -> None:
         """Forgets the accounts that hold nothing; those that hold something are bounded by what they hold."""
-        for name in [name for name, account in self.accounts.items() if account.key.is_idle]:
-            del self.accounts[name]
+        for account in [account for account in self.accounts.values() if account.key.is_idle]:
+            del self.accounts[account.key_id], account.organisation.children[account.key_id]
 
     def _overloaded(self, message: str) -> Overloaded:
         self.refused += 1
         return Overloaded(message, retry_after=RETRY_SECONDS[self.refused % len(RETRY_SECONDS)])
-
-
-def _part(whole: int, part: tuple[int, int]) -> int:
-    return max(1, whole * part[0] // part[1])
-
-
-def _parts(places: dict[PlaceKind, int], part: tuple[int, int]) -> dict[PlaceKind, int]:
-    return {kind: _part(count, part) for kind, count in places.items()}

@@ -47,7 +47,11 @@ class Pace:
 
     def spend(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
         """A piece of work begins that reads so many bytes."""
-        self.left -= 1 + size // BODY_PART_BYTES
+        self.count(loop, 1 + size // BODY_PART_BYTES)
+
+    def count(self, loop: asyncio.AbstractEventLoop, pieces: int) -> None:
+        """So many pieces of work begin, or have been found in one that has begun."""
+        self.left -= pieces
         if self.left < COUNTED_FROM:
             self.note(loop)
 
@@ -92,13 +96,17 @@ class Pace:
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_next, self.left = False, MAX_BEGUN
-        while self._lines and self.left > 0:
-            whose, line = self._lines.popitem(last=False)
-            who, _ = line.popitem(last=False)
-            del self._whose[who]
-            if line:
-                self._lines[whose] = line
-            who.begin()
+        try:
+            while self._lines and self.left > 0:
+                whose, line = self._lines.popitem(last=False)
+                who, _ = line.popitem(last=False)
+                del self._whose[who]
+                if line:
+                    self._lines[whose] = line
+                who.begin()
+        finally:
+            if self._lines:  # also where one has raised before it spent anything: the others wait for the next turn
+                self.note(loop)
 
 
 def _nobody() -> None:

@@ -12,12 +12,14 @@ from urllib.parse import unquote
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
+END = b"\r\n\r\n"
+"""The end of a head: of its last line, and the empty one."""
 TOO_LARGE = "The request's head is too large."
 TOO_MANY = f"The request has more than {MAX_HEADERS} headers."
 SINGLE = frozenset(
     {
         b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"idempotency-key",
-        b"last-event-id", b"origin", b"transfer-encoding", b"x-api-key",
+        b"last-event-id", b"origin", b"sec-websocket-key", b"sec-websocket-version", b"transfer-encoding", b"x-api-key",
     }
 )  # fmt: skip
 """Headers that may come once only: of two values, another server might believe the other one."""

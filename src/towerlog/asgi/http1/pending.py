@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
+from towerlog.asgi.exchange import Successor
 from towerlog.asgi.guard.arrivals import Visit
-from towerlog.asgi.guard.ledger import Share
 from towerlog.asgi.replies import Message
+from towerlog.asgi.shares.share import Hold, Resource, Share
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 _BODILESS = frozenset({204, 304})
@@ -42,6 +43,10 @@ class Link(Protocol):
 
     def respond(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Sends a whole reply now."""
+        ...
+
+    def switch(self, request: PendingRequest, head: list[tuple[bytes, bytes]], successor: Successor) -> bool:
+        """Says that it switches, and does."""
         ...
 
     def want_body(self, request: PendingRequest) -> None:
@@ -90,6 +95,8 @@ class PendingRequest(msgspec.Struct, eq=False):
     held_bytes: int = 0
     """How much of `body` is counted, in `shares`."""
     shares: tuple[Share, ...] = ()
+    hold: Hold | None = None
+    """By which it can be given up for others."""
     waiter: asyncio.Future[None] | None = None
     is_chunked: bool = False
     left_bytes: int = -1
@@ -112,10 +119,17 @@ class PendingRequest(msgspec.Struct, eq=False):
         """Counts what has come of the body, as it comes, and tells whoever waits for it. Raises Overloaded."""
         grown = len(self.body) - self.held_bytes
         if grown > 0:
-            self.shares = self.shares or self.visit.shares
-            self.visit.ledger.take_bytes(self.shares, grown, self.held_bytes)
+            shares = self.shares or self.visit.shares
+            self.visit.ledger.take_bytes(shares, grown, self.held_bytes)
             self.held_bytes += grown
+            if self.hold is None:
+                self.shares, self.hold = shares, Hold(self.give_up, lambda: self.held_bytes)
+                shares[0].offer(Resource.BYTES, self.hold)
             self.hear()
+
+    def give_up(self) -> None:
+        """Its body is given up for somebody who holds less."""
+        self.fail(self.visit.ledger.given_up())
 
     def fail(self, fault: Exception) -> None:
         """Its body will never be whole: whoever reads it is told why."""
@@ -125,9 +139,11 @@ class PendingRequest(msgspec.Struct, eq=False):
 
     def uncount(self) -> None:
         """What has come of the body is not counted here any more."""
+        if self.hold is not None:
+            self.shares[0].withdraw(Resource.BYTES, self.hold)
         for share in self.shares:
             share.free_bytes += self.held_bytes
-        self.held_bytes, self.shares = 0, ()
+        self.held_bytes, self.shares, self.hold = 0, (), None
 
     def whole_body(self) -> bytes | None:
         """Takes out the whole body where it has come already; None where it has to be waited for."""
@@ -141,6 +157,9 @@ class PendingRequest(msgspec.Struct, eq=False):
             "towerlog.abort": self.link.transport.abort,
             "towerlog.break_off": self.break_off,
             "towerlog.reply": self.reply_whole,
+            "towerlog.switch": self.switch,
+            "towerlog.has_room": self.has_room,
+            "towerlog.put": self.put,
             "towerlog.body": self.whole_body,
             "towerlog.hold": self.visit.hold_body,
             "towerlog.exchange": exchange,
@@ -166,6 +185,20 @@ class PendingRequest(msgspec.Struct, eq=False):
             return False
         self.link.respond(self, status, head, body)
         return True
+
+    async def switch(self, head: list[tuple[bytes, bytes]], successor: Successor) -> bool:
+        """Hands the connection over, for which it was asked by this request; False where that cannot be."""
+        if self.link.is_write_paused and not self.is_gone:
+            await self.link.drain()
+        return not (self.is_gone or self.is_started) and self.link.switch(self, head, successor)
+
+    def has_room(self) -> bool:
+        """Whether `put` may be called."""
+        return self.is_started and not (self.is_complete or self.is_gone or self.link.is_write_paused)
+
+    def put(self, body: bytes) -> None:
+        """Sends a part of the reply now; more is to come."""
+        self._go_on(body, True)
 
     async def receive(self) -> Message:
         """More of the body; after its end, and after the end of the reply, waits until there is nobody to answer."""

@@ -14,6 +14,7 @@ import termios
 from abc import ABC, abstractmethod
 
 from towerlog.asgi.guard.arrivals import Visit
+from towerlog.asgi.guard.pace import Pace
 
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 30.0
@@ -72,6 +73,7 @@ class Phases(asyncio.Protocol, ABC):
         "_kept",
         "_left_s",
         "_loop",
+        "_pace",
         "_phase",
         "_stall_due",
         "_timer",
@@ -90,6 +92,7 @@ class Phases(asyncio.Protocol, ABC):
         self.given_bytes = 0
         """The length of what is being written. It stays in memory whole until the last byte of it has left."""
         self._visit: Visit
+        self._pace: Pace
         self._loop = loop
         self._keep_alive_s = keep_alive_s
         self._drained: asyncio.Future[None] | None = None
@@ -142,6 +145,12 @@ class Phases(asyncio.Protocol, ABC):
         if self._count > MAX_LINGER_BYTES:
             self.transport.abort()
 
+    def _take_kept(self) -> bytes:
+        """What has waited for its turn is looked at now, or never."""
+        data, self._kept = self._kept, b""
+        self._visit.unkeep()
+        return data
+
     # Who reads
 
     def pause_writing(self) -> None:
@@ -152,7 +161,7 @@ class Phases(asyncio.Protocol, ABC):
         if self._visit.hold_reply(max(self.given_bytes, self.transport.get_write_buffer_size())):
             self._arm()
         else:
-            self._cut()
+            self.cut_reader()
             self._visit.hold_reply(0)
 
     def resume_writing(self) -> None:
@@ -181,11 +190,12 @@ class Phases(asyncio.Protocol, ABC):
     def _judge_reader(self) -> None:
         unsent = self._unsent_bytes()
         if self._unsent - unsent < min(MIN_TAKEN_BYTES, self._unsent):
-            self._cut()
+            self.cut_reader()
         else:
             self._unsent, self._stall_due = unsent, self._loop.time() + SLOW_READER_S
 
-    def _cut(self) -> None:
+    def cut_reader(self) -> None:
+        """Ends the connection: what was written is not taken, or its room is needed for others."""
         self._stall_due = math.inf
         self._visit.cut()
         self.transport.abort()
@@ -244,7 +254,7 @@ class Phases(asyncio.Protocol, ABC):
                 self.close()
             case ConnectionPhase.CLOSING:
                 if not self.is_write_paused:
-                    self._cut()
+                    self.cut_reader()
             case ConnectionPhase.REPLY:
                 pass
 

@@ -13,18 +13,22 @@ from collections import deque
 
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.guard.ledger import Share
-from towerlog.asgi.guard.pace import Pace
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.pending import PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.errors import Malformed, Overloaded
 
+_BETWEEN = frozenset({ConnectionPhase.HEAD, ConnectionPhase.IDLE})
+_NO_PLACE = "The connection was closed to make place for another."
+_RETRY_S = 1
+_MIN_HEAD_BYTES = 16
+"""No head is shorter: `GET / HTTP/1.1`, and the end of a line."""
+
 
 class Pipeline(Phases):
     """The requests of one connection."""
 
-    __slots__ = ("_is_fresh", "_kept_in", "_pace", "_receiving", "_serving", "_waiting")
+    __slots__ = ("_early", "_is_fresh", "_receiving", "_serving", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float) -> None:
         """None yet."""
@@ -35,9 +39,8 @@ class Pipeline(Phases):
         self._is_fresh = False
         """Whoever is served has not begun: there may be more of it in what is being read, or its reader has still to
         take the reply before it, or too much has begun in this turn of the event loop."""
-        self._pace: Pace
-        self._kept_in: tuple[Share, ...] = ()
-        """In which shares what is kept is counted."""
+        self._early: bytes | None = None
+        """What has come behind a request to switch to WebSocket, for whoever takes the connection over."""
 
     @abstractmethod
     def data_received(self, data: bytes) -> None:
@@ -126,13 +129,16 @@ class Pipeline(Phases):
             self._start_task(self._serving, None)
         if not self._waiting and not self._is_deaf:
             self._resume_reading()
+            if self._kept:
+                # Not from within a reply, so that no depth of them nests.
+                self._loop.call_soon(self.begin)
 
     # Turns of the event loop
 
     def _keep(self, data: bytes) -> None:
         """Too much has been begun in this turn of the event loop: this is looked at in one of the next."""
         try:
-            self._kept_in = self._visit.take(len(data))
+            self._visit.keep(len(data))
         except Overloaded as refusal:
             self._refuse(503, refusal.message, refusal.retry_after)
             return
@@ -140,11 +146,26 @@ class Pipeline(Phases):
         self.transport.pause_reading()
         self._pace.wait(self, self._visit.whose)
 
-    def _take_kept(self) -> bytes:
-        data, self._kept = self._kept, b""
-        self._visit.ledger.give_bytes(self._kept_in, len(data))
-        self._kept_in = ()
-        return data
+    def _keep_rest(self, data: bytes) -> None:
+        """As many requests wait as may: this is looked at once none does. Until then nothing more is read."""
+        try:
+            self._visit.keep(len(data))
+        except Overloaded as refusal:
+            self._refuse(503, refusal.message, refusal.retry_after)
+        else:
+            self._kept = data
+
+    def _hold_early(self, data: bytes) -> None:
+        """Counts it as what waits for its turn, for it may wait as long as the replies before it are not taken."""
+        self._visit.unkeep()
+        self._early = data
+        if data:
+            try:
+                self._visit.keep(len(data))
+            except Overloaded:
+                # Clients wait for the reply before they send more (RFC 6455, 4.1), so there is nothing to be said.
+                self._early = None
+                self.transport.abort()
 
     def resume_writing(self) -> None:
         """The reader has taken what there was: more may be written, or the next begin. Called by the transport."""
@@ -165,13 +186,33 @@ class Pipeline(Phases):
             assert self._serving is not None
             self._pace.spend(self._loop, len(self._serving.body))
             self._serve()
-        if self._kept and self._pace.left > 0:
+        if not self._kept or self._waiting:
+            return
+        if self._pace.left > 0:
             data = self._take_kept()
             if not self._is_read_paused:
                 self.transport.resume_reading()
             self.data_received(data)
-        elif self._kept:
+        else:
             self._pace.wait(self, self._visit.whose)
+
+    # What it gives up for others
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of a request has come and no reply is owed."""
+        if self._serving is not None or self.is_write_paused:
+            return False
+        return self._phase is ConnectionPhase.IDLE or (self._phase is ConnectionPhase.HEAD and not self._count)
+
+    def make_place(self) -> None:
+        """Ends it: another needs its place. Whoever is in the middle of something is cut off."""
+        if self._serving is not None or self.is_write_paused or self._phase not in _BETWEEN:
+            self.transport.abort()
+            return
+        if self._phase is ConnectionPhase.HEAD:
+            self.transport.write(plain_refusal(503, _NO_PLACE, _RETRY_S))
+        self.close()
 
     # How it ends
 
@@ -202,3 +243,11 @@ class Pipeline(Phases):
         assert self._receiving is not None
         error = Malformed(f"The body was not there after {phases.BODY_DEADLINE_S:g} s.")
         self._receiving.fail(Rejection(408, error))
+
+
+def piece_end(data: bytes, at: int, body_end: int) -> int:
+    """Where a piece of what came ends that begins at `at`. One head ends in it at most, and none before `body_end`."""
+    last = min(len(data), at + phases.STEP_BYTES)
+    begin = body_end if at < body_end else at + _MIN_HEAD_BYTES * (at > 0)
+    found = data.find(heads.END, begin, last)
+    return last if found < 0 else found + len(heads.END)

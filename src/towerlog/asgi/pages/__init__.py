@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from towerlog.asgi.pages.asking.answer_links import AnswerLinkPages
+from towerlog.asgi.pages.dashboard.screens import DashboardPages
 from towerlog.asgi.pages.health import HealthPages
 from towerlog.asgi.pages.metrics import MetricsPage
+from towerlog.asgi.pages.push import PushPages
+from towerlog.asgi.pages.sign_in.by_provider import ProviderPages
+from towerlog.asgi.pages.sign_in.pages import SignInPages
+from towerlog.asgi.pages.sign_in.provider import IdentityProvider, ProviderConfig
 from towerlog.asgi.pages.static import StaticPages
 from towerlog.asgi.pages.stream_tickets import TicketsPage
 from towerlog.asgi.pages.whoami import WHOAMI
@@ -13,13 +21,25 @@ from towerlog.asgi.routes import PageRoute
 class Pages:
     """All pages of one application."""
 
-    def __init__(self, *, metrics_public: bool) -> None:
-        """Each is told later what it is about."""
+    def __init__(
+        self, *, metrics_public: bool, built: Path | None = None, provider: ProviderConfig | None = None
+    ) -> None:
+        """Each is told later what it is about. `built`: the folder of the dashboard; None for the one of this package.
+
+        Raises BadBuild, OSError.
+        """
         self.health = HealthPages()
         self.metrics = MetricsPage(is_public=metrics_public)
         self.static = StaticPages()
         self.tickets = TicketsPage()
+        self.push = PushPages()
+        self.links = AnswerLinkPages()
+        self.provider = ProviderPages(None if provider is None else IdentityProvider(provider))
+        self.sign_in = SignInPages(None if provider is None else provider.issuer)
+        self.dashboard = DashboardPages(built)
 
     def routes(self) -> tuple[PageRoute, ...]:
         """In the order of the OpenAPI document."""
-        return (*self.health.routes(), self.metrics.route(), *self.static.routes(), WHOAMI, self.tickets.route())
+        own = (*self.health.routes(), self.metrics.route(), *self.static.routes())
+        more = (*self.sign_in.routes(), *self.provider.routes(), *self.dashboard.routes())
+        return (*own, WHOAMI, self.tickets.route(), *self.push.routes(), *self.links.routes(), *more)

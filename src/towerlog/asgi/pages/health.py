@@ -11,7 +11,7 @@ import msgspec
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Reply, reply_json
-from towerlog.errors import StorageFailed
+from towerlog.errors import DiskFull, StorageFailed
 
 _NOT_READY_RETRY = (b"retry-after", b"1")
 
@@ -22,7 +22,7 @@ class Phase(enum.StrEnum):
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
-    FAILED = "failed"
+    FAILED = "storage_failed"
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -74,6 +74,8 @@ class HealthPages:
             try:
                 await self._ping()
                 status = self._obstacle() or status
+            except DiskFull:
+                status = "disk_full"
             except StorageFailed:
                 status = "storage_failed"
         if status == Phase.READY.value:

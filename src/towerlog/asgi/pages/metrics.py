@@ -12,17 +12,18 @@ from prometheus_client.registry import Collector
 from towerlog.ambient import Clock
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.ledger import PlaceKind
 from towerlog.asgi.guard.limits import Limiter
 from towerlog.asgi.pages.meters import BUCKETS_MS, Meters
 from towerlog.asgi.process.loop_watch import MAX_BLOCK_MS, LoopWatch
+from towerlog.asgi.push.sockets import Sockets
 from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.asgi.shares.share import Resource
 from towerlog.dialects.base import PLAIN_TEXT, Reply
 from towerlog.errors import Forbidden, StorageFailed, Unauthenticated
 from towerlog.model.principal import Scope
 from towerlog.model.run import Status
-from towerlog.store.values import Stock
+from towerlog.store.stock import Stock
 
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -77,9 +78,24 @@ class TransportCollector(Collector):
         process = self._arrivals.ledger.process
         held = process.held_bytes
         yield GaugeMetricFamily("towerlog_bytes_in_flight", "Bytes of bodies and of replies in hand.", held)
-        polls, connections = process.places[PlaceKind.POLL], process.places[PlaceKind.CONNECTION]
+        polls, connections = process.places[Resource.POLL], process.places[Resource.CONNECTION]
         yield GaugeMetricFamily("towerlog_polls_open", "Long polls that wait now.", polls)
         yield GaugeMetricFamily("towerlog_connections_open", "Connections open now.", connections)
+
+
+class PushCollector(Collector):
+    """The sockets of live push."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        """`sockets` are all of them."""
+        self._sockets = sockets
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        yield GaugeMetricFamily("towerlog_sockets_open", "Sockets of live push open now.", len(self._sockets))
+        yield CounterMetricFamily("towerlog_sockets_opened", "Sockets of live push opened.", self._sockets.opened)
+        dropped = "Sockets of live push that were ended because they took too little or said too much."
+        yield CounterMetricFamily("towerlog_sockets_dropped", dropped, self._sockets.dropped)
 
 
 class EngineCollector(Collector):
@@ -96,6 +112,8 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
         yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
         yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
+        refused = "1 while nothing can be stored: the disk is full, or the last write was refused for another reason."
+        yield GaugeMetricFamily("towerlog_writes_refused", refused, figures["writes_refused"])
         failed = "Checkpoints of the write-ahead log that failed."
         yield CounterMetricFamily("towerlog_checkpoints_failed", failed, figures["failed_checkpoints"])
         free, guard = figures["disk_free_bytes"], figures["disk_guard_bytes"]
@@ -105,6 +123,8 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_damaged_reads", damaged, figures["damaged"])
         failed = "Reads of the store that failed with an I/O error or on damaged pages."
         yield CounterMetricFamily("towerlog_read_failures", failed, figures["read_failures"])
+        given_up = "Messages to people that were given up after their last attempt."
+        yield CounterMetricFamily("towerlog_deliveries_given_up", given_up, figures["deliveries_given_up"])
 
 
 class LoopCollector(Collector):
@@ -212,7 +232,7 @@ class MetricsPage:
         if not visit.is_local and not self._is_public:
             principal = await self._auth.authenticate(visit.headers, visit.now_ms)
             if Scope.ADMIN not in principal.scopes:
-                raise Forbidden
+                raise Forbidden.lacking((Scope.ADMIN,), principal.scopes)
         assert self._take_stock is not None
         assert self._clock is not None
         try:

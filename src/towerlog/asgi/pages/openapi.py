@@ -14,7 +14,7 @@ import msgspec
 
 from towerlog import __version__
 from towerlog.asgi.pages.examples import Examples, conversations
-from towerlog.asgi.pages.guides import guide_path
+from towerlog.asgi.pages.guides.served import guide_path
 from towerlog.asgi.pages.refusals import Refusals, error_name, error_schema
 from towerlog.asgi.pages.schemas import REFERENCE, Schema, Schemas
 from towerlog.asgi.query_strings import TICKET
@@ -57,6 +57,8 @@ class _Document:
         paths: dict[str, Schema] = {}
         for route in table:
             declared = route.declared
+            if isinstance(declared, PageRoute) and not declared.is_described:
+                continue
             paths.setdefault(declared.path, {})[declared.method.lower()] = self._operation(route)
         return {
             "openapi": "3.1.0",
@@ -94,10 +96,11 @@ class _Document:
         }
         if route.public:
             # A page that may be refused for want of a key takes one.
-            operation["security"] = [{}, *_SECURITY] if Unauthenticated in declared.refuses else []
+            takes_key = Unauthenticated in declared.refuses and route.page is not None and route.page.asker is None
+            operation["security"] = [{}, *_SECURITY] if takes_key else []
         else:
             operation["x-scopes"] = sorted(scope.value for scope in declared.scopes)
-        if isinstance(declared, Endpoint) and declared.request is not None:
+        if declared.request is not None:
             operation["requestBody"] = self._request_body(declared)
         return operation
 
@@ -114,16 +117,16 @@ class _Document:
                 yield _parameter(name, "query", name in query["required"], schema)
         if route.is_stream:
             yield from _OF_STREAMS
-        if declared.method == "POST":
+        if declared.method == "POST" and (route.page is None or route.page.knows_repeats):
             yield _IDEMPOTENCY_KEY
 
-    def _request_body(self, endpoint: Endpoint) -> Schema:
-        schema = self.schemas.of(endpoint.request)
-        said = endpoint.sample.request if endpoint.sample else self._said(endpoint, "request")
-        content: Schema = {}
-        for type_ in BODY_TYPES[endpoint.body]:
-            content[type_] = {"schema": schema if type_ == JSON else {"type": "string"}}
-        content[JSON]["example"] = self.examples.of(schema) if said is None else said
+    def _request_body(self, endpoint: Endpoint | PageRoute) -> Schema:
+        schema, said = self.schemas.of(endpoint.request), None
+        if isinstance(endpoint, Endpoint):
+            said = endpoint.sample.request if endpoint.sample else self._said(endpoint, "request")
+        usual, *others = BODY_TYPES[endpoint.body]
+        content: Schema = {usual: {"schema": schema}} | {type_: {"schema": {"type": "string"}} for type_ in others}
+        content[usual]["example"] = self.examples.of(schema) if said is None else said
         resolved = self.schemas.resolved(schema)
         is_required = bool(resolved.get("required")) or "properties" not in resolved
         return {"required": is_required, "description": _text_of(endpoint.request), "content": content}
@@ -144,6 +147,8 @@ class _Document:
         return dict(sorted(found.items()))
 
     def _page_response(self, page: PageRoute) -> Schema:
+        if page.reply_status == 204:
+            return {"description": page.summary}
         schema: Schema = {"type": "string"} if page.reply_type != JSON else dict(_ANY_OBJECT)
         if page.reply is not None:
             schema = self.schemas.of(page.reply)
@@ -223,9 +228,9 @@ def _declared_types(table: RouteTable) -> Iterator[Any]:
     """Every type that a route takes or returns."""
     for route in table:
         declared = route.declared
-        wanted = [declared.reply]
+        wanted = [declared.reply, declared.request]
         if isinstance(declared, Endpoint):
-            wanted += [declared.request, declared.query, *declared.frames]
+            wanted += [declared.query, *declared.frames]
         yield from (type_ for type_ in wanted if type_ is not None)
 
 

@@ -13,11 +13,12 @@ import msgspec
 from towerlog import errors
 from towerlog.asgi.pages.schemas import REFERENCE, Schema
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import Dialect, Reply
+from towerlog.dialects.base import HTML, Dialect, Reply
 from towerlog.errors import Invalid, NotFound, RateLimited, TowerlogError
 
 SAMPLE_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 _TRANSPORT: dict[int, str] = {
+    400: "The headers Authorization and X-API-Key name two different keys.",
     408: "The body did not come within the time that it may take.",
     414: "The path or the query is too long.",
     415: "The body is of a type or in an encoding that is not taken.",
@@ -89,14 +90,16 @@ class Refusals:
             by_status.setdefault(reply.status, []).append((error.code, words_of(kind), reply))
         for status in _of_transport(route):
             malformed = route.dialect.explain(errors.Malformed(_TRANSPORT[status]), SAMPLE_TRACE)
-            by_status[status] = [("transport", _TRANSPORT[status], malformed)]
+            by_status.setdefault(status, []).append(("transport", _TRANSPORT[status], malformed))
         return {str(status): self._response(route.dialect, status, found) for status, found in by_status.items()}
 
     def _response(self, dialect: Dialect, status: int, found: list[tuple[str, str, Reply]]) -> Schema:
         name = f"{dialect.name}_{status}_" + "_or_".join(code for code, _, _ in found)
         if name not in self.components:
-            content: Schema = {"schema": {"$ref": REFERENCE + error_name(dialect)}}
-            content["examples"] = {code: {"value": msgspec.json.decode(reply.body)} for code, _, reply in found}
+            is_page = found[0][2].content_type == HTML
+            content: Schema = {"schema": {"type": "string"} if is_page else {"$ref": REFERENCE + error_name(dialect)}}
+            read = bytes.decode if is_page else msgspec.json.decode
+            content["examples"] = {code: {"value": read(reply.body)} for code, _, reply in found}
             said = [words for _, words, _ in found]
             text = said[0] if len(said) == 1 else "\n".join(f"* {words}" for words in said)
             self.components[name] = {"description": text, "content": {found[0][2].content_type: content}}
@@ -110,6 +113,8 @@ class Refusals:
 
 def _of_transport(route: Route) -> Iterator[int]:
     endpoint = route.endpoint
+    if not route.public:
+        yield 400
     if route.declared.method == "POST":
         yield from (408, 415)
     if endpoint is not None and (endpoint.query is not None or "{" in endpoint.path):

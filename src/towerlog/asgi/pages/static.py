@@ -12,23 +12,25 @@ from typing import Any
 
 import msgspec
 
-from towerlog.asgi.pages import guides
+from towerlog.asgi.pages.guides.served import Guides, guide_path
 from towerlog.asgi.pages.openapi import build_document
 from towerlog.asgi.pages.security import SECURITY_HEADERS
 from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable
-from towerlog.dialects.base import JSON, PLAIN_TEXT, Endpoint, Reply
+from towerlog.dialects.base import HTML, JSON, PLAIN_TEXT, Endpoint, Reply
 
-HTML = "text/html; charset=utf-8"
+SVG = "image/svg+xml"
 
 
 class StaticPages:
-    """`/openapi.json`, `/llms.txt`, `/docs` and `/`."""
+    """`/openapi.json`, `/llms.txt`, `/docs` and the icon."""
 
     def __init__(self) -> None:
         """Until `attach`, two of them have nothing to say."""
         self._table: RouteTable | None = None
         self._url = "/"
         self._document = b""
+        self._in_words = b""
+        self._guides = Guides()
         self._making = asyncio.Lock()
 
     def attach(self, table: RouteTable, url: str) -> None:
@@ -38,13 +40,24 @@ class StaticPages:
 
     def routes(self) -> tuple[PageRoute, ...]:
         """All of them."""
-        guide, docs, index = "The API described in plain text.", "The API described on a page.", "The start page."
+        guide, docs = "The API described in plain text.", "The API described on a page."
         return (
             PageRoute("GET", "/openapi.json", "openapi", "This description of the API.", self.openapi, public=True),
             PageRoute("GET", "/llms.txt", "guide", guide, self.guide, public=True, reply_type=PLAIN_TEXT),
             PageRoute("GET", "/docs", "docs", docs, _static("docs.html", HTML), public=True, reply_type=HTML),
-            PageRoute("GET", "/", "index", index, _static("index.html", HTML), public=True, reply_type=HTML),
-            guides.ROUTE,
+            *self._guides.routes(),
+            # Browsers ask for it beside every page, by this name.
+            PageRoute(
+                "GET",
+                "/favicon.ico",
+                "icon",
+                "The icon of the pages.",
+                _static("icon.svg", SVG),
+                public=True,
+                reply_type=SVG,
+                is_described=False,
+            ),
+            _asset("guide.css", "text/css; charset=utf-8"),
             _asset("docs.css", "text/css; charset=utf-8"),
             _asset("docs.js", "text/javascript; charset=utf-8"),
         )
@@ -59,16 +72,23 @@ class StaticPages:
 
     async def guide(self, visit: PageVisit) -> Reply:
         """All endpoints as plain text."""
-        assert self._table is not None
-        return Reply(200, guide_text(self._table).encode(), PLAIN_TEXT, SECURITY_HEADERS)
+        async with self._making:
+            if not self._in_words and self._table is not None:
+                # It reads the titles of all guides.
+                self._in_words = await asyncio.to_thread(_encoded_text, self._table, self._guides.titles)
+        return Reply(200, self._in_words, PLAIN_TEXT, SECURITY_HEADERS)
 
 
 def _encoded_document(table: RouteTable, url: str) -> bytes:
     return msgspec.json.encode(build_document(table, url))
 
 
-def guide_text(table: RouteTable) -> str:
-    """All endpoints in a form that a language model reads without a parser."""
+def _encoded_text(table: RouteTable, titles: Callable[[], list[tuple[str, str]]]) -> bytes:
+    return guide_text(table, titles()).encode()
+
+
+def guide_text(table: RouteTable, titles: list[tuple[str, str]]) -> str:
+    """All endpoints, and where the guides are, in a form that a language model reads without a parser."""
     lines = [
         "# Towerlog",
         "",
@@ -84,6 +104,7 @@ def guide_text(table: RouteTable) -> str:
         lines += ["", f"## {dialect.title}", ""]
         for endpoint in dialect.endpoints:
             lines.append(_line_of(endpoint))
+    lines += ["", "## Guides", "", *(f"- [{title}]({guide_path(name)}.md)" for name, title in titles)]
     return "\n".join([*lines, ""])
 
 

@@ -63,6 +63,7 @@ class TicketsPage:
             scopes(Scope.READ),
             reply=StreamTicket,
             reply_status=201,
+            knows_repeats=True,
             refuses=(Malformed, Invalid, TooLarge, IdempotencyMismatch),
         )
 

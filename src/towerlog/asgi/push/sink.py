@@ -18,6 +18,8 @@ class Cause(enum.Enum):
     """Its key is no longer good."""
     CLOSING = "closing"
     """The server goes down."""
+    CROWDED = "crowded"
+    """Somebody whose streams are fewer needs the place."""
 
 
 class StreamEnd(msgspec.Struct, frozen=True):
@@ -40,6 +42,14 @@ class Sink(Protocol):
 
     def send(self, chunk: bytes) -> Awaitable[None]:
         """Sends whole frames; to be awaited at once. A plain function: it is called for every chunk of every reader."""
+        ...
+
+    def has_room(self) -> bool:
+        """Whether `put` may be called: its reader has taken all that was sent."""
+        ...
+
+    def put(self, chunk: bytes) -> None:
+        """Sends whole frames now."""
         ...
 
     def ping(self) -> Awaitable[None]:

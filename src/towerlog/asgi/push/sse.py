@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from towerlog.asgi.push.sink import Cause, StreamEnd
 from towerlog.asgi.replies import Headers, Message, Receive, Send
-from towerlog.dialects.base import FrameStyle
+from towerlog.dialects.base import FrameStyle, RowStyle
 
 PING = b": ping\n"
 """Without an empty line: to some readers that would be an event without content."""
@@ -16,14 +17,21 @@ PING = b": ping\n"
 class SseSink:
     """Implements `Sink` over one ASGI HTTP conversation."""
 
-    __slots__ = ("_abort", "_break_off", "_head", "_receive", "_send", "_style")
+    __slots__ = ("_abort", "_break_off", "_head", "_receive", "_send", "_style", "has_room", "put")
 
     def __init__(
-        self, scope: Message, receive: Receive, send: Send, head: list[tuple[bytes, bytes]], style: FrameStyle
+        self,
+        scope: Message,
+        receive: Receive,
+        send: Send,
+        head: list[tuple[bytes, bytes]],
+        style: FrameStyle | RowStyle,
     ) -> None:
         """`head` as `stream_head` makes it; nothing is sent before `start`."""
-        self._abort = _lent(scope, "towerlog.abort")
-        self._break_off = _lent(scope, "towerlog.break_off")
+        self._abort: Callable[[], None] | None = _lent(scope, "towerlog.abort")
+        self._break_off: Callable[[], None] | None = _lent(scope, "towerlog.break_off")
+        self.has_room: Callable[[], bool] = _lent(scope, "towerlog.has_room") or _never
+        self.put: Callable[[bytes], None] = _lent(scope, "towerlog.put") or _nothing
         self._receive = receive
         self._send = send
         self._head = head
@@ -86,9 +94,17 @@ def stream_head(trace_id: str, epoch: str, extra: Headers) -> list[tuple[bytes, 
     ]
 
 
-def _lent(scope: Message, name: str) -> Callable[[], None] | None:
-    """A way to end the connection that our server lends; None from any other, which ends it in its own way."""
+def _never() -> bool:
+    """A server that lends no way to send at once has no room."""
+    return False
+
+
+def _nothing(chunk: bytes) -> None:
+    """Is not called where there is no room."""
+
+
+def _lent(scope: Message, name: str) -> Any:
+    """What our server lends beyond ASGI; None from any other, whose own way is then the only one."""
     with contextlib.suppress(KeyError, TypeError):
-        lent: Callable[[], None] = scope["extensions"][name]
-        return lent
+        return scope["extensions"][name]
     return None

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.guard.turns import Turns
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
+from towerlog.asgi.shares.turns import Turns
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
-from towerlog.engine.follow.follower import Follower
+from towerlog.engine.follow.follower import StreamReader
 from towerlog.model.principal import Principal
 
 SILENCE_MS = 15_000
@@ -29,15 +29,19 @@ SPREAD_MS = 1000
 _SLICES = 20
 """Into how many parts of a second the pings of one beat are spread."""
 _RETRY_MS = (1000, 8000)
-"""What a stream tells its reader to wait when the server goes down: spread out, so that not all come back at once."""
+"""What a stream tells its reader to wait when the server goes down: spread out, so that not all come back at once; or
+when it has to make place, then the longest."""
 
 
 class StreamPlace(msgspec.Struct, frozen=True):
     """A stream's place among those of its key, its organisation and the process."""
 
     give_back: Callable[[], None]
-    turns: tuple[Turns, ...]
-    """For frames larger than a chunk: of its key, its organisation and the process. They are taken in this order."""
+    turns: Turns
+    """For frames larger than a chunk."""
+    org_id: str
+    key_id: str
+    """Whose it is: by these the turns are shared."""
 
 
 class Stream:
@@ -47,6 +51,7 @@ class Stream:
         "_call",
         "_end",
         "_follower",
+        "_is_full",
         "_is_over",
         "_large",
         "_place",
@@ -64,7 +69,7 @@ class Stream:
     def __init__(
         self,
         streams: Streams,
-        follower: Follower,
+        follower: StreamReader,
         sink: Sink,
         principal: Principal,
         patience_ms: int,
@@ -78,10 +83,12 @@ class Stream:
         self._end = COMPLETE
         self._is_over = False
         """Whether it is to send nothing more."""
+        self._is_full = False
+        """Its reader has not taken at once what was put."""
         self._large: bytes | None = None
         """A frame larger than a chunk, while its reader takes it."""
         self._turns = contextlib.ExitStack()
-        """The turns in which it is held."""
+        """The turn in which it is held."""
         self._call: asyncio.Future[None] | None = None
         """What calls it while it waits for a turn: a ping that is due, or its end."""
         self._task: asyncio.Task[None] | None = None
@@ -101,6 +108,7 @@ class Stream:
         try:
             self._streams.begin(self, self._principal)
             await self._timed(self._sink.start())
+            self._follower.take = self._take
             await self._pump()
             await self._timed(self._sink.finish(self._end))
         except asyncio.CancelledError:
@@ -110,6 +118,7 @@ class Stream:
         finally:
             listener.remove_done_callback(self._left)
             listener.cancel()
+            self._follower.take = None  # else the two would keep each other in memory
             self._follower.close()
             self._streams.end(self, self._principal)
             self._place.give_back()
@@ -122,6 +131,10 @@ class Stream:
     def revoke(self) -> None:
         """The key is no longer good."""
         self.end_with(REVOKED)
+
+    def make_place(self) -> None:
+        """Ends it for somebody whose streams are fewer."""
+        self.end_with(StreamEnd(Cause.CROWDED, _RETRY_MS[1]))
 
     def ping(self) -> None:
         """Has a ping sent, unless something else goes out first."""
@@ -142,28 +155,43 @@ class Stream:
             self._follower.put_back()
             self._turns.close()
 
+    def _take(self, chunk: bytes) -> bool:
+        """Sends what its task would have to be woken for: with a thousand followers that costs as much as the sending.
+
+        False for what has to be sent by the task.
+        """
+        if self._is_over or len(chunk) > MAX_CHUNK_BYTES or not self._sink.has_room():
+            return False
+        self.is_ping_due = False
+        self.quiet_since = self._streams.now_ms
+        self._sink.put(chunk)
+        if not self._sink.has_room():
+            # Nothing more is read before the reader has taken this: it would be held as well.
+            self._is_full = True
+            self._follower.wake()
+        return True
+
     async def _pump(self) -> None:
-        read, send, streams = self._follower.read, self._sink.send, self._streams
         while True:
-            chunk = await read()
+            chunk = await self._follower.read()
             if chunk:
                 if len(chunk) > MAX_CHUNK_BYTES:
                     self._large, chunk = chunk, None
                     await self._send_large()
                     continue
                 self.is_ping_due = False
-                # As in _timed, but without its call: a thousand followers of one run come through here for every frame.
-                self.sending_since = self.quiet_since = streams.now_ms
-                await send(chunk)
-                self.sending_since = 0
+                await self._timed(self._sink.send(chunk))
             elif chunk is None:
                 return
+            elif self._is_full:
+                self._is_full = False
+                await self._timed(self._sink.send(b""))
             elif self.is_ping_due:
                 self.is_ping_due = False
                 await self._timed(self._sink.ping())
 
     async def _send_large(self) -> None:
-        """Sends a frame that is larger than a chunk. It is held only in turns, and only while its reader takes it.
+        """Sends a frame that is larger than a chunk. It is held only in its turn, and only while its reader takes it.
 
         Otherwise every reader that takes nothing would keep one in memory.
         """
@@ -189,17 +217,17 @@ class Stream:
             await asyncio.sleep(0)
 
     async def _holds_large(self, sent: int, check: int) -> bool:
-        """Takes the turns for a large frame, and reads it again where it was let go meanwhile.
+        """Takes a turn for a large frame, and reads it again where it was let go meanwhile.
 
         False where there is none any more that begins with the `sent` bytes of this checksum.
         """
-        if any(turns.are_taken for turns in self._place.turns):
+        turns, org_id, key_id = self._place.turns, self._place.org_id, self._place.key_id
+        if not turns.is_free(org_id, key_id):
             self.let_go()
-        for turns in self._place.turns:
-            turn = turns.ask()
-            self._turns.callback(turns.end, turn)
-            if not turn.done() and not await self._in_line(turn, is_inside=sent > 0):
-                return False
+        turn = turns.ask(org_id, key_id)
+        self._turns.callback(turns.end, turn)
+        if not turn.done() and not await self._in_line(turn, is_inside=sent > 0):
+            return False
         if self._large is None:
             self._large = await self._follower.read()
         # A frame may also tell of its run, which has moved on since.
@@ -259,7 +287,7 @@ class Streams:
         """How many are open."""
         return len(self._open)
 
-    def open(self, follower: Follower, sink: Sink, principal: Principal, place: StreamPlace) -> Stream:
+    def open(self, follower: StreamReader, sink: Sink, principal: Principal, place: StreamPlace) -> Stream:
         """A stream, to be run at once; at its end it gives back its place among all."""
         self.opened += 1
         patience_ms = SILENCE_MS - self.opened % 2 * SPREAD_MS

@@ -176,6 +176,7 @@ DIALECT = Dialect(
             decode=pushes.decode_push,
             encode=_encode_push,
             ingests=True,
+            is_one_event=True,
             request=SentEvent | list[SentEvent],
             reply=PushReply,
             refuses_by_item=True,

@@ -17,7 +17,9 @@ import msgspec
 from towerlog.dialects.activity.shapes import FeedEvent, SentEvent, Type
 from towerlog.dialects.base import ascii_json
 from towerlog.dialects.fields import decode_any, read, truncated
-from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text, has_spent
+from towerlog.dialects.reading.event_members import output
+from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text
+from towerlog.model.feed import has_feed_place, has_spent
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.model.usage import Usage, dollars_json, format_dollars
@@ -61,6 +63,7 @@ _REQUEST_TYPE: dict[EventType, str] = {
     EventType.RUN_COMPLETED: "run",
     EventType.RUN_FAILED: "run",
     EventType.BUDGET_EXCEEDED: "run",
+    EventType.OTHER: "chat",
 }
 _CALL_SUMMARY = re.compile(r"[\w.:@/+-]{1,100} \([\w.:-]{1,60}\)")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -74,17 +77,13 @@ IDENTITY = frozenset({"type", "id"})
 TYPES = frozenset(get_args(Type))
 
 
-class _Output(msgspec.Struct, gc=False):
-    """Where senders of tool results put the output and the exit code."""
+class _Exit(msgspec.Struct, gc=False):
+    """Where senders of tool results put the exit code."""
 
-    output: msgspec.Raw = msgspec.Raw(b"")
-    output_preview: msgspec.Raw = msgspec.Raw(b"")
-    result: msgspec.Raw = msgspec.Raw(b"")
-    content: msgspec.Raw = msgspec.Raw(b"")
     exit_code: msgspec.Raw = msgspec.Raw(b"")
 
 
-_OUTPUT = msgspec.json.Decoder(_Output)
+_EXIT = msgspec.json.Decoder(_Exit)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -99,6 +98,8 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes | None:
 
 def feed_event(event: Event, epoch: str) -> FeedEvent | None:
     """The event as its agent's feed shows it; None if it does not."""
+    if event.type is EventType.OTHER:
+        return _call(event, epoch) if has_feed_place(event) else None
     if event.dialect == "activity":
         return _sent(event, epoch)
     match event.type:
@@ -124,9 +125,7 @@ def default_tool(type_: str) -> str:
 # What came in through this dialect
 
 
-def _sent(event: Event, epoch: str) -> FeedEvent | None:
-    if event.type is EventType.OTHER:
-        return None
+def _sent(event: Event, epoch: str) -> FeedEvent:
     sent = read(SENT, event.data, "", [], IDENTITY)
     # Stored as it was sent, so it may be anything.
     given = decode_any(bytes(sent.metadata))
@@ -165,7 +164,7 @@ def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, An
     # A summary is shown only in the form that we would write; any other could hold content.
     if effects.model is not None or not _CALL_SUMMARY.fullmatch(summary):
         summary = _call_summary(effects.model, request_type or "chat")
-    usage = effects.report.usage if effects.report is not None else Usage()
+    usage = effects.told_or_computed()
     shown = _inference(sent.type, summary, effects.model, request_type, usage, facts.duration_ms)
     shown.id = _call_id(sent.id or _stable_id(event, epoch))
     shown.timestamp = _time(event)
@@ -209,16 +208,12 @@ def _tool_kind(name: str) -> str:
 def _output_summary(data: bytes) -> str | None:
     """Exit code and length of an output: `exit 0, 120 bytes`."""
     try:
-        found = _OUTPUT.decode(data)
+        told, exit_code = output(data), bytes(_EXIT.decode(data).exit_code)
     except msgspec.MsgspecError:
         return None
-    exit_code = bytes(found.exit_code)
     parts = [f"exit {exit_code.decode()}"] if re.fullmatch(rb"-?[0-9]{1,10}", exit_code) else []
-    # The first one found: senders use different names, and some send a preview beside the output.
-    for raw in (found.output, found.result, found.content, found.output_preview):
-        if text := bytes(raw):
-            parts.append(f"{_size(text)} bytes")
-            break
+    if told is not None:
+        parts.append(f"{_size(bytes(told))} bytes")
     return ", ".join(parts) or None
 
 
@@ -247,6 +242,8 @@ def _call_type(event: Event) -> str:
         if facts.name in CALL_STATUS:
             return facts.name
         return "inference_error" if facts.success is False else "inference_complete"
+    if event.type is EventType.OTHER:
+        return "inference_rate_limited"
     if event.type is EventType.CHECKPOINT:
         checkpoint = event.effects.checkpoint
         word = "" if checkpoint is None else checkpoint.status
@@ -258,7 +255,7 @@ def _spent(event: Event) -> Usage:
     """What this event added to its run's usage; it may have reported a running total."""
     if event.facts.spent is not None:
         return event.facts.spent
-    return event.effects.report.usage if event.effects.report is not None else Usage()
+    return event.effects.told_or_computed()
 
 
 # The pieces

@@ -73,6 +73,7 @@ class _CallMetadata(_Names, gc=False):
     """The metadata of an inference event."""
 
     model_name: Label | None = None
+    provider: Label | None = None
     request_type: str | None = None
     status: str | None = None
     input_tokens: Count | None = None
@@ -251,7 +252,9 @@ def _call_facts(sent: SentFields, found: _Names, warnings: Warnings) -> Facts:
         tool="inference",
         success=sent.type == "inference_complete" if sent.success is None else sent.success,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
-        effects=Effects(report=UsageReport(usage, "delta"), model=found.model_name or None),
+        effects=Effects(
+            report=UsageReport(usage, "delta"), model=found.model_name or None, provider=found.provider or None
+        ),
     )
 
 

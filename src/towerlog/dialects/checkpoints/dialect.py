@@ -19,10 +19,12 @@ from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.dialects.fields import NULL, Warnings
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid, NotFound, TowerlogError
+from towerlog.model.approval import ApprovalKind
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append, Decide
 from towerlog.model.event import Draft, Item, Refusal, RunById
-from towerlog.model.outcome import Appended, ApprovalView, Decided, Page, Stored
+from towerlog.model.inbox import ApprovalView
+from towerlog.model.outcome import Appended, Decided, Page, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.question import LatestCheckpoint, ListApprovals
 from towerlog.model.times import format_ms
@@ -62,6 +64,7 @@ class RunnerCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     thread_id: v.ThreadId | None = None
     content: v.Content | None = None
     question_id: v.QuestionId | None = None
+    expired: v.Expired = False
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,7 +201,7 @@ def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
     try:
         if text[:1] != b"{":
             raise fields.invalid_field("event", f"Expected `object`, got {fields.kind_of(text)}")
-        return fields.decode(_EVENT, text)
+        return details.decode_event(_EVENT, text, "", ("sequence_num", "occurred_at"))
     except Invalid as error:
         return fields.refusal(error)
 
@@ -227,9 +230,8 @@ def _commands(outcome: Appended, asked: Append) -> list[RunnerCommand]:
         for pending in result.commands:
             # The outcome has run ids only; the runner knows its threads by the ids that it sent.
             thread_id = _thread_of(asked.items[index])
-            command = RunnerCommand(
-                pending.type, pending.command_id, result.run_id, thread_id, pending.content, pending.question_id
-            )
+            said = (pending.content, pending.question_id, pending.expired)
+            command = RunnerCommand(pending.type, pending.command_id, result.run_id, thread_id, *said)
             wanted.setdefault((result.run_id, pending.command_id), command)
     return list(wanted.values())
 
@@ -285,7 +287,8 @@ def _calls(shown: _Shown) -> msgspec.Raw:
 
 
 def _decode_approvals(call: Call) -> ListApprovals:
-    return ListApprovals(fields.query_int(call.query, "limit", MAX_APPROVALS, 1, MAX_APPROVALS))
+    limit = fields.query_int(call.query, "limit", MAX_APPROVALS, 1, MAX_APPROVALS)
+    return ListApprovals(limit, kind=ApprovalKind.APPROVAL)
 
 
 def _encode_approvals(page: Page, command: object, _call: Call) -> Reply:
@@ -293,9 +296,9 @@ def _encode_approvals(page: Page, command: object, _call: Call) -> Reply:
 
 
 def _approval(view: ApprovalView) -> Approval:
-    row = view.row
-    calls = _calls(_SHOWN.decode(view.figures))
-    return Approval(view.trace_id, row.thread_id, row.agent, row.step_index, calls, format_ms(row.created_at))
+    row, run = view.row, view.run
+    calls = _calls(_SHOWN.decode(view.data))
+    return Approval(run.trace_id, run.thread_id, row.agent or "", row.step_index or 0, calls, format_ms(row.asked_at))
 
 
 _DECISION = msgspec.json.Decoder(Decision)

@@ -44,6 +44,7 @@ _CODES: dict[type[TowerlogError], str] = {
     errors.Overloaded: "UNAVAILABLE",
     errors.StorageFailed: "UNAVAILABLE",
     errors.DiskFull: "DISK_FULL",
+    errors.BudgetExceeded: "BUDGET_EXCEEDED",
 }
 """The dialect's codes of errors; an error that is not in it has its own code in capitals."""
 

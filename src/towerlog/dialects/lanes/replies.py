@@ -44,6 +44,7 @@ class CommandReply(msgspec.Struct, omit_defaults=True):
     question_key: Annotated[str, v.said("The key that the agent gave the question, if it gave one.", "send")] | None = (
         None
     )
+    expired: v.Expired = False
 
 
 class LaneReply(msgspec.Struct):
@@ -185,7 +186,9 @@ def _title(metadata: msgspec.Raw) -> str | None:
 
 
 def _command(pending: Pending) -> CommandReply:
-    return CommandReply(pending.type, pending.command_id, pending.content, pending.question_id, pending.question_key)
+    return CommandReply(
+        pending.type, pending.command_id, pending.content, pending.question_id, pending.question_key, pending.expired
+    )
 
 
 def encode_reported(outcome: Reported, command: object, call: Call) -> Reply:

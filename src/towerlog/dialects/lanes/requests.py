@@ -125,6 +125,7 @@ def decode_report(call: Call) -> Report:
         # The body stays in memory for as long as the reply is held back.
         wait_ms=1000 * (body.wait_seconds or 0),
         dialect=NAME,
+        data_field="payload",
         warnings=tuple(warnings),
     )
 

@@ -9,14 +9,38 @@ import msgspec
 
 from towerlog.dialects.base import Dialect
 from towerlog.dialects.native import agents, events, keys, lanes, personas, runs, steering, usage
+from towerlog.dialects.native.admin import audit, members
+from towerlog.dialects.native.alerts import alerts, rules
+from towerlog.dialects.native.asking import approvals
+from towerlog.dialects.native.money import budgets, prices
 from towerlog.dialects.native.problems import explain
 from towerlog.dialects.native.samples import SAMPLES
+from towerlog.dialects.native.screens import figures, live, outline
 
-_PARTS = (agents, lanes, usage, runs, steering, events, personas, keys)
+_PARTS = (
+    agents,
+    lanes,
+    usage,
+    runs,
+    live,
+    figures,
+    outline,
+    steering,
+    events,
+    personas,
+    keys,
+    members,
+    budgets,
+    prices,
+    approvals,
+    audit,
+    rules,
+    alerts,
+)
 
 NATIVE = Dialect(
     name="native",
-    title="Native API: batches of events, steering, personas, and everything that can be read",
+    title="Native API: batches of events, steering, budgets, alerts, approvals, and everything that can be read",
     endpoints=tuple(
         msgspec.structs.replace(endpoint, sample=SAMPLES[endpoint.name])
         for part in _PARTS

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, details, fields
+from towerlog.dialects.asking.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
@@ -23,12 +24,13 @@ from towerlog.dialects.run_events import (
     ModelCallData,
     model_call_facts,
     reason,
+    step_facts,
     success_of,
 )
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN
+from towerlog.model.run import MAX_METADATA_BYTES, PARENT_FOREIGN, PARENT_RUN
 from towerlog.model.times import LATEST_MS
 
 NAME = "sdk"
@@ -60,7 +62,7 @@ class _Cancelled(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
-class _Waiting(msgspec.Struct, frozen=True, gc=False):
+class _Waiting(SaidQuestion, frozen=True, gc=False):
     question: str | None = None
     question_key: Visible | None = None
 
@@ -93,6 +95,7 @@ class _ToolResult(_ToolCall, frozen=True, gc=False):
 class _Acknowledged(msgspec.Struct, frozen=True, gc=False):
     command_id: Count | None = None
     type: Label | None = None
+    taken: bool | None = None
     note: str | None = None
 
 
@@ -143,6 +146,8 @@ def _metadata(sent: _Started, where: str, warnings: Warnings) -> msgspec.Raw | m
     is_object = text[:1] == b"{"
     if not sent.labels:
         return details.metadata(sent.metadata, f"{where}.metadata", warnings) if is_object else msgspec.UNSET
+    if len(text) > MAX_METADATA_BYTES:
+        return details.metadata(sent.metadata, f"{where}.metadata", warnings)
     members = fields.members_of(text, f"{where}.metadata") if is_object else {}
     # A member `labels` of the client's own metadata takes precedence.
     merged = msgspec.Raw(msgspec.json.encode({"labels": sent.labels, **members}))
@@ -167,7 +172,8 @@ def _cancelled(sent: _Cancelled, _data: bytes, _where: str, _warnings: Warnings)
 
 
 def _waiting(sent: _Waiting, _data: bytes, where: str, warnings: Warnings) -> Facts:
-    effects = some(Effects(question_key=_question_key(sent.question_key, where)))
+    key = _question_key(sent.question_key, where)
+    effects = some(Effects(question_key=key, terms=terms_of(sent, where, warnings)))
     if not sent.question:
         details.missing(warnings, f"{where}.question")
         return Facts(effects=effects)
@@ -189,7 +195,7 @@ def _question_key(text: str | None, where: str) -> str | None:
 def _step(sent: _Step, _data: bytes, where: str, warnings: Warnings) -> Facts:
     if not sent.name:
         details.missing(warnings, f"{where}.name")
-    return NO_FACTS if sent.duration_ms is None else Facts(duration_ms=round(sent.duration_ms))
+    return step_facts(sent.span_id or sent.name, sent.phase, sent.duration_ms)
 
 
 def _delta(sent: MessageDeltaData, _data: bytes, where: str, warnings: Warnings) -> Facts:
@@ -224,7 +230,7 @@ def _acknowledged(sent: _Acknowledged, _data: bytes, where: str, warnings: Warni
     if sent.command_id is None:
         details.missing(warnings, f"{where}.command_id")
         return NO_FACTS
-    return Facts(effects=Effects(command_id=sent.command_id))
+    return Facts(effects=Effects(command_id=sent.command_id, untaken=sent.taken is False))
 
 
 def _other(sent: _Other, data: bytes, where: str, _warnings: Warnings) -> Facts:

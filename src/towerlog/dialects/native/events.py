@@ -122,6 +122,7 @@ class RunCommand(msgspec.Struct, omit_defaults=True, kw_only=True):
     question_key: Annotated[str, v.said("The key that the agent gave the question, if it gave one.", "send")] | None = (
         None
     )
+    expired: v.Expired = False
 
 
 class EventsReply(msgspec.Struct):
@@ -235,6 +236,7 @@ def _command(run_key: str, run_id: str, pending: Pending) -> RunCommand:
         content=pending.content,
         question_id=pending.question_id,
         question_key=pending.question_key,
+        expired=pending.expired,
     )
 
 
@@ -302,7 +304,7 @@ def _read_singly(
     for index, event in enumerate(_ITEMS.decode(text)):
         sent_ids.append(_id_of(event))
         try:
-            events.append(fields.decode(one, event, f"events.{index}"))
+            events.append(details.decode_event(one, event, f"events.{index}", ("time",)))
         except TowerlogError as error:
             events.append(fields.refusal(error))
     return whole, events, sent_ids

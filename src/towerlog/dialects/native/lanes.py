@@ -10,7 +10,7 @@ from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import invalid_field, optional_id, query_int
 from towerlog.dialects.native import shapes
-from towerlog.dialects.native.lists import WHOLE_LIST, Listing, page_reply
+from towerlog.dialects.native.lists import WHOLE_LIST, Listing, live_header, page_reply
 from towerlog.model.outcome import LaneCounts, LaneView, Page
 from towerlog.model.principal import Scope
 from towerlog.model.question import ListLanes, ListWorkers
@@ -76,7 +76,9 @@ def _encode_lanes(outcome: LaneCounts, command: object, call: Call) -> Reply:
             queued=outcome.queued,
             held=outcome.held,
             oldest_queued_at=format_optional_ms(outcome.oldest_queued_at),
-        )
+        ),
+        200,
+        live_header(outcome.page),
     )
 
 

@@ -47,7 +47,12 @@ def limit_of(call: Call, largest: int = MAX_LIMIT) -> int:
 def page_reply(kind: str, page: Page, shape: Callable[[Any], object], key: str | None = None) -> Reply:
     """The reply of a page; `key` is the next page's where the page itself does not say it."""
     following = key if page.next is not None and key is not None else page.next
-    return reply_json(Listing([shape(row) for row in page.rows], write_cursor(kind, following)))
+    return reply_json(Listing([shape(row) for row in page.rows], write_cursor(kind, following)), 200, live_header(page))
+
+
+def live_header(page: Page) -> tuple[tuple[bytes, bytes], ...]:
+    """From where on a stream of changed rows tells what is not on this page."""
+    return () if page.live_cursor is None else ((b"x-live-cursor", page.live_cursor.encode("ascii")),)
 
 
 MAX_CURSOR_CHARS = 1200

@@ -9,11 +9,12 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import MAX_SEQ, bounded_text, invalid_field, path_id, path_uuid, query_int, time_ms_of
+from towerlog.dialects.fields import MAX_SEQ, invalid_field, path_id, path_uuid, query_int
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import (
     DEFAULT_LIMIT,
     MAX_EVENT_LIMIT,
+    MAX_LIMIT,
     CursorQuery,
     Listing,
     limit_of,
@@ -22,7 +23,8 @@ from towerlog.dialects.native.lists import (
     read_number,
     read_step,
 )
-from towerlog.dialects.run_json import STATUS_OF, RunDetail
+from towerlog.dialects.native.screens.run_filters import RunFilterQuery, read_filter, words_of
+from towerlog.dialects.run_json import RunDetail
 from towerlog.errors import NotFound
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import EventType
@@ -37,31 +39,21 @@ from towerlog.model.question import (
     ListEvents,
     ListRuns,
     ListThreads,
-    RunFilter,
 )
-from towerlog.model.run import Status
 
 READ = scopes(Scope.READ)
 MAX_RUN_IDS = 20
 """Ids that a prefix finds; whoever needs more gives a longer one."""
 _PREFIX = re.compile(r"[0-9a-f]{0,32}")
 _TYPES = frozenset(type_.value for type_ in EventType)
-_STATUSES = frozenset(STATUS_OF)
 
 
-class RunListQuery(CursorQuery, frozen=True):
-    """Filters; all of them apply. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
+class RunListQuery(RunFilterQuery, frozen=True):
+    """Filters, which all apply, and which page."""
 
     schema_name: ClassVar[str] = "RunsQuery"
-    status: Annotated[str, v.said("Only runs of these statuses, comma-separated.", "running,queued")] | None = None
-    agent: v.AgentName | None = None
-    thread_id: v.ThreadId | None = None
-    model: v.ModelName | None = None
-    persona_id: v.PersonaId | None = None
-    parent_run_id: Annotated[str, v.run_id("Only the children of this run.")] | None = None
-    since: v.Since | None = None
-    until: v.Until | None = None
-    q: Annotated[str, v.said("Only runs that have this text in an id or in their agent's name.", "tower")] | None = None
+    limit: Annotated[int, v.limit(MAX_LIMIT)] = DEFAULT_LIMIT
+    cursor: v.Cursor | None = None
 
 
 class PrefixQuery(msgspec.Struct, frozen=True):
@@ -93,32 +85,7 @@ def _run_id(call: Call) -> str:
 
 
 def _decode_runs(call: Call) -> ListRuns:
-    query = call.query
-    named = {name: bounded_text(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
-    parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
-    wanted = RunFilter(
-        statuses=_statuses(query.get("status")),
-        parent_run_id=parent.lower() if parent else None,
-        since=time_ms_of(query.get("since"), "since"),
-        until=time_ms_of(query.get("until"), "until"),
-        **named,
-    )
-    return ListRuns(wanted, limit_of(call), read_cursor("runs", query.get("cursor")), "cursor")
-
-
-def _statuses(text: str | None) -> tuple[Status, ...] | None:
-    words = _words(text, _STATUSES, "status")
-    return None if words is None else tuple(dict.fromkeys(STATUS_OF[word] for word in words))
-
-
-def _words(text: str | None, known: frozenset[str], field: str) -> tuple[str, ...] | None:
-    """Comma-separated words of a known set."""
-    if not text:
-        return None
-    words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
-    if not known.issuperset(words):
-        raise invalid_field(field, "must be one of " + ", ".join(sorted(known)))
-    return words
+    return ListRuns(read_filter(call.query), limit_of(call), read_cursor("runs", call.query.get("cursor")), "cursor")
 
 
 def _decode_find(call: Call) -> FindRuns:
@@ -166,7 +133,7 @@ def _list_events(call: Call, quarantined: bool) -> ListEvents:
         run_id=_run_id(call),
         limit=limit_of(call, MAX_EVENT_LIMIT),
         after_seq=after,
-        types=_words(call.query.get("type"), _TYPES, "type"),
+        types=words_of(call.query.get("type"), _TYPES, "type"),
         quarantined=quarantined,
     )
 

@@ -8,6 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from towerlog.dialects.base import Sample
+from towerlog.dialects.native.admin.audit import AUDIT
+from towerlog.dialects.native.admin.members import MEMBERS
+from towerlog.dialects.native.alerts.samples import ALERTS
+from towerlog.dialects.native.asking.samples import APPROVALS
+from towerlog.dialects.native.money.samples import MONEY
+from towerlog.dialects.native.screens.samples import SCREENS
 
 Json = dict[str, Any]
 
@@ -77,6 +83,9 @@ RUN: Json = {
     "total_input_tokens": 812,
     "total_output_tokens": 40,
     "total_cost_usd": 0.0021,
+    "cost_source": "computed",
+    "price_version": "genai-prices 0.2.3",
+    "unpriced_calls": 0,
     "duration_ms": None,
     "cache_hit_rate": None,
     "credits_used": 3,
@@ -88,12 +97,15 @@ RUN: Json = {
         "total_output_tokens": 90,
         "total_tokens": 1114,
         "total_cost_usd": 0.0034,
+        "cost_source": "computed",
+        "unpriced_calls": 0,
         "complete": True,
     },
     "error": None,
     "question": None,
     "question_id": None,
     "questions": [],
+    "closed_questions": [],
     "phase": None,
     "attempt": 1,
     "forced": False,
@@ -117,6 +129,8 @@ QUEUED: Json = RUN | {
     "total_input_tokens": None,
     "total_output_tokens": None,
     "total_cost_usd": None,
+    "cost_source": None,
+    "price_version": None,
     "credits_used": None,
     "usage": dict.fromkeys(USAGE),
     "tree": None,
@@ -152,6 +166,9 @@ AGENT: Json = {
     "error_count": 1,
     "usage": USAGE,
     "cost_usd": 0.0021,
+    "cost_source": "computed",
+    "price_version": "genai-prices 0.2.3",
+    "unpriced_calls": 0,
     "last_event_at": LATER,
     "last_heartbeat_at": None,
 }
@@ -174,6 +191,7 @@ EVENT: Json = {
     "event_id": "0196b2c4-6a00-7000-8000-000000000001",
     "occurred_at": AFTER,
     "recorded_at": AFTER,
+    "duration_ms": None,
     "late": False,
     "foreign": False,
     "future": False,
@@ -310,6 +328,9 @@ TOTAL: Json = {
     "runs_ended": 11,
     "usage": USAGE,
     "cost_usd": 0.0021,
+    "cost_source": "computed",
+    "price_version": "genai-prices 0.2.3",
+    "unpriced_calls": 0,
 }
 
 
@@ -368,5 +389,11 @@ SAMPLES: dict[str, Sample] = {
     "list_keys": Sample(_list(KEY)),
     "create_key": Sample(KEY | {"key": "tl_live_crxk…"}, {"name": "build agent", "scopes": ["ingest"]}),
     "revoke_key": Sample(KEY | {"revoked_at": LATER}),
+    **MONEY,
+    **APPROVALS,
+    **ALERTS,
+    **AUDIT,
+    **MEMBERS,
+    **SCREENS,
 }
 """Name of the endpoint → its example."""

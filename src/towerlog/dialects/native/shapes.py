@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.reading.event_members import EventMembers, event_members
 from towerlog.dialects.run_json import (
     LeaseView,
     PersonaJson,
@@ -21,7 +22,7 @@ from towerlog.dialects.run_json import (
     route_view,
     run_detail,
 )
-from towerlog.dialects.usage_json import UsageView, usage_view
+from towerlog.dialects.usage_json import UsageView, of_cost, usage_view
 from towerlog.model import persona as model
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
@@ -52,6 +53,9 @@ class Agent(msgspec.Struct, frozen=True):
     error_count: Annotated[int, v.said("How many of its runs have failed.", 1)]
     usage: Annotated[UsageView, v.said("The tokens that it has used.")]
     cost_usd: v.Dollars
+    cost_source: v.CostSource | None
+    price_version: v.PriceVersion | None
+    unpriced_calls: v.UnpricedCalls
     last_event_at: Annotated[str, v.time("When its last event came.")] | None
     last_heartbeat_at: v.Heartbeat | None
 
@@ -68,8 +72,8 @@ class Thread(msgspec.Struct, frozen=True):
     open_run_count: Annotated[int, v.said("How many of them have not ended.", 1)]
 
 
-class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event of a run's log. `name` is the sender's own type if it is not one of ours.
+class LoggedEvent(EventMembers, frozen=True, kw_only=True, gc=False):
+    """An event of a run's log. What all dialects say stands beside the event's own `data`, by one name.
 
     `event_id` is the sender's. `hash` is the SHA-256 of the run's log up to this event, in hexadecimal digits; null in
     quarantine.
@@ -78,12 +82,13 @@ class LoggedEvent(msgspec.Struct, frozen=True, gc=False):
     seq: v.Seq
     position: v.Position
     type: Annotated[str, v.said("What happened.", "message.delta")]
-    name: Annotated[str, v.said("The sender's own type, of an event whose type is `other`.", "stage_done")] | None
+    name: Annotated[str, v.said("What a step is called; of another event, its sender's own type.", "plan")] | None
     data: Annotated[msgspec.Raw, v.said("What the sender said of it.", {"content": "looking … "})]
     dialect: Annotated[str, v.said("The API that it came in through.", "lanes")]
     event_id: v.EventId | None
     occurred_at: v.OccurredAt | None
     recorded_at: Annotated[str, v.time("When it was stored.")]
+    duration_ms: v.TookMs | None
     late: Annotated[bool, v.said("Stored after the run had ended.", False)]
     foreign: Annotated[
         bool,
@@ -144,7 +149,7 @@ class LaneState(msgspec.Struct, frozen=True):
     run_id: v.RunId
     thread_id: v.ThreadId
     agent: v.AgentName
-    labels: Annotated[dict[str, str], v.said("What a worker has to offer to get the run.", {"gpu": "a100"})]
+    labels: Annotated[dict[str, str], v.said("Labels that a worker must have to claim the run.", {"gpu": "a100"})]
     attempt: v.Attempt
     queued_at: Annotated[str, v.time("Since when it has waited, or did.")]
     claimed_at: Annotated[str, v.time("When it was claimed last.")] | None
@@ -206,9 +211,12 @@ class UsageTotal(msgspec.Struct, frozen=True):
     model: v.ModelName | None
     events: Annotated[int, v.said("How many events there were.", 340)]
     runs_started: Annotated[int, v.said("How many runs began. Each counts once, under the first model it named.", 12)]
-    runs_ended: Annotated[int, v.said("How many runs ended.", 11)]
+    runs_ended: Annotated[int, v.said("How many runs ended. Each counts once, under the first model it named.", 11)]
     usage: Annotated[UsageView, v.said("The tokens used.")]
     cost_usd: v.Dollars
+    cost_source: v.CostSource | None
+    price_version: v.PriceVersion | None
+    unpriced_calls: v.UnpricedCalls
 
 
 def run_of(view: RunView, credits_per_dollar: int) -> RunDetail:
@@ -238,6 +246,7 @@ def agent_of(row: AgentRow) -> Agent:
         error_count=row.error_count,
         usage=usage_view(row.usage),
         cost_usd=dollars_json(row.usage.cost_nanos),
+        **of_cost(row.usage, row.price_version),
         last_event_at=format_optional_ms(row.last_event_at),
         last_heartbeat_at=format_optional_ms(row.last_heartbeat_at),
     )
@@ -259,15 +268,16 @@ def thread_of(row: ThreadRow) -> Thread:
 def event_of(event: Event) -> LoggedEvent:
     """An event of a log."""
     return LoggedEvent(
+        **{"name": None, **event_members(event)},
         seq=event.seq,
         position=event.position,
         type=event.type.value,
-        name=event.facts.name,
         data=msgspec.Raw(event.data),
         dialect=event.dialect,
         event_id=event.sent_id,
         occurred_at=format_optional_ms(event.occurred_at),
         recorded_at=format_ms(event.recorded_at),
+        duration_ms=event.facts.duration_ms,
         late=event.late,
         foreign=event.facts.foreign,
         future=event.future,
@@ -363,4 +373,5 @@ def usage_of(row: UsageRow, by: str) -> UsageTotal:
         runs_ended=row.runs_ended,
         usage=usage_view(row.usage),
         cost_usd=dollars_json(row.usage.cost_nanos),
+        **of_cost(row.usage, row.price_version),
     )

@@ -105,12 +105,12 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:retry", "retry_run", "Queue a new run with the input of one that has ended.",
         CONTROL, _decode_retry, _encode_new_run, reply=shapes.RunTree, reply_status=201,
-        refuses=(errors.Conflict,),
+        refuses=(errors.Conflict, errors.BudgetExceeded),
     ),
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:fork", "fork_run", "Queue a new run that begins with a checkpoint of this one.",
         CONTROL, _decode_fork, _encode_new_run, request=ForkBody, reply=shapes.RunTree, reply_status=201,
-        refuses=(errors.Conflict,),
+        refuses=(errors.Conflict, errors.BudgetExceeded),
     ),
 )  # fmt: skip
 """The endpoints that steer a run."""

@@ -26,7 +26,7 @@ from towerlog.dialects.base import (
     scopes,
     status_of,
 )
-from towerlog.dialects.fields import NULL
+from towerlog.dialects.reading.event_members import EventMembers, event_members
 from towerlog.dialects.run_json import STATUS_OF, STATUS_WORDS
 from towerlog.dialects.runs import requests
 from towerlog.errors import TowerlogError
@@ -80,8 +80,8 @@ class ThreadReply(msgspec.Struct):
     open_runs: Annotated[int, v.said("How many of them have not ended.", 1)]
 
 
-class FrameData(msgspec.Struct, frozen=True):
-    """The `data` of a frame of the stream."""
+class FrameData(EventMembers, frozen=True, kw_only=True):
+    """The `data` of a frame of the stream. What all dialects say stands beside the event's own `data`, by one name."""
 
     seq: v.Seq
     type: v.EventTypeWord
@@ -90,12 +90,19 @@ class FrameData(msgspec.Struct, frozen=True):
     event_id: Annotated[str, v.said("The sender's id of the event; where it gave none, one of run and number.", "a1")]
     run_id: v.RunId
     ts: Annotated[str, v.time("As `created_at`.")]
+    position: v.Position
 
 
-class DeltaData(FrameData, frozen=True):
+class DeltaData(FrameData, frozen=True, kw_only=True):
     """The `data` of a frame that brings a piece of an answer."""
 
     content_delta: Annotated[str, v.said("The piece of text, as in `data`.", "looking … ")]
+
+
+class TimedData(FrameData, frozen=True, kw_only=True):
+    """The `data` of a frame whose event ends something that took a known time: a tool call, a model call, a step."""
+
+    duration_ms: v.TookMs
 
 
 # Replies
@@ -165,13 +172,7 @@ def _encode_nothing(outcome: object, command: object, call: Call) -> Reply:
 # Streams
 
 
-class _Delta(msgspec.Struct, gc=False):
-    """The text of a delta, as it was stored."""
-
-    content: msgspec.Raw = NULL
-
-
-_DELTA = msgspec.json.Decoder(_Delta)
+_encode_members = msgspec.json.Encoder().encode
 
 
 def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
@@ -183,10 +184,12 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     seq, run_id, event_id = event.seq, row.run_id.encode(), _event_id(event, row)
     # `data` is one line of JSON text, so it cannot break the frame.
     data = _named(event) if event.type is EventType.OTHER else event.data
-    delta = _content_delta(event.data) if event.type is EventType.MESSAGE_DELTA else b""
     at = format_ms(event.recorded_at).encode()
-    named = (seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, delta)
-    text = b'{"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s"%s}' % named
+    named = (seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, event.position, _beside(event))
+    text = (
+        b'{"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s","position":%d%s}'
+        % named
+    )
     cursor = (f"{epoch}-{seq}" if epoch[:1] == COPY else str(seq)).encode()
     return b"data: %s\nid: %s\n\n" % (text if text.isascii() else ascii_json(text), cursor)
 
@@ -198,10 +201,14 @@ def _event_id(event: Event, row: RunRow) -> bytes:
     return msgspec.json.encode(given if given and given[0] > "\x1f" else f"{row.run_id}:{event.seq}")
 
 
-def _content_delta(data: bytes) -> bytes:
-    """The member that repeats the text of a delta; empty where the delta has none."""
-    content = bytes(_DELTA.decode(data).content)
-    return b',"content_delta":%s' % content if content[:1] == b'"' else b""
+def _beside(event: Event) -> bytes:
+    """What stands beside the data, each member behind a comma."""
+    found = event_members(event)
+    if event.type is EventType.MESSAGE_DELTA and "text" in found:
+        found["content_delta"] = found["text"]
+    if event.facts.duration_ms is not None:
+        found["duration_ms"] = event.facts.duration_ms
+    return b"," + _encode_members(found)[1:-1] if found else b""
 
 
 def end_frame(row: RunRow) -> bytes:
@@ -248,10 +255,9 @@ class RunsRefusal(msgspec.Struct, omit_defaults=True):
 
 def explain(error: TowerlogError, trace_id: str) -> Reply:
     """The error in this dialect's form."""
-    details = error.details
-    if isinstance(error, errors.Malformed) and not details:
-        details = {"body": error.message}
-    status = 422 if isinstance(error, errors.Malformed) else status_of(error)
+    is_malformed = isinstance(error, errors.Malformed)
+    details = error.details or ({"body": error.message} if is_malformed else {})
+    status = 422 if is_malformed else status_of(error)
     body = RunsRefusal(_code(error), error.message, trace_id, details)
     return reply_json(body, status, error_headers(error, status))
 
@@ -273,14 +279,14 @@ DIALECT = Dialect(
             method="POST",
             path="/v1/threads/{thread_id}/runs",
             name="runs.create",
-            summary="Queue a run in a thread, which is made when new",
+            summary="Queue a run in a thread; the thread is created if needed",
             scopes=_CONTROL,
             decode=requests.decode_create,
             encode=_encode_created,
             request=requests.RunBody,
             reply=CreatedReply,
             reply_status=201,
-            refuses=(errors.ThreadBusy,),
+            refuses=(errors.ThreadBusy, errors.BudgetExceeded),
         ),
         Endpoint(
             method="GET",
@@ -352,7 +358,7 @@ DIALECT = Dialect(
             decode=requests.decode_follow,
             encode=_encode_nothing,
             stream=STREAM,
-            frames=(FrameData, DeltaData),
+            frames=(FrameData, DeltaData, TimedData),
             query=requests.StreamQuery,
         ),
         Endpoint(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -34,10 +34,8 @@ from towerlog.dialects.fields import (
     time_ms_of,
 )
 from towerlog.dialects.run_json import STATUS_OF
-from towerlog.model.command import CancelRun, CreateRun, CreateThread, GiveInput, InputType
+from towerlog.model.command import MAX_INPUT_BYTES, CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
-
-MAX_INPUT_BYTES = 32_768
 
 _CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
 
@@ -59,12 +57,12 @@ class RunBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     input: Annotated[TextOrObject, v.said("The first message: a text or an object.", "Which towers are listed?")] = (
         msgspec.field(default_factory=_null)
     )
-    metadata: Annotated[JsonObject, v.said("What is to be remembered of the run.", {"ticket": "T-1"})] = msgspec.field(
+    metadata: Annotated[JsonObject, v.said("Free metadata, shown with the run.", {"ticket": "T-1"})] = msgspec.field(
         default_factory=_null
     )
-    labels: Annotated[dict[str, str], v.said("What a worker has to offer to get the run.", {"gpu": "a100"})] | None = (
-        None
-    )
+    labels: (
+        Annotated[dict[str, str], v.said("Labels that a worker must have to claim the run.", {"gpu": "a100"})] | None
+    ) = None
 
 
 class ThreadBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -82,7 +80,7 @@ class ThreadBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class InputBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An answer, or a message for a run that asks nothing. `question_id`: which question, else the oldest open one.
+    """An answer, or a message to the agent. `question_id`: which question, else the oldest open one.
     `type`: which of the two it is, for those who know."""
 
     content: v.Content
@@ -90,6 +88,17 @@ class InputBody(msgspec.Struct, gc=False, forbid_unknown_fields=True):
         Annotated[
             Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)],
             v.said("The question that this answers; without it, the oldest open one.", 4),
+        ]
+        | None
+    ) = None
+    asked_seq: (
+        Annotated[
+            Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)],
+            v.said(
+                "With `question_id`: the event with the words that this answers, as `questions` of the run tells. A "
+                "question that is asked in other words by now is not answered: 409.",
+                4,
+            ),
         ]
         | None
     ) = None
@@ -225,11 +234,14 @@ def decode_list(call: Call) -> ListRuns:
     return ListRuns(_filter(call.query), page_limit(call), _run_id(before, "before") if before else None)
 
 
+_NAMED = ("agent", "thread_id", "model", "persona_id", "q")
+
+
 def _filter(query: Mapping[str, str]) -> RunFilter:
     status = query.get("status")
     if status and status not in STATUS_OF:
         raise invalid_field("status", "must be one of " + ", ".join(STATUS_OF))
-    named = {name: bounded_text(query.get(name), name) for name in ("agent", "thread_id", "model", "persona_id", "q")}
+    named: dict[str, Any] = {name: bounded_text(query.get(name), name) for name in _NAMED}
     parent = bounded_text(query.get("parent_run_id"), "parent_run_id")
     return RunFilter(
         statuses=(STATUS_OF[status],) if status else None,
@@ -264,7 +276,9 @@ def decode_input(call: Call) -> GiveInput:
         raise invalid_field("content", f"is longer than {MAX_INPUT_BYTES} bytes")
     if body.type == "message" and body.question_id is not None:
         raise invalid_field("question_id", "a message answers no question")
-    return GiveInput(run_id, content, body.question_id, body.type)
+    if body.asked_seq is not None and body.question_id is None:
+        raise invalid_field("asked_seq", "needs a question_id")
+    return GiveInput(run_id, content, body.question_id, body.type, asked_seq=body.asked_seq)
 
 
 def decode_follow(call: Call) -> FollowRun:

@@ -1,60 +1,200 @@
-"""Approvals: a person decides about a checkpoint that waits for it."""
+"""Approvals: a person answers what an agent waits for, a question or a checkpoint with tool calls."""
 
 from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.commands.answers import has_expired
+from towerlog.engine.commands.cancel import run_of
+from towerlog.engine.commands.steering import (
+    check_words,
+    closed_question,
+    give_input,
+    needs_of_input,
+    refusal_of_closed,
+    told_of_link,
+)
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.errors import NotFound, NotWaiting
-from towerlog.model.command import Decide
-from towerlog.model.event import EventType
+from towerlog.errors import Invalid, LinkExpired, LinkUsed, NotFound, NotWaiting
+from towerlog.model.answer_link import NONCE_CHARS
+from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, MakeAnswerLink
+from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
+from towerlog.model.command import Decide, GiveInput
+from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
+from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.outcome import Decided
-from towerlog.model.principal import Principal
-from towerlog.model.run import Status
+from towerlog.model.principal import Principal, User
+from towerlog.model.run import RunRow, Status
+from towerlog.model.times import format_ms
+from towerlog.projections.questions import may_have_asked
 from towerlog.store.values import Kind
 
 APPROVALS = "checkpoints"
 """What decisions are written under."""
+STATUS_OF = {ApprovalDecision.APPROVE: "approved", ApprovalDecision.DENY: "rejected"}
+"""A decision → the status of its checkpoint."""
+
+
+def needs_of_answer(needs: Needs, principal: Principal, command: AnswerApproval) -> None:
+    """What the answer or the decision needs; and whether the link was used."""
+    ref = command.ref
+    if command.link is not None:
+        needs.want(Kind.SPENT_LINK, (principal.org, command.link.nonce))
+    if ref.step_index is None:
+        needs_of_input(needs, principal, GiveInput(ref.run_id, "", ref.seq, "input"))
+        return
+    row = needs.run(principal.org, RunById(ref.run_id))
+    if row is not None:
+        needs_of_decide(needs, principal, Decide(row.trace_id, ref.step_index, ""))
+
+
+def answer_approval(plan: Plan, principal: Principal, command: AnswerApproval) -> ApprovalAnswered:
+    """Answers, and spends the link in the same commit. The first answer counts.
+
+    Raises NotFound, LinkUsed; QuestionClosed and NotWaiting naming who was first; RunNotActive; Invalid.
+    """
+    link = command.link
+    key = None if link is None else (link.org, link.nonce)
+    if key is not None and (key in plan.changes.spent_links or plan.loaded(Kind.SPENT_LINK, key) is not None):
+        raise LinkUsed
+    if link is not None and link.expires_at <= plan.now:
+        raise LinkExpired
+    answered = _answered(plan, principal, command)
+    if link is not None and key is not None:  # only now: what is refused must leave nothing behind
+        plan.changes.spent_links[key] = link.expires_at
+    return answered
+
+
+def _answered(plan: Plan, principal: Principal, command: AnswerApproval) -> ApprovalAnswered:
+    ref = command.ref
+    try:
+        row = run_of(plan, principal, ref.run_id)
+    except NotFound:
+        raise NotFound("approval") from None
+    if ref.step_index is not None:
+        return _decide(plan, principal, command, row)
+    if not may_have_asked(row, ref.seq):
+        raise NotFound("approval")
+    if closed_question(row, ref.seq) is not None:
+        raise refusal_of_closed(plan, row, ref.seq)
+    content = command.content if command.decision is None else command.decision.value
+    give_input(plan, principal, GiveInput(ref.run_id, content or "", ref.seq, "input", command.link, ref.asked_seq()))
+    return ApprovalAnswered(ref, ApprovalState.ANSWERED)
+
+
+def _decide(plan: Plan, principal: Principal, command: AnswerApproval, row: RunRow) -> ApprovalAnswered:
+    ref, decision = command.ref, command.decision
+    assert ref.step_index is not None
+    if decision is None:
+        raise Invalid("content: tool calls are decided about; send a decision, approve or deny", field="content")
+    asked = (row.run, ref.seq)
+    told = Decide(row.trace_id, ref.step_index, STATUS_OF[decision], None, command.reason, asked, command.link)
+    try:
+        decide(plan, principal, told)
+    except NotFound:
+        raise NotFound("approval") from None
+    return ApprovalAnswered(
+        ref, ApprovalState.APPROVED if decision is ApprovalDecision.APPROVE else ApprovalState.DENIED
+    )
+
+
+def needs_of_link(needs: Needs, principal: Principal, command: MakeAnswerLink) -> None:
+    """What answering it would need."""
+    needs_of_answer(needs, principal, AnswerApproval(command.ref))
+
+
+def make_link(plan: Plan, principal: Principal, command: MakeAnswerLink) -> LinkMade:
+    """A link to what is open. Raises NotFound, QuestionClosed, NotWaiting."""
+    ref = command.ref
+    try:
+        row = run_of(plan, principal, ref.run_id)
+        if ref.step_index is not None:
+            _meant(plan, principal, Decide(row.trace_id, ref.step_index, "", asked=(row.run, ref.seq)))
+    except NotFound:
+        raise NotFound("approval") from None
+    if ref.step_index is None:
+        question = row.question(ref.seq)
+        if question is not None:
+            check_words(question, ref.asked_seq())
+        elif not may_have_asked(row, ref.seq):
+            raise NotFound("approval")
+        else:
+            raise refusal_of_closed(plan, row, ref.seq)
+    until, nonce = plan.now + command.lifetime_ms, plan.ids.token(NONCE_CHARS)
+    who = principal
+    return LinkMade(AnswerLink(who.org, who.org_id, ref, who.user_id, who.key_id, command.sent_to, until, nonce))
 
 
 def needs_of_decide(needs: Needs, principal: Principal, command: Decide) -> None:
-    """The checkpoints that may be meant, each with its run and its agent."""
+    """The checkpoints that may be meant, each with its run and its agent; and who has decided about them."""
     needs.counters(principal.org)
     for row in needs.want(Kind.DECISION, (principal.org, command.trace_id, command.step_index)) or ():
         needs.agent(row.org, row.agent)
+        if row.decided_by is not None:
+            needs.want(Kind.USER, (row.org, row.decided_by))
         run = needs.run_by_number(row.run)
         if run is not None:
             needs.moves(run)
 
 
 def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
-    """Approves or rejects. Raises NotFound for an unknown checkpoint, NotWaiting when it was decided before."""
-    org = principal.org
-    stored = plan.loaded(Kind.DECISION, (org, command.trace_id, command.step_index))
-    rows = [plan.checkpoint(row.run, row.agent, row.step_index) or row for row in stored]
-    if command.agent is not None:
-        rows = [row for row in rows if row.agent == command.agent]
-    if not rows:
-        raise NotFound("checkpoint")
-    waiting = [row for row in rows if row.status == "waiting_for_approval"]
-    if not waiting:
-        raise NotWaiting(f"This checkpoint is not waiting for approval: it is {rows[0].status}. It is decided once.")
-    row = waiting[0]
+    """Approves or rejects. Raises NotFound for an unknown checkpoint, NotWaiting naming who has decided before."""
+    row = _meant(plan, principal, command)
     run_state = plan.run_state_of(row.run)
     if run_state is None:
         raise NotFound("run")
     if run_state.row.is_terminal():
         raise NotWaiting(f"The run has ended: {run_state.row.status}.")
-    members = {"step_index": row.step_index, "status": command.status, "decided_by": principal.user_id}
+    if run_state.row.status is Status.CANCELLING and command.status == STATUS_OF[ApprovalDecision.APPROVE]:
+        # A runner that polls for the decision would carry out the calls after all.
+        raise NotWaiting("The run is being cancelled: nothing can be approved any more.")
+    if has_expired(row.terms, row.expires_at, plan.now):
+        raise NotWaiting(f"This approval expired at {format_ms(row.expires_at or 0)}: nobody had decided.")
+    link = command.link
+    by = principal.user_id if link is None else link.sent_to
+    members = {"step_index": row.step_index, "status": command.status, "decided_by": by}
     members |= {"reason": command.reason} if command.reason else {}
-    facts = Facts(
-        name=command.status,
-        effects=Effects(
-            status=Status.RUNNING, checkpoint=CheckpointFacts(row.step_index, command.status, decision=True)
-        ),
-    )
+    members |= {} if link is None else told_of_link(link)
+    decided = CheckpointFacts(row.step_index, command.status, decision=True, decided_by=by)
+    facts = Facts(name=command.status, effects=Effects(status=Status.RUNNING, checkpoint=decided))
     data = msgspec.json.encode(members)
-    plan.append(run_state, plan.agent(org, row.agent), EventType.CHECKPOINT, data, dialect=APPROVALS, facts=facts)
+    agent = plan.agent(principal.org, row.agent)
+    plan.append(run_state, agent, EventType.CHECKPOINT, data, dialect=APPROVALS, facts=facts)
     return Decided(command.trace_id, row.step_index, command.status)
+
+
+def _meant(plan: Plan, principal: Principal, command: Decide) -> CheckpointRow:
+    """The checkpoint that waits."""
+    rows = meant(plan, principal, command)
+    if not rows:
+        raise NotFound("checkpoint")
+    waiting = next((row for row in rows if row.status == AWAITS_APPROVAL), None)
+    if waiting is None:
+        raise _refusal(plan, rows[0])
+    return waiting
+
+
+def meant(plan: Plan, principal: Principal, command: Decide) -> list[CheckpointRow]:
+    """The checkpoints that a decision may be about, those of the newest run first."""
+    stored = plan.loaded(Kind.DECISION, (principal.org, command.trace_id, command.step_index))
+    rows = [plan.checkpoint(row.run, row.agent, row.step_index) or row for row in stored or ()]
+    if command.asked is not None:
+        rows = [row for row in rows if (row.run, row.seq) == command.asked]
+    return [row for row in rows if command.agent in (None, row.agent)]
+
+
+def _refusal(plan: Plan, row: CheckpointRow) -> NotWaiting:
+    if row.decided_at is None:
+        return NotWaiting(f"This checkpoint is not waiting for approval: it is {row.status}. It is decided once.")
+    when = format_ms(row.decided_at)
+    if row.expired and row.decided_by is None:
+        return NotWaiting(f"This approval expired at {when}: nobody had decided.")
+    details, who = {"answered_at": when}, ""
+    if row.decided_by is not None:
+        user: User | None = plan.loaded(Kind.USER, (row.org, row.decided_by))
+        name = row.decided_by if user is None else user.name
+        details |= {"answered_by": name} | ({} if user is None else {"answered_by_user_id": user.user_id})
+        who = f" by {name}"
+    return NotWaiting(f"This checkpoint was {row.status}{who} at {when}; the first answer counts.", details=details)

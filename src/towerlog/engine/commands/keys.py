@@ -48,10 +48,19 @@ def needs_of_revoke(needs: Needs, principal: Principal, command: RevokeKey) -> N
 
 def revoke_key(plan: Plan, principal: Principal, command: RevokeKey) -> Key:
     """Revokes; again: the same answer. Raises NotFound."""
-    key: Key | None = plan.loaded(Kind.KEY, (principal.org, command.key_id))
+    key = key_of(plan, principal.org, command.key_id)
     if key is None:
         raise NotFound("key")
     if key.revoked_at is None:
         key = msgspec.structs.replace(key, revoked_at=plan.now)
         plan.changes.keys.append(key)
     return key
+
+
+def key_of(plan: Plan, org: int, key_id: str) -> Key | None:
+    """A key, as this group has left it."""
+    for changed in reversed(plan.changes.keys):
+        if (changed.org, changed.key_id) == (org, key_id):
+            return changed
+    stored: Key | None = plan.loaded(Kind.KEY, (org, key_id))
+    return stored

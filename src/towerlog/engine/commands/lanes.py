@@ -15,10 +15,11 @@ from towerlog.engine.commit.load import Needs, Told
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.ingest.append import place_items
+from towerlog.engine.ingest.content import body_as_sent, came_too_early
 from towerlog.engine.ingest.dedupe import same_end
 from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
 from towerlog.engine.queries.views import lane_view
-from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
+from towerlog.errors import AlreadyClaimed, LeaseLost, Overloaded, RunEnded, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import TARGET_STATUS, Draft, EventType, Item, RunById
 from towerlog.model.facts import Effects, Facts, LaneFacts
@@ -107,7 +108,7 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Steps[Take
             renewed = _renewed(plan, lane, command.lease_ms)
             again = _replace(renewed, epoch=lane.epoch + 1, key_id=principal.key_id, reported=False)
             return _told(plan, _claimed(plan, again, row))
-        until = format_ms(lane.on_wall(plan.wall_of).expires_at or 0)
+        until = format_ms(lane.on_wall(plan.walls()).expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
     held = yield from _take(plan, principal, lane, command)
     if held is None:
@@ -213,15 +214,18 @@ def needs_of_report(needs: Needs, principal: Principal, command: Report) -> Told
 def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported | TowerlogError]:
     """Renews, then appends. A loser's items are kept beside the run; the error comes after that is durable.
 
-    So is a result that comes after an end which was another one.
+    So is a result that comes after an end which was another one. Raises Overloaded, before anything is placed, where a
+    long history came before its sender's lease and so was not stored.
     """
     row = run_of(plan, principal, command.run_id)
     lane = _held_lane(plan, principal, row, command)
     ends = [item for item in command.items if _is_end(item)] if row.is_terminal() else []
     if any(lane is None or not _is_known(plan, row, end) for end in ends):
-        return _quarantine(plan, principal, row, command, command.items, _ended(row))
+        return (yield from _quarantine(plan, principal, row, command, command.items, _ended(row)))
     if lane is None:
-        return _quarantine(plan, principal, row, command, command.items, LeaseLost())
+        return (yield from _quarantine(plan, principal, row, command, command.items, LeaseLost()))
+    if any(type(item) is Draft and item.history is not None and came_too_early(item.history) for item in command.items):
+        raise Overloaded("The lease was not granted yet when a long history was to be stored.", retry_after=1)
     if lane.state is QueueState.HELD:
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
         lane, row = _phase(plan, lane, row, command)
@@ -232,7 +236,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     has_news = row.has_undelivered()
     row = mark_delivered(plan, row, LANES)
     lane = plan.lane(row.run) or lane
-    lane = lane.on_wall(plan.wall_of)
+    lane = lane.on_wall(plan.walls())
     view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default"))
     return Reported(view, lane, results, has_news, has_warnings(results))
 
@@ -268,9 +272,11 @@ def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, 
 
 def _quarantine(
     plan: Plan, principal: Principal, row: RunRow, command: Report | Finish, items: list[Item], error: TowerlogError
-) -> TowerlogError:
+) -> Steps[TowerlogError]:
+    """Keeps drafts beside their run; `error` is what their sender is told."""
     drafts = [item for item in items if isinstance(item, Draft)]
     for draft in drafts:
+        yield  # each may be as long as a body
         plan.changes.quarantined.append(
             Quarantined(
                 row.org,
@@ -280,26 +286,13 @@ def _quarantine(
                 command.lease_epoch,
                 draft.type,
                 draft.facts.name,
-                _with_history(draft),
+                body_as_sent(draft),
                 draft.event_id,
                 command.dialect,
                 principal.key_id,
             )
         )
     return error
-
-
-def _with_history(draft: Draft) -> bytes:
-    """The body as it was sent: a checkpoint's history, which goes its own way, put back in."""
-    if draft.history is None:
-        return draft.data
-    members: dict[str, object] = {"history": [msgspec.Raw(message) for message in draft.history.messages]}
-    if draft.history.base is not None:
-        members["base"] = {"node": draft.history.base.node.hex(), "length": draft.history.base.length}
-    if draft.history.meta is not None:
-        members["history_meta"] = [msgspec.Raw(meta) for meta in draft.history.meta]
-    rest = draft.data[1:].lstrip()
-    return msgspec.json.encode(members)[:-1] + (b"" if rest.startswith(b"}") else b",") + rest
 
 
 def release(plan: Plan, principal: Principal, command: Release) -> Steps[Reported]:
@@ -342,7 +335,7 @@ def _released(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Repo
 
 
 def _reported(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Reported:
-    lane = lane.on_wall(plan.wall_of)
+    lane = lane.on_wall(plan.walls())
     return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane)
 
 
@@ -371,10 +364,10 @@ def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported 
     lane = _held_lane(plan, principal, row, command)
     if lane is None:
         error = _ended(row) if row.is_terminal() else LeaseLost()
-        return _quarantine(plan, principal, row, command, [command.draft], error)
+        return (yield from _quarantine(plan, principal, row, command, [command.draft], error))
     if row.is_terminal():
         if not _is_known(plan, row, command.draft):
-            return _quarantine(plan, principal, row, command, [command.draft], _ended(row))
+            return (yield from _quarantine(plan, principal, row, command, [command.draft], _ended(row)))
         return _reported(plan, principal, row, lane)
     yield from place_items(plan, principal, [command.draft], command.dialect)
     return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)

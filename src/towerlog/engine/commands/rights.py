@@ -17,14 +17,16 @@ import msgspec
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.steps import Steps
 from towerlog.model.event import NATURAL, PLAIN_TYPES, QUESTION_TYPES, Draft, EventType, RunRef, id_of_key
-from towerlog.model.facts import NO_EFFECTS, Effects, some
+from towerlog.model.facts import NO_EFFECTS, Effects, Facts, some
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
-from towerlog.projections.runs import may_be_named, names_agent
+from towerlog.projections.runs import names_agent
+from towerlog.projections.status import reports_recovery
 from towerlog.store.values import Kind
 
 TELEMETRY = PLAIN_TYPES | {EventType.MODEL_CALL, EventType.BUDGET_WARNING}
@@ -34,10 +36,10 @@ RUNS_AT_ONCE = 16
 _replace = msgspec.structs.replace
 
 
-def needs_of_change(needs: Needs, principal: Principal, row: RunRow, draft: Draft) -> None:
-    """Who holds the run; where it is in the queue and the draft would change it, who put it in. `row` has a lane."""
-    lane = needs.lane(row.run)
-    if lane is not None and _is_in_queue(lane) and (changes_state(draft) or may_be_named(row)):
+def needs_of_change(needs: Needs, principal: Principal, row: RunRow) -> None:
+    """Whose run it is: who holds it; where it is in the queue, or was not made for workers, who reports it."""
+    lane = needs.lane(row.run) if row.has_lane else None
+    if lane is None or _is_in_queue(lane):
         _needs_of_key(needs, principal, row)
 
 
@@ -53,23 +55,55 @@ def changes_state(draft: Draft) -> bool:
     effects = draft.facts.effects
     if draft.type not in TELEMETRY or effects is None:
         return draft.type not in TELEMETRY
-    return _replace(effects, report=None, model=None, beat=False, rate_limited=False) != NO_EFFECTS
+    spent = {"report": None, "model": None, "provider": None, "reservation_id": None}
+    return _replace(effects, beat=False, rate_limited=False, **spent) != NO_EFFECTS
 
 
-def is_foreign(plan: Plan, principal: Principal, row: RunRow, draft: Draft, agent: str | None) -> bool:
-    """Whether a draft of this agent would change a run that another key holds, or has put into the queue; or take what
-    is meant for the next worker of one that is back in the queue. `row` has a lane."""
-    changes = changes_state(draft)
-    if not (changes or names_agent(row, agent)):
-        return False
+def as_told_by(plan: Plan, principal: Principal, row: RunRow, draft: Draft, agent: str | None) -> Draft:
+    """A draft of this agent as it is kept when this caller tells it. `row` has a lane.
+
+    Foreign is what would change a run that is another key's, or would take what is meant for the next worker of one
+    that is back in the queue. Other telemetry of another key's run counts and moves nothing of it but its clocks.
+    """
+    is_others, changes = is_of_another(plan, principal, row), changes_state(draft)
     lane = plan.lane(row.run)
-    if lane is None or lane.state is QueueState.DONE:
-        return False
-    if lane.state is QueueState.HELD:
+    if lane is not None and lane.state is QueueState.DONE:
+        # After the end a start fills in what was missing, and a late recovery changes the end.
+        changes = changes and (draft.effects.is_start or reports_recovery(row, draft.type, draft.effects))
+    elif lane is not None and not is_others:
+        is_others = changes and lane.epoch > 0 and _is_in_queue(lane) and _is_to_its_worker(draft)
+    if not is_others:
+        return draft
+    if changes or (not row.is_terminal() and names_agent(row, agent)):
+        return as_foreign(draft)
+    return _replace(draft, facts=_replace(draft.facts, by_other=True)) if draft.type in TELEMETRY else draft
+
+
+def is_of_another(plan: Plan, principal: Principal, row: RunRow) -> bool:
+    """Whether a run is another key's: a held one is its holder's, one in the queue its creator's, after its end it is
+    both's; one that was not made for workers is the key's that reports it."""
+    lane = plan.lane(row.run) if row.has_lane else None
+    if lane is not None and lane.state is QueueState.HELD:
         return lane.key_id != principal.key_id
-    if not _is_of(plan, principal, row.reporter_key):
-        return True
-    return changes and lane.epoch > 0 and _is_to_its_worker(draft)
+    if lane is not None and lane.state is QueueState.DONE:
+        return principal.key_id not in (lane.key_id, row.reporter_key)
+    return row.reporter_key is not None and not _is_of(plan, principal, row.reporter_key)
+
+
+def numbered(plan: Plan, principal: Principal, run_state: RunState, facts: Facts, reporter_key: str | None) -> Facts:
+    """The facts of an event that its client has numbered, without the number where that does not count.
+
+    It counts from whose run it is, and from the key that has numbered under this client id before: a worker that has
+    lost its lease fills its gaps. What others number says nothing of what of this run is missing. `reporter_key`: the
+    key that reports the run with this event.
+    """
+    caller, client_id = principal.key_id, facts.client_id
+    known = None if client_id is None else run_state.key_of_client(client_id)
+    if known == caller or client_id is None or (known is None and reporter_key == caller):
+        return facts
+    if reporter_key != caller and is_of_another(plan, principal, run_state.row):
+        return _replace(facts, client_id=None, client_seq=None, client_dropped=None)
+    return _replace(facts, client_key=caller)
 
 
 def _is_in_queue(lane: Lane) -> bool:
@@ -122,21 +156,21 @@ def as_foreign(draft: Draft) -> Draft:
     Telemetry stays what it is, and does not name the run's agent.
     """
     if not changes_state(draft):
-        return _replace(draft, facts=_replace(draft.facts, foreign=True))
+        return _replace(draft, facts=_replace(draft.facts, foreign=True, by_other=True))
     effects = draft.effects
-    told = some(Effects(report=effects.report, model=effects.model))
+    told = some(Effects(report=effects.report, model=effects.model, provider=effects.provider))
     facts = _replace(draft.facts, name=draft.facts.name or draft.type.value, foreign=True, effects=told)
     return _replace(draft, type=EventType.OTHER, facts=facts, natural_key=None, history=None, inside=None)
 
 
 def makes_reporter(row: RunRow, draft: Draft) -> bool:
     """Whether a draft says who reports its run from now on: the first event, or the start of a run that was only heard
-    of."""
+    of and has not ended."""
     if row.reporter_key is None:
         return True
     # Who has asked something waits for the answer, and keeps the run.
     has_asked = bool(row.questions or row.closed_questions)
-    return row.implicit and draft.effects.is_start and not has_asked
+    return row.implicit and draft.effects.is_start and not has_asked and not row.is_terminal()
 
 
 def needs_of_telling(needs: Needs, principal: Principal, row: RunRow) -> None:

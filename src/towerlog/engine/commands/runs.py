@@ -9,6 +9,7 @@ from towerlog.engine.commands.personas import persona_of, route_of
 from towerlog.engine.commit.load import Needs, Told
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
+from towerlog.engine.reactions.budgets import needs_of_scope, refuse_exhausted
 from towerlog.errors import Invalid, ThreadBusy
 from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
 from towerlog.model.event import EventType, RunById, RunByTrace
@@ -35,8 +36,9 @@ def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> T
         key, version = split_persona_id(command.persona_id)
         persona: Persona | None = needs.want(Kind.PERSONA, (org, key, version or ""))
         agent = None if persona is None else persona.agent
-    if command.parent_run_id is not None:
-        needs.run(org, RunById(command.parent_run_id))
+    parent = None if command.parent_run_id is None else needs.run(org, RunById(command.parent_run_id))
+    if parent is not None:
+        needs_of_scope(needs, parent)
     if agent is not None:
         needs.agent(org, agent)
     thread = needs.thread(org, command.thread_id)
@@ -52,7 +54,8 @@ def _needs_of_giving_way(needs: Needs, thread: ThreadRow) -> Steps[None]:
 
 
 def create_run(plan: Plan, principal: Principal, command: CreateRun) -> Steps[RunCreated]:
-    """A queued run with its lane. Raises Invalid for an unknown parent, persona or route, ThreadBusy by the thread."""
+    """A queued run with its lane. Raises Invalid for an unknown parent, persona or route, BudgetExceeded for a budget
+    that is used up, ThreadBusy by the thread."""
     row = yield from begin_run(plan, principal, command)
     return RunCreated(row.run_id, row.trace_id)
 
@@ -67,7 +70,8 @@ def begin_run(
     """The row of a new run in the queue; what it comes from, if it is one run again."""
     org = principal.org
     command = _resolved(plan, org, command)
-    parent_key = _parent_key(plan, org, command.parent_run_id)
+    parent = _parent(plan, org, command.parent_run_id)
+    refuse_exhausted(plan, org, command.agent or "default", command.thread_id, parent)
     yield from _admit(plan, principal, command.thread_id)
     trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
     origin = Origin(
@@ -75,7 +79,7 @@ def begin_run(
         thread_id=command.thread_id,
         trace_id=trace_id,
         created_by=principal.user_id,
-        parent_key=parent_key,
+        parent_key=None if parent is None else PARENT_RUN + parent.run_id,
         resumed_from=retry_of or (None if forked_from is None else forked_from.run_id),
         persona_id=command.persona_id,
         route_id=command.route_id,
@@ -84,7 +88,6 @@ def begin_run(
         source=CONTROL,
     )
     row = _queue(plan, principal, command, origin)
-    plan.name_run(org, RunById(origin.run_id), row.run)
     plan.name_run(org, RunByTrace(origin.thread_id, trace_id), row.run)
     return row
 
@@ -119,12 +122,13 @@ def _admit(plan: Plan, principal: Principal, thread_id: str) -> Steps[None]:
         raise ThreadBusy(f"Thread {thread_id!r} has {MAX_THREAD_QUEUE} runs that have not ended: no more fit.")
 
 
-def _parent_key(plan: Plan, org: int, parent_run_id: str | None) -> str | None:
+def _parent(plan: Plan, org: int, parent_run_id: str | None) -> RunRow | None:
     if parent_run_id is None:
         return None
-    if plan.run(org, RunById(parent_run_id)) is None:
+    parent = plan.run(org, RunById(parent_run_id))
+    if parent is None:
         raise Invalid("parent_run_id: there is no such run", field="parent_run_id")
-    return PARENT_RUN + parent_run_id
+    return parent
 
 
 def _queue(plan: Plan, principal: Principal, command: CreateRun, origin: Origin) -> RunRow:

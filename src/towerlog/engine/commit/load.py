@@ -7,6 +7,7 @@ up: what was not foreseen is raised as `NotLoaded`, loaded, and the group is pla
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -62,9 +63,9 @@ class Known:
     def __init__(self, cache: Cache) -> None:
         """Rows of runs, threads, agents and lanes that are loaded are kept in `cache`."""
         self.cache = cache
-        self.values: dict[Kind, dict[Any, Any]] = {kind: {} for kind in Kind}
+        self.values: dict[Kind, dict[Any, Any]] = defaultdict(dict)
         """Of what was loaded and is not in the cache."""
-        self.asked: dict[Kind, set[Any]] = {kind: set() for kind in Kind}
+        self.asked: dict[Kind, set[Any]] = defaultdict(set)
         """Keys that were loaded: one that has no value is known to be absent."""
         self.claim_limit = 1
         """Lanes that are loaded for a claim: as many as commands of the group may take out of the queue."""
@@ -78,6 +79,9 @@ class Known:
             Kind.THREAD: cache.threads,
             Kind.AGENT: cache.agents,
             Kind.LANE: cache.lanes,
+            Kind.BUDGETS: cache.budgets,
+            Kind.PRICES: cache.prices,
+            Kind.ALERT_RULES: cache.alert_rules,
         }
 
     def has(self, kind: Kind, key: Any) -> bool:
@@ -196,8 +200,11 @@ class Needs:
         self.wanted.setdefault(missing.kind, {})[missing.key] = None
 
     def counters(self, org: int) -> None:
-        """Everything that gives out a number."""
+        """Everything that gives out a number; and the prices, budgets and rules, which whatever happens may move."""
         self.want(Kind.COUNTERS, org)
+        self.want(Kind.BUDGETS, org)
+        self.want(Kind.PRICES, org)
+        self.want(Kind.ALERT_RULES, org)
 
     def run(self, org: int, ref: RunRef) -> RunRow | None:
         """A run by what a sender calls it."""

@@ -32,52 +32,58 @@ class NotLoaded(Exception):
         """Itself, and what else was missing."""
 
 
-def note(missing: list[NotLoaded], one: NotLoaded) -> None:
-    """One piece of several lacks something; those after it are tried for what they lack too. Raises NotLoaded where so
-    much is missing already that it is to be loaded now."""
-    missing += one.all
-    if len(missing) >= MAX_MISSING:
-        raise all_in_one(missing)
+class Unloaded(list[NotLoaded]):
+    """What the pieces of one placing lack. Each piece is tried in turn, and what it raises is handed to `pass_over`.
 
+    The law: an exception that is met while something is missing is not judged until that is loaded, because what was
+    not loaded may be its cause.
+    """
 
-def all_in_one(missing: list[NotLoaded]) -> NotLoaded:
-    """What is to be raised when all pieces were tried: all that was missing."""
-    first = NotLoaded(missing[0].kind, missing[0].key)
-    first.all = missing
-    return first
+    def pass_over(self, error: Exception) -> bool:
+        """Whether the next piece is to be tried after this error; False: whoever has caught it judges it.
+
+        Raises NotLoaded where so much is missing already that it is to be loaded now.
+        """
+        if isinstance(error, NotLoaded):
+            self += error.all
+            if len(self) >= MAX_MISSING:
+                raise self.as_one()
+        return bool(self)
+
+    def as_one(self) -> NotLoaded:
+        """What is to be raised when all pieces were tried and something is missing."""
+        first = NotLoaded(self[0].kind, self[0].key)
+        first.all = self
+        return first
 
 
 def together(asked: Iterable[Callable[[], T]]) -> Steps[list[T]]:
     """What each of these look-ups gives. Raises NotLoaded for all that is missing."""
-    missing: list[NotLoaded] = []
+    missing = Unloaded()
     found: list[T] = []
     for index, ask in enumerate(asked):
         if index and not index % ASKED_AT_ONCE:
             yield
         try:
             found.append(ask())
-        except NotLoaded as one:
-            note(missing, one)
-        except Exception:
-            if not missing:  # else it may be what was not loaded that broke it
+        except Exception as error:
+            if not missing.pass_over(error):
                 raise
     if missing:
-        raise all_in_one(missing)
+        raise missing.as_one()
     return found
 
 
 def all_of(pieces: Iterable[Steps[T]]) -> Steps[list[T]]:
     """The same of pieces that are long themselves, and change the plan."""
-    missing: list[NotLoaded] = []
+    missing = Unloaded()
     found: list[T] = []
     for piece in pieces:
         try:
             found.append((yield from piece))
-        except NotLoaded as one:
-            note(missing, one)
-        except Exception:
-            if not missing:  # else it may be what was not loaded that broke it
+        except Exception as error:
+            if not missing.pass_over(error):
                 raise
     if missing:
-        raise all_in_one(missing)
+        raise missing.as_one()
     return found

@@ -29,12 +29,21 @@ Find = Callable[[NamedRun], RunRow | None]
 def own_run(thread: ThreadRow, row_of: RowOf, find: Find) -> RunRow | None:
     """None where the thread has no run. `row_of`: a run by its number; `find`: a run of the organisation by name."""
     numbers = thread.open_runs[-MAX_OPEN_LOOKED_AT:]
+    newest = row_of(max(numbers)) if numbers else None
+    if newest is not None and newest.parent_key is None and not newest.is_terminal():
+        return newest  # as nearly always: no other one can be newer
     newest_open = _newest(root for root in _roots(numbers, row_of, find) if not root.is_terminal())
     return newest_open or _newest(_roots((thread.newest_run, thread.newest_parentless), row_of, find))
 
 
 def parent_within(row: RunRow, find: Find) -> RunRow | None:
     """The run's parent, if that stands in the same thread."""
+    parent = parent_above(row, find)
+    return None if parent is None or parent.thread_id != row.thread_id else parent
+
+
+def parent_above(row: RunRow, find: Find) -> RunRow | None:
+    """The run's parent in whichever thread; one that is named by its trace in the run's own."""
     key = row.parent_key or ""
     ref: NamedRun
     if key.startswith(PARENT_TRACE):
@@ -46,7 +55,19 @@ def parent_within(row: RunRow, find: Find) -> RunRow | None:
     else:
         return None
     parent = find(ref)
-    return None if parent is None or parent.run == row.run or parent.thread_id != row.thread_id else parent
+    return None if parent is None or parent.run == row.run else parent
+
+
+def run_ids_above(row: RunRow, find: Find) -> set[str]:
+    """Ids of a run and of those above it, as far as MAX_CLIMB."""
+    found = {row.run_id}
+    for _ in range(MAX_CLIMB):
+        above = parent_above(row, find)
+        if above is None or above.run_id in found:
+            break
+        row = above
+        found.add(row.run_id)
+    return found
 
 
 def top_of(row: RunRow, parent_key: str | None, find: Find) -> tuple[str, RunRow | None]:

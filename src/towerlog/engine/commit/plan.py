@@ -1,8 +1,7 @@
 """A plan: what one group of commands will change, made in memory before anything is written.
 
-It answers from what was loaded, and from what it has changed itself; what it does not know it asks nobody for, but
-raises `NotLoaded`. What it changes stands in `changes` and beside the cache, which hears of it only once it is on disk:
-a plan that comes to nothing is dropped, and nothing else need be.
+It answers from what was loaded and from what it has changed itself, and raises `NotLoaded` for anything else. What it
+changes stands in `changes`; the cache hears of it once it is on disk, so a plan that comes to nothing is just dropped.
 """
 
 from __future__ import annotations
@@ -13,66 +12,69 @@ from typing import Any
 import msgspec
 
 from towerlog.ambient import Ids
+from towerlog.engine.alerts.changes import AlertChanges
+from towerlog.engine.commit.cache import OrgRows
 from towerlog.engine.commit.load import Known, RefKey, parent_of, ref_key
 from towerlog.engine.commit.missing import NotLoaded
 from towerlog.engine.commit.own_runs import own_run
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.steps import Steps
+from towerlog.engine.pricing.placed import PlacedPrices
+from towerlog.engine.reactions.folding import Reactions, fold_event, told_parts
 from towerlog.model.agent import AgentRow
+from towerlog.model.budget import BudgetRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, NamedRun, OpenRun, RunRef
-from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
+from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, OpenRun, RunById, RunRef
+from towerlog.model.facts import NO_FACTS, Facts, Origin
 from towerlog.model.lane import Lane, WallOf
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS, told_time
-from towerlog.model.usage import Usage, UsageReport
-from towerlog.projections import checkpoints as checkpoint_fold
+from towerlog.projections import approvals as approval_fold
 from towerlog.projections import runs as run_fold
-from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.projections.agents import Tallies
-from towerlog.store.values import Changes, Family, Found, HistoryNode, Kind, Message, MetaList, RunChange
+from towerlog.projections.status import reports_recovery
+from towerlog.store.content import HistoryNode, Message, MetaList
+from towerlog.store.values import Changes, Family, Found, Kind, RunChange
 
-MAX_PLAN_EVENTS = 2048
-MAX_PLAN_RUNS = 2048
-"""Events of a commit, and runs that it may look at or change, as far as its last piece goes beyond them: what is not
-foreseen of a command, the runs that end with one run, goes on in a further commit."""
+MAX_PLAN_EVENTS = MAX_PLAN_RUNS = 2048
+"""Events of a commit, and runs that it looks at or changes, but for its last piece: the rest is for a further one."""
+# By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_TOOL_CALL = EventType.TOOL_CALL
 encode_facts = msgspec.json.Encoder().encode
-Reaction = Callable[["Plan", "RunRow | None", RunRow, Event], None]
-"""What follows from a change of a run's status: (plan, row before or None for a new run, row after, event)."""
 
 
 class Plan:
     """The changes of one group, growing."""
 
     def __init__(
-        self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: tuple[Reaction, ...], wall_of: WallOf
+        self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: Reactions, walls: Callable[[], WallOf]
     ) -> None:
-        """A group has one time: of the wall clock, and of the clock of leases, whose moments `wall_of` shows."""
+        """A group has one time: of the wall clock, and of the clock of leases, whose moments `walls()` shows."""
         self.known = known
         self.cache = known.cache
         self.ids = ids
         self.now = now_ms
         self.steady = steady_ms
-        self.wall_of = wall_of
+        self.walls = walls
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
-        self._reactions = reactions
-        self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")
-        """Of the event before."""
-        self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}
-        """See `postponed`."""
+        self.reactions = reactions
+        self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")  # of the event before
+        self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}  # see `postponed`
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
+        # No `cached_property`: it gives the plan a dictionary, in which each attribute is looked up then.
+        self._alerts: AlertChanges | None = None
+        self._prices: PlacedPrices | None = None
+        self._budgets: OrgRows[BudgetRow] | None = None
         self._agents: dict[tuple[int, str], AgentRow] = {}
         """All that were asked for, as they were before this group; also those that are registered here."""
         self.content: dict[bytes, int] = {}
         """Keys of the nodes and lists of metas that this group has added → how many messages or metas they have."""
-
-    # looking up
 
     def counters(self, org: int) -> Counters:
         """The organisation's counters, to be counted on in place; they are written with this plan."""
@@ -82,6 +84,18 @@ class Plan:
             found = Counters(stored.position, stored.runs, stored.agents)
             self.changes.counters[org] = found
         return found
+
+    @property
+    def alerts(self) -> AlertChanges:
+        """What the group changes of rules, alerts and deliveries: most groups nothing."""
+        self._alerts = self._alerts or AlertChanges(self.known, self.changes)
+        return self._alerts
+
+    @property
+    def prices(self) -> PlacedPrices:
+        """The organisations' own prices, as this group leaves them."""
+        self._prices = self._prices or PlacedPrices(self.known, self.changes)
+        return self._prices
 
     def run_state(self, org: int, ref: RunRef) -> RunState | None:
         """The run of a reference; None for none."""
@@ -96,15 +110,11 @@ class Plan:
     def own_run(self, thread: ThreadRow) -> RunRow | None:
         """The thread's own run."""
 
-        def find(ref: NamedRun) -> RunRow | None:
-            found = self.run_state(thread.org, ref)
+        def held(found: RunState | None) -> RunRow | None:
             return None if found is None else found.row
 
-        def row_of(number: int) -> RunRow | None:
-            found = self.run_state_of(number)
-            return None if found is None else found.row
-
-        return own_run(thread, row_of, find)
+        org, by_number = thread.org, self.run_state_of
+        return own_run(thread, lambda number: held(by_number(number)), lambda ref: held(self.run_state(org, ref)))
 
     def run_state_of(self, number: int) -> RunState | None:
         """A run by its number."""
@@ -138,7 +148,7 @@ class Plan:
         for (agent, hour), events in counts.items():
             # Plain events have moved neither a model nor the status, and most runs that have them name no model.
             model = row.model_of(agent) if row.shares else None
-            self.tallies.count((row.org, hour, agent, model or "", row.status.value), events)
+            self.tallies.count((row.org, hour, agent, model or "", row.status), events)
         return row
 
     def name_run(self, org: int, ref: RunRef, run: int) -> None:
@@ -166,8 +176,7 @@ class Plan:
     def agent(self, org: int, name: str) -> AgentRow:
         """An agent by name, registered when new. Its counts are those before this group."""
         key = (org, name)
-        found: AgentRow | None = self._agents.get(key)
-        if found is not None:
+        if (found := self._agents.get(key)) is not None:
             return found
         found = self.cache.agents.get(key) or self.known.get(Kind.AGENT, key)
         if found is None:
@@ -177,6 +186,10 @@ class Plan:
             self.changes.agents[found.agent] = found
         self._agents[key] = found
         return found
+
+    def agent_of(self, event: Event) -> str:
+        """The name of the agent of an event of this group."""
+        return next(row.name for row in self._agents.values() if row.agent == event.agent)
 
     def lane(self, run: int) -> Lane | None:
         """A run's lane, None when it has none."""
@@ -238,6 +251,7 @@ class Plan:
         row = run_fold.row_of_origin(org, number, origin, kind, self.now)
         run_state = RunState(None, row, row.last_seq, row.last_hash, row.open_tools, frozenset())
         self._run_states[number] = run_state
+        self.name_run(org, RunById(origin.run_id), number)
         return run_state
 
     def append(
@@ -256,17 +270,15 @@ class Plan:
         """Gives an event its place, folds it into every projection, and keeps all of it. `told`: what it is made of."""
         row, effects, now = run_state.row, facts.effects, self.now
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
-        if late and effects is not None:
-            late = not run_fold.reports_recovery(row, kind, effects)
+        late = late and (effects is None or not reports_recovery(row, kind, effects))
         is_plain = effects is None and kind in PLAIN_TYPES and not late
         if is_plain and row.agent != name:
             is_plain = facts.foreign or not run_fold.names_agent(row, name)
         parts: dict[str, Any] | None = None
         if not is_plain:
             row = self.row_of(run_state)
-            if effects is not None and effects.report is not None:
-                parts = run_fold.parts_after(row, effects, name, late=late)
-                facts = msgspec.structs.replace(facts, spent=self._spent(row, effects.report, parts["usage"]))
+            if effects is not None:
+                facts, parts = told_parts(self, row, facts, name, occurred_at, late=late)
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
@@ -278,7 +290,7 @@ class Plan:
         numbers = pack_numbers(org, position, run, seq, now, occurred, number, late, future)
         content = b"" if told is None or event_id is None else told.content or content_digest(told.data)
         chained = told.chained if told is not None and data is told.data else b""
-        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, chained or in_chain(data))
+        digest = link(run_state.hash, numbers, kind, dialect, event_id, facts_json, content, chained or in_chain(data))
         event = Event(
             org, position, run, seq, kind, now, data, facts, facts_json, dialect,
             occurred_at, event_id, number, late, future, digest, content,
@@ -290,51 +302,17 @@ class Plan:
             told_at = None if occurred_at is None else told_time(occurred_at, now)
             run_state.take_plain(event, name, (now if told_at is None else told_at) // usage_fold.HOUR_MS)
         else:
-            self._fold(run_state, row, event, agent, parts)
+            fold_event(self, run_state, row, event, agent, parts)
+        if kind is _TOOL_CALL and self.alerts.rules(org):
+            for react in self.reactions.on_call:
+                react(self, run_state, event)
         return event
-
-    def _spent(self, row: RunRow, report: UsageReport, after: Usage) -> Usage:
-        """What a report adds to the roll-ups; `row`: its run before it, `after`: its run's totals then."""
-        spent = usage_fold.told(report, row.usage, after)
-        if report.process is None:
-            return spent
-        return thread_fold.newly_counted(self.thread_made(row.org, row.thread_id), report.process, row, spent, after)
-
-    def _fold(
-        self, run_state: RunState, row: RunRow, event: Event, agent: AgentRow, parts: dict[str, Any] | None
-    ) -> None:
-        before = None if event.seq == 1 else row
-        after = run_fold.fold(row, event, agent.name, parts)
-        run_state.take(after)
-        self.tallies.take(agent, before, after, event)
-        effects = event.facts.effects
-        if effects is not None and effects.report is not None and effects.report.process is not None:
-            thread = self.thread_made(row.org, row.thread_id)
-            counted = thread_fold.count_cost(thread, row, event)
-            if counted is not thread:
-                self.put_thread(counted)
-        if effects is not None and effects.checkpoint is not None and not event.late:
-            self._fold_checkpoint(event, effects, after, agent.name)
-        if before is None or before.status is not after.status:
-            for react in self._reactions:
-                react(self, before, after, event)
-
-    def _fold_checkpoint(self, event: Event, effects: Effects, after: RunRow, agent: str) -> None:
-        facts = effects.checkpoint
-        if facts is None:
-            return
-        agent = facts.agent or agent
-        before = self.checkpoint(event.run, agent, facts.step_index)
-        changed = checkpoint_fold.fold(before, event, after, agent)
-        if changed is not None and changed is not before:
-            self.changes.checkpoints[(event.run, agent, facts.step_index)] = changed
 
     def note(
         self, row: RunRow, kind: EventType, members: dict[str, Any], facts: Facts = NO_FACTS, *, by: str
     ) -> RunRow:
         """Appends an event of the server's own; the row after it. `by` is the dialect that it is recorded under."""
-        run_state = self.run_state_of(row.run)
-        if run_state is None:
+        if (run_state := self.run_state_of(row.run)) is None:
             raise NotLoaded(Kind.RUN, row.run)
         agent = self.agent(row.org, row.agent or "default")
         self.append(run_state, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
@@ -342,7 +320,8 @@ class Plan:
 
     def is_full(self) -> bool:
         """Whether one commit has enough to do: what can be left to a later one is left."""
-        return len(self.changes.events) >= MAX_PLAN_EVENTS or len(self._run_states) >= MAX_PLAN_RUNS
+        is_full = len(self.changes.events) >= MAX_PLAN_EVENTS or len(self._run_states) >= MAX_PLAN_RUNS
+        return is_full or (self._alerts is not None and self._alerts.is_full())
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""
@@ -353,13 +332,28 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def keep_nodes(
-        self, nodes: list[HistoryNode], messages: list[Message], lengths: Iterable[tuple[bytes, int]]
-    ) -> None:
-        """Adds nodes of a history with their messages; `lengths`: what the cache knows each by, the last of so many."""
+    def _budget_rows(self) -> OrgRows[BudgetRow]:
+        self._budgets = self._budgets or OrgRows(self.known, Kind.BUDGETS, self.cache.budgets, "budget_id")
+        return self._budgets
+
+    def budgets(self, org: int) -> tuple[BudgetRow, ...]:
+        """The organisation's budgets, as this group has left them; most have none."""
+        return self._budget_rows().all(org)
+
+    def budget(self, org: int, budget_id: str) -> BudgetRow | None:
+        """One of them."""
+        return self._budget_rows().one(org, budget_id)
+
+    def put_budget(self, org: int, budget_id: str, row: BudgetRow | None) -> None:
+        """Changes a budget, or adds it at the end; None: it is gone."""
+        self._budget_rows().put(org, budget_id, row)
+        self.changes.budgets[org, budget_id] = row
+
+    def keep_nodes(self, nodes: list[HistoryNode], messages: list[Message], keys: Iterable[tuple[bytes, int]]) -> None:
+        """Adds nodes of a history with their messages; `keys`: what the cache knows each by, the last of so many."""
         self.changes.nodes += nodes
         self.changes.messages += messages
-        self.content.update(lengths)
+        self.content.update(keys)
 
     def keep_metas(self, metas: MetaList, key: bytes, length: int) -> None:
         """Adds a list of so many metas; `key` is what the cache knows it by."""
@@ -373,6 +367,8 @@ class Plan:
             if run_state.before is None or run_state.seq != run_state.before.last_seq:
                 after = self.row_of(run_state)
                 changes.runs[after.run] = RunChange(run_state.before, after)
+                if after.questions or (run_state.before is not None and run_state.before.questions):
+                    changes.approvals |= approval_fold.questions_moved(run_state.before, after)
         for org, found in tuple(changes.counters.items()):
             if found == (self.cache.counters.get(org) or self.known.get(Kind.COUNTERS, org)):
                 del changes.counters[org]
@@ -394,6 +390,9 @@ class Plan:
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row
         cache.lanes.put_all(changes.lanes.items())
+        for part in (self._budgets, self._alerts, self._prices):
+            if part is not None:
+                part.keep()
         cache.nodes.update(self.content)
         for number, run_state in self._run_states.items():
             cache.note_ids(number, run_state.ids)

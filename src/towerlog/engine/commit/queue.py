@@ -15,8 +15,8 @@ from towerlog.ambient import Hearing
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
 from towerlog.errors import DiskFull, Overloaded
-from towerlog.model.command import Append, Idempotency, Report, RevokeKey, Write
-from towerlog.model.event import Draft
+from towerlog.model.command import TELEMETRY, Append, Idempotency, KeepContent, Report, RevokeKey, Write
+from towerlog.model.event import Draft, Item
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.principal import Principal
 from towerlog.store.base import Store
@@ -28,12 +28,13 @@ MAX_GROUP_WORK = 1024
 """Work of one group, unless one command is more: plain events, of which a thousand take about 50 ms."""
 WORK_OF_CHANGE = 4
 """Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
-MESSAGES_OF_WORK = 8
+MESSAGES_OF_WORK = 4
 """Messages of a history, or metas, that are as much work as one plain event: each is a row, or is looked up as one."""
 BYTES_OF_WORK = MAX_GROUP_BYTES // MAX_GROUP_WORK
 """So many bytes are as much work as a plain event: a group is bounded by both."""
 ORGANISATION_PART = (3, 4)
 """What part of the queue one organisation may have."""
+GIVEN_UP = "This was given up for an organisation that has fewer commands waiting; nothing was stored."
 MAX_REMEMBERED = 1000
 """Organisations without a command whose last work is kept while it may not matter any more."""
 RETRY_AFTER_SECONDS = 1
@@ -61,36 +62,57 @@ class CommandQueue:
         self.count = 0
         """How many wait."""
 
-    def check_room(self, org: int) -> None:
-        """Raises Overloaded where one more of this organisation is too many."""
-        if self.count >= self._max_commands:
-            raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
+    def check_room(self, org: int) -> deque[Submission] | None:
+        """The organisation's commands, None for none. Raises Overloaded where one more is too many.
+
+        When there is no more room, the organisation that has most waiting gives way: of another, its newest command is
+        refused. What has been begun is durable in part, and stays.
+        """
         line = self._lines.get(org)
-        if line is not None and len(line) >= self._max_of_one:
+        own = 0 if line is None else len(line)
+        if own >= self._max_of_one:
             text = f"This organisation has as many commands waiting as it may have ({self._max_of_one})."
             raise Overloaded(f"{text} Nothing was stored.", retry_after=RETRY_AFTER_SECONDS)
+        if self.count >= self._max_commands and not self._one_gives_way(own):
+            raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
+        return line
+
+    def _one_gives_way(self, own: int) -> bool:
+        """Has one command refused of the line that is longest; False where none is longer than the asker's would be."""
+        longest = max(self._lines.values(), key=len, default=None)
+        if longest is None or len(longest) <= own + 1 or longest[-1].is_begun:
+            return False
+        newest = longest.pop()
+        self.count -= 1
+        if not newest.waiter.done():
+            newest.waiter.set_exception(Overloaded(GIVEN_UP, retry_after=RETRY_AFTER_SECONDS))
+        return True
 
     def add(self, submission: Submission) -> None:
         """One more, whose work is told here. Raises Overloaded."""
         org = submission.principal.org
-        self.check_room(org)
+        line = self.check_room(org)
         submission.work = submission.work or work_of(submission.command) + submission.size // BYTES_OF_WORK
-        self._line_of(org).append(submission)
+        if line is None:
+            line = self._begun_line(org)
+        line.append(submission)
         self.count += 1
 
     def put_back(self, submissions: list[Submission]) -> None:
         """What was taken, in that order, and has not been placed: it comes before all else of its organisation."""
         for submission in reversed(submissions):
-            self._line_of(submission.principal.org).appendleft(submission)
+            submission.is_begun = True
+            line = self._lines.get(submission.principal.org)
+            if line is None:
+                line = self._begun_line(submission.principal.org)
+            line.appendleft(submission)
             self.count += 1
 
-    def _line_of(self, org: int) -> deque[Submission]:
-        """The commands of an organisation, of which there is one more from now on."""
-        line = self._lines.get(org)
-        if line is None:
-            line = self._lines[org] = deque(maxlen=self._max_commands + MAX_GROUP_COMMANDS)
-            self._number += 1
-            heappush(self._next, (max(self._begun, self._ends.pop(org, 0)), self._number, org))
+    def _begun_line(self, org: int) -> deque[Submission]:
+        """For the commands of an organisation that has none: from now on there is one."""
+        line = self._lines[org] = deque(maxlen=self._max_commands + MAX_GROUP_COMMANDS)
+        self._number += 1
+        heappush(self._next, (max(self._begun, self._ends.pop(org, 0)), self._number, org))
         return line
 
     def take(self) -> list[Submission]:
@@ -143,13 +165,19 @@ class Intake:
         """Set where something waits, and where the writer has to look whether this is still open."""
 
     def submit(
-        self, principal: Principal, command: Write, dialect: str, idempotency: Idempotency | None
+        self,
+        principal: Principal,
+        command: Write,
+        dialect: str,
+        idempotency: Idempotency | None,
+        address: str | None = None,
     ) -> asyncio.Future[Placed | Replayed]:
         """Queues a command. Raises Overloaded when full, InProgress for an Idempotency-Key that is being answered."""
         self._check(command)
         self.queue.check_room(principal.org)
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
-        submission = Submission(principal, command, dialect, future, idempotency, 0, measured(command))
+        size = measured(command)
+        submission = Submission(principal, command, dialect, future, idempotency, size=size, address=address)
         if idempotency is not None:
             self._in_flight.enter(future, principal, idempotency)
         self.queue.add(submission)
@@ -159,7 +187,7 @@ class Intake:
     def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
         """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
         self._check(command)
-        self.queue.add(Submission(principal, command, dialect, waiter, None, 0, size))
+        self.queue.add(Submission(principal, command, dialect, waiter, size=size))
         self.wake.set()
 
     def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
@@ -179,12 +207,20 @@ class Intake:
 
 def work_of(command: Write) -> int:
     """How much work a command is, in plain events; never none, since whoever costs nothing would always be next."""
-    if not isinstance(command, Append | Report):
-        return WORK_OF_CHANGE
+    if not isinstance(command, TELEMETRY):
+        return max(1, len(command.parts) // MESSAGES_OF_WORK) if isinstance(command, KeepContent) else WORK_OF_CHANGE
     # A report moves its lane, and runs that are asked after are looked up.
-    work = WORK_OF_CHANGE if isinstance(command, Report) else len(command.polled)
+    work = len(command.polled) if isinstance(command, Append) else WORK_OF_CHANGE
     for item in command.items:
-        work += 1 if type(item) is not Draft or item.facts.effects is None else WORK_OF_CHANGE
-        if type(item) is Draft and item.history is not None:
-            work += (len(item.history.messages) + len(item.history.meta or ())) // MESSAGES_OF_WORK
-    return max(1, work)
+        work += work_of_item(item)
+    return work or 1
+
+
+def work_of_item(item: Item) -> int:
+    """How much work one item of a command is, but for its bytes."""
+    if type(item) is not Draft:
+        return 1
+    work = 1 if item.facts.effects is None else WORK_OF_CHANGE
+    if item.history is not None and not item.history.is_long:
+        work += (len(item.history.messages) + len(item.history.meta or ())) // MESSAGES_OF_WORK
+    return work

@@ -15,9 +15,16 @@ import msgspec
 from towerlog.engine.commit.submission import name_of
 from towerlog.errors import IdempotencyMismatch, InProgress
 from towerlog.model import outcome as o
+from towerlog.model.alert import AlertNow, RuleNow
+from towerlog.model.approval import AnswerLink
+from towerlog.model.budget import BudgetNow, Reserved
 from towerlog.model.command import Idempotency
+from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Refusal, RunByForeignId
+from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
+from towerlog.model.member import MemberNow, SessionsEnded, SessionStarted, SignInLinkMade
+from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal
 from towerlog.store.values import ReplyBody
 
@@ -84,10 +91,11 @@ class OutcomeIds(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created: bool = False
     """Whether the command made it, or changed something."""
     name: str = ""
-    """A run's, key's, agent's, thread's, persona's or route's own id."""
+    """The own id of a run, key, agent, thread, persona, route, budget, reservation, approval, rule …"""
     trace_id: str = ""
     step_index: int = 0
     status: str = ""
+    link: AnswerLink | None = None
     items: list[Item] = []
     polled: list[RunByForeignId] = []
     polled_runs: list[int] = []
@@ -121,6 +129,10 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, run=view.row.run, items=_items(results))
         case o.Decided(trace_id, step_index, status):
             return OutcomeIds(kind, trace_id=trace_id, step_index=step_index, status=status)
+        case ApprovalAnswered(ref, state):
+            return OutcomeIds(kind, name=ref.approval_id, status=state)
+        case LinkMade(link):
+            return OutcomeIds(kind, link=link)
         case o.KeyMinted():
             return OutcomeIds(kind, name=outcome.key.key_id)
         case Key():
@@ -133,7 +145,27 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=persona.persona_id, created=created)
         case o.RouteView(route, created):
             return OutcomeIds(kind, name=route.route_id, created=created)
-        case o.NothingToClaim() | o.Delivered():
+        case BudgetNow(row, created):
+            return OutcomeIds(kind, name=row.budget_id, created=created)
+        case PriceView(row, created):
+            return OutcomeIds(kind, name=row.price_id, created=created)
+        case Reserved(reservation_id, refused_by):
+            return OutcomeIds(kind, name=reservation_id or "", status=refused_by or "")
+        case RuleNow(rule, created):
+            return OutcomeIds(kind, name=rule.rule_id, created=created)
+        case AlertNow(alert):
+            return OutcomeIds(kind, name=alert.alert_id)
+        case DeliveryNow(delivery):
+            return OutcomeIds(kind, name=delivery.delivery_id)
+        case Redelivered(count, after):
+            return OutcomeIds(kind, step_index=count, run=after)
+        case MemberNow(user, created):
+            return OutcomeIds(kind, name=user.user_id, created=created)
+        case SignInLinkMade(link):
+            return OutcomeIds(kind, name=link.digest.hex())
+        case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept():
+            return OutcomeIds(kind)
+        case SessionStarted() | SessionsEnded():
             return OutcomeIds(kind)
         case _:
             assert_never(outcome)

@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import TOOL_TYPES, Event, EventType
+from towerlog.model.event import TIMED_TYPES, Event, EventType
+from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.ledger import Ledger, within_all
-from towerlog.model.run import RunRow
+from towerlog.model.run import OpenTool, RunRow
+from towerlog.projections import clients as client_fold
 from towerlog.projections import runs as run_fold
 
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -28,7 +30,7 @@ class RunState(msgspec.Struct, eq=False):
     row: RunRow
     seq: int
     hash: bytes
-    open_tools: tuple[tuple[str, str], ...]
+    open_tools: tuple[OpenTool, ...]
     """The run's tool calls without a result."""
     known_ids: Set[int] | None = None
     """Hashes of the ids that its stored events have; None where they are not all known."""
@@ -40,9 +42,11 @@ class RunState(msgspec.Struct, eq=False):
     _deltas: bool = False
     _ledgers: dict[str, Ledger] | None = None
     _uncounted: bool = False
-    _first: tuple[str, int] | None = None
-    """(client, number) that a row of numbers without a gap began with."""
+    _first: tuple[str, int, str | None] | None = None
+    """(client, number, `Facts.client_key`) that a row of numbers without a gap began with."""
     _last: int = 0
+    _is_busy: bool = False
+    """Some of the plain events are of those whose run it is."""
 
     def take_plain(self, event: Event, agent: str, hour: int) -> None:
         """One plain event more, of this hour since the epoch."""
@@ -52,11 +56,28 @@ class RunState(msgspec.Struct, eq=False):
         kind = event.type
         if kind is _MESSAGE_DELTA:
             self._deltas = True
-        elif kind in TOOL_TYPES:
-            self.open_tools = run_fold.tools_after(self.open_tools, event)
         facts = event.facts
+        if not facts.by_other:
+            self._is_busy = True
+            # What has no facts neither begins nor ends a step, and what is not open cannot end.
+            if (
+                kind in TIMED_TYPES
+                and facts is not NO_FACTS
+                and (self.open_tools or facts.ends is None or facts.begins is not None)
+            ):
+                self.open_tools = run_fold.tools_after(self.open_tools, event)
         if facts.client_id is not None and facts.client_seq is not None:
-            self._count(facts.client_id, facts.client_seq, facts.client_dropped)
+            self._count(facts.client_id, facts.client_seq, facts)
+
+    def key_of_client(self, client_id: str) -> str | None:
+        """Id of the API key that numbers under a client id; None for a client whose numbers are not counted yet."""
+        first = self._first
+        if first is not None and first[0] == client_id and first[2] is not None:
+            return first[2]
+        ledger = (self.row.clients if self._ledgers is None else self._ledgers).get(client_id)
+        if ledger is None and (first is None or first[0] != client_id):
+            return None
+        return self.row.reporter_key if ledger is None or ledger.key is None else ledger.key
 
     def take(self, row: RunRow) -> None:
         """The row after an event that was folded by itself."""
@@ -76,33 +97,35 @@ class RunState(msgspec.Struct, eq=False):
             changes["clients"] = self._ledgers
         if self._uncounted:
             changes["uncounted_clients"] = True
-        self.row = run_fold.fold_plain(self.row, last, deltas=self._deltas, **changes)
+        if self._is_busy:
+            changes["idle"] = False
+        self.row = run_fold.fold_plain(self.row, last, self.counts, deltas=self._deltas, **changes)
         self.counts = {}
-        self._deltas = self._uncounted = False
+        self._deltas = self._uncounted = self._is_busy = False
         self._last_plain = self._ledgers = None
         return self.row
 
     # A ledger is a frozen value of ranges: numbers that follow each other are brought into it as one range.
 
-    def _count(self, client_id: str, seq: int, dropped: tuple[int, int] | None) -> None:
-        first = self._first
-        if first is not None and first[0] == client_id and seq == self._last + 1:
+    def _count(self, client_id: str, seq: int, facts: Facts) -> None:
+        first, key = self._first, facts.client_key
+        if first is not None and first[0] == client_id and seq == self._last + 1 and key is None:
             self._last = seq
         else:
             self._close_numbers()
-            self._first, self._last = (client_id, seq), seq
-        if dropped is not None:
+            self._first, self._last = (client_id, seq, key), seq
+        if facts.client_dropped is not None:
             ledgers = self._close_numbers()
             if client_id in ledgers:
-                ledgers[client_id] = ledgers[client_id].with_dropped(*dropped)
+                ledgers[client_id] = ledgers[client_id].with_dropped(*facts.client_dropped)
                 ledgers[client_id] = within_all(ledgers, client_id)
 
     def _close_numbers(self) -> dict[str, Ledger]:
         """Brings the row of numbers that is under way into its client's ledger."""
         ledgers = dict(self.row.clients) if self._ledgers is None else self._ledgers
         if self._first is not None:
-            client_id, seq = self._first
-            ledger = run_fold.ledger_of(ledgers, client_id)
+            client_id, seq, key = self._first
+            ledger = client_fold.ledger_of(ledgers, client_id, key)
             if ledger is None:
                 self._uncounted = self._uncounted or not self.row.uncounted_clients
             else:

@@ -10,11 +10,22 @@ import msgspec
 import structlog
 
 from towerlog.engine.commit.load import Needs, Told
-from towerlog.model.command import Append, CreateRun, Finish, GiveInput, Idempotency, Report, Write
+from towerlog.model.command import (
+    Append,
+    CreateRun,
+    Finish,
+    GiveInput,
+    Idempotency,
+    KeepContent,
+    KeepReply,
+    Report,
+    Write,
+)
 from towerlog.model.event import Draft
 from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
 from towerlog.model.run import text_bytes
+from towerlog.model.texts import bytes_of
 from towerlog.store.values import Kind
 
 log = structlog.get_logger("towerlog.writer")
@@ -48,6 +59,10 @@ class Submission(msgspec.Struct, eq=False):
     """Of placing and writing it, in plain events; 0 until it is queued."""
     size: int = 0
     """Bytes of its events."""
+    is_begun: bool = False
+    """It was taken before: some of it may be durable."""
+    address: str | None = None
+    """Where it came from, for the audit."""
 
 
 def measured(command: Write) -> int:
@@ -56,6 +71,10 @@ def measured(command: Write) -> int:
         return sum([_bytes_of(item) for item in command.items if type(item) is Draft])
     if isinstance(command, Finish):
         return _bytes_of(command.draft)
+    if isinstance(command, KeepContent):
+        return sum([len(part.body) for part in command.parts])
+    if isinstance(command, KeepReply):
+        return len(command.body)
     if isinstance(command, CreateRun):
         return len(command.input or b"") + len(command.metadata or b"")
     if isinstance(command, GiveInput):
@@ -67,9 +86,9 @@ def measured(command: Write) -> int:
 
 def _bytes_of(draft: Draft) -> int:
     history = draft.history
-    if history is None:
+    if history is None or history.stored is not None:
         return len(draft.data)
-    return len(draft.data) + sum(map(len, history.messages)) + sum(map(len, history.meta or ()))
+    return len(draft.data) + bytes_of(history.messages) + bytes_of(history.meta or ())
 
 
 def name_of(idempotency: Idempotency) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from towerlog.engine.audit.hook import Act
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Known, Needs, Told
 from towerlog.engine.commit.missing import NotLoaded
@@ -17,7 +18,7 @@ from towerlog.engine.commit.submission import Submission, name_of
 from towerlog.errors import IdempotencyMismatch, TowerlogError
 from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Refusal
-from towerlog.model.outcome import NothingToClaim, Placed, Replayed, Stored, Taken
+from towerlog.model.outcome import NothingToClaim, Placed, Replayed, ReplyKept, Stored, Taken
 from towerlog.model.principal import Principal
 from towerlog.store.values import Kind, StoredReply
 
@@ -30,6 +31,8 @@ class Verb(NamedTuple):
 
     needs: Callable[[Needs, Principal, Any], Told]
     place: Callable[[Plan, Principal, Any], Placed | TowerlogError | Steps[Placed | TowerlogError]]
+    act: Act | None = None
+    """What the audit says of it; None for what is no act of a person: telemetry, and the work of workers."""
 
 
 class PlanFull(Exception):
@@ -58,12 +61,12 @@ class Turn(msgspec.Struct, eq=False):
     broken: dict[Submission, TowerlogError] = {}
     rounds: int = 0
 
-    def missed(self, missing: list[NotLoaded]) -> list[NotLoaded]:
-        """What has to be loaded, each once. Raises the first of it when loading has not helped `MAX_RELOADS` times."""
+    def missed(self, missing: NotLoaded) -> list[NotLoaded]:
+        """What has to be loaded, each once. Raises it when loading has not helped `MAX_RELOADS` times."""
         self.rounds += 1
         if self.rounds > MAX_RELOADS:
-            raise missing[0]
-        return list({(one.kind, one.key): one for first in missing for one in first.all}.values())
+            raise missing
+        return list({(one.kind, one.key): one for one in missing.all}.values())
 
 
 def place_once(
@@ -78,9 +81,11 @@ def place_once(
         return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
     command = submission.command
     outcome = yield from placing
+    status, body = (outcome.status, outcome.body) if isinstance(outcome, ReplyKept) else (0, b"")
     still_waiting = isinstance(outcome, NothingToClaim) and getattr(command, "wait_ms", 0) > 0
-    if not isinstance(outcome, TowerlogError) and not still_waiting:
+    only_asks = isinstance(outcome, ReplyKept) and not status
+    if not isinstance(outcome, TowerlogError) and not still_waiting and not only_asks:
         run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
         ids = encode_ids(outcome)
-        plan.changes.replies.append(StoredReply(org, name, wanted.digest, 0, b"", plan.steady, run, epoch, ids))
+        plan.changes.replies.append(StoredReply(org, name, wanted.digest, status, body, plan.steady, run, epoch, ids))
     return outcome

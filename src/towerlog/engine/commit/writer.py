@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from functools import partial
 from typing import TypeVar
 
 from towerlog.ambient import Hearing, Ids, Reading
+from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.drawn import DrawnIds
 from towerlog.engine.commit.load import Asking, Known, Needs, Told, load, load_missed
-from towerlog.engine.commit.missing import MAX_MISSING, NotLoaded
-from towerlog.engine.commit.plan import Plan, Reaction
+from towerlog.engine.commit.missing import NotLoaded, Unloaded
+from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
-from towerlog.errors import Internal, Overloaded, StorageFailed, TowerlogError
+from towerlog.engine.reactions.folding import Reactions
+from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import NO_CHANGES
+from towerlog.store.values import NO_CHANGES, Changes
 from towerlog.wake.base import Commit
 
 MAX_GATHER_TURNS = 8
@@ -48,11 +51,11 @@ class Writer:
         ids: Ids,
         verbs: Mapping[type[Write], Verb],
         committed: Callable[[Commit], None],
-        reactions: tuple[Reaction, ...],
+        reactions: Reactions,
         *,
         max_queue: int,
     ) -> None:
-        """`committed` is told of each commit once it is durable; `reactions` follow from changes of a run's status."""
+        """`committed` is told of each commit once it is durable; `reactions` follow from its events."""
         self._store = store
         self._hearing = hearing
         self._ids = ids
@@ -89,11 +92,13 @@ class Writer:
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the time by `Hearing`. Gives what was found; None when nothing is written now.
+        `find` is told the time by `Hearing`. Gives what was found; None when nothing is written now, and the operator
+        has been told why.
         """
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         if self._store.space.is_low():
+            self._store.trouble.note_commit(DiskFull("too little room is left on the disk"))
             self._hearing.stop()
             return None
         self._hearing.begin()
@@ -103,39 +108,48 @@ class Writer:
                     await unit.try_to_write()
                     self._hearing.go_on()
                 found = await find(unit, self._hearing.now().heard_ms)
-                plan = await self._place_own(unit, found, needs_of, place)
+                placing = partial(_whole, found, place)
+                plan, _ = await self._placed_anew(unit, self._hearing.now(), [(needs_of, found)], placing)
                 plan.settle()
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
-        except (StorageFailed, Overloaded):
+        except (StorageFailed, Overloaded) as error:
             self._hearing.stop()
-            raise
+            if self._store.trouble.refused is not error or not isinstance(error, DiskFull | Overloaded):
+                raise
+            return None
         finally:
             self._hearing.end()
         return found
 
-    async def _place_own(
+    async def _placed_anew(
         self,
         unit: Unit,
-        found: Found,
-        needs_of: Callable[[Needs, Found], Told],
-        place: Callable[[Plan, Found], Steps[None]],
-    ) -> Plan:
-        turn = self._turn(*self._hearing.now())
-        missing: list[NotLoaded] = []
+        began: Reading,
+        asking: list[Asking],
+        place: Callable[[Turn, Plan], Steps[T | None]],
+        claims: int = 1,
+    ) -> tuple[Plan, T]:
+        """Loads what is asked for and places it, again with what was missed until nothing is.
+
+        `began`: its time. `claims`: how many of the queue it may take. `place` gives None where what it has placed is
+        void, and the rest is to be placed without what has broken.
+        """
+        turn = self._turn(*began)
+        turn.known.claim_limit = claims
         while True:
-            if missing:
-                await load_missed(unit, turn.known, turn.steady_ms, missing)
-            await load(unit, turn.known, turn.steady_ms, [(needs_of, found)], self._in_steps)
-            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
+            await load(unit, turn.known, turn.steady_ms, asking, self._in_steps)
+            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.walls)
             try:
-                await self._in_steps(place(plan, found))
-                await self._in_steps(finish(plan))
-                return plan
-            except NotLoaded as one:
-                missing = self._missed(turn, [one])
-                turn.ids.again()
+                outcome = await self._in_steps(place(turn, plan))
+                if outcome is not None:
+                    return plan, outcome
+            except NotLoaded as lacking:
+                self.reloads += 1
+                missing = turn.missed(lacking)
+                await load_missed(unit, turn.known, turn.steady_ms, missing)
+            turn.ids.again()
 
     async def _loop(self) -> None:
         while self.intake.is_open or self._queue.count or self._bodies.waiting:
@@ -214,11 +228,14 @@ class Writer:
         if changes == NO_CHANGES:
             self._cache.trim()  # what was only looked up is in it as well
             return
-        if self._hearing.is_out:
+        # Who is refused for the disk guard is not heard, whatever is written below it.
+        if self._hearing.is_out and not self._store.space.was_low:
             self._hearing.go_on()
         try:
             plan.keep()
-            self._committed(Commit(changes.events, changes.runs, changes.lanes))
+            rows = (changes.runs, changes.lanes, changes.agents, changes.budgets, changes.approvals, changes.alerts)
+            new = _with_new_messages(changes) if changes.deliveries else frozenset()
+            self._committed(Commit(changes.events, *rows, messages_of=new))
         except Exception:  # what is on disk must not be placed again, whatever goes wrong from here on
             self._cache = Cache()
             note_defect("publishing_failed", events=len(changes.events))
@@ -230,21 +247,8 @@ class Writer:
         """
         asking = [self._asking(one) for one in group]
         claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
-        turn = self._turn(*began)
-        turn.known.claim_limit = max(1, len(claims))
-        missing: list[NotLoaded] = []
-        while True:
-            if missing:
-                await load_missed(unit, turn.known, turn.steady_ms, missing)
-            await load(unit, turn.known, turn.steady_ms, asking, self._in_steps)
-            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.wall_of)
-            outcomes, missing, is_broken = await self._in_steps(self._place_all(turn, plan, group))
-            if missing:
-                missing = self._missed(turn, missing)
-            elif not is_broken:
-                return plan, outcomes
-            turn.ids.again()
-            asking = [self._asking(one) for one in group if one not in turn.broken]
+        placing = partial(self._place_all, group)
+        return await self._placed_anew(unit, began, asking, placing, max(1, len(claims)))
 
     async def _in_steps(self, placing: Steps[T]) -> T:
         """Places, and lets the event loop go on with something else in between."""
@@ -260,24 +264,22 @@ class Writer:
             result: T = done.value
             return result
 
-    def _missed(self, turn: Turn, missing: list[NotLoaded]) -> list[NotLoaded]:
-        self.reloads += 1
-        return turn.missed(missing)
-
     def _asking(self, submission: Submission) -> Asking:
-        needs_of = self._verbs[type(submission.command)].needs
+        needs_of, _, act = self._verbs[type(submission.command)]
+        if act is not None:
+            needs_of = partial(needs_of_act, needs_of)
         if submission.idempotency is None:
             return (needs_of, submission.principal, submission.command)
         return (needs_with_reply, needs_of, submission)
 
-    def _place_all(
-        self, turn: Turn, plan: Plan, group: list[Submission]
-    ) -> Steps[tuple[Outcomes, list[NotLoaded], bool]]:
-        """The outcomes, as far as the plan goes before it is full; what was not loaded, of all commands at once;
-        whether a command broke, and all is void."""
+    def _place_all(self, group: list[Submission], turn: Turn, plan: Plan) -> Steps[Outcomes | None]:
+        """The outcomes, as far as the plan goes before it is full; None where a command broke, and all is void.
+
+        Raises NotLoaded for what all commands lack.
+        """
         broken = turn.broken
         outcomes: Outcomes = []
-        missing: list[NotLoaded] = []
+        missing = Unloaded()
         for index, submission in enumerate(group):
             if index and plan.is_full():
                 break
@@ -289,37 +291,43 @@ class Writer:
                 elif submission.idempotency is None:
                     outcomes.append((yield from self._placed(plan, submission)))
                 else:
-                    outcomes.append(
-                        (
-                            yield from place_once(
-                                plan, submission, submission.idempotency, self._placed(plan, submission)
-                            )
-                        )
-                    )
-            except NotLoaded as one:
-                missing.append(one)
-                if sum(len(each.all) for each in missing) >= MAX_MISSING:
-                    break
-            except (TowerlogError, PlanFull) as error:
-                outcomes.append(error)
-            except Exception:
-                if not missing:  # else it may be what was not loaded that broke it
+                    placing = self._placed(plan, submission)
+                    outcomes.append((yield from place_once(plan, submission, submission.idempotency, placing)))
+            except Exception as error:
+                if missing.pass_over(error):
+                    continue
+                if not isinstance(error, TowerlogError | PlanFull):
                     broken[submission] = Internal()
                     note_defect("command_failed", command=type(submission.command).__name__)
-                return outcomes, missing, True
-        return outcomes, missing, False
+                    return None
+                outcomes.append(error)
+        if missing:
+            raise missing.as_one()
+        return outcomes
 
     def _placed(self, plan: Plan, submission: Submission) -> Steps[Placed | TowerlogError]:
+        principal, command = submission.principal, submission.command
+        _, place, act = self._verbs[type(command)]
+        found = None if act is None else as_found(plan, act, principal, command)
         try:
-            outcome = self._verbs[type(submission.command)].place(plan, submission.principal, submission.command)
+            outcome = place(plan, principal, command)
             if isinstance(outcome, Generator):
                 outcome = yield from outcome
         except TowerlogError:
             yield from finish(plan)  # what a command has ended before it was refused stays ended
             raise
+        if found is not None and not isinstance(outcome, TowerlogError):
+            note_act(plan, found, principal, command, outcome, submission.address)
         if plan.postponed:
             yield from finish(plan)
         return outcome
+
+
+def _whole(found: Found, place: Callable[[Plan, Found], Steps[None]], _turn: Turn, plan: Plan) -> Steps[bool]:
+    """Places something of the engine's own, with what follows from it."""
+    yield from place(plan, found)
+    yield from finish(plan)
+    return True
 
 
 def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
@@ -339,3 +347,8 @@ def _fail(group: list[Submission], error: TowerlogError) -> None:
     """Tells all of them the same."""
     for submission in group:
         _answer(submission, error)
+
+
+def _with_new_messages(changes: Changes) -> frozenset[int]:
+    """Organisations with a message that nobody has attempted: what was attempted before is found when it is due."""
+    return frozenset([one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries])

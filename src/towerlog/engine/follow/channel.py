@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
@@ -10,6 +11,7 @@ import structlog
 
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.subjects import CURSORS, DENSE, Subject
+from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
 from towerlog.wake.base import Change
@@ -24,18 +26,27 @@ RING_BYTES = 4 * 1024 * 1024
 """A ring holds at most so many frames and so many bytes; a follower further behind reads the store."""
 
 
+LIVE_RING_FRAMES, LIVE_RING_BYTES = 10_000, 8 * 1024 * 1024
+"""The same of a style that is never read back: who is further behind has lost what lies between, and is told so."""
+
+
 MAX_CHUNK_BYTES = 256 * 1024
 """A follower takes at most this much at a time, or one frame that is larger."""
 
 
 MAX_SHARED_CHUNKS = 32
+NO_AGENTS: Mapping[int, AgentRow] = {}
+
+
+TOLD_AT_ONCE = 250
+"""Followers that are told of a commit before the event loop may go on with something else."""
 
 
 class Reader(Protocol):
     """Who reads a channel, as the channel and the hub know him."""
 
-    def wake(self) -> None:
-        """There may be something to read."""
+    def tell(self) -> None:
+        """Something was committed."""
         ...
 
     def stop(self) -> None:
@@ -46,22 +57,46 @@ class Reader(Protocol):
 class Channel:
     """One subject's newest frames in one style, and who waits for more."""
 
-    __slots__ = ("_bytes", "_chunks", "_covered", "_epoch", "cursor_of", "ended", "followers", "frames", "key", "style")
+    __slots__ = (
+        "_bytes",
+        "_chunks",
+        "_covered",
+        "_epoch",
+        "_is_stale",
+        "_max_bytes",
+        "_untold",
+        "cursor_of",
+        "ended",
+        "followers",
+        "frames",
+        "key",
+        "newest",
+        "style",
+    )
 
     def __init__(self, subject: Subject, style: FrameStyle, epoch: str) -> None:
         """Empty: what came before its first follower is in the store."""
         self.key = (subject, style.name)
         self.style = style
         self.cursor_of = CURSORS[subject[0]]
-        self.frames: deque[tuple[int, bytes]] = deque(maxlen=RING_FRAMES)
+        is_live = style.live is not None
+        self._max_bytes = LIVE_RING_BYTES if is_live else RING_BYTES
+        self.frames: deque[tuple[int, bytes]] = deque(maxlen=LIVE_RING_FRAMES if is_live else RING_FRAMES)
         self.followers: set[Reader] = set()
         self.ended: RunRow | None = None
         """The run's row as of its newest event, once its end was published."""
         self._epoch = epoch
         self._bytes = 0
-        self._covered: int | None = None
-        """The ring holds everything after this cursor; None while it holds nothing."""
+        self._covered: int | None = 0 if is_live else None
+        """The ring holds everything after this cursor; None while it holds nothing. Of a live style, all that comes: it
+        is asked only for what came after its reader."""
         self._chunks: dict[int, tuple[int, bytes]] = {}
+        self._untold: list[Reader] = []
+        """Who is still to be told, while a round goes on."""
+        self._is_stale = False
+        """There was another commit during the round, so that another has to follow."""
+        self.newest = 0
+        """Cursor of the newest event that was published."""
 
     @property
     def is_dense(self) -> bool:
@@ -86,42 +121,78 @@ class Channel:
         self.forget()
         self._covered = None
 
-    def publish(self, event: Event, runs: Mapping[int, Change]) -> None:
-        """Adds a committed event; one without a frame still moves the cursor. `runs`: those of its commit."""
+    def _leave_out(self, cursor: int) -> None:
+        """Holds what comes after this cursor."""
+        self.forget()
+        self._covered = cursor
+
+    def publish(self, event: Event, runs: Mapping[int, Change], agents: Mapping[int, AgentRow] = NO_AGENTS) -> None:
+        """Adds a committed event; one without a frame still moves the cursor. `runs`, `agents`: of its commit."""
         cursor, style = self.cursor_of(event), self.style
+        self.newest = cursor
         if self._covered is None:
             # Without holes what lies before is the cursor before; else only what lies behind this one is known.
             self._covered = cursor - 1 if self.is_dense else cursor
+        # For so few, who may take nothing, what is so long is not kept: each reads it from the store when there is room
+        # for it. A frame is seldom shorter than its data, so that none is made to find that out.
+        max_frame_bytes = MAX_CHUNK_BYTES * max(1, len(self.followers))
+        if style.live is None and len(event.data) > max_frame_bytes:
+            self._leave_out(cursor)
+            return
         try:
-            row = runs[event.run].after if style.with_row else None
-            frame = style.frame(event, self._epoch, row) or b""
+            if style.live is not None:
+                frame = style.live(event, runs[event.run].after, agents.get(event.agent))
+            else:
+                row = runs[event.run].after if style.with_row else None
+                frame = style.frame(event, self._epoch, row) or b""
         except Exception:  # it is committed all the same: whoever follows reads the store, and meets the defect alone
             log.exception("frame_failed", style=style.name, position=event.position)
             self._lose()
             return
-        if len(frame) > MAX_CHUNK_BYTES * max(1, len(self.followers)):
-            # For so few, who may take nothing, it is not kept: each reads it from the store when there is room for it.
-            self.forget()
-            self._covered = cursor
+        if len(frame) > max_frame_bytes:
+            self._leave_out(cursor)
             return
-        while self.frames and (len(self.frames) == RING_FRAMES or self._bytes + len(frame) > RING_BYTES):
+        while self.frames and (len(self.frames) == self.frames.maxlen or self._bytes + len(frame) > self._max_bytes):
             self._covered, dropped = self.frames.popleft()
             self._bytes -= len(dropped)
         self.frames.append((cursor, frame))
         self._bytes += len(frame)
 
     def wake(self) -> None:
-        """Tells all followers that there is something to read."""
+        """Has all followers told that there is something to read, `TOLD_AT_ONCE` of them in a turn of the event loop.
+
+        All of them before any is told of the next: commits may come faster than a round is over.
+        """
         self._chunks.clear()
-        for follower in self.followers:
-            follower.wake()
+        if self._untold:
+            self._is_stale = True
+        elif self.followers:
+            self._untold = list(self.followers)
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        told, self._untold = self._untold[:TOLD_AT_ONCE], self._untold[TOLD_AT_ONCE:]
+        if self._is_stale and not self._untold:
+            self._is_stale, self._untold = False, list(self.followers)
+        if self._untold:  # asked for before anything can go wrong: without it nobody here would be told any more
+            asyncio.get_running_loop().call_soon(self._tell)
+        for follower in told:
+            try:
+                follower.tell()
+            except Exception:  # a defect of one reader is his alone; where he comes back, he reads on from his cursor
+                follower.stop()
+                log.exception("reader_failed", style=self.style.name)
+
+    def reaches(self, cursor: int) -> bool:
+        """Whether the ring holds everything after this cursor."""
+        return self._covered is not None and cursor >= self._covered
 
     def after(self, cursor: int) -> tuple[int, bytes] | None:
         """(new cursor, frames) after a cursor; None when the ring does not reach back that far.
 
         Joined once and shared by all followers that stand at the same place.
         """
-        if self._covered is None or cursor < self._covered:
+        if not self.reaches(cursor):
             return None
         known = self._chunks.get(cursor)
         if known is None:

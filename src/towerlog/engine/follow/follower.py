@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -33,6 +34,40 @@ class Source(msgspec.Struct, frozen=True):
 
 Leave = Callable[[Channel, "Follower"], None]
 """Takes a follower out of its channel."""
+Take = Callable[[bytes], bool]
+"""Hands frames to a reader at once; False where they are to be read in his own time."""
+
+
+class StreamReader(Protocol):
+    """What a stream reads: a follower of events, or a reader of rows."""
+
+    take: Take | None
+    """How what is new goes to whoever reads, without a read, while this waits in one; None: not at all."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is there and nothing will come. Known once it was made."""
+        ...
+
+    async def read(self) -> bytes | None:
+        """Whole frames; b"" when woken without news; None at the stream's end."""
+        ...
+
+    def put_back(self) -> None:
+        """What was read last is read again by the next read."""
+        ...
+
+    def wake(self) -> None:
+        """There may be a reason to say that one is still there."""
+        ...
+
+    def stop(self) -> None:
+        """The next read gives None."""
+        ...
+
+    def close(self) -> None:
+        """Leaves what it reads. Call it always."""
+        ...
 
 
 def _begins(found: Logged, cursor_of: Callable[[Logged], int]) -> int:
@@ -58,6 +93,7 @@ class Follower:
         "cursor",
         "finished",
         "live",
+        "take",
     )
 
     def __init__(
@@ -84,6 +120,8 @@ class Follower:
         self._has_told_end = False
         self.cursor = self._cursor_before = cursor
         self.live = live
+        self.take: Take | None = None
+        """How what is committed while this one waits goes to its reader without a read."""
         self.finished = False
         """True when nothing is there and nothing will come. Known once it was made."""
 
@@ -183,6 +221,20 @@ class Follower:
             await self._waiter
         finally:
             self._waiter = None
+
+    def tell(self) -> None:
+        """Something was committed: it goes to a reader who waits for it and has room, else he is woken."""
+        waiter, channel = self._waiter, self._channel
+        if waiter is None or self.take is None or waiter.done() or self._stopped or channel.ended is not None:
+            self.wake()
+            return
+        found = channel.after(self.cursor)
+        if found is None or (found[1] and not self.take(found[1])):
+            self.wake()
+            return
+        self.cursor = self._cursor_before = found[0]
+        if self.cursor < channel.newest:
+            self.wake()
 
     def wake(self) -> None:
         """There may be something to read, or a reason to say that one is still there."""

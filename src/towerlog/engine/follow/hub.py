@@ -8,10 +8,12 @@ in pages.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from towerlog.dialects.base import FrameStyle
-from towerlog.engine.follow.channel import Channel
+from towerlog.engine.follow.channel import Channel, Reader
 from towerlog.engine.follow.follower import Follower, Source
+from towerlog.engine.follow.listener import Listener
 from towerlog.engine.follow.subjects import RUN, Subject, subjects
 from towerlog.wake.base import Commit, Wake
 
@@ -43,11 +45,7 @@ class Hub:
         self, subject: Subject, style: FrameStyle, source: Source, cursor: int, live: bool, preface: bytes = b""
     ) -> Follower:
         """Subscribes; the follower reads after `cursor`."""
-        channel = self._channels.get((subject, style.name))
-        if channel is None:
-            channel = Channel(subject, style, source.epoch)
-            self._channels[channel.key] = channel
-            self._by_subject.setdefault(subject, []).append(channel)
+        channel = self._channel_of(subject, style, source.epoch)
         follower = Follower(self.leave, self._pages, channel, source, cursor, live, preface)
         channel.followers.add(follower)
         try:
@@ -57,7 +55,22 @@ class Hub:
             raise
         return follower
 
-    def leave(self, channel: Channel, follower: Follower) -> None:
+    def listen(self, subject: Subject, style: FrameStyle, epoch: str, told: Callable[[], None]) -> Listener:
+        """Subscribes to what is committed from now on; `told` is called when there is something to read."""
+        channel = self._channel_of(subject, style, epoch)
+        listener = Listener(self.leave, channel, told)
+        channel.followers.add(listener)
+        return listener
+
+    def _channel_of(self, subject: Subject, style: FrameStyle, epoch: str) -> Channel:
+        channel = self._channels.get((subject, style.name))
+        if channel is None:
+            channel = Channel(subject, style, epoch)
+            self._channels[channel.key] = channel
+            self._by_subject.setdefault(subject, []).append(channel)
+        return channel
+
+    def leave(self, channel: Channel, follower: Reader) -> None:
         """Forgets a follower, and a channel that nobody follows."""
         channel.followers.discard(follower)
         if not channel.followers and self._channels.get(channel.key) is channel:
@@ -75,17 +88,17 @@ class Hub:
 
     def committed(self, commit: Commit) -> None:
         """Puts the events into the rings of their subjects, and wakes who follows them."""
-        by_subject, runs = self._by_subject, commit.runs
+        by_subject, runs, agents = self._by_subject, commit.runs, commit.agents
         touched: dict[Channel, None] = {}
         for event in commit.events:
-            for subject in subjects(event):
+            for subject in subjects(event, runs[event.run].after):
                 for channel in by_subject.get(subject, ()):
-                    channel.publish(event, runs)
+                    channel.publish(event, runs, agents)
                     touched[channel] = None
         for channel in touched:
             kind, number = channel.key[0]
-            if kind == RUN and runs[number].after.is_terminal():
-                channel.ended = runs[number].after
+            if kind == RUN and (row := runs[int(number)].after).is_terminal():
+                channel.ended = row
             channel.wake()
         self._published += 1
         if self._published % COUNT_RINGS_EVERY == 0:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
-from towerlog.engine.follow.subjects import AGENT, RUN
+from towerlog.engine.follow.subjects import AGENT, AGENT_LOG, RUN, USER, Subject
 from towerlog.engine.queries.events import position_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.errors import NotFound
 from towerlog.model.event import DamagedEvent, Logged
 from towerlog.model.principal import Principal
-from towerlog.model.question import FollowAgent, FollowRun
+from towerlog.model.question import FollowAgent, FollowRun, Listen, ListenKind
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 
@@ -68,6 +68,22 @@ async def follow_agent(
 
     source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
     return await hub.follow((AGENT, number), style, source, after, True, preface)
+
+
+async def subject_of(reads: Reads, store: Store, principal: Principal, command: Listen) -> Subject:
+    """What is meant to be listened to. Raises NotFound for what its caller may not know of."""
+    match command.kind:
+        case ListenKind.USER:
+            if command.name != principal.user_id:
+                raise NotFound("user")
+            return USER, principal.user_id
+        case ListenKind.RUN:
+            return RUN, (await reads.run_of(principal, command.name)).run
+        case ListenKind.AGENT:
+            agent = await store.agent(principal.org, command.name)
+            if agent is None:
+                raise NotFound("agent")
+            return AGENT_LOG, agent.agent
 
 
 async def _is_of_earlier_log(store: Store, row: RunRow, command: FollowRun) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from towerlog.engine.commands.rights import as_foreign, has_own_ids, own_id, told_id
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.ingest.content import StoredHistory, keep_history
+from towerlog.engine.ingest.content import has_base, keep_history
 from towerlog.model.chain import content_digest
 from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.content import same_json, without_blanks
@@ -24,9 +24,10 @@ from towerlog.model.event import (
     Refusal,
     RunById,
     RunByTrace,
+    StoredHistory,
     id_of_key,
 )
-from towerlog.model.facts import CheckpointFacts, Facts, with_effects
+from towerlog.model.facts import CheckpointFacts, Facts, some, with_effects
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
@@ -93,6 +94,8 @@ def _has_news(plan: Plan, principal: Principal, row: RunRow, items: list[Item]) 
 
 
 def _is_new_state(plan: Plan, row: RunRow, agent: str, step: int, draft: Draft) -> bool:
+    if draft.history is not None and not has_base(plan, row.org, draft.history):
+        return True  # of what goes on from what is not stored, nothing can be stored
     known = None if row.is_first_step(agent, step) else plan.checkpoint(row.run, agent, step)
     told = with_history(plan, row.org, draft).effects.checkpoint
     return known is None or told is None or known.digest != told.digest
@@ -211,6 +214,19 @@ def stored_before(event: Event, row: RunRow, agent: str | None = None) -> Stored
     return Stored(event.position, event.seq, row.run_id, name, True, event.late, row.pending, foreign)
 
 
+def as_other(draft: Draft) -> Draft:
+    """A withdrawal of what is not open, as it is kept: an event that withdraws nothing, under its own name."""
+    effects = msgspec.structs.replace(draft.effects, question_id=None, question_key=None)
+    facts = msgspec.structs.replace(draft.facts, name=draft.type.value, effects=some(effects))
+    return msgspec.structs.replace(draft, type=EventType.OTHER, facts=facts)
+
+
+def is_kept_as_other(event: Event, draft: Draft) -> bool:
+    """Whether a stored event may be what `as_other` has made of a draft."""
+    withdraws = draft.type is EventType.RUN_QUESTION_WITHDRAWN
+    return withdraws and event.type is EventType.OTHER and event.facts.name == draft.type.value
+
+
 def same_content(plan: Plan, event: Event, draft: Draft) -> bool:
     """Whether a stored event is what the draft would be: type and body, in whichever spelling a short body is.
 
@@ -218,6 +234,8 @@ def same_content(plan: Plan, event: Event, draft: Draft) -> bool:
     """
     if event.facts.foreign:
         draft = as_foreign(draft)  # a repeat is answered as the first was, whoever holds the run by now
+    elif is_kept_as_other(event, draft):
+        draft = as_other(draft)
     if event.type is not draft.type or event.facts.name != draft.facts.name:
         return False
     if not _same_state(event.facts, draft.facts):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from towerlog.engine.alerts.scope import needs_of_end
 from towerlog.engine.commands.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
 from towerlog.engine.commit.load import Needs, Told
 from towerlog.engine.commit.own_runs import parent_within, top_of
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
+from towerlog.engine.reactions.budgets import needs_of_scope, needs_of_warning
 from towerlog.engine.reactions.sub_agents import is_sub_agent
+from towerlog.model.alert import AlertTrigger
 from towerlog.model.command import Append
 from towerlog.model.event import (
     NATURAL,
@@ -23,6 +26,7 @@ from towerlog.model.event import (
     RunByForeignId,
     RunById,
     RunByTrace,
+    id_of_key,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.principal import Principal
@@ -101,20 +105,21 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
-        if event_id is not None and not needs.known.is_new_id(row.run, event_id):
-            known = needs.event_id(row.run, event_id)
-            if known is not None:
-                _compare(needs, known, draft)
-        if draft.natural_key is not None:
-            known = needs.event_id(row.run, NATURAL + draft.natural_key)
-            if known is not None:
-                _compare(needs, known, draft)
-        if row.pending:
+        known = needs.cache.event_ids.get(row.run)
+        may_repeat = draft.natural_key is not None or known is None
+        if event_id is not None and known is not None and not may_repeat:
+            may_repeat = hash(event_id) in known
+            if row.has_lane and not may_repeat:
+                may_repeat = hash(id_of_key(principal.key_id, event_id)) in known
+        if may_repeat:
+            _needs_of_ids(needs, principal, draft, row)
+        if row.pending and not is_known:
             needs.notes(row)
             needs_of_telling(needs, principal, row)
-        if row.has_lane:
-            needs_of_change(needs, principal, row, draft)
-            _needs_of_own(needs, principal, draft, row)
+        if (row.has_lane and not is_known) or draft.facts.client_id is not None:
+            needs_of_change(needs, principal, row)
+        if needs.cache.budgets.get(org):
+            needs_of_warning(needs, row)
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
@@ -126,19 +131,20 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
     return told
 
 
+def _needs_of_ids(needs: Needs, principal: Principal, draft: Draft, row: RunRow) -> None:
+    """What the run has under the ids that a draft may be stored by."""
+    key, own = draft.natural_key, own_id(principal, draft) if row.has_lane else None
+    for one in (draft.event_id, None if key is None else NATURAL + key, own):
+        known = None if one is None else needs.event_id(row.run, one)
+        if known is not None:
+            _compare(needs, known, draft)
+
+
 def _compare(needs: Needs, known: Event, draft: Draft) -> None:
     """Whether a stored event and the draft under its id say the same."""
     repeat = respelled(known, as_foreign(draft) if known.facts.foreign else draft)
     if repeat is not None:
         needs.want(Kind.SAME, repeat)
-
-
-def _needs_of_own(needs: Needs, principal: Principal, draft: Draft, row: RunRow) -> None:
-    """What this key has told already under an id of its own. `row` has a lane."""
-    own = own_id(principal, draft)
-    known = None if own is None else needs.event_id(row.run, own)
-    if known is not None:
-        _compare(needs, known, draft)
 
 
 def _needs_of_repeat(needs: Needs, principal: Principal, draft: Draft, thread_id: str, event_id: str) -> None:
@@ -147,12 +153,9 @@ def _needs_of_repeat(needs: Needs, principal: Principal, draft: Draft, thread_id
     thread = needs.thread(org, thread_id)
     if thread is not None and thread.run_count > 1:
         for stored in needs.want(Kind.THREAD_RUNS, (org, thread_id, REMEMBERED_RUNS)) or ():
-            known = needs.event_id(stored.run, event_id)
-            if known is not None:
-                _compare(needs, known, draft)
+            _needs_of_ids(needs, principal, draft, stored)
             if stored.has_lane:
                 needs.lane(stored.run)
-                _needs_of_own(needs, principal, draft, stored)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> Told:
@@ -166,6 +169,8 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> T
             _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)
+        if draft.type is EventType.RUN_FAILED:
+            needs_of_end(needs, row, AlertTrigger.ERROR)
         # A run that sends its first state with its end has its sub-agents looked up when that is placed.
         if TARGET_STATUS.get(draft.type) in TERMINAL and row.latest_step() is not None:
             return _needs_of_sub_agents(needs, row)
@@ -215,6 +220,10 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         needs.thread(org, parent.thread_id)
     if tells_process_cost(draft, row):
         _needs_of_process(needs, org, draft, row)
+    if effects.reservation_id is not None:
+        needs.want(Kind.RESERVATION, (org, effects.reservation_id))
+    if effects.report is not None and row is not None and needs.cache.budgets.get(org):
+        needs_of_scope(needs, row)
     checkpoint = effects.checkpoint
     if checkpoint is None:
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.dialects.reading.event_members import produced
 from towerlog.model.event import Event, EventType, sound
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
@@ -34,11 +35,10 @@ async def input_and_result(store: Store, row: RunRow) -> tuple[bytes | None, byt
 def _result(end: Event) -> bytes | None:
     if end.type is not EventType.RUN_COMPLETED:
         return None
-    members = _decode(end.data)
-    for name in ("result", "output"):
-        if name in members:
-            return _given(members[name])
-    return end.data if members else None
+    told = produced(end.data)
+    if told is not None:
+        return _given(told)
+    return end.data if _decode(end.data) else None
 
 
 def _given(raw: msgspec.Raw) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Checkpoints, read back: a page, one, those that wait for a person, and the state that a thread resumes from.
+"""Checkpoints, read back: a page, one, and the state that a thread resumes from.
 
 A runner that waits for a decision asks for that state by the name of its thread, and so do the others in the thread.
 Who asks cannot be seen, so a decision is told by the thread's name only while nobody else there may take it for his
@@ -18,11 +18,10 @@ from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow, CheckpointView
-from towerlog.model.event import sound
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
 from towerlog.store.base import Store
-from towerlog.store.values import PAGE_BODY_BYTES, RunWithState
+from towerlog.store.values import RunWithState
 
 DECISIONS = frozenset({"approved", "rejected"})
 NEITHER = "in_progress"
@@ -35,7 +34,7 @@ _Key = tuple[int, str, int]
 async def answer(
     source: QueryContext,
     principal: Principal,
-    command: q.LatestCheckpoint | q.ListCheckpoints | q.GetCheckpoint | q.ListApprovals,
+    command: q.LatestCheckpoint | q.ListCheckpoints | q.GetCheckpoint,
 ) -> o.Outcome:
     """A checkpoint, or a page of them. Raises NotFound."""
     match command:
@@ -44,8 +43,6 @@ async def answer(
             if found is None:
                 raise NotFound("checkpoint")
             return await views.checkpoint_view(source.store, *found, resume=True)
-        case q.ListApprovals(limit):
-            return await _approvals(source, principal, limit)
         case q.ListCheckpoints(run_id, limit, after):
             run = await source.run_of(principal, run_id)
             rows = await source.store.checkpoints(principal.org, run.run, limit + 1, after)
@@ -66,22 +63,6 @@ async def _checkpoint(source: QueryContext, principal: Principal, command: q.Get
         if row.step_index == command.step_index and named:
             return await views.checkpoint_view(source.store, run, row)
     raise NotFound("checkpoint")
-
-
-async def _approvals(source: QueryContext, principal: Principal, limit: int) -> o.Page:
-    rows = await source.store.approvals(principal.org, limit)
-    runs = await source.store.runs_by_number(principal.org, [row.run for row in rows]) if rows else {}
-    found: list[o.ApprovalView] = []
-    size = 0
-    for row in rows:
-        run = runs[row.run]
-        event = sound((await source.store.events_at(principal.org, row.run, [row.seq])).get(row.seq), run.run_id)
-        figures = b"{}" if event is None else event.data
-        size += len(figures)
-        if found and size > PAGE_BODY_BYTES:
-            break  # oldest first: the others are seen when these are decided
-        found.append(o.ApprovalView(row, run.trace_id, figures))
-    return o.Page(found)
 
 
 async def latest_state(store: Store, org: int, wanted: q.LatestCheckpoint) -> tuple[RunRow, CheckpointRow] | None:

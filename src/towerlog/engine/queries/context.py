@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from towerlog.ambient import Clock, Hearing
 from towerlog.engine.queries import views
+from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.errors import NotFound
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.outcome import RunView
@@ -32,6 +33,7 @@ class QueryContext:
         self.store = store
         self.clock = clock
         self.hearing = hearing
+        self.outlines = KeptOutlines()
         self._thresholds = thresholds
 
     async def run_of(self, principal: Principal, run_id: str) -> RunRow:

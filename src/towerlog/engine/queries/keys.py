@@ -1,10 +1,11 @@
-"""API keys, read back."""
+"""API keys and members, read back."""
 
 from __future__ import annotations
 
 from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
 from towerlog.model import question as q
+from towerlog.model.member import ListMembers
 from towerlog.model.principal import Principal
 
 
@@ -13,3 +14,10 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListKeys
     keys = await source.store.keys(principal.org, command.limit + 1, command.before)
     more = len(keys) > command.limit
     return o.Page(keys[: command.limit], keys[command.limit - 1].key_id if more else None)
+
+
+async def answer_members(source: QueryContext, principal: Principal, command: ListMembers) -> o.Outcome:
+    """A page of members, the last that was made first."""
+    found = await source.store.members(principal.org, command.limit + 1, command.before)
+    more = len(found) > command.limit
+    return o.Page(found[: command.limit], found[command.limit - 1].user_id if more else None)

@@ -5,6 +5,8 @@ A worker that may not read sees of others only that a run is held: not by whom, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from towerlog.engine.queries import views
@@ -26,7 +28,7 @@ LANES_AT_ONCE = 100
 async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
     """The queue at a glance, or the workers that hold something of it."""
     wall_ms, now = source.hearing.now()
-    wall_of = source.hearing.wall_of
+    wall_of = source.hearing.walls()
     if isinstance(command, q.ListWorkers):
         lanes = await source.store.lanes_held(principal.org, MAX_LANES_HELD)
         wanted = [
@@ -36,15 +38,19 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListLane
         ]
         return o.Page(await _workers(source, principal, wanted, command.limit))
     lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
-    runs = await source.store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
-    agents = await source.store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
-    shown = [_shown(principal, runs[lane.run], lane.on_wall(wall_of)) for lane in lanes if lane.run in runs]
-    found = [
-        o.LaneView(views.lane_view(principal, row, lane, agents.get(row.agent or "")), lane) for row, lane in shown
-    ]
+    found = await views_of(source, principal, lanes)
     queued, held, oldest = await source.store.lane_counts(principal.org)
     oldest = None if oldest is None else wall_of(oldest)
     return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms)
+
+
+async def views_of(source: QueryContext, principal: Principal, lanes: Sequence[Lane]) -> list[o.LaneView]:
+    """Lanes as their list shows them; one whose run is gone is left out."""
+    runs = await source.store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
+    agents = await source.store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
+    wall_of = source.hearing.walls()
+    shown = [_shown(principal, runs[lane.run], lane.on_wall(wall_of)) for lane in lanes if lane.run in runs]
+    return [o.LaneView(views.lane_view(principal, row, lane, agents.get(row.agent or "")), lane) for row, lane in shown]
 
 
 def _may_see(principal: Principal, lane: Lane) -> bool:

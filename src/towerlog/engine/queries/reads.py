@@ -5,15 +5,34 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
+from towerlog.engine.alerts import queries as alerts
+from towerlog.engine.alerts.preview import answer_preview
+from towerlog.engine.audit import reading as audit
+from towerlog.engine.pricing.queries import answer_prices
 from towerlog.engine.queries import agents, checkpoints, events, keys, lanes, personas, runs, threads, usage
+from towerlog.engine.queries.asking import inbox
 from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.screens import outlines
 from towerlog.model import outcome as o
 from towerlog.model import question as q
+from towerlog.model.alert import GetAlert, GetRule, ListAlerts, ListRules
+from towerlog.model.alert_preview import PreviewRule
+from towerlog.model.approval import GetApproval
+from towerlog.model.audit import ListAudit
+from towerlog.model.budget import GetBudget, ListBudgets
+from towerlog.model.delivery import GetDelivery, ListDeliveries
+from towerlog.model.member import ListMembers
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
+from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.principal import Principal
 
 ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o.Outcome]]] = {
     q.ListRuns: runs.answer,
+    q.CountRuns: runs.figures,
+    q.GetDurations: runs.figures,
+    q.GetOutline: outlines.answer,
     q.GetRun: runs.answer,
     q.ListThreadRuns: runs.answer,
     q.FindRuns: runs.answer,
@@ -22,7 +41,8 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     q.LatestCheckpoint: checkpoints.answer,
     q.ListCheckpoints: checkpoints.answer,
     q.GetCheckpoint: checkpoints.answer,
-    q.ListApprovals: checkpoints.answer,
+    q.ListApprovals: inbox.answer,
+    GetApproval: inbox.answer,
     q.ListEvents: events.answer,
     q.Tail: events.tail,
     q.ListAgents: agents.answer,
@@ -35,8 +55,24 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     ListRoutes: personas.answer,
     GetRoute: personas.answer,
     q.GetUsage: usage.answer,
+    ListBudgets: usage.answer_budgets,
+    GetBudget: usage.answer_budgets,
+    ListPrices: answer_prices,
+    GetPrice: answer_prices,
+    ListRules: alerts.answer_rules,
+    GetRule: alerts.answer_rules,
+    ListAlerts: alerts.answer_alerts,
+    GetAlert: alerts.answer_alerts,
+    ListDeliveries: alerts.answer_deliveries,
+    GetDelivery: alerts.answer_deliveries,
+    PreviewRule: answer_preview,
+    ListAudit: audit.answer,
+    ListMembers: keys.answer_members,
 }
 """Every reading command."""
+WATCHABLE = (q.ListRuns, q.ListAgents, q.ListLanes, ListBudgets, q.ListApprovals, ListAlerts)
+"""Lists whose rows can be watched from there on."""
+replace = msgspec.structs.replace
 
 
 class Reads(QueryContext):
@@ -44,4 +80,16 @@ class Reads(QueryContext):
 
     async def answer(self, principal: Principal, command: q.Read) -> o.Outcome:
         """The outcome of any reading command. Raises NotFound, Invalid."""
-        return await ANSWERS[type(command)](self, principal, command)
+        if not isinstance(command, WATCHABLE):
+            return await ANSWERS[type(command)](self, principal, command)
+        # Before the rows are read: whoever watches from there on is told once more what has changed meanwhile.
+        place = (await self.store.counters(principal.org)).position
+        outcome = await ANSWERS[type(command)](self, principal, command)
+        return _with_cursor(outcome, f"{self.store.epoch}-{place}")
+
+
+def _with_cursor(outcome: o.Outcome, cursor: str) -> o.Outcome:
+    if isinstance(outcome, o.LaneCounts):
+        return replace(outcome, page=replace(outcome.page, live_cursor=cursor))
+    assert isinstance(outcome, o.Page)
+    return replace(outcome, live_cursor=cursor)

@@ -17,11 +17,18 @@ from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of, of_checkpoint
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
+from towerlog.model.alert import AlertNow, RuleNow
+from towerlog.model.approval import ApprovalState, parse_approval_id
+from towerlog.model.budget import BudgetNow, Reserved
 from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import sound
+from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
+from towerlog.model.member import MemberNow, SessionsEnded, SignInLinkMade
 from towerlog.model.persona import split_persona_id
+from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal
 from towerlog.model.question import LatestCheckpoint
 from towerlog.model.run import RunRow
@@ -46,12 +53,24 @@ class Replies:
             "Delivered": self._delivered,
             "Reported": self._reported,
             "Decided": self._decided,
+            "ApprovalAnswered": self._answered,
+            "LinkMade": self._link_made,
             "KeyMinted": self._key_minted,
             "Key": self._key,
             "ThreadView": self._thread,
             "AgentView": self._agent,
             "PersonaView": self._persona,
             "RouteView": self._route,
+            "BudgetNow": self._budget,
+            "PriceView": self._price,
+            "Reserved": self._reserved,
+            "RuleNow": self._rule,
+            "AlertNow": self._alert,
+            "DeliveryNow": self._delivery,
+            "Redelivered": self._redelivered,
+            "MemberNow": self._member,
+            "SignInLinkMade": self._sign_in_link,
+            "SessionsEnded": self._sessions_ended,
         }
 
     async def complete(self, principal: Principal, placed: o.Placed) -> o.Outcome:
@@ -72,7 +91,7 @@ class Replies:
         """A claim with all that its worker needs."""
         store, org = self._store, row.org
         agents = await store.agents_named(org, [row.agent or "default"])
-        lane = lane.on_wall(self._reads.hearing.wall_of)
+        lane = lane.on_wall(self._reads.hearing.walls())
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
         request = request_of(sound((await store.events_at(org, row.run, [1])).get(1), row.run_id))
         persona = None if row.persona_id is None else await store.persona(org, *split_persona_id(row.persona_id))
@@ -151,13 +170,24 @@ class Replies:
     async def _reported(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row, lane = await self._held(principal, ids)
         agents = await self._store.agents_named(row.org, [row.agent or "default"])
-        lane = lane.on_wall(self._reads.hearing.wall_of)
+        lane = lane.on_wall(self._reads.hearing.walls())
         view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
         results = results_of(ids)
         return o.Reported(view, lane, results, bool(row.pending), o.has_warnings(results))
 
     async def _decided(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.Decided(ids.trace_id, ids.step_index, ids.status)
+
+    async def _answered(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
+        ref = parse_approval_id(ids.name)
+        if ref is None:
+            raise NotFound("approval")
+        return ApprovalAnswered(ref, ApprovalState(ids.status))
+
+    async def _link_made(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
+        if ids.link is None:
+            raise NotFound("link")
+        return LinkMade(ids.link)
 
     async def _key_minted(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         """Its text is in no reply ever again."""
@@ -171,6 +201,22 @@ class Replies:
         if found is None:
             raise NotFound("key")
         return found
+
+    async def _member(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        found = (await self._store.users(principal.org, [ids.name])).get(ids.name)
+        if found is None:
+            raise NotFound("member")
+        return MemberNow(found, ids.created)
+
+    async def _sessions_ended(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
+        return SessionsEnded()
+
+    async def _sign_in_link(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        """Its token is in no reply ever again."""
+        found = await self._store.link_by_digest(bytes.fromhex(ids.name))
+        if found is None or found.link.org != principal.org:
+            raise NotFound("link")
+        return SignInLinkMade(found.link, "")
 
     async def _thread(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row = await self._store.thread(principal.org, ids.name)
@@ -195,3 +241,39 @@ class Replies:
         if route is None:
             raise NotFound("route")
         return o.RouteView(route, ids.created)
+
+    async def _budget(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        found = await self._store.budget(principal.org, ids.name)
+        if found is None:
+            raise NotFound("budget")
+        return BudgetNow(found, ids.created)
+
+    async def _price(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        found = await self._store.price(principal.org, ids.name)
+        if found is None:
+            raise NotFound("price")
+        return PriceView(found, ids.created)
+
+    async def _reserved(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
+        return Reserved(ids.name or None, ids.status or None)
+
+    async def _rule(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        found = await self._store.alert_rule(principal.org, ids.name)
+        if found is None:
+            raise NotFound("rule")
+        return RuleNow(found, ids.created)
+
+    async def _alert(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        found = await self._store.alert(principal.org, ids.name)
+        if found is None:
+            raise NotFound("alert")
+        return AlertNow(found)
+
+    async def _delivery(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        found = await self._store.delivery(principal.org, ids.name)
+        if found is None:
+            raise NotFound("delivery")
+        return DeliveryNow(found)
+
+    async def _redelivered(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
+        return Redelivered(ids.step_index, ids.run)

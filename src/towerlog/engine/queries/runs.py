@@ -1,4 +1,4 @@
-"""Runs, read back: one with all that is known of it, or a page of a list."""
+"""Runs, read back: one with all that is known of it, a page of a list, or figures."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ async def answer(
     found = await store.runs(principal.org, command.filter, command.limit + 1, before)
     page, more = page_of(found, command.limit)
     return o.Page(await views.run_views(store, principal, page, source.now()), page[-1].run_id if more else None)
+
+
+async def figures(
+    source: QueryContext, principal: Principal, command: q.CountRuns | q.GetDurations
+) -> o.RunFacets | o.RunDurations:
+    """What runs have in common, or how long they took. Raises Invalid where that takes too long."""
+    if isinstance(command, q.CountRuns):
+        return o.RunFacets(await source.store.run_facets(principal.org, command.filter))
+    found = await source.store.run_durations(principal.org, command.by, command.filter, command.limit)
+    if found is None:
+        raise Invalid("since: this takes too long; narrow it by time, agent, status or thread", field="since")
+    return o.RunDurations(found)
 
 
 async def _all(source: QueryContext, principal: Principal, wanted: q.RunFilter, limit: int) -> list[RunRow]:

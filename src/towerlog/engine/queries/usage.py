@@ -1,13 +1,17 @@
-"""Usage grouped for people: roll-up cells added up by hour, agent or model, in the store."""
+"""Usage for people: roll-up cells added up by hour, agent or model, in the store; and budgets with their pace."""
 
 from __future__ import annotations
 
-from towerlog.engine.queries.context import QueryContext
-from towerlog.errors import Invalid
+from typing import assert_never
+
+from towerlog.engine.queries.context import QueryContext, page_of
+from towerlog.errors import Invalid, NotFound
+from towerlog.model.budget import BudgetNow, BudgetRow, GetBudget, ListBudgets, SpendingPace
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
 from towerlog.model.question import GetUsage
 from towerlog.model.usage import UsageRow
+from towerlog.projections import budgets as fold
 from towerlog.projections.usage import HOUR_MS
 from towerlog.store.values import UsageSpan
 
@@ -48,3 +52,48 @@ def _key_of(row: UsageRow, by: str) -> str:
             return row.model
         case _:
             return f"{row.hour:0{_HOUR_DIGITS}d}"
+
+
+# Budgets
+
+PACE_HOURS = 24
+"""The pace is that of so many hours at most: of the present period, or of the last ones."""
+
+
+async def answer_budgets(
+    source: QueryContext, principal: Principal, command: ListBudgets | GetBudget
+) -> Page | BudgetNow:
+    """One budget, or a page of them. Raises NotFound."""
+    store, org, now_ms = source.store, principal.org, source.clock.now_ms()
+    match command:
+        case GetBudget(budget_id):
+            row = await store.budget(org, budget_id)
+            if row is None:
+                raise NotFound("budget")
+            return await budget_now(source, row, now_ms)
+        case ListBudgets(limit, before):
+            found = await store.budgets(org, limit + 1, before)
+            page, more = page_of(found, limit)
+            return Page([await budget_now(source, row, now_ms) for row in page], str(page[-1].number) if more else None)
+        case _:
+            assert_never(command)
+
+
+async def budget_now(source: QueryContext, stored: BudgetRow, now_ms: int) -> BudgetNow:
+    """A budget in its present period, with its pace."""
+    row = fold.current(stored, now_ms)
+    return BudgetNow(row, pace=await _pace(source, row, now_ms))
+
+
+async def _pace(source: QueryContext, row: BudgetRow, now_ms: int) -> SpendingPace:
+    """Of an organisation and an agent by the roll-ups, since the first hour in which they spent something; of others by
+    what the budget has counted."""
+    scope = row.scope
+    if scope.organisation or scope.agent is not None:
+        first, end = max(row.period_start, now_ms - PACE_HOURS * HOUR_MS) // HOUR_MS, now_ms // HOUR_MS + 1
+        cells = await source.store.usage_by(row.org, "hour", UsageSpan(first, end, scope.agent), PACE_HOURS + 1)
+        spent = sum(cell.usage.cost_nanos or 0 for cell in cells)
+        began = min((cell.hour for cell in cells if cell.usage.cost_nanos), default=first) * HOUR_MS
+    else:
+        spent, began = row.spent_nanos - row.begun_nanos, row.period_start or row.begun_at
+    return fold.pace(row, spent, now_ms - began, now_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,13 +18,16 @@ from towerlog.model.lane import Lane
 from towerlog.model.liveness import Thresholds, liveness_of
 from towerlog.model.outcome import RunView, TreeUsage
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow, tree_usage
+from towerlog.model.run import RunRow
+from towerlog.model.usage import NO_USAGE, Usage, add, add_known, larger
 from towerlog.store.base import Store
 
 _SHOWN_BYTES = 2048
 """Of a descendant beside its metadata and its questions, about."""
 _decode_metas = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
+TAKEN_APART_ON_LOOP_BYTES = 64 * 1024
+"""Of meta lists; longer ones are taken apart in a thread."""
 MAX_TREE_RUNS = 500
 """A tree shows at most this many descendants."""
 MAX_TREE_DEPTH = 20
@@ -69,8 +73,10 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     org = principal.org
     given, result = await input_and_result(store, row)
     lane = await store.lane(org, row.run) if row.has_lane else None
-    lane = None if lane is None else lane.on_wall(now.hearing.wall_of)
+    lane = None if lane is None else lane.on_wall(now.hearing.walls())
     children = await _Tree(store, principal, row, now).below(row, MAX_TREE_DEPTH) if tree else ()
+    answering = {closed.by for closed in row.closed_questions if closed.by is not None}
+    users = await store.users(org, answering) if answering else {}
     beats = [view.liveness.process_at, None if lane is None else lane.last_heartbeat]
     return msgspec.structs.replace(
         view,
@@ -78,6 +84,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
         result=result,
         input=given,
         tree=await _tree_usage(store, row),
+        answered_by={user_id: user.name for user_id, user in users.items()},
         children=children,
         liveness=liveness_of(row, beats, now.hearing.elapsed_ms, now.thresholds),
     )
@@ -86,7 +93,23 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
 async def _tree_usage(store: Store, row: RunRow) -> TreeUsage:
     below = await store.run_descendants(row.org, row, MAX_TREE_RUNS + 1)
     counted = [row, *below[:MAX_TREE_RUNS]]
-    return TreeUsage(len(counted), tree_usage(counted), len(below) <= MAX_TREE_RUNS)
+    return TreeUsage(len(counted), _sum_of_tree(counted), len(below) <= MAX_TREE_RUNS)
+
+
+def _sum_of_tree(rows: list[RunRow]) -> Usage:
+    """What the runs of one tree have spent together.
+
+    A cost that a process told is the same counter in each of its runs: of those the largest counts.
+    """
+    total = NO_USAGE
+    of_process: int | None = None
+    for row in rows:
+        if row.process_cost is None:
+            total = add(total, row.usage)
+        else:
+            of_process = larger(of_process, row.usage.cost_nanos)
+            total = add(total, msgspec.structs.replace(row.usage, cost_nanos=None))
+    return msgspec.structs.replace(total, cost_nanos=add_known(total.cost_nanos, of_process))
 
 
 class _Tree:
@@ -136,7 +159,7 @@ async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow, *, resu
     with of_checkpoint(row, run.run_id):
         messages = await messages_of(store, row, state)
         parts = await store.metas(row.org, bytes.fromhex(state.metas)) if state.metas else []
-    metas = history_metas(parts) if state.has_meta else None
+    metas = await _entries(parts) if state.has_meta else None
     return CheckpointView(row, run.run_id, run.trace_id, figures, messages, metas)
 
 
@@ -153,6 +176,12 @@ def of_checkpoint(row: CheckpointRow, run_id: str) -> Iterator[None]:
 async def messages_of(store: Store, row: CheckpointRow, state: StoredState) -> list[bytes]:
     """The messages of one of a checkpoint's states, the oldest first."""
     return await store.history(row.org, bytes.fromhex(state.node), state.length) if state.node else []
+
+
+async def _entries(parts: Sequence[bytes]) -> list[bytes]:
+    if sum(map(len, parts)) <= TAKEN_APART_ON_LOOP_BYTES:
+        return history_metas(parts)
+    return await asyncio.to_thread(history_metas, parts)
 
 
 def history_metas(parts: Sequence[bytes]) -> list[bytes]:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.missing import NotLoaded, all_in_one, note
+from towerlog.engine.commit.missing import Unloaded
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.steps import Steps
@@ -39,7 +39,7 @@ class Upkeep(Protocol):
 
 def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps[None]]) -> Steps[int]:
     """Acts on each of these, with what follows from it, as far as one commit goes; on how many of them."""
-    missing: list[NotLoaded] = []
+    missing = Unloaded()
     done = 0
     for row in rows:
         if done and plan.is_full():
@@ -47,15 +47,13 @@ def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps
         try:
             yield from act(plan, row)
             yield from finish(plan)
-        except NotLoaded as one:
-            note(missing, one)
-        except Exception:
-            if not missing:  # else it may be what was not loaded that broke it
+        except Exception as error:
+            if not missing.pass_over(error):
                 raise
         done += 1
         yield
     if missing:
-        raise all_in_one(missing)
+        raise missing.as_one()
     return done
 
 

@@ -16,7 +16,7 @@ from towerlog.engine.commit.steps import Steps
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
-from towerlog.model.liveness import Thresholds
+from towerlog.model.liveness import Thresholds, silence_ms
 from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms
 from towerlog.store.base import Unit
@@ -62,9 +62,9 @@ class SilentRuns:
             row = plan.run_by_number(stored.run)
             if row is None or not row.is_silence_timed():
                 return
-            silence_ms = self._hearing.elapsed_ms(row.process_at or row.created_at)
-            if silence_ms >= threshold_ms:
-                act(plan, row, silence_ms)
+            lasted_ms = silence_ms(row, self._hearing.elapsed_ms)
+            if lasted_ms >= threshold_ms:
+                act(plan, row, lasted_ms)
             yield
 
         def place(plan: Plan, found: list[RunRow]) -> Steps[None]:
@@ -92,14 +92,14 @@ def _needs(needs: Needs, found: list[RunRow]) -> Steps[None]:
         yield
 
 
-def _note_silence(plan: Plan, row: RunRow, silence_ms: int) -> None:
-    plan.note(row, EventType.RUN_SILENT, _members(row, silence_ms), Facts(), by=CONTROL)
+def _note_silence(plan: Plan, row: RunRow, lasted_ms: int) -> None:
+    plan.note(row, EventType.RUN_SILENT, _members(row, lasted_ms), Facts(), by=CONTROL)
 
 
-def _end_as_lost(plan: Plan, row: RunRow, silence_ms: int) -> None:
-    error = f"nothing was heard of it for {silence_ms // 1000} seconds"
-    plan.note(row, EventType.RUN_LOST, {"error": error, **_members(row, silence_ms)}, Facts(error=error), by=CONTROL)
+def _end_as_lost(plan: Plan, row: RunRow, lasted_ms: int) -> None:
+    error = f"nothing was heard of it for {lasted_ms // 1000} seconds"
+    plan.note(row, EventType.RUN_LOST, {"error": error, **_members(row, lasted_ms)}, Facts(error=error), by=CONTROL)
 
 
-def _members(row: RunRow, silence_ms: int) -> dict[str, object]:
-    return {"silent_since": format_ms(row.process_at or row.created_at), "silent_seconds": silence_ms // 1000}
+def _members(row: RunRow, lasted_ms: int) -> dict[str, object]:
+    return {"silent_since": format_ms(row.process_at or row.created_at), "silent_seconds": lasted_ms // 1000}

@@ -8,88 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
+from towerlog.sdk.api.alerts.async_calls import AsyncAlerts
+from towerlog.sdk.api.approvals.async_calls import AsyncApprovals
 from towerlog.sdk.api.async_follow import async_follow
-from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, RunCursor
-from towerlog.sdk.api.requests import ApiRequest, Listing, headers_of
-from towerlog.sdk.wire.address import TIMEOUT_S, server_of
-from towerlog.sdk.wire.async_connection import AsyncSignal
-from towerlog.sdk.wire.async_http import AsyncHttp
-from towerlog.sdk.wire.errors import ApiError, SdkError
-from towerlog.sdk.wire.refusals import understood
-from towerlog.sdk.wire.retries import Retries
-
-T = TypeVar("T")
+from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, LiveCursor, RunCursor
+from towerlog.sdk.api.members.async_calls import AsyncMembers
+from towerlog.sdk.wire.errors import ApiError
 
 
-class AsyncClient:
+class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers):
     """A client of one server with one key, for one event loop; use it in an `async with`, or `close` it."""
-
-    def __init__(
-        self,
-        url: str | None = None,
-        api_key: str | None = None,
-        timeout_s: float = TIMEOUT_S,
-        retries: Retries | None = None,
-    ) -> None:
-        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for invalid ones.
-
-        `timeout_s` is for a whole call with all its retries.
-        """
-        url, api_key = server_of(url, api_key)
-        self.http = AsyncHttp(url, api_key, timeout_s)
-        self._timeout_s = timeout_s
-        self._retries = retries or Retries()
-        self._closed = AsyncSignal()
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Closes its connections: requests under way fail with Unreachable, a `follow` ends."""
-        self._closed.set()
-        await self.http.close()
-
-    async def _send(self, made: ApiRequest[T], idempotency_key: str | None = None, ends_at: float | None = None) -> T:
-        """The result of a request with its retries. `ends_at`: of the longer call that it is a part of."""
-        headers = headers_of(made, idempotency_key)
-        if ends_at is None:
-            ends_at = time.monotonic() + self._timeout_s + made.wait_s
-        tried = 0
-        while True:
-            left_s = max(ends_at - time.monotonic(), 0.0)
-            try:
-                response = await self.http.request(made.method, made.path, made.body, headers, left_s, made.bytes_max)
-                return understood(partial(made.read, response))
-            except SdkError as error:
-                tried += 1
-                pause_s = self._retries.pause_s(tried, error)
-                # A pause that ends after the call's time is not begun. Closing the client ends it as well.
-                if pause_s is None or time.monotonic() + pause_s >= ends_at:
-                    raise
-                if await self._closed.wait(pause_s) or time.monotonic() >= ends_at:
-                    raise
-
-    async def _all(self, listing: Listing[T], ends_at: float | None = None) -> AsyncIterator[T]:
-        made: ApiRequest[Any] | None = listing.first()
-        while made is not None:
-            page = await self._send(made, ends_at=ends_at)
-            for row in page.rows:
-                yield row
-            made = listing.at(page.next_query) if page.next_query else None
 
     # Runs
 
     def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> AsyncIterator[shapes.RunInfo]:
         """Runs, newest first. Filters: status (one or several), agent, thread_id, model, persona_id,
-        parent_run_id, since, until, q.
+        parent_run_id, since, until, q, label and metadata (`name:value`), min_cost_usd, max_cost_usd, has_errors,
+        silent.
         """
         return self._all(endpoints.list_runs(page_size, **filters))
 
@@ -115,6 +54,18 @@ class AsyncClient:
                 if found.foreign_id == foreign_id:
                     return await self._send(endpoints.get_run(found.run_id, with_children), ends_at=ends_at)
             raise
+
+    async def get_outline(self, run_id: str, **query: Any) -> fleet.RunOutline:
+        """What a run spent its time on, for a drawing: `width` in pixels, `since`, `until`."""
+        return await self._send(endpoints.get_outline(run_id, **query))
+
+    async def count_runs(self, **filters: Any) -> fleet.RunFacets:
+        """How many runs there are, by status, agent, model and persona. `filters` as of `list_runs`."""
+        return await self._send(endpoints.count_runs(**filters))
+
+    async def run_durations(self, by: str = "hour", **filters: Any) -> tuple[fleet.RunDurations, ...]:
+        """How long ended runs took, by hour, day, agent, model, status or thread. `filters` as of `list_runs`."""
+        return await self._send(endpoints.run_durations(by, **filters))
 
     async def find_runs(self, prefix: str) -> tuple[str, ...]:
         """The ids of runs that begin with `prefix`, at most 20."""
@@ -156,13 +107,15 @@ class AsyncClient:
         content: str,
         *,
         question_id: int | None = None,
+        asked_seq: int | None = None,
         kind: Literal["input", "message"] | None = None,
         idempotency_key: str | None = None,
     ) -> None:
         """Answers a question of the run, by default the oldest that it waits for; a running run that asks nothing gets
-        a message. `kind`: only the one or only the other. A question that is answered already is an ApiError 409,
-        which says who was first."""
-        await self._send(endpoints.give_input(run_id, content, question_id, kind), idempotency_key)
+        a message. `kind`: only the one or only the other. `asked_seq`: of the question as it was read; one
+        that is asked in other words by now is not answered. That, and a question that is answered already, is an
+        ApiError 409, which says who was first."""
+        await self._send(endpoints.give_input(run_id, content, question_id, asked_seq, kind), idempotency_key)
 
     async def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""
@@ -269,6 +222,15 @@ class AsyncClient:
         """An agent's events as they come, after its newest `tail`; without end."""
         return async_follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed)
 
+    def watch(
+        self, after: str | None = None, *, patience_s: float = PATIENCE_S, **filters: Any
+    ) -> AsyncIterator[fleet.Change | shapes.Gap]:
+        """Rows as they change, each at most four times a second and always in its last state; without end.
+
+        `filters` are the query's: kind, agent, status, thread_id, run_id. `after`: `x-live-cursor` of a list.
+        """
+        return async_follow(self.http, LiveCursor(filters, after), patience_s, self._closed)
+
     async def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
         return await self._send(endpoints.get_queue(state, limit))
@@ -323,24 +285,64 @@ class AsyncClient:
         """Revokes a key."""
         return await self._send(endpoints.revoke_key(key_id))
 
+    def list_audit(self, **filters: Any) -> AsyncIterator[fleet.AuditEntry]:
+        """Who has changed what, newest first. Filters: actor, action, object (an id), since. Needs the scope admin."""
+        return self._all(endpoints.list_audit(**filters))
+
     async def whoami(self) -> fleet.WhoAmI:
         """The owner and the scopes of this key."""
         return await self._send(endpoints.whoami())
 
-    # Approvals
+    # Budgets
 
-    async def list_approvals(self) -> tuple[fleet.Approval, ...]:
-        """Checkpoints whose tool calls wait for approval, oldest first."""
-        return await self._send(endpoints.list_approvals())
+    def list_budgets(self) -> AsyncIterator[fleet.Budget]:
+        """Budgets, newest first, each in its present period."""
+        return self._all(endpoints.list_budgets())
 
-    async def approve(
-        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
-    ) -> fleet.Decision:
-        """Approves the tool calls of a checkpoint."""
-        return await self._send(endpoints.approve(trace_id, step_index, agent_id=agent_id, reason=reason))
+    async def get_budget(self, budget_id: str) -> fleet.Budget:
+        """A budget, how fast it is spent, and when it ends at this pace."""
+        return await self._send(endpoints.get_budget(budget_id))
 
-    async def reject(
-        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
-    ) -> fleet.Decision:
-        """Rejects the tool calls of a checkpoint."""
-        return await self._send(endpoints.reject(trace_id, step_index, agent_id=agent_id, reason=reason))
+    async def create_budget(
+        self, name: str, scope: Mapping[str, Any], amount_usd: float, **members: Any
+    ) -> fleet.Budget:
+        """Makes a budget: period, action, warn_at. `scope` has one of organisation, agent, thread_id, run_id."""
+        given = {"name": name, "scope": dict(scope), "amount_usd": amount_usd, **members}
+        return await self._send(endpoints.create_budget(given))
+
+    async def change_budget(self, budget_id: str, **members: Any) -> fleet.Budget:
+        """Changes name, amount_usd, period, action or warn_at; runs that it paused go on once it has money again."""
+        return await self._send(endpoints.change_budget(budget_id, members))
+
+    async def delete_budget(self, budget_id: str) -> fleet.Budget:
+        """Deletes a budget; runs that it paused go on."""
+        return await self._send(endpoints.delete_budget(budget_id))
+
+    async def reserve_budget(
+        self, run_id: str, amount_usd: float, ttl_seconds: int | None = None, agent: str | None = None
+    ) -> fleet.Reserved:
+        """Holds money for a run, if all its budgets have so much left. `run_id` is the run's id or its run key."""
+        return await self._send(endpoints.reserve_budget(run_id, amount_usd, ttl_seconds, agent))
+
+    # Prices
+
+    def list_prices(self) -> AsyncIterator[fleet.Price]:
+        """The organisation's own prices, newest first."""
+        return self._all(endpoints.list_prices())
+
+    async def get_price(self, price_id: str) -> fleet.Price:
+        """A price of the organisation's own."""
+        return await self._send(endpoints.get_price(price_id))
+
+    async def create_price(self, model: str, usd_per_million: Mapping[str, float], **members: Any) -> fleet.Price:
+        """Makes a price: provider, valid_from. Rates: input, cached_input, cache_write, output, reasoning."""
+        given = {"model": model, "usd_per_million": dict(usd_per_million), **members}
+        return await self._send(endpoints.create_price(given))
+
+    async def delete_price(self, price_id: str) -> fleet.Price:
+        """Deletes a price; what was computed with it stays."""
+        return await self._send(endpoints.delete_price(price_id))
+
+    async def reprice(self, since: str, *, dry_run: bool = True, **members: Any) -> fleet.Repriced:
+        """Computes costs anew, some runs at a time: until, model, cursor. A dry run only tells what changes."""
+        return await self._send(endpoints.reprice({"since": since, "dry_run": dry_run, **members}))

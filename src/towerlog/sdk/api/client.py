@@ -9,88 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from towerlog.sdk.api import endpoints, shapes
 from towerlog.sdk.api import fleet_shapes as fleet
-from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, RunCursor
+from towerlog.sdk.api.alerts.calls import Alerts
+from towerlog.sdk.api.approvals.calls import Approvals
+from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, LiveCursor, RunCursor
 from towerlog.sdk.api.follow import follow
-from towerlog.sdk.api.requests import ApiRequest, Listing, headers_of
-from towerlog.sdk.wire.address import TIMEOUT_S, server_of
-from towerlog.sdk.wire.connection import Signal
-from towerlog.sdk.wire.errors import ApiError, SdkError
-from towerlog.sdk.wire.http import Http
-from towerlog.sdk.wire.refusals import understood
-from towerlog.sdk.wire.retries import Retries
-
-T = TypeVar("T")
+from towerlog.sdk.api.members.calls import Members
+from towerlog.sdk.wire.errors import ApiError
 
 
-class Client:
+class Client(Alerts, Approvals, Members):
     """A client of one server with one key. Threads may share it; use it in a `with`, or `close` it."""
-
-    def __init__(
-        self,
-        url: str | None = None,
-        api_key: str | None = None,
-        timeout_s: float = TIMEOUT_S,
-        retries: Retries | None = None,
-    ) -> None:
-        """`url` and `api_key` default to TOWERLOG_URL and TOWERLOG_API_KEY. Raises ValueError for invalid ones.
-
-        `timeout_s` is for a whole call with all its retries.
-        """
-        url, api_key = server_of(url, api_key)
-        self.http = Http(url, api_key, timeout_s)
-        self._timeout_s = timeout_s
-        self._retries = retries or Retries()
-        self._closed = Signal()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes its connections: requests under way in other threads fail with Unreachable, a `follow` ends."""
-        self._closed.set()
-        self.http.close()
-
-    def _send(self, made: ApiRequest[T], idempotency_key: str | None = None, ends_at: float | None = None) -> T:
-        """The result of a request with its retries. `ends_at`: of the longer call that it is a part of."""
-        headers = headers_of(made, idempotency_key)
-        if ends_at is None:
-            ends_at = time.monotonic() + self._timeout_s + made.wait_s
-        tried = 0
-        while True:
-            left_s = max(ends_at - time.monotonic(), 0.0)
-            try:
-                response = self.http.request(made.method, made.path, made.body, headers, left_s, made.bytes_max)
-                return understood(partial(made.read, response))
-            except SdkError as error:
-                tried += 1
-                pause_s = self._retries.pause_s(tried, error)
-                # A pause that ends after the call's time is not begun. Closing the client ends it as well.
-                if pause_s is None or time.monotonic() + pause_s >= ends_at:
-                    raise
-                if self._closed.wait(pause_s) or time.monotonic() >= ends_at:
-                    raise
-
-    def _all(self, listing: Listing[T], ends_at: float | None = None) -> Iterator[T]:
-        made: ApiRequest[Any] | None = listing.first()
-        while made is not None:
-            page = self._send(made, ends_at=ends_at)
-            for row in page.rows:
-                yield row
-            made = listing.at(page.next_query) if page.next_query else None
 
     # Runs
 
     def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> Iterator[shapes.RunInfo]:
         """Runs, newest first. Filters: status (one or several), agent, thread_id, model, persona_id,
-        parent_run_id, since, until, q.
+        parent_run_id, since, until, q, label and metadata (`name:value`), min_cost_usd, max_cost_usd, has_errors,
+        silent.
         """
         return self._all(endpoints.list_runs(page_size, **filters))
 
@@ -116,6 +55,18 @@ class Client:
                 if found.foreign_id == foreign_id:
                     return self._send(endpoints.get_run(found.run_id, with_children), ends_at=ends_at)
             raise
+
+    def get_outline(self, run_id: str, **query: Any) -> fleet.RunOutline:
+        """What a run spent its time on, for a drawing: `width` in pixels, `since`, `until`."""
+        return self._send(endpoints.get_outline(run_id, **query))
+
+    def count_runs(self, **filters: Any) -> fleet.RunFacets:
+        """How many runs there are, by status, agent, model and persona. `filters` as of `list_runs`."""
+        return self._send(endpoints.count_runs(**filters))
+
+    def run_durations(self, by: str = "hour", **filters: Any) -> tuple[fleet.RunDurations, ...]:
+        """How long ended runs took, by hour, day, agent, model, status or thread. `filters` as of `list_runs`."""
+        return self._send(endpoints.run_durations(by, **filters))
 
     def find_runs(self, prefix: str) -> tuple[str, ...]:
         """The ids of runs that begin with `prefix`, at most 20."""
@@ -157,13 +108,15 @@ class Client:
         content: str,
         *,
         question_id: int | None = None,
+        asked_seq: int | None = None,
         kind: Literal["input", "message"] | None = None,
         idempotency_key: str | None = None,
     ) -> None:
         """Answers a question of the run, by default the oldest that it waits for; a running run that asks nothing gets
-        a message. `kind`: only the one or only the other. A question that is answered already is an ApiError 409,
-        which says who was first."""
-        self._send(endpoints.give_input(run_id, content, question_id, kind), idempotency_key)
+        a message. `kind`: only the one or only the other. `asked_seq`: of the question as it was read; one
+        that is asked in other words by now is not answered. That, and a question that is answered already, is an
+        ApiError 409, which says who was first."""
+        self._send(endpoints.give_input(run_id, content, question_id, asked_seq, kind), idempotency_key)
 
     def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""
@@ -270,6 +223,15 @@ class Client:
         """An agent's events as they come, after its newest `tail`; without end."""
         return follow(self.http, AgentCursor(agent_id, tail, after), patience_s, self._closed)
 
+    def watch(
+        self, after: str | None = None, *, patience_s: float = PATIENCE_S, **filters: Any
+    ) -> Iterator[fleet.Change | shapes.Gap]:
+        """Rows as they change, each at most four times a second and always in its last state; without end.
+
+        `filters` are the query's: kind, agent, status, thread_id, run_id. `after`: `x-live-cursor` of a list.
+        """
+        return follow(self.http, LiveCursor(filters, after), patience_s, self._closed)
+
     def get_queue(self, state: str | None = None, limit: int | None = None) -> fleet.Queue:
         """Runs that wait for a worker (`state="queued"`) or are held by one (`"held"`), oldest first."""
         return self._send(endpoints.get_queue(state, limit))
@@ -322,24 +284,62 @@ class Client:
         """Revokes a key."""
         return self._send(endpoints.revoke_key(key_id))
 
+    def list_audit(self, **filters: Any) -> Iterator[fleet.AuditEntry]:
+        """Who has changed what, newest first. Filters: actor, action, object (an id), since. Needs the scope admin."""
+        return self._all(endpoints.list_audit(**filters))
+
     def whoami(self) -> fleet.WhoAmI:
         """The owner and the scopes of this key."""
         return self._send(endpoints.whoami())
 
-    # Approvals
+    # Budgets
 
-    def list_approvals(self) -> tuple[fleet.Approval, ...]:
-        """Checkpoints whose tool calls wait for approval, oldest first."""
-        return self._send(endpoints.list_approvals())
+    def list_budgets(self) -> Iterator[fleet.Budget]:
+        """Budgets, newest first, each in its present period."""
+        return self._all(endpoints.list_budgets())
 
-    def approve(
-        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
-    ) -> fleet.Decision:
-        """Approves the tool calls of a checkpoint."""
-        return self._send(endpoints.approve(trace_id, step_index, agent_id=agent_id, reason=reason))
+    def get_budget(self, budget_id: str) -> fleet.Budget:
+        """A budget, how fast it is spent, and when it ends at this pace."""
+        return self._send(endpoints.get_budget(budget_id))
 
-    def reject(
-        self, trace_id: str, step_index: int, agent_id: str | None = None, reason: str | None = None
-    ) -> fleet.Decision:
-        """Rejects the tool calls of a checkpoint."""
-        return self._send(endpoints.reject(trace_id, step_index, agent_id=agent_id, reason=reason))
+    def create_budget(self, name: str, scope: Mapping[str, Any], amount_usd: float, **members: Any) -> fleet.Budget:
+        """Makes a budget: period, action, warn_at. `scope` has one of organisation, agent, thread_id, run_id."""
+        given = {"name": name, "scope": dict(scope), "amount_usd": amount_usd, **members}
+        return self._send(endpoints.create_budget(given))
+
+    def change_budget(self, budget_id: str, **members: Any) -> fleet.Budget:
+        """Changes name, amount_usd, period, action or warn_at; runs that it paused go on once it has money again."""
+        return self._send(endpoints.change_budget(budget_id, members))
+
+    def delete_budget(self, budget_id: str) -> fleet.Budget:
+        """Deletes a budget; runs that it paused go on."""
+        return self._send(endpoints.delete_budget(budget_id))
+
+    def reserve_budget(
+        self, run_id: str, amount_usd: float, ttl_seconds: int | None = None, agent: str | None = None
+    ) -> fleet.Reserved:
+        """Holds money for a run, if all its budgets have so much left. `run_id` is the run's id or its run key."""
+        return self._send(endpoints.reserve_budget(run_id, amount_usd, ttl_seconds, agent))
+
+    # Prices
+
+    def list_prices(self) -> Iterator[fleet.Price]:
+        """The organisation's own prices, newest first."""
+        return self._all(endpoints.list_prices())
+
+    def get_price(self, price_id: str) -> fleet.Price:
+        """A price of the organisation's own."""
+        return self._send(endpoints.get_price(price_id))
+
+    def create_price(self, model: str, usd_per_million: Mapping[str, float], **members: Any) -> fleet.Price:
+        """Makes a price: provider, valid_from. Rates: input, cached_input, cache_write, output, reasoning."""
+        given = {"model": model, "usd_per_million": dict(usd_per_million), **members}
+        return self._send(endpoints.create_price(given))
+
+    def delete_price(self, price_id: str) -> fleet.Price:
+        """Deletes a price; what was computed with it stays."""
+        return self._send(endpoints.delete_price(price_id))
+
+    def reprice(self, since: str, *, dry_run: bool = True, **members: Any) -> fleet.Repriced:
+        """Computes costs anew, some runs at a time: until, model, cursor. A dry run only tells what changes."""
+        return self._send(endpoints.reprice({"since": since, "dry_run": dry_run, **members}))

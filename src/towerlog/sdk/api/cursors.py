@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from towerlog.sdk.api.fleet_shapes import AgentEvent
+from towerlog.sdk.api.fleet_shapes import AgentEvent, Change
 from towerlog.sdk.api.requests import path_of, with_query
 from towerlog.sdk.api.shapes import Gap, RunEvent, Shape
 from towerlog.sdk.wire import json_text
@@ -121,6 +121,21 @@ class AgentCursor(Cursor[AgentEvent]):
         path = path_of("/agents/{id}/events", {"id": agent_id})
         super().__init__(with_query(path, {"follow": True, "tail": tail}), AgentEvent)
         self._last_id = after
+
+
+class LiveCursor(Cursor[Change]):
+    """The position in the stream of changed rows, which has no end. Its events are named for kinds of rows."""
+
+    def __init__(self, filters: Mapping[str, Any], after: str | None) -> None:
+        """Starts with what has changed since a place, or from now on."""
+        super().__init__(with_query("/api/v1/live", filters), Change)
+        self._last_id = after
+
+    def take(self, frame: Frame) -> Change | Gap | None:
+        """What has changed, or a gap. The place moves with the last of the rows that belong together."""
+        if frame.event in ("gap", "message"):
+            return super().take(frame)
+        return self._event(frame, Change.read({"kind": frame.event, "row": _object(frame)}))
 
 
 class Reconnects:

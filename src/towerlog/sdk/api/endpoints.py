@@ -1,4 +1,4 @@
-"""The endpoints of the native API, of the `runs` dialect, and of approvals, as calls. Argument names are the wire's.
+"""The endpoints of the native API and of the `runs` dialect, as calls. Argument names are the wire's.
 
 Each is `api_request("METHOD", "/path/{id}", …)` with the template of the server's own route table; a test compares.
 """
@@ -47,6 +47,17 @@ def list_runs(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunInfo]:
     return listing("/api/v1/runs", shapes.RunInfo, {"limit": limit, **filters})
 
 
+def count_runs(**filters: Any) -> ApiRequest[fleet.RunFacets]:
+    """How many runs the filters find, by what they have in common."""
+    return api_request("GET", "/api/v1/run-facets", fleet.RunFacets.read, query=filters)
+
+
+def run_durations(by: str, **filters: Any) -> ApiRequest[tuple[fleet.RunDurations, ...]]:
+    """How long ended runs took."""
+    query = {"by": by, **filters}
+    return api_request("GET", "/api/v1/run-durations", _many_in_data(fleet.RunDurations), query=query)
+
+
 def list_run_rows(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunRow]:
     """Rows of the `runs` dialect."""
     return linked("/v1/runs", shapes.RunRow, {"limit": limit, **filters})
@@ -71,6 +82,11 @@ def get_run(run_id: str, with_children: bool) -> ApiRequest[shapes.RunInfo]:
     return api_request("GET", "/v1/runs/{run_id}", shapes.RunInfo.read, run_id=run_id)
 
 
+def get_outline(run_id: str, **query: Any) -> ApiRequest[fleet.RunOutline]:
+    """What a run spent its time on."""
+    return api_request("GET", "/api/v1/runs/{run_id}/outline", fleet.RunOutline.read, query=query, run_id=run_id)
+
+
 def find_runs(prefix: str) -> ApiRequest[tuple[str, ...]]:
     """The ids of runs that begin with a prefix."""
     return api_request("GET", "/api/v1/run-ids", _ids_in_data, query={"prefix": prefix})
@@ -87,9 +103,11 @@ def cancel_run(run_id: str, reason: str | None) -> ApiRequest[None]:
     return api_request("POST", "/v1/runs/{run_id}:cancel", _done, given(reason=reason), run_id=run_id)
 
 
-def give_input(run_id: str, content: str, question_id: int | None, kind: str | None) -> ApiRequest[None]:
+def give_input(
+    run_id: str, content: str, question_id: int | None, asked_seq: int | None, kind: str | None
+) -> ApiRequest[None]:
     """An answer, or a message."""
-    body = given(content=content, question_id=question_id, type=kind)
+    body = given(content=content, question_id=question_id, asked_seq=asked_seq, type=kind)
     return api_request("POST", "/v1/runs/{run_id}/input", _done, body, run_id=run_id)
 
 
@@ -267,29 +285,103 @@ def revoke_key(key_id: str) -> ApiRequest[fleet.ApiKey]:
     return api_request("DELETE", "/api/v1/keys/{key_id}", fleet.ApiKey.read, key_id=key_id)
 
 
+def list_audit(limit: int = PAGE, **filters: Any) -> Listing[fleet.AuditEntry]:
+    """Who has changed what."""
+    return listing("/api/v1/audit", fleet.AuditEntry, {"limit": limit, **filters})
+
+
 def whoami() -> ApiRequest[fleet.WhoAmI]:
     """The owner and the scopes of the key."""
     return api_request("GET", "/api/v1/whoami", fleet.WhoAmI.read)
 
 
+# Budgets
+
+
+def list_budgets(limit: int = PAGE) -> Listing[fleet.Budget]:
+    """Budgets, newest first."""
+    return listing("/api/v1/budgets", fleet.Budget, {"limit": limit})
+
+
+def get_budget(budget_id: str) -> ApiRequest[fleet.Budget]:
+    """A budget."""
+    return api_request("GET", "/api/v1/budgets/{budget_id}", fleet.Budget.read, budget_id=budget_id)
+
+
+def create_budget(members: Mapping[str, Any]) -> ApiRequest[fleet.Budget]:
+    """A budget."""
+    return api_request("POST", "/api/v1/budgets", fleet.Budget.read, given(**members))
+
+
+def change_budget(budget_id: str, members: Mapping[str, Any]) -> ApiRequest[fleet.Budget]:
+    """Changes a budget."""
+    body = given(**members)
+    return api_request("PATCH", "/api/v1/budgets/{budget_id}", fleet.Budget.read, body, budget_id=budget_id)
+
+
+def delete_budget(budget_id: str) -> ApiRequest[fleet.Budget]:
+    """Deletes a budget."""
+    return api_request("DELETE", "/api/v1/budgets/{budget_id}", fleet.Budget.read, budget_id=budget_id)
+
+
+def reserve_budget(
+    run_id: str, amount_usd: float, ttl_seconds: int | None = None, agent: str | None = None
+) -> ApiRequest[fleet.Reserved]:
+    """Holds money for a run, of which this agent will spend it; None: its own."""
+    body = given(run_id=run_id, amount_usd=amount_usd, ttl_seconds=ttl_seconds, agent=agent)
+    return api_request("POST", "/api/v1/budgets/reserve", fleet.Reserved.read, body)
+
+
+# Prices
+
+
+def list_prices(limit: int = PAGE) -> Listing[fleet.Price]:
+    """Prices of the organisation's own, newest first."""
+    return listing("/api/v1/prices", fleet.Price, {"limit": limit})
+
+
+def get_price(price_id: str) -> ApiRequest[fleet.Price]:
+    """A price."""
+    return api_request("GET", "/api/v1/prices/{price_id}", fleet.Price.read, price_id=price_id)
+
+
+def create_price(members: Mapping[str, Any]) -> ApiRequest[fleet.Price]:
+    """A price."""
+    return api_request("POST", "/api/v1/prices", fleet.Price.read, given(**members))
+
+
+def delete_price(price_id: str) -> ApiRequest[fleet.Price]:
+    """Deletes a price."""
+    return api_request("DELETE", "/api/v1/prices/{price_id}", fleet.Price.read, price_id=price_id)
+
+
+def reprice(members: Mapping[str, Any]) -> ApiRequest[fleet.Repriced]:
+    """Computes costs anew."""
+    return api_request("POST", "/api/v1/prices/reprice", fleet.Repriced.read, given(**members))
+
+
 # Approvals
 
 
-def list_approvals() -> ApiRequest[tuple[fleet.Approval, ...]]:
-    """Checkpoints that wait for approval, oldest first."""
-    return api_request("GET", "/approvals", shapes.many(fleet.Approval))
+def list_approvals(kind: str | None, run_id: str | None, limit: int = PAGE) -> Listing[fleet.Approval]:
+    """What is open, oldest first."""
+    return listing("/api/v1/approvals", fleet.Approval, {"kind": kind, "run_id": run_id, "limit": limit})
 
 
-def approve(trace_id: str, step_index: int, **members: Any) -> ApiRequest[fleet.Decision]:
-    """Approves tool calls."""
-    return _decide("/approvals/{trace_id}/{step_index}/approve", trace_id, step_index, members)
+def get_approval(approval_id: str) -> ApiRequest[fleet.Approval]:
+    """An approval."""
+    return api_request("GET", "/api/v1/approvals/{approval_id}", fleet.Approval.read, approval_id=approval_id)
 
 
-def reject(trace_id: str, step_index: int, **members: Any) -> ApiRequest[fleet.Decision]:
-    """Rejects tool calls."""
-    return _decide("/approvals/{trace_id}/{step_index}/reject", trace_id, step_index, members)
-
-
-def _decide(template: str, trace_id: str, step_index: int, members: Mapping[str, Any]) -> ApiRequest[fleet.Decision]:
+def answer_approval(approval_id: str, members: Mapping[str, Any]) -> ApiRequest[fleet.Answered]:
+    """Answers or decides."""
     body = given(**members)
-    return api_request("POST", template, fleet.Decision.read, body, trace_id=trace_id, step_index=str(step_index))
+    return api_request("POST", "/api/v1/approvals/{approval_id}", fleet.Answered.read, body, approval_id=approval_id)
+
+
+def create_answer_link(approval_id: str, members: Mapping[str, Any]) -> ApiRequest[fleet.AnswerLink]:
+    """A link to answer by."""
+    body = given(**members)
+    return api_request(
+        "POST", "/api/v1/approvals/{approval_id}/links", fleet.AnswerLink.read, body, approval_id=approval_id
+    )

@@ -1,4 +1,4 @@
-"""Replies about agents, queues, personas, routes, keys and approvals, as frozen values."""
+"""Replies about agents, queues, personas, routes, keys, budgets, approvals and the audit, as frozen values."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ class AgentInfo(Shape):
     error_count: int = 0
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
     cost_usd: float | None = None
+    cost_source: str | None = None
+    price_version: str | None = None
+    unpriced_calls: int = 0
     last_event_at: str | None = None
     last_heartbeat_at: str | None = None
 
@@ -37,6 +40,16 @@ class AgentEvent(Shape):
     duration_ms: int | None = None
     success: bool | None = None
     metadata: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change(Shape):
+    """A row that has changed, as its list shows it. `kind` is what it is a row of, or another event of the stream:
+    `removed`, `snapshot` (read the lists unless it is `resumed`), `position`.
+    """
+
+    kind: str
+    row: Json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +100,46 @@ class UsageTotal(Shape):
     runs_ended: int = 0
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
     cost_usd: float | None = None
+    cost_source: str | None = None
+    price_version: str | None = None
+    unpriced_calls: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacets(Shape):
+    """How many runs there are, by what they have in common: lists of `{"value", "runs"}`, the most first; None where
+    counting takes too long.
+    """
+
+    total: int | None = None
+    status: list[Json] | None = None
+    agent: list[Json] | None = None
+    model: list[Json] | None = None
+    persona_id: list[Json] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDurations(Shape):
+    """How long the ended runs of an hour, a day, an agent … took: half of them, 95 of 100, the longest."""
+
+    runs: int
+    p50_ms: int
+    p95_ms: int
+    max_ms: int
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutline(Shape):
+    """What a run spent its time on: spans to be drawn, and the figures of its tools."""
+
+    run_id: str
+    begin: str
+    end: str
+    spans: list[Json]
+    tools: list[Json]
+    events: int
+    whole: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +154,49 @@ class ApiKey(Shape):
     created_at: str | None = None
     revoked_at: str | None = None
     key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditActor(Shape):
+    """Who has acted: `type` is key, link, rule, budget, operator or server. Names are those of that moment.
+
+    Of a link, user and key are those who made it, or `rule_id` is the rule whose message carried it.
+    """
+
+    type: str
+    user_id: str | None = None
+    user_name: str | None = None
+    key_id: str | None = None
+    key_name: str | None = None
+    rule_id: str | None = None
+    rule_name: str | None = None
+    budget_id: str | None = None
+    budget_name: str | None = None
+    link_id: str | None = None
+    sent_to: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditObject(Shape):
+    """What was changed."""
+
+    type: str
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry(Shape):
+    """An act that has changed something. `before` is None where its object was not there, `after` where it is gone."""
+
+    number: int
+    at: str
+    actor: AuditActor = field(metadata={"read": AuditActor.read})
+    action: str
+    object: AuditObject = field(metadata={"read": AuditObject.read})
+    address: str | None = None
+    before: Json | None = None
+    after: Json | None = None
+    hash: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,21 +238,120 @@ class Route(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Approval(Shape):
-    """A checkpoint whose tool calls wait for approval."""
+class Budget(Shape):
+    """A budget in its present period. `scope` has one of organisation, agent, thread_id, run_id."""
 
-    trace_id: str
-    thread_id: str
-    agent_id: str
-    step_index: int
-    created_at: str
-    pending_tool_calls: Any = None
+    budget_id: str
+    name: str
+    scope: Json
+    amount_usd: float
+    period: str
+    action: str
+    warn_at: float
+    spent_usd: float = 0.0
+    reserved_usd: float = 0.0
+    state: str = "ok"
+    resets_at: str | None = None
+    created_at: str | None = None
+    spent_usd_per_hour: float | None = None
+    ends_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision(Shape):
-    """A checkpoint after a decision."""
+class Reserved(Shape):
+    """Whether money is held, and the budget that has less than that left."""
 
-    trace_id: str
-    step_index: int
-    status: str
+    granted: bool
+    reservation_id: str | None = None
+    refused_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval(Shape):
+    """What waits for a person: a question, or tool calls. `state` is `open`, or what became of it."""
+
+    approval_id: str
+    kind: str
+    state: str
+    run_id: str
+    thread_id: str
+    asked_at: str
+    agent: str | None = None
+    run_status: str | None = None
+    question_id: int | None = None
+    question: str | None = None
+    context: Any = None
+    tool_calls: Any = None
+    step_index: int | None = None
+    schema: Any = None
+    risk: str | None = None
+    expires_at: str | None = None
+    on_expiry: str = "wait"
+    expired: bool = False
+    answered_at: str | None = None
+    answered_by: str | None = None
+    resumed_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered(Shape):
+    """An approval after its answer."""
+
+    approval_id: str
+    kind: str
+    run_id: str
+    state: str
+    question_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerLink(Shape):
+    """A link by which an approval is answered once, without a key. `url` is None where no setting says the address."""
+
+    approval_id: str
+    path: str
+    sent_to: str
+    expires_at: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price(Shape):
+    """A price of the organisation's own. `usd_per_million` has input, cached_input, cache_write, output, reasoning."""
+
+    price_id: str
+    model: str
+    usd_per_million: Json
+    provider: str | None = None
+    valid_from: str | None = None
+    price_version: str | None = None
+    """What costs say that were computed with it."""
+    created_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostChange(Shape):
+    """What computing anew changes for one agent, model and hour of a run."""
+
+    run_id: str
+    agent: str
+    hour: str
+    model: str | None = None
+    provider: str | None = None
+    calls: int = 0
+    priced_calls: int = 0
+    """Of them, those that had no price."""
+    old_usd: float = 0.0
+    new_usd: float = 0.0
+    difference_usd: float = 0.0
+    price_version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repriced(Shape):
+    """What changes in some runs; `next` is the cursor of the next ones."""
+
+    data: tuple[CostChange, ...] = field(default=(), metadata={"read": many(CostChange)})
+    dry_run: bool = True
+    runs: int = 0
+    next: str | None = None

@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
 from towerlog.sdk.api.annotations import anything, checks_of
+from towerlog.sdk.api.event_members import EventMembers
 from towerlog.sdk.wire.errors import BadAnswer
 
 S = TypeVar("S", bound="Shape")
@@ -161,6 +162,20 @@ class Question(Shape):
     question_id: int
     asked_at: str
     question: str | None = None
+    asked_seq: int | None = None
+    """The event with these words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedQuestion(Shape):
+    """What became of a question: `state` is answered, expired or withdrawn."""
+
+    question_id: int
+    state: str
+    closed_at: str
+    answered_by: str | None = None
+    """A name; None where nobody has answered, or it is unknown."""
+    taken_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +187,8 @@ class TreeTotals(Shape):
     total_output_tokens: int | None = None
     total_tokens: int | None = None
     total_cost_usd: float | None = None
+    cost_source: str | None = None
+    unpriced_calls: int = 0
     complete: bool = True
 
 
@@ -207,6 +224,11 @@ class RunInfo(Shape):
     total_input_tokens: int | None = None
     total_output_tokens: int | None = None
     total_cost_usd: float | None = None
+    cost_source: str | None = None
+    """`reported`, `computed` or `mixed`."""
+    price_version: str | None = None
+    unpriced_calls: int = 0
+    """Reports of tokens that the cost leaves out, since no price is known."""
     duration_ms: int | None = None
     cache_hit_rate: float | None = None
     credits_used: int | None = None
@@ -217,6 +239,8 @@ class RunInfo(Shape):
     question: str | None = None
     question_id: int | None = None
     questions: tuple[Question, ...] = field(default=(), metadata={"read": many(Question)})
+    closed_questions: tuple[ClosedQuestion, ...] = field(default=(), metadata={"read": many(ClosedQuestion)})
+    """Of a single run alone."""
     phase: str | None = None
     attempt: int = 1
     forced: bool = False
@@ -284,53 +308,15 @@ class Thread(Shape):
     title: str | None = None
 
 
-class EventData:
-    """Members of an event's data under one name, whichever name its sender's dialect has for them.
-
-    `data` stays what was sent. None where there is no such member.
-    """
-
-    type: str
-    data: Any
-
-    def _first(self, *names: str) -> Any:
-        data = self.data if isinstance(self.data, dict) else {}
-        return next((data[name] for name in names if data.get(name) is not None), None)
-
-    @property
-    def tool(self) -> str | None:
-        """The tool of a call or a result."""
-        names = ("tool", "tool_name", "name") if self.type.startswith("tool.") else ("tool", "tool_name")
-        return _text(self._first(*names))
-
-    @property
-    def text(self) -> str | None:
-        """What an agent has said, or was told."""
-        return _text(self._first("content", "text", "delta", "message"))
-
-    @property
-    def result(self) -> Any:
-        """The result of a tool or of the run."""
-        return self._first("result", "output")
-
-    @property
-    def label(self) -> str | None:
-        """The name of a step, or of an event of the sender's own type."""
-        return _text(self._first("name", "step", "step_name"))
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 @dataclass(frozen=True, kw_only=True)
-class Event(Shape, EventData):
+class Event(Shape, EventMembers):
     """An event of a run's log. `name` is the sender's type if it is not a canonical one; `hash` closes its chain."""
 
     seq: int
     type: str
     data: Any
     recorded_at: str
+    duration_ms: int | None = None
     position: int = 0
     name: str | None = None
     dialect: str | None = None
@@ -342,13 +328,16 @@ class Event(Shape, EventData):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunEvent(Shape, EventData):
+class RunEvent(Shape, EventMembers):
     """An event as a follower of a run receives it."""
 
     seq: int
     type: str
     data: Any
     created_at: str
+    position: int = 0
+    """Where it stands in the organisation's log, over all runs."""
+    duration_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

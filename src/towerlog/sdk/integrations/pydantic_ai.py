@@ -41,7 +41,8 @@ from towerlog.sdk.integrations.pydantic_ai_reports import (
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.run import AsyncRun, BaseRun
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.waiting import AsyncRun
 
 _log = logging.getLogger("towerlog.sdk")
 

@@ -33,8 +33,9 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 from pydantic_core import to_jsonable_python
 
-from towerlog.sdk.record.run import AsyncRun, BaseRun
+from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.values.encoding import describe
+from towerlog.sdk.record.waiting import AsyncRun
 
 FAILED_OUTCOMES = frozenset({"failed", "retried", "interrupted", "denied"})
 """Outcomes of a tool call that are failures."""

@@ -17,6 +17,7 @@ class DefaultRecorder:
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
+        self._destination: Destination | None = None
         self.after_fork()
         os.register_at_fork(after_in_child=self.after_fork)
 
@@ -25,22 +26,22 @@ class DefaultRecorder:
         # Re-entrant: a signal handler or garbage collection may report while this thread holds it.
         self._lock = threading.RLock()
 
+    def report_to(self, destination: Destination) -> None:
+        """A recorder that is made from now on reports there, and not to the server of the environment."""
+        self._destination = destination
+
     @property
     def recorder(self) -> Recorder:
         """The recorder. Never raises: with an invalid URL or key it keeps what is reported, and delivers nothing."""
         with self._lock:
             if self._recorder is None:
-                self._recorder = _from_environment()
+                self._recorder = Recorder(destination=self._destination or Destination.of_environment())
             return self._recorder
 
     @property
     def made(self) -> Recorder | None:
         """The recorder, if it was made."""
         return self._recorder
-
-
-def _from_environment() -> Recorder:
-    return Recorder(destination=Destination.of_environment())
 
 
 DEFAULT = DefaultRecorder()

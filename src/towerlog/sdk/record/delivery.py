@@ -16,8 +16,7 @@ from towerlog.sdk.record.backlog.buffer import Backlog, Batch
 from towerlog.sdk.record.backlog.hooks import Hooks
 from towerlog.sdk.record.backlog.keeper import SPILL_TICK_S, Keeper
 from towerlog.sdk.record.backlog.losses import Losses, Range
-from towerlog.sdk.record.encoder import place_of
-from towerlog.sdk.record.inbox import refusal_of
+from towerlog.sdk.record.outcomes import Outcomes
 from towerlog.sdk.wire.address import TIMEOUT_S
 from towerlog.sdk.wire.errors import Unreachable
 from towerlog.sdk.wire.event_batch import (
@@ -48,7 +47,7 @@ class Delivery:
     """Sends events from the backlog to the server until it is stopped."""
 
     def __init__(self, backlog: Backlog, losses: Losses, hooks: Hooks) -> None:
-        self.sent = self.acknowledged = self.duplicates = self.refused = 0
+        self.sent = 0
         self.last_error: str | None = None
         self._backlog = backlog
         self._losses = losses
@@ -59,6 +58,7 @@ class Delivery:
         self._stopping = threading.Event()
         self._adopted = threading.Event()
         self._keeper = Keeper(backlog, self._stopping, self._note)
+        self.outcomes = Outcomes(backlog, losses, hooks, self._note, self._command)
         self._lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._expecting: dict[str, int] = {}
@@ -216,26 +216,27 @@ class Delivery:
     def _drain(self) -> None:
         """Sends until nothing is left; a failure is followed by its pause."""
         while not self._stopping.is_set():
-            if self._reachable and self._losses:
+            # Losses are told at once where the server answers; where it does not, events come first.
+            is_told = self._reachable and self._owes()
+            batch = None if is_told else self._backlog.take(self._batch_max, BATCH_BYTES)
+            if batch is not None:
+                self._dispatch(batch)
+            elif self._owes():
                 # `flush` reads both under this lock: a loss must always be in one of the two places.
                 with self._backlog.changed:
                     self._notices += [(loss, self._hooks.notice(loss)) for loss in self._losses.take()]
-            if self._reachable and self._notices:
                 self._tell_losses()
-                continue
-            batch = self._backlog.take(self._batch_max, BATCH_BYTES)
-            if batch is None:
+            else:
                 return
-            self._dispatch(batch)
 
     def _dispatch(self, batch: Batch) -> None:
         settled = False
         try:
             answer = self._try(batch.lines, self._hooks.going_on(), batch.client_id)
             if answer is not None and answer.disposition is Disposition.TAKEN:
-                settled = self._resend(batch, answer)
+                settled = self._resend(batch, answer) and self._is_answered(answer)
                 if settled:
-                    self._count(batch, answer)
+                    self.outcomes.take(batch, answer)
             elif answer is not None and answer.disposition is Disposition.SMALLER:
                 settled = self._narrow(batch, answer)
         finally:
@@ -264,45 +265,28 @@ class Delivery:
                 answer.results[index] = again.results[0]
         return True
 
-    def _name_runs(self, batch: Batch, answer: BatchReply) -> None:
-        """Tells new runs their ids at the server."""
-        for line, result in zip(batch.lines, answer.results, strict=True):
-            run_id = result.get("run_id")
-            # A run's first event is small, unless its input is not: then the next one names it.
-            if isinstance(run_id, str) and len(line) <= BATCH_BYTES and self._hooks.nameless():
-                self._hooks.named(place_of(line)[0], run_id)
-
-    def _count(self, batch: Batch, answer: BatchReply) -> None:
-        self._name_runs(batch, answer)
-        for line, result in zip(batch.lines, answer.results, strict=True):
-            status = result.get("status")
-            if status == "refused":
-                self.refused += 1
-                self._refuse(batch.client_id, line, f"refused: {result.get('code')}", str(result.get("message")))
-            else:
-                self.acknowledged += 1
-                self.duplicates += status == "duplicate"
+    def _is_answered(self, answer: BatchReply) -> bool:
+        """Whether a batch is settled; if not, the pause that is due."""
+        words = self.outcomes.why_again(answer)
+        if words is not None:
+            self._later(words, None)
+        return words is None
 
     def _narrow(self, batch: Batch, answer: BatchReply) -> bool:
         """Halves the batch size, down to the one event that is at fault; that one is dropped."""
         if len(batch.lines) > 1:
             self._batch_max = max(1, len(batch.lines) // 2)
             return False
-        self.refused += 1
-        self._refuse(batch.client_id, batch.lines[0], "refused by the server", answer.words)
+        self.outcomes.refuse(batch.client_id, batch.lines[0], "refused by the server", answer.words)
         return True
-
-    def _refuse(self, client_id: str, line: bytes, reason: str, words: str) -> None:
-        self._losses.note_lines(client_id, [line], reason)
-        self._note(f"event of run {place_of(line)[0]!r} dropped: the server rejected it ({words})")
-        if (refused := refusal_of(line, words)) is not None:
-            self._command([refused])
 
     def _tell_losses(self) -> None:
         """Reports to the server which numbers will never come, each under the client that had them."""
         client_id = self._notices[0][0].client_id
         told = [(loss, line) for loss, line in self._notices if loss.client_id == client_id][:BATCH_EVENTS]
         answer = self._try([line for _, line in told], [], client_id)
+        if answer is not None and answer.disposition is Disposition.TAKEN and not self._is_answered(answer):
+            return
         if answer is not None and answer.disposition in (Disposition.TAKEN, Disposition.SMALLER):
             # A rejected notice is not sent again: it would be rejected again.
             self._notices = [notice for notice in self._notices if notice not in told]

@@ -1,9 +1,9 @@
 """State that must be whole: JSON text of which nothing is cut, and histories that are sent by what is new in them.
 
-A server stores each message once, and names every beginning of a history by a hash over the name of the beginning
-before it and of its last message. So a client that knows which beginning is stored sends the name of that and what
-follows. The names are made here as the server makes them (`engine/ingest/content.py`); if they ever differ, the server
-does not know the beginning and is sent the whole.
+Each beginning of a history has a name: a hash over the name of the beginning before it and of its last message. A
+client that knows which beginning is stored sends the name of that and what follows. The names are made here as the
+server makes them (`engine/ingest/content.py`). A beginning that the server does not know, be it that the names ever
+differ or that it has stored another one of a long history, is answered by an older one or the whole.
 """
 
 from __future__ import annotations

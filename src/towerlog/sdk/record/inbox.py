@@ -2,6 +2,9 @@
 
 A command takes effect once, however often the server repeats it, and is acknowledged then: a cancel when the program
 learns of it. An answer is kept under the key of its question until that is asked; it can reach no other.
+
+Whether an answer or the withdrawal of its question was first is the server's word: whoever stops waiting says so, and
+waits on until the reply to that has come. It carries the answer if that was first.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ MAX_MESSAGES = 100
 MAX_ANSWERS = 100
 """Answers that are kept until their question is asked, and pending commands that a server has at a time; it has
 fewer."""
+MAX_GIVEN_UP = 1000
+"""Questions of a run that nobody waits for any more, remembered so that a late answer is told as not taken."""
 MAX_CALLBACKS = 100
 
 Command = Mapping[str, Any]
 
 
+NO_ANSWER = "no answer in time"
 CANCELLED = "cancelled"
 """What `RunCancelled` says where nobody gave a reason."""
 
@@ -38,16 +44,33 @@ class QuestionRefused(Exception):
     """The server has not stored a question, so that nobody can answer it; its text is the server's reason."""
 
 
+class QuestionExpired(Exception):
+    """Nobody has answered the question in the time that it had."""
+
+
 def refusal_of(line: bytes, words: str) -> dict[str, Any] | None:
     """What tells the asker that the server refused an encoded event, if that is a question; None if it is not."""
-    if b'"run.waiting_for_input"' not in line:
+    return _word_of(line, "run.waiting_for_input", "refused", words)
+
+
+def settlement_of(line: bytes) -> dict[str, Any] | None:
+    """What tells the asker that the server has stored an encoded event, if that is a withdrawal; None if it is not.
+
+    To be delivered after the commands that came with that reply: an answer among them was first.
+    """
+    return _word_of(line, "run.question_withdrawn", "withdrawn", None)
+
+
+def _word_of(line: bytes, event_type: str, kind: str, content: str | None) -> dict[str, Any] | None:
+    """A word of this side to the asker of the question that an encoded event of this type is about."""
+    if b'"%s"' % event_type.encode() not in line:
         return None
     event = json.loads(line)
-    if event.get("type") != "run.waiting_for_input":
+    if event.get("type") != event_type:
         return None
     key = event["data"].get("question_key")
-    refused = {"type": "refused", "command_id": f"refused:{key}", "question_key": key, "content": words}
-    return refused | ({"run_key": event["run_key"]} if "run_key" in event else {})
+    word = {"type": kind, "command_id": f"{kind}:{key}", "question_key": key, "content": content}
+    return word | ({"run_key": event["run_key"]} if "run_key" in event else {})
 
 
 class Inbox:
@@ -64,6 +87,8 @@ class Inbox:
         self._asking: dict[str, Future[Any]] = {}
         self._refusals: dict[str, Command] = {}
         """Key of a question that was refused before its `ask` began to wait → why. At most one for each asker."""
+        self._given_up: deque[str] = deque(maxlen=MAX_GIVEN_UP)
+        """Keys of questions whose `ask` has ended without an answer."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
         self._paused: Future[Any] | None = None
@@ -107,6 +132,8 @@ class Inbox:
                 self._resumed(command)
             case "refused":  # a word of this side: see `refusal_of`
                 self._refused(command)
+            case "withdrawn":  # another: see `settlement_of`
+                self._withdrawn(command)
             case _:
                 return
 
@@ -141,15 +168,23 @@ class Inbox:
                 self._asking[key] = future
         if command is not None and refused is None:
             self._acknowledge(command)
-            future.set_result(command.get("content"))
+            _answer(future, command)
         elif future.done():
             self.notices_cancel()
         return future
 
-    def withdraw(self, key: str) -> bool:
-        """Gives a question up; False when its answer is there already, or will be in a moment."""
+    def waits_for(self, key: str) -> bool:
+        """Whether the answer to this question has not come, nor anything else that ends the wait for it."""
+        return key in self._asking
+
+    def give_up(self, key: str) -> bool:
+        """Ends the wait for an answer, whatever the server says; False when it is there already, or will be in a
+        moment."""
         with self._lock:
-            return self._asking.pop(key, None) is not None
+            if self._asking.pop(key, None) is None:
+                return False
+            self._given_up.append(key)
+            return True
 
     def messages(self) -> list[Any]:
         """The messages that have come since the last call; acknowledged by it."""
@@ -181,16 +216,28 @@ class Inbox:
         key = str(command.get("question_key"))
         with self._lock:
             future = self._asking.pop(key, None)
-            if future is None:
+            is_late = future is None and key in self._given_up
+            if future is None and not is_late:
                 # Given to an earlier attempt's question: this one may ask it again.
                 self._answers[key] = command
                 if len(self._answers) > MAX_ANSWERS:
                     # No server of ours has so many: what says so wants to fill the memory.
                     del self._answers[next(iter(self._answers))]
                 return
+        if future is None:
+            self._acknowledge({**command, "taken": False})
+            return
         # The acknowledgement first, so that it precedes whatever the answer leads to.
         self._acknowledge(command)
-        _settle(future, command.get("content"))
+        _answer(future, command)
+
+    def _withdrawn(self, command: Command) -> None:
+        key = str(command.get("question_key"))
+        with self._lock:
+            future = self._asking.pop(key, None)
+        if future is not None:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(TimeoutError(NO_ANSWER))
 
     def _refused(self, command: Command) -> None:
         key = str(command.get("question_key"))
@@ -239,6 +286,15 @@ class Inbox:
 
 def _refusal(command: Command) -> QuestionRefused:
     return QuestionRefused(str(command.get("content")))
+
+
+def _answer(future: Future[Any], command: Command) -> None:
+    """An answer of a person, or the server's word that none has come in time."""
+    if not command.get("expired"):
+        _settle(future, command.get("content"))
+        return
+    with contextlib.suppress(InvalidStateError):
+        future.set_exception(QuestionExpired(NO_ANSWER))
 
 
 def _settle(future: Future[Any], value: object) -> None:

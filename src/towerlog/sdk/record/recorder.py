@@ -27,7 +27,7 @@ from towerlog.sdk.record.encoder import EventEncoder, place_of
 from towerlog.sdk.record.process_exit import ProcessExit
 from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.wire.address import TIMEOUT_S
+from towerlog.sdk.wire.address import TIMEOUT_S, Url
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.ids import uuid7
 
@@ -132,6 +132,10 @@ class RunSink:
         """Whether commands of this run are waited for."""
         self._recorder.state.delivery.expect(self._run_key, waiting)
 
+    def access(self, run: BaseRun) -> tuple[Url, str | None]:
+        """After what was reported so far is stored: the server knows the run then. Raises ValueError."""
+        return self._recorder.access(run)
+
     def encode_loss(self, state: ProcessState, loss: Range) -> bytes:
         """A notice that events of this run will never come, with the next number of its events."""
         with self._lock:
@@ -179,7 +183,6 @@ class Recorder:
         for `url` and `api_key`, and may be one that nothing can be sent to.
         """
         self._destination = destination or Destination.of(url, api_key)
-        self.url = self._destination.url
         if overflow not in ("oldest", "newest"):
             raise ValueError("overflow must be 'oldest' or 'newest'")
         root = Path(spool_dir) if spool_dir is not None else spool_root()
@@ -199,6 +202,11 @@ class Recorder:
 
     def __repr__(self) -> str:
         return f"Recorder({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """The address of the server, where it was found last."""
+        return self._destination.url
 
     def record_run(
         self,
@@ -237,9 +245,9 @@ class Recorder:
             queued=state.backlog.queued,
             spooled=state.backlog.spool.waiting,
             sent=delivery.sent,
-            acknowledged=delivery.acknowledged,
-            duplicates=delivery.duplicates,
-            refused=delivery.refused,
+            acknowledged=delivery.outcomes.acknowledged,
+            duplicates=delivery.outcomes.duplicates,
+            refused=delivery.outcomes.refused,
             dropped=state.losses.dropped,
             last_error=delivery.last_error,
         )
@@ -260,6 +268,14 @@ class Recorder:
         if found is None:
             found = self._sinks.setdefault(run_key, RunSink(self, run_key, thread))
         return found
+
+    def access(self, run: BaseRun) -> tuple[Url, str | None]:
+        """The server and the key, once the server knows the run. Raises ValueError where nothing can be sent."""
+        if self._destination.why_not is not None:
+            raise ValueError(self._destination.why_not)
+        if run.run_id is None:
+            self.flush(TIMEOUT_S)
+        return self._destination.server, self._destination.api_key
 
     def began(self, run: BaseRun) -> None:
         """Delivers the run's commands to it from now on."""
@@ -294,7 +310,7 @@ class Recorder:
     def _transport(self) -> Http:
         if self._destination.why_not is not None:
             raise ValueError(self._destination.why_not)
-        return Http(self.url, self._destination.api_key, TIMEOUT_S)
+        return Http(self._destination.server, self._destination.api_key, TIMEOUT_S)
 
     def _going_on(self) -> list[str]:
         """The keys of the runs that have not ended."""

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from towerlog.sdk.record.backlog.sink import Sink
 from towerlog.sdk.record.current import activated, current_run
-from towerlog.sdk.record.run import AsyncRun, BaseRun, Run, Sink
+from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.values.encoding import name_text, plain
 from towerlog.sdk.record.values.figures import Fit, mapping, thread_of
 from towerlog.sdk.record.values.figures import labels as labels_of
+from towerlog.sdk.record.waiting import AsyncRun, Run
 from towerlog.sdk.wire.ids import uuid7
 
 AnyRun = TypeVar("AnyRun", bound=BaseRun)

@@ -11,36 +11,25 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, Protocol
+from typing import Any
 
+from towerlog.sdk.record.backlog.sink import Sink
 from towerlog.sdk.record.inbox import Inbox, RunCancelled
-from towerlog.sdk.record.question_keys import QuestionKeys
-from towerlog.sdk.record.spans import Step, ToolCall
-from towerlog.sdk.record.values.encoding import describe, name_text, one_line
+from towerlog.sdk.record.spans import RunReservation, Step, ToolCall, take_reservation
+from towerlog.sdk.record.values.encoding import describe, name_text, one_line, str_of
 from towerlog.sdk.record.values.figures import Fit, count, dollars, items, milliseconds
 from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, usage_of
+from towerlog.sdk.record.values.question_keys import QuestionKeys
 
 CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 """Exceptions that mean that the work was cancelled, not that it failed."""
 
-
-class Sink(Protocol):
-    """Where a run's events go. Neither method blocks or raises, and any thread may call them."""
-
-    @property
-    def url(self) -> str:
-        """The address of the server."""
-
-    def put(self, event: dict[str, Any]) -> None:
-        """Takes over `{"type", "data", "agent"?}` and adds event_id, client_seq and time to it."""
-
-    def expect(self, run: BaseRun, waiting: bool) -> None:
-        """Whether a command of this run is waited for, so that it should come soon."""
+SETTLE_S = 5.0
+"""How long an `ask` whose time is over waits for the server to say whether an answer was first."""
 
 
 class BaseRun:
-    """What both kinds of run have in common: reporting. `Run` and `AsyncRun` differ in how they wait."""
+    """What both kinds of run have in common: reporting. `Run` and `AsyncRun` differ in how they wait (`waiting.py`)."""
 
     def __init__(
         self,
@@ -100,10 +89,11 @@ class BaseRun:
     def tell(self, event_type: str, data: dict[str, Any]) -> None:
         """Reports an event of a canonical type that has no method of its own."""
         self._settle_mark()
-        event: dict[str, Any] = {"type": event_type, "data": data}
-        if self.agent is not None:
-            event["agent"] = self.agent
-        self.sink.put(event)
+        self._put(event_type, data)
+
+    def _put(self, event_type: str, data: dict[str, Any]) -> None:
+        named = {} if self.agent is None else {"agent": self.agent}
+        self.sink.put({"type": event_type, "data": data, **named})
 
     def step(self, name: object, payload: object = None) -> Step:
         """A step: one event, or as a `with` block a start and an end."""
@@ -156,7 +146,15 @@ class BaseRun:
         fit.take("cost_usd", cost_usd, dollars)
         fit.take("duration_ms", duration_ms, milliseconds)
         named = "unknown" if model is None else name_text(model)
-        self.tell("model.call", {**more, "model": named, **buckets, **fit.all()})
+        self.tell("model.call", {**take_reservation(self), **more, "model": named, **buckets, **fit.all()})
+
+    def reserve(self, usd: float, ttl_seconds: int | None = None) -> RunReservation:
+        """Money to spend in a `with` or `async with` block, held in all budgets that count what the run spends.
+
+        The next `model_call` of the block settles it. Entering it raises BudgetExceeded where a budget has less than
+        that left, Unreachable or ApiError where the server does not say.
+        """
+        return RunReservation(self, usd, ttl_seconds)
 
     def checkpoint(
         self,
@@ -209,10 +207,7 @@ class BaseRun:
 
     def beat(self) -> None:
         """Reports a heartbeat, so that a run without events is not taken for lost."""
-        event: dict[str, Any] = {"type": "other", "data": {"name": "heartbeat"}}
-        if self.agent is not None:
-            event["agent"] = self.agent
-        self.sink.put(event)
+        self._put("other", {"name": "heartbeat"})
 
     def _end(self, event_type: str, data: dict[str, Any]) -> None:
         if not self.ended:
@@ -276,113 +271,28 @@ class BaseRun:
         if self.ended:
             # The end was the answer to all commands.
             return
-        self.tell("command.acknowledged", {"command_id": command.get("command_id"), "type": command.get("type")})
+        said = {name: command.get(name) for name in ("command_id", "type")}
+        self.tell("command.acknowledged", said | ({"taken": False} if command.get("taken") is False else {}))
 
-    def _ask(self, question: object) -> tuple[str, Future[Any]]:
-        """Tells a question; its key, and its answer to come."""
+    def _ask(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
+        """Tells a question with what is said beside it; its key, and its answer to come."""
         self._inbox.check()
         text = question if isinstance(question, str) else str_of(question)
         key = self._questions.key_of(text)
-        self.tell("run.waiting_for_input", {"question": text, "question_key": key})
+        self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
         return key, self._inbox.answer(key)
 
-    def _give_up(self, key: str, reason: str) -> bool:
-        """Withdraws a question, so that nobody answers it; False when its answer has come all the same."""
-        if not self._inbox.withdraw(key):
-            return False
-        if not (self.ended or self._inbox.cancelled or self._handed_back):
-            self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
-        return True
+    def _withdraw(self, key: str, reason: str) -> float:
+        """Withdraws a question that is still waited for; for how many seconds to wait for the server's word on it."""
+        if not self._inbox.waits_for(key) or self.ended or self._inbox.cancelled or self._handed_back:
+            return 0.0
+        self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
+        return SETTLE_S
 
-
-class Run(BaseRun):
-    """A run of sync code: waiting blocks its thread."""
-
-    def ask(self, question: object, timeout: float | None = None) -> Any:
-        """Asks, and waits for the answer to this question. Raises RunCancelled on a cancel, and TimeoutError after
-        `timeout` seconds: the question is withdrawn then."""
-        key, answer = self._ask(question)
-        try:
-            return self._wait(answer, timeout)
-        except TimeoutError:
-            if self._give_up(key, "no answer in time"):
-                raise
-            return answer.result()
-        except BaseException:
-            self._give_up(key, "its agent stopped waiting")
-            raise
-
-    def pause_point(self, timeout: float | None = None) -> None:
-        """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
-        self._inbox.check()
-        if resumed := self._inbox.pause():
-            self.tell("run.paused", {})
-            self._wait(resumed, timeout)
-            self.tell("run.resumed", {})
-
-    def _wait(self, future: Future[Any], timeout: float | None) -> Any:
-        self.sink.expect(self, True)
-        try:
-            return future.result(timeout)
-        except FutureTimeout:
-            raise TimeoutError("no answer in time") from None
-        finally:
-            self._inbox.forget(future)
-            self.sink.expect(self, False)
-
-
-class AsyncRun(BaseRun):
-    """A run of async code: waiting is awaited."""
-
-    async def ask(self, question: object, timeout: float | None = None) -> Any:  # noqa: ASYNC109 as Run has it
-        """Asks, and waits for the answer to this question. Raises RunCancelled on a cancel, and TimeoutError after
-        `timeout` seconds: the question is withdrawn then."""
-        key, answer = self._ask(question)
-        try:
-            return await self._wait(answer, timeout)
-        except TimeoutError:
-            if self._give_up(key, "no answer in time"):
-                raise
-            return await asyncio.wrap_future(answer)
-        except BaseException:
-            self._give_up(key, "its agent stopped waiting")
-            raise
-
-    async def pause_point(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 as Run has it
-        """A place where the run can be paused; returns at once if no pause was requested. Raises as `ask` does."""
-        self._inbox.check()
-        if resumed := self._inbox.pause():
-            self.tell("run.paused", {})
-            await self._wait(resumed, timeout)
-            self.tell("run.resumed", {})
-
-    async def _wait(self, future: Future[Any], timeout: float | None) -> Any:  # noqa: ASYNC109 as Run has it
-        self.sink.expect(self, True)
-        # Not `wait_for`: a time-out must not cancel an answer that is being handed over just now.
-        waiter = asyncio.wrap_future(future)
-        waiter.add_done_callback(_noticed)
-        try:
-            done, _ = await asyncio.wait({waiter}, timeout=timeout)
-            if not done:
-                raise TimeoutError("no answer in time")
-            return waiter.result()
-        finally:
-            self._inbox.forget(future)
-            self.sink.expect(self, False)
-
-
-def _noticed(waiter: asyncio.Future[Any]) -> None:
-    """Reads an exception that comes when nobody waits any more, which asyncio would complain about otherwise."""
-    if not waiter.cancelled():
-        waiter.exception()
-
-
-def str_of(value: object) -> str:
-    """`str(value)`, or its one-line description if that fails."""
-    try:
-        return str(value)
-    except Exception:
-        return one_line(value)
+    def _abandon(self, key: str) -> None:
+        """Withdraws a question, and does not wait for what the server says to that."""
+        self._withdraw(key, "its agent stopped waiting")
+        self._inbox.give_up(key)
 
 
 def _steps_of(resume: Mapping[str, Any] | None) -> int:

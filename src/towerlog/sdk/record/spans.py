@@ -1,4 +1,5 @@
-"""Spans of a run: steps and tool calls. Each reports its start and its end, with duration and outcome.
+"""Blocks of a run: spans (steps and tool calls), which report their start and their end, with duration and outcome; and
+money that is held while it is spent.
 
 The current span is kept in a context variable, so that a step inside a step knows its parent. Spans may end in any
 order, and in other contexts than they began in: one that has ended, or belongs to another run, is not a parent.
@@ -6,14 +7,18 @@ order, and in other contexts than they began in: one that has ended, or belongs 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol
 
 from towerlog.sdk.record.values.encoding import describe, name_text
+from towerlog.sdk.wire.address import Url
 from towerlog.sdk.wire.ids import uuid7
+from towerlog.sdk.wire.reserving import reserved
 
 
 class SpanRun(Protocol):
@@ -182,3 +187,116 @@ class ToolCall(Span):
         if parent is not None:
             data["parent_span_id"] = parent
         return data
+
+
+class ReachesServer(Protocol):
+    """What a reservation needs of where the events of its run go."""
+
+    def access(self, run: Any) -> tuple[Url, str | None]:
+        """The server and the key, once the server knows the run."""
+
+
+class SpendingRun(Protocol):
+    """What a reservation needs from its run."""
+
+    run_id: str | None
+    run_key: str | None
+    agent: str | None
+
+    @property
+    def sink(self) -> ReachesServer:
+        """Where its events go."""
+
+
+_reservation: ContextVar[OpenReservation | None] = ContextVar("towerlog_reservation", default=None)
+
+
+class OpenReservation:
+    """Money that is held for a run, until one event has settled it."""
+
+    def __init__(self, run: object, reservation_id: str) -> None:
+        self.run = run
+        self._ids = [reservation_id]
+
+    def take(self) -> str | None:
+        """Its id, once: also where several threads of a block ask."""
+        try:
+            return self._ids.pop()
+        except IndexError:
+            return None
+
+
+@contextlib.contextmanager
+def holding(held: OpenReservation) -> Iterator[None]:
+    """Has the next model call inside a block settle what is held."""
+    token = _reservation.set(held)
+    try:
+        yield
+    finally:
+        # A block may end in another context than it began in: then there is nothing to reset.
+        with contextlib.suppress(ValueError):
+            _reservation.reset(token)
+
+
+def take_reservation(run: object) -> dict[str, str]:
+    """The member by which a model call of this run settles what its block holds; none without any."""
+    held = _reservation.get()
+    reservation_id = held.take() if held is not None and held.run is run else None
+    return {} if reservation_id is None else {"reservation_id": reservation_id}
+
+
+class BudgetExceeded(Exception):
+    """A budget has less left than was asked for; `budget_id` says which."""
+
+    def __init__(self, usd: float, budget_id: str | None) -> None:
+        super().__init__(f"a budget of the run has less than ${usd} left (budget {budget_id})")
+        self.usd = usd
+        self.budget_id = budget_id
+
+
+class RunReservation:
+    """A block in which money is held for a run. Can be entered once."""
+
+    def __init__(self, run: SpendingRun, usd: float, ttl_seconds: int | None = None) -> None:
+        """`ttl_seconds`: how long the server holds it if no event settles it; its default is a minute."""
+        self._run = run
+        self._usd = usd
+        self._ttl_seconds = ttl_seconds
+        self._block: contextlib.AbstractContextManager[None] | None = None
+        self.reservation_id: str | None = None
+        """To be named by an event that is told by other means than `model_call`."""
+
+    def __enter__(self) -> RunReservation:
+        self._ask()
+        return self._begin()
+
+    def __exit__(self, *raised: object) -> None:
+        self._end()
+
+    async def __aenter__(self) -> RunReservation:
+        await asyncio.to_thread(self._ask)
+        return self._begin()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _ask(self) -> None:
+        """Raises BudgetExceeded, Unreachable, ApiError, ValueError."""
+        url, api_key = self._run.sink.access(self._run)
+        asked = {"run_id": self._run.run_id or self._run.run_key, "amount_usd": self._usd}
+        more = {"ttl_seconds": self._ttl_seconds, "agent": self._run.agent}
+        told = reserved(url, api_key, asked | {name: value for name, value in more.items() if value is not None})
+        if told.get("granted") is not True:
+            raise BudgetExceeded(self._usd, told.get("refused_by"))
+        self.reservation_id = str(told.get("reservation_id"))
+
+    def _begin(self) -> RunReservation:
+        self._block = holding(OpenReservation(self._run, self.reservation_id or ""))
+        self._block.__enter__()
+        return self
+
+    def _end(self) -> None:
+        if self._block is not None:
+            self._block.__exit__(None, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -15,9 +15,10 @@ from towerlog.sdk.wire.errors import BadAnswer
 LOCAL_URL = "http://127.0.0.1:8700"
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 """The largest event that a server takes unless its operator says otherwise."""
-MAX_RESPONSE_BYTES = MAX_LINE_BYTES = 2 * MAX_EVENT_BYTES + 512 * 1024
+MAX_RESPONSE_BYTES = MAX_LINE_BYTES = 3 * MAX_EVENT_BYTES + 2 * 1024 * 1024
 """Largest body of a reply, and longest line and largest frame of a stream. A page of events goes on until it has 4 MiB,
-and a frame may repeat the text of its event; the rest is for what stands around them."""
+of which most may be repeated under another name, and the event that passes it has up to 4 MiB; a frame escapes what is
+not ASCII, which makes three bytes of one. The rest is for what stands around them, and what of a frame is repeated."""
 MAX_HISTORY_BYTES = 256 * 1024 * 1024
 """Largest body of the few replies that bring the whole history of a conversation: a claim, a checkpoint."""
 TIMEOUT_S = 30.0
@@ -65,7 +66,31 @@ class Response:
         return read_retry_after(self.headers.get("retry-after"))
 
 
-def server_of(url: str | None, api_key: str | None) -> tuple[str, str | None]:
+class MovingUrl:
+    """The URL of a server that may come to listen elsewhere. It is looked for before each new connection, so that a key
+    goes to that server and to nobody who listens where it was."""
+
+    def __init__(self, name: str, find: Callable[[], str]) -> None:
+        """`name` is the same wherever the server listens. `find` raises Unreachable or OSError where it does not, and
+        so does this."""
+        self.name = name
+        self._find = find
+        self.last = find()
+        """Where it was found last."""
+
+    def __str__(self) -> str:
+        return self.last
+
+    def now(self) -> str:
+        """Looks where it listens now. Raises what `find` raises."""
+        self.last = self._find()
+        return self.last
+
+
+Url = str | MovingUrl
+
+
+def server_of(url: Url | None, api_key: str | None) -> tuple[Url, str | None]:
     """URL and key: as given, else TOWERLOG_URL and TOWERLOG_API_KEY, else the default port of this machine."""
     return (
         url or os.environ.get("TOWERLOG_URL") or LOCAL_URL,

@@ -19,8 +19,11 @@ from towerlog.sdk.wire.address import (
     MAX_RESPONSE_BYTES,
     SILENCE_S,
     TIMEOUT_S,
+    Address,
     Lines,
+    MovingUrl,
     Response,
+    Url,
     checked_key,
     read_url,
     refuse_redirect,
@@ -96,9 +99,11 @@ class AsyncStream:
 class AsyncHttp:
     """Sends requests to one server with one key."""
 
-    def __init__(self, url: str, api_key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: Url, api_key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         """Opens no connection yet. Raises ValueError for an invalid URL or key."""
-        self.address = read_url(url)
+        self._url = url
+        self.address = read_url(str(url))
+        """Where the server was found last."""
         self._api_key = checked_key(api_key)
         self.timeout_s = timeout_s
         self._tls = tls_context(self.address)
@@ -112,6 +117,11 @@ class AsyncHttp:
         self._busy: set[AsyncConnection] = set()
         self._closings = 0
         """Number of calls of `close`: a connection that was being opened during one is not used."""
+
+    @property
+    def access(self) -> tuple[Url, str | None]:
+        """The server and the key, for another client."""
+        return self._url, self._api_key
 
     def __repr__(self) -> str:
         return f"AsyncHttp({str(self.address)!r})"
@@ -127,9 +137,11 @@ class AsyncHttp:
     ) -> Response:
         """One request and its reply, of any status. `timeout_s` is for the whole. Raises Unreachable."""
         ends_at = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
-        message = self._prepared(method, path, body, headers)
+        address, message = self._prepared(method, path, body, headers)
         while True:
             connection, kept = await self._take(ends_at)
+            if self.address is not address:
+                address, message = self._prepared(method, path, body, headers)
             reply = _AsyncReply(connection, ends_at, bytes_max)
             try:
                 await connection.send(message, ends_at)
@@ -154,8 +166,9 @@ class AsyncHttp:
     ) -> AsyncStream:
         """Opens a streamed reply on its own connection. `silence_s` is how long nothing may arrive, in seconds."""
         ends_at = time.monotonic() + self.timeout_s
-        message = self._prepared(method, path, None, headers)
+        self._prepared(method, path, None, headers)
         connection = await self._opened(ends_at)
+        _, message = self._prepared(method, path, None, headers)
         reply = _AsyncReply(connection, ends_at)
         try:
             await connection.send(message, ends_at)
@@ -183,12 +196,16 @@ class AsyncHttp:
             connection.interrupt()
         await connections_closed()
 
-    def _prepared(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
+    def _prepared(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> tuple[Address, bytes]:
+        """The message of a request, and the address that its headers name. Raises ValueError."""
         scope = current_scope()
         if scope != self._scope:
             # The connections cannot be used here, and after a fork the lock may be held by a thread of the parent.
             self._begin(scope)
-        return request_message(self.address, self._api_key, method, path, body, headers)
+        address = self.address
+        return address, request_message(address, self._api_key, method, path, body, headers)
 
     async def _take(self, ends_at: float) -> tuple[AsyncConnection, bool]:
         """A connection and whether it has been used before. Raises Unreachable."""
@@ -207,7 +224,7 @@ class AsyncHttp:
         with self._lock:
             closings = self._closings
         try:
-            connection = await self._host.open(ends_at)
+            connection = await self._found().open(ends_at)
         except (OSError, ValueError) as error:
             # A ValueError is a host name that no resolver takes.
             raise Unreachable(f"{self.address}: {words_of(error)}") from None
@@ -219,6 +236,15 @@ class AsyncHttp:
             connection.close()
             raise Unreachable(f"{self.address}: {CLOSED}")
         return connection
+
+    def _found(self) -> AsyncHost:
+        """To what to connect: a server that may move is looked for. Raises Unreachable, OSError, ValueError."""
+        if isinstance(self._url, MovingUrl):
+            address = read_url(self._url.now())
+            if address != self.address:
+                self._tls = tls_context(address)
+                self.address, self._host = address, AsyncHost(address, self._tls)
+        return self._host
 
     def _give_back(self, connection: AsyncConnection, keep: bool) -> None:
         with self._lock:

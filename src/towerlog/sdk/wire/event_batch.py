@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from towerlog.sdk.wire.address import Response
 from towerlog.sdk.wire.errors import BadAnswer
-from towerlog.sdk.wire.refusals import object_of, refusal
+from towerlog.sdk.wire.refusals import object_of, printable, refusal
 
 PATH = "/api/v1/events"
 HEADERS = {"Content-Type": "application/json"}
@@ -19,6 +19,10 @@ WAIT_SLACK_S = 10.0
 BATCH_EVENTS = 100
 BATCH_BYTES = 256 * 1024
 MAX_WORDS_CHARS = 300
+STATUSES = frozenset({"stored", "duplicate", "refused"})
+STRANGE_TRIES = 3
+"""How often an event is sent that is answered with another status, which says neither that it is stored nor not."""
+MAX_STATUS_CHARS = 40
 UNKNOWN_BASE = "unknown_base"
 """The code of a checkpoint that is refused because the history that it goes on from is not stored."""
 
@@ -64,6 +68,15 @@ def send_batch(
         head["wait_seconds"] = wait_s
     limit_s = timeout_s + (wait_s + WAIT_SLACK_S if wait_s else 0.0)
     return read_reply(transport.request("POST", PATH, with_events(head, lines), HEADERS, limit_s), len(lines))
+
+
+def strange_status(result: Mapping[str, Any]) -> str | None:
+    """What is wrong with the status of an event's result, in words; None for one that says what became of it."""
+    status = result.get("status")
+    if isinstance(status, str) and status in STATUSES:
+        return None
+    shown = printable(str(status))[:MAX_STATUS_CHARS]
+    return f"the server answered {shown!r} for an event, which says neither that it is stored nor that it is not"
 
 
 def with_events(members: Mapping[str, Any], lines: Sequence[bytes]) -> bytes:

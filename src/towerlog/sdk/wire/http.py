@@ -20,8 +20,11 @@ from towerlog.sdk.wire.address import (
     MAX_RESPONSE_BYTES,
     SILENCE_S,
     TIMEOUT_S,
+    Address,
     Lines,
+    MovingUrl,
     Response,
+    Url,
     checked_key,
     read_url,
     refuse_redirect,
@@ -97,9 +100,11 @@ class Stream:
 class Http:
     """Sends requests to one server with one key."""
 
-    def __init__(self, url: str, api_key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: Url, api_key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         """Opens no connection yet. Raises ValueError for an invalid URL or key."""
-        self.address = read_url(url)
+        self._url = url
+        self.address = read_url(str(url))
+        """Where the server was found last."""
         self._api_key = checked_key(api_key)
         self.timeout_s = timeout_s
         self._tls = tls_context(self.address)
@@ -113,6 +118,11 @@ class Http:
         self._busy: set[Connection] = set()
         self._closings = 0
         """Number of calls of `close`: a connection that was being opened during one is not used."""
+
+    @property
+    def access(self) -> tuple[Url, str | None]:
+        """The server and the key, for another client."""
+        return self._url, self._api_key
 
     def __repr__(self) -> str:
         return f"Http({str(self.address)!r})"
@@ -128,9 +138,11 @@ class Http:
     ) -> Response:
         """One request and its reply, of any status. `timeout_s` is for the whole. Raises Unreachable."""
         ends_at = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
-        message = self._prepared(method, path, body, headers)
+        address, message = self._prepared(method, path, body, headers)
         while True:
             connection, kept = self._take(ends_at)
+            if self.address is not address:
+                address, message = self._prepared(method, path, body, headers)
             reply = _Reply(connection, ends_at, bytes_max)
             try:
                 connection.send(message, ends_at)
@@ -155,8 +167,9 @@ class Http:
     ) -> Stream:
         """Opens a streamed reply on its own connection. `silence_s` is how long nothing may arrive, in seconds."""
         ends_at = time.monotonic() + self.timeout_s
-        message = self._prepared(method, path, None, headers)
+        self._prepared(method, path, None, headers)
         connection = self._opened(ends_at)
+        _, message = self._prepared(method, path, None, headers)
         reply = _Reply(connection, ends_at)
         try:
             connection.send(message, ends_at)
@@ -184,12 +197,16 @@ class Http:
             connection.interrupt()
         connections_closed()
 
-    def _prepared(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
+    def _prepared(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> tuple[Address, bytes]:
+        """The message of a request, and the address that its headers name. Raises ValueError."""
         scope = current_scope()
         if scope != self._scope:
             # The connections cannot be used here, and after a fork the lock may be held by a thread of the parent.
             self._begin(scope)
-        return request_message(self.address, self._api_key, method, path, body, headers)
+        address = self.address
+        return address, request_message(address, self._api_key, method, path, body, headers)
 
     def _take(self, ends_at: float) -> tuple[Connection, bool]:
         """A connection and whether it has been used before. Raises Unreachable."""
@@ -208,7 +225,7 @@ class Http:
         with self._lock:
             closings = self._closings
         try:
-            connection = self._host.open(ends_at)
+            connection = self._found().open(ends_at)
         except (OSError, ValueError) as error:
             # A ValueError is a host name that no resolver takes.
             raise Unreachable(f"{self.address}: {words_of(error)}") from None
@@ -220,6 +237,15 @@ class Http:
             connection.close()
             raise Unreachable(f"{self.address}: {CLOSED}")
         return connection
+
+    def _found(self) -> Host:
+        """To what to connect: a server that may move is looked for. Raises Unreachable, OSError, ValueError."""
+        if isinstance(self._url, MovingUrl):
+            address = read_url(self._url.now())
+            if address != self.address:
+                self._tls = tls_context(address)
+                self.address, self._host = address, Host(address, self._tls)
+        return self._host
 
     def _give_back(self, connection: Connection, keep: bool) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ Shared by the asyncio client and the blocking one.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -85,6 +86,10 @@ def words_of(error: Exception) -> str:
     """What went wrong, in a line without anything that was sent."""
     if isinstance(error, TimeoutError):
         return "the server took too long"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "this server does not speak TLS; try http:// instead of https://"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     if isinstance(error, EOFError):

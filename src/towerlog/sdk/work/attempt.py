@@ -12,7 +12,9 @@ import logging
 from typing import Any
 
 from towerlog.sdk.record.inbox import RunCancelled
-from towerlog.sdk.record.run import AsyncRun, BaseRun, Run
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.waiting import AsyncRun, Run
+from towerlog.sdk.wire.address import Url
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work
 from towerlog.sdk.work.app import Agent
@@ -33,10 +35,11 @@ _log = logging.getLogger("towerlog.worker")
 class LaneSink:
     """The sink of a claimed run: its lane's outbox."""
 
-    def __init__(self, outbox: Outbox, url: str) -> None:
-        """For one run. `url` is the address of the server."""
+    def __init__(self, outbox: Outbox, api: LaneApi) -> None:
+        """For one run."""
         self._outbox = outbox
-        self.url = url
+        self._api = api
+        self.url = api.url
 
     def put(self, event: dict[str, Any]) -> None:
         """From any thread; never blocks, never raises."""
@@ -44,6 +47,10 @@ class LaneSink:
 
     def expect(self, run: BaseRun, waiting: bool) -> None:
         """Does nothing: a lane always listens for commands."""
+
+    def access(self, run: BaseRun) -> tuple[Url, str | None]:
+        """Those of the worker: the server knows a claimed run."""
+        return self._api.access
 
 
 class HeldRun(Run):
@@ -75,7 +82,7 @@ class Attempt:
         if known:
             lane.outbox.resumes(known)
         self.run = kind(
-            LaneSink(lane.outbox, api.url),
+            LaneSink(lane.outbox, api),
             agent=agent.name,
             run_id=lane.holder.run_id,
             thread=claimed["run"].get("thread_id"),

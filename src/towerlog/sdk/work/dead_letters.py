@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from towerlog.sdk.record.backlog.spool import private_folder, state_folder
+from towerlog.sdk.record.backlog.own_files import OwnFolder, private_folder
+from towerlog.sdk.record.backlog.spool import state_folder
 from towerlog.sdk.work.outbox import OutboxEvent
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -47,8 +48,9 @@ class DeadLetters:
 
     def _append(self, text: bytes) -> None:
         private_folder(self.path.parent)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        with os.fdopen(os.open(self.path, flags, 0o600), "ab") as file:
+        with OwnFolder.open(self.path.parent) as folder:
+            number = folder.open_file(self.path.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        with os.fdopen(number, "ab") as file:
             if file.tell() + len(text) > MAX_FILE_BYTES:
                 raise OSError(27, "the dead-letter file is full")
             file.write(text)

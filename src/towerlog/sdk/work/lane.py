@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from towerlog.sdk.record.inbox import MAX_ANSWERS, MAX_REMEMBERED, refusal_of
+from towerlog.sdk.record.inbox import MAX_ANSWERS, MAX_REMEMBERED, refusal_of, settlement_of
 from towerlog.sdk.wire.errors import ApiError, Unreachable
-from towerlog.sdk.wire.event_batch import UNKNOWN_BASE
+from towerlog.sdk.wire.event_batch import STRANGE_TRIES, UNKNOWN_BASE, strange_status
 from towerlog.sdk.wire.refusals import printable
 from towerlog.sdk.wire.retries import Backoff
 from towerlog.sdk.work.dead_letters import DeadLetters
@@ -54,6 +54,8 @@ class Lane:
         self._told: deque[int] = deque(maxlen=MAX_REMEMBERED)
         self._again: list[OutboxEvent] = []
         """Checkpoints to be sent again, for the server does not know what they go on from."""
+        self._strange: list[tuple[OutboxEvent, str]] = []
+        """Events of the last report whose results do not say what became of them, and what is wrong with each."""
         self._on_command: Callable[[Mapping[str, Any]], None] | None = None
         self._early: list[Json] = []
         """Commands that came before there was anybody to take them."""
@@ -164,8 +166,8 @@ class Lane:
                     self.outbox.settle(batch)
                     self._progress.set()
 
-    async def _deliver(self, batch: list[OutboxEvent], pause: Backoff) -> bool:
-        """Sends a batch; False if it has to be sent again, after a pause that has passed."""
+    async def _deliver(self, batch: list[OutboxEvent], pause: Backoff, tries: int = 1) -> bool:
+        """Sends a batch, so often by now; False if it has to be sent again, after a pause that has passed."""
         try:
             await self._report(batch, 0)
         except Unreachable as error:
@@ -180,9 +182,19 @@ class Lane:
         pause.reset()
         again, self._again = self._again, []
         for event in again:
-            while not self.lost.is_set() and not await self._deliver([event], pause):
-                pass
+            await self._deliver_alone(event, pause)
+        strange, self._strange = self._strange, []
+        for event, words in strange:
+            if tries < STRANGE_TRIES:
+                await self._pause(pause.next_s(), words)
+                await self._deliver_alone(event, pause, tries + 1)
+            else:
+                self._refuse(event, "unknown status", words)
         return True
+
+    async def _deliver_alone(self, event: OutboxEvent, pause: Backoff, tries: int = 1) -> None:
+        while not self.lost.is_set() and not await self._deliver([event], pause, tries):
+            pass
 
     async def _narrow(self, batch: list[OutboxEvent], error: ApiError, pause: Backoff) -> None:
         """Finds the rejected event of a batch by halves, and reports it as dropped."""
@@ -201,7 +213,7 @@ class Lane:
         else:
             await self._pause(pause.next_s(error.retry_after), error)
 
-    async def _pause(self, seconds: float, why: Exception) -> None:
+    async def _pause(self, seconds: float, why: object) -> None:
         _log.info("run %s: %s; retrying in %.2f s", self.holder.run_id, why, seconds)
         await asyncio.sleep(min(seconds, self._clock.pause_s))
 
@@ -217,8 +229,10 @@ class Lane:
             raise
         self._missed = False
         self._clock.renewed(sent_at)
+        is_news = self._take(reply.get("commands", []))
+        # After the commands: an answer among them was before the withdrawal that this reply confirms.
         self._look_at(batch, reply.get("results", []))
-        return self._take(reply.get("commands", []))
+        return is_news
 
     def _take(self, commands: Sequence[Json]) -> bool:
         """Hands on the commands that are new, and keeps them while there is nobody to take them."""
@@ -234,9 +248,15 @@ class Lane:
         return bool(fresh)
 
     def _look_at(self, batch: list[OutboxEvent], results: list[Json]) -> None:
-        """Looks for rejected events: each event has a result of its own."""
-        for event, result in zip(batch, results, strict=False):
+        """Looks for events that were rejected or not acknowledged, and for withdrawals that are stored."""
+        missing: list[Json] = [{}] * (len(batch) - len(results))
+        for event, result in zip(batch, [*results, *missing], strict=False):
+            if (words := strange_status(result)) is not None:
+                self._strange.append((event, words))
+                continue
             if result.get("status") != "refused":
+                if self._on_command is not None and (settled := settlement_of(event.line)) is not None:
+                    self._on_command(settled)
                 continue
             older = self.outbox.with_older_base(event) if result.get("code") == UNKNOWN_BASE else None
             if older is not None:

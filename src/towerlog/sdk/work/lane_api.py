@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from towerlog.sdk.api.requests import path_of, with_query
-from towerlog.sdk.wire.address import MAX_HISTORY_BYTES, MAX_RESPONSE_BYTES, Response
+from towerlog.sdk.wire.address import MAX_HISTORY_BYTES, MAX_RESPONSE_BYTES, Response, Url
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import BadAnswer
 from towerlog.sdk.wire.event_batch import HEADERS, json_bytes, with_events
@@ -50,6 +50,11 @@ class LaneApi:
     def url(self) -> str:
         """The address of the server."""
         return str(self._http.address)
+
+    @property
+    def access(self) -> tuple[Url, str | None]:
+        """The server and the worker's key."""
+        return self._http.access
 
     async def claim(self, agents: Sequence[str], labels: Mapping[str, str], wait_seconds: int) -> Json | None:
         """Claims a run; None if there is none. Raises ApiError, Unreachable."""

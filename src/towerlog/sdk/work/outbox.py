@@ -19,7 +19,7 @@ MAX_OUTBOX_BYTES = 32 * 1024 * 1024
 MAX_OUTBOX_EVENTS = 100_000
 LANE_ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
 """The ends that a worker reports."""
-URGENT = LANE_ENDS | {"run.waiting_for_input", "run.paused", "command.acknowledged"}
+URGENT = LANE_ENDS | {"run.waiting_for_input", "run.question_withdrawn", "run.paused", "command.acknowledged"}
 """Events that are waited for: they are not held back to fill a batch."""
 
 

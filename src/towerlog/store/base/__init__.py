@@ -1,4 +1,4 @@
-"""The contract of a store, in six narrow protocols, `Store`, which is composed of them, and `Unit`.
+"""The contract of a store, in eight narrow protocols, `Store`, which is composed of them, and `Unit`.
 
 Nothing here knows a business rule, nothing above knows a backend. What a part promises stands in its module; the laws
 of all of them, each a test in `tests/contract/`:
@@ -11,12 +11,15 @@ of all of them, each a test in `tests/contract/`:
 """
 
 from towerlog.store.base.audit import AuditStore as AuditStore
+from towerlog.store.base.budgets import BudgetStore as BudgetStore
 from towerlog.store.base.content import ContentStore as ContentStore
 from towerlog.store.base.identities import Identities as Identities
 from towerlog.store.base.identities import IdentityStore as IdentityStore
 from towerlog.store.base.identities import Organisations as Organisations
 from towerlog.store.base.lanes import LaneStore as LaneStore
 from towerlog.store.base.log import LogStore as LogStore
+from towerlog.store.base.members import MemberStore as MemberStore
 from towerlog.store.base.rows import RowStore as RowStore
 from towerlog.store.base.store import Store as Store
 from towerlog.store.base.store import Unit as Unit
+from towerlog.store.base.verification import VerificationStore as VerificationStore

@@ -1,27 +1,36 @@
-"""What an audit reads: everything of an organisation, damaged or not.
+"""The audit, as it is read. Entries are written by units, and with the identities that are written outside of any.
 
-Law: a row that contradicts its own columns, or cannot be read, is reported in `Rows.faults` and never raises; the walk
-of a damaged store goes on where any other reader gives up.
+Laws:
+
+* Entries of an organisation have dense numbers and one chain of hashes. The store gives both when it writes, since an
+  operator's command may write beside the server; the organisation's own row keeps the last of them.
+* An entry is never changed and never dropped. A rebuild, a backup and a restore keep all of them.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from towerlog.store.values import Content, Rows
+from towerlog.model.audit import AuditFilter, AuditRow
+from towerlog.store.values import AuditHead, StoredEntry
 
 
 class AuditStore(Protocol):
-    """Reads for an audit and a rebuild."""
+    """Reads of the audit."""
 
-    async def structure_faults(self) -> list[str]:
-        """What is wrong below the rows: files, indexes that disagree with their tables, what is there twice."""
+    async def audit(
+        self, org: int, wanted: AuditFilter, limit: int, before: int | None
+    ) -> tuple[list[AuditRow], int | None]:
+        """Entries below a number, newest first; and the number below which it goes on, None at the end.
+
+        A page may have fewer rows than `limit`, or none, and go on: it looks at `MAX_LOOKED_AT` entries at most.
+        """
         ...
 
-    async def rows(self, org: int) -> Rows:
-        """Every projection row, as of one moment."""
+    async def audit_chain(self, org: int, after: int, limit: int) -> list[StoredEntry]:
+        """Entries after a number as they are stored, in order, damaged or not."""
         ...
 
-    async def content(self, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
-        """All messages, nodes or metas (`kind`) of an organisation, with a rising number each."""
+    async def audit_head(self, org: int) -> AuditHead:
+        """The last number that was given out, and the hash that was stored with it."""
         ...

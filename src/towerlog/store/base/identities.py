@@ -3,19 +3,22 @@
 Laws:
 
 * The store gives an organisation its number. Names and ids of organisations are unique, so is the digest of a key.
-* What is written through `org_create`, `key_put` and `key_revoke` is durable at once, outside any unit.
+* What is written through `org_create`, `key_put` and `key_revoke` is durable at once, outside any unit, and
+  the audit's entry about it with it.
 * Versions of personas and routes never change and are never dropped; the one that was made last is the newest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from towerlog.model.key import Key
+from towerlog.model.audit import AuditEntry
+from towerlog.model.key import Key, KeyFound
+from towerlog.model.member import SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import Org, User
-from towerlog.store.values import Found, KeyFound
+from towerlog.store.values import Found
 
 
 class Organisations(Protocol):
@@ -25,8 +28,9 @@ class Organisations(Protocol):
         """All organisations, oldest first."""
         ...
 
-    async def org_create(self, org: Org, user: User, key: Key) -> Org:
-        """A new organisation with its first user and key; its number is given by the store."""
+    async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
+        """A new organisation with its first user and key, and a link by which that user may sign in; its number is
+        given by the store, also to the entry."""
         ...
 
 
@@ -49,12 +53,23 @@ class Identities(Organisations, Protocol):
         """All keys of an organisation, newest first; read a page at a time."""
         ...
 
-    def key_put(self, key: Key) -> None:
+    def key_put(self, key: Key, told: AuditEntry) -> None:
         """Writes a new key."""
         ...
 
-    def key_revoke(self, org: int, key_id: str, now_ms: int) -> Key | None:
-        """The key, revoked now or before; None when this organisation has no such key."""
+    def key_revoke(self, org: int, key_id: str, now_ms: int, told: Callable[[Key, Key], AuditEntry]) -> Key | None:
+        """The key, revoked now or before; None when this organisation has no such key.
+
+        `told` makes the entry of the key before and after, where it was not revoked before.
+        """
+        ...
+
+    def members(self, org: int) -> tuple[User, ...]:
+        """Members that are not removed, oldest first."""
+        ...
+
+    def link_put(self, link: SignInLink, told: AuditEntry) -> None:
+        """Writes a new sign-in link."""
         ...
 
     def close(self) -> None:
@@ -65,8 +80,13 @@ class Identities(Organisations, Protocol):
 class IdentityStore(Organisations, Protocol):
     """Reads of identities, and the writes that do not wait for a unit."""
 
+    async def org(self, number: int) -> Org | None:
+        """One organisation, by its number."""
+        ...
+
     async def key_by_digest(self, digest: bytes) -> KeyFound | None:
-        """The key with this SHA-256, revoked or not. Never waits for the answer of another kind of question."""
+        """The key with this SHA-256, revoked or not, else the session. Never waits for the answer of another kind of
+        question."""
         ...
 
     async def keys(self, org: int, limit: int, before: str | None) -> list[Key]:
@@ -74,11 +94,15 @@ class IdentityStore(Organisations, Protocol):
         ...
 
     async def key_by_id(self, org: int, key_id: str) -> Key | None:
-        """One API key, revoked or not."""
+        """One API key, revoked or not; of a user's id, what a key of that member would be."""
         ...
 
-    async def key_put(self, key: Key) -> None:
+    async def key_put(self, key: Key, told: AuditEntry) -> None:
         """Writes a key (new, or revoked now) at once."""
+        ...
+
+    async def secret(self, fresh: str) -> str:
+        """What this store's servers sign with: as it was kept at first, which is `fresh` where nothing was. Durable."""
         ...
 
     async def users(self, org: int, user_ids: Iterable[str]) -> dict[str, User]:

@@ -33,8 +33,16 @@ class LaneStore(Protocol):
         """Lanes that are not done, oldest first; or (`statuses`) those of runs in one of these, newest first."""
         ...
 
+    async def lanes_of(self, org: int, runs: Sequence[int]) -> list[Lane]:
+        """The lanes of some runs of this organisation, done or not."""
+        ...
+
     async def lanes_held(self, org: int, limit: int) -> list[Lane]:
         """Held lanes, oldest first; those among them whose lease ran out too."""
+        ...
+
+    async def lanes_queued(self, org: int, after: int, limit: int) -> list[Lane]:
+        """Lanes that wait for a worker, behind a place of the queue, the lowest place first."""
         ...
 
     async def lane_counts(self, org: int) -> tuple[int, int, int | None]:

@@ -6,8 +6,9 @@ Laws:
   from what the counters and the run's row showed it, and the store refuses a second event at the same place.
 * **An event id appends once** per run, for the run's life.
 * **What is read is what was written.** Where an event is not, or is not there at all, a `DamagedEvent` stands in its
-  place, and `damages` has counted it. Only `log` gives what is stored, as it is: it is for audits.
-* A trim takes events away from a run's beginning; what is left keeps its seq and its position.
+  place, and `damages` has counted it. Only `log` gives what is stored, as it is: it is for `verify`.
+* A trim takes events away from a run's beginning; what is left keeps its seq and its position, and is checked as it was
+  before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from towerlog.model.event import Event, Logged
+from towerlog.model.outline import Moment
+from towerlog.model.principal import Counters
 from towerlog.store.values import Found
 
 
@@ -33,8 +36,8 @@ class LogStore(Protocol):
     ) -> Found[Logged]:
         """A run's events after a seq, in order; fewer than `limit` when their bodies fill `PAGE_BODY_BYTES` before.
 
-        `known_last`: the run has had so many events, and those up to there that are not found are damaged. Without
-        `types` alone; where nothing is left up to `after_seq`, what follows it was trimmed as well.
+        `known_last`: the run has had so many events, and those up to there that are not found and were not trimmed are
+        damaged. Without `types` alone.
         """
         ...
 
@@ -52,6 +55,19 @@ class LogStore(Protocol):
 
     async def log(self, org: int, after: int, limit: int) -> Found[Event]:
         """The organisation's whole log after a position, in order; paged like `events`."""
+        ...
+
+    async def moments(self, org: int, run: int, after_seq: int, limit: int) -> list[Moment]:
+        """A run's events after a seq, in order, without their bodies, and unchecked; of text without facts."""
+        ...
+
+    async def counters(self, org: int) -> Counters:
+        """The numbers that the organisation has given out, as of the last commit."""
+        ...
+
+    async def runs_touched(self, org: int, after: int, until: int) -> list[int] | None:
+        """Numbers of the runs that have events after one position, up to another; None where events between them are
+        gone, so that not all are known."""
         ...
 
     async def run_trim(self, org: int, run: int, before_seq: int) -> None:

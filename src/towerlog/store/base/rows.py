@@ -19,7 +19,7 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
-from towerlog.store.values import Found, RunWithState, UsageSpan
+from towerlog.store.values import Durations, Found, RunWithState, UsageSpan
 
 
 class RowStore(Protocol):
@@ -35,6 +35,16 @@ class RowStore(Protocol):
 
     async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
         """Runs below number `before`, newest first. Raises Invalid for a search that takes too long."""
+        ...
+
+    async def run_facets(self, org: int, wanted: RunFilter) -> dict[str, list[tuple[str | None, int]] | None]:
+        """`status`, `agent`, `model`, `persona_id` → (value, how many runs), the most first and at most 100; None for
+        one that would take too long."""
+        ...
+
+    async def run_durations(self, org: int, by: str, wanted: RunFilter, limit: int) -> list[Durations] | None:
+        """How long ended runs took, by `hour`, `day` (newest first), `agent`, `model`, `status` or `thread` (most
+        runs first), at most `limit`; None where that would take too long."""
         ...
 
     async def runs_by_number(self, org: int, numbers: Sequence[int]) -> dict[int, RunRow]:
@@ -77,6 +87,10 @@ class RowStore(Protocol):
         """Agents by their names; absent ones are left out."""
         ...
 
+    async def agents_by_number(self, org: int, numbers: Sequence[int]) -> list[AgentRow]:
+        """Agents of this organisation by their numbers."""
+        ...
+
     async def usage_by(self, org: int, by: str, span: UsageSpan, limit: int) -> list[UsageRow]:
         """The sums of roll-up cells by `hour`, `agent` or `model`, in the order of that.
 
@@ -106,10 +120,6 @@ class RowStore(Protocol):
 
     async def checkpoints(self, org: int, run: int, limit: int, after: tuple[int, str] | None) -> Found[CheckpointRow]:
         """A run's checkpoints by (step, agent)."""
-        ...
-
-    async def approvals(self, org: int, limit: int) -> Found[CheckpointRow]:
-        """Checkpoints of open runs that wait for approval, oldest first."""
         ...
 
     async def replies_drop(self, before_ms: int, limit: int) -> int:

@@ -1,4 +1,4 @@
-"""A backend as a whole: the six parts of the contract together, and the unit of work.
+"""A backend as a whole: the eight parts of the contract together, and the unit of work.
 
 Laws:
 
@@ -13,18 +13,28 @@ from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from towerlog.model.alert import WindowCount
+from towerlog.model.approval import ApprovalRow
+from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.lane import Lane
 from towerlog.model.run import RunRow
+from towerlog.store.base.alerts import AlertStore
+from towerlog.store.base.approvals import ApprovalStore
 from towerlog.store.base.audit import AuditStore
+from towerlog.store.base.budgets import BudgetStore
 from towerlog.store.base.content import ContentStore
 from towerlog.store.base.identities import IdentityStore
 from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
+from towerlog.store.base.members import MemberStore
+from towerlog.store.base.prices import PriceStore
 from towerlog.store.base.rows import RowStore
+from towerlog.store.base.verification import VerificationStore
 from towerlog.store.damage import Damages
 from towerlog.store.space import Space
+from towerlog.store.stock import Stock
 from towerlog.store.trouble import Trouble
-from towerlog.store.values import Changes, Loaded, Spread, Stock, Wanted
+from towerlog.store.values import Changes, Loaded, Spread, Wanted
 
 
 class Unit(Protocol):
@@ -56,8 +66,27 @@ class Unit(Protocol):
         """
         ...
 
-    async def try_to_write(self) -> None:
-        """Writes next to nothing, durably, to find out whether that is possible. Raises StorageFailed."""
+    async def budget_due(self, now_ms: int) -> BudgetRow | None:
+        """The budget of any organisation about which there is something to do by now (wall ms), the oldest first."""
+        ...
+
+    async def runs_of_step(self, row: BudgetRow, limit: int) -> list[RunRow]:
+        """The next runs that its step has to reach, by number: open ones in its scope, or those that it paused."""
+        ...
+
+    async def reservations_expired(self, now_ms: int, limit: int) -> list[Reservation]:
+        """Reservations of any organisation whose time is over, oldest first."""
+        ...
+
+    async def approvals_due(self, now_ms: int, limit: int) -> list[ApprovalRow]:
+        """What has expired by now (wall ms) in any organisation and is not marked as such, the oldest expiry first."""
+
+    async def alert_window(self, org: int, rule_id: str, since_minute: int) -> WindowCount:
+        """What a rule has added up from this minute since the epoch on."""
+        ...
+
+    def try_to_write(self) -> Awaitable[None]:
+        """Writes next to nothing, durably, to find out whether that is possible. Raises StorageFailed when awaited."""
         ...
 
     def commit(self, changes: Changes) -> Awaitable[None]:
@@ -68,7 +97,21 @@ class Unit(Protocol):
         ...
 
 
-class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditStore, Protocol):
+class Store(
+    LogStore,
+    RowStore,
+    ContentStore,
+    LaneStore,
+    BudgetStore,
+    PriceStore,
+    ApprovalStore,
+    AlertStore,
+    IdentityStore,
+    MemberStore,
+    AuditStore,
+    VerificationStore,
+    Protocol,
+):
     """A backend, opened. Reading methods may run at any time, beside a unit."""
 
     name: str
@@ -102,5 +145,9 @@ class Store(LogStore, RowStore, ContentStore, LaneStore, IdentityStore, AuditSto
         ...
 
     def obstacle(self) -> str | None:
-        """What is in the way of writes, in one word: `storage_failed`, `disk_full`, `checkpoint_failed`; or None."""
+        """What is in the way of writes, in one word; None where nothing is.
+
+        `storage_failed`, for good; `disk_full`; `writes_refused`, where the last one was refused for another reason,
+        which passes; `checkpoint_failed`, while writes go on.
+        """
         ...

@@ -16,7 +16,8 @@ import msgspec
 from towerlog.errors import SchemaMismatch, StorageFailed
 from towerlog.store.damage import Damages
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
-from towerlog.store.sqlite.upkeep.failures import storage_failed
+from towerlog.store.sqlite.upkeep.failures import storage_failed, text_damaged
+from towerlog.store.sqlite.upkeep.schema import MIGRATIONS, strange
 
 PAGE_BYTES = 8192
 """A page that is changed is written to the log whole. With 16 KiB a small group would write twice as much, and a batch
@@ -76,17 +77,19 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
         connection.pragma("temp_store", "memory")
         connection.create_scalar_function(LOWER, _lower, 1, deterministic=True)
         return connection
-    except apsw.CantOpenError as error:
-        if path.exists() and not os.access(path, os.R_OK if read_only else os.R_OK | os.W_OK):
-            # SQLite has no words for it. A restored file that root has put here is the usual case.
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from error
-        raise _cannot_open(path, error, connection) from error
     except apsw.Error as error:
-        raise _cannot_open(path, error, connection) from error
+        raise cannot_open(path, error, connection, os.R_OK if read_only else os.R_OK | os.W_OK) from error
+    except UnicodeDecodeError as error:
+        raise text_damaged(error) from error
 
 
-def _cannot_open(path: Path, error: apsw.Error, connection: apsw.Connection | None) -> StorageFailed:
-    """In words; with the cause that SQLite leaves out, where the file system does not let anybody write."""
+def cannot_open(
+    path: Path, error: apsw.Error, connection: apsw.Connection | None, access: int = os.R_OK
+) -> StorageFailed | PermissionError:
+    """In words; with the cause that SQLite leaves out: this user may not, or the file system lets nobody write."""
+    if isinstance(error, apsw.CantOpenError) and path.exists() and not os.access(path, access):
+        # A restored file that root has put here is the usual case.
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     words = storage_failed(error, connection).message
     if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) and os.statvfs(path.parent).f_flag & os.ST_RDONLY:
         words = "its file system is read-only"
@@ -144,13 +147,16 @@ def write_again(connection: apsw.Connection, log: Path) -> None:
 
 
 def migrate(connection: apsw.Connection) -> int:
-    """Brings the schema up to this version; returns its number. Raises SchemaMismatch for a newer one."""
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS migration"
-        " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT"
-    )
+    """Brings the schema up to this version; returns its number.
+
+    Raises SchemaMismatch for a newer one, and for a database with anything in it that no migration makes.
+    """
+    connection.execute(MIGRATIONS.replace("TABLE", "TABLE IF NOT EXISTS", 1))
     applied = {int(row[0]): str(row[1]) for row in connection.execute("SELECT number, checksum FROM migration")}
     known = load_migrations("sqlite")
+    pending = plan_migrations(applied, known, connection.filename)
+    # Before anything is written: a trigger would be carried out with it.
+    _refuse_strange(connection, known[: len(known) - len(pending)])
 
     def apply_one(migration: Migration) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -166,19 +172,30 @@ def migrate(connection: apsw.Connection) -> int:
                 connection.execute("ROLLBACK")
             raise
 
-    apply_migrations(plan_migrations(applied, known, connection.filename), apply_one)
+    apply_migrations(pending, apply_one)
     return len(known)
 
 
+def _refuse_strange(connection: apsw.Connection, applied: list[Migration]) -> None:
+    found = strange(connection, applied)
+    if found:
+        raise SchemaMismatch(
+            f"{connection.filename} has what no version of towerlog makes: {', '.join(found)}. Remove that"
+            " (sqlite3: DROP …), or copy the rest with `towerlog rebuild`"
+        )
+
+
 def check_schema(connection: apsw.Connection) -> None:
-    """Refuses a database whose schema is not this version's, without changing it."""
+    """Refuses a database whose schema is not this version's, or has more in it, without changing it."""
     name = connection.filename
     try:
         applied = {int(row[0]): str(row[1]) for row in connection.execute("SELECT number, checksum FROM migration")}
     except apsw.SQLError:
         raise SchemaMismatch(f"{name} is not a towerlog database") from None
-    if plan_migrations(applied, load_migrations("sqlite"), name):
+    known = load_migrations("sqlite")
+    if plan_migrations(applied, known, name):
         raise SchemaMismatch(f"{name} has an older schema: start `towerlog serve` once, it brings it up to date")
+    _refuse_strange(connection, known)
 
 
 def ensure_epoch(connection: apsw.Connection, fresh: str) -> str:

@@ -10,6 +10,7 @@ from towerlog.model.names import message_name, metas_name, prefix_names
 from towerlog.store.packing import Packer
 from towerlog.store.sqlite.connection import damages_of
 
+_decode_block = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _UNREADABLE = (apsw.CorruptError, msgspec.MsgspecError, ValueError, TypeError, IndexError)
 
 
@@ -23,25 +24,35 @@ def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[byt
 
 def _history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[bytes]:
     sql = (
-        "WITH RECURSIVE walk(parent, message, depth) AS ("
-        " SELECT parent, message, 1 FROM node WHERE org = ?1 AND key = ?2"
-        " UNION ALL SELECT node.parent, node.message, depth + 1 FROM walk"
-        " JOIN node ON node.org = ?1 AND node.key = walk.parent WHERE depth < ?3)"
-        # A plain join would begin with the messages, and read all that the organisation has.
-        " SELECT walk.parent, walk.message, message.body, message.packed FROM walk"
-        " CROSS JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth"
+        "WITH RECURSIVE walk(parent, message, block, place, top, depth) AS ("
+        " SELECT parent, message, block, length, length, 1 FROM node WHERE org = ?1 AND key = ?2"
+        " UNION ALL SELECT node.parent, node.message, node.block, node.length, top, depth + 1 FROM walk"
+        " JOIN node ON node.org = ?1 AND node.key = walk.parent WHERE depth < ?3 AND node.length > top - ?3)"
+        # The messages beside it, since a plain join would begin with them, and read all that the organisation has.
+        " SELECT walk.parent, walk.message, walk.block, walk.place, message.body, message.packed FROM walk"
+        " LEFT JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth"
     )
     unpack, name = Packer().unpack, node
     messages: list[bytes] = []
-    for parent, key, stored, packed in db.execute(sql, (org, node, length)):
-        body = unpack(stored) if packed else stored
-        if message_name(body) != key or prefix_names([key], parent)[-1] != name:
+    expected: int | None = None
+    for parent, key, block, place, stored, packed in db.execute(sql, (org, node, length)):
+        if block is not None:
+            texts = list(map(bytes, _decode_block(unpack(block))))
+        elif stored is None:
+            break
+        else:
+            texts = [unpack(stored) if packed else stored]
+        names = list(map(message_name, texts))
+        if (block is None and names != [key]) or prefix_names(names, parent)[-1] != name:
             raise _damaged(db, org, node, f"message {length - len(messages)} of {length} was changed")
-        messages.append(body)
-        name = parent
-    if len(messages) != length:
+        before = place - len(texts)
+        if (expected is not None and place != expected) or (before == 0) is not (parent == b""):
+            raise _damaged(db, org, node, f"the place of message {length - len(messages)} of {length} was changed")
+        messages += reversed(texts)
+        name, expected = parent, before
+    if len(messages) < length:
         raise _damaged(db, org, node, f"{len(messages)} of {length} messages are there")
-    return messages[::-1]
+    return messages[:length][::-1]
 
 
 def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:

@@ -20,6 +20,8 @@ from towerlog.store.sqlite.reads import MAX_INTEGER, marks
 from towerlog.store.sqlite.reads import one as first
 from towerlog.store.values import PAGE_BODY_BYTES, Found
 
+MAX_LOOKED_THROUGH = 5000
+"""Events of a run that are looked through for its last tool calls."""
 UNREADABLE = (apsw.CorruptError, apsw.IOError, UnicodeDecodeError)
 """What a row raises that a disk has damaged; other rows of the same table may be whole."""
 
@@ -70,8 +72,19 @@ def feed(db: apsw.Connection, org: int, agent: int, limit: int, after: int | Non
     return page
 
 
+def tool_calls(db: apsw.Connection, run: int, limit: int) -> list[Event]:
+    """The last tool calls of a run, oldest first, of its newest MAX_LOOKED_THROUGH events; those that are damaged are
+    left out."""
+    where = "run = ?1 AND type = 'tool.call' AND seq > (SELECT max(seq) FROM event WHERE run = ?1) - ?2"
+    where += " ORDER BY seq DESC LIMIT ?3"
+    values = (run, MAX_LOOKED_THROUGH, limit)
+    sql = f"SELECT {rows.CHECKED_COLUMNS} FROM event WHERE {where}"
+    found = _found(db, sql, values, f"SELECT key, run, seq FROM event WHERE {where}", values)
+    return [one for one in found if isinstance(one, Event)][::-1]
+
+
 def log(db: apsw.Connection, org: int, after: int, limit: int) -> Found[Event]:
-    """An organisation's log, as it is stored: whoever audits it holds it against its hashes."""
+    """An organisation's log, as it is stored: whoever verifies it holds it against its hashes."""
     sql = f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
     page: Found[Event] = Found()
     size = 0
@@ -82,6 +95,13 @@ def log(db: apsw.Connection, org: int, after: int, limit: int) -> Found[Event]:
             page.cut = True
             break
     return page
+
+
+def runs_touched(db: apsw.Connection, org: int, after: int, until: int) -> list[int] | None:
+    """Runs with events between two positions; None where not every position has its event."""
+    sql = "SELECT run, count(*) FROM event WHERE key > ? AND key <= ? GROUP BY run"
+    found = list(db.execute(sql, (_event_key(org, after), _event_key(org, until))))
+    return [run for run, _ in found] if sum(count for _, count in found) == until - after else None
 
 
 def _found(
@@ -140,21 +160,25 @@ def _with_holes(
     known_last: int,
     behind: Callable[[int], Iterator[Logged]],
 ) -> Iterator[Logged]:
-    """A run's events after a seq, and in its place what is missing among them and after them.
+    """A run's events after a seq, and in its place what is missing among them and after them, unless it was trimmed.
 
-    What is missing before the first that is left was trimmed.
+    Up to where a run was trimmed is asked after its events: a trim may come between the two.
     """
-    last, start, is_first = after_seq, after_seq, True
+    last = start = after_seq
     while True:
         count = 0
         for one in behind(start):
             count += 1
             begins = one.first_seq if isinstance(one, DamagedEvent) else one.seq
-            if begins > last + 1 and not (is_first and _is_trimmed(db, run, after_seq)):
-                yield DamagedEvent(org, 0, run, begins - 1, last + 1, "not there")
-            last, is_first = max(last, one.seq), False
+            known = last if begins <= last + 1 else max(last, _trimmed_to(db, run))
+            if begins > known + 1:
+                yield DamagedEvent(org, 0, run, begins - 1, known + 1, "not there")
+            last = max(last, one.seq)
             yield one
-        if count >= limit or last >= known_last or (is_first and _is_trimmed(db, run, after_seq)):
+        if count >= limit or last >= known_last:
+            return
+        last = max(last, _trimmed_to(db, run))
+        if last >= known_last:
             return
         found = _next_start(db, run, last, known_last)
         if found is None:
@@ -173,13 +197,9 @@ def _next_start(db: apsw.Connection, run: int, last: int, known_last: int) -> in
     return None
 
 
-def _is_trimmed(db: apsw.Connection, run: int, seq: int) -> bool:
-    """Whether the events up to this one may be gone for a reason: there is none where a reader has seen the last."""
-    return not _has_event(db, run, seq)
-
-
-def _has_event(db: apsw.Connection, run: int, seq: int) -> bool:
-    return first(db, "SELECT 1 FROM event WHERE run = ? AND seq = ?", (run, seq)) is not None
+def _trimmed_to(db: apsw.Connection, run: int) -> int:
+    """The last event of a run that is gone for a reason; 0 where none is."""
+    return first(db, "SELECT seq FROM trim WHERE run = ?", (run,)) or 0
 
 
 def _up_to_a_page(db: apsw.Connection, org: int, found: Iterable[Logged], limit: int) -> Found[Logged]:

@@ -2,12 +2,12 @@
 
 Where the writer's place is free, the command takes it, does what any writer does first, and keeps it until `close`.
 Beside a running server this is a second connection: SQLite lets it wait for its turn. Must not write anything but
-`org`, `user` and `api_key`.
+`org`, `user`, `api_key`, `sign_in_link`, and the audit of what it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,18 @@ import apsw
 import msgspec
 
 from towerlog.errors import SchemaMismatch, StoreLocked
+from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key
+from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
 from towerlog.store.sqlite import write as writes
+from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.people import members
 from towerlog.store.sqlite.upkeep import start, whole
-from towerlog.store.sqlite.upkeep.failures import is_final, storage_failed
+from towerlog.store.sqlite.upkeep.failures import is_final, named, storage_failed, text_damaged
 
 KEYS_PAGE = 500
 
@@ -64,16 +68,27 @@ class SqliteIdentities:
         with self._storage_errors():
             return reads.orgs(self._db)
 
-    async def org_create(self, org: Org, user: User, key: Key) -> Org:
+    async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
         """A new organisation with its first user and key; its number is given here."""
         with self._storage_errors():
-            return writes.write_org(self._db, org, user, key)
+            return writes.write_org(self._db, org, user, key, told, link)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""
-        sql = "SELECT org, user_id, name, email, created_at FROM user WHERE org = ? ORDER BY number LIMIT 1"
+        sql = f"SELECT {members.USER_COLUMNS} FROM user WHERE org = ? ORDER BY number LIMIT 1"
         with self._storage_errors():
-            return User(*next(iter(self._db.execute(sql, (org,)))))
+            return members.user_value(next(iter(self._db.execute(sql, (org,)))))
+
+    def members(self, org: int) -> tuple[User, ...]:
+        """Members that are not removed, oldest first."""
+        with self._storage_errors():
+            return members.members_of(self._db, org)
+
+    def link_put(self, link: SignInLink, told: AuditEntry) -> None:
+        """Writes a new link."""
+        with self._storage_errors(), self._db:
+            members.write_links(self._db, [link])
+            entries.write(self._db, [told])
 
     def keys(self, org: int) -> Iterator[Key]:
         """All keys of an organisation, newest first, a page at a time."""
@@ -86,12 +101,12 @@ class SqliteIdentities:
                 return
             before = page[-1].key_id
 
-    def key_put(self, key: Key) -> None:
+    def key_put(self, key: Key, told: AuditEntry) -> None:
         """Writes a new key."""
         with self._storage_errors():
-            writes.write_key(self._db, key)
+            writes.write_key(self._db, key, told)
 
-    def key_revoke(self, org: int, key_id: str, now_ms: int) -> Key | None:
+    def key_revoke(self, org: int, key_id: str, now_ms: int, told: Callable[[Key, Key], AuditEntry]) -> Key | None:
         """The key, revoked now or before; None when this organisation has no such key."""
         with self._storage_errors():
             # Immediate: a transaction that begins with reading could not wait for its turn to write.
@@ -99,8 +114,8 @@ class SqliteIdentities:
             try:
                 key = lookups.key(self._db, org, key_id)
                 if key is not None and key.revoked_at is None:
-                    key = msgspec.structs.replace(key, revoked_at=now_ms)
-                    writes.write_key(self._db, key)
+                    before, key = key, msgspec.structs.replace(key, revoked_at=now_ms)
+                    writes.write_key(self._db, key, told(before, key))
             finally:
                 self._db.execute("COMMIT")
         return key
@@ -108,20 +123,24 @@ class SqliteIdentities:
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
         """Storage errors as ours. One that is final is noted: nothing more is written here, not at the close either."""
-        try:
-            yield
-        except apsw.BusyError as error:
-            raise StoreLocked("the store is busy: another process holds its write lock") from error
-        except apsw.Error as error:
-            self._has_failed = self._has_failed or is_final(error, self._db.system_errno)
-            raise storage_failed(error, self._db) from error
+        with named(Path(self._db.filename)):
+            try:
+                yield
+            except apsw.BusyError as error:
+                raise StoreLocked("the store is busy: another process holds its write lock") from error
+            except apsw.Error as error:
+                self._has_failed = self._has_failed or is_final(error, self._db.system_errno)
+                raise storage_failed(error, self._db) from error
+            except UnicodeDecodeError as error:
+                raise text_damaged(error) from error
 
 
 async def open_identities(path: Path, token: str) -> SqliteIdentities:
     """Opens the database at `path`, beside its server or as its writer; then it is made or migrated if need be.
 
     `token` names this opening. Raises StoreLocked when another process holds it and does not get it ready, and what
-    the start of a writer raises: SchemaMismatch for a newer schema, StoreTorn, StorageFailed, OSError.
+    the start of a writer raises: SchemaMismatch for a newer schema, or beside a server any other than this version's,
+    StoreTorn, StorageFailed, OSError.
     """
     files.check_library()
     found = await start.in_turn(partial(_place_or_connection, path))
@@ -135,13 +154,17 @@ def _place_or_connection(path: Path) -> WriterLock | apsw.Connection:
     except StoreLocked:
         beside = _beside_server(path)
         if beside is None:
-            words = f"{path} is held by another towerlog process, of another version or not ready yet"
+            words = f"{path} is held by another towerlog process, which is not ready yet"
             raise StoreLocked(words) from None
         return beside
 
 
 def _beside_server(path: Path) -> apsw.Connection | None:
-    """A connection beside a server that has done what a writer does first, and made the first organisation."""
+    """A connection beside a server that has done what a writer does first, and made the first organisation.
+
+    Raises SchemaMismatch where the schema is not this version's, or has more in it: it will not be another one as long
+    as that server serves it.
+    """
     log = files.log_of(path)
     if not may_write_beside(log):
         return None
@@ -152,11 +175,15 @@ def _beside_server(path: Path) -> apsw.Connection | None:
         # was not, the log may hold what has never come to the disk, and nothing may be written behind that.
         if reads.orgs(db) and may_write_beside(log):
             return db
-    except SchemaMismatch:
-        pass  # the schema of another version, which its server serves
-    except apsw.Error as error:
+    except SchemaMismatch as mismatch:
+        if may_write_beside(log):  # else its server has ended, and another may be bringing the schema up to date
+            db.close()
+            raise SchemaMismatch(f"{path} is held by its server, and {mismatch}") from None
+    except (apsw.Error, UnicodeDecodeError) as error:
+        failed = storage_failed(error, db) if isinstance(error, apsw.Error) else text_damaged(error)
         db.close()
-        raise storage_failed(error, db) from error
+        with named(path):
+            raise failed from error
     db.close()
     return None
 

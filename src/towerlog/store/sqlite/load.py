@@ -5,28 +5,38 @@ One function a kind of `store/values.Kind`; each takes the keys of its kind and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import apsw
 
 from towerlog.model.agent import AgentRow
+from towerlog.model.alert import MAX_CALLS, AlertRow, AlertRule
+from towerlog.model.approval import ApprovalRow
+from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import EventType, Logged
+from towerlog.model.delivery import DeliveriesAfter, Delivery
+from towerlog.model.event import Event, EventType, Logged
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
+from towerlog.model.member import SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters, User, shard_org
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import descent, events, lookups, personas, queue, reads
-from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, StoredReply, Wanted
+from towerlog.store.sqlite.alerts import alerts
+from towerlog.store.sqlite.asking import approvals
+from towerlog.store.sqlite.money import budgets, prices
+from towerlog.store.sqlite.people import members
+from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, SpentSince, StoredReply, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
 MAX_KEYS_AT_ONCE = 512
-"""A history no longer than this is looked up key by key instead of by a binary search."""
+"""Prefixes of a history, or of a meta list, that are looked up in one go, the longest first."""
 MAX_RUNS_AT_ONCE = 500
 """Runs to one statement."""
 
@@ -111,21 +121,12 @@ def _decisions(
 
 
 def _nodes(db: apsw.Connection, keys: list[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, tuple[bytes, ...]], int]:
-    return {key: _known_prefix(db, *key) for key in keys}
+    return {key: known_nodes(db, *key) for key in keys}
 
 
-def _known_prefix(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) -> int:
-    """A stored prefix has all its own prefixes stored, so a binary search finds the end."""
-    if len(prefixes) <= MAX_KEYS_AT_ONCE:
-        return len(lookups.nodes_known(db, org, prefixes))
-    low, high = 0, len(prefixes)
-    while low < high:
-        middle = (low + high) // 2
-        if lookups.nodes_known(db, org, [prefixes[middle]]):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def known_nodes(db: apsw.Connection, org: int, prefixes: Sequence[bytes]) -> int:
+    """How long the longest of the prefixes of a history is that has a node."""
+    return _longest(prefixes, lambda some: lookups.nodes_known(db, org, some))
 
 
 def _chains(db: apsw.Connection, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], int]:
@@ -133,13 +134,23 @@ def _chains(db: apsw.Connection, keys: list[tuple[int, bytes]]) -> dict[tuple[in
 
 
 def _metas(db: apsw.Connection, keys: list[tuple[int, tuple[bytes, ...]]]) -> dict[tuple[int, tuple[bytes, ...]], int]:
-    return {key: _longest_list(db, *key) for key in keys}
+    return {key: known_metas(db, *key) for key in keys}
 
 
-def _longest_list(db: apsw.Connection, org: int, prefixes: tuple[bytes, ...]) -> int:
-    """Only the ends of turns are stored, so each prefix has to be asked for."""
-    stored = lookups.metas_known(db, org, prefixes)
-    return next((index + 1 for index in range(len(prefixes) - 1, -1, -1) if prefixes[index] in stored), 0)
+def known_metas(db: apsw.Connection, org: int, prefixes: Sequence[bytes]) -> int:
+    """How long the longest of the prefixes of a meta list is that is stored."""
+    return _longest(prefixes, lambda some: lookups.metas_known(db, org, some))
+
+
+def _longest(prefixes: Sequence[bytes], known: Callable[[Sequence[bytes]], set[bytes]]) -> int:
+    """Not each prefix is stored, so each is asked for; the longest first, since a turn mostly adds a little."""
+    for end in range(len(prefixes), 0, -MAX_KEYS_AT_ONCE):
+        begin = max(0, end - MAX_KEYS_AT_ONCE)
+        some = prefixes[begin:end]
+        stored = known(some)
+        if stored:
+            return next(begin + index + 1 for index in range(len(some) - 1, -1, -1) if some[index] in stored)
+    return 0
 
 
 def _families(db: apsw.Connection, families: list[Family]) -> dict[Family, Found[RunRow]]:
@@ -168,11 +179,79 @@ def _keys(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, s
 
 
 def _users(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], User]:
-    return _each(keys, lambda key: reads.users(db, key[0], [key[1]]).get(key[1]))
+    return _each(keys, lambda key: members.users(db, key[0], [key[1]]).get(key[1]))
+
+
+def _members(db: apsw.Connection, orgs: list[int]) -> dict[int, tuple[User, ...]]:
+    return {org: members.members_of(db, org) for org in orgs}
+
+
+def _sign_in_links(db: apsw.Connection, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], SignInLink]:
+    return _each(keys, lambda key: members.link(db, *key))
 
 
 def _replies(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredReply]:
     return _each(keys, lambda key: lookups.reply(db, *key))
+
+
+def _budgets(db: apsw.Connection, orgs: list[int]) -> dict[int, tuple[BudgetRow, ...]]:
+    return {org: budgets.budgets_of(db, org) for org in orgs}
+
+
+def _spent(db: apsw.Connection, keys: list[SpentSince]) -> dict[SpentSince, int]:
+    return {key: budgets.spent_since(db, key) for key in keys}
+
+
+def _reservations(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Reservation]:
+    return _each(keys, lambda key: budgets.reservation(db, *key))
+
+
+def _reservation_counts(db: apsw.Connection, orgs: list[int]) -> dict[int, dict[str, int]]:
+    return {org: budgets.reservations_open(db, org) for org in orgs}
+
+
+def _reservations_of(db: apsw.Connection, runs: list[int]) -> dict[int, list[Reservation]]:
+    return {run: budgets.reservations_of(db, run) for run in runs}
+
+
+def _prices(db: apsw.Connection, orgs: list[int]) -> dict[int, tuple[PriceRow, ...]]:
+    return {org: prices.prices_of(db, org) for org in orgs}
+
+
+def _calls_waiting(db: apsw.Connection, runs: list[int]) -> dict[int, ApprovalRow]:
+    return _each(runs, lambda run: approvals.calls_waiting(db, run))
+
+
+def _spent_links(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    return _each(keys, lambda key: approvals.link_spent(db, *key))
+
+
+def _rules(db: apsw.Connection, orgs: list[int]) -> dict[int, tuple[AlertRule, ...]]:
+    return {org: alerts.rules_of(db, org) for org in orgs}
+
+
+def _alerts(db: apsw.Connection, keys: list[tuple[int, str, str]]) -> dict[tuple[int, str, str], AlertRow]:
+    return _each(keys, lambda key: alerts.newest_alert(db, *key))
+
+
+def _alerts_by_id(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], AlertRow]:
+    return _each(keys, lambda key: alerts.alert(db, *key))
+
+
+def _deliveries(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Delivery]:
+    return _each(keys, lambda key: alerts.delivery(db, *key))
+
+
+def _deliveries_after(db: apsw.Connection, keys: list[DeliveriesAfter]) -> dict[DeliveriesAfter, list[Delivery]]:
+    return {key: alerts.deliveries_after(db, key) for key in keys}
+
+
+def _pending(db: apsw.Connection, orgs: list[int]) -> dict[int, int]:
+    return {org: alerts.deliveries_pending(db, org) for org in orgs}
+
+
+def _tool_calls(db: apsw.Connection, runs: list[int]) -> dict[int, list[Event]]:
+    return {run: events.tool_calls(db, run, MAX_CALLS) for run in runs}
 
 
 _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
@@ -198,5 +277,22 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.ROUTE: _routes,
     Kind.KEY: _keys,
     Kind.USER: _users,
+    Kind.MEMBERS: _members,
+    Kind.SIGN_IN_LINK: _sign_in_links,
+    Kind.CALLS_WAITING: _calls_waiting,
+    Kind.SPENT_LINK: _spent_links,
     Kind.REPLY: _replies,
+    Kind.BUDGETS: _budgets,
+    Kind.BUDGET_SPENT: _spent,
+    Kind.RESERVATION: _reservations,
+    Kind.RESERVATIONS: _reservation_counts,
+    Kind.RUN_RESERVATIONS: _reservations_of,
+    Kind.PRICES: _prices,
+    Kind.ALERT_RULES: _rules,
+    Kind.ALERT: _alerts,
+    Kind.ALERT_ID: _alerts_by_id,
+    Kind.DELIVERY: _deliveries,
+    Kind.DELIVERIES_AFTER: _deliveries_after,
+    Kind.DELIVERIES_PENDING: _pending,
+    Kind.TOOL_CALLS: _tool_calls,
 }

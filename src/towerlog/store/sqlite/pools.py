@@ -17,7 +17,7 @@ import apsw
 
 from towerlog.errors import StorageFailed
 from towerlog.store.damage import Damages
-from towerlog.store.sqlite.upkeep.failures import is_final, storage_failed
+from towerlog.store.sqlite.upkeep.failures import is_final, storage_failed, text_damaged
 from towerlog.store.trouble import Trouble
 
 P = ParamSpec("P")
@@ -68,12 +68,15 @@ class Pool:
                 answer = question(connection, *args, **kwargs)
             except apsw.Error as error:
                 failed = storage_failed(error, connection)
-                if failed.fatal:
-                    self._damages.note_failure(error)
                 if is_final(error, 0 if connection is None else connection.system_errno):
                     # In this thread, so that whatever waits for it finds the flag set.
                     self._trouble.end(failed)
+                elif failed.fatal:
+                    self._damages.note_failure(error)
                 raise failed from error
+            except UnicodeDecodeError as error:
+                self._damages.note_failure(error)
+                raise text_damaged(error) from error
             except StorageFailed as failed:
                 if failed.fatal and self.writes:
                     self._trouble.end(failed)
@@ -136,6 +139,15 @@ class HasPools(Protocol):
         ...
 
 
+class HasClock(HasPools, Protocol):
+    """What has an `AskInTime` among its attributes."""
+
+    @property
+    def steady_ms(self) -> Callable[[], int]:
+        """Tells the steady time."""
+        ...
+
+
 class Ask(Generic[P_ask, T_ask]):
     """A method made of a function `(connection, …) -> answer`: the same arguments without the connection, awaited."""
 
@@ -158,5 +170,28 @@ class Ask(Generic[P_ask, T_ask]):
 
         def ask(*args: P_ask.args, **kwargs: P_ask.kwargs) -> Coroutine[Any, Any, T_ask]:
             return call(function, *args, **kwargs)
+
+        return ask
+
+
+class AskInTime(Generic[P_ask, T_ask]):
+    """The same of a function `(connection, steady time, …) -> answer`, which gives up when it takes too long."""
+
+    def __init__(self, function: Callable[Concatenate[apsw.Connection, Callable[[], int], P_ask], T_ask]) -> None:
+        self.function = function
+
+    @overload
+    def __get__(self, asked: None, owner: type[object]) -> Self: ...
+    @overload
+    def __get__(self, asked: HasClock, owner: type[object]) -> Callable[P_ask, Coroutine[Any, Any, T_ask]]: ...
+    def __get__(
+        self, asked: HasClock | None, owner: type[object]
+    ) -> Self | Callable[P_ask, Coroutine[Any, Any, T_ask]]:
+        if asked is None:
+            return self
+        call, function, steady_ms = asked.pool(Where.READERS).call, self.function, asked.steady_ms
+
+        def ask(*args: P_ask.args, **kwargs: P_ask.kwargs) -> Coroutine[Any, Any, T_ask]:
+            return call(function, steady_ms, *args, **kwargs)
 
         return ask

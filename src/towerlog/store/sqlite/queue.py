@@ -126,6 +126,14 @@ def lanes_held(db: apsw.Connection, org: int, limit: int) -> list[Lane]:
     return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, limit))]
 
 
+def lanes_queued(db: apsw.Connection, org: int, after: int, limit: int) -> list[Lane]:
+    """Queued lanes behind a place of the queue, in order."""
+    sql = (
+        "SELECT doc FROM lane WHERE org = ? AND state = 'queued' AND queue_position > ? ORDER BY queue_position LIMIT ?"
+    )
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, after, limit))]
+
+
 def lane_counts(db: apsw.Connection, org: int) -> tuple[int, int, int | None]:
     """(queued, held, oldest queued_at)."""
     waiting = "FROM lane WHERE org = ? AND state = 'queued'"
@@ -147,6 +155,12 @@ def lanes_of_runs(db: apsw.Connection, runs: Sequence[int]) -> dict[int, Lane]:
     """Lanes by run number."""
     found = db.execute(f"SELECT run, doc FROM lane WHERE run IN ({marks(len(runs))})", tuple(runs))
     return {row[0]: rows.decode_lane(row[1]) for row in found}
+
+
+def lanes_of(db: apsw.Connection, org: int, runs: Sequence[int]) -> list[Lane]:
+    """Lanes of an organisation by run number."""
+    sql = f"SELECT doc FROM lane WHERE +org = ? AND run IN ({marks(len(runs))})"
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, *runs))]
 
 
 def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:

@@ -5,7 +5,8 @@ Every question names the organisation; keys that carry it in their high bits are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import apsw
@@ -14,16 +15,18 @@ import msgspec
 from towerlog.errors import Invalid
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.key import Key
-from towerlog.model.principal import Org, User, shard_bounds
+from towerlog.model.computed import merged_version
+from towerlog.model.key import Key, KeyFound
+from towerlog.model.principal import Org, shard_bounds
 from towerlog.model.question import RunFilter
-from towerlog.model.run import TERMINAL, RunRow
+from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD, child_condition
-from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, KeyFound, RunWithState, UsageSpan
+from towerlog.store.sqlite.screens.conditions import unindexed, within_rows
+from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState, UsageSpan
 
 MAX_SEARCH_MS = 1000
 """A search that needs longer would keep one of the few readers from everybody else's questions."""
@@ -36,6 +39,7 @@ _COUNTS = ("events", "runs_started", "runs_ended")
 _SUMS = ", ".join(
     [f"sum({name})" for name in _COUNTS]
     + [f"sum({name} >> {_HALF_BITS}), sum({name} & {(1 << _HALF_BITS) - 1})" for name in rows.USAGE_FIGURES]
+    + ["min(price_version)", "max(price_version)"]
 )
 _COLUMNS = {"hour": "hour", "agent": "agent", "model": "model"}
 _NEWEST = "run DESC, step_index DESC, position DESC"
@@ -52,8 +56,13 @@ def marks(count: int) -> str:
 
 
 def ping(db: apsw.Connection) -> None:
-    """Reads real pages, from the file and not from memory: what every question needs, and the newest event."""
+    """Reads real pages, from the file and not from memory: what every question needs, and the newest event.
+
+    Nearly all of that may be read from the log by now. The list of migrations is written once and then lies in the
+    database.
+    """
     db.release_memory()
+    one(db, "SELECT max(number) FROM migration", ())
     newest = one(db, "SELECT max(key) FROM event", ())
     one(db, "SELECT hash FROM event WHERE key = ?", (newest,))
     one(db, "SELECT value FROM meta WHERE name = 'epoch'", ())
@@ -62,6 +71,12 @@ def ping(db: apsw.Connection) -> None:
 def orgs(db: apsw.Connection) -> list[Org]:
     """All organisations."""
     return [rows.org_value(row) for row in db.execute("SELECT org, org_id, name, created_at FROM org ORDER BY org")]
+
+
+def org(db: apsw.Connection, number: int) -> Org | None:
+    """One organisation."""
+    row = db.execute("SELECT org, org_id, name, created_at FROM org WHERE org = ?", (number,)).fetchone()
+    return None if row is None else rows.org_value(row)
 
 
 def key_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
@@ -84,13 +99,6 @@ def keys(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[
     return [rows.key_value(row) for row in found]
 
 
-def users(db: apsw.Connection, org: int, user_ids: Iterable[str]) -> dict[str, User]:
-    """Users by id."""
-    wanted = sorted(set(user_ids))
-    sql = f"SELECT org, user_id, name, email, created_at FROM user WHERE org = ? AND user_id IN ({marks(len(wanted))})"
-    return {row[1]: User(*row) for row in db.execute(sql, (org, *wanted))}
-
-
 def run(db: apsw.Connection, org: int, run_id: str) -> RunRow | None:
     """A run by UUID."""
     doc = one(db, "SELECT doc FROM run WHERE org = ? AND run_id = ?", (org, run_id))
@@ -106,7 +114,7 @@ def run_ids_beginning(db: apsw.Connection, org: int, prefix: str, limit: int) ->
 
 def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
     """Runs, newest first, below a number."""
-    where, values = _run_conditions(db, org, wanted)
+    where, values = run_conditions(db, org, wanted)
     lowest, highest = shard_bounds(org)
     # The numbers first: where SQLite has to sort, it sorts them and not whole rows.
     numbers = f"SELECT run FROM run WHERE run >= ? AND run < ?{where} ORDER BY run DESC LIMIT ?"
@@ -115,22 +123,33 @@ def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: i
     return rows.up_to_a_page(db.execute(sql, (lowest, top, *values, limit)), lambda row: rows.decode_run(row[0]))
 
 
-def runs_searched(
-    db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: int | None, steady_ms: Callable[[], int]
+def runs_in_time(
+    db: apsw.Connection, steady_ms: Callable[[], int], org: int, wanted: RunFilter, limit: int, before: int | None
 ) -> Found[RunRow]:
-    """As `runs`, for a search through names, which no index helps: given up after MAX_SEARCH_MS. Raises Invalid."""
-    until = steady_ms() + MAX_SEARCH_MS
+    """As `runs`; what no index helps with is given up after MAX_SEARCH_MS. Raises Invalid."""
+    name = unindexed(wanted)
+    if name is None:
+        return runs(db, org, wanted, limit, before)
+    try:
+        with within(db, steady_ms() + MAX_SEARCH_MS, steady_ms):
+            return runs(db, org, wanted, limit, before)
+    except apsw.InterruptError:
+        message = f"{name}: the search took longer than {MAX_SEARCH_MS} ms; narrow it by agent, status, thread or time"
+        raise Invalid(message, field=name) from None
+
+
+@contextmanager
+def within(db: apsw.Connection, until: int, steady_ms: Callable[[], int]) -> Iterator[None]:
+    """What is asked in here ends at this time, with InterruptError."""
     db.set_progress_handler(lambda: steady_ms() > until, SEARCH_CHECK_STEPS)
     try:
-        return runs(db, org, wanted, limit, before)
-    except apsw.InterruptError:
-        message = f"q: the search took longer than {MAX_SEARCH_MS} ms; narrow it by agent, status, thread or time"
-        raise Invalid(message, field="q") from None
+        yield
     finally:
         db.set_progress_handler(None)
 
 
-def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[str, list[Any]]:
+def run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[str, list[Any]]:
+    """What a filter means in SQL, each condition behind an AND, and its values."""
     # The unary plus keeps SQLite on the primary key, whose order is the answer's, unless a column has its own index.
     indexed = (wanted.agent, wanted.thread_id, wanted.statuses, wanted.since, wanted.until, wanted.parent_run_id)
     where = " AND +org = ?" if all(value is None for value in indexed) else " AND org = ?"
@@ -159,6 +178,9 @@ def _run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[s
         lower = "lower" if wanted.q.isascii() else LOWER
         where += " AND (" + " OR ".join(f"instr({lower}({field}), ?) > 0" for field in fields) + ")"
         values += [wanted.q.lower()] * len(fields)
+    for condition, its_values in within_rows(wanted):
+        where += f" AND {condition}"
+        values += its_values
     return where, values
 
 
@@ -207,6 +229,12 @@ def agents(db: apsw.Connection, org: int, limit: int, after: str | None, name: s
     return rows.up_to_a_page(found, lambda row: rows.decode_agent(row[0]))
 
 
+def agents_by_number(db: apsw.Connection, org: int, numbers: Sequence[int]) -> list[AgentRow]:
+    """Agents of an organisation by number."""
+    sql = f"SELECT doc FROM agent WHERE +org = ? AND agent IN ({marks(len(numbers))})"
+    return [rows.decode_agent(row[0]) for row in db.execute(sql, (org, *numbers))]
+
+
 def usage_by(db: apsw.Connection, org: int, by: str, span: UsageSpan, limit: int) -> list[UsageRow]:
     """The sums of the cells of each hour, agent or model."""
     column = _COLUMNS[by]
@@ -219,16 +247,19 @@ def usage_by(db: apsw.Connection, org: int, by: str, span: UsageSpan, limit: int
     if span.after is not None:
         where += f" AND {column} > ?"
         values.append(span.after)
-    sql = f"SELECT {column}, {_SUMS} FROM usage WHERE {where} GROUP BY {column} ORDER BY {column} LIMIT ?"
+    # Cells whose events were all moved to a model that was named late are left with nothing.
+    some = "HAVING sum(events) OR sum(runs_started) OR sum(runs_ended)"
+    sql = f"SELECT {column}, {_SUMS} FROM usage WHERE {where} GROUP BY {column} {some} ORDER BY {column} LIMIT ?"
     return [_total(org, by, row) for row in db.execute(sql, (*values, limit))]
 
 
 def _total(org: int, by: str, row: rows.Row) -> UsageRow:
     group, *counts = row[:4]
-    halves = row[4:]
+    *halves, version, last_version = row[4:]
     figures = [_figure(high, low) for high, low in zip(halves[::2], halves[1::2], strict=True)]
     events, began, ended = counts
-    total = UsageRow(org, 0, "", "", "", events, began, ended, Usage(*figures))
+    version = merged_version(version, last_version)
+    total = UsageRow(org, 0, "", "", "", events, began, ended, Usage(*figures), version)
     return msgspec.structs.replace(total, **{by: group})
 
 
@@ -300,15 +331,4 @@ def checkpoints(
         " ORDER BY step_index, agent LIMIT ?"
     )
     found = db.execute(sql, (run, org, step, name, limit))
-    return rows.up_to_a_page(found, lambda row: rows.decode_checkpoint(row[0]))
-
-
-def approvals(db: apsw.Connection, org: int, limit: int) -> Found[CheckpointRow]:
-    """Checkpoints of open runs that wait, oldest first."""
-    sql = (
-        "SELECT checkpoint.doc FROM checkpoint JOIN run USING (run)"
-        " WHERE checkpoint.org = ? AND checkpoint.status = 'waiting_for_approval'"
-        f" AND run.status NOT IN ({marks(len(TERMINAL))}) ORDER BY checkpoint.position LIMIT ?"
-    )
-    found = db.execute(sql, (org, *TERMINAL, limit))
     return rows.up_to_a_page(found, lambda row: rows.decode_checkpoint(row[0]))

@@ -13,16 +13,9 @@ import msgspec
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import chain_hash
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import (
-    FEED_TYPES_ALWAYS,
-    FEED_TYPES_WHEN_SPENT,
-    DamagedEvent,
-    Event,
-    EventType,
-    Logged,
-    has_feed_place,
-)
+from towerlog.model.event import DamagedEvent, Event, EventType, Logged
 from towerlog.model.facts import NO_FACTS, Facts
+from towerlog.model.feed import FEED_TYPES_ALWAYS, FEED_TYPES_SOMETIMES, has_feed_place
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.persona import Persona, ProviderRoute
@@ -52,10 +45,11 @@ EVENT_COLUMNS = (
     "key, run, seq, type, recorded_at, occurred_at, dialect, event_id, agent, feed, flags, hash, facts, data, content"
 )
 CHECKED_COLUMNS = (
-    f"{EVENT_COLUMNS}, (SELECT before.hash FROM event AS before WHERE before.run = event.run"
-    " AND before.seq = event.seq - 1)"
+    f"{EVENT_COLUMNS}, coalesce((SELECT before.hash FROM event AS before WHERE before.run = event.run"
+    " AND before.seq = event.seq - 1), (SELECT trim.hash FROM trim WHERE trim.run = event.run"
+    " AND trim.seq = event.seq - 1))"
 )
-"""An event, and what its own hash covers beside it: the hash before it in its run."""
+"""An event, and what its own hash covers beside it: the hash before it in its run, which a trim leaves."""
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, began_at,"
@@ -99,7 +93,7 @@ def event_row(event: Event, packer: Packer) -> Row:
     data, flags, kind = event.data, LATE * event.late | FUTURE * event.future, event.type
     if len(data) > PACK_EVENTS_ABOVE:
         data, flags = packer.pack(data), flags | PACKED
-    is_shown = kind in FEED_TYPES_ALWAYS or (kind in FEED_TYPES_WHEN_SPENT and has_feed_place(event))
+    is_shown = kind in FEED_TYPES_ALWAYS or (kind in FEED_TYPES_SOMETIMES and has_feed_place(event))
     return (
         event.org << SHARD_BITS | event.position,
         event.run,
@@ -146,17 +140,17 @@ def event_value(row: Sequence[Any]) -> Event:
 
 
 def found_event(row: Row) -> Logged:
-    """An event from CHECKED_COLUMNS, if it is what was written.
-
-    The first that is left of a run, behind events that were trimmed, has no hash before it and cannot be checked.
-    """
+    """An event from CHECKED_COLUMNS, if it is what was written. One that cannot be checked is none."""
     *columns, before = row
     key, run, seq = row[:3]
     try:
         event = event_value(columns)
-        if chain_hash(before or b"", event) == event.hash or (before is None and seq > 1):
+        if before is None and seq > 1:
+            reason = "the event before it is not there, so that it cannot be checked"
+        elif chain_hash(before or b"", event) == event.hash:
             return event
-        reason = "its hash does not fit"
+        else:
+            reason = "its hash does not fit"
     except UNDECODABLE as error:
         reason = f"cannot be read: {type(error).__name__}: {error}"
     return damaged_event(key, run, seq, reason)
@@ -321,12 +315,13 @@ def quarantine_row(item: Quarantined) -> Row:
 def usage_rows(cells: Iterable[UsageRow]) -> tuple[list[Row], list[Row]]:
     """Key and events of the cells that count nothing else; key, counts and figures of the others.
 
-    Nearly all cells only count events, and adding up seven unknown figures takes as long as all the rest of it.
+    Nearly all cells only count events, and adding up the unknown figures takes as long as all the rest of it.
     """
     counts: list[Row] = []
     whole: list[Row] = []
     for cell in cells:
-        if cell.usage == NO_USAGE and not cell.runs_started and not cell.runs_ended:
+        is_bare = cell.usage == NO_USAGE and cell.price_version is None
+        if is_bare and not cell.runs_started and not cell.runs_ended:
             counts.append((cell.org, cell.hour, cell.agent, cell.model, cell.status, cell.events))
         else:
             whole.append(usage_row(cell))
@@ -345,13 +340,15 @@ def usage_row(row: UsageRow) -> Row:
         row.runs_started,
         row.runs_ended,
         *msgspec.structs.astuple(row.usage),
+        row.price_version,
     )
 
 
 def usage_value(row: Row) -> UsageRow:
     """A roll-up cell from its row."""
     org, hour, agent, model, status, events, runs_started, runs_ended = row[:8]
-    return UsageRow(org, hour, agent, model, status, events, runs_started, runs_ended, Usage(*row[8:]))
+    usage, version = Usage(*row[8:-1]), row[-1]
+    return UsageRow(org, hour, agent, model, status, events, runs_started, runs_ended, usage, version)
 
 
 def key_row(key: Key) -> Row:

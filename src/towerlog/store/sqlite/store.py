@@ -7,7 +7,7 @@ without a lock. Readers see committed rows only and never hold a transaction ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,6 @@ import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import Overloaded, StorageFailed
-from towerlog.model.question import RunFilter
-from towerlog.model.run import RunRow
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.space import Space
@@ -26,10 +24,21 @@ from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
-from towerlog.store.sqlite.pools import Ask, Locked, Pool, Where, Writing
-from towerlog.store.sqlite.upkeep import audit, indexes, start, whole
+from towerlog.store.sqlite.alerts import alerts as told
+from towerlog.store.sqlite.alerts.asks import AlertAsks
+from towerlog.store.sqlite.asking import approvals as asking
+from towerlog.store.sqlite.asking.asks import ApprovalAsks
+from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.money import budgets as money
+from towerlog.store.sqlite.money.asks import MoneyAsks
+from towerlog.store.sqlite.people.asks import PeopleAsks
+from towerlog.store.sqlite.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.screens import facets
+from towerlog.store.sqlite.screens.moments import moments
+from towerlog.store.sqlite.upkeep import indexes, start, verification, whole
+from towerlog.store.sqlite.upkeep.failures import named
 from towerlog.store.trouble import Trouble
-from towerlog.store.values import Changes, Found
+from towerlog.store.values import Changes
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
@@ -50,14 +59,18 @@ class SqliteUnit:
     lanes_expired = Ask(queue.lanes_expired, Where.WRITER)
     runs_cancelling = Ask(lookups.runs_cancelling, Where.WRITER)
     runs_silent = Ask(lookups.runs_silent, Where.WRITER)
-    try_to_write = Ask(write.try_to_write, Where.WRITER)
     spreads = Ask(descent.spreads, Where.WRITER)
+    budget_due = Ask(money.budget_due, Where.WRITER)
+    runs_of_step = Ask(money.runs_of_step, Where.WRITER)
+    approvals_due = Ask(asking.approvals_due, Where.WRITER)
+    reservations_expired = Ask(money.reservations_expired, Where.WRITER)
+    alert_window = Ask(told.windows_of, Where.WRITER)
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
         self._store = store
         self.written: asyncio.Future[None] | None = None
-        """The commit, once it was begun."""
+        """What was written last, once that was begun."""
 
     def pool(self, where: Where) -> Pool | Locked:
         """The store's threads."""
@@ -70,8 +83,13 @@ class SqliteUnit:
         self.written = self._store.writer.submit(write.write_changes, changes)
         return self.written
 
+    def try_to_write(self) -> asyncio.Future[None]:
+        """Next to nothing."""
+        self.written = self._store.writer.submit(write.try_to_write)
+        return self.written
 
-class SqliteStore:
+
+class SqliteStore(AlertAsks, ApprovalAsks, MoneyAsks, PeopleAsks):
     """See `store/base` for what each method promises. Made by `open_store`."""
 
     name = "sqlite"
@@ -82,9 +100,15 @@ class SqliteStore:
     feed = Ask(logged.feed)
     feed_start = Ask(logged.feed_start)
     log = Ask(logged.log)
+    counters = Ask(lookups.counters)
+    runs_touched = Ask(logged.runs_touched)
+    moments = Ask(moments)
     run_trim = Ask(write.trim_run, Where.BETWEEN_UNITS)
 
     run = Ask(reads.run)
+    runs = AskInTime(reads.runs_in_time)
+    run_facets = AskInTime(facets.run_facets)
+    run_durations = AskInTime(facets.run_durations)
     run_ids_beginning = Ask(reads.run_ids_beginning)
     runs_by_number = Ask(reads.runs_by_number)
     run_ids_of_parents = Ask(descent.run_ids_of_parents)
@@ -95,40 +119,42 @@ class SqliteStore:
     agent = Ask(reads.agent)
     agents = Ask(reads.agents)
     agents_named = Ask(reads.agents_named)
+    agents_by_number = Ask(reads.agents_by_number)
     usage_by = Ask(reads.usage_by)
     thread_states = Ask(reads.thread_states)
     run_of_trace = Ask(reads.run_of_trace)
     checkpoints_at = Ask(reads.checkpoints_at)
     checkpoint_latest_of_run = Ask(reads.checkpoint_latest_of_run)
     checkpoints = Ask(reads.checkpoints)
-    approvals = Ask(reads.approvals)
     replies_drop = Ask(write.drop_old_replies, Where.BETWEEN_UNITS)
 
     history = Ask(content.history)
     metas = Ask(content.metas)
+    known_nodes = Ask(load.known_nodes)
+    known_metas = Ask(load.known_metas)
+    known_length = Ask(lookups.chain_length)
 
     lane = Ask(queue.lane)
     lanes = Ask(queue.lanes)
     lanes_held = Ask(queue.lanes_held)
+    lanes_queued = Ask(queue.lanes_queued)
+    lanes_of = Ask(queue.lanes_of)
     lane_counts = Ask(queue.lane_counts)
     quarantined = Ask(queue.quarantined)
 
-    orgs = Ask(reads.orgs)
-    org_create = Ask(write.write_org, Where.WRITER)
-    key_by_digest = Ask(reads.key_by_digest, Where.KEYS)
-    keys = Ask(reads.keys)
-    key_by_id = Ask(lookups.key)
-    key_put = Ask(write.write_key, Where.WRITER)
-    users = Ask(reads.users)
     persona = Ask(registered.persona)
     personas = Ask(registered.personas)
     route = Ask(registered.route)
     routes = Ask(registered.routes)
 
-    rows = Ask(audit.all_rows)
+    audit = Ask(entries.page)
+    audit_chain = Ask(entries.chain)
+    audit_head = Ask(entries.head)
+
+    rows = Ask(verification.all_rows)
     structure_faults = Ask(indexes.structure_faults)
-    content = Ask(audit.content_page)
-    stock = Ask(audit.stock)
+    content = Ask(verification.content_page)
+    stock = Ask(verification.stock)
 
     def __init__(
         self,
@@ -153,7 +179,7 @@ class SqliteStore:
         self.epoch = log[0]
         self.copied_positions: Mapping[int, int] | None = log[1]
         self.writer = writer
-        self._clock = clock
+        self.steady_ms = clock.steady_ms
         self._lock_file = lock
         self._gauge = gauge
         self._unit_lock = asyncio.Lock()
@@ -188,21 +214,8 @@ class SqliteStore:
             try:
                 yield unit
             finally:
-                written = unit.written
-                if written is not None and written.done() and not written.cancelled():
-                    failure = written.exception()
-                    if failure is None:
-                        self._note_commit()
-                    elif isinstance(failure, StorageFailed) and failure.fatal:
-                        # On the disk or on damaged pages: there is nothing to go on from.
-                        self.trouble.end(failure)
-
-    async def runs(self, org: int, wanted: RunFilter, limit: int, before: int | None) -> Found[RunRow]:
-        """Runs, newest first. No entry of the table: a search is bounded by the clock, which this store has."""
-        if wanted.q:
-            steady_ms = self._clock.steady_ms
-            return await self.pool(Where.READERS).call(reads.runs_searched, org, wanted, limit, before, steady_ms)
-        return await self.pool(Where.READERS).call(reads.runs, org, wanted, limit, before)
+                if unit.written is not None and unit.written.done() and not unit.written.cancelled():
+                    self._note_written(unit.written.exception())
 
     async def ping(self) -> None:
         """Reads real pages. Raises StorageFailed where that fails, or where reads have failed again and again."""
@@ -212,11 +225,7 @@ class SqliteStore:
 
     def obstacle(self) -> str | None:
         """What is in the way of writes."""
-        if self.trouble.final is not None:
-            return "storage_failed"
-        if self.space.is_low():
-            return "disk_full"
-        return None if self.trouble.checkpoint is None else "checkpoint_failed"
+        return "disk_full" if self.trouble.final is None and self.space.is_low() else self.trouble.obstacle()
 
     async def _start_log_anew(self) -> None:
         """Back-pressure, where the log has grown past its bound: nothing is written before it can start anew.
@@ -231,10 +240,23 @@ class SqliteStore:
                 self._gauge.start_anew()
                 return
             await asyncio.sleep(HELD_PAUSE_SECONDS)
-        raise Overloaded(HELD, retry_after=1)
+        held = Overloaded(HELD, retry_after=1)
+        self.trouble.note_commit(held)
+        raise held
 
-    def _note_commit(self) -> None:
-        """After a commit: keeps the WAL within its bounds, beside the writer as far as possible."""
+    def _note_written(self, failure: BaseException | None) -> None:
+        """After a commit: whether the next may follow. Keeps the WAL within bounds, beside the writer if possible."""
+        if isinstance(failure, StorageFailed) and failure.fatal:
+            # On the disk or on damaged pages: there is nothing to go on from.
+            self.trouble.end(failure)
+            return
+        if failure is not None:
+            if isinstance(failure, StorageFailed):
+                self.trouble.note_commit(failure)
+            return
+        # Below the guard little is written all the same: that keys are revoked, and replies. All else is still refused.
+        if self.trouble.refused is not None and not self.space.was_low:
+            self.trouble.note_commit(None)
         if self._checkpoint_task is None and self._gauge.unmoved_bytes > files.WAL_CHECKPOINT_BYTES:
             self._checkpoint_task = asyncio.create_task(self._checkpoint())
         self._checkpoint_in(IDLE_TRUNCATE_SECONDS)
@@ -265,10 +287,10 @@ class SqliteStore:
             self.trouble.note_checkpoint(None)
         except StorageFailed as error:
             # It has changed nothing that counts: what it would have moved is still in the log.
-            self.trouble.note_checkpoint(error)
             if error.fatal:
                 self.trouble.end(error)
             else:
+                self.trouble.note_checkpoint(error)
                 self._checkpoint_in(RETRY_CHECKPOINT_SECONDS)
         finally:
             self._checkpoint_task = None
@@ -294,7 +316,7 @@ class SqliteStore:
         try:
             await self.writer.call(whole.settle_log)
         except StorageFailed as error:
-            self.trouble.note_checkpoint(error)
+            _log.warning("the log is left as it is; the next start reads it", error=error.message)
 
 
 async def open_store(
@@ -351,6 +373,17 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
     return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages, trouble, space)
+
+
+@asynccontextmanager
+async def opened(path: Path, opener: Callable[[Path], Awaitable[SqliteStore]]) -> AsyncIterator[SqliteStore]:
+    """The store at `path`, until the end of the block; what fails meanwhile is told with its name."""
+    with named(path):
+        store = await opener(path)
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 def _told_on(loop: asyncio.AbstractEventLoop, on_fatal: Callable[[StorageFailed], None], error: StorageFailed) -> None:

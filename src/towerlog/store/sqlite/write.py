@@ -5,12 +5,20 @@ from __future__ import annotations
 import apsw
 import msgspec
 
+from towerlog.model.audit import AuditEntry
+from towerlog.model.computed import SEVERAL_VERSIONS
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
+from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.packing import Packer
 from towerlog.store.sqlite import rows
+from towerlog.store.sqlite.alerts import alerts
+from towerlog.store.sqlite.asking import approvals
+from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.money import budgets, prices
+from towerlog.store.sqlite.people import members
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
@@ -52,7 +60,7 @@ _CHECKPOINT = (
 )
 _SUMS = ("events", "runs_started", "runs_ended")
 _USAGE = (
-    f"INSERT INTO usage VALUES ({', '.join('?' * 15)}) ON CONFLICT (org, hour, agent, model, status) DO UPDATE SET "
+    f"INSERT INTO usage VALUES ({', '.join('?' * 18)}) ON CONFLICT (org, hour, agent, model, status) DO UPDATE SET "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
     + ", "
     # Unknown + unknown stays unknown; unknown + a figure is the figure. Past 64 bits SQLite would go on in floats.
@@ -61,6 +69,8 @@ _USAGE = (
         f" {name}, excluded.{name})"
         for name in rows.USAGE_FIGURES
     )
+    + ", price_version = CASE WHEN price_version <> excluded.price_version"
+    + f" THEN '{SEVERAL_VERSIONS}' ELSE coalesce(price_version, excluded.price_version) END"
 )
 _USAGE_COUNT = (
     "INSERT INTO usage (org, hour, agent, model, status, events, runs_started, runs_ended)"
@@ -69,7 +79,7 @@ _USAGE_COUNT = (
 )
 _PREPARED = (_EVENT, _RUN_NEW, _RUN_MOVED, _RUN_TOUCHED, _AGENT, _USAGE_COUNT, _USAGE)
 _MESSAGE = "INSERT OR IGNORE INTO message (org, key, packed, body) VALUES (?, ?, ?, ?)"
-_NODE = "INSERT OR IGNORE INTO node (org, key, parent, message) VALUES (?, ?, ?, ?)"
+_NODE = "INSERT OR IGNORE INTO node (org, key, parent, message, block, length) VALUES (?, ?, ?, ?, ?, ?)"
 _METAS = "INSERT OR IGNORE INTO meta_list (org, key, parent, packed, body) VALUES (?, ?, ?, ?, ?)"
 # A worker that does not hear its 409 sends the same again: kept once, and never more than a bound of one run and key.
 _QUARANTINE = "INSERT OR IGNORE INTO quarantine (number, run, name, key_id, doc) VALUES (?, ?, ?, ?, ?)"
@@ -88,10 +98,6 @@ _KEY = (
     " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
 )
 _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
-_USER = (
-    "INSERT INTO user (org, user_id, name, email, created_at, number) VALUES (?, ?, ?, ?, ?,"
-    " (SELECT ifnull(max(number), 0) + 1 FROM user WHERE org = ?1))"
-)
 
 
 def write_changes(db: apsw.Connection, changes: Changes) -> None:
@@ -121,7 +127,8 @@ def _write_content(db: apsw.Connection, changes: Changes, packer: Packer) -> Non
     if changes.messages:
         db.executemany(_MESSAGE, ((m.org, m.key, *_packed(m.body, packer)) for m in changes.messages))
     if changes.nodes:
-        db.executemany(_NODE, ((n.org, n.key, n.parent, n.message) for n in changes.nodes))
+        nodes = ((n, packer.pack(n.block) if n.block else None) for n in changes.nodes)
+        db.executemany(_NODE, ((n.org, n.key, n.parent, n.message, block, n.length) for n, block in nodes))
     if changes.metas:
         db.executemany(_METAS, ((m.org, m.key, m.parent, *_packed(m.body, packer)) for m in changes.metas))
 
@@ -136,6 +143,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         db.executemany(_THREAD, map(rows.thread_row, changes.threads.values()))
     if changes.checkpoints:
         db.executemany(_CHECKPOINT, map(rows.checkpoint_row, changes.checkpoints.values()))
+    if changes.approvals or changes.ended or changes.spent_links:
+        approvals.write(db, changes)
     if changes.lanes:
         renewed, moved = rows.lane_rows(changes.lanes.values(), changes.renewed)
         db.executemany(_LANE_RENEWED, renewed)
@@ -150,10 +159,20 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         db.executemany(_REPLY_BODY, ((one.status, one.body, one.org, one.name) for one in changes.reply_bodies))
     if changes.keys:
         db.executemany(_KEY, map(rows.key_row, changes.keys))
+    if changes.users or changes.sign_in_links or changes.sessions_over or changes.sessions:
+        members.write(db, changes)
     if changes.personas:
         db.executemany(_PERSONA, map(rows.persona_row, changes.personas))
     if changes.routes:
         db.executemany(_ROUTE, map(rows.route_row, changes.routes))
+    if changes.budgets or changes.budget_pauses or changes.reservations:
+        budgets.write(db, changes.budgets, changes.budget_pauses, changes.reservations)
+    if changes.prices:
+        prices.write(db, changes.prices)
+    if changes.alert_rules or changes.alerts or changes.alert_windows or changes.deliveries:
+        alerts.write(db, changes)
+    if changes.audit:
+        entries.write(db, changes.audit)
     if changes.counters:
         counted = ((c.position, c.runs, c.agents, org) for org, c in changes.counters.items())
         db.executemany(_COUNTERS, counted)
@@ -177,29 +196,47 @@ def _write_quarantined(db: apsw.Connection, quarantined: list[Quarantined]) -> N
             rooms[run, key_id] = (count + 1, size + len(doc))
 
 
-def write_org(db: apsw.Connection, org: Org, user: User, key: Key) -> Org:
-    """A new organisation with its first user and key; returns it with its number."""
+def write_org(
+    db: apsw.Connection, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None
+) -> Org:
+    """A new organisation with its first user and key, and the audit's first entry; returns it with its number."""
     with db:
         db.execute(
             "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
         )
         number = db.last_insert_rowid()
-        db.execute(_USER, (number, user.user_id, user.name, user.email, user.created_at))
+        members.write_users(db, [msgspec.structs.replace(user, org=number)])
         db.execute(_KEY, (number, *rows.key_row(key)[1:]))
+        entries.write(db, [msgspec.structs.replace(told, org=number)])
+        if link is not None:
+            members.write_links(db, [msgspec.structs.replace(link, org=number)])
     return msgspec.structs.replace(org, org=number)
 
 
-def write_key(db: apsw.Connection, key: Key) -> None:
-    """One key, new or changed."""
-    db.execute(_KEY, rows.key_row(key))
+def keep_secret(db: apsw.Connection, fresh: str) -> str:
+    """The store's secret; `fresh` becomes it where there is none."""
+    known = db.execute("SELECT value FROM meta WHERE name = 'secret'").get
+    if known is None:
+        db.execute("INSERT INTO meta VALUES ('secret', ?)", (fresh,))
+        known = fresh
+    return str(known)
+
+
+def write_key(db: apsw.Connection, key: Key, told: AuditEntry) -> None:
+    """One key, new or changed, with the entry of the audit that tells it."""
+    with db:
+        db.execute(_KEY, rows.key_row(key))
+        entries.write(db, [told])
 
 
 def refresh_leases(db: apsw.Connection, now_ms: int) -> None:
-    """After a restart every running lease gets one full new length: late by at most one lease, never early."""
+    """After a restart every running lease gets one full new length: late by at most one lease, never early. The same of
+    the time of reservations."""
     with db:
         held = [rows.decode_lane(row[0]) for row in db.execute("SELECT doc FROM lane WHERE state = 'held'")]
         fresh = [_refreshed(lane, now_ms) for lane in held]
         db.executemany(_LANE, map(rows.lane_row, fresh))
+        budgets.refresh_reservations(db, now_ms)
 
 
 def _refreshed(lane: Lane, now_ms: int) -> Lane:
@@ -219,11 +256,14 @@ def drop_old_replies(db: apsw.Connection, before_ms: int, limit: int) -> int:
 
 
 def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:
-    """Drops a run's events below a seq; what is left keeps its seq."""
-    ours = "EXISTS (SELECT 1 FROM run WHERE run.run = event.run AND run.org = ?)"
-    db.execute(f"DELETE FROM event WHERE run = ? AND seq < ? AND {ours}", (run, before_seq, org))
+    """Drops a run's events below a seq; what is left keeps its seq, and the hash that it is checked with."""
+    where = "run = ? AND seq < ? AND EXISTS (SELECT 1 FROM run WHERE run.run = event.run AND run.org = ?)"
+    last = f"SELECT run, seq, hash FROM event WHERE {where} ORDER BY seq DESC LIMIT 1"
+    with db:
+        db.execute(f"INSERT OR REPLACE INTO trim {last}", (run, before_seq, org))
+        db.execute(f"DELETE FROM event WHERE {where}", (run, before_seq, org))
 
 
 def _drop_projections(db: apsw.Connection, org: int) -> None:
-    for table in ("run", "thread", "agent", "usage", "checkpoint"):
+    for table in ("run", "thread", "agent", "usage", "checkpoint", "approval"):
         db.execute(f"DELETE FROM {table} WHERE org = ?", (org,))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from towerlog.sdk.record.backlog.destination import ABOUT, NO_KEY, Destination
+from towerlog.sdk.record.backlog.own_files import OwnFolder
 
 
 def test_each_url_and_key_has_a_spool_of_its_own_that_does_not_show_the_key() -> None:
@@ -38,7 +39,8 @@ def test_what_cannot_be_used_raises_or_becomes_a_destination_of_its_own(
 
 
 def test_the_note_in_a_spool_holds_no_secret(tmp_path: Path) -> None:
-    Destination("http://user:secret@a/path?token=secret", "secret-key", "not valid").note(tmp_path)
+    with OwnFolder.open(tmp_path) as folder:
+        Destination("http://user:secret@a/path?token=secret", "secret-key", "not valid").note(folder)
     text = (tmp_path / ABOUT).read_text()
     assert "secret" not in text
     assert "http://a/path" in text

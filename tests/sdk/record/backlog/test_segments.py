@@ -2,16 +2,24 @@
 
 import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from towerlog.sdk.record.backlog.own_files import OwnFolder
 from towerlog.sdk.record.backlog.segments import Segment
 
 
 @pytest.fixture
-def segment(tmp_path: Path) -> Segment:
-    return Segment(tmp_path / "1.ndjson", "c1")
+def folder(tmp_path: Path) -> Iterator[OwnFolder]:
+    with OwnFolder.open(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def segment(folder: OwnFolder) -> Segment:
+    return Segment(folder, "1.ndjson", "c1")
 
 
 def test_lines_are_read_from_the_front_and_again_until_they_are_settled(segment: Segment) -> None:
@@ -29,12 +37,12 @@ def test_a_read_is_bounded_by_bytes_but_has_one_line_at_least(segment: Segment) 
     assert segment.read(9, 10) == [b"x" * 100]
 
 
-def test_another_process_finds_the_whole_lines_and_cuts_the_half_one(segment: Segment) -> None:
+def test_another_process_finds_the_whole_lines_and_cuts_the_half_one(segment: Segment, folder: OwnFolder) -> None:
     segment.append([b"a", b"b"])
     segment.close()
     with segment.path.open("ab") as file:
         file.write(b'{"half')
-    found = Segment.load(segment.path, "c1")
+    found = Segment.load(folder, segment.name, "c1")
     assert (found.waiting, found.read(9, 100)) == (2, [b"a", b"b"])
     found.append([b"c"])
     assert found.read(9, 100) == [b"a", b"b", b"c"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import resource
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from towerlog.sdk.record.backlog.spool import Overflow, Spool, grouped
+from tests.support.wait import DEADLINE_S
+from towerlog.sdk.record.backlog.spool import MAX_ADOPTED, Overflow, Spool, grouped
 
 
 def line(text: str) -> bytes:
@@ -81,7 +84,7 @@ def test_a_spool_that_others_could_read_is_taken_from_them(
     spool.append([line("a")], None)
     spool.close()
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    assert f"other users could read the spool {home}" in caplog.text
+    assert f"other users could read the folder {home}" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["of-another-user", "link"])
@@ -125,6 +128,79 @@ def test_what_others_left_comes_before_our_own_oldest_client_first(tmp_path: Pat
     heir.append([line("own")], None)
     assert heir.adopt() == 2
     assert drained(heir) == [line("c1"), line("c2"), line("own")]
+
+
+def leave(tmp_path: Path, lost: Losses, count: int) -> list[bytes]:
+    """So many processes have ended and left a line each."""
+    lines = [line(f"{number:04}") for number in range(count)]
+    for number, one in enumerate(lines):
+        gone = opened(tmp_path, f"c{number:04}", lost)
+        gone.append([one], None)
+        gone.close()
+    return lines
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_few_descriptors_are_held_for_what_many_processes_have_left(tmp_path: Path, lost: Losses) -> None:
+    lines = leave(tmp_path, lost, 3 * MAX_ADOPTED)
+    before, heir = descriptors(), opened(tmp_path, "d", lost)
+    heir.append([line("own")], None)
+    assert heir.adopt() == MAX_ADOPTED
+    assert heir.adopt() == 0
+    most, found = 0, []
+    while chunk := heir.head(3, 1000):
+        most = max(most, descriptors())
+        found += chunk.lines
+        heir.settle(chunk.segment, chunk.lines)
+        assert heir.waiting or len(found) > len(lines), "whoever waits for all of it would go on too early"
+    assert sorted(found[:-1]) == lines
+    assert most - before <= 2 * MAX_ADOPTED + 8
+    heir.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def adopt_with_few_descriptors(tmp_path: Path, lines: list[bytes]) -> None:
+    """In a process of its own, in which nobody else opens or closes files."""
+    heir = opened(tmp_path, "d", Losses())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Room for the folder of folders, and for two that are taken over, with what it takes to look into one.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 7, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            heir.adopt()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert 0 < heir.waiting < len(lines)
+    heir.adopt()
+    assert drained(heir) == lines
+    heir.close()
+
+
+def test_where_no_file_can_be_opened_what_was_left_waits(tmp_path: Path, lost: Losses) -> None:
+    lines = leave(tmp_path, lost, 8)
+    process = multiprocessing.get_context("spawn").Process(target=adopt_with_few_descriptors, args=(tmp_path, lines))
+    process.start()
+    process.join(DEADLINE_S)
+    assert process.exitcode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_cannot_be_read_keep_none_from_being_taken_over(
+    tmp_path: Path, lost: Losses, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = leave(tmp_path, lost, MAX_ADOPTED + 3)
+    for number in range(MAX_ADOPTED):
+        (tmp_path / f"c{number:04}" / "00000001.ndjson").chmod(0o666)
+    before, heir = descriptors(), opened(tmp_path, "d", lost)
+    assert heir.adopt() == 3
+    assert drained(heir) == lines[-3:]
+    assert (heir.adopt(), descriptors()) == (0, before)
+    assert caplog.text.count("cannot read the spool file") == MAX_ADOPTED, "each is told once"
+    heir.close()
 
 
 @pytest.mark.parametrize("overflow", ["oldest", "newest"])

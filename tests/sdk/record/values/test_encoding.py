@@ -7,6 +7,7 @@ import threading
 from collections import UserDict
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from towerlog.sdk.record.values.encoding import (
     encode_event,
     name_text,
     plain,
+    str_of,
 )
 
 
@@ -223,3 +225,17 @@ def test_threads_that_encode_the_same_value_see_no_circle_in_it() -> None:
     with ThreadPoolExecutor(4) as pool:
         lines = set().union(*pool.map(encoded, range(4)))
     assert lines == {encoding._ENCODER.encode(event).encode()}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("as it is", "as it is"),
+        ({"text": "Which day?", "options": ["Mon"]}, '{"text":"Which day?","options":["Mon"]}'),
+        (None, "null"),
+        ([True, 1.5], "[true,1.5]"),
+        (Path("a/b"), "a/b"),
+    ],
+)
+def test_what_people_read_is_text_or_json(value: object, words: str) -> None:
+    assert str_of(value) == words

@@ -26,7 +26,6 @@ class Writer:
     def __init__(self, path: Path, seed: int) -> None:
         self.db = files.open_connection(path)
         files.migrate(self.db)
-        self.db.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, body BLOB)")
         self.random = random.Random(seed)
         self.left: list[int] = []
         """What all rows together were, after each commit."""
@@ -42,10 +41,11 @@ class Writer:
             for _ in range(self.random.randint(1, 5)):
                 number = self.random.randint(1, 60)
                 if draw < 0.2:
-                    self.db.execute("DELETE FROM t WHERE n = ?", (number,))
+                    self.db.execute("DELETE FROM message WHERE message = ?", (number,))
                 else:
                     body = self.random.randbytes(self.random.choice([10, 5000, 30_000]))
-                    self.db.execute("INSERT OR REPLACE INTO t VALUES (?, ?)", (number, body))
+                    row = (number, 1, number.to_bytes(2, "big"), 0, body)
+                    self.db.execute("INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?)", row)
         self.left.append(state(self.db))
 
     def act(self) -> None:
@@ -61,7 +61,7 @@ class Writer:
 
 
 def state(db: apsw.Connection) -> int:
-    return hash(tuple(db.execute("SELECT n, body FROM t ORDER BY n")))
+    return hash(tuple(db.execute("SELECT message, body FROM message ORDER BY message")))
 
 
 @pytest.fixture

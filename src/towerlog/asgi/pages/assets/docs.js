@@ -52,13 +52,18 @@ const parameterTable = (parameters) => {
   const table = make("table");
   const head = table.appendChild(make("tr"));
   for (const title of ["parameter", "in", "type", "default", "what it is"]) head.append(make("th", title));
+  const titled = (title, text) => {
+    const cell = make("td", text);
+    cell.dataset.title = title;
+    return cell;
+  };
   for (const parameter of parameters) {
     const row = table.appendChild(make("tr"));
     row.append(
       make("td", parameter.name + (parameter.required ? " (required)" : "")),
-      make("td", parameter.in),
-      make("td", kind(parameter.schema)),
-      make("td", parameter.schema.default === undefined ? "" : JSON.stringify(parameter.schema.default)),
+      titled("in", parameter.in),
+      titled("type", kind(parameter.schema)),
+      titled("default", parameter.schema.default === undefined ? "" : JSON.stringify(parameter.schema.default)),
       prose("td", parameter.description),
     );
   }

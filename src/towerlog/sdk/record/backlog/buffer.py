@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from towerlog.sdk.record.backlog.losses import Losses
+from towerlog.sdk.record.backlog.own_files import OwnFolder
 from towerlog.sdk.record.backlog.segments import Segment
 from towerlog.sdk.record.backlog.spool import Overflow, Spool, grouped
 
@@ -54,7 +55,7 @@ class Backlog:
         bytes_max: int,
         spool_bytes_max: int,
         overflow: Overflow,
-        made: Callable[[Path], None] = lambda home: None,
+        made: Callable[[OwnFolder], None] = lambda home: None,
     ) -> None:
         """`home` is the parent of the spool's folders. Creates nothing on disk yet."""
         self.client_id = client_id
@@ -209,6 +210,11 @@ class Backlog:
         elif client_id == self.client_id:
             with self._short:
                 self.accepted -= len(lines)
+
+    def set_aside(self, line: bytes) -> Path:
+        """Keeps an event for people that is not sent again; in which file. Raises OSError."""
+        with self._long:
+            return self.spool.keep([line])
 
     def adopt(self) -> int:
         """Takes over the events of processes with this destination that have ended. Raises OSError."""

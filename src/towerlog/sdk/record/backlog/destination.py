@@ -12,7 +12,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from towerlog.sdk.wire.address import checked_key, read_url, server_of
+from towerlog.sdk.record.backlog.own_files import OwnFolder
+from towerlog.sdk.wire.address import MovingUrl, Url, checked_key, read_url, server_of
 
 ABOUT = "destination.json"
 """The file in the folder of a spool that says where its events are to go."""
@@ -24,16 +25,17 @@ MAX_SHOWN_CHARS = 200
 class Destination:
     """A server and a key. `why_not` says why nothing can be sent there; None if it can."""
 
-    url: str
+    server: Url
     api_key: str | None
     why_not: str | None = None
 
     @classmethod
-    def of(cls, url: str | None, api_key: str | None) -> Destination:
+    def of(cls, url: Url | None, api_key: str | None) -> Destination:
         """As given, else of the environment. Raises ValueError for a URL or a key that cannot be used."""
         url, api_key = server_of(url, api_key)
-        address = str(read_url(url))
-        return cls(address, checked_key(api_key), None) if api_key else cls(address, None, NO_KEY)
+        address = read_url(str(url))
+        server = url if isinstance(url, MovingUrl) else str(address)
+        return cls(server, checked_key(api_key), None) if api_key else cls(server, None, NO_KEY)
 
     @classmethod
     def of_environment(cls) -> Destination:
@@ -44,9 +46,19 @@ class Destination:
             return cls(*server_of(None, None), f"TOWERLOG_URL or TOWERLOG_API_KEY is not valid: {error}")
 
     @property
+    def url(self) -> str:
+        """Where the server listens, or was found last."""
+        return str(self.server)
+
+    @property
+    def name(self) -> str:
+        """What stands for the server, wherever it listens."""
+        return self.server.name if isinstance(self.server, MovingUrl) else self.server
+
+    @property
     def spool_id(self) -> str:
         """The name of its spool, which does not reveal the key."""
-        name = hashlib.sha256(f"{self.url}\n{self.api_key or ''}".encode("utf-8", "replace")).hexdigest()[:32]
+        name = hashlib.sha256(f"{self.name}\n{self.api_key or ''}".encode("utf-8", "replace")).hexdigest()[:32]
         if self.why_not is None:
             return name
         return f"{'keyless' if self.api_key is None else 'unusable'}-{name}"
@@ -55,15 +67,27 @@ class Destination:
         """The parent of the folders of all processes with this destination."""
         return root / self.spool_id
 
-    def note(self, folder: Path) -> None:
+    def note(self, folder: OwnFolder) -> None:
         """Writes what it is into the folder of its spool, once. Raises OSError."""
-        path = folder / ABOUT
-        if path.exists():
+        if _is_noted(folder):
             return
-        about = {"url": _shown(self.url), "key": fingerprint(self.api_key), "why_not": self.why_not}
-        spare = folder / f".{ABOUT}.{os.getpid()}"
-        spare.write_text(json.dumps(about))
-        spare.replace(path)
+        about = {"url": _shown(self.name), "key": fingerprint(self.api_key), "why_not": self.why_not}
+        spare = f".{ABOUT}.{os.getpid()}"
+        folder.remove(spare)
+        with os.fdopen(folder.open_file(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+            file.write(json.dumps(about))
+        os.replace(spare, ABOUT, src_dir_fd=folder.number, dst_dir_fd=folder.number)
+
+
+def _is_noted(folder: OwnFolder) -> bool:
+    """Whether a folder has the file. One of somebody else is replaced; what is no file is left to a person."""
+    try:
+        os.close(folder.open_file(ABOUT, os.O_RDONLY))
+    except (FileNotFoundError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def fingerprint(api_key: str | None) -> str | None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from towerlog.sdk.record.backlog.own_files import OwnFolder
+
 READ_BYTES = 256 * 1024
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """The longest line that is read: a checkpoint that fills a request. A longer one was not written here."""
@@ -20,8 +22,9 @@ SUFFIX = ".ndjson"
 class Segment:
     """One file. `waiting` lines of it are not settled yet, from `offset` on."""
 
-    def __init__(self, path: Path, client_id: str, size: int = 0, waiting: int = 0) -> None:
-        self.path = path
+    def __init__(self, folder: OwnFolder, name: str, client_id: str, size: int = 0, waiting: int = 0) -> None:
+        self._folder = folder
+        self.name = name
         self.client_id = client_id
         self.size = size
         self.waiting = waiting
@@ -32,19 +35,23 @@ class Segment:
         self._unsynced = False
 
     @classmethod
-    def load(cls, path: Path, client_id: str) -> Segment:
-        """Opens a file of another process. An unfinished last line is cut off."""
-        with path.open("r+b") as file:
+    def load(cls, folder: OwnFolder, name: str, client_id: str) -> Segment:
+        """Opens a file of another process. An unfinished last line is cut off. Raises OSError."""
+        with os.fdopen(folder.open_file(name, os.O_RDWR), "r+b") as file:
             size, waiting, seen = measured(file)
             if size < seen:
                 file.truncate(size)
-        return cls(path, client_id, size, waiting)
+        return cls(folder, name, client_id, size, waiting)
+
+    @property
+    def path(self) -> Path:
+        """Where it is, for messages."""
+        return self._folder.path / self.name
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Appends all of the lines, or none: raises OSError."""
         if self._file is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._file = os.open(self.path, flags, 0o600)
+            self._file = self._folder.open_file(self.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         text = memoryview(b"".join([line + b"\n" for line in lines]))
         written = 0
         try:
@@ -64,7 +71,7 @@ class Segment:
         """
         lines: list[bytes] = []
         room = bytes_max
-        with self.path.open("rb", buffering=READ_BYTES) as file:
+        with self._opened() as file:
             file.seek(self.offset)
             while len(lines) < min(events_max, self.waiting):
                 line = file.readline(MAX_LINE_BYTES + 1)
@@ -86,7 +93,7 @@ class Segment:
         if len(lines[0]) <= MAX_LINE_BYTES:
             self.settle(lines)
             return
-        with self.path.open("rb", buffering=READ_BYTES) as file:
+        with self._opened() as file:
             file.seek(self.offset)
             while (piece := file.readline(READ_BYTES)) and not piece.endswith(b"\n"):
                 pass
@@ -108,7 +115,10 @@ class Segment:
     def remove(self) -> None:
         """Closes and removes the file."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        self._folder.remove(self.name)
+
+    def _opened(self) -> BinaryIO:
+        return os.fdopen(self._folder.open_file(self.name, os.O_RDONLY), "rb", buffering=READ_BYTES)
 
 
 def measured(file: BinaryIO) -> tuple[int, int, int]:

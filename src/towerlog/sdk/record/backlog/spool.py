@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
+from towerlog.sdk.record.backlog.client_folder import NO_DESCRIPTORS, Folder
+from towerlog.sdk.record.backlog.own_files import OwnFolder, private_folder
 from towerlog.sdk.record.backlog.segments import MAX_LINE_BYTES, SUFFIX, Segment
 
 SEGMENT_BYTES = 1024 * 1024
@@ -29,8 +29,13 @@ SEGMENTS_MIN = 8
 GROUP_BYTES = 1024 * 1024
 SET_ASIDE = "set-aside.ndjson"
 """The file beside the folders of a destination's clients with lines that are no events: damaged, or not ours."""
+SET_ASIDE_NAMES = (SET_ASIDE, "set-aside-2.ndjson", "set-aside-3.ndjson")
+"""Where something else has the first name, which is nobody's to remove but a person's, the next one is taken."""
 MAX_SET_ASIDE_BYTES = 32 * 1024 * 1024
+MAX_ADOPTED = 64
+"""Folders of ended processes that are held at a time. Each takes two descriptors of the program that we are in."""
 
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 _log = logging.getLogger("towerlog.sdk")
 
 Overflow = Literal["oldest", "newest"]
@@ -42,28 +47,6 @@ def state_folder() -> Path:
     """`towerlog` in the XDG state folder: files that a process leaves for the next one."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "towerlog"
-
-
-def private_folder(path: Path) -> None:
-    """Makes a folder, and above it what is not there yet, each for its owner alone. Raises OSError."""
-    missing = [one for one in (path, *path.parents) if not one.exists()]
-    for one in reversed(missing):
-        one.mkdir(mode=0o700, exist_ok=True)
-
-
-def own_folder(path: Path) -> None:
-    """Takes a folder that is there from everybody but its owner, who must be this user.
-
-    Raises OSError: a stranger's would be read by the stranger, and its events are the stranger's.
-    """
-    found = path.lstat()
-    if not (stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    if stat.S_ISLNK(found.st_mode) or found.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "a spool must be a folder of the user that writes it", str(path))
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        _log.warning("other users could read the spool %s; from now on its owner alone may", path)
-        path.chmod(0o700)
 
 
 def spool_root() -> Path:
@@ -79,56 +62,6 @@ class Chunk:
     lines: list[bytes]
 
 
-class Folder:
-    """The folder of one client, held by its lock."""
-
-    def __init__(self, path: Path, lock: int) -> None:
-        self.path = path
-        self.client_id = path.name
-        self.unreadable = False
-        """Whether it has files that could not be read: they stay where they are."""
-        self._lock = lock
-
-    @classmethod
-    def take(cls, path: Path) -> Folder | None:
-        """Locks the folder; None if another process holds it. Raises OSError."""
-        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The previous holder may have removed the file between the two calls: then this lock means nothing.
-            if os.stat(path / "lock").st_ino == os.fstat(lock).st_ino:
-                return cls(path, lock)
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except OSError:
-            os.close(lock)
-            raise
-        os.close(lock)
-        return None
-
-    def segments(self) -> list[Segment]:
-        """Its files, oldest first. One that cannot be read is logged and left out."""
-        found = []
-        for path in segment_paths(self.path):
-            try:
-                found.append(Segment.load(path, self.client_id))
-            except OSError:
-                _log.exception("cannot read the spool file %s", path)
-                self.unreadable = True
-        return found
-
-    def leave(self) -> None:
-        """Releases the lock; another process may take the folder over."""
-        os.close(self._lock)
-
-    def remove(self) -> None:
-        """Removes an empty folder and releases its lock."""
-        with contextlib.suppress(OSError):
-            os.unlink(self.path / "lock")
-            self.path.rmdir()
-        self.leave()
-
-
 class Spool:
     """The files of this process and of those whose folders it has taken over, oldest first, within `bytes_max`."""
 
@@ -139,7 +72,7 @@ class Spool:
         bytes_max: int,
         overflow: Overflow,
         lost: Lost,
-        made: Callable[[Path], None] = lambda home: None,
+        made: Callable[[OwnFolder], None] = lambda home: None,
     ) -> None:
         """Creates nothing yet: a process that can deliver its events writes nothing to disk.
 
@@ -154,6 +87,10 @@ class Spool:
         self._lost = lost
         self._own: Folder | None = None
         self._adopted: dict[str, Folder] = {}
+        self._left: set[str] = set()
+        """Folders of ended processes with files that this one cannot read: what could be read of them is delivered."""
+        self._has_more = False
+        """There are folders of ended processes for which there was no room."""
         self._segments: list[Segment] = []
         self._made = 0
 
@@ -189,6 +126,7 @@ class Spool:
 
         So does a line that is no event: it is set aside, since it would keep all behind it from being sent.
         """
+        self._adopt_more()
         while self._segments:
             segment = self._segments[0]
             lines = self._read(segment, events_max, bytes_max)
@@ -217,12 +155,13 @@ class Spool:
         except OSError:
             _log.exception("cannot read the spool file %s", segment.path)
             return False
-        if not segment.damaged:
-            # Once for a file: all of its lines may be of another kind.
-            segment.damaged = True
-            _log.warning("lines of %s are no events and are not sent; see %s", segment.path, self.home / SET_ASIDE)
         try:
-            self._keep(lines)
+            kept = self.keep(lines)
+            if not segment.damaged:
+                # Once for a file: all of its lines may be of another kind.
+                segment.damaged = True
+                why = "" if kept.name == SET_ASIDE else f", since {SET_ASIDE} beside it is no file of this user"
+                _log.warning("lines of %s are no events and are not sent; see %s%s", segment.path, kept, why)
         except OSError:
             # A full disk must not keep the lines behind them from being sent.
             _log.exception("cannot set lines of the spool file %s aside", segment.path)
@@ -231,18 +170,18 @@ class Spool:
         self._lost(segment.client_id, lines, True)
         return True
 
-    def _keep(self, lines: Sequence[bytes]) -> None:
-        """Adds lines to the file for people, within its bound. Raises OSError."""
+    def keep(self, lines: Sequence[bytes]) -> Path:
+        """Adds lines to a file for people, within its bound; which one it was. Raises OSError."""
         private_folder(self.home)
-        own_folder(self.home)
-        # Not to wait for the reader of a pipe, nor to write where a link points.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        with os.fdopen(os.open(self.home / SET_ASIDE, flags, 0o600), "ab") as file:
+        with OwnFolder.open(self.home) as home:
+            name, number = _set_aside_in(home)
+        with os.fdopen(number, "ab") as file:
             room = MAX_SET_ASIDE_BYTES - file.tell()
             for line in lines:
                 room -= len(line) + 1
                 if room >= 0:
                     file.write(line[:MAX_LINE_BYTES] + b"\n")
+        return self.home / name
 
     def settle(self, segment: Segment, lines: Sequence[bytes]) -> None:
         """Marks the first lines of a file as done."""
@@ -251,34 +190,56 @@ class Spool:
             self._remove(segment)
 
     def adopt(self) -> int:
-        """Takes over the folders of processes that have ended; the number of events found.
+        """Takes over the folders of processes that have ended, as far as there is room; the number of events found.
 
-        Raises OSError if a folder cannot be taken over, after all others were.
+        The others follow once these are delivered. Raises OSError if a folder cannot be taken over, after all others
+        were.
         """
+        self._has_more = False
         found = 0
         failed: OSError | None = None
-        paths = _folders(self.home)
-        if paths:
-            own_folder(self.home)
-        for path in paths:
-            if path.name == self._client_id or path.name in self._adopted:
-                continue
-            try:
-                folder = Folder.take(path)
-            except OSError as error:
-                failed = error
-                continue
-            if folder is not None:
-                found += self._take_over(folder)
+        try:
+            home = OwnFolder.open(self.home)
+        except FileNotFoundError:
+            return 0
+        with home:
+            for name in home.folders():
+                if name == self._client_id or name in self._adopted or name in self._left:
+                    continue
+                if len(self._adopted) >= MAX_ADOPTED:
+                    self._has_more = True
+                    break
+                try:
+                    folder = Folder.take(home, name)
+                    found += 0 if folder is None else self._take_over(folder)
+                except FileNotFoundError:
+                    continue  # its process has removed it meanwhile
+                except OSError as error:
+                    failed = error
+                    if error.errno in NO_DESCRIPTORS:
+                        break
         if failed is not None:
             raise failed
         return found
 
+    def _adopt_more(self) -> None:
+        """Takes over the next folders before the last of those that are held is delivered."""
+        if not self._has_more or len(self._adopted) > MAX_ADOPTED // 2:
+            return
+        try:
+            self.adopt()
+        except OSError as error:
+            _log.error("cannot take over what earlier processes left in %s: %s", self.home, error.strerror)
+
     def _take_over(self, folder: Folder) -> int:
-        """Puts the files of a folder before our own; the number of events in them."""
-        segments = folder.segments()
-        if not segments and not folder.unreadable:
-            folder.remove()
+        """Puts the files of a folder before our own; the number of events in them. Raises OSError."""
+        try:
+            segments = folder.segments()
+        except OSError:
+            folder.leave()
+            raise
+        if not segments:
+            self._part_with(folder)
             return 0
         self._adopted[folder.client_id] = folder
         place = len([one for one in self._segments if one.client_id != self._client_id])
@@ -327,20 +288,18 @@ class Spool:
             last.sync()
             last.close()
         self._made += 1
-        segment = Segment(folder.path / f"{self._made:08d}{SUFFIX}", self._client_id)
+        segment = Segment(folder.place, f"{self._made:08d}{SUFFIX}", self._client_id)
         self._segments.append(segment)
         return segment
 
     def _folder(self) -> Folder:
         while self._own is None:
-            path = self.home / self._client_id
             private_folder(self.home)
-            own_folder(self.home)
-            private_folder(path)
-            self._note(self.home)
             # Another process may have removed the empty folder in the meantime: try again.
-            with contextlib.suppress(FileNotFoundError):
-                self._own = Folder.take(path)
+            with contextlib.suppress(FileNotFoundError), OwnFolder.open(self.home) as home:
+                home.make(self._client_id)
+                self._note(home)
+                self._own = Folder.take(home, self._client_id)
         return self._own
 
     def _remove(self, segment: Segment) -> None:
@@ -349,10 +308,16 @@ class Spool:
         self._segments.remove(segment)
         segment.remove()
         folder = self._adopted.get(segment.client_id)
-        if folder is None or folder.unreadable:
-            return
-        if not any(s.client_id == segment.client_id for s in self._segments):
+        if folder is not None and not any(s.client_id == segment.client_id for s in self._segments):
             del self._adopted[segment.client_id]
+            self._part_with(folder)
+
+    def _part_with(self, folder: Folder) -> None:
+        """There is nothing in it any more that this process can deliver."""
+        if folder.unreadable:
+            self._left.add(folder.client_id)
+            folder.leave()
+        else:
             folder.remove()
 
 
@@ -384,14 +349,12 @@ def grouped(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
-def segment_paths(folder: Path) -> list[Path]:
-    """The files of a client's folder, oldest first: no links, which lead elsewhere, and no pipes."""
-    return sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file() and not path.is_symlink())
-
-
-def _folders(home: Path) -> list[Path]:
-    """The folders of all clients, oldest first: their names are ids that sort by time."""
-    try:
-        return sorted(path for path in home.iterdir() if path.is_dir() and not path.is_symlink())
-    except FileNotFoundError:
-        return []
+def _set_aside_in(home: OwnFolder) -> tuple[str, int]:
+    """The file for lines that are set aside: the first of its names that is a file of this user. Raises OSError."""
+    for name in SET_ASIDE_NAMES[:-1]:
+        try:
+            return name, home.open_file(name, _APPEND)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, *NO_DESCRIPTORS):
+                raise  # another name would not help
+    return SET_ASIDE_NAMES[-1], home.open_file(SET_ASIDE_NAMES[-1], _APPEND)

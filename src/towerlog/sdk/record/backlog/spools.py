@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from towerlog.sdk.record.backlog.client_folder import Folder
 from towerlog.sdk.record.backlog.destination import ABOUT, Destination
-from towerlog.sdk.record.backlog.segments import measured
-from towerlog.sdk.record.backlog.spool import Folder, own_folder, private_folder, segment_paths
+from towerlog.sdk.record.backlog.own_files import OwnFolder, private_folder
+from towerlog.sdk.record.backlog.segments import SUFFIX, measured
 
 MAX_ABOUT_BYTES = 16 * 1024
 
@@ -33,18 +34,15 @@ class SpoolInfo:
 
 
 def list_spools(root: Path) -> list[SpoolInfo]:
-    """All spools with undelivered events, by their names. Raises OSError."""
+    """All spools of this user with undelivered events, by their names. Raises OSError."""
     found = [_info(folder) for folder in _folders(root)]
-    return [one for one in found if one.events]
+    return [one for one in found if one is not None and one.events]
 
 
-def find_spool(root: Path, spool_id: str) -> Path:
-    """The folder of a spool by its name or the beginning of it. Raises ValueError for none or several."""
+def find_spools(root: Path, spool_id: str) -> list[Path]:
+    """The folders of the spools whose name begins so; of the one of this name alone, where there is one."""
     found = [folder for folder in _folders(root) if folder.name.startswith(spool_id)]
-    exact = [folder for folder in found if folder.name == spool_id]
-    if len(exact or found) != 1:
-        raise ValueError(f"there {'is no spool' if not found else 'are several spools'} {spool_id!r}")
-    return (exact or found)[0]
+    return [folder for folder in found if folder.name == spool_id] or found
 
 
 def move_spool(folder: Path, root: Path, destination: Destination) -> int:
@@ -52,29 +50,32 @@ def move_spool(folder: Path, root: Path, destination: Destination) -> int:
 
     Raises OSError.
     """
-    target = destination.folder(root)
+    path = destination.folder(root)
     moved = 0
-    for client in _taken(folder, []):
-        private_folder(target)
-        own_folder(target)
-        destination.note(target)
-        moved += sum(segment.waiting for segment in client.segments())
-        client.path.rename(target / client.client_id)
-    _tidy(folder)
+    with OwnFolder.open(folder) as home:
+        for client in _taken(home, []):
+            private_folder(path)
+            with OwnFolder.open(path) as target:
+                destination.note(target)
+                moved += sum(segment.waiting for segment in client.segments())
+                name = client.client_id
+                os.rename(name, name, src_dir_fd=home.number, dst_dir_fd=target.number)
+        _tidy(home)
     return moved
 
 
 def drop_spool(folder: Path) -> int:
     """Deletes the events of ended programs; how many. What cannot be taken over stays. Raises OSError."""
     dropped = 0
-    for client in _taken(folder, []):
-        for segment in client.segments():
-            dropped += segment.waiting
-            segment.remove()
-        if not client.unreadable:
-            (client.path / "lock").unlink(missing_ok=True)
-            client.path.rmdir()
-    _tidy(folder)
+    with OwnFolder.open(folder) as home:
+        for client in _taken(home, []):
+            for segment in client.segments():
+                dropped += segment.waiting
+                segment.remove()
+            if not client.unreadable:
+                client.place.remove("lock")
+                os.rmdir(client.client_id, dir_fd=home.number)
+        _tidy(home)
     return dropped
 
 
@@ -85,11 +86,11 @@ def left_behind(folder: Path) -> list[str]:
     failed: list[OSError] = []
     unreadable: list[str] = []
     try:
-        own_folder(folder)
-        for client in _taken(folder, failed):
-            client.segments()
-            if client.unreadable:
-                unreadable.append(f"{client.path}: has a file that cannot be read")
+        with OwnFolder.open(folder) as home:
+            for client in _taken(home, failed):
+                client.segments()
+                if client.unreadable:
+                    unreadable.append(f"{client.place.path}: has a file that cannot be read, or is not ours")
     except OSError as error:
         failed.append(error)
     return [f"{error.filename or folder}: {error.strerror}" for error in failed] + unreadable
@@ -99,11 +100,11 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()) if root.is_dir() else []
 
 
-def _taken(folder: Path, failed: list[OSError]) -> Iterator[Folder]:
+def _taken(home: OwnFolder, failed: list[OSError]) -> Iterator[Folder]:
     """The folders of programs that have ended, each locked while it is looked at; in `failed` why others cannot be."""
-    for path in _folders(folder):
+    for name in home.folders():
         try:
-            client = Folder.take(path)
+            client = Folder.take(home, name)
         except OSError as error:
             failed.append(error)
             continue
@@ -114,42 +115,50 @@ def _taken(folder: Path, failed: list[OSError]) -> Iterator[Folder]:
                 client.leave()
 
 
-def _info(folder: Path) -> SpoolInfo:
-    about = _about(folder)
-    events = held = size = 0
-    oldest: int | None = None
-    for client in _folders(folder):
-        is_free = _is_free(client)
-        for path in segment_paths(client):
-            # A program may deliver and remove a file meanwhile.
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                begun_ms = os.fstat(file.fileno()).st_mtime_ns // 1_000_000
-                _, lines, whole = measured(file)
+def _info(folder: Path) -> SpoolInfo | None:
+    """What a spool holds; None for one that belongs to another user: nothing of it is ever sent."""
+    try:
+        home = OwnFolder.open(folder)
+    except PermissionError:
+        return None
+    with home:
+        about, held, oldest = _about(home), 0, None
+        events = size = 0
+        for name in home.folders():
+            is_free = _is_free(home, name)
+            for begun_ms, lines, whole in _files_of(home, name):
                 events, size = events + lines, size + whole
                 held += 0 if is_free else lines
                 oldest = begun_ms if oldest is None else min(oldest, begun_ms)
     return SpoolInfo(folder.name, about.get("url"), about.get("key"), about.get("why_not"), events, held, size, oldest)
 
 
-def _about(folder: Path) -> dict[str, str]:
+def _files_of(home: OwnFolder, name: str) -> Iterator[tuple[int, int, int]]:
+    """(wall ms when it was begun, lines, bytes) of each file of a client. A program may remove one meanwhile."""
+    # Of another user's folder or file nothing is sent, and so nothing is counted.
+    with contextlib.suppress(FileNotFoundError, PermissionError), home.below(name) as client:
+        for file_name in client.files(SUFFIX):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                with os.fdopen(client.open_file(file_name, os.O_RDONLY), "rb") as file:
+                    begun_ms = os.fstat(file.fileno()).st_mtime_ns // 1_000_000
+                    _, lines, whole = measured(file)
+                yield begun_ms, lines, whole
+
+
+def _about(home: OwnFolder) -> dict[str, str]:
     """What the file of a spool says of its destination; nothing if it is damaged, or not ours."""
     try:
-        with open(folder / ABOUT, "rb", opener=_opened_file) as file:
+        with os.fdopen(home.open_file(ABOUT, os.O_RDONLY), "rb") as file:
             said = json.loads(file.read(MAX_ABOUT_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return {name: text for name, text in said.items() if isinstance(text, str)} if isinstance(said, dict) else {}
 
 
-def _opened_file(path: str, flags: int) -> int:
-    """Opens a file, without waiting if it is a pipe, nor going where a link points."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def _is_free(client: Path) -> bool:
+def _is_free(home: OwnFolder, name: str) -> bool:
     """Whether the program whose folder this is has ended; False also where that cannot be found out."""
     try:
-        folder = Folder.take(client)
+        folder = Folder.take(home, name)
     except OSError:
         return False
     if folder is not None:
@@ -157,9 +166,9 @@ def _is_free(client: Path) -> bool:
     return folder is not None
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(home: OwnFolder) -> None:
     """Removes the folder of a spool that is empty."""
-    if not any(path.is_dir() for path in folder.iterdir()):
-        (folder / ABOUT).unlink(missing_ok=True)
+    if not home.folders():
         with contextlib.suppress(OSError):
-            folder.rmdir()
+            home.remove(ABOUT)
+            home.path.rmdir()

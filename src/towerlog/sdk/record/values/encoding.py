@@ -189,6 +189,17 @@ def _marked_plain(event: Mapping[str, Any]) -> Any:
     return {**whole, "data": with_converted(data, inside)} if inside and isinstance(data, dict) else whole
 
 
+def str_of(value: object) -> str:
+    """A value as people read it: JSON for what is or has members, else `str(value)`, or a line if that fails."""
+    told = plain(value)
+    if not isinstance(told, str):
+        return _encode_plain(told).decode()
+    try:
+        return str(value)
+    except Exception:
+        return one_line(value)
+
+
 def one_line(value: object, longest: int = 500) -> str:
     """A value on one line, for an error or a reason."""
     text = " ".join(fit_text(value).split()) if isinstance(value, str) else " ".join(_repr(value).split())

@@ -1,5 +1,6 @@
--- The log, its projections and the content store. Every key begins with the organisation: `event.key`, `run.run` and
--- `agent.agent` carry it in their high bits (see model/principal.py), the other tables in their first column.
+-- The log, its projections and the content store. Every key begins with the organisation: `event.key`, `run.run`,
+-- `agent.agent` and `audit_entry.key` carry it in their high bits (see model/principal.py), the other tables in their
+-- first column.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -10,7 +11,10 @@ CREATE TABLE org (
     created_at INTEGER NOT NULL,
     position INTEGER NOT NULL DEFAULT 0,
     runs INTEGER NOT NULL DEFAULT 0,
-    agents INTEGER NOT NULL DEFAULT 0
+    agents INTEGER NOT NULL DEFAULT 0,
+    -- The last entry of the audit: its number and its hash.
+    audited INTEGER NOT NULL DEFAULT 0,
+    audit_hash BLOB NOT NULL DEFAULT x''
 );
 
 CREATE TABLE user (
@@ -19,6 +23,12 @@ CREATE TABLE user (
     name TEXT NOT NULL,
     email TEXT,
     created_at INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    -- A slow hash.
+    password TEXT,
+    -- Who it is to the identity provider.
+    subject TEXT,
+    removed_at INTEGER,
     -- Which came first: neither a clock that is set nor an id made by it tells.
     number INTEGER NOT NULL,
     PRIMARY KEY (org, user_id)
@@ -37,6 +47,32 @@ CREATE TABLE api_key (
     number INTEGER NOT NULL,
     PRIMARY KEY (org, key_id)
 ) WITHOUT ROWID;
+
+-- A browser in which a member is signed in, by the digest of what the browser keeps. One that is over is dropped.
+CREATE TABLE session (
+    org INTEGER NOT NULL,
+    digest BLOB NOT NULL UNIQUE,
+    user_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    address TEXT,
+    number INTEGER NOT NULL,
+    PRIMARY KEY (org, user_id, number)
+) WITHOUT ROWID;
+
+CREATE INDEX session_expires ON session (expires_at);
+
+CREATE TABLE sign_in_link (
+    org INTEGER NOT NULL,
+    digest BLOB NOT NULL UNIQUE,
+    user_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER,
+    PRIMARY KEY (org, digest)
+) WITHOUT ROWID;
+
+CREATE INDEX sign_in_link_expires ON sign_in_link (expires_at);
 
 -- Versions, which never change: the number tells which came first. It is the organisation's own, as are all numbers that
 -- a reply or a cursor may show: what others store must not be counted by them.
@@ -60,6 +96,33 @@ CREATE TABLE provider_route (
 CREATE UNIQUE INDEX provider_route_by_id ON provider_route (org, route_id, version);
 CREATE UNIQUE INDEX provider_route_by_org ON provider_route (org, number);
 
+-- The audit: what people and keys have changed, in one chain of hashes for each organisation.
+CREATE TABLE audit_entry (
+    key INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    -- The latest time of all entries up to this one: it never steps back, as a clock may that is set.
+    latest_at INTEGER NOT NULL,
+    user_id TEXT,
+    user_name TEXT,
+    key_id TEXT,
+    key_name TEXT,
+    rule_id TEXT,
+    rule_name TEXT,
+    budget_id TEXT,
+    budget_name TEXT,
+    link_id TEXT,
+    sent_to TEXT,
+    action TEXT NOT NULL,
+    object_id TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    -- All that the columns say and more, hashed as it stands here.
+    doc BLOB NOT NULL
+);
+-- The rowid closes every index, so that both are in the order of the numbers.
+CREATE INDEX audit_by_object ON audit_entry (org, object_id);
+CREATE INDEX audit_by_time ON audit_entry (org, latest_at);
+
 CREATE TABLE event (
     key INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
@@ -81,6 +144,8 @@ CREATE TABLE event (
     content BLOB
 );
 CREATE UNIQUE INDEX event_by_seq ON event (run, seq);
+-- The last event that a trim took from a run: the first that is left is checked with its hash.
+CREATE TABLE trim (run INTEGER PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL);
 CREATE UNIQUE INDEX event_by_id ON event (run, event_id) WHERE event_id IS NOT NULL;
 -- The rowid closes every index, so that this one is (agent, position).
 CREATE INDEX event_by_feed ON event (feed) WHERE feed IS NOT NULL;
@@ -153,6 +218,9 @@ CREATE TABLE usage (
     reasoning_tokens INTEGER,
     total_tokens INTEGER,
     cost_nanos INTEGER,
+    computed_nanos INTEGER,
+    unpriced_calls INTEGER,
+    price_version TEXT,
     PRIMARY KEY (org, hour, agent, model, status)
 ) WITHOUT ROWID;
 
@@ -169,7 +237,21 @@ CREATE TABLE checkpoint (
     PRIMARY KEY (run, agent, step_index)
 ) WITHOUT ROWID;
 CREATE INDEX checkpoint_by_thread ON checkpoint (org, thread_id, initial, run, step_index);
-CREATE INDEX checkpoint_waiting ON checkpoint (org, position) WHERE status = 'waiting_for_approval';
+-- What is open: questions, and checkpoints that wait for approval.
+CREATE TABLE approval (
+    run INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    org INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    -- Of tool calls the step, of questions null.
+    step_index INTEGER,
+    -- When it expires, wall ms; null once that was noted.
+    due_at INTEGER,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (run, seq)
+) WITHOUT ROWID;
+CREATE INDEX approval_by_org ON approval (org, position);
+CREATE INDEX approval_due ON approval (due_at) WHERE due_at IS NOT NULL;
 
 -- Content: each distinct message once, each distinct prefix of a history once.
 CREATE TABLE message (
@@ -185,7 +267,11 @@ CREATE TABLE node (
     org INTEGER NOT NULL,
     key BLOB NOT NULL,
     parent BLOB NOT NULL,
-    message BLOB NOT NULL
+    -- Empty where there are several messages, which then stand in the block: a packed array.
+    message BLOB NOT NULL,
+    block BLOB,
+    -- Messages up to the last of this node: how long a history is that a sender goes on from is asked without a walk.
+    length INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX node_by_key ON node (org, key);
 CREATE TABLE meta_list (
@@ -223,6 +309,115 @@ CREATE INDEX lane_queued_in_order ON lane (org, queue_position, queued_at) WHERE
 CREATE INDEX lane_open ON lane (org, queue_position) WHERE state <> 'done';
 CREATE INDEX lane_held ON lane (expires_at) WHERE state = 'held';
 CREATE INDEX lane_held_by_org ON lane (org, queue_position) WHERE state = 'held';
+
+CREATE TABLE price (
+    org INTEGER NOT NULL,
+    price_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, price_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX price_by_number ON price (org, number);
+-- Answer links that were used, until they would have expired anyway.
+CREATE TABLE spent_link (
+    org INTEGER NOT NULL,
+    nonce TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (org, nonce)
+) WITHOUT ROWID;
+CREATE INDEX spent_link_by_until ON spent_link (until);
+
+CREATE TABLE budget (
+    org INTEGER NOT NULL,
+    budget_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    -- When the timer has something to do about it, wall ms; 0 for now.
+    due_at INTEGER,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, budget_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX budget_by_number ON budget (org, number);
+CREATE INDEX budget_due ON budget (due_at) WHERE due_at IS NOT NULL;
+-- Runs that a budget has paused.
+CREATE TABLE budget_pause (
+    org INTEGER NOT NULL,
+    budget_id TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    PRIMARY KEY (org, budget_id, run)
+) WITHOUT ROWID;
+CREATE TABLE reservation (
+    org INTEGER NOT NULL,
+    reservation_id TEXT NOT NULL,
+    -- Whose share it takes.
+    key_id TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    -- On the clock of leases.
+    expires_at INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, reservation_id)
+) WITHOUT ROWID;
+CREATE INDEX reservation_by_key ON reservation (org, key_id);
+CREATE INDEX reservation_by_run ON reservation (run, reservation_id);
+CREATE INDEX reservation_by_expiry ON reservation (expires_at);
+
+CREATE TABLE alert_rule (
+    org INTEGER NOT NULL,
+    rule_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    -- The timer looks at it.
+    timed INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, rule_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX alert_rule_by_number ON alert_rule (org, number);
+CREATE INDEX alert_rule_timed ON alert_rule (org, rule_id) WHERE timed = 1;
+-- What a rule adds up, by the minute of the server's clock.
+CREATE TABLE alert_window (
+    org INTEGER NOT NULL,
+    rule_id TEXT NOT NULL,
+    minute INTEGER NOT NULL,
+    runs INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    spent_nanos INTEGER NOT NULL,
+    PRIMARY KEY (org, rule_id, minute)
+) WITHOUT ROWID;
+CREATE TABLE alert (
+    org INTEGER NOT NULL,
+    alert_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    rule_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    episode INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    fired_at INTEGER NOT NULL,
+    -- Of the newest event when the row changed last.
+    position INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, alert_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX alert_by_number ON alert (org, number);
+CREATE INDEX alert_by_position ON alert (org, position);
+-- One alert for each episode, whatever is repeated.
+CREATE UNIQUE INDEX alert_by_subject ON alert (org, rule_id, subject, episode);
+CREATE INDEX alert_open ON alert (org, rule_id, number) WHERE state = 'ALERT';
+CREATE TABLE delivery (
+    org INTEGER NOT NULL,
+    delivery_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    rule_id TEXT NOT NULL,
+    alert_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    -- Who receives it: what is slow there delays nothing that goes elsewhere.
+    receiver TEXT NOT NULL,
+    -- When it is attempted next, wall ms.
+    due_at INTEGER,
+    created_at INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, delivery_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX delivery_by_number ON delivery (org, number);
+CREATE INDEX delivery_by_alert ON delivery (org, alert_id, number);
+CREATE INDEX delivery_due ON delivery (org, receiver, due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE quarantine (
     -- The run's own.

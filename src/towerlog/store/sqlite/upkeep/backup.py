@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +19,13 @@ import apsw
 import msgspec
 
 from towerlog.errors import StorageFailed
+from towerlog.model.audit import AuditEntry
 from towerlog.store.lock import may_write_beside
 from towerlog.store.owner import give_to_owner
 from towerlog.store.space import check_room
 from towerlog.store.sqlite import connection as files
-from towerlog.store.sqlite.upkeep.failures import storage_failed
+from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.upkeep.failures import named, storage_failed, text_damaged
 from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 from towerlog.store.sync import sync
 
@@ -54,13 +57,17 @@ def copy_database(
     refuse_to_overwrite(target)
     partial = partial_beside(target)
     try:
-        _copy_pages(source, partial, progress, lost)
-        _make_it_another_log(partial, fresh_epoch)
-        if lost is None:
-            _prove(partial)
-    except apsw.Error as error:
-        discard(partial)
-        raise storage_failed(error, None) from error
+        with named(source):
+            try:
+                _copy_pages(source, partial, progress, lost)
+            except apsw.Error as error:
+                raise storage_failed(error, None) from error
+            except UnicodeDecodeError as error:
+                raise text_damaged(error) from error
+        with named(target):
+            _make_it_another_log(partial, fresh_epoch)
+            if lost is None:
+                _prove(partial)
     except BaseException:
         discard(partial)
         raise
@@ -88,6 +95,25 @@ def at_length(
         yield copy, lost
     finally:
         copy.discard()
+
+
+@contextmanager
+def without_log(source: Path, target: Path) -> Iterator[Path]:
+    """The database file at `source` under a name of its own in the folder of `target`, where no log lies beside it.
+
+    Raises OSError.
+    """
+    lone = partial_beside(target)
+    try:
+        lone.unlink()
+        try:
+            # Not read here: to close a file whose database this process holds would give up its locks.
+            os.link(source, lone)
+        except OSError:
+            shutil.copyfile(source, lone)  # on another file system, and so not the database that is held
+        yield lone
+    finally:
+        discard(lone)
 
 
 def partial_beside(target: Path) -> Path:
@@ -134,23 +160,37 @@ def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str]
         os.close(handle)
 
 
-def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
+@contextmanager
+def _opened(partial: Path) -> Iterator[apsw.Connection]:
+    """Raises StorageFailed."""
     db = apsw.Connection(str(partial))
     try:
+        yield db
+    except apsw.Error as error:
+        raise storage_failed(error, db) from error
+    finally:
+        db.close()
+
+
+def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:
+    with _opened(partial) as db:
         # One file that needs no neighbour; a server that opens it turns the write-ahead log on again.
         db.pragma("journal_mode", "delete")
         db.pragma("synchronous", "full")
         files.make_a_copy(db, fresh_epoch)
-    finally:
-        db.close()
+
+
+def append_entries(partial: Path, told: Iterable[AuditEntry]) -> None:
+    """Adds to the audit of a copy, which stays one file that needs no neighbour. Raises StorageFailed."""
+    with _opened(partial) as db:
+        db.pragma("synchronous", "full")
+        with db:
+            entries.write(db, told)
 
 
 def _prove(partial: Path) -> None:
     """Raises StorageFailed where SQLite finds anything wrong."""
-    db = apsw.Connection(str(partial))
-    try:
+    with _opened(partial) as db:
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
-    finally:
-        db.close()
     if found != ["ok"]:
         raise StorageFailed(f"the copy is not sound: {'; '.join(found)}")

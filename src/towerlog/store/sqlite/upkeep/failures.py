@@ -6,15 +6,17 @@ a full disk passes, a sync that failed does not, whatever its errno.
 
 from __future__ import annotations
 
-import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import apsw
 
 from towerlog.errors import DiskFull, StorageFailed
+from towerlog.store.space import FULL_ERRNOS, no_room
 
-FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""No room on the disk, in the quota, or below the limit of a file's size: they pass when there is room again."""
+_WAY_OUT = "restore a backup with `towerlog restore`, or keep what can be read with `towerlog rebuild`"
 _SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _WRITES = _SYNCS | {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE}
 _CALLS = {
@@ -34,10 +36,29 @@ def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFail
     cause = 0 if db is None else db.system_errno
     extended = _extended(error)
     if is_full(error, cause):
-        return DiskFull(f"{_no_room(cause)}; nothing was stored", retry_after=1)
+        return DiskFull(f"{no_room(cause)}; nothing was stored", retry_after=1)
     failed = StorageFailed(_words(error, extended, cause), retry_after=1)
     failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
     return failed
+
+
+def text_damaged(error: UnicodeDecodeError) -> StorageFailed:
+    """Text that is none: SQLite hands out what stands there, whatever a disk has made of it."""
+    failed = StorageFailed(f"the database is damaged (a text in it cannot be read: {error.reason}); {_WAY_OUT}")
+    failed.fatal = True
+    return failed
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Failures of the storage say of which file they are, for people who have only the message."""
+    try:
+        yield
+    except StorageFailed as error:
+        if str(path) not in error.message:
+            error.message = f"{path}: {error.message}"
+            error.args = (error.message,)
+        raise
 
 
 def is_full(error: apsw.Error, cause: int) -> bool:
@@ -56,17 +77,13 @@ def _extended(error: apsw.Error) -> int:
     return int(getattr(error, "extendedresult", 0) or 0)
 
 
-def _no_room(cause: int) -> str:
-    if cause == errno.EDQUOT:
-        return "the quota of the disk is used up"
-    if cause == errno.EFBIG:
-        return "the largest size that a file may have is reached"
-    return "the disk is full"
-
-
 def _words(error: apsw.Error, extended: int, cause: int) -> str:
     if isinstance(error, apsw.ReadOnlyError):
         return "the database cannot be written: the file system or the file is read-only"
+    if isinstance(error, apsw.CorruptError):
+        return f"the database is damaged ({error}); {_WAY_OUT}"
+    if isinstance(error, apsw.NotADBError):
+        return f"this is no SQLite database, or its beginning is damaged; {_WAY_OUT}"
     said = _CALLS.get(extended, f"{type(error).__name__}: {error}")
     if isinstance(error, apsw.CantOpenError):
         said = "a file of the database cannot be opened"

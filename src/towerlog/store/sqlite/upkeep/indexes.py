@@ -13,7 +13,10 @@ import apsw
 
 from towerlog.model.principal import SHARD_BITS
 from towerlog.store.migrate import load_migrations
+from towerlog.store.sqlite.upkeep.schema import made_by, objects_of
 
+UNREADABLE = (apsw.Error, UnicodeDecodeError)
+"""What a place raises that a disk has damaged: text there may be none."""
 MAX_STRUCTURE_FAULTS = 100
 """Faults of SQLite's structures that are named; a page that is gone has one for each of its rows."""
 _ROW = re.compile(r"row (\d+) missing from index (\w+)|non-unique entry in index (\w+)")
@@ -46,7 +49,7 @@ def _integrity(db: apsw.Connection) -> Iterator[str]:
     try:
         for (found,) in db.execute(f"PRAGMA integrity_check({MAX_STRUCTURE_FAULTS})"):
             yield from str(found).split("\n")
-    except apsw.Error as error:
+    except UNREADABLE as error:
         yield f"the check of the database broke off: {error}"
 
 
@@ -65,7 +68,7 @@ def _place_of_row(db: apsw.Connection, table: str, ordinal: int) -> str:
     try:
         sql = f"SELECT {number} FROM {table} NOT INDEXED ORDER BY {number} LIMIT 1 OFFSET ?"
         key = int(str(db.execute(sql, (ordinal - 1,)).get))
-    except (apsw.Error, ValueError):
+    except (*UNREADABLE, ValueError):
         return f"row {ordinal} of {table}"
     return _place_of_event(db, key) if table == "event" else _place_of_run(db, key)
 
@@ -74,7 +77,7 @@ def _place_of_event(db: apsw.Connection, key: int) -> str:
     try:
         for run, seq in db.execute("SELECT run, seq FROM event NOT INDEXED WHERE key = ?", (key,)):
             return f"position {key & _NUMBER_MASK}: seq {seq} of {_place_of_run(db, run)}"
-    except apsw.Error:
+    except UNREADABLE:
         return f"position {key & _NUMBER_MASK}: an event that cannot be read"
     return f"position {key & _NUMBER_MASK}"
 
@@ -83,37 +86,28 @@ def _place_of_run(db: apsw.Connection, run: int) -> str:
     try:
         for (run_id,) in db.execute("SELECT run_id FROM run NOT INDEXED WHERE run = ?", (run,)):
             return f"run {run_id}"
-    except apsw.Error:
+    except UNREADABLE:
         return f"run number {run & _NUMBER_MASK}, whose row cannot be read"
     return f"run number {run & _NUMBER_MASK}"
 
 
 def _schema_faults(db: apsw.Connection) -> list[str]:
     """Tables and indexes that are not as the migrations make them."""
-    model = apsw.Connection(":memory:")
     try:
-        for migration in load_migrations("sqlite"):
-            model.execute(migration.sql)
-        wanted = _schema(model)
-    finally:
-        model.close()
-    found = _schema(db)
+        found = objects_of(db)
+    except UNREADABLE as error:
+        return [f"the database file: its schema cannot be read: {error}"]
     return [
-        f"the database file: {name} is {'missing' if name not in found else 'not as this version makes it'}"
-        for name, sql in wanted.items()
-        if found.get(name) != sql
+        f"the database file: {key[1]} is {'missing' if key not in found else 'not as this version makes it'}"
+        for key, sql in made_by(tuple(load_migrations("sqlite"))).items()
+        if found.get(key) != sql
     ]
-
-
-def _schema(db: apsw.Connection) -> dict[str, str]:
-    sql = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-    return {str(name): str(text) for name, text in db.execute(sql)}
 
 
 def _repeated(db: apsw.Connection, noun: str, sql: str) -> list[str]:
     try:
         found = list(db.execute(f"{sql} LIMIT {MAX_STRUCTURE_FAULTS}"))
-    except apsw.Error as error:
+    except UNREADABLE as error:
         return [f"the database file: whether each {noun} is there once cannot be told: {error}"]
     faults = []
     for owner, text, count, last in found:

@@ -12,7 +12,6 @@ snapshot is taken before the older one is let go, and in between all is read tha
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -20,17 +19,13 @@ from pathlib import Path
 import apsw
 
 from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.upkeep.frames import FRAME, HEADER_BYTES, SALTS
 
 STEP_PAGES = 16
 """Pages of a step, after which a newer snapshot is taken: 256 KiB, a tenth of a second on a very slow disk."""
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Pages from the log that wait in memory to be written: newer snapshots need not wait for a slow disk, and a page that
 is changed again and again is written once. Past this the snapshot is kept until there is room, and the log with it."""
-_HEADER_BYTES = 32
-_SALTS = slice(16, 24)
-"""In the header of the log. Each frame has them as well, and each beginning of the log has others."""
-_FRAME = struct.Struct(">II8s8x")
-"""What stands before a page in the log: its number, at the end of a commit the pages of the database, the salts."""
 MAX_LOOKS = 1000
 """How often the log is looked at anew because it has begun anew at that moment."""
 
@@ -162,13 +157,13 @@ class _Log:
         last: dict[int, int] = {}
         pages = 0
         for frame in range(self._read, committed):
-            number, pages_then, own = _FRAME.unpack(self._at(frame, 0, _FRAME.size))
+            number, pages_then, own, *_ = FRAME.unpack(self._at(frame, 0, FRAME.size))
             if own != salts:
                 raise apsw.IOError("the write-ahead log was written over while it was read")
             last[number] = frame
             pages = pages_then or pages
         for number, frame in last.items():
-            put(number, self._at(frame, _FRAME.size, self._page_bytes))
+            put(number, self._at(frame, FRAME.size, self._page_bytes))
         self._read = max(self._read, committed)
         return pages
 
@@ -182,15 +177,15 @@ class _Log:
         if self._file is None:
             return b"", 0
         for _ in range(MAX_LOOKS):
-            before = os.pread(self._file, _HEADER_BYTES, 0)[_SALTS]
+            before = os.pread(self._file, HEADER_BYTES, 0)[SALTS]
             frames, _ = self._look.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-            if before == os.pread(self._file, _HEADER_BYTES, 0)[_SALTS]:
+            if before == os.pread(self._file, HEADER_BYTES, 0)[SALTS]:
                 return before, frames
         raise apsw.BusyError("the write-ahead log begins anew each time that it is looked at")
 
     def _at(self, frame: int, skip: int, count: int) -> bytes:
         assert self._file is not None
-        at = _HEADER_BYTES + frame * (_FRAME.size + self._page_bytes) + skip
+        at = HEADER_BYTES + frame * (FRAME.size + self._page_bytes) + skip
         data = os.pread(self._file, count, at)
         if len(data) < count:
             raise apsw.IOError("the write-ahead log is shorter than what was committed to it")

@@ -1,0 +1,74 @@
+"""The paths of the dashboard: each answers with the same page, whose script shows what the path names.
+
+Two of them are paths of dialects as well. There the dashboard answers a browser that opens the path, and nobody else:
+a request that asks for HTML and brings no key.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from towerlog.asgi.pages.dashboard.built import ASSETS, INDEX, Built, read_build
+from towerlog.asgi.pages.security import SECURITY_HEADERS
+from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects.base import HTML, PLAIN_TEXT, Reply
+from towerlog.errors import NotFound
+
+SCREENS = (
+    "/",
+    "/runs",
+    "/runs/{run_id}",
+    "/runs/{run_id}/replay",
+    "/compare",
+    "/agents",
+    "/agents/{agent_id}",
+    "/threads",
+    "/threads/{thread_id}",
+    "/workers",
+    "/usage",
+    "/budgets",
+    "/audit",
+    "/settings",
+    "/sign-in",
+)
+SHARED_SCREENS = ("/approvals", "/alerts")
+"""Screens that stand at the path of an endpoint."""
+NOT_BUILT = "The dashboard is not built: run `make setup` where the server's source is, and start the server again.\n"
+_NOT_BUILT = Reply(503, NOT_BUILT.encode(), PLAIN_TEXT, (*SECURITY_HEADERS, (b"cache-control", b"no-store")))
+
+
+class DashboardPages:
+    """All screens, and the files that they are made of."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: what was built; None for the one in this package. Raises BadBuild, OSError."""
+        self._files = _packaged() if folder is None else read_build(folder)
+
+    def routes(self) -> tuple[PageRoute, ...]:
+        """Of all screens, and of their files."""
+        made = partial(PageRoute, "GET", public=True, is_described=False)
+        screens = [
+            made(path, "screen", "A screen of the dashboard.", self.screen, reply_type=HTML, is_shared=is_shared)
+            for paths, is_shared in ((SCREENS, False), (SHARED_SCREENS, True))
+            for path in paths
+        ]
+        return (*screens, made(f"/{ASSETS}/{{name}}", "asset", "A file of the dashboard.", self.asset))
+
+    async def screen(self, visit: PageVisit) -> Reply:
+        """The page; 503 where nothing was built."""
+        found = self._files.get(INDEX)
+        return _NOT_BUILT if found is None else found.answer(visit.headers)
+
+    async def asset(self, visit: PageVisit) -> Reply:
+        """A file by its name. Raises NotFound."""
+        found = self._files.get(f"{ASSETS}/{visit.path['name']}")
+        if found is None:
+            raise NotFound("route", "There is nothing at this path.")
+        return found.answer(visit.headers)
+
+
+def _packaged() -> dict[str, Built]:
+    with as_file(files("towerlog.asgi.pages").joinpath("ui")) as folder:
+        return read_build(folder)

@@ -1,0 +1,1 @@
+"""Where people sign in and out, and see who they are here."""

@@ -1,0 +1,128 @@
+"""`towerlog budgets`: how much may be spent, how much was, and what happens when nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import click
+
+from towerlog.cli.connect import with_client
+from towerlog.cli.formatting import money
+from towerlog.cli.groups import ListGroup
+from towerlog.cli.output import answer, say
+from towerlog.cli.run_ids import only_one
+from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.cli.untrusted import visible
+from towerlog.errors import NotFound
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.fleet_shapes import Budget
+
+PERIODS = ("total", "hour", "day", "month")
+ACTIONS = ("warn", "pause", "cancel")
+COLUMNS = (
+    Column("BUDGET ID", "id", rank=3),
+    Column("NAME"),
+    Column("OF", rank=1),
+    Column("STATE"),
+    Column("SPENT", "number"),
+    Column("AMOUNT", "number"),
+    Column("PERIOD", rank=2),
+    Column("ACTION", rank=4),
+    Column("RESETS", "time", rank=5),
+    Column("ENDS AT THIS PACE", "time", rank=6),
+)
+
+
+@click.group(cls=ListGroup)
+def budgets() -> None:
+    """Budgets: list, set and remove them."""
+
+
+@budgets.command("ls")
+@with_client
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@with_view
+def list_budgets(client: Client, limit: int, view: View, as_json: bool) -> None:
+    """Lists budgets, newest first, with what is spent in their present period."""
+    found = list(islice(client.list_budgets(), limit))
+    answer(
+        as_json,
+        {"data": [budget.raw for budget in found]},
+        lambda: show_table(COLUMNS, [_row(budget) for budget in found], empty="No budgets.", view=view),
+    )
+
+
+@budgets.command("set")
+@with_client
+@click.argument("budget")
+@click.option("--amount", type=click.FloatRange(0, min_open=True), help="Dollars for a period.")
+@click.option("--agent", help="What this agent spends.")
+@click.option("--thread", help="What the runs of this thread spend.")
+@click.option("--run", help="What this run and all runs below it spend.")
+@click.option("--period", type=click.Choice(PERIODS), help="How long the amount is for, in UTC; at first: total.")
+@click.option("--action", type=click.Choice(ACTIONS), help="What is asked of open runs then; at first: warn.")
+@click.option("--warn-at", type=click.FloatRange(0, 1, min_open=True), help="The fraction to warn at; at first: 0.8.")
+def set_budget(client: Client, budget: str, amount: float | None, as_json: bool, **given: Any) -> None:
+    """Makes a budget of this name, or changes the one of this name or id.
+
+    Without --agent, --thread or --run a new one counts all that the organisation spends.
+    """
+    names = {"agent": "agent", "thread": "thread_id", "run": "run_id"}
+    scope = {member: given.pop(option) for option, member in names.items()}
+    scope = {member: value for member, value in scope.items() if value is not None}
+    if len(scope) > 1:
+        raise click.UsageError("--agent, --thread and --run exclude each other")
+    known = _find(client, budget)
+    if known is not None:
+        if scope and scope != known.scope:
+            raise click.UsageError("a budget is for one scope; remove it and make another one")
+        done = client.change_budget(known.budget_id, amount_usd=amount, **given)
+    elif amount is None:
+        raise click.UsageError(f"there is no budget {budget!r} yet: say how much it has with --amount")
+    else:
+        given = {name: value for name, value in given.items() if value is not None}
+        done = client.create_budget(budget, scope or {"organisation": True}, amount, **given)
+    answer(as_json, dict(done.raw), lambda: say(_words(done)))
+
+
+@budgets.command("rm")
+@with_client
+@click.argument("budget")
+def remove_budget(client: Client, budget: str, as_json: bool) -> None:
+    """Removes a budget, given by its name or id. Runs that it has paused go on."""
+    known = _find(client, budget)
+    if known is None:
+        raise NotFound("budget", f"There is no budget {budget!r}; `towerlog budgets ls` lists them.")
+    done = client.delete_budget(known.budget_id)
+    answer(as_json, dict(done.raw), lambda: say(f"Budget {visible(done.name)} was removed."))
+
+
+def _find(client: Client, wanted: str) -> Budget | None:
+    """The budget with this id or name, else the one whose id begins so; None for none."""
+    found = {budget.budget_id: budget for budget in client.list_budgets()}
+    if wanted in found:
+        return found[wanted]
+    ids = tuple(budget_id for budget_id, budget in found.items() if budget.name == wanted)
+    ids = ids or tuple(budget_id for budget_id in found if budget_id.startswith(wanted.lower()))
+    return found[only_one(wanted, ids, "budget")] if ids else None
+
+
+def _of(scope: Mapping[str, Any]) -> str:
+    for name, word in (("agent", "agent"), ("thread_id", "thread"), ("run_id", "run")):
+        if name in scope:
+            return f"{word} {scope[name]}"
+    return "organisation"
+
+
+def _row(budget: Budget) -> tuple[str | None, ...]:
+    figures = (money(budget.spent_usd), money(budget.amount_usd))
+    words = (budget.period, budget.action, budget.resets_at, budget.ends_at)
+    return (budget.budget_id, budget.name, _of(budget.scope), budget.state, *figures, *words)
+
+
+def _words(budget: Budget) -> str:
+    spent, amount = money(budget.spent_usd), money(budget.amount_usd)
+    name, of = visible(budget.name), visible(_of(budget.scope))
+    return f"Budget {name} ({of}): {spent} of {amount} spent, period {budget.period}, then {budget.action}."

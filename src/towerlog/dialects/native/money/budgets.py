@@ -1,0 +1,278 @@
+"""Native endpoints of budgets and of reservations."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from towerlog import errors
+from towerlog.dialects import vocabulary as v
+from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import NULL, bounded_text, cost_nanos_of, decode, invalid_field, path_uuid, text_id
+from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
+from towerlog.errors import NotFound
+from towerlog.model.budget import (
+    DEFAULT_HOLD_SECONDS,
+    DEFAULT_WARN_AT,
+    MAX_HOLD_SECONDS,
+    BudgetAction,
+    BudgetNow,
+    BudgetScope,
+    BudgetState,
+    ChangeBudget,
+    CreateBudget,
+    DeleteBudget,
+    GetBudget,
+    ListBudgets,
+    Period,
+    ReserveBudget,
+    Reserved,
+)
+from towerlog.model.outcome import Page
+from towerlog.model.principal import Scope
+from towerlog.model.times import format_ms, format_optional_ms
+from towerlog.model.usage import dollars_json
+
+READ, CONTROL = scopes(Scope.READ), scopes(Scope.CONTROL)
+SPENDER = scopes(Scope.INGEST, Scope.WORKER, Scope.CONTROL)
+
+Dollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "number", "minimum": 0})]
+Amount = Annotated[Dollars, v.said("How much may be spent in a period, in dollars; more than 0.", 25)]
+Name = Annotated[str, v.said("A name for people.", "writers")]
+Action = Annotated[
+    BudgetAction, v.said("What is asked of the open runs in its scope once nothing is left of it.", "pause")
+]
+PeriodWord = Annotated[Period, v.said("How long the amount is for; hours, days and months are in UTC.", "day")]
+WarnAt = Annotated[
+    Annotated[float, msgspec.Meta(gt=0, le=1)], v.said("The fraction of the amount from which on it warns.", 0.8)
+]
+
+
+def _null() -> msgspec.Raw:
+    return NULL
+
+
+class ScopeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whose money is counted: exactly one of these."""
+
+    schema_name: ClassVar[str] = "BudgetScope"
+    organisation: Annotated[bool, v.said("All that the organisation spends.", True)] = False
+    agent: Annotated[str, v.said("What the agent of this name spends, in whichever run.", "writer")] | None = None
+    thread_id: Annotated[str, v.said("What the runs of this thread spend.", "towers")] | None = None
+    run_id: Annotated[str, v.said("What this run and all runs below it spend.", v.UUID, format="uuid")] | None = None
+
+
+class NewBudgetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A budget to make."""
+
+    schema_name: ClassVar[str] = "NewBudget"
+    name: Name
+    scope: Annotated[ScopeBody, v.said("Whose money it counts.")]
+    amount_usd: Amount
+    period: PeriodWord = Period.TOTAL
+    action: Action = BudgetAction.WARN
+    warn_at: WarnAt = DEFAULT_WARN_AT
+
+
+class BudgetChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to change of a budget; what is left out stays."""
+
+    name: Name | None = None
+    amount_usd: Amount = msgspec.field(default_factory=_null)
+    period: PeriodWord | None = None
+    action: Action | None = None
+    warn_at: WarnAt | None = None
+
+
+class BudgetDetail(msgspec.Struct, frozen=True):
+    """A budget in its present period."""
+
+    schema_name: ClassVar[str] = "Budget"
+    budget_id: v.BudgetId
+    name: Name
+    scope: Annotated[ScopeBody, v.said("Whose money it counts.")]
+    amount_usd: Amount
+    period: PeriodWord
+    action: Action
+    warn_at: WarnAt
+    spent_usd: Annotated[Dollars, v.said("What was spent in this period, in dollars.", 21.5)]
+    reserved_usd: Annotated[Dollars, v.said("What open reservations hold, in dollars.", 0.05)]
+    state: Annotated[
+        BudgetState,
+        v.said("`warning` past `warn_at` of the amount, `exceeded` once nothing is left of it.", "warning"),
+    ]
+    resets_at: Annotated[str, v.time("When the next period begins; null for `total`.")] | None
+    created_at: Annotated[str, v.time("When it was made.")]
+    spent_usd_per_hour: Annotated[
+        msgspec.Raw, v.said("How fast it is spent; null where that was not looked at.", 1.25, type=["number", "null"])
+    ]
+    ends_at: (
+        Annotated[str, v.time("When nothing will be left of it at this pace; null where its period ends before that.")]
+        | None
+    )
+
+
+class ReserveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Money that a run wants to spend."""
+
+    schema_name: ClassVar[str] = "Reservation"
+    run_id: Annotated[str, v.said("The run, or its client's own name of it (`run_key`).", v.UUID)]
+    amount_usd: Annotated[Dollars, v.said("How much to hold, in dollars; more than 0.", 0.05)]
+    ttl_seconds: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_HOLD_SECONDS)],
+        v.said("How long it is held if no event settles it.", DEFAULT_HOLD_SECONDS),
+    ] = DEFAULT_HOLD_SECONDS
+    agent: Annotated[str, v.said("Which agent will spend it; the run's own if left out.", "writer")] | None = None
+
+
+class ReservedDetail(msgspec.Struct, frozen=True):
+    """Whether the money is held."""
+
+    schema_name: ClassVar[str] = "Reserved"
+    granted: Annotated[bool, v.said("Whether all budgets of the run have so much left.", True)]
+    reservation_id: (
+        Annotated[str, v.said("To be named by the `model.call` that tells the cost.", v.UUID, format="uuid")] | None
+    )
+    refused_by: Annotated[str, v.said("The budget that has less than that left.", v.UUID, format="uuid")] | None
+
+
+_BUDGET_BODY = msgspec.json.Decoder(NewBudgetBody)
+_CHANGE = msgspec.json.Decoder(BudgetChange)
+_RESERVE = msgspec.json.Decoder(ReserveBody)
+
+
+def budget_of(view: BudgetNow) -> BudgetDetail:
+    """A budget as the API shows it."""
+    row, scope = view.row, view.row.scope
+    return BudgetDetail(
+        budget_id=row.budget_id,
+        name=row.name,
+        scope=ScopeBody(scope.organisation, scope.agent, scope.thread_id, scope.run_id),
+        amount_usd=dollars_json(row.amount_nanos),
+        period=row.period,
+        action=row.action,
+        warn_at=row.warn_at,
+        spent_usd=dollars_json(row.spent_nanos),
+        reserved_usd=dollars_json(row.reserved_nanos),
+        state=row.state,
+        resets_at=format_optional_ms(row.resets_at()),
+        created_at=format_ms(row.created_at),
+        spent_usd_per_hour=dollars_json(None if view.pace is None else view.pace.nanos_per_hour),
+        ends_at=None if view.pace is None else format_optional_ms(view.pace.ends_at),
+    )
+
+
+def _name(text: str) -> str:
+    name = bounded_text(text.strip(), "name", MAX_LABEL_CHARS)
+    if name is None or not name.isprintable():
+        raise invalid_field("name", "must not be blank, and printable")
+    return name
+
+
+def _amount(raw: msgspec.Raw, field: str = "amount_usd") -> int:
+    nanos = cost_nanos_of(raw, field)
+    if not nanos:
+        raise invalid_field(field, "must be more than 0")
+    return nanos
+
+
+def _scope(body: ScopeBody) -> BudgetScope:
+    named = (body.organisation, body.agent, body.thread_id, body.run_id)
+    if sum(bool(one) for one in named) != 1:
+        raise invalid_field("scope", "must have exactly one of organisation (true), agent, thread_id, run_id")
+    if body.agent:
+        return BudgetScope(agent=text_id(body.agent, "scope.agent", MAX_LABEL_CHARS))
+    if body.thread_id:
+        return BudgetScope(thread_id=text_id(body.thread_id, "scope.thread_id", MAX_ID_CHARS))
+    if not body.run_id:
+        return BudgetScope(organisation=True)
+    try:
+        return BudgetScope(run_id=path_uuid(body.run_id, "run"))
+    except NotFound:
+        raise invalid_field("scope.run_id", "must be a UUID") from None
+
+
+def _decode_create(call: Call) -> CreateBudget:
+    body = decode(_BUDGET_BODY, call.body)
+    amount = _amount(body.amount_usd)
+    return CreateBudget(_name(body.name), _scope(body.scope), amount, body.period, body.action, body.warn_at)
+
+
+def _decode_change(call: Call) -> ChangeBudget:
+    budget_id = path_uuid(call.path["budget_id"], "budget")
+    body = decode(_CHANGE, call.body)
+    return ChangeBudget(
+        budget_id,
+        name=None if body.name is None else _name(body.name),
+        amount_nanos=None if bytes(body.amount_usd) == b"null" else _amount(body.amount_usd),
+        period=body.period,
+        action=body.action,
+        warn_at=body.warn_at,
+    )
+
+
+def _decode_list(call: Call) -> ListBudgets:
+    return ListBudgets(limit_of(call), read_number("budgets", call.query.get("cursor")) or None)
+
+
+def _decode_get(call: Call) -> GetBudget:
+    return GetBudget(path_uuid(call.path["budget_id"], "budget"))
+
+
+def _decode_delete(call: Call) -> DeleteBudget:
+    return DeleteBudget(path_uuid(call.path["budget_id"], "budget"))
+
+
+def _decode_reserve(call: Call) -> ReserveBudget:
+    body = decode(_RESERVE, call.body)
+    run_id = text_id(body.run_id, "run_id", MAX_ID_CHARS)
+    agent = None if body.agent is None else text_id(body.agent, "agent", MAX_LABEL_CHARS)
+    return ReserveBudget(run_id, _amount(body.amount_usd), body.ttl_seconds * 1000, agent)
+
+
+def _encode_budget(outcome: BudgetNow, command: object, call: Call) -> Reply:
+    return reply_json(budget_of(outcome), 201 if outcome.created else 200)
+
+
+def _encode_list(outcome: Page, command: object, call: Call) -> Reply:
+    return page_reply("budgets", outcome, budget_of)
+
+
+def _encode_reserved(outcome: Reserved, command: object, call: Call) -> Reply:
+    granted = outcome.reservation_id is not None
+    return reply_json(ReservedDetail(granted, outcome.reservation_id, outcome.refused_by))
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/v1/budgets", "list_budgets", "Budgets, newest first.", READ,
+        _decode_list, _encode_list, query=CursorQuery, reply=Listing[BudgetDetail],
+    ),
+    Endpoint(
+        "POST", "/api/v1/budgets", "create_budget", "Make a budget; it begins with what its period has spent.",
+        CONTROL, _decode_create, _encode_budget, request=NewBudgetBody, reply=BudgetDetail, reply_status=201,
+        refuses=(errors.Conflict,),
+    ),
+    Endpoint(
+        "POST", "/api/v1/budgets/reserve", "reserve_budget",
+        "Hold money for a run in all budgets that count what it spends, or in none.", SPENDER,
+        _decode_reserve, _encode_reserved, request=ReserveBody, reply=ReservedDetail,
+        refuses=(errors.NotFound, errors.RunNotActive),
+    ),
+    Endpoint(
+        "GET", "/api/v1/budgets/{budget_id}", "get_budget", "A budget in its present period, and its pace.", READ,
+        _decode_get, _encode_budget, reply=BudgetDetail,
+    ),
+    Endpoint(
+        "PATCH", "/api/v1/budgets/{budget_id}", "change_budget",
+        "Change a budget; one that has money again lets the runs go on that it paused.", CONTROL,
+        _decode_change, _encode_budget, request=BudgetChange, reply=BudgetDetail,
+    ),
+    Endpoint(
+        "DELETE", "/api/v1/budgets/{budget_id}", "delete_budget",
+        "Delete a budget; the runs that it paused go on.", CONTROL,
+        _decode_delete, _encode_budget, reply=BudgetDetail,
+    ),
+)  # fmt: skip
+"""The endpoints of budgets."""

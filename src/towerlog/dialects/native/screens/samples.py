@@ -1,0 +1,56 @@
+"""Examples of the endpoints for screens, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from towerlog.dialects import vocabulary as v
+from towerlog.dialects.base import Sample
+
+
+def _list(*rows: dict[str, Any]) -> dict[str, Any]:
+    return {"data": [*rows], "next": None}
+
+
+SCREENS: dict[str, Sample] = {
+    "live": Sample({"cursor": "b7c1f0d2-1042", "resumed": False, "whole": []}),
+    "count_runs": Sample(
+        {
+            "total": 12,
+            "status": [{"value": "running", "runs": 12}],
+            "agent": [{"value": "researcher", "runs": 12}],
+            "model": [{"value": None, "runs": 12}],
+            "persona_id": None,
+        }
+    ),
+    "get_outline": Sample(
+        {
+            "run_id": v.UUID,
+            "begin": "2026-04-02T10:00:00.123Z",
+            "end": "2026-04-02T10:00:09.000Z",
+            "spans": [
+                {
+                    "kind": "tool",
+                    "name": "search",
+                    "begin": "2026-04-02T10:00:01.500Z",
+                    "end": "2026-04-02T10:00:02.240Z",
+                    "first_seq": 3,
+                    "last_seq": 4,
+                    "count": 1,
+                    "failed": 0,
+                    "agent": 1,
+                    "run_id": None,
+                }
+            ],
+            "tools": [
+                {"tool": "search", "calls": 1, "failed": 0, "open": 0, "p50_ms": 740, "p95_ms": 740, "max_ms": 740}
+            ],
+            "events": 9,
+            "whole": True,
+        }
+    ),
+    "get_durations": Sample(
+        _list({"group": "2026-04-01T00:00:00.000Z", "runs": 12, "p50_ms": 890, "p95_ms": 4100, "max_ms": 61000})
+    ),
+}
+"""Name of the endpoint → its example."""

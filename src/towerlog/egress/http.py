@@ -1,0 +1,166 @@
+"""A request to a URL that somebody else has chosen: the guard, one connection, one answer, one deadline.
+
+A request goes to an address that was checked a moment before, over a connection of its own that is closed afterwards.
+Nothing of the environment has a part in it (proxies, `.netrc`), no redirect is followed, no cookie is kept, nothing is
+decompressed: `httpcore2`, the transport below `httpx2`, has none of these.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+
+import httpcore2
+
+from towerlog.ambient import Clock
+from towerlog.egress.addresses import Allowed, why_forbidden
+from towerlog.egress.connections import BROKEN_OFF, PinnedNetwork, is_own
+from towerlog.egress.hosts import Address, is_local_name
+from towerlog.egress.lookups import Lookups
+from towerlog.egress.outcomes import EgressError, EgressFailure, HttpAnswer, Undelivered, attempted
+from towerlog.egress.targets import BadTarget, Target, read_url
+from towerlog.egress.trust import Trust
+
+POST_SECONDS = 10.0
+"""For all of it: look-up, connection, TLS, sending, answer."""
+MAX_ANSWER_BYTES = 64 * 1024
+"""Read of an answer, its head included; what is more is left unread."""
+MAX_CONTENT_BYTES = 1024 * 1024
+"""Of a body that is sent."""
+MAX_HEADERS = 32
+USER_AGENT = "towerlog"
+
+_TOKEN = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
+_VALUE = re.compile(r"[!-~](?:[ -~]{0,4094}[!-~])?", re.ASCII)
+_OWN_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "user-agent", "accept-encoding", "expect", "upgrade"}
+)
+"""Headers of the transport's own, which a caller cannot set."""
+_NETWORK = "only what TOWERLOG_EGRESS_ALLOW lists is let through besides public addresses"
+
+
+class Poster:
+    """The way out for everything that goes to a URL. One for a process; used by the thread of its event loop."""
+
+    def __init__(self, clock: Clock, allowed: Allowed, trust: Trust, lookups: Lookups) -> None:
+        """`allowed` is let through by the guard; `trust` says which certificates are trusted."""
+        self._clock = clock
+        self._allowed = allowed
+        self._trust = trust
+        self._lookups = lookups
+
+    async def post(
+        self, url: str, content: bytes, headers: Mapping[str, str], *, org_id: str
+    ) -> HttpAnswer | Undelivered:
+        """Posts `content` to `url` on behalf of an organisation; both are what its people wrote, and are checked here.
+
+        Returns within POST_SECONDS and raises nothing but a cancellation. Once the status line is there it is an
+        answer, also when the rest of it does not come: `HttpAnswer.is_whole` says which.
+        """
+        return await self._sent("POST", url, content, headers, org_id)
+
+    async def get(self, url: str, headers: Mapping[str, str], *, org_id: str) -> HttpAnswer | Undelivered:
+        """Gets `url`, as `post` posts to one."""
+        return await self._sent("GET", url, b"", headers, org_id)
+
+    async def _sent(
+        self, method: str, url: str, content: bytes, headers: Mapping[str, str], org_id: str
+    ) -> HttpAnswer | Undelivered:
+        exchange = _Exchange(method)
+        work = self._exchange(url, content, headers, org_id, exchange)
+        failed = await attempted(work, self._clock, POST_SECONDS, lambda: f"no answer within {POST_SECONDS:g} seconds")
+        if exchange.status is None:
+            return failed
+        return HttpAnswer(exchange.status, bytes(exchange.body), exchange.is_whole, failed.duration_ms)
+
+    async def _exchange(
+        self, url: str, content: bytes, headers: Mapping[str, str], org_id: str, exchange: _Exchange
+    ) -> None:
+        """Raises EgressError; what has come until then is in `exchange`."""
+        _check_message(content, headers)
+        try:
+            target = read_url(url)
+        except BadTarget as error:
+            raise EgressError(EgressFailure.REFUSED_HERE, str(error)) from None
+        network = PinnedNetwork(await self._checked(target, org_id), MAX_ANSWER_BYTES)
+        tls = await self._trust.context() if target.scheme == "https" else None
+        try:
+            await _converse(target, content, headers, network, tls, exchange)
+        except httpcore2.ProtocolError:
+            if network.is_ended:
+                raise EgressError(EgressFailure.BROKEN_OFF, BROKEN_OFF) from None
+            raise EgressError(EgressFailure.NOT_UNDERSTOOD, "what came is no answer of HTTP") from None
+        finally:
+            await network.close()
+
+    async def _checked(self, target: Target, org_id: str) -> tuple[Address, ...]:
+        """The addresses of a host that may be connected to: all it has, or EgressError."""
+        host, allowed = target.host, self._allowed
+        if not isinstance(host, str):
+            return self._passed((host,))
+        if host in allowed.names:
+            return await self._lookups.find(host, target.port, org_id)
+        if is_local_name(host) and not allowed.networks:
+            raise EgressError(EgressFailure.REFUSED_HERE, f"the host's name is one of an own network: {_NETWORK}")
+        return self._passed(await self._lookups.find(host, target.port, org_id))
+
+    def _passed(self, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+        """The same addresses. Raises EgressError if one of them is forbidden: an answer of both kinds is a trap."""
+        for address in addresses:
+            if self._allowed.has(address):
+                continue
+            reason = why_forbidden(address) or ("this machine's own" if is_own(address) else None)
+            if reason is not None:
+                words = f"the host's address is not allowed ({reason}): {_NETWORK}"
+                raise EgressError(EgressFailure.FORBIDDEN_ADDRESS, words)
+        return addresses
+
+
+class _Exchange:
+    """What has come of an answer so far."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.status: int | None = None
+        self.body = bytearray()
+        self.is_whole = False
+
+
+async def _converse(
+    target: Target,
+    content: bytes,
+    headers: Mapping[str, str],
+    network: PinnedNetwork,
+    tls: ssl.SSLContext | None,
+    exchange: _Exchange,
+) -> None:
+    """Sends the request and reads the answer, on a connection that is used for nothing else."""
+    scheme, name = target.scheme.encode(), target.name.encode()
+    origin = httpcore2.Origin(scheme, name, target.port)
+    connection = httpcore2.AsyncHTTPConnection(origin, ssl_context=tls, network_backend=network)
+    url = httpcore2.URL(scheme=scheme, host=name, port=target.port, target=target.path.encode())
+    sent = [
+        *(("Host", target.authority), ("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")),
+        *(("Connection", "close"), *headers.items()),
+    ]
+    async with connection.stream(exchange.method, url, headers=sent, content=content) as response:
+        exchange.status = response.status
+        if response.status == 101:
+            # Another protocol follows, which nobody has asked for.
+            return
+        async for part in response.aiter_stream():
+            exchange.body += part
+        exchange.is_whole = True
+
+
+def _check_message(content: bytes, headers: Mapping[str, str]) -> None:
+    """Raises EgressError for a message that is not sent."""
+    if len(content) > MAX_CONTENT_BYTES:
+        raise EgressError(EgressFailure.REFUSED_HERE, f"the body has more than {MAX_CONTENT_BYTES} bytes")
+    well = all(
+        _TOKEN.fullmatch(name) and name.lower() not in _OWN_HEADERS and _VALUE.fullmatch(value)
+        for name, value in headers.items()
+    )
+    if not well or len(headers) > MAX_HEADERS:
+        raise EgressError(EgressFailure.REFUSED_HERE, "a header is not one that can be sent")

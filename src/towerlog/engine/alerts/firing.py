@@ -1,0 +1,144 @@
+"""How an alert begins and ends: its row, what it asks of its run, and the messages that tell of it.
+
+All of it stands in the plan of whatever caused it, so it is committed with that or not at all.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.alerts.asking import link_for
+from towerlog.engine.alerts.messages import body_of
+from towerlog.engine.audit.automatic import note_run, rule_actor
+from towerlog.engine.commands.cancel import cancel_one
+from towerlog.engine.commands.steering import ask
+from towerlog.engine.commit.plan import Plan
+from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, ChannelType, run_subject
+from towerlog.model.approval import ApprovalRef
+from towerlog.model.audit import Action
+from towerlog.model.delivery import Delivery, DeliveryState, NoticeKind
+from towerlog.model.run import RunRow, Status
+from towerlog.store.values import Spread
+
+_replace = msgspec.structs.replace
+NOBODY = ""
+"""The agent of an alert about no run, for its cool-down."""
+
+
+def fire(
+    plan: Plan,
+    rule: AlertRule,
+    subject: str,
+    message: str,
+    *,
+    run: RunRow | None = None,
+    agent: str | None = None,
+    mark: int = 0,
+    asks: ApprovalRef | None = None,
+    with_link: bool = False,
+) -> AlertRow | None:
+    """Opens an alert of a rule about a subject; None where one lasts, or where the rule's cool-down keeps quiet.
+
+    `run`: the one it is about, as this group has left it; `agent`: whose it is, if not the run's own. `mark`: see
+    `AlertRow`; with the same mark as that which lasts it is the same. `asks`: what a person has to answer so that it is
+    over; `with_link`: messages carry a link by which they can.
+    """
+    org, now_ms = rule.org, plan.now
+    is_new = run is not None and plan.is_new(run.run) and subject == run_subject(run.run_id)
+    last = plan.alerts.newest(org, rule.rule_id, subject, is_new=is_new)
+    if last is not None and last.is_open and last.mark == mark:
+        return None
+    whose = agent or (run.agent if run is not None else None)
+    if rule.is_quiet(whose or NOBODY, now_ms):
+        plan.alerts.put_rule(_replace(rule, suppressed=rule.suppressed + 1))
+        return None
+    if last is not None and last.is_open:
+        plan.alerts.put(_replace(last, state=AlertState.OK, ended_at=now_ms))
+    rule = rule.told_of(whose or NOBODY, now_ms)
+    if rule.cooldown_ms:
+        plan.alerts.put_rule(rule)
+    alert = AlertRow(
+        org=org,
+        alert_id=plan.ids.uuid(),
+        rule_id=rule.rule_id,
+        subject=subject,
+        episode=1 if last is None else last.episode + 1,
+        rule_name=rule.name,
+        trigger=rule.trigger,
+        state=AlertState.ALERT,
+        fired_at=now_ms,
+        message=message,
+        agent=whose,
+        mark=mark,
+        approval_id=None if asks is None else asks.approval_id,
+        muted_until=None if last is None else last.muted_until,
+        told_at=now_ms,
+    )
+    if run is not None:
+        alert = _of_run(alert, run)
+        alert = _acted(plan, rule, alert, run)
+    plan.alerts.put(alert)
+    tell(plan, rule, alert, NoticeKind.FIRED, with_link=with_link)
+    return alert
+
+
+def _of_run(alert: AlertRow, run: RunRow) -> AlertRow:
+    return _replace(
+        alert,
+        run=run.run,
+        run_id=run.run_id,
+        thread_id=run.thread_id,
+        status=run.status.value,
+        cost_nanos=run.usage.cost_nanos,
+        total_tokens=run.usage.all_tokens(),
+    )
+
+
+def _acted(plan: Plan, rule: AlertRule, alert: AlertRow, run: RunRow) -> AlertRow:
+    """Asks the run to pause or to end, if the rule says so; nothing to do where it has ended, or ends already."""
+    if rule.act is None or run.is_terminal() or run.status is Status.CANCELLING:
+        return alert
+    reason = f"Alert '{rule.name}': {alert.message}"
+    if rule.act is AlertAct.CANCEL:
+        cancel_one(plan, run, None, reason)
+        plan.changes.spreads[run.run] = Spread(run.run, run.org, reason)
+    else:
+        ask(plan, run, "pause", {"reason": reason, "alert_id": alert.alert_id})
+    action = Action.RUN_CANCEL if rule.act is AlertAct.CANCEL else Action.RUN_PAUSE
+    note_run(plan, rule_actor(rule), action, run, reason=reason, alert_id=alert.alert_id)
+    return _replace(alert, acted=rule.act)
+
+
+def recover(plan: Plan, alert: AlertRow, *, silently: bool = False) -> AlertRow:
+    """Ends an alert. People are told that it is over unless `silently`, or nobody was to be told that it was there."""
+    ended = _replace(alert, state=AlertState.OK, ended_at=plan.now)
+    plan.alerts.put(ended)
+    rule = plan.alerts.rule(alert.org, alert.rule_id)
+    if rule is not None and not silently:
+        tell(plan, rule, ended, NoticeKind.RECOVERED)
+    return ended
+
+
+def tell(plan: Plan, rule: AlertRule, alert: AlertRow, kind: NoticeKind, *, with_link: bool = False) -> None:
+    """Puts a message for each channel of the rule into the outbox, unless the alert is muted. `with_link`: each but
+    those in the application has a link of its own by which what the alert asks can be answered."""
+    if alert.is_muted(plan.now):
+        return
+    body = msgspec.Raw(body_of(rule, alert, kind, plan.now))
+    for channel in rule.channels:
+        is_here = channel.type is ChannelType.IN_APP
+        delivery = Delivery(
+            org=alert.org,
+            delivery_id=plan.ids.uuid(),
+            alert_id=alert.alert_id,
+            rule_id=rule.rule_id,
+            kind=kind,
+            channel=channel.without_secrets(),
+            created_at=plan.now,
+            body=body,
+            state=DeliveryState.DELIVERED if is_here else DeliveryState.PENDING,
+            due_at=None if is_here else plan.now,
+            ended_at=plan.now if is_here else None,
+            link=link_for(plan, rule, alert, channel) if with_link and not is_here else None,
+        )
+        plan.alerts.add_delivery(delivery, plan.now)

@@ -1,0 +1,128 @@
+"""What people are told of an alert: the body of a webhook, and what chats and mails make of it.
+
+Fixed members and fixed lines: what agents and people wrote stands in them as it is, and nothing of it is evaluated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from towerlog.egress.chat import Notice, Severity
+from towerlog.model.alert import AlertRow, AlertRule, AlertState
+from towerlog.model.delivery import Delivery, NoticeKind
+from towerlog.model.times import format_ms
+from towerlog.model.usage import dollars_json
+
+MAX_MESSAGE_CHARS = 500
+
+
+class AlertMessage(msgspec.Struct, frozen=True, gc=False):
+    """The body of a webhook."""
+
+    type: NoticeKind
+    timestamp: str
+    alert_id: str
+    alert_name: str
+    rule_id: str
+    trigger_type: str
+    state: AlertState
+    message: str
+    subject: str
+    agent_name: str | None
+    run_id: str | None
+    thread_id: str | None
+    status: str | None
+    cost_usd: msgspec.Raw
+    total_tokens: int | None
+    fired_at: str
+    ended_at: str | None
+    acted: str | None
+    approval_id: str | None
+    answer_url: str | None = None
+    """Only in what is sent: what is stored, and shown, has none."""
+    answer_expires_at: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_replace = msgspec.structs.replace
+_decode = msgspec.json.Decoder(AlertMessage).decode
+_TITLES = {
+    NoticeKind.FIRED: "Alert",
+    NoticeKind.REPEATED: "Still an alert",
+    NoticeKind.RECOVERED: "Over",
+}
+_ACTED = {"pause": "asked to pause", "cancel": "asked to end"}
+
+
+def body_of(rule: AlertRule, alert: AlertRow, kind: NoticeKind, now_ms: int) -> bytes:
+    """JSON text of what is told of an alert."""
+    return _encode(
+        AlertMessage(
+            type=kind,
+            timestamp=format_ms(now_ms),
+            alert_id=alert.alert_id,
+            alert_name=rule.name,
+            rule_id=rule.rule_id,
+            trigger_type=rule.trigger,
+            state=alert.state,
+            message=alert.message,
+            subject=alert.subject,
+            agent_name=alert.agent,
+            run_id=alert.run_id,
+            thread_id=alert.thread_id,
+            status=alert.status,
+            cost_usd=dollars_json(alert.cost_nanos),
+            total_tokens=alert.total_tokens,
+            fired_at=format_ms(alert.fired_at),
+            ended_at=None if alert.ended_at is None else format_ms(alert.ended_at),
+            acted=alert.acted,
+            approval_id=None if kind is NoticeKind.RECOVERED else alert.approval_id,
+        )
+    )
+
+
+def with_answer(delivery: Delivery, url: str) -> Delivery:
+    """The delivery with the address by which what it tells of can be answered, as it is sent."""
+    assert delivery.link is not None
+    until = format_ms(delivery.link.expires_at)
+    told = _replace(_decode(delivery.body), answer_url=url, answer_expires_at=until)
+    return _replace(delivery, body=msgspec.Raw(_encode(told)))
+
+
+def notice_of(delivery: Delivery) -> Notice:
+    """The same as a notice for a chat."""
+    told = _decode(delivery.body)
+    severity = Severity.RECOVERED if told.type is NoticeKind.RECOVERED else Severity.CRITICAL
+    lines = _lines(told)
+    if told.answer_url is not None:
+        lines.append(("Answer", f"by the link of this message, once, until {told.answer_expires_at}"))
+    title = f"{_TITLES[told.type]}: {told.alert_name}"
+    return Notice(title, tuple(lines), severity, told.answer_url, "Answer in Towerlog")
+
+
+def mail_of(delivery: Delivery) -> tuple[str, str]:
+    """The same as (subject, text) of a mail."""
+    told = _decode(delivery.body)
+    lines = [f"{name}: {value}" for name, value in _lines(told)]
+    if told.answer_url is not None:
+        lines += ["", f"Answer it here, once, until {told.answer_expires_at}:", told.answer_url]
+    return f"[Towerlog] {_TITLES[told.type]}: {told.alert_name}", "\n".join(lines) + "\n"
+
+
+def _lines(told: AlertMessage) -> list[tuple[str, str]]:
+    shown: list[tuple[str, Any]] = [
+        ("What", told.message),
+        ("Agent", told.agent_name),
+        ("Run", told.run_id),
+        ("Status", told.status),
+        ("Cost in dollars", None if bytes(told.cost_usd) == b"null" else bytes(told.cost_usd).decode()),
+        ("Tokens", told.total_tokens),
+        ("Trigger", told.trigger_type),
+        ("Since", told.fired_at),
+        ("Over at", told.ended_at),
+        ("The run was", None if told.acted is None else _ACTED[told.acted]),
+        ("Alert", told.alert_id),
+    ]
+    return [(name, str(value)) for name, value in shown if value is not None]

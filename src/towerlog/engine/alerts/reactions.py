@@ -1,0 +1,128 @@
+"""Alerts that hang on an event: an end, money that was spent, a tool that was called. Placed with that very event.
+
+An event that comes again is not placed again, and so fires nothing again.
+"""
+
+from __future__ import annotations
+
+from towerlog.dialects.reading.event_members import arguments_of
+from towerlog.engine.alerts.firing import NOBODY, fire
+from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS
+from towerlog.engine.alerts.scope import in_scope
+from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.run_state import RunState
+from towerlog.model.alert import (
+    DEFAULT_TIMES,
+    DEFAULT_WINDOW_MINUTES,
+    MAX_CALLS,
+    MINUTE_MS,
+    AlertRule,
+    AlertTrigger,
+    WindowCount,
+    budget_subject,
+    run_subject,
+)
+from towerlog.model.budget import BudgetRow, dollars_text, warn_nanos
+from towerlog.model.event import Event
+from towerlog.model.facts import Moved
+from towerlog.model.run import RunRow, Status
+from towerlog.projections.alerts.firing import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
+
+ENDS = {Status.FAILED: AlertTrigger.ERROR, Status.LOST: AlertTrigger.LOST}
+"""Statuses that some trigger is about."""
+MAX_TOOL_CHARS = 100
+
+
+def on_status(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
+    """A run that has failed, or was lost; and each that has ended, for those who count them."""
+    if not plan.alerts.rules(after.org) or not after.is_terminal():
+        return
+    watched, agent = plan.alerts.watched(after.org), after.agent or "default"
+    if before is None or not before.is_terminal():
+        for rule in watched.about(AlertTrigger.FAILURE_RATE, agent):
+            if in_scope(plan, rule, after):
+                plan.alerts.count(rule, plan.now // MINUTE_MS, WindowCount(1, int(after.status in ENDS)))
+    trigger = ENDS.get(after.status)
+    for rule in () if trigger is None else watched.about(trigger, agent):
+        if in_scope(plan, rule, after):
+            fire(plan, rule, run_subject(after.run_id), _told_of_end(after), run=plan.now_of(after))
+
+
+def _told_of_end(row: RunRow) -> str:
+    what = "was lost" if row.status is Status.LOST else "has failed"
+    reason = f": {row.error}" if row.error else ""
+    return f"A run of agent '{row.agent or 'default'}' {what}{reason}"[:MAX_MESSAGE_CHARS]
+
+
+def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> None:
+    """A run that has come to cost as much as a rule allows; and what was spent, for those who add it up."""
+    if not moved or not plan.alerts.rules(after.org):
+        return
+    watched, whose = plan.alerts.watched(after.org), after.agent or "default"
+    for one in moved:
+        for rule in watched.about(AlertTrigger.BURN_RATE, one.agent or whose):
+            _count_spent(plan, rule, one, after)
+    cost_nanos = after.usage.cost_nanos or 0
+    spent_nanos = sum([one.nanos for one in moved])
+    for rule in watched.about(AlertTrigger.COST_THRESHOLD, whose):
+        amount = rule.config.amount_nanos or 0
+        if crosses(cost_nanos - spent_nanos, cost_nanos, amount) and in_scope(plan, rule, after):
+            message = f"A run of agent '{whose}' has cost ${dollars_text(cost_nanos)}"
+            fire(plan, rule, run_subject(after.run_id), message, run=plan.now_of(after))
+
+
+def _count_spent(plan: Plan, rule: AlertRule, one: Moved, after: RunRow) -> None:
+    """In the minute in which it is counted: in a later one a correction would hide as much that is spent then."""
+    since = plan.now - (rule.config.window_ms or DEFAULT_WINDOW_MINUTES * MINUTE_MS)
+    if one.is_in(since) and in_scope(plan, rule, after, one.agent):
+        at_ms = plan.now if one.counted_at is None else one.counted_at
+        plan.alerts.count(rule, at_ms // MINUTE_MS, WindowCount(spent_nanos=one.nanos))
+
+
+def on_budget(plan: Plan, moves: list[tuple[BudgetRow, BudgetRow]], run: RunRow) -> None:
+    """Budgets of which a rule's fraction is spent now, also if that was so before and the rule kept quiet about it."""
+    if not moves or not plan.alerts.rules(run.org):
+        return
+    rules = plan.alerts.watched(run.org).about(AlertTrigger.BUDGET, run.agent or "default")
+    for before, after in moves if rules else ():
+        for rule in rules:
+            fraction = 1.0 if rule.config.fraction is None else rule.config.fraction
+            threshold = warn_nanos(after.amount_nanos, fraction)
+            is_new = crosses(before.spent_nanos, after.spent_nanos, threshold)
+            is_late = after.spent_nanos >= threshold and not rule.is_quiet(run.agent or NOBODY, plan.now)
+            if (is_new or is_late) and in_scope(plan, rule, run):
+                subject, mark = budget_subject(after.budget_id), after.period_start
+                fire(plan, rule, subject, after.told_now(), run=plan.now_of(run), mark=mark)
+
+
+def on_call(plan: Plan, run_state: RunState, event: Event) -> None:
+    """A tool call, of which the run may have made too many of the same kind."""
+    watched = plan.alerts.watched(event.org)
+    if not watched.has(AlertTrigger.LOOP) or event.late or event.facts.by_other:
+        return
+    run, calls = event.run, plan.alerts.calls_of(event.run, is_new=run_state.before is None)
+    if calls is None:
+        calls = b"".join(map(_digest, plan.alerts.stored_calls(run)))
+    calls = (calls + _digest(event))[-MAX_CALLS * CALL_BYTES :]
+    plan.alerts.calls[run] = calls
+    made = split_calls(calls)
+    begins: dict[int | None, bool] = {}
+    for rule in watched.about(AlertTrigger.LOOP, run_state.row.agent or "default"):
+        times = rule.config.times
+        if times not in begins:
+            begins[times] = begins_loop(made, times)
+        row = plan.run_by_number(run) if begins[times] else None
+        if row is not None and in_scope(plan, rule, row):
+            fire(plan, rule, run_subject(row.run_id), _told_of_loop(row, event, times), run=row)
+
+
+def _digest(call: Event) -> bytes:
+    return call_digest(call.facts.tool, arguments_of(call.data))
+
+
+def _told_of_loop(row: RunRow, event: Event, times: int | None) -> str:
+    tool = (event.facts.tool or "a tool")[:MAX_TOOL_CHARS]
+    return (
+        f"A run of agent '{row.agent or 'default'}' calls '{tool}' with the same arguments again and again "
+        f"({times or DEFAULT_TIMES} times, or in turn with another call)"
+    )

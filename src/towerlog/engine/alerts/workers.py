@@ -1,0 +1,50 @@
+"""Which workers ask for work: known to this process alone, from what they ask for; a restart begins with none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from towerlog.ambient import Hearing
+from towerlog.model.lane import Lane
+from towerlog.model.principal import Principal
+
+MAX_KNOWN = 10_000
+"""Of all organisations; of more, those that asked longest ago are forgotten."""
+
+
+class _Asking(NamedTuple):
+    """A worker, as its claims tell of it."""
+
+    org: int
+    agents: tuple[str, ...] | None
+    labels: tuple[tuple[str, str], ...]
+
+
+class Workers:
+    """When each kind of worker has asked for work last."""
+
+    def __init__(self, hearing: Hearing) -> None:
+        """Nobody has asked yet."""
+        self._hearing = hearing
+        self._since = hearing.now().heard_ms
+        self._asked: dict[_Asking, int] = {}
+
+    def note(self, principal: Principal, agents: tuple[str, ...] | None, labels: Mapping[str, str]) -> None:
+        """A worker asks for work; `agents` None: of any."""
+        asking = _Asking(principal.org, agents, tuple(sorted(labels.items())))
+        self._asked.pop(asking, None)
+        self._asked[asking] = self._hearing.now().heard_ms
+        while len(self._asked) > MAX_KNOWN:
+            del self._asked[next(iter(self._asked))]
+
+    def serves(self, lane: Lane, within_ms: int, heard_ms: int) -> bool:
+        """Whether some worker that could take this lane has asked within that time; true as well while this process has
+        not listened for so long."""
+        since = heard_ms - within_ms
+        if self._since > since:
+            return True
+        return any(
+            at >= since and asking.org == lane.org and lane.may_be_taken_by(asking.agents, dict(asking.labels))
+            for asking, at in self._asked.items()
+        )

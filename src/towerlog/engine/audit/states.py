@@ -1,0 +1,123 @@
+"""What the audit says of things: the few members that people change, each by its name on the wire. Never a secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from towerlog.model.approval import AnswerLink
+from towerlog.model.budget import BudgetRow, dollars_text
+from towerlog.model.key import Key
+from towerlog.model.persona import Persona, ProviderRoute
+from towerlog.model.price import PriceRow
+from towerlog.model.principal import User
+from towerlog.model.run import PARENT_RUN, RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.model.times import format_ms, format_optional_ms
+
+
+def key_state(key: Key) -> dict[str, Any]:
+    """A key without its digest."""
+    revoked_at = format_optional_ms(key.revoked_at)
+    return {"name": key.name, "scopes": list(key.scopes), "user_id": key.user_id, "revoked_at": revoked_at}
+
+
+def member_state(user: User) -> dict[str, Any]:
+    """A member without its password."""
+    return {
+        "name": user.name,
+        "email": user.email,
+        "role": user.role.value,
+        "removed_at": format_optional_ms(user.removed_at),
+    }
+
+
+def run_state(row: RunRow) -> dict[str, Any]:
+    """What a person can change of a run that is there."""
+    return {
+        "status": row.status.value,
+        "pending": [command.type for command in row.pending] or None,
+        "questions": [question.question_id for question in row.questions] or None,
+        "forced": row.forced or None,
+    }
+
+
+def made_run_state(row: RunRow) -> dict[str, Any]:
+    """A run that was just created."""
+    origin = row.forked_from
+    parent = row.parent_key or ""
+    return {
+        "status": row.status.value,
+        "thread_id": row.thread_id,
+        "agent": row.agent,
+        "persona_id": row.persona_id,
+        "route_id": row.route_id,
+        "parent_run_id": parent.removeprefix(PARENT_RUN) if parent.startswith(PARENT_RUN) else None,
+        "retry_of": row.retry_of,
+        "forked_from": None if origin is None else {"run_id": origin.run_id, "step_index": origin.step_index},
+    }
+
+
+def thread_state(row: ThreadRow) -> dict[str, Any]:
+    """A thread."""
+    return {"title": row.title, "policy": row.policy}
+
+
+def persona_state(persona: Persona) -> dict[str, Any]:
+    """A version of a persona. Its settings are left out: the version never changes, so they can be read at any time."""
+    budget = persona.budget
+    return {
+        "agent": persona.agent,
+        "instructions": persona.instructions,
+        "tools": persona.tools,
+        "budget": None if budget is None else {"usd": _dollars(budget.cost_nanos), "tokens": budget.tokens},
+    }
+
+
+def route_state(route: ProviderRoute) -> dict[str, Any]:
+    """A version of a route."""
+    return {
+        "version": route.version,
+        "provider": route.provider,
+        "model": route.model,
+        "base_url": route.base_url,
+        "key_env": route.key_env,
+    }
+
+
+def link_state(link: AnswerLink) -> dict[str, Any]:
+    """An answer link; never its token."""
+    return {"link_id": link.nonce, "sent_to": link.sent_to, "expires_at": format_ms(link.expires_at)}
+
+
+def budget_state(row: BudgetRow) -> dict[str, Any]:
+    """A budget as it was set; what is spent of it is no act."""
+    return {
+        "name": row.name,
+        "scope": {name: value for name, value in msgspec.structs.asdict(row.scope).items() if value},
+        "amount_usd": dollars_text(row.amount_nanos),
+        "period": row.period.value,
+        "action": row.action.value,
+        "warn_at": row.warn_at,
+    }
+
+
+def price_state(row: PriceRow) -> dict[str, Any]:
+    """A price: it never changes."""
+    rates = msgspec.structs.asdict(row.rates)
+    return {
+        "model": row.model,
+        "provider": row.provider,
+        "valid_from": format_optional_ms(row.since or None),
+        "usd_per_million": {name: dollars_text(rate) for name, rate in rates.items() if rate},
+    }
+
+
+def cost_state(row: RunRow) -> dict[str, Any]:
+    """What a run has cost."""
+    return {"cost_usd": _dollars(row.usage.cost_nanos), "unpriced_calls": row.usage.unpriced_calls or 0}
+
+
+def _dollars(nanos: int | None) -> str | None:
+    return None if nanos is None else dollars_text(nanos)

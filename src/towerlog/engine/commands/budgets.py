@@ -1,0 +1,211 @@
+"""Making, changing and deleting budgets; and reservations, which hold money before it is spent."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.commands.cancel import CONTROL
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.plan import Plan
+from towerlog.engine.reactions.budgets import in_scope, needs_of_scope
+from towerlog.errors import Conflict, Invalid, NotFound, Overloaded, RunNotActive
+from towerlog.model.budget import (
+    MAX_BUDGETS,
+    MAX_RESERVATIONS,
+    MAX_RESERVATIONS_OF_KEY,
+    BudgetNow,
+    BudgetRow,
+    BudgetScope,
+    ChangeBudget,
+    CreateBudget,
+    DeleteBudget,
+    Period,
+    Reservation,
+    ReserveBudget,
+    Reserved,
+    period_start,
+    warn_nanos,
+)
+from towerlog.model.event import EventType, RunByForeignId, RunById
+from towerlog.model.facts import Facts
+from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow
+from towerlog.model.usage import dollars_json
+from towerlog.projections import budgets as fold
+from towerlog.store.values import Kind, SpentSince
+
+CLIENTS = "sdk"
+"""How the names begin that clients of the native API give their runs."""
+RETRY_AFTER_SECONDS = 5
+"""Until a reservation may have been settled or be over, when as many are open as may be."""
+_replace = msgspec.structs.replace
+
+
+def needs_of_create(needs: Needs, principal: Principal, command: CreateBudget) -> None:
+    """The run of a tree. What was spent is asked for when it is placed: the period is known only then."""
+    needs.counters(principal.org)
+    if command.scope.run_id is not None:
+        needs.run(principal.org, RunById(command.scope.run_id))
+
+
+def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> BudgetNow:
+    """A budget that begins with what its period has spent. Raises Conflict past MAX_BUDGETS, Invalid for no such run.
+
+    One that is used up from the start acts at once.
+    """
+    org, scope, known = principal.org, command.scope, plan.budgets(principal.org)
+    if len(known) >= MAX_BUDGETS:
+        raise Conflict(f"The organisation has {MAX_BUDGETS} budgets: no more are kept.")
+    if scope.run_id is not None and plan.run(org, RunById(scope.run_id)) is None:
+        raise Invalid("scope.run_id: there is no such run", field="scope.run_id")
+    row = BudgetRow(
+        org=org,
+        budget_id=plan.ids.uuid(),
+        number=1 + max((one.number for one in known), default=0),
+        name=command.name,
+        scope=scope,
+        amount_nanos=command.amount_nanos,
+        period=command.period,
+        action=command.action,
+        warn_at=command.warn_at,
+        warn_nanos=warn_nanos(command.amount_nanos, command.warn_at),
+        created_at=plan.now,
+        created_by=principal.user_id,
+    )
+    row = fold.changed(_begun(plan, row), plan.now)
+    plan.put_budget(org, row.budget_id, row)
+    return BudgetNow(row, created=True)
+
+
+def _spent_since(org: int, scope: BudgetScope, start: int) -> SpentSince:
+    if scope.agent is not None:
+        return SpentSince(org, "agent", scope.agent, start)
+    if scope.thread_id is not None:
+        return SpentSince(org, "thread", scope.thread_id, start)
+    if scope.run_id is not None:
+        return SpentSince(org, "run", scope.run_id, start)
+    return SpentSince(org, "organisation", "", start)
+
+
+def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
+    """With what its present period has spent: what the store has, and what commands before this one in its group have
+    spent."""
+    start = period_start(row.period, plan.now)
+    stored: int = plan.loaded(Kind.BUDGET_SPENT, _spent_since(row.org, row.scope, start))
+    row = _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0)
+    plan.put_budget(row.org, row.budget_id, row)
+    for event in plan.changes.events:
+        moved = event.facts.moved(plan.agent_of(event)) if event.org == row.org and event.facts.spent else []
+        run = plan.run_by_number(event.run) if moved else None
+        for one in moved:
+            if run is None or not one.is_in(start):
+                continue
+            counting = in_scope(plan, row.org, one.agent, run.thread_id, run)
+            if any(budget.budget_id == row.budget_id for budget in counting):
+                row = _replace(row, spent_nanos=row.spent_nanos + one.nanos)
+    return _replace(row, begun_at=plan.now, begun_nanos=row.spent_nanos) if row.period is Period.TOTAL else row
+
+
+def needs_of_budgets(needs: Needs, principal: Principal, _command: ChangeBudget | DeleteBudget) -> None:
+    """All budgets."""
+    needs.counters(principal.org)
+
+
+def _found(plan: Plan, org: int, budget_id: str) -> BudgetRow:
+    row = plan.budget(org, budget_id)
+    if row is None or row.deleted:
+        raise NotFound("budget")
+    return row
+
+
+def change_budget(plan: Plan, principal: Principal, command: ChangeBudget) -> BudgetNow:
+    """The budget with what was given; one that is not used up any more lets its runs go on. Raises NotFound."""
+    row = _found(plan, principal.org, command.budget_id)
+    given = {name: getattr(command, name) for name in ("name", "amount_nanos", "action", "warn_at")}
+    asked = _replace(row, **{name: value for name, value in given.items() if value is not None})
+    asked = _replace(asked, warn_nanos=warn_nanos(asked.amount_nanos, asked.warn_at))
+    if command.period not in (None, row.period):
+        asked = _begun(plan, _replace(asked, period=command.period))
+    row = fold.changed(asked, plan.now, was=row)
+    plan.put_budget(row.org, row.budget_id, row)
+    return BudgetNow(row)
+
+
+def delete_budget(plan: Plan, principal: Principal, command: DeleteBudget) -> BudgetNow:
+    """The budget as it was; runs that it has paused go on. Raises NotFound."""
+    row = _found(plan, principal.org, command.budget_id)
+    plan.put_budget(row.org, row.budget_id, fold.deleted(row))
+    return BudgetNow(fold.current(row, plan.now))
+
+
+def _run_of(command: ReserveBudget) -> RunByForeignId:
+    """Under the name of a client's run one of our own ids is found as well."""
+    return RunByForeignId(f"{CLIENTS}:{command.run_id}", "")
+
+
+def needs_of_reserve(needs: Needs, principal: Principal, command: ReserveBudget) -> None:
+    """The run, and what tells its budgets."""
+    needs.counters(principal.org)
+    needs.want(Kind.RESERVATIONS, principal.org)
+    row = needs.run(principal.org, _run_of(command))
+    if row is not None:
+        needs.notes(row)
+        needs_of_scope(needs, row)
+
+
+def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserved:
+    """Holds the amount in all budgets that count what the agent spends in the run, or in none.
+
+    Raises NotFound, RunNotActive, Overloaded for too many.
+    """
+    org, amount = principal.org, command.amount_nanos
+    row = plan.run(org, _run_of(command))
+    if row is None:
+        raise NotFound("run")
+    if row.is_terminal():
+        raise RunNotActive(f"The run has ended: {row.status}.")
+    budgets = in_scope(plan, org, command.agent or row.agent or "default", row.thread_id, row)
+    refusing = next((one for one in budgets if not fold.has_room(one, amount)), None)
+    if refusing is not None:
+        _note_refusal(plan, row, refusing, amount)
+        return Reserved(None, refusing.budget_id)
+    _check_share(plan, principal)
+    for one in budgets:
+        plan.put_budget(org, one.budget_id, fold.held(one, amount))
+    held = Reservation(
+        org=org,
+        reservation_id=plan.ids.uuid(),
+        run=row.run,
+        amount_nanos=amount,
+        ttl_ms=command.ttl_ms,
+        expires_at=plan.steady + command.ttl_ms,
+        budgets=tuple(one.budget_id for one in budgets),
+        key_id=principal.key_id,
+    )
+    plan.changes.reservations[org, held.reservation_id] = held
+    return Reserved(held.reservation_id)
+
+
+def _check_share(plan: Plan, principal: Principal) -> None:
+    """Raises Overloaded where the key or its organisation has as many open reservations as it may have."""
+    stored: dict[str, int] = plan.loaded(Kind.RESERVATIONS, principal.org)
+    added = [one for one in plan.changes.reservations.values() if one is not None and one.org == principal.org]
+    of_key = stored.get(principal.key_id, 0) + sum(one.key_id == principal.key_id for one in added)
+    for holder, held, bound in (
+        ("This key", of_key, MAX_RESERVATIONS_OF_KEY),
+        ("The organisation", sum(stored.values()) + len(added), MAX_RESERVATIONS),
+    ):
+        if held >= bound:
+            text = f"{holder} has as many open reservations as it may have ({bound}): events settle them, or their end."
+            raise Overloaded(text, retry_after=RETRY_AFTER_SECONDS)
+
+
+def _note_refusal(plan: Plan, row: RunRow, budget: BudgetRow, amount_nanos: int) -> None:
+    """A call that was not made, for the run's log and its agent's feed."""
+    members = {
+        "status": "budget_exceeded",
+        "budget_id": budget.budget_id,
+        "amount_usd": dollars_json(amount_nanos),
+        "message": f"{budget.scope.subject()} has less than that left of its budget",
+    }
+    plan.note(row, EventType.MODEL_CALL, members, Facts(name="inference_budget_exceeded", success=False), by=CONTROL)

@@ -1,0 +1,54 @@
+"""Where a run comes from: its ids and its thread, and which run of its thread it goes on from."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.commit.plan import Plan
+from towerlog.model.event import Draft, OpenRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.facts import Origin, with_effects
+from towerlog.model.principal import Principal
+from towerlog.model.run import PARENT_TRACE, RunRow
+
+
+def origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
+    """What is known of the run that a draft begins."""
+    ref = draft.run
+    trace_id = ref.trace_id if isinstance(ref, RunByTrace) else plan.ids.uuid().replace("-", "")
+    return Origin(
+        run_id=plan.ids.uuid(),
+        thread_id="" if isinstance(ref, RunById) else ref.thread_id,
+        trace_id=trace_id,
+        foreign_id=ref.foreign_id if isinstance(ref, RunByForeignId) else None,
+        implicit=not draft.effects.is_start,
+        created_by=principal.user_id,
+        parent_key=draft.effects.parent_key,
+        resumed_from=_resumed_from(plan, principal.org, draft),
+        source=dialect,
+    )
+
+
+def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
+    """The run that a start goes on from: the thread's own one, which a runner takes up whether or not it ended.
+
+    A child of a run of the same thread goes on from none.
+    """
+    if draft.effects.origin is not None:
+        return draft.effects.origin.resumed_from
+    ref = draft.run
+    if not isinstance(ref, RunByTrace) or not ref.reopen:
+        return None
+    thread = plan.thread(org, ref.thread_id)
+    parent_key = draft.effects.parent_key or ""
+    parent = RunByTrace(ref.thread_id, parent_key.removeprefix(PARENT_TRACE))
+    if thread is None or (parent_key.startswith(PARENT_TRACE) and plan.run_state(org, parent) is not None):
+        return None
+    before = plan.own_run(thread)
+    return None if before is None else before.run_id
+
+
+def resuming(draft: Draft, row: RunRow) -> Draft:
+    """A start as that of a new run, which goes on from one that has ended."""
+    ref = draft.run if not isinstance(draft.run, OpenRun) else OpenRun(row.thread_id)
+    origin = Origin("", row.thread_id, "", resumed_from=row.run_id)
+    return msgspec.structs.replace(draft, run=ref, facts=with_effects(draft.facts, origin=origin))

@@ -1,0 +1,103 @@
+"""Pricing: what a report that tells tokens and no cost is worth, by the prices of the time at which it happened.
+
+What comes of it is written into the event. So a rebuild asks for no price, and a newer list changes no older cost.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from towerlog.engine.pricing.own import KnownPrices
+from towerlog.model.computed import Priced
+from towerlog.model.facts import Effects
+from towerlog.model.price import PriceCard, PriceRow
+from towerlog.model.run import RunRow
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, subtract
+
+UNPRICED = Priced()
+
+
+class PriceList(Protocol):
+    """What knows the prices of models."""
+
+    def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
+        """The prices of a model at a time (wall ms); None where it does not have it."""
+
+
+class NoPrices:
+    """A list of nothing."""
+
+    def card(self, _provider: str | None, _model: str, _at_ms: int) -> PriceCard | None:
+        """None."""
+        return None
+
+
+class PriceBook:
+    """What is asked for a price: an organisation's own ones first, and then a list."""
+
+    def __init__(self, listed: PriceList) -> None:
+        self._listed = listed
+        self._own = KnownPrices()
+
+    def card(self, own: tuple[PriceRow, ...], provider: str | None, model: str, at_ms: int) -> PriceCard | None:
+        """The prices of a model at a time (wall ms); `own`: the organisation's. None where nobody has any."""
+        card = self._own.of(own).card(provider, model, at_ms) if own else None
+        return self._listed.card(provider, model, at_ms) if card is None else card
+
+
+def priced(
+    book: PriceBook, own: tuple[PriceRow, ...], row: RunRow, effects: Effects, agent: str, at_ms: int
+) -> Priced | None:
+    """What a report is worth that happened at this time; None where there is nothing to price: it tells a cost, or no
+    token. `row`: its run before it, `own`: the organisation's prices."""
+    report, found = effects.report, to_price(row, effects, agent)
+    if report is None or found is None:
+        return None
+    tokens, model = found
+    card = None if model is None else book.card(own, effects.provider, model, at_ms)
+    nanos = None if card is None else card.cost_nanos(tokens, is_call=report.kind != "total")
+    return UNPRICED if card is None or nanos is None else Priced(nanos, card.version)
+
+
+def to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | None] | None:
+    """The tokens of a report and their model; None where there is nothing to price. `row`: its run before it."""
+    report = effects.report
+    if report is None or report.usage.cost_nanos is not None or not _has_tokens(report.usage):
+        return None
+    if report.kind == "delta":
+        return report.usage, effects.model or row.model_of(agent)
+    added = _added_by_total(row, report, agent)
+    return None if added is None else (added, _model_of_total(row, effects, report, agent))
+
+
+def _added_by_total(row: RunRow, report: UsageReport, agent: str) -> Usage | None:
+    """The tokens that a running total adds; None for none, or where a cost was told of what it is of."""
+    if row.process_cost is not None or row.run_total.cost_nanos is not None:
+        return None
+    spending = row.spending()
+    after = spending.after(report, agent)
+    if report.whole_run:
+        before, now = spending.told(), after.told()
+    else:
+        known, now = spending.shares.get(agent), after.shares[agent].counted()
+        before = NO_USAGE if known is None else known.counted()
+    added = now if before == NO_USAGE else subtract(now, before)
+    return added if now.cost_nanos is None and _has_tokens(added) else None
+
+
+def _model_of_total(row: RunRow, effects: Effects, report: UsageReport, agent: str) -> str | None:
+    """The model of what a running total adds. Of the whole run it must be the only one that was named in it."""
+    if not report.whole_run:
+        return effects.model or row.model_of(agent)
+    named = {share.model for share in row.shares.values() if share.model is not None}
+    if effects.model is not None:
+        named.add(effects.model)
+    several = any(share.several_models for share in row.shares.values())
+    return next(iter(named)) if len(named) == 1 and not several and row.retired is None else None
+
+
+def _has_tokens(usage: Usage) -> bool:
+    # The two that nearly every report has come first.
+    if usage.input_tokens or usage.output_tokens or usage.total_tokens:
+        return True
+    return bool(usage.cached_input_tokens or usage.cache_write_tokens or usage.reasoning_tokens)

@@ -1,0 +1,43 @@
+"""Making and deleting prices of an organisation's own. They hold for what is placed from then on."""
+
+from __future__ import annotations
+
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.plan import Plan
+from towerlog.errors import Conflict, NotFound
+from towerlog.model.price import MAX_PRICES, CreatePrice, DeletePrice, PriceRow, PriceView
+from towerlog.model.principal import Principal
+
+
+def needs_of_prices(needs: Needs, principal: Principal, _command: CreatePrice | DeletePrice) -> None:
+    """All prices."""
+    needs.counters(principal.org)
+
+
+def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> PriceView:
+    """A price. Raises Conflict past MAX_PRICES."""
+    known = plan.prices.all_of(principal.org)
+    if len(known) >= MAX_PRICES:
+        raise Conflict(f"The organisation has {MAX_PRICES} prices: delete some that no event needs any more.")
+    row = PriceRow(
+        org=principal.org,
+        price_id=plan.ids.uuid(),
+        number=1 + max((one.number for one in known), default=0),
+        model=command.model,
+        rates=command.rates,
+        created_at=plan.now,
+        provider=command.provider,
+        since=command.since,
+        created_by=principal.user_id,
+    )
+    plan.prices.put(principal.org, row.price_id, row)
+    return PriceView(row, created=True)
+
+
+def delete_price(plan: Plan, principal: Principal, command: DeletePrice) -> PriceView:
+    """The price that was there. Raises NotFound."""
+    for row in plan.prices.all_of(principal.org):
+        if row.price_id == command.price_id:
+            plan.prices.put(principal.org, row.price_id, None)
+            return PriceView(row)
+    raise NotFound("price")

@@ -1,0 +1,297 @@
+"""A run's reports told once more, twice over: as they were counted, and as they would be by the prices of today.
+
+Sums of what agents tell are maxima (of calls and of running totals), so what a price changes of them cannot be added up
+from the reports: it is the difference of the two. The fold is the one that runs have.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from towerlog.engine.pricing.book import PriceBook, to_price
+from towerlog.model.computed import MINUTE_MS, NO_COMPUTED, Computed, ComputedCell, Priced, Repriced
+from towerlog.model.event import DamagedEvent, Event, Logged
+from towerlog.model.facts import with_effects
+from towerlog.model.name_pattern import NamePattern
+from towerlog.model.price import CardSince, CostChange, PriceCard, PriceRow, Reprice
+from towerlog.model.run import RunRow
+from towerlog.model.spending import AgentShare
+from towerlog.model.usage import Usage
+from towerlog.projections import computed as computed_fold
+from towerlog.projections import runs as run_fold
+from towerlog.projections.usage import HOUR_MS
+
+_replace = msgspec.structs.replace
+_NOTHING = AgentShare()
+
+
+class RepricedPlace(NamedTuple):
+    """What is computed anew together."""
+
+    agent: str
+    provider: str | None
+    model: str
+    hour: int
+    arrived: int
+    """The hour in which its reports arrived: budgets count by that."""
+
+
+class Sums:
+    """What was computed in one place: by calls, by totals of the agent, by totals of the run; and what counts of it."""
+
+    def __init__(self) -> None:
+        self.calls = self.totals = self.run_totals = self.counted = NO_COMPUTED
+
+    def add(self, calls: Computed, totals: Computed, run_totals: Computed, counted: Computed) -> None:
+        """What one event has added."""
+        self.calls, self.totals = self.calls.plus(calls), self.totals.plus(totals)
+        self.run_totals, self.counted = self.run_totals.plus(run_totals), self.counted.plus(counted)
+
+
+class Part:
+    """One place, as it is and as it would be."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        """Its reports that were looked at."""
+        self.arrived = 0
+        self.version = ""
+        self.is_moved = False
+        """Some report of it is worth something else today."""
+        self.cards: list[CardSince] = []
+        self.old = Sums()
+        self.new = Sums()
+
+
+class Telling:
+    """One of the two: a row that has nothing but what was told of its usage."""
+
+    def __init__(self, row: RunRow) -> None:
+        self.row = RunRow(
+            run=row.run,
+            org=row.org,
+            run_id=row.run_id,
+            thread_id=row.thread_id,
+            trace_id=row.trace_id,
+            status=row.status,
+            created_at=row.created_at,
+        )
+
+    def take(self, event: Event, place: RepricedPlace, priced: Priced | None) -> tuple[RunRow, RunRow]:
+        """The row before and after an event, of which this was computed."""
+        before, facts = self.row, event.facts
+        if facts.effects is not None and facts.effects.priced is not priced:
+            facts = with_effects(facts, priced=priced)
+        after = _replace(before, **run_fold.parts_after(before, facts, place.agent, late=event.late))
+        cell = (place.hour, place.agent, place.model, "")
+        arrived = place.arrived * HOUR_MS // MINUTE_MS
+        cells = computed_fold.cells_after(after.computed_cells, before.usage, after.usage, cell, arrived)
+        self.row = _replace(after, computed_cells=cells)
+        return before, self.row
+
+
+class Replay:
+    """One run, read event by event."""
+
+    def __init__(
+        self,
+        row: RunRow,
+        command: Reprice,
+        book: PriceBook,
+        own: tuple[PriceRow, ...],
+        earlier: list[tuple[Logged, str]],
+    ) -> None:
+        """`earlier`: what was computed anew before, each with the name of its agent; `own`: the prices of its own."""
+        self._pattern = None if command.model is None else NamePattern(command.model)
+        self.last_seq = 0
+        """Of the last event that was read."""
+        self.usage_seq = 0
+        """Of the last one that moved what the run has spent."""
+        self.is_stale = False
+        """Something was computed anew meanwhile."""
+        self._has_gap = False
+        self._row = row
+        self._command = command
+        self._book = book
+        self._own = own
+        self._earlier: dict[RepricedPlace, list[Event]] = {}
+        self._known_seq = 0
+        for event, agent in earlier:
+            if isinstance(event, Event):
+                self._earlier.setdefault(self._place(row, event, agent), []).append(event)
+            self._known_seq = event.seq
+        self._old = Telling(row)
+        self._new = Telling(row)
+        self._parts: dict[RepricedPlace, Part] = {}
+
+    def take(self, event: Logged, agent: str) -> None:
+        """The next event of the run, which is this agent's."""
+        self.last_seq = event.seq
+        if isinstance(event, DamagedEvent):
+            self._has_gap = True
+            return
+        effects = event.facts.effects
+        if effects is None:
+            return
+        if effects.report is not None or effects.repriced is not None:
+            self.usage_seq = event.seq
+        place = self._place(self._old.row, event, agent)
+        part = self._part(place)
+        if effects.repriced is not None:
+            self._old.take(event, place, None)
+            changed, self.is_stale = effects.repriced, self.is_stale or event.seq > self._known_seq
+            part.old.add(changed.calls, changed.totals, changed.run_totals, changed.counted)
+            part.version = changed.version
+            return
+        now = self._worth(event, place, part)
+        for telling, priced, is_new in ((self._old, effects.priced, False), (self._new, now, True)):
+            before, after = telling.take(event, place, priced)
+            if after.usage is before.usage and after.shares is before.shares:
+                continue
+            known, share = before.shares.get(agent, _NOTHING), after.shares.get(agent, _NOTHING)
+            (part.new if is_new else part.old).add(
+                _gain(known.computed, share.computed),
+                _gain(known.computed_total, share.computed_total),
+                _gain(before.computed_total, after.computed_total),
+                _counted(before.usage, after.usage),
+            )
+            for cell in computed_fold.taken(before, after.usage, agent):
+                self._lose(cell, is_new=is_new)
+
+    def changes(self) -> list[CostChange]:
+        """What is to be changed, by place: nothing where some of the events are damaged, for their costs count too."""
+        found: list[CostChange] = []
+        if self._has_gap:
+            return found
+        for place, part in self._parts.items():
+            old, new = part.old, part.new
+            calls, totals = _less(new.calls, old.calls), _less(new.totals, old.totals)
+            run_totals, counted = _less(new.run_totals, old.run_totals), _less(new.counted, old.counted)
+            if part.is_moved or any(one.nanos or one.unpriced for one in (calls, totals, run_totals, counted)):
+                repriced = Repriced(
+                    place.hour, place.model, part.version, calls, totals, run_totals, counted,
+                    place.arrived * HOUR_MS // MINUTE_MS,
+                )  # fmt: skip
+                cards = _cards(part.cards)
+                nanos = old.counted.nanos or 0, new.counted.nanos or 0
+                run_id = self._row.run_id
+                found.append(CostChange(run_id, place.agent, place.provider, part.calls, *nanos, repriced, cards))
+        return found
+
+    def _part(self, place: RepricedPlace) -> Part:
+        found = self._parts.get(place)
+        if found is None:
+            found = self._parts[place] = Part()
+        return found
+
+    def _place(self, row: RunRow, event: Event, agent: str) -> RepricedPlace:
+        effects = event.effects
+        model = effects.model or row.model_of(agent) or self._row.model_of(agent) or ""
+        if effects.repriced is not None:
+            model = effects.repriced.model
+        arrived = computed_fold.arrived_of(event) * MINUTE_MS // HOUR_MS
+        return RepricedPlace(agent, effects.provider, model, event.happened_at() // HOUR_MS, arrived)
+
+    def _worth(self, event: Event, place: RepricedPlace, part: Part) -> Priced | None:
+        """What is computed of a report today; what has no price today, and what is not meant, is worth what it was."""
+        effects = event.effects
+        if effects.priced is None or effects.report is None:
+            return effects.priced
+        part.version = part.version or effects.priced.version or ""
+        found = to_price(self._old.row, effects, place.agent)
+        if found is None:
+            return effects.priced
+        tokens, model = found
+        if model is None and not effects.report.whole_run:
+            model = place.model or None
+        if model is None:
+            return effects.priced
+        is_call = effects.report.kind != "total"
+        was = self._was(event, place, tokens, is_call=is_call)
+        if not self._is_meant(event, place):
+            return was
+        part.calls += 1
+        at_ms = event.happened_at()
+        card = self._book.card(self._own, effects.provider, model, at_ms)
+        nanos = None if card is None else card.cost_nanos(tokens, is_call=is_call)
+        part.cards.append(CardSince(at_ms, card))
+        if card is None or nanos is None:
+            return was
+        part.version = card.version
+        part.is_moved = part.is_moved or nanos != was.nanos
+        return Priced(nanos, card.version)
+
+    def _was(self, event: Event, place: RepricedPlace, tokens: Usage, *, is_call: bool) -> Priced:
+        """What is counted of a report now: by the newest prices that it was computed anew with."""
+        for changed in reversed(self._earlier.get(place, ())):
+            card = _card_at(changed.effects.cards, event.happened_at()) if event.seq < changed.seq else None
+            nanos = None if card is None else card.cost_nanos(tokens, is_call=is_call)
+            if card is not None and nanos is not None:
+                return Priced(nanos, card.version)
+        assert event.effects.priced is not None, "it was asked for"
+        return event.effects.priced
+
+    def _is_meant(self, event: Event, place: RepricedPlace) -> bool:
+        """Not where a told cost is of the same: nothing that is computed of it will ever count again."""
+        row, command = self._row, self._command
+        share = row.shares.get(place.agent)
+        if share is not None and share.totals.cost_nanos is not None:
+            return False
+        if row.process_cost is not None or row.run_total.cost_nanos is not None:
+            return False
+        until = command.until if command.until is not None else event.recorded_at + HOUR_MS
+        if not command.since // HOUR_MS <= place.hour < -(-until // HOUR_MS):
+            return False
+        return self._pattern is None or self._pattern.fits(place.model.lower())
+
+    def _lose(self, cell: ComputedCell, *, is_new: bool) -> None:
+        """A told cost has taken so much out of a cell: the places that it is of have it no more, the newest first."""
+        nanos, unpriced, hours = cell.nanos, cell.unpriced, (cell.hour, cell.arrived * MINUTE_MS // HOUR_MS)
+
+        def fits(at: int) -> tuple[bool, bool, int]:
+            place = places[at]
+            is_agents = place.agent == cell.agent
+            return is_agents, is_agents and (place.hour, place.arrived) == hours and place.model == cell.model, at
+
+        places = list(self._parts)
+        for place in (places[at] for at in sorted(range(len(places)), key=fits, reverse=True)):
+            sums = self._parts[place].new if is_new else self._parts[place].old
+            some, calls = min(nanos, sums.counted.nanos or 0), min(unpriced, sums.counted.unpriced)
+            if some or calls:
+                sums.counted = Computed((sums.counted.nanos or 0) - some, sums.counted.unpriced - calls)
+            nanos, unpriced = nanos - some, unpriced - calls
+
+
+def _gain(was: Computed, now: Computed) -> Computed:
+    """What a sum has grown by; None where nothing was priced of it yet."""
+    if now is was:
+        return NO_COMPUTED
+    nanos = None if now.nanos is None else now.nanos - (was.nanos or 0)
+    return Computed(nanos, now.unpriced - was.unpriced)
+
+
+def _counted(before: Usage, after: Usage) -> Computed:
+    """What counts more of what was computed. What is taken back is told by its cells."""
+    more = max(0, (after.computed_nanos or 0) - (before.computed_nanos or 0))
+    nanos = None if after.computed_nanos is None else more
+    return Computed(nanos, max(0, (after.unpriced_calls or 0) - (before.unpriced_calls or 0)))
+
+
+def _less(now: Computed, was: Computed) -> Computed:
+    nanos = None if now.nanos is None and was.nanos is None else (now.nanos or 0) - (was.nanos or 0)
+    return Computed(nanos, now.unpriced - was.unpriced)
+
+
+def _cards(told: list[CardSince]) -> tuple[CardSince, ...]:
+    """The prices of a place by time, each from where it begins."""
+    found: list[CardSince] = []
+    for one in sorted(told, key=lambda one: one.since):
+        if not found or found[-1].card != one.card:
+            found.append(one)
+    return tuple(found)
+
+
+def _card_at(cards: tuple[CardSince, ...], at_ms: int) -> PriceCard | None:
+    return next((one.card for one in reversed(cards) if one.since <= at_ms), None)

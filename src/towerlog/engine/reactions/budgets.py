@@ -1,0 +1,247 @@
+"""Budgets: what is spent is counted wherever it is in scope, in the transaction of the event that spent it.
+
+Whoever uses a budget up is told in its run, and asked there to pause or to end with the reply to that very event. The
+other runs in its scope are asked by a timer, a few in each commit; one that spends before that is asked at once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.audit.automatic import budget_actor, note_run
+from towerlog.engine.commands.cancel import CONTROL, cancel_one
+from towerlog.engine.commands.steering import ask
+from towerlog.engine.commit.load import Needs, parent_of
+from towerlog.engine.commit.own_runs import run_ids_above
+from towerlog.engine.commit.plan import Plan
+from towerlog.errors import BudgetExceeded
+from towerlog.model.audit import Action
+from towerlog.model.budget import BudgetAction, BudgetRow, Reservation
+from towerlog.model.event import Event, EventType, NamedRun, Refusal, RunById
+from towerlog.model.facts import Effects, Facts, Moved
+from towerlog.model.outcome import Stored
+from towerlog.model.run import RunRow, Status
+from towerlog.model.times import format_ms
+from towerlog.model.usage import dollars_json
+from towerlog.projections import budgets as fold
+from towerlog.store.values import Kind, SpentSince, Spread
+
+_replace = msgspec.structs.replace
+
+
+def needs_of_scope(needs: Needs, row: RunRow) -> None:
+    """What tells which budgets count what a run spends: those above it, if any budget is of a tree."""
+    if [one for one in needs.cache.budgets.get(row.org, ()) if one.scope.run_id is not None]:
+        run_ids_above(row, lambda ref: needs.run(row.org, ref))
+
+
+def needs_of_warning(needs: Needs, row: RunRow) -> None:
+    """What the reply to an event of this run may have to tell."""
+    budgets = needs.cache.budgets.get(row.org, ())
+    # Asked with every event: a list is cheaper than a generator.
+    exceeded = [one.scope for one in budgets if one.exceeded]
+    if any(scope.run_id or scope.thread_id for scope in exceeded):
+        needs.run(row.org, RunById(row.run_id))
+        needs_of_scope(needs, row)
+
+
+def in_scope(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
+    """The budgets that count what an agent spends in a thread, each in its present period; `row`: in this run, or in a
+    child of it."""
+
+    def find(ref: NamedRun) -> RunRow | None:
+        return plan.run(org, ref)
+
+    above: set[str] | None = None
+    found: list[BudgetRow] = []
+    for one in plan.budgets(org):
+        scope = one.scope
+        # Of many budgets most are of other agents.
+        if (scope.agent is not None and scope.agent != agent) or one.deleted:
+            continue
+        if scope.run_id is not None and row is not None:
+            above = run_ids_above(row, find) if above is None else above
+            is_in = scope.run_id in above
+        else:
+            is_in = scope.covers(agent, thread_id)
+        if is_in:
+            found.append(fold.current(one, plan.now))
+    return found
+
+
+def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
+    """Counts what agents have spent with an event, and settles the reservation that it names."""
+    org, reservation_id = after.org, event.effects.reservation_id
+    if reservation_id is not None:
+        _settle(plan, after, reservation_id)
+    if not moved or not plan.budgets(org):
+        return
+    sums: dict[str, int] = {}
+    rows: dict[str, BudgetRow] = {}
+    for one in moved:
+        for row in in_scope(plan, org, one.agent, after.thread_id, after):
+            if one.is_in(row.period_start):
+                rows[row.budget_id], sums[row.budget_id] = row, sums.get(row.budget_id, 0) + one.nanos
+    _move(plan, list(rows.values()), sums, after)
+
+
+def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow) -> None:
+    """Moves budgets by what was spent of each, and tells and stops whom that concerns. `after`: the run that spent."""
+    org, counting = after.org, [row for row in rows if sums[row.budget_id]]
+    counted = [fold.spent(row, sums[row.budget_id], plan.now) for row in counting]
+    for row, _, _ in counted:
+        plan.put_budget(org, row.budget_id, row)
+    for row, warns, exceeds in counted:
+        if warns:
+            _note(plan, after, EventType.BUDGET_WARNING, row, row.told_early())
+        if exceeds:
+            _note(plan, after, EventType.BUDGET_EXCEEDED, row, row.told())
+    for row, _, _ in counted:
+        if row.is_stopping():
+            stop(plan, row, plan.now_of(after))
+    moves = [(before, row) for before, (row, _, _) in zip(counting, counted, strict=True)]
+    for react in plan.reactions.on_budget:
+        react(plan, moves, after)
+
+
+def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -> None:
+    """A run has got its parent: what it and the runs below it have spent before counts in the trees that it is in now.
+
+    Its children may have been told before it, and it before its parent.
+    """
+    trees = [one for one in plan.budgets(after.org) if one.scope.run_id is not None and not one.deleted]
+    if not trees:
+        return
+    above = run_ids_above(after, lambda ref: plan.run(after.org, ref)) - {after.run_id}
+    joined = [fold.current(one, plan.now) for one in trees if one.scope.run_id in above]
+    sums = {row.budget_id: _spent_below(plan, after, event, row.period_start) for row in joined}
+    for row in joined:
+        if row.is_stopping():
+            plan.put_budget(row.org, row.budget_id, fold.stopping(row))
+            stop(plan, row, plan.now_of(after))
+    _move(plan, [plan.budget(row.org, row.budget_id) or row for row in joined], sums, after)
+
+
+def _spent_below(plan: Plan, top: RunRow, event: Event, since: int) -> int:
+    """What a run and those below it have spent since then and before this event: what the store has, and this group."""
+    wanted = SpentSince(top.org, "run", top.run_id, since, parent_of(top))
+    spent: int = plan.loaded(Kind.BUDGET_SPENT, wanted)
+    for other in plan.changes.events:
+        if other is event or other.org != top.org or other.facts.spent is None:
+            continue
+        run = plan.run_by_number(other.run)
+        if run is not None and top.run_id in run_ids_above(run, lambda ref: plan.run(top.org, ref)):
+            spent += sum(one.nanos for one in other.facts.moved("") if one.is_in(since))
+    return spent
+
+
+def stop_new(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
+    """A run that somebody reports begins although its budget is used up: it is asked to pause or to end."""
+    if before is not None or not plan.budgets(after.org):
+        return
+    for row in in_scope(plan, after.org, after.agent, after.thread_id, after):
+        if row.is_stopping():
+            stop(plan, row, plan.now_of(after))
+
+
+def stop(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
+    """Asks a run in a used-up budget's scope to pause or to end: nothing to do where that was asked already."""
+    if row.is_terminal() or row.status is Status.CANCELLING:
+        return
+    if budget.action is BudgetAction.CANCEL:
+        cancel_one(plan, row, None, budget.told())
+        plan.changes.spreads[row.run] = Spread(row.run, row.org, budget.told())
+        note_run(plan, budget_actor(budget), Action.RUN_CANCEL, row, reason=budget.told())
+    elif ask(plan, row, "pause", {"reason": budget.told(), "budget_id": budget.budget_id}) is not row:
+        owns_pause(plan, budget, row)
+        note_run(plan, budget_actor(budget), Action.RUN_PAUSE, row, reason=budget.told())
+
+
+def owns_pause(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
+    """From now on it is this budget that has paused the run."""
+    plan.changes.budget_pauses[budget.org, budget.budget_id, row.run] = True
+    now = plan.budget(budget.org, budget.budget_id) or budget
+    if not now.has_paused:
+        plan.put_budget(budget.org, budget.budget_id, _replace(now, has_paused=True))
+
+
+def refuse_exhausted(plan: Plan, org: int, agent: str | None, thread_id: str, parent: RunRow | None) -> None:
+    """No run may begin whose budget is used up. Raises BudgetExceeded."""
+    for row in in_scope(plan, org, agent, thread_id, parent):
+        if row.is_stopping():
+            resets_at = row.resets_at()
+            details = {"budget_id": row.budget_id} | ({} if resets_at is None else {"resets_at": format_ms(resets_at)})
+            raise BudgetExceeded(row.told() + ".", details=details)
+
+
+def with_warnings(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[Stored | Refusal]:
+    """The results of a request, each with what its sender is told of a budget that is used up."""
+    exceeded = [one for one in plan.budgets(org) if one.exceeded]
+    if not exceeded:
+        return results
+    of_place = any(one.scope.run_id or one.scope.thread_id for one in exceeded)
+    told: list[Stored | Refusal] = []
+    for one in results:
+        if isinstance(one, Stored) and one.position:
+            row = plan.run(org, RunById(one.run_id)) if of_place else None
+            thread_id = "" if row is None else row.thread_id
+            over = [budget for budget in in_scope(plan, org, one.agent, thread_id, row) if budget.exceeded]
+            if over:
+                # Of an agent's all clients of this form know.
+                first = next((budget for budget in over if budget.scope.agent is not None), over[0])
+                one = _replace(one, budget_warning=first.told())
+        told.append(one)
+    return told
+
+
+def _settle(plan: Plan, row: RunRow, reservation_id: str) -> None:
+    """The hold of the run's own reservation is over; what it spent is counted as any other money."""
+    held = reservation_of(plan, row.org, reservation_id)
+    if held is not None and held.run == row.run:
+        free(plan, held)
+
+
+def reservation_of(plan: Plan, org: int, reservation_id: str) -> Reservation | None:
+    """One that is open, as this group has left it."""
+    key = (org, reservation_id)
+    if key in plan.changes.reservations:
+        return plan.changes.reservations[key]
+    found: Reservation | None = plan.loaded(Kind.RESERVATION, key)
+    return found
+
+
+def free_ended(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
+    """A run has ended: it spends nothing more of what is held for it."""
+    is_end = after.is_terminal() and (before is None or not before.is_terminal())
+    if not is_end or not any(one.reserved_nanos for one in plan.budgets(after.org)):
+        return
+    stored: list[Reservation] = [] if plan.is_new(after.run) else plan.loaded(Kind.RUN_RESERVATIONS, after.run)
+    changed = plan.changes.reservations
+    held = {one.reservation_id: one for one in stored if (one.org, one.reservation_id) not in changed}
+    held |= {one.reservation_id: one for one in changed.values() if one is not None and one.run == after.run}
+    for one in held.values():
+        free(plan, one)
+
+
+def free(plan: Plan, held: Reservation) -> None:
+    """Nothing is held any more by a reservation."""
+    plan.changes.reservations[held.org, held.reservation_id] = None
+    for budget_id in held.budgets:
+        row = plan.budget(held.org, budget_id)
+        if row is not None:
+            plan.put_budget(held.org, budget_id, fold.held(row, -held.amount_nanos))
+
+
+def _note(plan: Plan, row: RunRow, kind: EventType, budget: BudgetRow, message: str) -> None:
+    resets_at = budget.resets_at()
+    members = {
+        "budget_id": budget.budget_id,
+        "name": budget.name,
+        "message": message,
+        "amount_usd": dollars_json(budget.amount_nanos),
+        "spent_usd": dollars_json(budget.spent_nanos),
+        "period": budget.period,
+        "action": budget.action,
+        "resets_at": None if resets_at is None else format_ms(resets_at),
+    }
+    plan.note(row, kind, members, Facts(effects=Effects(budget_id=budget.budget_id)), by=CONTROL)

@@ -1,0 +1,337 @@
+"""The check of an organisation's log: is it whole, and do the projections follow from it?
+
+`verify_org` refolds everything in memory and compares; `rebuild_org` writes what it refolded. Content (messages,
+history nodes), lanes and identities are no projections: they are checked where the log points at them, never rebuilt.
+Nor is the audit, whose chain is checked by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from towerlog.engine.ingest.content import own_name
+from towerlog.errors import Damaged, StorageFailed
+from towerlog.model.agent import AgentRow
+from towerlog.model.audit import AuditEntry, chain_link
+from towerlog.model.chain import chain_hash
+from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.event import Event
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.model.times import format_ms
+from towerlog.model.usage import UsageRow, add
+from towerlog.projections import agents as agent_fold
+from towerlog.projections import approvals as approval_fold
+from towerlog.projections import checkpoints as checkpoint_fold
+from towerlog.projections import runs as run_fold
+from towerlog.projections import threads as thread_fold
+from towerlog.projections import usage as usage_fold
+from towerlog.projections.computed import Correction, UsageKey, corrections
+from towerlog.store.base import Store
+from towerlog.store.content import Content
+from towerlog.store.values import Changes, Rows, RunChange, StoredEntry
+
+PAGE_EVENTS = 1000
+Report = Callable[[str], None]
+Progress = Callable[[int], None]
+"""Told how many events have been read."""
+
+
+class Refold:
+    """Projections folded anew from the log, in memory."""
+
+    def __init__(self, agents: list[AgentRow], threads: list[ThreadRow], report: Report) -> None:
+        """Identities (agents, threads) are given; everything counted in them begins at nothing."""
+        self._report = report
+        self.differences = 0
+        self.log_faults: list[str] = []
+        """Differences of the log itself."""
+        self.events = 0
+        """Events that could be read."""
+        self.runs: dict[int, RunRow] = {}
+        self.threads = {row.thread_id: thread_fold.unfolded(row) for row in threads}
+        self.agents = {row.agent: agent_fold.unfolded(row) for row in agents}
+        self.usage: dict[UsageKey, UsageRow] = {}
+        self.checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
+        self._last_position = 0
+        self._chain: dict[int, tuple[int, bytes]] = {}
+
+    def differ(self, what: str) -> None:
+        """Notes one difference."""
+        self.differences += 1
+        self._report(what)
+
+    def lack(self, what: str) -> None:
+        """Notes one difference of the log itself, which no rebuild can mend."""
+        self.log_faults.append(what)
+        self.differ(what)
+
+    def run_name(self, number: int, first: Event | None = None) -> str:
+        """A run by the id that people look it up by; `first`: an event that may be its first, not folded yet."""
+        row, origin = self.runs.get(number), None if first is None else first.effects.origin
+        run_id = row.run_id if row is not None else None if origin is None else origin.run_id
+        return f"a run without a beginning (number {number})" if run_id is None else f"run {run_id}"
+
+    def take(self, event: Event) -> None:
+        """Checks an event's place and hash, then folds it."""
+        self.events += 1
+        before = self.runs.get(event.run)
+        self._check(event)
+        if before is None and event.effects.origin is None:
+            self.lack(f"position {event.position}: its run has no beginning in the log")
+            return
+        agent = self.agents.get(event.agent)
+        name = None if agent is None else agent.name
+        base = run_fold.begin(event) if before is None else before
+        after = self.runs[event.run] = run_fold.fold(base, event, name)
+        key = usage_fold.key_of(after, event, name)
+        self.usage[key] = usage_fold.fold(self.usage.get(key), key, before, after, event)
+        for shift in usage_fold.shifts(before, after, event, name):
+            self.usage[shift[0]] = usage_fold.shifted(self.usage.get(shift[0]), shift)
+        if agent is not None:
+            self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
+        for correction in corrections(before, after, event, name):
+            self._correct(correction)
+        if event.effects.checkpoint is not None and not event.late:
+            self._take_checkpoint(event, after, name or "unknown")
+        self._take_thread(event, before, base, after)
+
+    def _correct(self, correction: Correction) -> None:
+        key, usage = correction
+        self.usage[key] = usage_fold.corrected(self.usage.get(key), correction)
+        agent = next((row for row in self.agents.values() if row.name == key[2]), None)
+        if agent is not None:
+            self.agents[agent.agent] = msgspec.structs.replace(agent, usage=add(agent.usage, usage))
+
+    def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow) -> None:
+        moves = before is None or before.status is not after.status
+        report = event.effects.report
+        if not moves and (report is None or report.process is None):
+            return
+        thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
+        thread = thread_fold.count_cost(thread, base, after, event)
+        self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event) if moves else thread
+
+    def _take_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
+        facts = event.effects.checkpoint
+        if facts is None:
+            return
+        agent = facts.agent or agent
+        key = (event.run, agent, facts.step_index)
+        changed = checkpoint_fold.fold(self.checkpoints.get(key), event, after, agent)
+        if changed is not None:
+            self.checkpoints[key] = changed
+
+    def _check(self, event: Event) -> None:
+        if event.position <= self._last_position:
+            self.lack(f"position {event.position} does not rise")
+        self._last_position = event.position
+        seq, previous = self._chain.get(event.run, (0, b""))
+        if event.seq != seq + 1:
+            self.lack(f"position {event.position}: seq {event.seq} follows {seq} in {self.run_name(event.run, event)}")
+        elif chain_hash(previous, event) != event.hash:
+            place = f"seq {event.seq} of {self.run_name(event.run, event)}"
+            self.lack(
+                f"position {event.position}: its hash does not fit: this event ({place}) or one before it was changed"
+            )
+        self._chain[event.run] = (event.seq, event.hash)
+
+
+async def refold_org(store: Store, org: int, report: Report, progress: Progress) -> tuple[Refold, Rows]:
+    """Walks the whole log of an organisation; the rows it is to be compared with come from the same moment."""
+    rows = await store.rows(org)
+    refold = Refold(rows.agents, rows.threads, report)
+    after, last = 0, rows.position
+    for fault in rows.faults:
+        refold.differ(fault)
+    while after < last:
+        events = await _page(store, refold, org, after)
+        if events is None:
+            after += 1
+            continue
+        events = [event for event in events if event.position <= last]
+        if not events:
+            refold.lack(f"the log ends at position {after}, {last} was given out")
+            break
+        for event in events:
+            refold.take(event)
+        after = events[-1].position
+        progress(refold.events)
+    return refold, rows
+
+
+async def _page(store: Store, refold: Refold, org: int, after: int) -> list[Event] | None:
+    """A page of the log; where a row in it cannot be read, one event at a time, and None for the rotten one."""
+    rotten = ""
+    for limit in (PAGE_EVENTS, 1):
+        try:
+            return await store.log(org, after, limit)
+        except (StorageFailed, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+            rotten = str(error)  # the text alone: the error would hold the reader's question open
+    refold.lack(f"position {after + 1} cannot be read: {rotten}")
+    return None
+
+
+async def verify_org(
+    store: Store, org: int, report: Report = lambda _: None, progress: Progress = lambda _: None
+) -> int:
+    """How many differences there are; each is reported in one line."""
+    refold, rows = await refold_org(store, org, report, progress)
+    _compare(refold, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
+    _compare(refold, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
+    _compare(refold, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
+    stored = {(row.run, row.agent, row.step_index): row for row in rows.checkpoints}
+    _compare(refold, stored, refold.checkpoints, lambda _, row: _checkpoint_name(refold, row))
+    inbox = approval_fold.inbox_of(refold.runs, refold.checkpoints)
+    waiting = {(row.run, row.seq): row for row in rows.approvals}
+    _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
+    _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
+    for row in rows.checkpoints:
+        await _check_history(store, refold, row)
+    for kind in ("messages", "nodes", "metas"):
+        await _check_content(store, refold, org, kind)
+    await check_audit(store, refold.differ, org)
+    return refold.differences
+
+
+async def check_audit(store: Store, report: Report, org: int) -> None:
+    """Entries must be dense, the hash of each must cover the one before, and the organisation must know the last."""
+    number, previous, latest_at = 0, b"", 0
+    try:
+        while page := await store.audit_chain(org, number, PAGE_EVENTS):
+            for entry in page:
+                is_next = entry.number == number + 1
+                if not is_next:
+                    report(f"audit: {_entries(number + 1, entry.number - 1)} missing")
+                for fault in _entry_faults(org, entry, (previous, latest_at) if is_next else None):
+                    report(f"audit entry {entry.number}: {fault}")
+                number, previous, latest_at = entry.number, entry.hash, entry.latest_at
+        head = await store.audit_head(org)
+    except StorageFailed as error:
+        report(f"audit: cannot be read behind entry {number}: {error}")
+        return
+    if number < head.number:
+        report(f"audit: {_entries(number + 1, head.number)} missing at its end")
+    elif (number, previous) != head:
+        report(f"audit: its last entry, {number}, is not the one that the organisation knows as its last")
+
+
+def _entries(first: int, last: int) -> str:
+    return f"entry {first} is" if first == last else f"entries {first} to {last} are"
+
+
+def _entry_faults(org: int, entry: StoredEntry, before: tuple[bytes, int] | None) -> list[str]:
+    """What is wrong with an entry; `before`: the hash and the latest time of the one before, if that is there."""
+    faults = [entry.fault] if entry.fault else []
+    if before is None:
+        return faults
+    previous, latest_at = before
+    if chain_link(previous, org, entry.number, entry.doc) != entry.hash:
+        faults.append("its hash does not fit: this entry or one before it was changed")
+    elif entry.latest_at != max(latest_at, entry.at):
+        faults.append("its columns do not say what the entry says")
+    return faults
+
+
+async def _check_content(store: Store, refold: Refold, org: int, kind: str) -> None:
+    """Everything in the content store must bear the name that its content gives it."""
+    after = 0
+    while page := await store.content(org, kind, after, PAGE_EVENTS):
+        for _, item in page:
+            if not _has_its_key(item):
+                refold.differ(f"{kind} {item.key.hex()}: was changed, its content has another name")
+        after = page[-1][0]
+
+
+def _has_its_key(item: Content) -> bool:
+    try:
+        return own_name(item) == item.key
+    except (msgspec.MsgspecError, IndexError):
+        return False  # metas that are no list, or an empty one
+
+
+def _usage_key(row: UsageRow) -> UsageKey:
+    return (row.org, row.hour, row.agent, row.model, row.status)
+
+
+def _checkpoint_name(refold: Refold, row: CheckpointRow) -> str:
+    return f"checkpoint {row.step_index} of agent {row.agent} in {refold.run_name(row.run)}"
+
+
+def _usage_name(row: UsageRow) -> str:
+    """A cell of the roll-up by its hour and what it is of."""
+    of = (("agent", row.agent), ("model", row.model), ("status", row.status))
+    named = ", ".join(f"{noun} {value}" for noun, value in of if value)
+    hour = format_ms(row.hour * usage_fold.HOUR_MS)[:16] + "Z"
+    return f"usage of the hour {hour}" + (f", {named}" if named else "")
+
+
+def _compare(refold: Refold, stored: dict[Any, Any], folded: dict[Any, Any], name: Callable[[Any, Any], str]) -> None:
+    """Reports in what rows differ, each by its name for people. Those that were stored come first, in their order."""
+    for key in dict.fromkeys((*stored, *folded)):
+        ours, theirs = stored.get(key), folded.get(key)
+        what = name(key, ours or theirs)
+        if ours is None:
+            refold.differ(f"{what}: is missing")
+        elif theirs is None:
+            refold.differ(f"{what}: nothing in the log speaks of it")
+        elif ours != theirs and _plain(ours) != _plain(theirs):
+            names = [name for name in ours.__struct_fields__ if _plain_field(ours, name) != _plain_field(theirs, name)]
+            refold.differ(f"{what}: differs from its rebuild in {', '.join(names)}")
+
+
+def _plain(row: Any) -> bytes:
+    return msgspec.json.encode(row)
+
+
+def _plain_field(row: Any, name: str) -> bytes:
+    return msgspec.json.encode(getattr(row, name))
+
+
+async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> None:
+    """The messages and metas that a checkpoint points at must be there, to the last."""
+    what = _checkpoint_name(refold, row)
+    try:
+        if row.node:
+            await store.history(row.org, bytes.fromhex(row.node), row.length)
+    except (Damaged, StorageFailed, ValueError) as error:
+        refold.differ(f"{what}: its history cannot be read: {error}")
+    try:
+        if row.metas:
+            await store.metas(row.org, bytes.fromhex(row.metas))
+    except (Damaged, StorageFailed, ValueError) as error:
+        refold.differ(f"{what}: its metas are not all there: {error}")
+
+
+async def rebuild_org(
+    store: Store,
+    org: int,
+    progress: Progress = lambda _: None,
+    told: Callable[[int], list[AuditEntry]] = lambda _: [],
+) -> int:
+    """Writes every projection anew from the log; returns how many events were folded. Nobody else may write.
+
+    `told`: what the audit says of it, by the number of events. Raises Damaged where the log is not whole: what is
+    folded from it would be wrong for good.
+    """
+    refold, _ = await refold_org(store, org, lambda _: None, progress)
+    if refold.log_faults:
+        more = f", and {len(refold.log_faults) - 1} more" if len(refold.log_faults) > 1 else ""
+        raise Damaged(f"The log is not whole ({refold.log_faults[0]}{more}): restore a backup.")
+    folded = sum(row.last_seq for row in refold.runs.values())
+    changes = Changes(
+        runs={row.run: RunChange(None, row) for row in refold.runs.values()},
+        threads={(org, row.thread_id): row for row in refold.threads.values()},
+        agents=dict(refold.agents),
+        usage=dict(refold.usage),
+        checkpoints=dict(refold.checkpoints),
+        approvals=dict(approval_fold.inbox_of(refold.runs, refold.checkpoints)),
+        audit=told(folded),
+        replaces=org,
+    )
+    async with store.begin() as unit:
+        await unit.commit(changes)
+    return folded

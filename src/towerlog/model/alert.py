@@ -1,0 +1,400 @@
+"""Alerts: rules that people make, what each of them watches, and the alerts that have come of them.
+
+Rules and alerts are state, no projection: an alert stands in the transaction of the event that caused it, or of the
+timer's look that found it, and a rebuild leaves it alone. Times are wall ms; money is integer nano-dollars.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+MAX_RULES = 200
+"""Of an organisation: each is looked at whenever something happens that it may be about."""
+MAX_CHANNELS = 10
+"""Of a rule."""
+MAX_TARGET_CHARS = 2048
+SHOWN_DIGITS = 8
+MAX_QUIET_AGENTS = 500
+"""Agents of which a rule with a cool-down remembers when it told of them last; of more the oldest are forgotten."""
+MAX_WINDOW_MINUTES = 24 * 60
+DEFAULT_WINDOW_MINUTES = 60
+MAX_MINUTES = 60 * 24 * 30
+"""Of a threshold, a cool-down, a pause between reminders, a mute."""
+MAX_TIMES = 50
+DEFAULT_TIMES = 3
+DEFAULT_MIN_RUNS = 5
+"""Ended runs in a window, below which their failures are no rate."""
+MAX_CALLS = 200
+"""Tool calls of a run that are looked at for a loop."""
+OLD_SECRET_MS = 24 * 3600 * 1000
+"""So long messages are signed with a secret that was replaced as well."""
+MINUTE_MS = 60_000
+FINGERPRINT_CHARS = 16
+
+
+class AlertTrigger(enum.StrEnum):
+    """What a rule watches."""
+
+    ERROR = "error"
+    COST_THRESHOLD = "cost_threshold"
+    WAITING_TOO_LONG = "waiting_too_long"
+    BUDGET = "budget"
+    BURN_RATE = "burn_rate"
+    STALLED = "stalled"
+    LOST = "lost"
+    LOOP = "loop"
+    FAILURE_RATE = "failure_rate"
+    QUEUE_WAIT = "queue_wait"
+    UNSERVED = "unserved"
+
+
+ABOUT_NO_RUN = frozenset({AlertTrigger.BURN_RATE, AlertTrigger.FAILURE_RATE})
+"""Triggers that add up what many runs do: there is no run that they could act on."""
+FACTS = frozenset({AlertTrigger.ERROR, AlertTrigger.LOST, AlertTrigger.LOOP, AlertTrigger.COST_THRESHOLD})
+"""Triggers about something that has happened: an alert of theirs lasts until somebody acknowledges it. What the others
+are about can pass."""
+BY_TIME = frozenset(
+    {
+        AlertTrigger.WAITING_TOO_LONG,
+        AlertTrigger.STALLED,
+        AlertTrigger.QUEUE_WAIT,
+        AlertTrigger.UNSERVED,
+    }
+)
+"""Triggers about runs of which nothing may be heard: the timer looks for them."""
+
+
+class AlertState(enum.StrEnum):
+    """Of an alert, and of what a rule watches. `NO_DATA`: nothing has happened that could be judged."""
+
+    OK = "OK"
+    ALERT = "ALERT"
+    NO_DATA = "NO_DATA"
+
+
+class AlertAct(enum.StrEnum):
+    """What an alert asks of its run."""
+
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class ChannelType(enum.StrEnum):
+    """How people are told. `in_app`: in the list of alerts alone."""
+
+    WEBHOOK = "webhook"
+    SLACK = "slack"
+    DISCORD = "discord"
+    TEAMS = "teams"
+    EMAIL = "email"
+    IN_APP = "in_app"
+
+
+class AlertScope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a rule is about: all that is given must hold; with nothing given, the whole organisation."""
+
+    agent: str | None = None
+    thread_id: str | None = None
+    run_id: str | None = None
+    """The root of a tree: this run and all that are below it."""
+    label: str | None = None
+    """`name=value`, or a name alone: of the run's lane, or of its metadata."""
+    persona: str | None = None
+    """A persona's key, or key and version."""
+
+
+class AlertConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The figures of a trigger; each needs some of them."""
+
+    amount_nanos: int | None = None
+    """Of `cost_threshold` what a run may cost, of `burn_rate` what may be spent in the window."""
+    wait_ms: int | None = None
+    """How long a run may wait, be queued, or make no progress."""
+    times: int | None = None
+    """Of `loop` how often the same call, of `failure_rate` how many runs must have ended."""
+    fraction: float | None = None
+    """Of `failure_rate` that of the runs that failed, of `budget` that of its amount."""
+    window_ms: int | None = None
+
+
+class ChannelSecret(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What messages are signed with; `until`: an older one, and when it goes."""
+
+    text: str
+    until: int | None = None
+
+
+class AlertChannel(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One way in which people are told."""
+
+    type: ChannelType
+    target: str = ""
+    """A URL, or an address of mail; empty for `in_app`."""
+    secrets: tuple[ChannelSecret, ...] = ()
+    """Of a webhook, the newest first."""
+
+    def without_secrets(self) -> AlertChannel:
+        """The same as messages keep it: what they are signed with is their rule's."""
+        return AlertChannel(self.type, self.target)
+
+    def fingerprint(self) -> str:
+        """Names the channel without telling its target."""
+        return sha256(f"{self.type} {self.target}".encode()).hexdigest()[:FINGERPRINT_CHARS]
+
+    def shown(self) -> str:
+        """The target for those who may not post there: of a URL the host, and digits that tell it from others."""
+        if self.type in (ChannelType.EMAIL, ChannelType.IN_APP):
+            return self.target
+        scheme, _, rest = self.target.partition("://")
+        host = re.split("[/?#]", rest, maxsplit=1)[0]
+        return f"{scheme}://{host}/…{sha256(self.target.encode()).hexdigest()[:SHOWN_DIGITS]}"
+
+    def receiver(self) -> str:
+        """Who is behind it, as far as the target tells: what is slow there delays nothing that goes elsewhere."""
+        host = self.target.partition("://")[2].partition("/")[0].partition("?")[0]
+        return f"{self.type}:{(host or self.target).lower()}"
+
+
+class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A rule, and what has come of it so far."""
+
+    org: int
+    rule_id: str
+    number: int
+    """Rises with each creation in the organisation."""
+    name: str
+    trigger: AlertTrigger
+    created_at: int
+    scope: AlertScope = AlertScope()
+    config: AlertConfig = AlertConfig()
+    channels: tuple[AlertChannel, ...] = ()
+    enabled: bool = True
+    cooldown_ms: int = 0
+    """So long the rule opens no further alert about the same agent; 0: it opens each one."""
+    renotify_ms: int = 0
+    """While an alert lasts, people are told again after so long; 0: they are not."""
+    act: AlertAct | None = None
+    created_by: str | None = None
+    """A user id."""
+    quiet: dict[str, int] = {}
+    """Agent → when the rule has opened its last alert about it; kept for a cool-down alone."""
+    suppressed: int = 0
+    """Alerts that a cool-down has kept from being opened."""
+    window_state: AlertState | None = None
+    """Of a rule about a window, as it was found last."""
+
+    def goes_by_time(self) -> bool:
+        """Whether the timer looks at it: for what opens or ends without an event, or is told again."""
+        return self.trigger not in FACTS or self.renotify_ms > 0
+
+    def watches(self, trigger: AlertTrigger) -> bool:
+        """Whether it is switched on, and about this."""
+        return self.enabled and self.trigger is trigger
+
+    def is_quiet(self, agent: str, now_ms: int) -> bool:
+        """Whether its cool-down keeps it from telling of this agent. A clock that was set back ends a cool-down."""
+        told_at = self.quiet.get(agent)
+        return told_at is not None and told_at <= now_ms < told_at + self.cooldown_ms
+
+    def keeps_quiet(self, now_ms: int) -> bool:
+        """Whether its cool-down keeps it from telling of some agent: of what no agent has just done it tells later."""
+        return any(self.is_quiet(agent, now_ms) for agent in self.quiet)
+
+    def told_of(self, agent: str, now_ms: int) -> AlertRule:
+        """After it has opened an alert about this agent."""
+        if not self.cooldown_ms:
+            return self
+        kept = {name: at for name, at in self.quiet.items() if name != agent and now_ms < at + self.cooldown_ms}
+        kept[agent] = now_ms
+        while len(kept) > MAX_QUIET_AGENTS:
+            del kept[next(iter(kept))]
+        return msgspec.structs.replace(self, quiet=kept)
+
+    def state(self, is_open: bool) -> AlertState:
+        """What it shows; `is_open`: some alert of it lasts."""
+        if is_open:
+            return AlertState.ALERT
+        return self.window_state or AlertState.OK
+
+
+class AlertRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One episode of a rule about one subject: from when it fired to when that was over."""
+
+    org: int
+    alert_id: str
+    rule_id: str
+    subject: str
+    """`run:` and its id, `budget:` and its id, or `rule` for what the rule adds up."""
+    episode: int
+    """1, 2, 3 … of the rule about this subject."""
+    rule_name: str
+    trigger: AlertTrigger
+    state: AlertState
+    fired_at: int
+    message: str
+    """For people: what is the matter."""
+    number: int = 0
+    """Rises with each alert of the organisation; given by the store."""
+    agent: str | None = None
+    run: int | None = None
+    """The run's number."""
+    run_id: str | None = None
+    thread_id: str | None = None
+    status: str | None = None
+    """The run's, when it fired."""
+    cost_nanos: int | None = None
+    total_tokens: int | None = None
+    mark: int = 0
+    """What its condition began with, such as a budget's period: another one is another episode."""
+    acted: AlertAct | None = None
+    approval_id: str | None = None
+    """What a person has to answer so that it is over."""
+    ended_at: int | None = None
+    acknowledged_at: int | None = None
+    acknowledged_by: str | None = None
+    muted_until: int | None = None
+    told_at: int = 0
+    """When people were told last."""
+    position: int = 0
+    """Of the newest event of the organisation's log when it changed last."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lasts."""
+        return self.state is AlertState.ALERT
+
+    def is_muted(self, now_ms: int) -> bool:
+        """Whether nobody is to be told of it now."""
+        return self.muted_until is not None and now_ms < self.muted_until
+
+
+class WindowCount(NamedTuple):
+    """What happened in a minute, in the scope of a rule that looks at a window."""
+
+    runs: int = 0
+    """Runs that ended."""
+    failed: int = 0
+    """Those of them that failed or were lost."""
+    spent_nanos: int = 0
+
+    def plus(self, more: WindowCount) -> WindowCount:
+        """Both together."""
+        return WindowCount(self.runs + more.runs, self.failed + more.failed, self.spent_nanos + more.spent_nanos)
+
+
+RULE_SUBJECT = "rule"
+
+
+def run_subject(run_id: str) -> str:
+    """The subject of an alert about a run."""
+    return f"run:{run_id}"
+
+
+def budget_subject(budget_id: str) -> str:
+    """The subject of an alert about a budget."""
+    return f"budget:{budget_id}"
+
+
+# Commands and questions
+
+
+class CreateRule(msgspec.Struct, frozen=True, gc=False):
+    """Make a rule. `secrets` of channels: what the caller chose; a webhook without one gets one."""
+
+    name: str
+    trigger: AlertTrigger
+    scope: AlertScope
+    config: AlertConfig
+    channels: tuple[AlertChannel, ...]
+    enabled: bool = True
+    cooldown_ms: int = 0
+    renotify_ms: int = 0
+    act: AlertAct | None = None
+
+
+class ChangeRule(msgspec.Struct, frozen=True, gc=False):
+    """Change a rule; what is None stays. `toggles`: it is switched on if it was off, and the other way round."""
+
+    rule_id: str
+    name: str | None = None
+    scope: AlertScope | None = None
+    config: AlertConfig | None = None
+    channels: tuple[AlertChannel, ...] | None = None
+    enabled: bool | None = None
+    toggles: bool = False
+    cooldown_ms: int | None = None
+    renotify_ms: int | None = None
+    act: AlertAct | None = None
+    acts_no_more: bool = False
+
+
+class DeleteRule(msgspec.Struct, frozen=True, gc=False):
+    """Delete a rule. Its alerts stay; what is on its way is still delivered, but for what had to be signed."""
+
+    rule_id: str
+
+
+class AcknowledgeAlert(msgspec.Struct, frozen=True, gc=False):
+    """Say that somebody has seen to an alert: nobody is reminded of it any more."""
+
+    alert_id: str
+
+
+class MuteAlert(msgspec.Struct, frozen=True, gc=False):
+    """Tell nobody of an alert, and of further ones of its rule about the same subject, for so long; 0 ends that."""
+
+    alert_id: str
+    mute_ms: int
+
+
+class ListRules(msgspec.Struct, frozen=True, gc=False):
+    """Rules, newest first. `before` is the number of the last one seen."""
+
+    limit: int
+    before: int | None = None
+
+
+class GetRule(msgspec.Struct, frozen=True, gc=False):
+    """One rule."""
+
+    rule_id: str
+
+
+class ListAlerts(msgspec.Struct, frozen=True, gc=False):
+    """Alerts, newest first; of a rule, and in a state, where these are given."""
+
+    limit: int
+    before: int | None = None
+    rule_id: str | None = None
+    state: AlertState | None = None
+
+
+class GetAlert(msgspec.Struct, frozen=True, gc=False):
+    """One alert."""
+
+    alert_id: str
+
+
+# Outcomes
+
+
+class RuleNow(msgspec.Struct, frozen=True, gc=False):
+    """An alert rule; `created`: whether this command created it."""
+
+    rule: AlertRule
+    created: bool = False
+    open_alerts: int = 0
+    """Only where rules are read."""
+    new_secrets: dict[str, str] = {}
+    """Target of a webhook → its secret, where this command has given it one: told once."""
+
+
+class AlertNow(msgspec.Struct, frozen=True, gc=False):
+    """An alert."""
+
+    alert: AlertRow

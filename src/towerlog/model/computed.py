@@ -1,0 +1,168 @@
+"""Costs that are computed here, beside those that senders told: how they add up, and which roll-up cells count them.
+
+A computed cost stands until the same is told by its sender. Then it is taken out of the cells in which it was
+counted, so each run remembers those.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.usage import add_known, larger
+
+MAX_COMPUTED_CELLS = 64
+"""Roll-up cells of a run of which it is remembered what was computed in them, those that were added to most lately.
+What is in others stays counted, whatever is told later."""
+MINUTE_MS = 60_000
+_HOUR_MINUTES = 60
+SEVERAL_VERSIONS = "several"
+"""As a price version: more than one."""
+
+
+class Priced(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What was made of a report that told tokens and no cost."""
+
+    nanos: int | None = None
+    """Nano-dollars; None: no price is known."""
+    version: str | None = None
+    """Whose prices these are, and which."""
+
+    def as_computed(self) -> Computed:
+        """As a part of a sum."""
+        return Computed(self.nanos, int(self.nanos is None))
+
+
+class Repriced(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a new pricing changes of the computed cost of one agent's reports, of one model and one hour, in a run.
+
+    Nano-dollars, and reports without a price; each is added to what was computed, and may be less than 0.
+    """
+
+    hour: int
+    """Since the epoch."""
+    model: str
+    """As the roll-ups name it; empty for none."""
+    version: str
+    """Of the prices that it is computed with from now on."""
+    calls: Computed
+    """Of the sum of its increments."""
+    totals: Computed
+    """Of the highest that was computed of its running totals."""
+    run_totals: Computed
+    """Of the highest that was computed of those of the whole run."""
+    counted: Computed
+    """Of what counts of all these together."""
+    arrived: int = 0
+    """When the first of the reports arrived here, in minutes since the epoch."""
+
+
+class Computed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A sum of computed costs."""
+
+    nanos: int | None = None
+    """Nano-dollars; None where nothing was priced."""
+    unpriced: int = 0
+    """Reports with tokens of which neither a cost nor a price is known."""
+
+    def plus(self, other: Computed) -> Computed:
+        """The sum."""
+        return Computed(add_known(self.nanos, other.nanos), self.unpriced + other.unpriced)
+
+    def changed(self, by: Computed) -> Computed:
+        """With a change, which may take something away but leaves nothing below 0."""
+        nanos = by.nanos if self.nanos is None else self.nanos + (by.nanos or 0)
+        return Computed(None if nanos is None else max(0, nanos), max(0, self.unpriced + by.unpriced))
+
+    def or_larger(self, other: Computed) -> Computed:
+        """The larger figure of each."""
+        return Computed(larger(self.nanos, other.nanos), max(self.unpriced, other.unpriced))
+
+
+NO_COMPUTED = Computed()
+
+
+class ComputedCell(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A roll-up cell of a run's organisation, and what of this run was computed in it."""
+
+    hour: int
+    agent: str
+    model: str
+    status: str
+    nanos: int
+    unpriced: int
+    arrived: int = 0
+    """When the first of it arrived here, in minutes since the epoch. What arrived in another hour is a cell of its own:
+    budgets count by arrival, whatever the senders' clocks say."""
+
+
+class TakenBack(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a lower told cost takes back of what was computed: from whom, and of what was counted when."""
+
+    agent: str
+    arrived: int
+    """As of a cell."""
+    nanos: int
+
+
+ComputedCells = tuple[ComputedCell, ...]
+"""Of a run, the one that was added to last at the end."""
+
+
+def with_computed(cells: ComputedCells, added: ComputedCell) -> ComputedCells:
+    """With what was computed in a cell."""
+    if not added.nanos and not added.unpriced:
+        return cells
+    place, kept = _place(added), []
+    if cells and _place(cells[-1]) == place:  # nearly always
+        return (*cells[:-1], _both(cells[-1], added))
+    for cell in cells:
+        if _place(cell) == place:
+            added = _both(cell, added)
+        else:
+            kept.append(cell)
+    return (*kept, added)[-MAX_COMPUTED_CELLS:]
+
+
+def take(
+    cells: ComputedCells, nanos: int, unpriced: int, agent: str, of: Repriced | None = None
+) -> tuple[ComputedCells, ComputedCells]:
+    """What is left in the cells when so much is taken out of them, and what was taken from each, in its order.
+
+    Cells of this agent are first, of those the ones of this hour and model (`of`), and then the newest.
+    """
+    taken: list[ComputedCell] = []
+    left: dict[int, ComputedCell] = dict(enumerate(cells))
+    for index in sorted(left, key=lambda at: (_fits(cells[at], agent, of), at), reverse=True):
+        cell = cells[index]
+        some, calls = min(nanos, cell.nanos), min(unpriced, cell.unpriced)
+        if some or calls:
+            nanos, unpriced = nanos - some, unpriced - calls
+            taken.append(_with(cell, some, calls))
+            left[index] = _with(cell, cell.nanos - some, cell.unpriced - calls)
+    return tuple(cell for cell in left.values() if cell.nanos or cell.unpriced), tuple(taken)
+
+
+def _fits(cell: ComputedCell, agent: str, of: Repriced | None) -> int:
+    is_of = of is not None and (cell.hour, cell.model) == (of.hour, of.model)
+    return (cell.agent == agent) * (1 + is_of)
+
+
+def merged_version(known: str | None, newer: str | None) -> str | None:
+    """The price version of a sum of two amounts: of those that have one, if it is the same."""
+    if known is None or newer is None or known == newer:
+        return newer if known is None else known
+    return SEVERAL_VERSIONS
+
+
+def _place(cell: ComputedCell) -> tuple[int, str, str, str, int]:
+    return (cell.hour, cell.agent, cell.model, cell.status, cell.arrived // _HOUR_MINUTES)
+
+
+def _with(cell: ComputedCell, nanos: int, unpriced: int) -> ComputedCell:
+    return ComputedCell(cell.hour, cell.agent, cell.model, cell.status, nanos, unpriced, cell.arrived)
+
+
+def _both(cell: ComputedCell, added: ComputedCell) -> ComputedCell:
+    """Two of one place. A clock that was set back makes the second one the earlier."""
+    earlier = cell if cell.arrived <= added.arrived else added
+    return _with(earlier, cell.nanos + added.nanos, cell.unpriced + added.unpriced)

@@ -1,0 +1,42 @@
+"""What of an agent's events its activity feed shows: by their types, and of some types by their facts."""
+
+from __future__ import annotations
+
+from towerlog.model.event import Event, EventType
+from towerlog.model.usage import NO_USAGE
+
+FEED_TYPES = frozenset(
+    {
+        EventType.TOOL_CALL,
+        EventType.TOOL_RESULT,
+        EventType.MODEL_CALL,
+        EventType.CHECKPOINT,
+        EventType.RUN_COMPLETED,
+        EventType.RUN_FAILED,
+        EventType.BUDGET_EXCEEDED,
+        EventType.OTHER,
+    }
+)
+"""Types that an agent's activity feed may show; the others are not indexed for it."""
+FEED_TYPES_WHEN_SPENT = frozenset({EventType.CHECKPOINT, EventType.RUN_COMPLETED, EventType.RUN_FAILED})
+"""Those of them that the feed shows only when they added tokens or money."""
+FEED_TYPES_SOMETIMES = FEED_TYPES_WHEN_SPENT | {EventType.OTHER}
+"""Those that it shows only by what their facts say: of `other`, that a provider has refused the agent's call."""
+FEED_TYPES_ALWAYS = FEED_TYPES - FEED_TYPES_SOMETIMES
+
+
+def has_spent(event: Event) -> bool:
+    """Whether an event added tokens or money to its run."""
+    effects, spent = event.effects, event.facts.spent
+    if effects.checkpoint is not None and (effects.checkpoint.initial or effects.checkpoint.decision):
+        return False
+    if spent is None:
+        spent = NO_USAGE if effects.report is None else effects.report.usage
+    return bool(spent.all_tokens() or spent.cost_nanos)
+
+
+def has_feed_place(event: Event) -> bool:
+    """Whether an event shows in its agent's feed: a turn or an end only if it spent something."""
+    if event.type is EventType.OTHER:
+        return event.effects.rate_limited
+    return event.type in FEED_TYPES_ALWAYS or (event.type in FEED_TYPES_WHEN_SPENT and has_spent(event))

@@ -1,0 +1,124 @@
+"""The counter of a budget: what spending, a new period and a change of its amount make of it. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from towerlog.model.budget import BudgetRow, BudgetStep, Period, SpendingPace, period_start
+from towerlog.model.times import LATEST_MS
+from towerlog.model.usage import MAX_SUM
+from towerlog.projections.usage import HOUR_MS
+
+MIN_PACE_MS = 300_000
+"""What was spent in less is taken for what is spent in so much: nothing follows from the first seconds of a period."""
+_replace = msgspec.structs.replace
+
+
+class Crossed(NamedTuple):
+    """A budget after some money was spent, and what has come with that."""
+
+    row: BudgetRow
+    warns: bool
+    exceeds: bool
+
+
+def current(row: BudgetRow, now_ms: int) -> BudgetRow:
+    """The budget in the period of this moment: a new one begins with nothing spent.
+
+    A clock that was set back begins no earlier period: what was counted stays counted.
+    """
+    if row.period is Period.TOTAL:
+        return row
+    start = period_start(row.period, now_ms)
+    if start <= row.period_start:
+        return row
+    row = _replace(row, period_start=start, spent_nanos=0, warned=False, exceeded=False)
+    return _going_on(row)
+
+
+def spent(row: BudgetRow, cost_nanos: int, now_ms: int) -> Crossed:
+    """After money was spent; less than 0 where a correction takes some back. Each threshold is crossed once a period.
+
+    Who spends the whole amount at once is told that it is exceeded, and warned as well.
+    """
+    row = current(row, now_ms)
+    # A period that began with what the roll-ups had of it, by the senders' clocks, may get back more than it has.
+    least = -MAX_SUM if row.period is Period.TOTAL else 0
+    after = _marked(row, max(least, min(row.spent_nanos + cost_nanos, MAX_SUM)))
+    exceeds = after.exceeded and not row.exceeded
+    if exceeds and after.is_stopping():
+        after = stopping(after)
+    return Crossed(after, after.warned and not row.warned, exceeds)
+
+
+def changed(asked: BudgetRow, now_ms: int, was: BudgetRow | None = None) -> BudgetRow:
+    """A budget that was made or changed; what is over its thresholds counts as told. `was`: it as it was before.
+
+    One that is not used up any more lets its runs go on, and tells again when it is.
+    """
+    asked = current(asked, now_ms)
+    after = asked
+    if not _has_thresholds_of(asked, was):
+        after = _marked(_replace(asked, warned=False, exceeded=False), asked.spent_nanos)
+    if not after.is_stopping():
+        return _going_on(after)
+    is_stopped = was is not None and was.is_stopping() and was.action is after.action
+    return after if is_stopped and after.step is not BudgetStep.RESUME else stopping(after)
+
+
+def deleted(row: BudgetRow) -> BudgetRow | None:
+    """After it was deleted; None where nothing is left to be done for it."""
+    return _going_on(_replace(row, deleted=True)) if row.has_paused else None
+
+
+def held(row: BudgetRow, amount_nanos: int) -> BudgetRow:
+    """With a reservation more; or, for an amount below 0, less."""
+    return _replace(row, reserved_nanos=max(0, row.reserved_nanos + amount_nanos))
+
+
+def has_room(row: BudgetRow, amount_nanos: int) -> bool:
+    """Whether so much more may be spent, whatever is held already."""
+    return row.spent_nanos + row.reserved_nanos + amount_nanos <= row.amount_nanos
+
+
+def stepped(row: BudgetRow, after: int | None) -> BudgetRow | None:
+    """After a step, which reached runs up to this number; None: all of them. The budget is None once that is over."""
+    if after is not None:
+        return _replace(row, step_after=after)
+    is_over = row.step is BudgetStep.RESUME
+    row = _replace(row, step=None, step_after=0, has_paused=row.has_paused and not is_over)
+    return None if row.deleted and is_over else row
+
+
+def pace(row: BudgetRow, spent_nanos: int, elapsed_ms: int, now_ms: int) -> SpendingPace:
+    """The pace of what was spent in so many milliseconds, and when the budget ends if it goes on like this."""
+    left, resets_at, elapsed_ms = row.amount_nanos - row.spent_nanos, row.resets_at(), max(MIN_PACE_MS, elapsed_ms)
+    nanos_per_hour = max(0, spent_nanos) * HOUR_MS // elapsed_ms
+    if left <= 0 or spent_nanos <= 0:
+        return SpendingPace(nanos_per_hour, None)
+    ends_at = min(now_ms + left * elapsed_ms // spent_nanos, LATEST_MS)
+    return SpendingPace(nanos_per_hour, None if resets_at is not None and ends_at >= resets_at else ends_at)
+
+
+def _has_thresholds_of(row: BudgetRow, was: BudgetRow | None) -> bool:
+    """Whether the budget warns and ends where it did before: what was told of it is still told then."""
+    mine = (row.amount_nanos, row.warn_nanos, row.period)
+    return was is not None and mine == (was.amount_nanos, was.warn_nanos, was.period)
+
+
+def _marked(row: BudgetRow, spent_nanos: int) -> BudgetRow:
+    exceeded = row.exceeded or spent_nanos >= row.amount_nanos
+    warned = row.warned or exceeded or spent_nanos >= row.warn_nanos
+    return _replace(row, spent_nanos=spent_nanos, exceeded=exceeded, warned=warned)
+
+
+def stopping(row: BudgetRow) -> BudgetRow:
+    """All open runs in its scope are to be asked to pause or to end."""
+    return _replace(row, step=BudgetStep.STOP, step_after=0)
+
+
+def _going_on(row: BudgetRow) -> BudgetRow:
+    """A stop that is under way ends where it is; what was paused goes on, by the action that paused it."""
+    return _replace(row, step=BudgetStep.RESUME if row.has_paused else None, step_after=0)

@@ -1,0 +1,91 @@
+"""The fold of a run's status, and of what an end closes.
+
+An open question or approval keeps a run waiting; a run back in the queue leaves it by a claim or an end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from towerlog.model.approval import awaited
+from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
+from towerlog.model.facts import Effects
+from towerlog.model.run import TRANSITIONS, RunRow, Status
+
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_STARTED = EventType.RUN_STARTED
+_CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COMMAND_ACKNOWLEDGED
+
+STATUS_ONCE_ACKNOWLEDGED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
+"""The status that an acknowledged command gives its run."""
+
+
+def reports_recovery(row: RunRow, kind: EventType, effects: Effects) -> bool:
+    """Whether a completion says that its failed run recovered: SDKs report errors before they know the outcome."""
+    return effects.recovered and kind is EventType.RUN_COMPLETED and row.status is Status.FAILED
+
+
+def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """What an event changes of the status; comes after the folds of commands and questions."""
+    if event.effects.budget_id is not None:
+        return  # the server's word about a budget: what follows from it has events of its own
+    target = event.effects.status or TARGET_STATUS.get(event.type) or _status_once_acknowledged(row, event, changes)
+    if event.type is _STARTED and row.started_at is None:
+        changes["started_at"] = event.recorded_at
+    if event.type in QUESTION_TYPES and event.effects.checkpoint is None:
+        target = _status_asked(row, target)
+    if target is None or _stays_queued(row, event, target):
+        return
+    if event.type is _CANCEL_REQUESTED and row.cancel_requested_at is None:
+        changes["cancel_requested_at"] = event.recorded_at
+    # A checkpoint brings its own status: whether it waits for an approval. A start waits for none.
+    if event.effects.status is not None or event.type is _STARTED:
+        changes["awaits_approval"] = target is Status.WAITING
+    if target in (Status.RUNNING, Status.WAITING):
+        target = _status_open(row, changes)
+    if target is Status.RUNNING:
+        changes["pause_taken"] = None
+    if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
+        changes["status"] = target
+        if target is Status.RUNNING and row.started_at is None:
+            changes.setdefault("started_at", event.recorded_at)
+        # No status may follow an end, so an empty row of the table marks one.
+        if not TRANSITIONS[target]:
+            _fold_end(event, changes)
+
+
+def _status_asked(row: RunRow, target: Status | None) -> Status | None:
+    """What closes a question moves only a run that waits: an answer to a paused one leaves it paused."""
+    return target if target is Status.WAITING or row.status is Status.WAITING else None
+
+
+def _status_open(row: RunRow, changes: dict[str, Any]) -> Status:
+    """Of a run that works: it waits while a question or an approval is open, whatever else its agent does."""
+    questions = changes.get("questions", row.questions)
+    is_open = awaited(questions, changes.get("asking_epoch", row.asking_epoch))
+    return Status.WAITING if is_open or changes.get("awaits_approval", row.awaits_approval) else Status.RUNNING
+
+
+def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:
+    """The status for an acknowledged pause or resume: some dialects have no event for having paused, so it counts."""
+    if event.type is not _ACKNOWLEDGED or "pending" not in changes:
+        return None
+    taken = next((one for one in row.pending if one not in changes["pending"]), None)
+    if taken is None or (taken.type == "resume" and row.status is not Status.PAUSED):
+        return None
+    return STATUS_ONCE_ACKNOWLEDGED.get(taken.type)
+
+
+def _stays_queued(row: RunRow, event: Event, target: Status) -> bool:
+    """Whether the status stays: a run back in the queue is taken out of it only by a claim or an end."""
+    requeued = row.status is Status.QUEUED and row.lease_epoch > 0
+    return requeued and not event.effects.claims and bool(TRANSITIONS[target])
+
+
+def _fold_end(event: Event, changes: dict[str, Any]) -> None:
+    changes["ended_at"] = event.recorded_at
+    changes["end_told_at"] = event.told_at()
+    changes["ended_seq"] = event.seq
+    changes["error"] = event.facts.error
+    changes["forced"] = event.effects.forced
+    changes |= {"pending": (), "questions": (), "awaits_approval": False, "pause_taken": None}

@@ -1,0 +1,1 @@
+"""Members of an organisation, for clients with the scope `admin`."""

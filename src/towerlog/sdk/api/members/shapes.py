@@ -1,0 +1,31 @@
+"""Replies about members, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from towerlog.sdk.api.shapes import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member(Shape):
+    """A person who may sign in."""
+
+    user_id: str
+    name: str
+    role: str
+    email: str | None = None
+    has_password: bool = False
+    has_identity: bool = False
+    created_at: str | None = None
+    removed_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignInLink(Shape):
+    """A link that signs a member in, once. Its `token` and `url` are None if the first reply was lost."""
+
+    user_id: str
+    expires_at: str
+    token: str | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)

@@ -1,0 +1,27 @@
+"""Budgets, as they are read. They are written by units alone.
+
+Laws:
+
+* A budget is state, no projection: the last one written stands, and a rebuild leaves it alone.
+* One that is deleted and still stored is shown to nobody.
+* Times of reservations are on the clock of leases; opening a store gives each its whole time anew.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from towerlog.model.budget import BudgetRow
+from towerlog.store.values import Found
+
+
+class BudgetStore(Protocol):
+    """Reads of budgets."""
+
+    async def budget(self, org: int, budget_id: str) -> BudgetRow | None:
+        """One budget."""
+        ...
+
+    async def budgets(self, org: int, limit: int, before: int | None) -> Found[BudgetRow]:
+        """Budgets below a number, newest first."""
+        ...

@@ -1,0 +1,41 @@
+"""Members, their sessions and sign-in links, as they are read. They are written by units alone.
+
+Laws:
+
+* They are state, no projection: the last one written stands, and a rebuild leaves them alone.
+* A user is never dropped: entries of the audit and keys name it. One that was removed is no member any more.
+* A session that is over is not there. A link that was used is there until it would have expired.
+* At most `MAX_SESSIONS` of a member are there, the ones that began last.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from towerlog.model.member import LinkFound
+from towerlog.model.principal import User
+
+
+class MemberStore(Protocol):
+    """Reads of members."""
+
+    async def members(self, org: int, limit: int, before: str | None) -> list[User]:
+        """Members that are not removed, the last that was made first; `before` is a user id."""
+        ...
+
+    async def members_named(self, organisation: str, name: str) -> tuple[str, User] | None:
+        """The member with this name or e-mail address, in any case of letters, of the organisation with this name;
+        with the organisation's id."""
+        ...
+
+    async def member_known(self, org: int, subject: str, email: str | None) -> User | None:
+        """The member that an identity provider knows as this subject, else the one with this e-mail address."""
+        ...
+
+    async def link_by_digest(self, digest: bytes) -> LinkFound | None:
+        """The link with this SHA-256 of its token, used or not."""
+        ...
+
+    async def signed_out_drop(self, now_ms: int, limit: int) -> int:
+        """Forgets sessions and links that have expired by now (wall ms), at most so many of each; how many."""
+        ...

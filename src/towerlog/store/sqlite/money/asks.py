@@ -1,0 +1,16 @@
+"""The questions of `SqliteStore` about budgets and prices."""
+
+from __future__ import annotations
+
+from towerlog.store.sqlite.money import budgets as money
+from towerlog.store.sqlite.money import prices as own_prices
+from towerlog.store.sqlite.pools import Ask, HasPools
+
+
+class MoneyAsks(HasPools):
+    """A part of the store; see `store/base` for what each method promises."""
+
+    budget = Ask(money.budget)
+    budgets = Ask(money.budgets)
+    price = Ask(own_prices.price)
+    prices = Ask(own_prices.prices)

@@ -1,0 +1,181 @@
+"""Members, their sessions and sign-in links: rows, writes and look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import apsw
+
+from towerlog.model.key import Key, KeyFound
+from towerlog.model.member import MAX_SESSIONS, LinkFound, SignInLink
+from towerlog.model.principal import SCOPES_OF_ROLE, Role, User
+from towerlog.store.sqlite import lookups
+from towerlog.store.sqlite.reads import key_by_digest, marks
+from towerlog.store.sqlite.rows import Row
+from towerlog.store.values import Changes
+
+USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
+_LINK_COLUMNS = "org, digest, user_id, created_at, expires_at, used_at"
+_USER = (
+    f"INSERT INTO user ({USER_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
+    " (SELECT ifnull(max(number), 0) + 1 FROM user WHERE org = ?1)) ON CONFLICT (org, user_id) DO UPDATE SET"
+    " name = excluded.name, email = excluded.email, role = excluded.role, password = excluded.password,"
+    " subject = excluded.subject, removed_at = excluded.removed_at"
+)
+_LINK = (
+    f"INSERT INTO sign_in_link ({_LINK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (org, digest) DO UPDATE SET used_at = excluded.used_at"
+)
+_SESSION = (
+    "INSERT INTO session (org, digest, user_id, created_at, expires_at, address, number) VALUES (?, ?, ?, ?, ?, ?,"
+    " (SELECT ifnull(max(number), 0) + 1 FROM session WHERE org = ?1))"
+)
+_ONE_OVER = "DELETE FROM session WHERE org = ? AND user_id = ? AND digest = ?"
+_ALL_OVER = "DELETE FROM session WHERE org = ? AND user_id = ? AND digest <> ?"
+_TOO_MANY = (
+    "DELETE FROM session WHERE org = ?1 AND user_id = ?2 AND number <= (SELECT number FROM session WHERE org = ?1"
+    f" AND user_id = ?2 ORDER BY number DESC LIMIT 1 OFFSET {MAX_SESSIONS})"
+)
+
+
+def user_row(user: User) -> Row:
+    """Values for USER_COLUMNS."""
+    past = (user.role.value, user.password, user.subject, user.removed_at)
+    return (user.org, user.user_id, user.name, user.email, user.created_at, *past)
+
+
+def user_value(row: Row) -> User:
+    """A user from USER_COLUMNS."""
+    org, user_id, name, email, created_at, role, password, subject, removed_at = row
+    return User(org, user_id, name, email, created_at, Role(role), password, subject, removed_at)
+
+
+def write(db: apsw.Connection, changes: Changes) -> None:
+    """What a unit has changed of them. What ends comes before what begins."""
+    write_users(db, changes.users.values())
+    write_links(db, changes.sign_in_links.values())
+    for over in changes.sessions_over:
+        if over.only is not None:
+            db.execute(_ONE_OVER, (over.org, over.user_id, over.only))
+        else:
+            db.execute(_ALL_OVER, (over.org, over.user_id, over.but or b""))
+    for one in changes.sessions:
+        row = (one.org, one.digest, one.user_id, one.created_at, one.expires_at, one.address)
+        db.execute(_SESSION, row)
+        db.execute(_TOO_MANY, (one.org, one.user_id))
+
+
+def write_users(db: apsw.Connection, users: Iterable[User]) -> None:
+    """Users, new or changed."""
+    db.executemany(_USER, map(user_row, users))
+
+
+def write_links(db: apsw.Connection, links: Iterable[SignInLink]) -> None:
+    """Links, new or used now."""
+    found = ((one.org, one.digest, one.user_id, one.created_at, one.expires_at, one.used_at) for one in links)
+    db.executemany(_LINK, found)
+
+
+def users(db: apsw.Connection, org: int, user_ids: Iterable[str]) -> dict[str, User]:
+    """Users by id, removed or not."""
+    wanted = sorted(set(user_ids))
+    sql = f"SELECT {USER_COLUMNS} FROM user WHERE org = ? AND user_id IN ({marks(len(wanted))})"
+    return {row[1]: user_value(row) for row in db.execute(sql, (org, *wanted))}
+
+
+def members_of(db: apsw.Connection, org: int) -> tuple[User, ...]:
+    """All members that are not removed, oldest first."""
+    sql = f"SELECT {USER_COLUMNS} FROM user WHERE org = ? AND removed_at IS NULL ORDER BY number"
+    return tuple(user_value(row) for row in db.execute(sql, (org,)))
+
+
+def members(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[User]:
+    """Members, the last that was made first."""
+    sql = f"SELECT {USER_COLUMNS} FROM user WHERE org = ? AND removed_at IS NULL"
+    values: list[object] = [org]
+    if before is not None:
+        sql += " AND number < (SELECT number FROM user WHERE org = ? AND user_id = ?)"
+        values += [org, before]
+    found = db.execute(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
+    return [user_value(row) for row in found]
+
+
+def members_named(db: apsw.Connection, organisation: str, name: str) -> tuple[str, User] | None:
+    """Who signs in under a name or an e-mail address. Letters of any language are compared without their case."""
+    wanted = name.casefold()
+    for org, org_id in db.execute("SELECT org, org_id FROM org WHERE name = ?", (organisation,)):
+        for user in members_of(db, org):
+            if wanted in (user.name.casefold(), (user.email or "").casefold()):
+                return org_id, user
+    return None
+
+
+def member_known(db: apsw.Connection, org: int, subject: str, email: str | None) -> User | None:
+    """Who it is to an identity provider; else by the e-mail address, without its case."""
+    known = members_of(db, org)
+    found = next((user for user in known if user.subject == subject), None)
+    if found is None and email is not None:
+        wanted = email.casefold()
+        found = next((user for user in known if (user.email or "").casefold() == wanted), None)
+    return found
+
+
+def link(db: apsw.Connection, org: int, digest: bytes) -> SignInLink | None:
+    """A link of an organisation."""
+    sql = f"SELECT {_LINK_COLUMNS} FROM sign_in_link WHERE org = ? AND digest = ?"
+    return next((SignInLink(*row) for row in db.execute(sql, (org, digest))), None)
+
+
+def link_by_digest(db: apsw.Connection, digest: bytes) -> LinkFound | None:
+    """A link by the digest of its token, with its member."""
+    places = (("sign_in_link", _LINK_COLUMNS), ("user", USER_COLUMNS))
+    columns = ", ".join(f"{table}.{name}" for table, names in places for name in names.split(", "))
+    sql = (
+        f"SELECT org.org_id, {columns} FROM sign_in_link JOIN user USING (org, user_id) JOIN org USING (org)"
+        " WHERE digest = ?"
+    )
+    count = _LINK_COLUMNS.count(",") + 1
+    for row in db.execute(sql, (digest,)):
+        return LinkFound(SignInLink(*row[1 : 1 + count]), user_value(row[1 + count :]), row[0])
+    return None
+
+
+def caller_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
+    """The key with this digest, else the session."""
+    return key_by_digest(db, digest) or _session_by_digest(db, digest)
+
+
+def _session_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
+    """A session, as what a key of its member would be."""
+    columns = ", ".join(f"user.{name}" for name in USER_COLUMNS.split(", "))
+    sql = (
+        f"SELECT org.org_id, session.expires_at, {columns} FROM session JOIN user USING (org, user_id)"
+        " JOIN org USING (org) WHERE digest = ?"
+    )
+    for row in db.execute(sql, (digest,)):
+        return KeyFound(_as_key(user_value(row[2:]), digest), row[0], row[1])
+    return None
+
+
+def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
+    """An API key; of the id of a member, what a key of that member would be."""
+    found = lookups.key(db, org, key_id)
+    if found is None:
+        member = users(db, org, [key_id]).get(key_id)
+        return None if member is None else _as_key(member, b"")
+    return found
+
+
+def _as_key(user: User, digest: bytes) -> Key:
+    scopes = tuple(sorted(SCOPES_OF_ROLE[user.role]))
+    return Key(user.org, user.user_id, user.user_id, user.name, scopes, digest, "", user.created_at, user.removed_at)
+
+
+def drop_old(db: apsw.Connection, now_ms: int, limit: int) -> int:
+    """Forgets sessions and links that have expired by now (wall ms), at most so many of each; how many."""
+    dropped = 0
+    for table in ("session", "sign_in_link"):
+        some = f"SELECT digest FROM {table} WHERE expires_at <= ? LIMIT ?"
+        db.execute(f"DELETE FROM {table} WHERE digest IN ({some})", (now_ms, limit))
+        dropped += db.changes()
+    return dropped

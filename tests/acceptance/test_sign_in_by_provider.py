@@ -1,0 +1,132 @@
+"""Sign-in by an identity provider, against one that runs: who gets in, as whom, and what does not work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+
+from tests.acceptance.feeds import ok
+from tests.support.browser import browser
+from tests.support.ports import HeldPort
+from tests.support.provider import allowed_by, path_of, provider
+from tests.support.server import Server
+
+BEGIN, SESSION = "/api/v1/sign-in/provider", "/api/v1/session"
+PEOPLE: dict[str, dict[str, object]] = {
+    "ada-1": {"email": "Ada@example.com", "email_verified": True, "name": "Ada"},
+    "eve-1": {"email": "ada@example.com", "email_verified": False},
+    "eve-2": {"email": "ada@example.com", "email_verified": True},
+    "bob-1": {"email": "bob@example.com", "email_verified": True},
+    "mal-1": {"email": "mal@other.example", "email_verified": True},
+}
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[str]:
+    """A provider that knows a few people."""
+    with provider(PEOPLE) as found:
+        yield found
+
+
+@pytest.fixture
+def start(fresh_server, issuer: str) -> Any:
+    """Makes a server that goes by the provider."""
+
+    def made(**env: str) -> Server:
+        settings = {"TOWERLOG_OIDC_ISSUER": issuer, "TOWERLOG_OIDC_CLIENT_ID": "towerlog"}
+        found: Server = fresh_server(**settings, TOWERLOG_OIDC_CLIENT_SECRET="a secret", **env)
+        return found
+
+    return made
+
+
+def came_back(page: httpx2.Client, subject: str | None, query: str = "") -> httpx2.Response:
+    """There and back again in a browser."""
+    there = page.get(f"{BEGIN}{query}")
+    assert there.status_code == 303, there.text
+    return page.get(path_of(allowed_by(there.headers["location"], subject)))
+
+
+def signed_in_as(server: Server, subject: str) -> dict[str, Any] | None:
+    """Who is signed in then; None where the browser is sent to the sign-in page."""
+    page = browser(server)
+    reply = came_back(page, subject)
+    assert reply.status_code == 303, server.log
+    assert reply.headers["location"] != "/sign-in?error=unavailable", server.log
+    if reply.headers["location"] == "/sign-in?error=unauthenticated":
+        assert page.get(SESSION).status_code == 401
+        return None
+    assert reply.headers["location"] == "/"
+    return dict(ok(page.get(SESSION)))
+
+
+def test_a_member_is_known_by_its_address_and_from_then_on_by_its_subject(start) -> None:
+    server = start()
+    admin = server.client()
+    ada = ok(admin.post("/api/v1/members", json={"name": "ada", "role": "operator", "email": "ada@example.com"}), 201)
+    assert signed_in_as(server, "eve-1") is None, "an address that nobody has verified is nobody's"
+    who = signed_in_as(server, "ada-1")
+    assert who is not None
+    assert (who["user_id"], who["role"], who["has_password"]) == (ada["user_id"], "operator", False)
+    [known] = [one for one in ok(admin.get("/api/v1/members"))["data"] if one["name"] == "ada"]
+    assert known["has_identity"] is True
+    assert signed_in_as(server, "eve-2") is None, "the address is somebody else's now"
+    ok(admin.patch(f"/api/v1/members/{ada['user_id']}", json={"email": None}))
+    again = signed_in_as(server, "ada-1")
+    assert again is not None
+    assert again["user_id"] == ada["user_id"]
+    assert ok(admin.get("/api/v1/audit"))["data"][0]["after"]["by"] == "identity_provider"
+    ok(admin.delete(f"/api/v1/members/{ada['user_id']}"))
+    assert signed_in_as(server, "ada-1") is None
+
+
+def test_nobody_else_gets_in_unless_the_settings_say_so(start) -> None:
+    assert signed_in_as(start(), "bob-1") is None
+    server = start(TOWERLOG_OIDC_DEFAULT_ROLE="viewer", TOWERLOG_OIDC_DOMAIN="Example.com")
+    who = signed_in_as(server, "bob-1")
+    assert who is not None
+    assert (who["name"], who["role"]) == ("bob@example.com", "viewer")
+    assert signed_in_as(server, "bob-1") == who
+    assert signed_in_as(server, "mal-1") is None, "another domain"
+    assert signed_in_as(server, "eve-1") is None, "not verified"
+
+
+def test_the_form_is_told_of_it_and_a_person_comes_back_to_where_it_was(start, issuer: str, client) -> None:
+    server = start(TOWERLOG_OIDC_DEFAULT_ROLE="viewer", TOWERLOG_OIDC_DOMAIN="example.com")
+    assert ok(browser(server).get("/api/v1/sign-in")) == {"password": True, "identity_provider": issuer}
+    assert ok(client.get("/api/v1/sign-in")) == {"password": True, "identity_provider": None}
+    assert client.get(BEGIN).status_code == 404
+    assert (
+        came_back(browser(server), "bob-1", "?next=/runs%3Fstatus=failed").headers["location"] == "/runs?status=failed"
+    )
+    for foreign in ("//evil.example", "https://evil.example", "/%5Cevil.example", "evil"):
+        assert came_back(browser(server), "bob-1", f"?next={foreign}").headers["location"] == "/"
+    assert came_back(browser(server), None).headers["location"] == "/sign-in?error=unauthenticated"
+
+
+def test_what_another_browser_has_begun_signs_nobody_in(start) -> None:
+    server = start(TOWERLOG_OIDC_DEFAULT_ROLE="viewer", TOWERLOG_OIDC_DOMAIN="example.com")
+    mine, theirs = browser(server), browser(server)
+    there = mine.get(BEGIN).headers["location"]
+    asked = {name: value[0] for name, value in parse_qs(urlsplit(there).query).items()}
+    assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
+    assert len(asked["state"]) == len(asked["nonce"]) == len(asked["code_challenge"]) == 43
+    back = path_of(allowed_by(there, "bob-1"))
+    assert theirs.get(back).headers["location"] == "/sign-in?error=unauthenticated"
+    theirs.get(BEGIN)
+    assert theirs.get(back).headers["location"] == "/sign-in?error=unauthenticated", "its own state is another"
+    assert mine.get(back.replace("code=", "code=x")).headers["location"] == "/sign-in?error=unauthenticated"
+    assert mine.get(back).headers["location"] == "/"
+    assert mine.get(back).headers["location"] == "/sign-in?error=unauthenticated", "once"
+
+
+def test_a_provider_that_does_not_answer_is_told_as_that(fresh_server) -> None:
+    held = HeldPort()
+    server = fresh_server(TOWERLOG_OIDC_ISSUER=f"http://localhost:{held.number}", TOWERLOG_OIDC_CLIENT_ID="towerlog")
+    assert browser(server).get(BEGIN).headers["location"] == "/sign-in?error=unavailable"
+    assert "a sign-in by the identity provider failed" in server.log
+    held.close()

@@ -1,0 +1,56 @@
+"""How a person comes in, and what the dashboard leaves out for whose role reads only."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.acceptance.ui.conftest import OpenScreen
+from tests.acceptance.ui.screens import Screen
+from tests.acceptance.ui.seeds import Seeds
+from tests.support.browser import token_of
+from tests.support.server import Server
+
+pytestmark = pytest.mark.slow
+PASSWORD = "a long sentence of hers"
+
+
+def but_refusals(one: Screen) -> None:
+    """Leaves out what Chromium says of replies with 401: they are how the page learns that nobody is signed in."""
+    one.faults = [fault for fault in one.faults if "status of 401" not in fault]
+
+
+def test_by_a_link_then_by_a_password(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    admin = server.client()
+    member = admin.post("/api/v1/members", json={"name": "ada", "role": "operator"}).json()
+    one = screen("/runs?status=failed", is_signed_in=False).ready("Sign in")
+    page = one.page
+    page.goto(f"{server.base_url}/sign-in?next=%2Fsettings%3Ftab%3Dyou#token={token_of(admin, member['user_id'])}")
+    page.get_by_role("heading", level=1, name="Settings").wait_for()
+    page.get_by_label("New password").fill(PASSWORD)
+    page.get_by_role("button", name="Set it").click()
+    page.get_by_text("The password is set.").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("heading", level=1, name="Sign in").wait_for()
+    page.get_by_label("Name or e-mail").fill("ada")
+    page.get_by_label("Password").fill("another sentence")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", level=1, name="Now").wait_for()
+    page.get_by_text("ada, operator").wait_for()
+    but_refusals(one)
+
+
+def test_a_viewer_reads_and_is_offered_nothing_else(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    admin = server.client()
+    member = admin.post("/api/v1/members", json={"name": "vera", "role": "viewer"}).json()
+    one = screen(f"/sign-in?next=%2Fapprovals#token={token_of(admin, member['user_id'])}", is_signed_in=False)
+    page = one.ready("Approvals").page
+    page.get_by_text("Your role reads only").first.wait_for()
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    expect(page.get_by_role("link", name="Audit")).to_have_count(0)
+    page.get_by_role("link", name="Runs", exact=True).click()
+    page.locator(f'[data-id="{seeds.asking}"]').wait_for()
+    but_refusals(one)

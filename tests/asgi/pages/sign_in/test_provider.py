@@ -1,0 +1,133 @@
+"""What is asked of an identity provider, and which of its tokens are good: made here with keys of the test's own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey, RSAKey
+
+from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig, Unavailable
+from towerlog.egress.outcomes import EgressFailure, HttpAnswer, Undelivered
+from towerlog.errors import Unauthenticated
+
+ISSUER, NOW = "https://id.example.com", 1_790_000_000
+METADATA = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize?tenant=1",
+    "token_endpoint": f"{ISSUER}/token",
+    "jwks_uri": f"{ISSUER}/keys",
+}
+PENDING = BegunSignIn("state", "nonce", "v" * 43, "/")
+KEY, OTHER = RSAKey.generate_key(2048), RSAKey.generate_key(2048)
+GOOD: dict[str, Any] = {
+    "iss": ISSUER, "aud": "towerlog", "sub": "ada-1", "exp": NOW + 300, "nonce": "nonce",
+    "email": "ada@example.com", "email_verified": True, "name": "Ada",
+}  # fmt: skip
+
+
+class Way:
+    """Answers as a provider would."""
+
+    def __init__(self, claims: dict[str, Any], key: Any = KEY, alg: str = "RS256") -> None:
+        self.text = jwt.encode({"alg": alg}, claims, key, algorithms=[alg])
+        self.pages: dict[str, Any] = {
+            f"{ISSUER}/.well-known/openid-configuration": METADATA,
+            METADATA["jwks_uri"]: {"keys": [KEY.as_dict(private=False)]},
+        }
+        self.posted: list[tuple[str, dict[str, list[str]], Mapping[str, str]]] = []
+
+    async def get(self, url: str, headers: Mapping[str, str], *, org_id: str) -> HttpAnswer | Undelivered:
+        found = self.pages.get(url)
+        if found is None:
+            return Undelivered(EgressFailure.NOT_CONNECTED, "nobody listens there", 1)
+        return HttpAnswer(200, msgspec.json.encode(found), True, 1)
+
+    async def post(
+        self, url: str, content: bytes, headers: Mapping[str, str], *, org_id: str
+    ) -> HttpAnswer | Undelivered:
+        self.posted.append((url, parse_qs(content.decode()), headers))
+        return HttpAnswer(200, msgspec.json.encode({"id_token": self.text, "access_token": "x"}), True, 1)
+
+
+def provider(way: Way, **more: str) -> IdentityProvider:
+    return IdentityProvider(ProviderConfig(issuer=ISSUER, client_id="towerlog", way=way, **more))
+
+
+async def test_a_good_token_is_an_identity() -> None:
+    way = Way(GOOD)
+    found = await provider(way, client_secret="s:/").identity("the code", PENDING, "https://t/back", NOW)
+    assert found == Identity(f"{ISSUER} ada-1", "ada@example.com", "Ada")
+    [(url, form, headers)] = way.posted
+    assert url == METADATA["token_endpoint"]
+    assert form == {
+        "grant_type": ["authorization_code"], "code": ["the code"], "redirect_uri": ["https://t/back"],
+        "client_id": ["towerlog"], "code_verifier": ["v" * 43],
+    }  # fmt: skip
+    assert headers["Authorization"] == f"Basic {base64.b64encode(b'towerlog:s%3A%2F').decode()}"
+
+
+async def test_a_browser_is_sent_with_a_challenge_and_never_with_the_verifier() -> None:
+    address = await provider(Way(GOOD)).address(PENDING, "https://t/back")
+    assert address.startswith(f"{ISSUER}/authorize?tenant=1&")
+    asked = parse_qs(urlsplit(address).query)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).decode().rstrip("=")
+    assert asked["code_challenge"] == [challenge]
+    assert "v" * 43 not in address
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iss": "https://evil.example"},
+        {"aud": "another"},
+        {"aud": ["another", "third"]},
+        {"aud": ["towerlog", "another"], "azp": "another"},
+        {"nonce": "of another sign-in"},
+        {"nonce": None},
+        {"exp": NOW - 61},
+        {"exp": None},
+        {"sub": None},
+    ],
+    ids=str,
+)
+async def test_a_token_that_is_not_of_this_sign_in_is_refused(change: dict[str, Any]) -> None:
+    claims = {name: value for name, value in (GOOD | change).items() if value is not None}
+    with pytest.raises(Unauthenticated):
+        await provider(Way(claims)).identity("code", PENDING, "https://t/back", NOW)
+
+
+@pytest.mark.parametrize(("key", "alg"), [(OTHER, "RS256"), (OctKey.import_key("towerlog" * 8), "HS256")])
+async def test_a_token_of_another_key_is_refused(key: Any, alg: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await provider(Way(GOOD, key, alg)).identity("code", PENDING, "https://t/back", NOW)
+
+
+async def test_a_token_without_a_signature_is_refused() -> None:
+    way = Way(GOOD)
+    head = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+    way.text = f"{head}.{way.text.split('.')[1]}."
+    with pytest.raises(Unauthenticated):
+        await provider(way).identity("code", PENDING, "https://t/back", NOW)
+
+
+@pytest.mark.parametrize("claims", [{"email_verified": False}, {"email_verified": "true"}, {"email_verified": None}])
+async def test_an_address_counts_when_it_is_verified(claims: dict[str, Any]) -> None:
+    found = await provider(Way(GOOD | claims)).identity("code", PENDING, "https://t/back", NOW)
+    assert found.email is None
+
+
+async def test_a_provider_that_calls_itself_otherwise_is_none() -> None:
+    way = Way(GOOD)
+    way.pages[f"{ISSUER}/.well-known/openid-configuration"] = METADATA | {"issuer": f"{ISSUER}/"}
+    with pytest.raises(Unavailable, match="calls itself"):
+        await provider(way).address(PENDING, "https://t/back")
+    way.pages.clear()
+    with pytest.raises(Unavailable, match="nobody listens"):
+        await provider(way).address(PENDING, "https://t/back")

@@ -1,0 +1,65 @@
+"""`towerlog approvals`: what waits for a person, from the command line, against a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.serving import asking, lines, told_json
+from tests.sdk.served import checkpoint, told, unique
+from tests.support.server import NO_LIMITS, Server
+from towerlog.cli import exits
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("server") / "data", NO_LIMITS) as one:
+        yield one
+
+
+def waiting(server: Server, kind: str) -> str:
+    """The id of something new that waits."""
+    before = {one["approval_id"] for one in told_json(server, "approvals", "ls", "--limit", "500")["data"]}
+    if kind == "question":
+        told(server, "human_input_requested", unique("asks"), question="Send\x07 it?", risk="high")
+    else:
+        checkpoint(server, unique("thread"), unique("trace"), "waiting_for_approval", 2)
+    [made] = [
+        one["approval_id"]
+        for one in told_json(server, "approvals", "ls", "--kind", kind, "--limit", "500")["data"]
+        if one["approval_id"] not in before
+    ]
+    return str(made)
+
+
+def test_what_waits_is_listed(server) -> None:
+    question, calls = waiting(server, "question"), waiting(server, "approval")
+    [line] = [line for line in lines(server, "approvals", "ls") if question[-10:] in line]
+    assert "Send\\x07 it?" in line
+    assert "high" in line
+    run_id = calls.partition(".")[0]
+    assert [one["approval_id"] for one in told_json(server, "approvals", "ls", "--run", run_id)["data"]] == [calls]
+
+
+@pytest.mark.parametrize(("verb", "state"), [("approve", "approved"), ("deny", "denied")])
+def test_tool_calls_are_decided_about_once(server, verb, state) -> None:
+    one = waiting(server, "approval")
+    assert told_json(server, "approvals", verb, one, "--reason", "seen")["state"] == state
+    assert asking(server, "approvals", verb, one).exit_code == exits.FOUND_WRONG
+    assert lines(server, "approvals", verb, waiting(server, "approval"))[0].startswith("Tool calls ")
+
+
+def test_a_question_is_answered_by_the_beginning_of_its_id(server) -> None:
+    one = waiting(server, "question")
+    [line] = lines(server, "approvals", "answer", one[:-1], "yes")
+    assert line == f"Question {one}: answered. The agent is told with its next reply."
+    assert asking(server, "approvals", "answer", one, "no").exit_code == exits.FOUND_WRONG
+    assert asking(server, "approvals", "answer", "nothing", "no").exit_code == exits.FOUND_WRONG
+
+
+def test_a_link_is_made_for_somebody(server) -> None:
+    one = waiting(server, "question")
+    [path] = lines(server, "approvals", "link", one, "--to", "ada@example.com", "--hours", "1")
+    assert server.client(None).get(path).status_code == 200
+    assert asking(server, "approvals", "link", one).exit_code == exits.USAGE

@@ -1,0 +1,47 @@
+"""The inbox in any backend: what is open is listed by organisation, what is due is found, used links are remembered."""
+
+from __future__ import annotations
+
+from tests.store.sqlite.asking.test_approvals import approval
+from tests.support.lookups import looked_up
+from towerlog.model.approval import ApprovalKind
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, Kind
+
+
+async def put(store: Store, changes: Changes) -> None:
+    async with store.begin() as unit:
+        await unit.commit(changes)
+
+
+async def test_each_organisation_has_its_own(store: Store, org: int, other: int) -> None:
+    rows = [approval(org, 1, 2), approval(other, 2, 2), approval(org, 1, 3, step_index=4, agent="a")]
+    await put(store, Changes(approvals={(row.run, row.seq): row for row in rows}))
+    assert await store.approvals(org, 9, 0, None, None) == [rows[0], rows[2]]
+    assert await store.approvals(org, 9, rows[0].position, None, None) == [rows[2]]
+    assert await store.approvals(org, 9, 0, ApprovalKind.QUESTION, None) == [rows[0]]
+    assert await store.approvals(other, 9, 0, None, 1) == []
+    assert await store.approval(org, 1, 2) == rows[0]
+    assert await store.approval(other, 1, 2) is None
+    await put(store, Changes(approvals={(1, 2): None}))
+    assert await store.approval(org, 1, 2) is None
+
+
+async def test_what_is_due_is_found_until_it_is_marked(store: Store, org: int) -> None:
+    rows = [approval(org, 1, 2, expires_at=20), approval(org, 1, 3, expires_at=10), approval(org, 1, 4)]
+    rows.append(approval(org, 1, 5, expires_at=5, expired=True))
+    await put(store, Changes(approvals={(row.run, row.seq): row for row in rows}))
+    async with store.begin() as unit:
+        assert await unit.approvals_due(9, 5) == []
+        assert await unit.approvals_due(20, 5) == [rows[1], rows[0]]
+        assert await unit.approvals_due(20, 1) == [rows[1]]
+
+
+async def test_a_used_link_is_remembered_until_it_would_have_expired(store: Store, org: int, other: int) -> None:
+    await put(store, Changes(spent_links={(org, "n"): 100, (org, "m"): 50}))
+    async with store.begin() as unit:
+        found = await looked_up(unit, Kind.SPENT_LINK, (org, "n"), (other, "n"), (org, "x"))
+    assert found == {(org, "n"): 100}
+    assert await store.spent_links_drop(60, 10) == 1
+    async with store.begin() as unit:
+        assert await looked_up(unit, Kind.SPENT_LINK, (org, "n"), (org, "m")) == {(org, "n"): 100}

@@ -1,0 +1,130 @@
+"""Members in any backend: of one organisation each; sessions and links go by their digests until they are over."""
+
+from __future__ import annotations
+
+from tests.support.factories import START_MS, identity
+from tests.support.lookups import looked_up
+from towerlog.model.member import MAX_SESSIONS, Session, SessionsOver, SignInLink
+from towerlog.model.principal import Role, User
+from towerlog.store.base import Store
+from towerlog.store.values import Changes, Kind
+
+LATER = START_MS + 1000
+
+
+def member(org: int, number: int, name: str, role: Role = Role.VIEWER, **more: object) -> User:
+    return User(org, f"00000000-0000-7000-c000-{number:012x}", name, None, START_MS, role, **more)  # type: ignore[arg-type]
+
+
+def session(user: User, number: int, expires_at: int = LATER) -> Session:
+    return Session(user.org, b"session %d" % number, user.user_id, START_MS, expires_at, "192.0.2.7")
+
+
+async def put(store: Store, changes: Changes) -> None:
+    async with store.begin() as unit:
+        await unit.commit(changes)
+
+
+async def put_users(store: Store, *users: User) -> None:
+    await put(store, Changes(users={(user.org, user.user_id): user for user in users}))
+
+
+async def test_each_organisation_has_its_own(store: Store, org: int, other: int) -> None:
+    ada, bob = member(org, 7, "Ada", Role.ADMIN), member(other, 8, "Bob")
+    await put_users(store, ada, bob)
+    assert [user.name for user in await store.members(org, 9, None)] == ["Ada", "admin"]
+    assert [user.name for user in await store.members(org, 9, ada.user_id)] == ["admin"]
+    assert [user.name for user in await store.members(other, 1, None)] == ["Bob"]
+    found = await store.members_named("ours", "ADA")
+    assert found == (identity(1)[0].org_id, ada)
+    assert await store.members_named("theirs", "ada") is None
+    assert await store.members_named("nobody's", "ada") is None
+    async with store.begin() as unit:
+        known = await looked_up(unit, Kind.MEMBERS, org)
+    assert [user.name for user in known[org]] == ["admin", "Ada"]
+
+
+async def test_a_member_that_was_removed_is_a_user_and_no_member(store: Store, org: int) -> None:
+    ada = member(org, 7, "Ada", password="hash", subject="sub")
+    await put_users(store, ada)
+    await put(store, Changes(sessions=[session(ada, 1)]))
+    gone = member(org, 7, "Ada", removed_at=LATER)
+    await put_users(store, gone)
+    assert [user.name for user in await store.members(org, 9, None)] == ["admin"]
+    assert await store.members_named("ours", "ada") is None
+    assert (await store.users(org, [ada.user_id]))[ada.user_id] == gone
+    found = await store.key_by_digest(b"session 1")
+    assert found is not None
+    assert found.key.revoked_at == LATER
+
+
+async def test_a_session_is_what_a_key_of_its_member_would_be(store: Store, org: int, other: int) -> None:
+    ada = member(org, 7, "Ada", Role.OPERATOR)
+    await put_users(store, ada)
+    await put(store, Changes(sessions=[session(ada, 1)]))
+    found = await store.key_by_digest(b"session 1")
+    assert found is not None
+    key = found.key
+    assert (key.org, key.key_id, key.user_id, key.name) == (org, ada.user_id, ada.user_id, "Ada")
+    assert (set(key.scopes), found.expires_at, key.revoked_at) == ({"read", "control"}, LATER, None)
+    assert await store.key_by_digest(b"session 2") is None
+    by_id = await store.key_by_id(org, ada.user_id)
+    assert by_id is not None
+    assert by_id.scopes == key.scopes
+    assert await store.key_by_id(other, ada.user_id) is None
+
+
+async def test_sessions_end_one_or_all_or_all_but_one(store: Store, org: int) -> None:
+    ada, bob = member(org, 7, "Ada"), member(org, 8, "Bob")
+    await put_users(store, ada, bob)
+    await put(store, Changes(sessions=[*(session(ada, n) for n in range(4)), session(bob, 9)]))
+
+    async def open_ones() -> list[int]:
+        return [n for n in (0, 1, 2, 3, 9) if await store.key_by_digest(b"session %d" % n)]
+
+    await put(store, Changes(sessions_over=[SessionsOver(org, ada.user_id, only=b"session 0")]))
+    assert await open_ones() == [1, 2, 3, 9]
+    await put(store, Changes(sessions_over=[SessionsOver(org, ada.user_id, only=b"session 9")]))
+    assert await open_ones() == [1, 2, 3, 9], "that one is another member's"
+    await put(store, Changes(sessions_over=[SessionsOver(org, ada.user_id, but=b"session 2")]))
+    assert await open_ones() == [2, 9]
+    await put(store, Changes(sessions_over=[SessionsOver(org, ada.user_id)]))
+    assert await open_ones() == [9]
+
+
+async def test_of_too_many_sessions_the_oldest_ends(store: Store, org: int) -> None:
+    ada = member(org, 7, "Ada")
+    await put_users(store, ada)
+    for number in range(MAX_SESSIONS + 2):
+        await put(store, Changes(sessions=[session(ada, number)]))
+    known = [n for n in range(MAX_SESSIONS + 2) if await store.key_by_digest(b"session %d" % n)]
+    assert known == list(range(2, MAX_SESSIONS + 2))
+
+
+async def test_a_link_is_used_once_and_dropped_when_it_is_over(store: Store, org: int, other: int) -> None:
+    ada = member(org, 7, "Ada")
+    link = SignInLink(org, b"link", ada.user_id, START_MS, LATER)
+    await put(store, Changes(users={(org, ada.user_id): ada}, sign_in_links={(org, b"link"): link}))
+    found = await store.link_by_digest(b"link")
+    assert found is not None
+    assert (found.link, found.user, found.org_id) == (link, ada, identity(1)[0].org_id)
+    async with store.begin() as unit:
+        known = await looked_up(unit, Kind.SIGN_IN_LINK, (org, b"link"), (other, b"link"))
+    assert known == {(org, b"link"): link}
+    used = SignInLink(org, b"link", ada.user_id, START_MS, LATER, used_at=START_MS + 5)
+    await put(store, Changes(sign_in_links={(org, b"link"): used}, sessions=[session(ada, 1)]))
+    found = await store.link_by_digest(b"link")
+    assert found is not None
+    assert found.link == used
+    assert await store.signed_out_drop(LATER - 1, 9) == 0
+    assert await store.signed_out_drop(LATER, 9) == 2
+    assert await store.link_by_digest(b"link") is None
+    assert await store.key_by_digest(b"session 1") is None
+
+
+async def test_an_organisation_can_be_made_with_a_link(store: Store) -> None:
+    org, user, key, told = identity(5, name="fifth")
+    made = await store.org_create(org, user, key, told, SignInLink(0, b"first", user.user_id, START_MS, LATER))
+    found = await store.link_by_digest(b"first")
+    assert found is not None
+    assert (found.link.org, found.user.name, found.user.role) == (made.org, "admin", Role.ADMIN)

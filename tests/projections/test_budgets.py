@@ -1,0 +1,133 @@
+"""The counter of a budget: thresholds are crossed once a period, whatever the steps in which money is spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from towerlog.model.budget import (
+    BudgetAction,
+    BudgetRow,
+    BudgetScope,
+    BudgetState,
+    BudgetStep,
+    Period,
+    period_end,
+    period_start,
+    warn_nanos,
+)
+from towerlog.projections import budgets as fold
+
+NOW_MS = 1_709_208_000_000
+DOLLAR = 1_000_000_000
+
+
+def budget(**given: Any) -> BudgetRow:
+    """Ten dollars for the organisation."""
+    period = given.get("period", Period.TOTAL)
+    row = BudgetRow(
+        org=1,
+        budget_id="b",
+        number=1,
+        name="ours",
+        scope=BudgetScope(organisation=True),
+        amount_nanos=10 * DOLLAR,
+        period=period,
+        action=BudgetAction.PAUSE,
+        warn_at=0.8,
+        warn_nanos=warn_nanos(10 * DOLLAR, 0.8),
+        created_at=NOW_MS,
+        period_start=period_start(period, NOW_MS),
+    )
+    return msgspec.structs.replace(row, **given)
+
+
+@given(st.lists(st.integers(1, 3 * DOLLAR), max_size=30))
+def test_each_threshold_is_crossed_once_and_the_sum_is_exact(costs: list[int]) -> None:
+    row, warned, exceeded = budget(), 0, 0
+    for cost in costs:
+        row, warns, exceeds = fold.spent(row, cost, NOW_MS)
+        warned, exceeded = warned + warns, exceeded + exceeds
+    assert row.spent_nanos == sum(costs)
+    assert warned == (sum(costs) >= 8 * DOLLAR)
+    assert exceeded == (sum(costs) >= 10 * DOLLAR)
+
+
+def test_what_is_exactly_the_amount_leaves_nothing() -> None:
+    row, _, exceeds = fold.spent(budget(), 10 * DOLLAR - 1, NOW_MS)
+    assert not exceeds
+    row, _, exceeds = fold.spent(row, 1, NOW_MS)
+    assert exceeds
+    assert row.state is BudgetState.EXCEEDED
+
+
+@pytest.mark.parametrize("period", [Period.HOUR, Period.DAY, Period.MONTH])
+def test_a_new_period_begins_with_nothing_and_tells_again(period: Period) -> None:
+    row, _, exceeds = fold.spent(budget(period=period), 11 * DOLLAR, NOW_MS)
+    assert exceeds
+    ends = period_end(period, row.period_start) or 0
+    assert fold.current(row, ends - 1) is row
+    after, warns, exceeds = fold.spent(row, DOLLAR, ends)
+    assert (after.spent_nanos, after.state, warns, exceeds) == (DOLLAR, BudgetState.OK, False, False)
+    _, warns, exceeds = fold.spent(after, 9 * DOLLAR, ends)
+    assert warns
+    assert exceeds
+
+
+def test_a_clock_that_is_set_back_begins_no_earlier_period() -> None:
+    row, _, _ = fold.spent(budget(period=Period.HOUR), DOLLAR, NOW_MS)
+    row, _, _ = fold.spent(row, DOLLAR, NOW_MS - 3 * 3_600_000)
+    assert row.spent_nanos == 2 * DOLLAR
+
+
+def test_money_that_is_taken_back_tells_nothing_anew() -> None:
+    row, _, _ = fold.spent(budget(), 10 * DOLLAR, NOW_MS)
+    row, _, exceeds = fold.spent(row, -DOLLAR, NOW_MS)
+    assert row.spent_nanos == 9 * DOLLAR
+    _, warns, exceeds = fold.spent(row, DOLLAR, NOW_MS)
+    assert not warns
+    assert not exceeds
+
+
+def test_a_raised_budget_lets_its_runs_go_on_and_a_lowered_one_stops_them() -> None:
+    used, _, _ = fold.spent(budget(), 10 * DOLLAR, NOW_MS)
+    assert used.step is BudgetStep.STOP
+    used = msgspec.structs.replace(used, step=None, has_paused=True)
+    raised = fold.changed(msgspec.structs.replace(used, amount_nanos=20 * DOLLAR), NOW_MS, was=used)
+    assert (raised.step, raised.exceeded) == (BudgetStep.RESUME, False)
+    lowered = fold.changed(msgspec.structs.replace(raised, amount_nanos=5 * DOLLAR), NOW_MS, was=raised)
+    assert (lowered.step, lowered.exceeded) == (BudgetStep.STOP, True)
+    named = fold.changed(msgspec.structs.replace(used, name="other"), NOW_MS, was=used)
+    assert named.step is None
+
+
+def test_a_deleted_budget_is_kept_until_its_runs_go_on() -> None:
+    assert fold.deleted(budget()) is None
+    going = fold.deleted(budget(has_paused=True))
+    assert going is not None
+    assert going.due_at() == 0
+    assert fold.stepped(going, 7) == msgspec.structs.replace(going, step_after=7)
+    assert fold.stepped(going, None) is None
+
+
+def test_a_forecast_is_within_the_period() -> None:
+    day = budget(period=Period.DAY, spent_nanos=5 * DOLLAR)
+    at_noon = day.period_start + 12 * 3_600_000
+    pace = fold.pace(day, 5 * DOLLAR, 5 * 3_600_000, at_noon)
+    assert (pace.nanos_per_hour, pace.ends_at) == (DOLLAR, at_noon + 5 * 3_600_000)
+    assert fold.pace(day, DOLLAR, 12 * 3_600_000, at_noon).ends_at is None
+    assert fold.pace(day, 0, 1, at_noon).ends_at is None
+    assert fold.pace(day, DOLLAR, 1, at_noon) == fold.pace(day, DOLLAR, 300_000, at_noon)
+
+
+def test_what_was_told_stays_told_where_the_thresholds_stay() -> None:
+    told, _, _ = fold.spent(budget(), 10 * DOLLAR, NOW_MS)
+    back, _, _ = fold.spent(told, -DOLLAR, NOW_MS)
+    named = fold.changed(msgspec.structs.replace(back, name="other"), NOW_MS, was=back)
+    assert named.exceeded
+    raised = fold.changed(msgspec.structs.replace(back, amount_nanos=11 * DOLLAR), NOW_MS, was=back)
+    assert not raised.exceeded

@@ -1,0 +1,27 @@
+"""Members, sessions and links in SQLite: found by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import apsw
+import pytest
+
+from tests.store.plans import plans_of
+from towerlog.store.sqlite.people import members
+
+BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
+    "page": (lambda db: members.members(db, 1, 5, None), "SEARCH user USING PRIMARY KEY (org=?)"),
+    "link": (lambda db: members.link(db, 1, b"d"), "PRIMARY KEY (org=? AND digest=?)"),
+    "token": (lambda db: members.link_by_digest(db, b"d"), "(digest=?)"),
+    "session": (lambda db: members._session_by_digest(db, b"d"), "(digest=?)"),
+    "old": (lambda db: members.drop_old(db, 7, 5), "_expires (expires_at<?)"),
+}
+
+
+@pytest.mark.parametrize("name", BY_INDEX)
+def test_a_question_goes_by_an_index(db: apsw.Connection, org: int, name: str) -> None:
+    question, index = BY_INDEX[name]
+    for sql, steps in plans_of(db, lambda: question(db)).items():
+        assert any(index in step for step in steps), (sql, steps)
+        assert not any(step.startswith("SCAN") for step in steps), (sql, steps)

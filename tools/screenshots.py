@@ -1,0 +1,187 @@
+"""Pictures of every page of the dashboard, with the demo's data: light and dark, on a desk and on a phone.
+
+    make screenshots            # all of them, into docs/images/
+    make screenshots ARGS=runs  # only the pages whose name begins so
+
+Three of them are the README's; git leaves the others out. They are made to be looked at, one by one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "docs" / "images"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZES = {"desk": (1440, 900), "phone": (360, 780)}
+THEMES = ("light", "dark")
+READY_S = 240.0
+SETTLED_MS = 30_000
+PAINT_MS = 600
+"""For the last frame of a chart; nothing waits for it but a picture."""
+
+Json = dict[str, Any]
+
+
+class Demo:
+    """The demo on a port of its own, with some trouble added."""
+
+    def __init__(self, folder: Path) -> None:
+        """Starts it, and waits until it says that it is ready."""
+        self.printed = folder / "printed"
+        command = [sys.executable, "examples/demo.py", "--data-dir", str(folder / "data"), "--seconds", "3600"]
+        with self.printed.open("wb") as out:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+        ends_at = time.monotonic() + READY_S
+        while "Ctrl-C ends it." not in self.printed.read_text():
+            if self.process.poll() is not None or time.monotonic() > ends_at:
+                raise SystemExit(f"The demo did not start.\n{self.printed.read_text()[-2000:]}")
+            time.sleep(0.2)
+        found = re.search(r"export TOWERLOG_URL=(\S+)", self.printed.read_text())
+        assert found is not None
+        self.url = found[1]
+        self.key = (folder / "data" / "demo.key").read_text().strip()
+
+    def call(self, path: str, body: Json | None = None) -> Json:
+        """An answer of its server."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers), timeout=30) as reply:
+            told: Json = json.load(reply)
+        return told
+
+    def add_trouble(self) -> None:
+        """A rule that fires, a run that fails, a budget that is nearly spent, a price."""
+        self.call("/api/v1/alert-rules", {"name": "failed runs", "trigger": "error", "cooldown_minutes": 0})
+        scope = {"agent": "surveyor"}
+        self.call(
+            "/api/v1/budgets",
+            {"name": "surveys", "scope": scope, "amount_usd": 0.001, "period": "day", "action": "warn", "warn_at": 0.5},
+        )
+        self.call("/api/v1/prices", {"model": "words-2", "usd_per_million": {"input": 0.5, "output": 2}})
+        for kind, payload in (
+            ("run_start", {"input": {"invoice": 4711}}),
+            ("tool_call", {"tool_name": "ledger", "phase": "start", "input_preview": "book 4711"}),
+            ("error", {"error_type": "LedgerClosed", "error_message": "the ledger of March is closed"}),
+        ):
+            event = {"event_type": kind, "sdk_run_id": "bookkeeping-1", "agent_name": "bookkeeper", "payload": payload}
+            self.call("/api/ingest", event)
+
+    def stop(self) -> None:
+        """Ends it as Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+
+
+def pages(demo: Demo) -> dict[str, str]:
+    """Name of each picture → the path that it shows."""
+    runs = demo.call("/api/v1/runs?limit=200")["data"]
+
+    def one(agent: str, *, ended: bool = True) -> str:
+        fit = [run for run in runs if run["agent"] == agent and (run["ended_at"] is not None) is ended]
+        return str((fit or runs)[0]["run_id"])
+
+    counter, reviewer, surveyor = one("counter"), one("reviewer"), one("surveyor")
+    other = next((run["run_id"] for run in runs if run["agent"] == "counter" and run["run_id"] != counter), counter)
+    agents = {agent["name"]: agent["agent_id"] for agent in demo.call("/api/v1/agents?limit=200")["data"]}
+    thread = next(run["thread_id"] for run in runs if run["agent"] == "reviewer")
+    step = f"/runs/{surveyor}?tab=checkpoints&checkpoint={quote('3:surveyor')}&against={quote('1:surveyor')}"
+    return {
+        "now": "/",
+        "runs": "/runs",
+        "run": f"/runs/{counter}?seq=4",
+        "run-waiting": f"/runs/{one('counter', ended=False)}",
+        "run-failed": f"/runs/{one('bookkeeper')}",
+        "run-conversation": f"/runs/{counter}?tab=conversation",
+        "run-tools": f"/runs/{reviewer}?tab=tools",
+        "run-checkpoints": step,
+        "run-children": f"/runs/{reviewer}?tab=children",
+        "run-leases": f"/runs/{counter}?tab=leases",
+        "run-raw": f"/runs/{counter}?tab=raw",
+        "replay": f"/runs/{reviewer}/replay?seq=12",
+        "compare": f"/compare?a={other}&b={counter}",
+        "approvals": "/approvals",
+        "agents": "/agents",
+        "agent": f"/agents/{agents['surveyor']}",
+        "threads": "/threads",
+        "thread": f"/threads/{quote(thread, safe='')}",
+        "workers": "/workers",
+        "usage": "/usage",
+        "budgets": "/budgets",
+        "alerts": "/alerts",
+        "alerts-rules": "/alerts?tab=rules",
+        "audit": "/audit",
+        "settings": "/settings",
+        "settings-members": "/settings?tab=members",
+        "settings-prices": "/settings?tab=prices",
+    }
+
+
+def shoot(browser: Browser, demo: Demo, wanted: str) -> int:
+    """All pictures whose name begins with `wanted`; how many there were."""
+    shown = {name: path for name, path in pages(demo).items() if name.startswith(wanted)}
+    for size, (width, height) in SIZES.items():
+        for theme in THEMES:
+            scheme = "dark" if theme == "dark" else "light"
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            own = {"Origin": demo.url, "X-Towerlog-Request": "1"}
+            token = demo.call("/api/v1/sign-in-links", {})["token"]
+            context.request.post(f"{demo.url}/api/v1/sign-in", data={"token": token}, headers=own)
+            page = context.new_page()
+            for name, path in shown.items():
+                page.goto(demo.url + path, wait_until="domcontentloaded")
+                settle(page)
+                page.screenshot(path=TARGET / f"{name}-{size}-{theme}.png")
+            context.close()
+    return len(shown) * len(SIZES) * len(THEMES)
+
+
+def settle(page: Page) -> None:
+    """Once what the page asked for is there."""
+    page.locator("h1").wait_for(timeout=SETTLED_MS)
+    page.wait_for_function("() => !document.body.innerText.includes('Loading')", timeout=SETTLED_MS)
+    page.wait_for_timeout(PAINT_MS)
+
+
+def main(arguments: list[str]) -> int:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("It needs Chromium; on Debian: apt-get install --no-install-recommends chromium")
+    TARGET.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        demo = Demo(Path(folder))
+        try:
+            demo.add_trouble()
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            made = shoot(browser, demo, arguments[0] if arguments else "")
+            browser.close()
+        finally:
+            demo.stop()
+    sys.stdout.write(f"{made} pictures in {TARGET.relative_to(ROOT)}: look at each of them.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+/** After a build: each file compressed beside itself, its bytes told, and more bytes than the budget refused. */
+
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+
+const FOLDER = process.argv[2];
+/** Gzipped, in KB of 1,024 bytes. */
+const BUDGETS = { 'shell and Runs': 60, 'all pages': 150 };
+const MANIFEST = join(FOLDER, '.vite/manifest.json');
+
+const manifest = JSON.parse(readFileSync(MANIFEST, 'utf8'));
+rmSync(join(FOLDER, '.vite'), { recursive: true });
+
+const sizes = new Map();
+for (const name of readdirSync(FOLDER, { recursive: true })) {
+  if (!/\.(js|css|html|svg)$/.test(name)) continue;
+  const bytes = readFileSync(join(FOLDER, name));
+  const zipped = gzipSync(bytes, { level: 9 });
+  sizes.set(name, zipped.length);
+  writeFileSync(join(FOLDER, `${name}.gz`), zipped);
+  const quality = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
+  writeFileSync(join(FOLDER, `${name}.br`), brotliCompressSync(bytes, { params: quality }));
+}
+
+/** A chunk and all that is loaded with it. */
+function closure(key, found = new Set()) {
+  const chunk = manifest[key];
+  if (!chunk || found.has(chunk.file)) return found;
+  found.add(chunk.file);
+  for (const style of chunk.css ?? []) found.add(style);
+  for (const asset of chunk.assets ?? []) found.add(asset);
+  for (const other of chunk.imports ?? []) closure(other, found);
+  return found;
+}
+
+const sum = (names) => [...names].reduce((total, name) => total + (sizes.get(name) ?? 0), 0);
+const entry = closure('index.html').add('index.html');
+for (const key of manifest['index.html'].dynamicImports ?? []) {
+  const own = [...closure(key)].filter((name) => !entry.has(name));
+  tell(key.replace(/^src\/pages\//, ''), sum(own));
+}
+tell('shell', sum(entry));
+const found = { 'shell and Runs': sum(closure('src/pages/runs/Runs.svelte', new Set(entry))), 'all pages': sum(sizes.keys()) };
+let isOver = false;
+for (const [what, bytes] of Object.entries(found)) {
+  tell(what, bytes, ` of ${BUDGETS[what]} KB`);
+  isOver ||= bytes > BUDGETS[what] * 1024;
+}
+if (isOver) {
+  console.error('The dashboard has grown out of its budget.');
+  process.exit(1);
+}
+
+function tell(what, bytes, more = '') {
+  console.log(`  ${what.padEnd(28)} ${(bytes / 1024).toFixed(1).padStart(6)} KB gzipped${more}`);
+}

@@ -1,0 +1,26 @@
+/** Names for what the API answers, as its description has them. */
+
+import type { components } from './schema';
+
+type Schemas = components['schemas'];
+
+export type Run = Schemas['RunDetail'];
+export type RunTree = Schemas['RunTree'];
+export type LoggedEvent = Schemas['LoggedEvent'];
+export type Outline = Schemas['RunOutline'];
+export type Approval = Schemas['OpenApproval'];
+export type Agent = Schemas['Agent'];
+export type Thread = Schemas['Thread'];
+export type Worker = Schemas['Worker'];
+export type Lane = Schemas['LaneState'];
+export type Budget = Schemas['Budget'];
+export type Alert = Schemas['Alert'];
+export type AlertRule = Schemas['AlertRule'];
+export type Delivery = Schemas['Delivery'];
+export type AuditEntry = Schemas['AuditEntry'];
+export type ApiKey = Schemas['ApiKey'];
+export type UsageTotal = Schemas['UsageTotal'];
+export type Who = Schemas['SessionDetail'];
+export type Member = Schemas['Member'];
+export type Role = Member['role'];
+export type Checkpoint = Schemas['Checkpoint'];

@@ -1,0 +1,140 @@
+/** Events of a run in one line each, and the conversation that they tell. */
+
+import { asText } from './json';
+
+/** What is used of an event, as the API gives it. */
+export interface Told {
+  readonly seq: number;
+  readonly type: string;
+  readonly name?: string | null;
+  readonly tool?: string;
+  readonly arguments?: unknown;
+  readonly success?: boolean;
+  readonly error?: string;
+  readonly result?: unknown;
+  readonly text?: string;
+  readonly content?: string;
+  readonly answered_by?: string;
+  readonly written_by?: string;
+  readonly model?: string;
+  readonly step_index?: number;
+  readonly data?: unknown;
+  readonly recorded_at: string;
+  readonly duration_ms?: number | null;
+}
+
+/** What a tool was called with, wherever its sender has put it. */
+function asked(event: Told): unknown {
+  return event.arguments ?? member(event, ['arguments', 'input_preview', 'input_summary', 'input']);
+}
+
+/** What a tool gave. */
+function given(event: Told): unknown {
+  return event.result ?? member(event, ['result', 'output_preview', 'output_summary', 'output']);
+}
+
+function member(event: Told, names: readonly string[]): unknown {
+  const data = (event.data ?? {}) as Record<string, unknown>;
+  return names.map((name) => data[name]).find((value) => value !== undefined && value !== null);
+}
+
+/** What an event says beside its type; one line. */
+export function summary(event: Told): string {
+  const data = (event.data ?? {}) as Record<string, unknown>;
+  const said =
+    event.text ??
+    event.content ??
+    event.error ??
+    (event.tool ? [event.tool, preview(event.type === 'tool.call' ? asked(event) : given(event))].filter(Boolean).join('  ') : null) ??
+    event.model ??
+    (event.step_index !== undefined ? `after step ${event.step_index}` : null) ??
+    event.name ??
+    ['question', 'reason', 'phase', 'log_line', 'worker_id', 'input', 'result'].map((name) => data[name]).find((value) => value !== undefined);
+  return preview(said);
+}
+
+function preview(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+}
+
+/** The colour of what an event means for its run: a name of `tokens.css`. */
+export function toneOf(event: Told): string {
+  if (event.success === false || event.error || /failed|lost|exceeded/.test(event.type)) return 'failed';
+  if (/waiting|warning|silent|cancel/.test(event.type)) return 'waiting';
+  if (event.type === 'run.completed') return 'completed';
+  return 'text';
+}
+
+export interface Turn {
+  readonly who: 'agent' | 'person' | 'tool' | 'run';
+  readonly name: string;
+  readonly text: string;
+  readonly seq: number;
+  readonly failed: boolean;
+}
+
+/** What was said in a run, from its events in order: pieces of text joined, calls with their results, questions, answers. */
+export function conversation(events: readonly Told[]): Turn[] {
+  const turns: Turn[] = [];
+  let joined: { seq: number; pieces: string[] } | null = null;
+  const close = (): void => {
+    if (joined) turns.push({ who: 'agent', name: 'agent', text: joined.pieces.join(''), seq: joined.seq, failed: false });
+    joined = null;
+  };
+  for (const event of events) {
+    if (event.type === 'message.delta') {
+      joined ??= { seq: event.seq, pieces: [] };
+      joined.pieces.push(event.text ?? '');
+      continue;
+    }
+    const turn = turnOf(event);
+    if (!turn) continue;
+    close();
+    turns.push(turn);
+  }
+  close();
+  return turns;
+}
+
+function turnOf(event: Told): Turn | null {
+  const data = (event.data ?? {}) as Record<string, unknown>;
+  const turn = (who: Turn['who'], name: string, text: string): Turn => ({ who, name, text, seq: event.seq, failed: toneOf(event) === 'failed' });
+  switch (event.type) {
+    case 'run.queued':
+    case 'run.started':
+      return data['input'] === undefined ? null : turn('person', 'input', asText(data['input']));
+    case 'tool.call':
+      return turn('tool', `calls ${event.tool ?? 'a tool'}`, asText(asked(event)));
+    case 'tool.result':
+      return turn('tool', `${event.tool ?? 'a tool'} ${event.success === false ? 'failed' : 'answered'}`, asText(event.error ?? given(event)));
+    case 'run.waiting_for_input':
+      return turn('agent', 'asks', asText(data['question']));
+    case 'run.input':
+      return turn('person', event.answered_by ?? 'answer', event.content ?? '');
+    case 'run.message':
+      return turn('person', event.written_by ?? 'message', event.content ?? '');
+    case 'run.completed':
+    case 'run.failed':
+    case 'run.cancelled':
+    case 'run.lost':
+      return turn('run', event.type.slice(4), asText(event.error ?? given(event) ?? data['reason']));
+    default:
+      return null;
+  }
+}
+
+export interface Message {
+  readonly role: string;
+  readonly text: string;
+}
+
+/** A message of a checkpoint's history, whatever its framework: a role and what is readable of it. */
+export function messageOf(given: unknown): Message {
+  if (given === null || typeof given !== 'object') return { role: 'message', text: asText(given) };
+  const message = given as Record<string, unknown>;
+  const role = [message['role'], message['kind'], message['type']].find((word) => typeof word === 'string') as string | undefined;
+  const content = message['content'] ?? message['text'] ?? message['parts'];
+  return { role: role ?? 'message', text: typeof content === 'string' ? content : asText(content ?? given) };
+}

@@ -1,0 +1,50 @@
+/** Numbers for reading: rounded with their unit, and exact for whoever points at them. */
+
+const EXACT = new Intl.NumberFormat('en-US', { maximumFractionDigits: 9 });
+const SHORT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 });
+
+export interface Shown {
+  readonly short: string;
+  readonly exact: string;
+}
+
+/** US dollars. Unknown is "unpriced", never $0; what is less than a hundredth of a cent says so. */
+export function money(usd: number | null | undefined): Shown {
+  if (usd === null || usd === undefined) return { short: 'unpriced', exact: 'The price of this is not known.' };
+  const exact = `$${EXACT.format(usd)}`;
+  if (usd === 0) return { short: '$0', exact };
+  if (usd < 0.0001) return { short: '<$0.0001', exact };
+  const digits = usd < 1 ? 4 : 2;
+  return { short: `$${usd.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: digits })}`, exact };
+}
+
+interface Spender {
+  readonly total_cost_usd: number | null;
+  readonly unpriced_calls: number;
+  readonly usage: { readonly total_tokens: number | null };
+}
+
+/** The cost of a run. */
+export function cost(run: Spender): Shown {
+  return spending(run.total_cost_usd, run.unpriced_calls, run.usage.total_tokens);
+}
+
+/** Money of what may have called no model: then it has no cost, which is not the same as an unknown price. */
+export function spending(usd: number | null, unpricedCalls: number, tokens: number | null): Shown {
+  const isNothing = usd === null && unpricedCalls === 0 && tokens === null;
+  return isNothing ? { short: '–', exact: 'No tokens and no cost were reported.' } : money(usd);
+}
+
+/** Tokens, or anything that is counted. Unknown is a dash. */
+export function count(number: number | null | undefined, unit = 'tok'): Shown {
+  if (number === null || number === undefined) return { short: '–', exact: 'not told' };
+  const exact = `${EXACT.format(number)} ${unit}`;
+  return { short: number < 10_000 ? exact : `${SHORT.format(number)} ${unit}`, exact };
+}
+
+/** A fraction as percent. */
+export function percent(fraction: number | null | undefined): Shown {
+  if (fraction === null || fraction === undefined) return { short: '–', exact: 'not told' };
+  const parts = fraction * 100;
+  return { short: `${parts > 0 && parts < 1 ? Number(parts.toPrecision(1)) : Math.round(parts)} %`, exact: `${EXACT.format(fraction * 100)} %` };
+}

@@ -1,0 +1,45 @@
+/** A run played again along its own time. Pure: events in order, a moment, what had happened by then. */
+
+import type { Told } from './events';
+
+export interface Timed extends Told {
+  readonly occurred_at?: string | null;
+  readonly total_input_tokens?: number;
+  readonly total_output_tokens?: number;
+  readonly cost_usd?: number | null;
+}
+
+/** When an event happened, in wall ms. */
+export function momentOf(event: Timed): number {
+  return Date.parse(event.occurred_at ?? event.recorded_at);
+}
+
+/** A wait that is longer than this is cut to it, where waits are skipped, in ms. */
+export const LONGEST_WAIT_MS = 2_000;
+
+/** How long to wait before the next event at so many times the run's own speed, in ms. */
+export function waitMs(now: Timed, next: Timed, speed: number, skips: boolean): number {
+  const gap = Math.max(momentOf(next) - momentOf(now), 0) / speed;
+  return skips ? Math.min(gap, LONGEST_WAIT_MS) : gap;
+}
+
+export interface Tally {
+  readonly tools: number;
+  readonly failed: number;
+  readonly tokens: number;
+  readonly usd: number | null;
+}
+
+/** What events come to. */
+export function tally(events: readonly Timed[]): Tally {
+  let found: Tally = { tools: 0, failed: 0, tokens: 0, usd: null };
+  for (const event of events) {
+    if (event.type === 'tool.call') found = { ...found, tools: found.tools + 1 };
+    if (event.success === false) found = { ...found, failed: found.failed + 1 };
+    if (event.type !== 'model.call') continue;
+    const tokens = found.tokens + (event.total_input_tokens ?? 0) + (event.total_output_tokens ?? 0);
+    const usd = event.cost_usd === null || event.cost_usd === undefined ? found.usd : (found.usd ?? 0) + event.cost_usd;
+    found = { ...found, tokens, usd };
+  }
+  return found;
+}

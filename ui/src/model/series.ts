@@ -1,0 +1,45 @@
+/** Figures by hour or day, with the hours in which nothing was. */
+
+interface Cell {
+  readonly hour: string | null;
+}
+
+export interface Dense<Row> {
+  /** Beginnings of the steps, in wall ms. */
+  readonly times: readonly number[];
+  /** The row of each; undefined where there is none. */
+  readonly rows: readonly (Row | undefined)[];
+}
+
+/** One entry a step between two moments (wall ms); steps begin where UTC's do. */
+export function dense<Row extends Cell>(rows: readonly Row[], from: number, to: number, stepMs: number): Dense<Row> {
+  const known = new Map<number, Row>();
+  for (const row of rows) if (row.hour !== null) known.set(floor(Date.parse(row.hour), stepMs), row);
+  const times: number[] = [];
+  for (let at = floor(from, stepMs); at <= to; at += stepMs) times.push(at);
+  return { times, rows: times.map((at) => known.get(at)) };
+}
+
+/** The sums of rows that begin in the same step, by the names of their figures; null where none is known. */
+export function summed<Row extends Cell>(
+  rows: readonly Row[],
+  from: number,
+  to: number,
+  stepMs: number,
+  figure: (row: Row) => number | null,
+): { times: number[]; values: (number | null)[] } {
+  const sums = new Map<number, number>();
+  for (const row of rows) {
+    const value = row.hour === null ? null : figure(row);
+    if (value === null || row.hour === null) continue;
+    const at = floor(Date.parse(row.hour), stepMs);
+    sums.set(at, (sums.get(at) ?? 0) + value);
+  }
+  const times: number[] = [];
+  for (let at = floor(from, stepMs); at <= to; at += stepMs) times.push(at);
+  return { times, values: times.map((at) => sums.get(at) ?? 0) };
+}
+
+function floor(ms: number, stepMs: number): number {
+  return Math.floor(ms / stepMs) * stepMs;
+}

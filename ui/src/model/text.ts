@@ -1,0 +1,24 @@
+/** What agents wrote, for showing: characters that hide, reorder or erase text are made visible. */
+
+const NAMES: Readonly<Record<number, string>> = { 0x1b: 'ESC', 0x7f: 'DEL', 0x200b: 'ZWSP', 0xfeff: 'BOM' };
+// Control characters but tab and line end; marks of direction; characters without width.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** The text with every unseen character as `⟨name⟩`. */
+export function visible(text: string): string {
+  return text.replace(UNSEEN, (unseen) => {
+    const code = unseen.charCodeAt(0);
+    return `⟨${NAMES[code] ?? `U+${code.toString(16).toUpperCase().padStart(4, '0')}`}⟩`;
+  });
+}
+
+/** The last characters of an id, which tell ids of the same minute apart. */
+export function shortId(id: string): string {
+  return id.slice(-6);
+}
+
+/** One line of at most so many characters. */
+export function line(text: string, length = 200): string {
+  const flat = visible(text.replace(/\s+/g, ' ').trim());
+  return flat.length > length ? `${flat.slice(0, length - 1)}…` : flat;
+}

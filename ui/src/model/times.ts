@@ -1,0 +1,71 @@
+/** Times for reading: how long, how long ago, and the moment itself in the viewer's zone and in UTC. */
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** A duration: `350 ms`, `3.2 s`, `4 min 05 s`, `2 h 10 min`, `3 d 4 h`. Unknown is a dash. */
+export function duration(ms: number | null | undefined): string {
+  if (ms === null || ms === undefined || ms < 0) return '–';
+  if (ms < SECOND - 0.5) return `${Math.round(ms)} ms`;
+  if (ms < MINUTE) return `${(Math.floor(Math.round(ms) / 100) / 10).toFixed(1)} s`;
+  if (ms < HOUR) return `${Math.floor(ms / MINUTE)} min ${two(Math.floor((ms % MINUTE) / SECOND))} s`;
+  if (ms < DAY) return `${Math.floor(ms / HOUR)} h ${two(Math.floor((ms % HOUR) / MINUTE))} min`;
+  return `${Math.floor(ms / DAY)} d ${Math.floor((ms % DAY) / HOUR)} h`;
+}
+
+/** How long ago, from one unit: `now`, `12 s ago`, `2 min ago`, `5 h ago`, `3 d ago`; `in 2 min` for what is to come. */
+export function ago(then: number, now: number): string {
+  const ms = now - then;
+  if (Math.abs(ms) < SECOND) return 'now';
+  const word = coarse(Math.abs(ms));
+  return ms > 0 ? `${word} ago` : `in ${word}`;
+}
+
+/** A moment in the viewer's zone, to the second. */
+export function local(time: string): string {
+  return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+}
+
+/** The same moment in UTC, for a hint. */
+export function utc(time: string): string {
+  return `${new Date(time).toISOString().replace('T', ' ').replace('Z', '')} UTC`;
+}
+
+function coarse(ms: number): string {
+  if (ms < MINUTE) return `${Math.floor(ms / SECOND)} s`;
+  if (ms < HOUR) return `${Math.floor(ms / MINUTE)} min`;
+  if (ms < DAY) return `${Math.floor(ms / HOUR)} h`;
+  return `${Math.floor(ms / DAY)} d`;
+}
+
+function two(number: number): string {
+  return String(number).padStart(2, '0');
+}
+
+/** The last midnight in the viewer's zone, as a time of the API. */
+export function startOfDay(now: number): string {
+  const day = new Date(now);
+  day.setHours(0, 0, 0, 0);
+  return day.toISOString();
+}
+
+interface Clocks {
+  readonly duration_ms: number | null;
+  readonly started_at: string | null;
+  readonly ended_at: string | null;
+}
+
+/** How long a run has taken, in ms: as told, else from its clocks up to now. */
+export function tookMs(run: Clocks, now: number): number | null {
+  if (run.duration_ms !== null) return run.duration_ms;
+  if (!run.started_at) return null;
+  return Math.max((run.ended_at ? Date.parse(run.ended_at) : now) - Date.parse(run.started_at), 0);
+}
+
+/** A moment as time since another: `+3.25 s`, `+4 min 05 s`. */
+export function since(ms: number): string {
+  if (Math.abs(ms) < 10_000) return `${ms < 0 ? '−' : '+'}${(Math.abs(ms) / SECOND).toFixed(2)} s`;
+  return `${ms < 0 ? '−' : '+'}${duration(Math.abs(ms))}`;
+}

@@ -1,0 +1,41 @@
+/** What a rule can watch, and what each needs to be told. */
+
+import type { AlertRule } from '../../api/types';
+
+export type Trigger = AlertRule['trigger'];
+export type Setting = 'amount_usd' | 'minutes' | 'times' | 'fraction' | 'window_minutes';
+
+export interface Kind {
+  readonly words: string;
+  /** The settings that it needs, and those that it may have. */
+  readonly settings: readonly Setting[];
+}
+
+export const KINDS: Readonly<Record<Trigger, Kind>> = {
+  error: { words: 'a run fails', settings: [] },
+  lost: { words: 'a run is given up', settings: [] },
+  cost_threshold: { words: 'a run has cost so much', settings: ['amount_usd'] },
+  loop: { words: 'a run repeats the same call', settings: ['times'] },
+  budget: { words: 'so much of a budget is spent', settings: ['fraction'] },
+  waiting_too_long: { words: 'a run waits long for a person', settings: ['minutes'] },
+  stalled: { words: 'a run makes no progress', settings: ['minutes'] },
+  queue_wait: { words: 'a run waits long for a worker', settings: ['minutes'] },
+  unserved: { words: 'no worker could take a run', settings: ['minutes'] },
+  failure_rate: { words: 'too many runs fail', settings: ['fraction', 'window_minutes', 'times'] },
+  burn_rate: { words: 'too much is spent in a time', settings: ['amount_usd', 'window_minutes'] },
+};
+
+export const SETTINGS: Readonly<Record<Setting, string>> = {
+  amount_usd: 'Amount, in $',
+  minutes: 'Minutes',
+  times: 'Times',
+  fraction: 'Part, from 0 to 1',
+  window_minutes: 'Looking back, in minutes',
+};
+
+/** Where a rule looks, in words. */
+export function scopeOf(rule: Pick<AlertRule, 'scope'>): string {
+  const { agent, thread_id: thread, run_id: run, label, persona } = rule.scope;
+  const parts = [agent && `agent ${agent}`, thread && `thread ${thread}`, run && `run ${run.slice(-6)}`, label && `label ${label}`, persona && `persona ${persona}`];
+  return parts.filter(Boolean).join(', ') || 'everything';
+}

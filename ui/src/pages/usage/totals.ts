@@ -1,0 +1,80 @@
+/** Sums of usage, by name and over all. What is not known of any is null, never 0. */
+
+import type { UsageTotal } from '../../api/types';
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+export const SPANS = [
+  { name: '24h', words: 'last 24 hours', ms: DAY, step: HOUR, unit: 'hour' },
+  { name: '7d', words: 'last 7 days', ms: 7 * DAY, step: DAY, unit: 'day' },
+  { name: '30d', words: 'last 30 days', ms: 30 * DAY, step: DAY, unit: 'day' },
+] as const;
+
+export interface Group {
+  readonly name: string | null;
+  readonly usd: number | null;
+  readonly unpriced: number;
+  readonly input: number | null;
+  readonly output: number | null;
+  readonly runs: number;
+  readonly p50: number | null;
+  readonly p95: number | null;
+}
+
+interface Took {
+  readonly group: string | null;
+  readonly p50_ms: number;
+  readonly p95_ms: number;
+}
+
+/** Rows of one name are one; the dearest first. */
+export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model', took: readonly Took[]): Group[] {
+  const found = new Map<string | null, Group>();
+  for (const row of rows) {
+    const name = row[by];
+    const known = found.get(name);
+    const times = took.find((group) => group.group === name);
+    found.set(name, {
+      name,
+      usd: plus(known?.usd, row.cost_usd),
+      unpriced: (known?.unpriced ?? 0) + row.unpriced_calls,
+      input: plus(known?.input, all(row.usage.input_tokens, row.usage.cached_input_tokens, row.usage.cache_write_tokens)),
+      output: plus(known?.output, all(row.usage.output_tokens, row.usage.reasoning_tokens)),
+      runs: (known?.runs ?? 0) + row.runs_started,
+      p50: times?.p50_ms ?? null,
+      p95: times?.p95_ms ?? null,
+    });
+  }
+  return [...found.values()].sort((one, other) => (other.usd ?? 0) - (one.usd ?? 0) || other.runs - one.runs);
+}
+
+export interface Totals {
+  readonly usd: number | null;
+  readonly unpriced: number;
+  readonly tokens: number | null;
+  readonly runs: number;
+}
+
+export function totals(rows: readonly UsageTotal[]): Totals {
+  let sum: Totals = { usd: null, unpriced: 0, tokens: null, runs: 0 };
+  for (const row of rows) {
+    sum = {
+      usd: plus(sum.usd, row.cost_usd),
+      unpriced: sum.unpriced + row.unpriced_calls,
+      tokens: plus(sum.tokens, row.usage.total_tokens),
+      runs: sum.runs + row.runs_started,
+    };
+  }
+  return sum;
+}
+
+/** Buckets that share no token, together; null where none is known. */
+function all(...buckets: readonly (number | null)[]): number | null {
+  return buckets.reduce<number | null>((sum, bucket) => plus(sum, bucket), null);
+}
+
+function plus(one: number | null | undefined, other: number | null): number | null {
+  if (one === null || one === undefined) return other;
+  return other === null ? one : one + other;
+}

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import type { Run, UsageTotal } from '../src/api/types';
+import { groups, totals } from '../src/pages/usage/totals';
+import { asked, belongs, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
+import { nextOf } from '../src/model/next';
+import { spent } from '../src/pages/now/needs';
+
+const run = (more: Partial<Run>): Run => ({ run_id: '01', status: 'running', agent: 'a', model: null, thread_id: 't', created_at: '2026-04-02T10:00:00Z', total_cost_usd: null, ...more }) as Run;
+
+describe('filters of the run list', () => {
+  it('are those of the URL that the API knows', () => {
+    expect(filtersOf(new URLSearchParams('status=failed&agent=&tab=x'))).toEqual({ status: 'failed' });
+  });
+  it('ages become times', () => {
+    const now = Date.parse('2026-04-02T10:00:00Z');
+    expect(asked({ since: '24h' }, now).since).toBe('2026-04-01T10:00:00.000Z');
+    expect(asked({ since: '2026-01-01T00:00:00Z' }, now).since).toBe('2026-01-01T00:00:00Z');
+  });
+  it.each([
+    [{}, true],
+    [{ status: 'queued,running' }, true],
+    [{ status: 'failed' }, false],
+    [{ agent: 'b' }, false],
+    [{ thread_id: 't', model: 'm' }, false],
+    [{ min_cost_usd: '1' }, false],
+    [{ since: '2026-04-02T11:00:00Z' }, false],
+    [{ q: 'text' }, null],
+    [{ q: 'text', agent: 'b' }, false],
+  ] as const)('%j: a changed row belongs: %s', (filters, told) => expect(belongs(run({}), filters)).toBe(told));
+  it('the newest run is first', () => {
+    expect(['01', '03', '02'].map((run_id) => run({ run_id })).sort(newestFirst).map(({ run_id }) => run_id)).toEqual(['03', '02', '01']);
+  });
+  it('an act takes those runs that it can be about', () => {
+    const runs = [run({}), run({ status: 'completed' }), run({ status: 'lost' })];
+    expect(meant(runs, 'cancel')).toEqual({ runs: [runs[0]], left: 2 });
+    expect(meant(runs, 'retry').runs).toHaveLength(2);
+  });
+});
+
+const cell = (more: object): UsageTotal =>
+  ({ hour: null, agent: 'a', model: null, events: 1, runs_started: 1, runs_ended: 1, cost_usd: null, unpriced_calls: 0, usage: { input_tokens: null, cached_input_tokens: null, cache_write_tokens: null, output_tokens: null, reasoning_tokens: null, total_tokens: null }, ...more }) as UsageTotal;
+
+describe('usage', () => {
+  it('of unknown price is null, and never 0', () => {
+    expect(totals([cell({ unpriced_calls: 2 })])).toEqual({ usd: null, unpriced: 2, tokens: null, runs: 1 });
+    expect(totals([cell({ cost_usd: 1 }), cell({ unpriced_calls: 1 })]).usd).toBe(1);
+  });
+  it('of one name is one row, the dearest first', () => {
+    const rows = [cell({ cost_usd: 1 }), cell({ agent: 'b', cost_usd: 5 }), cell({ cost_usd: 2 })];
+    expect(groups(rows, 'agent', [{ group: 'b', p50_ms: 10, p95_ms: 20 }]).map(({ name, usd, runs, p95 }) => [name, usd, runs, p95])).toEqual([
+      ['b', 5, 1, 20],
+      ['a', 3, 2, null],
+    ]);
+  });
+  it('of today is $0 when nothing was, and unknown when nothing has a price', () => {
+    expect(spent([])).toEqual({ usd: 0, unpriced: 0 });
+    expect(spent([cell({ unpriced_calls: 1 })])).toEqual({ usd: null, unpriced: 1 });
+  });
+});
+
+describe('after signing in', () => {
+  it.each([
+    ['/runs?status=failed', '/runs?status=failed'],
+    [null, '/'],
+    ['//elsewhere.example', '/'],
+    ['/\\elsewhere.example', '/'],
+    ['https://elsewhere.example', '/'],
+    ['/sign-in?next=/', '/'],
+  ])('%s leads to %s', (next, path) => expect(nextOf(next)).toBe(path));
+});

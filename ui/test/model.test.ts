@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import { count, money } from '../src/model/numbers';
+import { isEnded, lookOf, STATUSES } from '../src/model/status';
+import { line, visible } from '../src/model/text';
+import { ago, duration } from '../src/model/times';
+import { windowOf } from '../src/model/window';
+import { FrameReader } from '../src/live/frames';
+
+describe('money', () => {
+  it('of unknown price is never $0', () => {
+    expect(money(null).short).toBe('unpriced');
+    expect(money(undefined).short).toBe('unpriced');
+    expect(money(0).short).toBe('$0');
+  });
+  it.each([
+    [0.0023, '$0.0023'],
+    [0.00000412, '<$0.0001'],
+    [12.5, '$12.50'],
+    [1204.239, '$1,204.24'],
+  ])('%d is shown as %s', (usd, words) => expect(money(usd).short).toBe(words));
+  it('is exact to the nano-dollar on hover', () => expect(money(0.000000001).exact).toBe('$0.000000001'));
+});
+
+describe('counts', () => {
+  it('unknown is a dash', () => expect(count(null).short).toBe('–'));
+  it.each([
+    [1204, '1,204 tok'],
+    [25_400, '25.4K tok'],
+  ])('%d is shown as %s', (tokens, words) => expect(count(tokens).short).toBe(words));
+});
+
+describe('statuses', () => {
+  it('each have words and a shape of their own colour or not', () => {
+    const seen = new Set(STATUSES.map((status) => lookOf(status).shape + lookOf(status).words));
+    expect(seen.size).toBe(STATUSES.length);
+  });
+  it('a status that is not known shows its name', () => expect(lookOf('hovering').words).toBe('hovering'));
+  it('ended ones', () => expect(STATUSES.filter(isEnded)).toEqual(['completed', 'failed', 'cancelled', 'lost', 'budget_exceeded']));
+});
+
+describe('times', () => {
+  it.each([
+    [0, '0 ms'],
+    [999.6, '1.0 s'],
+    [3249, '3.2 s'],
+    [59_999, '59.9 s'],
+    [245_000, '4 min 05 s'],
+    [7_800_000, '2 h 10 min'],
+    [273_600_000, '3 d 4 h'],
+  ])('%d ms is %s', (ms, words) => expect(duration(ms)).toBe(words));
+  it('a negative one is not shown', () => expect(duration(-1)).toBe('–'));
+  it.each([
+    [500, 'now'],
+    [12_000, '12 s ago'],
+    [-120_000, 'in 2 min'],
+  ])('%d ms ago is %s', (ms, words) => expect(ago(1_000_000, 1_000_000 + ms)).toBe(words));
+});
+
+describe('text of agents', () => {
+  it('shows what would move a cursor or turn the text', () => {
+    expect(visible('a\u001b[31mb\u202ec\ufeff')).toBe('a⟨ESC⟩[31mb⟨U+202E⟩c⟨BOM⟩');
+    expect(visible('tab\tand\nlines stay')).toBe('tab\tand\nlines stay');
+  });
+  it('is cut to a line', () => expect(line('a\n b'.repeat(100), 10)).toHaveLength(10));
+});
+
+describe('the window of a list', () => {
+  it.each([
+    [100_000, 0, 320, 0, 18],
+    [100_000, 3200, 320, 92, 118],
+    [5, 0, 320, 0, 5],
+    [0, 0, 320, 0, 0],
+    [5, 10_000, 320, 5, 5],
+  ])('%d rows at %d', (rows, top, height, first, end) => {
+    expect(windowOf(rows, 32, top, height)).toEqual({ first, end });
+  });
+});
+
+describe('frames', () => {
+  const text = ': ping\r\nretry: 1500\nid: a-1\nevent: run\ndata: {"a":\ndata: 1}\n\ndata: x\r\n\r\n';
+  it.each([1, 2, 3, 7, 1000])('are read from pieces of %d', (size) => {
+    const reader = new FrameReader();
+    const found = [];
+    for (let at = 0; at < text.length; at += size) found.push(...reader.read(text.slice(at, at + size)));
+    expect(found).toEqual([
+      { event: 'run', data: '{"a":\n1}', id: 'a-1' },
+      { event: 'message', data: 'x', id: 'a-1' },
+    ]);
+    expect(reader.retry).toBe(1500);
+  });
+});

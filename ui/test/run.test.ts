@@ -1,0 +1,193 @@
+import { describe, expect, it } from 'vitest';
+import { compare } from '../src/model/compare';
+import { curl } from '../src/model/curl';
+import { diff } from '../src/model/diff';
+import { conversation, messageOf, summary, type Told, toneOf } from '../src/model/events';
+import { tally, waitMs } from '../src/model/replay';
+import { dense, summed } from '../src/model/series';
+import { barAt, layout, MIN_BAR, type Span, ticks } from '../src/model/timeline';
+
+const T = Date.parse('2026-04-02T10:00:00Z');
+const at = (ms: number): string => new Date(T + ms).toISOString();
+const span = (kind: string, begin: number, end: number | null, more: Partial<Span> = {}): Span => ({
+  kind,
+  name: kind,
+  begin: at(begin),
+  end: end === null ? null : at(end),
+  first_seq: 1,
+  last_seq: 2,
+  count: 1,
+  failed: 0,
+  agent: 1,
+  run_id: null,
+  ...more,
+});
+
+describe('the timeline', () => {
+  it('has a track a kind, in one order, and none that is empty', () => {
+    const drawing = layout([span('tool', 0, 10), span('model', 20, 30), span('lease', 0, 100)], T, T + 100, 100);
+    expect(drawing.tracks.map(({ words, row }) => [words, row])).toEqual([
+      ['lease', 0],
+      ['models', 1],
+      ['tools', 2],
+    ]);
+    expect(drawing.rows).toBe(3);
+  });
+  it('puts what overlaps into rows of its own', () => {
+    const drawing = layout([span('tool', 0, 50), span('tool', 10, 60), span('tool', 70, 80)], T, T + 100, 1000);
+    expect(drawing.bars.map(({ row, x, width }) => [row, x, width])).toEqual([
+      [0, 0, 500],
+      [1, 100, 500],
+      [0, 700, 100],
+    ]);
+  });
+  it('draws what is too short to be seen, and what goes on up to the end', () => {
+    const drawing = layout([span('tool', 0, 0), span('wait', 50, null)], T, T + 100, 100);
+    expect(drawing.bars.map(({ width, colour }) => [width, colour])).toEqual([
+      [50, 'waiting'],
+      [MIN_BAR, 'quiet'],
+    ]);
+  });
+  it('leaves out what is outside, and cuts what reaches over', () => {
+    const drawing = layout([span('tool', 0, 10), span('tool', 40, 160)], T + 50, T + 100, 50);
+    expect(drawing.bars.map(({ x, width }) => [x, width])).toEqual([[0, 50]]);
+  });
+  it('shows by colour what failed', () => {
+    const [bar] = layout([span('tool', 0, 10, { failed: 1, count: 3 })], T, T + 10, 10).bars;
+    expect([bar?.colour, bar?.label]).toEqual(['failed', 'tool ×3']);
+  });
+  it('finds the bar at a place', () => {
+    const { bars } = layout([span('tool', 0, 50), span('tool', 10, 60)], T, T + 100, 1000);
+    expect(barAt(bars, 150, 1)?.x).toBe(100);
+    expect(barAt(bars, 700, 1)).toBeNull();
+  });
+  it('holds two thousand spans of two hundred agents', () => {
+    const many = Array.from({ length: 2000 }, (_, n) => span('tool', n, n + 5, { agent: n % 200 }));
+    expect(layout(many, T, T + 2005, 1200).bars).toHaveLength(2000);
+  });
+  it.each([
+    [1000, 1000, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]],
+    [6500, 1000, [0, 1000, 2000, 3000, 4000, 5000, 6000]],
+    [3_600_000, 400, [0, 900_000, 1_800_000, 2_700_000, 3_600_000]],
+  ])('names round moments of %d ms on %d pixels', (length, width, moments) => expect(ticks(length, width)).toEqual(moments));
+});
+
+describe('differences', () => {
+  const told = (before: string, after: string): string =>
+    diff([...before], [...after], (letter) => letter)
+      .map(({ kind, value }) => (kind === 'same' ? value : kind === 'new' ? `+${value}` : `-${value}`))
+      .join('');
+  it.each([
+    ['abc', 'abc', 'abc'],
+    ['', 'ab', '+a+b'],
+    ['ab', '', '-a-b'],
+    ['abcd', 'abxd', 'ab-c+xd'],
+    ['abcd', 'bcde', '-abcd+e'],
+  ])('of %s and %s', (before, after, words) => expect(told(before, after)).toBe(words));
+  it('give both lists back', () => {
+    const [one, other] = ['kitten sitting on a mat', 'sitting kittens in a hat'];
+    const pieces = diff([...one], [...other], (letter) => letter);
+    expect(pieces.filter(({ kind }) => kind !== 'new').map(({ value }) => value).join('')).toBe(one);
+    expect(pieces.filter(({ kind }) => kind !== 'gone').map(({ value }) => value).join('')).toBe(other);
+  });
+  it('of what is too long to be compared are told as replaced', () => {
+    const [one, other] = [0, 1].map((n) => Array.from({ length: 3000 }, (_, m) => `${n} ${m}`));
+    expect(diff(one ?? [], other ?? [], (text) => text)).toHaveLength(6000);
+  });
+});
+
+let seq = 0;
+const event = (type: string, more: Partial<Told> = {}): Told => ({ seq: ++seq, type, recorded_at: at(seq * 1000), ...more });
+
+describe('events', () => {
+  it('are told in a line, wherever their sender has put what they say', () => {
+    expect(summary(event('tool.call', { tool: 'search', data: { arguments: { q: 'towers' } } }))).toBe('search  {"q":"towers"}');
+    expect(summary(event('tool.result', { tool: 'search', error: 'no answer' }))).toBe('no answer');
+    expect(summary(event('run.queued', { data: { input: 'docs' } }))).toBe('docs');
+    expect(summary(event('run.started'))).toBe('');
+  });
+  it('have the tone of what they mean', () => {
+    expect([event('run.failed'), event('run.waiting_for_input'), event('step'), event('run.completed')].map(toneOf)).toEqual(['failed', 'waiting', 'text', 'completed']);
+  });
+  it('make a conversation: pieces of text are one, calls and answers stand between them', () => {
+    const turns = conversation([
+      event('run.started', { data: { input: 'count' } }),
+      event('message.delta', { text: 'one ' }),
+      event('message.delta', { text: 'two' }),
+      event('tool.call', { tool: 'sum', arguments: { of: 2 } }),
+      event('tool.result', { tool: 'sum', success: false, error: 'no' }),
+      event('message.delta', { text: 'three' }),
+      event('run.waiting_for_input', { data: { question: 'more?' } }),
+      event('run.input', { content: 'no', answered_by: 'ada' }),
+      event('run.completed', { result: 'done' }),
+    ]);
+    expect(turns.map(({ who, name, text }) => `${who} ${name}: ${text.replaceAll(/\s+/g, '')}`)).toEqual([
+      'person input: count',
+      'agent agent: onetwo',
+      'tool calls sum: {"of":2}',
+      'tool sum failed: no',
+      'agent agent: three',
+      'agent asks: more?',
+      'person ada: no',
+      'run completed: done',
+    ]);
+  });
+  it('messages of any framework have a role and a text', () => {
+    expect(messageOf({ role: 'user', content: 'hello' })).toEqual({ role: 'user', text: 'hello' });
+    expect(messageOf({ kind: 'request', parts: ['a'] }).role).toBe('request');
+    expect(messageOf('plain')).toEqual({ role: 'message', text: 'plain' });
+  });
+});
+
+describe('two runs', () => {
+  const run = (...texts: string[]): Told[] => texts.map((text) => event('tool.call', { tool: text, arguments: {} }));
+  it('that did the same do not part', () => expect(compare(run('a', 'b'), run('a', 'b')).parts).toBeNull());
+  it('part where they first differ, and meet again', () => {
+    const { lines, parts } = compare(run('a', 'b', 'c'), run('a', 'x', 'y', 'c'));
+    expect(parts).toBe(1);
+    expect(lines.map(({ a, b, same }) => [a?.name, b?.name, same])).toEqual([
+      ['calls a', 'calls a', true],
+      ['calls b', 'calls x', false],
+      [undefined, 'calls y', false],
+      ['calls c', 'calls c', true],
+    ]);
+  });
+});
+
+describe('a replay', () => {
+  const one = { ...event('step'), occurred_at: at(0) };
+  const next = { ...event('step'), occurred_at: at(60_000) };
+  it('runs as fast as asked, and cuts long waits where asked', () => {
+    expect(waitMs(one, next, 10, false)).toBe(6000);
+    expect(waitMs(one, next, 10, true)).toBe(2000);
+    expect(waitMs(next, one, 10, true)).toBe(0);
+  });
+  it('knows what was spent by then; what is unknown is not 0', () => {
+    expect(tally([event('tool.call'), event('model.call')]).usd).toBeNull();
+    const calls = [{ ...event('model.call'), cost_usd: 0.5, total_input_tokens: 3, total_output_tokens: 4 }, { ...event('tool.result'), success: false }];
+    expect(tally(calls)).toEqual({ tools: 0, failed: 1, tokens: 7, usd: 0.5 });
+  });
+});
+
+describe('figures over time', () => {
+  const HOUR = 3_600_000;
+  const rows = [
+    { hour: at(0), cost: 1 },
+    { hour: at(2 * HOUR), cost: 2 },
+    { hour: at(3 * HOUR), cost: null },
+  ];
+  it('have an entry for hours in which nothing was', () => {
+    expect(dense(rows, T, T + 3 * HOUR, HOUR).rows.map((row) => row?.cost)).toEqual([1, undefined, 2, null]);
+  });
+  it('are summed by step', () => {
+    expect(summed(rows, T, T + 3 * HOUR, 24 * HOUR, ({ cost }) => cost).values).toEqual([3]);
+  });
+});
+
+describe('curl', () => {
+  it('quotes what a shell would take apart, and holds no key', () => {
+    expect(curl('http://h', "/a?b='c'", 'POST', { d: "e'f" })).toBe(
+      `curl -sS -X POST 'http://h/a?b='\\''c'\\''' -H "Authorization: Bearer $TOWERLOG_API_KEY" -H 'Content-Type: application/json' -d '{"d":"e'\\''f"}'`,
+    );
+  });
+});
