@@ -64,14 +64,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt"]},
     **{
         ("GET", path): _route(Kind.OPEN)
-        for path in [
-            "/docs",
-            "/docs/guides/{}",
-            "/docs/guide.css",
-            "/docs/docs.css",
-            "/docs/docs.js",
-            "/favicon.ico",
-        ]
+        for path in ["/docs", "/docs/guides/{}", "/docs/guide.css", "/docs/docs.css", "/docs/docs.js"]
     },
     **{("GET", path): _route(Kind.OPEN) for path in ["/docs/guides", "/docs/guides/{}/{}", "/docs/{}"]},
     # checkpoints
