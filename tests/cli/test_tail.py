@@ -181,6 +181,13 @@ def test_times_are_those_of_this_machine_unless_asked_otherwise(capsys, monkeypa
     assert capsys.readouterr().out == "05:04:05  [run.started]\n"
 
 
+def test_the_time_is_the_senders_own(capsys) -> None:
+    raw = {"seq": 1, "type": "step", "data": {"name": "s"}, "created_at": "2026-01-02T03:04:05.678Z", "name": "s"}
+    assert printed(capsys, RunEvent.read(raw)) == f"{AT}[step] s\n"
+    spooled = RunEvent.read({**raw, "occurred_at": "2026-01-02T01:02:03.004Z"})
+    assert printed(capsys, spooled) == "01:02:03Z  [step] s\n"
+
+
 def test_a_gap_is_told_beside_the_events(capsys) -> None:
     show_tail(
         told(event("message.delta", content="a"), Gap.read({"requested": 0, "oldest_seq": 8, "missing": 7})), False

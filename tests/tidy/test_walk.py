@@ -74,7 +74,7 @@ def test_the_walk_leads_from_the_socket_to_the_disk_and_back() -> None:
 def test_a_follower_adds_its_stream() -> None:
     followed = traced("followed")
     assert any(file.startswith("asgi/push/") for file in followed.files)
-    assert "dialects/runs/dialect.py" in followed.files
+    assert "dialects/runs/frames.py" in followed.files
 
 
 def test_what_a_timer_does_meanwhile_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""What `towerlog runs tail` shows: deltas joined to text, every other event on a line with its time."""
+"""What `towerlog runs tail` shows: deltas joined to text, every other event on a line with the time it happened at."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Screen:
             self._write(branch, visible_text(event.text or ""))
             return
         self.close()
-        head = f"{self._time(event.created_at)}  {_margin(branch)}{INDENT * self._depth(branch, data)}"
+        head = f"{self._time(event.happened_at)}  {_margin(branch)}{INDENT * self._depth(branch, data)}"
         line = head + line_of(event.type, data)
         if sys.stdout.isatty() and event.type not in _WHOLE:
             line = _cut(line, shutil.get_terminal_size().columns)

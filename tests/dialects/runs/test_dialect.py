@@ -12,7 +12,8 @@ from tests.dialects.calls import AGENT, NOW, OTHER_RUN, RUN, call, endpoint, eve
 from tests.support.factories import run_row
 from towerlog import errors
 from towerlog.dialects.base import Reply
-from towerlog.dialects.runs.dialect import DIALECT, STATUS_OF, STATUS_WORDS, STREAM, end_frame, frame
+from towerlog.dialects.runs.dialect import DIALECT, STATUS_OF, STATUS_WORDS
+from towerlog.dialects.runs.frames import STREAM, end_frame, frame
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
 from towerlog.model.outcome import Page, RunChanged, RunCreated, ThreadView
@@ -101,6 +102,16 @@ def test_a_frame_byte_for_byte() -> None:
         b'"created_at":"2026-04-02T10:00:00.123Z","event_id":"00000000-0000-7000-8000-000100000001:12",'
         b'"run_id":"00000000-0000-7000-8000-000100000001","ts":"2026-04-02T10:00:00.123Z","position":41}\nid: 12\n\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("told_ms", "shown"),
+    [(None, None), (1_775_124_000_004, "2026-04-02T10:00:00.004Z"), (1, None), (1_999_999_999_999, None)],
+    ids=["nothing", "a time", "before there were agents", "a year that has not come"],
+)
+def test_the_senders_own_time_stands_beside_the_arrival(told_ms, shown) -> None:
+    found = of_frame(frame(event(EventType.STEP, {}, occurred_at=told_ms), "e1", ROW))
+    assert found.get("occurred_at") == shown
 
 
 @pytest.mark.parametrize(

@@ -338,6 +338,13 @@ class RunEvent(Shape, EventMembers):
     position: int = 0
     """Where it stands in the organisation's log, over all runs."""
     duration_ms: int | None = None
+    occurred_at: str | None = None
+    """When it happened by the sender's clock; None where that told nothing, or something absurd."""
+
+    @property
+    def happened_at(self) -> str:
+        """`occurred_at`; where there is none, when the event was stored."""
+        return self.occurred_at or self.created_at
 
 
 @dataclass(frozen=True, kw_only=True)
