@@ -130,6 +130,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("store.sqlite.audit.entries", "MAX_LOOKED_AT", "entries of the audit that are looked at for a page"),
         ("model.budget", "MAX_BUDGETS", "budgets of an organisation"),
         ("model.price", "MAX_PRICES", "prices of its own that an organisation has"),
+        ("model.price", "MAX_PATTERNS", "different patterns with `*` or `?` among them"),
         ("model.name_pattern", "MAX_STARS", "`*` in the pattern of a price"),
         ("model.name_pattern", "MAX_QUESTION_MARKS", "`?` in it, none of them between two `*`"),
         ("model.budget", "MAX_RESERVATIONS", "reservations of an organisation that are open at a time"),

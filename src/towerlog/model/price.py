@@ -13,6 +13,8 @@ import msgspec
 from towerlog.model.computed import Repriced
 from towerlog.model.usage import MAX_SUM, Usage, format_dollars
 
+MAX_PATTERNS = 100
+"""Different patterns of models among an organisation's prices: each is compared with every model that is new."""
 MAX_PRICES = 2000
 """Of an organisation: all of them are held in memory while it reports."""
 

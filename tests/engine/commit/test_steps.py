@@ -151,7 +151,7 @@ async def test_nothing_is_done_in_one_piece(
         done["names"] += 1
         miss(needs, missing)
 
-    async def go(steps: Steps[Any]) -> Any:
+    async def go(steps: Steps[Any], _plan: Plan | None = None) -> Any:
         while True:
             before = dict(done)
             try:

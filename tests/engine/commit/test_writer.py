@@ -15,6 +15,7 @@ from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
+from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.verify import verify_org
@@ -23,6 +24,7 @@ from towerlog.model.command import Append, Claim, CreateRun, Idempotency, Regist
 from towerlog.model.event import Draft, EventType, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import AgentView, NothingToClaim, Replayed, RunCreated, Stored
+from towerlog.model.price import CreatePrice, Rates
 from towerlog.model.question import GetRun
 from towerlog.model.usage import MAX_DOLLARS, MAX_NUMBER, MAX_SUM, NANOS_PER_DOLLAR, Usage, UsageReport
 from towerlog.store.values import Kind
@@ -97,6 +99,35 @@ async def test_batches_that_are_much_work_let_others_come_between(rig: Rig) -> N
         assert len(commits) <= 2 * done + 1
     await asyncio.gather(*batches)
     assert sorted(commits) == [1, 1, *[244] * 6, *[256] * 6], "each batch in two commits"
+
+
+MOMENT_MS = 30
+"""What an event takes to be placed in the next test; a group has about three of them."""
+
+
+@pytest.mark.parametrize(("is_governed", "at_once"), [(False, 8), (True, 4)])
+async def test_what_takes_long_to_be_placed_lets_others_come_between(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, is_governed: bool, at_once: int
+) -> None:
+    """An event counts as much work as another one, and takes a hundred times as long."""
+    other = await rig.make_org("other")
+    commits = count_commits(rig)
+    if is_governed:
+        await rig.do(CreatePrice("some-model", Rates(input=1)))
+    appended = Plan.append
+
+    def slowly(plan: Plan, *values: Any, **more: Any) -> Any:
+        rig.clock.advance(MOMENT_MS)
+        return appended(plan, *values, **more)
+
+    monkeypatch.setattr(Plan, "append", slowly)
+    batch = asyncio.ensure_future(rig.do(steps("x", 24)))
+    await wait_until_async(lambda: len(commits) >= 1, "a part of the batch to be committed")
+    await rig.do(steps("y"), principal=other)
+    assert not batch.done()
+    assert len((await batch).results) == 24
+    assert (max(commits) <= at_once + 1, sum(commits)) == (True, 25)
+    assert [event.seq for event in await rig.log()] == [*range(1, 25)]
 
 
 async def test_commands_of_several_organisations_share_a_group_and_nothing_else(rig: Rig) -> None:

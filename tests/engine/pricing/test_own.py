@@ -8,6 +8,8 @@ from time import process_time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.factories import facts_of
 from tests.support.prices import FixedPrices, card
@@ -17,6 +19,7 @@ from towerlog.engine.pricing.own import KnownPrices, OwnPrices
 from towerlog.errors import Conflict, NotFound
 from towerlog.model import price as price_model
 from towerlog.model.event import Draft, EventType, RunByForeignId
+from towerlog.model.name_pattern import NamePattern, is_pattern
 from towerlog.model.price import FEMTOS_PER_NANO, CreatePrice, DeletePrice, PriceRow, Rates
 from towerlog.model.usage import Usage, UsageReport
 
@@ -65,6 +68,31 @@ def test_what_is_looked_up_follows_the_rows(monkeypatch: pytest.MonkeyPatch) -> 
     for org in range(9):
         known.of((PriceRow(org, "p", 1, "m", Rates(), 0),))
     assert len(known._known) == 2
+
+
+@given(
+    made=st.lists(
+        st.tuples(
+            st.sampled_from(["m", "n", "mn", "*", "m*", "?"]), st.sampled_from([None, "p", "q"]), st.integers(0, 4)
+        ),
+        max_size=12,
+    ),
+    model=st.sampled_from(["m", "n", "mn", "M", "x"]),
+    provider=st.sampled_from([None, "p", "Q"]),
+    at=st.integers(0, 5),
+)
+def test_whatever_there_is_the_same_price_counts_as_when_all_are_looked_at(made, model, provider, at) -> None:
+    rows = tuple(
+        priced_at(number, name, number, provider=of, since=since) for number, (name, of, since) in enumerate(made, 1)
+    )
+    fitting = [
+        ((row.since, not is_pattern(row.model), row.provider is not None, row.number), row.number)
+        for row in rows
+        if NamePattern(row.model).fits(model.lower())
+        and row.since <= at
+        and (row.provider is None or row.provider == (provider or "").lower())
+    ]
+    assert chosen(rows, model, at, provider) == (max(fitting)[1] if fitting else None)
 
 
 @pytest.fixture
@@ -128,6 +156,14 @@ async def test_there_are_only_so_many(rig: Rig, monkeypatch: pytest.MonkeyPatch)
         await rig.do(CreatePrice("m", of_dollars(1)))
     with pytest.raises(Conflict):
         await rig.do(CreatePrice("m", of_dollars(1)))
+
+
+async def test_there_are_only_so_many_patterns(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towerlog.engine.pricing.commands.MAX_PATTERNS", 2)
+    for model in ("a*", "b*", "a*", "plain"):
+        await rig.do(CreatePrice(model, of_dollars(1)))
+    with pytest.raises(Conflict, match="2 patterns"):
+        await rig.do(CreatePrice("c*", of_dollars(1)))
 
 
 def test_what_no_regular_expression_should_read_is_looked_up_in_a_moment() -> None:

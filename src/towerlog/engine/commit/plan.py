@@ -17,6 +17,7 @@ from towerlog.engine.commit.cache import OrgRows
 from towerlog.engine.commit.load import Known, RefKey, parent_of, ref_key
 from towerlog.engine.commit.missing import NotLoaded
 from towerlog.engine.commit.own_runs import own_run
+from towerlog.engine.commit.queue import MAX_GROUP_MS
 from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.pricing.placed import PlacedPrices
@@ -63,6 +64,7 @@ class Plan:
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self.reactions = reactions
+        self.spent_ms = 0  # on placing so far, as the writer has seen it
         self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")  # of the event before
         self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}  # see `postponed`
         self._run_states: dict[int, RunState] = {}
@@ -170,8 +172,7 @@ class Plan:
 
     def thread_made(self, org: int, thread_id: str) -> ThreadRow:
         """A thread, made when new."""
-        found = self.thread(org, thread_id)
-        return found or self.put_thread(ThreadRow(org, thread_id, self.now, updated_at=0))
+        return self.thread(org, thread_id) or self.put_thread(ThreadRow(org, thread_id, self.now, updated_at=0))
 
     def agent(self, org: int, name: str) -> AgentRow:
         """An agent by name, registered when new. Its counts are those before this group."""
@@ -321,7 +322,7 @@ class Plan:
     def is_full(self) -> bool:
         """Whether one commit has enough to do: what can be left to a later one is left."""
         is_full = len(self.changes.events) >= MAX_PLAN_EVENTS or len(self._run_states) >= MAX_PLAN_RUNS
-        return is_full or (self._alerts is not None and self._alerts.is_full())
+        return is_full or self.spent_ms >= MAX_GROUP_MS or (self._alerts is not None and self._alerts.is_full())
 
     def put_thread(self, row: ThreadRow) -> ThreadRow:
         """Changes a thread."""

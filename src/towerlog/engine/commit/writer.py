@@ -142,7 +142,7 @@ class Writer:
             await load(unit, turn.known, turn.steady_ms, asking, self._in_steps)
             plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.walls)
             try:
-                outcome = await self._in_steps(place(turn, plan))
+                outcome = await self._in_steps(place(turn, plan), plan)
                 if outcome is not None:
                     return plan, outcome
             except NotLoaded as lacking:
@@ -250,16 +250,19 @@ class Writer:
         placing = partial(self._place_all, group)
         return await self._placed_anew(unit, began, asking, placing, max(1, len(claims)))
 
-    async def _in_steps(self, placing: Steps[T]) -> T:
-        """Places, and lets the event loop go on with something else in between."""
-        until = 0
+    async def _in_steps(self, placing: Steps[T], plan: Plan | None = None) -> T:
+        """Places, and lets the event loop go on with something else in between; the plan is told how long it took."""
+        clock = self._hearing.clock
+        began_ms = clock.steady_ms()
         try:
             while True:
                 next(placing)
-                now_ms = self._hearing.clock.steady_ms()
-                if until and now_ms >= until:
+                step_ms = clock.steady_ms() - began_ms
+                if step_ms >= STEP_MS:
+                    if plan is not None:
+                        plan.spent_ms += step_ms
                     await asyncio.sleep(0)
-                until = until if now_ms < until else now_ms + STEP_MS
+                    began_ms = clock.steady_ms()
         except StopIteration as done:
             result: T = done.value
             return result
@@ -281,10 +284,10 @@ class Writer:
         outcomes: Outcomes = []
         missing = Unloaded()
         for index, submission in enumerate(group):
-            if index and plan.is_full():
-                break
             if index and not index % COMMANDS_AT_ONCE:
                 yield
+            if index and plan.is_full():
+                break
             try:
                 if broken and submission in broken:
                     outcomes.append(broken[submission])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.errors import Conflict, NotFound
-from towerlog.model.price import MAX_PRICES, CreatePrice, DeletePrice, PriceRow, PriceView
+from towerlog.model.name_pattern import is_pattern
+from towerlog.model.price import MAX_PATTERNS, MAX_PRICES, CreatePrice, DeletePrice, PriceRow, PriceView
 from towerlog.model.principal import Principal
 
 
@@ -15,10 +16,14 @@ def needs_of_prices(needs: Needs, principal: Principal, _command: CreatePrice | 
 
 
 def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> PriceView:
-    """A price. Raises Conflict past MAX_PRICES."""
+    """A price. Raises Conflict past MAX_PRICES or MAX_PATTERNS."""
     known = plan.prices.all_of(principal.org)
     if len(known) >= MAX_PRICES:
         raise Conflict(f"The organisation has {MAX_PRICES} prices: delete some that no event needs any more.")
+    if is_pattern(command.model):
+        patterns = {one.model for one in known if is_pattern(one.model)}
+        if len(patterns) >= MAX_PATTERNS and command.model not in patterns:
+            raise Conflict(f"The organisation's prices have {MAX_PATTERNS} patterns already: name the models instead.")
     row = PriceRow(
         org=principal.org,
         price_id=plan.ids.uuid(),

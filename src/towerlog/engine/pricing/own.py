@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from operator import attrgetter
+
 from towerlog.engine.pricing.memo import Memo
 from towerlog.model.name_pattern import NamePattern, is_pattern
 from towerlog.model.price import PriceCard, PriceRow
@@ -12,49 +15,69 @@ MAX_ORGS_WITH_PRICES = 256
 """Organisations whose prices are kept ready to be looked up."""
 
 
+class _Series:
+    """The prices of one name or pattern and one provider (None: of any), which follow each other in time."""
+
+    __slots__ = ("_cards", "_rows", "_since")
+
+    def __init__(self, rows: list[PriceRow]) -> None:
+        self._rows = sorted(rows, key=attrgetter("since", "number"))
+        self._since = [row.since for row in self._rows]
+        self._cards: list[PriceCard | None] = [None] * len(rows)
+
+    def at(self, at_ms: int) -> int:
+        """Which of them holds then; -1 for none."""
+        return bisect_right(self._since, at_ms) - 1
+
+    def rank(self, index: int) -> tuple[int, bool, bool, int]:
+        """The higher goes first: what holds since later; then what names the model; then what names the provider; then
+        what was made last."""
+        row = self._rows[index]
+        return (row.since, not is_pattern(row.model), row.provider is not None, row.number)
+
+    def card(self, index: int) -> PriceCard:
+        """One of them, as calls are billed by it."""
+        found = self._cards[index]
+        if found is None:
+            found = self._cards[index] = self._rows[index].card()
+        return found
+
+
 class OwnPrices:
     """The prices of one organisation, as they are until one is made or deleted."""
 
     def __init__(self, rows: tuple[PriceRow, ...]) -> None:
         self.rows = rows
-        self._named: dict[str, list[PriceRow]] = {}
-        """Those of one model, by its name; a name is found without looking at the others."""
-        self._fitting: dict[str, tuple[NamePattern, list[PriceRow]]] = {}
-        """Those of a pattern, by its text: each is compared once, however many prices it has."""
+        series: dict[str, dict[str | None, list[PriceRow]]] = {}
         for row in rows:
-            if not is_pattern(row.model):
-                self._named.setdefault(row.model, []).append(row)
-            elif row.model in self._fitting:
-                self._fitting[row.model][1].append(row)
+            series.setdefault(row.model, {}).setdefault(row.provider, []).append(row)
+        self._named: dict[str, dict[str | None, _Series]] = {}
+        """Those of one model, by its name and provider; a name is found without looking at the others."""
+        self._patterns: list[tuple[NamePattern, dict[str | None, _Series]]] = []
+        """Those of a pattern: each is compared once, however many prices it has."""
+        for model, of in series.items():
+            by_provider = {provider: _Series(some) for provider, some in of.items()}
+            if is_pattern(model):
+                self._patterns.append((NamePattern(model), by_provider))
             else:
-                self._fitting[row.model] = (NamePattern(row.model), [row])
-        self._cards: Memo[tuple[str | None, str], tuple[tuple[int, PriceCard], ...]] = Memo(
-            MAX_KNOWN_OF_OWN, self._matching
-        )
+                self._named[model] = by_provider
+        self._known: Memo[tuple[str | None, str], tuple[_Series, ...]] = Memo(MAX_KNOWN_OF_OWN, self._matching)
 
     def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The price of a model at a time (wall ms): the one that holds since the latest time before that."""
-        for since, card in self._cards[provider, model]:
-            if since <= at_ms:
-                return card
-        return None
+        holding = [(one, index) for one in self._known[provider, model] if (index := one.at(at_ms)) >= 0]
+        if not holding:
+            return None
+        series, index = max(holding, key=lambda held: held[0].rank(held[1]))
+        return series.card(index)
 
-    def _matching(self, asked: tuple[str | None, str]) -> tuple[tuple[int, PriceCard], ...]:
+    def _matching(self, asked: tuple[str | None, str]) -> tuple[_Series, ...]:
         provider, model = (None if one is None else one.lower() for one in asked)
         model = model or ""
-        found = list(self._named.get(model, ()))
-        for pattern, rows in self._fitting.values():
-            if pattern.fits(model):
-                found += rows
-        found = [row for row in found if row.provider is None or row.provider == provider]
-        found.sort(key=_rank, reverse=True)
-        return tuple((row.since, row.card()) for row in found)
-
-
-def _rank(row: PriceRow) -> tuple[int, bool, bool, int]:
-    """Of those that hold since the same time: one that names the model, then one that names the provider, then the one
-    that was made last."""
-    return (row.since, not is_pattern(row.model), row.provider is not None, row.number)
+        fitting = [self._named.get(model, {})]
+        fitting += [of for pattern, of in self._patterns if pattern.fits(model)]
+        providers = (None,) if provider is None else (None, provider)
+        return tuple(of[one] for of in fitting for one in providers if one in of)
 
 
 class KnownPrices:
