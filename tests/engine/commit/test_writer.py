@@ -122,9 +122,9 @@ async def test_what_takes_long_to_be_placed_lets_others_come_between(
 
     monkeypatch.setattr(Plan, "append", slowly)
     batch = asyncio.ensure_future(rig.do(steps("x", 24)))
-    await wait_until_async(lambda: len(commits) >= 1, "a part of the batch to be committed")
-    await rig.do(steps("y"), principal=other)
-    assert not batch.done()
+    alone = asyncio.ensure_future(rig.do(steps("y"), principal=other))
+    done, _ = await asyncio.wait([batch, alone], return_when=asyncio.FIRST_COMPLETED)
+    assert done == {alone}
     assert len((await batch).results) == 24
     assert (max(commits) <= at_once + 1, sum(commits)) == (True, 25)
     assert [event.seq for event in await rig.log()] == [*range(1, 25)]
