@@ -190,6 +190,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.query_strings", "MAX_FIELDS", "parameters in a query string"),
         ("asgi.http1.heads", "MAX_HEAD_BYTES", "bytes of a request's head"),
         ("asgi.http1.heads", "MAX_HEADERS", "headers of a request"),
+        ("asgi.http1.heads", "MAX_PARTS", "parts of all its headers together, between commas and semicolons"),
         ("asgi.guard.auth", "MAX_CREDENTIAL_BYTES", "bytes of the header that a key stands in"),
         ("asgi.http1.phases", "MAX_IDLE_BODY_BYTES", "bytes of trailers, and of what else comes with a body unasked"),
         ("asgi.guard.pace", "MAX_BEGUN", "requests begun in a turn of the event loop, over all connections"),

@@ -195,7 +195,7 @@ class Connection(Pipeline):
             or len(given) != len(headers)
             or b"host" not in given
             or b"transfer-encoding" in given
-            or self._fed + self._count > heads.MAX_HEAD_BYTES
+            or self._fed + self._count > heads.PLAIN_HEAD_BYTES
             or heads.PLAIN_TARGET(url) is None
         ):
             try:

@@ -40,6 +40,8 @@ BAD = {
     "HTTP/2.0": b"GET / HTTP/2.0\r\n" + HOST + b"\r\n",
     "bytes beyond ASCII": b"GET /\xc3\xa4 HTTP/1.1\r\n" + HOST + b"\r\n",
     "too many headers": b"GET / HTTP/1.1\r\n" + HOST + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n",
+    "too many cookies": b"GET / HTTP/1.1\r\n" + HOST + b"Cookie: " + b"; " * 2000 + b"\r\n\r\n",
+    "too many tags": b"GET / HTTP/1.1\r\n" + HOST + (b"If-None-Match: " + b"," * 600 + b"\r\n") * 4 + b"\r\n",
     "too large": b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"y" * 70_000 + b"\r\n\r\n",
 }  # fmt: skip
 GOOD = {
@@ -50,6 +52,7 @@ GOOD = {
     "a header twice": (b"GET / HTTP/1.1\r\n" + HOST + b"Accept: a\r\nAccept: b\r\n\r\n", "/"),
     "chunks": (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: Chunked\r\n" + CHUNKS, "/"),
     "HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", "/"),
+    "many cookies": (b"GET /a HTTP/1.1\r\n" + HOST + b"Cookie: " + b"a=b; " * 900 + b"\r\n\r\n", "/a"),
     "an upgrade": (b"GET /a HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "/a"),
 }  # fmt: skip
 

@@ -12,10 +12,15 @@ from urllib.parse import unquote
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
+MAX_PARTS = 1000
+"""Parts of all headers together, between commas and semicolons: cookies, tags, hops. Each of them may be looked at."""
+PLAIN_HEAD_BYTES = 2048
+"""A head that is no longer has no more parts than may be looked at in passing."""
 END = b"\r\n\r\n"
 """The end of a head: of its last line, and the empty one."""
 TOO_LARGE = "The request's head is too large."
 TOO_MANY = f"The request has more than {MAX_HEADERS} headers."
+TOO_MANY_PARTS = f"The request's headers have more than {MAX_PARTS} parts between commas and semicolons."
 SINGLE = frozenset(
     {
         b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"idempotency-key",
@@ -47,6 +52,8 @@ def examined(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]
 def _fault_of(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     if len(target) + sum(len(name) + len(value) + len(b": \r\n") for name, value in headers) > MAX_HEAD_BYTES:
         return TOO_LARGE
+    if sum(value.count(b",") + value.count(b";") for _, value in headers) > MAX_PARTS:
+        return TOO_MANY_PARTS
     if version not in _VERSIONS:
         return "Only HTTP/1.0 and HTTP/1.1 are spoken here."
     seen: set[bytes] = set()
