@@ -169,6 +169,21 @@ def test_the_owner_of_a_path_is_who_has_most_of_it() -> None:
     assert {path: routes.owner(path.encode()).name for path in expected} == expected
 
 
+def test_whose_a_path_is_takes_no_longer_for_a_long_one() -> None:
+    class Counted(dict[bytes, Any]):
+        asked = 0
+
+        def __contains__(self, key: object) -> bool:
+            self.asked += 1
+            return super().__contains__(key)
+
+    routes = RouteTable([dialect("GET /v1/runs/{x}", name="runs")], [], NATIVE)
+    routes._owners = owners = Counted(routes._owners)
+    assert routes.owner(b"/v1/runs" + b"/a" * 30_000).name == "runs"
+    assert routes.owner(b"/a" * 30_000).name == "native"
+    assert owners.asked < 10
+
+
 def test_the_real_table_is_whole_and_every_route_is_found_again() -> None:
     routes = RouteTable((*DIALECTS, NATIVE), [], NATIVE)
     assert len(list(routes)) > 40

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.http1.heads import MAX_PATH_BYTES
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.dialects.base import BodyKind, Dialect, Endpoint, Reply
 from towerlog.dialects.fields import MAX_SHOWN_CHARS, invalid_field, percent_decode
 from towerlog.errors import Malformed, MethodNotAllowed, NotFound, TowerlogError
 from towerlog.model.principal import Principal, Scope
 
-MAX_PATH_BYTES = 8192
 NO_PARAMETERS: Mapping[str, str] = {}
 MAX_REMEMBERED_PATHS = 4096
 """Paths with parameters whose route is remembered; with more, all are forgotten at once."""
@@ -238,7 +238,8 @@ class RouteTable:
 
     def owner(self, raw_path: bytes) -> Dialect:
         """The dialect in whose words a path that leads nowhere is refused: the one that owns most of it."""
-        prefix = raw_path
+        # One character more than any that is owned: what was cut in the middle of a part matches nothing.
+        prefix = raw_path[: max(map(len, self._owners), default=0) + 1]
         while prefix:
             if prefix in self._owners:
                 return self._owners[prefix] or self.fallback
