@@ -200,7 +200,7 @@ class Engine:
         self._rows.listen_to(wake)
         self._replies = Replies(store, self._reads)
         listed = price_list or NoPrices()
-        self._book = PriceBook(listed)
+        self._repricing = Repricing(store, listed, self._write)
         self._writer = Writer(
             store,
             self._hearing,
@@ -327,8 +327,7 @@ class Engine:
     async def _answer(self, principal: Principal, command: q.Read | Reprice, address: str | None) -> o.Outcome:
         """What is worked out beside the writer."""
         if isinstance(command, Reprice):
-            repricing = Repricing(self._store, self._book, lambda who, what: self._write(who, what, "", None, address))
-            return await repricing.answer(principal, command)
+            return await self._repricing.answer(principal, command, address)
         return await self._reads.answer(principal, command)
 
     async def hold(

@@ -268,14 +268,14 @@ async def test_a_run_that_spends_meanwhile_is_looked_at_again(
         [row] = (await rig.store.rows(rig.org)).runs
         with pytest.raises(Conflict):
             await rig.do(CorrectCosts(row.run_id, row.usage_seq - 1, tuple(page.changes)))
-        write, spent = rig.engine._write, []
+        write, spent = rig.engine._repricing._submit, []
 
         async def late(principal: Any, command: Any, *more: Any) -> Any:
             if isinstance(command, CorrectCosts) and len(spent) < 3:
                 spent.append(await tell(rig, "a", model="big", report=UsageReport(Usage(input_tokens=1), "delta")))
             return await write(principal, command, *more)
 
-        monkeypatch.setattr(rig.engine, "_write", late)
+        monkeypatch.setattr(rig.engine._repricing, "_submit", late)
         monkeypatch.setattr(reprice, "EVENTS_AT_ONCE", 1)
         await rig.do(Reprice(since=0, dry_run=False))
         assert (await found(rig))[0] == 20 * 104

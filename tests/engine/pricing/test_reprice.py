@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from tests.projections.test_computed import HOUR_MS, call, checked, end, tell
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
+from tests.support.wait import wait_until_async
 from towerlog.engine.pricing import reprice
-from towerlog.errors import Conflict
+from towerlog.errors import Conflict, Overloaded
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.event import EventType
 from towerlog.model.price import (
@@ -253,3 +255,29 @@ async def check(rig: Rig, prices: FixedPrices, story: list[tuple[str, str, str |
                 rig.clock.advance(HOUR_MS)
         await checked(rig)
     prices.cards.pop("house", None)
+
+
+async def test_an_organisation_has_its_costs_computed_once_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for meanwhile waits, up to a number of requests; another organisation waits for none of them."""
+    other = await rig.make_org("other")
+    at_work: list[int] = []
+    go_on = asyncio.Event()
+    page = reprice.Repricing._page
+
+    async def held(self: Any, asked: Any) -> RepricedPage:
+        at_work.append(asked.principal.org)
+        if asked.principal.org == rig.org:
+            await go_on.wait()
+        return await page(self, asked)
+
+    monkeypatch.setattr(reprice.Repricing, "_page", held)
+    asking = [asyncio.ensure_future(rig.do(Reprice(since=0, dry_run=True))) for _ in range(1 + reprice.MAX_WAITING)]
+    await wait_until_async(lambda: bool(at_work), "the first to begin")
+    with pytest.raises(Overloaded):
+        await rig.do(Reprice(since=0, dry_run=True))
+    await rig.do(Reprice(since=0, dry_run=True), principal=other)
+    assert at_work == [rig.org, other.org]
+    go_on.set()
+    assert [found.changes for found in await asyncio.gather(*asking)] == [[]] * len(asking)
+    assert at_work == [rig.org, other.org, *[rig.org] * reprice.MAX_WAITING]
+    assert rig.engine._repricing._waiting == {}

@@ -5,16 +5,20 @@ The difference is written beside it, as an event for each agent, model and hour 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from typing import NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from towerlog.engine.commands.cancel import CONTROL, run_of
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.pricing.book import PriceBook
+from towerlog.engine.pricing.book import PriceBook, PriceList
 from towerlog.engine.pricing.replay import Replay
-from towerlog.errors import Conflict
+from towerlog.errors import Conflict, Overloaded
 from towerlog.model.event import Event, EventType, Logged, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import Outcome, RunChanged
@@ -46,34 +50,77 @@ CHANGES_AT_ONCE = 500
 MAX_TRIES = 5
 """How often a run is looked at again that has spent something meanwhile."""
 EVENTS_AT_ONCE = 200
-"""Of a run, between two turns of everybody else."""
+"""Of a run, from the store at a time."""
+EVENTS_BETWEEN_TURNS = 8
+"""Then the event loop may go on with something else."""
+MAX_WAITING = 4
+"""Requests of one organisation that wait for an earlier one of it."""
 _NEVER_SPENDS = {EventType.MESSAGE_DELTA, EventType.TOOL_CALL, EventType.TOOL_RESULT, EventType.LANE_REPORT}
 _TYPES = [kind.value for kind in EventType if kind not in _NEVER_SPENDS]
 """Types that may tell usage, or the model of it."""
 
-Submit = Callable[[Principal, CorrectCosts], Awaitable[Outcome]]
+
+class Submit(Protocol):
+    """What writes changes."""
+
+    def __call__(
+        self, principal: Principal, command: CorrectCosts, dialect: str, idempotency: None, address: str | None
+    ) -> Awaitable[Outcome]:
+        """`dialect`: none; `address`: from where it was asked."""
+
+
+class _Asked(NamedTuple):
+    """What one request works with."""
+
+    principal: Principal
+    command: Reprice
+    address: str | None
+    book: PriceBook
+    """Of its own: what it has looked up is forgotten with it."""
+    own: tuple[PriceRow, ...]
 
 
 class Repricing:
     """Answers `Reprice`."""
 
-    def __init__(self, store: Store, book: PriceBook, submit: Submit) -> None:
-        """`submit` writes changes."""
+    def __init__(self, store: Store, listed: PriceList, submit: Submit) -> None:
+        """`listed`: the prices of those who have none of their own."""
         self._store = store
-        self._book = book
+        self._listed = listed
         self._submit = submit
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        """Of organisations for which something is computed."""
+        self._waiting: Counter[int] = Counter()
 
-    async def answer(self, principal: Principal, command: Reprice) -> RepricedPage:
-        """What changes in some runs, the newest first. Unless it is a dry run that is written when this returns."""
-        org, before, seen, events = principal.org, command.before, 0, 0
-        own = await self._own(org)
+    async def answer(self, principal: Principal, command: Reprice, address: str | None) -> RepricedPage:
+        """What changes in some runs, the newest first. Unless it is a dry run that is written when this returns.
+
+        The requests of one organisation are answered one after the other. Raises Overloaded where too many wait.
+        """
+        org = principal.org
+        if self._waiting[org] > MAX_WAITING:
+            raise Overloaded("Costs of this organisation are being computed anew already.", retry_after=1)
+        turn = self._turns.setdefault(org, asyncio.Lock())
+        self._waiting[org] += 1
+        try:
+            async with turn:
+                asked = _Asked(principal, command, address, PriceBook(self._listed), await self._own(org))
+                return await self._page(asked)
+        finally:
+            self._waiting[org] -= 1
+            if not self._waiting[org]:
+                del self._waiting[org]
+
+    async def _page(self, asked: _Asked) -> RepricedPage:
+        org, command = asked.principal.org, asked.command
+        before, seen, events = command.before, 0, 0
         changes: list[CostChange] = []
         while seen < MAX_RUNS and events < MAX_EVENTS and len(changes) < MAX_CHANGES:
             rows = await self._store.runs(org, RunFilter(), RUNS_AT_ONCE, before)
             for row in rows:
                 before, seen = row.run, seen + 1
                 if row.last_event_at + FUTURE_TOLERANCE_MS >= command.since and _is_computed(row):
-                    found, looked = await self._run(principal, row, command, own)
+                    found, looked = await self._run(asked, row)
                     changes, events = [*changes, *found], events + looked
                 if seen >= MAX_RUNS or events >= MAX_EVENTS or len(changes) >= MAX_CHANGES:
                     break
@@ -89,34 +136,35 @@ class Repricing:
             found += page
         return tuple(found)
 
-    async def _run(
-        self, principal: Principal, row: RunRow, command: Reprice, own: tuple[PriceRow, ...]
-    ) -> tuple[list[CostChange], int]:
+    async def _run(self, asked: _Asked, row: RunRow) -> tuple[list[CostChange], int]:
         """The changes of one run, and how many events were looked at. Raises Conflict where it spends all the time."""
-        looked, replay = 0, await self._begun(row, command, own)
+        looked, replay = 0, await self._begun(asked, row)
         for _ in range(MAX_TRIES):
             if replay.is_stale:
-                replay = await self._begun(row, command, own)
+                replay = await self._begun(asked, row)
             async for event, agent in self._events(row, replay.last_seq, _TYPES):
                 replay.take(event, agent)
                 looked += 1
+                if not looked % EVENTS_BETWEEN_TURNS:
+                    await asyncio.sleep(0)
             changes = replay.changes()
-            if command.dry_run or not changes:
+            if asked.command.dry_run or not changes:
                 return changes, looked
             try:
                 seq = replay.usage_seq
                 for at in range(0, len(changes), CHANGES_AT_ONCE):
                     some = tuple(changes[at : at + CHANGES_AT_ONCE])
-                    done = await self._submit(principal, CorrectCosts(row.run_id, seq, some))
+                    correct = CorrectCosts(row.run_id, seq, some)
+                    done = await self._submit(asked.principal, correct, "", None, asked.address)
                     seq = done.row.usage_seq if isinstance(done, RunChanged) else seq
             except Conflict:
                 continue  # it is read on from where this ended: few events, however many it has
             return changes, looked
         raise Conflict(f"Run {row.run_id} spends too often for its costs to be computed anew: ask again.")
 
-    async def _begun(self, row: RunRow, command: Reprice, own: tuple[PriceRow, ...]) -> Replay:
+    async def _begun(self, asked: _Asked, row: RunRow) -> Replay:
         earlier = [found async for found in self._events(row, 0, [EventType.COST_REPRICED.value])]
-        return Replay(row, command, self._book, own, earlier)
+        return Replay(row, asked.command, asked.book, asked.own, earlier)
 
     async def _events(self, row: RunRow, after: int, types: list[str]) -> AsyncIterator[tuple[Logged, str]]:
         """Events of a run after a seq with the names of their agents, in order."""
