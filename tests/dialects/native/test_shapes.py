@@ -47,8 +47,9 @@ def test_an_event_is_written_as_its_type_says(event: Event) -> None:
     typed = shapes.LoggedEvent(
         **{"name": None, **event_members(event)}, seq=2, position=5, type=event.type.value,
         data=msgspec.Raw(event.data), dialect=event.dialect, event_id=event.sent_id,
-        occurred_at=format_optional_ms(event.occurred_at), recorded_at=format_ms(DAY), duration_ms=event.facts.duration_ms,
-        late=event.late, foreign=event.facts.foreign, future=event.future, hash=event.hash.hex() or None,
+        occurred_at=format_optional_ms(event.occurred_at), recorded_at=format_ms(DAY),
+        duration_ms=event.facts.duration_ms, late=event.late, foreign=event.facts.foreign,
+        future=event.future, hash=event.hash.hex() or None,
     )  # fmt: skip
     assert msgspec.json.encode(shapes.event_of(event)) == msgspec.json.encode(typed)
 
