@@ -1,8 +1,8 @@
 """The identity provider that vouches for people: OpenID Connect, authorisation code with PKCE.
 
 What it says is asked for anew with each sign-in: where its endpoints are, the tokens, and the keys that they are signed
-with. JOSE is `joserfc`'s, imported only where a provider is set up, for its memory. What is sent goes through the way out
-that is handed in, which follows no redirect.
+with. JOSE is `joserfc`'s, imported only where a provider is set up, for its memory. What is sent goes through the way
+out that is handed in, which follows no redirect.
 """
 
 from __future__ import annotations
