@@ -308,7 +308,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.outline", "MAX_OUTLINE_WIDTH", "pixels that it may be wide"),
         ("store.sqlite.screens.facets", "MAX_VALUES", "values of a facet of runs"),
         ("dialects.native.screens.run_filters", "MAX_PAIRS", "members of metadata, and labels, that a filter may name"),
-        ("engine.follow.hub", "MAX_PAGES", "pages of the store that followers have in hand at a time"),
+        ("engine.follow.pages", "MAX_PAGES", "pages of the store that followers have in hand at a time"),
         ("asgi.guard.ledger", "MAX_READS", "answers to questions that are made at a time, until they are written"),
         ("asgi.guard.ledger", "MAX_READS_OF_ONE", "the same of one organisation, and of one key"),
         ("asgi.guard.ledger", "MAX_LARGE_FRAMES", "such frames held at a time until their readers have taken them"),

@@ -36,7 +36,7 @@ from towerlog.dialects.native.admin.members import SIGN_IN_PATH
 from towerlog.egress.outside import Outside, open_outside
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine, EngineSettings
-from towerlog.engine.pricing.listed import ListedPrices
+from towerlog.engine.pricing.deferred import DeferredPrices
 from towerlog.errors import StorageFailed
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
@@ -88,12 +88,14 @@ class Node:
         self.minted: OrgMinted | None = None
         """The organisation that this start has created, if any."""
         self.outside = outside_of(settings, clock)
+        self.prices = DeferredPrices()
         self._settings = settings
         self._clock = clock
         self._ids = ids
         self._on_fatal = on_fatal
         self._store: Store | None = None
         self._engine: Engine | None = None
+        self._reading: asyncio.Future[None] | None = None
 
     @property
     def store(self) -> Store:
@@ -120,12 +122,22 @@ class Node:
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key, with_link=True)
             bounds = engine_settings(settings, await store.secret(ids.token(SECRET_CHARS)))
-            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self.outside, ListedPrices())
+            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self.outside, self.prices)
             await self._engine.start()
         except BaseException:
             await store.close()
             raise
         return self
+
+    def read_prices(self) -> None:
+        """Begins to read the list of prices, beside the requests: a start need not wait for it."""
+
+        def read() -> None:
+            self.prices.load()
+            # It lives as long as the process: the collector need not look at it.
+            gc.freeze()
+
+        self._reading = asyncio.get_running_loop().run_in_executor(None, read)
 
     def drain(self) -> None:
         """Answers long polls at once with what there is."""
@@ -255,11 +267,16 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         url = url_of(settings, listener)
         sign_in_url = None if minted is None else f"{url}{SIGN_IN_PATH}{minted.link}"
         started = Started(url, settings.data_dir, admin_key, sign_in_url)
+
+        def listening() -> None:
+            announce(started)
+            node.read_prices()
+
         server = _Server(
             app,
             settings.keep_alive_seconds,
             lambda: Listening(database_path(settings), local_url(listener)),
-            lambda: announce(started),
+            listening,
             lambda: end_in(STOP_SECONDS, 0, "the stop takes too long; what was acknowledged is on disk"),
         )
         await server.serve([listener])

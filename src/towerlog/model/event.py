@@ -278,9 +278,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     def sent_id(self) -> str | None:
         """The id that its sender gave it; None where it is stored under a natural key."""
         told = self.event_id
-        if told is not None and told.startswith(OF_KEY):
+        if told is None or told[:1] > NATURAL:
+            return told
+        if told.startswith(OF_KEY):
             told = told.split(OF_KEY, 2)[2]
-        return None if told is None or told.startswith(NATURAL) else told
+        return None if told.startswith(NATURAL) else told
 
     @property
     def effects(self) -> Effects:

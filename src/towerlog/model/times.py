@@ -20,7 +20,8 @@ def told_time(occurred_at: int | None, recorded_at: int) -> int | None:
     return occurred_at
 
 
-_FRACTIONS = {"Z": 0, **{f".{ms:03d}Z": ms for ms in range(1000)}}
+_FRACTION_TEXTS = tuple(f".{ms:03d}Z" for ms in range(1000))
+_FRACTIONS = {"Z": 0, **{text: ms for ms, text in enumerate(_FRACTION_TEXTS)}}
 """What the usual form has after its seconds, as milliseconds."""
 _FORM = re.compile(r"\d{4}-?\d\d-?\d\d[Tt ]\d\d:?\d\d(:?\d\d([.,]\d{1,60})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
@@ -37,7 +38,7 @@ def _second_text(second: int) -> str:
 
 def format_ms(time_ms: int) -> str:
     """`1700000000123` becomes `2023-11-14T22:13:20.123Z`."""
-    return f"{_second_text(time_ms // 1000)}.{time_ms % 1000:03d}Z"
+    return _second_text(time_ms // 1000) + _FRACTION_TEXTS[time_ms % 1000]
 
 
 _MONTHS = (

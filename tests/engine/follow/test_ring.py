@@ -50,7 +50,7 @@ async def test_what_fell_off_the_ring_is_read_from_the_store(rig: Rig) -> None:
 
 
 async def test_a_chunk_from_the_store_is_bounded_as_well(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(followers, "MAX_CHUNK_BYTES", 10)
+    monkeypatch.setattr(channel, "MAX_CHUNK_BYTES", 10)
     follower = await open_follower(rig, await append(rig, 30), follow=False)
     found: list[int] = []
     while (chunk := await read(follower)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -71,6 +71,7 @@ class Channel:
         "frames",
         "key",
         "newest",
+        "reading",
         "style",
     )
 
@@ -97,6 +98,8 @@ class Channel:
         """There was another commit during the round, so that another has to follow."""
         self.newest = 0
         """Cursor of the newest event that was published."""
+        self.reading = asyncio.Lock()
+        """Held by whoever reads a page of the store for it."""
 
     @property
     def is_dense(self) -> bool:
@@ -207,11 +210,16 @@ class Channel:
             if entry[0] <= cursor:
                 break
             newer.append(entry)
-        taken: list[bytes] = []
-        size = 0
-        for position, frame in reversed(newer):
-            if taken and size + len(frame) > MAX_CHUNK_BYTES:
-                break
-            taken.append(frame)
-            cursor, size = position, size + len(frame)
-        return cursor, b"".join(taken)
+        return first_chunk(cursor, reversed(newer))
+
+
+def first_chunk(cursor: int, frames: Iterable[tuple[int, bytes]]) -> tuple[int, bytes]:
+    """(cursor of the last, their bytes) of as many frames as make a chunk, at least one that is not empty."""
+    taken: list[bytes] = []
+    size = 0
+    for position, frame in frames:
+        if size and size + len(frame) > MAX_CHUNK_BYTES:
+            break
+        taken.append(frame)
+        cursor, size = position, size + len(frame)
+    return cursor, b"".join(taken)

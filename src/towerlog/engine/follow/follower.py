@@ -8,7 +8,8 @@ from typing import Protocol
 
 import msgspec
 
-from towerlog.engine.follow.channel import MAX_CHUNK_BYTES, Channel
+from towerlog.engine.follow.channel import Channel
+from towerlog.engine.follow.pages import Pages, ReadPage
 from towerlog.errors import StorageFailed
 from towerlog.model.event import DamagedEvent, Logged
 from towerlog.model.run import RunRow
@@ -99,7 +100,7 @@ class Follower:
     def __init__(
         self,
         leave: Leave,
-        pages: asyncio.Semaphore,
+        pages: Pages,
         channel: Channel,
         source: Source,
         cursor: int,
@@ -171,40 +172,38 @@ class Follower:
     async def _catch_up(self) -> bytes:
         """What is new, b"" for nothing: by pages of the store until one has a frame or the ring reaches back."""
         while True:
-            async with self._pages:
-                before, (self.cursor, chunk) = self.cursor, await self._from_store()
+            before = self.cursor
+            self.cursor, chunk = await self._pages.after(self._channel, before, self._from_store)
             if chunk or self.cursor == before:
                 return chunk
             found = self._from_ring()
             if found is not None:
                 return found
 
-    async def _from_store(self) -> tuple[int, bytes]:
-        """A page of the log; (cursor, b"") at its end."""
+    async def _from_store(self) -> ReadPage:
+        """A page of the log as frames, none at its end."""
         source, channel, cursor = self._source, self._channel, self.cursor
         style, cursor_of = channel.style, channel.cursor_of
         events = await self._page(cursor)
-        taken: list[bytes] = []
-        size = 0
+        frames: list[tuple[int, bytes]] = []
         if channel.is_dense:
             if events and _begins(events[0], cursor_of) > cursor + 1:
-                taken.append(style.gap(cursor, _begins(events[0], cursor_of)))
+                frames.append((cursor, style.gap(cursor, _begins(events[0], cursor_of))))
             if not events and self._end is not None and cursor < self._end.last_seq:
                 # All that was left of an ended run is gone too: say so instead of ending as if there had been nothing.
-                return self._end.last_seq, style.gap(cursor, self._end.last_seq + 1)
-        named = {event.run for event in events if style.with_row or isinstance(event, DamagedEvent)}
+                frames.append((self._end.last_seq, style.gap(cursor, self._end.last_seq + 1)))
+        damaged = [event.run for event in events if isinstance(event, DamagedEvent)]
+        named = {event.run for event in events} if style.with_row else set(damaged)
         rows = await source.rows(list(named)) if named else {}
+        is_shared = not frames and not damaged
         for event in events:
             row = rows.get(event.run)
             if isinstance(event, DamagedEvent):
                 frame = style.damaged(event, None if row is None else row.run_id)
             else:
                 frame = style.frame(event, source.epoch, row if style.with_row else None) or b""
-            if size and size + len(frame) > MAX_CHUNK_BYTES:
-                break
-            taken.append(frame)
-            cursor, size = cursor_of(event), size + len(frame)
-        return cursor, b"".join(taken)
+            frames.append((cursor_of(event), frame))
+        return ReadPage(cursor, frames, is_shared)
 
     async def _page(self, cursor: int) -> list[Logged]:
         """A page of the store. Where it cannot be read, what stands for it: the next try would meet the same."""

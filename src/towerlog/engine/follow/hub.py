@@ -7,20 +7,18 @@ in pages.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.channel import Channel, Reader
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.listener import Listener
+from towerlog.engine.follow.pages import Pages
 from towerlog.engine.follow.subjects import RUN, Subject, subjects
 from towerlog.wake.base import Commit, Wake
 
 ALL_RINGS_BYTES = 64 * 1024 * 1024
 """All rings together; past it the largest are emptied, and their followers read the store."""
-MAX_PAGES = 4
-"""Pages of the store that followers have in hand at a time; each may hold events of mebibytes."""
 COUNT_RINGS_EVERY = 16
 """Commits between two looks at that sum."""
 
@@ -34,7 +32,7 @@ class Hub:
         """By subject and style."""
         self._by_subject: dict[Subject, list[Channel]] = {}
         self._published = 0
-        self._pages = asyncio.Semaphore(MAX_PAGES)
+        self._pages = Pages()
 
     @property
     def followers(self) -> int:

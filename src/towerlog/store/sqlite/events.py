@@ -112,14 +112,16 @@ def _found(
     `keys` gives (key, run, seq) of the same events, or of more, in the same order; 0 for what its index does not tell.
     Raises apsw.Error where that fails too: then it is the index that cannot be read.
     """
-    seen: set[int] = set()
+    keys_seen: list[int] = []
+    note = keys_seen.append
     try:
         for row in db.execute(sql, tuple(values)):
-            seen.add(row[0])
+            note(row[0])
             yield rows.found_event(row)
         return
     except UNREADABLE as error:
         _note_failure(db, error)
+    seen = set(keys_seen)
     for key, run, seq in db.execute(keys, tuple(key_values)):
         if key not in seen:
             yield from _one(db, key, run, seq)
@@ -169,6 +171,10 @@ def _with_holes(
         count = 0
         for one in behind(start):
             count += 1
+            if one.seq == last + 1 and not isinstance(one, DamagedEvent):  # nearly all
+                last += 1
+                yield one
+                continue
             begins = one.first_seq if isinstance(one, DamagedEvent) else one.seq
             known = last if begins <= last + 1 else max(last, _trimmed_to(db, run))
             if begins > known + 1:

@@ -12,9 +12,6 @@ from urllib.parse import quote
 
 import msgspec
 import structlog
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
 
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.guard.auth import signed_in
@@ -53,12 +50,12 @@ class ProviderPages:
         self._clock: Clock | None = None
         self._ids: Ids | None = None
         self._url = ""
-        self._key = OctKey.import_key(b"\x00" * 32)
+        self._key = b"\x00" * 32
 
     def attach(self, engine: Engine, store: Store, clock: Clock, ids: Ids, url: str, secret: str) -> None:
         """`url`: where browsers find the server; `secret` signs what they keep meanwhile."""
         self._engine, self._store, self._clock, self._ids, self._url = engine, store, clock, ids, url
-        self._key = OctKey.import_key(hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256))
+        self._key = hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256)
 
     def routes(self) -> tuple[PageRoute, ...]:
         """Both; a browser opens them."""
@@ -145,16 +142,23 @@ class ProviderPages:
         return (b"set-cookie", COOKIE + b"=" + value.encode("ascii"))
 
     def _sealed(self, pending: BegunSignIn) -> str:
+        from joserfc import jwt
+        from joserfc.jwk import OctKey
+
         assert self._clock is not None
         claims = msgspec.structs.asdict(pending) | {"exp": self._clock.now_ms() // 1000 + PENDING_S}
-        return jwt.encode({"alg": "HS256"}, claims, self._key)
+        return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(self._key))
 
     def _opened(self, visit: PageVisit) -> BegunSignIn | None:
         """What this browser has begun; None for nothing, and for what is older or not ours."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import OctKey
+
         assert self._clock is not None
         text = cookies_of(visit.headers).get(COOKIE, b"").decode("latin-1")
         try:
-            token = jwt.decode(text, self._key, algorithms=["HS256"])
+            token = jwt.decode(text, OctKey.import_key(self._key), algorithms=["HS256"])
             registry = jwt.JWTClaimsRegistry(now=self._clock.now_ms() // 1000, exp={"essential": True})
             registry.validate(token.claims)
             return msgspec.convert(token.claims, BegunSignIn)

@@ -1,7 +1,8 @@
 """The identity provider that vouches for people: OpenID Connect, authorisation code with PKCE.
 
 What it says is asked for anew with each sign-in: where its endpoints are, the tokens, and the keys that they are signed
-with. JOSE is `joserfc`'s; what is sent goes through the way out that is handed in, which follows no redirect.
+with. JOSE is `joserfc`'s, imported only where a provider is set up, for its memory. What is sent goes through the way
+out that is handed in, which follows no redirect.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
 from towerlog.egress.outcomes import HttpAnswer, Undelivered
 from towerlog.errors import Overloaded, Unauthenticated
@@ -97,6 +96,8 @@ class IdentityProvider:
 
     def __init__(self, config: ProviderConfig) -> None:
         """Asks for nothing yet."""
+        # No sign-in is to wait for the import.
+        import_module("joserfc.jwt")
         self.config = config
         self._under_way = 0
 
@@ -167,6 +168,10 @@ class IdentityProvider:
 
     def _checked(self, text: str, keys: Any, nonce: str, now_s: int) -> Identity:
         """What an ID token says, where it is the provider's, for us, of this sign-in and of this time."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
         config = self.config
         registry = jwt.JWTClaimsRegistry(
             now=now_s,
