@@ -110,6 +110,8 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_at: int
     created_by: str | None = None
     """A user id."""
+    key_id: str = ""
+    """Of the key that made it."""
     period_start: int = 0
     """When the period began that `spent_nanos` is of; 0 for `total`."""
     spent_nanos: int = 0

@@ -24,7 +24,8 @@ from towerlog.engine.alerts import sender as sending
 from towerlog.engine.alerts.outbox import MAX_OF_ORGANISATION, MAX_OF_RECEIVER
 from towerlog.engine.alerts.sender import Sender
 from towerlog.errors import Conflict
-from towerlog.model.alert import AlertChannel, AlertTrigger, ChangeRule, ChannelSecret, ChannelType, DeleteRule
+from towerlog.model.alert import AlertTrigger, ChangeRule, DeleteRule
+from towerlog.model.alert_channel import AlertChannel, ChannelSecret, ChannelType
 from towerlog.model.command import Append
 from towerlog.model.delivery import Delivery, DeliveryState, Redeliver, RedeliverFrom
 

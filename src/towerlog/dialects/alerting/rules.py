@@ -12,25 +12,21 @@ from towerlog.dialects.fields import bounded_text, cost_nanos_of, decode, invali
 from towerlog.errors import NotFound
 from towerlog.model.alert import (
     DEFAULT_WINDOW_MINUTES,
-    MAX_CHANNELS,
     MAX_MINUTES,
-    MAX_TARGET_CHARS,
     MAX_TIMES,
     MAX_WINDOW_MINUTES,
     MINUTE_MS,
     AlertAct,
-    AlertChannel,
     AlertConfig,
     AlertRule,
     AlertScope,
     AlertState,
     AlertTrigger,
     ChangeRule,
-    ChannelSecret,
-    ChannelType,
     CreateRule,
     RuleNow,
 )
+from towerlog.model.alert_channel import MAX_CHANNELS, MAX_TARGET_CHARS, AlertChannel, ChannelSecret, ChannelType
 from towerlog.model.alert_preview import PreviewRule
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.times import format_ms

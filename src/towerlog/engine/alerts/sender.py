@@ -25,7 +25,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.timers.loop import Upkeep
 from towerlog.errors import Overloaded, StorageFailed
-from towerlog.model.alert import ChannelType
+from towerlog.model.alert_channel import ChannelType
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.delivery import Attempt, Delivery, DeliveryState, RecordAttempt, after_attempt, is_given_up
 from towerlog.store.base import Store, Unit

@@ -1,4 +1,4 @@
-"""What the audit says of each command that is an act of a person: a function for each verb, named in `core.VERBS`.
+"""What the audit says of each command that is an act of a person: a function for each verb, named in `verbs.VERBS`.
 
 Each tells what the command is about, before it is placed (no outcome) and after (see `hook.Act`). Texts that people
 send to an agent stay out: the log has them, and an entry names their `seq` there.

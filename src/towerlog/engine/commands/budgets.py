@@ -8,9 +8,9 @@ from towerlog.engine.commands.cancel import CONTROL
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.reactions.budgets import in_scope, needs_of_scope
-from towerlog.errors import Conflict, Invalid, NotFound, Overloaded, RunNotActive
+from towerlog.engine.shares import check_share
+from towerlog.errors import Invalid, NotFound, Overloaded, RunNotActive
 from towerlog.model.budget import (
-    MAX_BUDGETS,
     MAX_RESERVATIONS,
     MAX_RESERVATIONS_OF_KEY,
     BudgetNow,
@@ -49,13 +49,12 @@ def needs_of_create(needs: Needs, principal: Principal, command: CreateBudget) -
 
 
 def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> BudgetNow:
-    """A budget that begins with what its period has spent. Raises Conflict past MAX_BUDGETS, Invalid for no such run.
+    """A budget that begins with what its period has spent. Raises Conflict for one too many, Invalid for no such run.
 
     One that is used up from the start acts at once.
     """
     org, scope, known = principal.org, command.scope, plan.budgets(principal.org)
-    if len(known) >= MAX_BUDGETS:
-        raise Conflict(f"The organisation has {MAX_BUDGETS} budgets: no more are kept.")
+    check_share(plan.reactions.shares.budgets, known, principal, "budgets", "max_budgets")
     if scope.run_id is not None and plan.run(org, RunById(scope.run_id)) is None:
         raise Invalid("scope.run_id: there is no such run", field="scope.run_id")
     row = BudgetRow(
@@ -71,6 +70,7 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
         warn_nanos=warn_nanos(command.amount_nanos, command.warn_at),
         created_at=plan.now,
         created_by=principal.user_id,
+        key_id=principal.key_id,
     )
     row = fold.changed(_begun(plan, row), plan.now)
     plan.put_budget(org, row.budget_id, row)

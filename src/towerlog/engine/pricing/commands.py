@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.errors import Conflict, NotFound
-from towerlog.model.price import MAX_PRICES, CreatePrice, DeletePrice, PriceRow, PriceView
+from towerlog.engine.shares import check_share
+from towerlog.errors import NotFound
+from towerlog.model.price import CreatePrice, DeletePrice, PriceRow, PriceView
 from towerlog.model.principal import Principal
 
 
@@ -15,10 +16,9 @@ def needs_of_prices(needs: Needs, principal: Principal, _command: CreatePrice | 
 
 
 def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> PriceView:
-    """A price. Raises Conflict past MAX_PRICES."""
+    """A price. Raises Conflict for one too many."""
     known = plan.prices.all_of(principal.org)
-    if len(known) >= MAX_PRICES:
-        raise Conflict(f"The organisation has {MAX_PRICES} prices: delete some that no event needs any more.")
+    check_share(plan.reactions.shares.prices, known, principal, "prices", "max_prices")
     row = PriceRow(
         org=principal.org,
         price_id=plan.ids.uuid(),
@@ -29,6 +29,7 @@ def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> Pric
         provider=command.provider,
         since=command.since,
         created_by=principal.user_id,
+        key_id=principal.key_id,
     )
     plan.prices.put(principal.org, row.price_id, row)
     return PriceView(row, created=True)

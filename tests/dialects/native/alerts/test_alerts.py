@@ -11,7 +11,8 @@ from tests.dialects.calls import call
 from tests.store.sqlite.alerts.test_alerts import delivery
 from towerlog.dialects.native import NATIVE
 from towerlog.errors import Invalid, NotFound
-from towerlog.model.alert import AlertState, ChannelSecret, ListAlerts, MuteAlert
+from towerlog.model.alert import AlertState, ListAlerts, MuteAlert
+from towerlog.model.alert_channel import ChannelSecret
 from towerlog.model.delivery import Attempt, DeliveryNow, DeliveryState, ListDeliveries, Redelivered, RedeliverFrom
 
 ID = "0189d3f0-0000-7000-8000-000000000009"

@@ -22,11 +22,11 @@ from towerlog.model.alert import (
     AlertRow,
     AlertState,
     AlertTrigger,
-    ChannelType,
     GetAlert,
     ListAlerts,
     MuteAlert,
 )
+from towerlog.model.alert_channel import ChannelType
 from towerlog.model.delivery import (
     MAX_REDELIVERED,
     Attempt,
