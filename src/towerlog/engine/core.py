@@ -12,7 +12,8 @@ from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts.by_time.watch import WatchedRules
 from towerlog.engine.alerts.by_time.workers import Workers
-from towerlog.engine.alerts.sender import DEFAULT_PAUSES, Sender, WaysOut
+from towerlog.engine.alerts.sender import DEFAULT_PAUSES, Sender
+from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.answered_once import AnsweredOnce
 from towerlog.engine.commands import (
     lanes,
@@ -88,7 +89,7 @@ class Engine:
         settings = settings or EngineSettings()
         self._store = store
         self._hearing = Hearing(clock)
-        self._reads = Reads(store, clock, self._hearing, settings.thresholds)
+        self._reads = Reads(store, clock, self._hearing, settings.thresholds, ways_out)
         self._hub = Hub()
         self._wake = wake
         self._polls = Polls()

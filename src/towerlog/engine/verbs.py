@@ -34,7 +34,7 @@ from towerlog.model import command as c
 from towerlog.model import member as m
 from towerlog.model.alert import AcknowledgeAlert, ChangeRule, CreateRule, DeleteRule, MuteAlert
 from towerlog.model.approval import AnswerApproval, MakeAnswerLink
-from towerlog.model.budget import ChangeBudget, CreateBudget, DeleteBudget, ReserveBudget
+from towerlog.model.budget import ChangeBudget, CreateBudget, DeleteBudget, ReleaseReservation, ReserveBudget
 from towerlog.model.delivery import Redeliver, RedeliverFrom
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.price import CorrectCosts, CreatePrice, DeletePrice
@@ -93,6 +93,7 @@ VERBS: dict[type[c.Write], Verb] = {
     ChangeBudget: Verb(budgets.needs_of_budgets, budgets.change_budget, acts.change_budget),
     DeleteBudget: Verb(budgets.needs_of_budgets, budgets.delete_budget, acts.delete_budget),
     ReserveBudget: Verb(budgets.needs_of_reserve, budgets.reserve),
+    ReleaseReservation: Verb(budgets.needs_of_release, budgets.release, acts.release),
     CreatePrice: Verb(prices.needs_of_prices, prices.create_price, acts.create_price),
     DeletePrice: Verb(prices.needs_of_prices, prices.delete_price, acts.delete_price),
     CorrectCosts: Verb(needs_of_correct, correct_costs, acts.reprice),

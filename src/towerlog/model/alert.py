@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.model.alert_channel import AlertChannel
+from towerlog.model.event import FieldWarning
 
 MAX_RULES = 200
 """Of an organisation: each is looked at whenever something happens that it may be about."""
@@ -340,6 +341,8 @@ class RuleNow(msgspec.Struct, frozen=True, gc=False):
     """Only where rules are read."""
     new_secrets: dict[str, str] = {}
     """Target of a webhook → its secret, where this command has given it one: told once."""
+    warnings: list[FieldWarning] = []
+    """Channels by which nobody is ever told."""
 
 
 class AlertNow(msgspec.Struct, frozen=True, gc=False):

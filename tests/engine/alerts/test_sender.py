@@ -270,7 +270,7 @@ async def test_without_a_mail_server_mail_is_given_up_at_once(live: Rig) -> None
         await make(live, AlertTrigger.ERROR, channels=(AlertChannel(ChannelType.EMAIL, "ada@example.com"),))
         await live.append(failure("a"))
         [row] = await settled(live, 1)
-        assert (row.state, row.attempts[0].words) == (DeliveryState.FAILED, sending._NO_MAIL)
+        assert (row.state, row.attempts[0].words) == (DeliveryState.FAILED, sending.NO_MAIL)
 
 
 async def test_while_a_secret_changes_both_sign(live: Rig) -> None:

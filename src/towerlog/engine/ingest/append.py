@@ -145,12 +145,15 @@ def place_items(
     targets: Targets = {}
     missing = Unloaded()
     work, is_batch = 0, len(items) > 1
+    book = plan.reactions.book
+    looked_up = book.looked_up
     for index, item in enumerate(items):
         if index and (work >= MAX_GROUP_WORK or plan.is_full()):
             break
         if is_batch:
             work += work_of_item(item) + (len(item.data) // BYTES_OF_WORK if type(item) is Draft else 0)
-        if index and not index % ITEMS_AT_ONCE:
+        if index and (not index % ITEMS_AT_ONCE or book.looked_up != looked_up):
+            looked_up = book.looked_up
             yield
         if type(item) is not Draft:
             results.append(_place_other(plan, principal, item))

@@ -58,7 +58,7 @@ def test_what_is_sent_anew_goes_on_where_it_ended() -> None:
 
 
 def test_a_delivery_shows_no_secret() -> None:
-    row = delivery(1, ID, attempts=(Attempt(0, 7, words="no answer"),))
+    row = delivery(1, ID, attempts=(Attempt(0, 7, words="no answer"),), body=msgspec.Raw(b'{"a":1}'))
     row = msgspec.structs.replace(
         row, channel=msgspec.structs.replace(row.channel, secrets=(ChannelSecret("whsec_x"),))
     )
