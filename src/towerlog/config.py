@@ -45,6 +45,12 @@ class Settings:
     max_streams_per_key: int = 100
     max_streams_per_org: int = 1000
     max_connections_per_address: int = 256
+    max_rules_per_org: int = 200
+    max_rules_per_key: int = 150
+    max_budgets_per_org: int = 200
+    max_budgets_per_key: int = 150
+    max_prices_per_org: int = 2000
+    max_prices_per_key: int = 1500
     keep_alive_seconds: int = 75
     credits_per_dollar: int = 1000
     cors_origins: str = ""
@@ -89,6 +95,12 @@ MEANINGS: dict[str, str] = {
     "max_streams_per_key": "The same of one key.",
     "max_streams_per_org": "The same of one organisation.",
     "max_connections_per_address": "Connections from one address at a time that have not shown a good key yet.",
+    "max_rules_per_org": "Alert rules of one organisation; past it no more are made.",
+    "max_rules_per_key": "The same that one key, or one member, has made.",
+    "max_budgets_per_org": "Budgets of one organisation; past it no more are made.",
+    "max_budgets_per_key": "The same that one key, or one member, has made.",
+    "max_prices_per_org": "Prices of its own of one organisation; past it no more are made.",
+    "max_prices_per_key": "The same that one key, or one member, has made.",
     "keep_alive_seconds": "Seconds until an idle connection is closed; longer than proxies keep theirs (mostly 60).",
     "credits_per_dollar": "Credits per dollar for `credits_used` in the runs dialect, rounded up.",
     "cors_origins": "Origins, comma-separated, whose pages may call this server, as https://app.example.com; * = any.",
@@ -133,6 +145,12 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "max_streams_per_key": (0, 1_000_000),
     "max_streams_per_org": (0, 1_000_000),
     "max_connections_per_address": (1, 1_000_000),
+    "max_rules_per_org": (0, 200),
+    "max_rules_per_key": (0, 200),
+    "max_budgets_per_org": (0, 200),
+    "max_budgets_per_key": (0, 200),
+    "max_prices_per_org": (0, 2000),
+    "max_prices_per_key": (0, 2000),
     "keep_alive_seconds": (1, 86_400),
     "credits_per_dollar": (0, 1_000_000_000),
 }

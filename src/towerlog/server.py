@@ -40,6 +40,7 @@ from towerlog.engine.pricing.deferred import DeferredPrices
 from towerlog.errors import StorageFailed
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
+from towerlog.model.shares import Share, Shares
 from towerlog.storage import keep_data_private
 from towerlog.store.base import Store
 from towerlog.store.listening import Listening
@@ -194,7 +195,23 @@ def engine_settings(settings: Settings, secret: str) -> EngineSettings:
     )
     links = LinkAddress(settings.public_url.rstrip("/"), secret) if settings.public_url else None
     pauses = retry_seconds(settings)
-    return EngineSettings(settings.max_queue, settings.cancel_deadline_seconds, thresholds, pauses, links)
+    return EngineSettings(
+        max_queue=settings.max_queue,
+        cancel_deadline_seconds=settings.cancel_deadline_seconds,
+        thresholds=thresholds,
+        delivery_pauses=pauses,
+        links=links,
+        shares=shares_of(settings),
+    )
+
+
+def shares_of(settings: Settings) -> Shares:
+    """How many of what people make an organisation, and a key of it, may have."""
+    return Shares(
+        rules=Share(settings.max_rules_per_org, settings.max_rules_per_key),
+        budgets=Share(settings.max_budgets_per_org, settings.max_budgets_per_key),
+        prices=Share(settings.max_prices_per_org, settings.max_prices_per_key),
+    )
 
 
 def transport_config(settings: Settings) -> Config:

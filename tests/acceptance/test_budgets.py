@@ -176,6 +176,12 @@ def test_reservations_keep_spending_within_the_amount(org) -> None:
     agent = ok(org.get("/api/v1/agents", params={"name": "my-agent"}))["data"][0]
     feed = ok(org.get(f"/agents/{agent['agent_id']}/events"))
     assert [one["type"] for one in feed].count("inference_budget_exceeded") == 1
+    [open_one] = ok(org.get("/api/v1/budgets/reservations", params={"budget_id": budget["budget_id"]}))["data"]
+    assert (open_one["amount_usd"], open_one["budget_ids"]) == (0.4, [budget["budget_id"]])
+    path = f"/api/v1/budgets/reservations/{open_one['reservation_id']}"
+    assert ok(org.delete(path)) == open_one
+    assert (org.delete(path).status_code, read(org, budget)["reserved_usd"]) == (404, 0)
+    assert org.get("/api/v1/budgets/reservations?key_id=nobody").status_code == 422
     assert org.post("/api/v1/budgets/reserve", json=body | {"run_id": ABSENT}).status_code == 404
     for wrong in ({"amount_usd": 0}, {"ttl_seconds": 0}, {"ttl_seconds": 3601}, {"more": 1}):
         assert org.post("/api/v1/budgets/reserve", json=body | wrong).status_code == 422

@@ -65,6 +65,7 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
             "key",
             "runs",
             "messages",
+            "channels",
         }
         [key] = [one["message"] for one in said["checks"] if one["check"] == "key"]
         assert key.endswith("in organisation default")
@@ -206,6 +207,30 @@ def test_messages_that_were_given_up_are_told(tmp_path, monkeypatch: pytest.Monk
         assert verdicts == {"messages": "warn"}
         assert "1 message about alerts given up in the last 24 hours" in said["checks"][0]["message"]
         assert "towerlog_deliveries_given_up_total 1.0" in client.get("/metrics").text
+    finally:
+        server.close()
+
+
+def test_channels_that_reach_nobody_are_told(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["towerlog.cli.doctor"]
+    monkeypatch.setattr(module, "CHECKS", (module.check_channels,))
+    server = Server(tmp_path / "data", dict(NO_LIMITS))
+    try:
+        client = server.start().client()
+        known = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY}
+        assert checked(**known)[0] == {"channels": "ok"}
+        done = towerlog("alerts", "set", "ours", "--trigger", "error", "--email", "ada@example.com", **known)
+        assert "warning: channels.0.target: nothing will arrive there: this server sends no mail" in done.output
+        [rule] = client.get("/api/v1/alert-rules").json()["data"]
+        changed = client.patch(
+            f"/api/v1/alert-rules/{rule['rule_id']}",
+            json={"channels": [{"type": "in_app"}, {"type": "slack", "target": "http://127.0.0.1:8099/"}]},
+        )
+        [warning] = changed.json()["warnings"]
+        assert (warning["field"], "loopback" in warning["message"]) == ("channels.1.target", True)
+        verdicts, said = checked(**known)
+        assert verdicts == {"channels": "warn"}
+        assert [one["message"].startswith("alert rule 'ours' (") for one in said["checks"]] == [True]
     finally:
         server.close()
 

@@ -13,8 +13,9 @@ from tests.support.factories import draft, traced
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
 from towerlog.dialects.base import FrameStyle
-from towerlog.engine.core import VERBS, Engine
+from towerlog.engine.core import Engine
 from towerlog.engine.timers import loop
+from towerlog.engine.verbs import VERBS
 from towerlog.errors import NotFound, Overloaded, StorageFailed
 from towerlog.model import command as c
 from towerlog.model import outcome as o

@@ -496,7 +496,7 @@ ACCESS = (
     Fault(
         "a sign-in is not told",
         "acceptance/test_sign_in.py::test_each_act_of_a_member_has_its_entry",
-        "towerlog.engine.core",
+        "towerlog.engine.verbs",
         "members.start_session, of_members.start_session)",
         "members.start_session)",
     ),
@@ -972,7 +972,7 @@ MONEY = (
     Fault(
         "an ended run keeps what is held for it",
         "engine/reactions/test_budgets.py::test_nothing_is_held_any_more_for_a_run_that_has_ended",
-        "towerlog.engine.core",
+        "towerlog.engine.verbs",
         "        budget_reactions.free_ended,\n",
         "",
     ),
@@ -1250,7 +1250,7 @@ TOLD = (
     Fault(
         "an alert that lasts opens another one",
         "engine/alerts/test_watch.py::test_a_question_that_nobody_answers_fires_once_and_its_answer_ends_it",
-        "towerlog.engine.alerts.watch",
+        "towerlog.engine.alerts.by_time.watch",
         "if (last := known.get(subject)) is None or not last.is_open or last.mark != holds.mark",
         "if known.get(subject) is None",
     ),
@@ -1306,7 +1306,7 @@ TOLD = (
     Fault(
         "what was acknowledged is told again",
         "engine/alerts/test_watch.py::test_people_are_told_again_while_it_lasts_unless_somebody_sees_to_it[acknowledged]",
-        "towerlog.engine.alerts.watch",
+        "towerlog.engine.alerts.by_time.watch",
         "is_seen = alert.acknowledged_at is not None or alert.is_muted(now_ms)",
         "is_seen = alert.is_muted(now_ms)",
     ),
@@ -1359,7 +1359,7 @@ AUDITED = (
     Fault(
         "an act of a new verb is forgotten",
         "engine/audit/test_acts.py::test_every_verb_is_an_act_or_is_known_to_be_none",
-        "towerlog.engine.core",
+        "towerlog.engine.verbs",
         "DeleteBudget: Verb(budgets.needs_of_budgets, budgets.delete_budget, acts.delete_budget),",
         "DeleteBudget: Verb(budgets.needs_of_budgets, budgets.delete_budget),",
     ),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from towerlog.model.alert import MAX_QUIET_AGENTS, AlertChannel, AlertRule, AlertState, AlertTrigger, ChannelType
+from towerlog.model.alert import MAX_QUIET_AGENTS, AlertRule, AlertState, AlertTrigger
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 
 
 def rule(**given: object) -> AlertRule:

@@ -309,6 +309,8 @@ def _known(client: Client, wanted: str) -> AlertRule:
 def _say_rule(rule: AlertRule) -> None:
     state = rule.state if rule.enabled else "off"
     say(f"Alert rule {visible(rule.name)}: on {rule.trigger}, {state}.")
+    for warning in rule.warnings:
+        say(f"  warning: {visible(str(warning.get('message')))}")
     for channel in rule.channels:
         if channel.get("secret"):
             say(

@@ -17,7 +17,7 @@ from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.cli.untrusted import visible
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.fleet_shapes import Budget
+from towerlog.sdk.api.fleet_shapes import Budget, Reservation
 
 PERIODS = ("total", "hour", "day", "month")
 ACTIONS = ("warn", "pause", "cancel")
@@ -32,6 +32,14 @@ COLUMNS = (
     Column("ACTION", rank=4),
     Column("RESETS", "time", rank=5),
     Column("ENDS AT THIS PACE", "time", rank=6),
+)
+
+HELD = (
+    Column("RESERVATION ID", "id"),
+    Column("RUN ID", "id", rank=1),
+    Column("AMOUNT", "number"),
+    Column("KEY ID", "id", rank=2),
+    Column("UNTIL", "time"),
 )
 
 
@@ -92,11 +100,45 @@ def set_budget(client: Client, budget: str, amount: float | None, as_json: bool,
 @click.argument("budget")
 def remove_budget(client: Client, budget: str, as_json: bool) -> None:
     """Removes a budget, given by its name or id. Runs that it has paused go on."""
-    known = _find(client, budget)
-    if known is None:
-        raise NotFound("budget", f"There is no budget {budget!r}; `towerlog budgets ls` lists them.")
-    done = client.delete_budget(known.budget_id)
+    done = client.delete_budget(_known(client, budget).budget_id)
     answer(as_json, dict(done.raw), lambda: say(f"Budget {visible(done.name)} was removed."))
+
+
+@budgets.command("reservations")
+@with_client
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@click.option("--budget", help="Only in this budget, given by its name or id.")
+@click.option("--run", help="Only of this run.")
+@click.option("--key", help="Only of the key with this id.")
+@with_view
+def list_reservations(
+    client: Client, limit: int, budget: str | None, run: str | None, key: str | None, view: View, as_json: bool
+) -> None:
+    """Lists open reservations, newest first: money that is held and not spent yet."""
+    known = None if budget is None else _known(client, budget).budget_id
+    found = list(islice(client.list_reservations(budget_id=known, run_id=run, key_id=key), limit))
+    answer(
+        as_json,
+        {"data": [one.raw for one in found]},
+        lambda: show_table(HELD, [_held_row(one) for one in found], empty="Nothing is held.", view=view),
+    )
+
+
+@budgets.command("release")
+@with_client
+@click.argument("reservation_id")
+def release_reservation(client: Client, reservation_id: str, as_json: bool) -> None:
+    """Releases a reservation: its money may be spent by others."""
+    done = client.release_reservation(reservation_id)
+    said = f"{money(done.amount_usd)} of run {done.run_id} are held no more."
+    answer(as_json, dict(done.raw), lambda: say(said))
+
+
+def _known(client: Client, wanted: str) -> Budget:
+    budget = _find(client, wanted)
+    if budget is None:
+        raise NotFound("budget", f"There is no budget {wanted!r}; `towerlog budgets ls` lists them.")
+    return budget
 
 
 def _find(client: Client, wanted: str) -> Budget | None:
@@ -120,6 +162,10 @@ def _row(budget: Budget) -> tuple[str | None, ...]:
     figures = (money(budget.spent_usd), money(budget.amount_usd))
     words = (budget.period, budget.action, budget.resets_at, budget.ends_at)
     return (budget.budget_id, budget.name, _of(budget.scope), budget.state, *figures, *words)
+
+
+def _held_row(one: Reservation) -> tuple[str | None, ...]:
+    return (one.reservation_id, one.run_id, money(one.amount_usd), one.key_id, one.expires_at)
 
 
 def _words(budget: Budget) -> str:

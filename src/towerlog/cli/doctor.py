@@ -338,6 +338,31 @@ def check_messages(settings: Settings, url: str | None) -> Iterator[Finding]:
         yield Finding("messages", "ok", "no message about an alert was given up in the last 24 hours")
 
 
+def check_channels(settings: Settings, url: str | None) -> Iterator[Finding]:
+    """Whether some alert rule tells by a channel that never reaches anybody, or had more to tell than was sent."""
+    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+        return
+    since = format_ms(max(SystemClock().now_ms() - LATELY_MS, 0))
+    try:
+        with client_of(settings, url) as client:
+            rules = list(islice(client.list_alert_rules(), MAX_COUNTED))
+            lately = [one for one in islice(client.list_alerts(), MAX_COUNTED) if one.fired_at >= since]
+    except (SdkError, BadSetting, TowerlogError, OSError):
+        # What keeps it from asking is reported by `check_server` and `check_key`.
+        return
+    found = [
+        Finding("channels", "warn", f"alert rule {rule.name!r} ({rule.rule_id}): {warning.get('message')}")
+        for rule in rules
+        for warning in rule.warnings
+    ]
+    not_sent = sum(one.not_sent for one in lately)
+    if not_sent:
+        words = f"{counted(not_sent, 'message')} about alerts of the last 24 hours not sent, too many at once: "
+        words += "fewer rules, or fewer channels of each, tell of the same"
+        found.append(Finding("channels", "warn", words, {"messages_not_sent": not_sent}))
+    yield from found or [Finding("channels", "ok", "no channel of an alert rule is known to reach nobody")]
+
+
 CHECKS: tuple[Check, ...] = (
     check_settings,
     check_store,
@@ -347,6 +372,7 @@ CHECKS: tuple[Check, ...] = (
     check_key,
     check_runs,
     check_messages,
+    check_channels,
 )
 
 

@@ -69,6 +69,7 @@ ApprovalId = Annotated[
     ),
 ]
 BudgetId = Annotated[str, said("The budget.", "0196b2c4-7b00-7000-8000-000000000009", format="uuid")]
+ReservationId = Annotated[str, said("The reservation.", "0196b2c4-7b80-7000-8000-00000000000b", format="uuid")]
 PriceId = Annotated[str, said("The price.", "0196b2c4-7c00-7000-8000-00000000000a", format="uuid")]
 RuleId = Annotated[str, said("The alert rule.", "0196b2c4-7c00-7000-8000-000000000010", format="uuid")]
 AlertId = Annotated[str, said("The alert.", "0196b2c4-7d00-7000-8000-000000000011", format="uuid")]
@@ -217,6 +218,7 @@ IN_PATHS: dict[str, Any] = {
     "user_id": MemberId,
     "budget_id": BudgetId,
     "price_id": PriceId,
+    "reservation_id": ReservationId,
     "approval_id": ApprovalId,
     "rule_id": RuleId,
     "alert_id": AlertId,

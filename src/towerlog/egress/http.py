@@ -64,6 +64,18 @@ class Poster:
         """Gets `url`, as `post` posts to one."""
         return await self._sent("GET", url, b"", headers, org_id)
 
+    def obstacle(self, url: str) -> str | None:
+        """Why nothing ever gets there, in the words of `Undelivered`; None where that takes a look-up of its host."""
+        try:
+            host = read_url(url).host
+            if isinstance(host, str):
+                self._check_name(host)
+            else:
+                self._passed((host,))
+        except (BadTarget, EgressError) as error:
+            return str(error)
+        return None
+
     async def _sent(
         self, method: str, url: str, content: bytes, headers: Mapping[str, str], org_id: str
     ) -> HttpAnswer | Undelivered:
@@ -99,11 +111,14 @@ class Poster:
         host, allowed = target.host, self._allowed
         if not isinstance(host, str):
             return self._passed((host,))
-        if host in allowed.names:
-            return await self._lookups.find(host, target.port, org_id)
-        if is_local_name(host) and not allowed.networks:
+        self._check_name(host)
+        found = await self._lookups.find(host, target.port, org_id)
+        return found if host in allowed.names else self._passed(found)
+
+    def _check_name(self, name: str) -> None:
+        """Raises EgressError for a name that is not looked up."""
+        if name not in self._allowed.names and is_local_name(name) and not self._allowed.networks:
             raise EgressError(EgressFailure.REFUSED_HERE, f"the host's name is one of an own network: {_NETWORK}")
-        return self._passed(await self._lookups.find(host, target.port, org_id))
 
     def _passed(self, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
         """The same addresses. Raises EgressError if one of them is forbidden: an answer of both kinds is a trap."""

@@ -10,30 +10,16 @@ import msgspec
 
 from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle, RowStyle
-from towerlog.engine.alerts import commands as alerts
-from towerlog.engine.alerts import reactions as alert_reactions
-from towerlog.engine.alerts.sender import DEFAULT_PAUSES, Sender, WaysOut
-from towerlog.engine.alerts.watch import WatchedRules
-from towerlog.engine.alerts.workers import Workers
-from towerlog.engine.answered_once import AnsweredOnce, keep_reply, needs_of_reply
-from towerlog.engine.audit import acts, of_alerts, of_members
+from towerlog.engine.alerts.by_time.watch import WatchedRules
+from towerlog.engine.alerts.by_time.workers import Workers
+from towerlog.engine.alerts.sender import DEFAULT_PAUSES, Sender
+from towerlog.engine.alerts.ways_out import WaysOut
+from towerlog.engine.answered_once import AnsweredOnce
 from towerlog.engine.commands import (
-    approvals,
-    budgets,
-    cancel,
-    keys,
     lanes,
-    members,
-    personas,
-    receipts,
-    reruns,
-    runs,
-    steering,
 )
-from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
-from towerlog.engine.commit.turn import Verb
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
@@ -42,19 +28,12 @@ from towerlog.engine.follow.opening import follow_agent, follow_run, subject_of
 from towerlog.engine.follow.polls import Polls
 from towerlog.engine.follow.subjects import Subject
 from towerlog.engine.follow.waits import Waits
-from towerlog.engine.ingest.append import append_items
-from towerlog.engine.ingest.long_histories import LongHistories, keep_parts, needs_of_parts
-from towerlog.engine.ingest.needs import needs_of_append
+from towerlog.engine.ingest.long_histories import LongHistories
 from towerlog.engine.live.channels import RowChannels
-from towerlog.engine.pricing import commands as prices
 from towerlog.engine.pricing.book import NoPrices, PriceBook, PriceList
-from towerlog.engine.pricing.reprice import Repricing, correct_costs, needs_of_correct
+from towerlog.engine.pricing.reprice import Repricing
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
-from towerlog.engine.reactions import budgets as budget_reactions
-from towerlog.engine.reactions import inbox, sub_agents, threads
-from towerlog.engine.reactions import lanes as lane_reactions
-from towerlog.engine.reactions.folding import Reactions
 from towerlog.engine.timers.alerts import OldAlerts, UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
@@ -65,20 +44,16 @@ from towerlog.engine.timers.replies import OldReplies
 from towerlog.engine.timers.sessions import OldSessions
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
+from towerlog.engine.verbs import REACTIONS, VERBS
 from towerlog.errors import LeaseLost
 from towerlog.model import command as c
-from towerlog.model import member as m
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.alert import AcknowledgeAlert, ChangeRule, CreateRule, DeleteRule, MuteAlert
 from towerlog.model.answer_link import LinkAddress
-from towerlog.model.approval import AnswerApproval, MakeAnswerLink
-from towerlog.model.budget import ChangeBudget, CreateBudget, DeleteBudget, ReserveBudget
-from towerlog.model.delivery import Redeliver, RedeliverFrom
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
-from towerlog.model.persona import CreatePersona, CreateRoute
-from towerlog.model.price import CorrectCosts, CreatePrice, DeletePrice, Reprice
+from towerlog.model.price import Reprice
 from towerlog.model.principal import Principal
+from towerlog.model.shares import Shares
 from towerlog.store.base import Store
 from towerlog.store.trouble import REFUSING
 from towerlog.wake.base import Wake
@@ -93,82 +68,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
     delivery_pauses: tuple[int, ...] = DEFAULT_PAUSES
     links: LinkAddress | None = None
     """Where answer links lead; None where nobody has said: then messages have none."""
-
-
-REACTIONS = Reactions(
-    on_status=(
-        threads.follow_runs,
-        lane_reactions.close_lane,
-        lane_reactions.free_next,
-        inbox.close_ended,
-        # After the thread was folded: of its open runs, those are looked at that are left.
-        sub_agents.end_below,
-        budget_reactions.free_ended,
-        # Last: they may ask the run to pause or to end.
-        budget_reactions.stop_new,
-        alert_reactions.on_status,
-    ),
-    on_parent=(budget_reactions.join_trees,),
-    on_spent=(budget_reactions.count, alert_reactions.on_spent),
-    on_budget=(alert_reactions.on_budget,),
-    on_call=(alert_reactions.on_call,),
-)
-"""What follows from an event, in this order."""
-
-
-def _no_needs(_needs: Needs, _principal: Principal, _command: c.Write) -> None:
-    """For what touches nothing that is there."""
-
-
-VERBS: dict[type[c.Write], Verb] = {
-    c.Append: Verb(needs_of_append, append_items),
-    c.CreateRun: Verb(runs.needs_of_create, runs.create_run, acts.create_run),
-    c.CreateThread: Verb(runs.needs_of_thread, runs.create_thread, acts.create_thread),
-    c.RegisterAgent: Verb(runs.needs_of_agent, runs.register_agent, acts.register_agent),
-    c.CancelRun: Verb(cancel.needs_of_cancel, cancel.cancel_run, acts.cancel_run),
-    c.KillRun: Verb(cancel.needs_of_cancel, cancel.kill_run, acts.kill_run),
-    c.SteerRun: Verb(steering.needs_of_steer, steering.steer_run, acts.steer_run),
-    c.GiveInput: Verb(steering.needs_of_input, steering.give_input, acts.give_input),
-    c.Deliver: Verb(receipts.needs_of_deliver, receipts.deliver),
-    c.Claim: Verb(lanes.needs_of_claim, lanes.claim),
-    c.ClaimRun: Verb(lanes.needs_of_lane, lanes.claim_run),
-    c.Report: Verb(lanes.needs_of_report, lanes.report),
-    c.Release: Verb(lanes.needs_of_lane, lanes.release),
-    c.Finish: Verb(lanes.needs_of_finish, lanes.finish),
-    c.Decide: Verb(approvals.needs_of_decide, approvals.decide, acts.decide),
-    AnswerApproval: Verb(approvals.needs_of_answer, approvals.answer_approval, acts.answer_approval),
-    MakeAnswerLink: Verb(approvals.needs_of_link, approvals.make_link, acts.make_link),
-    c.CreateKey: Verb(_no_needs, keys.create_key, acts.create_key),
-    c.RevokeKey: Verb(keys.needs_of_revoke, keys.revoke_key, acts.revoke_key),
-    CreatePersona: Verb(personas.needs_of_persona, personas.create_persona, acts.create_persona),
-    CreateRoute: Verb(personas.needs_of_route, personas.create_route, acts.create_route),
-    c.RetryRun: Verb(reruns.needs_of_rerun, reruns.retry_run, acts.retry_run),
-    c.ForkRun: Verb(reruns.needs_of_rerun, reruns.fork_run, acts.fork_run),
-    CreateBudget: Verb(budgets.needs_of_create, budgets.create_budget, acts.create_budget),
-    ChangeBudget: Verb(budgets.needs_of_budgets, budgets.change_budget, acts.change_budget),
-    DeleteBudget: Verb(budgets.needs_of_budgets, budgets.delete_budget, acts.delete_budget),
-    ReserveBudget: Verb(budgets.needs_of_reserve, budgets.reserve),
-    CreatePrice: Verb(prices.needs_of_prices, prices.create_price, acts.create_price),
-    DeletePrice: Verb(prices.needs_of_prices, prices.delete_price, acts.delete_price),
-    CorrectCosts: Verb(needs_of_correct, correct_costs, acts.reprice),
-    CreateRule: Verb(alerts.needs_of_rule, alerts.create_rule, of_alerts.create_rule),
-    ChangeRule: Verb(alerts.needs_of_rule, alerts.change_rule, of_alerts.change_rule),
-    DeleteRule: Verb(alerts.needs_of_rule, alerts.delete_rule, of_alerts.delete_rule),
-    AcknowledgeAlert: Verb(alerts.needs_of_alert, alerts.acknowledge, of_alerts.acknowledge),
-    MuteAlert: Verb(alerts.needs_of_alert, alerts.mute, of_alerts.mute),
-    Redeliver: Verb(alerts.needs_of_redeliver, alerts.redeliver, of_alerts.redeliver),
-    RedeliverFrom: Verb(alerts.needs_of_redeliver_from, alerts.redeliver_from, of_alerts.redeliver_from),
-    m.CreateMember: Verb(members.needs_of_members, members.create_member, of_members.create_member),
-    m.ChangeMember: Verb(members.needs_of_members, members.change_member, of_members.change_member),
-    m.RemoveMember: Verb(members.needs_of_members, members.remove_member, of_members.remove_member),
-    m.MakeSignInLink: Verb(members.needs_of_link, members.make_link, of_members.make_link),
-    m.StartSession: Verb(members.needs_of_start, members.start_session, of_members.start_session),
-    m.EndSessions: Verb(members.needs_of_end, members.end_sessions, of_members.end_sessions),
-    m.SetPassword: Verb(members.needs_of_members, members.set_password, of_members.set_password),
-    c.KeepContent: Verb(needs_of_parts, keep_parts),
-    c.KeepReply: Verb(needs_of_reply, keep_reply),
-}
-"""Every writing command. One that is an act of a person names what the audit says of it."""
+    shares: Shares = Shares()
 
 
 class Engine:
@@ -189,7 +89,7 @@ class Engine:
         settings = settings or EngineSettings()
         self._store = store
         self._hearing = Hearing(clock)
-        self._reads = Reads(store, clock, self._hearing, settings.thresholds)
+        self._reads = Reads(store, clock, self._hearing, settings.thresholds, ways_out)
         self._hub = Hub()
         self._wake = wake
         self._polls = Polls()
@@ -207,7 +107,7 @@ class Engine:
             ids,
             VERBS,
             wake.committed,
-            REACTIONS._replace(book=PriceBook(listed)),
+            REACTIONS._replace(book=PriceBook(listed), shares=settings.shares),
             max_queue=settings.max_queue,
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist

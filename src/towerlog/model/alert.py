@@ -7,18 +7,15 @@ timer's look that found it, and a rebuild leaves it alone. Times are wall ms; mo
 from __future__ import annotations
 
 import enum
-import re
-from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
 
+from towerlog.model.alert_channel import AlertChannel
+from towerlog.model.event import FieldWarning
+
 MAX_RULES = 200
 """Of an organisation: each is looked at whenever something happens that it may be about."""
-MAX_CHANNELS = 10
-"""Of a rule."""
-MAX_TARGET_CHARS = 2048
-SHOWN_DIGITS = 8
 MAX_QUIET_AGENTS = 500
 """Agents of which a rule with a cool-down remembers when it told of them last; of more the oldest are forgotten."""
 MAX_WINDOW_MINUTES = 24 * 60
@@ -31,10 +28,7 @@ DEFAULT_MIN_RUNS = 5
 """Ended runs in a window, below which their failures are no rate."""
 MAX_CALLS = 200
 """Tool calls of a run that are looked at for a loop."""
-OLD_SECRET_MS = 24 * 3600 * 1000
-"""So long messages are signed with a secret that was replaced as well."""
 MINUTE_MS = 60_000
-FINGERPRINT_CHARS = 16
 
 
 class AlertTrigger(enum.StrEnum):
@@ -84,17 +78,6 @@ class AlertAct(enum.StrEnum):
     CANCEL = "cancel"
 
 
-class ChannelType(enum.StrEnum):
-    """How people are told. `in_app`: in the list of alerts alone."""
-
-    WEBHOOK = "webhook"
-    SLACK = "slack"
-    DISCORD = "discord"
-    TEAMS = "teams"
-    EMAIL = "email"
-    IN_APP = "in_app"
-
-
 class AlertScope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a rule is about: all that is given must hold; with nothing given, the whole organisation."""
 
@@ -122,44 +105,6 @@ class AlertConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     window_ms: int | None = None
 
 
-class ChannelSecret(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What messages are signed with; `until`: an older one, and when it goes."""
-
-    text: str
-    until: int | None = None
-
-
-class AlertChannel(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One way in which people are told."""
-
-    type: ChannelType
-    target: str = ""
-    """A URL, or an address of mail; empty for `in_app`."""
-    secrets: tuple[ChannelSecret, ...] = ()
-    """Of a webhook, the newest first."""
-
-    def without_secrets(self) -> AlertChannel:
-        """The same as messages keep it: what they are signed with is their rule's."""
-        return AlertChannel(self.type, self.target)
-
-    def fingerprint(self) -> str:
-        """Names the channel without telling its target."""
-        return sha256(f"{self.type} {self.target}".encode()).hexdigest()[:FINGERPRINT_CHARS]
-
-    def shown(self) -> str:
-        """The target for those who may not post there: of a URL the host, and digits that tell it from others."""
-        if self.type in (ChannelType.EMAIL, ChannelType.IN_APP):
-            return self.target
-        scheme, _, rest = self.target.partition("://")
-        host = re.split("[/?#]", rest, maxsplit=1)[0]
-        return f"{scheme}://{host}/…{sha256(self.target.encode()).hexdigest()[:SHOWN_DIGITS]}"
-
-    def receiver(self) -> str:
-        """Who is behind it, as far as the target tells: what is slow there delays nothing that goes elsewhere."""
-        host = self.target.partition("://")[2].partition("/")[0].partition("?")[0]
-        return f"{self.type}:{(host or self.target).lower()}"
-
-
 class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A rule, and what has come of it so far."""
 
@@ -181,6 +126,8 @@ class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     act: AlertAct | None = None
     created_by: str | None = None
     """A user id."""
+    key_id: str = ""
+    """Of the key that made it."""
     quiet: dict[str, int] = {}
     """Agent → when the rule has opened its last alert about it; kept for a cool-down alone."""
     suppressed: int = 0
@@ -260,6 +207,8 @@ class AlertRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     muted_until: int | None = None
     told_at: int = 0
     """When people were told last."""
+    not_sent: int = 0
+    """Messages about it that were never put into the outbox, since too many came at once."""
     position: int = 0
     """Of the newest event of the organisation's log when it changed last."""
 
@@ -392,6 +341,8 @@ class RuleNow(msgspec.Struct, frozen=True, gc=False):
     """Only where rules are read."""
     new_secrets: dict[str, str] = {}
     """Target of a webhook → its secret, where this command has given it one: told once."""
+    warnings: list[FieldWarning] = []
+    """Channels by which nobody is ever told."""
 
 
 class AlertNow(msgspec.Struct, frozen=True, gc=False):

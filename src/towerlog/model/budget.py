@@ -10,6 +10,7 @@ import enum
 import functools
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -110,6 +111,8 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     created_at: int
     created_by: str | None = None
     """A user id."""
+    key_id: str = ""
+    """Of the key that made it."""
     period_start: int = 0
     """When the period began that `spent_nanos` is of; 0 for `total`."""
     spent_nanos: int = 0
@@ -187,6 +190,18 @@ class Reservation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Ids of the budgets that hold it."""
     key_id: str = ""
     """Of the key that asked for it."""
+
+
+class HeldWanted(NamedTuple):
+    """Which open reservations are asked for: of an organisation, with lower ids than `before`, at most so many; in a
+    budget, of a run (its number), of a key, where these are given."""
+
+    org: int
+    limit: int
+    before: str | None = None
+    budget_id: str | None = None
+    run: int | None = None
+    key_id: str | None = None
 
 
 def dollars_text(nanos: int) -> str:
@@ -269,6 +284,23 @@ class ReserveBudget(msgspec.Struct, frozen=True, gc=False):
     """Name of the agent that will spend it; None: the run's own."""
 
 
+class ReleaseReservation(msgspec.Struct, frozen=True, gc=False):
+    """Hold nothing any more by a reservation, before an event settles it or its time is over."""
+
+    reservation_id: str
+
+
+class ListReservations(msgspec.Struct, frozen=True, gc=False):
+    """Open reservations, newest first: in a budget, of a run, of a key, where these are given. `before`: the id of the
+    last one that was seen."""
+
+    limit: int
+    before: str | None = None
+    budget_id: str | None = None
+    run_id: str | None = None
+    key_id: str | None = None
+
+
 class ListBudgets(msgspec.Struct, frozen=True, gc=False):
     """Budgets, newest first. `before` is the number of the last one seen."""
 
@@ -289,6 +321,13 @@ class BudgetNow(msgspec.Struct, frozen=True, gc=False):
     created: bool = False
     pace: SpendingPace | None = None
     """Only where budgets are read."""
+
+
+class ReservationNow(msgspec.Struct, frozen=True, gc=False):
+    """A reservation, and the id of its run. `row.expires_at` is by the wall clock."""
+
+    row: Reservation
+    run_id: str
 
 
 class Reserved(msgspec.Struct, frozen=True, gc=False):

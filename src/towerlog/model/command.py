@@ -14,7 +14,7 @@ import msgspec
 
 from towerlog.model.alert import AcknowledgeAlert, ChangeRule, CreateRule, DeleteRule, MuteAlert
 from towerlog.model.approval import AnswerApproval, AnswerLink, MakeAnswerLink
-from towerlog.model.budget import ChangeBudget, CreateBudget, DeleteBudget, ReserveBudget
+from towerlog.model.budget import ChangeBudget, CreateBudget, DeleteBudget, ReleaseReservation, ReserveBudget
 from towerlog.model.delivery import Redeliver, RedeliverFrom
 from towerlog.model.event import Draft, FieldWarning, Item, Refusal, RunByForeignId
 from towerlog.model.member import (
@@ -317,6 +317,7 @@ Write = (
     | ChangeBudget
     | DeleteBudget
     | ReserveBudget
+    | ReleaseReservation
     | CreatePrice
     | DeletePrice
     | CorrectCosts

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from towerlog.model.alert import AlertChannel
+from towerlog.model.alert_channel import AlertChannel
 from towerlog.model.approval import AnswerLink
 
 MAX_ATTEMPTS_KEPT = 20
@@ -49,6 +49,18 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Why it was not accepted."""
 
 
+NO_BODY = msgspec.Raw(b"null")
+
+
+class DeliveryBody(msgspec.Struct, frozen=True, gc=False):
+    """What is told of an alert, once for all channels that it goes through."""
+
+    org: int
+    body_id: str
+    body: msgspec.Raw
+    """JSON text."""
+
+
 class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A message on its way through one channel."""
 
@@ -59,8 +71,11 @@ class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     kind: NoticeKind
     channel: AlertChannel
     created_at: int
-    body: msgspec.Raw
-    """JSON text of what it tells: the body of a webhook; what the other channels say is made of it."""
+    body_id: str
+    """Of what it tells, which the messages of all channels share (`DeliveryBody`)."""
+    body: msgspec.Raw = NO_BODY
+    """JSON text of that: the body of a webhook; what the other channels say is made of it when it is sent. The store
+    gives it with what it reads, and keeps it apart."""
     state: DeliveryState = DeliveryState.PENDING
     number: int = 0
     """Rises with each delivery of the organisation; given by the store."""

@@ -10,7 +10,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.alert import AlertNow, RuleNow
 from towerlog.model.alert_preview import RulePreview
 from towerlog.model.audit import AuditRow
-from towerlog.model.budget import BudgetNow, Reserved
+from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Event, Refusal, RunByForeignId
@@ -214,6 +214,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[Persona]
         | list[ProviderRoute]
         | list[BudgetNow]
+        | list[ReservationNow]
         | list[PriceView]
         | list[RuleNow]
         | list[AlertNow]
@@ -331,6 +332,7 @@ class ReplyKept(msgspec.Struct, frozen=True):
     body: bytes
 
 
+BudgetOutcome = BudgetNow | Reserved | ReservationNow
 AlertOutcome = RuleNow | AlertNow | DeliveryNow | Redelivered
 Placed = (
     Appended
@@ -353,8 +355,7 @@ Placed = (
     | AgentView
     | PersonaView
     | RouteView
-    | BudgetNow
-    | Reserved
+    | BudgetOutcome
     | PriceView
     | AlertOutcome
     | MemberOutcome
@@ -388,8 +389,7 @@ Outcome = (
     | AgentView
     | PersonaView
     | RouteView
-    | BudgetNow
-    | Reserved
+    | BudgetOutcome
     | PriceView
     | RepricedPage
     | AlertOutcome

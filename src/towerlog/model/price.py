@@ -121,6 +121,8 @@ class PriceRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Wall ms from which on it holds, by the time at which a call happened; 0: since ever."""
     created_by: str | None = None
     """A user id."""
+    key_id: str = ""
+    """Of the key that made it."""
 
     def card(self) -> PriceCard:
         """As prices to count with."""

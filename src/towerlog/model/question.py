@@ -13,7 +13,7 @@ from towerlog.model.alert import GetAlert, GetRule, ListAlerts, ListRules
 from towerlog.model.alert_preview import PreviewRule
 from towerlog.model.approval import ApprovalKind, GetApproval
 from towerlog.model.audit import ListAudit
-from towerlog.model.budget import GetBudget, ListBudgets
+from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
 from towerlog.model.member import ListMembers
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
@@ -324,6 +324,7 @@ Read = (
     | GetRoute
     | ListBudgets
     | GetBudget
+    | ListReservations
     | ListPrices
     | GetPrice
     | ListRules

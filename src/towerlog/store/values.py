@@ -15,7 +15,7 @@ from towerlog.model.approval import ApprovalRow
 from towerlog.model.audit import AuditEntry
 from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.delivery import Delivery
+from towerlog.model.delivery import Delivery, DeliveryBody
 from towerlog.model.event import Event
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
@@ -362,6 +362,8 @@ class Changes(msgspec.Struct):
     """By (org, rule id, minute since the epoch): increments, added to what is there."""
     deliveries: dict[tuple[int, str], Delivery] = {}
     """By (org, delivery id)."""
+    delivery_bodies: list[DeliveryBody] = []
+    """What new ones of them tell."""
     audit: list[AuditEntry] = []
     """Acts, in their order."""
     replaces: int | None = None

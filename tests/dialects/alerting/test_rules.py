@@ -12,18 +12,16 @@ from towerlog.dialects.alerting.rules import decode_change, decode_create, rule_
 from towerlog.errors import Invalid
 from towerlog.model.alert import (
     AlertAct,
-    AlertChannel,
     AlertConfig,
     AlertRule,
     AlertScope,
     AlertState,
     AlertTrigger,
     ChangeRule,
-    ChannelSecret,
-    ChannelType,
     CreateRule,
     RuleNow,
 )
+from towerlog.model.alert_channel import AlertChannel, ChannelSecret, ChannelType
 
 NEW: dict[str, Any] = {"name": "ours", "trigger": "loop"}
 HOOK = "https://hooks.example.com/"

@@ -8,16 +8,8 @@ import msgspec
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.model.alert import (
-    AlertChannel,
-    AlertConfig,
-    AlertRow,
-    AlertRule,
-    AlertScope,
-    AlertTrigger,
-    ChannelType,
-    CreateRule,
-)
+from towerlog.model.alert import AlertConfig, AlertRow, AlertRule, AlertScope, AlertTrigger, CreateRule
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.delivery import Delivery
 from towerlog.model.event import Draft, EventType
 from towerlog.model.facts import Effects, Facts

@@ -7,16 +7,8 @@ import msgspec
 from tests.engine.alerts.alerting import HOOK, MINUTE, alerts, deliveries, failure, make
 from tests.engine.audit.test_acts import audit, the_act, told
 from tests.support.rig import Rig
-from towerlog.model.alert import (
-    AcknowledgeAlert,
-    AlertChannel,
-    AlertTrigger,
-    ChangeRule,
-    ChannelSecret,
-    ChannelType,
-    DeleteRule,
-    MuteAlert,
-)
+from towerlog.model.alert import AcknowledgeAlert, AlertTrigger, ChangeRule, DeleteRule, MuteAlert
+from towerlog.model.alert_channel import AlertChannel, ChannelSecret, ChannelType
 from towerlog.model.delivery import DeliveryState, Redeliver, RedeliverFrom
 from towerlog.store.values import Changes
 

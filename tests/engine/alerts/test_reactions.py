@@ -25,19 +25,18 @@ from tests.support.rig import Rig, open_rig
 from towerlog.model.alert import (
     AcknowledgeAlert,
     AlertAct,
-    AlertChannel,
     AlertConfig,
     AlertScope,
     AlertState,
     AlertTrigger,
     ChangeRule,
-    ChannelType,
     DeleteRule,
     GetRule,
     MuteAlert,
     WindowCount,
     run_subject,
 )
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.command import CreateRun
 from towerlog.model.delivery import DeliveryState, NoticeKind

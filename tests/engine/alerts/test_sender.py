@@ -24,7 +24,8 @@ from towerlog.engine.alerts import sender as sending
 from towerlog.engine.alerts.outbox import MAX_OF_ORGANISATION, MAX_OF_RECEIVER
 from towerlog.engine.alerts.sender import Sender
 from towerlog.errors import Conflict
-from towerlog.model.alert import AlertChannel, AlertTrigger, ChangeRule, ChannelSecret, ChannelType, DeleteRule
+from towerlog.model.alert import AlertTrigger, ChangeRule, DeleteRule
+from towerlog.model.alert_channel import AlertChannel, ChannelSecret, ChannelType
 from towerlog.model.command import Append
 from towerlog.model.delivery import Delivery, DeliveryState, Redeliver, RedeliverFrom
 
@@ -269,7 +270,7 @@ async def test_without_a_mail_server_mail_is_given_up_at_once(live: Rig) -> None
         await make(live, AlertTrigger.ERROR, channels=(AlertChannel(ChannelType.EMAIL, "ada@example.com"),))
         await live.append(failure("a"))
         [row] = await settled(live, 1)
-        assert (row.state, row.attempts[0].words) == (DeliveryState.FAILED, sending._NO_MAIL)
+        assert (row.state, row.attempts[0].words) == (DeliveryState.FAILED, sending.NO_MAIL)
 
 
 async def test_while_a_secret_changes_both_sign(live: Rig) -> None:

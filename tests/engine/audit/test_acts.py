@@ -11,7 +11,7 @@ import pytest
 from tests.engine.queries.test_replies import checkpoint
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.core import VERBS
+from towerlog.engine.verbs import VERBS
 from towerlog.errors import Conflict, Invalid, NotFound, NotWaiting, RunNotActive, StorageFailed
 from towerlog.model import command as c
 from towerlog.model.audit import ActorType, AuditFilter, AuditRow, ListAudit

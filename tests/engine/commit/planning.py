@@ -9,7 +9,7 @@ from tests.support.rig import Rig
 from towerlog.engine.commit.cache import Cache
 from towerlog.engine.commit.load import Known, Needs, load
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.core import REACTIONS
+from towerlog.engine.verbs import REACTIONS
 from towerlog.store.values import Loaded, Wanted
 
 

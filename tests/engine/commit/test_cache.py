@@ -18,7 +18,8 @@ from towerlog.engine.commit.cache import (
     Cache,
 )
 from towerlog.engine.verify import verify_org
-from towerlog.model.alert import MAX_CALLS, AlertChannel, AlertRule, AlertTrigger, ChannelType
+from towerlog.model.alert import MAX_CALLS, AlertRule, AlertTrigger
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.computed import ComputedCell
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored

@@ -10,7 +10,7 @@ from genai_prices.data import providers
 from genai_prices.types import ModelPrice
 from genai_prices.types import Usage as ListedUsage
 
-from towerlog.engine.pricing.listed import MAX_KNOWN_MODELS, ListedPrices, card_of
+from towerlog.engine.pricing.listed import MAX_KNOWN_BYTES, MODEL_BYTES, ListedPrices, card_of
 from towerlog.engine.pricing.memo import Memo
 from towerlog.model.times import parse_ms
 from towerlog.model.usage import Usage
@@ -139,12 +139,12 @@ def test_what_was_asked_for_is_remembered_up_to_a_bound() -> None:
         asked.append(key)
         return -key
 
-    memo = Memo(16, ask)
+    memo = Memo(16, ask, lambda _key, _answer: 1, lambda: None)
     for key in (*range(1000), 999):
         assert memo[key] == -key
         assert len(memo) <= 16
     assert len(asked) == 1000
     listed = ListedPrices()
-    for number in range(MAX_KNOWN_MODELS + 50):
+    for number in range(MAX_KNOWN_BYTES // MODEL_BYTES + 50):
         listed.card(None, f"m{number}", SUMMER)
-    assert len(listed._models) <= MAX_KNOWN_MODELS
+    assert listed._models.held_bytes <= MAX_KNOWN_BYTES

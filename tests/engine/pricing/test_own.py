@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import process_time
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.factories import facts_of
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
+from towerlog.engine.commit.writer import STEP_MS
 from towerlog.engine.pricing import own
 from towerlog.engine.pricing.own import KnownPrices, OwnPrices
 from towerlog.errors import Conflict, NotFound
@@ -149,13 +151,44 @@ async def test_a_model_that_nobody_lists_is_priced_by_ones_own(rig: Rig) -> None
     assert (await call(rig, "elsewhere")) == (None, None)
 
 
-async def test_there_are_only_so_many(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("towerlog.engine.pricing.commands.MAX_PRICES", 2)
-    assert price_model.MAX_PRICES == 2000
-    for _ in range(2):
-        await rig.do(CreatePrice("m", of_dollars(1)))
-    with pytest.raises(Conflict):
-        await rig.do(CreatePrice("m", of_dollars(1)))
+async def test_each_name_that_is_looked_for_is_a_step_of_its_own(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many prices a look-up takes a while; a batch that names many models lets others go on between any two."""
+    await rig.do(CreatePrice("m*", of_dollars(7)))
+    turns, seen = 0, []
+    matching = OwnPrices._matching
+
+    def slow(self: OwnPrices, asked: tuple[str | None, str]) -> Any:
+        seen.append(turns)
+        rig.clock.advance(STEP_MS + 1)
+        return matching(self, asked)
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(OwnPrices, "_matching", slow)
+    counting = asyncio.create_task(count())
+    ref = RunByForeignId("steps:r", "r")
+    models = [facts_of(model=f"m{number}", report=UsageReport(ONE, "delta")) for number in range(20)]
+    await rig.append(*[Draft(EventType.MODEL_CALL, ref, b"{}", facts, agent="a") for facts in models])
+    counting.cancel()
+    assert len(seen) == 20
+    assert len(set(seen)) == 20, seen
+
+
+def test_what_is_remembered_of_names_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "MAX_KNOWN_BYTES_OF_OWN", 40_000)
+    known = OwnPrices(tuple(priced_at(1, "*", number, since=number) for number in range(20)))
+    for number in range(200):
+        assert known.card(None, f"m{number}", 100) is known.card(None, "x", 100), "a price is one card"
+        assert known._known.held_bytes <= 40_000
+    assert len(known._known) > 10
+    monkeypatch.setattr(own, "MAX_KNOWN_BYTES_OF_OWN", 4_000)
+    many = OwnPrices(tuple(priced_at(1, f"*{'m' * number}*", number) for number in range(1, 101)))
+    assert many.card(None, "m" * 100, 5000) is not None
+    assert len(many._known) == 0, "what would take the place of all others is looked up anew"
 
 
 async def test_there_are_only_so_many_patterns(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

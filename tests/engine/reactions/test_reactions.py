@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine import core
+from towerlog.engine import verbs
 from towerlog.engine.reactions import lanes, threads
 from towerlog.model.command import CreateRun
 from towerlog.model.event import EventType, RunById
@@ -56,7 +56,7 @@ async def test_each_reaction_is_told_what_was_before_and_after(rig: Rig) -> None
     def note(_plan: Any, before: RunRow | None, after: RunRow, event: Any) -> None:
         told.append((before and before.status.value, after.status.value, event.type))
 
-    rig.engine._writer._reactions = core.REACTIONS._replace(on_status=(*core.REACTIONS.on_status, note))
+    rig.engine._writer._reactions = verbs.REACTIONS._replace(on_status=(*verbs.REACTIONS.on_status, note))
     run = traced("x")
     await rig.append(draft(E.STEP, run), draft(E.STEP, run), draft(E.RUN_PAUSED, run), draft(E.RUN_COMPLETED, run))
     assert told == [
@@ -68,8 +68,8 @@ async def test_each_reaction_is_told_what_was_before_and_after(rig: Rig) -> None
 
 @pytest.mark.parametrize("missing", [threads.follow_runs, lanes.close_lane, lanes.free_next])
 async def test_without_any_of_them_something_is_missing(rig: Rig, missing: Any) -> None:
-    left = tuple(one for one in core.REACTIONS.on_status if one is not missing)
-    rig.engine._writer._reactions = core.REACTIONS._replace(on_status=left)
+    left = tuple(one for one in verbs.REACTIONS.on_status if one is not missing)
+    rig.engine._writer._reactions = verbs.REACTIONS._replace(on_status=left)
     runs = [(await rig.do(CreateRun("t"))).run_id for _ in range(2)]
     await rig.append(draft(E.RUN_CANCELLED, RunById(runs[0])))
     thread = await rig.store.thread(rig.org, "t")

@@ -12,26 +12,23 @@ from towerlog.dialects.fields import bounded_text, cost_nanos_of, decode, invali
 from towerlog.errors import NotFound
 from towerlog.model.alert import (
     DEFAULT_WINDOW_MINUTES,
-    MAX_CHANNELS,
     MAX_MINUTES,
-    MAX_TARGET_CHARS,
     MAX_TIMES,
     MAX_WINDOW_MINUTES,
     MINUTE_MS,
     AlertAct,
-    AlertChannel,
     AlertConfig,
     AlertRule,
     AlertScope,
     AlertState,
     AlertTrigger,
     ChangeRule,
-    ChannelSecret,
-    ChannelType,
     CreateRule,
     RuleNow,
 )
+from towerlog.model.alert_channel import MAX_CHANNELS, MAX_TARGET_CHARS, AlertChannel, ChannelSecret, ChannelType
 from towerlog.model.alert_preview import PreviewRule
+from towerlog.model.event import FieldWarning
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.times import format_ms
 from towerlog.model.usage import dollars_json
@@ -183,6 +180,7 @@ class RuleDetail(msgspec.Struct, frozen=True):
     open_alerts: Annotated[int, v.said("How many alerts of it last.", 0)]
     suppressed: Annotated[int, v.said("Alerts that its cool-down has kept from being opened.", 0)]
     created_at: v.CreatedAt
+    warnings: Annotated[list[FieldWarning], v.said("Channels by which nobody is ever told, and why.")] = []
 
 
 class PreviewBody(NewRuleBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -270,6 +268,7 @@ def rule_of(view: RuleNow, *, whole: bool) -> RuleDetail:
         open_alerts=view.open_alerts,
         suppressed=rule.suppressed,
         created_at=format_ms(rule.created_at),
+        warnings=view.warnings,
     )
 
 

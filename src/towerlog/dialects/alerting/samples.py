@@ -28,4 +28,5 @@ MADE_RULE: dict[str, Any] = RULE | {
     "open_alerts": 0,
     "suppressed": 0,
     "created_at": "2026-04-02T10:00:00.123Z",
+    "warnings": [],
 }

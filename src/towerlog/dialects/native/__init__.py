@@ -12,7 +12,7 @@ from towerlog.dialects.native import agents, events, keys, lanes, personas, runs
 from towerlog.dialects.native.admin import audit, members
 from towerlog.dialects.native.alerts import alerts, rules
 from towerlog.dialects.native.asking import approvals
-from towerlog.dialects.native.money import budgets, prices
+from towerlog.dialects.native.money import budgets, prices, reservations
 from towerlog.dialects.native.problems import explain
 from towerlog.dialects.native.samples import SAMPLES
 from towerlog.dialects.native.screens import figures, live, outline
@@ -31,6 +31,7 @@ _PARTS = (
     keys,
     members,
     budgets,
+    reservations,
     prices,
     approvals,
     audit,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from towerlog.engine.audit.automatic import note_made_link
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.model.alert import AlertChannel, AlertRow, AlertRule, AlertTrigger, ChannelType
+from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.answer_link import DEFAULT_LINK_SECONDS, MAX_SENT_TO_CHARS, NONCE_CHARS
 from towerlog.model.approval import AnswerLink, ApprovalRef, ApprovalRow, parse_approval_id
 from towerlog.model.run import RunRow

@@ -5,21 +5,29 @@ Of what it is asked for it knows what was loaded and what it has changed itself;
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
+import structlog
 
 from towerlog.engine.commit.cache import OrgRows
 from towerlog.engine.commit.load import Known
 from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger, WindowCount
-from towerlog.model.delivery import Attempt, Delivery, DeliveryState
+from towerlog.model.delivery import Attempt, Delivery, DeliveryBody, DeliveryState
 from towerlog.model.event import Event
 from towerlog.projections.alerts.watched import RuleIndex
 from towerlog.store.values import Changes, Kind
 
 MAX_PENDING_DELIVERIES = 50_000
 """Of an organisation: of more messages each is given up at once, and can be sent anew by hand."""
-MAX_PLAN_NOTICES = 2048
-"""Alerts and deliveries of a commit, as far as its last piece goes beyond them."""
+MAX_PLAN_NOTICES = 128
+"""Alerts and deliveries of a commit, but for those of the event that goes beyond them: the rest is for a later one."""
+MAX_MESSAGES_OF_COMMIT = 256
+"""Messages that one organisation puts into the outbox with one commit: each event has room for half as many at least.
+Whoever waits to write waits for all of them. What is beyond them is not sent; the alert says how many those are."""
 GIVEN_UP = f"more than {MAX_PENDING_DELIVERIES} messages wait"
+
+log = structlog.get_logger("towerlog.alerts")
 
 
 class AlertChanges:
@@ -35,6 +43,12 @@ class AlertChanges:
         self._newest: dict[tuple[int, str, str], AlertRow] = {}
         self._pending: dict[int, int] = {}
         """Organisation → messages that wait, with this group's."""
+        self._put: Counter[int] = Counter()
+        """Organisation → messages that this group puts into its outbox,"""
+        self._fired: Counter[int] = Counter()
+        """its alerts that this group opens or changes,"""
+        self._not_sent: Counter[int] = Counter()
+        """and messages for which there was no room."""
         self._moves_loops = False
         """Some rule that watches for loops has changed."""
         self.calls: dict[int, bytes] = {}
@@ -96,7 +110,8 @@ class AlertChanges:
         before = self._newest.get(key)
         if before is None or before.episode <= alert.episode:
             self._newest[key] = alert
-        self._changes.alerts[alert.org, alert.alert_id] = alert
+        self._fired[org] += (org, alert.alert_id) not in self._changes.alerts
+        self._changes.alerts[org, alert.alert_id] = alert
 
     def delivery(self, org: int, delivery_id: str) -> Delivery | None:
         """A delivery, with this group's changes."""
@@ -106,8 +121,20 @@ class AlertChanges:
         stored: Delivery | None = self._known.get(Kind.DELIVERY, (org, delivery_id))
         return stored
 
+    def room(self, org: int, wanted: int) -> int:
+        """How many of so many messages this group may still put into the organisation's outbox. The rest is counted as
+        not sent."""
+        found = max(0, min(wanted, MAX_MESSAGES_OF_COMMIT - self._put[org]))
+        self._put[org] += found
+        self._not_sent[org] += wanted - found
+        return found
+
+    def add_body(self, body: DeliveryBody) -> None:
+        """What messages of this group tell: kept once."""
+        self._changes.delivery_bodies.append(body)
+
     def add_delivery(self, delivery: Delivery, now_ms: int) -> None:
-        """Puts a message into the outbox; of too many it is given up."""
+        """Puts a message into the outbox, for which there was `room`; where too many wait it is given up."""
         if delivery.state is DeliveryState.PENDING and self._waiting(delivery.org) >= MAX_PENDING_DELIVERIES:
             given_up = (Attempt(now_ms, 0, words=GIVEN_UP),)
             delivery = msgspec.structs.replace(
@@ -153,6 +180,10 @@ class AlertChanges:
         counted = self._changes.alert_windows.get(key)
         self._changes.alert_windows[key] = more if counted is None else counted.plus(more)
 
+    def work(self) -> dict[int, int]:
+        """Organisation → how many rows this group writes of its alerts and messages."""
+        return dict(self._put + self._fired)
+
     def is_full(self) -> bool:
         """Whether one commit has enough to write of them."""
         return len(self._changes.deliveries) + len(self._changes.alerts) >= MAX_PLAN_NOTICES
@@ -161,6 +192,9 @@ class AlertChanges:
         """The changes are on disk: the cache may know them."""
         cache = self._cache
         self._rules.keep()
+        for org, count in self._not_sent.items():
+            if count:
+                log.warning("messages_not_sent", org=org, messages=count, bound=MAX_MESSAGES_OF_COMMIT)
         cache.alerts.put_all(self._newest.items())
         cache.pending_deliveries.update(self._pending)
         if self._moves_loops:

@@ -13,15 +13,13 @@ from towerlog.egress.webhooks import MAX_SECRETS, BadSecret, key_of, make_secret
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
+from towerlog.engine.shares import check_share
 from towerlog.errors import Conflict, Invalid, NotFound
 from towerlog.model.alert import (
     ABOUT_NO_RUN,
     FACTS,
-    MAX_RULES,
-    OLD_SECRET_MS,
     AcknowledgeAlert,
     AlertAct,
-    AlertChannel,
     AlertConfig,
     AlertNow,
     AlertRow,
@@ -29,13 +27,12 @@ from towerlog.model.alert import (
     AlertState,
     AlertTrigger,
     ChangeRule,
-    ChannelSecret,
-    ChannelType,
     CreateRule,
     DeleteRule,
     MuteAlert,
     RuleNow,
 )
+from towerlog.model.alert_channel import OLD_SECRET_MS, AlertChannel, ChannelSecret, ChannelType
 from towerlog.model.delivery import (
     DeliveriesAfter,
     Delivery,
@@ -88,10 +85,9 @@ def needs_of_rule(needs: Needs, principal: Principal, command: CreateRule | Chan
 
 
 def create_rule(plan: Plan, principal: Principal, command: CreateRule) -> RuleNow:
-    """A rule, which looks at what happens from now on. Raises Conflict past MAX_RULES, Invalid for what is wrong."""
+    """A rule, which looks at what happens from now on. Raises Conflict for one too many, Invalid for what is wrong."""
     org, known = principal.org, plan.alerts.rules(principal.org)
-    if len(known) >= MAX_RULES:
-        raise Conflict(f"The organisation has {MAX_RULES} alert rules: no more are kept.")
+    check_share(plan.reactions.shares.rules, known, principal, "alert rules", "max_rules")
     rule = AlertRule(
         org=org,
         rule_id=plan.ids.uuid(),
@@ -107,6 +103,7 @@ def create_rule(plan: Plan, principal: Principal, command: CreateRule) -> RuleNo
         renotify_ms=command.renotify_ms,
         act=command.act,
         created_by=principal.user_id,
+        key_id=principal.key_id,
         window_state=AlertState.NO_DATA if command.trigger in ABOUT_NO_RUN else None,
     )
     _check(plan, rule)

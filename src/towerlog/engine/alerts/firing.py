@@ -13,10 +13,11 @@ from towerlog.engine.audit.automatic import note_run, rule_actor
 from towerlog.engine.commands.cancel import cancel_one
 from towerlog.engine.commands.steering import ask
 from towerlog.engine.commit.plan import Plan
-from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, ChannelType, run_subject
+from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, run_subject
+from towerlog.model.alert_channel import ChannelType
 from towerlog.model.approval import ApprovalRef
 from towerlog.model.audit import Action
-from towerlog.model.delivery import Delivery, DeliveryState, NoticeKind
+from towerlog.model.delivery import Delivery, DeliveryBody, DeliveryState, NoticeKind
 from towerlog.model.run import RunRow, Status
 from towerlog.store.values import Spread
 
@@ -120,12 +121,20 @@ def recover(plan: Plan, alert: AlertRow, *, silently: bool = False) -> AlertRow:
 
 
 def tell(plan: Plan, rule: AlertRule, alert: AlertRow, kind: NoticeKind, *, with_link: bool = False) -> None:
-    """Puts a message for each channel of the rule into the outbox, unless the alert is muted. `with_link`: each but
-    those in the application has a link of its own by which what the alert asks can be answered."""
-    if alert.is_muted(plan.now):
+    """Puts a message for each channel of the rule into the outbox, unless the alert is muted; where there is no room
+    for all, the alert says how many are not sent. `with_link`: each but those in the application has a link of its own
+    by which what the alert asks can be answered."""
+    if alert.is_muted(plan.now) or not rule.channels:
         return
-    body = msgspec.Raw(body_of(rule, alert, kind, plan.now))
-    for channel in rule.channels:
+    room = plan.alerts.room(alert.org, len(rule.channels))
+    if room < len(rule.channels):
+        alert = _replace(alert, not_sent=alert.not_sent + len(rule.channels) - room)
+        plan.alerts.put(alert)
+    if not room:
+        return
+    told = DeliveryBody(alert.org, plan.ids.uuid(), msgspec.Raw(body_of(rule, alert, kind, plan.now)))
+    plan.alerts.add_body(told)
+    for channel in rule.channels[:room]:
         is_here = channel.type is ChannelType.IN_APP
         delivery = Delivery(
             org=alert.org,
@@ -135,7 +144,7 @@ def tell(plan: Plan, rule: AlertRule, alert: AlertRow, kind: NoticeKind, *, with
             kind=kind,
             channel=channel.without_secrets(),
             created_at=plan.now,
-            body=body,
+            body_id=told.body_id,
             state=DeliveryState.DELIVERED if is_here else DeliveryState.PENDING,
             due_at=None if is_here else plan.now,
             ended_at=plan.now if is_here else None,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from towerlog.engine.alerts.ways_out import warnings_of
 from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
-from towerlog.model.alert import AlertNow, GetAlert, GetRule, ListAlerts, ListRules, RuleNow
+from towerlog.model.alert import AlertNow, AlertRule, GetAlert, GetRule, ListAlerts, ListRules, RuleNow
 from towerlog.model.delivery import DeliveryNow, GetDelivery, ListDeliveries
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
@@ -21,13 +22,17 @@ async def answer_rules(source: QueryContext, principal: Principal, command: List
             rule = await store.alert_rule(org, rule_id)
             if rule is None:
                 raise NotFound("rule")
-            return RuleNow(rule, open_alerts=is_open.get(rule_id, 0))
+            return _view(source, rule, is_open)
         case ListRules(limit, before):
             page, more = page_of(await store.alert_rules(org, limit + 1, before), limit)
-            views = [RuleNow(rule, open_alerts=is_open.get(rule.rule_id, 0)) for rule in page]
-            return Page(views, str(page[-1].number) if more else None)
+            return Page([_view(source, rule, is_open) for rule in page], str(page[-1].number) if more else None)
         case _:
             assert_never(command)
+
+
+def _view(source: QueryContext, rule: AlertRule, is_open: dict[str, int]) -> RuleNow:
+    open_alerts = is_open.get(rule.rule_id, 0)
+    return RuleNow(rule, open_alerts=open_alerts, warnings=warnings_of(source.ways_out, rule))
 
 
 async def answer_alerts(source: QueryContext, principal: Principal, command: ListAlerts | GetAlert) -> Page | AlertNow:

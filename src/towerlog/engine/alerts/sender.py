@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -20,12 +19,13 @@ from towerlog.egress.outcomes import EgressFailure, HttpAnswer, MailAccepted, Un
 from towerlog.egress.webhooks import signed_headers
 from towerlog.engine.alerts.messages import mail_of, notice_of, with_answer
 from towerlog.engine.alerts.outbox import MAX_UNDER_WAY, Key, Outbox
+from towerlog.engine.alerts.ways_out import NO_MAIL, WaysOut
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.timers.loop import Upkeep
 from towerlog.errors import Overloaded, StorageFailed
-from towerlog.model.alert import ChannelType
+from towerlog.model.alert_channel import ChannelType
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.delivery import Attempt, Delivery, DeliveryState, RecordAttempt, after_attempt, is_given_up
 from towerlog.store.base import Store, Unit
@@ -41,42 +41,9 @@ DEFAULT_PAUSES = (10, 60, 300)
 _GONE = 410
 """The status by which a receiver says that nobody will ever take messages there again."""
 _NOT_SIGNED = "its rule does not tell this webhook any more, so there is nothing to sign it with"
-_NO_MAIL = "this server sends no mail: TOWERLOG_SMTP_URL is not set"
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 log = structlog.get_logger("towerlog.alerts")
-
-
-class Posts(Protocol):
-    """The way out for what goes to a URL: `egress.http.Poster`."""
-
-    async def post(
-        self, url: str, content: bytes, headers: Mapping[str, str], *, org_id: str
-    ) -> HttpAnswer | Undelivered:
-        """Posts; raises nothing but a cancellation."""
-        ...
-
-
-class Mails(Protocol):
-    """The way out for mail: `egress.mail.mailer.Mailer`."""
-
-    async def send(self, to: str, subject: str, text: str, mail_id: str, *, org_id: str) -> MailAccepted | Undelivered:
-        """Sends; raises nothing but a cancellation."""
-        ...
-
-
-class WaysOut(Protocol):
-    """Both: `egress.outside.Outside`."""
-
-    @property
-    def poster(self) -> Posts:
-        """For URLs."""
-        ...
-
-    @property
-    def mailer(self) -> Mails | None:
-        """For mail; None where the operator has named no mail server."""
-        ...
 
 
 class Sender:
@@ -209,7 +176,7 @@ class Sender:
         channel, ways_out = delivery.channel, self._ways_out
         if channel.type is ChannelType.EMAIL:
             if ways_out.mailer is None:
-                return Undelivered(EgressFailure.REFUSED_HERE, _NO_MAIL, 0)
+                return Undelivered(EgressFailure.REFUSED_HERE, NO_MAIL, 0)
             subject, text = mail_of(delivery)
             return await ways_out.mailer.send(
                 channel.target, subject, text, delivery.message_id, org_id=str(delivery.org)

@@ -1,4 +1,4 @@
-"""What the audit says of each command that is an act of a person: a function for each verb, named in `core.VERBS`.
+"""What the audit says of each command that is an act of a person: a function for each verb, named in `verbs.VERBS`.
 
 Each tells what the command is about, before it is placed (no outcome) and after (see `hook.Act`). Texts that people
 send to an agent stay out: the log has them, and an entry names their `seq` there.
@@ -14,11 +14,19 @@ from towerlog.engine.commands.approvals import meant
 from towerlog.engine.commands.keys import key_of
 from towerlog.engine.commands.personas import route_of
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.reactions.budgets import reservation_of
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model.approval import AnswerApproval, ApprovalDecision, MakeAnswerLink
 from towerlog.model.audit import Action
-from towerlog.model.budget import BudgetNow, ChangeBudget, CreateBudget, DeleteBudget
+from towerlog.model.budget import (
+    BudgetNow,
+    ChangeBudget,
+    CreateBudget,
+    DeleteBudget,
+    ReleaseReservation,
+    ReservationNow,
+)
 from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.event import Event, EventType, RunById
 from towerlog.model.inbox import ApprovalAnswered, LinkMade
@@ -208,6 +216,15 @@ def change_budget(plan: Plan, principal: Principal, command: ChangeBudget, _outc
 def delete_budget(plan: Plan, principal: Principal, command: DeleteBudget, _outcome: BudgetNow | None) -> About | None:
     """The budget; afterwards there is none."""
     return _budget(plan, principal, Action.BUDGET_DELETE, command.budget_id)
+
+
+def release(
+    plan: Plan, principal: Principal, command: ReleaseReservation, _outcome: ReservationNow | None
+) -> About | None:
+    """What was held; afterwards nothing is."""
+    held = reservation_of(plan, principal.org, command.reservation_id)
+    state = None if held is None else states.reservation_state(held)
+    return About(Action.BUDGET_RELEASE, "reservation", command.reservation_id, state)
 
 
 def _budget(plan: Plan, principal: Principal, action: Action, budget_id: str) -> About:

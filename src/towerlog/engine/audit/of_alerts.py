@@ -12,7 +12,6 @@ from towerlog.engine.audit.hook import About
 from towerlog.engine.commit.plan import Plan
 from towerlog.model.alert import (
     AcknowledgeAlert,
-    AlertChannel,
     AlertNow,
     AlertRow,
     AlertRule,
@@ -22,6 +21,7 @@ from towerlog.model.alert import (
     MuteAlert,
     RuleNow,
 )
+from towerlog.model.alert_channel import AlertChannel
 from towerlog.model.audit import Action
 from towerlog.model.budget import dollars_text
 from towerlog.model.delivery import DeliveryNow, Redeliver, Redelivered, RedeliverFrom

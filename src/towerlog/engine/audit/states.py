@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.approval import AnswerLink
-from towerlog.model.budget import BudgetRow, dollars_text
+from towerlog.model.budget import BudgetRow, Reservation, dollars_text
 from towerlog.model.key import Key
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceRow
@@ -101,6 +101,11 @@ def budget_state(row: BudgetRow) -> dict[str, Any]:
         "action": row.action.value,
         "warn_at": row.warn_at,
     }
+
+
+def reservation_state(held: Reservation) -> dict[str, Any]:
+    """What a reservation holds, and where."""
+    return {"amount_usd": dollars_text(held.amount_nanos), "budget_ids": list(held.budgets), "key_id": held.key_id}
 
 
 def price_state(row: PriceRow) -> dict[str, Any]:

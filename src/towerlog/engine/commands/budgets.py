@@ -7,10 +7,10 @@ import msgspec
 from towerlog.engine.commands.cancel import CONTROL
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.reactions.budgets import in_scope, needs_of_scope
-from towerlog.errors import Conflict, Invalid, NotFound, Overloaded, RunNotActive
+from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of
+from towerlog.engine.shares import check_share
+from towerlog.errors import Invalid, NotFound, Overloaded, RunNotActive
 from towerlog.model.budget import (
-    MAX_BUDGETS,
     MAX_RESERVATIONS,
     MAX_RESERVATIONS_OF_KEY,
     BudgetNow,
@@ -20,7 +20,9 @@ from towerlog.model.budget import (
     CreateBudget,
     DeleteBudget,
     Period,
+    ReleaseReservation,
     Reservation,
+    ReservationNow,
     ReserveBudget,
     Reserved,
     period_start,
@@ -28,7 +30,7 @@ from towerlog.model.budget import (
 )
 from towerlog.model.event import EventType, RunByForeignId, RunById
 from towerlog.model.facts import Facts
-from towerlog.model.principal import Principal
+from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.usage import dollars_json
 from towerlog.projections import budgets as fold
@@ -49,13 +51,12 @@ def needs_of_create(needs: Needs, principal: Principal, command: CreateBudget) -
 
 
 def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> BudgetNow:
-    """A budget that begins with what its period has spent. Raises Conflict past MAX_BUDGETS, Invalid for no such run.
+    """A budget that begins with what its period has spent. Raises Conflict for one too many, Invalid for no such run.
 
     One that is used up from the start acts at once.
     """
     org, scope, known = principal.org, command.scope, plan.budgets(principal.org)
-    if len(known) >= MAX_BUDGETS:
-        raise Conflict(f"The organisation has {MAX_BUDGETS} budgets: no more are kept.")
+    check_share(plan.reactions.shares.budgets, known, principal, "budgets", "max_budgets")
     if scope.run_id is not None and plan.run(org, RunById(scope.run_id)) is None:
         raise Invalid("scope.run_id: there is no such run", field="scope.run_id")
     row = BudgetRow(
@@ -71,6 +72,7 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
         warn_nanos=warn_nanos(command.amount_nanos, command.warn_at),
         created_at=plan.now,
         created_by=principal.user_id,
+        key_id=principal.key_id,
     )
     row = fold.changed(_begun(plan, row), plan.now)
     plan.put_budget(org, row.budget_id, row)
@@ -184,6 +186,25 @@ def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserve
     )
     plan.changes.reservations[org, held.reservation_id] = held
     return Reserved(held.reservation_id)
+
+
+def needs_of_release(needs: Needs, principal: Principal, command: ReleaseReservation) -> None:
+    """The reservation, and its run."""
+    needs.counters(principal.org)
+    held: Reservation | None = needs.want(Kind.RESERVATION, (principal.org, command.reservation_id))
+    if held is not None:
+        needs.run_by_number(held.run)
+
+
+def release(plan: Plan, principal: Principal, command: ReleaseReservation) -> ReservationNow:
+    """What was held. Who may not steer runs releases its own alone. Raises NotFound, also where it is settled."""
+    held = reservation_of(plan, principal.org, command.reservation_id)
+    is_own = held is not None and held.key_id == principal.key_id
+    if held is None or not (is_own or principal.scopes & {Scope.CONTROL, Scope.ADMIN}):
+        raise NotFound("reservation")
+    row = plan.run_by_number(held.run)
+    free(plan, held)
+    return ReservationNow(_replace(held, expires_at=plan.walls()(held.expires_at)), "" if row is None else row.run_id)
 
 
 def _check_share(plan: Plan, principal: Principal) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 
 from towerlog.ambient import Hearing
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
@@ -110,6 +110,15 @@ class CommandQueue:
                 line = self._begun_line(submission.principal.org)
             line.appendleft(submission)
             self.count += 1
+
+    def charge(self, org: int, work: int) -> None:
+        """More work was done for an organisation than its commands had told: it comes so much later next time, if
+        anybody waits."""
+        if org in self._lines:
+            self._next = [(begins + (work if one == org else 0), number, one) for begins, number, one in self._next]
+            heapify(self._next)
+        elif self._next:
+            self._ends[org] = max(self._begun, self._ends.get(org, 0)) + work
 
     def _begun_line(self, org: int) -> deque[Submission]:
         """For the commands of an organisation that has none: from now on there is one."""

@@ -17,7 +17,7 @@ from towerlog.errors import IdempotencyMismatch, InProgress
 from towerlog.model import outcome as o
 from towerlog.model.alert import AlertNow, RuleNow
 from towerlog.model.approval import AnswerLink
-from towerlog.model.budget import BudgetNow, Reserved
+from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.command import Idempotency
 from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Refusal, RunByForeignId
@@ -151,6 +151,8 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=row.price_id, created=created)
         case Reserved(reservation_id, refused_by):
             return OutcomeIds(kind, name=reservation_id or "", status=refused_by or "")
+        case ReservationNow(held):
+            return OutcomeIds(kind, name=held.reservation_id)
         case RuleNow(rule, created):
             return OutcomeIds(kind, name=rule.rule_id, created=created)
         case AlertNow(alert):

@@ -222,6 +222,9 @@ class Writer:
                 _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
+        if plan.changes.alerts:  # what follows from a command is known only now
+            for org, work in plan.alerts.work().items():
+                self._queue.charge(org, work)
 
     def _publish(self, plan: Plan) -> None:
         changes = plan.changes

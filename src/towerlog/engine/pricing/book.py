@@ -20,12 +20,19 @@ UNPRICED = Priced()
 class PriceList(Protocol):
     """What knows the prices of models."""
 
+    @property
+    def looked_up(self) -> int:
+        """Names that it has had to look for, since the start."""
+        ...
+
     def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The prices of a model at a time (wall ms); None where it does not have it."""
 
 
 class NoPrices:
     """A list of nothing."""
+
+    looked_up = 0
 
     def card(self, _provider: str | None, _model: str, _at_ms: int) -> PriceCard | None:
         """None."""
@@ -38,6 +45,12 @@ class PriceBook:
     def __init__(self, listed: PriceList) -> None:
         self._listed = listed
         self._own = KnownPrices()
+
+    @property
+    def looked_up(self) -> int:
+        """Names that were looked for among prices, since the start. Each takes up to some milliseconds, so whoever has
+        many to ask for lets others go on in between."""
+        return self._own.looked_up + self._listed.looked_up
 
     def card(self, own: tuple[PriceRow, ...], provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The prices of a model at a time (wall ms); `own`: the organisation's. None where nobody has any."""

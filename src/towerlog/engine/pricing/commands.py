@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.shares import check_share
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.name_pattern import is_pattern
-from towerlog.model.price import MAX_PATTERNS, MAX_PRICES, CreatePrice, DeletePrice, PriceRow, PriceView
+from towerlog.model.price import MAX_PATTERNS, CreatePrice, DeletePrice, PriceRow, PriceView
 from towerlog.model.principal import Principal
 
 
@@ -16,10 +17,9 @@ def needs_of_prices(needs: Needs, principal: Principal, _command: CreatePrice | 
 
 
 def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> PriceView:
-    """A price. Raises Conflict past MAX_PRICES or MAX_PATTERNS."""
+    """A price. Raises Conflict for one too many, and past MAX_PATTERNS."""
     known = plan.prices.all_of(principal.org)
-    if len(known) >= MAX_PRICES:
-        raise Conflict(f"The organisation has {MAX_PRICES} prices: delete some that no event needs any more.")
+    check_share(plan.reactions.shares.prices, known, principal, "prices", "max_prices")
     if is_pattern(command.model):
         patterns = {one.model for one in known if is_pattern(one.model)}
         if len(patterns) >= MAX_PATTERNS and command.model not in patterns:
@@ -34,6 +34,7 @@ def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> Pric
         provider=command.provider,
         since=command.since,
         created_by=principal.user_id,
+        key_id=principal.key_id,
     )
     plan.prices.put(principal.org, row.price_id, row)
     return PriceView(row, created=True)

@@ -16,6 +16,11 @@ class DeferredPrices:
         self._lock = threading.Lock()
         self._list: PriceList | None = None
 
+    @property
+    def looked_up(self) -> int:
+        """As of the list."""
+        return 0 if self._list is None else self._list.looked_up
+
     def load(self) -> None:
         """Reads the list, unless that was done."""
         from towerlog.engine.pricing.listed import ListedPrices

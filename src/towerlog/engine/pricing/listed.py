@@ -20,8 +20,11 @@ from genai_prices.types import ModelInfo, ModelPrice, Provider, StartDateConstra
 from towerlog.engine.pricing.memo import Memo
 from towerlog.model.price import PriceCard, Rates, femtos_of, filled
 
-MAX_KNOWN_MODELS = 4096
-"""(provider, model) of which it is remembered what the list has of them: to look that up takes up to 2 ms."""
+MAX_KNOWN_BYTES = 4 * 1024 * 1024
+"""Of what the list has of (provider, model), as it is remembered: to look that up takes up to 2 ms."""
+MODEL_BYTES = 512
+CARD_BYTES = 256
+"""What a model, and each of its cards, takes of them besides its name, about."""
 _SEPARATORS = "/:"
 """Between a provider and its model, where a sender gives both in one name."""
 _PROVIDERS: list[Provider] = providers
@@ -41,9 +44,12 @@ class ListedPrices:
     """Answers of the list."""
 
     def __init__(self) -> None:
-        """Knows nothing yet; what it is asked for it remembers, up to MAX_KNOWN_MODELS."""
+        """Knows nothing yet; what it is asked for it remembers, up to MAX_KNOWN_BYTES."""
         self.version = f"genai-prices {version('genai-prices')}"
-        self._models: Memo[tuple[str | None, str], _Listed | None] = Memo(MAX_KNOWN_MODELS, self._listed)
+        self._models: Memo[tuple[str | None, str], _Listed | None] = Memo(
+            MAX_KNOWN_BYTES, self._listed, _bytes_of, self._note
+        )
+        self.looked_up = 0
 
     def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The prices of a model at a time (wall ms); None where the list does not have it."""
@@ -56,6 +62,9 @@ class ListedPrices:
             if at_ms >= since:
                 return card
         return None
+
+    def _note(self) -> None:
+        self.looked_up += 1
 
     def _listed(self, asked: tuple[str | None, str]) -> _Listed | None:
         model = _find(*asked)
@@ -70,6 +79,12 @@ class ListedPrices:
         starts = [-inf, *(datetime.combine(day, time(), UTC).timestamp() * 1000 for day in sorted(dates))]
         cards = [(at, card_of(model.get_prices(_moment(max(at, 0))), self.version)) for at in starts]
         return _Listed(tuple(reversed(cards)), None)
+
+
+def _bytes_of(asked: tuple[str | None, str], found: _Listed | None) -> int:
+    provider, model = asked
+    cards = 0 if found is None else len(found.cards)
+    return MODEL_BYTES + len(provider or "") + len(model) + CARD_BYTES * cards
 
 
 def _moment(at_ms: float) -> datetime:

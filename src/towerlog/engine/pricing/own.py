@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from operator import attrgetter
 
 from towerlog.engine.pricing.memo import Memo
 from towerlog.model.name_pattern import NamePattern, is_pattern
 from towerlog.model.price import PriceCard, PriceRow
 
-MAX_KNOWN_OF_OWN = 512
-"""(provider, model) of an organisation of which it is remembered which of its prices are of them."""
+MAX_KNOWN_BYTES_OF_OWN = 256 * 1024
+"""Of an organisation: which of its prices are of a (provider, model) that it has named."""
+NAME_BYTES = 256
+SERIES_BYTES = 8
+"""What a name, and a series of prices that fits it, takes of them besides its text, about."""
 MAX_ORGS_WITH_PRICES = 256
 """Organisations whose prices are kept ready to be looked up."""
 
@@ -46,7 +50,8 @@ class _Series:
 class OwnPrices:
     """The prices of one organisation, as they are until one is made or deleted."""
 
-    def __init__(self, rows: tuple[PriceRow, ...]) -> None:
+    def __init__(self, rows: tuple[PriceRow, ...], noted: Callable[[], None] = lambda: None) -> None:
+        """`noted` is called with each name that has to be held against them."""
         self.rows = rows
         series: dict[str, dict[str | None, list[PriceRow]]] = {}
         for row in rows:
@@ -61,7 +66,9 @@ class OwnPrices:
                 self._patterns.append((NamePattern(model), by_provider))
             else:
                 self._named[model] = by_provider
-        self._known: Memo[tuple[str | None, str], tuple[_Series, ...]] = Memo(MAX_KNOWN_OF_OWN, self._matching)
+        self._known: Memo[tuple[str | None, str], tuple[_Series, ...]] = Memo(
+            MAX_KNOWN_BYTES_OF_OWN, self._matching, _bytes_of, noted
+        )
 
     def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The price of a model at a time (wall ms): the one that holds since the latest time before that."""
@@ -80,11 +87,18 @@ class OwnPrices:
         return tuple(of[one] for of in fitting for one in providers if one in of)
 
 
+def _bytes_of(asked: tuple[str | None, str], series: tuple[_Series, ...]) -> int:
+    provider, model = asked
+    return NAME_BYTES + len(provider or "") + len(model) + SERIES_BYTES * len(series)
+
+
 class KnownPrices:
     """Those of all organisations that have some."""
 
     def __init__(self) -> None:
         self._known: dict[int, OwnPrices] = {}
+        self.looked_up = 0
+        """Names that had to be held against prices, since the start: of many prices each takes a while."""
 
     def of(self, rows: tuple[PriceRow, ...]) -> OwnPrices:
         """The prices of these rows, which are all of one organisation."""
@@ -93,5 +107,8 @@ class KnownPrices:
         if known is None or known.rows is not rows:
             if known is None and len(self._known) >= MAX_ORGS_WITH_PRICES:
                 del self._known[next(iter(self._known))]
-            known = self._known[org] = OwnPrices(rows)
+            known = self._known[org] = OwnPrices(rows, self._note)
         return known
+
+    def _note(self) -> None:
+        self.looked_up += 1

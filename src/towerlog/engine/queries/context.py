@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from towerlog.ambient import Clock, Hearing
+from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.queries import views
 from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.errors import NotFound
@@ -27,9 +28,16 @@ class QueryContext:
     """What every question is answered from. Every look-up is by organisation."""
 
     def __init__(
-        self, store: Store, clock: Clock, hearing: Hearing, thresholds: Thresholds = DEFAULT_THRESHOLDS
+        self,
+        store: Store,
+        clock: Clock,
+        hearing: Hearing,
+        thresholds: Thresholds = DEFAULT_THRESHOLDS,
+        ways_out: WaysOut | None = None,
     ) -> None:
-        """`hearing` tells how long things have waited; `thresholds`, how long runs may be silent."""
+        """`hearing` tells how long things have waited; `thresholds`, how long runs may be silent; `ways_out`, by which
+        ways people are told of alerts."""
+        self.ways_out = ways_out
         self.store = store
         self.clock = clock
         self.hearing = hearing

@@ -21,7 +21,7 @@ from towerlog.model.alert import GetAlert, GetRule, ListAlerts, ListRules
 from towerlog.model.alert_preview import PreviewRule
 from towerlog.model.approval import GetApproval
 from towerlog.model.audit import ListAudit
-from towerlog.model.budget import GetBudget, ListBudgets
+from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
 from towerlog.model.member import ListMembers
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
@@ -57,6 +57,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     q.GetUsage: usage.answer,
     ListBudgets: usage.answer_budgets,
     GetBudget: usage.answer_budgets,
+    ListReservations: usage.answer_reservations,
     ListPrices: answer_prices,
     GetPrice: answer_prices,
     ListRules: alerts.answer_rules,

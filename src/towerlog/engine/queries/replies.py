@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from towerlog.engine.alerts.ways_out import warnings_of
 from towerlog.engine.commands.rights import told_key
 from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
@@ -64,6 +65,7 @@ class Replies:
             "BudgetNow": self._budget,
             "PriceView": self._price,
             "Reserved": self._reserved,
+            "ReservationNow": self._released,
             "RuleNow": self._rule,
             "AlertNow": self._alert,
             "DeliveryNow": self._delivery,
@@ -80,6 +82,8 @@ class Replies:
                 return await self._reads.view_of(principal, row)
             case o.Taken(row, lane):
                 return await self._claimed(principal, row, lane)
+            case RuleNow(rule):
+                return msgspec.structs.replace(placed, warnings=warnings_of(self._reads.ways_out, rule))
             case _:
                 return placed
 
@@ -256,6 +260,10 @@ class Replies:
 
     async def _reserved(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return Reserved(ids.name or None, ids.status or None)
+
+    async def _released(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
+        """It is gone."""
+        raise NotFound("reservation")
 
     async def _rule(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         found = await self._store.alert_rule(principal.org, ids.name)

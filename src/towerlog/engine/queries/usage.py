@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import assert_never
 
+import msgspec
+
 from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import Invalid, NotFound
-from towerlog.model.budget import BudgetNow, BudgetRow, GetBudget, ListBudgets, SpendingPace
+from towerlog.model.budget import (
+    BudgetNow,
+    BudgetRow,
+    GetBudget,
+    HeldWanted,
+    ListBudgets,
+    ListReservations,
+    ReservationNow,
+    SpendingPace,
+)
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
 from towerlog.model.question import GetUsage
@@ -77,6 +88,22 @@ async def answer_budgets(
             return Page([await budget_now(source, row, now_ms) for row in page], str(page[-1].number) if more else None)
         case _:
             assert_never(command)
+
+
+async def answer_reservations(source: QueryContext, principal: Principal, command: ListReservations) -> Page:
+    """A page of open reservations. Raises NotFound for a run that is not there."""
+    store, org = source.store, principal.org
+    run = None if command.run_id is None else (await source.run_of(principal, command.run_id)).run
+    wanted = HeldWanted(org, command.limit + 1, command.before, command.budget_id, run, command.key_id)
+    page, more = page_of(await store.reservations(wanted), command.limit)
+    rows = await store.runs_by_number(org, list({one.run for one in page})) if page else {}
+    walls = source.hearing.walls()
+    views = [
+        ReservationNow(msgspec.structs.replace(one, expires_at=walls(one.expires_at)), rows[one.run].run_id)
+        for one in page
+        if one.run in rows
+    ]
+    return Page(views, page[-1].reservation_id if more else None)
 
 
 async def budget_now(source: QueryContext, stored: BudgetRow, now_ms: int) -> BudgetNow:

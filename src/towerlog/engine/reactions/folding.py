@@ -14,6 +14,7 @@ from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.event import Event
 from towerlog.model.facts import Effects, Facts, Moved
 from towerlog.model.run import RunRow
+from towerlog.model.shares import Shares
 from towerlog.model.times import told_time
 from towerlog.model.usage import Usage
 from towerlog.projections import approvals as approval_fold
@@ -51,6 +52,8 @@ class Reactions(NamedTuple):
     on_call: tuple[CallReaction, ...] = ()
     book: PriceBook = PriceBook(NoPrices())
     """What a report is priced by that tells no cost."""
+    shares: Shares = Shares()
+    """How many of what people make there may be."""
 
 
 def told_parts(

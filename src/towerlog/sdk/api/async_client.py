@@ -324,6 +324,14 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers):
         """Holds money for a run, if all its budgets have so much left. `run_id` is the run's id or its run key."""
         return await self._send(endpoints.reserve_budget(run_id, amount_usd, ttl_seconds, agent))
 
+    def list_reservations(self, **filters: Any) -> AsyncIterator[fleet.Reservation]:
+        """Open reservations, newest first. Filters: budget_id, run_id, key_id."""
+        return self._all(endpoints.list_reservations(**filters))
+
+    async def release_reservation(self, reservation_id: str) -> fleet.Reservation:
+        """Holds nothing any more by a reservation; what it was is returned."""
+        return await self._send(endpoints.release_reservation(reservation_id))
+
     # Prices
 
     def list_prices(self) -> AsyncIterator[fleet.Price]:

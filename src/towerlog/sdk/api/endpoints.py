@@ -332,6 +332,17 @@ def reserve_budget(
     return api_request("POST", "/api/v1/budgets/reserve", fleet.Reserved.read, body)
 
 
+def list_reservations(limit: int = PAGE, **filters: Any) -> Listing[fleet.Reservation]:
+    """Open reservations, newest first."""
+    return listing("/api/v1/budgets/reservations", fleet.Reservation, {"limit": limit, **filters})
+
+
+def release_reservation(reservation_id: str) -> ApiRequest[fleet.Reservation]:
+    """Holds nothing any more."""
+    path = "/api/v1/budgets/reservations/{reservation_id}"
+    return api_request("DELETE", path, fleet.Reservation.read, reservation_id=reservation_id)
+
+
 # Prices
 
 

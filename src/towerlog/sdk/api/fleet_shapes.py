@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from towerlog.sdk.api.shapes import Json, Lease, Shape, Usage, many
+from towerlog.sdk.api.shapes import Json, Lease, Shape, Usage, many, texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +264,18 @@ class Reserved(Shape):
     granted: bool
     reservation_id: str | None = None
     refused_by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reservation(Shape):
+    """Money that is held for a run, in some budgets, until an event settles it or its time is over."""
+
+    reservation_id: str
+    run_id: str
+    amount_usd: float
+    key_id: str | None = None
+    budget_ids: tuple[str, ...] = field(default=(), metadata={"read": texts})
+    expires_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from towerlog.model.budget import BudgetRow
+from towerlog.model.budget import BudgetRow, HeldWanted, Reservation
 from towerlog.store.values import Found
 
 
@@ -20,6 +20,10 @@ class BudgetStore(Protocol):
 
     async def budget(self, org: int, budget_id: str) -> BudgetRow | None:
         """One budget."""
+        ...
+
+    async def reservations(self, wanted: HeldWanted) -> Found[Reservation]:
+        """Open reservations, by their ids from the highest down: newest first. Times are on the clock of leases."""
         ...
 
     async def budgets(self, org: int, limit: int, before: int | None) -> Found[BudgetRow]:

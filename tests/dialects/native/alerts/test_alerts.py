@@ -11,7 +11,8 @@ from tests.dialects.calls import call
 from tests.store.sqlite.alerts.test_alerts import delivery
 from towerlog.dialects.native import NATIVE
 from towerlog.errors import Invalid, NotFound
-from towerlog.model.alert import AlertState, ChannelSecret, ListAlerts, MuteAlert
+from towerlog.model.alert import AlertState, ListAlerts, MuteAlert
+from towerlog.model.alert_channel import ChannelSecret
 from towerlog.model.delivery import Attempt, DeliveryNow, DeliveryState, ListDeliveries, Redelivered, RedeliverFrom
 
 ID = "0189d3f0-0000-7000-8000-000000000009"
@@ -57,7 +58,7 @@ def test_what_is_sent_anew_goes_on_where_it_ended() -> None:
 
 
 def test_a_delivery_shows_no_secret() -> None:
-    row = delivery(1, ID, attempts=(Attempt(0, 7, words="no answer"),))
+    row = delivery(1, ID, attempts=(Attempt(0, 7, words="no answer"),), body=msgspec.Raw(b'{"a":1}'))
     row = msgspec.structs.replace(
         row, channel=msgspec.structs.replace(row.channel, secrets=(ChannelSecret("whsec_x"),))
     )

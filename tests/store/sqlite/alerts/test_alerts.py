@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from tests.store.plans import plans_of
-from towerlog.model.alert import AlertChannel, AlertRow, AlertRule, AlertState, AlertTrigger, ChannelType, WindowCount
+from towerlog.model.alert import AlertRow, AlertRule, AlertState, AlertTrigger, WindowCount
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryState, DueWanted, NoticeKind
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.events import tool_calls
@@ -30,7 +31,7 @@ def alert(org: int, name: str, episode: int = 1, **given: Any) -> AlertRow:
 
 def delivery(org: int, name: str, **given: Any) -> Delivery:
     channel = AlertChannel(ChannelType.WEBHOOK, "https://hooks.example.com/a")
-    made = Delivery(org, name, "a1", "r1", NoticeKind.FIRED, channel, 5, msgspec.Raw(b'{"a":1}'), due_at=7)
+    made = Delivery(org, name, "a1", "r1", NoticeKind.FIRED, channel, 5, "b1", due_at=7)
     return msgspec.structs.replace(made, **given)
 
 

@@ -22,11 +22,11 @@ from towerlog.model.alert import (
     AlertRow,
     AlertState,
     AlertTrigger,
-    ChannelType,
     GetAlert,
     ListAlerts,
     MuteAlert,
 )
+from towerlog.model.alert_channel import ChannelType
 from towerlog.model.delivery import (
     MAX_REDELIVERED,
     Attempt,
@@ -91,6 +91,9 @@ class AlertDetail(msgspec.Struct, frozen=True):
     acknowledged_at: Annotated[str, v.time("When somebody saw to it.")] | None
     acknowledged_by_user_id: Annotated[str, v.said("Who that was.", v.UUID, format="uuid")] | None
     muted_until: Annotated[str, v.time("Until when nobody is told of it.")] | None
+    not_sent: Annotated[
+        int, v.said("Messages about it that were never put into the outbox, since too many came at once.", 0)
+    ]
 
 
 class MuteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,6 +192,7 @@ def alert_of(view: AlertNow) -> AlertDetail:
         acknowledged_at=format_optional_ms(row.acknowledged_at),
         acknowledged_by_user_id=row.acknowledged_by,
         muted_until=format_optional_ms(row.muted_until),
+        not_sent=row.not_sent,
     )
 
 

@@ -31,6 +31,7 @@ ALERT: dict[str, Any] = {
     "acknowledged_at": None,
     "acknowledged_by_user_id": None,
     "muted_until": None,
+    "not_sent": 0,
 }
 DELIVERY: dict[str, Any] = {
     "delivery_id": "0196b2c4-7e00-7000-8000-000000000012",

@@ -25,6 +25,14 @@ MADE_BUDGET: dict[str, Any] = BUDGET | {
     "spent_usd_per_hour": 1.25,
     "ends_at": "2026-04-02T16:40:00.000Z",
 }
+RESERVATION: dict[str, Any] = {
+    "reservation_id": "0196b2c4-7b80-7000-8000-00000000000b",
+    "run_id": v.UUID,
+    "key_id": v.UUID,
+    "amount_usd": 0.05,
+    "budget_ids": [MADE_BUDGET["budget_id"]],
+    "expires_at": "2026-04-02T10:01:00.123Z",
+}
 
 PRICE: dict[str, Any] = {
     "model": "my-model-*",
@@ -69,6 +77,8 @@ MONEY: dict[str, Sample] = {
         {"granted": True, "reservation_id": v.UUID, "refused_by": None},
         {"run_id": v.UUID, "amount_usd": 0.05, "ttl_seconds": 60},
     ),
+    "list_reservations": Sample({"data": [RESERVATION], "next": None}),
+    "release_reservation": Sample(RESERVATION),
     "list_prices": Sample({"data": [MADE_PRICE], "next": None}),
     "create_price": Sample(MADE_PRICE, PRICE),
     "get_price": Sample(MADE_PRICE),

@@ -30,6 +30,8 @@ class AlertRule(Shape):
     open_alerts: int = 0
     suppressed: int = 0
     created_at: str | None = None
+    warnings: tuple[Json, ...] = field(default=(), metadata={"read": _objects})
+    """Channels by which nobody is ever told: `field` and `message` of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class Alert(Shape):
     ended_at: str | None = None
     acknowledged_at: str | None = None
     muted_until: str | None = None
+    not_sent: int = 0
+    """Messages about it that were never put into the outbox, since too many came at once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -412,12 +412,22 @@ CREATE TABLE delivery (
     -- When it is attempted next, wall ms.
     due_at INTEGER,
     created_at INTEGER NOT NULL,
+    -- What it tells, in delivery_body.
+    body_id TEXT NOT NULL,
     doc BLOB NOT NULL,
     PRIMARY KEY (org, delivery_id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX delivery_by_number ON delivery (org, number);
 CREATE INDEX delivery_by_alert ON delivery (org, alert_id, number);
 CREATE INDEX delivery_due ON delivery (org, receiver, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX delivery_by_body ON delivery (org, body_id);
+-- What is told of an alert, once for all channels; it goes with the last delivery of it.
+CREATE TABLE delivery_body (
+    org INTEGER NOT NULL,
+    body_id TEXT NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (org, body_id)
+) WITHOUT ROWID;
 
 CREATE TABLE quarantine (
     -- The run's own.

@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from towerlog.model.alert import FACTS, AlertRow, AlertRule, AlertState, WindowCount
-from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryState, DueFound, DueWanted
+from towerlog.model.delivery import NO_BODY, DeliveriesAfter, Delivery, DeliveryState, DueFound, DueWanted
 from towerlog.store.sqlite import reads, rows
 from towerlog.store.values import Changes, Found
 
@@ -32,10 +32,19 @@ _ALERT = (
     " doc = excluded.doc"
 )
 _DELIVERY = (
-    "INSERT INTO delivery (org, delivery_id, number, rule_id, alert_id, state, receiver, due_at, created_at, doc)"
-    " VALUES (?1, ?2, (SELECT ifnull(max(number), 0) + 1 FROM delivery WHERE org = ?1), ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+    "INSERT INTO delivery (org, delivery_id, number, rule_id, alert_id, state, receiver, due_at, created_at, body_id,"
+    " doc)"
+    " VALUES (?1, ?2, (SELECT ifnull(max(number), 0) + 1 FROM delivery WHERE org = ?1), ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+    " ?10)"
     " ON CONFLICT (org, delivery_id) DO UPDATE SET state = excluded.state, due_at = excluded.due_at, doc = excluded.doc"
 )
+_BODY = "INSERT INTO delivery_body (org, body_id, body) VALUES (?, ?, ?)"
+_BODY_GONE = (
+    "DELETE FROM delivery_body WHERE org = ?1 AND body_id = ?2"
+    " AND NOT EXISTS (SELECT 1 FROM delivery WHERE org = ?1 AND body_id = ?2)"
+)
+_TELLS = "(SELECT body FROM delivery_body AS told WHERE told.org = delivery.org AND told.body_id = delivery.body_id)"
+_DELIVERY_COLUMNS = f"number, {_TELLS}, doc"
 
 _encode = msgspec.json.Encoder().encode
 decode_rule = msgspec.json.Decoder(AlertRule).decode
@@ -56,10 +65,10 @@ def alert_row(alert: AlertRow) -> rows.Row:
 
 
 def delivery_row(row: Delivery) -> rows.Row:
-    """(org, delivery_id, rule_id, alert_id, state, receiver, due_at, created_at, doc)."""
-    doc = _encode(msgspec.structs.replace(row, number=0))
+    """(org, delivery_id, rule_id, alert_id, state, receiver, due_at, created_at, body_id, doc)."""
+    doc = _encode(msgspec.structs.replace(row, number=0, body=NO_BODY))
     key = (row.org, row.delivery_id, row.rule_id, row.alert_id)
-    return (*key, row.state.value, row.channel.receiver(), row.due_at, row.created_at, doc)
+    return (*key, row.state.value, row.channel.receiver(), row.due_at, row.created_at, row.body_id, doc)
 
 
 def write(db: apsw.Connection, changes: Changes) -> None:
@@ -74,6 +83,7 @@ def write(db: apsw.Connection, changes: Changes) -> None:
         if changes.alert_rules.get((org, rule_id), True) is not None:
             db.execute(_WINDOW, (org, rule_id, minute, *counted))
     db.executemany(_ALERT, map(alert_row, changes.alerts.values()))
+    db.executemany(_BODY, ((one.org, one.body_id, bytes(one.body)) for one in changes.delivery_bodies))
     db.executemany(_DELIVERY, map(delivery_row, changes.deliveries.values()))
 
 
@@ -98,9 +108,9 @@ def deliveries_pending(db: apsw.Connection, org: int) -> int:
 
 
 def deliveries_after(db: apsw.Connection, wanted: DeliveriesAfter) -> list[Delivery]:
-    """Deliveries above a number, oldest first."""
+    """Deliveries above a number, oldest first, without what they tell."""
     where, values = _where(wanted.org, {"rule_id": wanted.rule_id or None, "state": wanted.state or None})
-    sql = f"SELECT number, doc FROM delivery WHERE {where} AND number > ? ORDER BY number LIMIT ?"
+    sql = f"SELECT number, NULL, doc FROM delivery WHERE {where} AND number > ? ORDER BY number LIMIT ?"
     return [_delivery_value(row) for row in db.execute(sql, (*values, wanted.after, wanted.limit))]
 
 
@@ -191,7 +201,8 @@ def alerts_since(db: apsw.Connection, org: int, position: int, limit: int) -> li
 
 def delivery(db: apsw.Connection, org: int, delivery_id: str) -> Delivery | None:
     """One delivery."""
-    return _first(db, "delivery", "org = ? AND delivery_id = ?", (org, delivery_id), _delivery_value)
+    where = "org = ? AND delivery_id = ?"
+    return _first(db, "delivery", where, (org, delivery_id), _delivery_value, _DELIVERY_COLUMNS)
 
 
 def deliveries(
@@ -205,7 +216,7 @@ def deliveries(
 ) -> Found[Delivery]:
     """Deliveries, newest first, below a number."""
     wanted = {"rule_id": rule_id, "alert_id": alert_id, "state": state}
-    return _page(db, "delivery", org, limit, before, wanted, _delivery_value)
+    return _page(db, "delivery", org, limit, before, wanted, _delivery_value, _DELIVERY_COLUMNS)
 
 
 def deliveries_waiting(db: apsw.Connection, after: int, limit: int) -> list[int]:
@@ -221,7 +232,7 @@ _NEXT_RECEIVER = (
     "SELECT receiver FROM delivery WHERE org = ? AND receiver > ? AND due_at IS NOT NULL ORDER BY receiver LIMIT 1"
 )
 _DUE = (
-    "SELECT number, doc, delivery_id FROM delivery WHERE org = ? AND receiver = ? AND due_at IS NOT NULL"
+    f"SELECT {_DELIVERY_COLUMNS}, delivery_id FROM delivery WHERE org = ? AND receiver = ? AND due_at IS NOT NULL"
     " AND (due_at <= ? OR due_at > ?) ORDER BY due_at LIMIT ?"
 )
 
@@ -238,7 +249,7 @@ def deliveries_due(db: apsw.Connection, wanted: DueWanted) -> DueFound:
         receiver = place[0]
         room = wanted.each - under_way[receiver]
         due = db.execute(_DUE, (wanted.org, receiver, wanted.now_ms, wanted.horizon_ms, wanted.each + 1)).fetchall()
-        fresh = [row for row in due if row[2] not in wanted.under_way]
+        fresh = [row for row in due if row[3] not in wanted.under_way]
         taken = [_delivery_value(row) for row in fresh[:room]]
         is_more = is_more or len(fresh) > len(taken)
         rows += taken
@@ -253,13 +264,17 @@ def drop_old(db: apsw.Connection, before_ms: int, kept: int, limit: int, before_
     `limit` of each. Messages that wait are kept. How many went. Minutes of windows before `before_minute` go too."""
     db.execute(_WINDOWS_OLD, (before_minute,))
     gone = 0
-    for table, time, may_go in (("delivery", "created_at", " AND due_at IS NULL"), ("alert", "fired_at", "")):
+    for table, time, may_go, told in (
+        ("delivery", "created_at", " AND due_at IS NULL", "body_id"),
+        ("alert", "fired_at", "", "NULL"),
+    ):
         for (org,) in db.execute("SELECT org FROM org").fetchall():
             newest = reads.one(db, f"SELECT max(number) FROM {table} WHERE org = ?", (org,)) or 0
-            some = f"SELECT number FROM {table} WHERE org = ?{may_go} AND (number <= ? OR {time} < ?) LIMIT ?"
-            where = f"org = ? AND number IN ({some})"
-            db.execute(f"DELETE FROM {table} WHERE {where}", (org, org, newest - kept, before_ms, limit))
-            gone += db.changes()
+            some = f"SELECT number, {told} FROM {table} WHERE org = ?{may_go} AND (number <= ? OR {time} < ?) LIMIT ?"
+            found = db.execute(some, (org, newest - kept, before_ms, limit)).fetchall()
+            db.executemany(f"DELETE FROM {table} WHERE org = ? AND number = ?", ((org, row[0]) for row in found))
+            db.executemany(_BODY_GONE, ((org, name) for name in {row[1] for row in found} if name is not None))
+            gone += len(found)
     return gone
 
 
@@ -278,13 +293,21 @@ def _alert_value(row: rows.Row) -> AlertRow:
 
 
 def _delivery_value(row: rows.Row) -> Delivery:
-    return msgspec.structs.replace(decode_delivery(row[1]), number=row[0])
+    number, body, doc = row[:3]
+    return msgspec.structs.replace(
+        decode_delivery(doc), number=number, body=NO_BODY if body is None else msgspec.Raw(body)
+    )
 
 
 def _first(
-    db: apsw.Connection, table: str, where: str, values: Sequence[Any], value: Callable[[rows.Row], T]
+    db: apsw.Connection,
+    table: str,
+    where: str,
+    values: Sequence[Any],
+    value: Callable[[rows.Row], T],
+    columns: str = "number, doc",
 ) -> T | None:
-    row = db.execute(f"SELECT number, doc FROM {table} WHERE {where}", tuple(values)).fetchone()
+    row = db.execute(f"SELECT {columns} FROM {table} WHERE {where}", tuple(values)).fetchone()
     return None if row is None else value(row)
 
 
@@ -302,8 +325,9 @@ def _page(
     before: int | None,
     wanted: dict[str, str | None],
     value: Callable[[rows.Row], T],
+    columns: str = "number, doc",
 ) -> Found[T]:
     where, values = _where(org, wanted)
-    sql = f"SELECT number, doc FROM {table} WHERE {where} AND number < ? ORDER BY number DESC LIMIT ?"
+    sql = f"SELECT {columns} FROM {table} WHERE {where} AND number < ? ORDER BY number DESC LIMIT ?"
     found = db.execute(sql, (*values, _MAX_NUMBER if before is None else before, limit))
     return rows.up_to_a_page(found, value)

@@ -12,5 +12,6 @@ class MoneyAsks(HasPools):
 
     budget = Ask(money.budget)
     budgets = Ask(money.budgets)
+    reservations = Ask(money.reservations)
     price = Ask(own_prices.price)
     prices = Ask(own_prices.prices)

@@ -8,7 +8,7 @@ from itertools import islice
 import apsw
 import msgspec
 
-from towerlog.model.budget import BudgetRow, BudgetScope, BudgetStep, Reservation
+from towerlog.model.budget import BudgetRow, BudgetScope, BudgetStep, HeldWanted, Reservation
 from towerlog.model.facts import Facts
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.store.sqlite import descent, reads, rows
@@ -16,6 +16,8 @@ from towerlog.store.values import MAX_DESCENDANTS, Found, Parent, SpentSince, Us
 
 HOUR_MS = 3_600_000
 _MAX_NUMBER = 2**62
+_BEHIND_ALL = "~"
+"""Comes after every id of a reservation."""
 _ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
 _BUDGET = "INSERT OR REPLACE INTO budget (org, budget_id, number, due_at, doc) VALUES (?, ?, ?, ?, ?)"
 _BUDGET_GONE = "DELETE FROM budget WHERE org = ? AND budget_id = ?"
@@ -126,6 +128,22 @@ def reservation(db: apsw.Connection, org: int, reservation_id: str) -> Reservati
 def reservations_open(db: apsw.Connection, org: int) -> dict[str, int]:
     """How many each key of an organisation has."""
     return dict(db.execute("SELECT key_id, count(*) FROM reservation WHERE org = ? GROUP BY key_id", (org,)))
+
+
+def reservations(db: apsw.Connection, wanted: HeldWanted) -> Found[Reservation]:
+    """Those that are open, newest first. There are so few of an organisation that a filter looks at all of them."""
+    sql = "SELECT doc FROM reservation WHERE org = ? AND reservation_id < ? ORDER BY reservation_id DESC"
+    found = db.execute(sql, (wanted.org, _BEHIND_ALL if wanted.before is None else wanted.before))
+    kept = (row for row in found if _is_wanted(decode_reservation(row[0]), wanted))
+    return rows.up_to_a_page(islice(kept, wanted.limit), lambda row: decode_reservation(row[0]))
+
+
+def _is_wanted(held: Reservation, wanted: HeldWanted) -> bool:
+    return (
+        wanted.run in (None, held.run)
+        and wanted.key_id in (None, held.key_id)
+        and (wanted.budget_id is None or wanted.budget_id in held.budgets)
+    )
 
 
 def reservations_of(db: apsw.Connection, run: int) -> list[Reservation]:

@@ -35,7 +35,7 @@ _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position
 _APPROVAL = "run, seq, org, position, step_index, due_at"
 _RESERVATION = "org, reservation_id, key_id, run, expires_at"
 _ALERT = "org, alert_id, rule_id, subject, episode, state, fired_at, position"
-_DELIVERY = "org, delivery_id, rule_id, alert_id, state, receiver, due_at, created_at"
+_DELIVERY = "org, delivery_id, rule_id, alert_id, state, receiver, due_at, created_at, body_id"
 _AS_MADE = " ORDER BY number"
 """So that a rebuild, which writes them anew, numbers them as they were."""
 

@@ -369,7 +369,7 @@ async def test_after_a_restart_everything_goes_on(rig: Rig) -> None:
 
 
 async def test_more_runs_than_one_look_takes_are_found_in_turn(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("towerlog.engine.alerts.watch.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("towerlog.engine.alerts.by_time.watch.ROWS_AT_ONCE", 3)
     await make(rig, AlertTrigger.WAITING_TOO_LONG, config=AlertConfig(wait_ms=MINUTE))
     await rig.append(*[asking(f"r{number}") for number in range(10)])
     rig.clock.advance(MINUTE)

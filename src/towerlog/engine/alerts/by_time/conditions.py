@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from towerlog.ambient import Hearing
+from towerlog.engine.alerts.by_time.workers import Workers
 from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS
-from towerlog.engine.alerts.workers import Workers
 from towerlog.model.alert import AlertRule, AlertTrigger
 from towerlog.model.budget import BudgetRow, warn_nanos
 from towerlog.model.lane import Lane, QueueState

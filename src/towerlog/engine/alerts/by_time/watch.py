@@ -1,7 +1,8 @@
 """Alerts by time: what opens although nothing happens, what is over, and of what people are told again.
 
 Once a second each rule of this kind is looked at, by the readers: so many of its open alerts, so many runs that it may
-be about. Only what is found is committed, and held once more against the rows of that commit.
+be about. Of an organisation with much to look at, the next second goes on with the rules that are left. Only what is
+found is committed, and held once more against the rows of that commit.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import structlog
 
 from towerlog.ambient import Hearing
 from towerlog.engine.alerts.asking import asked_by, needs_of_asking
-from towerlog.engine.alerts.conditions import Holds, Look, kind_of, of_budget, of_run
+from towerlog.engine.alerts.by_time.conditions import Holds, Look, kind_of, of_budget, of_run
+from towerlog.engine.alerts.by_time.turns import RuleTurns
+from towerlog.engine.alerts.by_time.workers import Workers
 from towerlog.engine.alerts.firing import NOBODY, fire, recover, tell
 from towerlog.engine.alerts.scope import covers, has_label, holds_budget, in_scope
-from towerlog.engine.alerts.workers import Workers
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
@@ -46,11 +48,12 @@ from towerlog.model.run import RunRow, Status
 from towerlog.projections.alerts.firing import burn_state, failure_state
 from towerlog.projections.budgets import current
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import MAX_DESCENDANTS, Kind
+from towerlog.store.values import Kind
 
 ROWS_AT_ONCE = 200
 """Runs, and open alerts, of a rule that one look takes; the next one goes on after them."""
-RULES_AT_ONCE = 200
+TREE_ROWS = 500
+"""Runs of a tree that are read to tell which others are in it; of a larger one the writer tells."""
 HELD_ROWS = 1000
 """Lanes that workers hold, the oldest, that are looked at for one that is like a lane which waits."""
 _STATUS = {AlertTrigger.WAITING_TOO_LONG: Status.WAITING, AlertTrigger.STALLED: Status.RUNNING}
@@ -88,24 +91,20 @@ class WatchedRules:
         self._hearing = hearing
         self._upkeep = upkeep
         self._workers = workers
+        self._turns = RuleTurns(store, hearing.clock.steady_ms)
         self._busy: frozenset[tuple[str, tuple[tuple[str, str], ...]]] = frozenset()
         """Kinds of lanes that workers hold, in the organisation that is looked at."""
         self._places: dict[tuple[int, str, str], int | None] = {}
         """(org, rule id, what is looked at) → number of the last row that was; those of rules that are there."""
 
     async def sweep(self) -> None:
-        """Once at each."""
-        after = (-1, "")
-        places: dict[tuple[int, str, str], int | None] = {}
-        while rules := await self._store.alert_rules_timed(after, RULES_AT_ONCE):
-            for rule in rules:
-                await self._guarded(rule)
-                for what in ("open", "runs"):
-                    key = (rule.org, rule.rule_id, what)
-                    if (place := self._places.get(key)) is not None:
-                        places[key] = place
-            after = (rules[-1].org, rules[-1].rule_id)
-        self._places = places
+        """One turn of each organisation that has some."""
+        known = await self._turns.round(self._guarded)
+        self._places = {
+            (org, rule_id, what): place
+            for (org, rule_id, what), place in self._places.items()
+            if place is not None and rule_id in known.get(org, ())
+        }
 
     async def _guarded(self, rule: AlertRule) -> None:
         """What fails for one rule keeps no other from being looked at."""
@@ -208,9 +207,9 @@ class WatchedRules:
             left = [(row, lane) for row, lane in left if has_label(row, lane or lanes.get(row.run), scope.label)]
         if scope.run_id is not None and left:
             top = await self._store.run(rule.org, scope.run_id)
-            below = [] if top is None else await self._store.run_descendants(rule.org, top, MAX_DESCENDANTS)
+            below = [] if top is None else await self._store.run_descendants(rule.org, top, TREE_ROWS)
             # Of a tree that is too large to be read whole, the writer tells.
-            if len(below) < MAX_DESCENDANTS:
+            if len(below) < TREE_ROWS:
                 tree = {scope.run_id, *(row.run_id for row in below)}
                 left = [(row, lane) for row, lane in left if row.run_id in tree]
         return left

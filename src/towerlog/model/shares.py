@@ -1,0 +1,20 @@
+"""How many of what people make an organisation may have, and how many of those one key may have made."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Share(NamedTuple):
+    """Of one kind: of an organisation, and of one key, so that none takes the place of all others."""
+
+    of_org: int
+    of_key: int
+
+
+class Shares(NamedTuple):
+    """Of each kind, as the settings have it."""
+
+    rules: Share = Share(200, 150)
+    budgets: Share = Share(200, 150)
+    prices: Share = Share(2000, 1500)
