@@ -121,6 +121,11 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("TOWERLOG_")}
 
 
+def start(command: list[str], environment: dict[str, str], log: int) -> subprocess.Popen[bytes]:
+    """Start a program that reads nothing; `log`: the descriptor of the file for all that it prints."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+
 def launch(name: str, command: list[str], port: int, key: str, data_dir: Path) -> Server:
     """Start a server process and wait until it is ready."""
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -129,7 +134,7 @@ def launch(name: str, command: list[str], port: int, key: str, data_dir: Path) -
     is_ready = answers_ready if name == "towerlog" else accepts
     with log_path.open("ab") as log:
         started = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        process = start(command, environment, log.fileno())
     server = Server(name, process, port, key, data_dir, log_path)
     try:
         while not is_ready(port):

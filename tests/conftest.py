@@ -1,14 +1,17 @@
 """What every test shares: the event loop that async tests run on, and how hard hypothesis looks."""
 
+import functools
 import gc
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.order import longest_first
 from tests.support.ports import HeldPort
 from tests.support.shares import import_own_share_first
+from towerlog.asgi.pages.dashboard import screens
 
 # The default repeats the same examples on every machine, so that a red test is red for everyone.
 # To look for new ones: make test ARGS=--hypothesis-profile=explore
@@ -27,7 +30,6 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
         import_own_share_first(session.config)
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.enable()
 
@@ -35,6 +37,22 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no process is left alone with it at the end."""
     longest_first(items)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dashboard_read_once() -> Iterator[None]:
+    """A process of the tests makes the application a thousand times: the hundreds of built files are read for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(screens, "_packaged", functools.cache(screens._packaged))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """Of defects that tests plant: to lay one out with its variables and in colours takes seconds."""
+    renderer = structlog.get_config()["processors"][-1]
+    assert isinstance(renderer, structlog.dev.ConsoleRenderer), "what tests log is no JSON"
+    renderer.exception_formatter = structlog.dev.plain_traceback
 
 
 @pytest.fixture(scope="session")

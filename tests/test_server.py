@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.server import clean_environment, wait_for_exit
+from tests.support.launcher import launch_python
+from tests.support.server import STOP_DEADLINE_S, clean_environment, wait_for_exit
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
 from towerlog.asgi.process.listening import listen
@@ -53,18 +53,15 @@ class Process:
     """A serving process and what it has said."""
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
-        command = [sys.executable, "-c", PROGRAM, str(folder), *arguments]
+        env = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": "", **environment})
         self.log = folder.with_suffix(".log").open("ab+")
-        self.process = subprocess.Popen(
-            command,
-            env=clean_environment({"TOWERLOG_BOOTSTRAP_KEY": "", **environment}),
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-        )
+        reading, writing = os.pipe()
+        self.printed = open(reading, "rb")  # noqa: SIM115 - closed with the process
+        self.process = launch_python(PROGRAM, [str(folder), *arguments], env, writing, self.log.fileno())
+        os.close(writing)
 
     def started(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self.printed.readline()
         assert line, self.said()
         told: dict[str, Any] = json.loads(line)
         return told
@@ -74,15 +71,19 @@ class Process:
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        assert wait_for_exit(self.process, 10), self.said()
-        return int(self.process.returncode)
+        return self.code()
+
+    def code(self) -> int:
+        """The exit code, once it has ended."""
+        assert wait_for_exit(self.process, STOP_DEADLINE_S), self.said()
+        assert self.process.returncode is not None
+        return self.process.returncode
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self.printed.close()
         self.log.close()
 
 
@@ -190,15 +191,14 @@ def test_what_was_acknowledged_is_there_after_a_restart(serve: Serve) -> None:
 def test_a_storage_that_fails_ends_the_process_with_70(serve: Serve) -> None:
     process = serve("--doomed", TOWERLOG_BOOTSTRAP_KEY=KEY)
     process.started()
-    assert wait_for_exit(process.process, 10)
-    assert process.process.returncode == 70
+    assert process.code() == 70
     assert "the disk is gone" in process.said()
 
 
 def test_the_log_is_json_in_lines(serve: Serve) -> None:
     process = serve("--doomed", TOWERLOG_BOOTSTRAP_KEY=KEY)
     process.started()
-    assert wait_for_exit(process.process, 10)
+    process.code()
     lines = [json.loads(line) for line in process.said().splitlines()]
     (failed,) = [line for line in lines if line.get("error") == "the disk is gone"]
     assert failed["level"] == "error"
@@ -210,8 +210,7 @@ def test_a_second_process_on_the_same_folder_does_not_start(serve: Serve) -> Non
     first = serve(TOWERLOG_BOOTSTRAP_KEY=KEY)
     first.started()
     second = serve(TOWERLOG_BOOTSTRAP_KEY=KEY)
-    assert wait_for_exit(second.process, 10)
-    assert second.process.returncode not in (0, 70)
+    assert second.code() not in (0, 70)
     assert StoreLocked.__name__ in second.said()
     assert first.end() == 0
 

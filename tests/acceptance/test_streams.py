@@ -30,7 +30,7 @@ from tests.support.server import Server
 from tests.support.sse import EventStream, Frame
 from tests.support.wait import wait_until
 
-RECONNECTS = 300
+RECONNECTS = [100, pytest.param(300, marks=pytest.mark.slow)]
 WRITERS = 3
 
 
@@ -57,12 +57,14 @@ def write_until(stop: threading.Event, write: Callable[[int], object]) -> int:
     return written
 
 
-def cut_and_resume(open_after: Callable[[str | None], EventStream], seed: int) -> tuple[list[Frame], str | None]:
+def cut_and_resume(
+    open_after: Callable[[str | None], EventStream], seed: int, reconnects: int
+) -> tuple[list[Frame], str | None]:
     """Reads with many connections, each cut at a random byte and resumed after the last whole frame."""
     rng = random.Random(seed)
     seen: list[Frame] = []
     cursor: str | None = None
-    for _ in range(RECONNECTS):
+    for _ in range(reconnects):
         stream = open_after(cursor)
         assert stream.status == 200, stream.status
         try:
@@ -77,8 +79,11 @@ def cut_and_resume(open_after: Callable[[str | None], EventStream], seed: int) -
     return seen, cursor
 
 
+@pytest.mark.parametrize("reconnects", RECONNECTS)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_reader_cut_at_random_bytes_sees_every_seq_once_and_in_order(server, client, unique, pool, seed) -> None:
+def test_a_reader_cut_at_random_bytes_sees_every_seq_once_and_in_order(
+    server, client, unique, pool, seed, reconnects
+) -> None:
     sdk_run = unique("sdk")
     step(client, sdk_run, "run_start", agent_name=unique("agent"))
     run_id = ok(client.get(f"/v1/threads/{sdk_run}/runs"))[0]["run_id"]
@@ -95,7 +100,7 @@ def test_a_reader_cut_at_random_bytes_sees_every_seq_once_and_in_order(server, c
         return watch(server, f"/v1/runs/{run_id}/events?after_seq=0", Last_Event_ID=cursor)
 
     try:
-        seen, cursor = cut_and_resume(open_after, seed)
+        seen, cursor = cut_and_resume(open_after, seed, reconnects)
     finally:
         stop.set()
     written = sum(writer.result(30) for writer in writers)
@@ -116,7 +121,10 @@ def test_a_reader_cut_at_random_bytes_sees_every_seq_once_and_in_order(server, c
         assert after_the_end.status == 204
 
 
-def test_an_activity_reader_cut_at_random_bytes_sees_every_event_once(server, client, back, unique, pool) -> None:
+@pytest.mark.parametrize("reconnects", RECONNECTS)
+def test_an_activity_reader_cut_at_random_bytes_sees_every_event_once(
+    server, client, back, unique, pool, reconnects
+) -> None:
     agent = unique("agent")
     step(client, unique("sdk"), "run_start", agent_name=agent)
     agent_id = back.agent_id(agent)
@@ -142,7 +150,7 @@ def test_an_activity_reader_cut_at_random_bytes_sees_every_event_once(server, cl
         return watch(server, f"/agents/{agent_id}/events?follow=true&tail=5000", Last_Event_ID=cursor)
 
     try:
-        seen, cursor = cut_and_resume(open_after, 3)
+        seen, cursor = cut_and_resume(open_after, 3, reconnects)
     finally:
         stop.set()
     written = sum(writer.result(30) for writer in writers)

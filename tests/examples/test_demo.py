@@ -29,9 +29,11 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One for all tests; the last of them ends it, and a run of some of them here."""
     running = Demo(tmp_path_factory.mktemp("demo"))
     yield running
-    running.stop()
+    if running.process.poll() is None:
+        running.stop()
 
 
 def events_in(client: httpx2.Client, run_id: str) -> list[Json]:
@@ -218,14 +220,15 @@ def test_the_tour_of_the_readme_comes_out_as_it_says(demo, tmp_path) -> None:
     assert not found, "\n\n".join(found)
 
 
-def test_it_ends_with_ctrl_c_and_takes_everything_with_it(tmp_path) -> None:
-    own = Demo(tmp_path)
-    own.commands()
-    assert len(processes_naming(own.url, str(tmp_path))) >= 10, "the demo, its server, eight agents and an application"
-    own.stop()
-    assert own.process.returncode == 0, own.text
-    assert "Traceback" not in own.text
-    assert processes_naming(own.url, str(tmp_path)) == [], "a child outlived the demo"
+def test_it_ends_with_ctrl_c_and_takes_everything_with_it(demo) -> None:
+    """After all that the tests above have done with it."""
+    demo.commands()
+    names = (demo.url, str(demo.folder))
+    assert len(processes_naming(*names)) >= 10, "the demo, its server, eight agents and an application"
+    demo.stop()
+    assert demo.process.returncode == 0, demo.text
+    assert "Traceback" not in demo.text
+    assert processes_naming(*names) == [], "a child outlived the demo"
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ from towerlog.store.base import Store
 LEASE_SEEDS = 300
 TELEMETRY_SEEDS = 120
 MONEY_SEEDS = 120
-SEEDS_A_TEST = 10
-QUICK_TESTS = 12
+SEEDS_A_TEST = 5
+QUICK_TESTS = 24
 """Of the tests that go through all seeds, one of so many is in the quick tier."""
 
 

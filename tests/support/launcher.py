@@ -1,4 +1,4 @@
-"""Starts `towerlog COMMAND` as processes of their own, without the second that an interpreter needs for its imports.
+"""Starts `towerlog COMMAND`, and Python code, as processes without the second that an interpreter needs for imports.
 
 A process of the tests has one launcher beside it: an interpreter that has imported all that `towerlog serve` needs,
 has one thread and no connection, and forks for each start. What is forked runs the program's own entry with the
@@ -6,7 +6,7 @@ arguments, the environment, the folder and the files that it was given, in a ses
 interpreter does. What an interpreter or a loader reads only as it starts (`PYTHONPATH`, `LD_PRELOAD`) comes too late
 for it: whoever sets such a thing starts the program itself.
 
-`put_on_path` makes the same programs commands of a shell.
+`put_on_path` makes the programs commands of a shell.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from towerlog.cli.commands import COMMANDS
 ROOT = Path(__file__).parents[2]
 MAX_REQUEST_BYTES = 1 << 17
 """Arguments and environment of one start; a message is sent and taken as a whole."""
-PROGRAMS = {"towerlog": ("towerlog.__main__", "main"), "curl": ("tests.support.curl", "program")}
+COMMANDS_OF_SHELLS = {"towerlog": ("towerlog.__main__", "main"), "curl": ("tests.support.curl", "program")}
+PROGRAMS = {**COMMANDS_OF_SHELLS, "python": ("tests.support.script", "program")}
 """What can be started: the module and its function, which reads `sys.argv`."""
 RELAY = Path(__file__).with_name("relay.py")
 
@@ -85,25 +86,35 @@ def launch(arguments: Sequence[str], env: Mapping[str, str], output: int, given:
     `output`: the descriptor that all it prints goes to. `given`: the one that it reads; without it there is nothing to
     be read.
     """
-    return _launch(arguments, env, [output, output, *([] if given is None else [given])])
+    return _launch("towerlog", arguments, env, [output, output, *([] if given is None else [given])])
 
 
-def run(arguments: Sequence[str], env: Mapping[str, str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Runs `towerlog ARGUMENTS` to its end; raises `subprocess.TimeoutExpired`."""
+def launch_python(code: str, arguments: Sequence[str], env: Mapping[str, str], output: int, errors: int) -> Launched:
+    """Starts `python -c CODE ARGUMENTS` with this environment alone.
+
+    `output`, `errors`: the descriptors of what it prints and of what it complains of.
+    """
+    return _launch("python", [code, *arguments], env, [output, errors])
+
+
+def run(
+    arguments: Sequence[str], env: Mapping[str, str], timeout_s: float, program: str = "towerlog"
+) -> subprocess.CompletedProcess[str]:
+    """Runs `PROGRAM ARGUMENTS` to its end; raises `subprocess.TimeoutExpired`. `program`: one of `PROGRAMS`."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        started = _launch(arguments, env, [output.fileno(), errors.fileno()])
+        started = _launch(program, arguments, env, [output.fileno(), errors.fileno()])
         try:
             code = started.wait(timeout_s)
         finally:
             started.kill()
         output.seek(0)
         errors.seek(0)
-        return subprocess.CompletedProcess(["towerlog", *arguments], code, output.read(), errors.read())
+        return subprocess.CompletedProcess([program, *arguments], code, output.read(), errors.read())
 
 
-def _launch(arguments: Sequence[str], env: Mapping[str, str], files: Sequence[int]) -> Launched:
+def _launch(program: str, arguments: Sequence[str], env: Mapping[str, str], files: Sequence[int]) -> Launched:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    request = json.dumps(["towerlog", list(arguments), dict(env), os.getcwd()]).encode()
+    request = json.dumps([program, list(arguments), dict(env), os.getcwd()]).encode()
     assert len(request) < MAX_REQUEST_BYTES, "too much for one message"
     with theirs:
         socket.send_fds(_launcher()[0], [request], [theirs.fileno(), *files])
@@ -111,8 +122,8 @@ def _launch(arguments: Sequence[str], env: Mapping[str, str], files: Sequence[in
 
 
 def put_on_path(folder: Path) -> None:
-    """The programs as executables in this folder, for shells that this process starts."""
-    for name in PROGRAMS:
+    """The commands of shells as executables in this folder, for shells that this process starts."""
+    for name in COMMANDS_OF_SHELLS:
         file = folder / name
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{RELAY}" "{_launcher()[1]}" {name} "$@"\n')
         file.chmod(0o755)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.curl import REFUSALS_FAIL
-from tests.support.launcher import put_on_path
+from tests.support.launcher import put_on_path, run
 from tests.support.server import executable
 
 BLOCK = re.compile(r"^```([a-z]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -119,14 +118,7 @@ def run_python(page: Path, env: dict[str, str], without: Set[str] = frozenset())
     for block in blocks(page.read_text(), "python"):
         if block.text in without:
             continue
-        done = subprocess.run(
-            [sys.executable, "-c", block.text],
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run([block.text], {**os.environ, **env}, SESSION_S, "python")
         assert done.returncode == 0, f"{page.name}:{block.line}\n{done.stderr}"
 
 
