@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-
-import msgspec
 
 from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts import commands as alerts
 from towerlog.engine.alerts import reactions as alert_reactions
-from towerlog.engine.alerts.sender import DEFAULT_PAUSES, Sender, WaysOut
+from towerlog.engine.alerts.sender import Sender, WaysOut
 from towerlog.engine.alerts.watch import WatchedRules
 from towerlog.engine.alerts.workers import Workers
 from towerlog.engine.answered_once import AnsweredOnce, keep_reply, needs_of_reply
@@ -35,6 +33,7 @@ from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.turn import Verb
 from towerlog.engine.commit.writer import Writer
+from towerlog.engine.erasing.verbs import RETENTION_VERBS
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -55,6 +54,7 @@ from towerlog.engine.reactions import budgets as budget_reactions
 from towerlog.engine.reactions import inbox, sub_agents, threads
 from towerlog.engine.reactions import lanes as lane_reactions
 from towerlog.engine.reactions.folding import Reactions
+from towerlog.engine.settings import EngineSettings
 from towerlog.engine.timers.alerts import OldAlerts, UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
@@ -62,6 +62,7 @@ from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import TimedService, Timer
 from towerlog.engine.timers.replies import OldReplies
+from towerlog.engine.timers.retention import retention_services
 from towerlog.engine.timers.sessions import OldSessions
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
@@ -71,29 +72,16 @@ from towerlog.model import member as m
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.alert import AcknowledgeAlert, ChangeRule, CreateRule, DeleteRule, MuteAlert
-from towerlog.model.answer_link import LinkAddress
 from towerlog.model.approval import AnswerApproval, MakeAnswerLink
 from towerlog.model.budget import ChangeBudget, CreateBudget, DeleteBudget, ReserveBudget
 from towerlog.model.delivery import Redeliver, RedeliverFrom
-from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.price import CorrectCosts, CreatePrice, DeletePrice, Reprice
 from towerlog.model.principal import Principal
+from towerlog.model.retention import Erase
 from towerlog.store.base import Store
 from towerlog.store.trouble import REFUSING
 from towerlog.wake.base import Wake
-
-
-class EngineSettings(msgspec.Struct, frozen=True):
-    """What the engine needs of the settings."""
-
-    max_queue: int = 2048
-    cancel_deadline_seconds: int = 30
-    thresholds: Thresholds = DEFAULT_THRESHOLDS
-    delivery_pauses: tuple[int, ...] = DEFAULT_PAUSES
-    links: LinkAddress | None = None
-    """Where answer links lead; None where nobody has said: then messages have none."""
-
 
 REACTIONS = Reactions(
     on_status=(
@@ -151,6 +139,7 @@ VERBS: dict[type[c.Write], Verb] = {
     CreatePrice: Verb(prices.needs_of_prices, prices.create_price, acts.create_price),
     DeletePrice: Verb(prices.needs_of_prices, prices.delete_price, acts.delete_price),
     CorrectCosts: Verb(needs_of_correct, correct_costs, acts.reprice),
+    **RETENTION_VERBS,
     CreateRule: Verb(alerts.needs_of_rule, alerts.create_rule, of_alerts.create_rule),
     ChangeRule: Verb(alerts.needs_of_rule, alerts.change_rule, of_alerts.change_rule),
     DeleteRule: Verb(alerts.needs_of_rule, alerts.delete_rule, of_alerts.delete_rule),
@@ -223,6 +212,8 @@ class Engine:
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep())
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings))
+        self._erasures, kept = retention_services(store, self._hearing, self._writer, self._hub, self._reads.outlines)
+        self._keeping = Timer(kept)
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
         self._sender = None if ways_out is None else self._sending(ways_out, settings)
@@ -263,6 +254,7 @@ class Engine:
         self._writer.start()
         self._tasks.append(asyncio.create_task(self._timer.run(), name="towerlog-timer"))
         self._tasks.append(asyncio.create_task(self._watching.run(), name="towerlog-alerts"))
+        self._tasks.append(asyncio.create_task(self._keeping.run(), name="towerlog-retention"))
         if self._sender is not None:
             self._tasks.append(asyncio.create_task(self._sender.run(), name="towerlog-sender"))
 
@@ -277,6 +269,7 @@ class Engine:
         self._polls.stop()
         self._timer.stop()
         self._watching.stop()
+        self._keeping.stop()
         if self._sender is not None:
             self._sender.stop()
         for task in self._tasks:
@@ -303,7 +296,7 @@ class Engine:
     async def execute(
         self,
         principal: Principal,
-        command: c.Write | q.Read | Reprice,
+        command: c.Write | q.Read | Reprice | Erase,
         dialect: str = "",
         idempotency: c.Idempotency | None = None,
         address: str | None = None,
@@ -324,11 +317,16 @@ class Engine:
             return await self.hold(principal, command, outcome, dialect)
         return outcome
 
-    async def _answer(self, principal: Principal, command: q.Read | Reprice, address: str | None) -> o.Outcome:
+    async def _answer(self, principal: Principal, command: q.Read | Reprice | Erase, address: str | None) -> o.Outcome:
         """What is worked out beside the writer."""
+
+        def submit(who: Principal, what: c.Write) -> Awaitable[o.Outcome]:
+            return self._write(who, what, "", None, address)
+
         if isinstance(command, Reprice):
-            repricing = Repricing(self._store, self._book, lambda who, what: self._write(who, what, "", None, address))
-            return await repricing.answer(principal, command)
+            return await Repricing(self._store, self._book, submit).answer(principal, command)
+        if isinstance(command, Erase):
+            return await self._erasures.answer(principal, command, submit)
         return await self._reads.answer(principal, command)
 
     async def hold(

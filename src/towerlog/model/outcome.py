@@ -23,6 +23,7 @@ from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceView, RepricedPage
 from towerlog.model.principal import User
+from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
@@ -54,8 +55,8 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
     unused: tuple[tuple[str, str], ...] = ()
-    """Members of its data that only the engine could find of no use, each with why: what they name is unknown, or the
-    run has no room for it. The event alone has them. A repeat does not say so again."""
+    """Members of its data of no use, each with why: what they name is unknown, or the run has no room for it. The event
+    alone has them. A repeat does not say so again."""
     budget_warning: str | None = None
     """That a budget is used up which counts what the event's agent spends."""
 
@@ -215,6 +216,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[ProviderRoute]
         | list[BudgetNow]
         | list[PriceView]
+        | list[RetentionNow]
         | list[RuleNow]
         | list[AlertNow]
         | list[DeliveryNow]
@@ -356,6 +358,7 @@ Placed = (
     | BudgetNow
     | Reserved
     | PriceView
+    | RetentionNow
     | AlertOutcome
     | MemberOutcome
 )
@@ -392,6 +395,7 @@ Outcome = (
     | Reserved
     | PriceView
     | RepricedPage
+    | RetentionOutcome
     | AlertOutcome
     | RulePreview
     | MemberOutcome
