@@ -55,8 +55,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
     unused: tuple[tuple[str, str], ...] = ()
-    """Members of its data of no use, each with why: what they name is unknown, or the run has no room for it. The event
-    alone has them. A repeat does not say so again."""
+    """Members of its data of no use, each with why. The event alone has them. A repeat does not say so again."""
     budget_warning: str | None = None
     """That a budget is used up which counts what the event's agent spends."""
 
@@ -106,9 +105,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     created_by_email: str | None = None
     parent_run_id: str | None = None
     result: bytes | None = None
-    """JSON text of the run's result (only where one run was asked for)."""
     input: bytes | None = None
-    """JSON text of the run's input (only where one run was asked for)."""
+    """JSON text of the run's result and of its input (only where one run was asked for)."""
     tree: TreeUsage | None = None
     """Only where one run was asked for."""
     answered_by: Mapping[str, str] | None = None
@@ -216,7 +214,6 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[ProviderRoute]
         | list[BudgetNow]
         | list[PriceView]
-        | list[RetentionNow]
         | list[RuleNow]
         | list[AlertNow]
         | list[DeliveryNow]

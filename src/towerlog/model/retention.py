@@ -151,6 +151,12 @@ class EraseThread(msgspec.Struct, frozen=True, gc=False):
     children: bool = False
 
 
+class Policies(msgspec.Struct, frozen=True, gc=False):
+    """All policies of an organisation, by kind."""
+
+    rows: list[RetentionNow]
+
+
 class RetentionDue(NamedTuple):
     """What one policy would erase."""
 
@@ -190,4 +196,4 @@ MarkCommand = SetRetention | ClearRetention | MarkErased | MarkThreadErased
 Erase = EraseRun | EraseThread | RunRetention
 """What takes several commits."""
 RetentionRead = ListRetention | GetRetention
-RetentionOutcome = RetentionNow | RetentionPass | ErasureReport
+RetentionOutcome = RetentionNow | Policies | RetentionPass | ErasureReport

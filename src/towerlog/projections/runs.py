@@ -30,7 +30,7 @@ from towerlog.model.run import (
     step_key,
 )
 from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
-from towerlog.projections import clients, commands, computed, erasure, questions
+from towerlog.projections import clients, commands, computed, questions
 from towerlog.projections import status as status_fold
 from towerlog.projections.metadata import metadata_after
 from towerlog.projections.usage import hour_of, key_of
@@ -99,7 +99,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
     if event.type in TIMED_TYPES and not event.facts.by_other:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.late:
-        if not erasure.is_word_of_server(event.effects):
+        if not status_fold.is_word_of_server(event.effects):
             changes["late_events"] = row.late_events + 1
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
@@ -108,7 +108,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
         _place(row, event, agent, changes)
-        return erasure.after(_with_computed(row, _replace(row, **changes), event, agent), event)
+        return status_fold.erased(_with_computed(row, _replace(row, **changes), event, agent), event)
     if is_of_agent(event.type, event.facts.effects):
         _fold_life(row, event, changes)
     elif event.type is _SILENT:

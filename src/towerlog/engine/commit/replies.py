@@ -166,9 +166,7 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=user.user_id, created=created)
         case SignInLinkMade(link):
             return OutcomeIds(kind, name=link.digest.hex())
-        case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept():
-            return OutcomeIds(kind)
-        case SessionStarted() | SessionsEnded():
+        case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept() | SessionStarted() | SessionsEnded():
             return OutcomeIds(kind)
         case _:
             assert_never(outcome)

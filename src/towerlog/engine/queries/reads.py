@@ -10,8 +10,9 @@ import msgspec
 from towerlog.engine.alerts import queries as alerts
 from towerlog.engine.alerts.preview import answer_preview
 from towerlog.engine.audit import reading as audit
+from towerlog.engine.erasing import reading as retention
 from towerlog.engine.pricing.queries import answer_prices
-from towerlog.engine.queries import agents, checkpoints, events, keys, lanes, personas, retention, runs, threads, usage
+from towerlog.engine.queries import agents, checkpoints, events, keys, lanes, personas, runs, threads, usage
 from towerlog.engine.queries.asking import inbox
 from towerlog.engine.queries.context import QueryContext
 from towerlog.engine.queries.screens import outlines

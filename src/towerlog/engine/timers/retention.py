@@ -3,6 +3,7 @@ in turns. Then pages that became free are given back, and old bytes in the other
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 from towerlog.ambient import Hearing
@@ -145,7 +146,7 @@ class FreePages:
 
     async def _sweep_content(self) -> None:
         while (before := self._content) is not None:
-            self._content = await self._between(lambda unit, before=before: unit.sweep_content(before))
+            self._content = await self._between(partial(_swept, before))
         self._page = 1
 
     async def _go_over(self) -> None:
@@ -156,6 +157,10 @@ class FreePages:
             if page == self._page:
                 return
             self._page = page
+
+
+def _swept(before: tuple[int, int], unit: Unit) -> Awaitable[tuple[int, int] | None]:
+    return unit.sweep_content(before)
 
 
 def retention_services(

@@ -193,7 +193,9 @@ def run_rows(changed: Iterable[RunChange]) -> tuple[list[Row], list[Row], list[R
         after = change.after
         if change.before is None:
             new.append((*run_indexed(after), _encode(after)))
-        elif _indexed_fields(change.before) == _indexed_fields(after) and not is_held_again(change):
+        elif _indexed_fields(change.before) == _indexed_fields(after) and not (
+            after.erased_seq and is_held_again(change)
+        ):
             # Most events move no indexed column: leave the indexes alone.
             touched.append((after.run, _encode(after)))
         else:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apsw
 import structlog
@@ -69,8 +70,10 @@ class SqliteUnit(ErasingUnit):
 
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
-        super().__init__(store.writer)
         self._store = store
+        self._writer = store.writer
+        self.written: asyncio.Future[Any] | None = None
+        """What was written last, once that was begun."""
 
     def pool(self, where: Where) -> Pool | Locked:
         """The store's threads."""

@@ -26,11 +26,8 @@ class ErasingAsks(HasPools):
 class ErasingUnit:
     """A part of a unit of work."""
 
-    def __init__(self, writer: Pool) -> None:
-        """Nothing is written yet."""
-        self._writer = writer
-        self.written: asyncio.Future[Any] | None = None
-        """What was written last, once that was begun."""
+    _writer: Pool
+    written: asyncio.Future[Any] | None
 
     def erase(self, run: int) -> asyncio.Future[Erasing | None]:
         """A step of an erasure."""

@@ -19,5 +19,4 @@ def held_columns(row: RunRow) -> tuple[int | None, int | None]:
 
 def is_held_again(change: RunChange) -> bool:
     """Whether a run whose content was erased has some again."""
-    before = change.before
-    return bool(change.after.erased_seq) and before is not None and holds(before) != holds(change.after)
+    return change.before is not None and holds(change.before) != holds(change.after)
