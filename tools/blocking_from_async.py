@@ -28,6 +28,7 @@ FILES: Mapping[str, str] = {
     "api/alerts/async_calls.py": "api/alerts/calls.py",
     "api/approvals/async_calls.py": "api/approvals/calls.py",
     "api/members/async_calls.py": "api/members/calls.py",
+    "api/retention/async_calls.py": "api/retention/calls.py",
     "api/async_client.py": "api/client.py",
 }
 """Source → what is generated from it, both below `towerlog/sdk`."""
@@ -37,6 +38,7 @@ NAMES: Mapping[str, str] = {
     "AsyncAlerts": "Alerts",
     "AsyncApprovals": "Approvals",
     "AsyncMembers": "Members",
+    "AsyncRetention": "RetentionCalls",
     "AsyncClient": "Client",
     "AsyncConnection": "Connection",
     "AsyncHost": "Host",

@@ -35,8 +35,9 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.admin.members import SIGN_IN_PATH
 from towerlog.egress.outside import Outside, open_outside
 from towerlog.engine.bootstrap import OrgMinted, first_start
-from towerlog.engine.core import Engine, EngineSettings
+from towerlog.engine.core import Engine
 from towerlog.engine.pricing.deferred import DeferredPrices
+from towerlog.engine.settings import EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds

@@ -13,7 +13,7 @@ import apsw
 import httpx2
 import pytest
 
-from tests.acceptance.feeds import Json, claim, create_run, held_run, ok
+from tests.acceptance.feeds import Json, cancel, claim, create_run, held_run, ok
 from tests.acceptance.routes import POSTS, ROUTES
 from tests.acceptance.test_cli import database_of
 from tests.acceptance.test_idempotency_keys import target
@@ -53,6 +53,10 @@ ACTS: dict[tuple[str, str], str] = {
     ("DELETE", "/api/v1/budgets/{}"): "budget.delete",
     ("POST", "/api/v1/prices"): "price.create",
     ("DELETE", "/api/v1/prices/{}"): "price.delete",
+    ("PUT", "/api/v1/retention/{}"): "retention.set",
+    ("DELETE", "/api/v1/retention/{}"): "retention.clear",
+    ("DELETE", "/api/v1/runs/{}"): "run.erase",
+    ("DELETE", "/api/v1/threads/{}"): "thread.erase",
     **{("POST", path): "rule.create" for path in ("/api/v1/alert-rules", "/alerts")},
     **{("PATCH", path): "rule.change" for path in ("/api/v1/alert-rules/{}", "/alerts/{}", "/alerts/{}/toggle")},
     **{("DELETE", path): "rule.delete" for path in ("/api/v1/alert-rules/{}", "/alerts/{}")},
@@ -70,6 +74,8 @@ NO_ACTS = {
     ("POST", "/api/v1/budgets/reserve"),
     # A dry run; what it writes has an entry for each run.
     ("POST", "/api/v1/prices/reprice"),
+    # What it has erased the log tells.
+    ("POST", "/api/v1/retention/run"),
     # Tries a rule, and stores nothing.
     ("POST", "/api/v1/alert-rules:preview"),
     # What is in force for a minute and changes nothing that is kept.
@@ -93,7 +99,7 @@ BODILESS = {
 """The acts whose route reads no body, so that none is refused for it."""
 OF_MANY = {("POST", "/api/v1/deliveries:redeliver"), ("POST", "/api/v1/members/{}:sign-out")}
 """The acts on many things at once: their entry says how many, and has no state of before."""
-GONE = {"budget.delete", "price.delete", "rule.delete"}
+GONE = {"budget.delete", "price.delete", "rule.delete", "retention.clear"}
 """The acts after which there is nothing."""
 BY_TELEMETRY = sorted(path for method, path in NO_ACTS if path in POSTS)
 
@@ -144,6 +150,17 @@ def act(client: httpx2.Client, unique: Any, method: str, path: str) -> tuple[str
     if path == "/api/v1/prices/{}":
         made = ok(client.post("/api/v1/prices", json=ROUTES["POST", "/api/v1/prices"].body), 201)
         return path.replace("{}", made["price_id"]), "price_id"
+    if path == "/api/v1/retention/{}":
+        where = path.replace("{}", "deltas")
+        if method == "DELETE":
+            ok(client.put(where, json=ROUTES["PUT", path].body))
+        return where, "kind"
+    if (method, path) == ("DELETE", "/api/v1/runs/{}"):
+        run_id = create_run(client, unique("thread"))["run_id"]
+        cancel(client, run_id)
+        return path.replace("{}", run_id), "run_id"
+    if (method, path) == ("DELETE", "/api/v1/threads/{}"):
+        return path.replace("{}", ok(client.post("/v1/threads", json={"title": "t"}), 201)["thread_id"]), "thread_id"
     if "alert" in path or "deliveries" in path:
         return of_alerts(client, path), "rule_id"
     where = target(client, unique, path)

@@ -45,6 +45,7 @@ NOWHERE = {
     "route_id": "no-route",
     "action": "cancel",
     "guide": "runs",
+    "kind": "nothing",
     "folder": "dialects",
     "approval_id": "0189d3f0-0000-7000-8000-00000000dead.q1",
     "token": "nothing",
@@ -137,6 +138,7 @@ def furnish(server: Server, name: str) -> Organisation:
     step(client, "a-failed-run", "error", {"error_message": CANARY}, agent_name=f"agent-{CANARY}")
     [alert], [delivery] = (ok(client.get(f"/api/v1/{noun}"))["data"] for noun in ("alerts", "deliveries"))
     ids = {
+        "kind": "deltas",
         "approval_id": approval_id, "token": NOWHERE["token"],
         "rule_id": rule_id, "alert_id": alert["alert_id"], "delivery_id": delivery["delivery_id"],
         "run_id": run_id, "thread_id": "a-thread", "agent_id": agent_id, "trace_id": "a-trace", "step_index": "1",

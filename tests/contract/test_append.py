@@ -21,13 +21,14 @@ from towerlog.model.alert import WindowCount
 from towerlog.model.budget import Reservation
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.facts import Effects, Erases, Facts
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.member import SignInLink
 from towerlog.model.names import message_name, metas_name, prefix_names
 from towerlog.model.price import PriceRow, Rates
 from towerlog.model.principal import Counters, shard_key
+from towerlog.model.retention import Erasing, RetentionPolicy
 from towerlog.model.run import Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
@@ -153,6 +154,8 @@ def everything(org: int, *, poison: bool) -> Changes:
         budgets={(org, "b1"): budget(org, 1)},
         budget_pauses={(org, "b1", row.run): True},
         reservations={(org, "r"): Reservation(org, "r", row.run, 5, 1000, 2000)},
+        retention={(org, Erases.EVENTS): RetentionPolicy(org, Erases.EVENTS, 60_000)},
+        erasing=[Erasing(row.run, org, Erases.EVENTS, 2)],
         prices={(org, "p"): PriceRow(org, "p", 1, "m", Rates(), 0)},
         alert_rules={(org, "r1"): rule(org, 1)},
         alerts={(org, "a1"): alert(org, "a1")},

@@ -91,8 +91,8 @@ def drafts(draw: st.DrawFn) -> Draft:
     )
 
 
-TOLD = [kind for kind in EventType if kind is not EventType.RUN_QUEUED]
-"""A queue has what the engine itself put there, with a lane."""
+TOLD = [kind for kind in EventType if kind not in (EventType.RUN_QUEUED, EventType.ERASED, EventType.RUN_ERASED)]
+"""A queue has what the engine itself put there, with a lane; and what was erased is nobody else's word."""
 LIKELY = (EventType.MODEL_CALL, EventType.CHECKPOINT, EventType.RUN_STARTED)
 """These move the most."""
 FACTS: dict[str, st.SearchStrategy[Any]] = {

@@ -67,6 +67,12 @@ COMMANDS: dict[str, Command] = {
         SERVER,
         "Puts the store in FILE, a backup, in the place of the one in the data folder.",
     ),
+    "retention": Command(
+        "retention",
+        "retention",
+        CLI,
+        "How long content is kept: list, set and clear it, and erase a run or a thread.",
+    ),
     "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, create, answer, cancel, and run again."),
     "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
     "spool": Command("spool", "spool", CLI, "Undelivered events on this machine: list, send or delete them."),

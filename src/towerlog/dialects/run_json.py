@@ -178,6 +178,7 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     last_event_at: Annotated[str, v.time("When its last event came.")] | None
     last_seq: Annotated[int, v.said("The number of its newest event.", 9)]
     late_events: Annotated[int, v.said("How many events came after its end.", 0)]
+    events_erased_at: Annotated[str, v.time("When the content of its events was erased; its figures stay.")] | None
     delivery: Annotated[DeliveryView, v.said("Whether all that its clients have reported has arrived.")]
     total_input_tokens: v.InputTokens | None
     total_output_tokens: v.OutputTokens | None
@@ -273,6 +274,7 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         last_event_at=format_ms(row.last_event_at) if row.last_event_at else None,
         last_seq=row.last_seq,
         late_events=row.late_events,
+        events_erased_at=format_optional_ms(row.events_erased_at),
         delivery=delivery_view(row, in_list=in_list),
         total_input_tokens=row.usage.all_input_tokens(),
         total_output_tokens=row.usage.all_output_tokens(),

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
-
 from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts.by_time.watch import WatchedRules
 from towerlog.engine.alerts.by_time.workers import Workers
-from towerlog.engine.alerts.sender import DEFAULT_PAUSES, Sender
+from towerlog.engine.alerts.sender import Sender
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.answered_once import AnsweredOnce
 from towerlog.engine.commands import (
@@ -34,6 +32,7 @@ from towerlog.engine.pricing.book import NoPrices, PriceBook, PriceList
 from towerlog.engine.pricing.reprice import Repricing
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
+from towerlog.engine.settings import EngineSettings
 from towerlog.engine.timers.alerts import OldAlerts, UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
@@ -41,6 +40,7 @@ from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import TimedService, Timer
 from towerlog.engine.timers.replies import OldReplies
+from towerlog.engine.timers.retention import retention_services
 from towerlog.engine.timers.sessions import OldSessions
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
@@ -49,26 +49,12 @@ from towerlog.errors import LeaseLost
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.answer_link import LinkAddress
-from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.price import Reprice
 from towerlog.model.principal import Principal
-from towerlog.model.shares import Shares
+from towerlog.model.retention import Erase
 from towerlog.store.base import Store
 from towerlog.store.trouble import REFUSING
 from towerlog.wake.base import Wake
-
-
-class EngineSettings(msgspec.Struct, frozen=True):
-    """What the engine needs of the settings."""
-
-    max_queue: int = 2048
-    cancel_deadline_seconds: int = 30
-    thresholds: Thresholds = DEFAULT_THRESHOLDS
-    delivery_pauses: tuple[int, ...] = DEFAULT_PAUSES
-    links: LinkAddress | None = None
-    """Where answer links lead; None where nobody has said: then messages have none."""
-    shares: Shares = Shares()
 
 
 class Engine:
@@ -123,6 +109,8 @@ class Engine:
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep())
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings))
+        self._erasures, kept = retention_services(store, self._hearing, self._writer, self._hub, self._reads.outlines)
+        self._keeping = Timer(kept)
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
         self._sender = None if ways_out is None else self._sending(ways_out, settings)
@@ -163,6 +151,7 @@ class Engine:
         self._writer.start()
         self._tasks.append(asyncio.create_task(self._timer.run(), name="towerlog-timer"))
         self._tasks.append(asyncio.create_task(self._watching.run(), name="towerlog-alerts"))
+        self._tasks.append(asyncio.create_task(self._keeping.run(), name="towerlog-retention"))
         if self._sender is not None:
             self._tasks.append(asyncio.create_task(self._sender.run(), name="towerlog-sender"))
 
@@ -177,6 +166,7 @@ class Engine:
         self._polls.stop()
         self._timer.stop()
         self._watching.stop()
+        self._keeping.stop()
         if self._sender is not None:
             self._sender.stop()
         for task in self._tasks:
@@ -203,7 +193,7 @@ class Engine:
     async def execute(
         self,
         principal: Principal,
-        command: c.Write | q.Read | Reprice,
+        command: c.Write | q.Read | Reprice | Erase,
         dialect: str = "",
         idempotency: c.Idempotency | None = None,
         address: str | None = None,
@@ -224,10 +214,14 @@ class Engine:
             return await self.hold(principal, command, outcome, dialect)
         return outcome
 
-    async def _answer(self, principal: Principal, command: q.Read | Reprice, address: str | None) -> o.Outcome:
+    async def _answer(self, principal: Principal, command: q.Read | Reprice | Erase, address: str | None) -> o.Outcome:
         """What is worked out beside the writer."""
         if isinstance(command, Reprice):
             return await self._repricing.answer(principal, command, address)
+        if isinstance(command, Erase):
+            return await self._erasures.answer(
+                principal, command, lambda who, what: self._write(who, what, "", None, address)
+            )
         return await self._reads.answer(principal, command)
 
     async def hold(

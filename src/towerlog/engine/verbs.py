@@ -21,6 +21,7 @@ from towerlog.engine.commands import (
 )
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.turn import Verb
+from towerlog.engine.erasing.verbs import RETENTION_VERBS
 from towerlog.engine.ingest.append import append_items
 from towerlog.engine.ingest.long_histories import keep_parts, needs_of_parts
 from towerlog.engine.ingest.needs import needs_of_append
@@ -97,6 +98,7 @@ VERBS: dict[type[c.Write], Verb] = {
     CreatePrice: Verb(prices.needs_of_prices, prices.create_price, acts.create_price),
     DeletePrice: Verb(prices.needs_of_prices, prices.delete_price, acts.delete_price),
     CorrectCosts: Verb(needs_of_correct, correct_costs, acts.reprice),
+    **RETENTION_VERBS,
     CreateRule: Verb(alerts.needs_of_rule, alerts.create_rule, of_alerts.create_rule),
     ChangeRule: Verb(alerts.needs_of_rule, alerts.change_rule, of_alerts.change_rule),
     DeleteRule: Verb(alerts.needs_of_rule, alerts.delete_rule, of_alerts.delete_rule),

@@ -16,12 +16,14 @@ from towerlog.engine.ingest.content import own_name
 from towerlog.errors import Damaged, StorageFailed
 from towerlog.model.agent import AgentRow
 from towerlog.model.audit import AuditEntry, chain_link
-from towerlog.model.chain import chain_hash
+from towerlog.model.chain import fits
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
+from towerlog.model.facts import Erases
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms
+from towerlog.model.tombstone import as_folded, covers
 from towerlog.model.usage import UsageRow, add
 from towerlog.projections import agents as agent_fold
 from towerlog.projections import approvals as approval_fold
@@ -56,7 +58,11 @@ class Refold:
         self.agents = {row.agent: agent_fold.unfolded(row) for row in agents}
         self.usage: dict[UsageKey, UsageRow] = {}
         self.checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
+        self._steps: dict[int, set[tuple[int, str, int]]] = {}
+        """Keys of `checkpoints` by run."""
         self._last_position = 0
+        self._tombstones: dict[int, list[Event]] = {}
+        """Of each run those that no event after them has told of yet."""
         self._chain: dict[int, tuple[int, bytes]] = {}
 
     def differ(self, what: str) -> None:
@@ -85,6 +91,7 @@ class Refold:
             return
         agent = self.agents.get(event.agent)
         name = None if agent is None else agent.name
+        event = as_folded(event)
         base = run_fold.begin(event) if before is None else before
         after = self.runs[event.run] = run_fold.fold(base, event, name)
         key = usage_fold.key_of(after, event, name)
@@ -98,6 +105,23 @@ class Refold:
         if event.effects.checkpoint is not None and not event.late:
             self._take_checkpoint(event, after, name or "unknown")
         self._take_thread(event, before, base, after)
+        if event.effects.erases is not None:
+            self._take_erasure(event, event.effects.erases)
+
+    def _take_erasure(self, event: Event, scope: Erases) -> None:
+        """What an event tells of was erased: the tombstones before it are rightly there, and checkpoints are gone."""
+        left = [one for one in self._tombstones.pop(event.run, []) if not covers(scope, one)]
+        if left:
+            self._tombstones[event.run] = left
+        if scope is not Erases.DELTAS:
+            for key in self._steps.pop(event.run, ()):
+                del self.checkpoints[key]
+
+    def end(self) -> None:
+        """After the last event: whatever was erased, something in its run must have said so."""
+        for run, left in self._tombstones.items():
+            first = left[0]
+            self.lack(f"position {first.position}: its content is gone, and nothing in {self.run_name(run)} tells why")
 
     def _correct(self, correction: Correction) -> None:
         key, usage = correction
@@ -124,6 +148,7 @@ class Refold:
         changed = checkpoint_fold.fold(self.checkpoints.get(key), event, after, agent)
         if changed is not None:
             self.checkpoints[key] = changed
+            self._steps.setdefault(event.run, set()).add(key)
 
     def _check(self, event: Event) -> None:
         if event.position <= self._last_position:
@@ -132,12 +157,14 @@ class Refold:
         seq, previous = self._chain.get(event.run, (0, b""))
         if event.seq != seq + 1:
             self.lack(f"position {event.position}: seq {event.seq} follows {seq} in {self.run_name(event.run, event)}")
-        elif chain_hash(previous, event) != event.hash:
+        elif not fits(previous, event):
             place = f"seq {event.seq} of {self.run_name(event.run, event)}"
             self.lack(
                 f"position {event.position}: its hash does not fit: this event ({place}) or one before it was changed"
             )
         self._chain[event.run] = (event.seq, event.hash)
+        if event.facts.erased is not None:
+            self._tombstones.setdefault(event.run, []).append(event)
 
 
 async def refold_org(store: Store, org: int, report: Report, progress: Progress) -> tuple[Refold, Rows]:
@@ -160,6 +187,7 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
             refold.take(event)
         after = events[-1].position
         progress(refold.events)
+    refold.end()
     return refold, rows
 
 
@@ -183,13 +211,14 @@ async def verify_org(
     _compare(refold, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
     _compare(refold, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
     _compare(refold, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
-    stored = {(row.run, row.agent, row.step_index): row for row in rows.checkpoints}
+    checkpoints = [row for row in rows.checkpoints if row.run not in rows.erasing]
+    stored = {(row.run, row.agent, row.step_index): row for row in checkpoints}
     _compare(refold, stored, refold.checkpoints, lambda _, row: _checkpoint_name(refold, row))
     inbox = approval_fold.inbox_of(refold.runs, refold.checkpoints)
     waiting = {(row.run, row.seq): row for row in rows.approvals}
     _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
     _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
-    for row in rows.checkpoints:
+    for row in checkpoints:
         await _check_history(store, refold, row)
     for kind in ("messages", "nodes", "metas"):
         await _check_content(store, refold, org, kind)

@@ -72,6 +72,10 @@ class Action(enum.StrEnum):
     PRICE_CREATE = "price.create"
     PRICE_DELETE = "price.delete"
     RUN_REPRICE = "run.reprice"
+    RUN_ERASE = "run.erase"
+    THREAD_ERASE = "thread.erase"
+    RETENTION_SET = "retention.set"
+    RETENTION_CLEAR = "retention.clear"
     RULE_CREATE = "rule.create"
     RULE_CHANGE = "rule.change"
     RULE_DELETE = "rule.delete"
@@ -117,6 +121,10 @@ ACTIONS: dict[Action, str] = {
     Action.PRICE_CREATE: "a price of the organisation's own was created",
     Action.PRICE_DELETE: "a price of the organisation's own was deleted",
     Action.RUN_REPRICE: "costs of a run were computed anew",
+    Action.RUN_ERASE: "the content of a run was erased",
+    Action.THREAD_ERASE: "the content of a thread was erased, with that of its runs",
+    Action.RETENTION_SET: "it was set how long a kind of content is kept",
+    Action.RETENTION_CLEAR: "a kind of content is kept for ever again",
     Action.RULE_CREATE: "an alert rule was created",
     Action.RULE_CHANGE: "an alert rule was changed",
     Action.RULE_DELETE: "an alert rule was deleted",

@@ -22,6 +22,19 @@ pack_numbers = Struct(">qqqqqqqBB").pack
 """(org, position, run, seq, recorded_at, occurred_at or -1, agent, late, future) → the bytes that are hashed."""
 
 
+def fits(previous: bytes, event: Event) -> bool:
+    """Whether an event is what was written. Of a tombstone that is what was left of it, by its seal."""
+    if event.type is EventType.ERASED:
+        return seal(previous, event) == event.content
+    return chain_hash(previous, event) == event.hash
+
+
+def seal(previous: bytes, event: Event) -> bytes:
+    """A digest of all that a tombstone keeps, its hash among it, and of the hash before it in its run."""
+    kept = _linked(previous, event, b"")
+    return blake2b(kept + event.hash, digest_size=DIGEST_BYTES).digest()
+
+
 def chain_hash(previous: bytes, event: Event) -> bytes:
     """SHA-256 of the previous hash, the event's numbers and marks, its texts, its facts, its digest and its data
     (`in_chain`).
@@ -30,13 +43,17 @@ def chain_hash(previous: bytes, event: Event) -> bytes:
     JSON text and no id contains, and the digest with its length before it, so that different events never give the same
     bytes.
     """
+    return _linked(previous, event, event.content)
+
+
+def _linked(previous: bytes, event: Event, content: bytes) -> bytes:
     occurred_at = -1 if event.occurred_at is None else event.occurred_at
     numbers = pack_numbers(
         event.org, event.position, event.run, event.seq, event.recorded_at,
         occurred_at, event.agent, event.late, event.future,
     )  # fmt: skip
     data = in_chain(event.data)
-    return link(previous, numbers, event.type, event.dialect, event.event_id, event.facts_json, event.content, data)
+    return link(previous, numbers, event.type, event.dialect, event.event_id, event.facts_json, content, data)
 
 
 def in_chain(data: bytes) -> bytes:

@@ -31,6 +31,7 @@ from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.price import CorrectCosts, CreatePrice, DeletePrice, Reprice
 from towerlog.model.principal import Scope
 from towerlog.model.question import Read, Stream
+from towerlog.model.retention import Erase, MarkCommand
 
 
 class Append(msgspec.Struct, frozen=True, gc=False):
@@ -335,10 +336,11 @@ Write = (
     | StartSession
     | EndSessions
     | SetPassword
+    | MarkCommand
     | KeepContent
     | KeepReply
 )
-Command = Write | Read | Stream | Reprice
+Command = Write | Read | Stream | Reprice | Erase
 TELEMETRY = (Append, Report)
 """Commands whose items are stored as events. By a name of its own: `isinstance(…, Append | Report)` makes the union
 each time."""

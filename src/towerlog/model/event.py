@@ -53,6 +53,8 @@ class EventType(enum.StrEnum):
     LANE_REPORT = "lane.report"
     LANE_RELEASED = "lane.released"
     LANE_LOST = "lane.lost"
+    RUN_ERASED = "run.erased"
+    ERASED = "erased"
     OTHER = "other"
 
 
@@ -238,6 +240,10 @@ OF_KEY = "\x1e"
 """Begins the stored id of an event that has its id among those of its sender's key."""
 
 
+OF_ERASED = "\x1d"
+"""Begins the stored id of an event whose content was erased: a digest of its id follows, by which a repeat is known."""
+
+
 def id_of_key(key_id: str, event_id: str) -> str:
     """What is kept under an id of a key: the ids of a run that is held are its holder's, whoever used them first."""
     return f"{OF_KEY}{key_id}{OF_KEY}{event_id}"
@@ -282,7 +288,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
             return told
         if told.startswith(OF_KEY):
             told = told.split(OF_KEY, 2)[2]
-        return None if told.startswith(NATURAL) else told
+        return None if told.startswith((NATURAL, OF_ERASED)) else told
 
     @property
     def effects(self) -> Effects:

@@ -5,6 +5,7 @@ A fact that a fold acts on is an effect; an event without effects is plain, and 
 
 from __future__ import annotations
 
+import enum
 from typing import Any, NamedTuple
 
 import msgspec
@@ -35,6 +36,17 @@ class Origin(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     retry_of: str | None = None
     """Id of the run that this one repeats."""
     forked_from: ForkedFrom | None = None
+
+
+class Erases(enum.StrEnum):
+    """What is erased of a run; each holds what stands before it."""
+
+    DELTAS = "deltas"
+    """The bodies of its `message.delta`."""
+    CHECKPOINTS = "checkpoints"
+    """Its checkpoints with their histories, and the bodies of the events that brought them."""
+    EVENTS = "events"
+    """The content of all its events, and all that its row has of it beside figures, names and times."""
 
 
 LATEST_STEP = -1
@@ -140,6 +152,8 @@ class Effects(
     """Its agent has nothing to do until somebody speaks to it."""
     rate_limited: bool = False
     """A model provider has slowed its agent down."""
+    erases: Erases | None = None
+    """What the server takes away of all that the run has so far."""
     origin: Origin | None = None
     reporter_key: str | None = None
     """Id of the API key that reports the run from here on: of its first event, and of its start; of who created it."""
@@ -213,6 +227,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     by_other: bool = False
     """Telemetry of a run that is another key's: it counts, and moves neither a model, the run's or that of one of its
     agents, nor its open calls."""
+    erased: str | None = None
+    """Of a tombstone: the type of the event whose content is gone."""
     effects: Effects | None = None
     """None where the type alone says what the event moves."""
 

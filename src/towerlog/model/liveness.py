@@ -29,6 +29,8 @@ NOT_FROM_AGENT = frozenset(
         EventType.COMMAND_DELIVERED,
         EventType.LANE_LOST,
         EventType.COST_REPRICED,
+        EventType.RUN_ERASED,
+        EventType.ERASED,
     }
 )
 """Types that only the server writes about a run."""

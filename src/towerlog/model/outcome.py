@@ -23,6 +23,7 @@ from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceView, RepricedPage
 from towerlog.model.principal import User
+from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
@@ -54,8 +55,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
     unused: tuple[tuple[str, str], ...] = ()
-    """Members of its data that only the engine could find of no use, each with why: what they name is unknown, or the
-    run has no room for it. The event alone has them. A repeat does not say so again."""
+    """Members of its data of no use, each with why. The event alone has them. A repeat does not say so again."""
     budget_warning: str | None = None
     """That a budget is used up which counts what the event's agent spends."""
 
@@ -105,9 +105,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     created_by_email: str | None = None
     parent_run_id: str | None = None
     result: bytes | None = None
-    """JSON text of the run's result (only where one run was asked for)."""
     input: bytes | None = None
-    """JSON text of the run's input (only where one run was asked for)."""
+    """JSON text of the run's result and of its input (only where one run was asked for)."""
     tree: TreeUsage | None = None
     """Only where one run was asked for."""
     answered_by: Mapping[str, str] | None = None
@@ -357,6 +356,7 @@ Placed = (
     | RouteView
     | BudgetOutcome
     | PriceView
+    | RetentionNow
     | AlertOutcome
     | MemberOutcome
 )
@@ -392,6 +392,7 @@ Outcome = (
     | BudgetOutcome
     | PriceView
     | RepricedPage
+    | RetentionOutcome
     | AlertOutcome
     | RulePreview
     | MemberOutcome

@@ -18,6 +18,7 @@ from towerlog.model.delivery import GetDelivery, ListDeliveries
 from towerlog.model.member import ListMembers
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
+from towerlog.model.retention import RetentionRead
 from towerlog.model.run import Status
 
 
@@ -336,5 +337,6 @@ Read = (
     | PreviewRule
     | ListAudit
     | ListMembers
+    | RetentionRead
 )
 Stream = FollowRun | FollowAgent | FollowRows

@@ -237,6 +237,12 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     uncounted_clients: bool = False
     """There were more than MAX_CLIENTS clients; the rest have no ledger."""
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    deltas_erased_at: int | None = None
+    checkpoints_erased_at: int | None = None
+    events_erased_at: int | None = None
+    """When its content was erased (`Erases`). What was counted of it stays."""
+    erased_seq: int = 0
+    """Of the event that says the last of these: what came after all content was erased has content again."""
 
     def is_terminal(self) -> bool:
         """True once an end has been committed."""

@@ -31,3 +31,5 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     process_costs: dict[str, int] = {}
     """Process (`UsageReport.process`) → nano-dollars that the roll-ups have counted of it, the one told last at the
     end."""
+    erased_at: int | None = None
+    """When the content of its runs and its title were erased, wall ms."""

@@ -6,14 +6,13 @@ withdrawal, by its expiry, or by the end of the run. Losing its worker does not 
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
 
 from towerlog.model.approval import NO_TERMS, ClosedQuestion, OnExpiry, OpenQuestion
+from towerlog.model.asked_words import words_of
 from towerlog.model.event import Event, EventType
-from towerlog.model.facts import NO_EFFECTS, Facts
 from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, Pending, RunRow
 
 
@@ -24,22 +23,10 @@ class _AnswerData(msgspec.Struct, frozen=True):
     responded_by: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _AskedData(msgspec.Struct, frozen=True):
-    """What a person reads before the answer, as it was sent."""
-
-    question: msgspec.Raw = msgspec.Raw(b"")
-    context: msgspec.Raw = msgspec.Raw(b"")
-    tool_calls: msgspec.Raw = msgspec.Raw(b"")
-    schema: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode_asked = msgspec.json.Decoder(_AskedData).decode
 _decode_answer = msgspec.json.Decoder(_AnswerData).decode
 _replace = msgspec.structs.replace
 _decode_text = msgspec.json.Decoder(str).decode
 MAX_NAME_CHARS = 200
-WORDS_BYTES = 12
-"""Of the digest that stands for what is asked."""
 
 
 def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -55,16 +42,6 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
             _expire(row, event, changes)
         case _:
             raise ValueError(f"{event.type} is not about questions")
-
-
-def words_of(facts: Facts, data: bytes) -> str:
-    """What stands for all that a person reads of a question before the answer. `data`: of the event that asks."""
-    told, terms = _decode_asked(data), (facts.effects or NO_EFFECTS).terms or NO_TERMS
-    words = ((facts.question or "").encode(), (terms.risk or "").encode())
-    raw = (told.question, told.context, told.tool_calls, told.schema)
-    # With their lengths, so that no two lists of parts make the same text.
-    text = b"\n".join(b"%d %s" % (len(part), part) for part in (*words, *(bytes(one) for one in raw)))
-    return hashlib.blake2b(text, digest_size=WORDS_BYTES).hexdigest()
 
 
 def asked_before(row: RunRow, key: str | None, words: str | None = None) -> int | None:

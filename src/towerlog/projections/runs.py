@@ -99,7 +99,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
     if event.type in TIMED_TYPES and not event.facts.by_other:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.late:
-        if event.effects.budget_id is None and event.effects.repriced is None:  # the server's word is no late report
+        if not status_fold.is_word_of_server(event.effects):
             changes["late_events"] = row.late_events + 1
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
@@ -108,7 +108,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
         _place(row, event, agent, changes)
-        return _with_computed(row, _replace(row, **changes), event, agent)
+        return status_fold.erased(_with_computed(row, _replace(row, **changes), event, agent), event)
     if is_of_agent(event.type, event.facts.effects):
         _fold_life(row, event, changes)
     elif event.type is _SILENT:

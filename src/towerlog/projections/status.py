@@ -1,4 +1,4 @@
-"""The fold of a run's status, and of what an end closes.
+"""The fold of a run's status, of what an end closes, and of what an erasure takes away.
 
 An open question or approval keeps a run waiting; a run back in the queue leaves it by a claim or an end.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from towerlog.model.approval import awaited
 from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
-from towerlog.model.facts import Effects
+from towerlog.model.facts import Effects, Erases
 from towerlog.model.run import TRANSITIONS, RunRow, Status
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -89,3 +91,41 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["error"] = event.facts.error
     changes["forced"] = event.effects.forced
     changes |= {"pending": (), "questions": (), "awaits_approval": False, "pause_taken": None}
+
+
+_WITH = {
+    Erases.DELTAS: ("deltas_erased_at",),
+    Erases.CHECKPOINTS: ("deltas_erased_at", "checkpoints_erased_at"),
+    Erases.EVENTS: ("deltas_erased_at", "checkpoints_erased_at", "events_erased_at"),
+}
+_GONE: dict[str, Any] = {
+    "error": None,
+    "phase": None,
+    "cancel_reason": None,
+    "questions": (),
+    "closed_questions": (),
+    "pending": (),
+    "command_ids": (),
+    "pause_taken": None,
+    "open_tools": (),
+    "clients": {},
+    "uncounted_clients": False,
+    "metadata": msgspec.Raw(b"{}"),
+}
+"""What a row has of what agents and people wrote."""
+
+
+def is_word_of_server(effects: Effects) -> bool:
+    """Whether an event that came after its run's end is no late report, but what the server says of the run."""
+    return effects.budget_id is not None or effects.repriced is not None or effects.erases is not None
+
+
+def erased(row: RunRow, event: Event) -> RunRow:
+    """The row with what an erasure has taken from it; the same for any other event."""
+    scope = event.effects.erases
+    if scope is None:
+        return row
+    changes: dict[str, Any] = dict.fromkeys(_WITH[scope], event.recorded_at)
+    if scope is Erases.EVENTS:
+        changes |= _GONE | {"erased_seq": event.seq}
+    return msgspec.structs.replace(row, **changes)

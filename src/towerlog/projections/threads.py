@@ -80,4 +80,5 @@ def _counted(row: ThreadRow, process: str, before: RunRow) -> int:
 
 def unfolded(row: ThreadRow) -> ThreadRow:
     """The row without what was folded from events: where a rebuild begins."""
-    return ThreadRow(row.org, row.thread_id, row.created_at, row.title, policy=row.policy)
+    title, policy = row.title, row.policy
+    return ThreadRow(row.org, row.thread_id, row.created_at, title, policy=policy, erased_at=row.erased_at)

@@ -17,12 +17,14 @@ from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.delivery import Delivery, DeliveryBody
 from towerlog.model.event import Event
+from towerlog.model.facts import Erases
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.member import Session, SessionsOver, SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters, User
+from towerlog.model.retention import Erasing, RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
@@ -167,6 +169,8 @@ class Kind(enum.StrEnum):
     """`DeliveriesAfter` (list of `Delivery`, oldest first)."""
     DELIVERIES_PENDING = "deliveries_pending"
     """org (how many wait)."""
+    RETENTION = "retention"
+    """org (all its `RetentionPolicy`, by kind; empty for none)."""
     TOOL_CALLS = "tool_calls"
     """A run's number (list of `Event`: its last MAX_CALLS tool calls, oldest first)."""
 
@@ -364,6 +368,10 @@ class Changes(msgspec.Struct):
     """By (org, delivery id)."""
     delivery_bodies: list[DeliveryBody] = []
     """What new ones of them tell."""
+    retention: dict[tuple[int, Erases], RetentionPolicy | None] = {}
+    """By (org, kind); None: it is gone."""
+    erasing: list[Erasing] = []
+    """Erasures that the log tells of with this transaction."""
     audit: list[AuditEntry] = []
     """Acts, in their order."""
     replaces: int | None = None
@@ -386,3 +394,5 @@ class Rows(msgspec.Struct):
     approvals: list[ApprovalRow]
     faults: list[str]
     """What contradicts itself inside the store: a column that looks a row up and says something else than the row."""
+    erasing: frozenset[int] = frozenset()
+    """Runs of which the log tells an erasure that is still being carried out."""

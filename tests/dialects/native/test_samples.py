@@ -20,6 +20,7 @@ from towerlog.model.principal import Principal, Scope
 PATH = {
     **dict.fromkeys(("alert_id", "budget_id", "delivery_id", "price_id", "rule_id", "run_id", "user_id"), RUN_ID),
     "approval_id": f"{RUN_ID}.q4",
+    "kind": "deltas",
 }
 ENDPOINTS = {endpoint.name: endpoint for endpoint in NATIVE.endpoints}
 

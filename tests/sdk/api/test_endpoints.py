@@ -15,6 +15,7 @@ from towerlog.sdk.api.alerts import endpoints as alert_endpoints
 from towerlog.sdk.api.async_client import AsyncClient
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.members import endpoints as member_endpoints
+from towerlog.sdk.api.retention import endpoints as retention_endpoints
 
 SAME_AS_NATIVE = {("GET", "/v1/threads"), ("GET", "/v1/threads/{thread_id}")}
 """What the native API answers with the same shape and more."""
@@ -28,7 +29,7 @@ OTHERS = {
 def spoken() -> set[tuple[str, str]]:
     """Method and template of every call in the source."""
     found: set[tuple[str, str]] = set()
-    for module in (endpoints, alert_endpoints, member_endpoints, cursors):
+    for module in (endpoints, alert_endpoints, member_endpoints, retention_endpoints, cursors):
         tree = ast.parse(Path(module.__file__).read_text())
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):

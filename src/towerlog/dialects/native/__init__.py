@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog.dialects.base import Dialect
 from towerlog.dialects.native import agents, events, keys, lanes, personas, runs, steering, usage
-from towerlog.dialects.native.admin import audit, members
+from towerlog.dialects.native.admin import audit, members, retention
 from towerlog.dialects.native.alerts import alerts, rules
 from towerlog.dialects.native.asking import approvals
 from towerlog.dialects.native.money import budgets, prices, reservations
@@ -35,6 +35,7 @@ _PARTS = (
     prices,
     approvals,
     audit,
+    retention,
     rules,
     alerts,
 )

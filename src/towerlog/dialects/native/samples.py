@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from towerlog.dialects.base import Sample
-from towerlog.dialects.native.admin.audit import AUDIT
-from towerlog.dialects.native.admin.members import MEMBERS
+from towerlog.dialects.native.admin.samples import ADMIN
 from towerlog.dialects.native.alerts.samples import ALERTS
 from towerlog.dialects.native.asking.samples import APPROVALS
 from towerlog.dialects.native.money.samples import MONEY
@@ -66,6 +65,7 @@ RUN: Json = {
     "last_event_at": LATER,
     "last_seq": 9,
     "late_events": 0,
+    "events_erased_at": None,
     "delivery": {
         "complete": False,
         "truncated": False,
@@ -180,6 +180,7 @@ THREAD: Json = {
     "updated_at": LATER,
     "run_count": 3,
     "open_run_count": 1,
+    "erased_at": None,
 }
 EVENT: Json = {
     "seq": 4,
@@ -392,8 +393,7 @@ SAMPLES: dict[str, Sample] = {
     **MONEY,
     **APPROVALS,
     **ALERTS,
-    **AUDIT,
-    **MEMBERS,
+    **ADMIN,
     **SCREENS,
 }
 """Name of the endpoint → its example."""

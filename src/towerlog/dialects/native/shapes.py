@@ -70,6 +70,7 @@ class Thread(msgspec.Struct, frozen=True):
     updated_at: v.UpdatedAt
     run_count: Annotated[int, v.said("How many runs it has.", 3)]
     open_run_count: Annotated[int, v.said("How many of them have not ended.", 1)]
+    erased_at: Annotated[str, v.time("When the content of its runs was erased, with its title.")] | None
 
 
 class LoggedEvent(EventMembers, frozen=True, kw_only=True, gc=False):
@@ -262,6 +263,7 @@ def thread_of(row: ThreadRow) -> Thread:
         updated_at=format_ms(max(row.updated_at, row.created_at)),
         run_count=row.run_count,
         open_run_count=len(row.open_runs),
+        erased_at=format_optional_ms(row.erased_at),
     )
 
 

@@ -19,6 +19,7 @@ from towerlog.model.command import TELEMETRY, Append, Idempotency, KeepContent, 
 from towerlog.model.event import Draft, Item
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.principal import Principal
+from towerlog.model.retention import ClearRetention, MarkErased, MarkThreadErased, SetRetention
 from towerlog.store.base import Store
 from towerlog.store.values import ReplyBody
 
@@ -42,7 +43,7 @@ MAX_REMEMBERED = 1000
 """Organisations without a command whose last work is kept while it may not matter any more."""
 RETRY_AFTER_SECONDS = 1
 RETRY_ON_FULL_DISK_SECONDS = 5
-ON_A_FULL_DISK = (RevokeKey,)
+ON_A_FULL_DISK = (RevokeKey, SetRetention, ClearRetention, MarkErased, MarkThreadErased)
 """Commands that are carried out on what the guard has kept free: little, and not to be put off."""
 
 

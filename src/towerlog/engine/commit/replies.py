@@ -26,6 +26,7 @@ from towerlog.model.key import Key
 from towerlog.model.member import MemberNow, SessionsEnded, SessionStarted, SignInLinkMade
 from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal
+from towerlog.model.retention import RetentionNow
 from towerlog.store.values import ReplyBody
 
 MAX_WAITING_BYTES = 8 * 1024 * 1024
@@ -149,6 +150,8 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=row.budget_id, created=created)
         case PriceView(row, created):
             return OutcomeIds(kind, name=row.price_id, created=created)
+        case RetentionNow(policy, created):
+            return OutcomeIds(kind, name=policy.kind.value, created=created)
         case Reserved(reservation_id, refused_by):
             return OutcomeIds(kind, name=reservation_id or "", status=refused_by or "")
         case ReservationNow(held):
@@ -165,9 +168,7 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=user.user_id, created=created)
         case SignInLinkMade(link):
             return OutcomeIds(kind, name=link.digest.hex())
-        case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept():
-            return OutcomeIds(kind)
-        case SessionStarted() | SessionsEnded():
+        case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept() | SessionStarted() | SessionsEnded():
             return OutcomeIds(kind)
         case _:
             assert_never(outcome)

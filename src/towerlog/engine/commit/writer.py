@@ -89,15 +89,17 @@ class Writer:
         find: Callable[[Unit, int], Awaitable[Found]],
         needs_of: Callable[[Needs, Found], Told],
         place: Callable[[Plan, Found], Steps[None]],
+        *,
+        makes_room: bool = False,
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
         `find` is told the time by `Hearing`. Gives what was found; None when nothing is written now, and the operator
-        has been told why.
+        has been told why. What `makes_room` is written below the guard of the disk as well.
         """
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
-        if self._store.space.is_low():
+        if self._store.space.is_low() and not makes_room:
             self._store.trouble.note_commit(DiskFull("too little room is left on the disk"))
             self._hearing.stop()
             return None
@@ -122,6 +124,18 @@ class Writer:
         finally:
             self._hearing.end()
         return found
+
+    async def between(self, work: Callable[[Unit], Awaitable[T]]) -> T | None:
+        """Writes something between two groups that takes stored content away; None when nothing is written now.
+
+        What the writer knows of stored content it does not know afterwards.
+        """
+        if self._store.trouble.final is not None or not self.intake.is_open:
+            return None
+        async with self._store.begin() as unit:
+            self._cache.nodes.clear()
+            self._cache.lanes.clear()
+            return await work(unit)
 
     async def _placed_anew(
         self,

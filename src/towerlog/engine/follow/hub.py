@@ -15,6 +15,7 @@ from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.listener import Listener
 from towerlog.engine.follow.pages import Pages
 from towerlog.engine.follow.subjects import RUN, Subject, subjects
+from towerlog.model.principal import shard_org
 from towerlog.wake.base import Commit, Wake
 
 ALL_RINGS_BYTES = 64 * 1024 * 1024
@@ -101,6 +102,15 @@ class Hub:
         self._published += 1
         if self._published % COUNT_RINGS_EVERY == 0:
             self._keep_bound()
+
+    def forget(self, run: int, org: int) -> None:
+        """What was erased of a run is in no ring any more: of its own, and of those that have events of many runs."""
+        for (subject, _), channel in self._channels.items():
+            kind, number = subject
+            if (kind == RUN and number == run) or (
+                kind != RUN and (isinstance(number, str) or shard_org(number) == org)
+            ):
+                channel.forget()
 
     def _keep_bound(self) -> None:
         """Empties rings until all together are within their bound."""

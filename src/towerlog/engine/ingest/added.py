@@ -13,6 +13,7 @@ from towerlog.engine.ingest.content import has_base
 from towerlog.engine.ingest.dedupe import waits_without_history, with_history
 from towerlog.engine.ingest.needs import parent_ref
 from towerlog.errors import TooManyQuestions, UnknownBase
+from towerlog.model.asked_words import words_of
 from towerlog.model.chain import LONG_DATA_BYTES
 from towerlog.model.event import TARGET_STATUS, Draft, EventType, NamedRun, Refusal, RunByForeignId, RunById
 from towerlog.model.facts import NO_EFFECTS, Facts, with_effects
@@ -20,7 +21,7 @@ from towerlog.model.principal import Principal
 from towerlog.model.run import MAX_METADATA_BYTES, MAX_QUESTIONS, PARENT_RUN, TERMINAL, RunRow
 from towerlog.projections.commands import may_have_made
 from towerlog.projections.metadata import metadata_fits
-from towerlog.projections.questions import asked_before, has_room, may_have_asked, named_question, words_of
+from towerlog.projections.questions import asked_before, has_room, may_have_asked, named_question
 from towerlog.store.values import Kind
 
 _replace = msgspec.structs.replace

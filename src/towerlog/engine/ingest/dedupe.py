@@ -232,6 +232,8 @@ def same_content(plan: Plan, event: Event, draft: Draft) -> bool:
 
     Of an event of this very group, which is not stored yet, the spelling counts.
     """
+    if event.type is EventType.ERASED:
+        return True  # under the same id: what it said is gone, and must not come back by being sent again
     if event.facts.foreign:
         draft = as_foreign(draft)  # a repeat is answered as the first was, whoever holds the run by now
     elif is_kept_as_other(event, draft):

@@ -10,6 +10,7 @@ import msgspec
 from towerlog.engine.alerts import queries as alerts
 from towerlog.engine.alerts.preview import answer_preview
 from towerlog.engine.audit import reading as audit
+from towerlog.engine.erasing import reading as retention
 from towerlog.engine.pricing.queries import answer_prices
 from towerlog.engine.queries import agents, checkpoints, events, keys, lanes, personas, runs, threads, usage
 from towerlog.engine.queries.asking import inbox
@@ -27,6 +28,7 @@ from towerlog.model.member import ListMembers
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.principal import Principal
+from towerlog.model.retention import GetRetention, ListRetention
 
 ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o.Outcome]]] = {
     q.ListRuns: runs.answer,
@@ -60,6 +62,8 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     ListReservations: usage.answer_reservations,
     ListPrices: answer_prices,
     GetPrice: answer_prices,
+    ListRetention: retention.answer,
+    GetRetention: retention.answer,
     ListRules: alerts.answer_rules,
     GetRule: alerts.answer_rules,
     ListAlerts: alerts.answer_alerts,

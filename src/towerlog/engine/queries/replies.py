@@ -32,6 +32,7 @@ from towerlog.model.persona import split_persona_id
 from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal
 from towerlog.model.question import LatestCheckpoint
+from towerlog.model.retention import RetentionNow
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 
@@ -64,6 +65,7 @@ class Replies:
             "RouteView": self._route,
             "BudgetNow": self._budget,
             "PriceView": self._price,
+            "RetentionNow": self._retention,
             "Reserved": self._reserved,
             "ReservationNow": self._released,
             "RuleNow": self._rule,
@@ -257,6 +259,12 @@ class Replies:
         if found is None:
             raise NotFound("price")
         return PriceView(found, ids.created)
+
+    async def _retention(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        found = [row for row in await self._store.policies_of(principal.org) if row.kind.value == ids.name]
+        if not found:
+            raise NotFound("retention policy")
+        return RetentionNow(found[0], ids.created)
 
     async def _reserved(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return Reserved(ids.name or None, ids.status or None)

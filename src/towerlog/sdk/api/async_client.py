@@ -17,10 +17,11 @@ from towerlog.sdk.api.approvals.async_calls import AsyncApprovals
 from towerlog.sdk.api.async_follow import async_follow
 from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, LiveCursor, RunCursor
 from towerlog.sdk.api.members.async_calls import AsyncMembers
+from towerlog.sdk.api.retention.async_calls import AsyncRetention
 from towerlog.sdk.wire.errors import ApiError
 
 
-class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers):
+class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
     """A client of one server with one key, for one event loop; use it in an `async with`, or `close` it."""
 
     # Runs

@@ -18,10 +18,11 @@ from towerlog.sdk.api.approvals.calls import Approvals
 from towerlog.sdk.api.cursors import PATIENCE_S, AgentCursor, LiveCursor, RunCursor
 from towerlog.sdk.api.follow import follow
 from towerlog.sdk.api.members.calls import Members
+from towerlog.sdk.api.retention.calls import RetentionCalls
 from towerlog.sdk.wire.errors import ApiError
 
 
-class Client(Alerts, Approvals, Members):
+class Client(Alerts, Approvals, Members, RetentionCalls):
     """A client of one server with one key. Threads may share it; use it in a `with`, or `close` it."""
 
     # Runs

@@ -17,6 +17,7 @@ from towerlog.model.alert import WindowCount
 from towerlog.model.approval import ApprovalRow
 from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.lane import Lane
+from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
 from towerlog.store.base.alerts import AlertStore
 from towerlog.store.base.approvals import ApprovalStore
@@ -28,6 +29,7 @@ from towerlog.store.base.lanes import LaneStore
 from towerlog.store.base.log import LogStore
 from towerlog.store.base.members import MemberStore
 from towerlog.store.base.prices import PriceStore
+from towerlog.store.base.retention import RetentionStore
 from towerlog.store.base.rows import RowStore
 from towerlog.store.base.verification import VerificationStore
 from towerlog.store.damage import Damages
@@ -85,6 +87,24 @@ class Unit(Protocol):
         """What a rule has added up from this minute since the epoch on."""
         ...
 
+    def erase(self, run: int) -> Awaitable[Erasing | None]:
+        """A step of the erasure of a run, in a transaction of its own; how far it has come, None where there is none.
+
+        Raises StorageFailed, and then nothing of the step is written.
+        """
+        ...
+
+    def sweep_content(self, before: tuple[int, int]) -> Awaitable[tuple[int, int] | None]:
+        """Takes some content out that nothing points at, up to these numbers, in a transaction of its own.
+
+        The numbers before which the next is to begin; None for no more.
+        """
+        ...
+
+    def give_back(self) -> Awaitable[int]:
+        """Gives some of the free pages back to the file system, in a transaction of its own; how many are left."""
+        ...
+
     def try_to_write(self) -> Awaitable[None]:
         """Writes next to nothing, durably, to find out whether that is possible. Raises StorageFailed when awaited."""
         ...
@@ -104,6 +124,7 @@ class Store(
     LaneStore,
     BudgetStore,
     PriceStore,
+    RetentionStore,
     ApprovalStore,
     AlertStore,
     IdentityStore,

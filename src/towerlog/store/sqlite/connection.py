@@ -30,6 +30,8 @@ WAL_HELD_BYTES = 160 * 1024 * 1024
 """Past this, where a reader keeps the WAL from starting anew, writes wait for him: with one more group and what is not
 in one it stays below 256 MiB."""
 BUSY_MS = 10_000
+INCREMENTAL = 2
+"""As `auto_vacuum`: free pages are given back when it is asked for."""
 _PIECE_BYTES = 1024 * 1024
 LOWER = "lower_any_script"
 """SQLite's own `lower` knows ASCII alone."""
@@ -69,7 +71,11 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             _refuse_foreign(connection)
             connection.pragma("page_size", PAGE_BYTES)
+            # Of a new file alone: what is erased gives its pages back a few at a time.
+            connection.pragma("auto_vacuum", INCREMENTAL)
             connection.pragma("journal_mode", "wal")
+            # What is erased, or replaced by something else, is overwritten with zeros in the page where it was.
+            connection.pragma("secure_delete", True)
             connection.pragma("synchronous", "full")
             connection.pragma("wal_autocheckpoint", 0)
             connection.pragma("journal_size_limit", WAL_RESET_BYTES)

@@ -24,11 +24,13 @@ from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters, User, shard_org
 from towerlog.model.question import RunFilter
+from towerlog.model.retention import RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.sqlite import descent, events, lookups, personas, queue, reads
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.asking import approvals
+from towerlog.store.sqlite.erasing import policies
 from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.people import members
 from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, SpentSince, StoredReply, Wanted
@@ -218,6 +220,10 @@ def _prices(db: apsw.Connection, orgs: list[int]) -> dict[int, tuple[PriceRow, .
     return {org: prices.prices_of(db, org) for org in orgs}
 
 
+def _retention(db: apsw.Connection, orgs: list[int]) -> dict[int, tuple[RetentionPolicy, ...]]:
+    return {org: policies.policies_of(db, org) for org in orgs}
+
+
 def _calls_waiting(db: apsw.Connection, runs: list[int]) -> dict[int, ApprovalRow]:
     return _each(runs, lambda run: approvals.calls_waiting(db, run))
 
@@ -294,5 +300,6 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.DELIVERY: _deliveries,
     Kind.DELIVERIES_AFTER: _deliveries_after,
     Kind.DELIVERIES_PENDING: _pending,
+    Kind.RETENTION: _retention,
     Kind.TOOL_CALLS: _tool_calls,
 }

@@ -16,6 +16,7 @@ from towerlog.model.key import Key
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
+from towerlog.model.tombstone import erased_id
 from towerlog.store.packing import Packer, unpacked_bytes
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import damages_of
@@ -85,10 +86,11 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
     What is not read cannot be held against its hash: nothing of such an event is shown but its place.
     """
     columns = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
-    sql = f"SELECT {columns} FROM event WHERE run = ? AND event_id = ?"
+    sql = f"SELECT {columns} FROM event WHERE run = ? AND event_id IN (?, ?)"
     found: dict[tuple[int, str], Logged] = {}
     for key in wanted:
-        for row in db.execute(sql, key):
+        run, event_id = key
+        for row in db.execute(sql, (run, event_id, erased_id(event_id))):
             found[key] = _readable(db, row)
     return found
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.chain import chain_hash
+from towerlog.model.chain import fits
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import DamagedEvent, Event, EventType, Logged
 from towerlog.model.facts import NO_FACTS, Facts
@@ -24,6 +24,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
 from towerlog.store.packing import Packer, PackingError
+from towerlog.store.sqlite.erasing.held import held_columns, is_held_again
 from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]
@@ -53,7 +54,7 @@ CHECKED_COLUMNS = (
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, began_at,"
-    " cancel_requested_at, quiet, seen_at, doc"
+    " cancel_requested_at, quiet, seen_at, ended_at, held, doc"
 )
 LANE_COLUMNS = "run, org, state, agent, label_set, queue_position, queued_at, expires_at, doc"
 REPLY_COLUMNS = "org, name, digest, status, body, created_at, run, lease_epoch, ids"
@@ -148,7 +149,7 @@ def found_event(row: Row) -> Logged:
         event = event_value(row[:-1])
         if before is None and seq > 1:
             reason = "the event before it is not there, so that it cannot be checked"
-        elif chain_hash(before or b"", event) == event.hash:
+        elif fits(before or b"", event):
             return event
         else:
             reason = "its hash does not fit"
@@ -180,6 +181,7 @@ def run_indexed(row: RunRow) -> Row:
         row.cancel_requested_at,
         int(not row.silence_matters()),
         row.seen_at if row.is_silence_timed() else None,
+        *held_columns(row),
     )
 
 
@@ -192,7 +194,9 @@ def run_rows(changed: Iterable[RunChange]) -> tuple[list[Row], list[Row], list[R
         after = change.after
         if change.before is None:
             new.append((*run_indexed(after), _encode(after)))
-        elif _indexed_fields(change.before) == _indexed_fields(after):
+        elif _indexed_fields(change.before) == _indexed_fields(after) and not (
+            after.erased_seq and is_held_again(change)
+        ):
             # Most events move no indexed column: leave the indexes alone.
             touched.append((after.run, _encode(after)))
         else:
@@ -216,6 +220,11 @@ _indexed_fields = attrgetter(
     "idle",
     "implicit",
     "sends_heartbeats",
+    # And `ended_at` and `held`.
+    "ended_at",
+    "deltas_erased_at",
+    "checkpoints_erased_at",
+    "erased_seq",
 )
 
 
@@ -287,7 +296,8 @@ def route_value(row: Row) -> ProviderRoute:
 
 
 def checkpoint_row(row: CheckpointRow) -> Row:
-    """(run, agent, step_index, org, thread_id, status, initial, position, doc)."""
+    """(run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas, doc)."""
+    held = row.held
     return (
         row.run,
         row.agent,
@@ -297,8 +307,17 @@ def checkpoint_row(row: CheckpointRow) -> Row:
         row.status,
         int(row.initial),
         row.position,
+        _key(row.node),
+        _key(row.metas),
+        None if held is None else _key(held.node),
+        None if held is None else _key(held.metas),
         _encode(row),
     )
+
+
+def _key(text: str) -> bytes | None:
+    """A key of the content store from its hex form; None for none."""
+    return bytes.fromhex(text) or None
 
 
 def spread_row(spread: Spread) -> Row:

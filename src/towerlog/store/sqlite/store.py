@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apsw
 import structlog
@@ -29,6 +30,7 @@ from towerlog.store.sqlite.alerts.asks import AlertAsks
 from towerlog.store.sqlite.asking import approvals as asking
 from towerlog.store.sqlite.asking.asks import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.erasing.asks import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.money import budgets as money
 from towerlog.store.sqlite.money.asks import MoneyAsks
 from towerlog.store.sqlite.people.asks import PeopleAsks
@@ -52,7 +54,7 @@ RETRY_CHECKPOINT_SECONDS = 1.0
 _log = structlog.get_logger("towerlog.store")
 
 
-class SqliteUnit:
+class SqliteUnit(ErasingUnit):
     """A unit of work. What each method promises stands in `store/base`."""
 
     load = Ask(load.load, Where.WRITER)
@@ -69,7 +71,8 @@ class SqliteUnit:
     def __init__(self, store: SqliteStore) -> None:
         """One at a time: the store's lock is held."""
         self._store = store
-        self.written: asyncio.Future[None] | None = None
+        self._writer = store.writer
+        self.written: asyncio.Future[Any] | None = None
         """What was written last, once that was begun."""
 
     def pool(self, where: Where) -> Pool | Locked:
@@ -89,7 +92,7 @@ class SqliteUnit:
         return self.written
 
 
-class SqliteStore(AlertAsks, ApprovalAsks, MoneyAsks, PeopleAsks):
+class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
     """See `store/base` for what each method promises. Made by `open_store`."""
 
     name = "sqlite"

@@ -17,15 +17,17 @@ from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.asking import approvals
 from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.erasing import policies
 from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.people import members
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
-_RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 16)})"
+_RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 18)})"
 _RUN_MOVED = (
     "UPDATE run SET foreign_id = ?6, agent = ?7, status = ?8, model = ?9, persona_id = ?10, parent_key = ?11,"
-    " began_at = ?12, cancel_requested_at = ?13, quiet = ?14, seen_at = ?15, doc = ?16 WHERE run = ?1"
+    " began_at = ?12, cancel_requested_at = ?13, quiet = ?14, seen_at = ?15, ended_at = ?16,"
+    " held = ?17, doc = ?18 WHERE run = ?1"
     " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5"
 )
 _RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
@@ -54,9 +56,11 @@ _ROUTE = (
     " SELECT coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4 FROM provider_route WHERE org = ?1"
 )
 _CHECKPOINT = (
-    "INSERT INTO checkpoint (run, agent, step_index, org, thread_id, status, initial, position, doc)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, agent, step_index) DO UPDATE SET status = excluded.status,"
-    " initial = excluded.initial, position = excluded.position, doc = excluded.doc"
+    "INSERT INTO checkpoint (run, agent, step_index, org, thread_id, status, initial, position, node, metas,"
+    " held_node, held_metas, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (run, agent, step_index) DO UPDATE SET status = excluded.status, initial = excluded.initial,"
+    " position = excluded.position, node = excluded.node, metas = excluded.metas, held_node = excluded.held_node,"
+    " held_metas = excluded.held_metas, doc = excluded.doc"
 )
 _SUMS = ("events", "runs_started", "runs_ended")
 _USAGE = (
@@ -169,6 +173,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         budgets.write(db, changes.budgets, changes.budget_pauses, changes.reservations)
     if changes.prices:
         prices.write(db, changes.prices)
+    if changes.retention or changes.erasing:
+        policies.write(db, changes.retention, changes.erasing)
     if changes.alert_rules or changes.alerts or changes.alert_windows or changes.deliveries:
         alerts.write(db, changes)
     if changes.audit:

@@ -51,6 +51,10 @@ class KeptOutlines:
         """What is known of a run; for one that is not known, nothing."""
         return self._of_runs.get((org, run)) or KeptOutline()
 
+    def forget(self, org: int, run: int) -> None:
+        """A run whose content was erased."""
+        self._of_runs.pop((org, run), None)
+
     def keep(self, org: int, run: int, kept: KeptOutline) -> None:
         """After it was looked at."""
         self._of_runs.pop((org, run), None)

@@ -167,8 +167,14 @@ CREATE TABLE run (
     cancel_requested_at INTEGER,
     quiet INTEGER NOT NULL,
     seen_at INTEGER,
+    -- When it ended, while it has content that may be erased, and of which kinds (1 deltas, 2 checkpoints, 4 events).
+    ended_at INTEGER,
+    held INTEGER,
     doc BLOB NOT NULL
 );
+CREATE INDEX run_held_deltas ON run (org, ended_at) WHERE held & 1;
+CREATE INDEX run_held_checkpoints ON run (org, ended_at) WHERE held & 2;
+CREATE INDEX run_held_events ON run (org, ended_at) WHERE held & 4;
 CREATE UNIQUE INDEX run_by_id ON run (org, run_id);
 CREATE INDEX run_by_thread ON run (org, thread_id);
 CREATE INDEX run_by_trace ON run (org, trace_id);
@@ -233,9 +239,18 @@ CREATE TABLE checkpoint (
     status TEXT NOT NULL,
     initial INTEGER NOT NULL,
     position INTEGER NOT NULL,
+    -- What it points at in the content store: that must not go before it.
+    node BLOB,
+    metas BLOB,
+    held_node BLOB,
+    held_metas BLOB,
     doc BLOB NOT NULL,
     PRIMARY KEY (run, agent, step_index)
 ) WITHOUT ROWID;
+CREATE INDEX checkpoint_by_node ON checkpoint (org, node) WHERE node IS NOT NULL;
+CREATE INDEX checkpoint_by_metas ON checkpoint (org, metas) WHERE metas IS NOT NULL;
+CREATE INDEX checkpoint_by_held_node ON checkpoint (org, held_node) WHERE held_node IS NOT NULL;
+CREATE INDEX checkpoint_by_held_metas ON checkpoint (org, held_metas) WHERE held_metas IS NOT NULL;
 CREATE INDEX checkpoint_by_thread ON checkpoint (org, thread_id, initial, run, step_index);
 -- What is open: questions, and checkpoints that wait for approval.
 CREATE TABLE approval (
@@ -274,6 +289,9 @@ CREATE TABLE node (
     length INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX node_by_key ON node (org, key);
+-- Whether anything goes on from it, or has this message.
+CREATE INDEX node_by_parent ON node (org, parent) WHERE parent <> x'';
+CREATE INDEX node_by_message ON node (org, message) WHERE message <> x'';
 CREATE TABLE meta_list (
     meta_list INTEGER PRIMARY KEY,
     org INTEGER NOT NULL,
@@ -283,10 +301,24 @@ CREATE TABLE meta_list (
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX meta_list_by_key ON meta_list (org, key);
+CREATE INDEX meta_list_by_parent ON meta_list (org, parent) WHERE parent <> x'';
 
 -- State that is no projection.
 -- Cancels that have not reached all runs below theirs yet: a step takes a few, so a large family takes several commits.
 CREATE TABLE cancel_spread (
+    run INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    doc BLOB NOT NULL
+);
+-- How long which content is kept.
+CREATE TABLE retention (
+    org INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    doc BLOB NOT NULL,
+    PRIMARY KEY (org, kind)
+) WITHOUT ROWID;
+-- Erasures that the log tells of and that are being carried out: a step takes some events, so a run takes several commits.
+CREATE TABLE erasing (
     run INTEGER PRIMARY KEY,
     org INTEGER NOT NULL,
     doc BLOB NOT NULL
@@ -399,6 +431,7 @@ CREATE UNIQUE INDEX alert_by_number ON alert (org, number);
 CREATE INDEX alert_by_position ON alert (org, position);
 -- One alert for each episode, whatever is repeated.
 CREATE UNIQUE INDEX alert_by_subject ON alert (org, rule_id, subject, episode);
+CREATE INDEX alert_about ON alert (org, subject);
 CREATE INDEX alert_open ON alert (org, rule_id, number) WHERE state = 'ALERT';
 CREATE TABLE delivery (
     org INTEGER NOT NULL,

@@ -20,6 +20,7 @@ from towerlog.store.packing import Packer
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.asking import approvals
+from towerlog.store.sqlite.erasing import policies
 from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.stock import Stock
@@ -31,7 +32,7 @@ MAX_FAULTS = 50
 _RUN = rows.RUN_COLUMNS.removesuffix(", doc")
 _LANE = rows.LANE_COLUMNS.removesuffix(", doc")
 _CELLS = "SELECT * FROM usage WHERE org = ? ORDER BY hour, agent, model, status"
-_CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position"
+_CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas"
 _APPROVAL = "run, seq, org, position, step_index, due_at"
 _RESERVATION = "org, reservation_id, key_id, run, expires_at"
 _ALERT = "org, alert_id, rule_id, subject, episode, state, fired_at, position"
@@ -84,6 +85,8 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     # What people have registered is folded from nothing: it can only be held against its own columns.
     read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row)
     read("provider_route", "org, route_id, version", rows.decode_route, rows.route_row)
+    read("retention", "org, kind", policies.decode_policy, policies.policy_row)
+    erasing = read("erasing", "run, org", policies.decode_erasing, policies.erasing_row, name=of_run)
     read("price", "org, price_id, number", prices.decode_price, prices.price_row)
     # Budgets count by themselves.
     read("budget", "org, budget_id, number, due_at", budgets.decode_budget, budgets.budget_row)
@@ -104,6 +107,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),
         approvals=read("approval", _APPROVAL, approvals.decode_approval, approvals.approval_row, name=of_run),
         faults=faults,
+        erasing=frozenset(one.run for one in erasing),
     )
 
 

@@ -1,0 +1,22 @@
+"""What the engine needs of the settings."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.alerts.sender import DEFAULT_PAUSES
+from towerlog.model.answer_link import LinkAddress
+from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
+from towerlog.model.shares import Shares
+
+
+class EngineSettings(msgspec.Struct, frozen=True):
+    """What the engine needs of the settings."""
+
+    max_queue: int = 2048
+    cancel_deadline_seconds: int = 30
+    thresholds: Thresholds = DEFAULT_THRESHOLDS
+    delivery_pauses: tuple[int, ...] = DEFAULT_PAUSES
+    links: LinkAddress | None = None
+    """Where answer links lead; None where nobody has said: then messages have none."""
+    shares: Shares = Shares()

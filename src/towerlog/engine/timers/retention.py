@@ -1,0 +1,174 @@
+"""Retention: what is older than its policy says, or more than that, is erased; a few runs at a time, the organisations
+in turns. Then pages that became free are given back, and old bytes in the others are overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import partial
+
+from towerlog.ambient import Hearing
+from towerlog.engine.commit.load import Needs
+from towerlog.engine.commit.plan import Plan
+from towerlog.engine.commit.steps import Steps
+from towerlog.engine.commit.writer import Writer
+from towerlog.engine.erasing.carrying_out import Between, CarryingOut
+from towerlog.engine.erasing.held import HeldNow
+from towerlog.engine.erasing.marks import BY_AGE, BY_SIZE, mark
+from towerlog.engine.erasing.requests import ErasureRequests
+from towerlog.engine.follow.hub import Hub
+from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
+from towerlog.engine.timers.loop import TimedService, Upkeep, one_by_one
+from towerlog.model.facts import Erases
+from towerlog.model.retention import RetentionPolicy, holds
+from towerlog.model.run import RunRow
+from towerlog.store.base import Store, Unit
+
+RUNS_AT_ONCE = 20
+"""Of one policy, before the next organisation has its turn."""
+PASS_MS = 60_000
+"""How often policies are looked at, unless they were changed or somebody asks for it."""
+OVER_MS = 600_000
+"""How often all pages are gone over, at most."""
+ON_ITS_WAY_MS = 60_000
+"""How long content may be stored before the event that it comes with."""
+WIDEST_FIRST = (Erases.EVENTS, Erases.CHECKPOINTS, Erases.DELTAS)
+"""So that nothing is erased twice."""
+
+
+class Retention:
+    """Carries out policies, and goes on with erasures that were broken off."""
+
+    def __init__(
+        self,
+        store: Store,
+        hearing: Hearing,
+        upkeep: Upkeep,
+        carrying_out: CarryingOut,
+        held: HeldNow,
+        requests: ErasureRequests,
+    ) -> None:
+        """`upkeep` commits between two groups, also where little room is left: it makes room."""
+        self._store = store
+        self._hearing = hearing
+        self._upkeep = upkeep
+        self._carrying_out = carrying_out
+        self._held = held
+        self._requests = requests
+        self._policies: list[RetentionPolicy] = []
+        self._looked_at: int | None = None
+
+    async def sweep(self) -> None:
+        """All that is due."""
+        await self._carrying_out.go_on()
+        now_ms, policies = self._hearing.clock.steady_ms(), await self._store.policies_all()
+        is_due = self._looked_at is None or now_ms - self._looked_at >= PASS_MS
+        if not policies or not (is_due or self._requests.wanted or policies != self._policies):
+            return
+        self._looked_at, self._policies, self._requests.wanted = now_ms, policies, False
+        waiting = sorted(policies, key=lambda one: (WIDEST_FIRST.index(one.kind), one.org))
+        while waiting:
+            waiting = [one for one in waiting if await self._turn(one)]
+
+    async def _turn(self, policy: RetentionPolicy) -> bool:
+        """Erases of some runs; whether there may be more."""
+        reason, before = BY_AGE, self._hearing.clock.now_ms() - (policy.max_age_ms or 0)
+        runs: list[RunRow] = []
+        if policy.max_age_ms is not None:
+            runs = await self._store.runs_held(policy.org, policy.kind, before, RUNS_AT_ONCE)
+        if not runs and policy.max_bytes is not None:
+            if await self._held.of(policy.org, policy.kind) <= policy.max_bytes:
+                return False
+            reason, before = BY_SIZE, self._hearing.clock.now_ms() + 1
+            # One by one: how much it was is known afterwards.
+            runs = await self._store.runs_held(policy.org, policy.kind, before, 1)
+        return bool(runs) and await self._erase(runs, policy.kind, reason)
+
+    async def _erase(self, runs: list[RunRow], kind: Erases, reason: str) -> bool:
+        async def find(_unit: Unit, _heard_ms: int) -> list[RunRow]:
+            return runs
+
+        def place(plan: Plan, found: list[RunRow]) -> Steps[None]:
+            yield from one_by_one(plan, found, lambda plan, row: _mark(plan, row, kind, reason))
+
+        if await self._upkeep(find, _needs, place) is None:
+            return False
+        for row in runs:
+            done = await self._carrying_out.finish(row.run)
+            if done is not None:
+                self._held.take_off(done)
+        return True
+
+
+def _needs(needs: Needs, found: list[RunRow]) -> Steps[None]:
+    for row in found:
+        needs.counters(row.org)
+        needs.run_by_number(row.run)
+        needs.agent(row.org, row.agent or "default")
+        yield
+
+
+def _mark(plan: Plan, stored: RunRow, kind: Erases, reason: str) -> Steps[None]:
+    """The row as this very group has left it."""
+    row = plan.run_by_number(stored.run)
+    if row is not None and kind in holds(row):
+        mark(plan, row, kind, reason)
+    yield
+
+
+class FreePages:
+    """After something was erased: gives pages back and has old bytes in the others overwritten. A minute later the same
+    of content that came with what was never stored; not while it may still be on its way to its event."""
+
+    def __init__(self, store: Store, hearing: Hearing, between: Between, carrying_out: CarryingOut) -> None:
+        """`between` writes between two groups."""
+        self._store = store
+        self._hearing = hearing
+        self._between = between
+        self._carrying_out = carrying_out
+        self._began_at: int | None = None
+        """Of the last time that all was gone over."""
+        self._page = 0
+        """From which on pages are to be gone over; 0: none."""
+        self._content: tuple[int, int] | None = None
+        """Up to which numbers content is to be looked at."""
+
+    async def sweep(self) -> None:
+        """Goes over all of them, unless somebody reads what is to be overwritten: then it goes on later."""
+        now_ms, began_at = self._hearing.clock.steady_ms(), self._began_at
+        is_time = began_at is None or now_ms - began_at >= OVER_MS
+        if self._carrying_out.has_room_to_give_back and is_time:
+            self._carrying_out.has_room_to_give_back = False
+            self._began_at = began_at = now_ms
+            self._page, self._content = 1, await self._store.content_end()
+        if began_at is not None and self._content is not None and now_ms - began_at >= ON_ITS_WAY_MS:
+            await self._sweep_content()
+        await self._go_over()
+
+    async def _sweep_content(self) -> None:
+        while (before := self._content) is not None:
+            self._content = await self._between(partial(_swept, before))
+        self._page = 1
+
+    async def _go_over(self) -> None:
+        while self._page and await self._between(lambda unit: unit.give_back()):
+            pass
+        while self._page:
+            page = await self._store.wipe(self._page)
+            if page == self._page:
+                return
+            self._page = page
+
+
+def _swept(before: tuple[int, int], unit: Unit) -> Awaitable[tuple[int, int] | None]:
+    return unit.sweep_content(before)
+
+
+def retention_services(
+    store: Store, hearing: Hearing, writer: Writer, hub: Hub, outlines: KeptOutlines
+) -> tuple[ErasureRequests, tuple[TimedService, ...]]:
+    """What answers requests of erasure, and what time does about retention."""
+    held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, hub, outlines)
+    requests = ErasureRequests(store, hearing, carrying_out, held)
+    upkeep = partial(writer.upkeep, makes_room=True)
+    retention = Retention(store, hearing, upkeep, carrying_out, held, requests)
+    return requests, (retention, FreePages(store, hearing, writer.between, carrying_out))

@@ -1,0 +1,1 @@
+"""How long content is kept, and its erasure, for clients with the scope `admin`."""

@@ -1,0 +1,58 @@
+"""Retention: policies, what they would erase, and erasures under way. They are written by units alone.
+
+Laws:
+
+* A policy is state, no projection: a rebuild leaves it alone.
+* An erasure that the log tells of is carried out in steps (`Unit.erase`), and is found again after a restart until it
+  is done. A step leaves tombstones that keep run, seq, position and hash, and takes out of the content store only what
+  no checkpoint of another run points at.
+* What a step has erased is in no page of the store any more once `wipe` has gone over it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from towerlog.model.facts import Erases
+from towerlog.model.retention import HeldBytes, RetentionPolicy
+from towerlog.model.run import RunRow
+from towerlog.store.values import Found
+
+
+class RetentionStore(Protocol):
+    """Reads of retention."""
+
+    async def policies_of(self, org: int) -> tuple[RetentionPolicy, ...]:
+        """All policies of an organisation, by kind."""
+        ...
+
+    async def policies_all(self) -> list[RetentionPolicy]:
+        """Those of all organisations."""
+        ...
+
+    async def runs_held(self, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
+        """Runs that ended before a time (wall ms) and have such content, the first to end first."""
+        ...
+
+    async def erasing_next(self, after: int, limit: int) -> list[int]:
+        """Runs of any organisation whose erasure is under way, by number."""
+        ...
+
+    async def held_bytes(self, org: int, after: int, limit: int) -> HeldBytes:
+        """What the events after a position hold, so many of them; `until` is `after` where there are none."""
+        ...
+
+    async def content_bytes(self, org: int, after: tuple[int, int, int], limit: int) -> tuple[int, int, int, int]:
+        """What the content store holds beyond these numbers of its three parts: the new numbers, and the bytes."""
+        ...
+
+    async def content_end(self) -> tuple[int, int]:
+        """The last numbers that the content store has given out: what comes later may be on its way to an event."""
+        ...
+
+    async def wipe(self, page: int) -> int:
+        """Overwrites what is free in some pages of the store from a page on; the next page, 0 at the end.
+
+        Nothing is overwritten, and the same page given back, while what was committed is not in the pages yet.
+        """
+        ...
