@@ -191,7 +191,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("dialects.pusher.messages", "MAX_CHANNEL_CHARS", "characters of a channel's name"),
         ("asgi.pages.dashboard.built", "MAX_BUILT_BYTES", "bytes of the dashboard, compressed forms included"),
         ("asgi.pages.push", "MAX_FORM_BYTES", "bytes of a form that asks for a channel"),
-        ("asgi.http1.heads", "MAX_PATH_BYTES", "bytes of a path"),
+        ("asgi.routes", "MAX_PATH_BYTES", "bytes of a path"),
         ("asgi.query_strings", "MAX_QUERY_BYTES", "bytes of a query string"),
         ("asgi.query_strings", "MAX_FIELDS", "parameters in a query string"),
         ("asgi.http1.heads", "MAX_HEAD_BYTES", "bytes of a request's head"),

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.http1.heads import MAX_PATH_BYTES
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.dialects.base import BodyKind, Dialect, Endpoint, Reply
 from towerlog.dialects.fields import MAX_SHOWN_CHARS, invalid_field, percent_decode
 from towerlog.errors import Malformed, MethodNotAllowed, NotFound, TowerlogError
 from towerlog.model.principal import Principal, Scope
 
+MAX_PATH_BYTES = 8192
 NO_PARAMETERS: Mapping[str, str] = {}
 MAX_REMEMBERED_PATHS = 4096
 """Paths with parameters whose route is remembered; with more, all are forgotten at once."""

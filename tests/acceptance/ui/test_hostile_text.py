@@ -1,4 +1,4 @@
-"""Hostile text in every string field of every dialect, on every page: it is shown as text, and nothing of it happens."""
+"""Hostile text in every string field of every dialect, on every page: it is shown as text, and nothing happens."""
 
 from __future__ import annotations
 

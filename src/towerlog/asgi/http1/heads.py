@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
-MAX_PATH_BYTES = 8192
+MAX_DECODED_BYTES = 16 * 1024
+"""Of a path. A longer one leads nowhere, whatever its escapes stand for."""
 MAX_PARTS = 1000
 """Parts of all headers together, between commas and semicolons: cookies, tags, hops. Each of them may be looked at."""
 PLAIN_HEAD_BYTES = 2048
@@ -77,8 +78,7 @@ def _split(target: bytes, headers: Mapping[bytes, bytes]) -> tuple[str, bytes, b
         raise BadHead("The request's target is none that this server can have.")
     raw_path, _, query = target.partition(b"?")
     path = raw_path.decode("ascii")
-    # A longer one leads nowhere.
-    return unquote(path) if "%" in path and len(path) <= MAX_PATH_BYTES else path, raw_path, query
+    return unquote(path) if "%" in path and len(path) <= MAX_DECODED_BYTES else path, raw_path, query
 
 
 def _origin_form(target: bytes, headers: Mapping[bytes, bytes]) -> bytes:
