@@ -52,7 +52,7 @@ from towerlog.engine.pricing.reprice import Repricing, correct_costs, needs_of_c
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.reactions import budgets as budget_reactions
-from towerlog.engine.reactions import inbox, sub_agents, threads
+from towerlog.engine.reactions import cancels, inbox, sub_agents, threads
 from towerlog.engine.reactions import lanes as lane_reactions
 from towerlog.engine.reactions.folding import Reactions
 from towerlog.engine.timers.alerts import OldAlerts, UnwatchedAlerts
@@ -108,7 +108,7 @@ REACTIONS = Reactions(
         budget_reactions.stop_new,
         alert_reactions.on_status,
     ),
-    on_parent=(budget_reactions.join_trees,),
+    on_parent=(budget_reactions.join_trees, cancels.cancel_born),
     on_spent=(budget_reactions.count, alert_reactions.on_spent),
     on_budget=(alert_reactions.on_budget,),
     on_call=(alert_reactions.on_call,),
