@@ -19,6 +19,7 @@ import pytest
 from towerlog.engine.commands import cancel, lanes, receipts, rights, runs, steering
 from towerlog.engine.commit import plan, turn
 from towerlog.engine.ingest import append, dedupe
+from towerlog.engine.reactions import cancels as cancel_reactions
 from towerlog.engine.reactions import lanes as reactions
 from towerlog.engine.timers import cancels
 from towerlog.model import lane
@@ -212,9 +213,9 @@ MUTANTS = (
     Mutant("a kill asks first", cancel.kill_run, "Steered(force_cancelled", "Steered(cancel_one"),
     Mutant(
         "a child born since is left behind",
-        cancel.force_end,
-        "yield from _tell_below(plan, row, Spread(row.run, row.org, ORPHANED))",
-        "yield",
+        cancel_reactions._is_cancelled,
+        "row.cancel_requested_at is not None and row.status",
+        "row.status is None and row.status",
     ),
     Mutant(
         "what is being cancelled is paused",

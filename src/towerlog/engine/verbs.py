@@ -28,7 +28,7 @@ from towerlog.engine.ingest.needs import needs_of_append
 from towerlog.engine.pricing import commands as prices
 from towerlog.engine.pricing.reprice import correct_costs, needs_of_correct
 from towerlog.engine.reactions import budgets as budget_reactions
-from towerlog.engine.reactions import inbox, sub_agents, threads
+from towerlog.engine.reactions import cancels, inbox, sub_agents, threads
 from towerlog.engine.reactions import lanes as lane_reactions
 from towerlog.engine.reactions.folding import Reactions
 from towerlog.model import command as c
@@ -54,7 +54,7 @@ REACTIONS = Reactions(
         budget_reactions.stop_new,
         alert_reactions.on_status,
     ),
-    on_parent=(budget_reactions.join_trees,),
+    on_parent=(budget_reactions.join_trees, cancels.cancel_born),
     on_spent=(budget_reactions.count, alert_reactions.on_spent),
     on_budget=(alert_reactions.on_budget,),
     on_call=(alert_reactions.on_call,),

@@ -228,22 +228,46 @@ async def test_a_stranger_in_the_group_is_left_alone(rig: Rig) -> None:
     assert await statuses(rig, root, near, *others) == [Status.CANCELLING, *[Status.RUNNING] * 3]
 
 
-async def test_a_child_that_was_born_since_is_reached_by_asking_again_and_by_force(rig: Rig) -> None:
+@pytest.mark.parametrize("end", [E.RUN_CANCELLED, E.RUN_COMPLETED, E.RUN_FAILED, "released", "forced"])
+async def test_a_child_that_is_born_meanwhile_is_cancelled_however_its_parent_ends(rig: Rig, end: str) -> None:
     root = await held(rig)
     await rig.do(CancelRun(root))
+    reported = await reporting(rig, "born", "u", parent_key=f"run:{root}")
+    queued = str((await rig.do(CreateRun("v", parent_run_id=root))).run_id)
+    below = str((await rig.do(CreateRun("w", parent_run_id=reported))).run_id)
+    assert await statuses(rig, reported, queued, below) == [Status.CANCELLING, Status.CANCELLED, Status.CANCELLED]
+    assert (await rig.run(reported)).pending[0].type == "cancel", "its agent is told"
+    assert not isinstance(await rig.do(Claim("other", LEASE_MS)), RunRow)
+    if end == "released":
+        await rig.do(Release(root, "w"))
+    elif end == "forced":
+        rig.clock.advance(CANCEL_MS)
+        await rig.engine.sweep()
+        rig.clock.advance(CANCEL_MS)
+        await rig.engine.sweep()
+    else:
+        await rig.do(Report(root, "w", [draft(EventType(end), RunById(root))]))
+    assert (await rig.run(root)).is_terminal()
+    late = await reporting(rig, "late", "x", parent_key=f"run:{root}")
+    is_cancelled = (await rig.run(root)).status is Status.CANCELLED
+    assert await statuses(rig, late) == [Status.CANCELLING if is_cancelled else Status.RUNNING]
+    await sound(rig)
+
+
+async def test_a_run_that_is_linked_below_a_cancelled_one_ends_with_what_stands_below_it(rig: Rig) -> None:
+    root = await reporting(rig, "root", "t")
+    child = await reporting(rig, "child", "t")
+    grandchild = await reporting(rig, "grandchild", "u", parent_key=f"run:{child}")
+    await rig.do(CancelRun(root))
+    await rig.append(draft(E.STEP, traced("child", "t"), facts=facts_of(parent_key="trace:root")))
     await rig.engine.sweep()
-    born = await reporting(rig, "born", "u", parent_key=f"run:{root}")
-    assert (await rig.do(CancelRun(root))).changed is False
-    assert await statuses(rig, born) == [Status.CANCELLING]
-    later = await reporting(rig, "later", "v", parent_key=f"run:{root}")
-    rig.clock.advance(CANCEL_MS)
-    await rig.engine.sweep()
-    assert await statuses(rig, root, later) == [Status.CANCELLED, Status.CANCELLING]
-    rig.clock.advance(CANCEL_MS)
-    await rig.engine.sweep()
-    rig.clock.advance(CANCEL_MS)
-    await rig.engine.sweep()
-    assert await statuses(rig, born, later) == [Status.CANCELLED, Status.CANCELLED]
+    assert await statuses(rig, root, child, grandchild) == [Status.CANCELLING] * 3
+
+
+async def test_the_child_of_a_run_that_cancelled_itself_is_left_alone(rig: Rig) -> None:
+    root = await reporting(rig, "root", "t")
+    await rig.append(draft(E.RUN_CANCELLED, traced("root", "t")))
+    assert await statuses(rig, await reporting(rig, "child", "u", parent_key=f"run:{root}")) == [Status.RUNNING]
 
 
 async def test_a_loop_of_parents_ends(rig: Rig) -> None:

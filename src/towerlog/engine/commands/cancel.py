@@ -89,12 +89,6 @@ def cancel_one(plan: Plan, row: RunRow, user_id: str | None, reason: str | None)
     return plan.note(row, kind, _members(user_id, reason), Facts(effects=Effects(requests="cancel")), by=CONTROL)
 
 
-def force_end(plan: Plan, row: RunRow, reason: str) -> Steps[RunRow]:
-    """The end of a run that did not answer its cancel; what was born below it since is asked to end as well."""
-    yield from _tell_below(plan, row, Spread(row.run, row.org, ORPHANED))
-    return force_cancelled(plan, row, reason)
-
-
 def spread(plan: Plan, row: RunRow, told: Spread) -> Steps[None]:
     """One more step of a cancel that has not reached all runs below its own."""
     plan.changes.spreads[row.run] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import force_end, run_of
+from towerlog.engine.commands.cancel import force_cancelled, run_of
 from towerlog.engine.commands.receipts import mark_delivered
 from towerlog.engine.commands.rights import is_revoked
 from towerlog.engine.commit.load import Needs, Told
@@ -47,11 +47,11 @@ def needs_of_claim(needs: Needs, principal: Principal, command: Claim) -> Steps[
 
 def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
     if lane.state is QueueState.HELD:  # it ran out: the run may have to end
-        needs.ends(row)
+        needs.moves(row)
     needs.notes(row)
 
 
-def claim(plan: Plan, principal: Principal, command: Claim) -> Steps[Taken | NothingToClaim]:
+def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingToClaim:
     """The oldest matching run whose lane is free, now held by this worker."""
     # What this group has changed is not stored yet: the store offers it again.
     claimant = plan.known.claimant(principal.org, command.agents, command.labels)
@@ -60,7 +60,7 @@ def claim(plan: Plan, principal: Principal, command: Claim) -> Steps[Taken | Not
         lane = plan.lane(stored.run) or stored
         if stored.run in plan.changes.lanes and not _is_free(plan, lane):
             continue
-        held = yield from _take(plan, principal, lane, command)
+        held = _take(plan, principal, lane, command)
         if held is not None:
             return _told(plan, held)
     if len(offered) == claimant.limit:
@@ -85,13 +85,11 @@ def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Releas
         return
     needs.moves(row)
     lane = needs.lane(row.run) if row.has_lane else None
-    if lane is not None and (lane.state is QueueState.HELD or row.status is Status.CANCELLING):
-        needs.ends(row)
-        if lane.key_id not in (None, principal.key_id):
-            needs.want(Kind.KEY, (principal.org, lane.key_id))
+    if lane is not None and lane.key_id not in (None, principal.key_id):
+        needs.want(Kind.KEY, (principal.org, lane.key_id))
 
 
-def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Steps[Taken]:
+def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
     """This run. Raises AlreadyClaimed naming the deadline, RunEnded.
 
     The holder claiming again gets a new epoch: it may be a second process of the same name, and of two only one may go
@@ -110,7 +108,7 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Steps[Take
             return _told(plan, _claimed(plan, again, row))
         until = format_ms(lane.on_wall(plan.walls()).expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
-    held = yield from _take(plan, principal, lane, command)
+    held = _take(plan, principal, lane, command)
     if held is None:
         raise RunEnded("The run was lost: it had no attempt left.")
     return _told(plan, held)
@@ -121,13 +119,13 @@ def _has_key(plan: Plan, principal: Principal, lane: Lane) -> bool:
     return lane.key_id == principal.key_id or is_revoked(plan, principal, lane.key_id)
 
 
-def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRun) -> Steps[Taken | None]:
+def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRun) -> Taken | None:
     """Gives a free lane to a worker; None when the run had to end instead."""
     row = plan.run_by_number(lane.run)
     if row is None:
         return None
     if lane.state is QueueState.HELD:
-        lane, row = yield from expire(plan, lane, row)
+        lane, row = expire(plan, lane, row)
         if lane.state is not QueueState.QUEUED:
             return None
     lane = _replace(
@@ -295,7 +293,7 @@ def _quarantine(
     return error
 
 
-def release(plan: Plan, principal: Principal, command: Release) -> Steps[Reported]:
+def release(plan: Plan, principal: Principal, command: Release) -> Reported:
     """Back to the queue at once. Raises LeaseLost for anybody but the holder; released already: the same answer."""
     row = run_of(plan, principal, command.run_id)
     lane = plan.lane(row.run) if row.has_lane else None
@@ -309,7 +307,7 @@ def release(plan: Plan, principal: Principal, command: Release) -> Steps[Reporte
     if row.is_terminal() or held.state is QueueState.DONE:
         raise _ended(row)
     if row.status is Status.CANCELLING:
-        ended = yield from force_end(plan, row, "released while cancelling")
+        ended = force_cancelled(plan, row, "released while cancelling")
         return _reported(plan, principal, ended, _done(held))
     # A release is no failure: the attempt is given back.
     lane = _replace(
@@ -373,12 +371,12 @@ def finish(plan: Plan, principal: Principal, command: Finish) -> Steps[Reported 
     return _reported(plan, principal, plan.now_of(row), plan.lane(row.run) or lane)
 
 
-def expire(plan: Plan, lane: Lane, row: RunRow) -> Steps[tuple[Lane, RunRow]]:
+def expire(plan: Plan, lane: Lane, row: RunRow) -> tuple[Lane, RunRow]:
     """Takes a lane whose lease ran out from its holder: requeued, or lost after the last attempt, or cancelled."""
     marks = LaneFacts(lane.worker_id, lane.epoch, lane.attempt)
     members: dict[str, object] = {"worker_id": lane.worker_id, "lease_epoch": lane.epoch, "attempt": lane.attempt}
     if row.status is Status.CANCELLING:
-        row = yield from force_end(plan, row, "the lease was lost")
+        row = force_cancelled(plan, row, "the lease was lost")
     elif lane.attempt >= MAX_ATTEMPTS:
         plan.put_lane(_replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
         row = plan.note(row, EventType.LANE_LOST, members, Facts(effects=Effects(lane=marks)), by=LANES)

@@ -9,7 +9,8 @@ from towerlog.engine.commands.personas import persona_of, route_of
 from towerlog.engine.commit.load import Needs, Told
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
-from towerlog.engine.reactions.budgets import needs_of_scope, refuse_exhausted
+from towerlog.engine.reactions.budgets import refuse_exhausted
+from towerlog.engine.reactions.cancels import needs_above
 from towerlog.errors import Invalid, ThreadBusy
 from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
 from towerlog.model.event import EventType, RunById, RunByTrace
@@ -38,7 +39,7 @@ def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> T
         agent = None if persona is None else persona.agent
     parent = None if command.parent_run_id is None else needs.run(org, RunById(command.parent_run_id))
     if parent is not None:
-        needs_of_scope(needs, parent)
+        needs_above(needs, parent)
     if agent is not None:
         needs.agent(org, agent)
     thread = needs.thread(org, command.thread_id)

@@ -18,7 +18,7 @@ from towerlog.engine.commit.steps import Go, Steps
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import DamagedEvent, Event, Logged, OpenRun, RunByForeignId, RunById, RunByTrace, RunRef
 from towerlog.model.lane import Lane
-from towerlog.model.run import RunRow, Status
+from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Unit
 from towerlog.store.values import Claimant, Family, Kind, Loaded, Parent
@@ -287,13 +287,6 @@ class Needs:
         self.moves(row)
         for child in self.want(Kind.FAMILY, Family(parent_of(row), cancelling)) or ():
             self.moves(child)
-
-    def ends(self, row: RunRow) -> None:
-        """The same of a run that may end, and where it is being cancelled, of what is below it."""
-        if row.status is Status.CANCELLING:
-            self.ends_below(row)
-        else:
-            self.moves(row)
 
     def claims(self, org: int, agents: tuple[str, ...] | None, labels: dict[str, str]) -> list[tuple[Lane, RunRow]]:
         """What a claim may take: as many lanes as this group may take out of the queue."""

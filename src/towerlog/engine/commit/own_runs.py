@@ -58,16 +58,21 @@ def parent_above(row: RunRow, find: Find) -> RunRow | None:
     return None if parent is None or parent.run == row.run else parent
 
 
+def rows_above(row: RunRow, find: Find) -> list[RunRow]:
+    """The runs above a run in whichever threads, the nearest first, as far as MAX_CLIMB."""
+    found: dict[int, RunRow] = {}
+    below = row
+    for _ in range(MAX_CLIMB):
+        above = parent_above(below, find)
+        if above is None or above.run == row.run or above.run in found:
+            break
+        found[above.run] = below = above
+    return list(found.values())
+
+
 def run_ids_above(row: RunRow, find: Find) -> set[str]:
     """Ids of a run and of those above it, as far as MAX_CLIMB."""
-    found = {row.run_id}
-    for _ in range(MAX_CLIMB):
-        above = parent_above(row, find)
-        if above is None or above.run_id in found:
-            break
-        row = above
-        found.add(row.run_id)
-    return found
+    return {row.run_id, *(above.run_id for above in rows_above(row, find))}
 
 
 def top_of(row: RunRow, parent_key: str | None, find: Find) -> tuple[str, RunRow | None]:

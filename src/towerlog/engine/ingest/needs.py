@@ -10,6 +10,7 @@ from towerlog.engine.commit.steps import Steps
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
 from towerlog.engine.reactions.budgets import needs_of_scope, needs_of_warning
+from towerlog.engine.reactions.cancels import needs_above
 from towerlog.engine.reactions.sub_agents import is_sub_agent
 from towerlog.model.alert import AlertTrigger
 from towerlog.model.command import Append
@@ -181,7 +182,9 @@ def _needs_of_parent(needs: Needs, org: int, draft: Draft, thread_id: str) -> No
     """The parent that a run which begins may have in its thread."""
     parent_key = draft.effects.parent_key or ""
     if parent_key.startswith(PARENT_TRACE):
-        needs.run(org, RunByTrace(thread_id, parent_key.removeprefix(PARENT_TRACE)))
+        parent = needs.run(org, RunByTrace(thread_id, parent_key.removeprefix(PARENT_TRACE)))
+        if parent is not None:
+            needs_above(needs, parent)
 
 
 def _needs_of_sub_agents(needs: Needs, row: RunRow) -> Steps[None]:
@@ -216,6 +219,8 @@ def parent_ref(parent_key: str | None) -> RunByForeignId | RunById | None:
 def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, row: RunRow | None) -> None:
     ref = parent_ref(effects.parent_key)
     parent = None if ref is None else needs.run(org, ref)
+    if parent is not None and (row is None or row.parent_key is None):
+        needs_above(needs, parent)
     if parent is not None and not getattr(draft.run, "names_thread", True):
         needs.thread(org, parent.thread_id)
     if tells_process_cost(draft, row):

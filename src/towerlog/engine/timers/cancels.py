@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towerlog.engine.commands.cancel import force_end
+from towerlog.engine.commands.cancel import force_cancelled
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
@@ -53,7 +53,7 @@ class OverdueCancels:
             row = needs.run_by_number(stored.run)
             # Only those that are known already can be due.
             if row is not None and (stored.run in self._since or not self._deadline_ms):
-                needs.ends_below(row)
+                needs.moves(row)
             yield
 
     def _force(self, plan: Plan, found: list[RunRow]) -> Steps[None]:
@@ -62,16 +62,17 @@ class OverdueCancels:
         def look(plan: Plan, stored: RunRow) -> Steps[None]:
             row = plan.run_by_number(stored.run)
             if row is not None and row.status is Status.CANCELLING:
-                yield from self._force_cancel(plan, row, waiting)
+                self._force_cancel(plan, row, waiting)
+                yield
 
         self._looked_at = yield from one_by_one(plan, found, look)
         self._waiting = waiting
 
-    def _force_cancel(self, plan: Plan, row: RunRow, waiting: dict[int, int]) -> Steps[None]:
+    def _force_cancel(self, plan: Plan, row: RunRow, waiting: dict[int, int]) -> None:
         """Forces it when it is due; else its deadline runs on."""
         since = self._since.get(row.run, plan.steady)
         if plan.steady - since < self._deadline_ms:
             if len(waiting) < MAX_CANCELS:
                 waiting[row.run] = since
             return
-        yield from force_end(plan, row, "no answer by the deadline")
+        force_cancelled(plan, row, "no answer by the deadline")

@@ -39,8 +39,9 @@ class ExpiredLeases:
             nonlocal taken
             lane, row = plan.lane(stored.run) or stored, plan.run_by_number(stored.run)
             if row is not None and lane.state is QueueState.HELD and not lane.is_held(plan.steady):
-                yield from expire(plan, lane, row)
+                expire(plan, lane, row)
                 taken += 1
+                yield
 
         self._looked_at = yield from one_by_one(plan, found, look)
         self._taken = taken
@@ -55,5 +56,5 @@ def _needs(needs: Needs, found: list[Lane]) -> Steps[None]:
         needs.counters(lane.org)
         row = needs.run_by_number(lane.run)
         if row is not None:
-            needs.ends(row)
+            needs.moves(row)
         yield
