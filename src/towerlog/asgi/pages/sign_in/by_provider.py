@@ -13,13 +13,13 @@ from urllib.parse import quote
 import msgspec
 import structlog
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.guard.auth import signed_in
 from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
 from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, Unavailable
+from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
 from towerlog.engine.core import Engine
@@ -84,7 +84,7 @@ class ProviderPages:
         """Back: signed in, or told that not. Raises NotFound without a provider, Overloaded."""
         provider, _ = self._known()
         pending, code = self._opened(visit), visit.query.get("code", "")
-        if pending is None or not code or not hmac.compare_digest(pending.state, visit.query.get("state", "")):
+        if pending is None or not code or not _is_same(pending.state, visit.query.get("state", "")):
             return _turned_away("unauthenticated", Unauthenticated("The sign-in was not begun in this browser."))
         assert self._clock is not None
         try:
@@ -153,13 +153,16 @@ class ProviderPages:
         """What this browser has begun; None for nothing, and for what is older or not ours."""
         assert self._clock is not None
         text = cookies_of(visit.headers).get(COOKIE, b"").decode("latin-1")
+        registry = jwt.JWTClaimsRegistry(now=self._clock.now_ms() // 1000, exp={"essential": True})
         try:
-            token = jwt.decode(text, self._key, algorithms=["HS256"])
-            registry = jwt.JWTClaimsRegistry(now=self._clock.now_ms() // 1000, exp={"essential": True})
-            registry.validate(token.claims)
-            return msgspec.convert(token.claims, BegunSignIn)
-        except (JoseError, ValueError):
+            return msgspec.convert(claims_of(text, self._key, ["HS256"], registry), BegunSignIn)
+        except (BadToken, msgspec.ValidationError):
             return None
+
+
+def _is_same(ours: str, sent: str) -> bool:
+    """Whether two texts are the same; compared as bytes, for `compare_digest` takes no others from strangers."""
+    return hmac.compare_digest(ours.encode(), sent.encode())
 
 
 def _is_own_path(path: str) -> bool:
