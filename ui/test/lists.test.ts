@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import type { Run, UsageTotal } from '../src/api/types';
 import { groups, totals } from '../src/pages/usage/totals';
 import { asked, belongs, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
-import { nextOf } from '../src/model/next';
 import { spent } from '../src/pages/now/needs';
 
 const run = (more: Partial<Run>): Run => ({ run_id: '01', status: 'running', agent: 'a', model: null, thread_id: 't', created_at: '2026-04-02T10:00:00Z', total_cost_usd: null, ...more }) as Run;
@@ -56,15 +55,4 @@ describe('usage', () => {
     expect(spent([])).toEqual({ usd: 0, unpriced: 0 });
     expect(spent([cell({ unpriced_calls: 1 })])).toEqual({ usd: null, unpriced: 1 });
   });
-});
-
-describe('after signing in', () => {
-  it.each([
-    ['/runs?status=failed', '/runs?status=failed'],
-    [null, '/'],
-    ['//elsewhere.example', '/'],
-    ['/\\elsewhere.example', '/'],
-    ['https://elsewhere.example', '/'],
-    ['/sign-in?next=/', '/'],
-  ])('%s leads to %s', (next, path) => expect(nextOf(next)).toBe(path));
 });

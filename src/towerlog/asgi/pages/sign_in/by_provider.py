@@ -18,6 +18,7 @@ from joserfc.jwk import OctKey
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.guard.auth import signed_in
 from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
+from towerlog.asgi.pages.sign_in.next_path import next_path
 from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, Unavailable
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of
 from towerlog.asgi.routes import PageRoute, PageVisit
@@ -31,7 +32,6 @@ from towerlog.store.base import Store
 PATH, BACK = "/api/v1/sign-in/provider", "/api/v1/sign-in/provider/callback"
 COOKIE = b"towerlog-sign-in"
 PENDING_S = 600
-MAX_NEXT_CHARS = 500
 ORGANISATION = "default"
 """Whose members the provider vouches for."""
 _PURPOSE = b"towerlog sign-in by provider"
@@ -71,9 +71,8 @@ class ProviderPages:
     async def begin(self, visit: PageVisit) -> Reply:
         """On to the provider. Raises NotFound without one, Overloaded."""
         provider, ids = self._known()
-        following = visit.query.get("next", "/")
         state, nonce, verifier = (ids.token(_CHARS) for _ in range(3))
-        pending = BegunSignIn(state, nonce, verifier, following if _is_own_path(following) else "/")
+        pending = BegunSignIn(state, nonce, verifier, next_path(visit.query.get("next", "")))
         try:
             address = await provider.address(pending, self._back(visit))
         except Unavailable as error:
@@ -163,11 +162,6 @@ class ProviderPages:
 def _is_same(ours: str, sent: str) -> bool:
     """Whether two texts are the same; compared as bytes, for `compare_digest` takes no others from strangers."""
     return hmac.compare_digest(ours.encode(), sent.encode())
-
-
-def _is_own_path(path: str) -> bool:
-    """Whether a browser that is sent there stays here: a second slash or a backslash would name another host."""
-    return path[:1] == "/" and path[1:2] not in ("/", "\\") and len(path) <= MAX_NEXT_CHARS and path.isprintable()
 
 
 def _redirect(address: str, *headers: tuple[bytes, bytes]) -> Reply:

@@ -9,7 +9,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
 UNREADABLE = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What `joserfc` raises for tokens and keys that are not good, or of which a member is of another type than it reads."""
+"""What `joserfc` raises for a token or a key that is not good, and where a member is of a type that it does not read."""
 
 
 class BadToken(Exception):
