@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -122,6 +123,25 @@ def test_what_another_browser_has_begun_signs_nobody_in(start) -> None:
     assert mine.get(back.replace("code=", "code=x")).headers["location"] == "/sign-in?error=unauthenticated"
     assert mine.get(back).headers["location"] == "/"
     assert mine.get(back).headers["location"] == "/sign-in?error=unauthenticated", "once"
+
+
+def forged(head: str) -> str:
+    """A cookie's text with this head of a token."""
+    return f"{base64.urlsafe_b64encode(head.encode()).decode().rstrip('=')}.e30.x"
+
+
+def test_whatever_comes_back_is_told_in_one_word(start) -> None:
+    server = start()
+    page = browser(server)
+    page.get(BEGIN)
+    heads = ('{"alg":"HS256","crit":1}', "[" * 200, "[1]")
+    for text in (page.cookies["towerlog-sign-in"], "\u00e9", *map(forged, heads)):
+        for state in ("%C3%A9", "%ED%A0%80", "", "%00"):
+            sent = {"Cookie": f"towerlog-sign-in={text}".encode("latin-1")}
+            reply = browser(server).get(f"{BEGIN}/callback?code=c&state={state}", headers=sent)
+            told = reply.status_code, reply.headers.get("location")
+            assert told == (303, "/sign-in?error=unauthenticated"), (text, state)
+    assert "Traceback" not in server.log
 
 
 def test_a_provider_that_does_not_answer_is_told_as_that(fresh_server) -> None:

@@ -3,7 +3,6 @@ import type { Run, UsageTotal } from '../src/api/types';
 import { byThread, groups, timed, totals } from '../src/pages/usage/totals';
 import { askedFor, chosenOf, columnsOf, USUAL } from '../src/pages/runs/columns';
 import { asked, belongs, csv, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
-import { nextOf } from '../src/model/next';
 import { spent } from '../src/pages/now/needs';
 
 const run = (more: Partial<Run>): Run => ({ run_id: '01', status: 'running', agent: 'a', model: null, thread_id: 't', created_at: '2026-04-02T10:00:00Z', total_cost_usd: null, ...more }) as Run;
@@ -57,17 +56,6 @@ describe('usage', () => {
     expect(spent([])).toEqual({ usd: 0, unpriced: 0 });
     expect(spent([cell({ unpriced_calls: 1 })])).toEqual({ usd: null, unpriced: 1 });
   });
-});
-
-describe('after signing in', () => {
-  it.each([
-    ['/runs?status=failed', '/runs?status=failed'],
-    [null, '/'],
-    ['//elsewhere.example', '/'],
-    ['/\\elsewhere.example', '/'],
-    ['https://elsewhere.example', '/'],
-    ['/sign-in?next=/', '/'],
-  ])('%s leads to %s', (next, path) => expect(nextOf(next)).toBe(path));
 });
 
 describe('columns of the run list', () => {

@@ -54,3 +54,12 @@ def test_a_viewer_reads_and_is_offered_nothing_else(screen: OpenScreen, server: 
     page.get_by_role("link", name="Runs", exact=True).click()
     page.locator(f'[data-id="{seeds.asking}"]').wait_for()
     but_refusals(one)
+
+
+@pytest.mark.parametrize("between", ["%09", "%0a", "%0d%5c", ""])
+def test_no_link_leads_elsewhere(screen: OpenScreen, server: Server, between: str) -> None:
+    elsewhere = f"%2F{between}%2F127.0.0.1:1%2Fx"
+    one = screen(f"/sign-in?next={elsewhere}#token={token_of(server.client())}", is_signed_in=False)
+    page = one.ready("Now").page
+    assert page.url == f"{server.base_url}/"
+    but_refusals(one)

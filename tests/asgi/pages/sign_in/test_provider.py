@@ -94,6 +94,10 @@ async def test_a_browser_is_sent_with_a_challenge_and_never_with_the_verifier() 
         {"exp": NOW - 61},
         {"exp": None},
         {"sub": None},
+        {"sub": 7},
+        {"sub": ""},
+        {"sub": "a\nb"},
+        {"sub": "x" * 256},
     ],
     ids=str,
 )
@@ -131,3 +135,29 @@ async def test_a_provider_that_calls_itself_otherwise_is_none() -> None:
     way.pages.clear()
     with pytest.raises(Unavailable, match="nobody listens"):
         await provider(way).address(PENDING, "https://t/back")
+
+
+@pytest.mark.parametrize("page", [f"{ISSUER}/.well-known/openid-configuration", METADATA["jwks_uri"]])
+async def test_json_that_is_too_deep_is_no_answer(page: str) -> None:
+    way = Way(GOOD)
+    way.pages[page] = msgspec.Raw(b"[" * 5000)
+    with pytest.raises(Unavailable):
+        await provider(way).identity("code", PENDING, "https://t/back", NOW)
+
+
+@pytest.mark.parametrize(
+    "head", ['{"alg":"RS256","crit":1}', "[" * 200, '{"alg":["RS256"]}', "null", '{"alg":"RS256"}']
+)
+async def test_a_token_that_cannot_be_read_is_refused(head: str) -> None:
+    way = Way(GOOD)
+    way.text = f"{base64.urlsafe_b64encode(head.encode()).decode().rstrip('=')}.e30.\u00e9"
+    with pytest.raises(Unauthenticated):
+        await provider(way).identity("code", PENDING, "https://t/back", NOW)
+
+
+@pytest.mark.parametrize("keys", [[], {"keys": 1}, {"keys": [1]}, {"keys": [{"kty": []}]}], ids=str)
+async def test_keys_that_cannot_be_read_are_nobodys(keys: Any) -> None:
+    way = Way(GOOD)
+    way.pages[METADATA["jwks_uri"]] = keys
+    with pytest.raises(Unauthenticated):
+        await provider(way).identity("code", PENDING, "https://t/back", NOW)

@@ -16,7 +16,9 @@ import structlog
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.guard.auth import signed_in
 from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
+from towerlog.asgi.pages.sign_in.next_path import next_path
 from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, Unavailable
+from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
 from towerlog.engine.core import Engine
@@ -28,7 +30,6 @@ from towerlog.store.base import Store
 PATH, BACK = "/api/v1/sign-in/provider", "/api/v1/sign-in/provider/callback"
 COOKIE = b"towerlog-sign-in"
 PENDING_S = 600
-MAX_NEXT_CHARS = 500
 ORGANISATION = "default"
 """Whose members the provider vouches for."""
 _PURPOSE = b"towerlog sign-in by provider"
@@ -68,9 +69,8 @@ class ProviderPages:
     async def begin(self, visit: PageVisit) -> Reply:
         """On to the provider. Raises NotFound without one, Overloaded."""
         provider, ids = self._known()
-        following = visit.query.get("next", "/")
         state, nonce, verifier = (ids.token(_CHARS) for _ in range(3))
-        pending = BegunSignIn(state, nonce, verifier, following if _is_own_path(following) else "/")
+        pending = BegunSignIn(state, nonce, verifier, next_path(visit.query.get("next", "")))
         try:
             address = await provider.address(pending, self._back(visit))
         except Unavailable as error:
@@ -81,7 +81,7 @@ class ProviderPages:
         """Back: signed in, or told that not. Raises NotFound without a provider, Overloaded."""
         provider, _ = self._known()
         pending, code = self._opened(visit), visit.query.get("code", "")
-        if pending is None or not code or not hmac.compare_digest(pending.state, visit.query.get("state", "")):
+        if pending is None or not code or not _is_same(pending.state, visit.query.get("state", "")):
             return _turned_away("unauthenticated", Unauthenticated("The sign-in was not begun in this browser."))
         assert self._clock is not None
         try:
@@ -152,23 +152,21 @@ class ProviderPages:
     def _opened(self, visit: PageVisit) -> BegunSignIn | None:
         """What this browser has begun; None for nothing, and for what is older or not ours."""
         from joserfc import jwt
-        from joserfc.errors import JoseError
         from joserfc.jwk import OctKey
 
         assert self._clock is not None
         text = cookies_of(visit.headers).get(COOKIE, b"").decode("latin-1")
+        registry = jwt.JWTClaimsRegistry(now=self._clock.now_ms() // 1000, exp={"essential": True})
         try:
-            token = jwt.decode(text, OctKey.import_key(self._key), algorithms=["HS256"])
-            registry = jwt.JWTClaimsRegistry(now=self._clock.now_ms() // 1000, exp={"essential": True})
-            registry.validate(token.claims)
-            return msgspec.convert(token.claims, BegunSignIn)
-        except (JoseError, ValueError):
+            key = OctKey.import_key(self._key)
+            return msgspec.convert(claims_of(text, key, ["HS256"], registry), BegunSignIn)
+        except (BadToken, msgspec.ValidationError):
             return None
 
 
-def _is_own_path(path: str) -> bool:
-    """Whether a browser that is sent there stays here: a second slash or a backslash would name another host."""
-    return path[:1] == "/" and path[1:2] not in ("/", "\\") and len(path) <= MAX_NEXT_CHARS and path.isprintable()
+def _is_same(ours: str, sent: str) -> bool:
+    """Whether two texts are the same; compared as bytes, for `compare_digest` takes no others from strangers."""
+    return hmac.compare_digest(ours.encode(), sent.encode())
 
 
 def _redirect(address: str, *headers: tuple[bytes, bytes]) -> Reply:

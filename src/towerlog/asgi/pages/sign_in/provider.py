@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of, key_set_of
 from towerlog.egress.outcomes import HttpAnswer, Undelivered
 from towerlog.errors import Overloaded, Unauthenticated
 
@@ -25,6 +26,8 @@ LEEWAY_S = 60
 """How far the provider's clock may be from ours."""
 MAX_UNDER_WAY = 8
 """Sign-ins that ask the provider at a time."""
+MAX_SUBJECT_CHARS = 255
+"""Of a subject (OpenID Connect Core 1.0, 2)."""
 SCOPE = "openid email profile"
 
 T = TypeVar("T")
@@ -169,8 +172,6 @@ class IdentityProvider:
     def _checked(self, text: str, keys: Any, nonce: str, now_s: int) -> Identity:
         """What an ID token says, where it is the provider's, for us, of this sign-in and of this time."""
         from joserfc import jwt
-        from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet
 
         config = self.config
         registry = jwt.JWTClaimsRegistry(
@@ -183,16 +184,17 @@ class IdentityProvider:
             nonce={"essential": True, "value": nonce},
         )
         try:
-            token = jwt.decode(text, KeySet.import_key_set(keys), algorithms=ALGORITHMS)
-            registry.validate(token.claims)
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Unauthenticated(f"The identity provider's token is not good: {type(error).__name__}.") from None
-        claims = token.claims
+            claims = claims_of(text, key_set_of(keys), ALGORITHMS, registry)
+        except BadToken as error:
+            raise Unauthenticated(f"The identity provider's token is not good: {error}.") from None
         party = claims.get("azp", config.client_id)
         if party != config.client_id:
             raise Unauthenticated("The identity provider's token is for another client.")
         email = claims.get("email") if claims.get("email_verified") is True else None
-        return Identity(f"{config.issuer} {claims['sub']}", _text(email), _text(claims.get("name")))
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not subject.isprintable() or not 0 < len(subject) <= MAX_SUBJECT_CHARS:
+            raise Unauthenticated("The identity provider's token is of a subject that cannot be kept.")
+        return Identity(f"{config.issuer} {subject}", _text(email), _text(claims.get("name")))
 
 
 def _text(value: object) -> str | None:
@@ -207,7 +209,7 @@ def _json(answer: HttpAnswer | Undelivered, what: str) -> Any:
         raise Unavailable(f"it did not tell {what}: status {answer.status}")
     try:
         return msgspec.json.decode(answer.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Unavailable(f"it did not tell {what}: {error}") from None
 
 
