@@ -26,6 +26,7 @@ from towerlog.model.budget import BudgetRow, dollars_text, warn_nanos
 from towerlog.model.event import Event
 from towerlog.model.facts import Moved
 from towerlog.model.run import RunRow, Status
+from towerlog.model.usage import summed
 from towerlog.projections.alerts.firing import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
 
 ENDS = {Status.FAILED: AlertTrigger.ERROR, Status.LOST: AlertTrigger.LOST}
@@ -63,7 +64,7 @@ def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> No
         for rule in watched.about(AlertTrigger.BURN_RATE, one.agent or whose):
             _count_spent(plan, rule, one, after)
     cost_nanos = after.usage.cost_nanos or 0
-    spent_nanos = sum([one.nanos for one in moved])
+    spent_nanos = summed(*[one.nanos for one in moved])
     for rule in watched.about(AlertTrigger.COST_THRESHOLD, whose):
         amount = rule.config.amount_nanos or 0
         if crosses(cost_nanos - spent_nanos, cost_nanos, amount) and in_scope(plan, rule, after):
