@@ -19,6 +19,7 @@ from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Item, Refusal
 from towerlog.model.run import MAX_METADATA_BYTES
 from towerlog.model.times import parse_ms
+from towerlog.model.usage import MAX_EVENT_DOLLARS
 
 E = TypeVar("E")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -47,7 +48,7 @@ def cost_nanos(raw: msgspec.Raw, field: str, warnings: Warnings) -> int | None:
         return None
     text = bytes(raw)
     try:
-        return fields.cost_nanos_of(raw if text[:1] != b'"' else msgspec.Raw(text[1:-1]), field)
+        return fields.cost_nanos_of(raw if text[:1] != b'"' else msgspec.Raw(text[1:-1]), field, MAX_EVENT_DOLLARS)
     except Invalid as error:
         fields.unused(warnings, field, error.details[field])
         return None

@@ -22,7 +22,7 @@ from towerlog.model.event import FieldWarning, Refusal
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.times import parse_ms
-from towerlog.model.usage import MAX_NUMBER, parse_dollars
+from towerlog.model.usage import MAX_DOLLARS, MAX_NUMBER, parse_dollars
 
 T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
@@ -239,8 +239,8 @@ def time_ms_of(value: str | None, field: str) -> int | None:
         raise invalid_field(field, str(error)) from None
 
 
-def cost_nanos_of(raw: msgspec.Raw, field: str) -> int | None:
-    """Nano-dollars of a JSON number, from its text; None for null."""
+def cost_nanos_of(raw: msgspec.Raw, field: str, largest: int = MAX_DOLLARS) -> int | None:
+    """Nano-dollars of a JSON number, from its text; None for null. `largest`: in dollars."""
     if raw is NULL:
         return None
     # From the text: as a float, 0.1 + 0.2 dollars would not be 0.3.
@@ -248,7 +248,7 @@ def cost_nanos_of(raw: msgspec.Raw, field: str) -> int | None:
     if text == "null":
         return None
     try:
-        return parse_dollars(text)
+        return parse_dollars(text, largest)
     except ValueError as error:
         raise invalid_field(field, str(error)) from None
 

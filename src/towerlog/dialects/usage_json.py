@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.model.outcome import TreeUsage
-from towerlog.model.usage import NANOS_PER_DOLLAR, Usage, dollars_json
+from towerlog.model.usage import MAX_SUM, NANOS_PER_DOLLAR, Usage, dollars_json
 
 
 class UsageView(msgspec.Struct, frozen=True, gc=False):
@@ -37,7 +37,9 @@ class TreeView(msgspec.Struct, frozen=True, gc=False):
 
 def credits_of(cost_nanos: int | None, credits_per_dollar: int) -> int | None:
     """A cost in credits, rounded up; None if the cost is unknown."""
-    return None if cost_nanos is None else -(-cost_nanos * credits_per_dollar // NANOS_PER_DOLLAR)
+    if cost_nanos is None or cost_nanos >= MAX_SUM:
+        return None
+    return -(-cost_nanos * credits_per_dollar // NANOS_PER_DOLLAR)
 
 
 def usage_view(usage: Usage) -> UsageView:

@@ -13,6 +13,7 @@ import msgspec
 
 from towerlog.model.alert_channel import AlertChannel
 from towerlog.model.event import FieldWarning
+from towerlog.model.usage import summed
 
 MAX_RULES = 200
 """Of an organisation: each is looked at whenever something happens that it may be about."""
@@ -233,7 +234,7 @@ class WindowCount(NamedTuple):
 
     def plus(self, more: WindowCount) -> WindowCount:
         """Both together."""
-        return WindowCount(self.runs + more.runs, self.failed + more.failed, self.spent_nanos + more.spent_nanos)
+        return WindowCount(self.runs + more.runs, self.failed + more.failed, summed(self.spent_nanos, more.spent_nanos))
 
 
 RULE_SUBJECT = "rule"

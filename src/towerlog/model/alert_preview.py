@@ -6,15 +6,19 @@ import msgspec
 
 from towerlog.model.alert import CreateRule
 
-MAX_PREVIEW_RUNS = 1000
-MAX_PREVIEW_EVENTS = 200_000
+MAX_PREVIEW_EVENTS = 100_000
+MAX_PREVIEW_BYTES = 64 * 1024 * 1024
+MAX_PREVIEW_MS = 5000
+"""What one preview reads, the newest events of its time, with what their runs did before; and how long that takes."""
+MAX_PREVIEW_RUNS = 2000
+"""Runs that still last and have done nothing in its time, the newest, which it looks at."""
 MAX_PREVIEW_FIRINGS = 1000
-"""What one preview looks at, the newest runs first, and how many firings it tells of."""
+"""Firings that it tells of."""
 DEFAULT_PREVIEW_MS = 7 * 24 * 3600 * 1000
 
 
 class PreviewRule(msgspec.Struct, frozen=True, gc=False):
-    """When a rule would have fired between two moments (wall ms; None: a week ago, and now)."""
+    """When a rule would have fired that was made at `since`, until another moment (wall ms; None: a week ago, now)."""
 
     rule: CreateRule
     since: int | None = None
@@ -40,5 +44,8 @@ class RulePreview(msgspec.Struct, frozen=True, gc=False):
     runs: int
     events: int
     """How many were looked at."""
+    since: int
+    until: int
+    """The time that was looked at: less than was asked for where that is too much."""
     whole: bool
-    """Whether those are all that there are in the time, and all firings are told."""
+    """Whether that is all of the time, and all firings are told."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from towerlog.model.usage import format_dollars
+from towerlog.model.usage import MAX_SUM, format_dollars
 
 MAX_BUDGETS = 200
 """Of an organisation: each is looked at whenever money is spent."""
@@ -207,7 +207,7 @@ class HeldWanted(NamedTuple):
 def dollars_text(nanos: int) -> str:
     """`10.00`, `0.0125`: two decimals, and as many more as are needed."""
     whole, _, part = format_dollars(nanos).partition(".")
-    return f"{whole}.{part.ljust(2, '0')}"
+    return f"{whole}.{part.ljust(2, '0')}" if nanos < MAX_SUM else f"{whole}.00 or more"
 
 
 @functools.lru_cache(maxsize=MAX_KNOWN_AMOUNTS)

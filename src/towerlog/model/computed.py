@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.usage import add_known, larger
+from towerlog.model.usage import add_known, larger, summed
 
 MAX_COMPUTED_CELLS = 64
 """Roll-up cells of a run of which it is remembered what was computed in them, those that were added to most lately.
@@ -70,7 +70,7 @@ class Computed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def changed(self, by: Computed) -> Computed:
         """With a change, which may take something away but leaves nothing below 0."""
-        nanos = by.nanos if self.nanos is None else self.nanos + (by.nanos or 0)
+        nanos = by.nanos if self.nanos is None else summed(self.nanos, by.nanos or 0)
         return Computed(None if nanos is None else max(0, nanos), max(0, self.unpriced + by.unpriced))
 
     def or_larger(self, other: Computed) -> Computed:
@@ -165,4 +165,4 @@ def _with(cell: ComputedCell, nanos: int, unpriced: int) -> ComputedCell:
 def _both(cell: ComputedCell, added: ComputedCell) -> ComputedCell:
     """Two of one place. A clock that was set back makes the second one the earlier."""
     earlier = cell if cell.arrived <= added.arrived else added
-    return _with(earlier, cell.nanos + added.nanos, cell.unpriced + added.unpriced)
+    return _with(earlier, summed(cell.nanos, added.nanos), cell.unpriced + added.unpriced)

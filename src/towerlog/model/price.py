@@ -11,7 +11,7 @@ from decimal import Decimal
 import msgspec
 
 from towerlog.model.computed import Repriced
-from towerlog.model.usage import MAX_SUM, Usage, format_dollars
+from towerlog.model.usage import MAX_EVENT_NANOS, Usage, format_dollars
 
 MAX_PATTERNS = 100
 """Different patterns of models among an organisation's prices: each is compared with every model that is new."""
@@ -74,7 +74,8 @@ class PriceCard(msgspec.Struct, frozen=True, gc=False):
                 if rate is None:
                     return None
                 femtos += tokens * rate
-        return min(_rounded(femtos), MAX_SUM)
+        nanos = _rounded(femtos)
+        return None if nanos > MAX_EVENT_NANOS else nanos
 
 
 class CardSince(msgspec.Struct, frozen=True, gc=False, array_like=True):

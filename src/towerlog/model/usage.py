@@ -16,8 +16,12 @@ MAX_NUMBER = 2**53
 """Largest count on the wire: readers that parse JSON numbers as doubles would round a larger one."""
 MAX_DOLLARS = MAX_NUMBER // 1_000_000
 """Largest sum of money on the wire, in dollars: as nano-dollars it must fit a signed 64-bit integer."""
+MAX_EVENT_DOLLARS = 1_000_000
+"""What one event may tell, and what its tokens may come to: it takes thousands of those for a sum that does not fit."""
+MAX_EVENT_NANOS = MAX_EVENT_DOLLARS * 1_000_000_000
 MAX_SUM = 2**63 - 1
-"""Sums are capped here: the integers of a store have 64 bits."""
+"""The integers of a store have 64 bits. A sum that has come to this is not known any more: whatever is added or taken,
+it stays so, and a sum of money like that is shown as unknown."""
 
 
 _NANO = Decimal("1e-9")
@@ -113,7 +117,12 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 def add_known(*figures: int | None) -> int | None:
     """The sum of those that are known; None when none is."""
     known = [figure for figure in figures if figure is not None]
-    return min(sum(known), MAX_SUM) if known else None
+    return summed(*known) if known else None
+
+
+def summed(*figures: int) -> int:
+    """The sum; MAX_SUM where it does not fit, or where one of them did not."""
+    return MAX_SUM if MAX_SUM in figures else max(-MAX_SUM, min(sum(figures), MAX_SUM))
 
 
 def add(left: Usage, right: Usage) -> Usage:
@@ -179,14 +188,16 @@ def _combine(left: Usage, right: Usage, sign: int) -> Usage:
 
 def _sum(left: int | None, right: int, sign: int) -> int:
     figure = (left or 0) + sign * right
-    # Capped, not refused: every part of a sum was accepted before.
-    return figure if -MAX_SUM <= figure <= MAX_SUM else max(-MAX_SUM, min(figure, MAX_SUM))
+    if -MAX_SUM < figure < MAX_SUM and left != MAX_SUM and right != MAX_SUM:
+        return figure
+    # Not refused: every part of a sum was accepted before.
+    return summed(left or 0, right if right == MAX_SUM else sign * right)
 
 
-def parse_dollars(text: str) -> int:
+def parse_dollars(text: str, largest: int = MAX_DOLLARS) -> int:
     """Nano-dollars of a JSON number of dollars, exactly; digits past the ninth decimal are rounded half-even.
 
-    Raises ValueError unless it is a plain number between 0 and MAX_DOLLARS.
+    Raises ValueError unless it is a plain number between 0 and `largest`.
     """
     # Decimal also takes "Infinity", " 1" and "1_000", which are no JSON numbers.
     if not text or text[0] not in "0123456789-":
@@ -197,8 +208,8 @@ def parse_dollars(text: str) -> int:
         raise ValueError("must be a number of dollars or null") from None
     if dollars.is_signed() and dollars != 0:
         raise ValueError("must not be negative")
-    if not dollars.is_finite() or dollars > MAX_DOLLARS:
-        raise ValueError(f"is larger than {MAX_DOLLARS}")
+    if not dollars.is_finite() or dollars > largest:
+        raise ValueError(f"is larger than {largest}")
     return int(dollars.quantize(_NANO).scaleb(9))
 
 
@@ -210,8 +221,9 @@ def format_dollars(nanos: int) -> str:
 
 
 def dollars_json(nanos: int | None) -> msgspec.Raw:
-    """`format_dollars` as raw JSON; `null` when unknown."""
-    return msgspec.Raw(b"null" if nanos is None else format_dollars(nanos).encode())
+    """`format_dollars` as raw JSON; `null` when unknown, as a sum is that does not fit."""
+    is_known = nanos is not None and -MAX_SUM < nanos < MAX_SUM
+    return msgspec.Raw(format_dollars(nanos).encode() if nanos is not None and is_known else b"null")
 
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

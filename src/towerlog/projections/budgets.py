@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog.model.budget import BudgetRow, BudgetStep, Period, SpendingPace, period_start
 from towerlog.model.times import LATEST_MS
-from towerlog.model.usage import MAX_SUM
+from towerlog.model.usage import MAX_SUM, summed
 from towerlog.projections.usage import HOUR_MS
 
 MIN_PACE_MS = 300_000
@@ -46,7 +46,7 @@ def spent(row: BudgetRow, cost_nanos: int, now_ms: int) -> Crossed:
     row = current(row, now_ms)
     # A period that began with what the roll-ups had of it, by the senders' clocks, may get back more than it has.
     least = -MAX_SUM if row.period is Period.TOTAL else 0
-    after = _marked(row, max(least, min(row.spent_nanos + cost_nanos, MAX_SUM)))
+    after = _marked(row, max(least, summed(row.spent_nanos, cost_nanos)))
     exceeds = after.exceeded and not row.exceeded
     if exceeds and after.is_stopping():
         after = stopping(after)

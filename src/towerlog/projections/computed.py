@@ -22,7 +22,7 @@ from towerlog.model.computed import (
 )
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, larger, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, larger, subtract, summed
 
 UsageKey = tuple[int, int, str, str, str]
 """Organisation, hour since the epoch, agent, model, status."""
@@ -125,7 +125,7 @@ def moved_by(usage: Usage, change: Computed) -> Usage:
     if change.nanos is None:
         return _replace(usage, unpriced_calls=unpriced)
     computed = max(0, (usage.computed_nanos or 0) + change.nanos)
-    cost = (usage.cost_nanos or 0) - (usage.computed_nanos or 0) + computed
+    cost = summed(usage.cost_nanos or 0, -(usage.computed_nanos or 0), computed)
     return _replace(usage, cost_nanos=cost, computed_nanos=computed, unpriced_calls=unpriced)
 
 

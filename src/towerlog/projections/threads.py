@@ -10,7 +10,7 @@ import msgspec
 from towerlog.model.event import Event
 from towerlog.model.run import MAX_OPEN_RUNS, RunRow
 from towerlog.model.thread import MAX_PROCESSES, ThreadRow
-from towerlog.model.usage import Usage
+from towerlog.model.usage import Usage, summed
 
 
 def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> ThreadRow:
@@ -48,7 +48,7 @@ def newly_counted(row: ThreadRow, process: str, before: RunRow, spent: Usage, af
     """
     told = max(0, _truth(row, process, after) - _counted(row, process, before))
     computed = (after.computed_nanos or 0) - (before.usage.computed_nanos or 0)
-    return msgspec.structs.replace(spent, cost_nanos=told + computed)
+    return msgspec.structs.replace(spent, cost_nanos=summed(told, computed))
 
 
 def count_cost(row: ThreadRow, before: RunRow, after: RunRow, event: Event) -> ThreadRow:

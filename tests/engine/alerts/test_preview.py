@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.alerts.alerting import DOLLAR, MINUTE, alerts, calling, failure, make, spending, start
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.errors import Invalid
+from towerlog.errors import Invalid, Overloaded
 from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, CreateRule
-from towerlog.model.alert_preview import PreviewRule, RulePreview
+from towerlog.model.alert_channel import AlertChannel, ChannelType
+from towerlog.model.alert_preview import MAX_PREVIEW_MS, PreviewRule, RulePreview
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.command import Claim, CreateRun
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
-from towerlog.model.question import RunFilter
 
 RULES: dict[AlertTrigger, AlertConfig] = {
     AlertTrigger.ERROR: AlertConfig(),
@@ -99,11 +101,68 @@ async def test_scope_time_and_cool_down_hold(rig: Rig) -> None:
         await tried(rig, AlertTrigger.STALLED, AlertConfig())
 
 
-async def test_of_much_history_the_newest_runs_are_looked_at(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("towerlog.engine.alerts.preview.MAX_PREVIEW_RUNS", 3)
+async def test_of_much_history_the_newest_part_is_looked_at(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towerlog.engine.alerts.preview.MAX_PREVIEW_EVENTS", 3)
     for number in range(5):
         await rig.append(failure(f"r{number}"))
-    rig.clock.advance(MINUTE)
+        rig.clock.advance(MINUTE)
     preview = await tried(rig, AlertTrigger.ERROR, AlertConfig())
-    newest = {row.run_id for row in (await rig.store.runs(rig.org, RunFilter(), 3, None))}
-    assert ({one.run_id for one in preview.fired}, preview.whole) == (newest, False)
+    assert (len(preview.fired), preview.whole) == (3, False)
+    assert preview.since == rig.clock.now_ms() - 3 * MINUTE
+
+
+async def test_it_stops_when_its_time_is_over_and_says_until_when(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towerlog.engine.alerts.preview.PAGE_EVENTS", 1)
+    for number in range(5):
+        await rig.append(failure(f"r{number}"))
+        rig.clock.advance(MINUTE)
+    read = rig.store.log
+    begun = rig.clock.now_ms()
+
+    async def slow(org: int, after: int, limit: int) -> Any:
+        rig.clock.advance(MAX_PREVIEW_MS // 8)
+        return await read(org, after, limit)
+
+    monkeypatch.setattr(rig.store, "log", slow)
+    preview = await tried(rig, AlertTrigger.ERROR, AlertConfig())
+    assert not preview.whole
+    assert 0 < len(preview.fired) < 5
+    assert preview.fired[-1].at <= preview.until < begun
+
+
+async def test_a_long_history_of_calls_is_read_within_its_bounds(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towerlog.engine.alerts.preview.MAX_PREVIEW_BYTES", 50_000)
+    for number in range(60):
+        await rig.append(*[calling("a", "search", "x" * 100 + str(number) + str(one)) for one in range(20)])
+        rig.clock.advance(MINUTE)
+    preview = await tried(rig, AlertTrigger.LOOP, AlertConfig(times=3))
+    assert not preview.whole
+    assert preview.events < 1200
+
+
+async def test_one_key_tries_one_rule_at_a_time(rig: Rig) -> None:
+    await rig.append(failure("a"))
+    rule = PreviewRule(CreateRule("x", AlertTrigger.ERROR, AlertScope(), AlertConfig(), ()))
+    other = msgspec.structs.replace(rig.principal, key_id="other")
+    rig.clock.advance(MINUTE)
+    first, second, third = await asyncio.gather(
+        rig.do(rule), rig.do(rule), rig.do(rule, principal=other), return_exceptions=True
+    )
+    assert len(first.fired) == len(third.fired) == 1
+    assert isinstance(second, Overloaded)
+    assert second.retry_after
+    assert len((await rig.do(rule)).fired) == 1
+
+
+@pytest.mark.parametrize("target", ["ftp://x.example.com/", "https://user@example.com/", "https://x.example.com:25/"])
+async def test_what_could_not_be_made_is_not_tried(rig: Rig, target: str) -> None:
+    rule = CreateRule(
+        "x", AlertTrigger.ERROR, AlertScope(), AlertConfig(), (AlertChannel(ChannelType.WEBHOOK, target),)
+    )
+    nowhere = msgspec.structs.replace(rule, channels=(), scope=AlertScope(run_id=ABSENT))
+    for command in (rule, PreviewRule(rule), nowhere, PreviewRule(nowhere)):
+        with pytest.raises(Invalid):
+            await rig.do(command)
+
+
+ABSENT = "01890000-0000-7000-8000-00000000dead"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
@@ -140,8 +141,13 @@ def delete_rule(plan: Plan, principal: Principal, command: DeleteRule) -> RuleNo
 def _check(plan: Plan, rule: AlertRule) -> None:
     """Raises Invalid for a rule that could not work."""
     if rule.scope.run_id is not None and plan.run(rule.org, RunById(rule.scope.run_id)) is None:
-        raise _wrong("scope.run_id", "there is no such run")
+        raise no_such_run()
     check_figures(rule.trigger, rule.config, rule.act)
+
+
+def no_such_run() -> Invalid:
+    """What refuses a rule about a tree that is not there."""
+    return _wrong("scope.run_id", "there is no such run")
 
 
 def check_figures(trigger: AlertTrigger, config: AlertConfig, act: AlertAct | None) -> None:
@@ -163,21 +169,33 @@ def _channels(
     """Channels as they are kept: what they name is checked, a webhook has a secret, and a changed one keeps the old."""
     known = {(one.type, one.target): one for one in before}
     shown = {(one.type, one.shown()): one.target for one in before}
-    kept: dict[tuple[ChannelType, str], AlertChannel] = {}
+    # Whoever is not shown a target sends it back as it was shown: it stays as it is.
+    whole = [_replace(one, target=shown.get((one.type, one.target), one.target)) for one in asked]
+    check_channels(whole)
+    return tuple(
+        _replace(one, secrets=_secrets(ids, one, known.get((one.type, one.target)), now_ms))
+        if one.type is ChannelType.WEBHOOK
+        else one
+        for one in whole
+    )
+
+
+def check_channels(asked: Sequence[AlertChannel]) -> None:
+    """Raises Invalid for what is no channel of a rule, be it made or only tried."""
+    seen: set[tuple[ChannelType, str]] = set()
     for index, channel in enumerate(asked):
-        # Whoever is not shown a target sends it back as it was shown: it stays as it is.
-        channel = _replace(channel, target=shown.get((channel.type, channel.target), channel.target))
-        key = (channel.type, channel.target)
-        _check_target(channel, f"channels.{index}")
-        if key in kept:
-            raise _wrong(f"channels.{index}", "is there already")
-        if channel.type is ChannelType.WEBHOOK:
-            secrets = _secrets(ids, channel, known.get(key), now_ms, f"channels.{index}.secret")
-            channel = _replace(channel, secrets=secrets)
-        elif channel.secrets:
-            raise _wrong(f"channels.{index}.secret", "only a webhook has one")
-        kept[key] = channel
-    return tuple(kept.values())
+        key, field = (channel.type, channel.target), f"channels.{index}"
+        _check_target(channel, field)
+        if key in seen:
+            raise _wrong(field, "is there already")
+        seen.add(key)
+        if channel.secrets and channel.type is not ChannelType.WEBHOOK:
+            raise _wrong(f"{field}.secret", "only a webhook has one")
+        try:
+            for secret in channel.secrets:
+                key_of(secret.text)
+        except BadSecret as error:
+            raise _wrong(f"{field}.secret", str(error)) from None
 
 
 def _check_target(channel: AlertChannel, field: str) -> None:
@@ -195,18 +213,12 @@ def _check_target(channel: AlertChannel, field: str) -> None:
         raise _wrong(field, str(error)) from None
 
 
-def _secrets(
-    ids: Ids, asked: AlertChannel, before: AlertChannel | None, now_ms: int, field: str
-) -> tuple[ChannelSecret, ...]:
-    """What a webhook's messages are signed with. Raises Invalid for what is no secret."""
+def _secrets(ids: Ids, asked: AlertChannel, before: AlertChannel | None, now_ms: int) -> tuple[ChannelSecret, ...]:
+    """What a webhook's messages are signed with."""
     known = () if before is None else before.secrets
     if not asked.secrets:
         return known or (ChannelSecret(make_secret(ids)),)
     text = asked.secrets[0].text
-    try:
-        key_of(text)
-    except BadSecret as error:
-        raise _wrong(field, str(error)) from None
     if known and known[0].text == text:
         return known
     old = [_replace(one, until=one.until or now_ms + OLD_SECRET_MS) for one in known if one.text != text]

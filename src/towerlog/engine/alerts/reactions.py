@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from towerlog.dialects.reading.event_members import arguments_of
 from towerlog.engine.alerts.firing import NOBODY, fire
-from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS
 from towerlog.engine.alerts.scope import in_scope
+from towerlog.engine.alerts.words import ENDS, told_of_cost, told_of_end, told_of_loop, window_ms_of
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.run_state import RunState
 from towerlog.model.alert import (
-    DEFAULT_TIMES,
-    DEFAULT_WINDOW_MINUTES,
     MAX_CALLS,
     MINUTE_MS,
     AlertRule,
@@ -22,15 +20,12 @@ from towerlog.model.alert import (
     budget_subject,
     run_subject,
 )
-from towerlog.model.budget import BudgetRow, dollars_text, warn_nanos
+from towerlog.model.budget import BudgetRow, warn_nanos
 from towerlog.model.event import Event
 from towerlog.model.facts import Moved
-from towerlog.model.run import RunRow, Status
+from towerlog.model.run import RunRow
+from towerlog.model.usage import summed
 from towerlog.projections.alerts.firing import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
-
-ENDS = {Status.FAILED: AlertTrigger.ERROR, Status.LOST: AlertTrigger.LOST}
-"""Statuses that some trigger is about."""
-MAX_TOOL_CHARS = 100
 
 
 def on_status(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
@@ -45,13 +40,7 @@ def on_status(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -
     trigger = ENDS.get(after.status)
     for rule in () if trigger is None else watched.about(trigger, agent):
         if in_scope(plan, rule, after):
-            fire(plan, rule, run_subject(after.run_id), _told_of_end(after), run=plan.now_of(after))
-
-
-def _told_of_end(row: RunRow) -> str:
-    what = "was lost" if row.status is Status.LOST else "has failed"
-    reason = f": {row.error}" if row.error else ""
-    return f"A run of agent '{row.agent or 'default'}' {what}{reason}"[:MAX_MESSAGE_CHARS]
+            fire(plan, rule, run_subject(after.run_id), told_of_end(after), run=plan.now_of(after))
 
 
 def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> None:
@@ -63,17 +52,16 @@ def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> No
         for rule in watched.about(AlertTrigger.BURN_RATE, one.agent or whose):
             _count_spent(plan, rule, one, after)
     cost_nanos = after.usage.cost_nanos or 0
-    spent_nanos = sum([one.nanos for one in moved])
+    spent_nanos = summed(*[one.nanos for one in moved])
     for rule in watched.about(AlertTrigger.COST_THRESHOLD, whose):
         amount = rule.config.amount_nanos or 0
         if crosses(cost_nanos - spent_nanos, cost_nanos, amount) and in_scope(plan, rule, after):
-            message = f"A run of agent '{whose}' has cost ${dollars_text(cost_nanos)}"
-            fire(plan, rule, run_subject(after.run_id), message, run=plan.now_of(after))
+            fire(plan, rule, run_subject(after.run_id), told_of_cost(after), run=plan.now_of(after))
 
 
 def _count_spent(plan: Plan, rule: AlertRule, one: Moved, after: RunRow) -> None:
     """In the minute in which it is counted: in a later one a correction would hide as much that is spent then."""
-    since = plan.now - (rule.config.window_ms or DEFAULT_WINDOW_MINUTES * MINUTE_MS)
+    since = plan.now - window_ms_of(rule)
     if one.is_in(since) and in_scope(plan, rule, after, one.agent):
         at_ms = plan.now if one.counted_at is None else one.counted_at
         plan.alerts.count(rule, at_ms // MINUTE_MS, WindowCount(spent_nanos=one.nanos))
@@ -113,16 +101,8 @@ def on_call(plan: Plan, run_state: RunState, event: Event) -> None:
             begins[times] = begins_loop(made, times)
         row = plan.run_by_number(run) if begins[times] else None
         if row is not None and in_scope(plan, rule, row):
-            fire(plan, rule, run_subject(row.run_id), _told_of_loop(row, event, times), run=row)
+            fire(plan, rule, run_subject(row.run_id), told_of_loop(row, event, times), run=row)
 
 
 def _digest(call: Event) -> bytes:
     return call_digest(call.facts.tool, arguments_of(call.data))
-
-
-def _told_of_loop(row: RunRow, event: Event, times: int | None) -> str:
-    tool = (event.facts.tool or "a tool")[:MAX_TOOL_CHARS]
-    return (
-        f"A run of agent '{row.agent or 'default'}' calls '{tool}' with the same arguments again and again "
-        f"({times or DEFAULT_TIMES} times, or in turn with another call)"
-    )

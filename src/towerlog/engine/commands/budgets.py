@@ -32,7 +32,7 @@ from towerlog.model.event import EventType, RunByForeignId, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
-from towerlog.model.usage import dollars_json
+from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
 from towerlog.store.values import Kind, SpentSince
 
@@ -104,7 +104,7 @@ def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
                 continue
             counting = in_scope(plan, row.org, one.agent, run.thread_id, run)
             if any(budget.budget_id == row.budget_id for budget in counting):
-                row = _replace(row, spent_nanos=row.spent_nanos + one.nanos)
+                row = _replace(row, spent_nanos=summed(row.spent_nanos, one.nanos))
     return _replace(row, begun_at=plan.now, begun_nanos=row.spent_nanos) if row.period is Period.TOTAL else row
 
 

@@ -8,6 +8,7 @@ from towerlog.ambient import Clock, Hearing
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.queries import views
 from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
+from towerlog.engine.trials import Trials
 from towerlog.errors import NotFound
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.outcome import RunView
@@ -38,6 +39,7 @@ class QueryContext:
         """`hearing` tells how long things have waited; `thresholds`, how long runs may be silent; `ways_out`, by which
         ways people are told of alerts."""
         self.ways_out = ways_out
+        self.trials = Trials()
         self.store = store
         self.clock = clock
         self.hearing = hearing

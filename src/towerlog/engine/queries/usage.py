@@ -21,7 +21,7 @@ from towerlog.model.budget import (
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
 from towerlog.model.question import GetUsage
-from towerlog.model.usage import UsageRow
+from towerlog.model.usage import UsageRow, summed
 from towerlog.projections import budgets as fold
 from towerlog.projections.usage import HOUR_MS
 from towerlog.store.values import UsageSpan
@@ -119,7 +119,7 @@ async def _pace(source: QueryContext, row: BudgetRow, now_ms: int) -> SpendingPa
     if scope.organisation or scope.agent is not None:
         first, end = max(row.period_start, now_ms - PACE_HOURS * HOUR_MS) // HOUR_MS, now_ms // HOUR_MS + 1
         cells = await source.store.usage_by(row.org, "hour", UsageSpan(first, end, scope.agent), PACE_HOURS + 1)
-        spent = sum(cell.usage.cost_nanos or 0 for cell in cells)
+        spent = summed(*[cell.usage.cost_nanos or 0 for cell in cells])
         began = min((cell.hour for cell in cells if cell.usage.cost_nanos), default=first) * HOUR_MS
     else:
         spent, began = row.spent_nanos - row.begun_nanos, row.period_start or row.begun_at

@@ -22,7 +22,7 @@ from towerlog.model.facts import Effects, Facts, Moved
 from towerlog.model.outcome import Stored
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
-from towerlog.model.usage import dollars_json
+from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
 from towerlog.store.values import Kind, SpentSince, Spread
 
@@ -81,7 +81,7 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
     for one in moved:
         for row in in_scope(plan, org, one.agent, after.thread_id, after):
             if one.is_in(row.period_start):
-                rows[row.budget_id], sums[row.budget_id] = row, sums.get(row.budget_id, 0) + one.nanos
+                rows[row.budget_id], sums[row.budget_id] = row, summed(sums.get(row.budget_id, 0), one.nanos)
     _move(plan, list(rows.values()), sums, after)
 
 
@@ -131,7 +131,7 @@ def _spent_below(plan: Plan, top: RunRow, event: Event, since: int) -> int:
             continue
         run = plan.run_by_number(other.run)
         if run is not None and top.run_id in run_ids_above(run, lambda ref: plan.run(top.org, ref)):
-            spent += sum(one.nanos for one in other.facts.moved("") if one.is_in(since))
+            spent = summed(spent, *[one.nanos for one in other.facts.moved("") if one.is_in(since)])
     return spent
 
 

@@ -248,7 +248,7 @@ class Budget(Shape):
     period: str
     action: str
     warn_at: float
-    spent_usd: float = 0.0
+    spent_usd: float | None = 0.0
     reserved_usd: float = 0.0
     state: str = "ok"
     resets_at: str | None = None

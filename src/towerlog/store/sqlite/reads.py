@@ -38,7 +38,10 @@ _HALF_BITS = 31
 _COUNTS = ("events", "runs_started", "runs_ended")
 _SUMS = ", ".join(
     [f"sum({name})" for name in _COUNTS]
-    + [f"sum({name} >> {_HALF_BITS}), sum({name} & {(1 << _HALF_BITS) - 1})" for name in rows.USAGE_FIGURES]
+    + [
+        f"sum({name} >> {_HALF_BITS}), sum({name} & {(1 << _HALF_BITS) - 1}), max({name})"
+        for name in rows.USAGE_FIGURES
+    ]
     + ["min(price_version)", "max(price_version)"]
 )
 _COLUMNS = {"hour": "hour", "agent": "agent", "model": "model"}
@@ -255,18 +258,20 @@ def usage_by(db: apsw.Connection, org: int, by: str, span: UsageSpan, limit: int
 
 def _total(org: int, by: str, row: rows.Row) -> UsageRow:
     group, *counts = row[:4]
-    *halves, version, last_version = row[4:]
-    figures = [_figure(high, low) for high, low in zip(halves[::2], halves[1::2], strict=True)]
+    *parts, version, last_version = row[4:]
+    figures = [_figure(*some) for some in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
     events, began, ended = counts
     version = merged_version(version, last_version)
     total = UsageRow(org, 0, "", "", "", events, began, ended, Usage(*figures), version)
     return msgspec.structs.replace(total, **{by: group})
 
 
-def _figure(high: int | None, low: int | None) -> int | None:
-    """The whole sum, capped as sums are; None where no cell knew its figure."""
+def _figure(high: int | None, low: int | None, largest: int | None) -> int | None:
+    """The whole sum, as sums are that do not fit; None where no cell knew its figure."""
     if high is None or low is None:
         return None
+    if largest == MAX_SUM:
+        return MAX_SUM
     return max(-MAX_SUM, min((high << _HALF_BITS) + low, MAX_SUM))
 
 

@@ -69,8 +69,9 @@ _USAGE = (
     + ", "
     # Unknown + unknown stays unknown; unknown + a figure is the figure. Past 64 bits SQLite would go on in floats.
     + ", ".join(
-        f"{name} = coalesce(CAST(max(-{MAX_SUM}, min({name} + excluded.{name}, {MAX_SUM})) AS INTEGER),"
-        f" {name}, excluded.{name})"
+        f"{name} = CASE WHEN {name} = {MAX_SUM} OR excluded.{name} = {MAX_SUM} THEN {MAX_SUM} ELSE"
+        f" coalesce(CAST(max(-{MAX_SUM}, min({name} + excluded.{name}, {MAX_SUM})) AS INTEGER),"
+        f" {name}, excluded.{name}) END"
         for name in rows.USAGE_FIGURES
     )
     + ", price_version = CASE WHEN price_version <> excluded.price_version"

@@ -50,7 +50,9 @@ class PreviewDetail(msgspec.Struct, frozen=True):
     suppressed: Annotated[int, v.said("Those that its cool-down would have kept quiet.", 0)]
     runs: Annotated[int, v.said("How many runs were looked at.", 120)]
     events: Annotated[int, v.said("How many of their events.", 4800)]
-    whole: Annotated[bool, v.said("Whether those are all of that time, and all firings are told.", True)]
+    since: Annotated[str, v.time("The beginning of the time that was looked at.")]
+    until: Annotated[str, v.time("Its end.")]
+    whole: Annotated[bool, v.said("Whether that is all of the time, and all firings are told.", True)]
 
 
 def _decode_list(call: Call) -> ListRules:
@@ -71,7 +73,8 @@ def _encode_rule(outcome: RuleNow, command: object, call: Call) -> Reply:
 
 def _encode_preview(outcome: RulePreview, command: object, call: Call) -> Reply:
     fired = [FiringDetail(format_ms(one.at), one.subject, one.message, one.agent, one.run_id) for one in outcome.fired]
-    return reply_json(PreviewDetail(fired, outcome.suppressed, outcome.runs, outcome.events, outcome.whole))
+    span = (format_ms(outcome.since), format_ms(outcome.until))
+    return reply_json(PreviewDetail(fired, outcome.suppressed, outcome.runs, outcome.events, *span, outcome.whole))
 
 
 def _encode_list(outcome: Page, command: object, call: Call) -> Reply:
@@ -93,7 +96,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/v1/alert-rules:preview", "preview_alert_rule",
         "When a rule would have fired over stored history; nothing is stored, and nobody is told.", READ,
-        decode_preview, _encode_preview, request=PreviewBody, reply=PreviewDetail,
+        decode_preview, _encode_preview, request=PreviewBody, reply=PreviewDetail, refuses=(errors.Overloaded,),
     ),
     Endpoint(
         "GET", "/api/v1/alert-rules/{rule_id}", "get_alert_rule", "An alert rule and its state.", READ,

@@ -99,6 +99,8 @@ ALERTS: dict[str, Sample] = {
             "suppressed": 0,
             "runs": 120,
             "events": 4800,
+            "since": "2026-04-01T00:00:00.000Z",
+            "until": "2026-04-02T10:00:00.000Z",
             "whole": True,
         },
         {"trigger": "error", "scope": {"agent": "writer"}, "since": "2026-04-01T00:00:00Z"},

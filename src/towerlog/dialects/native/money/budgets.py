@@ -96,7 +96,12 @@ class BudgetDetail(msgspec.Struct, frozen=True):
     period: PeriodWord
     action: Action
     warn_at: WarnAt
-    spent_usd: Annotated[Dollars, v.said("What was spent in this period, in dollars.", 21.5)]
+    spent_usd: Annotated[
+        msgspec.Raw,
+        v.said(
+            "What was spent in this period, in dollars; null where that is too much.", 21.5, type=["number", "null"]
+        ),
+    ]
     reserved_usd: Annotated[Dollars, v.said("What open reservations hold, in dollars.", 0.05)]
     state: Annotated[
         BudgetState,

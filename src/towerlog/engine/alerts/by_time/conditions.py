@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from towerlog.ambient import Hearing
-from towerlog.engine.alerts.by_time.workers import Workers
 from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS
 from towerlog.model.alert import AlertRule, AlertTrigger
 from towerlog.model.budget import BudgetRow, warn_nanos
@@ -22,11 +20,27 @@ def kind_of(lane: Lane) -> Kind:
     return lane.agent, tuple(sorted(lane.labels.items()))
 
 
+class Hears(Protocol):
+    """What tells how long the server could have heard something: `ambient.Hearing`."""
+
+    def elapsed_ms(self, stamp_ms: int, /) -> int:
+        """Since a moment of the wall clock."""
+        ...
+
+
+class Serves(Protocol):
+    """What knows which workers ask for work: `workers.Workers`."""
+
+    def serves(self, lane: Lane, within_ms: int, heard_ms: int) -> bool:
+        """Whether some worker that could take this lane has asked within that time."""
+        ...
+
+
 class Look(NamedTuple):
     """When something is looked at, and by whose clocks."""
 
-    hearing: Hearing
-    workers: Workers
+    hearing: Hears
+    workers: Serves
     wall_ms: int
     heard_ms: int
     busy: frozenset[Kind] = frozenset()
@@ -69,7 +83,7 @@ def _waiting(row: RunRow, wait_ms: int, now_ms: int) -> Holds | None:
     return Holds(f"{_whose(row)} has waited {_span(waited_ms)} for {words}"[:MAX_MESSAGE_CHARS], mark)
 
 
-def _stalled(row: RunRow, wait_ms: int, hearing: Hearing) -> Holds | None:
+def _stalled(row: RunRow, wait_ms: int, hearing: Hears) -> Holds | None:
     if row.status is not Status.RUNNING or row.idle:
         return None
     lasted_ms = standstill_ms(row, hearing.elapsed_ms)

@@ -21,6 +21,7 @@ from towerlog.engine.alerts.by_time.turns import RuleTurns
 from towerlog.engine.alerts.by_time.workers import Workers
 from towerlog.engine.alerts.firing import NOBODY, fire, recover, tell
 from towerlog.engine.alerts.scope import covers, has_label, holds_budget, in_scope
+from towerlog.engine.alerts.words import told_of_window, window_ms_of, window_state
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
@@ -29,7 +30,6 @@ from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.alert import (
     ABOUT_NO_RUN,
     BY_TIME,
-    DEFAULT_WINDOW_MINUTES,
     MINUTE_MS,
     RULE_SUBJECT,
     AlertRow,
@@ -40,12 +40,11 @@ from towerlog.model.alert import (
     budget_subject,
     run_subject,
 )
-from towerlog.model.budget import MAX_BUDGETS, BudgetRow, dollars_text
+from towerlog.model.budget import MAX_BUDGETS, BudgetRow
 from towerlog.model.delivery import NoticeKind
 from towerlog.model.lane import Lane
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
-from towerlog.projections.alerts.firing import burn_state, failure_state
 from towerlog.projections.budgets import current
 from towerlog.store.base import Store, Unit
 from towerlog.store.values import Kind
@@ -295,10 +294,9 @@ class WatchedRules:
 
     async def _look_at_window(self, rule: AlertRule, *, is_open: bool) -> None:
         now_ms = self._hearing.now().wall_ms
-        window_ms = rule.config.window_ms or DEFAULT_WINDOW_MINUTES * MINUTE_MS
-        since = (now_ms - window_ms) // MINUTE_MS
+        since = (now_ms - window_ms_of(rule)) // MINUTE_MS
         counted = await self._store.alert_window(rule.org, rule.rule_id, since)
-        state = _window_state(rule, counted)
+        state = window_state(rule, counted)
         # It was quiet when the alert was to begin, and the cool-down is over: it is to begin now.
         is_due = state is AlertState.ALERT and not is_open and not rule.is_quiet(rule.scope.agent or NOBODY, now_ms)
         if not rule.enabled or (state is rule.window_state and not is_due):
@@ -340,16 +338,10 @@ def _needs_of_window(needs: Needs, rule: AlertRule) -> None:
     needs.want(Kind.ALERT, (rule.org, rule.rule_id, RULE_SUBJECT))
 
 
-def _window_state(rule: AlertRule, counted: WindowCount) -> AlertState:
-    if rule.trigger is AlertTrigger.FAILURE_RATE:
-        return failure_state(counted.runs, counted.failed, rule.config)
-    return burn_state(counted.spent_nanos, rule.config)
-
-
 def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
     """The rule in its new state, with the alert that begins or ends by it."""
     now = plan.alerts.rule(rule.org, rule.rule_id)
-    state = _window_state(rule, counted)
+    state = window_state(rule, counted)
     yield
     if now is None or not now.enabled:
         return
@@ -361,7 +353,7 @@ def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
     if state is AlertState.ALERT:
         # What its cool-down keeps quiet is counted once, and not at each look.
         if is_new or not now.is_quiet(now.scope.agent or NOBODY, plan.now):
-            fire(plan, now, RULE_SUBJECT, _told_of_window(now, counted), agent=now.scope.agent)
+            fire(plan, now, RULE_SUBJECT, told_of_window(now, counted), agent=now.scope.agent)
     elif last is not None and last.is_open:
         recover(plan, last)
 
@@ -376,10 +368,3 @@ def _fire_budget(plan: Plan, rule: AlertRule, budget_id: str) -> None:
         return
     row = current(row, plan.now)
     fire(plan, rule, budget_subject(budget_id), row.told_now(), agent=row.scope.agent, mark=row.period_start)
-
-
-def _told_of_window(rule: AlertRule, counted: WindowCount) -> str:
-    minutes = (rule.config.window_ms or DEFAULT_WINDOW_MINUTES * MINUTE_MS) // MINUTE_MS
-    if rule.trigger is AlertTrigger.FAILURE_RATE:
-        return f"{counted.failed} of {counted.runs} runs that ended in the last {minutes} minutes have failed"
-    return f"${dollars_text(counted.spent_nanos)} was spent in the last {minutes} minutes"

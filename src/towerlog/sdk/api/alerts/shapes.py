@@ -88,6 +88,8 @@ class RuleHistory(Shape):
     suppressed: int = 0
     runs: int = 0
     events: int = 0
+    since: str | None = None
+    until: str | None = None
     whole: bool = True
 
 

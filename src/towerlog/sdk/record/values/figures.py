@@ -16,7 +16,7 @@ from typing import Any
 from towerlog.sdk.record.values.encoding import MAX_NAME_CHARS, fit_text, name_text, plain
 
 MAX_COUNT = 2**53
-MAX_DOLLARS = 9_007_199_254
+MAX_DOLLARS = 1_000_000
 MAX_LABELS = 64
 INVALID = "towerlog_invalid"
 

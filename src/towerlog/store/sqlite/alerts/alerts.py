@@ -11,6 +11,7 @@ import msgspec
 
 from towerlog.model.alert import FACTS, AlertRow, AlertRule, AlertState, WindowCount
 from towerlog.model.delivery import NO_BODY, DeliveriesAfter, Delivery, DeliveryState, DueFound, DueWanted
+from towerlog.model.usage import MAX_SUM
 from towerlog.store.sqlite import reads, rows
 from towerlog.store.values import Changes, Found
 
@@ -22,8 +23,9 @@ _WINDOWS_GONE = "DELETE FROM alert_window WHERE org = ? AND rule_id = ?"
 _WINDOWS_OLD = "DELETE FROM alert_window WHERE minute < ?"
 _WINDOW = (
     "INSERT INTO alert_window (org, rule_id, minute, runs, failed, spent_nanos) VALUES (?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (org, rule_id, minute) DO UPDATE SET runs = runs + excluded.runs,"
-    " failed = failed + excluded.failed, spent_nanos = spent_nanos + excluded.spent_nanos"
+    " ON CONFLICT (org, rule_id, minute) DO UPDATE SET runs = runs + excluded.runs, failed = failed + excluded.failed,"
+    f" spent_nanos = CASE WHEN spent_nanos = {MAX_SUM} THEN spent_nanos"
+    f" ELSE CAST(max(-{MAX_SUM}, min(spent_nanos + excluded.spent_nanos, {MAX_SUM})) AS INTEGER) END"
 )
 _ALERT = (
     "INSERT INTO alert (org, alert_id, number, rule_id, subject, episode, state, fired_at, position, doc)"
@@ -280,12 +282,11 @@ def drop_old(db: apsw.Connection, before_ms: int, kept: int, limit: int, before_
 
 def windows_of(db: apsw.Connection, org: int, rule_id: str, since_minute: int) -> WindowCount:
     """What a rule has added up from this minute on."""
-    sql = (
-        "SELECT ifnull(sum(runs), 0), ifnull(sum(failed), 0), ifnull(sum(spent_nanos), 0) FROM alert_window"
-        " WHERE org = ? AND rule_id = ? AND minute >= ?"
-    )
-    [(runs, failed, spent_nanos)] = db.execute(sql, (org, rule_id, since_minute))
-    return WindowCount(runs, failed, spent_nanos)
+    sql = "SELECT runs, failed, spent_nanos FROM alert_window WHERE org = ? AND rule_id = ? AND minute >= ?"
+    counted = WindowCount()
+    for row in db.execute(sql, (org, rule_id, since_minute)):
+        counted = counted.plus(WindowCount(*row))
+    return counted
 
 
 def _alert_value(row: rows.Row) -> AlertRow:

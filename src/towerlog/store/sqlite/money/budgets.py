@@ -11,6 +11,7 @@ import msgspec
 from towerlog.model.budget import BudgetRow, BudgetScope, BudgetStep, HeldWanted, Reservation
 from towerlog.model.facts import Facts
 from towerlog.model.run import TERMINAL, RunRow
+from towerlog.model.usage import summed
 from towerlog.store.sqlite import descent, reads, rows
 from towerlog.store.values import MAX_DESCENDANTS, Found, Parent, SpentSince, UsageSpan
 
@@ -164,13 +165,13 @@ def spent_since(db: apsw.Connection, wanted: SpentSince) -> int:
         agent = wanted.name if wanted.by == "agent" else None
         span = UsageSpan(wanted.since // HOUR_MS, _MAX_NUMBER, agent)
         cells = reads.usage_by(db, wanted.org, "hour", span, _MAX_NUMBER)
-        return sum(cell.usage.cost_nanos or 0 for cell in cells)
+        return summed(*[cell.usage.cost_nanos or 0 for cell in cells])
     if wanted.by == "thread":
         found = db.execute("SELECT doc FROM run WHERE org = ? AND thread_id = ?", (wanted.org, wanted.name))
         runs: Iterable[RunRow] = (rows.decode_run(doc) for (doc,) in found)
     else:
         runs = _tree(db, wanted.org, wanted.name) if wanted.top is None else _tree_of(db, wanted.top)
-    return sum(_spent_in(db, run, wanted.since) for run in runs)
+    return summed(*[_spent_in(db, run, wanted.since) for run in runs])
 
 
 def _spent_in(db: apsw.Connection, row: RunRow, since: int) -> int:
@@ -181,7 +182,7 @@ def _spent_in(db: apsw.Connection, row: RunRow, since: int) -> int:
         return row.usage.cost_nanos
     found = db.execute("SELECT facts FROM event WHERE run = ? AND recorded_at >= ?", (row.run, since))
     told = (_decode_facts(facts) for (facts,) in found if facts and b'"spent"' in facts)
-    return sum(moved.nanos for one in told for moved in one.moved("") if moved.is_in(since))
+    return summed(*[moved.nanos for one in told for moved in one.moved("") if moved.is_in(since)])
 
 
 def _where(scope: BudgetScope) -> tuple[str, tuple[str, ...]]:

@@ -1,0 +1,131 @@
+"""Over the same history a trial gives the firings that the live rule has given: random stories, and every trigger."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.alerts.alerting import DOLLAR, MINUTE, calling, failure, make, spending, start
+from tests.support.factories import draft, traced
+from tests.support.fakes import SeededIds
+from tests.support.rig import Rig, open_rig
+from towerlog.errors import TowerlogError
+from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, CreateRule
+from towerlog.model.alert_preview import PreviewRule
+from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
+from towerlog.model.command import Claim, CreateRun, GiveInput
+from towerlog.model.event import EventType
+from towerlog.model.facts import Facts
+from towerlog.model.question import RunFilter
+from towerlog.model.run import Status
+
+TICK = MINUTE // 2
+"""The timer looks once a tick, and all that happens in a tick happens before that."""
+TICKS, BEFORE = 60, 15
+AGENTS = ("writer", "reader")
+RULES: dict[AlertTrigger, AlertConfig] = {
+    AlertTrigger.ERROR: AlertConfig(),
+    AlertTrigger.LOST: AlertConfig(),
+    AlertTrigger.COST_THRESHOLD: AlertConfig(amount_nanos=DOLLAR),
+    AlertTrigger.LOOP: AlertConfig(times=3),
+    AlertTrigger.WAITING_TOO_LONG: AlertConfig(wait_ms=2 * MINUTE),
+    AlertTrigger.STALLED: AlertConfig(wait_ms=3 * MINUTE),
+    AlertTrigger.QUEUE_WAIT: AlertConfig(wait_ms=2 * MINUTE),
+    AlertTrigger.UNSERVED: AlertConfig(wait_ms=2 * MINUTE),
+    AlertTrigger.FAILURE_RATE: AlertConfig(fraction=0.5, times=2, window_ms=5 * MINUTE),
+    AlertTrigger.BURN_RATE: AlertConfig(amount_nanos=2 * DOLLAR, window_ms=4 * MINUTE),
+    AlertTrigger.BUDGET: AlertConfig(fraction=0.5),
+}
+
+
+class Story:
+    """What happens in the ticks of one seed."""
+
+    def __init__(self, rig: Rig, seed: int) -> None:
+        self.rig = rig
+        self.chance = random.Random(seed)
+        self.made = 0
+
+    async def tick(self) -> None:
+        """Some things that happen; then the timer looks."""
+        self.rig.clock.advance(TICK)
+        for _ in range(self.chance.randrange(4)):
+            try:
+                await self._act()
+            except TowerlogError:  # a run that is over takes nothing
+                continue
+        await self.rig.engine.sweep()
+
+    async def _act(self) -> None:
+        chance, rig = self.chance, self.rig
+        agent, act = chance.choice(AGENTS), chance.randrange(10)
+        trace = f"{agent}{chance.randrange(max(0, self.made - 4), self.made + 1)}"
+        if act == 0:
+            self.made += 1
+            await rig.append(start(f"{agent}{self.made}", agent))
+        elif act == 1:
+            await rig.append(failure(trace, agent))
+        elif act == 2:
+            await rig.append(draft(EventType.RUN_LOST, traced(trace), agent=agent))
+        elif act in (3, 4):
+            await rig.append(spending(trace, chance.choice((DOLLAR // 4, DOLLAR // 2, DOLLAR)), agent))
+        elif act in (5, 6):
+            await rig.append(calling(trace, chance.choice("ab"), 1, agent))
+        elif act == 7:
+            await rig.append(draft(EventType.RUN_WAITING, traced(trace), facts=Facts(question="which?"), agent=agent))
+        elif act == 8:
+            self.made += 1
+            await rig.do(CreateRun(f"queue{self.made}", agent=agent))
+        else:
+            await self._answer_or_claim(agent)
+
+    async def _answer_or_claim(self, agent: str) -> None:
+        if self.chance.random() < 0.5:
+            queued = await self.rig.store.runs(self.rig.org, RunFilter(statuses=(Status.QUEUED,), agent=agent), 9, None)
+            if queued:
+                await self.rig.do(Claim("w", 3600_000, agents=(agent,)))
+            return
+        waiting = await self.rig.store.runs(self.rig.org, RunFilter(statuses=(Status.WAITING,)), 9, None)
+        if waiting:
+            await self.rig.do(GiveInput(self.chance.choice(waiting).run_id, "this one"))
+
+
+async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tuple[list[Any], list[Any]]:
+    """(when, about what) of the alerts of a rule, and of its trial."""
+    async with open_rig(folder, ids=SeededIds(seed)) as rig:
+        story, config = Story(rig, seed), RULES[trigger]
+        for scope, period in (
+            (BudgetScope(organisation=True), Period.TOTAL),
+            (BudgetScope(agent="writer"), Period.HOUR),
+        ):
+            await rig.do(CreateBudget("b", scope, 6 * DOLLAR, period, BudgetAction.WARN))
+        for _ in range(BEFORE):
+            await story.tick()
+        rig.clock.advance(TICK)
+        given: dict[str, Any] = {"cooldown_ms": story.chance.choice((0, 3 * MINUTE))}
+        given["scope"] = story.chance.choice((AlertScope(), AlertScope(agent="writer")))
+        rule = await make(rig, trigger, config=config, channels=(), **given)
+        await rig.engine.sweep()
+        for _ in range(TICKS):
+            await story.tick()
+        asked = CreateRule("x", trigger, given["scope"], config, (), cooldown_ms=given["cooldown_ms"])
+        tried = await rig.do(PreviewRule(asked, rule.created_at))
+        assert tried.whole
+        begun = rig.clock.now_ms() % TICK
+        live = await rig.store.alerts(rig.org, 1000, None, None, None)
+        # The timer finds what time has brought at its next look.
+        looked = [(one.at + (begun - one.at) % TICK, one.subject, one.agent) for one in tried.fired]
+        return sorted((one.fired_at, one.subject, one.agent) for one in live), sorted(looked)
+
+
+SEEDS = [*range(2), *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 40)]]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("trigger", RULES, ids=str)
+async def test_a_trial_gives_what_the_live_rule_has_given(tmp_path: Path, trigger: AlertTrigger, seed: int) -> None:
+    live, tried = await live_and_tried(tmp_path, trigger, seed)
+    assert tried == live
