@@ -217,6 +217,7 @@ IN_PATHS: dict[str, Any] = {
     "user_id": MemberId,
     "budget_id": BudgetId,
     "price_id": PriceId,
+    "kind": Annotated[str, said("Which kind of content.", "deltas", enum=["deltas", "checkpoints", "events"])],
     "approval_id": ApprovalId,
     "rule_id": RuleId,
     "alert_id": AlertId,

@@ -36,6 +36,7 @@ PAGES = {
     "/audit": ("Audit", "budget"),
     "/settings": ("Settings", "a key"),
     "/settings?tab=prices": ("Settings", "house-1"),
+    "/settings?tab=retention": ("Settings", "Pieces of answers"),
     "/nowhere-else": ("There is no such page", "All runs"),
 }
 """Path → its heading, and something that it shows."""

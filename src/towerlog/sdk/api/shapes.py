@@ -66,7 +66,8 @@ def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
     return read
 
 
-def _texts(raw: object) -> tuple[Any, ...]:
+def texts(raw: object) -> tuple[Any, ...]:
+    """Reads a list of texts."""
     if not isinstance(raw, list):
         raise BadAnswer("the server's reply is not a list of texts")
     return tuple(raw)
@@ -234,7 +235,7 @@ class RunInfo(Shape):
     cache_hit_rate: float | None = None
     credits_used: int | None = None
     usage: Usage | None = field(default=None, metadata={"read": Usage.read})
-    usage_flags: tuple[str, ...] = field(default=(), metadata={"read": _texts})
+    usage_flags: tuple[str, ...] = field(default=(), metadata={"read": texts})
     tree: TreeTotals | None = field(default=None, metadata={"read": TreeTotals.read})
     error: str | None = None
     question: str | None = None
