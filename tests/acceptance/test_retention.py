@@ -61,8 +61,8 @@ def test_an_erased_run_keeps_its_figures_and_nothing_else(own: Server) -> None:
     assert {event["type"] for event in events[:-1]} == {"erased"}
     assert events[-1]["type"] == "run.erased"
     assert WORD not in str(events)
-    assert sum(cell["total_cost_usd"] or 0 for cell in ok(client.get("/api/v1/usage"))["data"]) == sum(
-        cell["total_cost_usd"] or 0 for cell in usage["data"]
+    assert sum(cell["cost_usd"] or 0 for cell in ok(client.get("/api/v1/usage"))["data"]) == sum(
+        cell["cost_usd"] or 0 for cell in usage["data"]
     )
     wait_until(lambda: not files_with_word(own), "the bytes to be overwritten")
 
@@ -70,7 +70,7 @@ def test_an_erased_run_keeps_its_figures_and_nothing_else(own: Server) -> None:
 def test_all_dialects_answer_about_an_erased_run(own: Server) -> None:
     client = own.client()
     save_batch(client, started("th", "tr"), snapshot("th", "tr", 1, [{"role": "user", "content": WORD}]))
-    run_id = ReadBack(client).run("tr")["run_id"]
+    run_id = ReadBack(client).run("th")["run_id"]
     client.post(f"/api/v1/runs/{run_id}:kill", json={})
     ok(client.delete(f"/api/v1/runs/{run_id}"))
     for path in (

@@ -123,17 +123,18 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
         yield Finding("settings", "warn", doubt)
 
 
+KEEPS_ROOM = "sqlite3 towerlog.db 'PRAGMA auto_vacuum = INCREMENTAL; VACUUM'"
 _UNREADABLE = (TowerlogError, OSError, SchemaMismatch, StoreTorn)
 """What keeps a store from being read."""
 
 
-def _orgs(settings: Settings) -> list[Org]:
-    """The organisations in the store. Raises one of `_UNREADABLE`."""
+def _look(settings: Settings) -> tuple[list[Org], bool]:
+    """The organisations in the store, and whether it gives room back. Raises one of `_UNREADABLE`."""
 
-    async def look() -> list[Org]:
+    async def look() -> tuple[list[Org], bool]:
         async with opened_for_reading(settings, SystemClock()) as store:
             await store.ping()
-            return await store.orgs()
+            return await store.orgs(), await store.gives_back()
 
     return asyncio.run(look())
 
@@ -146,14 +147,17 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
         return
 
     try:
-        orgs = len(_orgs(settings))
+        found, gives_back = _look(settings)
     except _UNREADABLE as error:
         yield Finding("store", "wrong", words_of(error))
         return
     taken = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*") if file.is_file())
     figures: dict[str, float] = {"store_bytes": taken}
-    number = "1 organisation" if orgs == 1 else f"{orgs} organisations"
-    yield Finding("store", "ok", f"{path}: {size(taken)}, {number}", figures)
+    number = "1 organisation" if len(found) == 1 else f"{len(found)} organisations"
+    said = f"{path}: {size(taken)}, {number}"
+    if not gives_back:
+        said += f"; it does not become smaller when something is erased: stop the server, then {KEEPS_ROOM}"
+    yield Finding("store", "ok" if gives_back else "warn", said, figures)
 
 
 def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
@@ -261,7 +265,7 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
 def _org_name(settings: Settings, org_id: str) -> str:
     """An organisation of the store by its name; one of a server elsewhere by its id."""
     try:
-        names = {one.org_id: one.name for one in _orgs(settings)} if database_path(settings).exists() else {}
+        names = {one.org_id: one.name for one in _look(settings)[0]} if database_path(settings).exists() else {}
     except _UNREADABLE:
         # `check_store` has reported it.
         names = {}

@@ -219,6 +219,7 @@ IN_PATHS: dict[str, Any] = {
     "budget_id": BudgetId,
     "price_id": PriceId,
     "reservation_id": ReservationId,
+    "kind": Annotated[str, said("Which kind of content.", "deltas", enum=["deltas", "checkpoints", "events"])],
     "approval_id": ApprovalId,
     "rule_id": RuleId,
     "alert_id": AlertId,

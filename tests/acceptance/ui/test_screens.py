@@ -40,6 +40,7 @@ PAGES = {
     "/settings?tab=webhooks": ("Settings", "No webhook yet"),
     "/usage?by=thread": ("Usage", "cleaning"),
     "/runs?cols=status,agent,error,persona": ("Runs", "asker"),
+    "/settings?tab=retention": ("Settings", "Pieces of answers"),
     "/nowhere-else": ("There is no such page", "All runs"),
 }
 """Path → its heading, and something that it shows."""

@@ -23,4 +23,7 @@ export type UsageTotal = Schemas['UsageTotal'];
 export type Who = Schemas['SessionDetail'];
 export type Member = Schemas['Member'];
 export type Role = Member['role'];
+export type Retention = Schemas['Retention'];
+export type RetentionDue = Schemas['RetentionDue'];
+export type Erasure = Schemas['Erasure'];
 export type Checkpoint = Schemas['Checkpoint'];

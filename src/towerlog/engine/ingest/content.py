@@ -72,10 +72,13 @@ def _prefixes(mark: bytes, members: list[bytes], parent: bytes = b"") -> _Prefix
 
 
 def needs_of_history(needs: Needs, org: int, history: History) -> None:
-    """How much of it is stored; nothing where a prefix was seen lately, or where it was stored before its event."""
-    if history.stored is not None or history.is_long:
+    """How much of it is stored; nothing where a prefix was seen lately. Of what was stored before its event, whether it
+    is still there: an erasure may have come between."""
+    cached, base, stored = needs.cache.nodes, history.base, history.stored
+    if stored is not None and stored.node and org_mark(org) + stored.node not in cached:
+        needs.want(Kind.CHAIN, (org, stored.node))
+    if stored is not None or history.is_long:
         return
-    cached, base = needs.cache.nodes, history.base
     if base is not None and org_mark(org) + base.node not in cached:
         needs.want(Kind.CHAIN, (org, base.node))
     names = _names_of(needs.known, org, history)
@@ -90,8 +93,11 @@ def has_base(plan: Plan, org: int, history: History) -> bool:
     Of a long one: whether it was when the history itself was to be stored. What came later helps it no more; sent
     again, it is stored.
     """
-    base = history.base
-    if base is None or history.stored is not None:
+    base, stored = history.base, history.stored
+    if stored is not None and stored.node:
+        key = org_mark(org) + stored.node
+        return key in plan.content or key in plan.cache.nodes or plan.loaded(Kind.CHAIN, (org, stored.node)) is not None
+    if base is None or stored is not None:
         return True
     if history.is_long:
         return False

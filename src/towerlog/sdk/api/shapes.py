@@ -67,6 +67,7 @@ def many(shape: type[S]) -> Callable[[object], tuple[S, ...]]:
 
 
 def texts(raw: object) -> tuple[Any, ...]:
+    """Reads a list of texts."""
     if not isinstance(raw, list):
         raise BadAnswer("the server's reply is not a list of texts")
     return tuple(raw)

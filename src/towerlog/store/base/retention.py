@@ -50,6 +50,10 @@ class RetentionStore(Protocol):
         """The last numbers that the content store has given out: what comes later may be on its way to an event."""
         ...
 
+    async def gives_back(self) -> bool:
+        """Whether the files become smaller when something is erased; else its room is used anew."""
+        ...
+
     async def wipe(self, page: int) -> int:
         """Overwrites what is free in some pages of the store from a page on; the next page, 0 at the end.
 

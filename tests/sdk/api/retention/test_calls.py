@@ -27,7 +27,7 @@ def test_policies_and_an_erasure(tmp_path: Path) -> None:
         client.cancel_run(run_id)
         erased = client.erase_run(run_id, children=True)
         assert [one.run_id for one in erased.runs] == [run_id]
-        assert {one.kind: one.count for one in erased.runs[0].erased} == {"events": 2}
+        assert {one.kind: one.count for one in erased.runs[0].erased} == {"events": 2, "replies": 1}
         run = client.get_run(run_id)
         assert run.events_erased_at is not None
         assert client.erase_thread("a thread").thread_id == "a thread"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from towerlog.sdk.api.shapes import Shape
+from towerlog.sdk.api.shapes import Shape, many, texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class RetentionDue(Shape):
 class RetentionPass(Shape):
     """What the policies would erase, or have begun to."""
 
-    data: tuple[RetentionDue, ...] = ()
+    data: tuple[RetentionDue, ...] = field(default=(), metadata={"read": many(RetentionDue)})
     dry_run: bool = True
 
 
@@ -52,15 +52,15 @@ class ErasedRun(Shape):
     """What was erased of one run."""
 
     run_id: str
-    erased: tuple[Erased, ...] = ()
+    erased: tuple[Erased, ...] = field(default=(), metadata={"read": many(Erased)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Erasure(Shape):
     """What was erased, what is kept, and where the content may still be."""
 
-    runs: tuple[ErasedRun, ...] = ()
+    runs: tuple[ErasedRun, ...] = field(default=(), metadata={"read": many(ErasedRun)})
     thread_id: str | None = None
     erased_at: str | None = None
     kept: str = ""
-    not_reached: tuple[str, ...] = ()
+    not_reached: tuple[str, ...] = field(default=(), metadata={"read": texts})

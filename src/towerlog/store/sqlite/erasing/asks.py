@@ -20,6 +20,7 @@ class ErasingAsks(HasPools):
     held_bytes = Ask(policies.held_bytes)
     content_end = Ask(content.content_end)
     content_bytes = Ask(policies.content_bytes)
+    gives_back = Ask(reclaim.gives_back)
     wipe = Ask(reclaim.wipe, Where.BETWEEN_UNITS)
 
 

@@ -35,6 +35,11 @@ def give_back(db: apsw.Connection) -> int:
     return int(db.pragma("freelist_count"))
 
 
+def gives_back(db: apsw.Connection) -> bool:
+    """Whether the file gives free pages back: it was made so."""
+    return bool(db.pragma("auto_vacuum") == files.INCREMENTAL)
+
+
 def wipe(db: apsw.Connection, page: int) -> int:
     """Goes over some pages from `page` on (1 is the first); the next page, 0 at the end.
 
