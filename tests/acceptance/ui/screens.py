@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
@@ -63,8 +64,20 @@ class Screen:
         assert not self.faults, self.faults
 
 
-def opened(browser: Browser, origin: str, path: str, *, width: int, theme: str, token: str | None) -> Screen:
-    """A page in a context of its own, in which the token of a link has signed somebody in; None: nobody."""
+def opened(
+    browser: Browser,
+    origin: str,
+    path: str,
+    *,
+    width: int,
+    theme: str,
+    token: str | None,
+    before: Callable[[Screen], None] | None = None,
+) -> Screen:
+    """A page in a context of its own, in which the token of a link has signed somebody in; None: nobody.
+
+    `before` prepares the page, which has loaded nothing yet.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": HEIGHTS[width]},
         color_scheme="dark" if theme == "dark" else "light",
@@ -75,5 +88,7 @@ def opened(browser: Browser, origin: str, path: str, *, width: int, theme: str, 
         reply = context.request.post(f"{origin}/api/v1/sign-in", data={"token": token}, headers=own)
         assert reply.status == 204, reply.text()
     screen = Screen(context.new_page(), origin)
+    if before is not None:
+        before(screen)
     screen.page.goto(origin + path, wait_until="domcontentloaded")
     return screen

@@ -88,3 +88,58 @@ def test_two_people_answer_at_once_and_one_counts(browser: Browser, server: Serv
     for one in people:
         one.faults = [fault for fault in one.faults if "409" not in fault]
         one.close()
+
+
+def test_what_waits_for_a_person_comes_and_goes_by_itself(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    """Pages and badges are kept by the stream: a change of runs makes none of them ask again."""
+    client = server.client()
+    one = screen("/approvals").ready("Approvals")
+    page, badge = one.page, one.page.get_by_role("link", name="Approvals").locator(".badge")
+    open_now = len(client.get("/api/v1/approvals", params={"limit": 200}).json()["data"])
+    expect(badge).to_have_text(str(open_now))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    tell(client, "run_start", "comes-and-goes", {"input": "x"}, agent_name="comes-and-goes")
+    tell(client, "human_input_requested", "comes-and-goes", {"question": "May it come?"})
+    card = page.locator("li").filter(has_text="May it come?")
+    card.wait_for()
+    expect(badge).to_have_text(str(open_now + 1))
+    (mine,) = [one for one in client.get("/api/v1/approvals").json()["data"] if one["question"] == "May it come?"]
+    client.post(f"/api/v1/approvals/{mine['approval_id']}", json={"content": "yes"}).raise_for_status()
+    expect(card).to_have_count(0)
+    expect(badge).to_have_text(str(open_now))
+    assert [url for url in asked if "approvals" in url or "alerts" in url] == []
+
+
+def test_an_alert_is_there_as_soon_as_it_fires(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    page = screen("/alerts").ready("Alerts").page
+    badge = page.get_by_role("link", name="Alerts").first.locator(".badge")
+    badge.wait_for()
+    before = int(badge.inner_text())
+    tell(client, "run_start", "alarming", {"input": "x"}, agent_name="alarming")
+    tell(client, "error", "alarming", {"error_type": "IOError", "error_message": "the drum is stuck"})
+    row = page.get_by_role("row").filter(has_text="the drum is stuck")
+    row.wait_for()
+    expect(badge).to_have_text(str(before + 1))
+    row.get_by_role("button", name="I see to it").click()
+    expect(badge).to_have_text(str(before))
+
+
+def test_what_was_answered_while_the_connection_was_lost_is_gone(
+    screen: OpenScreen, server: Server, seeds: Seeds
+) -> None:
+    client = server.client()
+    tell(client, "run_start", "answered-away", {"input": "x"}, agent_name="answered-away")
+    tell(client, "human_input_requested", "answered-away", {"question": "Is anybody there?"})
+    one = screen("/approvals").ready("Approvals")
+    card = one.page.locator("li").filter(has_text="Is anybody there?")
+    card.wait_for()
+    one.page.route("**/api/v1/live*", lambda route: route.abort())
+    server.stop()
+    server.start()
+    (mine,) = [r for r in client.get("/api/v1/approvals").json()["data"] if r["question"] == "Is anybody there?"]
+    client.post(f"/api/v1/approvals/{mine['approval_id']}", json={"content": "yes"}).raise_for_status()
+    one.page.unroute("**/api/v1/live*")
+    expect(card).to_have_count(0)
+    one.faults = [fault for fault in one.faults if "ERR_FAILED" not in fault]

@@ -32,9 +32,10 @@ class Link {
   #take(frame: Frame): void {
     const told: unknown = JSON.parse(frame.data);
     if (frame.event === 'snapshot') {
-      const isWhole = (told as { resumed: boolean }).resumed || !this.#wasOpen;
+      const { resumed, whole } = told as { resumed: boolean; whole: readonly string[] };
+      // Of kinds that are sent whole, what is not among them is gone: their lists are read again.
+      if (this.#wasOpen) for (const watcher of this.#watchers) if (!resumed || watcher.kinds.some((kind) => whole.includes(kind))) watcher.stale();
       this.#wasOpen = true;
-      if (!isWhole) for (const watcher of this.#watchers) watcher.stale();
     } else if (frame.event === 'removed') {
       const { kind, id } = told as { kind: string; id: string };
       for (const watcher of this.#of(kind)) watcher.removed?.(kind, id);

@@ -1,5 +1,7 @@
 /** Short words about what was just done, at the foot of the screen. */
 
+import { visible } from '../model/text';
+
 export interface Toast {
   readonly id: number;
   readonly words: string;
@@ -15,7 +17,7 @@ class Toasts {
   /** Says something; what is bad stays until it is dismissed. */
   say(words: string, isBad = false): void {
     const id = this.#next++;
-    this.list = [...this.list.slice(-2), { id, words, isBad }];
+    this.list = [...this.list.slice(-2), { id, words: visible(words), isBad }];
     if (!isBad) setTimeout(() => this.dismiss(id), SHOWN_MS);
   }
 

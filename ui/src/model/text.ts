@@ -1,13 +1,13 @@
 /** What agents wrote, for showing: characters that hide, reorder or erase text are made visible. */
 
 const NAMES: Readonly<Record<number, string>> = { 0x1b: 'ESC', 0x7f: 'DEL', 0x200b: 'ZWSP', 0xfeff: 'BOM' };
-// Control characters but tab and line end; marks of direction; characters without width.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+// Control characters but tab and line end, marks of direction, half characters, and what has no width; the joiner of an emoji stays.
+const UNSEEN = /(?![\n\t])(?!(?<=\p{Extended_Pictographic}\ufe0f?)\u200d\p{Extended_Pictographic})[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu;
 
 /** The text with every unseen character as `⟨name⟩`. */
 export function visible(text: string): string {
-  return text.replace(UNSEEN, (unseen) => {
-    const code = unseen.charCodeAt(0);
+  return text.replaceAll('\r\n', '\n').replace(UNSEEN, (unseen) => {
+    const code = unseen.codePointAt(0) ?? 0;
     return `⟨${NAMES[code] ?? `U+${code.toString(16).toUpperCase().padStart(4, '0')}`}⟩`;
   });
 }

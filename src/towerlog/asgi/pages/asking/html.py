@@ -14,6 +14,9 @@ from towerlog.model.times import parse_ms, spoken_ms
 MAX_SHOWN_CHARS = 20_000
 """Of a question, of tool calls and of a schema on the page."""
 
+MAX_ROW_CHARS = 200
+"""Of a name beside them."""
+
 _FRAME = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title></head>
@@ -47,7 +50,7 @@ def form(detail: ApprovalDetail, name: str, fault: str = "") -> bytes:
             ("Expires on", spoken_ms(parse_ms(detail.expires_at))),
             ("If nobody answers by then", detail.on_expiry),
         ]
-    parts = [f"<p><strong>{escape(fault)}</strong></p>"] if fault else []
+    parts = [f"<p><strong>{_short(fault)}</strong></p>"] if fault else []
     if detail.question:
         parts.append(f"<pre>{_short(detail.question)}</pre>")
     for title, raw in (("Tool calls", detail.tool_calls), ("Context", detail.context)):
@@ -55,13 +58,17 @@ def form(detail: ApprovalDetail, name: str, fault: str = "") -> bytes:
             parts.append(f"<h2>{title}</h2><pre>{_json(raw)}</pre>")
     if bytes(detail.schema) != b"null":
         parts.append(f"<h2>The answer has to fit this JSON Schema</h2><pre>{_json(detail.schema)}</pre>")
-    parts.append("<ul>" + "".join(f"<li>{word}: {escape(value)}</li>" for word, value in rows if value) + "</ul>")
-    parts.append(_FORM.format(inputs=_ANSWER if is_question else _DECIDE, name=escape(name)))
+    parts.append("<ul>" + "".join(f"<li>{word}: {_on_one_line(value)}</li>" for word, value in rows if value) + "</ul>")
+    parts.append(_FORM.format(inputs=_ANSWER if is_question else _DECIDE, name=_on_one_line(name)))
     return _framed("An agent asks" if is_question else "An agent wants to call tools", "\n".join(parts))
 
 
 def _framed(title: str, body: str) -> bytes:
     return _FRAME.format(title=escape(title), body=body).encode()
+
+
+def _on_one_line(text: str) -> str:
+    return escape(plain.one_line(text, MAX_ROW_CHARS))
 
 
 def _short(text: str) -> str:
