@@ -24,3 +24,4 @@ export type Who = Schemas['SessionDetail'];
 export type Member = Schemas['Member'];
 export type Role = Member['role'];
 export type Checkpoint = Schemas['Checkpoint'];
+export type CheckpointState = Schemas['CheckpointState'];

@@ -73,7 +73,12 @@ export interface Turn {
   readonly text: string;
   readonly seq: number;
   readonly failed: boolean;
+  /** What it is compared by, where the text is shortened for reading. */
+  readonly key?: string;
 }
+
+/** Types of events that are turns of the conversation. */
+export const TOLD_TYPES = ['message.delta', 'tool.call', 'tool.result', 'run.queued', 'run.started', 'run.waiting_for_input', 'run.input', 'run.message', 'run.completed', 'run.failed', 'run.cancelled', 'run.lost', 'budget.exceeded'];
 
 /** What was said in a run, from its events in order: pieces of text joined, calls with their results, questions, answers. */
 export function conversation(events: readonly Told[]): Turn[] {
@@ -119,22 +124,9 @@ function turnOf(event: Told): Turn | null {
     case 'run.failed':
     case 'run.cancelled':
     case 'run.lost':
-      return turn('run', event.type.slice(4), asText(event.error ?? given(event) ?? data['reason']));
+    case 'budget.exceeded':
+      return turn('run', event.type.replace('run.', '').replace('.', ' '), asText(event.error ?? given(event) ?? data['reason']));
     default:
       return null;
   }
-}
-
-export interface Message {
-  readonly role: string;
-  readonly text: string;
-}
-
-/** A message of a checkpoint's history, whatever its framework: a role and what is readable of it. */
-export function messageOf(given: unknown): Message {
-  if (given === null || typeof given !== 'object') return { role: 'message', text: asText(given) };
-  const message = given as Record<string, unknown>;
-  const role = [message['role'], message['kind'], message['type']].find((word) => typeof word === 'string') as string | undefined;
-  const content = message['content'] ?? message['text'] ?? message['parts'];
-  return { role: role ?? 'message', text: typeof content === 'string' ? content : asText(content ?? given) };
 }
