@@ -170,7 +170,7 @@ def test_a_failed_run_is_told_once_signed_with_the_fields_of_the_origin(told, ho
         "trigger_type": "error", "state": "ALERT", "message": "A run of agent 'writer' has failed: IOError: no paper",
         "subject": f"run:{run_id}", "agent_name": "writer", "run_id": run_id, "thread_id": "r", "status": "failed",
         "cost_usd": None, "total_tokens": None, "fired_at": "", "ended_at": None, "acted": None,
-        "approval_id": None, "answer_url": None, "answer_expires_at": None,
+        "approval_id": None, "run_url": None, "answer_url": None, "answer_expires_at": None,
     }  # fmt: skip
     [alert] = every(told, "/api/v1/alerts")
     assert (alert["alert_id"], alert["state"]) == (said["alert_id"], "ALERT")

@@ -72,6 +72,15 @@ def test_the_command_prints_a_link(server) -> None:
     assert server.cli_inside("open", "--print", "--user", "nobody").returncode != 0
 
 
+def test_the_command_opens_the_page_of_a_run(server, client, unique) -> None:
+    run_id = create_run(client, unique("opened"))["run_id"]
+    for given in (run_id, run_id[:30]):
+        done = server.cli_inside("open", "--print", given)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{server.base_url}/sign-in?next=%2Fruns%2F{run_id}#token=")
+    assert server.cli_inside("open", "--print", "ffffffff-ffff").returncode != 0
+
+
 # The cookie
 
 

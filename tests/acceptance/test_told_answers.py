@@ -125,6 +125,7 @@ def test_a_message_of_any_kind_lets_tool_calls_be_decided_about(
     if kind == "webhook":
         said = hooks.taken[0].json()
         assert (said["approval_id"], said["answer_url"]) == (one["approval_id"], link)
+        assert said["run_url"] == f"{link.partition('/a/')[0]}/runs/{one['run_id']}"
         assert said["answer_expires_at"] > said["timestamp"]
     assert visit(telling, link, decision="approve").status_code == 200
     latest = ok(client.get(f"/v1/runners/threads/{one['thread_id']}/latest"))
@@ -197,6 +198,7 @@ def test_without_an_address_a_message_names_the_approval_alone(
     asker = Asker(server, tmp_path)
     assert "/a/" not in told(hooks)
     said = hooks.taken[0].json()
+    assert said["run_url"] is None
     assert (said["answer_url"], said["approval_id"]) == (None, of_agent(client, asker.agent)["approval_id"])
     assert [entry["action"] for entry in audit(client)].count("approval.link") == 0
     ok(client.post(f"/api/v1/approvals/{said['approval_id']}", json={"content": "1"}))

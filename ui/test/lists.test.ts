@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Run, UsageTotal } from '../src/api/types';
-import { groups, totals } from '../src/pages/usage/totals';
-import { asked, belongs, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
+import { byThread, groups, timed, totals } from '../src/pages/usage/totals';
+import { askedFor, chosenOf, columnsOf, USUAL } from '../src/pages/runs/columns';
+import { asked, belongs, csv, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
 import { nextOf } from '../src/model/next';
 import { spent } from '../src/pages/now/needs';
 
@@ -31,9 +32,9 @@ describe('filters of the run list', () => {
     expect(['01', '03', '02'].map((run_id) => run({ run_id })).sort(newestFirst).map(({ run_id }) => run_id)).toEqual(['03', '02', '01']);
   });
   it('an act takes those runs that it can be about', () => {
-    const runs = [run({}), run({ status: 'completed' }), run({ status: 'lost' })];
+    const runs = [run({}), run({ status: 'completed', source: 'runs' }), run({ status: 'lost', source: 'steps' })];
     expect(meant(runs, 'cancel')).toEqual({ runs: [runs[0]], left: 2 });
-    expect(meant(runs, 'retry').runs).toHaveLength(2);
+    expect(meant(runs, 'retry')).toEqual({ runs: [runs[1]], left: 2 });
   });
 });
 
@@ -47,7 +48,7 @@ describe('usage', () => {
   });
   it('of one name is one row, the dearest first', () => {
     const rows = [cell({ cost_usd: 1 }), cell({ agent: 'b', cost_usd: 5 }), cell({ cost_usd: 2 })];
-    expect(groups(rows, 'agent', [{ group: 'b', p50_ms: 10, p95_ms: 20 }]).map(({ name, usd, runs, p95 }) => [name, usd, runs, p95])).toEqual([
+    expect(timed(groups(rows, 'agent'), [{ group: 'b', p50_ms: 10, p95_ms: 20 }]).map(({ name, usd, runs, p95 }) => [name, usd, runs, p95])).toEqual([
       ['b', 5, 1, 20],
       ['a', 3, 2, null],
     ]);
@@ -67,4 +68,33 @@ describe('after signing in', () => {
     ['https://elsewhere.example', '/'],
     ['/sign-in?next=/', '/'],
   ])('%s leads to %s', (next, path) => expect(nextOf(next)).toBe(path));
+});
+
+describe('columns of the run list', () => {
+  it('are the usual ones unless the URL names some that there are', () => {
+    expect(chosenOf(null)).toEqual(USUAL);
+    expect(chosenOf('nothing,<script>')).toEqual(USUAL);
+    expect(chosenOf('error,agent')).toEqual(['Agent', 'Error']);
+    expect(columnsOf(['Agent']).map(({ name }) => name)).toEqual(['Run', 'Agent', 'Select']);
+  });
+  it('are in the URL when they are not the usual ones', () => {
+    expect(askedFor(USUAL)).toBeNull();
+    expect(askedFor(['Agent', 'Error'])).toBe('agent,error');
+  });
+});
+
+describe('runs that are taken away', () => {
+  it('are a table that no spreadsheet reckons with', () => {
+    const [head, one] = csv([run({ agent: '=1+1', error: 'a "b",\nc', total_cost_usd: 0.5 })]).split('\r\n');
+    expect(head?.startsWith('run_id,status,agent,')).toBe(true);
+    expect(one).toContain(",'=1+1,");
+    expect(one?.endsWith(',0.5,"a ""b"",\nc"')).toBe(true);
+  });
+});
+
+describe('usage by thread', () => {
+  it('adds up runs; what is not known of any stays unknown', () => {
+    const runs = [run({ total_cost_usd: 1, unpriced_calls: 1 }), run({ total_cost_usd: 2, unpriced_calls: 0 }), run({ thread_id: 'u', unpriced_calls: 0 })];
+    expect(byThread(runs).map(({ name, usd, unpriced, runs: count }) => [name, usd, unpriced, count])).toEqual([['t', 3, 1, 2], ['u', null, 0, 1]]);
+  });
 });

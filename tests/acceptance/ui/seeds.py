@@ -35,6 +35,8 @@ def seed(client: httpx2.Client) -> Seeds:
     client.post("/api/v1/budgets", json=budget).raise_for_status()
     client.post("/api/v1/prices", json={"model": "house-1", "usd_per_million": {"input": 1}}).raise_for_status()
     client.post("/api/v1/keys", json={"name": "a key", "scopes": ["ingest"]}).raise_for_status()
+    persona = {"persona_key": "editor", "version": "1", "agent": "writer", "instructions": "Shorten."}
+    client.post("/api/v1/personas", json=persona).raise_for_status()
     _write(client, "writer-1", cost_usd=0.0123)
     _write(client, "writer-2", cost_usd=None)
     tell(client, "run_start", "broken", {"input": "x"}, agent_name="writer")

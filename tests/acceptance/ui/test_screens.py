@@ -36,6 +36,10 @@ PAGES = {
     "/audit": ("Audit", "budget"),
     "/settings": ("Settings", "a key"),
     "/settings?tab=prices": ("Settings", "house-1"),
+    "/settings?tab=personas": ("Settings", "editor@1"),
+    "/settings?tab=webhooks": ("Settings", "No webhook yet"),
+    "/usage?by=thread": ("Usage", "cleaning"),
+    "/runs?cols=status,agent,error,persona": ("Runs", "asker"),
     "/nowhere-else": ("There is no such page", "All runs"),
 }
 """Path → its heading, and something that it shows."""
@@ -61,7 +65,7 @@ def test_rows_carry_their_ids(screen: OpenScreen, seeds: Seeds) -> None:
 def test_text_of_agents_stays_text(screen: OpenScreen, seeds: Seeds) -> None:
     """Whatever runs, asks elsewhere or breaks the policy is a fault of the screen, see `Screen`."""
     runs = screen("/runs").ready("Runs").page
-    row = runs.get_by_text("⟨U+202E⟩txt.⟨ESC⟩[31m{{7*7}}").first
+    row = runs.get_by_role("row").get_by_text("⟨U+202E⟩txt.⟨ESC⟩[31m{{7*7}}").first
     row.wait_for()
     run_id = row.locator("xpath=ancestor::*[@data-id]").get_attribute("data-id")
     for path in ("/", "/approvals", "/agents", f"/runs/{run_id}?seq=2", f"/runs/{run_id}?tab=conversation",

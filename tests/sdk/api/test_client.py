@@ -61,7 +61,7 @@ def test_a_recorded_run_knows_its_id_and_is_found_by_its_key(client, server, tmp
     assert recorder.flush(20)
     found = client.get_run(run.run_key)
     assert (found.run_id, found.input, found.result) == (run.run_id, {"q": 1}, [1])
-    assert server.client().get(run.url).json()["run_id"] == run.run_id
+    assert run.url == f"{server.base_url}/runs/{run.run_id}"
     inner = client.get_run(child.run_key, with_children=False)
     assert (inner.thread_id, inner.parent_run_id, inner.result) == (found.thread_id, found.run_id, "done")
     recorder.close(0.0)

@@ -40,8 +40,9 @@ class AlertMessage(msgspec.Struct, frozen=True, gc=False):
     ended_at: str | None
     acted: str | None
     approval_id: str | None
+    run_url: str | None = None
+    """The run's page. Only in what is sent, as are the two below: what is stored, and shown, has none."""
     answer_url: str | None = None
-    """Only in what is sent: what is stored, and shown, has none."""
     answer_expires_at: str | None = None
 
 
@@ -83,11 +84,13 @@ def body_of(rule: AlertRule, alert: AlertRow, kind: NoticeKind, now_ms: int) -> 
     )
 
 
-def with_answer(delivery: Delivery, url: str) -> Delivery:
-    """The delivery with the address by which what it tells of can be answered, as it is sent."""
-    assert delivery.link is not None
-    until = format_ms(delivery.link.expires_at)
-    told = _replace(_decode(delivery.body), answer_url=url, answer_expires_at=until)
+def with_links(delivery: Delivery, server_url: str, answer_url: str | None) -> Delivery:
+    """The delivery as it is sent: with the page of its run, and the address by which that can be answered, if it can."""
+    told = _decode(delivery.body)
+    if told.run_id is not None:
+        told = _replace(told, run_url=f"{server_url}/runs/{told.run_id}")
+    if answer_url is not None and delivery.link is not None:
+        told = _replace(told, answer_url=answer_url, answer_expires_at=format_ms(delivery.link.expires_at))
     return _replace(delivery, body=msgspec.Raw(_encode(told)))
 
 
@@ -99,6 +102,8 @@ def notice_of(delivery: Delivery) -> Notice:
     if told.answer_url is not None:
         lines.append(("Answer", f"by the link of this message, once, until {told.answer_expires_at}"))
     title = f"{_TITLES[told.type]}: {told.alert_name}"
+    if told.answer_url is None:
+        return Notice(title, tuple(lines), severity, told.run_url, "Open the run")
     return Notice(title, tuple(lines), severity, told.answer_url, "Answer in Towerlog")
 
 
@@ -106,6 +111,8 @@ def mail_of(delivery: Delivery) -> tuple[str, str]:
     """The same as (subject, text) of a mail."""
     told = _decode(delivery.body)
     lines = [f"{name}: {value}" for name, value in _lines(told)]
+    if told.run_url is not None:
+        lines += ["", "The run:", told.run_url]
     if told.answer_url is not None:
         lines += ["", f"Answer it here, once, until {told.answer_expires_at}:", told.answer_url]
     return f"[Towerlog] {_TITLES[told.type]}: {told.alert_name}", "\n".join(lines) + "\n"

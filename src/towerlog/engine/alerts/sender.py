@@ -18,7 +18,7 @@ from towerlog.ambient import Clock
 from towerlog.egress.chat import CHAT_BODIES
 from towerlog.egress.outcomes import EgressFailure, HttpAnswer, MailAccepted, Undelivered
 from towerlog.egress.webhooks import signed_headers
-from towerlog.engine.alerts.messages import mail_of, notice_of, with_answer
+from towerlog.engine.alerts.messages import mail_of, notice_of, with_links
 from towerlog.engine.alerts.outbox import MAX_UNDER_WAY, Key, Outbox
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
@@ -195,17 +195,19 @@ class Sender:
         self._done.append(RecordAttempt(delivery.org, delivery.delivery_id, attempt, accepted, final))
         self._news.set()
 
-    async def _with_answer(self, delivery: Delivery) -> Delivery:
-        """With the address of its answer link, while that can be used."""
-        link = delivery.link
-        if self._links is None or link is None or link.expires_at <= self._clock.now_ms():
+    async def _with_links(self, delivery: Delivery) -> Delivery:
+        """With the page of its run, and the address of its answer link while that can be used."""
+        link, answer_url = delivery.link, None
+        if self._links is None:
             return delivery
-        org = await self._store.org(link.org)
-        assert org is not None
-        return with_answer(delivery, self._links.url_of(msgspec.structs.replace(link, org_id=org.org_id)))
+        if link is not None and link.expires_at > self._clock.now_ms():
+            org = await self._store.org(link.org)
+            assert org is not None
+            answer_url = self._links.url_of(msgspec.structs.replace(link, org_id=org.org_id))
+        return with_links(delivery, self._links.public_url, answer_url)
 
     async def _sent(self, delivery: Delivery) -> HttpAnswer | MailAccepted | Undelivered:
-        delivery = await self._with_answer(delivery)
+        delivery = await self._with_links(delivery)
         channel, ways_out = delivery.channel, self._ways_out
         if channel.type is ChannelType.EMAIL:
             if ways_out.mailer is None:

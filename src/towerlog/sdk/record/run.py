@@ -75,8 +75,8 @@ class BaseRun:
 
     @property
     def url(self) -> str | None:
-        """Where the server shows the run; None until its first event is delivered, as is `run_id`."""
-        return None if self.run_id is None else f"{self.sink.url}/api/v1/runs/{self.run_id}"
+        """The run's page on the dashboard; None until its first event is delivered, as is `run_id`."""
+        return None if self.run_id is None else f"{self.sink.url}/runs/{self.run_id}"
 
     @property
     def resume(self) -> dict[str, Any] | None:

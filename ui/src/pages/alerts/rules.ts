@@ -39,3 +39,15 @@ export function scopeOf(rule: Pick<AlertRule, 'scope'>): string {
   const parts = [agent && `agent ${agent}`, thread && `thread ${thread}`, run && `run ${run.slice(-6)}`, label && `label ${label}`, persona && `persona ${persona}`];
   return parts.filter(Boolean).join(', ') || 'everything';
 }
+
+const DAY_MS = 86_400_000;
+
+/** How many of some moments (wall ms) lie in each of the last seven days, the oldest first. */
+export function perDay(moments: readonly number[], now: number): number[] {
+  const days = Array.from({ length: 7 }, () => 0);
+  for (const moment of moments) {
+    const at = 6 - Math.floor((now - moment) / DAY_MS);
+    if (at >= 0 && at < 7) days[at] = (days[at] ?? 0) + 1;
+  }
+  return days;
+}

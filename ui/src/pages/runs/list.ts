@@ -64,8 +64,20 @@ export function newestFirst(one: Run, other: Run): number {
   return one.run_id < other.run_id ? 1 : one.run_id > other.run_id ? -1 : 0;
 }
 
-/** Which of the selected runs an act is about, and how many it leaves out. */
+/** Which of the selected runs an act is about, and how many it leaves out: only what began here can be begun anew. */
 export function meant(runs: readonly Run[], act: 'cancel' | 'retry'): { runs: Run[]; left: number } {
-  const fit = runs.filter((run) => isEnded(run.status) === (act === 'retry'));
+  const fit = runs.filter((run) => (act === 'cancel' ? !isEnded(run.status) : isEnded(run.status) && run.source === 'runs'));
   return { runs: fit, left: runs.length - fit.length };
+}
+
+const CSV = ['run_id', 'status', 'agent', 'thread_id', 'model', 'source', 'created_at', 'started_at', 'ended_at', 'duration_ms', 'total_input_tokens', 'total_output_tokens', 'total_cost_usd', 'error'] as const;
+
+/** Runs as a table for spreadsheets (RFC 4180). What would begin a formula there stands behind an apostrophe. */
+export function csv(runs: readonly Run[]): string {
+  const cell = (value: unknown): string => {
+    const text = value === null || value === undefined ? '' : String(value);
+    const safe = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  return [CSV.join(','), ...runs.map((run) => CSV.map((name) => cell(run[name])).join(','))].join('\r\n') + '\r\n';
 }

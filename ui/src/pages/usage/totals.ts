@@ -1,6 +1,6 @@
 /** Sums of usage, by name and over all. What is not known of any is null, never 0. */
 
-import type { UsageTotal } from '../../api/types';
+import type { Run, UsageTotal } from '../../api/types';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -10,6 +10,9 @@ export const SPANS = [
   { name: '7d', words: 'last 7 days', ms: 7 * DAY, step: DAY, unit: 'day' },
   { name: '30d', words: 'last 30 days', ms: 30 * DAY, step: DAY, unit: 'day' },
 ] as const;
+
+export const BYS = ['agent', 'model', 'thread'] as const;
+export type By = (typeof BYS)[number];
 
 export interface Group {
   readonly name: string | null;
@@ -29,12 +32,11 @@ interface Took {
 }
 
 /** Rows of one name are one; the dearest first. */
-export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model', took: readonly Took[]): Group[] {
+export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model'): Group[] {
   const found = new Map<string | null, Group>();
   for (const row of rows) {
     const name = row[by];
     const known = found.get(name);
-    const times = took.find((group) => group.group === name);
     found.set(name, {
       name,
       usd: plus(known?.usd, row.cost_usd),
@@ -42,10 +44,39 @@ export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model', took:
       input: plus(known?.input, all(row.usage.input_tokens, row.usage.cached_input_tokens, row.usage.cache_write_tokens)),
       output: plus(known?.output, all(row.usage.output_tokens, row.usage.reasoning_tokens)),
       runs: (known?.runs ?? 0) + row.runs_started,
-      p50: times?.p50_ms ?? null,
-      p95: times?.p95_ms ?? null,
+      p50: null,
+      p95: null,
     });
   }
+  return dearestFirst(found);
+}
+
+/** What the runs of each thread have used; the dearest first. */
+export function byThread(runs: readonly Run[]): Group[] {
+  const found = new Map<string | null, Group>();
+  for (const run of runs) {
+    const known = found.get(run.thread_id);
+    found.set(run.thread_id, {
+      name: run.thread_id,
+      usd: plus(known?.usd, run.total_cost_usd),
+      unpriced: (known?.unpriced ?? 0) + run.unpriced_calls,
+      input: plus(known?.input, run.total_input_tokens),
+      output: plus(known?.output, run.total_output_tokens),
+      runs: (known?.runs ?? 0) + 1,
+      p50: null,
+      p95: null,
+    });
+  }
+  return dearestFirst(found);
+}
+
+/** The groups with how long their runs took. */
+export function timed(rows: readonly Group[], took: readonly Took[]): Group[] {
+  const times = new Map(took.map((group) => [group.group, group]));
+  return rows.map((row) => ({ ...row, p50: times.get(row.name)?.p50_ms ?? row.p50, p95: times.get(row.name)?.p95_ms ?? row.p95 }));
+}
+
+function dearestFirst(found: ReadonlyMap<string | null, Group>): Group[] {
   return [...found.values()].sort((one, other) => (other.usd ?? 0) - (one.usd ?? 0) || other.runs - one.runs);
 }
 

@@ -68,6 +68,7 @@ DELIVERY: dict[str, Any] = {
         "ended_at": None,
         "acted": None,
         "approval_id": None,
+        "run_url": None,
         "answer_url": None,
         "answer_expires_at": None,
     },

@@ -1,0 +1,94 @@
+"""The run list as a person arranges it, and what can be done with many runs; an agent's activity; messages of alerts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.acceptance.feeds import container_event, create_run, push
+from tests.acceptance.ui.conftest import OpenScreen
+from tests.acceptance.ui.seeds import Seeds
+from tests.support.server import Server
+
+pytestmark = pytest.mark.slow
+
+
+def test_columns_are_chosen_and_saved_with_a_view(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/runs").ready("Runs").page
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_label("Error", exact=True).check()
+    page.get_by_label("Phase", exact=True).uncheck()
+    expect(page.get_by_role("columnheader", name="Error")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Phase")).to_have_count(0)
+    assert "cols=" in page.url
+    page.get_by_role("button", name="Save this view").click()
+    page.get_by_label("Its name, in this browser").fill("what failed")
+    page.get_by_role("button", name="Save it").click()
+    page.get_by_role("link", name="Clear").click()
+    expect(page.get_by_role("columnheader", name="Error")).to_have_count(0)
+    page.get_by_role("link", name="what failed").click()
+    expect(page.get_by_role("columnheader", name="Error")).to_be_visible()
+    page.get_by_role("row").filter(has_text="no paper").wait_for()
+
+
+def test_many_runs_are_counted_before_they_are_cancelled(
+    screen: OpenScreen, server: Server, seeds: Seeds, tmp_path: Path
+) -> None:
+    client = server.client()
+    made = [create_run(client, f"bulk-{number}", agent="bulk", input="x")["run_id"] for number in range(4)]
+    client.post(f"/v1/runs/{made[0]}:cancel", json={}).raise_for_status()
+    page = screen("/runs?agent=bulk").ready("Runs").page
+    page.locator(f'[data-id="{made[0]}"]').get_by_role("checkbox").check()
+    page.get_by_role("button", name="Select all 4").click()
+    page.get_by_text("4 selected").wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Export as JSON").click()
+    waiting.value.save_as(tmp_path / "runs.json")
+    assert {run["run_id"] for run in json.loads((tmp_path / "runs.json").read_text())} == set(made)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="as CSV").click()
+    waiting.value.save_as(tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open(newline="") as lines:
+        assert {row["run_id"] for row in csv.DictReader(lines)} == set(made)
+    page.get_by_role("button", name="Cancel …").click()
+    dialog = page.get_by_role("dialog", name="Cancel 3 runs")
+    expect(dialog).to_contain_text("1 of the selected have ended already")
+    dialog.get_by_role("button", name="Cancel them").click()
+    expect(page.get_by_role("row").filter(has_text="cancelled")).to_have_count(4)
+    page.locator(f'[data-id="{made[1]}"]').get_by_role("checkbox").check()
+    page.get_by_role("button", name="Retry …").click()
+    page.get_by_role("dialog", name="Retry 1 runs").get_by_role("button", name="Retry them").click()
+    expect(page.get_by_role("row").filter(has_text="queued")).to_have_count(1)
+
+
+def test_an_agents_activity_is_told_apart(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    agent_id = client.post("/api/v1/agents", json={"name": "contained"}).json()["agent_id"]
+    push(client, agent_id, container_event(tool="shell", input_summary="make test"))
+    push(client, agent_id, container_event(tool="filesystem", input_summary="notes.md"))
+    page = screen(f"/agents/{agent_id}").ready("contained").page
+    table = page.get_by_role("table", name="Activity")
+    expect(table).to_contain_text("make test")
+    expect(table).to_contain_text("notes.md")
+    page.get_by_role("button", name="Shell").click()
+    expect(table).not_to_contain_text("notes.md")
+    assert "feed=Shell" in page.url
+    page.get_by_role("button", name="Inference").click()
+    page.get_by_text("Nothing of this kind").wait_for()
+
+
+def test_a_rule_is_tried_on_what_was(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    page = screen("/alerts?tab=rules").ready("Alerts").page
+    page.get_by_role("link", name="OK").or_(page.get_by_role("link", name="open")).first.click()
+    page.get_by_role("dialog").get_by_text("Over the last week it would have fired").wait_for()
+
+
+def test_usage_is_shown_by_thread(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    page = screen("/usage?by=thread").ready("Usage").page
+    table = page.get_by_role("table", name="Usage by thread")
+    expect(table).to_contain_text(seeds.thread_id)
+    expect(table).to_contain_text("unpriced")
