@@ -118,7 +118,7 @@ describe('events', () => {
       event('tool.result', { tool: 'sum', success: false, error: 'no' }),
       event('message.delta', { text: 'three' }),
       event('run.waiting_for_input', { data: { question: 'more?' } }),
-      event('run.input', { content: 'no', answered_by: 'ada' }),
+      event('run.input', { data: { content: 'no' }, answered_by: 'ada' }),
       event('run.completed', { result: 'done' }),
     ]);
     expect(turns.map(({ who, name, text }) => `${who} ${name}: ${text.replaceAll(/\s+/g, '')}`)).toEqual([

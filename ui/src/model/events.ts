@@ -28,6 +28,11 @@ function asked(event: Told): unknown {
   return event.arguments ?? member(event, ['arguments', 'input_preview', 'input_summary', 'input']);
 }
 
+/** What a person or an agent wrote. */
+function written(event: Told): string | undefined {
+  return event.content ?? (member(event, ['content']) as string | undefined);
+}
+
 /** What a tool gave. */
 function given(event: Told): unknown {
   return event.result ?? member(event, ['result', 'output_preview', 'output_summary', 'output']);
@@ -43,7 +48,7 @@ export function summary(event: Told): string {
   const data = (event.data ?? {}) as Record<string, unknown>;
   const said =
     event.text ??
-    event.content ??
+    written(event) ??
     event.error ??
     (event.tool ? [event.tool, preview(event.type === 'tool.call' ? asked(event) : given(event))].filter(Boolean).join('  ') : null) ??
     event.model ??
@@ -117,9 +122,9 @@ function turnOf(event: Told): Turn | null {
     case 'run.waiting_for_input':
       return turn('agent', 'asks', asText(data['question']));
     case 'run.input':
-      return turn('person', event.answered_by ?? 'answer', event.content ?? '');
+      return turn('person', event.answered_by ?? 'answer', asText(written(event)));
     case 'run.message':
-      return turn('person', event.written_by ?? 'message', event.content ?? '');
+      return turn('person', event.written_by ?? 'message', asText(written(event)));
     case 'run.completed':
     case 'run.failed':
     case 'run.cancelled':
