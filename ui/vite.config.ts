@@ -12,12 +12,12 @@ export default defineConfig(({ mode }) => {
       manifest: true,
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
-      cssCodeSplit: true,
-      // What several pages share is one file: it compresses better than a file each, and is loaded once.
+      cssCodeSplit: false,
+      // What pages share is one file, and all styles are: they compress better than a file each, and are loaded once.
       rolldownOptions: {
         output: {
           codeSplitting: {
-            groups: [{ name: 'shared', test: /src\/(parts|live|model|api)\/(?!Chart|Command|Keys)|node_modules\/svelte/, minShareCount: 4 }],
+            groups: [{ name: 'shared', test: /src\/(parts|live|model|api)\/(?!Chart|Command|Keys)|node_modules\/svelte/, minShareCount: 2 }],
           },
         },
       },

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { compare } from '../src/model/compare';
+import { compare, verdict } from '../src/model/compare';
 import { curl } from '../src/model/curl';
 import { diff } from '../src/model/diff';
-import { conversation, messageOf, summary, type Told, toneOf } from '../src/model/events';
+import { conversation, summary, type Told, toneOf, type Turn } from '../src/model/events';
 import { tally, waitMs } from '../src/model/replay';
 import { dense, summed } from '../src/model/series';
 import { barAt, layout, MIN_BAR, type Span, ticks } from '../src/model/timeline';
@@ -118,7 +118,7 @@ describe('events', () => {
       event('tool.result', { tool: 'sum', success: false, error: 'no' }),
       event('message.delta', { text: 'three' }),
       event('run.waiting_for_input', { data: { question: 'more?' } }),
-      event('run.input', { content: 'no', answered_by: 'ada' }),
+      event('run.input', { data: { content: 'no' }, answered_by: 'ada' }),
       event('run.completed', { result: 'done' }),
     ]);
     expect(turns.map(({ who, name, text }) => `${who} ${name}: ${text.replaceAll(/\s+/g, '')}`)).toEqual([
@@ -132,15 +132,10 @@ describe('events', () => {
       'run completed: done',
     ]);
   });
-  it('messages of any framework have a role and a text', () => {
-    expect(messageOf({ role: 'user', content: 'hello' })).toEqual({ role: 'user', text: 'hello' });
-    expect(messageOf({ kind: 'request', parts: ['a'] }).role).toBe('request');
-    expect(messageOf('plain')).toEqual({ role: 'message', text: 'plain' });
-  });
 });
 
 describe('two runs', () => {
-  const run = (...texts: string[]): Told[] => texts.map((text) => event('tool.call', { tool: text, arguments: {} }));
+  const run = (...texts: string[]): Turn[] => conversation(texts.map((text) => event('tool.call', { tool: text, arguments: {} })));
   it('that did the same do not part', () => expect(compare(run('a', 'b'), run('a', 'b')).parts).toBeNull());
   it('part where they first differ, and meet again', () => {
     const { lines, parts } = compare(run('a', 'b', 'c'), run('a', 'x', 'y', 'c'));
@@ -151,6 +146,13 @@ describe('two runs', () => {
       [undefined, 'calls y', false],
       ['calls c', 'calls c', true],
     ]);
+  });
+  it('are not told to be alike where nothing was compared', () => {
+    const ended = conversation([event('run.completed')]);
+    expect(verdict(compare(ended, ended))).toMatch(/^Nothing to compare/);
+    expect(verdict(compare([], []))).toMatch(/^Nothing to compare/);
+    expect(verdict(compare(run('a'), run('a')))).toMatch(/^No difference in 1 step: messages/);
+    expect(verdict(compare(run('a', 'b'), run('a', 'c')))).toBe('The same for 1 step, then they part ways.');
   });
 });
 

@@ -122,7 +122,7 @@ def test_an_alert_is_there_as_soon_as_it_fires(screen: OpenScreen, server: Serve
     row = page.get_by_role("row").filter(has_text="the drum is stuck")
     row.wait_for()
     expect(badge).to_have_text(str(before + 1))
-    row.get_by_role("button", name="I see to it").click()
+    row.get_by_role("button", name="Acknowledge").click()
     expect(badge).to_have_text(str(before))
 
 

@@ -27,3 +27,4 @@ export type Retention = Schemas['Retention'];
 export type RetentionDue = Schemas['RetentionDue'];
 export type Erasure = Schemas['Erasure'];
 export type Checkpoint = Schemas['Checkpoint'];
+export type CheckpointState = Schemas['CheckpointState'];

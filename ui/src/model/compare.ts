@@ -1,7 +1,7 @@
 /** Two runs beside each other: their steps aligned, and where they part ways. */
 
 import { diff } from './diff';
-import { type Told, type Turn, conversation } from './events';
+import type { Turn } from './events';
 
 export interface Line {
   /** The step of each run; null where it has none like the other's. */
@@ -16,10 +16,8 @@ export interface Comparison {
   readonly parts: number | null;
 }
 
-/** Aligns what two runs did, from their events in order. Steps are alike when who, what and the text are. */
-export function compare(a: readonly Told[], b: readonly Told[]): Comparison {
-  const one = conversation(a);
-  const other = conversation(b);
+/** Aligns what two runs did, their turns in order. Steps are alike when who, what and the text are. */
+export function compare(one: readonly Turn[], other: readonly Turn[]): Comparison {
   const lines: Line[] = [];
   let i = 0;
   let gone: Turn[] = [];
@@ -29,7 +27,7 @@ export function compare(a: readonly Told[], b: readonly Told[]): Comparison {
     gone = [];
     fresh = [];
   };
-  for (const piece of diff(one, other, (turn) => `${turn.who}\n${turn.name}\n${turn.text}`)) {
+  for (const piece of diff(one, other, (turn) => `${turn.who}\n${turn.name}\n${turn.key ?? turn.text}`)) {
     if (piece.kind === 'new') fresh.push(piece.value);
     else if (piece.kind === 'gone') {
       gone.push(piece.value);
@@ -43,4 +41,14 @@ export function compare(a: readonly Told[], b: readonly Told[]): Comparison {
   settle();
   const parts = lines.findIndex((line) => !line.same);
   return { lines, parts: parts < 0 ? null : parts };
+}
+
+/** What the comparison comes to, in a sentence that claims nothing of what was not compared. */
+export function verdict({ lines, parts }: Comparison): string {
+  const steps = (count: number): string => (count === 1 ? '1 step' : `${count} steps`);
+  if (parts === 0) return 'They differ from the first step on.';
+  if (parts !== null) return `The same for ${steps(parts)}, then they part ways.`;
+  const isEmpty = lines.every(({ a }) => a?.who === 'run');
+  if (isEmpty) return 'Nothing to compare: neither run tells of messages or tool calls.';
+  return `No difference in ${steps(lines.length)}: messages, tool calls, questions, answers and how they ended.`;
 }

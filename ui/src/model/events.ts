@@ -28,6 +28,11 @@ function asked(event: Told): unknown {
   return event.arguments ?? member(event, ['arguments', 'input_preview', 'input_summary', 'input']);
 }
 
+/** What a person or an agent wrote. */
+function written(event: Told): string | undefined {
+  return event.content ?? (member(event, ['content']) as string | undefined);
+}
+
 /** What a tool gave. */
 function given(event: Told): unknown {
   return event.result ?? member(event, ['result', 'output_preview', 'output_summary', 'output']);
@@ -43,7 +48,7 @@ export function summary(event: Told): string {
   const data = (event.data ?? {}) as Record<string, unknown>;
   const said =
     event.text ??
-    event.content ??
+    written(event) ??
     event.error ??
     (event.tool ? [event.tool, preview(event.type === 'tool.call' ? asked(event) : given(event))].filter(Boolean).join('  ') : null) ??
     event.model ??
@@ -73,7 +78,12 @@ export interface Turn {
   readonly text: string;
   readonly seq: number;
   readonly failed: boolean;
+  /** What it is compared by, where the text is shortened for reading. */
+  readonly key?: string;
 }
+
+/** Types of events that are turns of the conversation. */
+export const TOLD_TYPES = ['message.delta', 'tool.call', 'tool.result', 'run.queued', 'run.started', 'run.waiting_for_input', 'run.input', 'run.message', 'run.completed', 'run.failed', 'run.cancelled', 'run.lost', 'budget.exceeded'];
 
 /** What was said in a run, from its events in order: pieces of text joined, calls with their results, questions, answers. */
 export function conversation(events: readonly Told[]): Turn[] {
@@ -112,29 +122,16 @@ function turnOf(event: Told): Turn | null {
     case 'run.waiting_for_input':
       return turn('agent', 'asks', asText(data['question']));
     case 'run.input':
-      return turn('person', event.answered_by ?? 'answer', event.content ?? '');
+      return turn('person', event.answered_by ?? 'answer', asText(written(event)));
     case 'run.message':
-      return turn('person', event.written_by ?? 'message', event.content ?? '');
+      return turn('person', event.written_by ?? 'message', asText(written(event)));
     case 'run.completed':
     case 'run.failed':
     case 'run.cancelled':
     case 'run.lost':
-      return turn('run', event.type.slice(4), asText(event.error ?? given(event) ?? data['reason']));
+    case 'budget.exceeded':
+      return turn('run', event.type.replace('run.', '').replace('.', ' '), asText(event.error ?? given(event) ?? data['reason']));
     default:
       return null;
   }
-}
-
-export interface Message {
-  readonly role: string;
-  readonly text: string;
-}
-
-/** A message of a checkpoint's history, whatever its framework: a role and what is readable of it. */
-export function messageOf(given: unknown): Message {
-  if (given === null || typeof given !== 'object') return { role: 'message', text: asText(given) };
-  const message = given as Record<string, unknown>;
-  const role = [message['role'], message['kind'], message['type']].find((word) => typeof word === 'string') as string | undefined;
-  const content = message['content'] ?? message['text'] ?? message['parts'];
-  return { role: role ?? 'message', text: typeof content === 'string' ? content : asText(content ?? given) };
 }

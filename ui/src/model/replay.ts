@@ -1,6 +1,6 @@
 /** A run played again along its own time. Pure: events in order, a moment, what had happened by then. */
 
-import type { Told } from './events';
+import type { Told, Turn } from './events';
 
 export interface Timed extends Told {
   readonly occurred_at?: string | null;
@@ -30,8 +30,8 @@ export interface Tally {
   readonly usd: number | null;
 }
 
-/** What events come to. */
-export function tally(events: readonly Timed[]): Tally {
+/** What events come to; tool calls of saved states, where no event tells of any. */
+export function tally(events: readonly Timed[], states: readonly Turn[] = []): Tally {
   let found: Tally = { tools: 0, failed: 0, tokens: 0, usd: null };
   for (const event of events) {
     if (event.type === 'tool.call') found = { ...found, tools: found.tools + 1 };
@@ -41,5 +41,6 @@ export function tally(events: readonly Timed[]): Tally {
     const usd = event.cost_usd === null || event.cost_usd === undefined ? found.usd : (found.usd ?? 0) + event.cost_usd;
     found = { ...found, tokens, usd };
   }
-  return found;
+  if (found.tools > 0) return found;
+  return { ...found, tools: states.filter(({ who, name }) => who === 'tool' && name.startsWith('calls ')).length };
 }

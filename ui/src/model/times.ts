@@ -33,6 +33,11 @@ export function utc(time: string): string {
   return `${new Date(time).toISOString().replace('T', ' ').replace('Z', '')} UTC`;
 }
 
+/** How long something still lasts, to two units: `expires in 1 h 52 min`; what is over is `expired 5 min ago`. */
+export function left(ms: number): string {
+  return ms > 0 ? `Expires in ${duration(ms < MINUTE ? Math.ceil(ms / SECOND) * SECOND : ms)}` : `Expired ${ago(ms, 0)}`;
+}
+
 function coarse(ms: number): string {
   if (ms < MINUTE) return `${Math.floor(ms / SECOND)} s`;
   if (ms < HOUR) return `${Math.floor(ms / MINUTE)} min`;

@@ -1,0 +1,43 @@
+/** What needs a person, one entry a matter: an alert about something that is shown anyway is a mark on it. */
+
+export interface Firing {
+  readonly alert_id: string;
+  readonly subject: string;
+  readonly approval_id: string | null;
+}
+
+export interface Marked<Thing, Alert> {
+  readonly thing: Thing;
+  readonly alerts: readonly Alert[];
+}
+
+/** Which alerts are about which things, and those that are about none of them. `keyOf`: what an alert about it names. */
+export class Marks<Alert extends Firing> {
+  #left: readonly Alert[];
+
+  constructor(alerts: readonly Alert[]) {
+    this.#left = alerts;
+  }
+
+  /** The things with their alerts, in their order. */
+  of<Thing>(things: readonly Thing[], keyOf: (thing: Thing) => string): Marked<Thing, Alert>[] {
+    return things.map((thing) => {
+      const key = keyOf(thing);
+      const mine = this.#left.filter((alert) => (alert.approval_id ?? alert.subject) === key);
+      this.#left = this.#left.filter((alert) => !mine.includes(alert));
+      return { thing, alerts: mine };
+    });
+  }
+
+  get left(): readonly Alert[] {
+    return this.#left;
+  }
+}
+
+const RANKS: Readonly<Record<string, number>> = { critical: 0, high: 1 };
+
+/** What may do the most harm first, else as they were. */
+export function byRisk<Row extends { readonly risk: string | null }>(rows: readonly Row[]): Row[] {
+  const rank = ({ risk }: Row): number => RANKS[risk ?? ''] ?? 2;
+  return [...rows].sort((one, other) => rank(one) - rank(other));
+}
