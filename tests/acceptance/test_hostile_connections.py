@@ -16,7 +16,7 @@ import pytest
 
 from tests.acceptance.feeds import step
 from tests.support.server import ADMIN_KEY, Server
-from tests.support.wait import wait_until
+from tests.support.wait import DEADLINE_S, wait_until
 
 MIB = 2**20
 HOST = b"Host: localhost\r\n"
@@ -153,7 +153,7 @@ def test_blanks_around_a_key_are_not_remembered(server: Server) -> None:
             sender.sendall(
                 b"GET /api/v1/whoami HTTP/1.1\r\n" + HOST + b"Authorization: Bearer" + blanks + key + b"\r\n\r\n"
             )
-            sender.settimeout(20)
+            sender.settimeout(DEADLINE_S)
             assert sender.recv(65536).startswith(b"HTTP/1.1 401")
     assert server.resident_bytes() - before < 16 * MIB
 
@@ -251,7 +251,7 @@ def test_an_ambiguous_request_is_refused(server: Server, name: str) -> None:
     }
     with crowd(server, 1) as [sender]:
         sender.sendall(heads[name])
-        sender.settimeout(20)
+        sender.settimeout(DEADLINE_S)
         assert sender.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
@@ -287,5 +287,5 @@ def test_a_body_in_chunks_of_a_byte_is_given_up(server: Server) -> None:
         while sent < 40 * MIB and try_to_send(sender, b"1\r\n \r\n" * 8000):
             sent += 48_000
         assert sent < 20 * MIB
-        sender.settimeout(10)
+        sender.settimeout(DEADLINE_S)
         assert sender.recv(100).startswith(b"HTTP/1.1 400")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ from tests.acceptance.test_stream_tickets import ticket_of
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.sse import EventStream, Frame, StreamEnded
+from tests.support.wait import DEADLINE_S
 
 Json = dict[str, Any]
-DEADLINE_S = 30.0
 
 
 class Screen:
@@ -358,8 +359,8 @@ def test_one_that_takes_nothing_delays_nobody(fresh_server) -> None:
     client = server.client()
     runs = [held_run(client, f"t{n}", "w", metadata={"note": "x" * 4000}) for n in range(60)]
     before = server.resident_bytes()
-    sleepers = [Screen(server).open() for _ in range(20)]
-    with Screen(server) as awake:
+    with ExitStack() as left, Screen(server) as awake:
+        sleepers = [left.enter_context(Screen(server)) for _ in range(20)]
         awake.take()
         for _ in range(20):
             for run_id in runs:
@@ -379,7 +380,6 @@ def test_one_that_takes_nothing_delays_nobody(fresh_server) -> None:
             woken.open()
             for run_id in runs:
                 woken.until("run", run_id, status="completed")
-        woken.__exit__()
 
 
 def test_budgets_are_watched_and_their_end_is_told(client, server, unique) -> None:

@@ -178,10 +178,10 @@ def test_a_run_that_only_reports_is_paused_and_goes_on(server: Server, recorder:
         return events
 
     client.post(f"/api/v1/runs/{run_id}:pause").raise_for_status()
-    wait_until(lambda: shown(server, recorder, "pausable")["status"] == "paused", "the pause", deadline_s=20)
+    wait_until(lambda: shown(server, recorder, "pausable")["status"] == "paused", "the pause")
     client.post(f"/api/v1/runs/{run_id}:resume").raise_for_status()
     # The acknowledgement alone makes it `running`; the run's own word comes after it.
-    [resumed] = wait_until(lambda: told("run.resumed"), "the end of it", deadline_s=20)
+    [resumed] = wait_until(lambda: told("run.resumed"), "the end of it")
     [paused] = told("run.paused")
     assert [step for step in told("step") if paused["seq"] < step["seq"] < resumed["seq"]] == []
     wait_until(lambda: told("step")[-1]["seq"] > resumed["seq"], "work after the pause")
@@ -202,7 +202,7 @@ def test_a_cancel_reaches_the_runs_below(server: Server, recorder: Recorder) -> 
         assert recorder.flush(20)
         [run_id] = run_ids(server, "above")
         server.client().post(f"/v1/runs/{run_id}:cancel", json={}).raise_for_status()
-        wait_until(lambda: above.cancelled and below.cancelled, "the cancel of both", deadline_s=20)
+        wait_until(lambda: above.cancelled and below.cancelled, "the cancel of both")
         below.give_up()
         above.give_up()
     assert recorder.flush(20)
@@ -217,7 +217,7 @@ def test_a_cancel_reaches_a_run_that_says_nothing(server: Server, recorder: Reco
         assert recorder.flush(20)
         [run_id] = run_ids(server, "quiet")
         server.client().post(f"/v1/runs/{run_id}:cancel", json={}).raise_for_status()
-        wait_until(lambda: run.cancelled, "the cancel", deadline_s=20)
+        wait_until(lambda: run.cancelled, "the cancel")
         run.give_up()
     assert recorder.flush(20)
     assert shown(server, recorder, "quiet")["status"] == "cancelled"
@@ -262,7 +262,7 @@ def test_a_run_that_is_there_but_says_nothing_is_not_given_up(tmp_path: Path, mo
     try:
         with recorder.record_run(agent="mute"):
             assert recorder.flush(20)
-            wait_until(lambda: lifetime_s(shown(watching, recorder, "mute")) > 4, "signs of life", deadline_s=20)
+            wait_until(lambda: lifetime_s(shown(watching, recorder, "mute")) > 4, "signs of life")
             found = shown(watching, recorder, "mute")
             assert (found["status"], found["liveness"]["verdict"]) == ("running", "alive")
             assert found["liveness"]["process_at"] > found["liveness"]["progress_at"]

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tests.asgi.conversation import ADMIN_KEY, HERE, Answer, Listening, ask, scope_of
+from tests.support.wait import DEADLINE_S
 from towerlog.asgi.app import App
 from towerlog.asgi.faults import Rejection
 from towerlog.errors import NotFound
@@ -33,7 +34,7 @@ async def taken(app: App, scope: dict[str, Any], body: bytes) -> Answer | None:
     answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     if app.take(scope, body, responder(answer)) is not None:
         return None
-    return await asyncio.wait_for(answer, 10)
+    return await asyncio.wait_for(answer, DEADLINE_S)
 
 
 def responder(answer: asyncio.Future[Answer]) -> Callable[[int, list[tuple[bytes, bytes]], bytes], None]:
@@ -50,9 +51,9 @@ async def whole(app: App, scope: dict[str, Any], body: bytes) -> Answer:
     answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     exchange = app.take(scope, body, responder(answer))
     if exchange is None:
-        return await asyncio.wait_for(answer, 10)
+        return await asyncio.wait_for(answer, DEADLINE_S)
     listening = Listening(app, {**scope, "extensions": {"towerlog.exchange": exchange}})
-    await asyncio.wait_for(listening.task, 10)
+    await asyncio.wait_for(listening.task, DEADLINE_S)
     return listening.answer
 
 
@@ -60,7 +61,7 @@ async def dripped(app: App, scope: dict[str, Any], body: bytes) -> Answer:
     """Served by a task from the start, the body in pieces."""
     parts = [body[at : at + 7000] for at in range(0, len(body), 7000)] or [b""]
     listening = Listening(app, scope, parts)
-    await asyncio.wait_for(listening.task, 10)
+    await asyncio.wait_for(listening.task, DEADLINE_S)
     return listening.answer
 
 

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from tests.asgi.listening import listening
-from tests.support.wait import wait_until_async
+from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.fitness import _ProbeApp, _ProbeTransport, check_server
@@ -301,7 +301,7 @@ async def test_a_direct_answer_closes_a_connection_that_is_to_be_closed(taker: t
     writer.write(post("/short", b"one", "Connection: close"))
     await wait_until_async(lambda: bool(made.taken), "the request")
     made.taken[0][1](200, [(b"content-length", b"3")], b"one")
-    said = await asyncio.wait_for(reader.read(), 10)
+    said = await asyncio.wait_for(reader.read(), DEADLINE_S)
     assert said.endswith(b"connection: close\r\n\r\none")
     writer.close()
 

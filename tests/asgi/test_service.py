@@ -16,7 +16,7 @@ import pytest
 
 from tests.asgi.arrivals import in_flight
 from tests.asgi.conversation import ADMIN_KEY, HERE, HandClock, Listening, ask, listen, scope_of
-from tests.support.wait import wait_until_async
+from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
 from towerlog.asgi.guard.ledger import MAX_READS_OF_ONE, Account
@@ -429,7 +429,9 @@ async def test_a_long_poll_keeps_neither_its_body_nor_its_events_in_memory(app: 
     assert kept < 10 * 90_000, f"{kept} bytes for 30 polls"
     assert (await say("POST", f"/v1/runs/{run_id}:cancel")).status == 200
     # A command that one reply has carried ends no other wait: who looks later than the first waits on.
-    answered, waiting = await asyncio.wait([poll.task for poll in polls], timeout=10, return_when="FIRST_COMPLETED")
+    answered, waiting = await asyncio.wait(
+        [poll.task for poll in polls], timeout=DEADLINE_S, return_when="FIRST_COMPLETED"
+    )
     assert answered
     for poll in polls:
         if poll.task in answered:

@@ -1,6 +1,6 @@
 """A process that appends to a store until it is killed, and says after each commit what is acknowledged now.
 
-`python -m tests.contract.appender BACKEND LOCATION RUN`: each line is the last position and seq of a commit that
+Started with BACKEND LOCATION RUN as arguments: each line is the last position and seq of a commit that
 has returned. Several commands go in at once, so that groups of every size are cut off.
 """
 
@@ -47,5 +47,6 @@ async def main(backend: str, location: str, run: str) -> None:
     await asyncio.gather(*(append_for_ever(engine, who, run, lane) for lane in range(AT_ONCE)))
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """With the arguments of the command line."""
     asyncio.run(main(*sys.argv[1:]))

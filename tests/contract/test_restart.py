@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.support.backends import Backend
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
+from tests.support.launcher import launch_python
 from tests.support.lookups import looked_up
 from tests.support.wait import wait_until
 from towerlog.engine.verify import verify_org
@@ -19,7 +18,6 @@ from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
 KILLS = 8
-ROOT = Path(__file__).parents[2]
 
 
 async def test_what_was_committed_is_there_after_closing(backend: Backend, clock: FakeClock, ids: SeededIds) -> None:
@@ -60,17 +58,18 @@ async def test_everything_acknowledged_survives_kill(
 
 def run_and_kill(backend_name: str, location: str, said: Path, lines: int) -> None:
     """Starts the appender, waits for so many acknowledgements, kills it in the middle of what it does."""
-    command = [sys.executable, "-m", "tests.contract.appender", backend_name, location, "run"]
-    with said.open("wb") as out, subprocess.Popen(command, stdout=out, cwd=ROOT) as process:
-        try:
-            wait_until(
-                lambda: process.poll() is not None or said.read_bytes().count(b"\n") >= lines,
-                f"{lines} acknowledgements",
-                deadline_s=60,
-            )
-            assert process.poll() is None, "the appender ended by itself"
-        finally:
-            process.send_signal(signal.SIGKILL)
+    code = "from tests.contract.appender import program; program()"
+    with said.open("wb") as out:
+        process = launch_python(code, [backend_name, location, "run"], os.environ, out.fileno(), 2)
+    try:
+        wait_until(
+            lambda: process.poll() is not None or said.read_bytes().count(b"\n") >= lines,
+            f"{lines} acknowledgements",
+        )
+        assert process.poll() is None, "the appender ended by itself"
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def check_log(store: Store, org: int, told: dict[str, tuple[int, int]]) -> None:

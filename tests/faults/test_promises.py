@@ -60,10 +60,11 @@ def test_the_tests_and_the_mutants_of_a_promise_are_there(row: Promise) -> None:
         file, _, name = test.partition("::")
         files = [TESTS / file] if file.endswith(".py") else (TESTS / file).glob("test_*.py")
         assert name in set().union(*map(functions, files)), f"{test} is not there"
-    named = [TESTS / test.partition("::")[0] for test in row.tests]
-    folders = {path if path.is_dir() else path.parent for path in named}
-    known = set().union(*map(words, folders))
-    assert set(row.mutants) <= known, f"no test of {row.says!r} names {set(row.mutants) - known}"
+    if row.mutants:
+        named = [TESTS / test.partition("::")[0] for test in row.tests]
+        folders = {path if path.is_dir() else path.parent for path in named}
+        known = set().union(*map(words, folders))
+        assert set(row.mutants) <= known, f"no test of {row.says!r} names {set(row.mutants) - known}"
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.says for row in ROWS])

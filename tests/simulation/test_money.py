@@ -79,8 +79,8 @@ LAWS = {
         "a budget begins with nothing",
     ),
     "whoever is in scope of a used-up budget is stopped": (
-        "a run that begins is not stopped",
         "who spends is not stopped",
+        "a run that begins is not stopped",
         "others are not stopped",
         "a run may begin all the same",
         "a warning is for one agent alone",
@@ -93,9 +93,9 @@ LAWS = {
         "pauses are not on record",
     ),
     "a hold ends once, by its own event or by time": (
+        "nothing settles it",
         "it is settled again and again",
         "whoever spends settles it",
-        "nothing settles it",
         "what is held may be spent",
         "a hold never ends",
         "a restart ends a hold",

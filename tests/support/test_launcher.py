@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.sdk.talker import reply, talking
-from tests.support.launcher import ROOT, Launched, launch, put_on_path, run
+from tests.support.launcher import ROOT, Launched, launch, launch_python, put_on_path, run
 from tests.support.ports import HeldPort
 from tests.support.server import clean_environment, executable
 from tests.support.wait import wait_until
@@ -35,7 +35,18 @@ def serving(path: Path, port: int) -> Launched:
     return started
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("serve", "--help"), ("nonsense",), ("serve", "--port", "x")])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("--version",), marks=SLOW),
+        pytest.param(("serve", "--help"), marks=SLOW),
+        ("nonsense",),
+        ("serve", "--port", "x"),
+    ],
+)
 def test_a_command_prints_and_exits_as_in_an_interpreter_of_its_own(tmp_path, arguments) -> None:
     command = [executable(), *arguments]
     alone = subprocess.run(
@@ -78,6 +89,30 @@ def test_what_is_printed_and_what_is_complained_of_are_told_apart() -> None:
     assert (good.returncode, good.stdout.split()[0], good.stderr) == (0, "towerlog", "")
     assert (bad.returncode, bad.stdout) == (2, "")
     assert "No such command" in bad.stderr
+
+
+CODE = """
+import __main__, atexit, os, sys
+atexit.register(print, "at the end", flush=True)
+print(sys.argv, __main__.CHOSEN if hasattr(__main__, "CHOSEN") else None, os.environ.get("GIVEN"), flush=True)
+CHOSEN = 5
+print(__main__.CHOSEN, __name__, flush=True)
+sys.exit(int(sys.argv[1]) if len(sys.argv) > 1 else 1 / 0)
+"""
+
+
+@pytest.mark.parametrize("arguments", [("3", "x"), ()])
+def test_code_runs_as_in_an_interpreter_of_its_own(tmp_path, arguments) -> None:
+    """Its arguments, its module, its environment, what it does at its end, its exit code, its traceback."""
+    env = clean_environment({"GIVEN": "this"})
+    command = [sys.executable, "-c", CODE, *arguments]
+    alone = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    with (tmp_path / "out").open("wb") as output, (tmp_path / "errors").open("wb") as errors:
+        started = launch_python(CODE, arguments, env, output.fileno(), errors.fileno())
+        code = started.wait(DEADLINE_S)
+    assert (code, (tmp_path / "out").read_text()) == (alone.returncode, alone.stdout)
+    last = alone.stderr.splitlines()[-1:]
+    assert (tmp_path / "errors").read_text().splitlines()[-1:] == last
 
 
 def in_shell(folder: Path, script: str, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ Each check is a function of a module beside this one; `test_planted` shows that 
 says what to do instead. An exception goes into `exceptions`, with its reason.
 """
 
+import gc
 import re
 from collections.abc import Iterable, Iterator
 
@@ -16,9 +17,14 @@ from tests.tidy.source import PACKAGE, ROOT, read_source, read_sources, reposito
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forget_sources() -> Iterator[None]:
-    """The syntax trees of the whole repository are large, and no later test needs them."""
+def held_sources() -> Iterator[None]:
+    """The syntax trees of the whole repository are large, and no later test needs them.
+
+    While they grow nothing of them can be let go: to look for it, again and again, takes longer than to read them.
+    """
+    gc.disable()
     yield
+    gc.enable()
     read_source.cache_clear()
 
 

@@ -19,9 +19,17 @@ from towerlog.model.run import Status
 METHODS = {"get", "post", "delete", "put", "patch"}
 
 
+@pytest.fixture(scope="module")
+def documents() -> dict[str, Any]:
+    """The one that was built, once it was: it is the same for each application, and takes longer than all the rest."""
+    return {}
+
+
 @pytest.fixture
-async def document(app: App) -> dict[str, Any]:
-    return build_document(app.table)
+async def document(app: App, documents: dict[str, Any]) -> dict[str, Any]:
+    if not documents:
+        documents.update(build_document(app.table))
+    return documents
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

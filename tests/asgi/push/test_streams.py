@@ -12,7 +12,7 @@ import pytest
 
 from tests.asgi.conversation import HandClock, Listening
 from tests.support.factories import run_row
-from tests.support.wait import wait_until_async
+from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.ambient import SystemIds
 from towerlog.asgi.guard.auth import Authenticator
 from towerlog.asgi.guard.ledger import ShareLedger
@@ -276,7 +276,7 @@ async def test_a_stream_asks_the_same_of_any_transport(house: House, cause: Caus
         stream.make_place()
     else:
         house.streams.close()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, DEADLINE_S)
     frames = [b"data: 1\n\n", b"data: 2\n\n"][: house.last_seq]
     frames += [b"event: end\n\n"] if cause is Cause.COMPLETE else []
     assert notes.said == ["start", "ping", *frames, cause]
@@ -316,7 +316,7 @@ async def test_who_waits_gets_what_is_committed_without_being_woken(house: House
         assert follower._waiter is not None
         assert not follower._waiter.done()
     house.say(OVER)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, DEADLINE_S)
     frames = [b"data: 1\n\n", ("put", b"data: 2\n\n"), ("put", b"data: 3\n\n"), b"data: 4\n\n"]
     assert notes.said == ["start", *frames, b"event: end\n\n", Cause.COMPLETE]
     assert follower.take is None
@@ -347,7 +347,7 @@ async def test_a_reader_that_has_not_taken_what_was_put_is_waited_for(house: Hou
     await wait_until_async(lambda: b"data: 2\n\ndata: 3\n\ndata: 4\n\n" in notes.said, "the rest")
     assert notes.said == ["start", ("put", b"data: 1\n\n"), b"", b"data: 2\n\ndata: 3\n\ndata: 4\n\n"]
     notes.left.set()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, DEADLINE_S)
     assert house.is_empty
 
 
@@ -356,7 +356,7 @@ async def test_a_transport_whose_reader_left_is_told_to_finish(house: House) -> 
     task = asyncio.create_task(house.streams.open(await house.follow(), notes, house.principal, house.place()).run())
     await wait_until_async(lambda: "start" in notes.said, "the start")
     notes.left.set()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, DEADLINE_S)
     assert notes.said == ["start", Cause.COMPLETE]
     assert house.is_empty
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.asgi.conversation import ADMIN_KEY, HandClock, Listening, scope_of
 from tests.dialects.native.batches import EVENTS, events_of, fates, held, report, reported, run_of, send, told
-from tests.support.wait import wait_until_async
+from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.dialects.native.events import MAX_EVENTS, MAX_RUNS
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
@@ -188,7 +188,7 @@ async def test_a_reply_is_held_back_until_something_is_wanted(app: Any, say: Any
     await wait_until_async(lambda: stored(say, 2), "what it brought to be stored, though it waits")
     await send(say, told(3))
     await asked(say, "l")
-    await asyncio.wait_for(poll.task, 20)
+    await asyncio.wait_for(poll.task, DEADLINE_S)
     assert [one["run_key"] for one in poll.answer.json["commands"]] == ["l"]
     assert fates(poll.answer.json) == ["stored"]
 
@@ -196,7 +196,7 @@ async def test_a_reply_is_held_back_until_something_is_wanted(app: Any, say: Any
 @pytest.mark.parametrize("runs", [[], ["nobody"], ["k"]])
 async def test_nobody_waits_for_what_cannot_come(say: Any, runs: list[str]) -> None:
     await send(say, told(1, "run.completed"))
-    await asyncio.wait_for(send(say, runs=runs, wait_seconds=30), 20)
+    await asyncio.wait_for(send(say, runs=runs, wait_seconds=30), DEADLINE_S)
 
 
 async def test_a_large_batch_waits_like_any_other(app: Any, say: Any) -> None:
@@ -205,7 +205,7 @@ async def test_a_large_batch_waits_like_any_other(app: Any, say: Any) -> None:
     poll = polling(app, {"client_id": "c", "events": [large, 5], "wait_seconds": 30})
     await wait_until_async(lambda: stored(say, 2), "what it brought to be stored, though it waits")
     await asked(say)
-    await asyncio.wait_for(poll.task, 20)
+    await asyncio.wait_for(poll.task, DEADLINE_S)
     assert fates(poll.answer.json) == ["stored", ("refused", "events.1")]
     assert [one["event_id"] for one in poll.answer.json["results"]] == ["e2", None]
     assert [one["type"] for one in poll.answer.json["commands"]] == ["cancel"]

@@ -14,7 +14,7 @@ import pytest
 from tests.support.factories import draft
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig
-from tests.support.wait import wait_until_async
+from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.model.command import (
     Append,
     CancelRun,
@@ -46,7 +46,6 @@ from towerlog.store.sqlite.store import READERS
 from towerlog.store.values import Kind
 
 LEASE_MS = 60_000
-DEADLINE_S = 20
 
 
 def checkpoint(run_id: str, step: int, count: int, metas: bool = True, **fields: Any) -> Draft:

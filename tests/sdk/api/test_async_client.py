@@ -12,7 +12,7 @@ import pytest
 from tests.sdk.served import reported, run_id_of, told, unique
 from tests.sdk.talker import headers_of, reply, talking
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
-from tests.support.wait import wait_until_async
+from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.sdk.api.async_client import AsyncClient
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import Gap, RunEvent
@@ -129,7 +129,7 @@ async def test_closing_a_client_ends_its_follower(server) -> None:
     reading = asyncio.create_task(read())
     await wait_until_async(lambda: got, "the first event")
     await client.close()
-    await asyncio.wait_for(reading, 5)
+    await asyncio.wait_for(reading, DEADLINE_S)
     assert [event.raw["seq"] for event in got] == [1]
 
 
@@ -140,4 +140,4 @@ async def test_closing_a_client_ends_its_pause_between_two_tries() -> None:
         await wait_until_async(lambda: talker.requests, "the request")
         await client.close()
         with pytest.raises((ApiError, Unreachable)):
-            await asyncio.wait_for(asking, 5)
+            await asyncio.wait_for(asking, DEADLINE_S)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.sdk.talker import HANG, reply, talking
+from tests.support.wait import DEADLINE_S
 from towerlog.sdk.wire.address import read_url
 from towerlog.sdk.wire.async_connection import AsyncHost, AsyncSignal, connections_closed, current_scope
 
@@ -51,7 +52,7 @@ async def test_a_wait_can_be_interrupted() -> None:
         waiting = asyncio.create_task(connection.receive(time.monotonic() + 30))
         await asyncio.sleep(0)
         connection.interrupt()
-        assert await asyncio.wait_for(waiting, 5) == b""
+        assert await asyncio.wait_for(waiting, DEADLINE_S) == b""
         await connections_closed()
 
 

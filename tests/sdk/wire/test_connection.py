@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.support.wait import DEADLINE_S
 from towerlog.sdk.wire.address import read_url
 from towerlog.sdk.wire.connection import Connection, Host, Signal, current_scope
 
@@ -61,7 +62,7 @@ def test_another_thread_can_interrupt_a_wait() -> None:
     reader = threading.Thread(target=lambda: got.append(connection.receive(time.monotonic() + 30)))
     reader.start()
     connection.interrupt()
-    reader.join(5)
+    reader.join(DEADLINE_S)
     assert got == [b""]
     connection.close()
     theirs.close()
