@@ -65,7 +65,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def split_tokens(self) -> int | None:
         """Input and output together: all tokens of which it is known what they were."""
-        return add_known(self.all_input_tokens(), self.all_output_tokens())
+        sent, written = self.all_input_tokens(), self.all_output_tokens()
+        return add_known(sent, written) if sent is None or written is None else min(sent + written, MAX_SUM)
 
     def all_tokens(self) -> int | None:
         """All tokens: `total_tokens`, and where that is unknown the sum of the buckets."""
@@ -141,14 +142,17 @@ def highest(left: Usage, right: Usage) -> Usage:
         return right
     if right is NO_USAGE:
         return left
+    # By place and without a call for what only one of the two knows, as in `_combine`.
+    one, two, three, four, five, six, seven, _, _ = astuple(left)
+    first, second, third, fourth, fifth, sixth, seventh, _, _ = astuple(right)
     return Usage(
-        larger(left.input_tokens, right.input_tokens),
-        larger(left.cached_input_tokens, right.cached_input_tokens),
-        larger(left.cache_write_tokens, right.cache_write_tokens),
-        larger(left.output_tokens, right.output_tokens),
-        larger(left.reasoning_tokens, right.reasoning_tokens),
-        larger(left.total_tokens, right.total_tokens),
-        larger(left.cost_nanos, right.cost_nanos),
+        first if one is None else one if first is None or one >= first else first,
+        second if two is None else two if second is None or two >= second else second,
+        third if three is None else three if third is None or three >= third else third,
+        fourth if four is None else four if fourth is None or four >= fourth else fourth,
+        fifth if five is None else five if fifth is None or five >= fifth else fifth,
+        sixth if six is None else six if sixth is None or six >= sixth else sixth,
+        seventh if seven is None else seven if seventh is None or seven >= seventh else seventh,
     )
 
 
@@ -161,8 +165,10 @@ def larger(left: int | None, right: int | None) -> int | None:
 
 def falls(known: Usage, newer: Usage) -> bool:
     """Whether a figure of a newer running total is below what is known of it."""
-    pairs = zip(msgspec.structs.astuple(known), msgspec.structs.astuple(newer), strict=True)
-    return any(before is not None and after is not None and after < before for before, after in pairs)
+    for before, after in zip(astuple(known), astuple(newer), strict=True):
+        if before is not None and after is not None and after < before:
+            return True
+    return False
 
 
 def subtract(left: Usage, right: Usage) -> Usage:

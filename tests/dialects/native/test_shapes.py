@@ -6,10 +6,8 @@ import json
 from typing import Any
 
 import msgspec
-import pytest
 
 from towerlog.dialects.native import shapes
-from towerlog.dialects.reading.event_members import event_members
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Facts
@@ -17,7 +15,6 @@ from towerlog.model.key import Key
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Scope
 from towerlog.model.run import RunRow, Status
-from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import Usage, UsageRow
 
 ROW = RunRow(run=1, org=1, run_id="r", thread_id="t", trace_id="x", status=Status.LOST, created_at=1000)
@@ -25,33 +22,6 @@ ROW = RunRow(run=1, org=1, run_id="r", thread_id="t", trace_id="x", status=Statu
 
 def wire(value: Any) -> Any:
     return json.loads(msgspec.json.encode(value), parse_float=str)
-
-
-DAY = 1_700_000_000_123
-EVENTS = [
-    Event(1, 5, 1, 2, EventType.OTHER, DAY, b'{"b":[ ]}', Facts(name='n\u00fc"m'), dialect="steps", hash=b"\x01\xff"),
-    Event(1, 5, 1, 2, EventType.STEP, DAY, b'{"step":"plan","output":{"a":1}}', Facts(duration_ms=0, foreign=True)),
-    Event(1, 5, 1, 2, EventType.TOOL_RESULT, DAY, b'{"output":[1,2]}', Facts(tool="ls", success=False, duration_ms=7)),
-    Event(
-        1, 5, 1, 2, EventType.MESSAGE_DELTA, DAY, b'{"text":"\xc3\xbc\\n"}', occurred_at=DAY, event_id='"e"', late=True
-    ),
-    Event(1, 5, 1, 2, EventType.RUN_STARTED, DAY, b"{}", event_id="\x1fstart", future=True),
-    Event(1, 5, 1, 2, EventType.RUN_STARTED, DAY, b"{}", event_id="\x1ekey\x1esent"),
-    Event(1, 5, 1, 2, EventType.RUN_STARTED, DAY, b"{}", event_id=""),
-]
-
-
-@pytest.mark.parametrize("event", EVENTS)
-def test_an_event_is_written_as_its_type_says(event: Event) -> None:
-    """The bytes are put together by hand; these are what the type would give."""
-    typed = shapes.LoggedEvent(
-        **{"name": None, **event_members(event)}, seq=2, position=5, type=event.type.value,
-        data=msgspec.Raw(event.data), dialect=event.dialect, event_id=event.sent_id,
-        occurred_at=format_optional_ms(event.occurred_at), recorded_at=format_ms(DAY),
-        duration_ms=event.facts.duration_ms, late=event.late, foreign=event.facts.foreign,
-        future=event.future, hash=event.hash.hex() or None,
-    )  # fmt: skip
-    assert msgspec.json.encode(shapes.event_of(event)) == msgspec.json.encode(typed)
 
 
 def test_an_event_keeps_its_body_to_the_byte() -> None:

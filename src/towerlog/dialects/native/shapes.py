@@ -267,34 +267,23 @@ def thread_of(row: ThreadRow) -> Thread:
     )
 
 
-_encode = msgspec.json.Encoder().encode
-_TRUTHS = (b"false", b"true")
-
-
-def event_of(event: Event) -> msgspec.Raw:
-    """An event of a log, as the JSON of a `LoggedEvent`: its data is copied as it was stored, and no such value is made
-    of it. A page has hundreds of them."""
-    facts, told, took = event.facts, event.occurred_at, event.facts.duration_ms
-    beside = event_members(event)
-    return msgspec.Raw(
-        b'{%b,"seq":%d,"position":%d,"type":"%b","data":%b,"dialect":"%b","event_id":%b,"occurred_at":%b,'
-        b'"recorded_at":"%b","duration_ms":%b,"late":%b,"foreign":%b,"future":%b,"hash":%b}'
-        % (
-            _encode(EventMembers(**{"name": None, **beside}))[1:-1] if beside else b'"name":null',
-            event.seq,
-            event.position,
-            event.type.encode(),
-            event.data,
-            event.dialect.encode(),
-            _encode(event.sent_id),
-            b"null" if told is None else b'"%b"' % format_ms(told).encode(),
-            format_ms(event.recorded_at).encode(),
-            b"null" if took is None else b"%d" % took,
-            _TRUTHS[event.late],
-            _TRUTHS[facts.foreign],
-            _TRUTHS[event.future],
-            b'"%b"' % event.hash.hex().encode() if event.hash else b"null",
-        )
+def event_of(event: Event) -> LoggedEvent:
+    """An event of a log."""
+    return LoggedEvent(
+        **{"name": None, **event_members(event)},
+        seq=event.seq,
+        position=event.position,
+        type=event.type.value,
+        data=msgspec.Raw(event.data),
+        dialect=event.dialect,
+        event_id=event.sent_id,
+        occurred_at=format_optional_ms(event.occurred_at),
+        recorded_at=format_ms(event.recorded_at),
+        duration_ms=event.facts.duration_ms,
+        late=event.late,
+        foreign=event.facts.foreign,
+        future=event.future,
+        hash=event.hash.hex() or None,
     )
 
 
