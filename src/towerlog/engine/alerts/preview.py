@@ -191,8 +191,8 @@ class _Trial:
             else:
                 await asyncio.to_thread(self._take_all, replay, page)
             after = page[-1].position
-        for page in waiting:
-            await asyncio.to_thread(self._take_all, replay, page)
+        for held in waiting:
+            await asyncio.to_thread(self._take_all, replay, held)
 
     def _is_enough(self, page: list[Event]) -> bool:
         self._events += len(page)
