@@ -122,9 +122,7 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=run_id, trace_id=trace_id)
         case o.RunChanged(row, changed):
             return OutcomeIds(kind, run=row.run, created=changed)
-        case o.Steered(row) | o.Begun(row):
-            return OutcomeIds(kind, run=row.run)
-        case o.Taken(row, _):
+        case o.Steered(row) | o.Begun(row) | o.Taken(row, _):
             return OutcomeIds(kind, run=row.run)
         case o.Reported(view, _, results):
             return OutcomeIds(kind, run=view.row.run, items=_items(results))
