@@ -22,7 +22,7 @@ from tests.support.factories import event
 from tests.support.rig import Rig
 from towerlog.engine.follow.channel import TOLD_AT_ONCE, Channel
 from towerlog.engine.follow.follower import PAGE_EVENTS, Follower
-from towerlog.engine.follow.pages import Pages, ReadPage
+from towerlog.engine.follow.pages import ReadPage, StorePages
 from towerlog.engine.follow.subjects import RUN
 from towerlog.errors import StorageFailed
 
@@ -92,7 +92,7 @@ def reader(pages: list[ReadPage], began: asyncio.Event, may_end: asyncio.Event) 
 
 async def test_the_end_of_a_page_says_nothing_to_who_came_while_it_was_read() -> None:
     """What was committed after the read began and before somebody came would wait for the next commit."""
-    channel, pages, began, may_end = Channel((RUN, 1), PLAIN, "e"), Pages(), asyncio.Event(), asyncio.Event()
+    channel, pages, began, may_end = Channel((RUN, 1), PLAIN, "e"), StorePages(), asyncio.Event(), asyncio.Event()
     read = reader([ReadPage(5, [], True), ReadPage(5, frames(6, 6), True)], began, may_end)
     first = asyncio.create_task(pages.after(channel, 5, read))
     await began.wait()
@@ -104,7 +104,7 @@ async def test_the_end_of_a_page_says_nothing_to_who_came_while_it_was_read() ->
 
 
 async def test_a_page_with_a_gap_is_for_its_reader_alone() -> None:
-    channel, pages, began, may_end = Channel((RUN, 1), PLAIN, "e"), Pages(), asyncio.Event(), asyncio.Event()
+    channel, pages, began, may_end = Channel((RUN, 1), PLAIN, "e"), StorePages(), asyncio.Event(), asyncio.Event()
     read = reader(
         [ReadPage(0, [(0, b"gap "), *frames(4, 5)], False), ReadPage(1, [(1, b"less "), *frames(4, 5)], False)],
         began,
@@ -120,7 +120,7 @@ async def test_a_page_with_a_gap_is_for_its_reader_alone() -> None:
 
 
 async def test_who_waits_for_a_page_looks_at_the_ring_again() -> None:
-    channel, pages, began, may_end = Channel((RUN, 1), PLAIN, "e"), Pages(), asyncio.Event(), asyncio.Event()
+    channel, pages, began, may_end = Channel((RUN, 1), PLAIN, "e"), StorePages(), asyncio.Event(), asyncio.Event()
     read = reader([ReadPage(0, [], True)], began, may_end)
     first = asyncio.create_task(pages.after(channel, 0, read))
     await began.wait()
@@ -133,7 +133,7 @@ async def test_who_waits_for_a_page_looks_at_the_ring_again() -> None:
 
 
 async def test_a_read_that_fails_or_is_called_off_is_its_readers_alone() -> None:
-    channel, pages = Channel((RUN, 1), PLAIN, "e"), Pages()
+    channel, pages = Channel((RUN, 1), PLAIN, "e"), StorePages()
     began, may_end = asyncio.Event(), asyncio.Event()
 
     async def fails() -> ReadPage:

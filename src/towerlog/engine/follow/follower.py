@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from towerlog.engine.follow.channel import Channel
-from towerlog.engine.follow.pages import Pages, ReadPage
+from towerlog.engine.follow.pages import ReadPage, StorePages
 from towerlog.errors import StorageFailed
 from towerlog.model.event import DamagedEvent, Logged
 from towerlog.model.run import RunRow
@@ -100,7 +100,7 @@ class Follower:
     def __init__(
         self,
         leave: Leave,
-        pages: Pages,
+        pages: StorePages,
         channel: Channel,
         source: Source,
         cursor: int,

@@ -13,7 +13,7 @@ from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.channel import Channel, Reader
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.listener import Listener
-from towerlog.engine.follow.pages import Pages
+from towerlog.engine.follow.pages import StorePages
 from towerlog.engine.follow.subjects import RUN, Subject, subjects
 from towerlog.model.principal import shard_org
 from towerlog.wake.base import Commit, Wake
@@ -33,7 +33,7 @@ class Hub:
         """By subject and style."""
         self._by_subject: dict[Subject, list[Channel]] = {}
         self._published = 0
-        self._pages = Pages()
+        self._pages = StorePages()
 
     @property
     def followers(self) -> int:

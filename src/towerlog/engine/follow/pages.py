@@ -76,7 +76,7 @@ class _Reading:
             asyncio.get_running_loop().call_soon(self._wake)
 
 
-class Pages:
+class StorePages:
     """All pages that followers have in hand."""
 
     def __init__(self) -> None:
