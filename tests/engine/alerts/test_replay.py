@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.alerts.alerting import DOLLAR, MINUTE, calling, failure, make, spending, start
 from tests.support.factories import draft, traced
-from tests.support.fakes import SeededIds
+from tests.support.fakes import START_MS, FakeClock, SeededIds
 from tests.support.rig import Rig, open_rig
 from towerlog.errors import TowerlogError
 from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, CreateRule
@@ -95,7 +95,9 @@ class Story:
 
 async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tuple[list[Any], list[Any]]:
     """(when, about what) of the alerts of a rule, and of its trial."""
-    async with open_rig(folder, ids=SeededIds(seed)) as rig:
+    # From a whole minute on, in which windows are counted: what begins and ends between two looks is seen by neither.
+    clock = FakeClock(START_MS // MINUTE * MINUTE)
+    async with open_rig(folder, ids=SeededIds(seed), clock=clock) as rig:
         story, config = Story(rig, seed), RULES[trigger]
         for scope, period in (
             (BudgetScope(organisation=True), Period.TOTAL),
@@ -121,7 +123,7 @@ async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tupl
         return sorted((one.fired_at, one.subject, one.agent) for one in live), sorted(looked)
 
 
-SEEDS = [*range(2), *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 40)]]
+SEEDS = [*range(2), *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20)]]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

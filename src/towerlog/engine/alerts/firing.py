@@ -45,6 +45,8 @@ def fire(
     over; `with_link`: messages carry a link by which they can.
     """
     org, now_ms = rule.org, plan.now
+    # One event may be about several subjects: the cool-down of the first holds for the others.
+    rule = plan.alerts.rule(org, rule.rule_id) or rule
     is_new = run is not None and plan.is_new(run.run) and subject == run_subject(run.run_id)
     last = plan.alerts.newest(org, rule.rule_id, subject, is_new=is_new)
     if last is not None and last.is_open and last.mark == mark:

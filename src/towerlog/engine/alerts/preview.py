@@ -191,8 +191,8 @@ class _Trial:
             else:
                 await asyncio.to_thread(self._take_all, replay, page)
             after = page[-1].position
-        for held in waiting:
-            await asyncio.to_thread(self._take_all, replay, held)
+        for events in waiting:
+            await asyncio.to_thread(self._take_all, replay, events)
 
     def _is_enough(self, page: list[Event]) -> bool:
         self._events += len(page)
@@ -256,7 +256,8 @@ class _Trial:
                 replay.take(event, agent or "default", before, after)
 
     async def _budgets(self) -> list[BudgetRow]:
-        return list(await self._source.store.budgets(self._org, MAX_BUDGETS, None))
+        """Oldest first."""
+        return (await self._source.store.budgets(self._org, MAX_BUDGETS, None))[::-1]
 
     async def _count_budgets(self, replay: RuleReplay) -> None:
         """Goes through what was spent, with the budgets as they are now, and what they had spent at the beginning."""

@@ -370,7 +370,7 @@ class RuleReplay:
 
     def _look_at_budgets(self, now: int) -> None:
         """As the timer does: what is over, and what is used up although nothing was spent just now."""
-        for row in self._budgets.values():
+        for row in reversed(self._budgets.values()):
             subject, row = budget_subject(row.budget_id), budget_fold.current(row, now)
             if not of_budget(self.rule, row, now):
                 self._recover(subject)
