@@ -1497,6 +1497,60 @@ SCREENS = (
     ),
 )
 
+ERASED = (
+    Fault(
+        "a tombstone keeps what senders called things",
+        "acceptance/test_retention.py::test_an_erased_run_keeps_its_figures_and_nothing_else",
+        "towerlog.model.tombstone",
+        "facts = _bare(event.facts) if whole else _without_history(event.facts)",
+        "facts = _without_history(event.facts)",
+    ),
+    Fault(
+        "bytes that were moved stay where they were",
+        "store/sqlite/erasing/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
+        "towerlog.store.sqlite.erasing.reclaim",
+        "            if clean is not None:\n",
+        "            if False:\n",
+    ),
+    Fault(
+        "content goes that another run has",
+        "acceptance/test_retention.py::test_content_that_another_run_has_stays",
+        "towerlog.store.sqlite.erasing.content",
+        "    return bool(one(db, sql, (org, key)))\n",
+        "    return False\n",
+    ),
+    Fault(
+        "a tombstone needs no word for it",
+        "engine/erasing/test_retention.py::test_tampering_with_tombstones_is_found[DELETE FROM event WHERE type ="
+        " 'run.erased'-nothing in]",
+        "towerlog.engine.verify",
+        "            self._tombstones.setdefault(event.run, []).append(event)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a tombstone is not held against its seal",
+        "engine/erasing/test_retention.py::test_tampering_with_tombstones_is_found[UPDATE event SET recorded_at = 1"
+        " WHERE seq = 2-its hash does not fit]",
+        "towerlog.model.chain",
+        "return seal(previous, event) == event.content",
+        "return True",
+    ),
+    Fault(
+        "a repeat brings erased content back",
+        "acceptance/test_retention.py::test_a_repeat_does_not_bring_it_back",
+        "towerlog.store.sqlite.lookups",
+        "(run, event_id, erased_id(event_id))",
+        "(run, event_id, event_id)",
+    ),
+    Fault(
+        "a long run is erased in one step",
+        "engine/erasing/test_retention.py::test_a_long_run_is_erased_in_steps_between_which_others_commit",
+        "towerlog.store.sqlite.erasing.steps",
+        "STEP_ROWS = 256",
+        "STEP_ROWS = 256_000",
+    ),
+)
+
 FAULTS = (
     *STORED,
     *ACCESS,
@@ -1509,4 +1563,5 @@ FAULTS = (
     *SCREENS,
     *AUDITED,
     *TOLD,
+    *ERASED,
 )

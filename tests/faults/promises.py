@@ -26,6 +26,7 @@ SIGN_IN, BY_PROVIDER = "acceptance/test_sign_in.py", "acceptance/test_sign_in_by
 TOKENS = "asgi/pages/sign_in/test_provider.py"
 MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_automatic.py"
 PAGE_OF_AUDIT = "docs/concepts/audit.md"
+PAGE_OF_RETENTION, ERASURE = "docs/concepts/retention.md", "acceptance/test_retention.py"
 AUDIT, ACTS = "acceptance/test_audit.py", "engine/audit/test_acts.py"
 BUDGETS, SPENDING = "acceptance/test_budgets.py", "engine/reactions/test_budgets.py"
 ALERTS, FIRING, SENDING, TIMED = (
@@ -1070,6 +1071,41 @@ AUDITED = (
     ),
 )
 
+ERASED = (
+    Promise(
+        "Of what was erased nothing is left but figures, names, times, places and hashes; not in the files either.",
+        (
+            f"{ERASURE}::test_an_erased_run_keeps_its_figures_and_nothing_else",
+            "engine/erasing/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
+            "store/sqlite/erasing/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
+            f"{ERASURE}::test_a_repeat_does_not_bring_it_back",
+        ),
+        (),
+        of(SECURITY, "The content of a run or a thread is erased by one request"),
+    ),
+    Promise(
+        "A log with tombstones verifies, and what is done to them is found.",
+        ("engine/erasing/test_retention.py::test_tampering_with_tombstones_is_found",),
+        (),
+        of(PAGE_OF_RETENTION, "`towerlog verify` accepts a tombstone only where"),
+    ),
+    Promise(
+        "What another run has in its history stays.",
+        (f"{ERASURE}::test_content_that_another_run_has_stays",),
+        (),
+        of(PAGE_OF_RETENTION, "A message that another run has in its history stays"),
+    ),
+    Promise(
+        "An erasure is carried out in steps, and gone on with after a kill.",
+        (
+            "engine/erasing/test_retention.py::test_a_long_run_is_erased_in_steps_between_which_others_commit",
+            f"{ERASURE}::test_a_killed_erasure_is_gone_on_with",
+        ),
+        (),
+        of(PAGE_OF_RETENTION, "It erases a few runs at a time"),
+    ),
+)
+
 PROMISES: dict[str, tuple[Promise, ...]] = {
     "What is stored stays": DURABLE,
     "What is read is what was written": WHOLE,
@@ -1085,8 +1121,9 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "Repeats, and refusals elsewhere": REPEATS,
     "Screens": SCREENS,
     "Who has changed what": AUDITED,
+    "What is erased is gone": ERASED,
 }
 """Heading → rows."""
 
-NO_PROMISE = ("The figures are in [Limits]", "See [What goes out]")
+NO_PROMISE = ("The figures are in [Limits]", "See [What goes out]", "It does not reach backups.")
 """Sentences of SECURITY, "What is in place", that promise nothing by themselves."""
