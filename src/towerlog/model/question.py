@@ -15,7 +15,7 @@ from towerlog.model.approval import ApprovalKind, GetApproval
 from towerlog.model.audit import ListAudit
 from towerlog.model.budget import GetBudget, ListBudgets
 from towerlog.model.delivery import GetDelivery, ListDeliveries
-from towerlog.model.member import ListMembers
+from towerlog.model.member import ListMembers, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.run import Status
@@ -335,5 +335,6 @@ Read = (
     | PreviewRule
     | ListAudit
     | ListMembers
+    | ListSignInLinks
 )
 Stream = FollowRun | FollowAgent | FollowRows

@@ -9,7 +9,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
 UNREADABLE = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What `joserfc` raises for a token or a key that is not good, and where a member is of a type that it does not read."""
+"""What `joserfc` raises for a token or a key that is not good, or of which a member is of another type."""
 
 
 class BadToken(Exception):
