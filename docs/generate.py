@@ -191,6 +191,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.pages.sign_in.passwords", "MIN_PASSWORD_CHARS", "characters of a password, the fewest"),
         ("asgi.pages.sign_in.passwords", "MAX_PASSWORD_CHARS", "characters of a password, the most"),
         ("asgi.pages.sign_in.pages", "MAX_BODY_BYTES", "bytes of a body that signs in"),
+        ("model.member", "MAX_LINKS", "sign-in links for a member that were not used; with one more the oldest ends"),
         ("asgi.pages.sign_in.attempts", "TRIES_OF_MEMBER", "tries of a password in a minute for one member"),
         ("asgi.pages.sign_in.attempts", "TRIES_OF_ADDRESS", "the same from one address"),
         ("asgi.pages.sign_in.provider", "MAX_UNDER_WAY", "sign-ins that ask the identity provider at a time"),

@@ -184,7 +184,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("PATCH", "/api/v1/members/{}"): _route(Kind.OBJECT, "admin", {"role": "operator"}),
     ("DELETE", "/api/v1/members/{}"): _route(Kind.OBJECT, "admin"),
     ("POST", "/api/v1/members/{}:sign-out"): _route(Kind.OBJECT, "admin"),
+    ("GET", "/api/v1/sign-in-links"): _route(Kind.LIST, "admin"),
     ("POST", "/api/v1/sign-in-links"): _route(Kind.NAME, "admin", {}),
+    ("DELETE", "/api/v1/sign-in-links/{}"): _route(Kind.OBJECT, "admin"),
     ("GET", "/api/v1/sign-in"): _route(Kind.OPEN),
     ("POST", "/api/v1/sign-in"): _route(Kind.OPEN, body={"token": "nothing"}),
     **{

@@ -81,6 +81,74 @@ def test_the_command_opens_the_page_of_a_run(server, client, unique) -> None:
     assert server.cli_inside("open", "--print", "ffffffff-ffff").returncode != 0
 
 
+def is_good(server: Server, token: str) -> bool:
+    """Whether a link's token signs somebody in."""
+    code = browser(server).post(SIGN_IN, json={"token": token}).status_code
+    assert code in (204, 401)
+    return code == 204
+
+
+@pytest.mark.parametrize("act", ["remove", "demote"])
+def test_a_link_ends_with_the_member_who_has_made_it(server, client, act: str) -> None:
+    ann, bob = (signed_in(server, client) for _ in range(2))
+    mine, own = (token_of(one, ok(ann.get(SESSION))["user_id"]) for one in (bob, client))
+    path = f"/api/v1/members/{ok(bob.get(SESSION))['user_id']}"
+    ok(client.delete(path) if act == "remove" else client.patch(path, json={"role": "operator"}))
+    assert not is_good(server, mine)
+    assert is_good(server, own), "the link of another maker stays"
+
+
+def test_a_link_ends_with_the_key_that_has_made_it(server, client) -> None:
+    user_id = ok(signed_in(server, client).get(SESSION))["user_id"]
+    for revoke in ("api", "command"):
+        key = ok(client.post("/api/v1/keys", json={"name": "k", "scopes": ["admin"]}), 201)
+        link = ok(server.client(key["key"]).post("/api/v1/sign-in-links", json={"user_id": user_id}), 201)
+        assert link["made_by"] == key["key_id"]
+        if revoke == "api":
+            ok(client.delete(f"/api/v1/keys/{key['key_id']}"))
+        else:
+            assert server.cli_inside("keys", "revoke", key["key_id"]).returncode == 0
+        assert not is_good(server, link["token"])
+        assert link["link_id"] not in links_of(client)
+
+
+@pytest.mark.parametrize("act", ["remove", "sign-out", "password"])
+def test_a_link_ends_with_all_that_lets_its_member_in(server, client, act: str) -> None:
+    ann = signed_in(server, client, "viewer")
+    path = f"/api/v1/members/{ok(ann.get(SESSION))['user_id']}"
+    token = token_of(client, path.rpartition("/")[2])
+    other = token_of(client)
+    if act == "password":
+        ann.patch(SESSION, json={"password": PASSWORD}).raise_for_status()
+    else:
+        ok(client.delete(path) if act == "remove" else client.post(f"{path}:sign-out"))
+    assert not is_good(server, token)
+    assert is_good(server, other), "another member's"
+
+
+def links_of(admin: httpx2.Client) -> list[str]:
+    """The ids of the links that are listed."""
+    return [one["link_id"] for one in ok(admin.get("/api/v1/sign-in-links", params={"limit": 200}))["data"]]
+
+
+def test_a_link_is_listed_until_it_is_used_or_taken_back(server, unique) -> None:
+    admin, other = (server.client(server.make_org(unique("org"))[1]) for _ in range(2))
+    first, second, third = (ok(admin.post("/api/v1/sign-in-links", json={}), 201) for _ in range(3))
+    listed = ok(admin.get("/api/v1/sign-in-links"))["data"]
+    assert listed == [one | {"token": None, "url": None} for one in (third, second, first)]
+    assert links_of(other) == []
+    assert is_good(server, first["token"])
+    path = f"/api/v1/sign-in-links/{second['link_id']}"
+    assert other.delete(path).status_code == 404
+    assert ok(admin.delete(path)) == second | {"token": None, "url": None}
+    assert admin.delete(path).status_code == 404
+    assert not is_good(server, second["token"])
+    assert newest_entry(admin, "member.link_end")["after"] == {"link_id": second["link_id"]}
+    assert links_of(admin) == [third["link_id"]]
+    page = ok(admin.get("/api/v1/sign-in-links", params={"limit": 1}))
+    assert page["next"] is None
+
+
 # The cookie
 
 

@@ -164,7 +164,7 @@ def everything(org: int, *, poison: bool) -> Changes:
         audit=[entry(org, "new")],
         users={(org, (ada := member(org, 7, "Ada")).user_id): ada},
         sessions=[session(ada, 1)],
-        sign_in_links={(org, b"link"): SignInLink(org, b"link", ada.user_id, 5, 100)},
+        sign_in_links={(org, b"link"): SignInLink(org, "link-1", b"link", ada.user_id, 5, 100)},
     )
 
 

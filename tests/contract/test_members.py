@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tests.support.factories import START_MS, identity
 from tests.support.lookups import looked_up
-from towerlog.model.member import MAX_SESSIONS, Session, SessionsOver, SignInLink
+from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, Session, SessionsOver, SignInLink
 from towerlog.model.principal import Role, User
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
@@ -103,7 +105,7 @@ async def test_of_too_many_sessions_the_oldest_ends(store: Store, org: int) -> N
 
 async def test_a_link_is_used_once_and_dropped_when_it_is_over(store: Store, org: int, other: int) -> None:
     ada = member(org, 7, "Ada")
-    link = SignInLink(org, b"link", ada.user_id, START_MS, LATER)
+    link = SignInLink(org, "link-1", b"link", ada.user_id, START_MS, LATER)
     await put(store, Changes(users={(org, ada.user_id): ada}, sign_in_links={(org, b"link"): link}))
     found = await store.link_by_digest(b"link")
     assert found is not None
@@ -111,7 +113,7 @@ async def test_a_link_is_used_once_and_dropped_when_it_is_over(store: Store, org
     async with store.begin() as unit:
         known = await looked_up(unit, Kind.SIGN_IN_LINK, (org, b"link"), (other, b"link"))
     assert known == {(org, b"link"): link}
-    used = SignInLink(org, b"link", ada.user_id, START_MS, LATER, used_at=START_MS + 5)
+    used = SignInLink(org, "link-1", b"link", ada.user_id, START_MS, LATER, used_at=START_MS + 5)
     await put(store, Changes(sign_in_links={(org, b"link"): used}, sessions=[session(ada, 1)]))
     found = await store.link_by_digest(b"link")
     assert found is not None
@@ -122,9 +124,60 @@ async def test_a_link_is_used_once_and_dropped_when_it_is_over(store: Store, org
     assert await store.key_by_digest(b"session 1") is None
 
 
+def link_of(user: User, number: int, made_by: str | None = None) -> SignInLink:
+    return SignInLink(user.org, f"link-{number}", b"link %d" % number, user.user_id, START_MS, LATER, made_by)
+
+
+async def put_links(store: Store, *links: SignInLink) -> None:
+    await put(store, Changes(sign_in_links={(link.org, link.digest): link for link in links}))
+
+
+async def listed(store: Store, org: int, before: str | None = None, now: int = START_MS) -> list[str]:
+    return [link.link_id for link in await store.sign_in_links(org, 99, before, now)]
+
+
+async def test_a_link_is_good_while_its_maker_may_make_one(store: Store, org: int) -> None:
+    ada, bob = member(org, 7, "Ada"), member(org, 8, "Bob", Role.ADMIN)
+    key = identity(1)[2]
+    await put_users(store, ada, bob)
+    await put_links(store, link_of(ada, 1), link_of(ada, 2, bob.user_id), link_of(ada, 3, key.key_id))
+    assert await listed(store, org) == ["link-3", "link-2", "link-1"]
+    assert await listed(store, org, "link-3") == ["link-2", "link-1"]
+    assert await listed(store, org, now=LATER) == []
+    await put_users(store, member(org, 8, "Bob", Role.OPERATOR))
+    assert await listed(store, org) == ["link-3", "link-1"]
+    await put(store, Changes(keys=[msgspec.structs.replace(key, org=org, revoked_at=LATER)]))
+    assert await listed(store, org) == ["link-1"]
+    async with store.begin() as unit:
+        known = await looked_up(unit, Kind.SIGN_IN_LINK, *((org, b"link %d" % n) for n in (1, 2, 3)))
+        by_id = await looked_up(unit, Kind.SIGN_IN_LINK_ID, *((org, f"link-{n}") for n in (1, 2, 3)))
+    assert (list(known), list(by_id)) == ([(org, b"link 1")], [(org, "link-1")])
+    await put_users(store, member(org, 7, "Ada", removed_at=LATER))
+    assert await listed(store, org) == []
+
+
+async def test_links_end_with_all_sessions_of_their_member(store: Store, org: int) -> None:
+    ada, bob = member(org, 7, "Ada"), member(org, 8, "Bob")
+    await put_users(store, ada, bob)
+    await put_links(store, link_of(ada, 1), link_of(bob, 2))
+    await put(store, Changes(sessions_over=[SessionsOver(org, ada.user_id, only=b"session 0")]))
+    assert await listed(store, org) == ["link-2", "link-1"], "one sign-out"
+    await put(store, Changes(sessions_over=[SessionsOver(org, ada.user_id, but=b"session 2")]))
+    assert await listed(store, org) == ["link-2"]
+
+
+async def test_of_too_many_links_for_a_member_the_oldest_ends(store: Store, org: int) -> None:
+    ada, bob = member(org, 7, "Ada"), member(org, 8, "Bob")
+    await put_users(store, ada, bob)
+    await put_links(store, link_of(bob, 99), *(link_of(ada, number) for number in range(MAX_LINKS + 2)))
+    assert sorted(await listed(store, org)) == sorted(["link-99", *(f"link-{n}" for n in range(2, MAX_LINKS + 2))])
+
+
 async def test_an_organisation_can_be_made_with_a_link(store: Store) -> None:
     org, user, key, told = identity(5, name="fifth")
-    made = await store.org_create(org, user, key, told, SignInLink(0, b"first", user.user_id, START_MS, LATER))
+    made = await store.org_create(
+        org, user, key, told, SignInLink(0, "link-1", b"first", user.user_id, START_MS, LATER)
+    )
     found = await store.link_by_digest(b"first")
     assert found is not None
     assert (found.link.org, found.user.name, found.user.role) == (made.org, "admin", Role.ADMIN)

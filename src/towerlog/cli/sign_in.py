@@ -49,8 +49,9 @@ def open_dashboard(
         found = await find_org(identities, org)
         member = _member(identities, found.org, user)
         clock = SystemClock()
-        token, now = SystemIds(clock).token(TOKEN_CHARS), clock.now_ms()
-        link = SignInLink(found.org, link_digest(token), member.user_id, now, now + DEFAULT_LINK_MS)
+        ids, now = SystemIds(clock), clock.now_ms()
+        token = ids.token(TOKEN_CHARS)
+        link = SignInLink(found.org, ids.uuid(), link_digest(token), member.user_id, now, now + DEFAULT_LINK_MS)
         identities.link_put(link, link_made(operator(), link))
         return member, link, token
 

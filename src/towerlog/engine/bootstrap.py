@@ -49,9 +49,13 @@ async def create_org(
     text = key_text or make_key(ids.token(RANDOM_LENGTH), "adm")
     key = Key(0, ids.uuid(), user.user_id, "admin", tuple(Scope), digest_of(text), hint_of(text), now)
     token = ids.token(TOKEN_CHARS) if with_link else ""
-    link = SignInLink(0, link_digest(token), user.user_id, now, now + FIRST_LINK_MS) if with_link else None
+    link = _first_link(ids, token, user, now) if with_link else None
     made = await store.org_create(org, user, key, organisation_created(by, org, user, key), link)
     return OrgMinted(made, msgspec.structs.replace(key, org=made.org), text, token)
+
+
+def _first_link(ids: Ids, token: str, user: User, now: int) -> SignInLink:
+    return SignInLink(0, ids.uuid(), link_digest(token), user.user_id, now, now + FIRST_LINK_MS)
 
 
 async def first_start(

@@ -110,6 +110,7 @@ VERBS: dict[type[c.Write], Verb] = {
     m.ChangeMember: Verb(members.needs_of_members, members.change_member, of_members.change_member),
     m.RemoveMember: Verb(members.needs_of_members, members.remove_member, of_members.remove_member),
     m.MakeSignInLink: Verb(members.needs_of_link, members.make_link, of_members.make_link),
+    m.EndSignInLink: Verb(members.needs_of_link_end, members.end_link, of_members.end_link),
     m.StartSession: Verb(members.needs_of_start, members.start_session, of_members.start_session),
     m.EndSessions: Verb(members.needs_of_end, members.end_sessions, of_members.end_sessions),
     m.SetPassword: Verb(members.needs_of_members, members.set_password, of_members.set_password),

@@ -45,6 +45,7 @@ class Action(enum.StrEnum):
     MEMBER_CHANGE = "member.change"
     MEMBER_REMOVE = "member.remove"
     MEMBER_LINK = "member.link"
+    MEMBER_LINK_END = "member.link_end"
     MEMBER_PASSWORD = "member.password"
     MEMBER_SIGN_IN = "member.sign_in"
     MEMBER_SIGN_OUT = "member.sign_out"
@@ -94,6 +95,7 @@ ACTIONS: dict[Action, str] = {
     Action.MEMBER_CHANGE: "a member got another name, e-mail address or role",
     Action.MEMBER_REMOVE: "a member was removed, and its sessions have ended",
     Action.MEMBER_LINK: "a link was made by which a member signs in once",
+    Action.MEMBER_LINK_END: "such a link was taken back",
     Action.MEMBER_PASSWORD: "a member has set its password, and its other sessions have ended",
     Action.MEMBER_SIGN_IN: "a member has signed in",
     Action.MEMBER_SIGN_OUT: "a member has signed out; or all its sessions were ended",

@@ -21,6 +21,7 @@ from towerlog.model.member import (
     ChangeMember,
     CreateMember,
     EndSessions,
+    EndSignInLink,
     MakeSignInLink,
     RemoveMember,
     SetPassword,
@@ -333,6 +334,7 @@ Write = (
     | ChangeMember
     | RemoveMember
     | MakeSignInLink
+    | EndSignInLink
     | StartSession
     | EndSessions
     | SetPassword

@@ -16,6 +16,8 @@ MAX_MEMBERS = 1000
 """Of an organisation."""
 MAX_SESSIONS = 50
 """Of a member; with one more the oldest ends."""
+MAX_LINKS = 20
+"""For a member; with one more the oldest ends."""
 SESSION_MS = 14 * 24 * 3600 * 1000
 DEFAULT_LINK_MS = 15 * 60 * 1000
 FIRST_LINK_MS = 60 * 60 * 1000
@@ -39,14 +41,18 @@ def session_digest(cookie: bytes, text: bytes) -> bytes:
 
 
 class SignInLink(msgspec.Struct, frozen=True, gc=False):
-    """A link that signs a member in, once."""
+    """A link that signs a member in, once. It is good while whoever has made it may make one."""
 
     org: int
+    link_id: str
     digest: bytes
     user_id: str
     created_at: int
     expires_at: int
+    made_by: str | None = None
+    """The id of the key or the member that has made it; None: of whoever may write the data folder."""
     used_at: int | None = None
+    """When it was used, or taken back."""
 
 
 class Session(msgspec.Struct, frozen=True, gc=False):
@@ -62,7 +68,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
 
 
 class SessionsOver(msgspec.Struct, frozen=True, gc=False):
-    """Sessions of a member that end: the one of a digest, else all but the one of a digest."""
+    """Sessions of a member that end: the one of a digest, else all but the one of a digest, and all links for it."""
 
     org: int
     user_id: str
@@ -109,6 +115,19 @@ class MakeSignInLink(msgspec.Struct, frozen=True, gc=False):
 
     user_id: str | None = None
     lifetime_ms: int = DEFAULT_LINK_MS
+
+
+class EndSignInLink(msgspec.Struct, frozen=True, gc=False):
+    """Takes a link back that was not used."""
+
+    link_id: str
+
+
+class ListSignInLinks(msgspec.Struct, frozen=True, gc=False):
+    """Links that sign somebody in, the last that was made first. `before`: a link id."""
+
+    limit: int
+    before: str | None = None
 
 
 class StartSession(msgspec.Struct, frozen=True, gc=False):
@@ -172,4 +191,10 @@ class SessionsEnded(msgspec.Struct, frozen=True, gc=False):
     """They are over."""
 
 
-MemberOutcome = MemberNow | SignInLinkMade | SessionStarted | SessionsEnded
+class SignInLinkEnded(msgspec.Struct, frozen=True, gc=False):
+    """A link that signs nobody in any more."""
+
+    link: SignInLink
+
+
+MemberOutcome = MemberNow | SignInLinkMade | SignInLinkEnded | SessionStarted | SessionsEnded

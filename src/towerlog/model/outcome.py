@@ -18,7 +18,7 @@ from towerlog.model.inbox import ApprovalAnswered, ApprovalView, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Liveness
-from towerlog.model.member import MemberOutcome
+from towerlog.model.member import MemberOutcome, SignInLink
 from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceView, RepricedPage
@@ -220,6 +220,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[DeliveryNow]
         | list[AuditRow]
         | list[User]
+        | list[SignInLink]
     )
     next: str | None = None
     span: tuple[int, int] | None = None

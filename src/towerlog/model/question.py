@@ -15,7 +15,7 @@ from towerlog.model.approval import ApprovalKind, GetApproval
 from towerlog.model.audit import ListAudit
 from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
-from towerlog.model.member import ListMembers
+from towerlog.model.member import ListMembers, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.retention import RetentionRead
@@ -338,5 +338,6 @@ Read = (
     | ListAudit
     | ListMembers
     | RetentionRead
+    | ListSignInLinks
 )
 Stream = FollowRun | FollowAgent | FollowRows

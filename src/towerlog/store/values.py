@@ -142,7 +142,9 @@ class Kind(enum.StrEnum):
     MEMBERS = "members"
     """org (tuple of all its `User` that are not removed, oldest first)."""
     SIGN_IN_LINK = "sign_in_link"
-    """(org, digest) (`SignInLink`)."""
+    """(org, digest) (`SignInLink`; of one that is not good any more there is nothing)."""
+    SIGN_IN_LINK_ID = "sign_in_link_id"
+    """(org, link id) (the same)."""
     REPLY = "reply"
     """(org, name) (`StoredReply`)."""
     BUDGETS = "budgets"
@@ -344,7 +346,7 @@ class Changes(msgspec.Struct):
     sign_in_links: dict[tuple[int, bytes], SignInLink] = {}
     """By (org, digest)."""
     sessions_over: list[SessionsOver] = []
-    """Sessions that end, before those that begin."""
+    """Sessions that end, with links, before those that begin."""
     sessions: list[Session] = []
     """Sessions that begin."""
     personas: list[Persona] = []

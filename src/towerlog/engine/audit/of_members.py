@@ -13,12 +13,14 @@ from towerlog.model.member import (
     ChangeMember,
     CreateMember,
     EndSessions,
+    EndSignInLink,
     MakeSignInLink,
     MemberNow,
     RemoveMember,
     SessionsEnded,
     SessionStarted,
     SetPassword,
+    SignInLinkEnded,
     SignInLinkMade,
     StartSession,
 )
@@ -60,8 +62,17 @@ def make_link(
     """Whom the link is for, and until when."""
     if outcome is None:
         return None
-    said = {"expires_at": format_ms(outcome.link.expires_at)}
+    said = {"link_id": outcome.link.link_id, "expires_at": format_ms(outcome.link.expires_at)}
     return About(Action.MEMBER_LINK, "member", outcome.link.user_id, said)
+
+
+def end_link(
+    _plan: Plan, _principal: Principal, command: EndSignInLink, outcome: SignInLinkEnded | None
+) -> About | None:
+    """Whom the link was for."""
+    if outcome is None:
+        return None
+    return About(Action.MEMBER_LINK_END, "member", outcome.link.user_id, {"link_id": command.link_id})
 
 
 def start_session(

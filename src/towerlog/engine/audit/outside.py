@@ -32,7 +32,7 @@ def key_revoked(by: Actor, before: Key, after: Key) -> AuditEntry:
 
 def link_made(by: Actor, link: SignInLink) -> AuditEntry:
     """A new sign-in link."""
-    after = {"expires_at": format_ms(link.expires_at)}
+    after = {"link_id": link.link_id, "expires_at": format_ms(link.expires_at)}
     return make_entry(link.org, link.created_at, by, Action.MEMBER_LINK, ("member", link.user_id), None, after)
 
 

@@ -14,6 +14,7 @@ from towerlog.model.member import (
     ChangeMember,
     CreateMember,
     EndSessions,
+    EndSignInLink,
     MakeSignInLink,
     MemberNow,
     RemoveMember,
@@ -23,6 +24,7 @@ from towerlog.model.member import (
     SessionStarted,
     SetPassword,
     SignInLink,
+    SignInLinkEnded,
     SignInLinkMade,
     StartSession,
     link_digest,
@@ -98,7 +100,7 @@ def remove_member(plan: Plan, principal: Principal, command: RemoveMember) -> Me
     """The member, who is none any more. Raises NotFound, and Conflict for the last administrator."""
     user = member(plan, principal.org, command.user_id)
     _check_admin_left(members(plan, principal.org), user)
-    plan.changes.sessions_over.append(SessionsOver(user.org, user.user_id))
+    _end_all(plan, user)
     return MemberNow(_put(plan, _replace(user, removed_at=plan.now, password=None, subject=None)))
 
 
@@ -140,9 +142,50 @@ def make_link(plan: Plan, principal: Principal, command: MakeSignInLink) -> Sign
     """A link for a member. Raises NotFound."""
     user = member(plan, principal.org, command.user_id or principal.user_id)
     token = plan.ids.token(TOKEN_CHARS)
-    link = SignInLink(user.org, link_digest(token), user.user_id, plan.now, plan.now + command.lifetime_ms)
+    until, by = plan.now + command.lifetime_ms, principal.key_id
+    link = SignInLink(user.org, plan.ids.uuid(), link_digest(token), user.user_id, plan.now, until, by)
     plan.changes.sign_in_links[link.org, link.digest] = link
     return SignInLinkMade(link, token)
+
+
+def needs_of_link_end(needs: Needs, principal: Principal, command: EndSignInLink) -> None:
+    """The link."""
+    needs.want(Kind.SIGN_IN_LINK_ID, (principal.org, command.link_id))
+
+
+def end_link(plan: Plan, principal: Principal, command: EndSignInLink) -> SignInLinkEnded:
+    """The link is no more. Raises NotFound, also for one that was used or is over."""
+    org, changed = principal.org, plan.changes.sign_in_links.values()
+    made = next((one for one in changed if (one.org, one.link_id) == (org, command.link_id)), None)
+    found: SignInLink | None = made or plan.loaded(Kind.SIGN_IN_LINK_ID, (org, command.link_id))
+    link = None if found is None else _good_link(plan, org, found.digest, found)
+    if link is None:
+        raise NotFound("link")
+    link = plan.changes.sign_in_links[org, link.digest] = _replace(link, used_at=plan.now)
+    return SignInLinkEnded(link)
+
+
+def _good_link(plan: Plan, org: int, digest: bytes, stored: SignInLink | None) -> SignInLink | None:
+    """A link as this group has left it; None for one that was used, is over, or whose maker may make none any more."""
+    key = (org, digest)
+    link = plan.changes.sign_in_links.get(key, stored)
+    if link is None or link.used_at is not None or link.expires_at <= plan.now:
+        return None
+    is_over = key not in plan.changes.sign_in_links and any(
+        (over.org, over.user_id, over.only) == (org, link.user_id, None) for over in plan.changes.sessions_over
+    )
+    maker = plan.changes.users.get((org, link.made_by or ""))
+    is_revoked = any((one.org, one.key_id) == (org, link.made_by) and one.revoked_at for one in plan.changes.keys)
+    has_gone = maker is not None and (maker.removed_at is not None or maker.role is not Role.ADMIN)
+    return None if is_over or is_revoked or has_gone else link
+
+
+def _end_all(plan: Plan, user: User, but: bytes | None = None) -> None:
+    """Ends all sessions of a member, but for one, and all links for it."""
+    plan.changes.sessions_over.append(SessionsOver(user.org, user.user_id, but=but))
+    links = plan.changes.sign_in_links
+    for key in [key for key, link in links.items() if (link.org, link.user_id) == (user.org, user.user_id)]:
+        del links[key]
 
 
 # Sessions
@@ -177,9 +220,8 @@ def start_session(plan: Plan, principal: Principal, command: StartSession) -> Se
 def _use_link(plan: Plan, user: User, digest: bytes) -> None:
     """Raises Unauthenticated for one that is not there for this member, was used, or is over."""
     key = (user.org, digest)
-    link: SignInLink | None = plan.changes.sign_in_links.get(key) or plan.loaded(Kind.SIGN_IN_LINK, key)
-    is_good = link is not None and link.user_id == user.user_id and link.used_at is None and link.expires_at > plan.now
-    if link is None or not is_good:
+    link = _good_link(plan, user.org, digest, plan.loaded(Kind.SIGN_IN_LINK, key))
+    if link is None or link.user_id != user.user_id:
         raise Unauthenticated(NOT_GOOD)
     plan.changes.sign_in_links[key] = _replace(link, used_at=plan.now)
 
@@ -196,12 +238,12 @@ def end_sessions(plan: Plan, principal: Principal, command: EndSessions) -> Sess
         plan.changes.sessions_over.append(over)
         return SessionsEnded()
     user = member(plan, principal.org, command.user_id)
-    plan.changes.sessions_over.append(SessionsOver(user.org, user.user_id))
+    _end_all(plan, user)
     return MemberNow(user)
 
 
 def set_password(plan: Plan, principal: Principal, command: SetPassword) -> MemberNow:
     """The caller's password; its other sessions end. Raises NotFound."""
     user = member(plan, principal.org, principal.user_id)
-    plan.changes.sessions_over.append(SessionsOver(user.org, user.user_id, but=principal.digest))
+    _end_all(plan, user, but=principal.digest)
     return MemberNow(_put(plan, _replace(user, password=command.password)))

@@ -23,7 +23,7 @@ from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Refusal, RunByForeignId
 from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
-from towerlog.model.member import MemberNow, SessionsEnded, SessionStarted, SignInLinkMade
+from towerlog.model.member import MemberNow, SessionsEnded, SessionStarted, SignInLinkEnded, SignInLinkMade
 from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal
 from towerlog.model.retention import RetentionNow
@@ -164,7 +164,7 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, step_index=count, run=after)
         case MemberNow(user, created):
             return OutcomeIds(kind, name=user.user_id, created=created)
-        case SignInLinkMade(link):
+        case SignInLinkMade(link) | SignInLinkEnded(link):
             return OutcomeIds(kind, name=link.digest.hex())
         case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept() | SessionStarted() | SessionsEnded():
             return OutcomeIds(kind)

@@ -1,11 +1,11 @@
-"""API keys and members, read back."""
+"""API keys, members and sign-in links, read back."""
 
 from __future__ import annotations
 
 from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.member import ListMembers
+from towerlog.model.member import ListMembers, ListSignInLinks
 from towerlog.model.principal import Principal
 
 
@@ -21,3 +21,11 @@ async def answer_members(source: QueryContext, principal: Principal, command: Li
     found = await source.store.members(principal.org, command.limit + 1, command.before)
     more = len(found) > command.limit
     return o.Page(found[: command.limit], found[command.limit - 1].user_id if more else None)
+
+
+async def answer_links(source: QueryContext, principal: Principal, command: ListSignInLinks) -> o.Outcome:
+    """A page of links that sign somebody in, the last that was made first."""
+    now = source.clock.now_ms()
+    found = await source.store.sign_in_links(principal.org, command.limit + 1, command.before, now)
+    more = len(found) > command.limit
+    return o.Page(found[: command.limit], found[command.limit - 1].link_id if more else None)

@@ -24,7 +24,7 @@ from towerlog.model.approval import GetApproval
 from towerlog.model.audit import ListAudit
 from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
-from towerlog.model.member import ListMembers
+from towerlog.model.member import ListMembers, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.principal import Principal
@@ -73,6 +73,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     PreviewRule: answer_preview,
     ListAudit: audit.answer,
     ListMembers: keys.answer_members,
+    ListSignInLinks: keys.answer_links,
 }
 """Every reading command."""
 WATCHABLE = (q.ListRuns, q.ListAgents, q.ListLanes, ListBudgets, q.ListApprovals, ListAlerts)

@@ -27,7 +27,7 @@ from towerlog.model.event import sound
 from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
-from towerlog.model.member import MemberNow, SessionsEnded, SignInLinkMade
+from towerlog.model.member import MemberNow, SessionsEnded, SignInLink, SignInLinkEnded, SignInLinkMade
 from towerlog.model.persona import split_persona_id
 from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal
@@ -74,6 +74,7 @@ class Replies:
             "Redelivered": self._redelivered,
             "MemberNow": self._member,
             "SignInLinkMade": self._sign_in_link,
+            "SignInLinkEnded": self._sign_in_link_ended,
             "SessionsEnded": self._sessions_ended,
         }
 
@@ -219,10 +220,16 @@ class Replies:
 
     async def _sign_in_link(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         """Its token is in no reply ever again."""
+        return SignInLinkMade(await self._link(principal, ids), "")
+
+    async def _sign_in_link_ended(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
+        return SignInLinkEnded(await self._link(principal, ids))
+
+    async def _link(self, principal: Principal, ids: OutcomeIds) -> SignInLink:
         found = await self._store.link_by_digest(bytes.fromhex(ids.name))
         if found is None or found.link.org != principal.org:
             raise NotFound("link")
-        return SignInLinkMade(found.link, "")
+        return found.link
 
     async def _thread(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row = await self._store.thread(principal.org, ids.name)

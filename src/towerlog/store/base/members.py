@@ -4,7 +4,10 @@ Laws:
 
 * They are state, no projection: the last one written stands, and a rebuild leaves them alone.
 * A user is never dropped: entries of the audit and keys name it. One that was removed is no member any more.
-* A session that is over is not there. A link that was used is there until it would have expired.
+* A session that is over is not there.
+* A link that was used is there until it would have expired. It is good while it was not used, its member is one, and
+  the key that has made it is not revoked, or the member who has made it is an administrator; it ends with all sessions
+  of its member. At most `MAX_LINKS` for a member are there, the ones that were made last.
 * At most `MAX_SESSIONS` of a member are there, the ones that began last.
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from towerlog.model.member import LinkFound
+from towerlog.model.member import LinkFound, SignInLink
 from towerlog.model.principal import User
 
 
@@ -34,6 +37,10 @@ class MemberStore(Protocol):
 
     async def link_by_digest(self, digest: bytes) -> LinkFound | None:
         """The link with this SHA-256 of its token, used or not."""
+        ...
+
+    async def sign_in_links(self, org: int, limit: int, before: str | None, now_ms: int) -> list[SignInLink]:
+        """Links that are good at this time (wall ms), the last that was made first; `before` is a link id."""
         ...
 
     async def signed_out_drop(self, now_ms: int, limit: int) -> int:

@@ -192,6 +192,10 @@ def _sign_in_links(db: apsw.Connection, keys: list[tuple[int, bytes]]) -> dict[t
     return _each(keys, lambda key: members.link(db, *key))
 
 
+def _sign_in_links_by_id(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], SignInLink]:
+    return _each(keys, lambda key: members.link_by_id(db, *key))
+
+
 def _replies(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredReply]:
     return _each(keys, lambda key: lookups.reply(db, *key))
 
@@ -285,6 +289,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.USER: _users,
     Kind.MEMBERS: _members,
     Kind.SIGN_IN_LINK: _sign_in_links,
+    Kind.SIGN_IN_LINK_ID: _sign_in_links_by_id,
     Kind.CALLS_WAITING: _calls_waiting,
     Kind.SPENT_LINK: _spent_links,
     Kind.REPLY: _replies,

@@ -16,10 +16,14 @@ from towerlog.model.member import (
     ChangeMember,
     CreateMember,
     EndSessions,
+    EndSignInLink,
     ListMembers,
+    ListSignInLinks,
     MakeSignInLink,
     MemberNow,
     RemoveMember,
+    SignInLink,
+    SignInLinkEnded,
     SignInLinkMade,
 )
 from towerlog.model.outcome import Page
@@ -80,19 +84,27 @@ class SignInLinkBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignInLinkDetail(msgspec.Struct, frozen=True):
-    """A link that signs a member in, once. Its token is shown only now."""
+    """A link that signs a member in, once. Its token is shown only when it is made."""
 
     schema_name: ClassVar[str] = "SignInLink"
+    link_id: Annotated[str, v.said("The link's id, by which it can be taken back.", v.UUID)]
     user_id: v.MemberId
+    made_by: (
+        Annotated[str, v.said("The key or the member that has made it; null: a command on the server.", v.UUID)] | None
+    )
+    created_at: v.CreatedAt
     token: (
-        Annotated[str, v.said("What signs in; null in a repeated reply.", "h2v8c4tq0m6kx9zr3b7ny5wd1gf8p2sj4a6e0uqk")]
+        Annotated[
+            str,
+            v.said("What signs in; null in lists and repeated replies.", "h2v8c4tq0m6kx9zr3b7ny5wd1gf8p2sj4a6e0uqk"),
+        ]
         | None
     )
     url: (
         Annotated[
             str,
             v.said(
-                "The address to open in a browser; null in a repeated reply.",
+                "The address to open in a browser; null in lists and repeated replies.",
                 f"https://towerlog.example.com{SIGN_IN_PATH}h2v8c4tq",
             ),
         ]
@@ -181,10 +193,30 @@ def _decode_link(call: Call) -> MakeSignInLink:
 
 
 def _encode_link(outcome: SignInLinkMade, command: object, call: Call) -> Reply:
-    link, token = outcome.link, outcome.text or None
+    token = outcome.text or None
     url = None if token is None else f"{server_url(call)}{SIGN_IN_PATH}{token}"
-    detail = SignInLinkDetail(link.user_id, token, url, format_ms(link.expires_at))
-    return reply_json(detail, 201, ((b"cache-control", b"no-store"),))
+    return reply_json(_link_detail(outcome.link, token, url), 201, ((b"cache-control", b"no-store"),))
+
+
+def _link_detail(link: SignInLink, token: str | None = None, url: str | None = None) -> SignInLinkDetail:
+    made, until = format_ms(link.created_at), format_ms(link.expires_at)
+    return SignInLinkDetail(link.link_id, link.user_id, link.made_by, made, token, url, until)
+
+
+def _decode_links(call: Call) -> ListSignInLinks:
+    return ListSignInLinks(limit_of(call), read_cursor("sign-in-links", call.query.get("cursor")))
+
+
+def _encode_links(outcome: Page, command: object, call: Call) -> Reply:
+    return page_reply("sign-in-links", outcome, _link_detail)
+
+
+def _decode_link_end(call: Call) -> EndSignInLink:
+    return EndSignInLink(path_uuid(call.path["link_id"], "link"))
+
+
+def _encode_link_end(outcome: SignInLinkEnded, command: object, call: Call) -> Reply:
+    return reply_json(_link_detail(outcome.link), 200)
 
 
 def server_url(call: Call) -> str:
@@ -218,6 +250,14 @@ ENDPOINTS = (
         "POST", "/api/v1/sign-in-links", "create_sign_in_link", "Make a link that signs a member in, once.", ADMIN,
         _decode_link, _encode_link, request=SignInLinkBody, reply=SignInLinkDetail, reply_status=201, replay=False,
     ),
+    Endpoint(
+        "GET", "/api/v1/sign-in-links", "list_sign_in_links", "Links that sign somebody in, newest first.", ADMIN,
+        _decode_links, _encode_links, query=CursorQuery, reply=Listing[SignInLinkDetail],
+    ),
+    Endpoint(
+        "DELETE", "/api/v1/sign-in-links/{link_id}", "end_sign_in_link", "Take a sign-in link back.", ADMIN,
+        _decode_link_end, _encode_link_end, reply=SignInLinkDetail,
+    ),
 )  # fmt: skip
 """The endpoints of members."""
 
@@ -231,6 +271,15 @@ _ADA: dict[str, Any] = {
     "created_at": "2026-04-02T10:00:00.123Z",
     "removed_at": None,
 }
+_LINK: dict[str, Any] = {
+    "link_id": "0196b2c0-0000-7000-8000-00000000000a",
+    "user_id": _ADA["user_id"],
+    "made_by": "0196b2c0-0000-7000-8000-00000000000b",
+    "created_at": "2026-04-02T10:00:03.200Z",
+    "token": None,
+    "url": None,
+    "expires_at": "2026-04-02T10:15:03.200Z",
+}
 _TOKEN = "h2v8c4tq0m6kx9zr3b7ny5wd1gf8p2sj4a6e0uqk"
 MEMBERS: dict[str, Sample] = {
     "list_members": Sample({"data": [_ADA], "next": None}),
@@ -239,13 +288,10 @@ MEMBERS: dict[str, Sample] = {
     "remove_member": Sample(_ADA | {"removed_at": "2026-04-02T10:00:03.200Z"}),
     "sign_out_member": Sample(_ADA),
     "create_sign_in_link": Sample(
-        {
-            "user_id": _ADA["user_id"],
-            "token": _TOKEN,
-            "url": f"https://towerlog.example.com{SIGN_IN_PATH}{_TOKEN}",
-            "expires_at": "2026-04-02T10:15:03.200Z",
-        },
+        _LINK | {"token": _TOKEN, "url": f"https://towerlog.example.com{SIGN_IN_PATH}{_TOKEN}"},
         {"expires_in_seconds": 900},
     ),
+    "list_sign_in_links": Sample({"data": [_LINK], "next": None}),
+    "end_sign_in_link": Sample(_LINK),
 }
 """Name of the endpoint → its example."""

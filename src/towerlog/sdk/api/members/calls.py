@@ -39,3 +39,11 @@ class Members(Caller):
     ) -> shapes.SignInLink:
         """Makes a link that signs a member in once; without `user_id` the user of this client's key."""
         return self._send(endpoints.create_sign_in_link(user_id, expires_in_seconds))
+
+    def list_sign_in_links(self) -> Iterator[shapes.SignInLink]:
+        """Links that sign somebody in and were not used, newest first."""
+        return self._all(endpoints.list_sign_in_links())
+
+    def end_sign_in_link(self, link_id: str) -> shapes.SignInLink:
+        """Takes a link back."""
+        return self._send(endpoints.end_sign_in_link(link_id))

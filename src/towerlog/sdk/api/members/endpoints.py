@@ -41,3 +41,13 @@ def create_sign_in_link(user_id: str | None, expires_in_seconds: int | None) -> 
     """A link."""
     body = given(user_id=user_id, expires_in_seconds=expires_in_seconds)
     return api_request("POST", "/api/v1/sign-in-links", shapes.SignInLink.read, body)
+
+
+def list_sign_in_links(limit: int = PAGE) -> Listing[shapes.SignInLink]:
+    """Links that sign somebody in, newest first."""
+    return listing("/api/v1/sign-in-links", shapes.SignInLink, {"limit": limit})
+
+
+def end_sign_in_link(link_id: str) -> ApiRequest[shapes.SignInLink]:
+    """Takes a link back."""
+    return api_request("DELETE", "/api/v1/sign-in-links/{link_id}", shapes.SignInLink.read, link_id=link_id)

@@ -23,9 +23,12 @@ class Member(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class SignInLink(Shape):
-    """A link that signs a member in, once. Its `token` and `url` are None if the first reply was lost."""
+    """A link that signs a member in, once. Its `token` and `url` are None in lists, and if the first reply was lost."""
 
     user_id: str
     expires_at: str
+    link_id: str
+    created_at: str | None = None
+    made_by: str | None = None
     token: str | None = field(default=None, repr=False)
     url: str | None = field(default=None, repr=False)

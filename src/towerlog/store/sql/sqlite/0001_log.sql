@@ -64,13 +64,20 @@ CREATE INDEX session_expires ON session (expires_at);
 
 CREATE TABLE sign_in_link (
     org INTEGER NOT NULL,
+    link_id TEXT NOT NULL,
     digest BLOB NOT NULL UNIQUE,
     user_id TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
+    -- The key or the member that has made it.
+    made_by TEXT,
     used_at INTEGER,
-    PRIMARY KEY (org, digest)
+    number INTEGER NOT NULL,
+    PRIMARY KEY (org, link_id)
 ) WITHOUT ROWID;
+
+CREATE UNIQUE INDEX sign_in_link_number ON sign_in_link (org, number);
+CREATE INDEX sign_in_link_user ON sign_in_link (org, user_id, number);
 
 CREATE INDEX sign_in_link_expires ON sign_in_link (expires_at);
 

@@ -23,4 +23,5 @@ class PeopleAsks(HasPools):
     members_named = Ask(people.members_named)
     member_known = Ask(people.member_known)
     link_by_digest = Ask(people.link_by_digest)
+    sign_in_links = Ask(people.links)
     signed_out_drop = Ask(people.drop_old, Where.BETWEEN_UNITS)

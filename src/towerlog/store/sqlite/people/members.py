@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import apsw
 
 from towerlog.model.key import Key, KeyFound
-from towerlog.model.member import MAX_SESSIONS, LinkFound, SignInLink
+from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, LinkFound, SignInLink
 from towerlog.model.principal import SCOPES_OF_ROLE, Role, User
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
@@ -15,7 +15,7 @@ from towerlog.store.sqlite.rows import Row
 from towerlog.store.values import Changes
 
 USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
-_LINK_COLUMNS = "org, digest, user_id, created_at, expires_at, used_at"
+_LINK_COLUMNS = "org, link_id, digest, user_id, created_at, expires_at, made_by, used_at"
 _USER = (
     f"INSERT INTO user ({USER_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM user WHERE org = ?1)) ON CONFLICT (org, user_id) DO UPDATE SET"
@@ -23,8 +23,21 @@ _USER = (
     " subject = excluded.subject, removed_at = excluded.removed_at"
 )
 _LINK = (
-    f"INSERT INTO sign_in_link ({_LINK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (org, digest) DO UPDATE SET used_at = excluded.used_at"
+    f"INSERT INTO sign_in_link ({_LINK_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
+    " (SELECT ifnull(max(number), 0) + 1 FROM sign_in_link WHERE org = ?1))"
+    " ON CONFLICT (org, link_id) DO UPDATE SET used_at = excluded.used_at"
+)
+_IS_GOOD = (
+    "used_at IS NULL AND EXISTS (SELECT 1 FROM user WHERE user.org = link.org AND user.user_id = link.user_id"
+    " AND removed_at IS NULL) AND (made_by IS NULL OR EXISTS (SELECT 1 FROM api_key WHERE api_key.org = link.org"
+    " AND key_id = made_by AND revoked_at IS NULL) OR EXISTS (SELECT 1 FROM user WHERE user.org = link.org"
+    " AND user.user_id = made_by AND removed_at IS NULL AND role = 'admin'))"
+)
+_GOOD_LINKS = f"SELECT {_LINK_COLUMNS} FROM sign_in_link AS link WHERE org = ? AND {_IS_GOOD}"
+_LINKS_OVER = "DELETE FROM sign_in_link WHERE org = ? AND user_id = ?"
+_TOO_MANY_LINKS = (
+    "DELETE FROM sign_in_link WHERE org = ?1 AND user_id = ?2 AND number <= (SELECT number FROM sign_in_link"
+    f" WHERE org = ?1 AND user_id = ?2 ORDER BY number DESC LIMIT 1 OFFSET {MAX_LINKS})"
 )
 _SESSION = (
     "INSERT INTO session (org, digest, user_id, created_at, expires_at, address, number) VALUES (?, ?, ?, ?, ?, ?,"
@@ -53,12 +66,13 @@ def user_value(row: Row) -> User:
 def write(db: apsw.Connection, changes: Changes) -> None:
     """What a unit has changed of them. What ends comes before what begins."""
     write_users(db, changes.users.values())
-    write_links(db, changes.sign_in_links.values())
     for over in changes.sessions_over:
         if over.only is not None:
             db.execute(_ONE_OVER, (over.org, over.user_id, over.only))
         else:
             db.execute(_ALL_OVER, (over.org, over.user_id, over.but or b""))
+            db.execute(_LINKS_OVER, (over.org, over.user_id))
+    write_links(db, changes.sign_in_links.values())
     for one in changes.sessions:
         row = (one.org, one.digest, one.user_id, one.created_at, one.expires_at, one.address)
         db.execute(_SESSION, row)
@@ -72,8 +86,10 @@ def write_users(db: apsw.Connection, users: Iterable[User]) -> None:
 
 def write_links(db: apsw.Connection, links: Iterable[SignInLink]) -> None:
     """Links, new or used now."""
-    found = ((one.org, one.digest, one.user_id, one.created_at, one.expires_at, one.used_at) for one in links)
-    db.executemany(_LINK, found)
+    for one in links:
+        row = (one.org, one.link_id, one.digest, one.user_id, one.created_at, one.expires_at, one.made_by, one.used_at)
+        db.execute(_LINK, row)
+        db.execute(_TOO_MANY_LINKS, (one.org, one.user_id))
 
 
 def users(db: apsw.Connection, org: int, user_ids: Iterable[str]) -> dict[str, User]:
@@ -121,9 +137,23 @@ def member_known(db: apsw.Connection, org: int, subject: str, email: str | None)
 
 
 def link(db: apsw.Connection, org: int, digest: bytes) -> SignInLink | None:
-    """A link of an organisation."""
-    sql = f"SELECT {_LINK_COLUMNS} FROM sign_in_link WHERE org = ? AND digest = ?"
-    return next((SignInLink(*row) for row in db.execute(sql, (org, digest))), None)
+    """A link of an organisation that is good."""
+    return next((SignInLink(*row) for row in db.execute(f"{_GOOD_LINKS} AND digest = ?", (org, digest))), None)
+
+
+def link_by_id(db: apsw.Connection, org: int, link_id: str) -> SignInLink | None:
+    """The same by its id."""
+    return next((SignInLink(*row) for row in db.execute(f"{_GOOD_LINKS} AND link_id = ?", (org, link_id))), None)
+
+
+def links(db: apsw.Connection, org: int, limit: int, before: str | None, now_ms: int) -> list[SignInLink]:
+    """Links that are good at this time, the last that was made first."""
+    sql = f"{_GOOD_LINKS} AND expires_at > ?"
+    values: list[object] = [org, now_ms]
+    if before is not None:
+        sql += " AND number < (SELECT number FROM sign_in_link WHERE org = ? AND link_id = ?)"
+        values += [org, before]
+    return [SignInLink(*row) for row in db.execute(f"{sql} ORDER BY number DESC LIMIT ?", (*values, limit))]
 
 
 def link_by_digest(db: apsw.Connection, digest: bytes) -> LinkFound | None:

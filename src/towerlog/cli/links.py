@@ -1,0 +1,60 @@
+"""`towerlog links`: links that sign a member in and were not used."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from towerlog.cli.connect import with_client
+from towerlog.cli.groups import ListGroup
+from towerlog.cli.output import answer, say
+from towerlog.cli.run_ids import only_one
+from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.errors import NotFound
+from towerlog.sdk.api.client import Client
+from towerlog.sdk.api.members.shapes import SignInLink
+
+COLUMNS = (
+    Column("LINK ID", "id"),
+    Column("MEMBER"),
+    Column("MADE BY", "id", rank=1),
+    Column("CREATED", "time", rank=2),
+    Column("EXPIRES", "time"),
+)
+
+
+@click.group(cls=ListGroup)
+def links() -> None:
+    """Links that sign a member in: list them and take them back."""
+
+
+@links.command("ls")
+@with_client
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@with_view
+def list_links(client: Client, limit: int, view: View, as_json: bool) -> None:
+    """Lists links that were not used yet, newest first."""
+    found = list(islice(client.list_sign_in_links(), limit))
+    names = {} if as_json or not found else {one.user_id: one.name for one in client.list_members()}
+    answer(
+        as_json,
+        {"data": [link.raw for link in found]},
+        lambda: show_table(COLUMNS, [_row(link, names) for link in found], empty="No links.", view=view),
+    )
+
+
+@links.command("rm")
+@with_client
+@click.argument("link_id")
+def remove_link(client: Client, link_id: str, as_json: bool) -> None:
+    """Takes a link back: it signs nobody in any more. The beginning of its id is enough."""
+    ids = tuple(one.link_id for one in client.list_sign_in_links() if one.link_id.startswith(link_id.lower()))
+    if not ids:
+        raise NotFound("link", f"There is no link {link_id!r}; `towerlog links ls` lists them.")
+    gone = client.end_sign_in_link(only_one(link_id, ids, "link"))
+    answer(as_json, dict(gone.raw), lambda: say(f"Link taken back: {gone.link_id}."))
+
+
+def _row(link: SignInLink, names: dict[str, str]) -> tuple[str | None, ...]:
+    return (link.link_id, names.get(link.user_id, link.user_id), link.made_by, link.created_at, link.expires_at)
