@@ -53,7 +53,7 @@ from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.price import Reprice
 from towerlog.model.principal import Principal
-from towerlog.model.shares import Shares
+from towerlog.model.quotas import Quotas
 from towerlog.store.base import Store
 from towerlog.store.trouble import REFUSING
 from towerlog.wake.base import Wake
@@ -68,7 +68,7 @@ class EngineSettings(msgspec.Struct, frozen=True):
     delivery_pauses: tuple[int, ...] = DEFAULT_PAUSES
     links: LinkAddress | None = None
     """Where answer links lead; None where nobody has said: then messages have none."""
-    shares: Shares = Shares()
+    quotas: Quotas = Quotas()
 
 
 class Engine:
@@ -107,7 +107,7 @@ class Engine:
             ids,
             VERBS,
             wake.committed,
-            REACTIONS._replace(book=PriceBook(listed), shares=settings.shares),
+            REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
             max_queue=settings.max_queue,
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist

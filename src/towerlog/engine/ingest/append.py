@@ -146,7 +146,7 @@ def place_items(
     missing = Unloaded()
     work, is_batch = 0, len(items) > 1
     book = plan.reactions.book
-    looked_up = book.looked_up
+    looked_up = book.looked_up if is_batch else 0
     for index, item in enumerate(items):
         if index and (work >= MAX_GROUP_WORK or plan.is_full()):
             break

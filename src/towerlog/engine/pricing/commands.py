@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.shares import check_share
+from towerlog.engine.quotas import check_quota
 from towerlog.errors import NotFound
 from towerlog.model.price import CreatePrice, DeletePrice, PriceRow, PriceView
 from towerlog.model.principal import Principal
@@ -18,7 +18,7 @@ def needs_of_prices(needs: Needs, principal: Principal, _command: CreatePrice | 
 def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> PriceView:
     """A price. Raises Conflict for one too many."""
     known = plan.prices.all_of(principal.org)
-    check_share(plan.reactions.shares.prices, known, principal, "prices", "max_prices")
+    check_quota(plan.reactions.quotas.prices, known, principal, "prices", "max_prices")
     row = PriceRow(
         org=principal.org,
         price_id=plan.ids.uuid(),
