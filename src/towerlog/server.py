@@ -41,7 +41,7 @@ from towerlog.engine.settings import EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
-from towerlog.model.shares import Share, Shares
+from towerlog.model.quotas import Quota, Quotas
 from towerlog.storage import keep_data_private
 from towerlog.store.base import Store
 from towerlog.store.listening import Listening
@@ -202,16 +202,16 @@ def engine_settings(settings: Settings, secret: str) -> EngineSettings:
         thresholds=thresholds,
         delivery_pauses=pauses,
         links=links,
-        shares=shares_of(settings),
+        quotas=quotas_of(settings),
     )
 
 
-def shares_of(settings: Settings) -> Shares:
+def quotas_of(settings: Settings) -> Quotas:
     """How many of what people make an organisation, and a key of it, may have."""
-    return Shares(
-        rules=Share(settings.max_rules_per_org, settings.max_rules_per_key),
-        budgets=Share(settings.max_budgets_per_org, settings.max_budgets_per_key),
-        prices=Share(settings.max_prices_per_org, settings.max_prices_per_key),
+    return Quotas(
+        rules=Quota(settings.max_rules_per_org, settings.max_rules_per_key),
+        budgets=Quota(settings.max_budgets_per_org, settings.max_budgets_per_key),
+        prices=Quota(settings.max_prices_per_org, settings.max_prices_per_key),
     )
 
 

@@ -33,7 +33,7 @@ ALERTS, FIRING, SENDING, TIMED = (
     "acceptance/test_alerts.py",
     "engine/alerts/test_reactions.py",
     "engine/alerts/test_sender.py",
-    "engine/alerts/test_watch.py",
+    "engine/alerts/by_time/test_watch.py",
 )
 PAGE_OF_ALERTS = "docs/concepts/alerts.md"
 PAGE_OF_BUDGETS = "docs/concepts/budgets.md"

@@ -93,7 +93,7 @@ class Engine:
             ids,
             VERBS,
             wake.committed,
-            REACTIONS._replace(book=PriceBook(listed), shares=settings.shares),
+            REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
             max_queue=settings.max_queue,
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist

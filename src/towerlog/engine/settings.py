@@ -7,7 +7,7 @@ import msgspec
 from towerlog.engine.alerts.sender import DEFAULT_PAUSES
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
-from towerlog.model.shares import Shares
+from towerlog.model.quotas import Quotas
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -19,4 +19,4 @@ class EngineSettings(msgspec.Struct, frozen=True):
     delivery_pauses: tuple[int, ...] = DEFAULT_PAUSES
     links: LinkAddress | None = None
     """Where answer links lead; None where nobody has said: then messages have none."""
-    shares: Shares = Shares()
+    quotas: Quotas = Quotas()

@@ -105,7 +105,7 @@ MOMENT_MS = 30
 """What an event takes to be placed in the next test; a group has about three of them."""
 
 
-@pytest.mark.parametrize(("is_governed", "at_once"), [(False, 8), (True, 4)])
+@pytest.mark.parametrize(("is_governed", "at_once"), [(False, 16), (True, 5)])
 async def test_what_takes_long_to_be_placed_lets_others_come_between(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, is_governed: bool, at_once: int
 ) -> None:
@@ -121,13 +121,13 @@ async def test_what_takes_long_to_be_placed_lets_others_come_between(
         return appended(plan, *values, **more)
 
     monkeypatch.setattr(Plan, "append", slowly)
-    batch = asyncio.ensure_future(rig.do(steps("x", 24)))
+    batch = asyncio.ensure_future(rig.do(steps("x", 40)))
     alone = asyncio.ensure_future(rig.do(steps("y"), principal=other))
     done, _ = await asyncio.wait([batch, alone], return_when=asyncio.FIRST_COMPLETED)
     assert done == {alone}
-    assert len((await batch).results) == 24
-    assert (max(commits) <= at_once + 1, sum(commits)) == (True, 25)
-    assert [event.seq for event in await rig.log()] == [*range(1, 25)]
+    assert len((await batch).results) == 40
+    assert (max(commits) <= at_once + 1, sum(commits)) == (True, 41)
+    assert [event.seq for event in await rig.log()] == [*range(1, 41)]
 
 
 async def test_commands_of_several_organisations_share_a_group_and_nothing_else(rig: Rig) -> None:

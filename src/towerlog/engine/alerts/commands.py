@@ -14,7 +14,7 @@ from towerlog.egress.webhooks import MAX_SECRETS, BadSecret, key_of, make_secret
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
-from towerlog.engine.shares import check_share
+from towerlog.engine.quotas import check_quota
 from towerlog.errors import Conflict, Invalid, NotFound
 from towerlog.model.alert import (
     ABOUT_NO_RUN,
@@ -88,7 +88,7 @@ def needs_of_rule(needs: Needs, principal: Principal, command: CreateRule | Chan
 def create_rule(plan: Plan, principal: Principal, command: CreateRule) -> RuleNow:
     """A rule, which looks at what happens from now on. Raises Conflict for one too many, Invalid for what is wrong."""
     org, known = principal.org, plan.alerts.rules(principal.org)
-    check_share(plan.reactions.shares.rules, known, principal, "alert rules", "max_rules")
+    check_quota(plan.reactions.quotas.rules, known, principal, "alert rules", "max_rules")
     rule = AlertRule(
         org=org,
         rule_id=plan.ids.uuid(),

@@ -97,7 +97,7 @@ class _Trial:
         await asyncio.to_thread(replay.pass_to, self._until)
         found = [one for one in replay.fired if one.at <= self._until]
         whole = self._is_whole and len(found) <= MAX_PREVIEW_FIRINGS
-        runs = sum(row is not None for row in self._rows.values())
+        runs = sum(row is not None and self._in_scope(row, None) for row in self._rows.values())
         told = found[-MAX_PREVIEW_FIRINGS:]
         return RulePreview(told, replay.suppressed, runs, self._events, self._since, self._until, whole)
 

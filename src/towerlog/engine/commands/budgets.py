@@ -7,8 +7,8 @@ import msgspec
 from towerlog.engine.commands.cancel import CONTROL
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
+from towerlog.engine.quotas import check_quota
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of
-from towerlog.engine.shares import check_share
 from towerlog.errors import Invalid, NotFound, Overloaded, RunNotActive
 from towerlog.model.budget import (
     MAX_RESERVATIONS,
@@ -56,7 +56,7 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
     One that is used up from the start acts at once.
     """
     org, scope, known = principal.org, command.scope, plan.budgets(principal.org)
-    check_share(plan.reactions.shares.budgets, known, principal, "budgets", "max_budgets")
+    check_quota(plan.reactions.quotas.budgets, known, principal, "budgets", "max_budgets")
     if scope.run_id is not None and plan.run(org, RunById(scope.run_id)) is None:
         raise Invalid("scope.run_id: there is no such run", field="scope.run_id")
     row = BudgetRow(
@@ -171,7 +171,7 @@ def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserve
     if refusing is not None:
         _note_refusal(plan, row, refusing, amount)
         return Reserved(None, refusing.budget_id)
-    _check_share(plan, principal)
+    _check_quota(plan, principal)
     for one in budgets:
         plan.put_budget(org, one.budget_id, fold.held(one, amount))
     held = Reservation(
@@ -207,7 +207,7 @@ def release(plan: Plan, principal: Principal, command: ReleaseReservation) -> Re
     return ReservationNow(_replace(held, expires_at=plan.walls()(held.expires_at)), "" if row is None else row.run_id)
 
 
-def _check_share(plan: Plan, principal: Principal) -> None:
+def _check_quota(plan: Plan, principal: Principal) -> None:
     """Raises Overloaded where the key or its organisation has as many open reservations as it may have."""
     stored: dict[str, int] = plan.loaded(Kind.RESERVATIONS, principal.org)
     added = [one for one in plan.changes.reservations.values() if one is not None and one.org == principal.org]

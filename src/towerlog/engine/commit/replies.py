@@ -152,14 +152,10 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=policy.kind.value, created=created)
         case Reserved(reservation_id, refused_by):
             return OutcomeIds(kind, name=reservation_id or "", status=refused_by or "")
-        case ReservationNow(held):
-            return OutcomeIds(kind, name=held.reservation_id)
+        case ReservationNow() | AlertNow() | DeliveryNow():
+            return OutcomeIds(kind, name=_own_id(outcome))
         case RuleNow(rule, created):
             return OutcomeIds(kind, name=rule.rule_id, created=created)
-        case AlertNow(alert):
-            return OutcomeIds(kind, name=alert.alert_id)
-        case DeliveryNow(delivery):
-            return OutcomeIds(kind, name=delivery.delivery_id)
         case Redelivered(count, after):
             return OutcomeIds(kind, step_index=count, run=after)
         case MemberNow(user, created):
@@ -168,6 +164,18 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=link.digest.hex())
         case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept() | SessionStarted() | SessionsEnded():
             return OutcomeIds(kind)
+        case _:
+            assert_never(outcome)
+
+
+def _own_id(outcome: ReservationNow | AlertNow | DeliveryNow) -> str:
+    match outcome:
+        case ReservationNow(held):
+            return held.reservation_id
+        case AlertNow(alert):
+            return alert.alert_id
+        case DeliveryNow(delivery):
+            return delivery.delivery_id
         case _:
             assert_never(outcome)
 

@@ -270,14 +270,16 @@ class Writer:
     async def _in_steps(self, placing: Steps[T], plan: Plan | None = None) -> T:
         """Places, and lets the event loop go on with something else in between; the plan is told how long it took."""
         clock = self._hearing.clock
-        began_ms = clock.steady_ms()
+        began_ms: int | None = None  # at the end of the first step: most have no second one
         try:
             while True:
                 next(placing)
-                step_ms = clock.steady_ms() - began_ms
-                if step_ms >= STEP_MS:
+                now_ms = clock.steady_ms()
+                if began_ms is None:
+                    began_ms = now_ms
+                elif now_ms - began_ms >= STEP_MS:
                     if plan is not None:
-                        plan.spent_ms += step_ms
+                        plan.spent_ms += now_ms - began_ms
                     await asyncio.sleep(0)
                     began_ms = clock.steady_ms()
         except StopIteration as done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
-from towerlog.engine.shares import check_share
+from towerlog.engine.quotas import check_quota
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.name_pattern import is_pattern
 from towerlog.model.price import MAX_PATTERNS, CreatePrice, DeletePrice, PriceRow, PriceView
@@ -19,7 +19,7 @@ def needs_of_prices(needs: Needs, principal: Principal, _command: CreatePrice | 
 def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> PriceView:
     """A price. Raises Conflict for one too many, and past MAX_PATTERNS."""
     known = plan.prices.all_of(principal.org)
-    check_share(plan.reactions.shares.prices, known, principal, "prices", "max_prices")
+    check_quota(plan.reactions.quotas.prices, known, principal, "prices", "max_prices")
     if is_pattern(command.model):
         patterns = {one.model for one in known if is_pattern(one.model)}
         if len(patterns) >= MAX_PATTERNS and command.model not in patterns:

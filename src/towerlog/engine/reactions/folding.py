@@ -13,8 +13,8 @@ from towerlog.model.budget import BudgetRow
 from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.event import Event
 from towerlog.model.facts import Effects, Facts, Moved
+from towerlog.model.quotas import Quotas
 from towerlog.model.run import RunRow
-from towerlog.model.shares import Shares
 from towerlog.model.times import told_time
 from towerlog.model.usage import Usage
 from towerlog.projections import approvals as approval_fold
@@ -52,7 +52,7 @@ class Reactions(NamedTuple):
     on_call: tuple[CallReaction, ...] = ()
     book: PriceBook = PriceBook(NoPrices())
     """What a report is priced by that tells no cost."""
-    shares: Shares = Shares()
+    quotas: Quotas = Quotas()
     """How many of what people make there may be."""
 
 

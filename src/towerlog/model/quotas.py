@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Share(NamedTuple):
+class Quota(NamedTuple):
     """Of one kind: of an organisation, and of one key, so that none takes the place of all others."""
 
     of_org: int
     of_key: int
 
 
-class Shares(NamedTuple):
+class Quotas(NamedTuple):
     """Of each kind, as the settings have it."""
 
-    rules: Share = Share(200, 150)
-    budgets: Share = Share(200, 150)
-    prices: Share = Share(2000, 1500)
+    rules: Quota = Quota(200, 150)
+    budgets: Quota = Quota(200, 150)
+    prices: Quota = Quota(2000, 1500)

@@ -14,9 +14,9 @@ from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, CreateRu
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.command import Write
 from towerlog.model.price import CreatePrice, Rates
-from towerlog.model.shares import Share, Shares
+from towerlog.model.quotas import Quota, Quotas
 
-FEW = Share(3, 2)
+FEW = Quota(3, 2)
 RULE = CreateRule("a rule", AlertTrigger.ERROR, AlertScope(), AlertConfig(), ())
 MAKES: dict[str, Write] = {
     "alert rules": RULE,
@@ -27,7 +27,7 @@ MAKES: dict[str, Write] = {
 
 @pytest.mark.parametrize("nouns", MAKES)
 async def test_a_key_and_an_organisation_make_so_many_and_no_more(tmp_path: Path, nouns: str) -> None:
-    settings = EngineSettings(shares=Shares(FEW, FEW, FEW))
+    settings = EngineSettings(quotas=Quotas(FEW, FEW, FEW))
     async with open_rig(tmp_path, settings=settings) as rig:
         other = msgspec.structs.replace(rig.principal, key_id="another")
         for _ in range(FEW.of_key):
@@ -40,7 +40,7 @@ async def test_a_key_and_an_organisation_make_so_many_and_no_more(tmp_path: Path
 
 
 async def test_what_is_deleted_leaves_its_place(tmp_path: Path) -> None:
-    async with open_rig(tmp_path, settings=EngineSettings(shares=Shares(rules=Share(5, 1)))) as rig:
+    async with open_rig(tmp_path, settings=EngineSettings(quotas=Quotas(rules=Quota(5, 1)))) as rig:
         first = await rig.do(RULE)
         with pytest.raises(Conflict):
             await rig.do(RULE)
@@ -52,7 +52,7 @@ async def test_each_organisation_has_its_own(rig: Rig) -> None:
     """What one has made takes nothing from another."""
     other = await rig.make_org("other")
     for principal in (rig.principal, other):
-        for _ in range(Shares().rules.of_key):
+        for _ in range(Quotas().rules.of_key):
             await rig.do(RULE, principal=principal)
         with pytest.raises(Conflict):
             await rig.do(RULE, principal=principal)

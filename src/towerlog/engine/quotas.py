@@ -7,7 +7,7 @@ from typing import Protocol
 
 from towerlog.errors import Conflict
 from towerlog.model.principal import Principal
-from towerlog.model.shares import Share
+from towerlog.model.quotas import Quota
 
 
 class Made(Protocol):
@@ -19,12 +19,12 @@ class Made(Protocol):
         ...
 
 
-def check_share(share: Share, known: Collection[Made], principal: Principal, nouns: str, setting: str) -> None:
+def check_quota(quota: Quota, known: Collection[Made], principal: Principal, nouns: str, setting: str) -> None:
     """Raises Conflict where one more is too many. `known`: all that the organisation has; `setting`: how those that
     bound them begin."""
-    if len(known) >= share.of_org:
-        raise Conflict(f"The organisation has {share.of_org} {nouns}: no more are kept ({setting}_per_org).")
+    if len(known) >= quota.of_org:
+        raise Conflict(f"The organisation has {quota.of_org} {nouns}: no more are kept ({setting}_per_org).")
     of_key = sum(one.key_id == principal.key_id for one in known)
-    if of_key >= share.of_key:
+    if of_key >= quota.of_key:
         text = f"This key has made {of_key} {nouns}, as many as one key may have made ({setting}_per_key)."
         raise Conflict(f"{text} Delete some, or use another key.")
