@@ -50,7 +50,9 @@ def test_a_reply_that_was_never_stored_is_made_again(forgetful: httpx2.Client, u
     assert all(same(first, each) for each in again), [first.text, *(each.text for each in again)]
 
 
-@pytest.mark.parametrize("what", ["create", "pause", "retry"])
+@pytest.mark.parametrize(
+    "what", ["create", pytest.param("pause", marks=pytest.mark.slow), pytest.param("retry", marks=pytest.mark.slow)]
+)
 def test_a_process_killed_between_commit_and_reply_has_carried_it_out_once(tmp_path: Path, unique, what: str) -> None:
     folder, key, thread = tmp_path / "killed", {"Idempotency-Key": unique("key")}, unique("thread")
     folder.mkdir()
