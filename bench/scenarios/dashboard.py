@@ -1,4 +1,4 @@
-"""The dashboard in Chromium: how soon a long run and a long list are there, how smoothly they move, what a tab holds."""
+"""The dashboard in Chromium: how soon a long run and a long list are there, how smooth they are, what a tab holds."""
 
 import shutil
 import threading
@@ -26,11 +26,16 @@ OPENINGS = 5
 MAX_OPEN_MS, MAX_LIST_MS, MAX_TAB_MB, MIN_FPS = 1_000.0, 300.0, 200.0, 50.0
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 PAINTED = """selector => new Promise((done) => {
-  const look = () => document.querySelector(selector) ? requestAnimationFrame(() => done(performance.now())) : requestAnimationFrame(look);
+  const drawn = () => done(performance.now());
+  const look = () => requestAnimationFrame(document.querySelector(selector) ? drawn : look);
   look();
 })"""
 """When the first of these was painted, in ms from the beginning of the page."""
-GO = "path => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); return performance.now(); }"
+GO = """path => {
+  history.pushState(null, '', path);
+  dispatchEvent(new PopStateEvent('popstate'));
+  return performance.now();
+}"""
 FRAMES = """([seconds, selector]) => new Promise((done) => {
   const box = selector && document.querySelector(selector), begin = performance.now();
   let frames = 0;

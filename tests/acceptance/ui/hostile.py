@@ -1,7 +1,7 @@
 """Hostile text in every string field of every dialect: each golden request and each body of the OpenAPI document.
 
-A field is tainted where its decoder takes a hostile text in it, so no list of fields can be out of date: what is left as
-it was could not have come in. Names of things keep together: a text becomes the same hostile text wherever it stands.
+A field is tainted where its decoder takes a hostile text in it, so no list of fields can be out of date: what is left
+as it was could not have come in. Names of things keep together: a text becomes the same hostile text in any place.
 """
 
 from __future__ import annotations

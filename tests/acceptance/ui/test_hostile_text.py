@@ -1,4 +1,4 @@
-"""Hostile text in every string field of every dialect, on every page: it is shown as text, and nothing happens."""
+"""Hostile text in every string field of every dialect, on every page: it is shown as text, and nothing else."""
 
 from __future__ import annotations
 
@@ -42,11 +42,14 @@ UNSEEN = r"""() => {
   const unseen = /(?![\n\t])(?!(?<=\p{Extended_Pictographic})\u200d)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
   const found = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
-  const note = (text, where) => { if (text && unseen.test(text)) found.push(`${where}: ${JSON.stringify(text.slice(0, 120))}`); };
+  const note = (text, where) => {
+    if (text && unseen.test(text)) found.push(`${where}: ${JSON.stringify(text.slice(0, 120))}`);
+  };
+  const names = ['title', 'aria-label', 'placeholder', 'alt'];
   note(document.title, 'title');
   for (let node = walk.currentNode; node; node = walk.nextNode()) {
     if (node.nodeType === Node.TEXT_NODE) note(node.data, node.parentElement.outerHTML.slice(0, 80));
-    else for (const name of ['title', 'aria-label', 'placeholder', 'alt']) note(node.getAttribute(name), `${node.tagName} ${name}`);
+    else for (const name of names) note(node.getAttribute(name), `${node.tagName} ${name}`);
   }
   return found;
 }"""
@@ -113,9 +116,8 @@ def _known(admin: httpx2.Client) -> dict[str, str]:
     run = next(r for r in admin.get("/api/v1/runs", params={"agent": "documented"}).json()["data"])
     rule = admin.get("/api/v1/alert-rules").json()["data"][0]
     known = {"run_id": run["run_id"], "id": run["agent_id"], "thread_id": run["thread_id"], "step_index": "1"}
-    return {**known, "trace_id": "documented", "rule_id": rule["rule_id"], "user_id": run["agent_id"]} | dict.fromkeys(
-        ("approval_id", "alert_id", "delivery_id", "budget_id"), run["run_id"]
-    )
+    others = dict.fromkeys(("approval_id", "alert_id", "delivery_id", "budget_id"), run["run_id"])
+    return {**known, **others, "trace_id": "documented", "rule_id": rule["rule_id"], "user_id": run["agent_id"]}
 
 
 def _some_of_each(admin: httpx2.Client, payload: str) -> None:
