@@ -340,6 +340,8 @@ Write = (
     | KeepReply
 )
 Command = Write | Read | Stream | Reprice
+ABOUT_MEMBERS = (CreateMember, ChangeMember, RemoveMember, StartSession)
+"""Commands that may change who is a member."""
 TELEMETRY = (Append, Report)
 """Commands whose items are stored as events. By a name of its own: `isinstance(…, Append | Report)` makes the union
 each time."""
