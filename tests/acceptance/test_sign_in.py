@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -266,6 +267,18 @@ def test_names_and_addresses_are_one_members(server, unique) -> None:
     assert ok(admin.delete(path))["removed_at"]
     assert admin.delete(path).status_code == 404
     assert ok(admin.post("/api/v1/members", json=body), 201)["user_id"] != made["user_id"]
+
+
+def test_of_those_who_come_at_once_one_gets_the_name_and_one_admin_stays(server, unique) -> None:
+    admin = server.client(server.make_org(unique("org"))[1])
+    bodies = [{"name": name, "role": "admin"} for name in ("Ada", "ADA", "ada", "aDa", "adA", "AdA")]
+    with ThreadPoolExecutor(len(bodies)) as threads:
+        codes = list(threads.map(lambda body: admin.post("/api/v1/members", json=body).status_code, bodies))
+        assert sorted(codes) == [201, *[409] * 5]
+        paths = [f"/api/v1/members/{one['user_id']}" for one in ok(admin.get("/api/v1/members"))["data"]]
+        codes = list(threads.map(lambda path: admin.delete(path).status_code, paths))
+    assert sorted(codes) == [200, 409]
+    assert len(ok(admin.get("/api/v1/members"))["data"]) == 1
 
 
 # Passwords

@@ -22,6 +22,10 @@ PEOPLE: dict[str, dict[str, object]] = {
     "eve-1": {"email": "ada@example.com", "email_verified": False},
     "eve-2": {"email": "ada@example.com", "email_verified": True},
     "bob-1": {"email": "bob@example.com", "email_verified": True},
+    "bob-2": {"email": "BOB@example.com", "email_verified": True},
+    "odd-1": {"email": "a b@example.com", "email_verified": True},
+    "odd-2": {"email": "evil@x@example.com", "email_verified": True},
+    "odd-3": {"email": "@example.com", "email_verified": True},
     "mal-1": {"email": "mal@other.example", "email_verified": True},
 }
 
@@ -94,6 +98,21 @@ def test_nobody_else_gets_in_unless_the_settings_say_so(start) -> None:
     assert signed_in_as(server, "bob-1") == who
     assert signed_in_as(server, "mal-1") is None, "another domain"
     assert signed_in_as(server, "eve-1") is None, "not verified"
+    for odd in ("odd-1", "odd-2", "odd-3"):
+        assert signed_in_as(server, odd) is None, "no member may have such an address"
+
+
+def test_who_was_removed_stays_out_until_made_a_member_again(start) -> None:
+    server = start(TOWERLOG_OIDC_DEFAULT_ROLE="operator", TOWERLOG_OIDC_DOMAIN="example.com")
+    admin, who = server.client(), signed_in_as(server, "bob-1")
+    assert who is not None
+    ok(admin.delete(f"/api/v1/members/{who['user_id']}"))
+    assert signed_in_as(server, "bob-1") is None
+    assert signed_in_as(server, "bob-2") is None, "another subject with the address"
+    made = ok(admin.post("/api/v1/members", json={"name": "bob", "role": "viewer", "email": "bob@example.com"}), 201)
+    again = signed_in_as(server, "bob-1")
+    assert again is not None
+    assert (again["user_id"], again["role"]) == (made["user_id"], "viewer")
 
 
 def test_the_form_is_told_of_it_and_a_person_comes_back_to_where_it_was(start, issuer: str, client) -> None:

@@ -15,7 +15,8 @@ LATER = START_MS + 1000
 
 
 def member(org: int, number: int, name: str, role: Role = Role.VIEWER, **more: object) -> User:
-    return User(org, f"00000000-0000-7000-c000-{number:012x}", name, None, START_MS, role, **more)  # type: ignore[arg-type]
+    email = more.pop("email", None)
+    return User(org, f"00000000-0000-7000-c000-{number:012x}", name, email, START_MS, role, **more)  # type: ignore[arg-type]
 
 
 def session(user: User, number: int, expires_at: int = LATER) -> Session:
@@ -42,8 +43,10 @@ async def test_each_organisation_has_its_own(store: Store, org: int, other: int)
     assert await store.members_named("theirs", "ada") is None
     assert await store.members_named("nobody's", "ada") is None
     async with store.begin() as unit:
-        known = await looked_up(unit, Kind.MEMBERS, org)
-    assert [user.name for user in known[org]] == ["admin", "Ada"]
+        counts = await looked_up(unit, Kind.MEMBER_COUNTS, org, other)
+        names = await looked_up(unit, Kind.MEMBER_NAME, (org, "ada"), (org, "bob"), (other, "bob"))
+    assert counts == {org: (2, 2), other: (2, 1)}
+    assert names == {(org, "ada"): ada.user_id, (other, "bob"): bob.user_id}
 
 
 async def test_a_member_that_was_removed_is_a_user_and_no_member(store: Store, org: int) -> None:
@@ -58,6 +61,32 @@ async def test_a_member_that_was_removed_is_a_user_and_no_member(store: Store, o
     found = await store.key_by_digest(b"session 1")
     assert found is not None
     assert found.key.revoked_at == LATER
+
+
+async def test_a_name_can_change_hands(store: Store, org: int) -> None:
+    ada, bob = member(org, 7, "Ada", email="ADA@example.com"), member(org, 8, "Bob")
+    await put_users(store, ada, bob)
+    await put_users(store, msgspec.structs.replace(ada, name="Bob"), msgspec.structs.replace(bob, name="Ada"))
+    found = await store.members_named("ours", "ada")
+    assert found is not None
+    assert found[1].user_id == bob.user_id
+    await put_users(store, member(org, 8, "Ada", removed_at=LATER))
+    async with store.begin() as unit:
+        names = await looked_up(unit, Kind.MEMBER_NAME, (org, "ada"), (org, "bob"), (org, "ada@example.com"))
+        counts = await looked_up(unit, Kind.MEMBER_COUNTS, org)
+    assert names == {(org, "bob"): ada.user_id, (org, "ada@example.com"): ada.user_id}
+    assert counts[org].members == 2
+
+
+async def test_who_was_removed_is_known_after_who_is_a_member(store: Store, org: int) -> None:
+    gone = member(org, 7, "Ada", email="Ada@example.com", subject="sub", removed_at=LATER)
+    await put_users(store, gone)
+    assert await store.member_known(org, "sub", None) == gone
+    assert await store.member_known(org, "other", "ADA@example.com") == gone
+    assert await store.member_known(org, "other", "ada") is None, "that is a name"
+    again = member(org, 8, "Ada", email="ada@example.com")
+    await put_users(store, again)
+    assert await store.member_known(org, "sub", "ada@example.com") == again
 
 
 async def test_a_session_is_what_a_key_of_its_member_would_be(store: Store, org: int, other: int) -> None:

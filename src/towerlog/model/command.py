@@ -343,6 +343,8 @@ Write = (
     | KeepReply
 )
 Command = Write | Read | Stream | Reprice | Erase
+ABOUT_MEMBERS = (CreateMember, ChangeMember, RemoveMember, StartSession)
+"""Commands that may change who is a member."""
 TELEMETRY = (Append, Report)
 """Commands whose items are stored as events. By a name of its own: `isinstance(…, Append | Report)` makes the union
 each time."""

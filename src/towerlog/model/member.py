@@ -105,7 +105,7 @@ class ChangeMember(msgspec.Struct, frozen=True, gc=False):
 
 
 class RemoveMember(msgspec.Struct, frozen=True, gc=False):
-    """Takes a member out: it signs in no more, and its sessions end."""
+    """Takes a member out: it signs in no more, by a provider neither, and its sessions end."""
 
     user_id: str
 

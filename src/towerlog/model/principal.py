@@ -96,6 +96,10 @@ class User(msgspec.Struct, frozen=True):
     """Who it is to the identity provider."""
     removed_at: int | None = None
 
+    def folded_names(self) -> frozenset[str]:
+        """What it signs in under, its name and its e-mail address, without the case of letters of any language."""
+        return frozenset(name.casefold() for name in (self.name, self.email) if name)
+
 
 class Counters(msgspec.Struct, gc=False):
     """The last numbers that an organisation has given out. Not frozen: the writer increments them in place."""

@@ -139,8 +139,10 @@ class Kind(enum.StrEnum):
     """(org, key id) (`Key`)."""
     USER = "user"
     """(org, user id) (`User`)."""
-    MEMBERS = "members"
-    """org (tuple of all its `User` that are not removed, oldest first)."""
+    MEMBER_COUNTS = "member_counts"
+    """org (`MemberCounts`)."""
+    MEMBER_NAME = "member_name"
+    """(org, one of `User.folded_names`) (the id of the member whose it is)."""
     SIGN_IN_LINK = "sign_in_link"
     """(org, digest) (`SignInLink`; of one that is not good any more there is nothing)."""
     SIGN_IN_LINK_ID = "sign_in_link_id"
@@ -206,6 +208,13 @@ class SpentSince(NamedTuple):
     since: int
     top: Parent | None = None
     """Of a run's tree: what its children call it, where the run itself may not be stored yet."""
+
+
+class MemberCounts(NamedTuple):
+    """How many members an organisation has, and how many of them are administrators."""
+
+    members: int
+    admins: int
 
 
 class Respelled(NamedTuple):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from towerlog.engine.audit import states
 from towerlog.engine.audit.hook import About
-from towerlog.engine.commands.members import members
+from towerlog.engine.commands.members import member_or_none
 from towerlog.engine.commit.plan import Plan
 from towerlog.model.audit import Action
 from towerlog.model.member import (
@@ -48,12 +46,8 @@ def remove_member(plan: Plan, principal: Principal, command: RemoveMember, outco
 
 
 def _member(plan: Plan, principal: Principal, action: Action, user_id: str, outcome: MemberNow | None) -> About | None:
-    user = outcome.user if outcome is not None else _found(plan, principal, user_id)
+    user = outcome.user if outcome is not None else member_or_none(plan, principal.org, user_id)
     return None if user is None else About(action, "member", user_id, states.member_state(user))
-
-
-def _found(plan: Plan, principal: Principal, user_id: str) -> Any:
-    return next((user for user in members(plan, principal.org) if user.user_id == user_id), None)
 
 
 def make_link(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from towerlog.engine.commit.load import Needs
@@ -31,30 +33,54 @@ from towerlog.model.member import (
     session_digest,
 )
 from towerlog.model.principal import Principal, Role, User
-from towerlog.store.values import Kind
+from towerlog.store.values import Kind, MemberCounts
 
 NOT_GOOD = "This does not sign you in, or not any more."
 _replace = msgspec.structs.replace
 
 
-def needs_of_members(
-    needs: Needs, principal: Principal, _command: CreateMember | ChangeMember | RemoveMember | SetPassword
-) -> None:
-    """All members."""
-    needs.want(Kind.MEMBERS, principal.org)
+def needs_of_create(needs: Needs, principal: Principal, command: CreateMember) -> None:
+    """How many there are, whose the names are, and whether that is this very member."""
+    needs.want(Kind.MEMBER_COUNTS, principal.org)
+    for name in _folded(command.name, command.email):
+        owner = needs.want(Kind.MEMBER_NAME, (principal.org, name))
+        if owner is not None:
+            needs.want(Kind.USER, (principal.org, owner))
 
 
-def members(plan: Plan, org: int) -> list[User]:
-    """Who is a member, as this group has left it."""
-    stored: tuple[User, ...] = plan.known.get(Kind.MEMBERS, org) or ()
-    changed = {user.user_id: user for (of, _), user in plan.changes.users.items() if of == org}
-    found = {user.user_id: user for user in stored} | changed
-    return [user for user in found.values() if user.removed_at is None]
+def needs_of_change(needs: Needs, principal: Principal, command: ChangeMember) -> None:
+    """The member, whose the names are, and how many administrators there are."""
+    needs.want(Kind.USER, (principal.org, command.user_id))
+    needs.want(Kind.MEMBER_COUNTS, principal.org)
+    email = None if isinstance(command.email, msgspec.UnsetType) else command.email
+    for name in _folded(command.name, email):
+        needs.want(Kind.MEMBER_NAME, (principal.org, name))
+
+
+def needs_of_removal(needs: Needs, principal: Principal, command: RemoveMember) -> None:
+    """The member, and how many administrators there are."""
+    needs.want(Kind.USER, (principal.org, command.user_id))
+    needs.want(Kind.MEMBER_COUNTS, principal.org)
+
+
+def needs_of_password(needs: Needs, principal: Principal, command: SetPassword) -> None:
+    """The caller."""
+    needs.want(Kind.USER, (principal.org, principal.user_id))
+
+
+def _folded(*names: str | None) -> set[str]:
+    return {name.casefold() for name in names if name}
+
+
+def member_or_none(plan: Plan, org: int, user_id: str) -> User | None:
+    """One member as this group has left it."""
+    found: User | None = plan.changes.users.get((org, user_id)) or plan.loaded(Kind.USER, (org, user_id))
+    return None if found is None or found.removed_at is not None else found
 
 
 def member(plan: Plan, org: int, user_id: str) -> User:
-    """One member. Raises NotFound."""
-    found = next((user for user in members(plan, org) if user.user_id == user_id), None)
+    """The same. Raises NotFound."""
+    found = member_or_none(plan, org, user_id)
     if found is None:
         raise NotFound("member")
     return found
@@ -65,20 +91,20 @@ def create_member(plan: Plan, principal: Principal, command: CreateMember) -> Me
 
     Raises Conflict past MAX_MEMBERS, and for a name or an address that is taken.
     """
-    known = members(plan, principal.org)
+    org = principal.org
+    owner = _owner(plan, org, command.name.casefold())
+    known = None if owner is None else member_or_none(plan, org, owner)
     wanted = (command.name, command.email, command.role)
-    same = next((user for user in known if (user.name, user.email, user.role) == wanted), None)
-    if same is not None:
-        return MemberNow(same)
-    user = _new_member(plan, known, plan.ids.uuid(), principal.org, command)
-    return MemberNow(_put(plan, user), created=True)
+    if known is not None and (known.name, known.email, known.role) == wanted:
+        return MemberNow(known)
+    return MemberNow(_put(plan, _new_member(plan, plan.ids.uuid(), org, command)), created=True)
 
 
-def _new_member(plan: Plan, known: list[User], user_id: str, org: int, command: CreateMember) -> User:
-    if len(known) >= MAX_MEMBERS:
+def _new_member(plan: Plan, user_id: str, org: int, command: CreateMember) -> User:
+    if _counts(plan, org).members >= MAX_MEMBERS:
         raise Conflict(f"The organisation has {MAX_MEMBERS} members: no more are kept.")
     user = User(org, user_id, command.name, command.email, plan.now, command.role)
-    _check_free(known, user)
+    _check_free(plan, user, ("name", "email"))
     return user
 
 
@@ -89,19 +115,18 @@ def change_member(plan: Plan, principal: Principal, command: ChangeMember) -> Me
     changed = _replace(user, name=command.name or user.name, role=command.role or user.role, email=email)
     if changed == user:
         return MemberNow(user)
-    known = members(plan, principal.org)
-    _check_free(known, changed)
+    _check_free(plan, changed, [name for name in ("name", "email") if getattr(changed, name) != getattr(user, name)])
     if changed.role is not Role.ADMIN:
-        _check_admin_left(known, user)
+        _check_admin_left(plan, user)
     return MemberNow(_put(plan, changed))
 
 
 def remove_member(plan: Plan, principal: Principal, command: RemoveMember) -> MemberNow:
     """The member, who is none any more. Raises NotFound, and Conflict for the last administrator."""
     user = member(plan, principal.org, command.user_id)
-    _check_admin_left(members(plan, principal.org), user)
+    _check_admin_left(plan, user)
     _end_all(plan, user)
-    return MemberNow(_put(plan, _replace(user, removed_at=plan.now, password=None, subject=None)))
+    return MemberNow(_put(plan, _replace(user, removed_at=plan.now, password=None)))
 
 
 def _put(plan: Plan, user: User) -> User:
@@ -109,24 +134,42 @@ def _put(plan: Plan, user: User) -> User:
     return user
 
 
-def _check_free(known: list[User], user: User) -> None:
+def _owner(plan: Plan, org: int, name: str) -> str | None:
+    """Whose a name or an address is, without its case, as this group has left it."""
+    for (of, user_id), user in plan.changes.users.items():
+        if of == org and user.removed_at is None and name in user.folded_names():
+            return user_id
+    owner: str | None = plan.loaded(Kind.MEMBER_NAME, (org, name))
+    return None if owner is None or (org, owner) in plan.changes.users else owner
+
+
+def _counts(plan: Plan, org: int) -> MemberCounts:
+    """How many members and administrators there are, as this group has left it."""
+    count, admins = plan.loaded(Kind.MEMBER_COUNTS, org)
+    for key, user in plan.changes.users.items():
+        if key[0] == org:
+            # One that is not known is new.
+            before: User | None = plan.loaded(Kind.USER, key) if plan.known.has(Kind.USER, key) else None
+            count += _is_member(user) - _is_member(before)
+            admins += _is_member(user, Role.ADMIN) - _is_member(before, Role.ADMIN)
+    return MemberCounts(count, admins)
+
+
+def _is_member(user: User | None, role: Role | None = None) -> bool:
+    return user is not None and user.removed_at is None and role in (None, user.role)
+
+
+def _check_free(plan: Plan, user: User, fields: Iterable[str]) -> None:
     """Raises Conflict where another member signs in under the same name or address, in any case of letters."""
-    taken = {
-        name.casefold()
-        for other in known
-        if other.user_id != user.user_id
-        for name in (other.name, other.email)
-        if name
-    }
-    for field, name in (("name", user.name), ("email", user.email)):
-        if name and name.casefold() in taken:
+    for field in fields:
+        name = getattr(user, field)
+        if name and _owner(plan, user.org, name.casefold()) not in (None, user.user_id):
             raise Conflict(f"Another member has this {field}.", field=field)
 
 
-def _check_admin_left(known: list[User], user: User) -> None:
+def _check_admin_left(plan: Plan, user: User) -> None:
     """Raises Conflict where nobody else is an administrator."""
-    admins = [other for other in known if other.role is Role.ADMIN and other.user_id != user.user_id]
-    if user.role is Role.ADMIN and not admins:
+    if user.role is Role.ADMIN and _counts(plan, user.org).admins <= 1:
         raise Conflict("This is the last member with the role admin: give somebody else the role first.")
 
 
@@ -134,8 +177,8 @@ def _check_admin_left(known: list[User], user: User) -> None:
 
 
 def needs_of_link(needs: Needs, principal: Principal, command: MakeSignInLink) -> None:
-    """All members."""
-    needs.want(Kind.MEMBERS, principal.org)
+    """The member."""
+    needs.want(Kind.USER, (principal.org, command.user_id or principal.user_id))
 
 
 def make_link(plan: Plan, principal: Principal, command: MakeSignInLink) -> SignInLinkMade:
@@ -192,18 +235,19 @@ def _end_all(plan: Plan, user: User, but: bytes | None = None) -> None:
 
 
 def needs_of_start(needs: Needs, principal: Principal, command: StartSession) -> None:
-    """All members, and the link."""
-    needs.want(Kind.MEMBERS, principal.org)
+    """The member, or all that a new one needs; and the link."""
+    needs.want(Kind.USER, (principal.org, principal.user_id))
+    if command.joins is not None:
+        needs_of_create(needs, principal, command.joins)
     if command.link is not None:
         needs.want(Kind.SIGN_IN_LINK, (principal.org, command.link))
 
 
 def start_session(plan: Plan, principal: Principal, command: StartSession) -> SessionStarted:
     """A session of the caller. Raises Unauthenticated for a link that was used meanwhile, or a member who is gone."""
-    known = {user.user_id: user for user in members(plan, principal.org)}
-    user = known.get(principal.user_id)
+    user = member_or_none(plan, principal.org, principal.user_id)
     if user is None and command.joins is not None:
-        user = _put(plan, _new_member(plan, list(known.values()), principal.user_id, principal.org, command.joins))
+        user = _put(plan, _new_member(plan, principal.user_id, principal.org, command.joins))
     if user is None:
         raise Unauthenticated(NOT_GOOD)
     if command.link is not None:
@@ -227,8 +271,9 @@ def _use_link(plan: Plan, user: User, digest: bytes) -> None:
 
 
 def needs_of_end(needs: Needs, principal: Principal, command: EndSessions) -> None:
-    """All members."""
-    needs.want(Kind.MEMBERS, principal.org)
+    """The member whose they are, where they are all of one."""
+    if command.user_id is not None:
+        needs.want(Kind.USER, (principal.org, command.user_id))
 
 
 def end_sessions(plan: Plan, principal: Principal, command: EndSessions) -> SessionsEnded | MemberNow:

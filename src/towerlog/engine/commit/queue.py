@@ -15,7 +15,7 @@ from towerlog.ambient import Hearing
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
 from towerlog.errors import DiskFull, Overloaded
-from towerlog.model.command import TELEMETRY, Append, Idempotency, KeepContent, Report, RevokeKey, Write
+from towerlog.model.command import ABOUT_MEMBERS, TELEMETRY, Append, Idempotency, KeepContent, Report, RevokeKey, Write
 from towerlog.model.event import Draft, Item
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.principal import Principal
@@ -32,6 +32,8 @@ MAX_GROUP_MS = 100
 budgets, rules) may make an event a hundred times as much work as it counts here."""
 WORK_OF_CHANGE = 4
 """Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
+WORK_OF_MEMBERS = 16
+"""Of a command about a member, which is compared with all others of its group."""
 MESSAGES_OF_WORK = 4
 """Messages of a history, or metas, that are as much work as one plain event: each is a row, or is looked up as one."""
 BYTES_OF_WORK = MAX_GROUP_BYTES // MAX_GROUP_WORK
@@ -220,6 +222,8 @@ class Intake:
 
 def work_of(command: Write) -> int:
     """How much work a command is, in plain events; never none, since whoever costs nothing would always be next."""
+    if isinstance(command, ABOUT_MEMBERS):
+        return WORK_OF_MEMBERS
     if not isinstance(command, TELEMETRY):
         return max(1, len(command.parts) // MESSAGES_OF_WORK) if isinstance(command, KeepContent) else WORK_OF_CHANGE
     # A report moves its lane, and runs that are asked after are looked up.

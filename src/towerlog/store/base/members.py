@@ -32,7 +32,8 @@ class MemberStore(Protocol):
         ...
 
     async def member_known(self, org: int, subject: str, email: str | None) -> User | None:
-        """The member that an identity provider knows as this subject, else the one with this e-mail address."""
+        """The member that an identity provider knows as this subject, else the one with this e-mail address; else
+        somebody with one of them who was a member and is removed."""
         ...
 
     async def link_by_digest(self, digest: bytes) -> LinkFound | None:

@@ -33,7 +33,18 @@ from towerlog.store.sqlite.asking import approvals
 from towerlog.store.sqlite.erasing import policies
 from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.people import members
-from towerlog.store.values import Claimant, Family, Found, Kind, Loaded, Respelled, SpentSince, StoredReply, Wanted
+from towerlog.store.values import (
+    Claimant,
+    Family,
+    Found,
+    Kind,
+    Loaded,
+    MemberCounts,
+    Respelled,
+    SpentSince,
+    StoredReply,
+    Wanted,
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -184,8 +195,12 @@ def _users(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, 
     return _each(keys, lambda key: members.users(db, key[0], [key[1]]).get(key[1]))
 
 
-def _members(db: apsw.Connection, orgs: list[int]) -> dict[int, tuple[User, ...]]:
-    return {org: members.members_of(db, org) for org in orgs}
+def _member_counts(db: apsw.Connection, orgs: list[int]) -> dict[int, MemberCounts]:
+    return {org: members.member_counts(db, org) for org in orgs}
+
+
+def _member_names(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    return _each(keys, lambda key: members.name_owner(db, *key))
 
 
 def _sign_in_links(db: apsw.Connection, keys: list[tuple[int, bytes]]) -> dict[tuple[int, bytes], SignInLink]:
@@ -287,7 +302,8 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.ROUTE: _routes,
     Kind.KEY: _keys,
     Kind.USER: _users,
-    Kind.MEMBERS: _members,
+    Kind.MEMBER_COUNTS: _member_counts,
+    Kind.MEMBER_NAME: _member_names,
     Kind.SIGN_IN_LINK: _sign_in_links,
     Kind.SIGN_IN_LINK_ID: _sign_in_links_by_id,
     Kind.CALLS_WAITING: _calls_waiting,

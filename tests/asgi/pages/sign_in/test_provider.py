@@ -89,6 +89,7 @@ async def test_a_browser_is_sent_with_a_challenge_and_never_with_the_verifier() 
         {"aud": "another"},
         {"aud": ["another", "third"]},
         {"aud": ["towerlog", "another"], "azp": "another"},
+        {"aud": ["towerlog", "another"]},
         {"nonce": "of another sign-in"},
         {"nonce": None},
         {"exp": NOW - 61},

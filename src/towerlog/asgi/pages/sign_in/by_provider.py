@@ -17,10 +17,11 @@ from towerlog.ambient import Clock, Ids
 from towerlog.asgi.guard.auth import signed_in
 from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
 from towerlog.asgi.pages.sign_in.next_path import next_path
-from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, Unavailable
+from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig, Unavailable
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
+from towerlog.dialects.native.admin.members import checked_email
 from towerlog.engine.core import Engine
 from towerlog.errors import NotFound, TowerlogError, Unauthenticated
 from towerlog.model.member import CreateMember, SessionStarted, StartSession
@@ -107,16 +108,17 @@ class ProviderPages:
             raise Unauthenticated("There is no organisation whose members could sign in.")
         known = await self._store.member_known(org.org, identity.subject, identity.email)
         if known is not None:
+            if known.removed_at is not None:
+                raise Unauthenticated(
+                    "This person was a member and is removed; an administrator can make it one again."
+                )
             issuer = provider.config.issuer
             if known.subject not in (None, identity.subject) and known.subject.startswith(f"{issuer} "):
                 raise Unauthenticated("The member with this e-mail address is somebody else to the provider.")
             return signed_in(known, org.org_id), None
-        role, domain = provider.config.default_role, provider.config.domain
-        if not role or not identity.email or identity.email.rpartition("@")[2].casefold() != domain.casefold():
-            raise Unauthenticated("Nobody has made this person a member.")
         assert self._ids is not None
         assert self._clock is not None
-        joins = CreateMember(identity.email, Role(role), identity.email)
+        joins = _joining(provider.config, identity.email)
         user = User(org.org, self._ids.uuid(), joins.name, joins.email, self._clock.now_ms(), joins.role)
         return signed_in(user, org.org_id), joins
 
@@ -162,6 +164,15 @@ class ProviderPages:
             return msgspec.convert(claims_of(text, key, ["HS256"], registry), BegunSignIn)
         except (BadToken, msgspec.ValidationError):
             return None
+
+
+def _joining(config: ProviderConfig, email: str | None) -> CreateMember:
+    """Whom the settings make a member of somebody who is none. Raises Unauthenticated, and Invalid for an address that
+    no member may have."""
+    address = checked_email(email) if config.default_role else None
+    if address is None or address.rpartition("@")[2].casefold() != config.domain.casefold():
+        raise Unauthenticated("Nobody has made this person a member.")
+    return CreateMember(address, Role(config.default_role), address)
 
 
 def _is_same(ours: str, sent: str) -> bool:

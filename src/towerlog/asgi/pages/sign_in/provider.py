@@ -187,8 +187,10 @@ class IdentityProvider:
             claims = claims_of(text, key_set_of(keys), ALGORITHMS, registry)
         except BadToken as error:
             raise Unauthenticated(f"The identity provider's token is not good: {error}.") from None
-        party = claims.get("azp", config.client_id)
-        if party != config.client_id:
+        # OpenID Connect Core 1.0, 3.1.3.7: where it is for others as well, it has to say that we have asked for it.
+        audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        is_ours_alone = all(one == config.client_id for one in audience)
+        if claims.get("azp", config.client_id if is_ours_alone else None) != config.client_id:
             raise Unauthenticated("The identity provider's token is for another client.")
         email = claims.get("email") if claims.get("email_verified") is True else None
         subject = claims["sub"]

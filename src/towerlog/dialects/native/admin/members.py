@@ -140,12 +140,13 @@ def _name(text: str) -> str:
     return name
 
 
-def _email(text: str | None) -> str | None:
+def checked_email(text: str | None) -> str | None:
+    """An address that a member may have. Raises Invalid."""
     if text is None:
         return None
     email = bounded_text(text.strip(), "email", MAX_LABEL_CHARS) or ""
-    local, at, domain = email.rpartition("@")
-    if not (at and local and domain) or not email.isprintable() or any(char.isspace() for char in email):
+    local, _, domain = email.partition("@")
+    if not local or not domain or "@" in domain or not email.isprintable() or any(char.isspace() for char in email):
         raise invalid_field("email", "must be an e-mail address")
     return email
 
@@ -160,7 +161,7 @@ def _encode_list(outcome: Page, command: object, call: Call) -> Reply:
 
 def _decode_create(call: Call) -> CreateMember:
     body = decode(_MEMBER_BODY, call.body)
-    return CreateMember(_name(body.name), body.role, _email(body.email))
+    return CreateMember(_name(body.name), body.role, checked_email(body.email))
 
 
 def _decode_change(call: Call) -> ChangeMember:
@@ -168,7 +169,7 @@ def _decode_change(call: Call) -> ChangeMember:
     name = None if isinstance(body.name, msgspec.UnsetType) else _name(body.name)
     role = None if isinstance(body.role, msgspec.UnsetType) else body.role
     return ChangeMember(
-        user_id, name, role, body.email if isinstance(body.email, msgspec.UnsetType) else _email(body.email)
+        user_id, name, role, body.email if isinstance(body.email, msgspec.UnsetType) else checked_email(body.email)
     )
 
 

@@ -34,6 +34,24 @@ CREATE TABLE user (
     PRIMARY KEY (org, user_id)
 ) WITHOUT ROWID;
 
+CREATE INDEX user_subject ON user (org, subject) WHERE subject IS NOT NULL;
+-- How many members there are, and how many with each role.
+CREATE INDEX user_member ON user (org, role) WHERE removed_at IS NULL;
+-- A page of members.
+CREATE INDEX user_number ON user (org, number);
+
+-- Names and e-mail addresses without the case of their letters: a member's are its alone.
+CREATE TABLE user_name (
+    org INTEGER NOT NULL,
+    folded TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    is_member INTEGER NOT NULL,
+    PRIMARY KEY (org, folded, user_id)
+) WITHOUT ROWID;
+
+CREATE UNIQUE INDEX user_name_taken ON user_name (org, folded) WHERE is_member;
+CREATE INDEX user_name_user ON user_name (org, user_id);
+
 CREATE TABLE api_key (
     org INTEGER NOT NULL,
     key_id TEXT NOT NULL,

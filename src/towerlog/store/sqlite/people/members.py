@@ -12,7 +12,7 @@ from towerlog.model.principal import SCOPES_OF_ROLE, Role, User
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
 from towerlog.store.sqlite.rows import Row
-from towerlog.store.values import Changes
+from towerlog.store.values import Changes, MemberCounts
 
 USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
 _LINK_COLUMNS = "org, link_id, digest, user_id, created_at, expires_at, made_by, used_at"
@@ -80,8 +80,13 @@ def write(db: apsw.Connection, changes: Changes) -> None:
 
 
 def write_users(db: apsw.Connection, users: Iterable[User]) -> None:
-    """Users, new or changed."""
-    db.executemany(_USER, map(user_row, users))
+    """Users, new or changed, with the names that are theirs."""
+    changed = list(users)
+    db.executemany(_USER, map(user_row, changed))
+    # All of them first: one may get a name that another has given up.
+    db.executemany("DELETE FROM user_name WHERE org = ? AND user_id = ?", ((one.org, one.user_id) for one in changed))
+    names = ((one.org, name, one.user_id, one.removed_at is None) for one in changed for name in one.folded_names())
+    db.executemany("INSERT INTO user_name (org, folded, user_id, is_member) VALUES (?, ?, ?, ?)", names)
 
 
 def write_links(db: apsw.Connection, links: Iterable[SignInLink]) -> None:
@@ -118,22 +123,38 @@ def members(db: apsw.Connection, org: int, limit: int, before: str | None) -> li
 
 def members_named(db: apsw.Connection, organisation: str, name: str) -> tuple[str, User] | None:
     """Who signs in under a name or an e-mail address. Letters of any language are compared without their case."""
-    wanted = name.casefold()
     for org, org_id in db.execute("SELECT org, org_id FROM org WHERE name = ?", (organisation,)):
-        for user in members_of(db, org):
-            if wanted in (user.name.casefold(), (user.email or "").casefold()):
-                return org_id, user
+        user_id = name_owner(db, org, name.casefold())
+        if user_id is not None:
+            return org_id, users(db, org, [user_id])[user_id]
     return None
 
 
+def name_owner(db: apsw.Connection, org: int, folded: str) -> str | None:
+    """The id of the member with this name or e-mail address, as `User.folded_names` has it."""
+    sql = "SELECT user_id FROM user_name WHERE org = ? AND folded = ? AND is_member"
+    return next((user_id for (user_id,) in db.execute(sql, (org, folded))), None)
+
+
+def member_counts(db: apsw.Connection, org: int) -> MemberCounts:
+    """How many members there are."""
+    sql = "SELECT count(*), ifnull(sum(role = 'admin'), 0) FROM user WHERE org = ? AND removed_at IS NULL"
+    return next(MemberCounts(*row) for row in db.execute(sql, (org,)))
+
+
 def member_known(db: apsw.Connection, org: int, subject: str, email: str | None) -> User | None:
-    """Who it is to an identity provider; else by the e-mail address, without its case."""
-    known = members_of(db, org)
-    found = next((user for user in known if user.subject == subject), None)
-    if found is None and email is not None:
-        wanted = email.casefold()
-        found = next((user for user in known if (user.email or "").casefold() == wanted), None)
-    return found
+    """Who it is to an identity provider; else by the e-mail address, without its case. Members before the removed."""
+    columns = ", ".join(f"user.{name}" for name in USER_COLUMNS.split(", "))
+    by_subject = f"SELECT {columns} FROM user WHERE org = ? AND subject = ? AND removed_at IS"
+    by_email = f"SELECT {columns} FROM user_name JOIN user USING (org, user_id) WHERE org = ? AND folded = ?"
+    folded = None if email is None else email.casefold()
+    for is_member, ending in ((True, "NULL"), (False, "NOT NULL")):
+        for row in db.execute(f"{by_subject} {ending} LIMIT 1", (org, subject)):
+            return user_value(row)
+        for row in db.execute(f"{by_email} AND is_member = ?", (org, folded, is_member)):
+            if (row[3] or "").casefold() == folded:
+                return user_value(row)
+    return None
 
 
 def link(db: apsw.Connection, org: int, digest: bytes) -> SignInLink | None:
