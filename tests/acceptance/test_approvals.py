@@ -254,6 +254,30 @@ def test_a_link_to_replaced_tool_calls_says_so(client: httpx2.Client, unique: Un
     assert (form.status_code, "stopped waiting" in form.text) == (409, True)
 
 
+@pytest.mark.parametrize(
+    ("schema", "content", "told"),
+    [
+        ({"type": ["null", "string"]}, None, "null"),
+        ({}, None, "null"),
+        ({"type": "string"}, "", '""'),
+        ({"type": "boolean"}, False, "false"),
+        ({"type": "string"}, None, None),
+        ({"type": "integer"}, "", None),
+        (None, "", None),
+        (None, " ", None),
+    ],
+)
+def test_null_and_the_empty_text_are_answers_where_the_schema_takes_them(
+    client: httpx2.Client, unique: Unique, schema: Json | None, content: object, told: str | None
+) -> None:
+    one = asked_by_steps(client, unique, **({} if schema is None else {"schema": schema}))
+    reply = answer(client, one, content=content)
+    assert (reply.status_code, "content" in reply.text) == (200 if told is not None else 422, told is None), reply.text
+    if told is not None:
+        pending = client.get(f"/api/v1/runs/{one['run_id']}/events", params={"type": "run.input"}).json()["data"]
+        assert [row["data"]["content"] for row in pending] == [told]
+
+
 @pytest.mark.parametrize("end", ["thread_completed", "thread_error", "thread_budget_exceeded"])
 def test_what_nobody_decided_before_the_end_is_no_answer(client: httpx2.Client, unique: Unique, end: str) -> None:
     one = asked_by_checkpoints(client, unique)

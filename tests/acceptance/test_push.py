@@ -129,7 +129,7 @@ def test_the_status_of_an_event_is_that_after_this_very_event(client, unique, ba
 
     assert tell(name, "run.started") == ["running"]
     assert tell(name, "step", "run.waiting_for_input", "step") == ["running", "waiting_for_input", "waiting_for_input"]
-    assert tell(new, "run.started", "step", "run.completed") == ["running", "running", "completed"]
+    assert tell(new, "run.started", "step", "run.completed") == ["running", "running", "success"]
 
 
 def test_a_channel_of_anybody_else_is_403(client, other_org, scoped, unique, back, connect) -> None:

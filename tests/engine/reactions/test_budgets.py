@@ -443,7 +443,8 @@ async def test_a_clock_that_was_ahead_for_a_moment_leaves_the_hour_as_it_was(rig
     assert not any(one.type == "pause" for run in (await rows(rig)).values() for one in run.pending), "it may go on"
     await rig.append(call("one", 2))
     assert (await read(rig, row)).spent_nanos == 3
-    assert (await make(rig, scope, period=Period.HOUR)).spent_nanos == 3, "a new budget begins with this hour's"
+    if scope.thread_id is None:
+        assert (await make(rig, scope, period=Period.HOUR)).spent_nanos == 3, "a new budget begins with this hour's"
 
 
 @pytest.mark.parametrize("late_by", [0, HOUR_MS], ids=["at once", "an hour late"])
