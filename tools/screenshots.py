@@ -136,6 +136,12 @@ def pages(demo: Demo) -> dict[str, str]:
         "settings": "/settings",
         "settings-members": "/settings?tab=members",
         "settings-prices": "/settings?tab=prices",
+        "settings-personas": "/settings?tab=personas",
+        "settings-webhooks": "/settings?tab=webhooks",
+        "settings-you": "/settings?tab=you",
+        "runs-columns": "/runs?cols=status,agent,persona,source,error,took,ended",
+        "usage-thread": "/usage?by=thread",
+        "alerts-deliveries": "/alerts?tab=deliveries",
     }
 
 

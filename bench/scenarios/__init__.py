@@ -7,6 +7,7 @@ from bench.figures import Row
 from bench.scenarios import (
     batch,
     claims,
+    dashboard,
     disk,
     fanout,
     governed,
@@ -38,6 +39,7 @@ SCENARIOS: dict[str, Scenario] = {
     governed.NAME: governed.measure,
     neighbours.NAME: neighbours.measure,
     million.NAME: million.measure,
+    dashboard.NAME: dashboard.measure,
 }
 # What `--floor-only` has any use for.
 WITH_FLOOR = (single.NAME, batch.NAME, start.NAME)

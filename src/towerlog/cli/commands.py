@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
         "Writes the events of one run or of many, or the runs themselves, as lines of JSON or as CSV.",
     ),
     "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
+    "members": Command("members", "members", CLI, "Members: list, add, change and remove them."),
     "open": Command("sign_in", "open_dashboard", SERVER, "Opens the dashboard of the local server, signed in."),
     "orgs": Command("admin", "orgs", SERVER, "Organisations: create and list them."),
     "prices": Command("prices", "prices", CLI, "Prices of your own: list, set and remove them."),

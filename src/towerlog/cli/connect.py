@@ -1,7 +1,8 @@
 """How a command reaches a server: the address, the key, and the key file of the local data folder.
 
 TOWERLOG_API_KEY is used if it is set. Without it, and without another address, a key of the local store is used: it is
-created at first use, as `towerlog keys create` would, kept in the data folder (`cli.key`; `worker.key` for workers),
+created at first use, as `towerlog keys create` would, kept in the data folder (`cli.key`; `worker.key` for workers,
+`admin.key` for administration),
 readable only by its owner, and sent only to the server that has this store open, wherever that listens.
 """
 
@@ -46,12 +47,24 @@ WORKERS = LocalKey("worker.key", "towerlog worker", ("ingest", "worker"))
 """The key of a worker and of the agents in its process, which need no more than this."""
 
 
+ADMINISTRATION = LocalKey("admin.key", "towerlog administration", ("admin",))
+"""The key of the commands that need more. It too allows nothing that the owner of the data folder could not do."""
+
+
 def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command its first argument, `client`, and the options behind it, and `--json` as `as_json`."""
+    return _with_client(command, COMMANDS)
 
+
+def with_admin(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a command that administers: on the local server with a key that may."""
+    return _with_client(command, ADMINISTRATION)
+
+
+def _with_client(command: Callable[..., Any], local: LocalKey) -> Callable[..., Any]:
     @wraps(command)
     def run(settings: Settings, url: str | None, **values: Any) -> Any:
-        with client_of(settings, url) as client, local_key_explained(settings, COMMANDS), path_explained(url):
+        with client_of(settings, url, local) as client, local_key_explained(settings, local), path_explained(url):
             return command(client, **values)
 
     option = click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
@@ -59,10 +72,10 @@ def with_client(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def client_of(settings: Settings, url: str | None) -> Client:
+def client_of(settings: Settings, url: str | None, local: LocalKey = COMMANDS) -> Client:
     """A client with the key that belongs to the address. Raises BadSetting where there is none."""
     try:
-        return Client(*server_of(settings, url, COMMANDS))
+        return Client(*server_of(settings, url, local))
     except ValueError as error:
         raise BadSetting(str(error)) from None
 

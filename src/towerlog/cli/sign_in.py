@@ -36,8 +36,9 @@ from towerlog.store.base import Identities
 def open_dashboard(
     settings: Settings, is_printed: bool, user: str | None, org: str, run_id: str | None, as_json: bool
 ) -> None:
-    """Opens the dashboard of the local server, signed in; with RUN_ID, or the beginning of it, the page of that run.
+    """Opens the dashboard of the local server, signed in.
 
+    With RUN_ID, or the beginning of it, at the page of that run.
     The address signs in once, within 15 minutes. Whoever may write the data folder may make one.
     """
     # The address first: no link is made for a server that does not run.

@@ -1,7 +1,7 @@
 """Hostile text in every string field of every dialect: each golden request and each body of the OpenAPI document.
 
-A field is tainted where its decoder takes a hostile text in it, so no list of fields can be out of date: what is left as
-it was could not have come in. Names of things keep together: a text becomes the same hostile text wherever it stands.
+A field is tainted where its decoder takes a hostile text in it, so no list of fields can be out of date: what is left
+as it was could not have come in. Names of things keep together: a text becomes the same hostile text wherever it stands.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PAYLOADS: dict[str, str] = {
     "long": f"<img src={_AWAY}/l onerror=sentinel('long')>" * 2_000,
 }
 """By what they try. `sentinel` is a function of the tests' page that fails them."""
-MEANING = frozenset({"type", "event_type", "phase", "status", "decision", "trigger", "period", "action", "kind", "role"})
+MEANING = frozenset("type event_type phase status decision trigger period action kind role".split())
 """Members that decide what else is read: tainted one at a time, and not with all others."""
 LARGE_CHARS, MAX_LARGE = 10_000, 4
 ANY_ID = "0189d3f0-0000-7000-8000-000000000007"
@@ -73,9 +73,7 @@ class Conversation(NamedTuple):
 def _table() -> list[tuple[re.Pattern[str], Endpoint]]:
     found = [one for dialect in (*DIALECTS, NATIVE) for one in dialect.endpoints]
     found.sort(key=lambda one: one.path.count("{"))
-    return [
-        (re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(one.path)) + r"\Z"), one) for one in found
-    ]
+    return [(re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(one.path)) + r"\Z"), one) for one in found]
 
 
 _TABLE = _table()

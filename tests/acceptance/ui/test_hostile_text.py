@@ -1,4 +1,4 @@
-"""Hostile text in every string field of every dialect, on every page: it is shown as text, and nothing of it happens."""
+"""Hostile text in every string field of every dialect, on every page: it is shown as text, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from tests.acceptance.test_golden import filled, value_at
 from tests.acceptance.ui.conftest import BUILT
@@ -42,11 +42,14 @@ UNSEEN = r"""() => {
   const unseen = /(?![\n\t])(?!(?<=\p{Extended_Pictographic})\u200d)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
   const found = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
-  const note = (text, where) => { if (text && unseen.test(text)) found.push(`${where}: ${JSON.stringify(text.slice(0, 120))}`); };
+  const note = (text, where) => {
+    if (text && unseen.test(text)) found.push(`${where}: ${JSON.stringify(text.slice(0, 120))}`);
+  };
+  const names = ['title', 'aria-label', 'placeholder', 'alt'];
   note(document.title, 'title');
   for (let node = walk.currentNode; node; node = walk.nextNode()) {
     if (node.nodeType === Node.TEXT_NODE) note(node.data, node.parentElement.outerHTML.slice(0, 80));
-    else for (const name of ['title', 'aria-label', 'placeholder', 'alt']) note(node.getAttribute(name), `${node.tagName} ${name}`);
+    else for (const name of names) note(node.getAttribute(name), `${node.tagName} ${name}`);
   }
   return found;
 }"""
@@ -113,9 +116,8 @@ def _known(admin: httpx2.Client) -> dict[str, str]:
     run = next(r for r in admin.get("/api/v1/runs", params={"agent": "documented"}).json()["data"])
     rule = admin.get("/api/v1/alert-rules").json()["data"][0]
     known = {"run_id": run["run_id"], "id": run["agent_id"], "thread_id": run["thread_id"], "step_index": "1"}
-    return {**known, "trace_id": "documented", "rule_id": rule["rule_id"], "user_id": run["agent_id"]} | {
-        name: run["run_id"] for name in ("approval_id", "alert_id", "delivery_id", "budget_id")
-    }
+    others = dict.fromkeys(("approval_id", "alert_id", "delivery_id", "budget_id"), run["run_id"])
+    return {**known, **others, "trace_id": "documented", "rule_id": rule["rule_id"], "user_id": run["agent_id"]}
 
 
 def _some_of_each(admin: httpx2.Client, payload: str) -> None:
@@ -192,7 +194,19 @@ def paths_of(one: Loaded, payload: str, most: int) -> list[str]:
 def odd_paths(payload: str) -> list[str]:
     """Addresses with the text in them."""
     text = quote(payload[:300], safe="", errors="replace")
-    names = ("q", "agent", "model", "status", "label", "metadata", "since", "until", "thread_id", "cols", "min_cost_usd")
+    names = (
+        "q",
+        "agent",
+        "model",
+        "status",
+        "label",
+        "metadata",
+        "since",
+        "until",
+        "thread_id",
+        "cols",
+        "min_cost_usd",
+    )
     return [
         *(f"/runs?{name}={text}" for name in names),
         *(f"{page}{text}" for page in ("/runs/", "/agents/", "/threads/", "/compare?a=", "/sign-in?next=")),
@@ -240,7 +254,9 @@ def test_what_happens_is_seen(browser: Browser, server: Server) -> None:
     screen = watched(browser, Loaded(server, server.client(), Counter()))
     page = screen.page
     page.evaluate("() => sentinel('by hand')")
-    page.evaluate("() => { const img = new Image(); img.src = 'https://elsewhere.invalid/x'; document.body.append(img); }")
+    page.evaluate(
+        "() => { const img = new Image(); img.src = 'https://elsewhere.invalid/x'; document.body.append(img); }"
+    )
     page.evaluate("() => document.querySelector('h1').append('\\u202e')")
     page.wait_for_function("() => true")
     screen.faults.extend(page.evaluate(UNSEEN))

@@ -1,4 +1,4 @@
-"""The run list as a person arranges it, and what can be done with many runs; an agent's activity; messages of alerts."""
+"""The run list as a person arranges it, and acts on many runs; an agent's activity; messages of alerts."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def body_of(rule: AlertRule, alert: AlertRow, kind: NoticeKind, now_ms: int) -> 
 
 
 def with_links(delivery: Delivery, server_url: str, answer_url: str | None) -> Delivery:
-    """The delivery as it is sent: with the page of its run, and the address by which that can be answered, if it can."""
+    """The delivery as it is sent: with the page of its run, and the address to answer at, if it can be answered."""
     told = _decode(delivery.body)
     if told.run_id is not None:
         told = _replace(told, run_url=f"{server_url}/runs/{told.run_id}")

@@ -1,0 +1,50 @@
+"""`towerlog members` against a real server: listed, added with a link that signs in, changed, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import SIGN_IN, browser
+from tests.support.server import NO_LIMITS, Server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("members") / "data", NO_LIMITS) as started:
+        yield started
+        started.stop()
+
+
+def test_a_member_is_added_changed_and_removed(server: Server) -> None:
+    added = server.cli_inside("members", "add", "ada", "--role", "operator", "--email", "ada@example.com")
+    assert added.returncode == 0, added.stderr
+    token = added.stdout.rpartition("#token=")[2].strip()
+    hers = browser(server)
+    assert hers.post(SIGN_IN, json={"token": token}).status_code == 204
+    assert hers.get("/api/v1/session").json()["role"] == "operator"
+    listed = server.cli_inside("members", "ls")
+    assert "ada@example.com" in listed.stdout
+    changed = server.cli_inside("members", "set", "ADA", "--role", "viewer")
+    assert (changed.returncode, changed.stdout) == (0, "ada is viewer.\n"), changed.stderr
+    removed = server.cli_inside("members", "rm", "ada@example.com")
+    assert (removed.returncode, removed.stdout) == (0, "ada is no member any more.\n"), removed.stderr
+    assert "ada" not in server.cli_inside("members", "ls").stdout
+
+
+def test_what_cannot_be_is_said(server: Server) -> None:
+    nobody = server.cli_inside("members", "rm", "nobody")
+    assert nobody.returncode != 0
+    assert "no member 'nobody'" in nobody.stderr
+    assert server.cli_inside("members", "set", "admin").returncode == 2
+    last = server.cli_inside("members", "rm", "admin")
+    assert last.returncode != 0
+    assert "last member" in last.stderr
+
+
+def test_the_key_of_administration_stays_with_its_owner(server: Server) -> None:
+    assert server.cli_inside("members", "ls").returncode == 0
+    [file] = Path(server.data_dir).glob("admin.key")
+    assert file.stat().st_mode & 0o077 == 0
