@@ -27,13 +27,13 @@ def where_to_look(url: str, key: str, folder: Path, runs: dict[str, Json], waiti
         "PATH": f'"{Path(TOWERLOG).parent}:$PATH"',
     }
     sections = {
-        "What waits for you": asks(*waiting),
         "Look around": looks(runs),
+        "What waits for you": asks(*waiting),
         "Do something": orders(),
     }
     return [
         "",
-        f"Towerlog listens on {url}",
+        f"Towerlog listens on {url}; its dashboard: `towerlog open`, after the lines below",
         f"Its API is described at {url}/docs",
         "",
         "In another terminal, copy this first:",
@@ -96,6 +96,7 @@ def looks(runs: dict[str, Json]) -> dict[str, str]:
     survey, counted = runs["checkpoints"], runs["runs"]
     resumed = f"/v1/runners/threads/{survey['thread_id']}/latest"
     return {
+        "the dashboard in a browser, signed in": "towerlog open",
         "the newest runs of all agents": "towerlog runs ls --limit 5",
         "the agents, and what they have spent": "towerlog agents ls",
         "one run live; Ctrl-C stops watching": f"towerlog runs tail {survey['run_id']}",

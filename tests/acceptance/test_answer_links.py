@@ -54,6 +54,7 @@ def test_the_page_brings_nothing_from_elsewhere_and_runs_nothing(
     assert "default-src 'none'" in policy
     assert "form-action 'self'" in policy
     assert "script-src" not in policy
+    assert "unsafe" not in policy
     assert (page.headers["cache-control"], page.headers["referrer-policy"]) == ("no-store", "no-referrer")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "<script" not in page.text

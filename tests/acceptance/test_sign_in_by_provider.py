@@ -62,7 +62,7 @@ def signed_in_as(server: Server, subject: str) -> dict[str, Any] | None:
     reply = came_back(page, subject)
     assert reply.status_code == 303, server.log
     assert reply.headers["location"] != "/sign-in?error=unavailable", server.log
-    if reply.headers["location"] == "/sign-in?error=unauthenticated":
+    if reply.headers["location"].startswith("/sign-in?error="):
         assert page.get(SESSION).status_code == 401
         return None
     assert reply.headers["location"] == "/"
@@ -126,6 +126,15 @@ def test_the_form_is_told_of_it_and_a_person_comes_back_to_where_it_was(start, i
     for foreign in ("//evil.example", "https://evil.example", "/%5Cevil.example", "evil"):
         assert came_back(browser(server), "bob-1", f"?next={foreign}").headers["location"] == "/"
     assert came_back(browser(server), None).headers["location"] == "/sign-in?error=unauthenticated"
+
+
+def test_who_is_not_let_in_is_told_why_and_keeps_where_it_was_going(start) -> None:
+    server = start(TOWERLOG_OIDC_DEFAULT_ROLE="viewer", TOWERLOG_OIDC_DOMAIN="example.com")
+    for subject, why in (("mal-1", "not_a_member"), ("eve-1", "address_not_verified")):
+        reply = came_back(browser(server), subject, "?next=/runs%3Fstatus=failed%26q=%2523")
+        assert reply.headers["location"] == f"/sign-in?error={why}&next=%2Fruns%3Fstatus%3Dfailed%26q%3D%2523"
+    assert signed_in_as(server, "ada-1") is not None
+    assert came_back(browser(server), "eve-2").headers["location"] == "/sign-in?error=another_person"
 
 
 def test_what_another_browser_has_begun_signs_nobody_in(start) -> None:

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { askingOf, contentOf, hintOf, valueOf } from '../src/model/answers';
 import { byRisk, Marks } from '../src/model/matters';
-import { left } from '../src/model/times';
+import { left, since, tookMs } from '../src/model/times';
 
 describe('a question with a schema', () => {
   it('offers what may be chosen', () => {
@@ -69,5 +69,19 @@ describe('what needs a person', () => {
   it('says how long it may wait, not less by half', () => {
     expect(left((60 + 52) * 60_000)).toBe('Expires in 1 h 52 min');
     expect(left(-300_000)).toBe('Expired 5 min ago');
+  });
+});
+
+describe('times of a run', () => {
+  it('fit their column, however long it runs', () => {
+    const shown = [3_250, 59_900, 291_200, 7_805_000, 273_600_000 * 3].map((ms) => since(ms));
+    expect(shown).toEqual(['+3.25 s', '+0:59.9', '+4:51.2', '+2:10:05', '+9 d 12:00']);
+    expect(shown.every((words) => words.length <= 10)).toBe(true);
+  });
+  it('count from its creation where its sender told no start; a queued one has taken none', () => {
+    const run = { duration_ms: null, started_at: null, ended_at: null, created_at: '2026-04-02T10:00:00Z' };
+    const now = Date.parse('2026-04-02T10:11:00Z');
+    expect(tookMs({ ...run, status: 'running' }, now)).toBe(660_000);
+    expect(tookMs({ ...run, status: 'queued' }, now)).toBeNull();
   });
 });

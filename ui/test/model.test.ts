@@ -16,6 +16,7 @@ describe('money', () => {
     [0.0023, '$0.0023'],
     [0.00000412, '<$0.0001'],
     [12.5, '$12.50'],
+    [0.003, '$0.0030'],
     [1204.239, '$1,204.24'],
   ])('%d is shown as %s', (usd, words) => expect(money(usd).short).toBe(words));
   it('is exact to the nano-dollar on hover', () => expect(money(0.000000001).exact).toBe('$0.000000001'));
@@ -53,6 +54,7 @@ describe('times', () => {
     [500, 'now'],
     [12_000, '12 s ago'],
     [-120_000, 'in 2 min'],
+    [-6_720_000, 'in 1 h 52 min'],
   ])('%d ms ago is %s', (ms, words) => expect(ago(1_000_000, 1_000_000 + ms)).toBe(words));
 });
 

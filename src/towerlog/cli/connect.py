@@ -39,6 +39,8 @@ class LocalKey:
     scopes: tuple[str, ...]
 
 
+ELSEWHERE = "set TOWERLOG_URL and TOWERLOG_API_KEY"
+"""What helps a command that asks a server, beside a server of its own."""
 COMMANDS = LocalKey("cli.key", "towerlog command line", ("ingest", "read", "control"))
 """The key of the commands. It allows nothing that the owner of the data folder could not do anyway."""
 WORKERS = LocalKey("worker.key", "towerlog worker", ("ingest", "worker"))
@@ -111,19 +113,22 @@ def address_of(settings: Settings, url: str | None) -> str:
     return own_address(settings)
 
 
-def own_address(settings: Settings) -> str:
-    """Where the local store's own server listens now. Raises as `address_of` does."""
-    database = _local_database(settings)
+def own_address(settings: Settings, *, elsewhere: str = ELSEWHERE) -> str:
+    """Where the local store's own server listens now. Raises as `address_of` does.
+
+    `elsewhere`: what else helps, in the words of the error; empty for a command that asks no other server.
+    """
+    database = _local_database(settings, elsewhere)
     try:
         found = address_of_server(database)
     except ValueError as error:
-        raise Unreachable(f"{error}; set TOWERLOG_URL and TOWERLOG_API_KEY") from None
+        raise Unreachable("; ".join(filter(None, (str(error), elsewhere)))) from None
     if found is None:
         raise Unreachable(
             "; ".join(
                 (
-                    f"no server of {database} is running: start it with `towerlog serve`, or set TOWERLOG_URL and "
-                    "TOWERLOG_API_KEY for another one",
+                    f"no server of {database} is running: start it with `towerlog serve`"
+                    + (f", or {elsewhere} for another one" if elsewhere else ""),
                     *misspelled(),
                 )
             )
@@ -131,11 +136,11 @@ def own_address(settings: Settings) -> str:
     return found
 
 
-def _local_database(settings: Settings) -> Path:
+def _local_database(settings: Settings, elsewhere: str) -> Path:
     try:
         return existing_database(settings)
     except FileNotFoundError as error:
-        words = "; ".join((f"{error.strerror}, or set TOWERLOG_URL and TOWERLOG_API_KEY", *misspelled()))
+        words = "; ".join((f"{error.strerror}{f', or {elsewhere}' if elsewhere else ''}", *misspelled()))
         raise FileNotFoundError(error.errno, words, error.filename) from None
 
 
@@ -186,7 +191,7 @@ def local_key(settings: Settings, local: LocalKey = COMMANDS) -> str:
 
     Raises FileNotFoundError where there is no store, NotInstalled where the packages for it are missing.
     """
-    file = _local_database(settings).parent / local.file
+    file = _local_database(settings, ELSEWHERE).parent / local.file
     # Neither module is needed with a key of the environment; only to make one opens the store.
     read_key = load("key_file", SERVER, "the key of the data folder").read_key
     try:

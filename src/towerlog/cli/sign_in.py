@@ -42,7 +42,7 @@ def open_dashboard(
     The address signs in once, within 15 minutes. Whoever may write the data folder may make one.
     """
     # The address first: no link is made for a server that does not run.
-    url = settings.public_url.rstrip("/") or own_address(settings)
+    url = settings.public_url.rstrip("/") or own_address(settings, elsewhere="")
 
     page = "" if run_id is None else f"?next={quote(f'/runs/{_whole_id(settings, run_id)}', safe='')}"
 

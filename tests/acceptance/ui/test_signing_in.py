@@ -28,7 +28,7 @@ def test_by_a_link_then_by_a_password(screen: OpenScreen, server: Server, seeds:
     page.goto(f"{server.base_url}/sign-in?next=%2Fsettings%3Ftab%3Dyou#token={token_of(admin, member['user_id'])}")
     page.get_by_role("heading", level=1, name="Settings").wait_for()
     page.get_by_label("New password").fill(PASSWORD)
-    page.get_by_role("button", name="Set it").click()
+    page.get_by_role("button", name="Set password").click()
     page.get_by_text("The password is set.").wait_for()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("heading", level=1, name="Sign in").wait_for()

@@ -8,6 +8,8 @@ export type Scope = 'read' | 'control' | 'admin';
 class Session {
   /** Null while it is not known, and where a key is used. */
   who = $state.raw<Who | null>(null);
+  /** Whether the server was asked. */
+  isKnown = $state(false);
 
   /** Asks the server; without a session that is told as everything else that is refused with 401. */
   async load(): Promise<void> {
@@ -15,8 +17,10 @@ class Session {
       this.who = await call('get', '/api/v1/session');
     } catch (fault) {
       if (!(fault instanceof ApiError)) throw fault;
-      this.who = null;
+      // A server that is away has signed nobody out.
+      if (!fault.isPassing) this.who = null;
     }
+    this.isKnown = true;
   }
 
   /** Whether the reader may do what needs this scope. */

@@ -14,8 +14,9 @@ export function money(usd: number | null | undefined): Shown {
   const exact = `$${EXACT.format(usd)}`;
   if (usd === 0) return { short: '$0', exact };
   if (usd < 0.0001) return { short: '<$0.0001', exact };
+  // In a column, what is below a dollar lines up.
   const digits = usd < 1 ? 4 : 2;
-  return { short: `$${usd.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: digits })}`, exact };
+  return { short: `$${usd.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })}`, exact };
 }
 
 interface Spender {
@@ -42,9 +43,10 @@ export function count(number: number | null | undefined, unit = 'tok'): Shown {
   return { short: number < 10_000 ? exact : `${SHORT.format(number)} ${unit}`, exact };
 }
 
-/** A fraction as percent. */
+/** A fraction as percent; from ten times on, how many times. */
 export function percent(fraction: number | null | undefined): Shown {
   if (fraction === null || fraction === undefined) return { short: '–', exact: 'not told' };
   const parts = fraction * 100;
+  if (parts >= 1000) return { short: `${SHORT.format(fraction)} ×`, exact: `${EXACT.format(parts)} %` };
   return { short: `${parts > 0 && parts < 1 ? Number(parts.toPrecision(1)) : Math.round(parts)} %`, exact: `${EXACT.format(fraction * 100)} %` };
 }

@@ -15,12 +15,12 @@ export function duration(ms: number | null | undefined): string {
   return `${Math.floor(ms / DAY)} d ${Math.floor((ms % DAY) / HOUR)} h`;
 }
 
-/** How long ago, from one unit: `now`, `12 s ago`, `2 min ago`, `5 h ago`, `3 d ago`; `in 2 min` for what is to come. */
+/** How long ago, in one unit: `now`, `12 s ago`, `2 min ago`, `5 h ago`, `3 d ago`; `in 2 min`, `in 1 h 52 min` for what is to come. */
 export function ago(then: number, now: number): string {
   const ms = now - then;
   if (Math.abs(ms) < SECOND) return 'now';
-  const word = coarse(Math.abs(ms));
-  return ms > 0 ? `${word} ago` : `in ${word}`;
+  // What is to come is planned by: it is told to two units.
+  return ms > 0 ? `${coarse(ms)} ago` : `in ${-ms < HOUR ? coarse(-ms) : duration(-ms)}`;
 }
 
 /** A moment in the viewer's zone, to the second. */
@@ -57,20 +57,29 @@ export function startOfDay(now: number): string {
 }
 
 interface Clocks {
+  readonly status?: string;
   readonly duration_ms: number | null;
+  readonly created_at?: string;
   readonly started_at: string | null;
   readonly ended_at: string | null;
 }
 
-/** How long a run has taken, in ms: as told, else from its clocks up to now. */
+/** How long a run has taken, in ms: as told, else from its clocks up to now; of a run whose sender tells no start, from its creation. */
 export function tookMs(run: Clocks, now: number): number | null {
   if (run.duration_ms !== null) return run.duration_ms;
-  if (!run.started_at) return null;
-  return Math.max((run.ended_at ? Date.parse(run.ended_at) : now) - Date.parse(run.started_at), 0);
+  const begun = run.started_at ?? (run.status === 'queued' ? null : run.created_at);
+  if (!begun) return null;
+  return Math.max((run.ended_at ? Date.parse(run.ended_at) : now) - Date.parse(begun), 0);
 }
 
-/** A moment as time since another: `+3.25 s`, `+4 min 05 s`. */
+/** A moment as time since another, in at most ten characters: `+3.25 s`, `+4:51.2`, `+2:10:05`, `+3 d 04:10`. */
 export function since(ms: number): string {
-  if (Math.abs(ms) < 10_000) return `${ms < 0 ? '−' : '+'}${(Math.abs(ms) / SECOND).toFixed(2)} s`;
-  return `${ms < 0 ? '−' : '+'}${duration(Math.abs(ms))}`;
+  const sign = ms < 0 ? '−' : '+';
+  const size = Math.abs(ms);
+  if (size < 10_000) return `${sign}${(size / SECOND).toFixed(2)} s`;
+  const [days, hours, minutes] = [Math.floor(size / DAY), Math.floor((size % DAY) / HOUR), Math.floor((size % HOUR) / MINUTE)];
+  if (days > 0) return `${sign}${days} d ${two(hours)}:${two(minutes)}`;
+  const seconds = Math.floor((size % MINUTE) / SECOND);
+  if (hours > 0) return `${sign}${hours}:${two(minutes)}:${two(seconds)}`;
+  return `${sign}${minutes}:${two(seconds)}.${Math.floor((size % SECOND) / 100)}`;
 }

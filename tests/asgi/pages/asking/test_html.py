@@ -44,7 +44,7 @@ class Tags(HTMLParser):
 
 
 HARMLESS = {"html", "head", "meta", "title", "body", "main", "h1", "h2", "p", "pre", "ul", "li", "form", "label", "br"}
-HARMLESS |= {"textarea", "input", "button", "strong"}
+HARMLESS |= {"textarea", "input", "button", "strong", "style"}
 
 
 @pytest.mark.parametrize("kind", list(ApprovalKind))

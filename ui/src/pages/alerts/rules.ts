@@ -51,3 +51,23 @@ export function perDay(moments: readonly number[], now: number): number[] {
   }
   return days;
 }
+
+/** When a rule fires, with the figures that it was told: `a run has cost so much: $5`. */
+export function firesWhen({ trigger, config }: Pick<AlertRule, 'trigger' | 'config'>): string {
+  const { amount_usd: amount, fraction, times, minutes, window_minutes: window } = config;
+  const told = [
+    amount != null && `$${amount}`,
+    fraction != null && `${Math.round(fraction * 1000) / 10} %`,
+    times != null && `${times} ${times === 1 ? 'time' : 'times'}`,
+    minutes != null && `${minutes} min`,
+    window != null && `within ${window} min`,
+  ].filter(Boolean);
+  const words = KINDS[trigger]?.words ?? trigger;
+  return told.length > 0 ? `${words}: ${told.join(', ')}` : words;
+}
+
+/** Whom a rule tells, and what it does to the run. */
+export function tells({ channels, act }: Pick<AlertRule, 'channels' | 'act'>): string {
+  const told = channels.map(({ type, target }) => (target ? `${type} ${target}` : type));
+  return `${told.join(', ') || 'nobody'}${act ? `, and ${act}s` : ''}`;
+}

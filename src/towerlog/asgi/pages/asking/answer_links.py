@@ -1,12 +1,14 @@
 """The page behind an answer link: shows what is asked, with a form. Only the form's POST answers.
 
-Whoever opens the page changes nothing, since programs that look through mail open every link. It has no script, no
-style and nothing from elsewhere. Whoever has the link may see and answer this one approval, in the name of whom it was
-sent to, as long as the key that made it is good.
+Whoever opens the page changes nothing, since programs that look through mail open every link. It has no script and
+nothing from elsewhere, and no style but its own. Whoever has the link may see and answer this one approval, in the name
+of whom it was sent to, as long as the key that made it is good.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
@@ -40,10 +42,12 @@ from towerlog.store.base import Store
 PATH = "/a/{token}"
 MAX_FORM_BYTES = 128 * 1024
 MAX_FORM_FIELDS = 10
+_STYLE_HASH = base64.b64encode(hashlib.sha256(html.STYLE.encode()).digest())
 HEADERS = (
     (
         b"content-security-policy",
-        b"default-src 'none'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        b"default-src 'none'; style-src 'sha256-" + _STYLE_HASH + b"'; img-src 'self'; form-action 'self'; "
+        b"base-uri 'none'; frame-ancestors 'none'; "
         b"require-trusted-types-for 'script'",
     ),
     (b"x-content-type-options", b"nosniff"),

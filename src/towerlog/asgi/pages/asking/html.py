@@ -17,9 +17,22 @@ MAX_SHOWN_CHARS = 20_000
 MAX_ROW_CHARS = 200
 """Of a name beside them."""
 
+STYLE = (
+    ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}"
+    "body{margin:0 auto;padding:0 16px 16px;max-width:640px}"
+    "h1{font-size:20px}h2{font-size:16px}"
+    "h1,p,pre,li{overflow-wrap:anywhere}"
+    "pre{white-space:pre-wrap;font:inherit}"
+    "pre.json{font:13px/1.5 ui-monospace,monospace}"
+    "input,textarea{box-sizing:border-box;width:100%;font:inherit}"
+    "button{font:inherit;padding:8px 16px}"
+)
+"""All the style of the page, which the policy allows by its hash: text wraps on the narrowest phone."""
+
 _FRAME = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>{style}</style></head>
 <body><main>
 <h1>{title}</h1>
 {body}
@@ -30,9 +43,9 @@ _FORM = """<form method="post">
 {inputs}
 </form>
 <p>It can be answered once, in the name of {name}.</p>"""
-_DECIDE = """<p><label>Reason, if you want to give one:<br><input name="reason" maxlength="2000" size="60"></label></p>
+_DECIDE = """<p><label>Reason, if you want to give one:<br><input name="reason" maxlength="2000" ></label></p>
 <p><button name="decision" value="approve">Approve</button> <button name="decision" value="deny">Deny</button></p>"""
-_ANSWER = """<p><label>Your answer:<br><textarea name="content" rows="6" cols="60" required></textarea></label></p>
+_ANSWER = """<p><label>Your answer:<br><textarea name="content" rows="6" required></textarea></label></p>
 <p><button>Send</button></p>"""
 
 
@@ -55,16 +68,16 @@ def form(detail: ApprovalDetail, name: str, fault: str = "") -> bytes:
         parts.append(f"<pre>{_short(detail.question)}</pre>")
     for title, raw in (("Tool calls", detail.tool_calls), ("Context", detail.context)):
         if bytes(raw) != b"null":
-            parts.append(f"<h2>{title}</h2><pre>{_json(raw)}</pre>")
+            parts.append(f"<h2>{title}</h2><pre class='json'>{_json(raw)}</pre>")
     if bytes(detail.schema) != b"null":
-        parts.append(f"<h2>The answer has to fit this JSON Schema</h2><pre>{_json(detail.schema)}</pre>")
+        parts.append(f"<h2>The answer has to fit this JSON Schema</h2><pre class='json'>{_json(detail.schema)}</pre>")
     parts.append("<ul>" + "".join(f"<li>{word}: {_on_one_line(value)}</li>" for word, value in rows if value) + "</ul>")
     parts.append(_FORM.format(inputs=_ANSWER if is_question else _DECIDE, name=_on_one_line(name)))
     return _framed("An agent asks" if is_question else "An agent wants to call tools", "\n".join(parts))
 
 
 def _framed(title: str, body: str) -> bytes:
-    return _FRAME.format(title=escape(title), body=body).encode()
+    return _FRAME.format(title=escape(title), style=STYLE, body=body).encode()
 
 
 def _on_one_line(text: str) -> str:

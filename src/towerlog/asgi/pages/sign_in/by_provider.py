@@ -41,6 +41,15 @@ _NO_STORE = (b"cache-control", b"no-store")
 _log = structlog.get_logger("towerlog.sign_in")
 
 
+class NotAdmitted(Unauthenticated):
+    """The provider knows who it is, and here nobody does; `why` is one of the sign-in page's words."""
+
+    def __init__(self, why: str, message: str) -> None:
+        """`message` is for the log."""
+        super().__init__(message)
+        self.why = why
+
+
 class ProviderPages:
     """There and back."""
 
@@ -75,7 +84,7 @@ class ProviderPages:
         try:
             address = await provider.address(pending, self._back(visit))
         except Unavailable as error:
-            return _turned_away("unavailable", error)
+            return _turned_away("unavailable", error, pending.next)
         return _redirect(address, self._cookie(visit, self._sealed(pending), PENDING_S))
 
     async def finish(self, visit: PageVisit) -> Reply:
@@ -83,7 +92,8 @@ class ProviderPages:
         provider, _ = self._known()
         pending, code = self._opened(visit), visit.query.get("code", "")
         if pending is None or not code or not _is_same(pending.state, visit.query.get("state", "")):
-            return _turned_away("unauthenticated", Unauthenticated("The sign-in was not begun in this browser."))
+            foreign = Unauthenticated("The sign-in was not begun in this browser.")
+            return _turned_away("unauthenticated", foreign, pending.next if pending else "/")
         assert self._clock is not None
         try:
             now_s = self._clock.now_ms() // 1000
@@ -94,27 +104,27 @@ class ProviderPages:
             assert self._engine is not None
             done = await self._engine.execute(principal, start, "native", None, visit.address)
         except Unavailable as error:
-            return _turned_away("unavailable", error)
+            return _turned_away("unavailable", error, pending.next)
         except TowerlogError as error:
-            return _turned_away("unauthenticated", error)
+            why = error.why if isinstance(error, NotAdmitted) else "unauthenticated"
+            return _turned_away(why, error, pending.next)
         assert isinstance(done, SessionStarted)
         return _redirect(pending.next, set_cookie(name, done.text), self._cookie(visit, "", 0))
 
     async def _member(self, provider: IdentityProvider, identity: Identity) -> tuple[Principal, CreateMember | None]:
-        """Whom it is here, made now where the settings let it in. Raises Unauthenticated."""
+        """Whom it is here, made now where the settings let it in. Raises NotAdmitted."""
         assert self._store is not None
         org = next((org for org in await self._store.orgs() if org.name == ORGANISATION), None)
         if org is None:
-            raise Unauthenticated("There is no organisation whose members could sign in.")
+            raise NotAdmitted("not_a_member", "There is no organisation whose members could sign in.")
         known = await self._store.member_known(org.org, identity.subject, identity.email)
         if known is not None:
             if known.removed_at is not None:
-                raise Unauthenticated(
-                    "This person was a member and is removed; an administrator can make it one again."
-                )
+                removed = "This person was a member and is removed; an administrator can make it one again."
+                raise NotAdmitted("not_a_member", removed)
             issuer = provider.config.issuer
             if known.subject not in (None, identity.subject) and known.subject.startswith(f"{issuer} "):
-                raise Unauthenticated("The member with this e-mail address is somebody else to the provider.")
+                raise NotAdmitted("another_person", "The member with this address is somebody else to the provider.")
             return signed_in(known, org.org_id), None
         assert self._ids is not None
         assert self._clock is not None
@@ -167,11 +177,13 @@ class ProviderPages:
 
 
 def _joining(config: ProviderConfig, email: str | None) -> CreateMember:
-    """Whom the settings make a member of somebody who is none. Raises Unauthenticated, and Invalid for an address that
-    no member may have."""
+    """Whom the settings make a member of somebody who is none. Raises NotAdmitted, and Invalid for an address that no
+    member may have."""
+    if not email:
+        raise NotAdmitted("address_not_verified", "The provider has verified no address of this person.")
     address = checked_email(email) if config.default_role else None
     if address is None or address.rpartition("@")[2].casefold() != config.domain.casefold():
-        raise Unauthenticated("Nobody has made this person a member.")
+        raise NotAdmitted("not_a_member", "Nobody has made this person a member.")
     return CreateMember(address, Role(config.default_role), address)
 
 
@@ -185,6 +197,8 @@ def _redirect(address: str, *headers: tuple[bytes, bytes]) -> Reply:
     return Reply(303, b"", PLAIN_TEXT, ((b"location", where), _NO_STORE, *headers))
 
 
-def _turned_away(why: str, error: Exception) -> Reply:
+def _turned_away(why: str, error: Exception, following: str) -> Reply:
+    """Back to the sign-in page, which keeps where the person was going."""
     _log.warning("a sign-in by the identity provider failed", why=why, reason=str(error))
-    return _redirect(f"/sign-in?error={why}")
+    more = "" if following == "/" else f"&next={quote(following, safe='')}"
+    return _redirect(f"/sign-in?error={why}{more}")

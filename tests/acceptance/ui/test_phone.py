@@ -1,0 +1,57 @@
+"""A phone has every function of a wide screen, and the keyboard goes on where the reader is."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.acceptance.ui.conftest import OpenScreen
+from tests.acceptance.ui.seeds import Seeds
+from tests.support.senders import tell
+from tests.support.server import Server
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_row_unfolds_with_its_columns_and_buttons(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    tell(client, "run_start", "on-a-phone", {"input": "x"}, agent_name="on-a-phone")
+    tell(client, "error", "on-a-phone", {"error_type": "IOError", "error_message": "the lamp is out"})
+    one = screen("/alerts", width=360).ready("Alerts")
+    row = one.page.get_by_role("row").filter(has_text="the lamp is out")
+    row.get_by_role("button", name="All of this row").click()
+    whole = one.page.get_by_role("dialog")
+    expect(whole).to_contain_text("failed runs")
+    assert one.violations() == []
+    whole.get_by_role("button", name="Acknowledge").click()
+    expect(whole).to_contain_text("acknowledged")
+
+
+def test_what_belongs_to_every_page_is_there(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/audit", width=360).ready("Audit").page
+    for name in ("Sign out", "Go to", "Copy as curl"):
+        expect(page.get_by_role("button", name=name)).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_in_viewport()
+
+
+def test_keys_move_in_the_events_of_a_run_at_once(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen(f"/runs/{seeds.done}").ready("writer").page
+    page.locator("#event-2").wait_for()
+    page.keyboard.press("j")
+    expect(page.locator("#event-1")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("j")
+    expect(page.locator("#event-2")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.get_by_role("heading", level=1, name="Runs").wait_for()
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_an_agent_is_found_by_its_name_and_a_run_by_the_end_of_its_id(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/agents/writer").ready("writer").page
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill(seeds.done[-6:])
+    expect(page.get_by_role("option").first).to_contain_text(seeds.done)
+    page.get_by_role("combobox").fill("writer")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/agents/{seeds.agent_id}")
