@@ -1,4 +1,4 @@
-"""The list of prices, read when it is first asked or when the server has started: that takes a third of a second."""
+"""The list of prices, read when it is first asked or when the server has started: that takes a fifth of a second."""
 
 from __future__ import annotations
 
