@@ -16,16 +16,19 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from towerlog.ambient import Clock, Ids
+from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.auth import signed_in
 from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
+from towerlog.asgi.pages.sign_in.attempts import Attempts
+from towerlog.asgi.pages.sign_in.kept import Unavailable
 from towerlog.asgi.pages.sign_in.next_path import next_path
-from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig, Unavailable
+from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
 from towerlog.dialects.native.admin.members import checked_email
 from towerlog.engine.core import Engine
-from towerlog.errors import NotFound, TowerlogError, Unauthenticated
+from towerlog.errors import NotFound, Overloaded, TowerlogError, Unauthenticated
 from towerlog.model.member import CreateMember, SessionStarted, StartSession
 from towerlog.model.principal import Principal, Role, User
 from towerlog.store.base import Store
@@ -55,6 +58,7 @@ class ProviderPages:
         self._ids: Ids | None = None
         self._url = ""
         self._key = OctKey.import_key(b"\x00" * 32)
+        self._attempts = Attempts()
 
     def attach(self, engine: Engine, store: Store, clock: Clock, ids: Ids, url: str, secret: str) -> None:
         """`url`: where browsers find the server; `secret` signs what they keep meanwhile."""
@@ -70,26 +74,24 @@ class ProviderPages:
         )
 
     async def begin(self, visit: PageVisit) -> Reply:
-        """On to the provider. Raises NotFound without one, Overloaded."""
-        provider, ids = self._known()
+        """On to the provider. Raises NotFound without one, RateLimited."""
+        provider, ids, clock = self._known(visit)
         state, nonce, verifier = (ids.token(_CHARS) for _ in range(3))
         pending = BegunSignIn(state, nonce, verifier, next_path(visit.query.get("next", "")))
         try:
-            address = await provider.address(pending, self._back(visit))
+            address = await provider.address(pending, self._back(visit), clock)
         except Unavailable as error:
             return _turned_away("unavailable", error)
         return _redirect(address, self._cookie(visit, self._sealed(pending), PENDING_S))
 
     async def finish(self, visit: PageVisit) -> Reply:
-        """Back: signed in, or told that not. Raises NotFound without a provider, Overloaded."""
-        provider, _ = self._known()
+        """Back: signed in, or told that not. Raises NotFound without a provider, RateLimited, Overloaded."""
+        provider, _, clock = self._known(visit)
         pending, code = self._opened(visit), visit.query.get("code", "")
         if pending is None or not code or not _is_same(pending.state, visit.query.get("state", "")):
             return _turned_away("unauthenticated", Unauthenticated("The sign-in was not begun in this browser."))
-        assert self._clock is not None
         try:
-            now_s = self._clock.now_ms() // 1000
-            identity = await provider.identity(code, pending, self._back(visit), now_s)
+            identity = await provider.identity(code, pending, self._back(visit), clock, counted_as(visit.address))
             principal, joins = await self._member(provider, identity)
             name = SECURE if self._is_secure(visit) else PLAIN
             start = StartSession(name, None, visit.address, identity.subject, joins)
@@ -97,6 +99,8 @@ class ProviderPages:
             done = await self._engine.execute(principal, start, "native", None, visit.address)
         except Unavailable as error:
             return _turned_away("unavailable", error)
+        except Overloaded:
+            raise
         except TowerlogError as error:
             return _turned_away("unauthenticated", error)
         assert isinstance(done, SessionStarted)
@@ -124,11 +128,14 @@ class ProviderPages:
         user = User(org.org, self._ids.uuid(), joins.name, joins.email, self._clock.now_ms(), joins.role)
         return signed_in(user, org.org_id), joins
 
-    def _known(self) -> tuple[IdentityProvider, Ids]:
+    def _known(self, visit: PageVisit) -> tuple[IdentityProvider, Ids, Clock]:
+        """What a visit needs, which is counted here."""
         if self.provider is None:
             raise NotFound("provider", "No identity provider is set up here.")
         assert self._ids is not None
-        return self.provider, self._ids
+        assert self._clock is not None
+        self._attempts.count_visit(visit.address, visit.now_ms, self._clock.now_ms())
+        return self.provider, self._ids, self._clock
 
     def _base(self, visit: PageVisit) -> str:
         return self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}"
