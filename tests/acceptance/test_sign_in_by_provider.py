@@ -15,6 +15,7 @@ from tests.support.browser import browser
 from tests.support.ports import HeldPort
 from tests.support.provider import allowed_by, path_of, provider
 from tests.support.server import Server
+from towerlog.asgi.pages.sign_in.attempts import VISITS_OF_ADDRESS
 
 BEGIN, SESSION = "/api/v1/sign-in/provider", "/api/v1/session"
 PEOPLE: dict[str, dict[str, object]] = {
@@ -151,6 +152,14 @@ def test_what_another_browser_has_begun_signs_nobody_in(start) -> None:
     assert mine.get(back.replace("code=", "code=x")).headers["location"] == "/sign-in?error=unauthenticated"
     assert mine.get(back).headers["location"] == "/"
     assert mine.get(back).headers["location"] == "/sign-in?error=unauthenticated", "once"
+
+
+def test_one_address_begins_so_many_and_no_more(start) -> None:
+    server = start()
+    page = browser(server)
+    codes = [page.get(BEGIN).status_code for _ in range(VISITS_OF_ADDRESS + 1)]
+    assert codes == [303] * VISITS_OF_ADDRESS + [429]
+    assert page.get(f"{BEGIN}/callback").status_code == 429
 
 
 def forged(head: str) -> str:

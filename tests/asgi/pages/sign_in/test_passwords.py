@@ -1,15 +1,14 @@
-"""Passwords: their hashes, the same work for everybody, and how many are checked at a time."""
+"""Passwords: their hashes, and the same work for everybody."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from towerlog.asgi.pages.sign_in import passwords as module
-from towerlog.asgi.pages.sign_in.passwords import AT_ONCE, MAX_WAITING, Passwords, check_form
-from towerlog.errors import Invalid, Overloaded
+from towerlog.asgi.pages.sign_in.passwords import Passwords, check_form
+from towerlog.errors import Invalid
 
 GOOD = "a long sentence of my own"
 
@@ -44,15 +43,6 @@ async def test_nobodys_password_is_checked_like_anybodys(passwords: Passwords, m
     assert not await passwords.are_good(GOOD, None)
     assert not await passwords.are_good("nobody", None), "what the stand-in is a hash of lets nobody in either"
     assert checked == [checked[0]] * 3, "the same work"
-
-
-async def test_more_than_may_wait_are_told_to_come_again(passwords: Passwords) -> None:
-    tries = [asyncio.ensure_future(passwords.are_good("x", None)) for _ in range(AT_ONCE + MAX_WAITING + 3)]
-    done = await asyncio.gather(*tries, return_exceptions=True)
-    refused = [one for one in done if isinstance(one, Overloaded)]
-    assert len(refused) == 3
-    assert all(one.retry_after for one in refused)
-    assert not await passwords.are_good("x", None), "later there is room"
 
 
 @pytest.mark.parametrize("text", ["", "x" * 11, "x" * 201])

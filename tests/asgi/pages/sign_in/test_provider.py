@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Mapping
@@ -13,11 +14,14 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig, Unavailable
+from tests.support.fakes import FakeClock
+from towerlog.asgi.pages.sign_in.kept import FAILED_MS, KEPT_MS, MIN_AGE_MS, Unavailable
+from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig
 from towerlog.egress.outcomes import EgressFailure, HttpAnswer, Undelivered
 from towerlog.errors import Unauthenticated
 
 ISSUER, NOW = "https://id.example.com", 1_790_000_000
+CLOCK = FakeClock(NOW * 1000)
 METADATA = {
     "issuer": ISSUER,
     "authorization_endpoint": f"{ISSUER}/authorize?tenant=1",
@@ -41,9 +45,11 @@ class Way:
             f"{ISSUER}/.well-known/openid-configuration": METADATA,
             METADATA["jwks_uri"]: {"keys": [KEY.as_dict(private=False)]},
         }
+        self.asked: list[str] = []
         self.posted: list[tuple[str, dict[str, list[str]], Mapping[str, str]]] = []
 
     async def get(self, url: str, headers: Mapping[str, str], *, org_id: str) -> HttpAnswer | Undelivered:
+        self.asked.append(url)
         found = self.pages.get(url)
         if found is None:
             return Undelivered(EgressFailure.NOT_CONNECTED, "nobody listens there", 1)
@@ -62,7 +68,7 @@ def provider(way: Way, **more: str) -> IdentityProvider:
 
 async def test_a_good_token_is_an_identity() -> None:
     way = Way(GOOD)
-    found = await provider(way, client_secret="s:/").identity("the code", PENDING, "https://t/back", NOW)
+    found = await provider(way, client_secret="s:/").identity("the code", PENDING, "https://t/back", CLOCK)
     assert found == Identity(f"{ISSUER} ada-1", "ada@example.com", "Ada")
     [(url, form, headers)] = way.posted
     assert url == METADATA["token_endpoint"]
@@ -74,7 +80,7 @@ async def test_a_good_token_is_an_identity() -> None:
 
 
 async def test_a_browser_is_sent_with_a_challenge_and_never_with_the_verifier() -> None:
-    address = await provider(Way(GOOD)).address(PENDING, "https://t/back")
+    address = await provider(Way(GOOD)).address(PENDING, "https://t/back", CLOCK)
     assert address.startswith(f"{ISSUER}/authorize?tenant=1&")
     asked = parse_qs(urlsplit(address).query)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).decode().rstrip("=")
@@ -105,13 +111,13 @@ async def test_a_browser_is_sent_with_a_challenge_and_never_with_the_verifier() 
 async def test_a_token_that_is_not_of_this_sign_in_is_refused(change: dict[str, Any]) -> None:
     claims = {name: value for name, value in (GOOD | change).items() if value is not None}
     with pytest.raises(Unauthenticated):
-        await provider(Way(claims)).identity("code", PENDING, "https://t/back", NOW)
+        await provider(Way(claims)).identity("code", PENDING, "https://t/back", CLOCK)
 
 
 @pytest.mark.parametrize(("key", "alg"), [(OTHER, "RS256"), (OctKey.import_key("towerlog" * 8), "HS256")])
 async def test_a_token_of_another_key_is_refused(key: Any, alg: str) -> None:
     with pytest.raises(Unauthenticated):
-        await provider(Way(GOOD, key, alg)).identity("code", PENDING, "https://t/back", NOW)
+        await provider(Way(GOOD, key, alg)).identity("code", PENDING, "https://t/back", CLOCK)
 
 
 async def test_a_token_without_a_signature_is_refused() -> None:
@@ -119,12 +125,12 @@ async def test_a_token_without_a_signature_is_refused() -> None:
     head = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
     way.text = f"{head}.{way.text.split('.')[1]}."
     with pytest.raises(Unauthenticated):
-        await provider(way).identity("code", PENDING, "https://t/back", NOW)
+        await provider(way).identity("code", PENDING, "https://t/back", CLOCK)
 
 
 @pytest.mark.parametrize("claims", [{"email_verified": False}, {"email_verified": "true"}, {"email_verified": None}])
 async def test_an_address_counts_when_it_is_verified(claims: dict[str, Any]) -> None:
-    found = await provider(Way(GOOD | claims)).identity("code", PENDING, "https://t/back", NOW)
+    found = await provider(Way(GOOD | claims)).identity("code", PENDING, "https://t/back", CLOCK)
     assert found.email is None
 
 
@@ -132,10 +138,10 @@ async def test_a_provider_that_calls_itself_otherwise_is_none() -> None:
     way = Way(GOOD)
     way.pages[f"{ISSUER}/.well-known/openid-configuration"] = METADATA | {"issuer": f"{ISSUER}/"}
     with pytest.raises(Unavailable, match="calls itself"):
-        await provider(way).address(PENDING, "https://t/back")
+        await provider(way).address(PENDING, "https://t/back", CLOCK)
     way.pages.clear()
     with pytest.raises(Unavailable, match="nobody listens"):
-        await provider(way).address(PENDING, "https://t/back")
+        await provider(way).address(PENDING, "https://t/back", CLOCK)
 
 
 @pytest.mark.parametrize("page", [f"{ISSUER}/.well-known/openid-configuration", METADATA["jwks_uri"]])
@@ -143,7 +149,7 @@ async def test_json_that_is_too_deep_is_no_answer(page: str) -> None:
     way = Way(GOOD)
     way.pages[page] = msgspec.Raw(b"[" * 5000)
     with pytest.raises(Unavailable):
-        await provider(way).identity("code", PENDING, "https://t/back", NOW)
+        await provider(way).identity("code", PENDING, "https://t/back", CLOCK)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,7 @@ async def test_a_token_that_cannot_be_read_is_refused(head: str) -> None:
     way = Way(GOOD)
     way.text = f"{base64.urlsafe_b64encode(head.encode()).decode().rstrip('=')}.e30.\u00e9"
     with pytest.raises(Unauthenticated):
-        await provider(way).identity("code", PENDING, "https://t/back", NOW)
+        await provider(way).identity("code", PENDING, "https://t/back", CLOCK)
 
 
 @pytest.mark.parametrize("keys", [[], {"keys": 1}, {"keys": [1]}, {"keys": [{"kty": []}]}], ids=str)
@@ -161,4 +167,43 @@ async def test_keys_that_cannot_be_read_are_nobodys(keys: Any) -> None:
     way = Way(GOOD)
     way.pages[METADATA["jwks_uri"]] = keys
     with pytest.raises(Unauthenticated):
-        await provider(way).identity("code", PENDING, "https://t/back", NOW)
+        await provider(way).identity("code", PENDING, "https://t/back", CLOCK)
+
+
+async def test_who_begins_costs_the_provider_no_request() -> None:
+    way, clock = Way(GOOD), FakeClock(NOW * 1000)
+    asked = provider(way)
+    await asyncio.gather(*(asked.address(PENDING, "https://t/back", clock) for _ in range(50)))
+    assert len(way.asked) == 1
+    await asked.identity("code", PENDING, "https://t/back", clock)
+    await asked.identity("code", PENDING, "https://t/back", clock)
+    assert len(way.asked) == 2, "the keys, once"
+    clock.advance(KEPT_MS)
+    await asked.address(PENDING, "https://t/back", clock)
+    assert len(way.asked) == 3
+
+
+async def test_a_provider_that_does_not_answer_is_not_asked_again_at_once() -> None:
+    way, clock = Way(GOOD), FakeClock(NOW * 1000)
+    pages, way.pages = way.pages, {}
+    asked = provider(way)
+    for _ in range(20):
+        with pytest.raises(Unavailable, match="nobody listens"):
+            await asked.address(PENDING, "https://t/back", clock)
+    assert len(way.asked) == 1
+    way.pages = pages
+    clock.advance(FAILED_MS)
+    assert await asked.address(PENDING, "https://t/back", clock)
+
+
+async def test_a_key_that_is_newer_than_those_that_are_kept_is_asked_for() -> None:
+    way, clock = Way(GOOD), FakeClock(NOW * 1000)
+    asked = provider(way)
+    await asked.identity("code", PENDING, "https://t/back", clock)
+    way.pages[METADATA["jwks_uri"]] = {"keys": [OTHER.as_dict(private=False)]}
+    way.text = jwt.encode({"alg": "RS256"}, GOOD, OTHER)
+    with pytest.raises(Unauthenticated):
+        await asked.identity("code", PENDING, "https://t/back", clock)
+    clock.advance(MIN_AGE_MS)
+    assert await asked.identity("code", PENDING, "https://t/back", clock)
+    assert len(way.asked) == 3

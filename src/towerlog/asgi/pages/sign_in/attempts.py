@@ -1,4 +1,5 @@
-"""How often a password may be tried: from one address, and for one member, whether it is there or not."""
+"""How often a sign-in may be tried: a password from one address, and for one member from one address and from all,
+whether it is there or not; and the way to the identity provider and back, from one address."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from towerlog.asgi.guard.limits import Limiter
 
 TRIES_OF_ADDRESS = 30
 TRIES_OF_MEMBER = 10
-"""In any minute."""
+"""For one member, from one address."""
+TRIES_OF_MEMBER_BY_ALL = 60
+VISITS_OF_ADDRESS = 60
+"""All in any minute."""
 
 
 class Attempts:
@@ -17,10 +21,21 @@ class Attempts:
         """None yet."""
         self._of_address = Limiter(TRIES_OF_ADDRESS)
         self._of_member = Limiter(TRIES_OF_MEMBER)
+        self._of_member_by_all = Limiter(TRIES_OF_MEMBER_BY_ALL)
+        self._visits = Limiter(VISITS_OF_ADDRESS)
 
     def count(self, address: str, member: str, now_ms: int, wall_ms: int) -> None:
-        """One more try. Raises RateLimited."""
-        for limiter, who in ((self._of_address, counted_as(address)), (self._of_member, member)):
-            refusal = limiter.take(who, now_ms, wall_ms)[1]
-            if refusal is not None:
-                raise refusal
+        """One more try of a password. Raises RateLimited."""
+        place = counted_as(address)
+        self._take(self._of_address, place, now_ms, wall_ms)
+        self._take(self._of_member, f"{place}\n{member}", now_ms, wall_ms)
+        self._take(self._of_member_by_all, member, now_ms, wall_ms)
+
+    def count_visit(self, address: str, now_ms: int, wall_ms: int) -> None:
+        """One more step of a sign-in by the provider. Raises RateLimited."""
+        self._take(self._visits, counted_as(address), now_ms, wall_ms)
+
+    def _take(self, limiter: Limiter, who: str, now_ms: int, wall_ms: int) -> None:
+        refusal = limiter.take(who, now_ms, wall_ms)[1]
+        if refusal is not None:
+            raise refusal

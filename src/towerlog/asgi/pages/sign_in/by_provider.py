@@ -14,16 +14,19 @@ import msgspec
 import structlog
 
 from towerlog.ambient import Clock, Ids
+from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.auth import signed_in
 from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
+from towerlog.asgi.pages.sign_in.attempts import Attempts
+from towerlog.asgi.pages.sign_in.kept import Unavailable
 from towerlog.asgi.pages.sign_in.next_path import next_path
-from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig, Unavailable
+from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
 from towerlog.dialects.native.admin.members import checked_email
 from towerlog.engine.core import Engine
-from towerlog.errors import NotFound, TowerlogError, Unauthenticated
+from towerlog.errors import NotFound, Overloaded, TowerlogError, Unauthenticated
 from towerlog.model.member import CreateMember, SessionStarted, StartSession
 from towerlog.model.principal import Principal, Role, User
 from towerlog.store.base import Store
@@ -41,7 +44,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 _log = structlog.get_logger("towerlog.sign_in")
 
 
-class NotAdmitted(Unauthenticated):
+class NotAdmitted(Exception):
     """The provider knows who it is, and here nobody does; `why` is one of the sign-in page's words."""
 
     def __init__(self, why: str, message: str) -> None:
@@ -62,6 +65,7 @@ class ProviderPages:
         self._ids: Ids | None = None
         self._url = ""
         self._key = b"\x00" * 32
+        self._attempts = Attempts()
 
     def attach(self, engine: Engine, store: Store, clock: Clock, ids: Ids, url: str, secret: str) -> None:
         """`url`: where browsers find the server; `secret` signs what they keep meanwhile."""
@@ -77,27 +81,25 @@ class ProviderPages:
         )
 
     async def begin(self, visit: PageVisit) -> Reply:
-        """On to the provider. Raises NotFound without one, Overloaded."""
-        provider, ids = self._known()
+        """On to the provider. Raises NotFound without one, RateLimited."""
+        provider, ids, clock = self._known(visit)
         state, nonce, verifier = (ids.token(_CHARS) for _ in range(3))
         pending = BegunSignIn(state, nonce, verifier, next_path(visit.query.get("next", "")))
         try:
-            address = await provider.address(pending, self._back(visit))
+            address = await provider.address(pending, self._back(visit), clock)
         except Unavailable as error:
             return _turned_away("unavailable", error, pending.next)
         return _redirect(address, self._cookie(visit, self._sealed(pending), PENDING_S))
 
     async def finish(self, visit: PageVisit) -> Reply:
-        """Back: signed in, or told that not. Raises NotFound without a provider, Overloaded."""
-        provider, _ = self._known()
+        """Back: signed in, or told that not. Raises NotFound without a provider, RateLimited, Overloaded."""
+        provider, _, clock = self._known(visit)
         pending, code = self._opened(visit), visit.query.get("code", "")
         if pending is None or not code or not _is_same(pending.state, visit.query.get("state", "")):
             foreign = Unauthenticated("The sign-in was not begun in this browser.")
             return _turned_away("unauthenticated", foreign, pending.next if pending else "/")
-        assert self._clock is not None
         try:
-            now_s = self._clock.now_ms() // 1000
-            identity = await provider.identity(code, pending, self._back(visit), now_s)
+            identity = await provider.identity(code, pending, self._back(visit), clock, counted_as(visit.address))
             principal, joins = await self._member(provider, identity)
             name = SECURE if self._is_secure(visit) else PLAIN
             start = StartSession(name, None, visit.address, identity.subject, joins)
@@ -105,9 +107,12 @@ class ProviderPages:
             done = await self._engine.execute(principal, start, "native", None, visit.address)
         except Unavailable as error:
             return _turned_away("unavailable", error, pending.next)
+        except NotAdmitted as error:
+            return _turned_away(error.why, error, pending.next)
+        except Overloaded:
+            raise
         except TowerlogError as error:
-            why = error.why if isinstance(error, NotAdmitted) else "unauthenticated"
-            return _turned_away(why, error, pending.next)
+            return _turned_away("unauthenticated", error, pending.next)
         assert isinstance(done, SessionStarted)
         return _redirect(pending.next, set_cookie(name, done.text), self._cookie(visit, "", 0))
 
@@ -132,11 +137,14 @@ class ProviderPages:
         user = User(org.org, self._ids.uuid(), joins.name, joins.email, self._clock.now_ms(), joins.role)
         return signed_in(user, org.org_id), joins
 
-    def _known(self) -> tuple[IdentityProvider, Ids]:
+    def _known(self, visit: PageVisit) -> tuple[IdentityProvider, Ids, Clock]:
+        """What a visit needs, which is counted here."""
         if self.provider is None:
             raise NotFound("provider", "No identity provider is set up here.")
         assert self._ids is not None
-        return self.provider, self._ids
+        assert self._clock is not None
+        self._attempts.count_visit(visit.address, visit.now_ms, self._clock.now_ms())
+        return self.provider, self._ids, self._clock
 
     def _base(self, visit: PageVisit) -> str:
         return self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}"

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 
 from towerlog.ambient import Clock
+from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.auth import Authenticator, signed_in
 from towerlog.asgi.guard.cookies import check_own_page, drop_cookies, name_for, origin_of, set_cookie
 from towerlog.asgi.pages.sign_in.attempts import Attempts
@@ -187,10 +188,12 @@ class SignInPages:
         ):
             if len(text) > most:
                 raise invalid_field(field, f"is longer than {most} characters")
-        self._count(visit, f"{said.organisation}\n{said.user.casefold()}")
         assert self._store is not None
-        found = await self._store.members_named(said.organisation, said.user)
-        is_good = await self._passwords.are_good(said.password, None if found is None else found[1].password)
+        # Counted once it is its turn: a try that is refused for want of room is none.
+        async with self._passwords.place("", counted_as(visit.address)):
+            self._count(visit, f"{said.organisation}\n{said.user.casefold()}")
+            found = await self._store.members_named(said.organisation, said.user)
+            is_good = await self._passwords.are_good(said.password, None if found is None else found[1].password)
         if found is None or not is_good:
             raise Unauthenticated(NOT_GOOD)
         return signed_in(found[1], found[0])
@@ -231,11 +234,12 @@ class SignInPages:
         principal, user = await self._member(visit)
         said = decode(_NEW_PASSWORD, _short(visit.body))
         check_form(said.password)
-        if user.password is not None:
+        async with self._passwords.place(principal.org_id, user.user_id):
             self._count(visit, user.user_id)
-            if not await self._passwords.are_good(said.current_password, user.password):
+            known, sent = user.password, said.current_password
+            if known is not None and not await self._passwords.are_good(sent, known):
                 raise invalid_field("current_password", "is not the password until now")
-        hashed = await self._passwords.hashed(said.password)
+            hashed = await self._passwords.hashed(said.password)
         assert self._engine is not None
         await self._engine.execute(principal, SetPassword(hashed), "native", None, visit.address)
         return Reply(204, b"", headers=_NO_STORE)

@@ -1,4 +1,4 @@
-"""Passwords: hashed and checked with Argon2id, beside the event loop, a bounded number at a time.
+"""Passwords: hashed and checked with Argon2id, beside the event loop, a bounded number at a time and in turns.
 
 A check takes as long for a member that is not there, or has no password, as for a wrong password.
 """
@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from towerlog.asgi.pages.sign_in.places import Places
 from towerlog.dialects.fields import invalid_field
-from towerlog.errors import Overloaded
 
 MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 200
 AT_ONCE = 2
 """Hashes that are made at a time: each takes 19 MiB and a core."""
-MAX_WAITING = 32
-"""Those that wait for it; with more, callers are told to come again."""
+AT_ONCE_OF_ORGANISATION = 1
+"""Of one organisation, or for callers who are not signed in."""
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$hDSab8kXuQurq6R4M5eM9g$dC1QVnVPzsq2IGH/x5QXtH+XWl73fJsC9MLtqHwggsg"
 """What is checked where there is no password."""
@@ -41,14 +42,18 @@ class Passwords:
     def __init__(self) -> None:
         """Its threads begin with the first hash."""
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="towerlog-password")
-        self._under_way = 0
+        self._places = Places(AT_ONCE, AT_ONCE_OF_ORGANISATION, AT_ONCE_OF_ORGANISATION)
+
+    def place(self, organisation: str, one: str) -> AbstractAsyncContextManager[None]:
+        """Held while hashes are made for an address or a member. Raises Overloaded."""
+        return self._places.place(organisation, one)
 
     async def hashed(self, password: str) -> str:
-        """What is stored of a password. Raises Overloaded."""
+        """What is stored of a password."""
         return await self._aside(lambda: _HASHER.hash(password))
 
     async def are_good(self, password: str, stored: str | None) -> bool:
-        """Whether it is the password of this hash; None: of nobody, so that it is not. Raises Overloaded."""
+        """Whether it is the password of this hash; None: of nobody, so that it is not."""
         return await self._aside(lambda: _verify(password, stored or _NOBODYS)) and stored is not None
 
     def close(self) -> None:
@@ -56,13 +61,7 @@ class Passwords:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _aside(self, work: Callable[[], T]) -> T:
-        if self._under_way >= AT_ONCE + MAX_WAITING:
-            raise Overloaded("Too many people sign in at this moment.", retry_after=2)
-        self._under_way += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self._under_way -= 1
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _verify(password: str, stored: str) -> bool:

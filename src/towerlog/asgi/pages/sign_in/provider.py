@@ -1,40 +1,40 @@
 """The identity provider that vouches for people: OpenID Connect, authorisation code with PKCE.
 
-What it says is asked for anew with each sign-in: where its endpoints are, the tokens, and the keys that they are signed
-with. JOSE is `joserfc`'s, imported only where a provider is set up, for its memory. What is sent goes through the way
-out that is handed in, which follows no redirect.
+Where its endpoints are, and the keys that tokens are signed with, is kept for some minutes; the tokens of each sign-in
+are asked for, a bounded number at a time and in turns by address. JOSE is `joserfc`'s, imported only where a provider
+is set up, for its memory; what is sent goes through the way out that is handed in, which follows no redirect.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from towerlog.ambient import Clock
+from towerlog.asgi.pages.sign_in.kept import MIN_AGE_MS, KeptAnswer, Unavailable
+from towerlog.asgi.pages.sign_in.places import Places
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of, key_set_of
 from towerlog.egress.outcomes import HttpAnswer, Undelivered
-from towerlog.errors import Overloaded, Unauthenticated
+from towerlog.errors import Unauthenticated
 
 ALGORITHMS = ["RS256", "ES256", "PS256", "EdDSA"]
 """Of signatures of ID tokens. Never `none`, and none with a secret that both sides have."""
 LEEWAY_S = 60
 """How far the provider's clock may be from ours."""
 MAX_UNDER_WAY = 8
+MAX_UNDER_WAY_OF_ADDRESS = 2
 """Sign-ins that ask the provider at a time."""
 MAX_SUBJECT_CHARS = 255
 """Of a subject (OpenID Connect Core 1.0, 2)."""
 SCOPE = "openid email profile"
 
 T = TypeVar("T")
-
-
-class Unavailable(Exception):
-    """The provider did not answer, or not as OpenID Connect has it; the words are for the log."""
 
 
 class WayOut(Protocol):
@@ -102,11 +102,13 @@ class IdentityProvider:
         # No sign-in is to wait for the import.
         import_module("joserfc.jwt")
         self.config = config
-        self._under_way = 0
+        self._places = Places(MAX_UNDER_WAY, MAX_UNDER_WAY_OF_ADDRESS, MAX_UNDER_WAY_OF_ADDRESS)
+        self._metadata = KeptAnswer(self._ask_metadata)
+        self._keys = KeptAnswer(self._ask_keys)
 
-    async def address(self, pending: BegunSignIn, redirect_uri: str) -> str:
-        """Where the browser is sent. Raises Unavailable, Overloaded."""
-        metadata = await self._in_turn(self._metadata)
+    async def address(self, pending: BegunSignIn, redirect_uri: str, clock: Clock) -> str:
+        """Where the browser is sent. Raises Unavailable."""
+        metadata = await self._metadata.get(clock.steady_ms)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(pending.verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",
@@ -121,27 +123,30 @@ class IdentityProvider:
         joint = "&" if "?" in metadata.authorization_endpoint else "?"
         return f"{metadata.authorization_endpoint}{joint}{urlencode(query)}"
 
-    async def identity(self, code: str, pending: BegunSignIn, redirect_uri: str, now_s: int) -> Identity:
-        """Whom a code stands for. Raises Unauthenticated for a token that is not good; Unavailable, Overloaded."""
-
-        async def ask() -> Identity:
-            metadata = await self._metadata()
+    async def identity(
+        self, code: str, pending: BegunSignIn, redirect_uri: str, clock: Clock, address: str = ""
+    ) -> Identity:
+        """Whom a code stands for, that came from an address. Raises Unauthenticated for a token that is not good;
+        Unavailable, Overloaded."""
+        async with self._places.place(address, address):
+            metadata = await self._metadata.get(clock.steady_ms)
             tokens = await self._tokens(metadata, code, pending, redirect_uri)
-            keys = _json(await self.config.way.get(metadata.jwks_uri, {}, org_id=""), "its keys")
-            return self._checked(tokens.id_token, keys, pending.nonce, now_s)
+            keys = await self._keys.get(clock.steady_ms)
+            now_s = clock.now_ms() // 1000
+            try:
+                return self._checked(tokens.id_token, keys, pending.nonce, now_s)
+            except Unauthenticated:
+                # It may be signed with a key that is newer than those that are kept.
+                newer = await self._keys.get(clock.steady_ms, MIN_AGE_MS)
+                if newer is keys:
+                    raise
+                return self._checked(tokens.id_token, newer, pending.nonce, now_s)
 
-        return await self._in_turn(ask)
+    async def _ask_keys(self, steady_ms: Callable[[], int]) -> Any:
+        metadata = await self._metadata.get(steady_ms)
+        return _json(await self.config.way.get(metadata.jwks_uri, {}, org_id=""), "its keys")
 
-    async def _in_turn(self, ask: Callable[[], Awaitable[T]]) -> T:
-        if self._under_way >= MAX_UNDER_WAY:
-            raise Overloaded("Too many people sign in at this moment.", retry_after=2)
-        self._under_way += 1
-        try:
-            return await ask()
-        finally:
-            self._under_way -= 1
-
-    async def _metadata(self) -> _Metadata:
+    async def _ask_metadata(self, _steady_ms: Callable[[], int]) -> _Metadata:
         """Its endpoints (OpenID Connect Discovery 1.0)."""
         url = f"{self.config.issuer.rstrip('/')}/.well-known/openid-configuration"
         answer = await self.config.way.get(url, {}, org_id="")
