@@ -216,6 +216,7 @@ IN_PATHS: dict[str, Any] = {
     "checkpoint_id": CheckpointId,
     "key_id": KeyId,
     "user_id": MemberId,
+    "link_id": Annotated[str, said("The sign-in link.", "0196b2c0-0000-7000-8000-00000000000a", format="uuid")],
     "budget_id": BudgetId,
     "price_id": PriceId,
     "reservation_id": ReservationId,
