@@ -180,6 +180,20 @@ def test_a_session_is_no_key_and_a_key_is_no_session(server, client) -> None:
     assert mine.get(SESSION, headers={"Authorization": "Bearer wrong"}).status_code == 401, "a key counts before it"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/runs", "/api/v1/keys", "/api/v1/members", "/api/v1/audit", "/api/v1/approvals", "/v1/runs", "/alerts",
+     "/approvals", SESSION, "/api/v1/runs/nothing", "/api/v1/live", "/api/v1/runs?no=such"],
+)  # fmt: skip
+def test_no_cache_keeps_an_answer_to_a_session(server, client, path: str) -> None:
+    mine = signed_in(server, client)
+    with mine.stream("GET", path) as reply:
+        wanted = "no-cache, no-transform" if path == "/api/v1/live" else "no-store"
+        assert reply.headers.get_list("cache-control") == [wanted]
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "cookie" in reply.headers["vary"]
+
+
 # Other sites
 
 
