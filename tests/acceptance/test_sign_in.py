@@ -60,6 +60,17 @@ def test_a_link_that_has_expired_signs_nobody_in(server, client) -> None:
     assert link["user_id"] == ok(client.get("/api/v1/whoami"))["user_id"]
 
 
+def test_whose_a_link_is_can_be_asked_before_it_is_used(server, client, unique) -> None:
+    name, page, asked = unique("ada"), browser(server), "/api/v1/sign-in/link"
+    user_id = ok(signed_in(server, client, "viewer", name).get(SESSION))["user_id"]
+    token = token_of(client, user_id)
+    assert ok(page.post(asked, json={"token": token})) == {"name": name, "org_name": "default"}
+    assert page.post(asked, json={"token": token}, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert page.get(SESSION).status_code == 401
+    assert is_good(server, token)
+    assert [page.post(asked, json={"token": text}).status_code for text in (token, "nothing")] == [401, 401]
+
+
 def test_the_command_prints_a_link(server) -> None:
     done = server.cli_inside("open", "--print")
     assert done.returncode == 0, done.stderr
