@@ -189,6 +189,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "/api/v1/sign-in-links/{}"): _route(Kind.OBJECT, "admin"),
     ("GET", "/api/v1/sign-in"): _route(Kind.OPEN),
     ("POST", "/api/v1/sign-in"): _route(Kind.OPEN, body={"token": "nothing"}),
+    ("POST", "/api/v1/sign-in/link"): _route(Kind.OPEN, body={"token": "nothing"}),
     **{
         (method, path): _route(Kind.SELF, "ingest read control worker admin")
         for method, path in [
@@ -201,7 +202,7 @@ ROUTES: dict[tuple[str, str], Route] = {
 """Method and path, with `{}` for every parameter."""
 POSTS = sorted(
     {path for method, path in ROUTES if method == "POST"}
-    - {"/v1/runs/{}:{}", "/broadcasting/auth", "/a/{}", "/api/v1/sign-in", "/api/v1/sign-out"}
+    - {"/v1/runs/{}:{}", "/broadcasting/auth", "/a/{}", "/api/v1/sign-in", "/api/v1/sign-in/link", "/api/v1/sign-out"}
 )
 """Paths that take a JSON body and know a repeat by its `Idempotency-Key`. Some of those left out take a form; a sign-in
 and a sign-out are a browser's."""

@@ -91,6 +91,17 @@ def test_the_url_of_a_chat_is_shown_to_those_who_administer_alone(server, unique
     assert (refused.status_code, "channels.0.target" in refused.text) == (422, True)
 
 
+@pytest.mark.parametrize("path", ["/api/v1/alert-rules", "/alerts"])
+def test_a_repeated_reply_has_no_secret(server, unique, path: str) -> None:
+    client = server.client(server.make_org(unique("org"))[1])
+    channels = [{"type": "webhook", "target": "https://hooks.example.com/a"}]
+    body = {"name": unique("rule"), "trigger": "error", "channels": channels}
+    first, again = (client.post(path, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert "whsec_" in first.text
+    assert again.status_code == first.status_code == 201
+    assert "whsec_" not in again.text
+
+
 def test_a_rule_is_made_read_changed_and_deleted(server, unique) -> None:
     client = server.client(server.make_org(unique("org"))[1])
     rule = make(client, "cost_threshold", "https://hooks.example.com/a", config={"amount_usd": 0.3})

@@ -60,6 +60,17 @@ def test_a_link_that_has_expired_signs_nobody_in(server, client) -> None:
     assert link["user_id"] == ok(client.get("/api/v1/whoami"))["user_id"]
 
 
+def test_whose_a_link_is_can_be_asked_before_it_is_used(server, client, unique) -> None:
+    name, page, asked = unique("ada"), browser(server), "/api/v1/sign-in/link"
+    user_id = ok(signed_in(server, client, "viewer", name).get(SESSION))["user_id"]
+    token = token_of(client, user_id)
+    assert ok(page.post(asked, json={"token": token})) == {"name": name, "org_name": "default"}
+    assert page.post(asked, json={"token": token}, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert page.get(SESSION).status_code == 401
+    assert is_good(server, token)
+    assert [page.post(asked, json={"token": text}).status_code for text in (token, "nothing")] == [401, 401]
+
+
 def test_the_command_prints_a_link(server) -> None:
     done = server.cli_inside("open", "--print")
     assert done.returncode == 0, done.stderr
@@ -187,6 +198,20 @@ def test_a_session_is_no_key_and_a_key_is_no_session(server, client) -> None:
         assert client.request(method, path, json={"password": PASSWORD}).status_code == 404, "a key is nobody's session"
     assert ok(mine.get(SESSION, headers={"Authorization": "Basic cHJveHk6cGFzcw=="}))["role"] == "admin"
     assert mine.get(SESSION, headers={"Authorization": "Bearer wrong"}).status_code == 401, "a key counts before it"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/runs", "/api/v1/keys", "/api/v1/members", "/api/v1/audit", "/api/v1/approvals", "/v1/runs", "/alerts",
+     "/approvals", SESSION, "/api/v1/runs/nothing", "/api/v1/live", "/api/v1/runs?no=such"],
+)  # fmt: skip
+def test_no_cache_keeps_an_answer_to_a_session(server, client, path: str) -> None:
+    mine = signed_in(server, client)
+    with mine.stream("GET", path) as reply:
+        wanted = "no-cache, no-transform" if path == "/api/v1/live" else "no-store"
+        assert reply.headers.get_list("cache-control") == [wanted]
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "cookie" in reply.headers["vary"]
 
 
 # Other sites

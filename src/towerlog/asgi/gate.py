@@ -22,7 +22,7 @@ from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
-from towerlog.asgi.guard.cookies import SAFE_METHODS, check_own_page, origin_of
+from towerlog.asgi.guard.cookies import for_session, origin_of, unless_said
 from towerlog.asgi.guard.decoding import FEW_OBJECTS_BYTES, Decoded, is_short
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
@@ -75,8 +75,7 @@ class Gate:
         self._enlist = components.engine.enlist
         self._meters, self._traces = components.meters, components.traces
         self._clock, self._settings = components.clock, components.settings
-        self._origin = origin_of(components.settings.public_url)
-        self._log_requests = components.log_requests
+        self._origin, self._log_requests = origin_of(self._settings.public_url), components.log_requests
         self._steps: tuple[Callable[[Exchange], Missing | None], ...] = (
             self.find,
             self.identify,
@@ -153,8 +152,8 @@ class Gate:
             if principal is None:
                 return Missing.KEY
         self.open_account(exchange, principal)
-        if principal.is_member and exchange.scope["method"] not in SAFE_METHODS:
-            check_own_page(exchange.headers, self._origin)
+        if principal.is_member:
+            exchange.extra += for_session(exchange.scope["method"], exchange.headers, self._origin)
         if route.scopes.isdisjoint(principal.scopes):
             raise Forbidden.lacking(route.scopes, principal.scopes)
         return None
@@ -393,7 +392,8 @@ class _Answer:
 
 def head_of(reply: Reply, trace_id: str, extra: Headers) -> list[tuple[bytes, bytes]]:
     """The headers of a whole reply. Without `content-length` where HTTP forbids it."""
-    head = [(b"x-trace-id", trace_id.encode("ascii")), *extra, *reply.headers]
+    said = reply.headers
+    head = [(b"x-trace-id", trace_id.encode("ascii")), *(unless_said(extra, said) if said else extra), *said]
     if reply.status not in _BODILESS:
         typed = _JSON_TYPE if reply.content_type == JSON else (b"content-type", reply.content_type.encode("latin-1"))
         head += (typed, (b"content-length", b"%d" % len(reply.body)))

@@ -47,6 +47,7 @@ OrgId = Annotated[str, said("The organisation.", "0196b2c0-0000-7000-8000-000000
 UserId = Annotated[
     str, said("The user that the key belongs to.", "0196b2c0-0000-7000-8000-000000000002", format="uuid")
 ]
+SignInLinkId = Annotated[str, said("The link's id, by which it can be taken back.", UUID, format="uuid")]
 MemberId = Annotated[str, said("The member, as a user.", "0196b2c0-0000-7000-8000-000000000007", format="uuid")]
 KeyId = Annotated[str, said("The API key.", "0196b2c0-0000-7000-8000-000000000004", format="uuid")]
 AgentId = Annotated[
@@ -216,7 +217,7 @@ IN_PATHS: dict[str, Any] = {
     "checkpoint_id": CheckpointId,
     "key_id": KeyId,
     "user_id": MemberId,
-    "link_id": Annotated[str, said("The sign-in link.", "0196b2c0-0000-7000-8000-00000000000a", format="uuid")],
+    "link_id": SignInLinkId,
     "budget_id": BudgetId,
     "price_id": PriceId,
     "reservation_id": ReservationId,

@@ -56,6 +56,23 @@ def test_a_viewer_reads_and_is_offered_nothing_else(screen: OpenScreen, server: 
     but_refusals(one)
 
 
+def test_who_is_signed_in_stays_until_a_click_says_otherwise(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    admin = server.client()
+    member = admin.post("/api/v1/members", json={"name": "mallory", "role": "viewer"}).json()
+    one = screen("/").ready("Now")
+    page = one.page
+    page.get_by_text("admin, admin").wait_for()
+    link = f"{server.base_url}/sign-in#token={token_of(admin, member['user_id'])}"
+    page.goto(link)
+    page.get_by_text("This link signs you in as mallory of default").wait_for()
+    assert "token" not in page.url
+    page.get_by_role("link", name="Stay admin").click()
+    page.get_by_text("admin, admin").wait_for()
+    page.goto(link)
+    page.get_by_role("button", name="Sign in as mallory").click()
+    page.get_by_text("mallory, viewer").wait_for()
+
+
 @pytest.mark.parametrize("between", ["%09", "%0a", "%0d%5c", ""])
 def test_no_link_leads_elsewhere(screen: OpenScreen, server: Server, between: str) -> None:
     elsewhere = f"%2F{between}%2F127.0.0.1:1%2Fx"

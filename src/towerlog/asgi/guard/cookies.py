@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from towerlog.asgi.replies import Headers
 from towerlog.errors import CrossSite
 from towerlog.model.member import SESSION_MS, session_digest
 
@@ -17,6 +18,8 @@ PLAIN, SECURE = b"towerlog", b"__Host-towerlog"
 """The cookie's name; the second where the browser is connected by TLS, which then sends it nowhere else."""
 OWN_HEADER = b"x-towerlog-request"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+FOR_SESSIONS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), (b"vary", b"cookie"))
+"""What an answer to a session says: the address is the same for all members, and no cache knows who asks."""
 MAX_SESSION_BYTES = 100
 """Of a session's text."""
 
@@ -64,6 +67,20 @@ def origin_of(url: str) -> bytes:
     """The origin of an address of ours; empty for none."""
     found = urlsplit(url)
     return f"{found.scheme}://{found.netloc}".encode() if found.netloc else b""
+
+
+def unless_said(extra: Headers, said: Headers) -> Headers:
+    """`extra` without the headers of which a reply has its own; it may vary by several things."""
+    names = {name for name, _ in said} - {b"vary"} if extra else ()
+    return tuple(one for one in extra if one[0] not in names) if names else extra
+
+
+def for_session(method: str, headers: Mapping[bytes, bytes], public_origin: bytes) -> Headers:
+    """What the answer to a request by a session says. Raises CrossSite where it may change something and no page of
+    ours sent it."""
+    if method not in SAFE_METHODS:
+        check_own_page(headers, public_origin)
+    return FOR_SESSIONS
 
 
 def check_own_page(headers: Mapping[bytes, bytes], public_origin: bytes = b"") -> None:

@@ -9,11 +9,18 @@ import msgspec
 
 from towerlog.dialects.base import Reply
 from towerlog.errors import Invalid
+from towerlog.model.alert import RuleNow
 from towerlog.model.command import Idempotency
 from towerlog.model.member import SignInLinkMade
 from towerlog.model.outcome import KeyMinted
 
 MAX_IDEMPOTENCY_KEY_BYTES = 255
+_WITHOUT_SECRET: dict[type, dict[str, Any]] = {
+    KeyMinted: {"text": ""},
+    SignInLinkMade: {"text": ""},
+    RuleNow: {"new_secrets": {}},
+}
+"""Outcomes that show a secret once → what they are without it."""
 
 
 def idempotency(route: str, key: bytes, digest: bytes, encode: Callable[[Any], Reply], replay: bool) -> Idempotency:
@@ -24,8 +31,8 @@ def idempotency(route: str, key: bytes, digest: bytes, encode: Callable[[Any], R
     """
 
     def kept(outcome: Any) -> tuple[int, bytes]:
-        if not replay and isinstance(outcome, KeyMinted | SignInLinkMade):
-            outcome = msgspec.structs.replace(outcome, text="")
+        if not replay and type(outcome) in _WITHOUT_SECRET:
+            outcome = msgspec.structs.replace(outcome, **_WITHOUT_SECRET[type(outcome)])
         reply = encode(outcome)
         return reply.status, reply.body
 

@@ -90,7 +90,7 @@ def stream_head(trace_id: str, epoch: str, extra: Headers) -> list[tuple[bytes, 
         (b"x-accel-buffering", b"no"),
         (b"x-log-epoch", epoch.encode("ascii")),
         (b"x-trace-id", trace_id.encode("ascii")),
-        *extra,
+        *(one for one in extra if one[0] != b"cache-control"),
     ]
 
 

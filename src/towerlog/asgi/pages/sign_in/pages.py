@@ -59,6 +59,19 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class LinkToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sign-in link that was opened."""
+
+    token: Annotated[str, v.said("The token of a sign-in link.", "h2v8c4tq0m6kx9zr3b7ny5wd1gf8p2sj4a6e0uqk")]
+
+
+class LinkOwner(msgspec.Struct, frozen=True):
+    """Whom a sign-in link signs in."""
+
+    name: MemberName
+    org_name: Annotated[str, v.said("The name of the organisation that the member is of.", "default")]
+
+
 class SignInWays(msgspec.Struct, frozen=True):
     """How people may sign in here."""
 
@@ -89,6 +102,7 @@ class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     current_password: Annotated[str, v.said("The password until now, where there is one.", "an old sentence")] = ""
 
 
+_LINK_TOKEN = msgspec.json.Decoder(LinkToken)
 _SIGN_IN = msgspec.json.Decoder(SignIn)
 _NEW_PASSWORD = msgspec.json.Decoder(NewPassword)
 
@@ -116,7 +130,7 @@ class SignInPages:
         self._passwords.close()
 
     def routes(self) -> tuple[PageRoute, ...]:
-        """Five."""
+        """Six."""
         session, sign_in = "/api/v1/session", "/api/v1/sign-in"
         page = "No key is needed. Only pages of this server may ask: `Origin` is its own, `X-Towerlog-Request` is `1`."
         wrong = (Malformed, Invalid, TooLarge, RateLimited, Overloaded)
@@ -128,6 +142,11 @@ class SignInPages:
                 "POST", sign_in, "sign_in", "Sign in; the reply sets the session's cookie.", self.sign_in,
                 public=True, access=page, reply_status=204, request=SignIn, asker=self.asker,
                 refuses=(Unauthenticated, CrossSite, *wrong),
+            ),
+            PageRoute(
+                "POST", f"{sign_in}/link", "whose_sign_in_link", "Whom a sign-in link signs in, without using it.",
+                self.whose, public=True, access=page, request=LinkToken, reply=LinkOwner, asker=self.asker,
+                refuses=(Unauthenticated, CrossSite, Malformed, Invalid, TooLarge),
             ),
             PageRoute(
                 "POST", "/api/v1/sign-out", "sign_out", "End the caller's session.", self.sign_out, ANYBODY,
@@ -163,6 +182,18 @@ class SignInPages:
             principal = await self._by_password(said, visit)
             start = StartSession(cookie, None, visit.address)
         return await self._started(principal, start)
+
+    async def whose(self, visit: PageVisit) -> Reply:
+        """Whom a link signs in. Raises CrossSite, Unauthenticated, Invalid, Malformed, TooLarge."""
+        check_own_page(visit.headers, origin_of(self._url))
+        token = decode(_LINK_TOKEN, _short(visit.body)).token
+        assert self._store is not None
+        assert self._clock is not None
+        found = await self._store.link_by_digest(link_digest(token))
+        if found is None or found.link.used_at is not None or found.link.expires_at <= self._clock.now_ms():
+            raise Unauthenticated(NOT_GOOD)
+        org_name = next(org.name for org in await self._store.orgs() if org.org == found.user.org)
+        return reply_json(LinkOwner(found.user.name, org_name), 200, _NO_STORE)
 
     async def _started(self, principal: Principal, start: StartSession) -> Reply:
         assert self._engine is not None

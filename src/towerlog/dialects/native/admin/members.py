@@ -87,7 +87,7 @@ class SignInLinkDetail(msgspec.Struct, frozen=True):
     """A link that signs a member in, once. Its token is shown only when it is made."""
 
     schema_name: ClassVar[str] = "SignInLink"
-    link_id: Annotated[str, v.said("The link's id, by which it can be taken back.", v.UUID)]
+    link_id: v.SignInLinkId
     user_id: v.MemberId
     made_by: (
         Annotated[str, v.said("The key or the member that has made it; null: a command on the server.", v.UUID)] | None
