@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from tests.acceptance.conftest import Scoped, Unique
 from tests.acceptance.feeds import create_run
-from tests.support.senders import Json, checkpoint, ingest, save_batch, sdk_event
+from tests.support.senders import Json, checkpoint, ingest, runner_event, save_batch, sdk_event
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.wait import wait_until
 from towerlog.cli.main import main
@@ -231,8 +231,97 @@ def test_other_tool_calls_at_the_same_step_are_another_approval(client: httpx2.C
     [seen] = [one for one in inbox(client) if one["thread_id"] == thread]
     save_batch(client, checkpoint(thread, trace, 1, **data | {"pending_tool_calls": [{"name": "delete"}]}))
     [now] = [one for one in inbox(client) if one["thread_id"] == thread]
-    assert answer(client, seen, decision="approve").status_code == 404, "what was seen is not what would run"
+    stale = answer(client, seen, decision="approve")
+    assert (stale.status_code, "replaced" in stale.json()["detail"]) == (409, True), "it is not what was seen"
+    assert client.post(f"{INBOX}/{seen['approval_id']}/links", json={"sent_to": "ada"}).status_code == 409
+    shown = client.get(f"{INBOX}/{seen['approval_id']}").json()
+    assert (shown["state"], shown["answered_by"], shown["tool_calls"]) == ("withdrawn", None, [{"name": "read"}])
+    by_step = client.post(f"/approvals/{trace}/1/approve", json={"asked_seq": int(seen["approval_id"].split(".")[-1])})
+    assert by_step.status_code == 409
     assert answer(client, now, decision="approve").status_code == 200
+    save_batch(client, checkpoint(thread, trace, 1, status="in_progress"))
+    shown = client.get(f"{INBOX}/{now['approval_id']}").json()
+    assert (shown["state"], shown["answered_by"] is None) == ("approved", False)
+
+
+def test_a_link_to_replaced_tool_calls_says_so(client: httpx2.Client, unique: Unique) -> None:
+    one = asked_by_checkpoints(client, unique)
+    path = client.post(f"{INBOX}/{one['approval_id']}/links", json={"sent_to": "ada"}).raise_for_status().json()["path"]
+    trace = client.get(f"/v1/runners/threads/{one['thread_id']}/latest").json()["trace_id"]
+    save_batch(client, checkpoint(one["thread_id"], trace, 3, status="waiting_for_approval", pending_tool_calls=[{}]))
+    page, form = client.get(path), client.post(path, data={"decision": "approve"})
+    assert (page.status_code, "<form" in page.text) == (200, False)
+    assert (form.status_code, "stopped waiting" in form.text) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("schema", "content", "told"),
+    [
+        ({"type": ["null", "string"]}, None, "null"),
+        ({}, None, "null"),
+        ({"type": "string"}, "", '""'),
+        ({"type": "boolean"}, False, "false"),
+        ({"type": "string"}, None, '"null"'),
+        ({"type": "integer"}, "", None),
+        (None, "", None),
+        (None, " ", None),
+    ],
+)
+def test_null_and_the_empty_text_are_answers_where_the_schema_takes_them(
+    client: httpx2.Client, unique: Unique, schema: Json | None, content: object, told: str | None
+) -> None:
+    one = asked_by_steps(client, unique, **({} if schema is None else {"schema": schema}))
+    reply = answer(client, one, content=content)
+    assert (reply.status_code, "content" in reply.text) == (200 if told is not None else 422, told is None), reply.text
+    if told is not None:
+        pending = client.get(f"/api/v1/runs/{one['run_id']}/events", params={"type": "run.input"}).json()["data"]
+        assert [row["data"]["content"] for row in pending] == [told]
+
+
+@pytest.mark.parametrize("end", ["thread_completed", "thread_error", "thread_budget_exceeded"])
+def test_what_nobody_decided_before_the_end_is_no_answer(client: httpx2.Client, unique: Unique, end: str) -> None:
+    one = asked_by_checkpoints(client, unique)
+    save_batch(client, runner_event(end, one["thread_id"]))
+    shown = client.get(f"{INBOX}/{one['approval_id']}").json()
+    assert (shown["state"], shown["answered_by"]) == ("ended", None)
+    late = answer(client, one, decision="approve")
+    assert (late.status_code, "The run has ended" in late.json()["detail"]) == (409, True)
+
+
+def test_a_decision_stays_known_when_its_run_has_ended(client: httpx2.Client, unique: Unique) -> None:
+    one = asked_by_checkpoints(client, unique)
+    assert answer(client, one, decision="approve").status_code == 200
+    decided = client.get(f"{INBOX}/{one['approval_id']}").json()
+    save_batch(client, runner_event("thread_completed", one["thread_id"]))
+    assert client.get(f"{INBOX}/{one['approval_id']}").json() | {"run_status": ""} == decided | {"run_status": ""}
+
+
+def test_what_an_agent_has_left_behind_is_not_open_any_more(client: httpx2.Client, unique: Unique) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    wait = {"status": "waiting_for_approval", "pending_tool_calls": [{"name": "ls"}]}
+    save_batch(client, checkpoint(thread, trace, 1, **wait))
+    [one] = [row for row in inbox(client) if row["thread_id"] == thread]
+    save_batch(client, checkpoint(thread, trace, 2), checkpoint(thread, trace, 3, **wait))
+    assert [row["step_index"] for row in open_of(client, one["run_id"])] == [3]
+    for late in (answer(client, one, decision="approve"), client.post(f"/approvals/{trace}/1/approve")):
+        assert (late.status_code, "went on" in late.json()["detail"]) == (409, True)
+    assert client.get(f"{INBOX}/{one['approval_id']}").json()["state"] == "withdrawn"
+    assert client.get(f"/v1/runs/{one['run_id']}").json()["status"] == "waiting_for_input"
+
+
+def test_of_several_agents_at_one_step_a_decision_names_one(client: httpx2.Client, unique: Unique) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    for agent in ("A", "B"):
+        wait = {"status": "waiting_for_approval", "pending_tool_calls": [{"name": agent}]}
+        save_batch(client, checkpoint(thread, trace, 1, agent_id=agent, **wait))
+    refused = client.post(f"/approvals/{trace}/1/approve")
+    assert (refused.status_code, "agent_id" in refused.json()["detail"]) == (409, True), refused.text
+    run_id = next(row["run_id"] for row in inbox(client) if row["thread_id"] == thread)
+    assert len(open_of(client, run_id)) == 2
+    assert client.post(f"/approvals/{trace}/1/approve", json={"agent_id": "A"}).status_code == 200
+    assert client.get(f"/v1/runs/{run_id}").json()["status"] == "waiting_for_input", "the other one still waits"
+    assert client.post(f"/approvals/{trace}/1/reject").status_code == 200
+    assert client.get(f"/v1/runs/{run_id}").json()["status"] == "running"
 
 
 @pytest.mark.parametrize("ask", [asked_by_steps, asked_by_checkpoints])

@@ -92,6 +92,22 @@ def test_who_was_abandoned_while_it_waited_holds_up_nobody(
     assert (state["trace_id"], state["status"]) == (again, "approved")
 
 
+@pytest.mark.parametrize("verb", ["cancel", "kill"])
+def test_who_waits_for_a_decision_learns_that_its_run_is_over(
+    client: httpx2.Client, back: ReadBack, unique: Unique, verb: str
+) -> None:
+    """A runner that polls sends nothing, and so gets no command."""
+    thread, trace = unique("thread"), unique("trace")
+    save_batch(client, wait(thread, trace, 1))
+    run_id = client.get("/v1/runs", params={"thread_id": thread}).json()[0]["run_id"]
+    path = f"/v1/runs/{run_id}:cancel" if verb == "cancel" else f"/api/v1/runs/{run_id}:kill"
+    client.post(path).raise_for_status()
+    assert back.state(thread)["status"] == "rejected"
+    assert of_trace(client, thread, trace) == (trace, 1, "rejected")
+    assert of_trace(client, thread, trace, agent_id=client.get(f"/v1/runs/{run_id}").json()["agent"])[2] == "rejected"
+    assert client.get(f"/api/v1/runs/{run_id}/checkpoints").json()["data"][0]["status"] == "rejected"
+
+
 def test_a_parameter_that_is_not_known_is_refused(client: httpx2.Client, unique: Unique) -> None:
     thread = unique("thread")
     save_batch(client, checkpoint(thread, "main", 1))

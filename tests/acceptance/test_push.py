@@ -112,6 +112,26 @@ def test_a_run_and_an_agent_have_channels(client, unique, back, connect) -> None
     assert listener.message()["channel"] == f"private-agent.{agent_id}"
 
 
+def test_the_status_of_an_event_is_that_after_this_very_event(client, unique, back, connect) -> None:
+    name, new = unique("run"), unique("new")
+    listener = connect()
+    assert listener.subscribe(client, user_channel(client))["event"].endswith("succeeded")
+
+    def tell(run_key: str, *types: str) -> list[str]:
+        events = [
+            {"event_id": unique("e"), "run_key": run_key, "type": kind, "agent": "a", "data": {"question": "Go on?"}}
+            for kind in types
+        ]
+        told = [one | {"client_seq": index + 1} for index, one in enumerate(events)]
+        reply = client.post("/api/v1/events", json={"client_id": unique("c"), "events": told})
+        assert [one["status"] for one in reply.json()["results"]] == ["stored"] * len(types), reply.text
+        return [listener.message()["data"]["status"] for _ in types]
+
+    assert tell(name, "run.started") == ["running"]
+    assert tell(name, "step", "run.waiting_for_input", "step") == ["running", "waiting_for_input", "waiting_for_input"]
+    assert tell(new, "run.started", "step", "run.completed") == ["running", "running", "success"]
+
+
 def test_a_channel_of_anybody_else_is_403(client, other_org, scoped, unique, back, connect) -> None:
     name, agent = unique("sdk"), unique("agent")
     step(client, name, "run_start", agent_name=agent)
@@ -291,14 +311,13 @@ def test_sockets_and_streams_share_their_places(fresh_server) -> None:
         assert first.subscribe(client, channel)["event"] == "pusher_internal:subscription_succeeded"
         assert second.subscribe(client, channel)["event"] == "pusher_internal:subscription_succeeded"
         told = third.subscribe(client, channel)
-        assert (told["event"], told["data"]["type"]) == ("pusher:subscription_error", "LimitReached")
+        assert (told["event"], told["data"]["code"]) == ("pusher:error", 4100), "so that it comes back"
+        assert third.end()[0] == 4100
         run_id = client.post("/v1/threads/t/runs", json={}).json()["run_id"]
         assert client.get(f"/v1/runs/{run_id}/events").status_code == 503
         first.send(frame(CLOSE, b"\x03\xe8"))
         assert first.end()[0] == 1000
-        again = wait_until(
-            lambda: third.subscribe(client, channel)["event"].endswith("succeeded"), "the place that is free again"
-        )
+        again = wait_until(lambda: one().subscribe(client, channel)["event"].endswith("succeeded"), "the free place")
         assert again
         assert metric(server, "towerlog_sockets_open") == 2
 

@@ -23,6 +23,7 @@ from towerlog.model.budget import (
 from towerlog.projections import budgets as fold
 
 NOW_MS = 1_709_208_000_000
+HOUR_MS = 3_600_000
 DOLLAR = 1_000_000_000
 
 
@@ -78,10 +79,31 @@ def test_a_new_period_begins_with_nothing_and_tells_again(period: Period) -> Non
     assert exceeds
 
 
-def test_a_clock_that_is_set_back_begins_no_earlier_period() -> None:
-    row, _, _ = fold.spent(budget(period=Period.HOUR), DOLLAR, NOW_MS)
-    row, _, _ = fold.spent(row, DOLLAR, NOW_MS - 3 * 3_600_000)
-    assert row.spent_nanos == 2 * DOLLAR
+@pytest.mark.parametrize("period", [Period.HOUR, Period.DAY, Period.MONTH])
+@pytest.mark.parametrize("days", [2, 70, -2, -70])
+def test_wherever_the_clock_was_a_period_goes_on_with_what_it_has_counted(period: Period, days: int) -> None:
+    away_ms = NOW_MS + days * 24 * HOUR_MS
+    row, _, _ = fold.spent(budget(period=period), DOLLAR, NOW_MS)
+    away, _, _ = fold.spent(row, 11 * DOLLAR, away_ms)
+    back, _, exceeds = fold.spent(away, DOLLAR, NOW_MS)
+    assert back.period_start == row.period_start
+    is_same = away.period_start == row.period_start
+    assert (back.spent_nanos, back.exceeded, exceeds) == ((13 if is_same else 2) * DOLLAR, is_same, False)
+    again = fold.current(back, away_ms)
+    assert (again.period_start, again.spent_nanos, again.exceeded) == (
+        away.period_start,
+        away.spent_nanos + is_same * DOLLAR,
+        True,
+    )
+
+
+def test_what_was_told_ahead_counts_when_its_time_comes_and_is_known_until_then() -> None:
+    row, _, _ = fold.spent(budget(period=Period.HOUR), DOLLAR, NOW_MS + 48 * HOUR_MS)
+    for hour in range(48):
+        row, _, _ = fold.spent(row, DOLLAR, NOW_MS + hour * HOUR_MS)
+        assert row.spent_nanos == DOLLAR
+        assert len(row.aside) <= 2
+    assert fold.current(row, NOW_MS + 48 * HOUR_MS).spent_nanos == DOLLAR
 
 
 def test_money_that_is_taken_back_tells_nothing_anew() -> None:

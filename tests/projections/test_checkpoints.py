@@ -59,7 +59,7 @@ def test_a_decision_changes_the_status_alone() -> None:
     decided = fold(first, 9, CheckpointFacts(2, "approved", decision=True))
     assert first is not None
     assert decided == msgspec.structs.replace(
-        first, status="approved", updated_at=START_MS + 9, decided_at=START_MS + 9
+        first, status="approved", updated_at=START_MS + 9, decided_at=START_MS + 9, decision="approved"
     )
     assert decided.seq == 4, "the figures are still those of the checkpoint's own event"
 

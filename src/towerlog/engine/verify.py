@@ -96,7 +96,7 @@ class Refold:
         for correction in corrections(before, after, event, name):
             self._correct(correction)
         if event.effects.checkpoint is not None and not event.late:
-            self._take_checkpoint(event, after, name or "unknown")
+            self._take_checkpoint(event, before, after, name or "unknown")
         self._take_thread(event, before, base, after)
 
     def _correct(self, correction: Correction) -> None:
@@ -115,11 +115,15 @@ class Refold:
         thread = thread_fold.count_cost(thread, base, after, event)
         self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event) if moves else thread
 
-    def _take_checkpoint(self, event: Event, after: RunRow, agent: str) -> None:
+    def _take_checkpoint(self, event: Event, before: RunRow | None, after: RunRow, agent: str) -> None:
         facts = event.effects.checkpoint
         if facts is None:
             return
         agent = facts.agent or agent
+        step = checkpoint_fold.step_left(before, event, agent)
+        waited = None if step is None else self.checkpoints.get((event.run, agent, step))
+        if waited is not None:
+            self.checkpoints[waited.run, waited.agent, waited.step_index] = checkpoint_fold.left(waited, event)
         key = (event.run, agent, facts.step_index)
         changed = checkpoint_fold.fold(self.checkpoints.get(key), event, after, agent)
         if changed is not None:

@@ -91,6 +91,15 @@ class BudgetScope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return "The organisation" if self.run_id is None else f"Run '{self.run_id}'"
 
 
+class PeriodCount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a budget has counted in a period that is not the present one."""
+
+    start: int
+    spent_nanos: int = 0
+    warned: bool = False
+    exceeded: bool = False
+
+
 class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A budget and its counter. Times are wall ms."""
 
@@ -113,6 +122,8 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     period_start: int = 0
     """When the period began that `spent_nanos` is of; 0 for `total`."""
     spent_nanos: int = 0
+    aside: tuple[PeriodCount, ...] = ()
+    """Periods that a clock which was set may come back to: the last one before this, and those that lie ahead."""
     begun_at: int = 0
     begun_nanos: int = 0
     """For `total`: since when it counts, and what was spent before that."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.approval import NO_TERMS, Terms
-from towerlog.model.run import Status
+from towerlog.model.run import RunRow, Status
 
 END_STATUS: dict[str, Status] = {
     "completed": Status.COMPLETED,
@@ -15,6 +15,8 @@ END_STATUS: dict[str, Status] = {
 """Statuses of a checkpoint that its agent does not go on from → how its run has ended, where nothing else says so."""
 AWAITS_APPROVAL = "waiting_for_approval"
 """Status of a checkpoint whose pending tool calls a person has to decide about."""
+REJECTED = "rejected"
+"""Status of a checkpoint whose tool calls are not to be carried out."""
 
 
 class StoredState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -62,6 +64,14 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     decided_at: int | None = None
     decided_by: str | None = None
     """A user id; None where it expired, or its runner says so itself."""
+    decision: str | None = None
+    """The status that the decision gave it; an end of the run may give it another."""
+    left_at: int | None = None
+    """When its agent went on to a later step while this one waited for approval."""
+
+    def is_awaited(self) -> bool:
+        """Whether a decision about it is waited for, if its run is open."""
+        return self.status == AWAITS_APPROVAL and self.left_at is None
 
     def state(self) -> StoredState:
         """The history as it was sent."""
@@ -70,6 +80,13 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def resume_state(self) -> StoredState:
         """The history that a runner goes on with."""
         return self.held or self.state()
+
+
+def as_told(row: CheckpointRow, run: RunRow) -> CheckpointRow:
+    """The checkpoint with the status that is told of it: what waits for approval in a run that is over, or is being
+    cancelled, can be approved by nobody any more, and so is rejected."""
+    is_over = run.is_terminal() or run.status is Status.CANCELLING
+    return msgspec.structs.replace(row, status=REJECTED) if is_over and row.status == AWAITS_APPROVAL else row
 
 
 class CheckpointView(msgspec.Struct, frozen=True, gc=False):

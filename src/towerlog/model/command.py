@@ -217,6 +217,8 @@ class Decide(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
     asked: tuple[int, int] | None = None
     """(run, seq) of the one checkpoint that is meant, as it was when it was shown."""
+    asked_seq: int | None = None
+    """The seq alone, of whichever run is meant; None: whatever waits now."""
     link: AnswerLink | None = None
     """As in `AnswerApproval`."""
 

@@ -69,12 +69,21 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """It has named another one before."""
     step_index: int = -1
     """The highest checkpoint so far; -1 for none."""
+    awaited_step: int = -1
+    """The step of the checkpoint that waits for approval; -1 for none."""
     step_agent: str | None = None
     """Name of the agent of that checkpoint, in the share of retired agents."""
     computed: Computed = NO_COMPUTED
     """The sum of what was computed of those of its increments that told no cost."""
     computed_total: Computed = NO_COMPUTED
     """The highest that was computed of its running totals: what each added, on top of what was computed by then."""
+
+    def at(self, step_index: int, waits: bool) -> AgentShare:
+        """After a checkpoint at this step, which may wait for approval."""
+        awaited = step_index if waits else -1 if step_index >= self.awaited_step else self.awaited_step
+        if step_index <= self.step_index and awaited == self.awaited_step:
+            return self
+        return _replace(self, step_index=max(step_index, self.step_index), awaited_step=awaited)
 
     def counted(self) -> Usage:
         """What counts of what it has told."""
@@ -175,6 +184,13 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
         fell = fell or falling
         return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
+
+    def decided(self, agent: str, step_index: int, waits: bool) -> Spending:
+        """After a decision about an agent's checkpoint, which may leave it waiting."""
+        share = self.shares.get(agent)
+        if waits or share is None or share.awaited_step != step_index:
+            return self
+        return self.with_share(agent, _replace(share, awaited_step=-1))
 
     def with_share(self, agent: str, share: AgentShare) -> Spending:
         """With what an agent has told. Of too many agents the one that has told nothing for longest is retired."""

@@ -6,7 +6,7 @@ A row follows from its run's questions, or from a checkpoint that waits; what ha
 from __future__ import annotations
 
 from towerlog.model.approval import ApprovalRow, OpenQuestion
-from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
+from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.run import RunRow
 
 Inbox = dict[tuple[int, int], ApprovalRow | None]
@@ -31,7 +31,7 @@ def of_question(row: RunRow, question: OpenQuestion) -> ApprovalRow:
 
 def of_checkpoint(row: CheckpointRow) -> ApprovalRow | None:
     """The row of a checkpoint; None for one that does not wait."""
-    if row.status != AWAITS_APPROVAL:
+    if not row.is_awaited():
         return None
     return ApprovalRow(
         org=row.org,
@@ -60,7 +60,7 @@ def questions_moved(before: RunRow | None, after: RunRow) -> Inbox:
 def checkpoint_moved(before: CheckpointRow | None, after: CheckpointRow) -> Inbox:
     """What a checkpoint has changed in the inbox."""
     moved: Inbox = {}
-    if before is not None and before.status == AWAITS_APPROVAL:
+    if before is not None and before.is_awaited():
         moved[before.run, before.seq] = None
     row = of_checkpoint(after)
     if row is not None:

@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from towerlog.model.budget import BudgetRow, BudgetStep, Period, SpendingPace, period_start
+from towerlog.model.budget import BudgetRow, BudgetStep, Period, PeriodCount, SpendingPace, period_start
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import MAX_SUM
 from towerlog.projections.usage import HOUR_MS
 
 MIN_PACE_MS = 300_000
 """What was spent in less is taken for what is spent in so much: nothing follows from the first seconds of a period."""
+MAX_AHEAD = 4
+"""Periods ahead of the present one that are known of a clock that was ahead."""
 _replace = msgspec.structs.replace
 
 
@@ -27,15 +29,32 @@ class Crossed(NamedTuple):
 def current(row: BudgetRow, now_ms: int) -> BudgetRow:
     """The budget in the period of this moment: a new one begins with nothing spent.
 
-    A clock that was set back begins no earlier period: what was counted stays counted.
+    Wherever the clock was set to in between, a period goes on with what it has counted.
     """
     if row.period is Period.TOTAL:
         return row
     start = period_start(row.period, now_ms)
-    if start <= row.period_start:
+    if start == row.period_start:
         return row
-    row = _replace(row, period_start=start, spent_nanos=0, warned=False, exceeded=False)
-    return _going_on(row)
+    counts = {one.start: one for one in row.aside}
+    counts[row.period_start] = PeriodCount(row.period_start, row.spent_nanos, row.warned, row.exceeded)
+    now = counts.pop(start, PeriodCount(start))
+    row = _replace(
+        row,
+        period_start=start,
+        spent_nanos=now.spent_nanos,
+        warned=now.warned,
+        exceeded=now.exceeded,
+        aside=_aside(counts, start),
+    )
+    return stopping(row) if row.is_stopping() else _going_on(row)
+
+
+def _aside(counts: dict[int, PeriodCount], start: int) -> tuple[PeriodCount, ...]:
+    """Of other periods, the last one before this one and the first ones after it."""
+    before = [one for one in sorted(counts) if one < start][-1:]
+    ahead = [one for one in sorted(counts) if one > start][:MAX_AHEAD]
+    return tuple(counts[one] for one in before + ahead)
 
 
 def spent(row: BudgetRow, cost_nanos: int, now_ms: int) -> Crossed:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.approval import NO_TERMS
-from towerlog.model.checkpoint import CheckpointRow
+from towerlog.model.checkpoint import END_STATUS, CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.facts import CheckpointFacts
 from towerlog.model.run import RunRow
@@ -52,8 +52,24 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
 
 
 def _decided(row: CheckpointRow, facts: CheckpointFacts, at: int) -> CheckpointRow:
-    """One that has expired may go on waiting."""
+    """One that has expired may go on waiting. The end of the run decides nothing."""
     changes: dict[str, Any] = {"status": facts.status, "updated_at": at, "expired": row.expired or facts.expired}
-    if facts.status != row.status:
-        changes |= {"decided_at": at, "decided_by": facts.decided_by}
+    if facts.status != row.status and facts.status not in END_STATUS:
+        changes |= {"decided_at": at, "decided_by": facts.decided_by, "decision": facts.status}
     return msgspec.structs.replace(row, **changes)
+
+
+def step_left(run: RunRow | None, event: Event, agent: str) -> int | None:
+    """The step at which this agent has waited for approval and which it leaves by an event that brings a later one.
+
+    `run`: its run before the event.
+    """
+    share, facts = None if run is None else run.shares.get(agent), event.effects.checkpoint
+    if share is None or facts is None or facts.decision or not 0 <= share.awaited_step < facts.step_index:
+        return None
+    return share.awaited_step
+
+
+def left(row: CheckpointRow, event: Event) -> CheckpointRow:
+    """What waited, once its agent has gone on with this event."""
+    return msgspec.structs.replace(row, left_at=event.recorded_at) if row.is_awaited() else row

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from towerlog.model.checkpoint import AWAITS_APPROVAL as AWAITED
 from towerlog.model.computed import merged_version
 from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
@@ -345,7 +346,8 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
 def _spending_after(spending: Spending, effects: Effects, model: str | None, agent: str, late: bool) -> Spending:
     checkpoint = effects.checkpoint
     if checkpoint is not None and checkpoint.decision:
-        checkpoint = None
+        waits = checkpoint.status == AWAITED
+        spending, checkpoint = spending.decided(checkpoint.agent or agent, checkpoint.step_index, waits), None
     if effects.repriced is not None:
         return spending.repriced(effects.repriced, agent)
     if effects.report is not None:
@@ -353,8 +355,8 @@ def _spending_after(spending: Spending, effects: Effects, model: str | None, age
         spending = spending.after(effects.report, agent, step, effects.priced)
     share = spending.shares.get(agent, AgentShare())
     # A late checkpoint leaves no row, so its step is none that a decision or a repeat could mean.
-    if checkpoint is not None and not late and checkpoint.step_index > share.step_index:
-        share = _replace(share, step_index=checkpoint.step_index)
+    if checkpoint is not None and not late:
+        share = share.at(checkpoint.step_index, checkpoint.status == AWAITED)
     if model is not None and model != share.model:
         share = _replace(share, model=model, several_models=share.several_models or share.model is not None)
     return spending if share == spending.shares.get(agent, AgentShare()) else spending.with_share(agent, share)

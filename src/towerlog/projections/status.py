@@ -40,7 +40,8 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["cancel_requested_at"] = event.recorded_at
     # A checkpoint brings its own status: whether it waits for an approval. A start waits for none.
     if event.effects.status is not None or event.type is _STARTED:
-        changes["awaits_approval"] = target is Status.WAITING
+        decided = event.effects.checkpoint is not None and event.effects.checkpoint.decision
+        changes["awaits_approval"] = target is Status.WAITING or (decided and _is_awaited(row, changes))
     if target in (Status.RUNNING, Status.WAITING):
         target = _status_open(row, changes)
     if target is Status.RUNNING:
@@ -52,6 +53,11 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         # No status may follow an end, so an empty row of the table marks one.
         if not TRANSITIONS[target]:
             _fold_end(event, changes)
+
+
+def _is_awaited(row: RunRow, changes: dict[str, Any]) -> bool:
+    """Whether another agent of the run waits for approval, after a decision about one."""
+    return any(share.awaited_step >= 0 for share in changes.get("shares", row.shares).values())
 
 
 def _status_asked(row: RunRow, target: Status | None) -> Status | None:

@@ -23,8 +23,9 @@ from towerlog.model.member import Session, SessionsOver, SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters, User
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
+from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import UsageRow
 from towerlog.store.content import HistoryNode, Message, MetaList
 
@@ -200,6 +201,8 @@ class SpentSince(NamedTuple):
     since: int
     top: Parent | None = None
     """Of a run's tree: what its children call it, where the run itself may not be stored yet."""
+    until: int = LATEST_MS
+    """And before this moment."""
 
 
 class Respelled(NamedTuple):
@@ -305,6 +308,13 @@ class RunChange(msgspec.Struct, gc=False):
 
     before: RunRow | None
     after: RunRow
+    moves: tuple[tuple[int, Status], ...] = ()
+    """(seq, status from that event on) of each event of the unit that has moved the status, or begun the run."""
+
+    def row_at(self, seq: int) -> RunRow:
+        """The row with the status that it had after this event of the unit."""
+        known = [status for at, status in self.moves if at <= seq] or [(self.before or self.after).status]
+        return self.after if known[-1] is self.after.status else msgspec.structs.replace(self.after, status=known[-1])
 
 
 class Changes(msgspec.Struct):

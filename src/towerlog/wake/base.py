@@ -41,6 +41,10 @@ class Change(Protocol):
         """As it is now."""
         ...
 
+    def row_at(self, seq: int) -> RunRow:
+        """As it is now, but with the status that it had after this event of the commit."""
+        ...
+
 
 class Commit(msgspec.Struct, frozen=True):
     """What one commit changed, by reference: nothing here is copied or computed before somebody asks for it."""

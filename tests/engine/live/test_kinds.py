@@ -83,8 +83,8 @@ async def test_tool_calls_are_told_of_until_somebody_decides(rig: Rig, decision:
 
 
 async def test_the_end_of_a_run_is_the_end_of_all_that_it_asks(rig: Rig) -> None:
-    asked = await rig.append(calls("x", OnExpiry.WAIT, 1), question("x", OnExpiry.WAIT), calls("x", OnExpiry.WAIT, 2))
-    plain = draft(E.CHECKPOINT, traced("x"), facts=Facts(effects=Effects(checkpoint=CheckpointFacts(3, "in_progress"))))
+    asked = await rig.append(calls("x", OnExpiry.WAIT, 1), question("x", OnExpiry.WAIT))
+    plain = draft(E.CHECKPOINT, traced("x"), facts=Facts(effects=Effects(checkpoint=CheckpointFacts(0, "in_progress"))))
     await rig.append(plain)
     reader = await screen(rig, RowFilter(frozenset({RowKind.RUN, RowKind.APPROVAL})))
     await rig.do(KillRun(asked[0].run_id))
@@ -94,7 +94,7 @@ async def test_the_end_of_a_run_is_the_end_of_all_that_it_asks(rig: Rig) -> None
     reader.close()
 
 
-async def test_tool_calls_that_others_take_the_place_of_are_removed(rig: Rig) -> None:
+async def test_tool_calls_that_others_take_the_place_of_are_withdrawn(rig: Rig) -> None:
     reader = await screen(rig, APPROVALS)
     [first] = await rig.append(calls("x", OnExpiry.WAIT))
     await told(reader, ["approval", first.seq, "open", "waiting_for_input", False], "approval")
@@ -103,7 +103,7 @@ async def test_tool_calls_that_others_take_the_place_of_are_removed(rig: Rig) ->
     lines: list[list[Any]] = []
     while ["approval", second.seq, "open", "waiting_for_input", False] not in lines or len(lines) < 3:
         lines += await read(reader)
-    assert ["removed", "approval", ApprovalRef(first.run_id, first.seq, 1).approval_id] in lines
+    assert ["approval", first.seq, "withdrawn", "waiting_for_input", False] in lines
     reader.close()
 
 

@@ -198,11 +198,12 @@ async def test_a_thread_goes_on_from_its_newest_state(rig: Rig) -> None:
 async def test_approvals_are_what_still_waits_oldest_first(rig: Rig) -> None:
     for trace in ("x", "y", "z"):
         await checkpoint(rig, trace, 0, "waiting_for_approval")
-    await checkpoint(rig, "x", 1)
     page = await rig.do(q.ListApprovals(10))
     assert [(view.run.trace_id, view.data) for view in page.rows] == [
         (trace, b'{"step_index":0,"of":"a"}') for trace in ("x", "y", "z")
     ]
+    await checkpoint(rig, "w", 0, "waiting_for_approval")
+    await checkpoint(rig, "w", 1)
     await rig.do(c.Decide("y", 0, "approved"))
     await run(rig, "x", E.RUN_FAILED)
     assert [view.run.trace_id for view in (await rig.do(q.ListApprovals(10))).rows] == ["z"]

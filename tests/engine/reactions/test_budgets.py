@@ -426,6 +426,27 @@ async def test_a_run_that_joins_a_used_up_tree_is_stopped_with_all_below_it(rig:
     assert {run.status for run in (await rows(rig)).values()} == {Status.CANCELLING}
 
 
+@pytest.mark.parametrize("scope", [ORGANISATION, BudgetScope(agent="writer"), BudgetScope(thread_id="thread")])
+async def test_a_clock_that_was_ahead_for_a_moment_leaves_the_hour_as_it_was(rig: Rig, scope: BudgetScope) -> None:
+    row = await make(rig, scope, period=Period.HOUR, amount_nanos=10, action=BudgetAction.PAUSE)
+    await rig.append(call("one", 1))
+    rig.clock.jump(48 * HOUR_MS)
+    await rig.append(call("one", 20))
+    await rig.engine.sweep()
+    assert (await read(rig, row)).exceeded
+    paused = await rows(rig)
+    assert all(one.pending for one in paused.values())
+    rig.clock.jump(-48 * HOUR_MS)
+    await rig.engine.sweep()
+    now = await read(rig, row)
+    assert (now.spent_nanos, now.exceeded, now.period_start) == (1, False, row.period_start)
+    assert not any(one.type == "pause" for run in (await rows(rig)).values() for one in run.pending), "it may go on"
+    await rig.append(call("one", 2))
+    assert (await read(rig, row)).spent_nanos == 3
+    if scope.thread_id is None:
+        assert (await make(rig, scope, period=Period.HOUR)).spent_nanos == 3, "a new budget begins with this hour's"
+
+
 @pytest.mark.parametrize("late_by", [0, HOUR_MS], ids=["at once", "an hour late"])
 async def test_a_correction_moves_the_period_that_counted_what_it_corrects(tmp_path: Path, late_by: int) -> None:
     """10 computed in one hour, and in the next one a total of 2. Hours are those of the arrival."""

@@ -59,6 +59,28 @@ def test_the_model_call_of_the_block_settles_what_it_holds(client: Client, recor
     assert figures(client, budget.budget_id) == (0.4, 0)
 
 
+@pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError])
+def test_a_block_that_raises_holds_nothing_any_more(
+    client: Client, recorder: Recorder, error: type[BaseException]
+) -> None:
+    agent = f"failing-{error.__name__}"
+    budget = client.create_budget(agent, {"agent": agent}, 1)
+    with recorder.record_run(agent=agent) as run:
+        for _ in range(6):
+            with pytest.raises(error), run.reserve(usd=0.9):
+                raise error
+            assert recorder.flush()
+            assert figures(client, budget.budget_id) == (0, 0)
+        block = run.reserve(usd=0.9)
+        with block:
+            run.model_call("m", cost_usd=0.5)
+            block.__exit__(error, error(), None)
+        assert recorder.flush()
+        assert figures(client, budget.budget_id) == (0.5, 0), "what was told of the call stays"
+        run_id = run.run_id
+    assert client.get_run(str(run_id)).total_cost_usd == 0.5
+
+
 def test_blocks_of_tasks_and_threads_settle_their_own(client: Client, recorder: Recorder) -> None:
     budget = client.create_budget("async", {"agent": "many"}, 10)
 

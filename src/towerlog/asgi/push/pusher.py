@@ -234,7 +234,8 @@ class PusherSocket(WebSocket):
         try:
             self._stand_in(grant.principal)
         except Overloaded as refusal:
-            self.say(pusher.refused(channel, "LimitReached", refusal.message, 503))
+            # A client whose socket stays would not ask for the channel again, and hear nothing for ever.
+            self.end(pusher.OVER_CAPACITY, refusal.message)
             return
         told = partial(self._owner.note, self)
         self._channels[channel] = self._owner.engine.listen(grant.subject, style_of(channel), told)

@@ -5,37 +5,30 @@ Also the approval of pending tool calls by people. `events.py` says what each ev
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
 
-from towerlog import errors
 from towerlog.dialects import base, checkpoint_event, details, fields
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Warned, reply_json
+from towerlog.dialects.checkpoints.approvals import APPROVALS, SHOWN, calls_in
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
-from towerlog.dialects.fields import NULL, Warnings
+from towerlog.dialects.fields import Warnings
 from towerlog.dialects.structure import check_length
-from towerlog.errors import Invalid, NotFound, TowerlogError
-from towerlog.model.approval import ApprovalKind
+from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
-from towerlog.model.command import Append, Decide
+from towerlog.model.command import Append
 from towerlog.model.event import Draft, Item, Refusal, RunById
-from towerlog.model.inbox import ApprovalView
-from towerlog.model.outcome import Appended, Decided, Page, Stored
+from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Scope
-from towerlog.model.question import LatestCheckpoint, ListApprovals
-from towerlog.model.times import format_ms
+from towerlog.model.question import LatestCheckpoint
 
 NAME = "checkpoints"
 MAX_EVENTS = 1000
-MAX_APPROVALS = 1000
 STATUS_WORDS = checkpoint_event.STATUS_WORDS
 STATUS_OF = checkpoint_event.STATUS_OF
-
-_STEP = re.compile(r"[0-9]{1,16}")
 
 
 class RunnerEvents(msgspec.Struct, frozen=True):
@@ -99,28 +92,6 @@ class ThreadState(msgspec.Struct, frozen=True):
     ]
 
 
-class Approval(msgspec.Struct, frozen=True):
-    """A checkpoint that waits for a person."""
-
-    trace_id: v.TraceId
-    thread_id: v.ThreadId
-    agent_id: Annotated[str, v.said("The agent, as the runner names it.", "researcher")]
-    step_index: v.StepIndex
-    pending_tool_calls: Annotated[
-        msgspec.Raw,
-        v.said(
-            "The tool calls that wait for the decision.", [{"id": "call_1", "name": "delete_page", "arguments": {}}]
-        ),
-    ]
-    created_at: v.CreatedAt
-
-
-class ApprovalsQuery(msgspec.Struct, frozen=True):
-    """The most approvals to list."""
-
-    limit: Annotated[int, v.limit(MAX_APPROVALS)] = MAX_APPROVALS
-
-
 class LatestQuery(msgspec.Struct, frozen=True):
     """Whose state, if not that of the thread."""
 
@@ -128,24 +99,6 @@ class LatestQuery(msgspec.Struct, frozen=True):
         Annotated[str, v.said("The run, by its trace in the thread; a sub-agent's is reached so.", "sub-1")] | None
     ) = None
     agent_id: Annotated[str, v.said("Whose checkpoint, where several agents report.", "researcher")] | None = None
-
-
-class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Optional body of an approval: the agent, if several wait at one step, and a reason."""
-
-    agent_id: (
-        Annotated[str, v.said("Whose checkpoint, where several agents wait at one step.", "researcher")] | None
-    ) = None
-    reason: v.Reason | None = None
-
-
-class DecisionTaken(msgspec.Struct, frozen=True):
-    """The checkpoint after the decision."""
-
-    ok: v.Ok
-    trace_id: v.TraceId
-    step_index: v.StepIndex
-    status: v.CheckpointStatus
 
 
 # Reading a batch
@@ -244,15 +197,6 @@ def _thread_of(item: Item) -> str | None:
 # The state to resume from, and approvals
 
 
-class _Shown(msgspec.Struct, frozen=True):
-    turn_start_history_len: msgspec.Raw = NULL
-    pending_tool_calls: msgspec.Raw = NULL
-
-
-_SHOWN = msgspec.json.Decoder(_Shown)
-_NO_CALLS = msgspec.Raw(b"[]")
-
-
 def _decode_latest(call: Call) -> LatestCheckpoint:
     thread_id = fields.path_id(call.path["thread_id"], "thread")
     # Not looked into, a parameter would leave who asks with the state of somebody else.
@@ -265,7 +209,7 @@ def _decode_latest(call: Call) -> LatestCheckpoint:
 
 
 def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:
-    shown = _SHOWN.decode(view.figures)
+    shown = SHOWN.decode(view.figures)
     # `null` and `[]` were sent as different things and are given back as such.
     meta = view.history_meta
     return reply_json(
@@ -277,49 +221,9 @@ def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:
             history=[msgspec.Raw(message) for message in view.history],
             history_meta=None if meta is None else [msgspec.Raw(entry) for entry in meta],
             turn_start_history_len=shown.turn_start_history_len,
-            pending_tool_calls=_calls(shown),
+            pending_tool_calls=calls_in(shown),
         )
     )
-
-
-def _calls(shown: _Shown) -> msgspec.Raw:
-    return _NO_CALLS if bytes(shown.pending_tool_calls) == b"null" else shown.pending_tool_calls
-
-
-def _decode_approvals(call: Call) -> ListApprovals:
-    limit = fields.query_int(call.query, "limit", MAX_APPROVALS, 1, MAX_APPROVALS)
-    return ListApprovals(limit, kind=ApprovalKind.APPROVAL)
-
-
-def _encode_approvals(page: Page, command: object, _call: Call) -> Reply:
-    return reply_json([_approval(view) for view in page.rows if isinstance(view, ApprovalView)])
-
-
-def _approval(view: ApprovalView) -> Approval:
-    row, run = view.row, view.run
-    calls = _calls(_SHOWN.decode(view.data))
-    return Approval(run.trace_id, run.thread_id, row.agent or "", row.step_index or 0, calls, format_ms(row.asked_at))
-
-
-_DECISION = msgspec.json.Decoder(Decision)
-
-
-def _decide(status: str) -> Callable[[Call], Decide]:
-    def decode(call: Call) -> Decide:
-        trace_id = fields.path_id(call.path["trace_id"], "checkpoint")
-        step = call.path["step_index"]
-        # A step that cannot exist is not found, as any other path that names nothing.
-        if not _STEP.fullmatch(step):
-            raise NotFound("checkpoint")
-        given = fields.decode(_DECISION, call.body) if call.body.strip() else Decision()
-        agent = fields.optional_id(given.agent_id, "agent_id")
-        return Decide(trace_id, int(step), status, agent, fields.bounded_text(given.reason, "reason"))
-
-    return decode
-
-
-def _encode_decided(decided: Decided, command: object, _call: Call) -> Reply:
-    return reply_json(DecisionTaken(True, decided.trace_id, decided.step_index, decided.status))
 
 
 def _explain(error: TowerlogError, _trace_id: str) -> Reply:
@@ -357,21 +261,6 @@ def _latest_endpoint(prefix: str, name: str) -> Endpoint:
     )
 
 
-def _decision_endpoint(verb: str, status: str) -> Endpoint:
-    return Endpoint(
-        "POST",
-        f"/approvals/{{trace_id}}/{{step_index}}/{verb}",
-        f"checkpoints.{verb}",
-        f"{verb.capitalize()} the tool calls of a checkpoint that waits",
-        base.scopes(Scope.CONTROL),
-        _decide(status),
-        _encode_decided,
-        request=Decision,
-        reply=DecisionTaken,
-        refuses=(errors.NotWaiting,),
-    )
-
-
 DIALECT = Dialect(
     NAME,
     "Runner events: snapshots of a thread after each turn",
@@ -380,19 +269,7 @@ DIALECT = Dialect(
         _events_endpoint("/internal", "checkpoints.events_local"),
         _latest_endpoint("", "checkpoints.latest"),
         _latest_endpoint("/internal", "checkpoints.latest_local"),
-        Endpoint(
-            "GET",
-            "/approvals",
-            "checkpoints.approvals",
-            "Checkpoints that wait for a person, oldest first",
-            base.scopes(Scope.CONTROL),
-            _decode_approvals,
-            _encode_approvals,
-            reply=list[Approval],
-            query=ApprovalsQuery,
-        ),
-        _decision_endpoint("approve", "approved"),
-        _decision_endpoint("reject", "rejected"),
+        *APPROVALS,
     ),
     _explain,
 )

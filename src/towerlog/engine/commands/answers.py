@@ -39,6 +39,8 @@ def checked_answer(plan: Plan, row: RunRow, question: OpenQuestion, content: str
         when = format_ms(question.expires_at or 0)
         raise QuestionClosed(f"Question {question.question_id} expired at {when}: nobody had answered it.")
     if not question.terms.has_schema:
+        if not content.strip():
+            raise Invalid("content: must not be blank", field="content")
         return content
     event = plan.event_at(row.run, question.asked_seq())
     if event is None:  # trimmed away with the beginning of a long run

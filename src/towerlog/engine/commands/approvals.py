@@ -35,6 +35,8 @@ APPROVALS = "checkpoints"
 """What decisions are written under."""
 STATUS_OF = {ApprovalDecision.APPROVE: "approved", ApprovalDecision.DENY: "rejected"}
 """A decision → the status of its checkpoint."""
+MAX_NAMED = 10
+"""Agents that a refusal names."""
 
 
 def needs_of_answer(needs: Needs, principal: Principal, command: AnswerApproval) -> None:
@@ -48,6 +50,7 @@ def needs_of_answer(needs: Needs, principal: Principal, command: AnswerApproval)
     row = needs.run(principal.org, RunById(ref.run_id))
     if row is not None:
         needs_of_decide(needs, principal, Decide(row.trace_id, ref.step_index, ""))
+        needs.want(Kind.EVENT, (row.run, ref.seq))
 
 
 def answer_approval(plan: Plan, principal: Principal, command: AnswerApproval) -> ApprovalAnswered:
@@ -90,7 +93,8 @@ def _decide(plan: Plan, principal: Principal, command: AnswerApproval, row: RunR
     if decision is None:
         raise Invalid("content: tool calls are decided about; send a decision, approve or deny", field="content")
     asked = (row.run, ref.seq)
-    told = Decide(row.trace_id, ref.step_index, STATUS_OF[decision], None, command.reason, asked, command.link)
+    status, link = STATUS_OF[decision], command.link
+    told = Decide(row.trace_id, ref.step_index, status, reason=command.reason, asked=asked, link=link)
     try:
         decide(plan, principal, told)
     except NotFound:
@@ -145,8 +149,6 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     run_state = plan.run_state_of(row.run)
     if run_state is None:
         raise NotFound("run")
-    if run_state.row.is_terminal():
-        raise NotWaiting(f"The run has ended: {run_state.row.status}.")
     if run_state.row.status is Status.CANCELLING and command.status == STATUS_OF[ApprovalDecision.APPROVE]:
         # A runner that polls for the decision would carry out the calls after all.
         raise NotWaiting("The run is being cancelled: nothing can be approved any more.")
@@ -166,14 +168,36 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
 
 
 def _meant(plan: Plan, principal: Principal, command: Decide) -> CheckpointRow:
-    """The checkpoint that waits."""
+    """The one checkpoint that waits. Raises NotFound, NotWaiting."""
     rows = meant(plan, principal, command)
     if not rows:
-        raise NotFound("checkpoint")
-    waiting = next((row for row in rows if row.status == AWAITS_APPROVAL), None)
-    if waiting is None:
+        raise _replaced(plan, command) or NotFound("checkpoint")
+    waiting = [row for row in rows if row.is_awaited() and not _is_over(plan, row)]
+    if not waiting:
         raise _refusal(plan, rows[0])
-    return waiting
+    if len(waiting) > 1:
+        names = ", ".join(sorted({repr(row.agent) for row in waiting})[:MAX_NAMED])
+        raise NotWaiting(
+            f"{len(waiting)} checkpoints wait at this step, of the agents {names}: name one by agent_id, or decide"
+            " by its approval_id."
+        )
+    if command.asked_seq not in (None, waiting[0].seq):
+        raise NotWaiting("The tool calls were replaced by others: read what waits now, and decide about that.")
+    return waiting[0]
+
+
+def _is_over(plan: Plan, row: CheckpointRow) -> bool:
+    run = plan.run_by_number(row.run)
+    return run is None or run.is_terminal()
+
+
+def _replaced(plan: Plan, command: Decide) -> NotWaiting | None:
+    """Of tool calls whose agent has put others in their place, or gone on at that step: they were there."""
+    event = None if command.asked is None else plan.event_at(*command.asked)
+    facts = None if event is None else event.effects.checkpoint
+    if facts is None or facts.decision or (facts.step_index, facts.status) != (command.step_index, AWAITS_APPROVAL):
+        return None
+    return NotWaiting("These tool calls were replaced: their agent does not wait for this answer any more.")
 
 
 def meant(plan: Plan, principal: Principal, command: Decide) -> list[CheckpointRow]:
@@ -186,6 +210,11 @@ def meant(plan: Plan, principal: Principal, command: Decide) -> list[CheckpointR
 
 
 def _refusal(plan: Plan, row: CheckpointRow) -> NotWaiting:
+    run = plan.run_by_number(row.run)
+    if row.left_at is not None:
+        return NotWaiting(f"Its agent went on without a decision at {format_ms(row.left_at)}.")
+    if row.decided_at is None and run is not None and run.is_terminal():
+        return NotWaiting(f"The run has ended: {run.status}.")
     if row.decided_at is None:
         return NotWaiting(f"This checkpoint is not waiting for approval: it is {row.status}. It is decided once.")
     when = format_ms(row.decided_at)
@@ -197,4 +226,5 @@ def _refusal(plan: Plan, row: CheckpointRow) -> NotWaiting:
         name = row.decided_by if user is None else user.name
         details |= {"answered_by": name} | ({} if user is None else {"answered_by_user_id": user.user_id})
         who = f" by {name}"
-    return NotWaiting(f"This checkpoint was {row.status}{who} at {when}; the first answer counts.", details=details)
+    status = row.decision or row.status
+    return NotWaiting(f"This checkpoint was {status}{who} at {when}; the first answer counts.", details=details)

@@ -23,6 +23,7 @@ from towerlog.model.budget import (
     Reservation,
     ReserveBudget,
     Reserved,
+    period_end,
     period_start,
     warn_nanos,
 )
@@ -30,6 +31,7 @@ from towerlog.model.event import EventType, RunByForeignId, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
+from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import dollars_json
 from towerlog.projections import budgets as fold
 from towerlog.store.values import Kind, SpentSince
@@ -77,22 +79,24 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
     return BudgetNow(row, created=True)
 
 
-def _spent_since(org: int, scope: BudgetScope, start: int) -> SpentSince:
+def _spent_in(org: int, scope: BudgetScope, period: Period, start: int) -> SpentSince:
+    """What was spent in a period: not what a clock that was ahead has put after it."""
+    until = period_end(period, start) or LATEST_MS
     if scope.agent is not None:
-        return SpentSince(org, "agent", scope.agent, start)
+        return SpentSince(org, "agent", scope.agent, start, until=until)
     if scope.thread_id is not None:
-        return SpentSince(org, "thread", scope.thread_id, start)
+        return SpentSince(org, "thread", scope.thread_id, start, until=until)
     if scope.run_id is not None:
-        return SpentSince(org, "run", scope.run_id, start)
-    return SpentSince(org, "organisation", "", start)
+        return SpentSince(org, "run", scope.run_id, start, until=until)
+    return SpentSince(org, "organisation", "", start, until=until)
 
 
 def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
     """With what its present period has spent: what the store has, and what commands before this one in its group have
     spent."""
     start = period_start(row.period, plan.now)
-    stored: int = plan.loaded(Kind.BUDGET_SPENT, _spent_since(row.org, row.scope, start))
-    row = _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0)
+    stored: int = plan.loaded(Kind.BUDGET_SPENT, _spent_in(row.org, row.scope, row.period, start))
+    row = _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0, aside=())
     plan.put_budget(row.org, row.budget_id, row)
     for event in plan.changes.events:
         moved = event.facts.moved(plan.agent_of(event)) if event.org == row.org and event.facts.spent else []

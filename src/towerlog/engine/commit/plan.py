@@ -367,7 +367,7 @@ class Plan:
         for run_state in self._run_states.values():
             if run_state.before is None or run_state.seq != run_state.before.last_seq:
                 after = self.row_of(run_state)
-                changes.runs[after.run] = RunChange(run_state.before, after)
+                changes.runs[after.run] = RunChange(run_state.before, after, run_state.moves)
                 if after.questions or (run_state.before is not None and run_state.before.questions):
                     changes.approvals |= approval_fold.questions_moved(run_state.before, after)
         for org, found in tuple(changes.counters.items()):

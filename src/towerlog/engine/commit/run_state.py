@@ -14,7 +14,7 @@ import msgspec
 from towerlog.model.event import TIMED_TYPES, Event, EventType
 from towerlog.model.facts import NO_FACTS, Facts
 from towerlog.model.ledger import Ledger, within_all
-from towerlog.model.run import OpenTool, RunRow
+from towerlog.model.run import OpenTool, RunRow, Status
 from towerlog.projections import clients as client_fold
 from towerlog.projections import runs as run_fold
 
@@ -38,6 +38,8 @@ class RunState(msgspec.Struct, eq=False):
     """The events of this group that have an id, by it."""
     counts: dict[tuple[str, int], int] = {}
     """(agent, hour) → how many plain events of it `row` does not know of yet."""
+    moves: tuple[tuple[int, Status], ...] = ()
+    """(seq, status from that event on) of each event of this group that has moved the status, or begun the run."""
     _last_plain: Event | None = None
     _deltas: bool = False
     _ledgers: dict[str, Ledger] | None = None
@@ -81,6 +83,8 @@ class RunState(msgspec.Struct, eq=False):
 
     def take(self, row: RunRow) -> None:
         """The row after an event that was folded by itself."""
+        if row.status is not self.row.status or (self.before is None and not self.moves):
+            self.moves = (*self.moves, (row.last_seq, row.status))
         self.row, self.seq, self.hash, self.open_tools = row, row.last_seq, row.last_hash, row.open_tools
 
     def settled(self) -> RunRow:

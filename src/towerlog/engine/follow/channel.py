@@ -141,7 +141,7 @@ class Channel:
             return
         try:
             if style.live is not None:
-                frame = style.live(event, runs[event.run].after, agents.get(event.agent))
+                frame = style.live(event, runs[event.run].row_at(event.seq), agents.get(event.agent))
             else:
                 row = runs[event.run].after if style.with_row else None
                 frame = style.frame(event, self._epoch, row) or b""

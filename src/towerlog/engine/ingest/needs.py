@@ -243,6 +243,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
             return
         agent, step_index = latest
     share = row.shares.get(agent)
+    if share is not None and 0 <= share.awaited_step < step_index:
+        needs.want(Kind.CHECKPOINT, (row.run, agent, share.awaited_step))
     if share is not None and share.step_index >= 0 and waits_without_history(checkpoint):
         needs.want(Kind.CHECKPOINT, (row.run, agent, share.step_index))
     if not row.is_first_step(agent, step_index):

@@ -252,11 +252,7 @@ async def _asked_by(source: QueryContext, org: int, run: int) -> list[str]:
 async def _approval_row(source: QueryContext, org: int, key: str) -> LoadedRow | None:
     run, seq = (int(part) for part in key.split("."))
     try:
-        try:
-            view = await inbox.approval_at(source, org, run, seq)
-        except NotFound:  # its agent has asked something else at the same step
-            ref = await inbox.ref_at(source, org, run, seq)
-            return LoadedRow(key, None, Traits(), ref.approval_id)
+        view = await inbox.approval_at(source, org, run, seq)
     except NotFound:
         return None
     except Damaged:  # the others are to be shown all the same

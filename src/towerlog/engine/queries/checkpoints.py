@@ -17,7 +17,7 @@ from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow, CheckpointView
+from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow, CheckpointView, as_told
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
 from towerlog.store.base import Store
@@ -47,7 +47,9 @@ async def answer(
             run = await source.run_of(principal, run_id)
             rows = await source.store.checkpoints(principal.org, run.run, limit + 1, after)
             page, more = page_of(rows, limit)
-            return o.Page(page, f"{page[-1].step_index}:{page[-1].agent}" if more else None)
+            return o.Page(
+                [as_told(row, run) for row in page], f"{page[-1].step_index}:{page[-1].agent}" if more else None
+            )
         case q.GetCheckpoint():
             return await _checkpoint(source, principal, command)
         case _:
@@ -61,7 +63,7 @@ async def _checkpoint(source: QueryContext, principal: Principal, command: q.Get
     for row in rows:
         named = command.agent is None or row.agent == command.agent
         if row.step_index == command.step_index and named:
-            return await views.checkpoint_view(source.store, run, row)
+            return await views.checkpoint_view(source.store, run, as_told(row, run))
     raise NotFound("checkpoint")
 
 
@@ -106,20 +108,22 @@ async def _newest(
 
 async def _state_of(store: Store, org: int, row: RunRow, agent: str | None) -> CheckpointRow | None:
     if agent is None:
-        return await store.checkpoint_latest_of_run(org, row.run)
-    share = row.shares.get(agent)
-    if share is None or share.step_index < 0:
-        return None
-    return next(iter(await store.checkpoints_at(org, [(row.run, agent, share.step_index)])), None)
+        found = await store.checkpoint_latest_of_run(org, row.run)
+    else:
+        share = row.shares.get(agent)
+        keys = [] if share is None or share.step_index < 0 else [(row.run, agent, share.step_index)]
+        found = next(iter(await store.checkpoints_at(org, keys)), None)
+    return None if found is None else as_told(found, row)
 
 
 async def _is_doubtful(store: Store, org: int, runs: Sequence[RunWithState], shown: CheckpointRow) -> bool:
     """Whether somebody else in the thread waits for a decision, or has not gone on since another one than this."""
     keys: list[_Key] = []
-    for row in _at_work(runs):
+    at_work = {row.run: row for row in _at_work(runs)}
+    for row in at_work.values():
         steps = ((agent, share.step_index) for agent, share in row.shares.items() if share.step_index >= 0)
         keys += [(row.run, *step) for step in steps if (row.run, step[0]) != (shown.run, shown.agent)]
-    others = await store.checkpoints_at(org, keys) if keys else []
+    others = [as_told(one, at_work[one.run]) for one in await store.checkpoints_at(org, keys)]
     return any(one.status in (*DECISIONS, AWAITS_APPROVAL) and one.status != shown.status for one in others)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from towerlog.engine.pricing.book import NoPrices, PriceBook, priced
 from towerlog.model.agent import AgentRow
 from towerlog.model.budget import BudgetRow
-from towerlog.model.checkpoint import AWAITS_APPROVAL
+from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.facts import Effects, Facts, Moved
 from towerlog.model.run import RunRow
@@ -111,7 +111,7 @@ def fold_event(
         if counted is not thread:
             plan.put_thread(counted)
     if effects is not None and effects.checkpoint is not None and not event.late:
-        _fold_checkpoint(plan, event, effects, after, agent.name)
+        _fold_checkpoint(plan, event, before, after, agent.name)
     if before is None or before.status is not after.status:
         for react in plan.reactions.on_status:
             react(plan, before, after, event)
@@ -124,14 +124,23 @@ def fold_event(
             count(plan, moved, after, event)
 
 
-def _fold_checkpoint(plan: Plan, event: Event, effects: Effects, after: RunRow, agent: str) -> None:
-    facts = effects.checkpoint
+def _fold_checkpoint(plan: Plan, event: Event, run: RunRow | None, after: RunRow, agent: str) -> None:
+    """`run`: before the event."""
+    facts = event.effects.checkpoint
     if facts is None:
         return
     agent = facts.agent or agent
+    step = checkpoint_fold.step_left(run, event, agent)
+    waited = None if step is None else plan.checkpoint(event.run, agent, step)
+    if waited is not None:
+        _keep_checkpoint(plan, waited, checkpoint_fold.left(waited, event))
     before = plan.checkpoint(event.run, agent, facts.step_index)
     changed = checkpoint_fold.fold(before, event, after, agent)
     if changed is not None and changed is not before:
-        plan.changes.checkpoints[(event.run, agent, facts.step_index)] = changed
-        if AWAITS_APPROVAL in (changed.status, None if before is None else before.status):
-            plan.changes.approvals |= approval_fold.checkpoint_moved(before, changed)
+        _keep_checkpoint(plan, before, changed)
+
+
+def _keep_checkpoint(plan: Plan, before: CheckpointRow | None, changed: CheckpointRow) -> None:
+    plan.changes.checkpoints[(changed.run, changed.agent, changed.step_index)] = changed
+    if AWAITS_APPROVAL in (changed.status, None if before is None else before.status):
+        plan.changes.approvals |= approval_fold.checkpoint_moved(before, changed)

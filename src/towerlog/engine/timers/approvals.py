@@ -13,7 +13,7 @@ from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.approval import EXPIRED, ApprovalRow, OnExpiry
-from towerlog.model.checkpoint import AWAITS_APPROVAL
+from towerlog.model.checkpoint import AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import EventType
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import MAX_QUESTIONS, RunRow, Status
@@ -27,7 +27,6 @@ SWEEP_ROWS = 100
 LINKS_SWEEP_MS = 3600 * 1000
 DROPPED_AT_ONCE = 500
 """Used links that are forgotten before a commit may come in between."""
-REJECTED = "rejected"
 
 
 class ExpiredApprovals:

@@ -207,6 +207,9 @@ class SpendingRun(Protocol):
     def sink(self) -> ReachesServer:
         """Where its events go."""
 
+    def tell(self, event_type: str, data: dict[str, Any]) -> None:
+        """Reports an event of the run."""
+
 
 _reservation: ContextVar[OpenReservation | None] = ContextVar("towerlog_reservation", default=None)
 
@@ -263,6 +266,7 @@ class RunReservation:
         self._usd = usd
         self._ttl_seconds = ttl_seconds
         self._block: contextlib.AbstractContextManager[None] | None = None
+        self._held: OpenReservation | None = None
         self.reservation_id: str | None = None
         """To be named by an event that is told by other means than `model_call`."""
 
@@ -270,8 +274,8 @@ class RunReservation:
         self._ask()
         return self._begin()
 
-    def __exit__(self, *raised: object) -> None:
-        self._end()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end(kind is not None)
 
     async def __aenter__(self) -> RunReservation:
         await asyncio.to_thread(self._ask)
@@ -280,7 +284,7 @@ class RunReservation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._end()
+        self._end(kind is not None)
 
     def _ask(self) -> None:
         """Raises BudgetExceeded, Unreachable, ApiError, ValueError."""
@@ -293,10 +297,15 @@ class RunReservation:
         self.reservation_id = str(told.get("reservation_id"))
 
     def _begin(self) -> RunReservation:
-        self._block = holding(OpenReservation(self._run, self.reservation_id or ""))
+        self._held = OpenReservation(self._run, self.reservation_id or "")
+        self._block = holding(self._held)
         self._block.__enter__()
         return self
 
-    def _end(self) -> None:
+    def _end(self, failed: bool) -> None:
+        """A call that failed has spent nothing that anybody knows of: it settles what was held for it."""
         if self._block is not None:
             self._block.__exit__(None, None, None)
+        left = self._held.take() if failed and self._held is not None else None
+        if left is not None:
+            self._run.tell("model.call", {"status": "error", "reservation_id": left})

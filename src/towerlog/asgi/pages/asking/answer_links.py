@@ -210,4 +210,6 @@ def _command(link: AnswerLink, form: Mapping[str, str]) -> AnswerApproval:
             raise invalid_field("decision", "must be approve or deny")
         return AnswerApproval(link.ref, ApprovalDecision(decision), None, reason, link)
     content = form.get("content", "").replace("\r\n", "\n")
+    if not content.strip():  # more likely sent by mistake than meant
+        raise invalid_field("content", "must not be blank")
     return AnswerApproval(link.ref, None, content_of(msgspec.Raw(msgspec.json.encode(content))), reason, link)

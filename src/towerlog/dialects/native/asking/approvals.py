@@ -40,8 +40,8 @@ StateWord = Annotated[ApprovalState, v.said("Whether it is open, and if not, wha
 OpenValue = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={})]
 
 
-def _null() -> msgspec.Raw:
-    return NULL
+def _absent() -> msgspec.Raw:
+    return msgspec.Raw()
 
 
 class InboxQuery(CursorQuery, frozen=True):
@@ -92,7 +92,7 @@ class AnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decision: DecisionWord | None = None
     content: Annotated[
         OpenValue, v.said("The answer: a text, or any JSON where the question has a schema.", "yes, but mention Friday")
-    ] = msgspec.field(default_factory=_null)
+    ] = msgspec.field(default_factory=_absent)
     reason: v.Reason | None = None
 
 
@@ -190,11 +190,9 @@ def ref_in(text: str) -> ApprovalRef:
 
 
 def content_of(raw: msgspec.Raw) -> str:
-    """An answer as text: a string as it is, any other JSON as that. Raises Invalid for a blank or a long one."""
+    """An answer as text: a string as it is, any other JSON as that. Raises Invalid for a long one."""
     text = bytes(raw)
     found = decode(_TEXT, text, "content") if text[:1] == b'"' else msgspec.json.format(text, indent=-1).decode()
-    if not found.strip():
-        raise invalid_field("content", "must not be blank")
     if len(found.encode()) > MAX_INPUT_BYTES:
         raise invalid_field("content", f"must have at most {MAX_INPUT_BYTES} bytes")
     return found
@@ -223,11 +221,13 @@ def _decode_get(call: Call) -> GetApproval:
 
 def _decode_answer(call: Call) -> AnswerApproval:
     ref, body = ref_in(call.path["approval_id"]), decode(_ANSWER, call.body)
-    has_content = bytes(body.content) != b"null"
+    content = bytes(body.content)
+    # Beside a decision null says that there is no content; alone it is the answer.
+    has_content = content != b"" and (content != b"null" or body.decision is None)
     if (body.decision is None) is not has_content:
         raise invalid_field("decision", "give either a decision (approve or deny) or content")
-    content = content_of(body.content) if has_content else None
-    return AnswerApproval(ref, body.decision, content, bounded_text(body.reason, "reason"))
+    answer = content_of(body.content) if has_content else None
+    return AnswerApproval(ref, body.decision, answer, bounded_text(body.reason, "reason"))
 
 
 def _decode_link(call: Call) -> MakeAnswerLink:

@@ -16,8 +16,9 @@ from towerlog.model.approval import (
     ClosedApproval,
     GetApproval,
 )
-from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.event import Event, EventType, sound
+from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
+from towerlog.model.event import DamagedEvent, Event, EventType, sound
+from towerlog.model.facts import CheckpointFacts
 from towerlog.model.inbox import ApprovalView
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
@@ -101,15 +102,6 @@ async def approval_at(source: QueryContext, org: int, number: int, seq: int) -> 
     return await _closed_checkpoint(source, run, event, _ref_of(run, event))
 
 
-async def ref_at(source: QueryContext, org: int, number: int, seq: int) -> ApprovalRef:
-    """What is named that a run has asked by an event, open or not. Raises NotFound, Damaged."""
-    run = (await source.store.runs_by_number(org, [number])).get(number)
-    event = None if run is None else await _event(source, run, seq)
-    if run is None or event is None:
-        raise NotFound("approval")
-    return _ref_of(run, event)
-
-
 def _ref_of(run: RunRow, event: Event) -> ApprovalRef:
     """Raises NotFound for an event that asks for nothing."""
     if event.type is EventType.RUN_WAITING:
@@ -158,7 +150,9 @@ async def _closed_checkpoint(source: QueryContext, run: RunRow, event: Event, re
     after = (ref.step_index - 1, LAST_AGENT)
     rows = await source.store.checkpoints(run.org, run.run, MAX_STEPS_LOOKED_AT, after)
     found = next((one for one in rows if (one.seq, one.step_index) == (ref.seq, ref.step_index)), None)
-    if found is None or (found.decided_at is None and not run.is_terminal()):
+    if found is None:
+        return await _replaced(source, run, event, ref)
+    if found.decided_at is None and found.left_at is None and not run.is_terminal():
         raise NotFound("approval")
     row = ApprovalRow(
         run.org, run.run, found.seq, found.position, found.created_at, found.seq,
@@ -167,12 +161,59 @@ async def _closed_checkpoint(source: QueryContext, run: RunRow, event: Event, re
     return ApprovalView(row, run, event.data, await _closed(source, run, found, rows))
 
 
+async def _replaced(source: QueryContext, run: RunRow, event: Event, ref: ApprovalRef) -> ApprovalView:
+    """Tool calls in whose place their agent has put something else at the same step. A decision came before that, or
+    none."""
+    asked = event.effects.checkpoint
+    if asked is None or asked.decision or asked.status != AWAITS_APPROVAL:
+        raise NotFound("approval")
+    agent = next(iter(await source.store.agents_by_number(run.org, [event.agent])), None)
+    terms = asked.terms or NO_TERMS
+    row = ApprovalRow(
+        run.org, run.run, event.seq, event.position, event.recorded_at, event.seq,
+        agent=asked.agent or (None if agent is None else agent.name), step_index=asked.step_index, terms=terms,
+        expires_at=terms.due(event.recorded_at),
+    )  # fmt: skip
+    types = (EventType.CHECKPOINT, EventType.APPROVAL_EXPIRED)
+    for one in await source.store.events(run.org, run.run, event.seq, MAX_STEPS_LOOKED_AT, types):
+        facts = one.effects.checkpoint if isinstance(one, Event) else None
+        if facts is None or isinstance(one, DamagedEvent):
+            continue
+        is_its_own = one.agent == event.agent if facts.agent is None else facts.agent == row.agent
+        if is_its_own and _closes(facts, asked):
+            return ApprovalView(row, run, event.data, await _closed_by(source, run, one, facts))
+    return ApprovalView(row, run, event.data, ClosedApproval(ApprovalState.WITHDRAWN))
+
+
+def _closes(facts: CheckpointFacts, asked: CheckpointFacts) -> bool:
+    """Whether a later checkpoint of the same agent, or a decision, ends what was waited for."""
+    if facts.decision:
+        return facts.step_index == asked.step_index and facts.status != AWAITS_APPROVAL
+    return facts.step_index >= asked.step_index
+
+
+async def _closed_by(source: QueryContext, run: RunRow, event: Event, facts: CheckpointFacts) -> ClosedApproval:
+    if not facts.decision:
+        return ClosedApproval(ApprovalState.WITHDRAWN, event.recorded_at)
+    by = facts.decided_by
+    if facts.expired and by is None:
+        return ClosedApproval(ApprovalState.EXPIRED, event.recorded_at)
+    name = None if by is None else await _name(source, run.org, by)
+    return ClosedApproval(STATES.get(facts.status, ApprovalState.ANSWERED), event.recorded_at, by, name)
+
+
 async def _closed(source: QueryContext, run: RunRow, found: CheckpointRow, rows: list[CheckpointRow]) -> ClosedApproval:
+    if found.left_at is not None:
+        return ClosedApproval(ApprovalState.WITHDRAWN, found.left_at)
     if found.decided_at is None:
         return ClosedApproval(ApprovalState.ENDED, run.ended_at)
     name = None if found.decided_by is None else await _name(source, run.org, found.decided_by)
     goes_on = (one.created_at for one in rows if one.agent == found.agent and one.step_index > found.step_index)
-    state = ApprovalState.EXPIRED if found.expired and found.decided_by is None else STATES.get(found.status)
+    state = (
+        ApprovalState.EXPIRED
+        if found.expired and found.decided_by is None
+        else STATES.get(found.decision or found.status)
+    )
     return ClosedApproval(
         state or ApprovalState.ANSWERED, found.decided_at, found.decided_by, name, next(goes_on, None)
     )
