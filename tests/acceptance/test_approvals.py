@@ -261,7 +261,7 @@ def test_a_link_to_replaced_tool_calls_says_so(client: httpx2.Client, unique: Un
         ({}, None, "null"),
         ({"type": "string"}, "", '""'),
         ({"type": "boolean"}, False, "false"),
-        ({"type": "string"}, None, None),
+        ({"type": "string"}, None, '"null"'),
         ({"type": "integer"}, "", None),
         (None, "", None),
         (None, " ", None),

@@ -48,8 +48,8 @@ def test_every_kind_of_field() -> None:
         "children": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}},
         "body": {},
         "weight": {"type": ["integer", "null"], "minimum": 0, "exclusiveMaximum": 5},
-        "kind": {"type": "string", "enum": ["x", "y"], "default": "x"},
-        "colour": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+        "kind": {"type": "string", "enum": ["x", "y"], "description": 'Default: "x".'},
+        "colour": {"type": "string", "enum": ["red", "blue"], "description": 'Default: "red".'},
         "anything": {},
         "shares": {"type": "object", "additionalProperties": {"type": "number"}},
     }

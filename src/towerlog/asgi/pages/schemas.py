@@ -1,4 +1,4 @@
-"""JSON Schema of our types, by msgspec's own account of them.
+"""JSON Schema of our types, by msgspec's own account of them. A struct may name an `example` of the whole.
 
 (msgspec can write schemas itself, but not of a type with a raw default, and raw is how bodies pass through untouched.)
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from inspect import cleandoc
 from typing import Any, get_args, get_origin
 
+import msgspec
 from msgspec import inspect
 
 from towerlog.asgi.pages.field_docs import field_docs
@@ -98,6 +99,8 @@ class Schemas:
         required = [field.encode_name for field in info.fields if field.required]
         described = text_of(info.cls)
         schema: Schema = {"type": "object", "title": _name_of(info.cls), "description": described}
+        example = vars(get_origin(info.cls) or info.cls).get("example")
+        schema |= {} if example is None else {"examples": [example]}
         schema |= {"properties": properties, "required": required}
         return schema | ({"additionalProperties": False} if info.forbid_unknown_fields else {})
 
@@ -106,9 +109,11 @@ class Schemas:
         schema = dict(self._schema(field.type))
         if described:
             schema["description"] = described
-        # Null and empty are what a field is without its value; said as a default, generators would ask for the field.
-        if isinstance(field.default, str | int | float):
-            schema["default"] = field.default
+        # In words: of a field with a `default` generators make one that must be there. Null, empty and false are what a
+        # field is without its value.
+        if isinstance(field.default, str | int | float) and field.default:
+            default = msgspec.json.encode(field.default).decode()
+            schema["description"] = f"{schema.get('description', '')} Default: {default}.".lstrip()
         return schema
 
 

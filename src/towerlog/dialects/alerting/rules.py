@@ -47,6 +47,7 @@ class RuleScopeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     """What a rule is about: all that is given must hold; nothing, or `organisation`: everything."""
 
     schema_name: ClassVar[str] = "AlertScope"
+    example: ClassVar[dict[str, object]] = {"agent": "writer"}
     organisation: Annotated[bool, v.said("Everything in the organisation.", True)] = False
     agent: Annotated[str, v.said("Runs of the agent of this name.", "writer")] | None = None
     thread_id: Annotated[str, v.said("Runs of this thread.", "towers")] | None = None
@@ -61,6 +62,7 @@ class RuleConfigBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """The figures of a trigger; it takes only those that it uses."""
 
     schema_name: ClassVar[str] = "AlertConfig"
+    example: ClassVar[dict[str, object]] = {"minutes": 15}
     amount_usd: (
         Annotated[
             msgspec.Raw,

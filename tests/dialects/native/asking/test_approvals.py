@@ -59,10 +59,8 @@ def test_a_decision_may_have_a_reason() -> None:
     assert command == AnswerApproval(CALLS, ApprovalDecision.DENY, None, "no")
 
 
-@pytest.mark.parametrize(
-    "content", ["", " ", "x" * (MAX_INPUT_BYTES + 1), "ü" * MAX_INPUT_BYTES, ["x" * MAX_INPUT_BYTES]]
-)
-def test_a_blank_or_a_long_answer_is_refused_by_its_field(content: Any) -> None:
+@pytest.mark.parametrize("content", ["x" * (MAX_INPUT_BYTES + 1), "ü" * MAX_INPUT_BYTES, ["x" * MAX_INPUT_BYTES]])
+def test_a_long_answer_is_refused_by_its_field(content: Any) -> None:
     refused = tried(lambda: ANSWER.decode(make_call({"content": content}, approval_id=QUESTION.approval_id)))
     assert isinstance(refused, Invalid)
     assert refused.field == "content"

@@ -38,7 +38,8 @@ READ, CONTROL = scopes(Scope.READ), scopes(Scope.CONTROL)
 SPENDER = scopes(Scope.INGEST, Scope.WORKER, Scope.CONTROL)
 
 Dollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "number", "minimum": 0})]
-Amount = Annotated[Dollars, v.said("How much may be spent in a period, in dollars; more than 0.", 25)]
+MoreDollars = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "number", "exclusiveMinimum": 0})]
+Amount = Annotated[MoreDollars, v.said("How much may be spent in a period, in dollars; more than 0.", 25)]
 Name = Annotated[str, v.said("A name for people.", "writers")]
 Action = Annotated[
     BudgetAction, v.said("What is asked of the open runs in its scope once nothing is left of it.", "pause")
@@ -57,6 +58,7 @@ class ScopeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """Whose money is counted: exactly one of these."""
 
     schema_name: ClassVar[str] = "BudgetScope"
+    example: ClassVar[dict[str, object]] = {"agent": "writer"}
     organisation: Annotated[bool, v.said("All that the organisation spends.", True)] = False
     agent: Annotated[str, v.said("What the agent of this name spends, in whichever run.", "writer")] | None = None
     thread_id: Annotated[str, v.said("What the runs of this thread spend.", "towers")] | None = None
@@ -123,7 +125,7 @@ class ReserveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     schema_name: ClassVar[str] = "Reservation"
     run_id: Annotated[str, v.said("The run, or its client's own name of it (`run_key`).", v.UUID)]
-    amount_usd: Annotated[Dollars, v.said("How much to hold, in dollars; more than 0.", 0.05)]
+    amount_usd: Annotated[MoreDollars, v.said("How much to hold, in dollars; more than 0.", 0.05)]
     ttl_seconds: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=MAX_HOLD_SECONDS)],
         v.said("How long it is held if no event settles it.", DEFAULT_HOLD_SECONDS),
