@@ -42,7 +42,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 _log = structlog.get_logger("towerlog.sign_in")
 
 
-class NotAdmitted(Unauthenticated):
+class NotAdmitted(Exception):
     """The provider knows who it is, and here nobody does; `why` is one of the sign-in page's words."""
 
     def __init__(self, why: str, message: str) -> None:
@@ -107,9 +107,10 @@ class ProviderPages:
             done = await self._engine.execute(principal, start, "native", None, visit.address)
         except Unavailable as error:
             return _turned_away("unavailable", error, pending.next)
+        except NotAdmitted as error:
+            return _turned_away(error.why, error, pending.next)
         except TowerlogError as error:
-            why = error.why if isinstance(error, NotAdmitted) else "unauthenticated"
-            return _turned_away(why, error, pending.next)
+            return _turned_away("unauthenticated", error, pending.next)
         assert isinstance(done, SessionStarted)
         return _redirect(pending.next, set_cookie(name, done.text), self._cookie(visit, "", 0))
 
