@@ -194,7 +194,7 @@ def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]
     except FileNotFoundError as error:
         if init is None:
             raise
-        words = "no store here; name its folder with --data-dir, or create one by `towerlog serve` or with --init"
+        words = "no store here; name its folder with --data-dir; `towerlog serve` or --init create one"
         raise FileNotFoundError(error.errno, words, error.filename) from None
 
     async def run() -> T:
