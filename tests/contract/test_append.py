@@ -176,6 +176,7 @@ OF_OTHERS = {
     "reply_bodies": "of `replies`",
     "personas": "written as keys are, see `test_registry`",
     "routes": "written as keys are, see `test_registry`",
+    "delivery_bodies": "of `deliveries`, which are read with them",
     "replaces": "a rebuild, see `test_rows`",
 }
 """Members of `Changes` that are no kind of row, or are shown elsewhere."""

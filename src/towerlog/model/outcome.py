@@ -21,7 +21,7 @@ from towerlog.model.liveness import Liveness
 from towerlog.model.member import MemberOutcome, SignInLink
 from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.price import PriceView, RepricedPage
+from towerlog.model.price import PriceOutcome, PriceView
 from towerlog.model.principal import User
 from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
@@ -391,8 +391,7 @@ Outcome = (
     | PersonaView
     | RouteView
     | BudgetOutcome
-    | PriceView
-    | RepricedPage
+    | PriceOutcome
     | RetentionOutcome
     | AlertOutcome
     | RulePreview

@@ -222,6 +222,9 @@ class RepricedPage(msgspec.Struct, frozen=True, gc=False):
     next: str | None
 
 
+PriceOutcome = PriceView | RepricedPage
+
+
 class GetPrice(msgspec.Struct, frozen=True, gc=False):
     """One price."""
 

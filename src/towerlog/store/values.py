@@ -27,7 +27,6 @@ from towerlog.model.principal import Counters, User
 from towerlog.model.retention import Erasing, RetentionPolicy
 from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
-from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import UsageRow
 from towerlog.store.content import HistoryNode, Message, MetaList
 
@@ -178,65 +177,6 @@ class Kind(enum.StrEnum):
     """org (all its `RetentionPolicy`, by kind; empty for none)."""
     TOOL_CALLS = "tool_calls"
     """A run's number (list of `Event`: its last MAX_CALLS tool calls, oldest first)."""
-
-
-class Parent(NamedTuple):
-    """What children name a run by."""
-
-    run: int
-    org: int
-    run_id: str
-    thread_id: str
-    trace_id: str
-    foreign_id: str
-
-
-class Family(NamedTuple):
-    """Open runs below a run."""
-
-    parent: Parent
-    cancelling: bool
-    """Those that are being cancelled as well."""
-
-
-class SpentSince(NamedTuple):
-    """What was spent in the scope of a budget since a moment (wall ms; 0: since ever)."""
-
-    org: int
-    by: str
-    """`organisation`, `agent`, `thread` or `run`."""
-    name: str
-    since: int
-    top: Parent | None = None
-    """Of a run's tree: what its children call it, where the run itself may not be stored yet."""
-    until: int = LATEST_MS
-    """And before this moment."""
-
-
-class MemberCounts(NamedTuple):
-    """How many members an organisation has, and how many of them are administrators."""
-
-    members: int
-    admins: int
-
-
-class Respelled(NamedTuple):
-    """What came again under an event's id: a short text, spelled in another way than the stored one."""
-
-    run: int
-    event_id: str
-    text: bytes
-    added: tuple[str, ...]
-    """Members that are the server's word, and are not compared."""
-
-
-class Claimant(NamedTuple):
-    """Whose claim it is about: which agents it serves (None: any), its labels in order, and how many lanes at most."""
-
-    org: int
-    agents: tuple[str, ...] | None
-    labels: tuple[tuple[str, str], ...]
-    limit: int
 
 
 Wanted = dict[Kind, list[Any]]

@@ -36,7 +36,8 @@ from towerlog.model.run import RunRow
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
-from towerlog.store.values import Kind, SpentSince
+from towerlog.store.values import Kind
+from towerlog.store.wanted import SpentSince
 
 CLIENTS = "sdk"
 """How the names begin that clients of the native API give their runs."""

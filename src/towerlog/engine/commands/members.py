@@ -33,7 +33,8 @@ from towerlog.model.member import (
     session_digest,
 )
 from towerlog.model.principal import Principal, Role, User
-from towerlog.store.values import Kind, MemberCounts
+from towerlog.store.values import Kind
+from towerlog.store.wanted import MemberCounts
 
 NOT_GOOD = "This does not sign you in, or not any more."
 _replace = msgspec.structs.replace

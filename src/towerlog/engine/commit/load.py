@@ -21,7 +21,8 @@ from towerlog.model.lane import Lane
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Unit
-from towerlog.store.values import Claimant, Family, Kind, Loaded, Parent
+from towerlog.store.values import Kind, Loaded
+from towerlog.store.wanted import Claimant, Family, Parent
 
 RefKey = tuple[int, str, str]
 Told = Steps[None] | None

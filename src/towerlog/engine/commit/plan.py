@@ -39,7 +39,8 @@ from towerlog.projections import usage as usage_fold
 from towerlog.projections.agents import Tallies
 from towerlog.projections.status import reports_recovery
 from towerlog.store.content import HistoryNode, Message, MetaList
-from towerlog.store.values import Changes, Family, Found, Kind, RunChange
+from towerlog.store.values import Changes, Found, Kind, RunChange
+from towerlog.store.wanted import Family
 
 MAX_PLAN_EVENTS = MAX_PLAN_RUNS = 2048
 """Events of a commit, and runs that it looks at or changes, but for its last piece: the rest is for a further one."""

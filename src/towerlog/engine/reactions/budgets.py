@@ -24,7 +24,8 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
-from towerlog.store.values import Kind, SpentSince, Spread
+from towerlog.store.values import Kind, Spread
+from towerlog.store.wanted import SpentSince
 
 _replace = msgspec.structs.replace
 

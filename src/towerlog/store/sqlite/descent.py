@@ -10,7 +10,8 @@ import apsw
 
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow, Status
 from towerlog.store.sqlite import rows
-from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Family, Found, Parent, Spread
+from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Found, Spread
+from towerlog.store.wanted import Family, Parent
 
 PARENTS_AT_ONCE = 200
 """Runs of which one question asks whether any of them has children."""

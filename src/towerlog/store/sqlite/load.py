@@ -33,18 +33,8 @@ from towerlog.store.sqlite.asking import approvals
 from towerlog.store.sqlite.erasing import policies
 from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.people import members
-from towerlog.store.values import (
-    Claimant,
-    Family,
-    Found,
-    Kind,
-    Loaded,
-    MemberCounts,
-    Respelled,
-    SpentSince,
-    StoredReply,
-    Wanted,
-)
+from towerlog.store.values import Found, Kind, Loaded, StoredReply, Wanted
+from towerlog.store.wanted import Claimant, Family, MemberCounts, Respelled, SpentSince
 
 K = TypeVar("K")
 V = TypeVar("V")

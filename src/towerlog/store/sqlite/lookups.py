@@ -21,7 +21,8 @@ from towerlog.store.packing import Packer, unpacked_bytes
 from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import damages_of
 from towerlog.store.sqlite.reads import marks, one
-from towerlog.store.values import Respelled, StoredReply
+from towerlog.store.values import StoredReply
+from towerlog.store.wanted import Respelled
 
 MAX_COMPARED_BYTES = 2 * SPELLED_BYTES
 """A stored body that is longer is none of a repeat that may be spelled in another way."""

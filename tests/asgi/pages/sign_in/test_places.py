@@ -6,14 +6,19 @@ import asyncio
 
 import pytest
 
-from towerlog.asgi.pages.sign_in.places import MAX_WAITING, MAX_WAITING_OF_ONE, MAX_WAITING_OF_ORGANISATION, Places
+from towerlog.asgi.pages.sign_in.places import (
+    MAX_WAITING,
+    MAX_WAITING_OF_ONE,
+    MAX_WAITING_OF_ORGANISATION,
+    SharedPlaces,
+)
 from towerlog.errors import Overloaded
 
 
 class Crowd:
     """Callers that hold their places until they are let go."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: SharedPlaces) -> None:
         self.places, self.let_go = places, asyncio.Event()
         self.inside: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -37,7 +42,7 @@ class Crowd:
 
 
 async def test_an_organisation_leaves_a_place_to_others() -> None:
-    crowd = Crowd(Places(2, 1, 1))
+    crowd = Crowd(SharedPlaces(2, 1, 1))
     assert await crowd.come("evil", *(f"e{n}" for n in range(100))) == ["e0"]
     assert await crowd.come("", "grace") == ["e0", "grace"]
     assert await crowd.go() == [None] * 101
@@ -45,7 +50,7 @@ async def test_an_organisation_leaves_a_place_to_others() -> None:
 
 
 async def test_addresses_take_turns() -> None:
-    crowd = Crowd(Places(2, 1, 1))
+    crowd = Crowd(SharedPlaces(2, 1, 1))
     await crowd.come("", *["a"] * 4, "b")
     await crowd.go()
     assert crowd.inside == ["a", "a", "b", "a", "a"]
@@ -60,7 +65,7 @@ async def test_addresses_take_turns() -> None:
     ],
 )
 async def test_who_has_as_many_waiting_as_may_wait_is_told_to_come_again(bound: int, name) -> None:
-    places = Places(2, 1, 1)
+    places = SharedPlaces(2, 1, 1)
     crowd = Crowd(places)
     for n in range(bound + 3):
         await crowd.come(*name(n))
@@ -71,7 +76,7 @@ async def test_who_has_as_many_waiting_as_may_wait_is_told_to_come_again(bound: 
 
 
 async def test_who_goes_away_while_it_waits_leaves_its_place() -> None:
-    places = Places(1, 1, 1)
+    places = SharedPlaces(1, 1, 1)
     crowd = Crowd(places)
     await crowd.come("", "a", "b")
     crowd.tasks[1].cancel()

@@ -14,7 +14,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from towerlog.asgi.pages.sign_in.places import Places
+from towerlog.asgi.pages.sign_in.places import SharedPlaces
 from towerlog.dialects.fields import invalid_field
 
 MIN_PASSWORD_CHARS = 12
@@ -42,7 +42,7 @@ class Passwords:
     def __init__(self) -> None:
         """Its threads begin with the first hash."""
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="towerlog-password")
-        self._places = Places(AT_ONCE, AT_ONCE_OF_ORGANISATION, AT_ONCE_OF_ORGANISATION)
+        self._places = SharedPlaces(AT_ONCE, AT_ONCE_OF_ORGANISATION, AT_ONCE_OF_ORGANISATION)
 
     def place(self, organisation: str, one: str) -> AbstractAsyncContextManager[None]:
         """Held while hashes are made for an address or a member. Raises Overloaded."""

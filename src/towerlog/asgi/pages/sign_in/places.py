@@ -18,7 +18,7 @@ MAX_WAITING_OF_ONE = 4
 BUSY = "Too many people sign in at this moment."
 
 
-class Places:
+class SharedPlaces:
     """Hands them out."""
 
     def __init__(self, count: int, of_organisation: int, of_one: int) -> None:

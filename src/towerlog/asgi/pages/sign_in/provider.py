@@ -18,7 +18,7 @@ import msgspec
 
 from towerlog.ambient import Clock
 from towerlog.asgi.pages.sign_in.kept import MIN_AGE_MS, KeptAnswer, Unavailable
-from towerlog.asgi.pages.sign_in.places import Places
+from towerlog.asgi.pages.sign_in.places import SharedPlaces
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of, key_set_of
 from towerlog.egress.outcomes import HttpAnswer, Undelivered
 from towerlog.errors import Unauthenticated
@@ -102,7 +102,7 @@ class IdentityProvider:
         # No sign-in is to wait for the import.
         import_module("joserfc.jwt")
         self.config = config
-        self._places = Places(MAX_UNDER_WAY, MAX_UNDER_WAY_OF_ADDRESS, MAX_UNDER_WAY_OF_ADDRESS)
+        self._places = SharedPlaces(MAX_UNDER_WAY, MAX_UNDER_WAY_OF_ADDRESS, MAX_UNDER_WAY_OF_ADDRESS)
         self._metadata = KeptAnswer(self._ask_metadata)
         self._keys = KeptAnswer(self._ask_keys)
 

@@ -12,7 +12,8 @@ from towerlog.model.principal import SCOPES_OF_ROLE, Role, User
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
 from towerlog.store.sqlite.rows import Row
-from towerlog.store.values import Changes, MemberCounts
+from towerlog.store.values import Changes
+from towerlog.store.wanted import MemberCounts
 
 USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
 _LINK_COLUMNS = "org, link_id, digest, user_id, created_at, expires_at, made_by, used_at"
