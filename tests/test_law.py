@@ -133,6 +133,7 @@ LAWFUL_IMPORTS = {
     "asgi/pages/sign_in/passwords.py": "import argon2",
     "asgi/pages/sign_in/provider.py": "import joserfc",
     "asgi/pages/sign_in/by_provider.py": "import joserfc",
+    "asgi/pages/sign_in/tokens.py": "import joserfc",
     "store/sqlite.py": "import apsw",
     "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
     "engine/pricing/listed.py": "import genai_prices",

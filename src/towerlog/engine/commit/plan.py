@@ -202,8 +202,7 @@ class Plan:
 
     def event_by_id(self, run: int, event_id: str) -> Event | None:
         """The event that this run has under an id. Raises Damaged."""
-        run_state = self._run_states.get(run)
-        found = None if run_state is None else run_state.ids.get(event_id)
+        found = None if (run_state := self._run_states.get(run)) is None else run_state.ids.get(event_id)
         if found is not None or self.is_new(run) or self.known.is_new_id(run, event_id):
             return found
         return self.known.event(Kind.EVENT_ID, run, (run, event_id))
