@@ -144,6 +144,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/api/v1/budgets"): _route(Kind.LIST, "read"),
     ("POST", "/api/v1/budgets"): _route(Kind.NAME, "control", _BUDGET),
     ("POST", "/api/v1/budgets/reserve"): _route(Kind.OBJECT, "ingest worker control", _RESERVATION),
+    ("GET", "/api/v1/budgets/reservations"): _route(Kind.LIST, "read"),
+    ("DELETE", "/api/v1/budgets/reservations/{}"): _route(Kind.OBJECT, "ingest worker control"),
     ("GET", "/api/v1/budgets/{}"): _route(Kind.OBJECT, "read"),
     ("PATCH", "/api/v1/budgets/{}"): _route(Kind.OBJECT, "control", {"name": "changed"}),
     ("DELETE", "/api/v1/budgets/{}"): _route(Kind.OBJECT, "control"),

@@ -48,9 +48,11 @@ ACTS: dict[tuple[str, str], str] = {
     ("DELETE", "/api/v1/members/{}"): "member.remove",
     ("POST", "/api/v1/members/{}:sign-out"): "member.sign_out",
     ("POST", "/api/v1/sign-in-links"): "member.link",
+    ("DELETE", "/api/v1/sign-in-links/{}"): "member.link_end",
     ("POST", "/api/v1/budgets"): "budget.create",
     ("PATCH", "/api/v1/budgets/{}"): "budget.change",
     ("DELETE", "/api/v1/budgets/{}"): "budget.delete",
+    ("DELETE", "/api/v1/budgets/reservations/{}"): "reservation.release",
     ("POST", "/api/v1/prices"): "price.create",
     ("DELETE", "/api/v1/prices/{}"): "price.delete",
     ("PUT", "/api/v1/retention/{}"): "retention.set",
@@ -85,6 +87,8 @@ NO_ACTS = {
     ("POST", "/a/{}"),
     # Acts of people, who are no keys: `test_sign_in.py` has their entries.
     *[("POST", "/api/v1/sign-in"), ("POST", "/api/v1/sign-out"), ("PATCH", "/api/v1/session")],
+    # Reads whose a sign-in link is; the token stands in a body, so that no log has it.
+    ("POST", "/api/v1/sign-in/link"),
     # The name of an action that there is not.
     ("POST", "/v1/runs/{}:{}"),
 }
@@ -97,9 +101,13 @@ BODILESS = {
     ("POST", "/api/v1/members/{}:sign-out"),
 }
 """The acts whose route reads no body, so that none is refused for it."""
-OF_MANY = {("POST", "/api/v1/deliveries:redeliver"), ("POST", "/api/v1/members/{}:sign-out")}
-"""The acts on many things at once: their entry says how many, and has no state of before."""
-GONE = {"budget.delete", "price.delete", "rule.delete", "retention.clear"}
+OF_MANY = {
+    ("POST", "/api/v1/deliveries:redeliver"),
+    ("POST", "/api/v1/members/{}:sign-out"),
+    ("DELETE", "/api/v1/sign-in-links/{}"),
+}
+"""The acts on many things at once, and on what has no state: their entry says which, and has no state of before."""
+GONE = {"budget.delete", "reservation.release", "price.delete", "rule.delete", "retention.clear"}
 """The acts after which there is nothing."""
 BY_TELEMETRY = sorted(path for method, path in NO_ACTS if path in POSTS)
 
@@ -147,6 +155,15 @@ def act(client: httpx2.Client, unique: Any, method: str, path: str) -> tuple[str
     if path == "/api/v1/budgets/{}":
         made = ok(client.post("/api/v1/budgets", json=ROUTES["POST", "/api/v1/budgets"].body), 201)
         return path.replace("{}", made["budget_id"]), "budget_id"
+    if path == "/api/v1/budgets/reservations/{}":
+        ok(
+            client.post("/api/v1/budgets", json={"name": "held", "scope": {"organisation": True}, "amount_usd": 10}),
+            201,
+        )
+        held = {"run_id": create_run(client, unique("thread"))["run_id"], "amount_usd": 0.01}
+        return path.replace("{}", ok(client.post("/api/v1/budgets/reserve", json=held))["reservation_id"]), "run_id"
+    if path == "/api/v1/sign-in-links/{}":
+        return path.replace("{}", ok(client.post("/api/v1/sign-in-links", json={}), 201)["link_id"]), "link_id"
     if path == "/api/v1/prices/{}":
         made = ok(client.post("/api/v1/prices", json=ROUTES["POST", "/api/v1/prices"].body), 201)
         return path.replace("{}", made["price_id"]), "price_id"
@@ -226,8 +243,9 @@ def test_a_refused_act_leaves_no_entry(server, org, unique, method: str, path: s
     where, _ = act(org, unique, method, path)
     before = audit(org)
     name = ok(org.get("/api/v1/whoami"))["org_id"]
-    # Who may report may register an agent, too.
-    stranger = server.client(server.make_key("read" if path == "/api/v1/agents" else "ingest", org=name))
+    # Who may report may register an agent, and release what it holds, too.
+    scope = "read" if path in ("/api/v1/agents", "/api/v1/budgets/reservations/{}") else "ingest"
+    stranger = server.client(server.make_key(scope, org=name))
     made = audit(org)
     assert [entry["action"] for entry in made[len(before) :]] == ["key.create"], "made by the command"
     assert stranger.request(method, where, json=ROUTES[method, path].body).status_code == 403

@@ -49,6 +49,7 @@ NOWHERE = {
     "folder": "dialects",
     "approval_id": "0189d3f0-0000-7000-8000-00000000dead.q1",
     "token": "nothing",
+    **dict.fromkeys(["reservation_id", "link_id"], ABSENT),
 }
 """Ids of the right form that nothing has."""
 
@@ -129,6 +130,9 @@ def furnish(server: Server, name: str) -> Organisation:
     budget_id = ok(client.post("/api/v1/budgets", json=budget), 201)["budget_id"]
     price = {"model": f"model-{CANARY}", "usd_per_million": {"input": 1}}
     price_id = ok(client.post("/api/v1/prices", json=price), 201)["price_id"]
+    held = {"run_id": run_id, "amount_usd": 0.01}
+    reservation_id = ok(client.post("/api/v1/budgets/reserve", json=held))["reservation_id"]
+    link_id = ok(client.post("/api/v1/sign-in-links", json={}), 201)["link_id"]
     [approval_id] = [one["approval_id"] for one in ok(client.get("/api/v1/approvals"))["data"]]
     member = {"name": f"member-{CANARY}", "role": "viewer", "email": f"{CANARY}@example.com"}
     member_id = ok(client.post("/api/v1/members", json=member), 201)["user_id"]
@@ -138,7 +142,7 @@ def furnish(server: Server, name: str) -> Organisation:
     step(client, "a-failed-run", "error", {"error_message": CANARY}, agent_name=f"agent-{CANARY}")
     [alert], [delivery] = (ok(client.get(f"/api/v1/{noun}"))["data"] for noun in ("alerts", "deliveries"))
     ids = {
-        "kind": "deltas",
+        "kind": "deltas", "reservation_id": reservation_id, "link_id": link_id,
         "approval_id": approval_id, "token": NOWHERE["token"],
         "rule_id": rule_id, "alert_id": alert["alert_id"], "delivery_id": delivery["delivery_id"],
         "run_id": run_id, "thread_id": "a-thread", "agent_id": agent_id, "trace_id": "a-trace", "step_index": "1",

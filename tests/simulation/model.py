@@ -72,6 +72,7 @@ class Run:
     lease_ms: int = 0
     deadline: int = 0
     cancel_seen: int | None = None
+    cancel_asked: bool = False
     pending: list[Wish] = field(default_factory=list)
     """Oldest first."""
     pause_taken: bool = False
@@ -165,6 +166,8 @@ class Model:
         self.runs[run_id] = Run(
             len(self.runs) + 1, thread, self._next_position(), parent, "blocked" if busy else "queued"
         )
+        if any(one.cancel_asked and one.status in ("cancelling", "cancelled") for one in self._above(run_id)):
+            self._ask_cancel(self.runs[run_id])
         return "ok"
 
     def claimable(self, now: int) -> list[str]:
@@ -265,6 +268,7 @@ class Model:
             return "ok" if run.status == "cancelled" else "run_not_active"
         for one in (*self._below(run), run):
             if not one.ended:
+                one.cancel_asked = True
                 self._end(one, "cancelled", keep_worker=False)
         return "ok"
 
@@ -393,6 +397,14 @@ class Model:
                 family.append(other_id)
         return [self.runs[run_id] for run_id in family[1:]]
 
+    def _above(self, run_id: str) -> list[Run]:
+        """All runs above one, the nearest first."""
+        found, parent = [], self.runs[run_id].parent
+        while parent is not None:
+            found.append(self.runs[parent])
+            parent = self.runs[parent].parent
+        return found
+
     def _force(self, run: Run) -> None:
         for child in self._below(run):
             self._ask_cancel(child)
@@ -427,6 +439,7 @@ class Model:
             run.requeue()
 
     def _ask_cancel(self, run: Run) -> None:
+        run.cancel_asked = run.cancel_asked or not run.ended
         if run.status == "queued":
             self._end(run, "cancelled")
         elif not run.ended and run.status != "cancelling":

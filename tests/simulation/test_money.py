@@ -39,7 +39,7 @@ MUTANTS = (
     Mutant("it warns again and again", fold.spent, "after.warned and not row.warned", "after.warned"),
     Mutant("it is exceeded again and again", fold.spent, "after.exceeded and not row.exceeded", "after.exceeded"),
     Mutant("what the group has counted is forgotten", OrgRows.put, "self._changed[org] = changed", "pass"),
-    Mutant("a period never ends", fold.current, "if start <= row.period_start:", "if True:"),
+    Mutant("a period never ends", fold.current, "if start == row.period_start:", "if True:"),
     Mutant("money of a new run is not counted", reactions.count, "if not moved or", "if event.seq == 1 or"),
     Mutant("a tree is its root alone", reactions.in_scope, "scope.run_id in above", "scope.run_id == row.run_id"),
     Mutant("a tree forgets what was spent before", reactions._spent_below, "    return spent", "    return 0"),

@@ -69,7 +69,7 @@ class Action(enum.StrEnum):
     BUDGET_CREATE = "budget.create"
     BUDGET_CHANGE = "budget.change"
     BUDGET_DELETE = "budget.delete"
-    BUDGET_RELEASE = "budget.release"
+    RESERVATION_RELEASE = "reservation.release"
     PRICE_CREATE = "price.create"
     PRICE_DELETE = "price.delete"
     RUN_REPRICE = "run.reprice"
@@ -119,7 +119,7 @@ ACTIONS: dict[Action, str] = {
     Action.BUDGET_CREATE: "a budget was created",
     Action.BUDGET_CHANGE: "a budget was changed",
     Action.BUDGET_DELETE: "a budget was deleted",
-    Action.BUDGET_RELEASE: "a reservation was released before it was settled",
+    Action.RESERVATION_RELEASE: "a reservation was released before it was settled",
     Action.PRICE_CREATE: "a price of the organisation's own was created",
     Action.PRICE_DELETE: "a price of the organisation's own was deleted",
     Action.RUN_REPRICE: "costs of a run were computed anew",

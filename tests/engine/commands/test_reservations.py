@@ -82,7 +82,7 @@ async def test_a_released_reservation_holds_nothing_and_is_told_in_the_audit(rig
     with pytest.raises(NotFound):
         await rig.do(ReleaseReservation(granted.reservation_id))
     [entry, *_] = (await rig.do(ListAudit(AuditFilter(), 5))).rows
-    assert entry.entry.action == "budget.release"
+    assert entry.entry.action == "reservation.release"
 
 
 async def test_without_control_a_key_releases_its_own_alone(rig: Rig) -> None:

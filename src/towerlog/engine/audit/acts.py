@@ -224,7 +224,7 @@ def release(
     """What was held; afterwards nothing is."""
     held = reservation_of(plan, principal.org, command.reservation_id)
     state = None if held is None else states.reservation_state(held)
-    return About(Action.BUDGET_RELEASE, "reservation", command.reservation_id, state)
+    return About(Action.RESERVATION_RELEASE, "reservation", command.reservation_id, state)
 
 
 def _budget(plan: Plan, principal: Principal, action: Action, budget_id: str) -> About:
