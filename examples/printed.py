@@ -33,7 +33,8 @@ def where_to_look(url: str, key: str, folder: Path, runs: dict[str, Json], waiti
     }
     return [
         "",
-        f"Towerlog listens on {url}; its dashboard: `towerlog open`, after the lines below",
+        f"Towerlog listens on {url}",
+        "Its dashboard: `towerlog open`, once the lines below are copied.",
         f"Its API is described at {url}/docs",
         "",
         "In another terminal, copy this first:",

@@ -11,7 +11,7 @@ MADE_BY_USE = {"thread_id"}
 """What a path may name although nobody has made it."""
 NAMES_IN_BODY = {"/api/v1/budgets/reserve"}
 """Paths whose body names a run, which has to be there."""
-OF_BROWSERS = {"/api/v1/sign-in", "/api/v1/sign-out"}
+OF_BROWSERS = {"/api/v1/sign-in", "/api/v1/sign-in/link", "/api/v1/sign-out"}
 """Paths for people who sign in or are signed in."""
 
 

@@ -112,7 +112,7 @@ def test_a_recorder_reports_where_the_server_is_now_and_its_spool_is_the_same(
             moving.come_back()
             run.step("again")
         assert recorder.flush(60)
-        assert run.url == f"{moving.server.base_url}/api/v1/runs/{run.run_id}"
+        assert run.url == f"{moving.server.base_url}/runs/{run.run_id}"
         assert destination.spool_id == spool_id
     finally:
         recorder.close(0.0)

@@ -104,4 +104,4 @@ def test_no_command_takes_a_key() -> None:
     assert ("runs tail", "--url") in taken
     secret = {"key", "keys", "token", "secret", "password", "credential", "bearer"}
     found = [one for one in taken if secret & set(re.split("[-_]", one[1]))]
-    assert found == [("keys revoke", "key_id")], "its id is no secret"
+    assert found == [("budgets reservations", "--key"), ("keys revoke", "key_id")], "its id is no secret"

@@ -452,6 +452,13 @@ ACCESS = (
         "",
     ),
     Fault(
+        "the link of a revoked key is good",
+        "acceptance/test_sign_in.py::test_a_link_ends_with_the_key_that_has_made_it",
+        "towerlog.store.sqlite.people.members",
+        "key_id = made_by AND revoked_at IS NULL)",
+        "key_id = made_by)",
+    ),
+    Fault(
         "a new password leaves the other sessions",
         "acceptance/test_sign_in.py::test_a_member_sets_a_password_and_signs_in_by_it",
         "towerlog.engine.commands.members",

@@ -398,6 +398,17 @@ ACCESS = (
         of(SECURITY, "Members sign in by a link", "A session is a cookie that no script", "It ends with a sign-out"),
     ),
     Promise(
+        "A sign-in link ends with who made it and with its member's sessions, and replaces no session unasked.",
+        (
+            f"{SIGN_IN}::test_a_link_ends_with_the_member_who_has_made_it",
+            f"{SIGN_IN}::test_a_link_ends_with_the_key_that_has_made_it",
+            f"{SIGN_IN}::test_a_link_ends_with_all_that_lets_its_member_in",
+            "acceptance/ui/test_signing_in.py::test_who_is_signed_in_stays_until_a_click_says_otherwise",
+        ),
+        (),
+        of(SECURITY, "A link is worth nothing once the key or", "A link that is opened where somebody"),
+    ),
+    Promise(
         "No page of another site acts in a person's name.",
         (f"{SIGN_IN}::test_no_page_of_another_site_acts_in_a_persons_name",),
         (),

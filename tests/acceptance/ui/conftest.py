@@ -19,9 +19,9 @@ BUILT = Path(__file__).parents[3] / "src" / "towerlog" / "asgi" / "pages" / "ui"
 OpenScreen = Callable[..., Screen]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """One Chromium for a module: as long as Playwright is there, its event loop keeps every other from running."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program("chromium"), args=[*CHROMIUM_FLAGS])
         yield started

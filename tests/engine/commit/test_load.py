@@ -174,12 +174,12 @@ async def test_the_usual_commands_are_loaded_whole(rig: Rig, forget: bool, monke
         assert rig.engine.figures()["reloads"] == 0, command
         return done
 
-    await do(CreatePersona("p", "1", "a"))
+    await do(CreatePersona("p", "1", "b"))
     await do(CreateRoute("r", "openai", "m"))
     await do(c.CreateThread("t", policy="cancel_previous"))
     await do(c.RegisterAgent("a"))
     first = (await do(c.CreateRun("t", persona_id="p@1", route_id="r", input=b'"go"'))).run_id
-    run_id = (await do(c.CreateRun("t", agent="a", parent_run_id=first, input=b'"go"'))).run_id
+    run_id = (await do(c.CreateRun("below", agent="a", parent_run_id=first, input=b'"go"'))).run_id
     await do(c.Claim("w", LEASE_MS, agents=("a",)))
     for command in (
         c.Report(run_id, "w", [draft(run=RunById(run_id), event_id="1"), checkpoint(run_id, 1)], phase="p"),

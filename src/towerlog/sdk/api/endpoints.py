@@ -339,8 +339,12 @@ def list_reservations(limit: int = PAGE, **filters: Any) -> Listing[fleet.Reserv
 
 def release_reservation(reservation_id: str) -> ApiRequest[fleet.Reservation]:
     """Holds nothing any more."""
-    path = "/api/v1/budgets/reservations/{reservation_id}"
-    return api_request("DELETE", path, fleet.Reservation.read, reservation_id=reservation_id)
+    return api_request(
+        "DELETE",
+        "/api/v1/budgets/reservations/{reservation_id}",
+        fleet.Reservation.read,
+        reservation_id=reservation_id,
+    )
 
 
 # Prices

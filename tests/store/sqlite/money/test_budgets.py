@@ -32,7 +32,7 @@ BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
     "all": (lambda db: budgets.budgets_of(db, 1), "budget_by_number (org=?)"),
     "page": (lambda db: budgets.budgets(db, 1, 5, 9), "budget_by_number (org=? AND number<?)"),
     "one": (lambda db: budgets.budget(db, 1, "b"), "PRIMARY KEY (org=? AND budget_id=?)"),
-    "due": (lambda db: budgets.budget_due(db, 7), "budget_due (due_at<?)"),
+    "due": (lambda db: budgets.budget_due(db, 7), "budget_due (due_at"),
     "reservation": (lambda db: budgets.reservation(db, 1, "r"), "PRIMARY KEY (org=? AND reservation_id=?)"),
     "of a run": (lambda db: budgets.reservations_of(db, 7), "reservation_by_run (run=?)"),
     "by key": (lambda db: budgets.reservations_open(db, 1), "reservation_by_key (org=?)"),

@@ -11,8 +11,8 @@ from tests.store.plans import plans_of
 from towerlog.store.sqlite.people import members
 
 BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
-    "page": (lambda db: members.members(db, 1, 5, None), "SEARCH user USING PRIMARY KEY (org=?)"),
-    "link": (lambda db: members.link(db, 1, b"d"), "PRIMARY KEY (org=? AND digest=?)"),
+    "page": (lambda db: members.members(db, 1, 5, None), "SEARCH user USING INDEX user_number (org=?)"),
+    "link": (lambda db: members.link(db, 1, b"d"), "(digest=? AND org=?)"),
     "token": (lambda db: members.link_by_digest(db, b"d"), "(digest=?)"),
     "session": (lambda db: members._session_by_digest(db, b"d"), "(digest=?)"),
     "old": (lambda db: members.drop_old(db, 7, 5), "_expires (expires_at<?)"),
