@@ -128,7 +128,7 @@ def test_every_printed_line_works_as_it_stands(demo, tmp_path) -> None:
     commands = demo.commands()
     assert len(commands) >= 14
     assert not [line for line in commands if demo.key in line or demo.url in line]
-    waiting, survey = (line for line in commands if "runs tail" in line)
+    survey, waiting = (line for line in commands if "runs tail" in line)
     [feed] = [line for line in commands if "--follow" in line]
     with watched(demo, waiting, tmp_path) as (tail, shown):
         wait_until(lambda: "more files" in shown.read_text(), "the tail to show what is asked", deadline_s=LIVE_S)
