@@ -339,12 +339,8 @@ def list_reservations(limit: int = PAGE, **filters: Any) -> Listing[fleet.Reserv
 
 def release_reservation(reservation_id: str) -> ApiRequest[fleet.Reservation]:
     """Holds nothing any more."""
-    return api_request(
-        "DELETE",
-        "/api/v1/budgets/reservations/{reservation_id}",
-        fleet.Reservation.read,
-        reservation_id=reservation_id,
-    )
+    read = fleet.Reservation.read
+    return api_request("DELETE", "/api/v1/budgets/reservations/{reservation_id}", read, reservation_id=reservation_id)
 
 
 # Prices

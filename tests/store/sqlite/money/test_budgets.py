@@ -28,11 +28,11 @@ def stepping(scope: BudgetScope, step: BudgetStep = BudgetStep.STOP) -> BudgetRo
     return budget(1, 1, scope=scope, step=step)
 
 
-BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
+BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str | tuple[str, ...]]] = {
     "all": (lambda db: budgets.budgets_of(db, 1), "budget_by_number (org=?)"),
     "page": (lambda db: budgets.budgets(db, 1, 5, 9), "budget_by_number (org=? AND number<?)"),
     "one": (lambda db: budgets.budget(db, 1, "b"), "PRIMARY KEY (org=? AND budget_id=?)"),
-    "due": (lambda db: budgets.budget_due(db, 7), "budget_due (due_at"),
+    "due": (lambda db: budgets.budget_due(db, 7), ("budget_due (due_at<?)", "budget_by_period (<expr>>?)")),
     "reservation": (lambda db: budgets.reservation(db, 1, "r"), "PRIMARY KEY (org=? AND reservation_id=?)"),
     "of a run": (lambda db: budgets.reservations_of(db, 7), "reservation_by_run (run=?)"),
     "by key": (lambda db: budgets.reservations_open(db, 1), "reservation_by_key (org=?)"),
@@ -56,7 +56,7 @@ BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
 def test_a_question_goes_by_an_index_and_sorts_nothing(db: apsw.Connection, org: int, name: str) -> None:
     question, index = BY_INDEX[name]
     for sql, steps in plans_of(db, lambda: question(db)).items():
-        assert index in steps[0], (sql, steps)
+        assert any(one in steps[0] for one in ((index,) if isinstance(index, str) else index)), (sql, steps)
         assert len(steps) == 1, (sql, steps)
 
 

@@ -395,6 +395,7 @@ CREATE TABLE budget (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX budget_by_number ON budget (org, number);
 CREATE INDEX budget_due ON budget (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX budget_by_period ON budget (json_extract(CAST(doc AS TEXT), '$.period_start'));
 -- Runs that a budget has paused.
 CREATE TABLE budget_pause (
     org INTEGER NOT NULL,
