@@ -103,9 +103,7 @@ def budget_due(db: apsw.Connection, now_ms: int) -> BudgetRow | None:
     sql = "SELECT doc FROM budget WHERE due_at <= ? ORDER BY due_at LIMIT 1"
     # Those that have paused runs in a period that is not there yet: the clock was ahead.
     # The plus keeps SQLite from the index of `due_at`, by which it would read nearly all of them.
-    ahead = (
-        "SELECT doc FROM budget WHERE json_extract(CAST(doc AS TEXT), '$.period_start') > ? AND +due_at > ? LIMIT 1"
-    )
+    ahead = "SELECT doc FROM budget WHERE json_extract(CAST(doc AS TEXT), '$.period_start') > ? AND +due_at > ? LIMIT 1"
     doc = db.execute(sql, (now_ms,)).get or db.execute(ahead, (now_ms, now_ms)).get
     return None if doc is None else decode_budget(doc)
 
