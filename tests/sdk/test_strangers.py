@@ -221,7 +221,8 @@ def test_a_server_that_reads_nothing_ends_in_time(half: str) -> None:
 def test_a_call_ends_in_its_time_with_all_its_retries(half: str) -> None:
     busy = Retries(attempts=1000, first_s=0.01, longest_s=0.01)
     with talking(*[reply(503)] * 1000) as talker:
-        with pytest.raises(ApiError):
+        # The time may end in the middle of an attempt, or between two.
+        with pytest.raises((ApiError, Unreachable)):
             ask(half, talker.url, 2, busy)
         assert 1 < len(talker.requests) < 1000
     patient = Retries(attempts=1000, longest_told_s=60)
