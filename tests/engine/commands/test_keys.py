@@ -79,7 +79,12 @@ async def test_the_first_start_takes_the_operators_key_or_mints_one(
 ) -> None:
     async with open_rig(tmp_path) as rig:
         await rig.store.writer.call(
-            lambda db: [*map(db.execute, (f"DELETE FROM {table}" for table in ("org", "api_key", "audit_entry")))]
+            lambda db: [
+                *map(
+                    db.execute,
+                    (f"DELETE FROM {table}" for table in ("org", "user", "user_name", "api_key", "audit_entry")),
+                )
+            ]
         )
         minted = await first_start(rig.store, rig.clock, rig.ids, given)
         assert minted is not None
