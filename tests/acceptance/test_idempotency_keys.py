@@ -128,7 +128,9 @@ def test_the_document_offers_the_header_where_all_of_this_holds(client) -> None:
     assert offered == set(POSTS) | ({"/v1/runs/{}:{}"} & set(posts))
 
 
-def test_a_question_is_answered_under_its_key_as_it_was_at_first(client, unique) -> None:
+def test_a_question_is_answered_under_its_key_as_it_was_at_first(server, unique) -> None:
+    # An organisation of its own: a trial looks at as much of a log as its time lets it.
+    client = server.client(server.make_org(unique("org"))[1])
     agent, key = unique("agent"), {"Idempotency-Key": unique("key")}
     rule = {"trigger": "error", "scope": {"agent": agent}}
 
