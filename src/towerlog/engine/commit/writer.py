@@ -25,7 +25,7 @@ from towerlog.engine.commit.submission import Submission, needs_with_reply, note
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
 from towerlog.engine.reactions.folding import Reactions
 from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
-from towerlog.model.command import Claim, ClaimRun, Write
+from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
 from towerlog.store.values import NO_CHANGES, Changes
@@ -166,6 +166,7 @@ class Writer:
             turn.ids.again()
 
     async def _loop(self) -> None:
+        book = self._reactions.book
         while self.intake.is_open or self._queue.count or self._bodies.waiting:
             await self.intake.wake.wait()
             self.intake.wake.clear()
@@ -173,6 +174,8 @@ class Writer:
                 await self._gather()
                 group = self._queue.take()
                 try:
+                    if not book.is_read and any(isinstance(one.command, TELEMETRY) for one in group):
+                        await book.read()
                     await self._write(group)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))

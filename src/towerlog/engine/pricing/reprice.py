@@ -104,6 +104,7 @@ class Repricing:
         self._waiting[org] += 1
         try:
             async with turn:
+                await self._listed.read()
                 asked = _Asked(principal, command, address, PriceBook(self._listed), await self._own(org))
                 return await self._page(asked)
         finally:
