@@ -158,6 +158,7 @@ TOKENS = "Only the sign-in by a provider reads its tokens"
 PASSWORDS = "Only one module hashes passwords"
 FRAMES = "Only one module frames WebSockets"
 ROOMS = "A request passes the rooms of asgi from the outside in"
+ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
 DATABASE = "Only the store opens a database"
 WIRING = "Only the wiring names a backend"
 PRICES = "Only one module reads the list of prices"
@@ -185,6 +186,13 @@ IMPORT_FAULTS = {
     "a guard reads a token": ("asgi/guard/auth.py", "import joserfc", TOKENS),
     "a guard knows the gate": ("asgi/guard.py", "from towerlog.asgi import gate", ROOMS),
     "the gate waits": ("asgi/gate.py", "from towerlog.asgi import service", ROOMS),
+    "a plan knows what follows from it": ("engine/plan.py", "from towerlog.engine import reactions", ENGINE_ROOMS),
+    "a reaction carries out a person's command": (
+        "engine/reactions.py",
+        "from towerlog.engine import commands",
+        ENGINE_ROOMS,
+    ),
+    "a room of the engine without a line": ("engine/spare.py", "", ENGINE_ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
     "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
     "the engine chooses its wake": ("engine/core.py", "from towerlog.wake import local", WIRING),

@@ -12,8 +12,8 @@ from tests.simulation.mutants import Mutant, tiers
 from tests.simulation.seeds import MONEY_SEEDS, SEEDS_A_TEST, Template, batches, live_money, open_template
 from tests.simulation.world import Wrong
 from towerlog.engine.commands import budgets as commands
-from towerlog.engine.commands import steering
-from towerlog.engine.commit.cache import OrgRows
+from towerlog.engine.control import steering
+from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.reactions import budgets as reactions
 from towerlog.engine.timers import budgets as timers
 from towerlog.projections import budgets as fold

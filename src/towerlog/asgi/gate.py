@@ -31,7 +31,7 @@ from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route, opens_page
 from towerlog.dialects.base import JSON, Call, Endpoint, Reply, stored_warnings, with_warnings
-from towerlog.engine.ingest.long_histories import MAX_MESSAGES_BESIDE, is_long
+from towerlog.engine.commands.long_histories import MAX_MESSAGES_BESIDE, is_long
 from towerlog.errors import Forbidden, Internal, TowerlogError
 from towerlog.model.command import TELEMETRY
 from towerlog.model.event import FieldWarning

@@ -8,7 +8,7 @@ import msgspec
 
 from tests.engine.alerts.alerting import alerts, deliveries, failure, make, start, told
 from tests.support.rig import Rig
-from towerlog.engine.alerts.changes import MAX_MESSAGES_OF_COMMIT
+from towerlog.engine.plan.alerts import MAX_MESSAGES_OF_COMMIT
 from towerlog.model.alert import MAX_RULES, AlertTrigger
 from towerlog.model.alert_channel import MAX_CHANNELS, AlertChannel, ChannelType
 from towerlog.model.command import Append

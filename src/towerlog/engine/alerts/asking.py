@@ -6,8 +6,8 @@ A link is made with its message and signed when that is sent: what is stored, an
 from __future__ import annotations
 
 from towerlog.engine.audit.automatic import note_made_link
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger
 from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.answer_link import DEFAULT_LINK_SECONDS, MAX_SENT_TO_CHARS, NONCE_CHARS

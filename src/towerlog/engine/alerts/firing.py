@@ -10,9 +10,9 @@ import msgspec
 from towerlog.engine.alerts.asking import link_for
 from towerlog.engine.alerts.messages import body_of
 from towerlog.engine.audit.automatic import note_run, rule_actor
-from towerlog.engine.commands.cancel import cancel_one
-from towerlog.engine.commands.steering import ask
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.control.cancel import cancel_one
+from towerlog.engine.control.steering import ask
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, run_subject
 from towerlog.model.alert_channel import ChannelType
 from towerlog.model.approval import ApprovalRef

@@ -9,8 +9,8 @@ from towerlog.dialects.reading.event_members import arguments_of
 from towerlog.engine.alerts.firing import NOBODY, fire
 from towerlog.engine.alerts.scope import in_scope
 from towerlog.engine.alerts.words import ENDS, told_of_cost, told_of_end, told_of_loop, window_ms_of
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.run_state import RunState
 from towerlog.model.alert import (
     MAX_CALLS,
     MINUTE_MS,

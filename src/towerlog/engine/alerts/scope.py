@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.own_runs import run_ids_above
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.own_runs import run_ids_above
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import AlertRule, AlertScope, AlertTrigger, run_subject
 from towerlog.model.budget import BudgetScope
 from towerlog.model.event import NamedRun

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.answers import has_expired
-from towerlog.engine.commands.cancel import run_of
-from towerlog.engine.commands.steering import (
+from towerlog.engine.control.answers import has_expired
+from towerlog.engine.control.cancel import run_of
+from towerlog.engine.control.steering import (
     check_words,
     closed_question,
     give_input,
@@ -14,8 +14,8 @@ from towerlog.engine.commands.steering import (
     refusal_of_closed,
     told_of_link,
 )
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Invalid, LinkExpired, LinkUsed, NotFound, NotWaiting
 from towerlog.model.answer_link import NONCE_CHARS
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, MakeAnswerLink

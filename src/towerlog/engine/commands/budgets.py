@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import CONTROL
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.quotas import check_quota
+from towerlog.engine.commands.quotas import check_quota
+from towerlog.engine.control.cancel import CONTROL
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of
 from towerlog.errors import Invalid, NotFound, Overloaded, RunNotActive
 from towerlog.model.budget import (

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound, Unauthenticated
 from towerlog.model.member import (
     MAX_MEMBERS,

@@ -1,7 +1,8 @@
 """The writer: takes all commands that wait, loads what they need, places them, commits once, and only then answers.
 
-One command fails alone: a refusal is decided before anything of it is placed; a defect in placing one command drops
-the plan and places the others again. A failed commit fails its whole group and leaves nothing.
+One command fails alone. Most refusals are decided before anything is placed; what a refusal rests on (a lease that has
+run out, a loser's report in quarantine) stays in the plan. A defect in placing one command drops the plan and places
+the others again. A failed commit fails its whole group and leaves nothing.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from typing import TypeVar
 
 from towerlog.ambient import Hearing, Ids, Reading
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
-from towerlog.engine.commit.cache import Cache
-from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Asking, Known, Needs, Told, load, load_missed
-from towerlog.engine.commit.missing import NotLoaded, Unloaded
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
-from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
-from towerlog.engine.reactions.folding import Reactions
+from towerlog.engine.load.cache import Cache
+from towerlog.engine.load.known import Asking, Known, Needs, Told, load, load_missed
+from towerlog.engine.load.missing import NotLoaded, Unloaded
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.drawn import DrawnIds
+from towerlog.engine.plan.folding import Reactions
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.postponed import finish
 from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
@@ -166,7 +167,7 @@ class Writer:
             turn.ids.again()
 
     async def _loop(self) -> None:
-        book = self._reactions.book
+        book, is_read = self._reactions.book, False
         while self.intake.is_open or self._queue.count or self._bodies.waiting:
             await self.intake.wake.wait()
             self.intake.wake.clear()
@@ -174,8 +175,9 @@ class Writer:
                 await self._gather()
                 group = self._queue.take()
                 try:
-                    if not book.is_read and any(isinstance(one.command, TELEMETRY) for one in group):
+                    if not is_read and any(isinstance(one.command, TELEMETRY) for one in group):
                         await book.read()
+                        is_read = True
                     await self._write(group)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))

@@ -25,13 +25,8 @@ class PriceList(Protocol):
         """Names that it has had to look for, since the start."""
         ...
 
-    @property
-    def is_read(self) -> bool:
-        """Whether it can be asked. Who asks before has to await `read`."""
-        ...
-
     async def read(self) -> None:
-        """Gets ready to be asked, without a block of the event loop."""
+        """Gets ready to be asked, without a block of the event loop. To be awaited before the first `card`."""
 
     def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The prices of a model at a time (wall ms); None where it does not have it."""
@@ -39,8 +34,6 @@ class PriceList(Protocol):
 
 class AtHand:
     """A part of a list that can be asked from the start."""
-
-    is_read = True
 
     async def read(self) -> None:
         """Nothing is left to do."""
@@ -68,11 +61,6 @@ class PriceBook:
         """Names that were looked for among prices, since the start. Each takes up to some milliseconds, so whoever has
         many to ask for lets others go on in between."""
         return self._own.looked_up + self._listed.looked_up
-
-    @property
-    def is_read(self) -> bool:
-        """As of the list."""
-        return self._listed.is_read
 
     async def read(self) -> None:
         """As of the list."""

@@ -23,11 +23,6 @@ class DeferredPrices:
         """As of the list."""
         return 0 if self._list is None else self._list.looked_up
 
-    @property
-    def is_read(self) -> bool:
-        """Whether the list is there."""
-        return self._list is not None
-
     def load(self) -> None:
         """Reads the list, unless that was done. It blocks: not for the event loop."""
         from towerlog.engine.pricing.listed import ListedPrices

@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from towerlog.engine.alerts import queries as alerts
-from towerlog.engine.alerts.preview import answer_preview
-from towerlog.engine.audit import reading as audit
-from towerlog.engine.erasing import reading as retention
-from towerlog.engine.pricing.queries import answer_prices
-from towerlog.engine.queries import agents, checkpoints, events, keys, lanes, personas, runs, threads, usage
-from towerlog.engine.queries.asking import inbox
+from towerlog.engine.queries import agents, checkpoints, events, lanes, runs, threads, usage
+from towerlog.engine.queries import approvals as inbox
+from towerlog.engine.queries.admin import audit, keys, personas, retention
+from towerlog.engine.queries.admin.prices import answer_prices
+from towerlog.engine.queries.alerts import alerts
+from towerlog.engine.queries.alerts.preview import answer_preview
 from towerlog.engine.queries.context import QueryContext
 from towerlog.engine.queries.screens import outlines
 from towerlog.model import outcome as o

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from towerlog.engine.alerts.ways_out import warnings_of
-from towerlog.engine.commands.rights import told_key
-from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
+from towerlog.engine.control.rights import told_key
+from towerlog.engine.control.run_request import request_of
 from towerlog.engine.queries.checkpoints import latest_state
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of, of_checkpoint

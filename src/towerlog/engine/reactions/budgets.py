@@ -9,11 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.audit.automatic import budget_actor, note_run
-from towerlog.engine.commands.cancel import CONTROL, cancel_one
-from towerlog.engine.commands.steering import ask
-from towerlog.engine.commit.load import Needs, parent_of
-from towerlog.engine.commit.own_runs import run_ids_above
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.control.cancel import CONTROL, cancel_one
+from towerlog.engine.control.steering import ask
+from towerlog.engine.load.known import Needs, parent_of
+from towerlog.engine.load.own_runs import run_ids_above
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import BudgetExceeded
 from towerlog.model.audit import Action
 from towerlog.model.budget import BudgetAction, BudgetRow, Reservation

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from towerlog.ambient import Hearing
 from towerlog.engine.alerts.firing import recover
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.alert import MAX_WINDOW_MINUTES, MINUTE_MS, AlertRow
 from towerlog.store.base import Store, Unit

@@ -6,11 +6,11 @@ Expiry is by the wall clock: it is told to people as a time, may be days away, a
 from __future__ import annotations
 
 from towerlog.ambient import Hearing
-from towerlog.engine.commands.answers import has_expired
-from towerlog.engine.commands.cancel import CONTROL, cancel_tree
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.answers import has_expired
+from towerlog.engine.control.cancel import CONTROL, cancel_tree
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.approval import EXPIRED, ApprovalRow, OnExpiry
 from towerlog.model.checkpoint import AWAITS_APPROVAL, REJECTED

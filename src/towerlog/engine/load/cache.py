@@ -1,0 +1,303 @@
+"""Rows that the writer has seen lately, so that a hot run costs no look-up. Only for a store that nobody else writes.
+
+It holds rows as they are stored: loading fills it, and a plan's changes enter it after their commit. It is dropped only
+where publishing a commit fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from towerlog.model.agent import AgentRow
+from towerlog.model.alert import AlertRow, AlertRule
+from towerlog.model.budget import BudgetRow
+from towerlog.model.lane import Lane
+from towerlog.model.names import META
+from towerlog.model.price import PriceRow
+from towerlog.model.principal import Counters
+from towerlog.model.run import RunRow
+from towerlog.model.thread import ThreadRow
+from towerlog.projections.alerts.watched import RuleIndex
+from towerlog.store.values import Kind
+
+if TYPE_CHECKING:  # what was loaded stands beside the cache, and so imports this
+    from towerlog.engine.load.known import Known
+
+CACHED_ROWS = 16_384
+CACHED_BYTES = 32 * 1024 * 1024
+CACHED_NODES = 65_536
+CACHED_IDS = 200_000
+"""A map that has grown past its bound loses its oldest, between two groups. Of rows there are so many, and so many
+bytes, of each kind."""
+MAX_DROPPED = 4096
+"""What of a map is dropped at once: more would hold up the event loop. What is left goes after the next groups."""
+DEFAULT_ROW_BYTES = 1024
+"""What a row takes if it holds no long lists or texts."""
+QUIET_AGENT_BYTES = 300
+"""What an agent of a rule's cool-down takes, about."""
+
+
+MAX_IDS_OF_RUN = 16_384
+"""Past it a run's ids are looked up again."""
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class RowMap(dict[K, V]):
+    """Rows by key, with a count of their bytes; reading is as fast as that of any dictionary."""
+
+    def __init__(self, more_bytes: Callable[[V], int]) -> None:
+        """`more_bytes`: what a row takes beyond the usual, about."""
+        super().__init__()
+        self._more_bytes = more_bytes
+        self._more: dict[K, int] = {}
+        """Of rows that take more than usual."""
+        self._sum = 0
+
+    def __setitem__(self, key: K, row: V) -> None:
+        more = self._more_bytes(row)
+        if more or self._more:
+            self._sum += more - self._more.pop(key, 0)
+            if more:
+                self._more[key] = more
+        super().__setitem__(key, row)
+
+    def __delitem__(self, key: K) -> None:
+        self._sum -= self._more.pop(key, 0)
+        super().__delitem__(key)
+
+    def clear(self) -> None:
+        """Without any."""
+        super().clear()
+        self._more.clear()
+        self._sum = 0
+
+    def put_all(self, rows: Iterable[tuple[K, V]]) -> None:
+        """Adds them, one by one."""
+        for key, row in rows:
+            self[key] = row
+
+    @property
+    def held_bytes(self) -> int:
+        """What all of them take, about."""
+        return len(self) * DEFAULT_ROW_BYTES + self._sum
+
+
+class OrgRows(Generic[V]):
+    """Those of one plan, in their order. An event may change all of them, so a change looks at no other row."""
+
+    def __init__(self, known: Known, kind: Kind, cached: RowMap[int, tuple[V, ...]], id_name: str) -> None:
+        """`cached`: those that the writer has seen lately, of this kind; `id_name`: the member that is their id."""
+        self._known = known
+        self._kind = kind
+        self._cached = cached
+        self._id_of: Callable[[V], str] = attrgetter(id_name)
+        self._changed: dict[int, dict[str, V]] = {}
+        """By organisation and id; of the organisations of which this group has changed some."""
+        self._tuples: dict[int, tuple[V, ...]] = {}
+        """The same as `all` gives them, until the next change."""
+
+    def all(self, org: int) -> tuple[V, ...]:
+        """All of an organisation, oldest first; most have none. Raises NotLoaded."""
+        changed = self._changed.get(org)
+        if changed is None:
+            return self._stored(org)
+        found = self._tuples.get(org)
+        if found is None:
+            found = self._tuples[org] = tuple(changed.values())
+        return found
+
+    def one(self, org: int, row_id: str) -> V | None:
+        """One of them. Raises NotLoaded."""
+        return self._of(org).get(row_id)
+
+    def put(self, org: int, row_id: str, row: V | None) -> None:
+        """Changes a row, or adds it at the end; None: it is gone."""
+        changed = self._of(org)
+        if row is None:
+            changed.pop(row_id, None)
+        else:
+            changed[row_id] = row
+        self._changed[org] = changed
+        self._tuples.pop(org, None)
+
+    def keep(self) -> None:
+        """The changes are on disk: the cache may know them."""
+        self._cached.put_all((org, self.all(org)) for org in self._changed)
+
+    def _of(self, org: int) -> dict[str, V]:
+        changed = self._changed.get(org)
+        return {self._id_of(one): one for one in self._stored(org)} if changed is None else changed
+
+    def _stored(self, org: int) -> tuple[V, ...]:
+        found: tuple[V, ...] | None = self._cached.get(org)
+        if found is None:
+            found = self._known.get(self._kind, org)
+        return found
+
+
+def _of_run(row: RunRow) -> int:
+    size = memoryview(row.metadata).nbytes - 2
+    if row.pending:
+        size += row.pending_bytes()
+    if row.shares:
+        size += 512 * len(row.shares)
+    if row.clients:
+        size += sum([256 + 128 * ledger.range_count() for ledger in row.clients.values()])
+    if len(row.unplaced) > 1:  # most runs have one
+        size += sum([128 + len(agent) for _, agent, _, _ in row.unplaced])
+    if row.open_tools:
+        size += sum([256 + len(call.call_id) for call in row.open_tools])
+    if row.computed_cells:
+        size += sum([128 + len(cell.agent) + len(cell.model) for cell in row.computed_cells])
+    if row.questions:
+        size += sum([256 + len(question.text or "") + len(question.key or "") for question in row.questions])
+    return size
+
+
+def _of_thread(row: ThreadRow) -> int:
+    size = 40 * (len(row.open_runs) + len(row.lane_runs) - 2) if len(row.open_runs) + len(row.lane_runs) > 2 else 0
+    return size + sum([128 + len(process) for process in row.process_costs]) if row.process_costs else size
+
+
+def _of_lane(lane: Lane) -> int:
+    return sum([200 + len(name) + len(value) for name, value in lane.labels.items()]) if lane.labels else 0
+
+
+def _of_budgets(budgets: tuple[BudgetRow, ...]) -> int:
+    texts = [(row.name, row.scope.agent, row.scope.thread_id, row.scope.run_id) for row in budgets]
+    return DEFAULT_ROW_BYTES * len(budgets) + sum([len(text or "") for some in texts for text in some])
+
+
+def _of_prices(prices: tuple[PriceRow, ...]) -> int:
+    return sum([DEFAULT_ROW_BYTES + len(row.model) + len(row.provider or "") for row in prices])
+
+
+def _of_rules(rules: tuple[AlertRule, ...]) -> int:
+    size = 2 * DEFAULT_ROW_BYTES * len(rules)
+    for rule in rules:
+        size += QUIET_AGENT_BYTES * len(rule.quiet) + sum([512 + len(one.target) for one in rule.channels])
+    return size
+
+
+def _of_alert(alert: AlertRow) -> int:
+    return len(alert.message) + len(alert.rule_name)
+
+
+def _of_calls(calls: bytes) -> int:
+    return len(calls)
+
+
+def _of_watched(watched: RuleIndex) -> int:
+    return _of_rules(watched.rules)
+
+
+def _no_more(_row: object) -> int:
+    return 0
+
+
+class Cache:
+    """The maps of one writer: dictionaries, because the hot path reads them several times an event."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.runs: RowMap[int, RunRow] = RowMap(_of_run)
+        self.refs: dict[tuple[int, str, str], int] = {}
+        """A run reference → its run's number."""
+        self.threads: RowMap[tuple[int, str], ThreadRow] = RowMap(_of_thread)
+        self.agents: RowMap[tuple[int, str], AgentRow] = RowMap(_no_more)
+        self.agent_names: dict[tuple[int, str], str] = {}
+        """(org, agent_id) → name."""
+        self.lanes: RowMap[int, Lane] = RowMap(_of_lane)
+        self.nodes: dict[bytes, int] = {}
+        """Prefixes of histories and lists of metas that are stored → how many messages or metas they have."""
+        self.counters: RowMap[int, Counters] = RowMap(_no_more)
+        self.budgets: RowMap[int, tuple[BudgetRow, ...]] = RowMap(_of_budgets)
+        """Of an organisation, all: most have none."""
+        self.prices: RowMap[int, tuple[PriceRow, ...]] = RowMap(_of_prices)
+        self.alert_rules: RowMap[int, tuple[AlertRule, ...]] = RowMap(_of_rules)
+        """The same."""
+        self.watched: RowMap[int, RuleIndex] = RowMap(_of_watched)
+        """The same by what they watch: good as long as its rules are those of the organisation, the very same tuple."""
+        self.alerts: RowMap[tuple[int, str, str], AlertRow] = RowMap(_of_alert)
+        """(org, rule id, subject) → the newest."""
+        self.pending_deliveries: dict[int, int] = {}
+        """Organisation → messages that wait to be delivered."""
+        self.calls: RowMap[int, bytes] = RowMap(_of_calls)
+        """Run → the digests of what it has called last, one behind the other, where a rule watches for loops."""
+        self.event_ids: dict[int, set[int]] = {}
+        """For runs that began while they were cached: hashes of all their event ids. Any other id is new."""
+        self.ids_held = 0
+
+    def knows_ids(self, run: int) -> None:
+        """From now on all event ids of a run that has just begun are remembered."""
+        self.event_ids[run] = set()
+
+    def note_ids(self, run: int, ids: Collection[str]) -> None:
+        """Remembers new event ids of a run, if its ids are remembered."""
+        known = self.event_ids.get(run)
+        if known is None:
+            return
+        self.ids_held -= len(known)
+        if len(known) + len(ids) > MAX_IDS_OF_RUN:
+            del self.event_ids[run]
+            return
+        known.update(map(hash, ids))
+        self.ids_held += len(known)
+
+    def trim(self) -> None:
+        """Brings every map back under its bound, or nearer to it."""
+        for rows in (
+            self.runs,
+            self.threads,
+            self.agents,
+            self.lanes,
+            self.counters,
+            self.budgets,
+            self.prices,
+            self.alert_rules,
+            self.watched,
+            self.alerts,
+            self.calls,
+        ):
+            _drop_oldest(rows, len(rows) - CACHED_ROWS)
+            if rows.held_bytes > CACHED_BYTES:
+                _drop_heavy(rows)
+        for names in (self.refs, self.agent_names, self.pending_deliveries):
+            _drop_oldest(names, len(names) - CACHED_ROWS)
+        _drop_oldest(self.nodes, len(self.nodes) - CACHED_NODES)
+        ids = self.event_ids
+        if self.ids_held > CACHED_IDS or len(ids) > CACHED_ROWS:
+            for run in list(islice(ids, MAX_DROPPED)):
+                self.ids_held -= len(ids.pop(run))
+                if self.ids_held <= CACHED_IDS and len(ids) <= CACHED_ROWS:
+                    break
+
+
+def _drop_oldest(rows: dict[Any, Any], count: int) -> None:
+    if count > 0:
+        for key in list(islice(rows, min(count, MAX_DROPPED))):
+            del rows[key]
+
+
+def _drop_heavy(rows: RowMap[Any, Any]) -> None:
+    """Drops the oldest until the others take few enough bytes."""
+    for key in list(islice(rows, MAX_DROPPED)):
+        if rows.held_bytes <= CACHED_BYTES:
+            return
+        del rows[key]
+
+
+def org_mark(org: int) -> bytes:
+    """What stands before the name of a history's prefix, so that the cache knows those of all organisations apart."""
+    return org.to_bytes(4, "big")
+
+
+def metas_mark(org: int) -> bytes:
+    """The same before the name of a list of metas, which is no history that another could go on from."""
+    return org_mark(org) + META
