@@ -11,7 +11,7 @@ import zlib
 
 import msgspec
 
-from towerlog.model.principal import Scope
+from towerlog.model.principal import SCOPES_OF_ROLE, Scope, User
 
 PUBLIC_LENGTH = 8
 SECRET_LENGTH = 32
@@ -78,6 +78,13 @@ class Key(msgspec.Struct, frozen=True):
     """The first characters of the key, so that people can find it in a list."""
     created_at: int
     revoked_at: int | None = None
+
+
+def key_of_member(member: User, digest: bytes = b"") -> Key:
+    """What a key of a member would be. `digest`: of the session by which it is known."""
+    scopes = tuple(sorted(SCOPES_OF_ROLE[member.role]))
+    org, user_id = member.org, member.user_id
+    return Key(org, user_id, user_id, member.name, scopes, digest, "", member.created_at, member.removed_at)
 
 
 class KeyFound(msgspec.Struct, frozen=True):

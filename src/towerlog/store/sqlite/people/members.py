@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import apsw
 
-from towerlog.model.key import Key, KeyFound
+from towerlog.model.key import Key, KeyFound, key_of_member
 from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, LinkFound, SignInLink
-from towerlog.model.principal import SCOPES_OF_ROLE, Role, User
+from towerlog.model.principal import Role, User
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
 from towerlog.store.sqlite.rows import Row
@@ -205,7 +205,7 @@ def _session_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
         " JOIN org USING (org) WHERE digest = ?"
     )
     for row in db.execute(sql, (digest,)):
-        return KeyFound(_as_key(user_value(row[2:]), digest), row[0], row[1])
+        return KeyFound(key_of_member(user_value(row[2:]), digest), row[0], row[1])
     return None
 
 
@@ -214,13 +214,8 @@ def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
     found = lookups.key(db, org, key_id)
     if found is None:
         member = users(db, org, [key_id]).get(key_id)
-        return None if member is None else _as_key(member, b"")
+        return None if member is None else key_of_member(member)
     return found
-
-
-def _as_key(user: User, digest: bytes) -> Key:
-    scopes = tuple(sorted(SCOPES_OF_ROLE[user.role]))
-    return Key(user.org, user.user_id, user.user_id, user.name, scopes, digest, "", user.created_at, user.removed_at)
 
 
 def drop_old(db: apsw.Connection, now_ms: int, limit: int) -> int:
