@@ -192,8 +192,8 @@ class SignInPages:
         found = await self._store.link_by_digest(link_digest(token))
         if found is None or found.link.used_at is not None or found.link.expires_at <= self._clock.now_ms():
             raise Unauthenticated(NOT_GOOD)
-        org_name = next(org.name for org in await self._store.orgs() if org.org == found.user.org)
-        return reply_json(LinkOwner(found.user.name, org_name), 200, _NO_STORE)
+        org = await self._store.org(found.user.org)
+        return reply_json(LinkOwner(found.user.name, "" if org is None else org.name), 200, _NO_STORE)
 
     async def _started(self, principal: Principal, start: StartSession) -> Reply:
         assert self._engine is not None
@@ -246,7 +246,7 @@ class SignInPages:
         """Whose session it is. Raises NotFound for a key."""
         principal, user = await self._member(visit)
         assert self._store is not None
-        org_name = next(org.name for org in await self._store.orgs() if org.org == principal.org)
+        org = await self._store.org(principal.org)
         detail = SessionDetail(
             user_id=user.user_id,
             name=user.name,
@@ -254,7 +254,7 @@ class SignInPages:
             role=user.role,
             scopes=sorted(scope.value for scope in principal.scopes),
             org_id=principal.org_id,
-            org_name=org_name,
+            org_name="" if org is None else org.name,
             has_password=user.password is not None,
             url=self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}",
         )
