@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.alerts.asking import link_for
+from towerlog.engine.alerts.fan_out import write_deliveries
 from towerlog.engine.alerts.messages import body_of
 from towerlog.engine.audit.automatic import note_run, rule_actor
 from towerlog.engine.commands.cancel import cancel_one
 from towerlog.engine.commands.steering import ask
 from towerlog.engine.commit.plan import Plan
 from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, run_subject
-from towerlog.model.alert_channel import ChannelType
 from towerlog.model.approval import ApprovalRef
 from towerlog.model.audit import Action
-from towerlog.model.delivery import Delivery, DeliveryBody, DeliveryState, NoticeKind
+from towerlog.model.delivery import DeliveryBody, NoticeKind
 from towerlog.model.run import RunRow, Status
 from towerlog.store.values import Spread
 
@@ -123,33 +122,28 @@ def recover(plan: Plan, alert: AlertRow, *, silently: bool = False) -> AlertRow:
 
 
 def tell(plan: Plan, rule: AlertRule, alert: AlertRow, kind: NoticeKind, *, with_link: bool = False) -> None:
-    """Puts a message for each channel of the rule into the outbox, unless the alert is muted; where there is no room
-    for all, the alert says how many are not sent. `with_link`: each but those in the application has a link of its own
-    by which what the alert asks can be answered."""
-    if alert.is_muted(plan.now) or not rule.channels:
+    """Tells people of an alert by all channels of its rule, unless it is muted. What this commit has no room for is
+    written by later ones, in its order; where too many messages wait already, the alert says how many are not kept.
+    `with_link`: each but those in the application has a link of its own by which what the alert asks can be answered.
+    """
+    org, channels = alert.org, rule.channels
+    if alert.is_muted(plan.now) or not channels:
         return
-    room = plan.alerts.room(alert.org, len(rule.channels))
-    if room < len(rule.channels):
-        alert = _replace(alert, not_sent=alert.not_sent + len(rule.channels) - room)
-        plan.alerts.put(alert)
-    if not room:
+    if plan.alerts.refuses(org, len(channels)):
+        plan.alerts.put(_replace(alert, not_sent=alert.not_sent + len(channels)))
         return
-    told = DeliveryBody(alert.org, plan.ids.uuid(), msgspec.Raw(body_of(rule, alert, kind, plan.now)))
-    plan.alerts.add_body(told)
-    for channel in rule.channels[:room]:
-        is_here = channel.type is ChannelType.IN_APP
-        delivery = Delivery(
-            org=alert.org,
-            delivery_id=plan.ids.uuid(),
-            alert_id=alert.alert_id,
-            rule_id=rule.rule_id,
-            kind=kind,
-            channel=channel.without_secrets(),
-            created_at=plan.now,
-            body_id=told.body_id,
-            state=DeliveryState.DELIVERED if is_here else DeliveryState.PENDING,
-            due_at=None if is_here else plan.now,
-            ended_at=plan.now if is_here else None,
-            link=link_for(plan, rule, alert, channel) if with_link and not is_here else None,
-        )
-        plan.alerts.add_delivery(delivery, plan.now)
+    told = DeliveryBody(
+        org=org,
+        body_id=plan.ids.uuid(),
+        alert_id=alert.alert_id,
+        rule_id=rule.rule_id,
+        kind=kind,
+        created_at=plan.now,
+        body=msgspec.Raw(body_of(rule, alert, kind, plan.now)),
+        unwritten=tuple(channel.without_secrets() for channel in channels),
+        with_link=with_link,
+    )
+    if plan.alerts.unwritten(org):
+        plan.alerts.put_body(told)
+    else:
+        write_deliveries(plan, told)

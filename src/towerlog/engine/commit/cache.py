@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from towerlog.model.agent import AgentRow
 from towerlog.model.alert import AlertRow, AlertRule
 from towerlog.model.budget import BudgetRow
+from towerlog.model.delivery import OutboxCounts
 from towerlog.model.lane import Lane
 from towerlog.model.names import META
 from towerlog.model.price import PriceRow
@@ -225,8 +226,8 @@ class Cache:
         """The same by what they watch: good as long as its rules are those of the organisation, the very same tuple."""
         self.alerts: RowMap[tuple[int, str, str], AlertRow] = RowMap(_of_alert)
         """(org, rule id, subject) → the newest."""
-        self.pending_deliveries: dict[int, int] = {}
-        """Organisation → messages that wait to be delivered."""
+        self.outbox_counts: dict[int, OutboxCounts] = {}
+        """Of organisations: how many messages wait."""
         self.calls: RowMap[int, bytes] = RowMap(_of_calls)
         """Run → the digests of what it has called last, one behind the other, where a rule watches for loops."""
         self.event_ids: dict[int, set[int]] = {}
@@ -267,7 +268,7 @@ class Cache:
             _drop_oldest(rows, len(rows) - CACHED_ROWS)
             if rows.held_bytes > CACHED_BYTES:
                 _drop_heavy(rows)
-        for names in (self.refs, self.agent_names, self.pending_deliveries):
+        for names in (self.refs, self.agent_names, self.outbox_counts):
             _drop_oldest(names, len(names) - CACHED_ROWS)
         _drop_oldest(self.nodes, len(self.nodes) - CACHED_NODES)
         ids = self.event_ids

@@ -318,7 +318,7 @@ def _reminds(rule: AlertRule, alert: AlertRow, now_ms: int) -> bool:
 
 def _needs(needs: Needs, rule: AlertRule, verdicts: list[_Verdict]) -> Steps[None]:
     needs.counters(rule.org)
-    needs.want(Kind.DELIVERIES_PENDING, rule.org)
+    needs.want(Kind.OUTBOX_COUNTS, rule.org)
     for one in verdicts:
         row = None if one.run is None else needs.run_by_number(one.run)
         if row is not None:
@@ -334,7 +334,7 @@ def _needs(needs: Needs, rule: AlertRule, verdicts: list[_Verdict]) -> Steps[Non
 
 def _needs_of_window(needs: Needs, rule: AlertRule) -> None:
     needs.counters(rule.org)
-    needs.want(Kind.DELIVERIES_PENDING, rule.org)
+    needs.want(Kind.OUTBOX_COUNTS, rule.org)
     needs.want(Kind.ALERT, (rule.org, rule.rule_id, RULE_SUBJECT))
 
 
