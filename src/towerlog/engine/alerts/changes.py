@@ -13,9 +13,10 @@ import structlog
 from towerlog.engine.commit.cache import OrgRows
 from towerlog.engine.commit.load import Known
 from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger, WindowCount
+from towerlog.model.budget import BudgetRow
 from towerlog.model.delivery import Attempt, Delivery, DeliveryBody, DeliveryState, OutboxCounts
 from towerlog.model.event import Event
-from towerlog.projections.alerts.watched import RuleIndex
+from towerlog.projections.scoped.rules import RuleSet
 from towerlog.store.values import Changes, Kind
 
 MAX_PENDING_DELIVERIES = 50_000
@@ -39,8 +40,7 @@ class AlertChanges:
         self._known = known
         self._cache = known.cache
         self._changes = changes
-        rules = self._cache.alert_rules
-        self._rules: OrgRows[AlertRule] = OrgRows(known, Kind.ALERT_RULES, rules, "rule_id")
+        self._rules: OrgRows[RuleSet] = OrgRows(known, Kind.ALERT_RULES, self._cache.alert_rules)
         self._newest: dict[tuple[int, str, str], AlertRow] = {}
         self._waiting: dict[int, OutboxCounts] = {}
         """Organisation → messages that wait, with this group's."""
@@ -50,26 +50,19 @@ class AlertChanges:
         """its alerts that this group opens or changes,"""
         self._not_sent: Counter[int] = Counter()
         """and messages that are not kept, since too many wait."""
+        self._told: dict[tuple[int, str], tuple[int, int] | None] = {}
         self._moves_loops = False
         """Some rule that watches for loops has changed."""
         self.calls: dict[int, bytes] = {}
         """Run → the digests of what it has called last, with this group's calls."""
 
-    def rules(self, org: int) -> tuple[AlertRule, ...]:
-        """The organisation's rules, oldest first, as this group has left them; most have none."""
-        return self._rules.all(org)
-
-    def watched(self, org: int) -> RuleIndex:
-        """The same by what they watch."""
-        rules = self.rules(org)
-        found = self._cache.watched.get(org)
-        if found is None or found.rules is not rules:
-            found = self._cache.watched[org] = RuleIndex(rules)
-        return found
+    def rules(self, org: int) -> RuleSet:
+        """The organisation's rules, as this group has left them; most have none."""
+        return self._rules.of(org)
 
     def rule(self, org: int, rule_id: str) -> AlertRule | None:
         """One of them."""
-        return self._rules.one(org, rule_id)
+        return self.rules(org).get(rule_id)
 
     def put_rule(self, rule: AlertRule) -> None:
         """Changes a rule, or adds it at the end."""
@@ -91,6 +84,8 @@ class AlertChanges:
         if found is not None or is_new:
             return found
         stored: AlertRow | None = self._known.get(Kind.ALERT, key)
+        if stored is not None:  # the next group need not look it up again
+            self._newest[key] = stored
         return stored
 
     def by_id(self, org: int, alert_id: str) -> AlertRow | None:
@@ -113,6 +108,19 @@ class AlertChanges:
             self._newest[key] = alert
         self._fired[org] += (org, alert.alert_id) not in self._changes.alerts
         self._changes.alerts[org, alert.alert_id] = alert
+        if alert.trigger is AlertTrigger.BUDGET:
+            self._told[org, alert.subject.partition(":")[2]] = None
+
+    def has_told(self, budget: BudgetRow, rules: int) -> bool:
+        """Whether some rules have told of a budget's present period, and all that still lasts. `rules`: what stands for
+        their ids."""
+        key = (budget.org, budget.budget_id)
+        known = self._told[key] if key in self._told else self._cache.budgets_told.get(key)
+        return known == (budget.period_start, rules)
+
+    def note_told(self, budget: BudgetRow, rules: int) -> None:
+        """They have."""
+        self._told[budget.org, budget.budget_id] = budget.period_start, rules
 
     def delivery(self, org: int, delivery_id: str) -> Delivery | None:
         """A delivery, with this group's changes."""
@@ -211,6 +219,7 @@ class AlertChanges:
                 log.warning("messages_not_sent", org=org, messages=count, bound=MAX_PENDING_DELIVERIES)
         cache.alerts.put_all(self._newest.items())
         cache.outbox_counts.update(self._waiting)
+        cache.budgets_told.update(self._told)
         if self._moves_loops:
             # What was called while no rule watched is in the events alone.
             cache.calls.clear()

@@ -5,13 +5,17 @@ All of it stands in the plan of whatever caused it, so it is committed with that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
-from towerlog.engine.alerts.fan_out import write_deliveries
 from towerlog.engine.alerts.messages import body_of
+from towerlog.engine.alerts.sending.fan_out import write_deliveries
 from towerlog.engine.audit.automatic import note_run, rule_actor
 from towerlog.engine.commands.cancel import cancel_one
 from towerlog.engine.commands.steering import ask
+from towerlog.engine.commit.missing import NotLoaded, Unloaded
 from towerlog.engine.commit.plan import Plan
 from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, run_subject
 from towerlog.model.approval import ApprovalRef
@@ -23,6 +27,36 @@ from towerlog.store.values import Spread
 _replace = msgspec.structs.replace
 NOBODY = ""
 """The agent of an alert about no run, for its cool-down."""
+
+
+class NewAlert(NamedTuple):
+    """An alert that is to be opened."""
+
+    rule: AlertRule
+    subject: str
+    message: str
+    mark: int = 0
+    """See `AlertRow`."""
+
+
+def fire_all(plan: Plan, firings: Sequence[NewAlert], run: RunRow) -> None:
+    """Opens alerts about a run, or about what it has spent of. Raises NotLoaded for all that is missing: however many
+    rules there are, the group is placed anew once."""
+    missing = Unloaded()
+    for one in firings:
+        try:
+            plan.alerts.newest(run.org, one.rule.rule_id, one.subject, is_new=_is_new(plan, one.subject, run))
+        except NotLoaded as lacking:
+            missing.pass_over(lacking)
+    if missing:
+        raise missing.as_one()
+    for one in firings:
+        fire(plan, one.rule, one.subject, one.message, run=run, mark=one.mark)
+
+
+def _is_new(plan: Plan, subject: str, run: RunRow | None) -> bool:
+    """Whether an alert is about a run that has begun in this group."""
+    return run is not None and plan.is_new(run.run) and subject == run_subject(run.run_id)
 
 
 def fire(
@@ -46,8 +80,7 @@ def fire(
     org, now_ms = rule.org, plan.now
     # One event may be about several subjects: the cool-down of the first holds for the others.
     rule = plan.alerts.rule(org, rule.rule_id) or rule
-    is_new = run is not None and plan.is_new(run.run) and subject == run_subject(run.run_id)
-    last = plan.alerts.newest(org, rule.rule_id, subject, is_new=is_new)
+    last = plan.alerts.newest(org, rule.rule_id, subject, is_new=_is_new(plan, subject, run))
     if last is not None and last.is_open and last.mark == mark:
         return None
     whose = agent or (run.agent if run is not None else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from towerlog.engine.alerts.ways_out import warnings_of
+from towerlog.engine.alerts.sending.ways_out import warnings_of
 from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model.alert import AlertNow, AlertRule, GetAlert, GetRule, ListAlerts, ListRules, RuleNow

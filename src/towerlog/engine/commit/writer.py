@@ -237,7 +237,8 @@ class Writer:
                 _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
-        self._charge(plan)
+        if plan.changes.alerts:
+            self._charge(plan)
 
     def _charge(self, plan: Plan) -> None:
         """What follows from an event is known only when it is placed: it counts as work of its organisation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from towerlog.ambient import Clock, Hearing
-from towerlog.engine.alerts.ways_out import WaysOut
+from towerlog.engine.alerts.sending.ways_out import WaysOut
 from towerlog.engine.queries import views
 from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.engine.trials import Trials

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from towerlog.engine.alerts.ways_out import warnings_of
+from towerlog.engine.alerts.sending.ways_out import warnings_of
 from towerlog.engine.commands.rights import told_key
 from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of

@@ -20,9 +20,9 @@ from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.egress.outside import Outside
 from towerlog.egress.webhooks import MAX_SECRETS
-from towerlog.engine.alerts import sender as sending
-from towerlog.engine.alerts.outbox import MAX_OF_ORGANISATION, MAX_OF_RECEIVER
-from towerlog.engine.alerts.sender import Sender
+from towerlog.engine.alerts.sending import sender as sending
+from towerlog.engine.alerts.sending.outbox import MAX_OF_ORGANISATION, MAX_OF_RECEIVER
+from towerlog.engine.alerts.sending.sender import Sender
 from towerlog.errors import Conflict
 from towerlog.model.alert import AlertTrigger, ChangeRule, DeleteRule
 from towerlog.model.alert_channel import AlertChannel, ChannelSecret, ChannelType

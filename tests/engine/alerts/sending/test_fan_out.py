@@ -11,7 +11,7 @@ from tests.engine.alerts.alerting import alerts, deliveries, failure, make, spen
 from tests.engine.alerts.test_bounds import HOOKS
 from tests.support.rig import Rig
 from towerlog.engine.alerts.changes import MAX_MESSAGES_OF_COMMIT, MAX_PLAN_NOTICES
-from towerlog.engine.alerts.fan_out import FanOut
+from towerlog.engine.alerts.sending.fan_out import FanOut
 from towerlog.engine.verify import verify_org
 from towerlog.model.alert import AlertConfig, AlertTrigger, DeleteRule
 from towerlog.model.alert_channel import MAX_CHANNELS, AlertChannel, ChannelType

@@ -17,10 +17,10 @@ from towerlog.ambient import Clock
 from towerlog.egress.chat import CHAT_BODIES
 from towerlog.egress.outcomes import EgressFailure, HttpAnswer, MailAccepted, Undelivered
 from towerlog.egress.webhooks import signed_headers
-from towerlog.engine.alerts.fan_out import FanOut
 from towerlog.engine.alerts.messages import mail_of, notice_of, with_links
-from towerlog.engine.alerts.outbox import MAX_UNDER_WAY, Key, Outbox
-from towerlog.engine.alerts.ways_out import NO_MAIL, WaysOut
+from towerlog.engine.alerts.sending.fan_out import FanOut
+from towerlog.engine.alerts.sending.outbox import MAX_UNDER_WAY, Key, Outbox
+from towerlog.engine.alerts.sending.ways_out import NO_MAIL, WaysOut
 from towerlog.engine.commit.load import Needs
 from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.steps import Steps

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.fakes import FakeClock
 from towerlog.egress.outside import open_outside
-from towerlog.engine.alerts.ways_out import warnings_of
+from towerlog.engine.alerts.sending.ways_out import warnings_of
 from towerlog.model.alert import AlertRule, AlertTrigger
 from towerlog.model.alert_channel import AlertChannel, ChannelType
 
