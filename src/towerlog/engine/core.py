@@ -10,8 +10,8 @@ from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts.by_time.watch import WatchedRules
 from towerlog.engine.alerts.by_time.workers import Workers
-from towerlog.engine.alerts.sender import Sender
-from towerlog.engine.alerts.ways_out import WaysOut
+from towerlog.engine.alerts.sending.sender import Sender
+from towerlog.engine.alerts.sending.ways_out import WaysOut
 from towerlog.engine.answered_once import AnsweredOnce
 from towerlog.engine.commands import (
     lanes,
@@ -33,15 +33,14 @@ from towerlog.engine.pricing.reprice import Repricing
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.settings import EngineSettings
-from towerlog.engine.timers.alerts import OldAlerts, UnwatchedAlerts
+from towerlog.engine.timers.alerts import UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import TimedService, Timer
-from towerlog.engine.timers.replies import OldReplies
+from towerlog.engine.timers.old_rows import DROPS, OldRows
 from towerlog.engine.timers.retention import retention_services
-from towerlog.engine.timers.sessions import OldSessions
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
 from towerlog.engine.verbs import REACTIONS, VERBS
@@ -126,10 +125,8 @@ class Engine:
             SilentRuns(hearing, upkeep, settings.thresholds),
             SteppingBudgets(hearing, upkeep),
             ExpiredReservations(upkeep),
-            ExpiredApprovals(store, hearing, upkeep),
-            OldReplies(store, hearing),
-            OldSessions(store, hearing),
-            OldAlerts(store, hearing),
+            ExpiredApprovals(hearing, upkeep),
+            *[OldRows(store, hearing, drop) for drop in DROPS],
         )
 
     def _watched(self, settings: EngineSettings) -> tuple[TimedService, ...]:
