@@ -942,7 +942,7 @@ TOLD = (
             f"{FIRING}::test_a_failed_run_fires_once_and_puts_one_message_into_the_outbox",
             f"{FIRING}::test_a_rule_looks_only_at_its_scope",
             f"{FIRING}::test_a_rule_holds_as_it_was_made_or_changed_last",
-            "projections/alerts/test_watched.py::test_an_event_meets_each_rule_that_it_may_concern_once",
+            "projections/scoped/test_rules.py::test_an_event_meets_each_rule_that_it_may_concern_once",
             f"{FIRING}::test_a_run_that_comes_to_cost_as_much_fires_once",
             f"{FIRING}::test_a_budget_fires_at_a_fraction_once_a_period",
             f"{FIRING}::test_a_loop_goes_on_over_commits_and_a_restart",

@@ -30,18 +30,17 @@ from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.repricing.reprice import Repricing
 from towerlog.engine.settings import EngineSettings
-from towerlog.engine.timers.alerts import OldAlerts, UnwatchedAlerts
+from towerlog.engine.timers.alerts import UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import TimedService, Timer
 from towerlog.engine.timers.messages.sender import Sender
-from towerlog.engine.timers.replies import OldReplies
+from towerlog.engine.timers.old_rows import DROPS, OldRows
 from towerlog.engine.timers.retention import retention_services
 from towerlog.engine.timers.rules.watch import WatchedRules
 from towerlog.engine.timers.rules.workers import Workers
-from towerlog.engine.timers.sessions import OldSessions
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
 from towerlog.engine.verbs import REACTIONS, VERBS
@@ -126,10 +125,8 @@ class Engine:
             SilentRuns(hearing, upkeep, settings.thresholds),
             SteppingBudgets(hearing, upkeep),
             ExpiredReservations(upkeep),
-            ExpiredApprovals(store, hearing, upkeep),
-            OldReplies(store, hearing),
-            OldSessions(store, hearing),
-            OldAlerts(store, hearing),
+            ExpiredApprovals(hearing, upkeep),
+            *[OldRows(store, hearing, drop) for drop in DROPS],
         )
 
     def _watched(self, settings: EngineSettings) -> tuple[TimedService, ...]:

@@ -27,6 +27,7 @@ from towerlog.model.run import OpenTool, Pending
 from towerlog.model.spending import AgentShare
 from towerlog.model.thread import ThreadRow
 from towerlog.projections.alerts.firing import CALL_BYTES
+from towerlog.projections.scoped.rules import RuleSet
 
 
 def test_a_map_past_its_bound_loses_its_oldest_and_few_at_once() -> None:
@@ -162,5 +163,5 @@ def test_calls_and_rules_are_counted_by_what_they_hold() -> None:
     quiet = {f"agent {number}": 1 for number in range(500)}
     hook = AlertChannel(ChannelType.WEBHOOK, "https://h.example.com/" + "x" * 2000)
     rule = AlertRule(1, "r", 1, "ours", AlertTrigger.ERROR, 0, channels=(hook,) * 10, quiet=quiet)
-    cache.alert_rules[1] = (rule,)
+    cache.alert_rules[1] = RuleSet([rule])
     assert cache.alert_rules.held_bytes > 100_000

@@ -58,7 +58,7 @@ def needs_of_rule(needs: Needs, principal: Principal, command: CreateRule | Chan
 
 def create_rule(plan: Plan, principal: Principal, command: CreateRule) -> RuleNow:
     """A rule, which looks at what happens from now on. Raises Conflict for one too many, Invalid for what is wrong."""
-    org, known = principal.org, plan.alerts.rules(principal.org)
+    org, known = principal.org, plan.alerts.rules(principal.org).all()
     check_quota(plan.reactions.quotas.rules, known, principal, "alert rules", "max_rules")
     rule = AlertRule(
         org=org,

@@ -58,7 +58,7 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
 
     One that is used up from the start acts at once.
     """
-    org, scope, known = principal.org, command.scope, plan.budgets(principal.org)
+    org, scope, known = principal.org, command.scope, plan.budgets(principal.org).all()
     check_quota(plan.reactions.quotas.budgets, known, principal, "budgets", "max_budgets")
     if scope.run_id is not None and plan.run(org, RunById(scope.run_id)) is None:
         raise Invalid("scope.run_id: there is no such run", field="scope.run_id")

@@ -117,6 +117,7 @@ class Writer:
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
+                self._charge(plan)
         except (StorageFailed, Overloaded) as error:
             self._hearing.stop()
             if self._store.trouble.refused is not error or not isinstance(error, DiskFull | Overloaded):
@@ -134,8 +135,8 @@ class Writer:
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         async with self._store.begin() as unit:
-            self._cache.nodes.clear()
-            self._cache.lanes.clear()
+            for known in (self._cache.nodes, self._cache.lanes, self._cache.alerts, self._cache.outbox_counts):
+                known.clear()
             return await work(unit)
 
     async def _placed_anew(
@@ -241,7 +242,12 @@ class Writer:
                 _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
-        if plan.changes.alerts:  # what follows from a command is known only now
+        if plan.changes.alerts:
+            self._charge(plan)
+
+    def _charge(self, plan: Plan) -> None:
+        """What follows from an event is known only when it is placed: it counts as work of its organisation."""
+        if plan.changes.alerts or plan.changes.delivery_bodies:
             for org, work in plan.alerts.work().items():
                 self._queue.charge(org, work)
 
@@ -256,7 +262,7 @@ class Writer:
         try:
             plan.keep()
             rows = (changes.runs, changes.lanes, changes.agents, changes.budgets, changes.approvals, changes.alerts)
-            new = _with_new_messages(changes) if changes.deliveries else frozenset()
+            new = _with_new_messages(changes) if changes.deliveries or changes.delivery_bodies else frozenset()
             self._committed(Commit(changes.events, *rows, messages_of=new))
         except Exception:  # what is on disk must not be placed again, whatever goes wrong from here on
             self._cache = Cache()
@@ -377,5 +383,7 @@ def _fail(group: list[Submission], error: TowerlogError) -> None:
 
 
 def _with_new_messages(changes: Changes) -> frozenset[int]:
-    """Organisations with a message that nobody has attempted: what was attempted before is found when it is due."""
-    return frozenset([one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries])
+    """Organisations with a message that nobody has attempted, or that is not written as a delivery yet: what was
+    attempted before is found when it is due."""
+    new = [one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries]
+    return frozenset(new + [one.org for one in changes.delivery_bodies.values() if one.unwritten])

@@ -120,7 +120,8 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[App
     results = yield from place_items(plan, principal, command.items, dialect, agent)
     if command.placed:
         results = [*command.placed, *results]
-    if plan.cache.budgets.get(org) != ():  # most have none
+    budgets = plan.cache.budgets.get(org)
+    if budgets is None or budgets:  # most have none
         results = with_warnings(plan, org, results)
     has_news = has_commands = has_warnings = False
     for result in results:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.alert import AlertRow, AlertRule
-from towerlog.model.budget import BudgetRow
+from towerlog.model.alert import AlertRow
+from towerlog.model.delivery import OutboxCounts
 from towerlog.model.lane import Lane
 from towerlog.model.names import META
-from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.projections.alerts.watched import RuleIndex
+from towerlog.projections.scoped.budgets import BudgetSet
+from towerlog.projections.scoped.prices import PriceSet
+from towerlog.projections.scoped.row_sets import RowSet
+from towerlog.projections.scoped.rules import RuleSet
 from towerlog.store.values import Kind
 
 if TYPE_CHECKING:  # what was loaded stands beside the cache, and so imports this
@@ -36,8 +37,6 @@ MAX_DROPPED = 4096
 """What of a map is dropped at once: more would hold up the event loop. What is left goes after the next groups."""
 DEFAULT_ROW_BYTES = 1024
 """What a row takes if it holds no long lists or texts."""
-QUIET_AGENT_BYTES = 300
-"""What an agent of a rule's cool-down takes, about."""
 
 
 MAX_IDS_OF_RUN = 16_384
@@ -88,57 +87,38 @@ class RowMap(dict[K, V]):
         return len(self) * DEFAULT_ROW_BYTES + self._sum
 
 
-class OrgRows(Generic[V]):
-    """Those of one plan, in their order. An event may change all of them, so a change looks at no other row."""
+S = TypeVar("S", bound=RowSet[Any])
 
-    def __init__(self, known: Known, kind: Kind, cached: RowMap[int, tuple[V, ...]], id_name: str) -> None:
-        """`cached`: those that the writer has seen lately, of this kind; `id_name`: the member that is their id."""
+
+class OrgRows(Generic[S]):
+    """Those of one plan: an organisation's rows of one kind as this group has left them."""
+
+    def __init__(self, known: Known, kind: Kind, cached: RowMap[int, S]) -> None:
+        """`cached`: those that the writer has seen lately, of this kind."""
         self._known = known
         self._kind = kind
         self._cached = cached
-        self._id_of: Callable[[V], str] = attrgetter(id_name)
-        self._changed: dict[int, dict[str, V]] = {}
-        """By organisation and id; of the organisations of which this group has changed some."""
-        self._tuples: dict[int, tuple[V, ...]] = {}
-        """The same as `all` gives them, until the next change."""
+        self._changed: dict[int, S] = {}
 
-    def all(self, org: int) -> tuple[V, ...]:
-        """All of an organisation, oldest first; most have none. Raises NotLoaded."""
-        changed = self._changed.get(org)
-        if changed is None:
-            return self._stored(org)
-        found = self._tuples.get(org)
-        if found is None:
-            found = self._tuples[org] = tuple(changed.values())
-        return found
-
-    def one(self, org: int, row_id: str) -> V | None:
-        """One of them. Raises NotLoaded."""
-        return self._of(org).get(row_id)
-
-    def put(self, org: int, row_id: str, row: V | None) -> None:
-        """Changes a row, or adds it at the end; None: it is gone."""
-        changed = self._of(org)
-        if row is None:
-            changed.pop(row_id, None)
-        else:
-            changed[row_id] = row
-        self._changed[org] = changed
-        self._tuples.pop(org, None)
-
-    def keep(self) -> None:
-        """The changes are on disk: the cache may know them."""
-        self._cached.put_all((org, self.all(org)) for org in self._changed)
-
-    def _of(self, org: int) -> dict[str, V]:
-        changed = self._changed.get(org)
-        return {self._id_of(one): one for one in self._stored(org)} if changed is None else changed
-
-    def _stored(self, org: int) -> tuple[V, ...]:
-        found: tuple[V, ...] | None = self._cached.get(org)
+    def of(self, org: int) -> S:
+        """Of an organisation; most have none. Raises NotLoaded."""
+        found = self._changed.get(org)
+        found = self._cached.get(org) if found is None else found
         if found is None:
             found = self._known.get(self._kind, org)
         return found
+
+    def put(self, org: int, row_id: str, row: Any) -> None:
+        """Changes a row, or adds it at the end; None: it is gone."""
+        changed = self._changed.get(org)
+        if changed is None:
+            changed = self.of(org).copy()
+        self._changed[org] = changed
+        changed.put(row_id, row)
+
+    def keep(self) -> None:
+        """The changes are on disk: the cache may know them."""
+        self._cached.put_all(self._changed.items())
 
 
 def _of_run(row: RunRow) -> int:
@@ -169,20 +149,8 @@ def _of_lane(lane: Lane) -> int:
     return sum([200 + len(name) + len(value) for name, value in lane.labels.items()]) if lane.labels else 0
 
 
-def _of_budgets(budgets: tuple[BudgetRow, ...]) -> int:
-    texts = [(row.name, row.scope.agent, row.scope.thread_id, row.scope.run_id) for row in budgets]
-    return DEFAULT_ROW_BYTES * len(budgets) + sum([len(text or "") for some in texts for text in some])
-
-
-def _of_prices(prices: tuple[PriceRow, ...]) -> int:
-    return sum([DEFAULT_ROW_BYTES + len(row.model) + len(row.provider or "") for row in prices])
-
-
-def _of_rules(rules: tuple[AlertRule, ...]) -> int:
-    size = 2 * DEFAULT_ROW_BYTES * len(rules)
-    for rule in rules:
-        size += QUIET_AGENT_BYTES * len(rule.quiet) + sum([512 + len(one.target) for one in rule.channels])
-    return size
+def _of_set(rows: RowSet[Any]) -> int:
+    return rows.held_bytes
 
 
 def _of_alert(alert: AlertRow) -> int:
@@ -191,10 +159,6 @@ def _of_alert(alert: AlertRow) -> int:
 
 def _of_calls(calls: bytes) -> int:
     return len(calls)
-
-
-def _of_watched(watched: RuleIndex) -> int:
-    return _of_rules(watched.rules)
 
 
 def _no_more(_row: object) -> int:
@@ -217,17 +181,17 @@ class Cache:
         self.nodes: dict[bytes, int] = {}
         """Prefixes of histories and lists of metas that are stored → how many messages or metas they have."""
         self.counters: RowMap[int, Counters] = RowMap(_no_more)
-        self.budgets: RowMap[int, tuple[BudgetRow, ...]] = RowMap(_of_budgets)
+        self.budgets: RowMap[int, BudgetSet] = RowMap(_of_set)
         """Of an organisation, all: most have none."""
-        self.prices: RowMap[int, tuple[PriceRow, ...]] = RowMap(_of_prices)
-        self.alert_rules: RowMap[int, tuple[AlertRule, ...]] = RowMap(_of_rules)
+        self.prices: RowMap[int, PriceSet] = RowMap(_of_set)
+        self.alert_rules: RowMap[int, RuleSet] = RowMap(_of_set)
         """The same."""
-        self.watched: RowMap[int, RuleIndex] = RowMap(_of_watched)
-        """The same by what they watch: good as long as its rules are those of the organisation, the very same tuple."""
         self.alerts: RowMap[tuple[int, str, str], AlertRow] = RowMap(_of_alert)
         """(org, rule id, subject) → the newest."""
-        self.pending_deliveries: dict[int, int] = {}
-        """Organisation → messages that wait to be delivered."""
+        self.outbox_counts: dict[int, OutboxCounts] = {}
+        """Of organisations: how many messages wait."""
+        self.budgets_told: dict[tuple[int, str], tuple[int, int] | None] = {}
+        """(org, budget id) → in which period, and what stands for the rules that all have told of it then."""
         self.calls: RowMap[int, bytes] = RowMap(_of_calls)
         """Run → the digests of what it has called last, one behind the other, where a rule watches for loops."""
         self.event_ids: dict[int, set[int]] = {}
@@ -261,14 +225,13 @@ class Cache:
             self.budgets,
             self.prices,
             self.alert_rules,
-            self.watched,
             self.alerts,
             self.calls,
         ):
             _drop_oldest(rows, len(rows) - CACHED_ROWS)
             if rows.held_bytes > CACHED_BYTES:
                 _drop_heavy(rows)
-        for names in (self.refs, self.agent_names, self.pending_deliveries):
+        for names in (self.refs, self.agent_names, self.outbox_counts, self.budgets_told):
             _drop_oldest(names, len(names) - CACHED_ROWS)
         _drop_oldest(self.nodes, len(self.nodes) - CACHED_NODES)
         ids = self.event_ids

@@ -20,6 +20,10 @@ from towerlog.model.event import DamagedEvent, Event, Logged, OpenRun, RunByFore
 from towerlog.model.lane import Lane
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
+from towerlog.projections.scoped.budgets import BudgetSet
+from towerlog.projections.scoped.prices import PriceSet
+from towerlog.projections.scoped.row_sets import RowSet
+from towerlog.projections.scoped.rules import RuleSet
 from towerlog.store.base import Unit
 from towerlog.store.values import Kind, Loaded
 from towerlog.store.wanted import Claimant, Family, Parent
@@ -56,6 +60,14 @@ def _ref_of(key: RefKey) -> tuple[int, RunRef]:
 def parent_of(row: RunRow) -> Parent:
     """What children name this run by."""
     return Parent(row.run, row.org, row.run_id, row.thread_id, row.trace_id, row.foreign_id or "")
+
+
+_SETS: dict[Kind, Callable[[Iterable[Any]], RowSet[Any]]] = {
+    Kind.BUDGETS: BudgetSet,
+    Kind.PRICES: PriceSet,
+    Kind.ALERT_RULES: RuleSet,
+}
+"""What all rows of an organisation are kept as."""
 
 
 class Known:
@@ -146,7 +158,9 @@ class Known:
 
     def _take(self, kind: Kind, found: dict[Any, Any]) -> None:
         cache = self.cache
-        if kind in self._cached:
+        if kind in _SETS:
+            self._cached[kind].put_all((org, _SETS[kind](rows)) for org, rows in found.items())
+        elif kind in self._cached:
             self._cached[kind].put_all(found.items())
         elif kind is Kind.REF:
             for key, row in found.items():

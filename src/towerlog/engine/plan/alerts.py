@@ -13,18 +13,20 @@ import structlog
 from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.load.known import Known
 from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger, WindowCount
-from towerlog.model.delivery import Attempt, Delivery, DeliveryBody, DeliveryState
+from towerlog.model.budget import BudgetRow
+from towerlog.model.delivery import Attempt, Delivery, DeliveryBody, DeliveryState, OutboxCounts
 from towerlog.model.event import Event
-from towerlog.projections.alerts.watched import RuleIndex
+from towerlog.projections.scoped.rules import RuleSet
 from towerlog.store.values import Changes, Kind
 
 MAX_PENDING_DELIVERIES = 50_000
-"""Of an organisation: of more messages each is given up at once, and can be sent anew by hand."""
+"""Of an organisation: of more messages each is given up at once, and can be sent anew by hand. While some wait to be
+written as well, further ones are not kept at all; their alert says how many those are."""
 MAX_PLAN_NOTICES = 128
 """Alerts and deliveries of a commit, but for those of the event that goes beyond them: the rest is for a later one."""
 MAX_MESSAGES_OF_COMMIT = 256
-"""Messages that one organisation puts into the outbox with one commit: each event has room for half as many at least.
-Whoever waits to write waits for all of them. What is beyond them is not sent; the alert says how many those are."""
+"""Deliveries that one commit writes for an organisation: each event has room for half as many at least. Whoever waits
+to write waits for all of them. Those beyond are written by later commits, see `fan_out`."""
 GIVEN_UP = f"more than {MAX_PENDING_DELIVERIES} messages wait"
 
 log = structlog.get_logger("towerlog.alerts")
@@ -38,37 +40,29 @@ class AlertChanges:
         self._known = known
         self._cache = known.cache
         self._changes = changes
-        rules = self._cache.alert_rules
-        self._rules: OrgRows[AlertRule] = OrgRows(known, Kind.ALERT_RULES, rules, "rule_id")
+        self._rules: OrgRows[RuleSet] = OrgRows(known, Kind.ALERT_RULES, self._cache.alert_rules)
         self._newest: dict[tuple[int, str, str], AlertRow] = {}
-        self._pending: dict[int, int] = {}
+        self._waiting: dict[int, OutboxCounts] = {}
         """Organisation → messages that wait, with this group's."""
         self._put: Counter[int] = Counter()
-        """Organisation → messages that this group puts into its outbox,"""
+        """Organisation → deliveries that this group writes for it,"""
         self._fired: Counter[int] = Counter()
         """its alerts that this group opens or changes,"""
         self._not_sent: Counter[int] = Counter()
-        """and messages for which there was no room."""
+        """and messages that are not kept, since too many wait."""
+        self._told: dict[tuple[int, str], tuple[int, int] | None] = {}
         self._moves_loops = False
         """Some rule that watches for loops has changed."""
         self.calls: dict[int, bytes] = {}
         """Run → the digests of what it has called last, with this group's calls."""
 
-    def rules(self, org: int) -> tuple[AlertRule, ...]:
-        """The organisation's rules, oldest first, as this group has left them; most have none."""
-        return self._rules.all(org)
-
-    def watched(self, org: int) -> RuleIndex:
-        """The same by what they watch."""
-        rules = self.rules(org)
-        found = self._cache.watched.get(org)
-        if found is None or found.rules is not rules:
-            found = self._cache.watched[org] = RuleIndex(rules)
-        return found
+    def rules(self, org: int) -> RuleSet:
+        """The organisation's rules, as this group has left them; most have none."""
+        return self._rules.of(org)
 
     def rule(self, org: int, rule_id: str) -> AlertRule | None:
         """One of them."""
-        return self._rules.one(org, rule_id)
+        return self.rules(org).get(rule_id)
 
     def put_rule(self, rule: AlertRule) -> None:
         """Changes a rule, or adds it at the end."""
@@ -90,6 +84,8 @@ class AlertChanges:
         if found is not None or is_new:
             return found
         stored: AlertRow | None = self._known.get(Kind.ALERT, key)
+        if stored is not None:  # the next group need not look it up again
+            self._newest[key] = stored
         return stored
 
     def by_id(self, org: int, alert_id: str) -> AlertRow | None:
@@ -112,6 +108,19 @@ class AlertChanges:
             self._newest[key] = alert
         self._fired[org] += (org, alert.alert_id) not in self._changes.alerts
         self._changes.alerts[org, alert.alert_id] = alert
+        if alert.trigger is AlertTrigger.BUDGET:
+            self._told[org, alert.subject.partition(":")[2]] = None
+
+    def has_told(self, budget: BudgetRow, rules: int) -> bool:
+        """Whether some rules have told of a budget's present period, and all that still lasts. `rules`: what stands for
+        their ids."""
+        key = (budget.org, budget.budget_id)
+        known = self._told[key] if key in self._told else self._cache.budgets_told.get(key)
+        return known == (budget.period_start, rules)
+
+    def note_told(self, budget: BudgetRow, rules: int) -> None:
+        """They have."""
+        self._told[budget.org, budget.budget_id] = budget.period_start, rules
 
     def delivery(self, org: int, delivery_id: str) -> Delivery | None:
         """A delivery, with this group's changes."""
@@ -122,26 +131,40 @@ class AlertChanges:
         return stored
 
     def room(self, org: int, wanted: int) -> int:
-        """How many of so many messages this group may still put into the organisation's outbox. The rest is counted as
-        not sent."""
+        """How many of so many deliveries this group may still write for the organisation; they are taken."""
         found = max(0, min(wanted, MAX_MESSAGES_OF_COMMIT - self._put[org]))
         self._put[org] += found
-        self._not_sent[org] += wanted - found
         return found
 
-    def add_body(self, body: DeliveryBody) -> None:
-        """What messages of this group tell: kept once."""
-        self._changes.delivery_bodies.append(body)
+    def unwritten(self, org: int) -> int:
+        """How many messages wait to be written as deliveries: what is told now comes behind them."""
+        return self._counts(org).unwritten
+
+    def refuses(self, org: int, messages: int) -> bool:
+        """Whether so many messages are not kept, since too many wait; they are counted."""
+        counts = self._counts(org)
+        is_full = bool(counts.unwritten) and sum(counts) >= MAX_PENDING_DELIVERIES
+        self._not_sent[org] += messages if is_full else 0
+        return is_full
+
+    def put_body(self, body: DeliveryBody, before: DeliveryBody | None = None) -> None:
+        """What messages tell: kept once, with what is still to be written of them. `before`: as it was stored."""
+        more = len(body.unwritten) - (0 if before is None else len(before.unwritten))
+        if more:
+            counts = self._counts(body.org)
+            self._waiting[body.org] = counts._replace(unwritten=counts.unwritten + more)
+        self._changes.delivery_bodies[body.org, body.body_id] = body
 
     def add_delivery(self, delivery: Delivery, now_ms: int) -> None:
         """Puts a message into the outbox, for which there was `room`; where too many wait it is given up."""
-        if delivery.state is DeliveryState.PENDING and self._waiting(delivery.org) >= MAX_PENDING_DELIVERIES:
+        counts = self._counts(delivery.org)
+        if delivery.state is DeliveryState.PENDING and counts.pending >= MAX_PENDING_DELIVERIES:
             given_up = (Attempt(now_ms, 0, words=GIVEN_UP),)
             delivery = msgspec.structs.replace(
                 delivery, state=DeliveryState.FAILED, due_at=None, ended_at=now_ms, attempts=given_up
             )
         if delivery.state is DeliveryState.PENDING:
-            self._pending[delivery.org] = self._waiting(delivery.org) + 1
+            self._waiting[delivery.org] = counts._replace(pending=counts.pending + 1)
         self._changes.deliveries[delivery.org, delivery.delivery_id] = delivery
 
     def current(self, stored: Delivery) -> Delivery:
@@ -153,14 +176,13 @@ class AlertChanges:
         before = self.current(stored)
         waits = (after.state is DeliveryState.PENDING) - (before.state is DeliveryState.PENDING)
         if waits:
-            self._pending[after.org] = self._waiting(after.org) + waits
+            counts = self._counts(after.org)
+            self._waiting[after.org] = counts._replace(pending=counts.pending + waits)
         self._changes.deliveries[after.org, after.delivery_id] = after
 
-    def _waiting(self, org: int) -> int:
-        found = self._pending.get(org)
-        if found is None:
-            found = self._cache.pending_deliveries.get(org)
-        return self._known.get(Kind.DELIVERIES_PENDING, org) or 0 if found is None else found
+    def _counts(self, org: int) -> OutboxCounts:
+        found = self._waiting.get(org) or self._cache.outbox_counts.get(org)
+        return found or self._known.get(Kind.OUTBOX_COUNTS, org) or OutboxCounts()
 
     def calls_of(self, run: int, *, is_new: bool) -> bytes | None:
         """The digests of what a run has called last; None where only its events tell (`stored_calls`)."""
@@ -182,7 +204,7 @@ class AlertChanges:
 
     def work(self) -> dict[int, int]:
         """Organisation → how many rows this group writes of its alerts and messages."""
-        return dict(self._put + self._fired)
+        return dict(self._put + self._fired + Counter(org for org, _ in self._changes.delivery_bodies))
 
     def is_full(self) -> bool:
         """Whether one commit has enough to write of them."""
@@ -194,9 +216,10 @@ class AlertChanges:
         self._rules.keep()
         for org, count in self._not_sent.items():
             if count:
-                log.warning("messages_not_sent", org=org, messages=count, bound=MAX_MESSAGES_OF_COMMIT)
+                log.warning("messages_not_sent", org=org, messages=count, bound=MAX_PENDING_DELIVERIES)
         cache.alerts.put_all(self._newest.items())
-        cache.pending_deliveries.update(self._pending)
+        cache.outbox_counts.update(self._waiting)
+        cache.budgets_told.update(self._told)
         if self._moves_loops:
             # What was called while no rule watched is in the events alone.
             cache.calls.clear()

@@ -36,6 +36,7 @@ from towerlog.projections import approvals as approval_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.projections.agents import Tallies
+from towerlog.projections.scoped.budgets import BudgetSet
 from towerlog.projections.status import reports_recovery
 from towerlog.store.content import HistoryNode, Message, MetaList
 from towerlog.store.values import Changes, Found, Kind, RunChange
@@ -73,9 +74,8 @@ class Plan:
         # No `cached_property`: it gives the plan a dictionary, in which each attribute is looked up then.
         self._alerts: AlertChanges | None = None
         self._prices: PlacedPrices | None = None
-        self._budgets: OrgRows[BudgetRow] | None = None
-        self._agents: dict[tuple[int, str], AgentRow] = {}
-        """All that were asked for, as they were before this group; also those that are registered here."""
+        self._budgets: OrgRows[BudgetSet] | None = None
+        self._agents: dict[tuple[int, str], AgentRow] = {}  # all asked for, as before this group; and new ones
         self.content: dict[bytes, int] = {}
         """Keys of the nodes and lists of metas that this group has added → how many messages or metas they have."""
 
@@ -333,17 +333,17 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def _budget_rows(self) -> OrgRows[BudgetRow]:
-        self._budgets = self._budgets or OrgRows(self.known, Kind.BUDGETS, self.cache.budgets, "budget_id")
+    def _budget_rows(self) -> OrgRows[BudgetSet]:
+        self._budgets = self._budgets or OrgRows(self.known, Kind.BUDGETS, self.cache.budgets)
         return self._budgets
 
-    def budgets(self, org: int) -> tuple[BudgetRow, ...]:
+    def budgets(self, org: int) -> BudgetSet:
         """The organisation's budgets, as this group has left them; most have none."""
-        return self._budget_rows().all(org)
+        return self._budget_rows().of(org)
 
     def budget(self, org: int, budget_id: str) -> BudgetRow | None:
         """One of them."""
-        return self._budget_rows().one(org, budget_id)
+        return self.budgets(org).get(budget_id)
 
     def put_budget(self, org: int, budget_id: str, row: BudgetRow | None) -> None:
         """Changes a budget, or adds it at the end; None: it is gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.load.known import Known
 from towerlog.model.price import PriceRow
+from towerlog.projections.scoped.prices import PriceSet
 from towerlog.store.values import Changes, Kind
 
 
@@ -13,11 +14,11 @@ class PlacedPrices:
 
     def __init__(self, known: Known, changes: Changes) -> None:
         self._changes = changes
-        self._of: OrgRows[PriceRow] = OrgRows(known, Kind.PRICES, known.cache.prices, "price_id")
+        self._of: OrgRows[PriceSet] = OrgRows(known, Kind.PRICES, known.cache.prices)
 
     def all_of(self, org: int) -> tuple[PriceRow, ...]:
         """All of an organisation; most have none. Raises NotLoaded."""
-        return self._of.all(org)
+        return self._of.of(org).all()
 
     def put(self, org: int, price_id: str, row: PriceRow | None) -> None:
         """Adds a price at the end; None: it is gone."""

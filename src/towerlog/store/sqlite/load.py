@@ -15,7 +15,7 @@ from towerlog.model.alert import MAX_CALLS, AlertRow, AlertRule
 from towerlog.model.approval import ApprovalRow
 from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.delivery import DeliveriesAfter, Delivery
+from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryBody, OutboxCounts
 from towerlog.model.event import Event, EventType, Logged
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
@@ -261,8 +261,12 @@ def _deliveries_after(db: apsw.Connection, keys: list[DeliveriesAfter]) -> dict[
     return {key: alerts.deliveries_after(db, key) for key in keys}
 
 
-def _pending(db: apsw.Connection, orgs: list[int]) -> dict[int, int]:
-    return {org: alerts.deliveries_pending(db, org) for org in orgs}
+def _outbox_counts(db: apsw.Connection, orgs: list[int]) -> dict[int, OutboxCounts]:
+    return {org: alerts.outbox_counts(db, org) for org in orgs}
+
+
+def _unwritten(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], list[DeliveryBody]]:
+    return {key: alerts.bodies_unwritten(db, *key) for key in keys}
 
 
 def _tool_calls(db: apsw.Connection, runs: list[int]) -> dict[int, list[Event]]:
@@ -310,7 +314,8 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.ALERT_ID: _alerts_by_id,
     Kind.DELIVERY: _deliveries,
     Kind.DELIVERIES_AFTER: _deliveries_after,
-    Kind.DELIVERIES_PENDING: _pending,
+    Kind.OUTBOX_COUNTS: _outbox_counts,
+    Kind.BODIES_UNWRITTEN: _unwritten,
     Kind.RETENTION: _retention,
     Kind.TOOL_CALLS: _tool_calls,
 }

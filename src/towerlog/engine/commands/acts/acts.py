@@ -228,7 +228,7 @@ def release(
 
 
 def _budget(plan: Plan, principal: Principal, action: Action, budget_id: str) -> About:
-    found = next((row for row in plan.budgets(principal.org) if row.budget_id == budget_id), None)
+    found = plan.budget(principal.org, budget_id)
     state = None if found is None or found.deleted else states.budget_state(found)
     return About(action, "budget", budget_id, state)
 

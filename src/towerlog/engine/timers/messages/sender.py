@@ -23,11 +23,20 @@ from towerlog.engine.load.known import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep
+from towerlog.engine.timers.messages.fan_out import FanOut
 from towerlog.engine.timers.messages.outbox import MAX_UNDER_WAY, Key, Outbox
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.alert_channel import ChannelType
 from towerlog.model.answer_link import LinkAddress
-from towerlog.model.delivery import Attempt, Delivery, DeliveryState, RecordAttempt, after_attempt, is_given_up
+from towerlog.model.delivery import (
+    ERASED_BODY,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    RecordAttempt,
+    after_attempt,
+    is_given_up,
+)
 from towerlog.store.base import Store, Unit
 from towerlog.store.values import Kind
 from towerlog.wake.base import Commit
@@ -41,6 +50,7 @@ DEFAULT_PAUSES = (10, 60, 300)
 _GONE = 410
 """The status by which a receiver says that nobody will ever take messages there again."""
 _NOT_SIGNED = "its rule does not tell this webhook any more, so there is nothing to sign it with"
+_ERASED = "what it told of was erased"
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 log = structlog.get_logger("towerlog.alerts")
@@ -62,6 +72,7 @@ class Sender:
         links lead; without, no message has one."""
         self._links = links
         self._store = store
+        self._fan_out = FanOut(store, upkeep)
         self._outbox = Outbox(store)
         self._upkeep = upkeep
         self._clock = clock
@@ -73,6 +84,8 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: list[RecordAttempt] = []
         self._news = asyncio.Event()
+        self._fans_out = True
+        """Some delivery may be unwritten."""
         self._looks = True
         """Something may be due that can be begun."""
         self._is_more = False
@@ -84,7 +97,7 @@ class Sender:
     def hear(self, commit: Commit) -> None:
         """A commit has put something into the outbox."""
         self._outbox.hear(commit.messages_of)
-        self._looks = True
+        self._looks = self._fans_out = True
         self._news.set()
 
     async def run(self) -> None:
@@ -105,7 +118,7 @@ class Sender:
 
     def look_again(self) -> None:
         """Time has passed: something may be due by now."""
-        self._looks = True
+        self._looks = self._fans_out = True
 
     def stop(self) -> None:
         """Ends `run`."""
@@ -113,10 +126,15 @@ class Sender:
         self._news.set()
 
     async def _turn(self) -> None:
-        """Notes what has come back, and begins what is due."""
+        """Notes what has come back, writes some of what is unwritten, and begins what is due."""
         # What is done leaves room; only where something is known to wait for that is it worth a look.
         self._looks = self._looks or (self._is_more and bool(self._done))
         await self._record()
+        if self._fans_out:
+            self._fans_out = False
+            if await self._fan_out.step():
+                self._fans_out = True
+                self._news.set()
         if self._looks and len(self._under_way) < MAX_UNDER_WAY:
             self._looks = False
             now_ms = self._clock.now_ms()
@@ -174,6 +192,8 @@ class Sender:
         return with_links(delivery, self._links.public_url, answer_url)
 
     async def _sent(self, delivery: Delivery) -> HttpAnswer | MailAccepted | Undelivered:
+        if bytes(delivery.body) == ERASED_BODY:
+            return Undelivered(EgressFailure.REFUSED_HERE, _ERASED, 0)
         delivery = await self._with_links(delivery)
         channel, ways_out = delivery.channel, self._ways_out
         if channel.type is ChannelType.EMAIL:
@@ -242,4 +262,4 @@ def _needs(needs: Needs, done: list[RecordAttempt]) -> None:
     for one in done:
         needs.counters(one.org)
         needs.want(Kind.DELIVERY, (one.org, one.delivery_id))
-        needs.want(Kind.DELIVERIES_PENDING, one.org)
+        needs.want(Kind.OUTBOX_COUNTS, one.org)

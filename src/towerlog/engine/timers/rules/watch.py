@@ -40,7 +40,7 @@ from towerlog.model.alert import (
     budget_subject,
     run_subject,
 )
-from towerlog.model.budget import MAX_BUDGETS, BudgetRow
+from towerlog.model.budget import MAX_BUDGETS
 from towerlog.model.delivery import NoticeKind
 from towerlog.model.lane import Lane
 from towerlog.model.question import RunFilter
@@ -279,7 +279,7 @@ class WatchedRules:
         if rule.trigger in BY_TIME:
             is_over = row is None or self._holds(plan, rule, row) is None
         elif rule.trigger is AlertTrigger.BUDGET:
-            is_over = not of_budget(rule, _budget_of(plan, rule.org, alert.subject.partition(":")[2]), plan.now)
+            is_over = not of_budget(rule, plan.budget(rule.org, alert.subject.partition(":")[2]), plan.now)
         else:
             is_over = False
         if is_over:
@@ -318,7 +318,7 @@ def _reminds(rule: AlertRule, alert: AlertRow, now_ms: int) -> bool:
 
 def _needs(needs: Needs, rule: AlertRule, verdicts: list[_Verdict]) -> Steps[None]:
     needs.counters(rule.org)
-    needs.want(Kind.DELIVERIES_PENDING, rule.org)
+    needs.want(Kind.OUTBOX_COUNTS, rule.org)
     for one in verdicts:
         row = None if one.run is None else needs.run_by_number(one.run)
         if row is not None:
@@ -334,7 +334,7 @@ def _needs(needs: Needs, rule: AlertRule, verdicts: list[_Verdict]) -> Steps[Non
 
 def _needs_of_window(needs: Needs, rule: AlertRule) -> None:
     needs.counters(rule.org)
-    needs.want(Kind.DELIVERIES_PENDING, rule.org)
+    needs.want(Kind.OUTBOX_COUNTS, rule.org)
     needs.want(Kind.ALERT, (rule.org, rule.rule_id, RULE_SUBJECT))
 
 
@@ -358,12 +358,8 @@ def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
         recover(plan, last)
 
 
-def _budget_of(plan: Plan, org: int, budget_id: str) -> BudgetRow | None:
-    return next((one for one in plan.budgets(org) if one.budget_id == budget_id), None)
-
-
 def _fire_budget(plan: Plan, rule: AlertRule, budget_id: str) -> None:
-    row = _budget_of(plan, rule.org, budget_id)
+    row = plan.budget(rule.org, budget_id)
     if row is None or not of_budget(rule, row, plan.now) or not rule.enabled or rule.keeps_quiet(plan.now):
         return
     row = current(row, plan.now)

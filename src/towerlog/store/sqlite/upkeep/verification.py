@@ -94,6 +94,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     read("alert_rule", "org, rule_id, number, timed", alerts.decode_rule, alerts.rule_row)
     read("alert", _ALERT, alerts.decode_alert, alerts.alert_row)
     read("delivery", _DELIVERY, alerts.decode_delivery, alerts.delivery_row)
+    read("delivery_body", "org, body_id, alert_id, unwritten", alerts.decode_body, alerts.body_row)
     runs = read("run", _RUN, rows.decode_run, rows.run_indexed, name=lambda given: given[2])
     faults += _lane_faults(db, runs, lanes) + _key_faults(db, org) + _counter_faults(db, org)
     return Rows(
