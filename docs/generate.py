@@ -188,6 +188,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.delivery", "MAX_REDELIVERED", "messages that one request sends anew"),
         ("model.member", "MAX_MEMBERS", "members of an organisation"),
         ("model.member", "MAX_SESSIONS", "sessions of a member; with one more the oldest ends"),
+        ("dialects.runs.agui", "MAX_MESSAGE_ID_CHARS", "characters of a message's id that AG-UI is told"),
         ("asgi.pages.sign_in.passwords", "MIN_PASSWORD_CHARS", "characters of a password, the fewest"),
         ("asgi.pages.sign_in.passwords", "MAX_PASSWORD_CHARS", "characters of a password, the most"),
         ("asgi.pages.sign_in.pages", "MAX_BODY_BYTES", "bytes of a body that signs in"),

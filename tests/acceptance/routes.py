@@ -89,6 +89,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/runs/{}:{}"): _route(Kind.OBJECT, "control"),
     ("POST", "/v1/runs/{}/input"): _route(Kind.OBJECT, "control", {"content": "yes"}),
     ("GET", "/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
+    ("GET", "/v1/runs/{}/agui"): _route(Kind.OBJECT, "read"),
     ("POST", "/v1/threads"): _route(Kind.NAME, "control", {"thread_id": "shared-thread"}),
     ("GET", "/v1/threads"): _route(Kind.LIST, "read"),
     ("GET", "/v1/threads/{}"): _route(Kind.OBJECT, "read"),
