@@ -61,7 +61,10 @@ _CONTAINER_EVENT = {
 }
 
 ROUTES: dict[tuple[str, str], Route] = {
-    **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt"]},
+    **{
+        ("GET", path): _route(Kind.OPEN)
+        for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt", "/llms-full.txt"]
+    },
     **{
         ("GET", path): _route(Kind.OPEN)
         for path in ["/docs", "/docs/guides/{}", "/docs/guide.css", "/docs/docs.css", "/docs/docs.js"]
