@@ -499,6 +499,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("sdk.api.cursors", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
         ("asgi.pages.mcp.tools", "MAX_ANSWER_BYTES", "bytes that a tool of MCP hands out of an answer"),
         ("asgi.pages.mcp.tools", "MAX_WAIT_SECONDS", "seconds that `tail_run` of MCP waits for an event"),
+        ("cli.importing.events", "MAX_TEXT_CHARS", "characters of a text that `towerlog import` sends"),
+        ("cli.importing.events", "MAX_DEPTH", "levels of a value that it sends"),
+        ("cli.importing.files", "MAX_LINE_BYTES", "bytes of a line of a file that it reads"),
+        ("cli.importing.files", "MAX_WHOLE_BYTES", "bytes of such a file that it holds in memory"),
+        ("cli.importing.sending", "MAX_REFUSALS", "refused events of a file of which it says why"),
+        ("cli.importing.sending", "MAX_RUN_IDS", "runs of a file whose ids it prints"),
         ("cli.tail", "MAX_SPANS", "spans whose depth `towerlog runs tail` remembers"),
         ("cli.tree", "MAX_FOLLOWED", "runs that `towerlog runs tail` follows at a time"),
         ("cli.tree", "MAX_WAITING", "events of one of them that wait to be shown"),
@@ -679,6 +685,7 @@ ROOMS: dict[str, str] = {
     "sdk/wire": "HTTP, retries and refusals; what every other room of the SDK sends through.",
     "sdk/work": "Workers: claim a run, renew its lease, carry it out, hand in its outcome.",
     "cli": "Commands, one file each, imported when called.",
+    "cli/importing": "Files of other programs, read as events: one format a file; and how they are sent.",
 }
 """Package → what it is for. A package that is not named here fails the generator."""
 
