@@ -130,6 +130,7 @@ LAWFUL_IMPORTS = {
     "asgi/connection.py": "import uvicorn",
     "asgi/http1/fitness.py": "import uvicorn",
     "asgi/push/websocket.py": "import websockets",
+    "asgi/pages/mcp/protocol.py": "import mcp\nimport mcp_types",
     "asgi/pages/sign_in/passwords.py": "import argon2",
     "asgi/pages/sign_in/provider.py": "import joserfc",
     "asgi/pages/sign_in/by_provider.py": "import joserfc",
@@ -157,6 +158,7 @@ ASGI = "Only asgi speaks ASGI, and only the wiring serves it; the engine never d
 TOKENS = "Only the sign-in by a provider reads its tokens"
 PASSWORDS = "Only one module hashes passwords"
 FRAMES = "Only one module frames WebSockets"
+MCP = "Only one module speaks MCP, by the SDK of an extra"
 ROOMS = "A request passes the rooms of asgi from the outside in"
 ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
 DATABASE = "Only the store opens a database"
@@ -182,6 +184,8 @@ IMPORT_FAULTS = {
     "the engine speaks ASGI": ("engine/core.py", "from uvicorn.config import Config", ASGI),
     "asgi's app knows the server's private parts": ("asgi/app.py", "import uvicorn", ASGI),
     "a stream frames by itself": ("asgi/push/streams.py", "import websockets", FRAMES),
+    "a page needs an extra": ("asgi/pages/mcp/page.py", "import mcp", MCP),
+    "a tool needs an extra": ("asgi/pages/mcp/tools.py", "import mcp_types", MCP),
     "a guard hashes a password": ("asgi/guard/auth.py", "import argon2", PASSWORDS),
     "a guard reads a token": ("asgi/guard/auth.py", "import joserfc", TOKENS),
     "a guard knows the gate": ("asgi/guard.py", "from towerlog.asgi import gate", ROOMS),

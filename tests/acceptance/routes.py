@@ -61,7 +61,10 @@ _CONTAINER_EVENT = {
 }
 
 ROUTES: dict[tuple[str, str], Route] = {
-    **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt"]},
+    **{
+        ("GET", path): _route(Kind.OPEN)
+        for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt", "/llms-full.txt"]
+    },
     **{
         ("GET", path): _route(Kind.OPEN)
         for path in ["/docs", "/docs/guides/{}", "/docs/guide.css", "/docs/docs.css", "/docs/docs.js"]
@@ -89,6 +92,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/runs/{}:{}"): _route(Kind.OBJECT, "control"),
     ("POST", "/v1/runs/{}/input"): _route(Kind.OBJECT, "control", {"content": "yes"}),
     ("GET", "/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
+    ("GET", "/v1/runs/{}/agui"): _route(Kind.OBJECT, "read"),
     ("POST", "/v1/threads"): _route(Kind.NAME, "control", {"thread_id": "shared-thread"}),
     ("GET", "/v1/threads"): _route(Kind.LIST, "read"),
     ("GET", "/v1/threads/{}"): _route(Kind.OBJECT, "read"),

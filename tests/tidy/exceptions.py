@@ -39,6 +39,8 @@ NOT_FROZEN: Mapping[str, str] = {
     "Counters": "counted up while a unit of work is planned, and owned by the planner alone",
     "EventResult": "an item of a reply, made and encoded at once",
     "FeedEvent": "an item of a reply, made and encoded at once",
+    "ImportOutcome": "counted up while a file is imported, and owned by that import",
+    "RunReader": "remembers what its agent said last and which tools it called, while one file is read",
     "Issue": "an item of a refusal, made and encoded at once",
     "RejectedEvent": "an item of a reply, made and encoded at once",
     "RejectedItem": "an item of a reply, made and encoded at once",

@@ -178,6 +178,7 @@ class App:
         self.pages.static.attach(self.table, components.settings.public_url)
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
         self.pages.tickets.attach(components.auth)
+        self.pages.mcp.attach(self.table, self._service.serve)
         self.pages.links.attach(node.engine, node.store, self._clock, secret)
         self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, components.settings.public_url)
         self.pages.provider.attach(
@@ -207,6 +208,7 @@ class App:
         self._loop_watch.stop()
         if self._ticker is not None:
             await self._ticker.stop()
+        await self.pages.mcp.stop()
         if self._node is not None:
             await self._node.stop()
             self._node = None

@@ -49,6 +49,12 @@ COMMANDS: dict[str, Command] = {
         CLI,
         "Writes the events of one run or of many, or the runs themselves, as lines of JSON or as CSV.",
     ),
+    "import": Command(
+        "imports",
+        "import_files",
+        CLI,
+        "Imports sessions of Claude Code and Codex, and exports of Langfuse and LangSmith, as runs.",
+    ),
     "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
     "links": Command("links", "links", CLI, "Links that sign a member in: list them and take them back."),
     "members": Command("members", "members", CLI, "Members: list, add, change and remove them."),

@@ -138,7 +138,7 @@ class FrameStyle(msgspec.Struct, frozen=True):
 
     name: str
     frame: Callable[[Event, str, RunRow | None], bytes | None]
-    """(event, log epoch, run) → one whole frame; None for an event that has no place in this stream.
+    """(event, log epoch, run) → whole frames, mostly one; None for an event that has no place in this stream.
 
     The run is None unless `with_row`. It is a row that has this event folded in, and perhaps later ones: as its commit
     left it for what is sent live, as the store has it for what is read back.
@@ -147,8 +147,13 @@ class FrameStyle(msgspec.Struct, frozen=True):
     """Sent at once: lines that end with one line end, since an empty line is an event to some readers."""
     closing: bytes = b""
     """Sent when the server ends a stream that has not come to its own end."""
-    end: Callable[[RunRow], bytes] | None = None
-    """(the row of an ended run) → the frame after its last event. None: what this style shows has no end."""
+    begin: Callable[[RunRow], bytes] | None = None
+    """(the row of a run) → the frame before the first event that is sent. None: nothing stands there."""
+    end: Callable[[RunRow, Event | None], bytes] | None = None
+    """(the row of an ended run, the event that has ended it) → the frame after its last event. None: what this style
+    shows has no end. The event is None unless `with_end`, and where it cannot be read."""
+    with_end: bool = False
+    """True: `end` needs that event, which is then read once for each reader."""
     with_row: bool = False
     """True: `frame` needs the run's row. What is read back then costs one look-up of rows a page."""
     gap: Callable[[int, int], bytes] = gap_frame
