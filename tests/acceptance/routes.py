@@ -118,6 +118,7 @@ ROUTES: dict[tuple[str, str], Route] = {
             "live",
             "run-facets",
             "run-durations",
+            "run-sums",
         ]
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
@@ -193,6 +194,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/api/v1/sign-in-links"): _route(Kind.LIST, "admin"),
     ("POST", "/api/v1/sign-in-links"): _route(Kind.NAME, "admin", {}),
     ("DELETE", "/api/v1/sign-in-links/{}"): _route(Kind.OBJECT, "admin"),
+    ("GET", "/api/v1/sessions"): _route(Kind.LIST, "admin"),
+    ("DELETE", "/api/v1/sessions/{}"): _route(Kind.OBJECT, "admin"),
     ("GET", "/api/v1/sign-in"): _route(Kind.OPEN),
     ("POST", "/api/v1/sign-in"): _route(Kind.OPEN, body={"token": "nothing"}),
     ("POST", "/api/v1/sign-in/link"): _route(Kind.OPEN, body={"token": "nothing"}),

@@ -135,7 +135,7 @@ class Gate:
             if route is None and self._cors.is_preflight(scope["method"], exchange.headers):
                 route = self._preflight
             elif route is None:
-                route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
+                route, exchange.path = self._table.find_for(scope["method"], scope["raw_path"], exchange.headers)
             if route.shown is not None and opens_page(exchange.headers):
                 route = route.shown
             exchange.route = route

@@ -83,6 +83,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "runs": Command("runs", "runs", CLI, "Runs: list, show, watch, create, answer, cancel, and run again."),
     "serve": Command("serve", "serve", SERVER, "Runs the server until SIGTERM or Ctrl-C."),
+    "sessions": Command("sessions", "sessions", CLI, "Where members are signed in: list the sessions and end them."),
     "spool": Command("spool", "spool", CLI, "Undelivered events on this machine: list, send or delete them."),
     "threads": Command("fleet", "threads", CLI, "Threads: list them."),
     "usage": Command("work", "usage", CLI, "Shows runs, tokens and cost by agent, model or hour."),

@@ -112,6 +112,7 @@ VERBS: dict[type[c.Write], Verb] = {
     m.MakeSignInLink: Verb(members.needs_of_link, members.make_link, of_members.make_link),
     m.EndSignInLink: Verb(members.needs_of_link_end, members.end_link, of_members.end_link),
     m.StartSession: Verb(members.needs_of_start, members.start_session, of_members.start_session),
+    m.EndSession: Verb(members.needs_of_one_end, members.end_session, of_members.end_session),
     m.EndSessions: Verb(members.needs_of_end, members.end_sessions, of_members.end_sessions),
     m.SetPassword: Verb(members.needs_of_password, members.set_password, of_members.set_password),
     c.KeepContent: Verb(needs_of_parts, keep_parts),

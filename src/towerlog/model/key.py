@@ -95,3 +95,5 @@ class KeyFound(msgspec.Struct, frozen=True):
     org_id: str
     expires_at: int | None = None
     """Of a session; wall ms."""
+    seen_at: int | None = None
+    """Of a session: when it was used last, wall ms."""

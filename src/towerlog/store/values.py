@@ -147,6 +147,8 @@ class Kind(enum.StrEnum):
     """(org, digest) (`SignInLink`; of one that is not good any more there is nothing)."""
     SIGN_IN_LINK_ID = "sign_in_link_id"
     """(org, link id) (the same)."""
+    SESSION = "session"
+    """(org, session id) (`Session`)."""
     REPLY = "reply"
     """(org, name) (`StoredReply`)."""
     BUDGETS = "budgets"

@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog.dialects.base import Dialect
 from towerlog.dialects.native import agents, events, keys, lanes, personas, runs, steering, usage
-from towerlog.dialects.native.admin import audit, members, retention
+from towerlog.dialects.native.admin import audit, members, retention, sessions
 from towerlog.dialects.native.alerts import alerts, rules
 from towerlog.dialects.native.asking import approvals
 from towerlog.dialects.native.money import budgets, prices, reservations
@@ -30,6 +30,7 @@ _PARTS = (
     personas,
     keys,
     members,
+    sessions,
     budgets,
     reservations,
     prices,

@@ -23,7 +23,7 @@ from towerlog.model.approval import GetApproval
 from towerlog.model.audit import ListAudit
 from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
-from towerlog.model.member import ListMembers, ListSignInLinks
+from towerlog.model.member import ListMembers, ListSessions, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.principal import Principal
@@ -33,6 +33,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     q.ListRuns: runs.answer,
     q.CountRuns: runs.figures,
     q.GetDurations: runs.figures,
+    q.SumRuns: runs.figures,
     q.GetOutline: outlines.answer,
     q.GetRun: runs.answer,
     q.ListThreadRuns: runs.answer,
@@ -73,6 +74,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     ListAudit: audit.answer,
     ListMembers: keys.answer_members,
     ListSignInLinks: keys.answer_links,
+    ListSessions: keys.answer_sessions,
 }
 """Every reading command."""
 WATCHABLE = (q.ListRuns, q.ListAgents, q.ListLanes, ListBudgets, q.ListApprovals, ListAlerts)

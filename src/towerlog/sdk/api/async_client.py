@@ -68,6 +68,10 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         """How long ended runs took, by hour, day, agent, model, status or thread. `filters` as of `list_runs`."""
         return await self._send(endpoints.run_durations(by, **filters))
 
+    async def run_sums(self, by: str = "thread", **filters: Any) -> tuple[fleet.RunSum, ...]:
+        """What runs have used, by hour, day, agent, model, status or thread, the dearest first."""
+        return await self._send(endpoints.run_sums(by, **filters))
+
     async def find_runs(self, prefix: str) -> tuple[str, ...]:
         """The ids of runs that begin with `prefix`, at most 20."""
         return await self._send(endpoints.find_runs(prefix))

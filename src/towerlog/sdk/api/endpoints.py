@@ -54,8 +54,12 @@ def count_runs(**filters: Any) -> ApiRequest[fleet.RunFacets]:
 
 def run_durations(by: str, **filters: Any) -> ApiRequest[tuple[fleet.RunDurations, ...]]:
     """How long ended runs took."""
-    query = {"by": by, **filters}
-    return api_request("GET", "/api/v1/run-durations", _many_in_data(fleet.RunDurations), query=query)
+    return api_request("GET", "/api/v1/run-durations", _many_in_data(fleet.RunDurations), query={"by": by, **filters})
+
+
+def run_sums(by: str, **filters: Any) -> ApiRequest[tuple[fleet.RunSum, ...]]:
+    """What runs have used."""
+    return api_request("GET", "/api/v1/run-sums", _many_in_data(fleet.RunSum), query={"by": by, **filters})
 
 
 def list_run_rows(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunRow]:
@@ -65,10 +69,8 @@ def list_run_rows(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunRow]:
 
 def list_thread_runs(thread_id: str, limit: int) -> ApiRequest[tuple[shapes.ThreadRun, ...]]:
     """The newest runs of a thread."""
-    query = {"limit": limit}
-    return api_request(
-        "GET", "/v1/threads/{thread_id}/runs", shapes.many(shapes.ThreadRun), query=query, thread_id=thread_id
-    )
+    shape = shapes.many(shapes.ThreadRun)
+    return api_request("GET", "/v1/threads/{thread_id}/runs", shape, query={"limit": limit}, thread_id=thread_id)
 
 
 KEY_PREFIX = "sdk:"

@@ -19,7 +19,7 @@ from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryBody, Out
 from towerlog.model.event import Event, EventType, Logged
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
-from towerlog.model.member import SignInLink
+from towerlog.model.member import Session, SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters, User, shard_org
@@ -201,6 +201,10 @@ def _sign_in_links_by_id(db: apsw.Connection, keys: list[tuple[int, str]]) -> di
     return _each(keys, lambda key: members.link_by_id(db, *key))
 
 
+def _sessions(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Session]:
+    return _each(keys, lambda key: members.session_by_id(db, *key))
+
+
 def _replies(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredReply]:
     return _each(keys, lambda key: lookups.reply(db, *key))
 
@@ -300,6 +304,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.MEMBER_NAME: _member_names,
     Kind.SIGN_IN_LINK: _sign_in_links,
     Kind.SIGN_IN_LINK_ID: _sign_in_links_by_id,
+    Kind.SESSION: _sessions,
     Kind.CALLS_WAITING: _calls_waiting,
     Kind.SPENT_LINK: _spent_links,
     Kind.REPLY: _replies,

@@ -118,12 +118,15 @@ class SignInPages:
         self._clock: Clock | None = None
         self._auth: Authenticator | None = None
         self._url = ""
+        self._idle_ms = 0
         self._passwords = Passwords()
         self._attempts = Attempts()
 
-    def attach(self, engine: Engine, store: Store, auth: Authenticator, clock: Clock, url: str) -> None:
-        """`auth` remembers who is signed in. `url`: where clients find the server; empty: where they found it."""
+    def attach(self, engine: Engine, store: Store, auth: Authenticator, clock: Clock, url: str, idle_ms: int) -> None:
+        """`auth` remembers who is signed in. `url`: where clients find the server; empty: where they found it.
+        `idle_ms`: a session that is not used for so long is over."""
         self._engine, self._store, self._auth, self._clock, self._url = engine, store, auth, clock, url
+        self._idle_ms = idle_ms
 
     def close(self) -> None:
         """Checks no more passwords."""
@@ -177,10 +180,10 @@ class SignInPages:
         cookie = name_for(visit.headers)
         if said.token:
             principal = await self._by_link(said.token)
-            start = StartSession(cookie, link_digest(said.token), visit.address)
+            start = StartSession(cookie, link_digest(said.token), visit.address, idle_ms=self._idle_ms)
         else:
             principal = await self._by_password(said, visit)
-            start = StartSession(cookie, None, visit.address)
+            start = StartSession(cookie, None, visit.address, idle_ms=self._idle_ms)
         return await self._started(principal, start)
 
     async def whose(self, visit: PageVisit) -> Reply:

@@ -52,5 +52,23 @@ SCREENS: dict[str, Sample] = {
     "get_durations": Sample(
         _list({"group": "2026-04-01T00:00:00.000Z", "runs": 12, "p50_ms": 890, "p95_ms": 4100, "max_ms": 61000})
     ),
+    "sum_runs": Sample(
+        _list(
+            {
+                "group": "towers",
+                "runs": 12,
+                "usage": {
+                    "input_tokens": 612,
+                    "cached_input_tokens": 200,
+                    "cache_write_tokens": 0,
+                    "output_tokens": 40,
+                    "reasoning_tokens": 0,
+                    "total_tokens": 852,
+                },
+                "cost_usd": 0.0023,
+                "unpriced_calls": 0,
+            }
+        )
+    ),
 }
 """Name of the endpoint → its example."""

@@ -10,11 +10,13 @@ from towerlog.model.audit import Action
 from towerlog.model.member import (
     ChangeMember,
     CreateMember,
+    EndSession,
     EndSessions,
     EndSignInLink,
     MakeSignInLink,
     MemberNow,
     RemoveMember,
+    SessionEnded,
     SessionsEnded,
     SessionStarted,
     SetPassword,
@@ -78,6 +80,14 @@ def start_session(
     how = "link" if command.link is not None else "identity_provider" if command.subject is not None else "password"
     said = {"by": how, "expires_at": format_ms(outcome.session.expires_at)}
     return About(Action.MEMBER_SIGN_IN, "member", outcome.session.user_id, said)
+
+
+def end_session(_plan: Plan, _principal: Principal, _command: EndSession, outcome: SessionEnded | None) -> About | None:
+    """Whose session, and which."""
+    if outcome is None:
+        return None
+    said = {"sessions": "one", "session_id": outcome.session.session_id}
+    return About(Action.MEMBER_SIGN_OUT, "member", outcome.session.user_id, said)
 
 
 def end_sessions(

@@ -1,11 +1,11 @@
-"""API keys, members and sign-in links, read back."""
+"""API keys, members, their sessions and sign-in links, read back."""
 
 from __future__ import annotations
 
 from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.member import ListMembers, ListSignInLinks
+from towerlog.model.member import ListMembers, ListSessions, ListSignInLinks
 from towerlog.model.principal import Principal
 
 
@@ -29,3 +29,11 @@ async def answer_links(source: QueryContext, principal: Principal, command: List
     found = await source.store.sign_in_links(principal.org, command.limit + 1, command.before, now)
     more = len(found) > command.limit
     return o.Page(found[: command.limit], found[command.limit - 1].link_id if more else None)
+
+
+async def answer_sessions(source: QueryContext, principal: Principal, command: ListSessions) -> o.Outcome:
+    """A page of sessions, the last that began first."""
+    now, most = source.clock.now_ms(), command.limit + 1
+    found = await source.store.sessions(principal.org, command.user_id, most, command.before, now)
+    more = len(found) > command.limit
+    return o.Page(found[: command.limit], found[command.limit - 1].session_id if more else None)

@@ -74,11 +74,15 @@ CREATE TABLE session (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     address TEXT,
+    session_id TEXT NOT NULL,
+    seen_at INTEGER NOT NULL,
     number INTEGER NOT NULL,
     PRIMARY KEY (org, user_id, number)
 ) WITHOUT ROWID;
 
 CREATE INDEX session_expires ON session (expires_at);
+CREATE UNIQUE INDEX session_by_id ON session (org, session_id);
+CREATE UNIQUE INDEX session_by_number ON session (org, number);
 
 CREATE TABLE sign_in_link (
     org INTEGER NOT NULL,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import apsw
 
 from towerlog.model.key import Key, KeyFound, key_of_member
-from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, LinkFound, SignInLink
+from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, LinkFound, Session, SignInLink
 from towerlog.model.principal import Role, User
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
@@ -40,9 +40,14 @@ _TOO_MANY_LINKS = (
     "DELETE FROM sign_in_link WHERE org = ?1 AND user_id = ?2 AND number <= (SELECT number FROM sign_in_link"
     f" WHERE org = ?1 AND user_id = ?2 ORDER BY number DESC LIMIT 1 OFFSET {MAX_LINKS})"
 )
+_SESSION_COLUMNS = "org, digest, user_id, created_at, expires_at, address, session_id, seen_at"
 _SESSION = (
-    "INSERT INTO session (org, digest, user_id, created_at, expires_at, address, number) VALUES (?, ?, ?, ?, ?, ?,"
+    f"INSERT INTO session ({_SESSION_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM session WHERE org = ?1))"
+)
+_SEEN = (
+    f"UPDATE session SET seen_at = ?1, expires_at = min(created_at + {SESSION_MS}, ?2)"
+    " WHERE digest = ?3 AND seen_at < ?1 AND expires_at > ?1"
 )
 _ONE_OVER = "DELETE FROM session WHERE org = ? AND user_id = ? AND digest = ?"
 _ALL_OVER = "DELETE FROM session WHERE org = ? AND user_id = ? AND digest <> ?"
@@ -75,8 +80,8 @@ def write(db: apsw.Connection, changes: Changes) -> None:
             db.execute(_LINKS_OVER, (over.org, over.user_id))
     write_links(db, changes.sign_in_links.values())
     for one in changes.sessions:
-        row = (one.org, one.digest, one.user_id, one.created_at, one.expires_at, one.address)
-        db.execute(_SESSION, row)
+        beginning = (one.org, one.digest, one.user_id, one.created_at, one.expires_at)
+        db.execute(_SESSION, (*beginning, one.address, one.session_id, one.seen_at))
         db.execute(_TOO_MANY, (one.org, one.user_id))
 
 
@@ -201,12 +206,38 @@ def _session_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
     """A session, as what a key of its member would be."""
     columns = ", ".join(f"user.{name}" for name in USER_COLUMNS.split(", "))
     sql = (
-        f"SELECT org.org_id, session.expires_at, {columns} FROM session JOIN user USING (org, user_id)"
+        f"SELECT org.org_id, session.expires_at, session.seen_at, {columns} FROM session JOIN user USING (org, user_id)"
         " JOIN org USING (org) WHERE digest = ?"
     )
     for row in db.execute(sql, (digest,)):
-        return KeyFound(key_of_member(user_value(row[2:]), digest), row[0], row[1])
+        return KeyFound(key_of_member(user_value(row[3:]), digest), row[0], row[1], row[2])
     return None
+
+
+def sessions(
+    db: apsw.Connection, org: int, user_id: str | None, limit: int, before: str | None, now_ms: int
+) -> list[Session]:
+    """Sessions that are not over at this time, of one member or of all, the last that began first."""
+    sql = f"SELECT {_SESSION_COLUMNS} FROM session WHERE org = ? AND expires_at > ?"
+    values: list[object] = [org, now_ms]
+    if user_id is not None:
+        sql += " AND user_id = ?"
+        values.append(user_id)
+    if before is not None:
+        sql += " AND number < (SELECT number FROM session WHERE org = ? AND session_id = ?)"
+        values += [org, before]
+    return [Session(*row) for row in db.execute(f"{sql} ORDER BY number DESC LIMIT ?", (*values, limit))]
+
+
+def session_by_id(db: apsw.Connection, org: int, session_id: str) -> Session | None:
+    """A session, over or not."""
+    sql = f"SELECT {_SESSION_COLUMNS} FROM session WHERE org = ? AND session_id = ?"
+    return next((Session(*row) for row in db.execute(sql, (org, session_id))), None)
+
+
+def note_seen(db: apsw.Connection, digests: Collection[bytes], now_ms: int, until_ms: int) -> None:
+    """Sessions that were used now (wall ms) are good until then, but no longer than any may be."""
+    db.executemany(_SEEN, ((now_ms, until_ms, digest) for digest in digests))
 
 
 def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
