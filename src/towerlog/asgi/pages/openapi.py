@@ -29,7 +29,7 @@ _REFERENCE = re.compile(rb'"\$ref":"#/components/(\w+)/([^"]+)"')
 _OPERATOR = "operator"
 _ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
 _ABOUT = (
-    "Five dialects and a native API over one durable, ordered log of what agents do. A success is sent after the event "
+    "Six dialects and a native API over one durable, ordered log of what agents do. A success is sent after the event "
     "is on disk. Times are RFC 3339 in UTC, money is in dollars, unknown is null."
 )
 

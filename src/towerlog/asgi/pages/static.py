@@ -92,7 +92,7 @@ def guide_text(table: RouteTable, titles: list[tuple[str, str]]) -> str:
     lines = [
         "# Towerlog",
         "",
-        "> The control tower and flight recorder for AI agents: five dialects over one durable, ordered log.",
+        "> The control tower and flight recorder for AI agents: six dialects over one durable, ordered log.",
         "",
         "Send a key as `Authorization: Bearer KEY`. Times are RFC 3339 in UTC, money is dollars, unknown is null.",
         "A success is sent after the event is on disk. Any POST takes an Idempotency-Key; replies have an X-Trace-Id.",

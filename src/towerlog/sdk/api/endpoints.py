@@ -65,10 +65,8 @@ def list_run_rows(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunRow]:
 
 def list_thread_runs(thread_id: str, limit: int) -> ApiRequest[tuple[shapes.ThreadRun, ...]]:
     """The newest runs of a thread."""
-    query = {"limit": limit}
-    return api_request(
-        "GET", "/v1/threads/{thread_id}/runs", shapes.many(shapes.ThreadRun), query=query, thread_id=thread_id
-    )
+    read, query = shapes.many(shapes.ThreadRun), {"limit": limit}
+    return api_request("GET", "/v1/threads/{thread_id}/runs", read, query=query, thread_id=thread_id)
 
 
 KEY_PREFIX = "sdk:"
@@ -85,6 +83,11 @@ def get_run(run_id: str, with_children: bool) -> ApiRequest[shapes.RunInfo]:
 def get_outline(run_id: str, **query: Any) -> ApiRequest[fleet.RunOutline]:
     """What a run spent its time on."""
     return api_request("GET", "/api/v1/runs/{run_id}/outline", fleet.RunOutline.read, query=query, run_id=run_id)
+
+
+def get_trace(run_id: str, after_seq: int) -> ApiRequest[shapes.Json]:
+    """A run as spans of OpenTelemetry."""
+    return api_request("GET", "/api/v1/runs/{run_id}/otlp", dict, query={"after_seq": after_seq}, run_id=run_id)
 
 
 def find_runs(prefix: str) -> ApiRequest[tuple[str, ...]]:
@@ -392,7 +395,5 @@ def answer_approval(approval_id: str, members: Mapping[str, Any]) -> ApiRequest[
 
 def create_answer_link(approval_id: str, members: Mapping[str, Any]) -> ApiRequest[fleet.AnswerLink]:
     """A link to answer by."""
-    body = given(**members)
-    return api_request(
-        "POST", "/api/v1/approvals/{approval_id}/links", fleet.AnswerLink.read, body, approval_id=approval_id
-    )
+    body, read = given(**members), fleet.AnswerLink.read
+    return api_request("POST", "/api/v1/approvals/{approval_id}/links", read, body, approval_id=approval_id)
