@@ -22,6 +22,7 @@ from towerlog.model.question import RowKind
 from towerlog.model.run import RunRow
 
 JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
 PLAIN_TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 STATUSES: dict[str, int] = {
@@ -211,7 +212,7 @@ which checks all of it itself; a form."""
 BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
     "json": (JSON,),
     "ndjson": (JSON, "application/x-ndjson"),
-    "binary": (JSON, "application/x-protobuf"),
+    "binary": (JSON, PROTOBUF),
     "form": ("application/x-www-form-urlencoded",),
 }
 """The media types that are taken, the usual one first. A body without a type is taken as well."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from towerlog.dialects import base, fields
-from towerlog.dialects.base import BODY_TYPES, Call, Dialect, Endpoint, Reply, reply_json
+from towerlog.dialects.base import PROTOBUF, Call, Dialect, Endpoint, Reply, reply_json
 from towerlog.dialects.otlp import json_in, protobuf
 from towerlog.dialects.otlp.drafts import Placed, Storing, drafts_of
 from towerlog.dialects.otlp.masks import suspects_in
@@ -40,7 +40,6 @@ from towerlog.model.run import Status
 MAX_SPANS = 10_000
 """Spans, or log records, of a request; those that come after them are refused."""
 T = TypeVar("T")
-PROTOBUF = "application/x-protobuf"
 _TOO_MANY = Refusal("too_large", f"is behind the first {MAX_SPANS} of the request")
 
 STATUS_WORDS: dict[Status, str] = {
@@ -205,7 +204,6 @@ def _endpoint(path: str, what: str, decode: Any, encode: Any, request: Any, repl
     )
 
 
-assert PROTOBUF in BODY_TYPES["binary"]
 DIALECT = Dialect(
     NAME,
     "OpenTelemetry: traces, logs and metrics as exporters send them",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from towerlog.dialects import vocabulary as v
 from towerlog.dialects.fields import invalid_field
 from towerlog.dialects.structure import is_deeper
 
@@ -22,32 +23,42 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+=*")
 class AnyValue(msgspec.Struct, frozen=True):
     """A value of an attribute or the body of a log record: exactly one of these."""
 
-    string_value: str | None = msgspec.field(default=None, name="stringValue")
-    bool_value: bool | None = msgspec.field(default=None, name="boolValue")
-    int_value: int | str | None = msgspec.field(default=None, name="intValue")
-    double_value: float | str | None = msgspec.field(default=None, name="doubleValue")
-    array_value: ArrayValue | None = msgspec.field(default=None, name="arrayValue")
-    kvlist_value: KeyValueList | None = msgspec.field(default=None, name="kvlistValue")
-    bytes_value: str | None = msgspec.field(default=None, name="bytesValue")
+    string_value: Annotated[str | None, v.said("A text.", "chat")] = msgspec.field(default=None, name="stringValue")
+    bool_value: Annotated[bool | None, v.said("A truth.", True)] = msgspec.field(default=None, name="boolValue")
+    int_value: Annotated[int | str | None, v.said("A 64-bit integer, as a text or a number.", "1200")] = msgspec.field(
+        default=None, name="intValue"
+    )
+    double_value: Annotated[float | str | None, v.said("A number with a fraction.", 0.00265)] = msgspec.field(
+        default=None, name="doubleValue"
+    )
+    array_value: Annotated[ArrayValue | None, v.said("Several values.", {"values": [{"stringValue": "stop"}]})] = (
+        msgspec.field(default=None, name="arrayValue")
+    )
+    kvlist_value: Annotated[
+        KeyValueList | None, v.said("An object.", {"values": [{"key": "city", "value": {"stringValue": "Oslo"}}]})
+    ] = msgspec.field(default=None, name="kvlistValue")
+    bytes_value: Annotated[str | None, v.said("Bytes, in base64.", "AAECAw==")] = msgspec.field(
+        default=None, name="bytesValue"
+    )
 
 
 class KeyValue(msgspec.Struct, frozen=True):
     """An attribute."""
 
-    key: str = ""
-    value: AnyValue | None = None
+    key: Annotated[str, v.said("Its name.", "gen_ai.operation.name")] = ""
+    value: Annotated[AnyValue | None, v.said("Its value.", {"stringValue": "chat"})] = None
 
 
 class ArrayValue(msgspec.Struct, frozen=True):
     """A list of values."""
 
-    values: list[AnyValue] = []
+    values: Annotated[list[AnyValue], v.said("The values.", [{"stringValue": "stop"}])] = []
 
 
 class KeyValueList(msgspec.Struct, frozen=True):
     """An object."""
 
-    values: list[KeyValue] = []
+    values: Annotated[list[KeyValue], v.said("Its members.", [{"key": "city", "value": {"stringValue": "Oslo"}}])] = []
 
 
 def attributes_of(found: list[KeyValue] | None) -> dict[str, Any]:
