@@ -37,6 +37,7 @@ from towerlog.dialects.base import Dialect, status_of
 from towerlog.dialects.checkpoints import dialect as checkpoints
 from towerlog.dialects.lanes import dialect as lanes
 from towerlog.dialects.native import NATIVE
+from towerlog.dialects.otlp import dialect as otlp
 from towerlog.dialects.runs import dialect as runs
 from towerlog.model.audit import ACTIONS
 from towerlog.model.event import TARGET_STATUS, EventType
@@ -116,6 +117,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("dialects.checkpoint_event", "MAX_MESSAGES", "messages in a history"),
         ("dialects.activity.pushes", "MAX_EVENTS", "events pushed to `activity` at a time"),
         ("dialects.lanes.bodies", "MAX_EVENTS", "events in a report of `lanes`"),
+        (
+            "dialects.otlp.dialect",
+            "MAX_SPANS",
+            "spans, or log records, in a request of `otlp`; further ones are rejected",
+        ),
+        ("dialects.otlp.values", "MAX_VALUE_DEPTH", "levels of a value of an attribute"),
+        ("dialects.otlp.protobuf", "MAX_MESSAGE_PARTS", "parts of a span as protobuf; it is rejected alone"),
+        ("dialects.otlp.masks", "MAX_SUSPECTED", "places of a span that may be secrets; it is rejected alone"),
+        ("dialects.native.screens.traces", "MAX_TRACE_EVENTS", "events of a run that go out as spans in one reply"),
         ("dialects.native.events", "MAX_EVENTS", "events in a batch or a report of the native API"),
         ("dialects.native.events", "MAX_RUNS", "further runs that a batch asks about"),
         ("dialects.fields", "MAX_LABELS", "labels of a run or a worker"),
@@ -384,6 +394,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_SPANS",
             "clock jumps and outages that are kept, so that they do not count as silence",
         ),
+        (
+            "dialects.otlp.masks",
+            "MAX_KNOWN_KEYS",
+            "names of attributes of which is remembered whether they name a secret",
+        ),
         ("dialects.fields", "MAX_KNOWN_NAMES", "names of events that are remembered, each of 200 characters at most"),
         ("dialects.activity.feed", "MAX_KNOWN_TOOLS", "names of tools whose kind is remembered, as long at most"),
         ("model.times", "MAX_KNOWN_SECONDS", "seconds that are remembered, with their text"),
@@ -623,12 +638,13 @@ ROOMS: dict[str, str] = {
     "dialects/activity": "The dialect `activity`: model calls, and an agent's feed.",
     "dialects/checkpoints": "The dialect `checkpoints`: batches of a runner, conversation state, approvals.",
     "dialects/lanes": "The dialect `lanes`: claim, report, release, conclude.",
+    "dialects/otlp": "The dialect `otlp`: spans and log records of OpenTelemetry, in protobuf and JSON.",
     "dialects/pusher": "The Pusher Channels protocol, by which `steps` is pushed: messages, channels, signatures.",
     "dialects/native": "The native API under `/api/v1`, with errors as problem+json.",
     "dialects/alerting": "Alert rules as JSON, and the paths under `/alerts` that `steps` has of them.",
     "dialects/native/alerts": "Rules, alerts and deliveries of the native API.",
     "dialects/native/admin": "The audit, the members and retention of the native API.",
-    "dialects/native/screens": "What a screen asks of the native API: rows as they change, figures, an outline.",
+    "dialects/native/screens": "What a screen asks of the native API: rows as they change, figures, an outline, spans.",
     "dialects/native/money": "Budgets, reservations and prices of the native API.",
     "dialects/asking": "What dialects say beside a question or a wait for approval.",
     "dialects/native/asking": "The inbox of the native API: approvals, their answers, answer links.",
@@ -709,6 +725,7 @@ STATUS_WORDS: dict[str, dict[Status, str]] = {
     "checkpoints": checkpoints.STATUS_WORDS,
     "lanes": lanes.STATUS_WORDS,
     "activity": activity.STATUS_WORDS,
+    "otlp": otlp.STATUS_WORDS,
 }
 
 

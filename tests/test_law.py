@@ -138,6 +138,7 @@ LAWFUL_IMPORTS = {
     "store/sqlite.py": "import apsw",
     "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
     "engine/pricing/listed.py": "import genai_prices",
+    "dialects/otlp/protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
     "storage.py": "from towerlog import config\nfrom towerlog.store import sqlite",
     "egress/http.py": "import httpcore2\nfrom towerlog.egress import addresses",
     "egress/mail/mailer.py": "import aiosmtplib",
@@ -164,6 +165,7 @@ ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
 DATABASE = "Only the store opens a database"
 WIRING = "Only the wiring names a backend"
 PRICES = "Only one module reads the list of prices"
+PROTOBUF = "Only one module reads protobuf"
 OUTWARD = "Only egress goes out, and only the wiring opens it"
 GUARD = "The guard of egress knows nothing of what is sent"
 SDK = "The SDK needs nothing but the standard library and the errors"
@@ -177,7 +179,7 @@ IMPORT_FAULTS = {
     "a fold reads the clock": ("projections/runs.py", "from towerlog import ambient", PURE),
     "a dialect opens a socket": ("dialects/steps.py", "import socket", PURE),
     "a dialect imports its sibling": ("dialects/lanes.py", "from towerlog.dialects import runs", DIALECTS),
-    "a dialect without a line": ("dialects/otlp.py", "", DIALECTS),
+    "a dialect without a line": ("dialects/agui.py", "", DIALECTS),
     "a backend imports the other": ("store/postgres.py", "from towerlog.store import sqlite", BACKENDS),
     "the contract imports a backend": ("store/base/log.py", "from towerlog.store import sqlite", BACKENDS),
     "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
@@ -204,6 +206,7 @@ IMPORT_FAULTS = {
     "a wake reads the store": ("wake/local.py", "from towerlog.store import base", DOWN),
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),
     "the engine reads the list of prices elsewhere": ("engine/core.py", "import genai_prices", PRICES),
+    "a dialect reads protobuf elsewhere": ("dialects/otlp/json_in.py", "import google.protobuf", PROTOBUF),
     "the engine goes out by itself": ("engine/core.py", "import httpcore2", OUTWARD),
     "the engine opens the way out": ("engine/core.py", "from towerlog.egress import outside", OUTWARD),
     "a store goes out": ("store/base.py", "from towerlog.egress import http", DOWN),

@@ -27,7 +27,7 @@ from towerlog.model.principal import Scope
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage
 
-NAMES = ["checkpoints", "steps", "activity", "runs", "lanes"]
+NAMES = ["checkpoints", "steps", "activity", "runs", "lanes", "otlp"]
 ENDPOINTS = [(dialect, one) for dialect in DIALECTS for one in dialect.endpoints]
 STREAMS = {one.stream.name: one.stream for _, one in ENDPOINTS if one.stream is not None}
 UUID_TEXT = "0189d3f0-0000-7000-8000-000000000007"
@@ -87,7 +87,7 @@ def words_of(dialect: Dialect) -> tuple[dict[Status, str], dict[str, Status]]:
     return module.STATUS_WORDS, module.STATUS_OF
 
 
-def test_the_registry_holds_the_five() -> None:
+def test_the_registry_holds_the_six() -> None:
     assert [dialect.name for dialect in DIALECTS] == NAMES
     assert all(module_of(name).DIALECT in DIALECTS for name in NAMES)
 

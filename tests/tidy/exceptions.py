@@ -30,6 +30,8 @@ NOT_FROZEN: Mapping[str, str] = {
     "Changes": "filled while a unit of work is planned, and owned by the planner alone",
     "DrawnIds": "remembers what it has given, for the one group that it was made for",
     "Exchange": "filled in by the gate's steps; one request has it",
+    "SpanNode": "a span whose place in its tree is found out once all spans of its request are read",
+    "Trace": "what a request has of a trace, found out as its spans are read",
     "Packer": "makes its contexts at their first use; one transaction or one question has it",
     "RunState": "a run's state while one group is placed, owned by its plan",
     "_Target": "what the drafts of one run have in common, found out as they are placed, for one request",

@@ -22,6 +22,7 @@ from towerlog.model.question import RowKind
 from towerlog.model.run import RunRow
 
 JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
 PLAIN_TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 STATUSES: dict[str, int] = {
@@ -211,11 +212,12 @@ Warned = (
 """Type of a reply's member `warnings`, which `with_warnings` adds where there are any."""
 
 BodyKind = Literal["json", "ndjson", "binary", "form"]
-"""What an endpoint's body is: one JSON value; that or one value a line; bytes that nobody checks to be text; a form."""
+"""What an endpoint's body is: one JSON value; that or one value a line; JSON or protobuf, told apart by its decoder,
+which checks all of it itself; a form."""
 BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
     "json": (JSON,),
     "ndjson": (JSON, "application/x-ndjson"),
-    "binary": ("application/x-protobuf",),
+    "binary": (JSON, PROTOBUF),
     "form": ("application/x-www-form-urlencoded",),
 }
 """The media types that are taken, the usual one first. A body without a type is taken as well."""
@@ -270,6 +272,8 @@ class Dialect(msgspec.Struct, frozen=True):
     explain: Callable[[TowerlogError, str], Reply]
     """(error, trace id) → reply with its status. Must know every error of `errors.py`."""
     limit: Limit | None = None
+    recode: Callable[[Reply, Mapping[bytes, bytes]], Reply] | None = None
+    """(refusal, headers of its request) → the same in the encoding of the request. None: all it speaks is JSON."""
 
 
 def scopes(*names: Scope) -> frozenset[Scope]:

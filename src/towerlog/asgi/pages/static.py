@@ -19,7 +19,7 @@ from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable
 from towerlog.dialects.base import HTML, JSON, PLAIN_TEXT, Endpoint, Reply
 
 SVG = "image/svg+xml"
-_IN_BRIEF = "The control tower and flight recorder for AI agents: five dialects over one durable, ordered log."
+_IN_BRIEF = "The control tower and flight recorder for AI agents: six dialects over one durable, ordered log."
 
 
 class StaticPages:

@@ -15,7 +15,7 @@ from towerlog.dialects.native.asking import approvals
 from towerlog.dialects.native.money import budgets, prices, reservations
 from towerlog.dialects.native.problems import explain
 from towerlog.dialects.native.samples import SAMPLES
-from towerlog.dialects.native.screens import figures, live, outline
+from towerlog.dialects.native.screens import figures, live, outline, traces
 
 _PARTS = (
     agents,
@@ -25,6 +25,7 @@ _PARTS = (
     live,
     figures,
     outline,
+    traces,
     steering,
     events,
     personas,

@@ -47,7 +47,7 @@ from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.postponed import finish
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.reactions.budgets import with_warnings
-from towerlog.errors import Damaged, NotFound
+from towerlog.errors import Damaged, IdReused, NotFound
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -165,7 +165,10 @@ def place_items(
         try:
             try:
                 replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
-                results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+                result = _place(plan, principal, item, dialect, agent, targets, replayed)
+                if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
+                    result = _place(plan, principal, item.otherwise, dialect, agent, targets, replayed)
+                results.append(result)
             except Damaged as error:
                 # What it may be a repeat of cannot be read, and so it cannot be told from news.
                 results.append(Refusal(error.code, error.message))

@@ -129,6 +129,8 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
     told = _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
+    if draft.otherwise is not None and row is not None:
+        _needs_of_ids(needs, principal, draft.otherwise, row)
     return told
 
 

@@ -22,6 +22,7 @@ NAMED: dict[str, str] = {
     "dialects/activity.md": "activity",
     "dialects/checkpoints.md": "checkpoints",
     "dialects/lanes.md": "lanes",
+    "dialects/otlp.md": "otlp",
     "dialects/runs.md": "runs",
     "dialects/steps.md": "steps",
     "operate/deploy.md": "operator",

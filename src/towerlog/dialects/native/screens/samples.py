@@ -49,6 +49,34 @@ SCREENS: dict[str, Sample] = {
             "whole": True,
         }
     ),
+    "get_trace": Sample(
+        {
+            "resourceSpans": [
+                {
+                    "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "towerlog"}}]},
+                    "scopeSpans": [
+                        {
+                            "scope": {"name": "towerlog"},
+                            "spans": [
+                                {
+                                    "traceId": v.UUID.replace("-", ""),
+                                    "spanId": "2c7d3a1f9b6e4d05",
+                                    "parentSpanId": "9f102b7d4e8a1c55",
+                                    "name": "execute_tool search",
+                                    "kind": 1,
+                                    "startTimeUnixNano": "1775124001500000000",
+                                    "endTimeUnixNano": "1775124002240000000",
+                                    "attributes": [{"key": "gen_ai.tool.name", "value": {"stringValue": "search"}}],
+                                    "events": [],
+                                    "status": {"code": 1},
+                                }
+                            ],
+                        }
+                    ],
+                }
+            ]
+        }
+    ),
     "get_durations": Sample(
         _list({"group": "2026-04-01T00:00:00.000Z", "runs": 12, "p50_ms": 890, "p95_ms": 4100, "max_ms": 61000})
     ),
