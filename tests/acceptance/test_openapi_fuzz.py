@@ -26,6 +26,8 @@ EXAMPLES = [5, pytest.param(20, marks=pytest.mark.slow)]
 REPLY_DEADLINE_S = 60.0
 FOLLOWED = {("GET", "/agents/{}/events"), ("GET", "/v1/runs/{}/events"), ("GET", "/api/v1/live")}
 """What may be a stream without an end; asked here for what there is."""
+ENDS_WITH_ITS_RUN = ("GET", "/v1/runs/{}/agui")
+"""A stream that is asked here of a run that has ended."""
 
 OPERATIONS = sorted(route for route in ROUTES if not route[1].endswith(":{}"))
 """What the document names; a word that is no action is none of it."""
@@ -73,7 +75,10 @@ def known_ids(server: Server) -> dict[str, list[str]]:
     save_batch(client, started("fuzzed-thread", "fuzzed-trace"), snapshot("fuzzed-thread", "fuzzed-trace", 1, history))
     saved = client.get("/v1/threads/fuzzed-thread/runs").json()[0]["run_id"]
     key = server.create_key("read")["key_id"]
+    ended = create_run(client, "fuzzed-ended")["run_id"]
+    client.post(f"/api/v1/runs/{ended}:kill", json={})
     return {
+        "ended": [ended],
         "run_id": [held, queued, saved],
         "id": [held, queued, agent],
         "thread_id": ["fuzzed", "fuzzed-thread"],
@@ -97,7 +102,7 @@ def prepared(case: Case, fuzzed: Fuzzed, route: tuple[str, str], with_known: int
     """The case with ids that exist, unless there are none, and without anything that waits on purpose."""
     if with_known is not None and case.path_parameters:
         for name in case.path_parameters:
-            known = fuzzed.ids.get(name)
+            known = fuzzed.ids.get("ended" if route == ENDS_WITH_ITS_RUN else name)
             if known:
                 case.path_parameters[name] = known[with_known % len(known)]
     if route in FOLLOWED:
@@ -128,7 +133,7 @@ def test_no_request_breaks_the_server(route: tuple[str, str], fuzzed: Fuzzed, ex
         )
         assert reply.status_code < 500, f"{reply.status_code}: {reply.text}\n{case.as_curl_command()}"
         case.validate_response(reply, checks=[checks.status_code_conformance, checks.content_type_conformance])
-        if route not in FOLLOWED:
+        if route not in {*FOLLOWED, ENDS_WITH_ITS_RUN}:
             case.validate_response(reply, checks=[checks.response_schema_conformance])
 
     send()

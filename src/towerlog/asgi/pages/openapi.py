@@ -116,7 +116,8 @@ class _Document:
             for name, schema in query["properties"].items():
                 yield _parameter(name, "query", name in query["required"], schema)
         if route.is_stream:
-            yield from _OF_STREAMS
+            # A stream that begins anywhere takes a cursor in its query as well.
+            yield from _OF_STREAMS if endpoint is not None and endpoint.query is not None else _OF_STREAMS[1:]
         if declared.method == "POST" and (route.page is None or route.page.knows_repeats):
             yield _IDEMPOTENCY_KEY
 
