@@ -1326,7 +1326,7 @@ TOLD = (
     ),
     Fault(
         "rules are known as they were when somebody first asked",
-        "projections/scoped/test_rules.py::test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now",
+        "engine/alerts/test_reactions.py::test_a_rule_holds_as_it_was_made_or_changed_last",
         "towerlog.projections.scoped.rules",
         "    def forget(self) -> None:\n        self._indexes = None",
         "    def forget(self) -> None:\n        pass",
@@ -1337,6 +1337,7 @@ TOLD = (
         "towerlog.engine.alerts.firing",
         "            missing.pass_over(lacking)",
         "            raise lacking",
+        ("Internal",),
     ),
     Fault(
         "what a commit has no room for is never written",
