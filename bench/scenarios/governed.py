@@ -26,6 +26,7 @@ WAYS: tuple[Way, ...] = (StepsWay(), CallsWay())
 MIN_SHARE = 0.8
 BUDGETS = 20
 RULES = 50
+MANY = 150
 SOCKETS = 500
 PERIODS = ("total", "hour", "day", "month")
 # More than any round spends: it is counted, and nothing is stopped.
@@ -68,6 +69,27 @@ def rules() -> Iterator[Request]:
         yield "/api/v1/alert-rules", body | {"channels": [{"type": "in_app"}]}
 
 
+def of_others() -> Iterator[Request]:
+    """As many budgets and rules as a key may make, each of an agent that sends nothing: none concerns any event."""
+    for number in range(MANY):
+        scope = {"agent": f"somebody-{number}"}
+        body = {"name": f"other {number}", "scope": scope, "amount_usd": PLENTY_USD, "period": "day", "action": "pause"}
+        yield "/api/v1/budgets", body
+        trigger = list(CONFIGS)[number % len(CONFIGS)]
+        body = {"name": f"other {number}", "trigger": trigger, "scope": scope, "config": CONFIGS[trigger]}
+        yield "/api/v1/alert-rules", body | {"channels": [{"type": "in_app"}]}
+
+
+def of_all() -> Iterator[Request]:
+    """As many budgets of all that is spent, and rules about all of these."""
+    for number in range(MANY):
+        scope = {"organisation": True}
+        body = {"name": f"all {number}", "scope": scope, "amount_usd": PLENTY_USD, "period": "day", "action": "pause"}
+        yield "/api/v1/budgets", body
+        body = {"name": f"all {number}", "trigger": "budget", "scope": {}, "config": {"fraction": 0.9}}
+        yield "/api/v1/alert-rules", body | {"channels": [{"type": "in_app"}]}
+
+
 class Burden(NamedTuple):
     """What governs an organisation."""
 
@@ -85,6 +107,9 @@ ALL = f"{BUDGETS} budgets, {RULES} rules and {SOCKETS} push sockets"
 BURDENS = (
     Burden(f"{BUDGETS} budgets", (budgets,)),
     Burden(ALL, (budgets, rules), SOCKETS),
+    Burden(f"{MANY} budgets and {MANY} rules of others", (of_others,)),
+    # Each event moves all of them, and each of them is held against all rules.
+    Burden(f"{MANY} budgets and {MANY} rules of all", (of_all,), min_share=None),
     # What is pushed has its own price, whatever else there is: one message for each event.
     Burden(f"{ALL}, each event pushed to one", (budgets, rules), SOCKETS, AGENTS, None),
 )

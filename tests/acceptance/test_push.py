@@ -311,7 +311,7 @@ def test_sockets_and_streams_share_their_places(fresh_server) -> None:
         assert first.subscribe(client, channel)["event"] == "pusher_internal:subscription_succeeded"
         assert second.subscribe(client, channel)["event"] == "pusher_internal:subscription_succeeded"
         told = third.subscribe(client, channel)
-        assert (told["event"], told["data"]["code"]) == ("pusher:error", 4100), "so that it comes back"
+        assert (told["event"], told["data"].get("code")) == ("pusher:error", 4100), "so that it comes back"
         assert third.end()[0] == 4100
         run_id = client.post("/v1/threads/t/runs", json={}).json()["run_id"]
         assert client.get(f"/v1/runs/{run_id}/events").status_code == 503

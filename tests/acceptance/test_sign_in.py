@@ -13,6 +13,7 @@ import pytest
 from tests.acceptance.feeds import create_run, ok, rest_of, snapshot, started, step
 from tests.acceptance.test_keys_and_orgs import SCOPES, allowed
 from tests.support.browser import SIGN_IN, browser, signed_in, token_of
+from tests.support.pusher import PusherClient
 from tests.support.senders import save_batch
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.sse import EventStream
@@ -21,6 +22,7 @@ from towerlog.model.times import parse_ms
 
 Json = dict[str, Any]
 SESSION, SESSIONS, LINK = "/api/v1/session", "/api/v1/sessions", re.compile(r"http\S+/sign-in#token=(\S+)")
+REVOKED_DEADLINE_S = 30
 PASSWORD, OTHER = "a long sentence of my own", "another sentence of mine"
 
 
@@ -447,6 +449,18 @@ def test_an_admin_ends_all_sessions_of_a_member(server, client, act: str) -> Non
     wait_until(lambda: mine.get(SESSION).status_code == 401, "the end of the session")
     token = client.post("/api/v1/sign-in-links", json={"user_id": path.rpartition("/")[2]})
     assert token.status_code == (404 if act == "remove" else 201)
+
+
+@pytest.mark.parametrize("act", ["remove", "sign-out"])
+def test_live_push_ends_with_the_member(server, client, act: str) -> None:
+    mine = signed_in(server, client, "viewer")
+    user_id = ok(mine.get(SESSION))["user_id"]
+    with PusherClient(server.base_url).connect() as socket:
+        assert socket.subscribe(mine, f"private-user.{user_id}")["event"].endswith("subscription_succeeded")
+        path = f"/api/v1/members/{user_id}"
+        ok(client.delete(path) if act == "remove" else client.post(f"{path}:sign-out"))
+        socket.socket.settimeout(REVOKED_DEADLINE_S)
+        assert socket.end()[0] == 4009
 
 
 def test_tickets_and_channels_are_the_sessions_too(server, client) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from tests.support.factories import START_MS, identity
 from tests.support.lookups import looked_up
+from towerlog.model.key import KeyFound
 from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, Session, SessionsOver, SignInLink
 from towerlog.model.principal import Role, User
 from towerlog.store.base import Store
@@ -104,6 +105,11 @@ async def test_a_session_is_what_a_key_of_its_member_would_be(store: Store, org:
     assert by_id is not None
     assert by_id.scopes == key.scopes
     assert await store.key_by_id(other, ada.user_id) is None
+    # Whatever is left of its sessions: who was removed is let in by none of them.
+    await put_users(store, msgspec.structs.replace(ada, removed_at=LATER))
+    for gone in (await store.key_by_digest(b"session 1"), await store.key_by_id(org, ada.user_id)):
+        revoked = gone.key if isinstance(gone, KeyFound) else gone
+        assert revoked is None or revoked.revoked_at == LATER
 
 
 async def test_sessions_end_one_or_all_or_all_but_one(store: Store, org: int) -> None:

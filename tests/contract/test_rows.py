@@ -110,6 +110,15 @@ async def test_usage_increments_add_up_and_unknown_stays_unknown(store: Store, o
     assert cell.usage.output_tokens is None
 
 
+@pytest.mark.parametrize("change", [1, -1, -(2**62)])
+async def test_a_sum_that_does_not_fit_stays_unknown_whatever_comes(store: Store, org: int, change: int) -> None:
+    key = (org, 7, "a", "m", "running")
+    for nanos in (2**62, 2**62, change):
+        await commit(store, Changes(usage={key: UsageRow(*key, 1, 0, 0, Usage(cost_nanos=nanos))}))
+    [cell] = (await store.rows(org)).usage
+    assert cell.usage.cost_nanos == MAX_SUM
+
+
 async def test_usage_hours_begin_inclusive_and_end_exclusive(store: Store, org: int) -> None:
     cells = [UsageRow(org, hour, agent, "m", "running", 1) for hour in (5, 6, 7) for agent in ("a", "b")]
     await commit(store, Changes(usage={(org, c.hour, c.agent, c.model, c.status): c for c in cells}))

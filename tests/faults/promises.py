@@ -270,7 +270,12 @@ ORDER = (
     ),
     Promise(
         "A cancel that is not heeded is forced, and a run ends once.",
-        (f"{SEEDS}::test_no_mutant_lives", "acceptance/test_runs_control.py::test_many_cancels_at_once_end_a_run_once"),
+        (
+            "engine/control/test_cancel.py::test_a_child_that_is_born_meanwhile_is_cancelled_however_its_parent_ends",
+            "engine/control/test_cancel.py::test_a_run_that_is_linked_below_a_cancelled_one_ends_with_what_stands_below_it",
+            f"{SEEDS}::test_no_mutant_lives",
+            "acceptance/test_runs_control.py::test_many_cancels_at_once_end_a_run_once",
+        ),
         ("a forced cancel leaves the holder", "a finished run finishes again", "a cancel can be talked out of"),
         of(README, "If it has not stopped within 30 seconds"),
     ),
@@ -386,6 +391,9 @@ ACCESS = (
     Promise(
         "A session is a cookie that no script reads; it ends when it is ended, with its streams.",
         (
+            "contract/test_members.py::test_a_session_is_what_a_key_of_its_member_would_be",
+            "engine/commands/test_members.py::test_a_removal_leaves_no_session_and_no_link",
+            "acceptance/test_sign_in.py::test_live_push_ends_with_the_member",
             f"{SIGN_IN}::test_the_first_start_prints_a_link_that_signs_in_once",
             f"{SIGN_IN}::test_a_session_is_kept_where_no_script_reads_it",
             f"{SIGN_IN}::test_a_session_by_tls_is_for_this_host_alone",
@@ -404,6 +412,7 @@ ACCESS = (
     Promise(
         "A sign-in link ends with who made it and with its member's sessions, and replaces no session unasked.",
         (
+            "engine/commands/test_members.py::test_a_link_that_ends_in_the_very_group_signs_nobody_in",
             f"{SIGN_IN}::test_a_link_ends_with_the_member_who_has_made_it",
             f"{SIGN_IN}::test_a_link_ends_with_the_key_that_has_made_it",
             f"{SIGN_IN}::test_a_link_ends_with_all_that_lets_its_member_in",
@@ -431,6 +440,8 @@ ACCESS = (
     Promise(
         "An identity provider vouches for the sign-in that a browser has begun, and lets in members alone.",
         (
+            "asgi/pages/sign_in/test_provider.py::test_who_begins_costs_the_provider_no_request",
+            "acceptance/test_sign_in_by_provider.py::test_who_was_removed_stays_out_until_made_a_member_again",
             f"{BY_PROVIDER}::test_a_member_is_known_by_its_address_and_from_then_on_by_its_subject",
             f"{BY_PROVIDER}::test_nobody_else_gets_in_unless_the_settings_say_so",
             f"{BY_PROVIDER}::test_what_another_browser_has_begun_signs_nobody_in",
@@ -576,6 +587,13 @@ BOUNDS = (
     Promise(
         "Nobody takes the whole: of bytes, connections, streams and the queue each has a share.",
         (
+            "asgi/pages/sign_in/test_passwords.py::test_hashes_of_one_organisation_leave_a_core_to_others",
+            "asgi/pages/sign_in/test_places.py::test_who_has_as_many_waiting_as_may_wait_is_told_to_come_again",
+            "asgi/pages/sign_in/test_places.py::test_who_goes_away_while_it_waits_leaves_its_place",
+            "asgi/pages/sign_in/test_provider.py::test_sign_ins_ask_the_provider_in_turns_with_a_share_for_each_address",
+            "acceptance/test_push.py::test_sockets_and_streams_share_their_places",
+            "engine/commands/test_quotas.py::test_a_key_and_an_organisation_make_so_many_and_no_more",
+            "engine/repricing/test_reprice.py::test_an_organisation_has_its_costs_computed_once_at_a_time",
             "asgi/guard/test_ledger.py::test_no_key_has_the_whole_and_no_organisation",
             f"{HOSTILE}::test_a_key_with_bodies_in_hand_leaves_room_for_the_others",
             f"{HOSTILE}::test_bodies_that_are_only_declared_take_nothing_from_others",
@@ -615,6 +633,8 @@ BOUNDS = (
     Promise(
         "Rows, pages, caches and commits are bounded in bytes, and no request blocks the loop for long.",
         (
+            "asgi/guard/test_auth.py::test_the_memory_is_bounded",
+            "engine/pricing/test_own.py::test_what_is_remembered_of_names_is_bounded_in_bytes",
             "acceptance/test_bounds_in_bytes.py::test_a_row_is_bounded_whatever_is_told_of_its_run",
             "acceptance/test_bounds_in_bytes.py::test_a_list_ends_a_page_by_its_size",
             f"{BLOCKS}::test_a_hostile_body",
@@ -820,6 +840,10 @@ MONEY = (
         "A budget counts every sum once, to the nano-dollar, and tells each of its thresholds once a period, whoever"
         " spends at once.",
         (
+            "projections/test_budgets.py::test_wherever_the_clock_was_a_period_goes_on_with_what_it_has_counted",
+            "engine/test_unknown_sums.py::test_what_does_not_fit_stays_unknown",
+            "contract/test_rows.py::test_a_sum_that_does_not_fit_stays_unknown_whatever_comes",
+            "engine/test_unknown_sums.py::test_one_event_tells_so_much_and_what_is_more_is_named_and_not_used",
             f"{BUDGETS}::test_64_posters_over_a_threshold_are_counted_exactly_and_told_once",
             f"{BUDGETS}::test_the_same_in_a_thousand_rounds",
             f"{SPENDING}::test_one_warning_and_one_exceeded_and_a_run_goes_on",
@@ -840,6 +864,10 @@ MONEY = (
     Promise(
         "A reservation is granted only where the money is there, and is settled once.",
         (
+            "engine/commands/test_reservations.py::test_without_control_a_key_releases_its_own_alone",
+            "engine/commands/test_reservations.py::test_a_released_reservation_holds_nothing_and_is_told_in_the_audit",
+            "engine/commands/test_reservations.py::test_what_is_held_is_listed_by_budget_run_and_key",
+            "sdk/record/test_reservation.py::test_a_block_that_raises_holds_nothing_any_more",
             f"{SPENDING}::test_a_reservation_holds_until_its_event",
             f"{BUDGETS}::test_reservations_keep_spending_within_the_amount",
             f"{SPENDING}::test_a_reservation_holds_in_the_budgets_of_the_agent_that_spends_it",
@@ -853,6 +881,7 @@ MONEY = (
         "While a budget is used up its senders are told, and no run begins; what it paused goes on once it has money"
         " again, and nothing else.",
         (
+            "engine/reactions/test_budgets.py::test_a_clock_that_was_ahead_for_a_moment_leaves_the_hour_as_it_was",
             f"{BUDGETS}::test_every_reply_of_steps_warns_while_it_holds",
             f"{SPENDING}::test_no_run_is_created_while_a_budget_is_used_up",
             f"{SPENDING}::test_a_raise_lets_go_on_what_it_paused_and_nothing_else",
@@ -877,6 +906,8 @@ ASKING = (
     Promise(
         "Of all answers to a question or about tool calls one counts, and the others are told whose.",
         (
+            "acceptance/test_approvals.py::test_of_several_agents_at_one_step_a_decision_names_one",
+            "acceptance/test_checkpoints_latest.py::test_who_waits_for_a_decision_learns_that_its_run_is_over",
             f"{INBOX}::test_of_many_answers_one_counts_and_the_others_are_told_whose",
             f"{INBOX}::test_other_tool_calls_at_the_same_step_are_another_approval",
             f"{LINKS}::test_of_many_clicks_one_counts",
@@ -943,6 +974,8 @@ TOLD = (
     Promise(
         "An alert fires once, with the event that causes it, whatever is sent again.",
         (
+            "projections/scoped/test_rules.py::test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now",
+            "engine/alerts/test_many.py::test_all_rules_about_a_run_fire_with_one_event",
             f"{FIRING}::test_a_failed_run_fires_once_and_puts_one_message_into_the_outbox",
             f"{FIRING}::test_a_rule_looks_only_at_its_scope",
             f"{FIRING}::test_a_rule_holds_as_it_was_made_or_changed_last",
@@ -960,6 +993,8 @@ TOLD = (
     Promise(
         "Each message arrives in the end, under one id, whatever its receiver does and however the server dies.",
         (
+            "engine/timers/messages/test_fan_out.py::test_all_messages_are_written_once_in_the_order_of_their_alerts",
+            "engine/timers/messages/test_fan_out.py::test_what_is_told_meanwhile_comes_behind",
             f"{ALERTS}::test_nothing_is_lost_whatever_the_receiver_does_and_however_the_server_dies",
             f"{SENDING}::test_what_arrives_is_signed_and_has_one_id_in_all_attempts",
             f"{SENDING}::test_what_is_under_way_at_the_end_is_due_again_under_its_id",
@@ -971,6 +1006,7 @@ TOLD = (
     Promise(
         "A dead receiver delays no other, nor does an organisation that has many of them.",
         (
+            "engine/timers/messages/test_fan_out.py::test_each_organisation_has_its_turn",
             f"{SENDING}::test_a_dead_receiver_delays_no_other",
             f"{SENDING}::test_an_organisation_with_dead_receivers_delays_no_other",
         ),
@@ -1090,6 +1126,7 @@ ERASED = (
     Promise(
         "Of what was erased nothing is left but figures, names, times, places and hashes; not in the files either.",
         (
+            "engine/timers/messages/test_fan_out.py::test_what_was_erased_is_not_written",
             f"{ERASURE}::test_an_erased_run_keeps_its_figures_and_nothing_else",
             "engine/erasing/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
             "store/sqlite/erasing/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",

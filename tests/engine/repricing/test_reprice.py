@@ -29,6 +29,9 @@ from towerlog.model.price import (
 )
 from towerlog.model.usage import Usage, UsageReport
 
+WAIT_S = 30
+"""How long it may take until something is refused."""
+
 
 @pytest.fixture
 def prices() -> FixedPrices:
@@ -274,7 +277,7 @@ async def test_an_organisation_has_its_costs_computed_once_at_a_time(rig: Rig, m
     asking = [asyncio.ensure_future(rig.do(Reprice(since=0, dry_run=True))) for _ in range(1 + reprice.MAX_WAITING)]
     await wait_until_async(lambda: bool(at_work), "the first to begin")
     with pytest.raises(Overloaded):
-        await rig.do(Reprice(since=0, dry_run=True))
+        await asyncio.wait_for(rig.do(Reprice(since=0, dry_run=True)), WAIT_S)
     await rig.do(Reprice(since=0, dry_run=True), principal=other)
     assert at_work == [rig.org, other.org]
     go_on.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from towerlog.asgi.pages.sign_in.passwords import Passwords, check_form
 from towerlog.errors import Invalid
 
 GOOD = "a long sentence of my own"
+WAIT_S = 60
 
 
 @pytest.fixture
@@ -43,6 +45,22 @@ async def test_nobodys_password_is_checked_like_anybodys(passwords: Passwords, m
     assert not await passwords.are_good(GOOD, None)
     assert not await passwords.are_good("nobody", None), "what the stand-in is a hash of lets nobody in either"
     assert checked == [checked[0]] * 3, "the same work"
+
+
+async def test_hashes_of_one_organisation_leave_a_core_to_others(passwords: Passwords) -> None:
+    inside: list[str] = []
+
+    async def hash_for(organisation: str, one: str) -> None:
+        async with passwords.place(organisation, one):
+            inside.append(organisation)
+            await passwords.hashed(GOOD)
+
+    async with passwords.place("many", "first"):
+        waiting = [asyncio.ensure_future(hash_for("many", f"m{number}")) for number in range(20)]
+        await asyncio.wait_for(hash_for("other", "o"), WAIT_S)
+        assert inside == ["other"]
+    await asyncio.wait_for(asyncio.gather(*waiting), WAIT_S)
+    assert len(inside) == 21
 
 
 @pytest.mark.parametrize("text", ["", "x" * 11, "x" * 201])

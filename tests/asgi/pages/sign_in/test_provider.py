@@ -15,10 +15,19 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from tests.support.fakes import FakeClock
+from tests.support.wait import wait_until_async
 from towerlog.asgi.pages.sign_in.kept import FAILED_MS, KEPT_MS, MIN_AGE_MS, Unavailable
-from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig
+from towerlog.asgi.pages.sign_in.places import MAX_WAITING_OF_ONE
+from towerlog.asgi.pages.sign_in.provider import (
+    MAX_UNDER_WAY,
+    MAX_UNDER_WAY_OF_ADDRESS,
+    BegunSignIn,
+    Identity,
+    IdentityProvider,
+    ProviderConfig,
+)
 from towerlog.egress.outcomes import EgressFailure, HttpAnswer, Undelivered
-from towerlog.errors import Unauthenticated
+from towerlog.errors import Overloaded, Unauthenticated
 
 ISSUER, NOW = "https://id.example.com", 1_790_000_000
 CLOCK = FakeClock(NOW * 1000)
@@ -194,6 +203,37 @@ async def test_a_provider_that_does_not_answer_is_not_asked_again_at_once() -> N
     way.pages = pages
     clock.advance(FAILED_MS)
     assert await asked.address(PENDING, "https://t/back", clock)
+
+
+async def test_sign_ins_ask_the_provider_in_turns_with_a_share_for_each_address() -> None:
+    """However many come back at once, and whatever the provider makes of its time."""
+    go_on = asyncio.Event()
+
+    class SlowWay(Way):
+        async def post(
+            self, url: str, content: bytes, headers: Mapping[str, str], *, org_id: str
+        ) -> HttpAnswer | Undelivered:
+            answer = await super().post(url, content, headers, org_id=org_id)
+            await go_on.wait()
+            return answer
+
+    way, clock = SlowWay(GOOD), FakeClock(NOW * 1000)
+    asked = provider(way)
+
+    async def come(address: str) -> Identity:
+        return await asked.identity("code", PENDING, "https://t/back", clock, address)
+
+    first = [asyncio.ensure_future(come("10.0.0.1")) for _ in range(MAX_UNDER_WAY_OF_ADDRESS + MAX_WAITING_OF_ONE)]
+    await wait_until_async(lambda: len(way.posted) == MAX_UNDER_WAY_OF_ADDRESS, "its share")
+    with pytest.raises(Overloaded):
+        await come("10.0.0.1")
+    others = [asyncio.ensure_future(come(f"10.0.1.{number}")) for number in range(20)]
+    await wait_until_async(lambda: len(way.posted) > MAX_UNDER_WAY_OF_ADDRESS, "the first of the others")
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert MAX_UNDER_WAY_OF_ADDRESS < len(way.posted) <= MAX_UNDER_WAY
+    go_on.set()
+    assert len(await asyncio.gather(*first, *others)) == len(first) + 20
 
 
 async def test_a_key_that_is_newer_than_those_that_are_kept_is_asked_for() -> None:
