@@ -63,6 +63,10 @@ def _is_protobuf(headers: Mapping[bytes, bytes]) -> bool:
     return b"protobuf" in headers.get(b"content-type", b"").lower()
 
 
+def _is_quick(call: Call) -> bool:
+    return (protobuf if _is_protobuf(call.headers) else json_in).is_quick(call.body)
+
+
 # Traces
 
 
@@ -201,6 +205,7 @@ def _endpoint(path: str, what: str, decode: Any, encode: Any, request: Any, repl
         request=request,
         reply=reply,
         body="binary",
+        is_quick=_is_quick,
     )
 
 

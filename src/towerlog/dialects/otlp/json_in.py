@@ -19,7 +19,7 @@ from towerlog.dialects.otlp.shapes import (
     SpanEvent,
     SpanLink,
 )
-from towerlog.dialects.otlp.spans import SPAN_BYTES, TRACE_BYTES, Lazy, SpanSource, ToldRecord, ToldSpan
+from towerlog.dialects.otlp.spans import QUICK_SPANS, SPAN_BYTES, TRACE_BYTES, Lazy, SpanSource, ToldRecord, ToldSpan
 from towerlog.dialects.otlp.values import attributes_of, hex_id, nanos, plain, whole
 from towerlog.dialects.repair import repair
 from towerlog.dialects.structure import MAX_PARTS, has_too_many_parts, long_strings, parts_of
@@ -28,6 +28,8 @@ from towerlog.model.event import Refusal
 
 MAX_SPAN_PARTS = 200_000
 """Commas and opening brackets of one span: it is decoded in one call, which keeps the interpreter to itself."""
+QUICK_OBJECTS = 8192
+"""Objects of a request that is read at once: each attribute is two."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -73,6 +75,13 @@ _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2} |
     f"SPAN_KIND_{name}": number
     for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
 }
+
+
+def is_quick(body: bytes) -> bool:
+    """Whether it takes a few milliseconds to read a request and to make events of it. Escapes hide what is counted."""
+    if body.count(b"{") > QUICK_OBJECTS or b"\\u" in body:
+        return False
+    return body.count(b'"spanId"') + body.count(b'"logRecords"') <= QUICK_SPANS
 
 
 def spans_of(body: bytes) -> Iterator[Lazy[ToldSpan]]:
