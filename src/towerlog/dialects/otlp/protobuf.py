@@ -18,6 +18,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from towerlog.dialects import fields
+from towerlog.dialects.otlp.reading import source_of
 from towerlog.dialects.otlp.spans import QUICK_SPANS, Lazy, SpanSource, ToldRecord, ToldSpan
 from towerlog.errors import Malformed, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
@@ -102,7 +103,7 @@ def _found(body: bytes) -> Iterator[tuple[bytes, SpanSource]]:
         for resource in _messages(body, 0, len(body), _OF_REQUEST, budget):
             about = _resource(body, resource, budget)
             for scope in _messages(body, resource.begin, resource.end, _OF_SCOPES, budget):
-                source = SpanSource(about, _scope(body, scope, budget))
+                source = source_of(about, _scope(body, scope, budget))
                 for found in _messages(body, scope.begin, scope.end, _OF_SCOPES, budget):
                     yield body[found.begin : found.end], source
     except (_Broken, DecodeError) as error:

@@ -29,6 +29,8 @@ class SpanSource(msgspec.Struct, frozen=True, gc=False):
 
     resource: dict[str, Any]
     scope: dict[str, str]
+    service: str | None = None
+    """The name of the process, where it has one."""
 
 
 class ToldSpan(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +89,7 @@ class ToldRecord(msgspec.Struct, frozen=True, gc=False):
 
 def checked(span: ToldSpan) -> ToldSpan | Refusal:
     """The span, if it says which it is."""
-    for field, value in (("traceId", span.trace_id), ("spanId", span.span_id)):
-        if not value:
-            return Refusal(Invalid.code, f"{field}: is required", field)
-    return span
+    if span.trace_id and span.span_id:
+        return span
+    field = "spanId" if span.trace_id else "traceId"
+    return Refusal(Invalid.code, f"{field}: is required", field)
