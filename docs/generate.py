@@ -124,6 +124,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("dialects.otlp.values", "MAX_VALUE_DEPTH", "levels of a value of an attribute"),
         ("dialects.otlp.protobuf", "MAX_MESSAGE_PARTS", "parts of a span as protobuf; it is rejected alone"),
+        ("dialects.otlp.protobuf", "MAX_REQUEST_PARTS", "the same of all its spans; those behind them are rejected"),
+        (
+            "dialects.otlp.json_in",
+            "MAX_SPAN_PARTS",
+            "commas and opening brackets of a span as JSON; it is rejected alone",
+        ),
         ("dialects.otlp.masks", "MAX_SUSPECTED", "places of a span that may be secrets; it is rejected alone"),
         ("dialects.native.screens.traces", "MAX_TRACE_EVENTS", "events of a run that go out as spans in one reply"),
         ("dialects.native.events", "MAX_EVENTS", "events in a batch or a report of the native API"),

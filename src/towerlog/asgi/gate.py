@@ -275,7 +275,7 @@ class Gate:
 
     def _decoded_at_once(self, exchange: Exchange, endpoint: Endpoint, call: Call) -> Decoded | None:
         """What a short body says; None where it is for the thread."""
-        if len(call.body) > SHORT_BYTES and not is_short(call.body, endpoint.body):
+        if len(call.body) > SHORT_BYTES and not is_short(endpoint, call):
             return None
         try:
             return Decoded(endpoint.decode(call), b"")

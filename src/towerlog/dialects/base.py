@@ -259,6 +259,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     refuses_by_item: bool = False
     """True: when no item of a batch could be stored, the 422 has the form of the reply and not of an error."""
     sample: Sample | None = None
+    is_quick: Callable[[Call], bool] | None = None
+    """Whether a longer body is decoded so fast that nobody has to wait for it; None: its objects are counted."""
     replay: bool = True
     """False: the reply stored for an Idempotency-Key leaves a secret out."""
 

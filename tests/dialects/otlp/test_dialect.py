@@ -12,8 +12,10 @@ from tests.dialects.calls import call
 from tests.support.otlp import JSON, PROTOBUF, Json, as_protobuf, attribute, logs, span, traces
 from towerlog.dialects.base import DialectSettings, Endpoint
 from towerlog.dialects.otlp import dialect as otlp
+from towerlog.dialects.otlp import protobuf
 from towerlog.dialects.otlp.dialect import DIALECT, MAX_SPANS
-from towerlog.errors import Malformed, Overloaded, TowerlogError
+from towerlog.dialects.otlp.protobuf import MAX_REQUEST_PARTS
+from towerlog.errors import Malformed, Overloaded, TooLarge, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
 from towerlog.model.outcome import Appended, Stored
@@ -318,6 +320,47 @@ def test_a_broken_span_of_protobuf_costs_none_of_its_neighbours() -> None:
     broken = whole.replace(b"one", b"\xff\xff\xff")
     kinds = [type(one) for one in decode(broken, kind=PROTOBUF).items]
     assert kinds == [Draft, Refusal]
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of protobuf that is bytes."""
+    return protobuf._number(number << 3 | 2) + protobuf._number(len(content)) + content
+
+
+IDS = field(1, b"t" * 16) + field(2, b"s" * 8)
+
+
+def test_what_is_made_of_many_small_parts_is_not_read() -> None:
+    with pytest.raises(TooLarge):
+        decode(field(1, field(2, b"\x12\x00" * 1_000_000)), kind=PROTOBUF)
+    many = field(2, IDS + b"\x4a\x00" * 100_000)
+    [refused] = decode(field(1, field(2, many)), kind=PROTOBUF).items
+    assert isinstance(refused, Refusal)
+    assert refused.code == "too_large"
+    some = field(2, IDS + b"\x4a\x00" * 30_000)
+    kinds = [type(one) for one in decode(field(1, field(2, some * 30)), kind=PROTOBUF).items]
+    # Of each, the beginning and the end of a run.
+    assert kinds.count(Draft) == 2 * (MAX_REQUEST_PARTS // 30_000)
+
+
+def test_what_is_nested_deeply_is_not_read() -> None:
+    deep = b""
+    for _ in range(200):
+        deep = field(5, field(1, deep))
+    [refused] = decode(field(1, field(2, field(2, IDS + field(9, field(2, deep))))), kind=PROTOBUF).items
+    assert isinstance(refused, Refusal)
+
+
+@pytest.mark.parametrize(
+    ("spans", "attributes", "quick"), [(100, 3, True), (600, 0, False), (100, 50, False), (1, 3, True)], ids=str
+)
+def test_what_is_read_at_once(spans: int, attributes: int, quick: bool) -> None:
+    told = {f"attribute-{number}": "x" * 50 for number in range(attributes)}
+    body = traces(*(span(number + 2, 1, **told) for number in range(spans)))
+    for kind in (JSON, PROTOBUF):
+        text = json.dumps(body).encode() if kind == JSON else as_protobuf("/v1/traces", body)
+        context = call(text, headers={b"content-type": kind.encode()})
+        assert endpoint("/v1/traces").is_quick(context) is quick  # type: ignore[misc]
 
 
 def test_what_senders_are_known_to_get_wrong_is_repaired() -> None:

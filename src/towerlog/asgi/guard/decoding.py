@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from towerlog.dialects.base import BodyKind, Call, Endpoint
+from towerlog.dialects.base import Call, Endpoint
 from towerlog.dialects.fields import TooDeep
 from towerlog.dialects.portions import NOT_NOW, Span, found_in, portions, replaced, stand_in
 from towerlog.dialects.repair import Repaired, costs_of, repair
@@ -84,10 +84,13 @@ class Decoding:
         self._thread.shutdown()
 
 
-def is_short(body: bytes, kind: BodyKind) -> bool:
-    """Whether a body of more than SHORT_BYTES is decoded on the event loop. In what is binary nothing is counted."""
-    if kind == "binary" or len(body) > DECODED_AT_ONCE_BYTES:
+def is_short(endpoint: Endpoint, call: Call) -> bool:
+    """Whether a body of more than SHORT_BYTES is decoded on the event loop."""
+    body = call.body
+    if len(body) > DECODED_AT_ONCE_BYTES:
         return False
+    if endpoint.is_quick is not None:
+        return endpoint.is_quick(call)
     return len(body) <= FEW_OBJECTS_BYTES or body.count(b"{") <= DECODED_AT_ONCE_OBJECTS
 
 

@@ -15,7 +15,7 @@ import msgspec
 from towerlog.dialects import base, fields
 from towerlog.dialects.base import PROTOBUF, Call, Dialect, Endpoint, Reply, reply_json
 from towerlog.dialects.otlp import json_in, protobuf
-from towerlog.dialects.otlp.drafts import Placed, Storing, drafts_of
+from towerlog.dialects.otlp.drafts import Storing, drafts_of
 from towerlog.dialects.otlp.masks import suspects_in
 from towerlog.dialects.otlp.records import draft_of
 from towerlog.dialects.otlp.shapes import (
@@ -32,7 +32,7 @@ from towerlog.dialects.otlp.spans import Lazy, ToldSpan, checked
 from towerlog.dialects.otlp.trees import NAME, traces_of
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append
-from towerlog.model.event import Item, Refusal, RunByForeignId
+from towerlog.model.event import Draft, Item, Refusal, RunByForeignId
 from towerlog.model.outcome import Appended
 from towerlog.model.principal import Scope
 from towerlog.model.run import Status
@@ -63,6 +63,10 @@ def _is_protobuf(headers: Mapping[bytes, bytes]) -> bool:
     return b"protobuf" in headers.get(b"content-type", b"").lower()
 
 
+def _is_quick(call: Call) -> bool:
+    return (protobuf if _is_protobuf(call.headers) else json_in).is_quick(call.body)
+
+
 # Traces
 
 
@@ -76,9 +80,8 @@ def _decode_traces(call: Call) -> Append:
             refused.append(span)
         else:
             spans.append(span)
-    found, unplaced = _placed(spans, call)
-    items: list[Item] = [placed.draft for placed, _ in found]
-    return _append([*items, *unplaced, *refused], [key for _, key in found])
+    drafts, keys, unplaced = _placed(spans, call)
+    return _append([*drafts, *unplaced, *refused], keys)
 
 
 def _read(told: Iterator[Lazy[T]]) -> Iterator[T | Refusal]:
@@ -87,11 +90,11 @@ def _read(told: Iterator[Lazy[T]]) -> Iterator[T | Refusal]:
         yield one() if number < MAX_SPANS else _TOO_MANY
 
 
-def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[tuple[Placed, bytes]], list[Refusal]]:
-    """The drafts of all spans, each with the span that it is of; and why some have none."""
+def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[Draft], list[bytes], list[Refusal]]:
+    """The drafts of all spans; the span that each is of; and why some spans have none."""
     storing = Storing(call.settings, suspects_in(call.body))
     refused: list[Refusal] = []
-    found: list[tuple[Placed, bytes]] = []
+    found: list[tuple[int, int, int, Draft, bytes]] = []
     for trace in traces_of(spans).values():
         for node in trace.nodes:
             try:
@@ -100,10 +103,10 @@ def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[tuple[Placed, bytes
                 refused.append(fields.refusal(error))
                 continue
             key = node.span.span_id.encode()
-            found += [(one, key) for one in made]
+            found += [(at, rank, len(found) + number, draft, key) for number, (at, rank, draft) in enumerate(made)]
     # By time, so that the log tells what happened in the order in which it did.
-    found.sort(key=lambda one: one[0][:2])
-    return found, refused
+    found.sort()
+    return [one[3] for one in found], [one[4] for one in found], refused
 
 
 def _append(items: list[Item], keys: list[bytes]) -> Append:
@@ -201,6 +204,7 @@ def _endpoint(path: str, what: str, decode: Any, encode: Any, request: Any, repl
         request=request,
         reply=reply,
         body="binary",
+        is_quick=_is_quick,
     )
 
 

@@ -86,14 +86,14 @@ class _Made:
     def __init__(self, node: SpanNode, trace: Trace, storing: Storing) -> None:
         self.node, self.span, self._trace = node, node.span, trace
         self._storing = storing
-        self._service = reading.service_of(self.span.source.resource)
+        self._service = self.span.source.service
         self._run = trace.run_of(node)
         self._agent = trace.agent_of(node)
 
     def start(self) -> Placed:
         """The beginning of a run."""
         span = self.span
-        given = reading.source_of(span.attributes, names.INPUT)
+        given = reading.place_of(span.attributes, names.INPUT)
         told = self._names()
         if given is not None:
             told["input"] = _content(span.attributes[given])
@@ -114,7 +114,7 @@ class _Made:
             # Its own event says all this.
             told = self._names()
         else:
-            given, produced = (reading.source_of(attributes, where) for where in (names.INPUT, names.OUTPUT))
+            given, produced = (reading.place_of(attributes, where) for where in (names.INPUT, names.OUTPUT))
             told = self._whole((given, produced), {"input": given, "result": produced})
             if produced is not None:
                 told["result"] = _content(attributes[produced])
@@ -131,7 +131,7 @@ class _Made:
             span.name.removeprefix("execute_tool "), MAX_LABEL_CHARS
         )
         call_id = reading.text(attributes, names.TOOL_CALL_ID, 8192) or span.span_id
-        asked, answered = (reading.source_of(attributes, where) for where in (names.ARGUMENTS, names.RESULT))
+        asked, answered = (reading.place_of(attributes, where) for where in (names.ARGUMENTS, names.RESULT))
         called = self._names() | {"tool": tool, "tool_call_id": call_id}
         if asked is not None:
             called["arguments"] = _content(attributes[asked])

@@ -41,7 +41,7 @@ _FULL_NAME = re.compile(rb"(?:(?:%s)s?|(?<!\w)token)\Z" % _WORDS.encode(), re.IG
 _MAX_NAME_BYTES = 20
 _SCHEME = re.compile(rb"(?:bearer|basic)\s{1,4}(?P<value>[A-Za-z0-9._~+/=\-]{8,16384})", re.IGNORECASE)
 _KEY = re.compile(
-    rb"(?<![A-Za-z0-9_])(?P<value>sk-[A-Za-z0-9_\-]{16,512}|(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,255}"
+    rb"(?<![A-Za-z0-9_])(?P<value>sk-[A-Za-z0-9_\-]{16,512}|AKIA[0-9A-Z]{16}|gh[pos]_[A-Za-z0-9]{20,255}"
     rb"|github_pat_[A-Za-z0-9_]{20,255}|glpat-[A-Za-z0-9_\-]{16,255}|hf_[A-Za-z0-9]{20,255}"
     rb"|xox[abeoprs]-[A-Za-z0-9\-]{10,255}|AIza[A-Za-z0-9_\-]{30,100}"
     rb"|eyJ[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]{8,16384}\.[A-Za-z0-9_\-]{8,4096})"
@@ -50,16 +50,18 @@ _PEM = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<value>(?:[\w+/=:
 _USER = re.compile(rb"://[^\s:/@\"'\\]{0,200}:(?P<value>[^\s/@\"'\\]{1,500})@")
 
 Suspects = tuple[tuple[bytes, re.Pattern[bytes]], ...]
+_OF_NAMES = b"key"
 SUSPECTS: Suspects = (
-    *((word, _MEMBER) for word in (b"authorization", b"cookie", b"passw", b"passphrase", b"secret", b"credential")),
-    *((word, _MEMBER) for word in (b"key", b"token")),
+    *((word, _MEMBER) for word in (b"auth", b"cookie", b"pass", b"secret", b"credential", b"token", _OF_NAMES)),
     *((word, _SCHEME) for word in (b"bearer ", b"basic ")),
-    *((word, _KEY) for word in (b"sk-", b"akia", b"asia", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_")),
-    *((word, _KEY) for word in (b"github_pat_", b"glpat-", b"hf_", b"xox", b"aiza", b"eyj")),
+    *((word, _KEY) for word in (b"sk-", b"akia", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"hf_", b"xox")),
+    *((word, _KEY) for word in (b"aiza", b"eyj")),
     (b"-----begin ", _PEM),
     (b"://", _USER),
 )
-"""A word in small letters, and what follows from there if it is a secret, in the group `value`."""
+"""Words in small letters, and what follows from each if it is a secret, in the group `value`."""
+_MEMBER_OF_OTLP = b'"key":'
+"""What every request in JSON has: the name of an attribute stands behind it."""
 
 
 def names_secret(key: str) -> bool:
@@ -90,7 +92,8 @@ def suspects_in(body: bytes) -> Suspects:
     if b"\\u" in body:
         return SUSPECTS
     small = body.lower()
-    return tuple(one for one in SUSPECTS if one[0] in small)
+    has_names = small.count(_OF_NAMES) > small.count(_MEMBER_OF_OTLP)
+    return tuple(one for one in SUSPECTS if (has_names if one[0] is _OF_NAMES else one[0] in small))
 
 
 def masked_text(text: bytes, suspects: Suspects = SUSPECTS) -> bytes:

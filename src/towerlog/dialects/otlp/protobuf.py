@@ -18,14 +18,19 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from towerlog.dialects import fields
-from towerlog.dialects.otlp.spans import Lazy, SpanSource, ToldRecord, ToldSpan
+from towerlog.dialects.otlp.reading import source_of
+from towerlog.dialects.otlp.spans import QUICK_SPANS, Lazy, SpanSource, ToldRecord, ToldSpan
 from towerlog.errors import Malformed, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 
 MAX_MESSAGE_PARTS = 50_000
 """Parts of one span: attributes and values in them, events, links."""
+MAX_REQUEST_PARTS = 500_000
+"""The same of a whole request; and fields that its spans stand in."""
 SCANNED_ABOVE_BYTES = 64 * 1024
 """A shorter span is read without being looked through first: it cannot have so many parts that they matter."""
+QUICK_BYTES = 160 * 1024
+"""Of a request that is read at once: so many cannot be so many attributes that it takes long."""
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _OF_REQUEST, _OF_SCOPES = 1, 2
 """Numbers of fields: in a request its resources; in a resource its scopes, in a scope its spans or records."""
@@ -44,49 +49,87 @@ class _Broken(Exception):
     """What is no message of protobuf."""
 
 
+class _Budget:
+    """How many parts of a request are still read."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_REQUEST_PARTS
+
+    def take(self, parts: int) -> None:
+        """Raises TooLarge."""
+        self.left -= parts
+        if self.left < 0:
+            raise TooLarge(f"is behind the first {MAX_REQUEST_PARTS} parts of the request")
+
+
+def is_quick(body: bytes) -> bool:
+    """Whether it takes a few milliseconds to read a request and to make events of it."""
+    if len(body) > QUICK_BYTES:
+        return False
+    try:
+        return all(number < QUICK_SPANS for number, _ in enumerate(_parts(body)))
+    except (_Broken, TooLarge):
+        return False
+
+
 def spans_of(body: bytes) -> Iterator[Lazy[ToldSpan]]:
     """The spans of a request, each read when it is called. Raises Malformed for what is no request."""
-    return (partial(_each, "span", Span.FromString, part, source, _span) for part, source in _found(body))
+    budget = _Budget()
+    return (partial(_each, "span", Span.FromString, part, source, _span, budget) for part, source in _found(body))
 
 
 def records_of(body: bytes) -> Iterator[Lazy[ToldRecord]]:
     """The same of log records."""
-    return (partial(_each, "record", LogRecord.FromString, part, source, _record) for part, source in _found(body))
+    budget = _Budget()
+    return (
+        partial(_each, "record", LogRecord.FromString, part, source, _record, budget) for part, source in _found(body)
+    )
 
 
 def check_metrics(body: bytes) -> None:
     """Raises Malformed for what is no request."""
     try:
-        for _ in _fields(body, 0, len(body)):
+        for _ in _messages(body, 0, len(body), _OF_REQUEST, _Budget()):
             pass
     except _Broken as error:
         raise Malformed(f"The body is not valid protobuf: {error}") from None
 
 
 def _found(body: bytes) -> Iterator[tuple[bytes, SpanSource]]:
+    budget = _Budget()
     try:
-        for resource in _messages(body, 0, len(body), _OF_REQUEST):
-            about = _resource(body, resource)
-            for scope in _messages(body, resource.begin, resource.end, _OF_SCOPES):
-                source = SpanSource(about, _scope(body, scope))
-                for found in _messages(body, scope.begin, scope.end, _OF_SCOPES):
+        for resource in _messages(body, 0, len(body), _OF_REQUEST, budget):
+            about = _resource(body, resource, budget)
+            for scope in _messages(body, resource.begin, resource.end, _OF_SCOPES, budget):
+                source = source_of(about, _scope(body, scope, budget))
+                for found in _messages(body, scope.begin, scope.end, _OF_SCOPES, budget):
                     yield body[found.begin : found.end], source
     except (_Broken, DecodeError) as error:
         raise Malformed(f"The body is not valid protobuf: {error}") from None
 
 
-def _resource(body: bytes, place: _Field) -> dict[str, Any]:
+def _parts(body: bytes) -> Iterator[_Field]:
+    """All fields that may be spans, or records, of a request."""
+    budget = _Budget()
+    for resource in _messages(body, 0, len(body), _OF_REQUEST, budget):
+        for scope in _messages(body, resource.begin, resource.end, _OF_SCOPES, budget):
+            yield from _fields(body, scope.begin, scope.end)
+
+
+def _resource(body: bytes, place: _Field, budget: _Budget) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    for found in _messages(body, place.begin, place.end, 1):
+    for found in _messages(body, place.begin, place.end, 1, budget):
         part = body[found.begin : found.end]
         _check_parts(part, "resource")
-        told |= _attributes(Resource.FromString(part).attributes)
+        told |= _attributes(Resource.FromString(part).attributes, budget)
     return told
 
 
-def _scope(body: bytes, place: _Field) -> dict[str, str]:
+def _scope(body: bytes, place: _Field, budget: _Budget) -> dict[str, str]:
     told: dict[str, str] = {}
-    for found in _messages(body, place.begin, place.end, 1):
+    for found in _messages(body, place.begin, place.end, 1, budget):
         part = body[found.begin : found.end]
         _check_parts(part, "scope")
         scope = InstrumentationScope.FromString(part)
@@ -95,18 +138,23 @@ def _scope(body: bytes, place: _Field) -> dict[str, str]:
 
 
 def _each(
-    kind: str, read: Callable[[bytes], T], part: bytes, source: SpanSource, told: Callable[[T, SpanSource], R]
+    kind: str,
+    read: Callable[[bytes], T],
+    part: bytes,
+    source: SpanSource,
+    told: Callable[[T, SpanSource, _Budget], R],
+    budget: _Budget,
 ) -> R | Refusal:
     try:
         _check_parts(part, kind)
-        return told(read(part), source)
+        return told(read(part), source, budget)
     except TowerlogError as error:
         return fields.refusal(error)
     except (_Broken, DecodeError) as error:
         return Refusal(Malformed.code, f"is not valid protobuf: {error}")
 
 
-def _span(sent: Span, source: SpanSource) -> ToldSpan:
+def _span(sent: Span, source: SpanSource, budget: _Budget) -> ToldSpan:
     return ToldSpan(
         _hex(sent.trace_id, 16, "traceId"),
         _hex(sent.span_id, 8, "spanId"),
@@ -115,35 +163,37 @@ def _span(sent: Span, source: SpanSource) -> ToldSpan:
         sent.kind,
         sent.start_time_unix_nano,
         sent.end_time_unix_nano,
-        _attributes(sent.attributes),
+        _attributes(sent.attributes, budget),
         source,
         sent.status.code,
         sent.status.message,
         sent.flags,
-        [_event(event) for event in sent.events],
-        [_link(link) for link in sent.links],
+        [_event(event, budget) for event in sent.events],
+        [_link(link, budget) for link in sent.links],
         sent.trace_state,
     )
 
 
-def _event(event: Span.Event) -> dict[str, Any]:
+def _event(event: Span.Event, budget: _Budget) -> dict[str, Any]:
+    budget.take(1)
     told = {"name": event.name, "time_unix_nano": str(event.time_unix_nano)}
-    return told | {"attributes": _attributes(event.attributes)} if event.attributes else told
+    return told | {"attributes": _attributes(event.attributes, budget)} if event.attributes else told
 
 
-def _link(link: Span.Link) -> dict[str, Any]:
+def _link(link: Span.Link, budget: _Budget) -> dict[str, Any]:
+    budget.take(1)
     told: dict[str, Any] = {"trace_id": link.trace_id.hex(), "span_id": link.span_id.hex()}
-    return told | {"attributes": _attributes(link.attributes)} if link.attributes else told
+    return told | {"attributes": _attributes(link.attributes, budget)} if link.attributes else told
 
 
-def _record(sent: LogRecord, source: SpanSource) -> ToldRecord:
+def _record(sent: LogRecord, source: SpanSource, budget: _Budget) -> ToldRecord:
     return ToldRecord(
         _hex(sent.trace_id, 16, "traceId"),
         _hex(sent.span_id, 8, "spanId"),
         sent.event_name,
         sent.time_unix_nano or sent.observed_time_unix_nano,
-        _plain(sent.body),
-        _attributes(sent.attributes),
+        _plain(sent.body, budget),
+        _attributes(sent.attributes, budget),
         source,
         sent.severity_number,
         sent.severity_text,
@@ -158,25 +208,27 @@ def _hex(value: bytes, size: int, field: str) -> str:
     return value.hex()
 
 
-def _attributes(found: Any) -> dict[str, Any]:
-    told = {}
+def _attributes(found: Any, budget: _Budget) -> dict[str, Any]:
+    budget.take(len(found))
+    told: dict[str, Any] = {}
     for one in found:
         value = one.value
         which = value.WhichOneof("value")
-        told[one.key] = value.string_value if which == "string_value" else _plain(value)
+        told[one.key] = value.string_value if which == "string_value" else _plain(value, budget)
     return told
 
 
-def _plain(value: AnyValue) -> Any:
+def _plain(value: AnyValue, budget: _Budget) -> Any:
     """The value as JSON has it. As deep as protobuf's own reader goes."""
     which = value.WhichOneof("value")
     match which:
         case None:
             return None
         case "array_value":
-            return [_plain(one) for one in value.array_value.values]
+            budget.take(len(value.array_value.values))
+            return [_plain(one, budget) for one in value.array_value.values]
         case "kvlist_value":
-            return {one.key: _plain(one.value) for one in value.kvlist_value.values}
+            return _attributes(value.kvlist_value.values, budget)
         case "bytes_value":
             return base64.b64encode(value.bytes_value).decode()
         case _:
@@ -186,8 +238,12 @@ def _plain(value: AnyValue) -> Any:
 # The wire itself: fields one after the other, each with a number, a type, and its length where that is not known.
 
 
-def _messages(body: bytes, begin: int, end: int, number: int) -> Iterator[_Field]:
-    return (found for found in _fields(body, begin, end) if found.number == number and found.wire == _LENGTH)
+def _messages(body: bytes, begin: int, end: int, number: int, budget: _Budget) -> Iterator[_Field]:
+    """Those fields of a message that are messages and have this number. Raises _Broken, TooLarge."""
+    for found in _fields(body, begin, end):
+        budget.take(1)
+        if found.number == number and found.wire == _LENGTH:
+            yield found
 
 
 def _fields(body: bytes, begin: int, end: int) -> Iterator[_Field]:

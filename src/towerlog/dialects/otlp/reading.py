@@ -9,7 +9,7 @@ from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS
 from towerlog.dialects.otlp import names
 from towerlog.dialects.otlp.names import Kind, Path
-from towerlog.dialects.otlp.spans import ERROR, ToldSpan
+from towerlog.dialects.otlp.spans import ERROR, SpanSource, ToldSpan
 from towerlog.dialects.otlp.values import opened
 from towerlog.errors import Invalid
 from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage, parse_dollars
@@ -71,7 +71,7 @@ def text(attributes: Attributes, paths: Iterable[Path], longest: int) -> str | N
     return value if isinstance(value, str) and len(value) <= longest else None
 
 
-def source_of(attributes: Attributes, where: Iterable[str]) -> str | None:
+def place_of(attributes: Attributes, where: Iterable[str]) -> str | None:
     """The first of these attributes that says anything."""
     return next((name for name in where if attributes.get(name) not in (None, "")), None)
 
@@ -84,10 +84,11 @@ def thread_of(attributes: Attributes) -> str | None:
         return None
 
 
-def service_of(resource: Attributes) -> str | None:
-    """The service that reports; None where nobody has named it."""
+def source_of(resource: Attributes, scope: dict[str, str]) -> SpanSource:
+    """Who reports, with the name of the service where somebody has named it."""
     found = label(resource, ((names.SERVICE,),))
-    return None if found is None or found.startswith(names.UNKNOWN_SERVICE) else found
+    is_named = found is not None and not found.startswith(names.UNKNOWN_SERVICE)
+    return SpanSource(resource, scope, found if is_named else None)
 
 
 def agent_of(span: ToldSpan, kind: Kind, *, begins_run: bool) -> str | None:
@@ -96,7 +97,7 @@ def agent_of(span: ToldSpan, kind: Kind, *, begins_run: bool) -> str | None:
     if told is not None or not begins_run:
         return told
     if kind not in (names.AGENT, names.CHAIN):
-        return service_of(span.source.resource)
+        return span.source.service
     name = span.name
     for before in _BEFORE_NAMES:
         name = name.removeprefix(before)

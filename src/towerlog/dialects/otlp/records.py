@@ -70,7 +70,7 @@ def _told(record: ToldRecord, name: str) -> dict[str, Any]:
     told |= {"body": masked(record.body), "attributes": clean(record.attributes)}
     if record.source.scope:
         told["scope"] = record.source.scope
-    service = reading.service_of(record.source.resource)
+    service = record.source.service
     return told if service is None else told | {"service": service}
 
 

@@ -25,14 +25,14 @@ SpanHex = Annotated[str | None, v.said("A span: 16 hex digits.", _SPAN_ID)]
 Code = int | str | None
 
 
-class SpanStatus(msgspec.Struct, frozen=True):
+class SpanStatus(msgspec.Struct, frozen=True, gc=False):
     """How a span has ended."""
 
     code: Annotated[Code, v.said("0: not said, 1: good, 2: an error; or its name in protobuf.", 1)] = None
     message: Annotated[str | None, v.said("What went wrong.", "")] = None
 
 
-class SpanEvent(msgspec.Struct, frozen=True):
+class SpanEvent(msgspec.Struct, frozen=True, gc=False):
     """Something that happened at a moment of a span."""
 
     name: Annotated[str | None, v.said("What happened.", "exception")] = None
@@ -40,7 +40,7 @@ class SpanEvent(msgspec.Struct, frozen=True):
     attributes: Attributes = []
 
 
-class SpanLink(msgspec.Struct, frozen=True):
+class SpanLink(msgspec.Struct, frozen=True, gc=False):
     """Another span that has to do with it."""
 
     trace_id: TraceHex = msgspec.field(default=None, name="traceId")
@@ -48,7 +48,7 @@ class SpanLink(msgspec.Struct, frozen=True):
     attributes: Attributes = []
 
 
-class ExportedSpan(msgspec.Struct, frozen=True):
+class ExportedSpan(msgspec.Struct, frozen=True, gc=False):
     """A span that has ended."""
 
     trace_id: TraceHex = msgspec.field(default=None, name="traceId")
@@ -68,7 +68,7 @@ class ExportedSpan(msgspec.Struct, frozen=True):
     )
 
 
-class LogRecord(msgspec.Struct, frozen=True):
+class LogRecord(msgspec.Struct, frozen=True, gc=False):
     """A log record. It belongs to the span that it names, else to the session in its attributes."""
 
     trace_id: TraceHex = msgspec.field(default=None, name="traceId")
@@ -88,27 +88,27 @@ class LogRecord(msgspec.Struct, frozen=True):
     attributes: Attributes = []
 
 
-class ExportedResource(msgspec.Struct, frozen=True):
+class ExportedResource(msgspec.Struct, frozen=True, gc=False):
     """Who reports: a process."""
 
     attributes: Attributes = []
 
 
-class InstrumentationScope(msgspec.Struct, frozen=True):
+class InstrumentationScope(msgspec.Struct, frozen=True, gc=False):
     """The library that reports."""
 
     name: Annotated[str | None, v.said("Its name.", "pydantic-ai")] = None
     version: Annotated[str | None, v.said("Its version.", "2.60.0")] = None
 
 
-class ScopeSpans(msgspec.Struct, frozen=True):
+class ScopeSpans(msgspec.Struct, frozen=True, gc=False):
     """Spans of one library."""
 
     scope: Annotated[InstrumentationScope | None, v.said("The library.", {"name": "pydantic-ai"})] = None
     spans: Annotated[list[ExportedSpan], v.said("Its spans.")] = []
 
 
-class ResourceSpans(msgspec.Struct, frozen=True):
+class ResourceSpans(msgspec.Struct, frozen=True, gc=False):
     """Spans of one process."""
 
     resource: Annotated[ExportedResource | None, v.said("The process.", {"attributes": []})] = None
@@ -117,7 +117,7 @@ class ResourceSpans(msgspec.Struct, frozen=True):
     )
 
 
-class ExportTraces(msgspec.Struct, frozen=True):
+class ExportTraces(msgspec.Struct, frozen=True, gc=False):
     """Spans of several processes, in any order: children may come before their parents, and in another request."""
 
     resource_spans: Annotated[list[ResourceSpans], v.said("The spans, by process.")] = msgspec.field(
@@ -125,7 +125,7 @@ class ExportTraces(msgspec.Struct, frozen=True):
     )
 
 
-class ScopeLogs(msgspec.Struct, frozen=True):
+class ScopeLogs(msgspec.Struct, frozen=True, gc=False):
     """Log records of one library."""
 
     scope: Annotated[InstrumentationScope | None, v.said("The library.", {"name": "pydantic-ai"})] = None
@@ -134,7 +134,7 @@ class ScopeLogs(msgspec.Struct, frozen=True):
     )
 
 
-class ResourceLogs(msgspec.Struct, frozen=True):
+class ResourceLogs(msgspec.Struct, frozen=True, gc=False):
     """Log records of one process."""
 
     resource: Annotated[ExportedResource | None, v.said("The process.", {"attributes": []})] = None
@@ -143,7 +143,7 @@ class ResourceLogs(msgspec.Struct, frozen=True):
     )
 
 
-class ExportLogs(msgspec.Struct, frozen=True):
+class ExportLogs(msgspec.Struct, frozen=True, gc=False):
     """Log records of several processes."""
 
     resource_logs: Annotated[list[ResourceLogs], v.said("The records, by process.")] = msgspec.field(
@@ -151,7 +151,7 @@ class ExportLogs(msgspec.Struct, frozen=True):
     )
 
 
-class ExportMetrics(msgspec.Struct, frozen=True):
+class ExportMetrics(msgspec.Struct, frozen=True, gc=False):
     """Metrics: they are accepted and not stored."""
 
     resource_metrics: Annotated[list[dict[str, Any]], v.said("The metrics, by process.", [])] = msgspec.field(
@@ -159,7 +159,7 @@ class ExportMetrics(msgspec.Struct, frozen=True):
     )
 
 
-class RejectedSpans(msgspec.Struct, frozen=True):
+class RejectedSpans(msgspec.Struct, frozen=True, gc=False):
     """Spans that are not stored. They are not to be sent again."""
 
     rejected: Annotated[str, v.said("How many, as a text.", "1")] = msgspec.field(name="rejectedSpans")
@@ -168,7 +168,7 @@ class RejectedSpans(msgspec.Struct, frozen=True):
     )
 
 
-class RejectedRecords(msgspec.Struct, frozen=True):
+class RejectedRecords(msgspec.Struct, frozen=True, gc=False):
     """Log records that are not stored. They are not to be sent again."""
 
     rejected: Annotated[str, v.said("How many, as a text.", "1")] = msgspec.field(name="rejectedLogRecords")
@@ -177,7 +177,7 @@ class RejectedRecords(msgspec.Struct, frozen=True):
     )
 
 
-class TracesStored(msgspec.Struct, frozen=True, omit_defaults=True):
+class TracesStored(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The spans are on stable storage, but for those that are told of."""
 
     partial_success: Annotated[RejectedSpans | None, v.said("Spans that are not stored; absent for none.")] = (
@@ -185,7 +185,7 @@ class TracesStored(msgspec.Struct, frozen=True, omit_defaults=True):
     )
 
 
-class LogsStored(msgspec.Struct, frozen=True, omit_defaults=True):
+class LogsStored(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The records are on stable storage, but for those that are told of."""
 
     partial_success: Annotated[RejectedRecords | None, v.said("Records that are not stored; absent for none.")] = (
@@ -193,5 +193,5 @@ class LogsStored(msgspec.Struct, frozen=True, omit_defaults=True):
     )
 
 
-class MetricsTaken(msgspec.Struct, frozen=True):
+class MetricsTaken(msgspec.Struct, frozen=True, gc=False):
     """The metrics were taken."""

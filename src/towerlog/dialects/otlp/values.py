@@ -16,11 +16,12 @@ MAX_VALUE_DEPTH = 64
 """Levels of an attribute's value; protobuf's own limit is near."""
 NANOS_PER_MS = 1_000_000
 MAX_NANOS = 2**63 - 1
+_LOWER_HEX = re.compile(r"(?!0+$)[0-9a-f]{16}(?:[0-9a-f]{16})?")
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+=*")
 
 
-class AnyValue(msgspec.Struct, frozen=True):
+class AnyValue(msgspec.Struct, frozen=True, gc=False):
     """A value of an attribute or the body of a log record: exactly one of these."""
 
     string_value: Annotated[str | None, v.said("A text.", "chat")] = msgspec.field(default=None, name="stringValue")
@@ -42,20 +43,20 @@ class AnyValue(msgspec.Struct, frozen=True):
     )
 
 
-class KeyValue(msgspec.Struct, frozen=True):
+class KeyValue(msgspec.Struct, frozen=True, gc=False):
     """An attribute."""
 
     key: Annotated[str, v.said("Its name.", "gen_ai.operation.name")] = ""
     value: Annotated[AnyValue | None, v.said("Its value.", {"stringValue": "chat"})] = None
 
 
-class ArrayValue(msgspec.Struct, frozen=True):
+class ArrayValue(msgspec.Struct, frozen=True, gc=False):
     """A list of values."""
 
     values: Annotated[list[AnyValue], v.said("The values.", [{"stringValue": "stop"}])] = []
 
 
-class KeyValueList(msgspec.Struct, frozen=True):
+class KeyValueList(msgspec.Struct, frozen=True, gc=False):
     """An object."""
 
     values: Annotated[list[KeyValue], v.said("Its members.", [{"key": "city", "value": {"stringValue": "Oslo"}}])] = []
@@ -114,6 +115,8 @@ def _double(value: float | str) -> float | str | None:
 
 def nanos(value: int | str | None, field: str) -> int:
     """A time in nanoseconds since 1970, 0 where there is none. Raises Invalid."""
+    if type(value) is str and len(value) == 19 and value.isascii() and value.isdigit():
+        return int(value)  # as nearly all are
     found = 0 if value is None or value == "" else whole(value)
     if not isinstance(found, int) or not 0 <= found <= 2 * MAX_NANOS:
         raise invalid_field(field, "must be nanoseconds since 1970")
@@ -127,6 +130,8 @@ def hex_id(value: str | None, size: int, field: str) -> str:
     """
     if not value:
         return ""
+    if _LOWER_HEX.fullmatch(value) and len(value) == 2 * size:
+        return value
     if len(value) == 2 * size and _HEX.fullmatch(value):
         found = value.lower()
     elif _BASE64.fullmatch(value) and len(value.rstrip("=")) == -(-size * 8 // 6):
