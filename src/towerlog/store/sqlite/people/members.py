@@ -8,15 +8,21 @@ import apsw
 
 from towerlog.model.key import Key, KeyFound
 from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, LinkFound, SignInLink
-from towerlog.model.principal import SCOPES_OF_ROLE, Role, User
+from towerlog.model.principal import User
+from towerlog.store.columns.people import (
+    LINK_COLUMNS,
+    USER_COLUMNS,
+    as_key,
+    link_row,
+    session_row,
+    user_row,
+    user_value,
+)
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
-from towerlog.store.sqlite.rows import Row
 from towerlog.store.values import Changes
 from towerlog.store.wanted import MemberCounts
 
-USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
-_LINK_COLUMNS = "org, link_id, digest, user_id, created_at, expires_at, made_by, used_at"
 _USER = (
     f"INSERT INTO user ({USER_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM user WHERE org = ?1)) ON CONFLICT (org, user_id) DO UPDATE SET"
@@ -24,7 +30,7 @@ _USER = (
     " subject = excluded.subject, removed_at = excluded.removed_at"
 )
 _LINK = (
-    f"INSERT INTO sign_in_link ({_LINK_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
+    f"INSERT INTO sign_in_link ({LINK_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM sign_in_link WHERE org = ?1))"
     " ON CONFLICT (org, link_id) DO UPDATE SET used_at = excluded.used_at"
 )
@@ -34,7 +40,7 @@ _IS_GOOD = (
     " AND key_id = made_by AND revoked_at IS NULL) OR EXISTS (SELECT 1 FROM user WHERE user.org = link.org"
     " AND user.user_id = made_by AND removed_at IS NULL AND role = 'admin'))"
 )
-_GOOD_LINKS = f"SELECT {_LINK_COLUMNS} FROM sign_in_link AS link WHERE org = ? AND {_IS_GOOD}"
+_GOOD_LINKS = f"SELECT {LINK_COLUMNS} FROM sign_in_link AS link WHERE org = ? AND {_IS_GOOD}"
 _LINKS_OVER = "DELETE FROM sign_in_link WHERE org = ? AND user_id = ?"
 _TOO_MANY_LINKS = (
     "DELETE FROM sign_in_link WHERE org = ?1 AND user_id = ?2 AND number <= (SELECT number FROM sign_in_link"
@@ -52,18 +58,6 @@ _TOO_MANY = (
 )
 
 
-def user_row(user: User) -> Row:
-    """Values for USER_COLUMNS."""
-    past = (user.role.value, user.password, user.subject, user.removed_at)
-    return (user.org, user.user_id, user.name, user.email, user.created_at, *past)
-
-
-def user_value(row: Row) -> User:
-    """A user from USER_COLUMNS."""
-    org, user_id, name, email, created_at, role, password, subject, removed_at = row
-    return User(org, user_id, name, email, created_at, Role(role), password, subject, removed_at)
-
-
 def write(db: apsw.Connection, changes: Changes) -> None:
     """What a unit has changed of them. What ends comes before what begins."""
     write_users(db, changes.users.values())
@@ -75,8 +69,7 @@ def write(db: apsw.Connection, changes: Changes) -> None:
             db.execute(_LINKS_OVER, (over.org, over.user_id))
     write_links(db, changes.sign_in_links.values())
     for one in changes.sessions:
-        row = (one.org, one.digest, one.user_id, one.created_at, one.expires_at, one.address)
-        db.execute(_SESSION, row)
+        db.execute(_SESSION, session_row(one))
         db.execute(_TOO_MANY, (one.org, one.user_id))
 
 
@@ -93,8 +86,7 @@ def write_users(db: apsw.Connection, users: Iterable[User]) -> None:
 def write_links(db: apsw.Connection, links: Iterable[SignInLink]) -> None:
     """Links, new or used now."""
     for one in links:
-        row = (one.org, one.link_id, one.digest, one.user_id, one.created_at, one.expires_at, one.made_by, one.used_at)
-        db.execute(_LINK, row)
+        db.execute(_LINK, link_row(one))
         db.execute(_TOO_MANY_LINKS, (one.org, one.user_id))
 
 
@@ -180,13 +172,13 @@ def links(db: apsw.Connection, org: int, limit: int, before: str | None, now_ms:
 
 def link_by_digest(db: apsw.Connection, digest: bytes) -> LinkFound | None:
     """A link by the digest of its token, with its member."""
-    places = (("sign_in_link", _LINK_COLUMNS), ("user", USER_COLUMNS))
+    places = (("sign_in_link", LINK_COLUMNS), ("user", USER_COLUMNS))
     columns = ", ".join(f"{table}.{name}" for table, names in places for name in names.split(", "))
     sql = (
         f"SELECT org.org_id, {columns} FROM sign_in_link JOIN user USING (org, user_id) JOIN org USING (org)"
         " WHERE digest = ?"
     )
-    count = _LINK_COLUMNS.count(",") + 1
+    count = LINK_COLUMNS.count(",") + 1
     for row in db.execute(sql, (digest,)):
         return LinkFound(SignInLink(*row[1 : 1 + count]), user_value(row[1 + count :]), row[0])
     return None
@@ -205,7 +197,7 @@ def _session_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
         " JOIN org USING (org) WHERE digest = ?"
     )
     for row in db.execute(sql, (digest,)):
-        return KeyFound(_as_key(user_value(row[2:]), digest), row[0], row[1])
+        return KeyFound(as_key(user_value(row[2:]), digest), row[0], row[1])
     return None
 
 
@@ -214,13 +206,8 @@ def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
     found = lookups.key(db, org, key_id)
     if found is None:
         member = users(db, org, [key_id]).get(key_id)
-        return None if member is None else _as_key(member, b"")
+        return None if member is None else as_key(member, b"")
     return found
-
-
-def _as_key(user: User, digest: bytes) -> Key:
-    scopes = tuple(sorted(SCOPES_OF_ROLE[user.role]))
-    return Key(user.org, user.user_id, user.user_id, user.name, scopes, digest, "", user.created_at, user.removed_at)
 
 
 def drop_old(db: apsw.Connection, now_ms: int, limit: int) -> int:
