@@ -353,6 +353,33 @@ class CallsWay(SdkWay):
         return {**self.names(target, event_id(number), turn + 1), "type": "model.call", "time": when, "data": data}
 
 
+class OtlpWay(Way):
+    """Spans of an exporter, as JSON: parts of an agent's work in several traces. The first of a trace makes its run."""
+
+    name = "otlp"
+    runs_per_batch = 10
+
+    def prepare(self, client: Client, count: int) -> list[Target]:
+        return [Target(n, f"{n + 1:032x}") for n in range(count)]
+
+    def path(self, target: Target, batch: bool) -> str:
+        return "/v1/traces"
+
+    def event(self, target: Target, number: int, turn: int, when: str) -> Any:
+        began = 1_000_000 * int(datetime.fromisoformat(when).timestamp() * 1000)
+        times = {"startTimeUnixNano": str(began), "endTimeUnixNano": str(began + 1_000_000 * (number % 997))}
+        ids = {"traceId": target.name, "spanId": f"{number + 1:016x}", "parentSpanId": f"{1 << 60 | target.number:x}"}
+        told = {"traceloop.span.kind": "task", "gen_ai.agent.name": target.agent, "traceloop.entity.output": FILL}
+        attributes = [{"key": key, "value": {"stringValue": value}} for key, value in told.items()]
+        return {**ids, "name": "search", "kind": 1, **times, "attributes": attributes, "status": {"code": 1}}
+
+    def wrap(self, target: Target, events: Sequence[bytes], batch: bool) -> bytes:
+        return b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b",".join(events) + b"]}]}]}"
+
+    def confirms(self, reply: Reply, count: int) -> bool:
+        return reply.json() == {}
+
+
 def all_rows(client: Client, path: str) -> list[Any]:
     """The rows of a list of the native API, page by page."""
     found: list[Any] = []
@@ -370,4 +397,4 @@ def stored_events(client: Client) -> int:
 
 
 SINGLE_WAYS: tuple[Way, ...] = (CheckpointsWay(), SnapshotsWay(), StepsWay(), ActivityWay(), LanesWay())
-BATCH_WAYS: tuple[Way, ...] = (CheckpointsWay(), ActivityWay(), LanesWay(), SdkWay())
+BATCH_WAYS: tuple[Way, ...] = (CheckpointsWay(), ActivityWay(), LanesWay(), SdkWay(), OtlpWay())

@@ -130,6 +130,7 @@ LAWFUL_IMPORTS = {
     "asgi/connection.py": "import uvicorn",
     "asgi/http1/fitness.py": "import uvicorn",
     "asgi/push/websocket.py": "import websockets",
+    "asgi/pages/mcp/protocol.py": "import mcp\nimport mcp_types",
     "asgi/pages/sign_in/passwords.py": "import argon2",
     "asgi/pages/sign_in/provider.py": "import joserfc",
     "asgi/pages/sign_in/by_provider.py": "import joserfc",
@@ -138,6 +139,7 @@ LAWFUL_IMPORTS = {
     "store/postgres.py": "import asyncpg",
     "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
     "engine/pricing/listed.py": "import genai_prices",
+    "dialects/otlp/protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
     "storage.py": "from towerlog import config\nfrom towerlog.store import sqlite",
     "egress/http.py": "import httpcore2\nfrom towerlog.egress import addresses",
     "egress/mail/mailer.py": "import aiosmtplib",
@@ -158,10 +160,13 @@ ASGI = "Only asgi speaks ASGI, and only the wiring serves it; the engine never d
 TOKENS = "Only the sign-in by a provider reads its tokens"
 PASSWORDS = "Only one module hashes passwords"
 FRAMES = "Only one module frames WebSockets"
+MCP = "Only one module speaks MCP, by the SDK of an extra"
 ROOMS = "A request passes the rooms of asgi from the outside in"
+ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
 DATABASE = "Only the store opens a database"
 WIRING = "Only the wiring names a backend"
 PRICES = "Only one module reads the list of prices"
+PROTOBUF = "Only one module reads protobuf"
 OUTWARD = "Only egress goes out, and only the wiring opens it"
 GUARD = "The guard of egress knows nothing of what is sent"
 SDK = "The SDK needs nothing but the standard library and the errors"
@@ -175,17 +180,26 @@ IMPORT_FAULTS = {
     "a fold reads the clock": ("projections/runs.py", "from towerlog import ambient", PURE),
     "a dialect opens a socket": ("dialects/steps.py", "import socket", PURE),
     "a dialect imports its sibling": ("dialects/lanes.py", "from towerlog.dialects import runs", DIALECTS),
-    "a dialect without a line": ("dialects/otlp.py", "", DIALECTS),
+    "a dialect without a line": ("dialects/agui.py", "", DIALECTS),
     "a backend imports the other": ("store/postgres.py", "from towerlog.store import sqlite", BACKENDS),
     "the contract imports a backend": ("store/base/log.py", "from towerlog.store import sqlite", BACKENDS),
     "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
     "the engine speaks ASGI": ("engine/core.py", "from uvicorn.config import Config", ASGI),
     "asgi's app knows the server's private parts": ("asgi/app.py", "import uvicorn", ASGI),
     "a stream frames by itself": ("asgi/push/streams.py", "import websockets", FRAMES),
+    "a page needs an extra": ("asgi/pages/mcp/page.py", "import mcp", MCP),
+    "a tool needs an extra": ("asgi/pages/mcp/tools.py", "import mcp_types", MCP),
     "a guard hashes a password": ("asgi/guard/auth.py", "import argon2", PASSWORDS),
     "a guard reads a token": ("asgi/guard/auth.py", "import joserfc", TOKENS),
     "a guard knows the gate": ("asgi/guard.py", "from towerlog.asgi import gate", ROOMS),
     "the gate waits": ("asgi/gate.py", "from towerlog.asgi import service", ROOMS),
+    "a plan knows what follows from it": ("engine/plan.py", "from towerlog.engine import reactions", ENGINE_ROOMS),
+    "a reaction carries out a person's command": (
+        "engine/reactions.py",
+        "from towerlog.engine import commands",
+        ENGINE_ROOMS,
+    ),
+    "a room of the engine without a line": ("engine/spare.py", "", ENGINE_ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
     "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
     "the engine chooses its wake": ("engine/core.py", "from towerlog.wake import local", WIRING),
@@ -193,6 +207,7 @@ IMPORT_FAULTS = {
     "a wake reads the store": ("wake/local.py", "from towerlog.store import base", DOWN),
     "asgi names a bus": ("asgi/app.py", "from towerlog.wake import nats", WIRING),
     "the engine reads the list of prices elsewhere": ("engine/core.py", "import genai_prices", PRICES),
+    "a dialect reads protobuf elsewhere": ("dialects/otlp/json_in.py", "import google.protobuf", PROTOBUF),
     "the engine goes out by itself": ("engine/core.py", "import httpcore2", OUTWARD),
     "the engine opens the way out": ("engine/core.py", "from towerlog.egress import outside", OUTWARD),
     "a store goes out": ("store/base.py", "from towerlog.egress import http", DOWN),

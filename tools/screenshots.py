@@ -138,10 +138,13 @@ def pages(demo: Demo) -> dict[str, str]:
         "settings-prices": "/settings?tab=prices",
         "settings-personas": "/settings?tab=personas",
         "settings-webhooks": "/settings?tab=webhooks",
+        "settings-sessions": "/settings?tab=sessions",
+        "settings-retention": "/settings?tab=retention",
         "settings-you": "/settings?tab=you",
         "runs-columns": "/runs?cols=status,agent,persona,source,error,took,ended",
         "usage-thread": "/usage?by=thread",
         "alerts-deliveries": "/alerts?tab=deliveries",
+        "nowhere": "/nowhere/at/all",
     }
 
 

@@ -61,6 +61,7 @@ class Settings:
     egress_allow: str = ""
     smtp_url: str = ""
     webhook_retry_seconds: str = "10,60,300"
+    session_idle_minutes: int = 3 * 24 * 60
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: str = ""
@@ -111,6 +112,7 @@ MEANINGS: dict[str, str] = {
     "egress_allow": "Hosts and networks that webhooks may reach beside public ones.",
     "smtp_url": "Mail server for alerts, as smtps://USER:PASSWORD@HOST?from=ADDRESS; empty: no mail is sent.",
     "webhook_retry_seconds": "Seconds until each further attempt to deliver a message of an alert.",
+    "session_idle_minutes": "Minutes after which a sign-in to the dashboard ends that no page or request has used.",
     "oidc_issuer": "Identity provider by which members may sign in (OpenID Connect): its issuer, letter for letter.",
     "oidc_client_id": "The name of this server as a client of the identity provider.",
     "oidc_client_secret": "Its secret there; empty for a public client.",
@@ -151,6 +153,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "max_budgets_per_key": (0, 200),
     "max_prices_per_org": (0, 2000),
     "max_prices_per_key": (0, 2000),
+    "session_idle_minutes": (5, 20_160),
     "keep_alive_seconds": (1, 86_400),
     "credits_per_dollar": (0, 1_000_000_000),
 }

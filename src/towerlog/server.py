@@ -230,6 +230,7 @@ def transport_config(settings: Settings) -> Config:
         max_streams_per_org=settings.max_streams_per_org,
         max_connections=max_connections(settings),
         max_connections_per_address=settings.max_connections_per_address,
+        session_idle_ms=settings.session_idle_minutes * 60_000,
         rates={name: getattr(settings, name) for name in ("steps_rate_per_minute", "lanes_rate_per_minute")},
         dialect=DialectSettings(
             min_lease_seconds=settings.lanes_min_lease_seconds,

@@ -61,7 +61,10 @@ _CONTAINER_EVENT = {
 }
 
 ROUTES: dict[tuple[str, str], Route] = {
-    **{("GET", path): _route(Kind.OPEN) for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt"]},
+    **{
+        ("GET", path): _route(Kind.OPEN)
+        for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/llms.txt", "/llms-full.txt"]
+    },
     **{
         ("GET", path): _route(Kind.OPEN)
         for path in ["/docs", "/docs/guides/{}", "/docs/guide.css", "/docs/docs.css", "/docs/docs.js"]
@@ -89,6 +92,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/v1/runs/{}:{}"): _route(Kind.OBJECT, "control"),
     ("POST", "/v1/runs/{}/input"): _route(Kind.OBJECT, "control", {"content": "yes"}),
     ("GET", "/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
+    ("GET", "/v1/runs/{}/agui"): _route(Kind.OBJECT, "read"),
     ("POST", "/v1/threads"): _route(Kind.NAME, "control", {"thread_id": "shared-thread"}),
     ("GET", "/v1/threads"): _route(Kind.LIST, "read"),
     ("GET", "/v1/threads/{}"): _route(Kind.OBJECT, "read"),
@@ -114,6 +118,7 @@ ROUTES: dict[tuple[str, str], Route] = {
             "live",
             "run-facets",
             "run-durations",
+            "run-sums",
         ]
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
@@ -189,6 +194,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/api/v1/sign-in-links"): _route(Kind.LIST, "admin"),
     ("POST", "/api/v1/sign-in-links"): _route(Kind.NAME, "admin", {}),
     ("DELETE", "/api/v1/sign-in-links/{}"): _route(Kind.OBJECT, "admin"),
+    ("GET", "/api/v1/sessions"): _route(Kind.LIST, "admin"),
+    ("DELETE", "/api/v1/sessions/{}"): _route(Kind.OBJECT, "admin"),
     ("GET", "/api/v1/sign-in"): _route(Kind.OPEN),
     ("POST", "/api/v1/sign-in"): _route(Kind.OPEN, body={"token": "nothing"}),
     ("POST", "/api/v1/sign-in/link"): _route(Kind.OPEN, body={"token": "nothing"}),

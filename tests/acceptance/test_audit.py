@@ -18,6 +18,7 @@ from tests.acceptance.routes import POSTS, ROUTES
 from tests.acceptance.test_cli import database_of
 from tests.acceptance.test_idempotency_keys import target
 from tests.acceptance.test_idempotency_lost_bodies import KILLED, changed_server
+from tests.support.browser import session_id_of
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
@@ -49,6 +50,7 @@ ACTS: dict[tuple[str, str], str] = {
     ("POST", "/api/v1/members/{}:sign-out"): "member.sign_out",
     ("POST", "/api/v1/sign-in-links"): "member.link",
     ("DELETE", "/api/v1/sign-in-links/{}"): "member.link_end",
+    ("DELETE", "/api/v1/sessions/{}"): "member.sign_out",
     ("POST", "/api/v1/budgets"): "budget.create",
     ("PATCH", "/api/v1/budgets/{}"): "budget.change",
     ("DELETE", "/api/v1/budgets/{}"): "budget.delete",
@@ -105,6 +107,7 @@ OF_MANY = {
     ("POST", "/api/v1/deliveries:redeliver"),
     ("POST", "/api/v1/members/{}:sign-out"),
     ("DELETE", "/api/v1/sign-in-links/{}"),
+    ("DELETE", "/api/v1/sessions/{}"),
 }
 """The acts on many things at once, and on what has no state: their entry says which, and has no state of before."""
 GONE = {"budget.delete", "reservation.release", "price.delete", "rule.delete", "retention.clear"}
@@ -164,6 +167,8 @@ def act(client: httpx2.Client, unique: Any, method: str, path: str) -> tuple[str
         return path.replace("{}", ok(client.post("/api/v1/budgets/reserve", json=held))["reservation_id"]), "run_id"
     if path == "/api/v1/sign-in-links/{}":
         return path.replace("{}", ok(client.post("/api/v1/sign-in-links", json={}), 201)["link_id"]), "link_id"
+    if path == "/api/v1/sessions/{}":
+        return path.replace("{}", session_id_of(client)), "session_id"
     if path == "/api/v1/prices/{}":
         made = ok(client.post("/api/v1/prices", json=ROUTES["POST", "/api/v1/prices"].body), 201)
         return path.replace("{}", made["price_id"]), "price_id"

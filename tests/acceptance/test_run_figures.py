@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.feeds import complete, create_run, fail, held_run, ok
+from tests.support.senders import tell
 
 Json = dict[str, Any]
 
@@ -97,7 +98,7 @@ def test_cost_is_a_filter(client, unique) -> None:
     ],
 )
 def test_what_is_no_filter_is_named(client, query, field) -> None:
-    for path in ("runs", "run-facets", "run-durations"):
+    for path in ("runs", "run-facets", "run-durations", "run-sums"):
         refused = client.get(f"/api/v1/{path}", params=query)
         assert refused.status_code == 422
         assert refused.json()["detail"].startswith(f"{field}:")
@@ -144,7 +145,26 @@ def test_how_long_runs_took(client, unique) -> None:
     assert client.get("/api/v1/run-durations", params={"by": "mood"}).status_code == 422
 
 
+def test_what_the_runs_of_a_thread_have_used(client, unique) -> None:
+    agent, threads = unique("agent"), [unique("thread") for _ in range(2)]
+    for n, thread in enumerate([threads[0], threads[1], threads[1]]):
+        name = unique("sdk")
+        tell(client, "run_start", name, {"input": "x", "thread_id": thread}, agent_name=agent)
+        used = {"prompt_tokens": 10, "completion_tokens": n, "model": "no-such-model", "cost_usd": 0.25}
+        tell(client, "run_end", name, used if n else {"model": "no-such-model"})
+    asked = {"by": "thread", "agent": agent}
+    dear, cheap = ok(client.get("/api/v1/run-sums", params=asked))["data"]
+    assert (dear["group"], dear["runs"], dear["cost_usd"], dear["unpriced_calls"]) == (threads[1], 2, 0.5, 0)
+    assert (dear["usage"]["input_tokens"], dear["usage"]["output_tokens"], dear["usage"]["total_tokens"]) == (20, 3, 23)
+    assert (cheap["group"], cheap["runs"], cheap["cost_usd"]) == (threads[0], 1, None), "unknown is not zero"
+    assert ok(client.get("/api/v1/run-sums", params={**asked, "limit": 1}))["data"] == [dear]
+    rows = ok(client.get("/api/v1/run-sums", params={"by": "hour", "agent": agent}))["data"]
+    assert sum(row["runs"] for row in rows) == 3
+    assert client.get("/api/v1/run-sums", params={"by": "mood"}).status_code == 422
+
+
 def test_another_organisation_counts_its_own(other_org, runs) -> None:
     assert ok(other_org.get("/api/v1/run-facets", params={"agent": "figures"}))["total"] == 0
     assert ok(other_org.get("/api/v1/run-durations", params={"by": "agent", "agent": "figures"}))["data"] == []
+    assert ok(other_org.get("/api/v1/run-sums", params={"by": "agent", "agent": "figures"}))["data"] == []
     assert ids(other_org, metadata="ticket:T-1") == set()

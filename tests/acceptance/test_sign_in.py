@@ -17,9 +17,10 @@ from tests.support.senders import save_batch
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
+from towerlog.model.times import parse_ms
 
 Json = dict[str, Any]
-SESSION, LINK = "/api/v1/session", re.compile(r"http\S+/sign-in#token=(\S+)")
+SESSION, SESSIONS, LINK = "/api/v1/session", "/api/v1/sessions", re.compile(r"http\S+/sign-in#token=(\S+)")
 PASSWORD, OTHER = "a long sentence of my own", "another sentence of mine"
 
 
@@ -386,6 +387,52 @@ def test_a_screen_goes_by_the_session_and_ends_with_it(server, client) -> None:
         assert reply.headers.get_list("set-cookie") == ["towerlog=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"]
         rest_of(stream)
     assert server.client(None).get(SESSION, headers={"Cookie": f"towerlog={text}"}).status_code == 401
+
+
+def test_a_member_sees_its_own_sessions_and_ends_one(server, client) -> None:
+    mine = signed_in(server, client, "viewer")
+    user_id = ok(mine.get(SESSION))["user_id"]
+    second = browser(server)
+    second.post(SIGN_IN, json={"token": token_of(client, user_id)})
+    newest, oldest = ok(mine.get(SESSIONS))["data"]
+    assert (newest["is_current"], oldest["is_current"]) == (False, True)
+    assert newest["address"] == "127.0.0.1"
+    assert ok(second.get(SESSIONS))["data"][0]["is_current"]
+    assert ok(mine.get(SESSIONS, params={"limit": 1}))["next"] is not None
+    other = signed_in(server, client, "operator")
+    [theirs] = ok(other.get(SESSIONS))["data"]
+    assert other.delete(f"{SESSIONS}/{newest['session_id']}").status_code == 404, "another member's is not there"
+    assert mine.get(SESSIONS, params={"user_id": theirs["user_id"]}).status_code == 403
+    with live(server, second) as stream:
+        assert stream.next_event().event == "snapshot"
+        assert ok(mine.delete(f"{SESSIONS}/{newest['session_id']}"))["session_id"] == newest["session_id"]
+        rest_of(stream)
+    wait_until(lambda: second.get(SESSION).status_code == 401, "the end of the session")
+    assert [one["session_id"] for one in ok(mine.get(SESSIONS))["data"]] == [oldest["session_id"]]
+    assert mine.delete(f"{SESSIONS}/{newest['session_id']}").status_code == 404, "it is over"
+    assert newest_entry(client, "member.sign_out")["after"]["session_id"] == newest["session_id"]
+
+
+def test_an_admin_sees_and_ends_the_sessions_of_all(server, client) -> None:
+    mine, other = signed_in(server, client, "viewer"), signed_in(server, client, "operator")
+    [theirs], [others] = (ok(one.get(SESSIONS))["data"] for one in (mine, other))
+    listed = {one["session_id"] for one in ok(client.get(SESSIONS, params={"limit": 200}))["data"]}
+    assert {theirs["session_id"], others["session_id"]} <= listed
+    assert ok(client.get(SESSIONS, params={"user_id": theirs["user_id"]}))["data"] == [theirs | {"is_current": False}]
+    ok(client.delete(f"{SESSIONS}/{theirs['session_id']}"))
+    wait_until(lambda: mine.get(SESSION).status_code == 401, "the end of the session")
+    assert other.get(SESSION).status_code == 200
+    plain = server.client(server.make_key("read", "control"))
+    assert plain.get(SESSIONS).status_code == 403, "a key that may not administer sees nobody's"
+    assert plain.delete(f"{SESSIONS}/{others['session_id']}").status_code == 403
+
+
+def test_a_session_that_is_not_used_ends(fresh_server) -> None:
+    server = fresh_server(TOWERLOG_SESSION_IDLE_MINUTES="7")
+    mine = signed_in(server, server.client(), "viewer")
+    [session] = ok(mine.get(SESSIONS))["data"]
+    began, ends = (parse_ms(session[name]) for name in ("last_used_at", "expires_at"))
+    assert (ends - began, session["created_at"]) == (7 * 60_000, session["last_used_at"])
 
 
 @pytest.mark.parametrize("act", ["remove", "sign-out"])

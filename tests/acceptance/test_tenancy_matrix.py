@@ -27,6 +27,7 @@ from tests.acceptance.feeds import (
     step,
 )
 from tests.acceptance.routes import ROUTES, Kind, Route, form_problem, shape_of
+from tests.support.browser import session_id_of
 from tests.support.readback import ReadBack
 from tests.support.senders import save_batch
 from tests.support.server import Server
@@ -49,7 +50,7 @@ NOWHERE = {
     "folder": "dialects",
     "approval_id": "0189d3f0-0000-7000-8000-00000000dead.q1",
     "token": "nothing",
-    **dict.fromkeys(["reservation_id", "link_id"], ABSENT),
+    **dict.fromkeys(["reservation_id", "link_id", "session_id"], ABSENT),
 }
 """Ids of the right form that nothing has."""
 
@@ -133,6 +134,7 @@ def furnish(server: Server, name: str) -> Organisation:
     held = {"run_id": run_id, "amount_usd": 0.01}
     reservation_id = ok(client.post("/api/v1/budgets/reserve", json=held))["reservation_id"]
     link_id = ok(client.post("/api/v1/sign-in-links", json={}), 201)["link_id"]
+    session_id = session_id_of(client)
     [approval_id] = [one["approval_id"] for one in ok(client.get("/api/v1/approvals"))["data"]]
     member = {"name": f"member-{CANARY}", "role": "viewer", "email": f"{CANARY}@example.com"}
     member_id = ok(client.post("/api/v1/members", json=member), 201)["user_id"]
@@ -142,7 +144,7 @@ def furnish(server: Server, name: str) -> Organisation:
     step(client, "a-failed-run", "error", {"error_message": CANARY}, agent_name=f"agent-{CANARY}")
     [alert], [delivery] = (ok(client.get(f"/api/v1/{noun}"))["data"] for noun in ("alerts", "deliveries"))
     ids = {
-        "kind": "deltas", "reservation_id": reservation_id, "link_id": link_id,
+        "kind": "deltas", "reservation_id": reservation_id, "link_id": link_id, "session_id": session_id,
         "approval_id": approval_id, "token": NOWHERE["token"],
         "rule_id": rule_id, "alert_id": alert["alert_id"], "delivery_id": delivery["delivery_id"],
         "run_id": run_id, "thread_id": "a-thread", "agent_id": agent_id, "trace_id": "a-trace", "step_index": "1",

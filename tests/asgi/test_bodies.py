@@ -159,7 +159,8 @@ def test_a_binary_body_need_not_be_text(bodies: Bodies) -> None:
     assert bodies.opened(b"\xff\xfe", headers, "binary") == b"\xff\xfe"
     with pytest.raises(Malformed):
         bodies.opened(b"\xff\xfe", {}, "json")
-    for other in (b"application/json", b"application/vnd.x+json", b"text/plain"):
+    check_type(b"application/json", "binary")
+    for other in (b"application/vnd.x+json", b"text/plain"):
         with pytest.raises(Rejection, match="x-protobuf"):
             check_type(other, "binary")
 

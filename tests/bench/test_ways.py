@@ -24,6 +24,8 @@ def named(way: Way) -> str:
 def events_in(body: Any) -> list[Any]:
     if isinstance(body, list):
         return body
+    if "resourceSpans" in body:
+        return list(body["resourceSpans"][0]["scopeSpans"][0]["spans"])
     return body.get("events", [body])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.browser import SIGN_IN, browser
 from tests.support.server import NO_LIMITS, Server
+from tests.support.wait import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,23 @@ def test_a_member_is_added_changed_and_removed(server: Server) -> None:
     removed = server.cli_inside("members", "rm", "ada@example.com")
     assert (removed.returncode, removed.stdout) == (0, "ada is no member any more.\n"), removed.stderr
     assert "ada" not in server.cli_inside("members", "ls").stdout
+
+
+def test_a_session_is_listed_and_ended(server: Server) -> None:
+    added = server.cli_inside("members", "add", "eve")
+    hers = browser(server)
+    hers.post(SIGN_IN, json={"token": added.stdout.rpartition("#token=")[2].strip()})
+    listed = server.cli_inside("sessions", "ls", "--member", "EVE", "--json")
+    assert listed.returncode == 0, listed.stderr
+    [session] = json.loads(listed.stdout)["data"]
+    assert (session["address"], session["is_current"]) == ("127.0.0.1", False)
+    assert "eve" in server.cli_inside("sessions", "ls").stdout
+    ended = server.cli_inside("sessions", "rm", session["session_id"][:30])
+    assert (ended.returncode, ended.stdout) == (0, f"Session ended: {session['session_id']}.\n"), ended.stderr
+    wait_until(lambda: hers.get("/api/v1/session").status_code == 401, "the end of the session")
+    assert server.cli_inside("sessions", "ls", "--member", "eve").stdout == "No sessions.\n"
+    gone = server.cli_inside("sessions", "rm", session["session_id"])
+    assert (gone.returncode != 0, "towerlog sessions ls" in gone.stderr) == (True, True)
 
 
 def test_what_cannot_be_is_said(server: Server) -> None:

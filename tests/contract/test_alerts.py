@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.store.sqlite.alerts.test_alerts import alert, delivery, rule
+from tests.store.sqlite.alerts.test_alerts import alert, delivery, delivery_body, rule
 from tests.support.lookups import looked_up
 from towerlog.model.alert import AlertState, WindowCount
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryState, DueWanted
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
@@ -71,10 +72,50 @@ async def test_the_outbox_tells_what_is_due_and_what_came_after(store: Store, or
     await put(store, Changes(deliveries={(org, "d1"): failed}))
     assert [one.delivery_id for one in await store.deliveries(org, 9, None, None, None, DeliveryState.FAILED)] == ["d1"]
     async with store.begin() as unit:
-        assert (await looked_up(unit, Kind.DELIVERIES_PENDING, org))[org] == 2
+        assert (await looked_up(unit, Kind.OUTBOX_COUNTS, org))[org] == (2, 0)
         after = DeliveriesAfter(org, 1, "r1", "", 9)
         found = (await looked_up(unit, Kind.DELIVERIES_AFTER, after))[after]
         assert [one.delivery_id for one in found] == ["d2", "d3"]
+
+
+async def test_bodies_wait_in_their_order_until_all_their_deliveries_are_written(
+    store: Store, org: int, other: int
+) -> None:
+    many = (AlertChannel(ChannelType.IN_APP), AlertChannel(ChannelType.EMAIL, "ada@example.com"))
+    bodies = [
+        delivery_body(org, "b2", many),
+        delivery_body(org, "b1", many[:1]),
+        delivery_body(org, "b3"),
+        delivery_body(other, "b1", many),
+    ]
+    for one in bodies:
+        await put(store, Changes(delivery_bodies={(one.org, one.body_id): one}))
+    assert await store.bodies_waiting(-1, 5) == sorted([org, other])
+    assert await store.bodies_waiting(max(org, other), 5) == []
+
+    async def waiting(limit: int = 9) -> list[str]:
+        async with store.begin() as unit:
+            found = (await looked_up(unit, Kind.BODIES_UNWRITTEN, (org, limit)))[org, limit]
+            counts = (await looked_up(unit, Kind.OUTBOX_COUNTS, org))[org]
+            assert limit == 1 or counts == (0, sum(len(one.unwritten) for one in found))
+            assert all(bytes(one.body) == b'{"message":"no"}' for one in found)
+            return [one.body_id for one in found]
+
+    assert (await waiting(), await waiting(1)) == (["b2", "b1"], ["b2"])
+    less = msgspec.structs.replace(bodies[0], unwritten=many[1:])
+    await put(store, Changes(delivery_bodies={(org, "b2"): less}))
+    assert await waiting() == ["b2", "b1"]
+    await put(store, Changes(delivery_bodies={(org, "b2"): msgspec.structs.replace(less, unwritten=())}))
+    assert await waiting() == ["b1"]
+
+
+async def test_a_body_outlives_its_deliveries_while_some_are_unwritten(store: Store, org: int) -> None:
+    channel = AlertChannel(ChannelType.IN_APP)
+    sent = delivery(org, "d1", state=DeliveryState.DELIVERED, due_at=None, body_id="b1")
+    told = delivery_body(org, "b1", (channel,))
+    await put(store, Changes(deliveries={(org, "d1"): sent}, delivery_bodies={(org, "b1"): told}))
+    assert await store.alerts_drop(2**60, 0, 9, 0) == 1
+    assert await store.bodies_waiting(-1, 5) == [org]
 
 
 async def test_a_window_adds_up(store: Store, org: int) -> None:

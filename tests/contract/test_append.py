@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.test_audit import ALL, entry
 from tests.contract.test_members import member, session
-from tests.store.sqlite.alerts.test_alerts import alert, delivery, rule
+from tests.store.sqlite.alerts.test_alerts import alert, delivery, delivery_body, rule
 from tests.store.sqlite.asking.test_approvals import approval
 from tests.store.sqlite.money.test_budgets import budget
 from tests.support.factories import chained, event, run_changes, run_row
@@ -18,6 +18,7 @@ from tests.support.lookups import looked_up
 from towerlog.errors import Damaged, StorageFailed
 from towerlog.model.agent import AgentRow
 from towerlog.model.alert import WindowCount
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.budget import Reservation
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event, EventType
@@ -161,6 +162,7 @@ def everything(org: int, *, poison: bool) -> Changes:
         alerts={(org, "a1"): alert(org, "a1")},
         alert_windows={(org, "r1", 5): WindowCount(1, 1, 1)},
         deliveries={(org, "d1"): delivery(org, "d1")},
+        delivery_bodies={(org, "b1"): delivery_body(org, "b1", (AlertChannel(ChannelType.IN_APP),))},
         audit=[entry(org, "new")],
         users={(org, (ada := member(org, 7, "Ada")).user_id): ada},
         sessions=[session(ada, 1)],
@@ -176,7 +178,6 @@ OF_OTHERS = {
     "reply_bodies": "of `replies`",
     "personas": "written as keys are, see `test_registry`",
     "routes": "written as keys are, see `test_registry`",
-    "delivery_bodies": "of `deliveries`, which are read with them",
     "replaces": "a rebuild, see `test_rows`",
 }
 """Members of `Changes` that are no kind of row, or are shown elsewhere."""
@@ -230,6 +231,7 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "alerts": await store.alert(org, "a1") is not None,
             "alert windows": (await unit.alert_window(org, "r1", 0)).runs > 0,
             "deliveries": await store.delivery(org, "d1") is not None,
+            "delivery_bodies": org in await store.bodies_waiting(org - 1, 1),
             "users": any(user.name == "Ada" for user in await store.members(org, 10, None)),
             "sessions": await store.key_by_digest(b"session 1") is not None,
             "sign-in links": bool(await looked_up(unit, Kind.SIGN_IN_LINK, (org, b"link"))),

@@ -6,7 +6,7 @@ import msgspec
 
 from tests.support.factories import START_MS, identity
 from tests.support.lookups import looked_up
-from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, Session, SessionsOver, SignInLink
+from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, Session, SessionsOver, SignInLink
 from towerlog.model.principal import Role, User
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
@@ -20,7 +20,8 @@ def member(org: int, number: int, name: str, role: Role = Role.VIEWER, **more: o
 
 
 def session(user: User, number: int, expires_at: int = LATER) -> Session:
-    return Session(user.org, b"session %d" % number, user.user_id, START_MS, expires_at, "192.0.2.7")
+    place = ("192.0.2.7", f"session-{number}", START_MS)
+    return Session(user.org, b"session %d" % number, user.user_id, START_MS, expires_at, *place)
 
 
 async def put(store: Store, changes: Changes) -> None:
@@ -130,6 +131,48 @@ async def test_of_too_many_sessions_the_oldest_ends(store: Store, org: int) -> N
         await put(store, Changes(sessions=[session(ada, number)]))
     known = [n for n in range(MAX_SESSIONS + 2) if await store.key_by_digest(b"session %d" % n)]
     assert known == list(range(2, MAX_SESSIONS + 2))
+
+
+async def test_sessions_are_listed_of_one_member_or_of_all(store: Store, org: int, other: int) -> None:
+    ada, bob, eve = member(org, 7, "Ada"), member(org, 8, "Bob"), member(other, 9, "Eve")
+    await put_users(store, ada, bob, eve)
+    theirs = [session(ada, 1), session(bob, 2), session(ada, 3), session(ada, 4, START_MS + 1), session(eve, 5)]
+    for one in theirs:
+        await put(store, Changes(sessions=[one]))
+
+    async def listed(user: User | None, limit: int = 9, before: str | None = None) -> list[str]:
+        user_id = None if user is None else user.user_id
+        return [one.session_id for one in await store.sessions(org, user_id, limit, before, START_MS + 1)]
+
+    assert await listed(None) == ["session-3", "session-2", "session-1"], "one is over, one another organisation's"
+    assert await listed(ada) == ["session-3", "session-1"]
+    assert await listed(None, 1, "session-3") == ["session-2"]
+    assert await listed(ada, 9, "session-3") == ["session-1"]
+    assert await listed(None, 9, "session-5") == [], "a place in another organisation's list is none here"
+    assert await store.sessions(org, ada.user_id, 1, None, START_MS) == [theirs[3]]
+    async with store.begin() as unit:
+        known = await looked_up(unit, Kind.SESSION, (org, "session-1"), (other, "session-1"), (org, "session-5"))
+    assert known == {(org, "session-1"): theirs[0]}
+
+
+async def test_a_session_that_is_used_ends_later(store: Store, org: int) -> None:
+    ada = member(org, 7, "Ada")
+    await put_users(store, ada)
+    await put(store, Changes(sessions=[session(ada, 1), session(ada, 2)]))
+
+    async def ends(number: int) -> tuple[int | None, int | None]:
+        found = await store.key_by_digest(b"session %d" % number)
+        assert found is not None
+        return found.seen_at, found.expires_at
+
+    await store.sessions_seen([b"session 1", b"session 9"], START_MS + 5, LATER + 5)
+    assert (await ends(1), await ends(2)) == ((START_MS + 5, LATER + 5), (START_MS, LATER))
+    await store.sessions_seen([b"session 1"], START_MS + 4, LATER + 4)
+    assert await ends(1) == (START_MS + 5, LATER + 5), "told late"
+    await store.sessions_seen([b"session 2"], LATER, LATER + 100)
+    assert await ends(2) == (START_MS, LATER), "it was over"
+    await store.sessions_seen([b"session 1"], START_MS + 6, START_MS + SESSION_MS + 9)
+    assert await ends(1) == (START_MS + 6, START_MS + SESSION_MS)
 
 
 async def test_a_link_is_used_once_and_dropped_when_it_is_over(store: Store, org: int, other: int) -> None:

@@ -27,7 +27,7 @@ from towerlog.model.principal import Scope
 from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage
 
-NAMES = ["checkpoints", "steps", "activity", "runs", "lanes"]
+NAMES = ["checkpoints", "steps", "activity", "runs", "lanes", "otlp"]
 ENDPOINTS = [(dialect, one) for dialect in DIALECTS for one in dialect.endpoints]
 STREAMS = {one.stream.name: one.stream for _, one in ENDPOINTS if one.stream is not None}
 UUID_TEXT = "0189d3f0-0000-7000-8000-000000000007"
@@ -87,7 +87,7 @@ def words_of(dialect: Dialect) -> tuple[dict[Status, str], dict[str, Status]]:
     return module.STATUS_WORDS, module.STATUS_OF
 
 
-def test_the_registry_holds_the_five() -> None:
+def test_the_registry_holds_the_six() -> None:
     assert [dialect.name for dialect in DIALECTS] == NAMES
     assert all(module_of(name).DIALECT in DIALECTS for name in NAMES)
 
@@ -165,17 +165,18 @@ def test_every_event_has_a_frame_or_no_place(stream, source, type_) -> None:
         one: Event = event(type_, data, facts, dialect=source)
         found = stream.frame(one, "e1", run_row())
         if found is None:
-            assert stream.name != "runs", "a run's stream leaves nothing out"
+            assert stream.name == "activity", "a run's stream leaves nothing out"
             continue
         assert found.endswith(b"\n\n")
-        lines = found[:-2].split(b"\n")
-        assert [line.split(b": ")[0] for line in lines] == [b"data", b"id"]
-        assert isinstance(json.loads(lines[0].removeprefix(b"data: ")), dict)
+        for one_frame in found[:-2].split(b"\n\n"):
+            lines = one_frame.split(b"\n")
+            assert [line.split(b": ")[0] for line in lines] == [b"data", b"id"][: 1 if stream.name == "agui" else 2]
+            assert isinstance(json.loads(lines[0].removeprefix(b"data: ")), dict)
         assert found.isascii(), "clients guess the charset of a stream, and some take U+0085 for a line end"
 
 
-def test_both_streams_are_there() -> None:
-    assert set(STREAMS) == {"runs", "activity"}
+def test_all_streams_are_there() -> None:
+    assert set(STREAMS) == {"runs", "activity", "agui"}
     for stream in STREAMS.values():
         assert stream.prologue.endswith(b"\n")
         assert b"\n\n" not in stream.prologue, "an empty line is an event to some readers"
@@ -227,7 +228,7 @@ def test_every_endpoint_is_whole(dialect, one) -> None:
     assert one.limited <= (dialect.limit is not None)
     if one.method == "POST":
         assert one.request is not None, "the document has no body to show"
-    documented = [shape for shape in (one.request, one.reply, one.query) if shape is not None]
+    documented = [shape for shape in (one.request, one.reply, one.query, *one.frames) if shape is not None]
     assert documented
     shown, _ = msgspec.json.schema_components(documented, schema_hook=any_json, ref_template="#/{name}")
     assert all(shown)

@@ -27,18 +27,18 @@ TOKENS = "asgi/pages/sign_in/test_provider.py"
 MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_automatic.py"
 PAGE_OF_AUDIT = "docs/concepts/audit.md"
 PAGE_OF_RETENTION, ERASURE = "docs/concepts/retention.md", "acceptance/test_retention.py"
-AUDIT, ACTS = "acceptance/test_audit.py", "engine/audit/test_acts.py"
+AUDIT, ACTS = "acceptance/test_audit.py", "engine/commands/acts/test_acts.py"
 BUDGETS, SPENDING = "acceptance/test_budgets.py", "engine/reactions/test_budgets.py"
 ALERTS, FIRING, SENDING, TIMED = (
     "acceptance/test_alerts.py",
     "engine/alerts/test_reactions.py",
-    "engine/alerts/test_sender.py",
-    "engine/alerts/by_time/test_watch.py",
+    "engine/timers/messages/test_sender.py",
+    "engine/timers/rules/test_watch.py",
 )
 PAGE_OF_ALERTS = "docs/concepts/alerts.md"
 PAGE_OF_BUDGETS = "docs/concepts/budgets.md"
 PAGE_OF_PRICES, COMPUTED = "docs/concepts/prices.md", "projections/test_computed.py"
-OWN, ANEW = "engine/pricing/test_own.py", "engine/pricing/test_reprice.py"
+OWN, ANEW = "engine/pricing/test_own.py", "engine/repricing/test_reprice.py"
 INBOX, LINKS, EXPIRY = (
     "acceptance/test_approvals.py",
     "acceptance/test_answer_links.py",
@@ -250,7 +250,7 @@ ORDER = (
     Promise(
         "A run is one order without gaps, and a retried event is stored once.",
         (
-            "engine/ingest/test_long_histories.py::test_a_base_that_comes_after_the_long_history_refuses_that_alone",
+            "engine/commands/test_long_histories.py::test_a_base_that_comes_after_the_long_history_refuses_that_alone",
             "engine/ingest/test_content.py::test_a_list_of_metas_is_no_base",
             f"{SEEDS}::test_no_mutant_lives",
             "contract/test_append.py::test_seq_is_dense_per_run",
@@ -393,6 +393,10 @@ ACCESS = (
             f"{SIGN_IN}::test_a_screen_goes_by_the_session_and_ends_with_it",
             f"{SIGN_IN}::test_an_admin_ends_all_sessions_of_a_member",
             "asgi/guard/test_auth.py::test_a_session_is_good_until_it_expires",
+            "asgi/pages/sign_in/test_sessions.py::test_a_session_is_over_when_nobody_uses_it",
+            "asgi/pages/sign_in/test_sessions.py::test_no_session_is_longer_than_two_weeks_however_much_it_is_used",
+            f"{SIGN_IN}::test_a_member_sees_its_own_sessions_and_ends_one",
+            f"{SIGN_IN}::test_an_admin_sees_and_ends_the_sessions_of_all",
         ),
         (),
         of(SECURITY, "Members sign in by a link", "A session is a cookie that no script", "It ends with a sign-out"),
@@ -803,8 +807,8 @@ PRICED = (
         (
             f"{ANEW}::test_what_changes_is_shown_then_written_and_then_nothing_changes",
             f"{ANEW}::test_who_comes_second_looks_again",
-            "engine/pricing/test_replay.py::test_totals_and_calls_may_overtake_each_other",
-            "engine/pricing/test_replay.py::test_an_hour_that_is_not_meant_keeps_what_was_computed_of_it",
+            "engine/repricing/test_replay.py::test_totals_and_calls_may_overtake_each_other",
+            "engine/repricing/test_replay.py::test_an_hour_that_is_not_meant_keeps_what_was_computed_of_it",
         ),
         (),
         of(PAGE_OF_PRICES, "What was computed before stays in the log."),
@@ -942,7 +946,7 @@ TOLD = (
             f"{FIRING}::test_a_failed_run_fires_once_and_puts_one_message_into_the_outbox",
             f"{FIRING}::test_a_rule_looks_only_at_its_scope",
             f"{FIRING}::test_a_rule_holds_as_it_was_made_or_changed_last",
-            "projections/alerts/test_watched.py::test_an_event_meets_each_rule_that_it_may_concern_once",
+            "projections/scoped/test_rules.py::test_an_event_meets_each_rule_that_it_may_concern_once",
             f"{FIRING}::test_a_run_that_comes_to_cost_as_much_fires_once",
             f"{FIRING}::test_a_budget_fires_at_a_fraction_once_a_period",
             f"{FIRING}::test_a_loop_goes_on_over_commits_and_a_restart",

@@ -21,7 +21,8 @@ from tests.support.rig import Rig, at_rest, open_rig
 from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, MAX_SPANS, MIN_HEARD_MS, MIN_OUTAGE_MS, Hearing, ServerClock
 from towerlog.engine.commit.queue import Intake
 from towerlog.engine.commit.writer import Writer
-from towerlog.engine.timers.replies import REPLY_LIFE_MS, REPLY_SWEEP_MS, OldReplies
+from towerlog.engine.timers import old_rows
+from towerlog.engine.timers.old_rows import DROP_SWEEP_MS, REPLY_LIFE_MS
 from towerlog.engine.verify import rebuild_org
 from towerlog.errors import DiskFull, Overloaded, StorageFailed
 from towerlog.model.command import Claim, CreateKey, CreateRun, CreateThread, Idempotency, RegisterAgent, Report
@@ -288,7 +289,7 @@ async def test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to(rig: 
     await again()
     await at_rest(rig.store)
     rig.clock.jump(by_ms)
-    rig.clock.advance(REPLY_SWEEP_MS + 1)
+    rig.clock.advance(DROP_SWEEP_MS + 1)
     await rig.engine.sweep()
     assert isinstance(await again(), Replayed)
     await at_rest(rig.store)
@@ -549,9 +550,9 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
     (
         Mutant(
             "replies grow old by the wall",
-            OldReplies.sweep,
-            "replies_drop(now_ms -",
-            "replies_drop(self._hearing.now().wall_ms -",
+            old_rows.old_replies,
+            "replies_drop(now.heard_ms -",
+            "replies_drop(now.wall_ms -",
         ),
         lambda rig, _: test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to(rig, 2 * REPLY_LIFE_MS),
     ),

@@ -16,9 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from towerlog.engine.commands import cancel, lanes, receipts, rights, runs, steering
-from towerlog.engine.commit import plan, turn
+from towerlog.engine.commands import lanes, runs
+from towerlog.engine.commit import turn
+from towerlog.engine.control import cancel, receipts, rights, steering
 from towerlog.engine.ingest import append, dedupe
+from towerlog.engine.plan import plan
 from towerlog.engine.reactions import cancels as cancel_reactions
 from towerlog.engine.reactions import lanes as reactions
 from towerlog.engine.timers import cancels

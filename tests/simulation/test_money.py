@@ -12,8 +12,8 @@ from tests.simulation.mutants import Mutant, tiers
 from tests.simulation.seeds import MONEY_SEEDS, SEEDS_A_TEST, Template, batches, live_money, open_template
 from tests.simulation.world import Wrong
 from towerlog.engine.commands import budgets as commands
-from towerlog.engine.commands import steering
-from towerlog.engine.commit.cache import OrgRows
+from towerlog.engine.control import steering
+from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.reactions import budgets as reactions
 from towerlog.engine.timers import budgets as timers
 from towerlog.projections import budgets as fold
@@ -41,7 +41,7 @@ MUTANTS = (
     Mutant("what the group has counted is forgotten", OrgRows.put, "self._changed[org] = changed", "pass"),
     Mutant("a period never ends", fold.current, "if start == row.period_start:", "if True:"),
     Mutant("money of a new run is not counted", reactions.count, "if not moved or", "if event.seq == 1 or"),
-    Mutant("a tree is its root alone", reactions.in_scope, "scope.run_id in above", "scope.run_id == row.run_id"),
+    Mutant("a tree is its root alone", reactions.in_scope, "run_ids_above(row, find) if", "{row.run_id} if"),
     Mutant("a tree forgets what was spent before", reactions._spent_below, "    return spent", "    return 0"),
     Mutant("a budget begins with nothing", commands._begun, "spent_nanos=stored", "spent_nanos=0"),
     Mutant("a change keeps what was told", fold.changed, "if not _has_thresholds_of(asked, was):", "if was is None:"),

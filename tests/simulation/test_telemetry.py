@@ -12,7 +12,7 @@ from tests.simulation.mutants import Mutant, tiers
 from tests.simulation.seeds import SEEDS_A_TEST, TELEMETRY_SEEDS, Template, batches, live_telemetry, open_template
 from tests.simulation.world import Wrong
 from towerlog.ambient import Hearing
-from towerlog.engine.commands import receipts, rights
+from towerlog.engine.control import receipts, rights
 from towerlog.engine.ingest import dedupe
 from towerlog.engine.timers import cancels, silence
 from towerlog.model import ledger

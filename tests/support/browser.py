@@ -35,3 +35,11 @@ def signed_in(server: Server, admin: httpx2.Client, role: str = "admin", name: s
     reply = client.post(SIGN_IN, json={"token": token_of(admin, made.json()["user_id"])})
     assert reply.status_code == 204, reply.text
     return client
+
+
+def session_id_of(admin: httpx2.Client) -> str:
+    """The id of a session of the one whose key this client has, in a browser of its own."""
+    headers = {"Origin": str(admin.base_url).rstrip("/"), **OWN}
+    with httpx2.Client(base_url=admin.base_url, headers=headers) as client:
+        assert client.post(SIGN_IN, json={"token": token_of(admin)}).status_code == 204
+    return str(admin.get("/api/v1/sessions").json()["data"][0]["session_id"])

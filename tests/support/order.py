@@ -46,7 +46,7 @@ LONGEST = (
     "tests/faults/test_full_disk.py",
     "tests/simulation/test_telemetry.py",
     "tests/engine/follow/test_ring.py",
-    "tests/engine/commands/test_rights.py",
+    "tests/engine/control/test_rights.py",
     "tests/dialects/test_fields.py",
     "tests/dialects/native/test_personas.py",
     "tests/asgi/test_gate.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from towerlog.engine.pricing.book import AtHand
 from towerlog.model.price import FEMTOS_PER_NANO, PriceCard, Rates
 
 VERSION = "test 1"
@@ -15,7 +16,7 @@ def card(*nanos_a_token: int, version: str = VERSION) -> PriceCard:
     return PriceCard(Rates(*(nanos * FEMTOS_PER_NANO for nanos in given)), version)
 
 
-class FixedPrices:
+class FixedPrices(AtHand):
     """The same at any time, whoever serves it."""
 
     looked_up = 0

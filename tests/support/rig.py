@@ -11,8 +11,8 @@ from tests.support.backends import SqliteBackend
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.ambient import Clock, Ids
 from towerlog.engine import bootstrap
-from towerlog.engine.commit.cache import Cache
 from towerlog.engine.core import Engine, EngineSettings
+from towerlog.engine.load.cache import Cache
 from towerlog.engine.pricing.book import PriceList
 from towerlog.errors import StorageFailed
 from towerlog.model import command as c

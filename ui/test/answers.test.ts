@@ -64,7 +64,7 @@ describe('what needs a person', () => {
   });
   it('is ordered by risk, else as it was', () => {
     const rows = [{ n: 1, risk: null }, { n: 2, risk: 'high' }, { n: 3, risk: 'low' }, { n: 4, risk: 'critical' }, { n: 5, risk: 'high' }];
-    expect(byRisk(rows).map(({ n }) => n)).toEqual([4, 2, 5, 1, 3]);
+    expect(byRisk(rows, ({ risk }) => risk).map(({ n }) => n)).toEqual([4, 2, 5, 1, 3]);
   });
   it('says how long it may wait, not less by half', () => {
     expect(left((60 + 52) * 60_000)).toBe('Expires in 1 h 52 min');

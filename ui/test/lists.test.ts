@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Run, UsageTotal } from '../src/api/types';
-import { byThread, groups, timed, totals } from '../src/pages/usage/totals';
+import type { Run, RunSum, UsageTotal } from '../src/api/types';
+import { groups, ofSums, timed, totals } from '../src/pages/usage/totals';
 import { askedFor, chosenOf, columnsOf, USUAL } from '../src/pages/runs/columns';
 import { asked, belongs, csv, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
 import { spent } from '../src/pages/now/needs';
@@ -81,8 +81,9 @@ describe('runs that are taken away', () => {
 });
 
 describe('usage by thread', () => {
-  it('adds up runs; what is not known of any stays unknown', () => {
-    const runs = [run({ total_cost_usd: 1, unpriced_calls: 1 }), run({ total_cost_usd: 2, unpriced_calls: 0 }), run({ thread_id: 'u', unpriced_calls: 0 })];
-    expect(byThread(runs).map(({ name, usd, unpriced, runs: count }) => [name, usd, unpriced, count])).toEqual([['t', 3, 1, 2], ['u', null, 0, 1]]);
+  it('takes the sums of groups as they are; what is not known stays unknown', () => {
+    const usage = { input_tokens: 1, cached_input_tokens: 2, cache_write_tokens: null, output_tokens: null, reasoning_tokens: null, total_tokens: 3 };
+    const rows: RunSum[] = [{ group: 't', runs: 2, usage, cost_usd: 3, unpriced_calls: 1 }];
+    expect(ofSums(rows)).toEqual([{ name: 't', runs: 2, usd: 3, unpriced: 1, input: 3, output: null, p50: null, p95: null }]);
   });
 });

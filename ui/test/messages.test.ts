@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compare } from '../src/model/compare';
+import { conversation } from '../src/model/events';
 import { callLine, isShortened, merged, newest, turnsOf, turnsOfStates } from '../src/model/messages';
 import { tally } from '../src/model/replay';
 
@@ -50,6 +51,33 @@ describe('what saved states say', () => {
   it('is not all where a history became shorter', () => {
     expect(isShortened([row('a', 1, 3), row('a', 2, 4), row('b', 3, 1)])).toBe(false);
     expect(isShortened([row('a', 2, 2), row('a', 1, 3)])).toBe(true);
+  });
+  it('is there once where events tell it too, and as often as it was said', () => {
+    const events = conversation([
+      { seq: 1, type: 'run.started', data: { input: ' Go' }, recorded_at: '' },
+      { seq: 2, type: 'message.delta', text: 's', recorded_at: '' },
+      { seq: 3, type: 'message.delta', text: 'ky', recorded_at: '' },
+      { seq: 4, type: 'tool.call', tool: 'ls', arguments: { at: '/' }, recorded_at: '' },
+      { seq: 5, type: 'tool.result', tool: 'ls', result: { n: 2 }, recorded_at: '' },
+      { seq: 6, type: 'tool.call', tool: 'ls', recorded_at: '' },
+      { seq: 9, type: 'run.completed', recorded_at: '' },
+    ]);
+    const call = (args: unknown) => ({ name: 'ls', arguments: args });
+    const all = [
+      { role: 'system', content: 'Be brief' },
+      { role: 'user', content: 'Go' },
+      { role: 'assistant', content: 'sky', tool_calls: [call('{"at":"/"}')] },
+      { role: 'tool', content: '{"n": 2}' },
+      { role: 'assistant', tool_calls: [call({})] },
+      { role: 'assistant', content: 'sky' },
+      { role: 'assistant', tool_calls: [call({ at: '/tmp' })] },
+    ];
+    const turns = merged(events, turnsOfStates([{ agent: 'a', history: all }], [row('a', 8, 7)]));
+    expect(turns.map(({ name, seq }) => [seq, name])).toEqual([
+      [1, 'system'], [1, 'user'], [2, 'assistant'], [4, 'calls ls'], [5, 'tool'], [6, 'calls ls'],
+      [8, 'assistant'], [8, 'calls ls'], [9, 'completed'],
+    ]);
+    expect(merged(events, [])).toEqual(events);
   });
   it('parts two runs whose events are alike', () => {
     const ended = [{ who: 'run' as const, name: 'completed', text: '', seq: 3, failed: false }];

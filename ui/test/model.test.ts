@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { count, money } from '../src/model/numbers';
 import { isEnded, lookOf, STATUSES } from '../src/model/status';
-import { line, visible } from '../src/model/text';
+import { line, shortId, visible } from '../src/model/text';
 import { ago, duration } from '../src/model/times';
 import { windowOf } from '../src/model/window';
 import { FrameReader } from '../src/live/frames';
@@ -62,6 +62,13 @@ describe('text of agents', () => {
   it('shows what would move a cursor or turn the text', () => {
     expect(visible('a\u001b[31mb\u202ec\ufeff')).toBe('a⟨ESC⟩[31mb⟨U+202E⟩c⟨BOM⟩');
     expect(visible('tab\tand\nlines stay')).toBe('tab\tand\nlines stay');
+  });
+  it('is cut between characters', () => {
+    for (let length = 2; length < 12; length++) expect(line('ab \ud83d\ude00\ud83d\ude00\ud83d\ude00 c\ud83d\ude00d', length)).not.toMatch(/\p{Cs}/u);
+  });
+  it('of an id is the end, no character halved', () => {
+    for (let length = 1; length < 12; length++) expect(shortId('ab\ud83d\ude00\u200d\ud83d\ude00', length)).not.toMatch(/\p{Cs}|^\u200d/u);
+    expect(shortId('0196b2c0-0000-7000')).toBe('0-7000');
   });
   it('is cut to a line', () => expect(line('a\n b'.repeat(100), 10)).toHaveLength(10));
 });

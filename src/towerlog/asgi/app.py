@@ -43,6 +43,7 @@ from towerlog.asgi.ticker import Ticker
 from towerlog.dialects.base import Dialect, DialectSettings
 from towerlog.dialects.native import NATIVE
 from towerlog.engine.core import Engine
+from towerlog.model.member import SESSION_MS
 from towerlog.store.base import Store
 
 
@@ -67,6 +68,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 13_000
     max_connections_per_address: int = 256
     """Of those that have shown no good key."""
+    session_idle_ms: int = SESSION_MS
+    """A session that is not used for so long is over."""
     provider: ProviderConfig | None = None
     """The identity provider that vouches for people, if any."""
     dashboard: Path | None = None
@@ -178,11 +181,11 @@ class App:
         self.pages.static.attach(self.table, components.settings.public_url)
         self.pages.metrics.attach(components.auth, metrics, node.store.stock, self._clock)
         self.pages.tickets.attach(components.auth)
+        self.pages.mcp.attach(self.table, self._service.serve)
         self.pages.links.attach(node.engine, node.store, self._clock, secret)
-        self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, components.settings.public_url)
-        self.pages.provider.attach(
-            node.engine, node.store, self._clock, self._ids, components.settings.public_url, secret
-        )
+        url, idle_ms = components.settings.public_url, self._config.session_idle_ms
+        self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, url, idle_ms)
+        self.pages.provider.attach(node.engine, node.store, self._clock, self._ids, url, secret, idle_ms)
         self.pages.health.attach(node.store.ping, node.store.obstacle)
         self.pages.health.phase = Phase.READY
 
@@ -207,6 +210,7 @@ class App:
         self._loop_watch.stop()
         if self._ticker is not None:
             await self._ticker.stop()
+        await self.pages.mcp.stop()
         if self._node is not None:
             await self._node.stop()
             self._node = None
@@ -227,7 +231,7 @@ class App:
         return Components(
             table=self.table,
             engine=node.engine,
-            auth=Authenticator(node.store, clock, Tickets(self._ids)),
+            auth=Authenticator(node.store, clock, Tickets(self._ids), config.session_idle_ms),
             cors=Cors(config.cors_origins),
             bodies=Bodies(config.max_body_bytes),
             decoding=self._decoding,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,6 @@ from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.asgi.http1.pipeline import Pipeline, piece_end
 from towerlog.errors import Overloaded
 
-WEBSOCKET = b"websocket"
 """What a request names to which the connection may switch (RFC 6455, 4.1)."""
 _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
 
@@ -33,7 +32,7 @@ _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, Connec
 class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = ("_app", "_fed", "_headers", "_parser", "_state", "_take", "_url")
+    __slots__ = ("_again", "_app", "_fed", "_headers", "_parser", "_state", "_take", "_url")
 
     def __init__(
         self,
@@ -51,6 +50,8 @@ class Connection(Pipeline):
         self._state = server_state
         self._parser: Any = httptools.HttpRequestParser(self)
         self._fed = 0
+        self._again: bytes | None = None
+        """A head that is read once more, without its wish to go on in another protocol."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
 
@@ -135,7 +136,12 @@ class Connection(Pipeline):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
             rest = data[stopped.args[0] :]
-            if self._is_deaf and self._asks_to_switch():
+            again, self._again = self._again, None
+            if again is not None and not self._is_deaf:
+                self._read(again)
+                if rest and not self._is_deaf:
+                    self._read(rest)
+            elif self._is_deaf and self._asks_to_switch():
                 self._hold_early(rest)
                 self._pause_reading()
             elif rest and not self._is_deaf:
@@ -187,6 +193,11 @@ class Connection(Pipeline):
         """The head is whole."""
         parser, headers, url = self._parser, self._headers, self._url
         version, given = parser.get_http_version(), dict(headers)
+        if b"upgrade" in given and parser.should_upgrade() and not heads.asks_for_websocket(parser.get_method(), given):
+            # The parser takes what comes behind for another protocol. Who does not speak it is to read on as HTTP
+            # (RFC 9110, 7.8): the head is read once more, without the wish.
+            self._again = heads.without_upgrade(parser.get_method(), url, version, headers)
+            return
         raw_path, _, query = url.partition(b"?")
         path = raw_path.decode("latin-1")
         # Nearly all heads are seen to be good at once; the others are looked at more closely.
@@ -219,8 +230,8 @@ class Connection(Pipeline):
             self._begin_visit(scope)
         if not self._visit.is_known or self._visit.is_proxied:
             scope["known"] = self._visit.admit
-        # A request to switch is the last of its connection, whatever becomes of it.
-        keep_alive = not is_old and parser.should_keep_alive() and not _asks_for_websocket(given)
+        # A request to switch is the last of its connection, whatever becomes of it, and so is one for a tunnel.
+        keep_alive = not is_old and parser.should_keep_alive() and not parser.should_upgrade()
         request = PendingRequest(self, self._visit, scope, keep_alive, is_old, b"expect" in given)
         self._receiving, self._phase, self._due, self._count = request, _BODY, math.inf, 0
         if self._serving is None:
@@ -232,7 +243,7 @@ class Connection(Pipeline):
     def _asks_to_switch(self) -> bool:
         """Whether the last request of all asks to go on as WebSocket, as HTTP has it."""
         newest = self._waiting[-1] if self._waiting else self._serving
-        return newest is not None and not newest.is_old and _asks_for_websocket(newest.scope["given"])
+        return newest is not None and not newest.is_old and b"upgrade" in newest.scope["given"]
 
     def _begin_visit(self, scope: Any) -> None:
         """A proxy's connection carries a request of somebody else, for whom it counts until the reply.
@@ -263,6 +274,8 @@ class Connection(Pipeline):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self._again is not None:
+            return
         request, self._receiving = self._receiving, None
         assert request is not None
         request.is_whole = True
@@ -380,11 +393,6 @@ class Connection(Pipeline):
             self._phase, self._due = _IDLE, self._loop.time() + self._keep_alive_s
             if self._fires_at > self._due:
                 self._arm()
-
-
-def _asks_for_websocket(given: Mapping[bytes, bytes]) -> bool:
-    sent = given.get(b"upgrade")
-    return sent is not None and sent.lower() == WEBSOCKET
 
 
 class _Refused(Exception):

@@ -7,12 +7,15 @@ transport knows (408, 414, 415, 421) and the headers that belong to a refusal, w
 from __future__ import annotations
 
 import http
+from collections.abc import Mapping
 
 import msgspec
 
 from towerlog.asgi.replies import Headers
 from towerlog.dialects.base import PROBLEM, Dialect, Reply, error_headers
 from towerlog.errors import TowerlogError
+
+NOTHING_SENT: Mapping[bytes, bytes] = {}
 
 
 class Rejection(Exception):
@@ -26,13 +29,19 @@ class Rejection(Exception):
         self.headers = headers
 
 
-def explain(dialect: Dialect, fault: TowerlogError | Rejection, trace_id: str) -> Reply:
-    """The reply to a fault in the dialect's form, with every header that its status asks for."""
+def explain(
+    dialect: Dialect, fault: TowerlogError | Rejection, trace_id: str, sent: Mapping[bytes, bytes] = NOTHING_SENT
+) -> Reply:
+    """The reply to a fault in the dialect's form, with every header that its status asks for.
+
+    `sent`: the headers of the request, for a dialect that answers in the encoding of that.
+    """
     if isinstance(fault, Rejection):
-        reply = _restated(dialect.explain(fault.error, trace_id), fault.status)
-        return with_headers(reply, fault.headers)
-    reply = dialect.explain(fault, trace_id)
-    return with_headers(reply, error_headers(fault, reply.status))
+        reply, headers = _restated(dialect.explain(fault.error, trace_id), fault.status), fault.headers
+    else:
+        reply = dialect.explain(fault, trace_id)
+        headers = error_headers(fault, reply.status)
+    return with_headers(reply if dialect.recode is None else dialect.recode(reply, sent), headers)
 
 
 def with_headers(reply: Reply, wanted: Headers) -> Reply:

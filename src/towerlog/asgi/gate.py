@@ -23,7 +23,7 @@ from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.cookies import for_session, origin_of, unless_said
-from towerlog.asgi.guard.decoding import FEW_OBJECTS_BYTES, Decoded, is_short
+from towerlog.asgi.guard.decoding import SHORT_BYTES, Decoded, is_short
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.pages.preflight import PREFLIGHT
@@ -31,7 +31,7 @@ from towerlog.asgi.query_strings import NO_QUERY
 from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route, opens_page
 from towerlog.dialects.base import JSON, Call, Endpoint, Reply, stored_warnings, with_warnings
-from towerlog.engine.ingest.long_histories import MAX_MESSAGES_BESIDE, is_long
+from towerlog.engine.commands.long_histories import MAX_MESSAGES_BESIDE, is_long
 from towerlog.errors import Forbidden, Internal, TowerlogError
 from towerlog.model.command import TELEMETRY
 from towerlog.model.event import FieldWarning
@@ -135,7 +135,7 @@ class Gate:
             if route is None and self._cors.is_preflight(scope["method"], exchange.headers):
                 route = self._preflight
             elif route is None:
-                route, exchange.path = self._table.find(scope["method"], scope["raw_path"])
+                route, exchange.path = self._table.find_for(scope["method"], scope["raw_path"], exchange.headers)
             if route.shown is not None and opens_page(exchange.headers):
                 route = route.shown
             exchange.route = route
@@ -275,7 +275,7 @@ class Gate:
 
     def _decoded_at_once(self, exchange: Exchange, endpoint: Endpoint, call: Call) -> Decoded | None:
         """What a short body says; None where it is for the thread."""
-        if len(call.body) > FEW_OBJECTS_BYTES and not is_short(call.body):
+        if len(call.body) > SHORT_BYTES and not is_short(call.body, endpoint.body):
             return None
         try:
             return Decoded(endpoint.decode(call), b"")
@@ -328,7 +328,7 @@ class Gate:
         table, route = self._table, exchange.route
         dialect = table.owner(exchange.scope["raw_path"]) if route is None else route.dialect
         try:
-            return explain(dialect, fault, exchange.trace_id)
+            return explain(dialect, fault, exchange.trace_id, exchange.headers)
         except Exception:
             _log.exception("a dialect could not explain an error", trace_id=exchange.trace_id, dialect=dialect.name)
             return explain(table.fallback, Internal(), exchange.trace_id)

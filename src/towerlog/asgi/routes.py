@@ -84,6 +84,8 @@ class PageRoute(msgspec.Struct, frozen=True):
     """False: no part of the OpenAPI document. It begins a WebSocket, for which that has no words, or is for people."""
     is_shared: bool = False
     """Of a page for people: an endpoint has the same path, and the page is for browsers that open it (`opens_page`)."""
+    is_for_strays: bool = False
+    """Of a page for people: what a browser is shown that opens a path at which there is nothing."""
     dialect: Dialect | None = None
     """In whose words it is refused; None: in those of pages."""
 
@@ -202,6 +204,7 @@ class RouteTable:
         """Lately found: a worker reports to one path for as long as its run lasts."""
         self._owners: dict[bytes, Dialect | None] = {}
         self._routes: list[Route] = []
+        self._strays: Route | None = None
         for dialect in self.dialects:
             for endpoint in dialect.endpoints:
                 self._add(Route(dialect, endpoint, None))
@@ -225,6 +228,15 @@ class RouteTable:
                     self._remembered.clear()
                 self._remembered[method, raw_path] = found
         return found
+
+    def find_for(self, method: str, raw_path: bytes, headers: Mapping[bytes, bytes]) -> tuple[Route, Mapping[str, str]]:
+        """The same; a browser that opens a path at which there is nothing gets a page that says so, where one is."""
+        try:
+            return self.find(method, raw_path)
+        except NotFound:
+            if self._strays is None or method not in ("GET", "HEAD") or not opens_page(headers):
+                raise
+            return self._strays, NO_PARAMETERS
 
     def _look_up(self, method: str, raw_path: bytes) -> tuple[Route, Mapping[str, str]]:
         methods: Mapping[str, Route] | None = self._exact.get(raw_path)
@@ -265,6 +277,10 @@ class RouteTable:
         declared = route.declared
         if not route.scopes and not route.public:
             raise BadRoute(f"{declared.method} {declared.path} has no scope and does not say that it is public")
+        if route.page is not None and route.page.is_for_strays:
+            self._strays = route
+            self._routes.append(route)
+            return
         methods = self._methods_of(declared.path)
         if route.page is not None and route.page.is_shared and declared.method in methods:
             methods[declared.method].shown = route

@@ -361,7 +361,7 @@ def check_channels(settings: Settings, url: str | None) -> Iterator[Finding]:
     ]
     not_sent = sum(one.not_sent for one in lately)
     if not_sent:
-        words = f"{counted(not_sent, 'message')} about alerts of the last 24 hours not sent, too many at once: "
+        words = f"{counted(not_sent, 'message')} about alerts of the last 24 hours not kept, too many waited: "
         words += "fewer rules, or fewer channels of each, tell of the same"
         found.append(Finding("channels", "warn", words, {"messages_not_sent": not_sent}))
     yield from found or [Finding("channels", "ok", "no channel of an alert rule is known to reach nobody")]

@@ -70,7 +70,7 @@ def set_member(client: Client, member: str, as_json: bool, **given: Any) -> None
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
         raise click.UsageError("say what is to change: --name, --role or --email")
-    done = client.change_member(_find(client, member).user_id, **changes)
+    done = client.change_member(find_member(client, member).user_id, **changes)
     answer(as_json, dict(done.raw), lambda: say(f"{visible(done.name)} is {done.role}."))
 
 
@@ -79,11 +79,11 @@ def set_member(client: Client, member: str, as_json: bool, **given: Any) -> None
 @click.argument("member")
 def remove_member(client: Client, member: str, as_json: bool) -> None:
     """Removes a member, given by its name, e-mail address or id; its sessions end within five seconds."""
-    done = client.remove_member(_find(client, member).user_id)
+    done = client.remove_member(find_member(client, member).user_id)
     answer(as_json, dict(done.raw), lambda: say(f"{visible(done.name)} is no member any more."))
 
 
-def _find(client: Client, wanted: str) -> Member:
+def find_member(client: Client, wanted: str) -> Member:
     """The member with this id, name or address, else the one whose id begins so. Raises NotFound."""
     found = {member.user_id: member for member in client.list_members()}
     if wanted in found:

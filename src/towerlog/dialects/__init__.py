@@ -7,6 +7,7 @@ from towerlog.dialects.activity import dialect as activity
 from towerlog.dialects.base import Dialect
 from towerlog.dialects.checkpoints import dialect as checkpoints
 from towerlog.dialects.lanes import dialect as lanes
+from towerlog.dialects.otlp import dialect as otlp
 from towerlog.dialects.runs import dialect as runs
 
 DIALECTS: tuple[Dialect, ...] = (
@@ -15,5 +16,6 @@ DIALECTS: tuple[Dialect, ...] = (
     activity.DIALECT,
     runs.DIALECT,
     lanes.DIALECT,
+    otlp.DIALECT,
 )
 """A further dialect is one file (or folder) and one line here."""

@@ -22,6 +22,7 @@ from towerlog.model.question import RowKind
 from towerlog.model.run import RunRow
 
 JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
 PLAIN_TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 STATUSES: dict[str, int] = {
@@ -138,7 +139,7 @@ class FrameStyle(msgspec.Struct, frozen=True):
 
     name: str
     frame: Callable[[Event, str, RunRow | None], bytes | None]
-    """(event, log epoch, run) → one whole frame; None for an event that has no place in this stream.
+    """(event, log epoch, run) → whole frames, mostly one; None for an event that has no place in this stream.
 
     The run is None unless `with_row`. It is a row that has this event folded in, and perhaps later ones: as its commit
     left it for what is sent live, as the store has it for what is read back.
@@ -147,8 +148,13 @@ class FrameStyle(msgspec.Struct, frozen=True):
     """Sent at once: lines that end with one line end, since an empty line is an event to some readers."""
     closing: bytes = b""
     """Sent when the server ends a stream that has not come to its own end."""
-    end: Callable[[RunRow], bytes] | None = None
-    """(the row of an ended run) → the frame after its last event. None: what this style shows has no end."""
+    begin: Callable[[RunRow], bytes] | None = None
+    """(the row of a run) → the frame before the first event that is sent. None: nothing stands there."""
+    end: Callable[[RunRow, Event | None], bytes] | None = None
+    """(the row of an ended run, the event that has ended it) → the frame after its last event. None: what this style
+    shows has no end. The event is None unless `with_end`, and where it cannot be read."""
+    with_end: bool = False
+    """True: `end` needs that event, which is then read once for each reader."""
     with_row: bool = False
     """True: `frame` needs the run's row. What is read back then costs one look-up of rows a page."""
     gap: Callable[[int, int], bytes] = gap_frame
@@ -206,11 +212,12 @@ Warned = (
 """Type of a reply's member `warnings`, which `with_warnings` adds where there are any."""
 
 BodyKind = Literal["json", "ndjson", "binary", "form"]
-"""What an endpoint's body is: one JSON value; that or one value a line; bytes that nobody checks to be text; a form."""
+"""What an endpoint's body is: one JSON value; that or one value a line; JSON or protobuf, told apart by its decoder,
+which checks all of it itself; a form."""
 BODY_TYPES: dict[BodyKind, tuple[str, ...]] = {
     "json": (JSON,),
     "ndjson": (JSON, "application/x-ndjson"),
-    "binary": ("application/x-protobuf",),
+    "binary": (JSON, PROTOBUF),
     "form": ("application/x-www-form-urlencoded",),
 }
 """The media types that are taken, the usual one first. A body without a type is taken as well."""
@@ -265,6 +272,8 @@ class Dialect(msgspec.Struct, frozen=True):
     explain: Callable[[TowerlogError, str], Reply]
     """(error, trace id) → reply with its status. Must know every error of `errors.py`."""
     limit: Limit | None = None
+    recode: Callable[[Reply, Mapping[bytes, bytes]], Reply] | None = None
+    """(refusal, headers of its request) → the same in the encoding of the request. None: all it speaks is JSON."""
 
 
 def scopes(*names: Scope) -> frozenset[Scope]:

@@ -48,6 +48,7 @@ UserId = Annotated[
     str, said("The user that the key belongs to.", "0196b2c0-0000-7000-8000-000000000002", format="uuid")
 ]
 SignInLinkId = Annotated[str, said("The link's id, by which it can be taken back.", UUID, format="uuid")]
+SessionId = Annotated[str, said("The session's id, by which it can be ended.", UUID, format="uuid")]
 MemberId = Annotated[str, said("The member, as a user.", "0196b2c0-0000-7000-8000-000000000007", format="uuid")]
 KeyId = Annotated[str, said("The API key.", "0196b2c0-0000-7000-8000-000000000004", format="uuid")]
 AgentId = Annotated[
@@ -218,6 +219,7 @@ IN_PATHS: dict[str, Any] = {
     "key_id": KeyId,
     "user_id": MemberId,
     "link_id": SignInLinkId,
+    "session_id": SessionId,
     "budget_id": BudgetId,
     "price_id": PriceId,
     "reservation_id": ReservationId,

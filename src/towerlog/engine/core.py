@@ -8,14 +8,12 @@ from functools import partial
 
 from towerlog.ambient import Clock, Hearing, Ids
 from towerlog.dialects.base import FrameStyle, RowStyle
-from towerlog.engine.alerts.by_time.watch import WatchedRules
-from towerlog.engine.alerts.by_time.workers import Workers
-from towerlog.engine.alerts.sender import Sender
 from towerlog.engine.alerts.ways_out import WaysOut
-from towerlog.engine.answered_once import AnsweredOnce
 from towerlog.engine.commands import (
     lanes,
 )
+from towerlog.engine.commands.long_histories import LongHistories
+from towerlog.engine.commit.answered_once import AnsweredOnce
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
@@ -26,22 +24,23 @@ from towerlog.engine.follow.opening import follow_agent, follow_run, subject_of
 from towerlog.engine.follow.polls import Polls
 from towerlog.engine.follow.subjects import Subject
 from towerlog.engine.follow.waits import Waits
-from towerlog.engine.ingest.long_histories import LongHistories
 from towerlog.engine.live.channels import RowChannels
 from towerlog.engine.pricing.book import NoPrices, PriceBook, PriceList
-from towerlog.engine.pricing.reprice import Repricing
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
+from towerlog.engine.repricing.reprice import Repricing
 from towerlog.engine.settings import EngineSettings
-from towerlog.engine.timers.alerts import OldAlerts, UnwatchedAlerts
+from towerlog.engine.timers.alerts import UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import TimedService, Timer
-from towerlog.engine.timers.replies import OldReplies
+from towerlog.engine.timers.messages.sender import Sender
+from towerlog.engine.timers.old_rows import DROPS, OldRows
 from towerlog.engine.timers.retention import retention_services
-from towerlog.engine.timers.sessions import OldSessions
+from towerlog.engine.timers.rules.watch import WatchedRules
+from towerlog.engine.timers.rules.workers import Workers
 from towerlog.engine.timers.silence import SilentRuns
 from towerlog.engine.timers.spreads import SpreadingCancels
 from towerlog.engine.verbs import REACTIONS, VERBS
@@ -126,10 +125,8 @@ class Engine:
             SilentRuns(hearing, upkeep, settings.thresholds),
             SteppingBudgets(hearing, upkeep),
             ExpiredReservations(upkeep),
-            ExpiredApprovals(store, hearing, upkeep),
-            OldReplies(store, hearing),
-            OldSessions(store, hearing),
-            OldAlerts(store, hearing),
+            ExpiredApprovals(hearing, upkeep),
+            *[OldRows(store, hearing, drop) for drop in DROPS],
         )
 
     def _watched(self, settings: EngineSettings) -> tuple[TimedService, ...]:

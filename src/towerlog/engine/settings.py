@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.alerts.sender import DEFAULT_PAUSES
+from towerlog.engine.timers.messages.sender import DEFAULT_PAUSES
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.quotas import Quotas

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from towerlog.engine.alerts import commands as alerts
 from towerlog.engine.alerts import reactions as alert_reactions
-from towerlog.engine.answered_once import keep_reply, needs_of_reply
-from towerlog.engine.audit import acts, of_alerts, of_members
 from towerlog.engine.commands import (
+    alerts,
     approvals,
     budgets,
-    cancel,
     keys,
     lanes,
     members,
     personas,
-    receipts,
+    prices,
     reruns,
     runs,
-    steering,
 )
-from towerlog.engine.commit.load import Needs
+from towerlog.engine.commands.acts import acts
+from towerlog.engine.commands.acts import alerts as of_alerts
+from towerlog.engine.commands.acts import members as of_members
+from towerlog.engine.commands.long_histories import keep_parts, needs_of_parts
+from towerlog.engine.commit.answered_once import keep_reply, needs_of_reply
 from towerlog.engine.commit.turn import Verb
+from towerlog.engine.control import cancel, receipts, steering
 from towerlog.engine.erasing.verbs import RETENTION_VERBS
 from towerlog.engine.ingest.append import append_items
-from towerlog.engine.ingest.long_histories import keep_parts, needs_of_parts
 from towerlog.engine.ingest.needs import needs_of_append
-from towerlog.engine.pricing import commands as prices
-from towerlog.engine.pricing.reprice import correct_costs, needs_of_correct
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.folding import Reactions
 from towerlog.engine.reactions import budgets as budget_reactions
 from towerlog.engine.reactions import cancels, inbox, sub_agents, threads
 from towerlog.engine.reactions import lanes as lane_reactions
-from towerlog.engine.reactions.folding import Reactions
+from towerlog.engine.repricing.reprice import correct_costs, needs_of_correct
 from towerlog.model import command as c
 from towerlog.model import member as m
 from towerlog.model.alert import AcknowledgeAlert, ChangeRule, CreateRule, DeleteRule, MuteAlert
@@ -112,6 +112,7 @@ VERBS: dict[type[c.Write], Verb] = {
     m.MakeSignInLink: Verb(members.needs_of_link, members.make_link, of_members.make_link),
     m.EndSignInLink: Verb(members.needs_of_link_end, members.end_link, of_members.end_link),
     m.StartSession: Verb(members.needs_of_start, members.start_session, of_members.start_session),
+    m.EndSession: Verb(members.needs_of_one_end, members.end_session, of_members.end_session),
     m.EndSessions: Verb(members.needs_of_end, members.end_sessions, of_members.end_sessions),
     m.SetPassword: Verb(members.needs_of_password, members.set_password, of_members.set_password),
     c.KeepContent: Verb(needs_of_parts, keep_parts),

@@ -209,7 +209,7 @@ class AlertRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     told_at: int = 0
     """When people were told last."""
     not_sent: int = 0
-    """Messages about it that were never put into the outbox, since too many came at once."""
+    """Messages about it that are not kept, since too many of the organisation's waited."""
     position: int = 0
     """Of the newest event of the organisation's log when it changed last."""
 

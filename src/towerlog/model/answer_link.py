@@ -12,8 +12,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import msgspec
 
+from towerlog.model.alert import AlertRule
 from towerlog.model.approval import AnswerLink
+from towerlog.model.key import Key
+from towerlog.model.principal import Scope
 
+NO_LINK = "There is no such link, or whoever made it may not any more."
 MAX_TOKEN_CHARS = 2048
 DEFAULT_LINK_SECONDS = 24 * 3600
 MAX_LINK_SECONDS = 30 * 24 * 3600
@@ -69,6 +73,16 @@ def opened(secret: str, token: str) -> AnswerLink | None:
         return None
     # Base64 has several spellings of one value; only the one that is written here is read.
     return _decode(text).link if _spelled(sealed) == token else None
+
+
+def may_answer_by_link(maker: Key | None) -> bool:
+    """Whether links are good that this key, or this member, has made."""
+    return maker is not None and maker.revoked_at is None and not {Scope.CONTROL, Scope.ADMIN}.isdisjoint(maker.scopes)
+
+
+def is_told_by(rule: AlertRule | None, link: AnswerLink) -> bool:
+    """Whether a rule still tells the channel whose message carried the link."""
+    return rule is not None and any(one.fingerprint() == link.channel for one in rule.channels)
 
 
 def _spelled(sealed: bytes) -> str:

@@ -20,6 +20,7 @@ from towerlog.model.event import Draft, FieldWarning, Item, Refusal, RunByForeig
 from towerlog.model.member import (
     ChangeMember,
     CreateMember,
+    EndSession,
     EndSessions,
     EndSignInLink,
     MakeSignInLink,
@@ -338,6 +339,7 @@ Write = (
     | MakeSignInLink
     | EndSignInLink
     | StartSession
+    | EndSession
     | EndSessions
     | SetPassword
     | MarkCommand

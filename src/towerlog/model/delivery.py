@@ -50,15 +50,34 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 NO_BODY = msgspec.Raw(b"null")
+ERASED_BODY = b"{}"
+"""Stands for a body that was erased with what it told of."""
 
 
-class DeliveryBody(msgspec.Struct, frozen=True, gc=False):
+class DeliveryBody(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is told of an alert, once for all channels that it goes through."""
 
     org: int
     body_id: str
-    body: msgspec.Raw
-    """JSON text."""
+    alert_id: str
+    rule_id: str
+    kind: NoticeKind
+    created_at: int
+    body: msgspec.Raw = NO_BODY
+    """JSON text. The store keeps it apart, as it does that of a delivery."""
+    unwritten: tuple[AlertChannel, ...] = ()
+    """Channels, without secrets, whose deliveries are still to be written: the commit had no room for them."""
+    with_link: bool = False
+    """Each of its deliveries has a link by which what the alert asks can be answered."""
+
+
+class OutboxCounts(NamedTuple):
+    """How many messages of an organisation wait."""
+
+    pending: int = 0
+    """As deliveries that are to be attempted,"""
+    unwritten: int = 0
+    """and as channels of bodies whose deliveries are not written yet."""
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

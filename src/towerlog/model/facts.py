@@ -1,6 +1,7 @@
 """Facts: what folds and encoders need of an event beside its body, so that no fold ever parses a body.
 
-A fact that a fold acts on is an effect; an event without effects is plain, and costs the writer next to nothing.
+A fact that moves a row beyond its counters is an effect. An event is plain if its type is in `PLAIN_TYPES`, it has no
+effects and is not late; it costs the writer next to nothing.
 """
 
 from __future__ import annotations

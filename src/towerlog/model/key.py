@@ -11,7 +11,7 @@ import zlib
 
 import msgspec
 
-from towerlog.model.principal import Scope
+from towerlog.model.principal import SCOPES_OF_ROLE, Scope, User
 
 PUBLIC_LENGTH = 8
 SECRET_LENGTH = 32
@@ -80,6 +80,13 @@ class Key(msgspec.Struct, frozen=True):
     revoked_at: int | None = None
 
 
+def key_of_member(member: User, digest: bytes = b"") -> Key:
+    """What a key of a member would be. `digest`: of the session by which it is known."""
+    scopes = tuple(sorted(SCOPES_OF_ROLE[member.role]))
+    org, user_id = member.org, member.user_id
+    return Key(org, user_id, user_id, member.name, scopes, digest, "", member.created_at, member.removed_at)
+
+
 class KeyFound(msgspec.Struct, frozen=True):
     """A key with the organisation that it belongs to; or a member's session, as what a key of that member would be."""
 
@@ -88,3 +95,5 @@ class KeyFound(msgspec.Struct, frozen=True):
     org_id: str
     expires_at: int | None = None
     """Of a session; wall ms."""
+    seen_at: int | None = None
+    """Of a session: when it was used last, wall ms."""

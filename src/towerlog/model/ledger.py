@@ -1,7 +1,7 @@
 """The gap ledger: which numbers of a client have arrived in a run, which were dropped at the source, which are missing.
 
 A client numbers its events within a run 1, 2, 3 …, so a lost event leaves a hole. Only the numbers of the keys whose
-run it is are counted (`engine/commands/rights`). Numbers are kept as ranges, at most `MAX_RANGES` of them. Past that
+run it is are counted (`engine/control/rights`). Numbers are kept as ranges, at most `MAX_RANGES` of them. Past that
 bound the highest ranges are forgotten, and `horizon` marks the number above which nothing is known any more. A number
 above the horizon is never reported as missing.
 """

@@ -19,6 +19,7 @@ MAX_SESSIONS = 50
 MAX_LINKS = 20
 """For a member; with one more the oldest ends."""
 SESSION_MS = 14 * 24 * 3600 * 1000
+"""A session is over after so long, however much it is used."""
 DEFAULT_LINK_MS = 15 * 60 * 1000
 FIRST_LINK_MS = 60 * 60 * 1000
 """Of the link that the first start prints."""
@@ -63,8 +64,13 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     user_id: str
     created_at: int
     expires_at: int
+    """It moves on while the session is used, up to `SESSION_MS` after its beginning."""
     address: str | None
     """Where it was begun from."""
+    session_id: str
+    """For people: it opens nothing."""
+    seen_at: int
+    """When it was used last, a minute or two less exactly than that."""
 
 
 class SessionsOver(msgspec.Struct, frozen=True, gc=False):
@@ -141,6 +147,24 @@ class StartSession(msgspec.Struct, frozen=True, gc=False):
     """Who the member is to the identity provider that has vouched for it, from now on."""
     joins: CreateMember | None = None
     """The caller is no member yet: this one is made, with the caller's id."""
+    idle_ms: int = SESSION_MS
+    """Not used for so long, it is over."""
+
+
+class ListSessions(msgspec.Struct, frozen=True, gc=False):
+    """Sessions that are not over, the last that began first; with a `user_id` those of one member. `before`: a session
+    id."""
+
+    limit: int
+    user_id: str | None = None
+    before: str | None = None
+
+
+class EndSession(msgspec.Struct, frozen=True, gc=False):
+    """Ends one session; with a `user_id` only if it is that member's."""
+
+    session_id: str
+    user_id: str | None = None
 
 
 class EndSessions(msgspec.Struct, frozen=True, gc=False):
@@ -187,6 +211,12 @@ class SessionStarted(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
+class SessionEnded(msgspec.Struct, frozen=True, gc=False):
+    """A session that is over now."""
+
+    session: Session
+
+
 class SessionsEnded(msgspec.Struct, frozen=True, gc=False):
     """They are over."""
 
@@ -197,4 +227,6 @@ class SignInLinkEnded(msgspec.Struct, frozen=True, gc=False):
     link: SignInLink
 
 
-MemberOutcome = MemberNow | SignInLinkMade | SignInLinkEnded | SessionStarted | SessionsEnded
+MemberOutcome = MemberNow | SignInLinkMade | SignInLinkEnded | SessionStarted | SessionEnded | SessionsEnded
+MemberRows = list[User] | list[SignInLink] | list[Session]
+"""Pages of their lists."""

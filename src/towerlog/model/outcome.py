@@ -18,15 +18,14 @@ from towerlog.model.inbox import ApprovalAnswered, ApprovalView, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Liveness
-from towerlog.model.member import MemberOutcome, SignInLink
+from towerlog.model.member import MemberOutcome, MemberRows
 from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceOutcome, PriceView
-from towerlog.model.principal import User
 from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import Usage, UsageRow
+from towerlog.model.usage import RunSums, Usage, UsageRow
 
 
 class Replayed(msgspec.Struct, frozen=True, gc=False):
@@ -219,8 +218,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[AlertNow]
         | list[DeliveryNow]
         | list[AuditRow]
-        | list[User]
-        | list[SignInLink]
+        | MemberRows
     )
     next: str | None = None
     span: tuple[int, int] | None = None
@@ -382,6 +380,7 @@ Outcome = (
     | FeedPage
     | RunFacets
     | RunDurations
+    | RunSums
     | Outline
     | CheckpointView
     | KeyMinted

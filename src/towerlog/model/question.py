@@ -15,7 +15,7 @@ from towerlog.model.approval import ApprovalKind, GetApproval
 from towerlog.model.audit import ListAudit
 from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
-from towerlog.model.member import ListMembers, ListSignInLinks
+from towerlog.model.member import ListMembers, ListSessions, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.retention import RetentionRead
@@ -65,6 +65,14 @@ class CountRuns(msgspec.Struct, frozen=True, gc=False):
 
 class GetDurations(msgspec.Struct, frozen=True, gc=False):
     """How long ended runs took, grouped `by` hour, day, agent, model, status or thread."""
+
+    by: str
+    filter: RunFilter
+    limit: int
+
+
+class SumRuns(msgspec.Struct, frozen=True, gc=False):
+    """What runs have used, grouped `by` hour, day, agent, model, status or thread."""
 
     by: str
     filter: RunFilter
@@ -300,6 +308,7 @@ Read = (
     ListRuns
     | CountRuns
     | GetDurations
+    | SumRuns
     | GetOutline
     | GetRun
     | FindRuns
@@ -339,5 +348,6 @@ Read = (
     | ListMembers
     | RetentionRead
     | ListSignInLinks
+    | ListSessions
 )
 Stream = FollowRun | FollowAgent | FollowRows

@@ -247,3 +247,18 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     usage: Usage = NO_USAGE
     price_version: str | None = None
     """Of the prices that the computed part of the cost comes from; `several` for more than one."""
+
+
+class RunSum(msgspec.Struct, frozen=True, gc=False):
+    """What the runs of a group have used."""
+
+    group: str | int | None
+    """The name that they have in common, None for none; of hours and days their number since 1970."""
+    runs: int
+    usage: Usage
+
+
+class RunSums(msgspec.Struct, frozen=True, gc=False):
+    """Some groups of runs, in the order that was asked for."""
+
+    rows: list[RunSum]

@@ -1,7 +1,7 @@
 """The fold of a run: status, totals, errors, pending commands, open tool calls.
 
-A late event (after the end) changes only the run's place in the log, `late_events`, the ledger of its client, the open
-tool calls and what was spent; a late start also fills in what was missing.
+A late event (after the end) changes no status. It moves the run's place in the log, `late_events`, the ledger of its
+client, the open tool calls, the model and what was spent; a late start also fills in what was missing.
 """
 
 from __future__ import annotations

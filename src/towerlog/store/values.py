@@ -147,6 +147,8 @@ class Kind(enum.StrEnum):
     """(org, digest) (`SignInLink`; of one that is not good any more there is nothing)."""
     SIGN_IN_LINK_ID = "sign_in_link_id"
     """(org, link id) (the same)."""
+    SESSION = "session"
+    """(org, session id) (`Session`)."""
     REPLY = "reply"
     """(org, name) (`StoredReply`)."""
     BUDGETS = "budgets"
@@ -171,8 +173,10 @@ class Kind(enum.StrEnum):
     """(org, delivery id) (`Delivery`)."""
     DELIVERIES_AFTER = "deliveries_after"
     """`DeliveriesAfter` (list of `Delivery`, oldest first)."""
-    DELIVERIES_PENDING = "deliveries_pending"
-    """org (how many wait)."""
+    OUTBOX_COUNTS = "outbox_counts"
+    """org (`OutboxCounts`)."""
+    BODIES_UNWRITTEN = "bodies_unwritten"
+    """(org, limit) (list of `DeliveryBody` of which some delivery is not written yet, in the order of their making)."""
     RETENTION = "retention"
     """org (all its `RetentionPolicy`, by kind; empty for none)."""
     TOOL_CALLS = "tool_calls"
@@ -327,8 +331,8 @@ class Changes(msgspec.Struct):
     """By (org, rule id, minute since the epoch): increments, added to what is there."""
     deliveries: dict[tuple[int, str], Delivery] = {}
     """By (org, delivery id)."""
-    delivery_bodies: list[DeliveryBody] = []
-    """What new ones of them tell."""
+    delivery_bodies: dict[tuple[int, str], DeliveryBody] = {}
+    """By (org, body id): what deliveries tell. What a body says stands; which of its deliveries are written changes."""
     retention: dict[tuple[int, Erases], RetentionPolicy | None] = {}
     """By (org, kind); None: it is gone."""
     erasing: list[Erasing] = []

@@ -48,8 +48,10 @@ def screen(browser: Browser, server: Server) -> Iterator[OpenScreen]:
     """Opens a path: `screen("/runs", width=360, theme="dark")`. What its page did wrong fails the test."""
     made: list[Screen] = []
 
-    def start(path: str, *, width: int = 1440, theme: str = "light", is_signed_in: bool = True) -> Screen:
-        token = token_of(server.client()) if is_signed_in else None
+    def start(
+        path: str, *, width: int = 1440, theme: str = "light", is_signed_in: bool = True, user_id: str | None = None
+    ) -> Screen:
+        token = token_of(server.client(), user_id) if is_signed_in else None
         made.append(opened(browser, server.base_url, path, width=width, theme=theme, token=token))
         return made[-1]
 

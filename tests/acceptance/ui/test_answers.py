@@ -104,3 +104,37 @@ def test_a_tool_call_is_one_line(screen: OpenScreen, seeds: Seeds) -> None:
     expect(page.get_by_label("What the agent asks").locator("summary").first).to_have_text(
         "shell(command: rm -r build)"
     )
+
+
+@pytest.mark.parametrize("path", ["/approvals", "/", "/runs/{run_id}"])
+def test_what_was_half_written_stays_when_another_answers(
+    screen: OpenScreen, server: Server, seeds: Seeds, path: str
+) -> None:
+    client, question = server.client(), f"Half of it at {path}?"
+    run_id = _ask(client, f"half {len(path)}", question)
+    page = screen(path.format(run_id=run_id)).page
+    card = page.locator("li, section").filter(has_text=question).last
+    card.get_by_label("Answer", exact=True).fill("I would rather")
+    (mine,) = client.get("/api/v1/approvals", params={"run_id": run_id}).json()["data"]
+    client.post(f"/api/v1/approvals/{mine['approval_id']}", json={"content": "no"}).raise_for_status()
+    expect(card.get_by_role("status")).to_contain_text("admin has answered")
+    expect(card.get_by_role("status").locator("time")).to_be_visible()
+    expect(card.get_by_label("What you had written")).to_have_value("I would rather")
+    expect(card.get_by_label("Answer", exact=True)).to_have_count(0)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    card.get_by_role("button", name="Copy it").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "I would rather"
+    card.get_by_role("button", name="Put away").click()
+    expect(page.get_by_label("What you had written")).to_have_count(0)
+
+
+def test_a_question_without_a_word_written_goes_by_itself(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    run_id = _ask(client, "unwritten", "Nothing written?")
+    page = screen("/approvals").ready("Approvals").page
+    card = _card(page, "Nothing written?")
+    card.get_by_label("Answer").fill("x")
+    card.get_by_label("Answer").fill("")
+    (mine,) = client.get("/api/v1/approvals", params={"run_id": run_id}).json()["data"]
+    client.post(f"/api/v1/approvals/{mine['approval_id']}", json={"content": "no"}).raise_for_status()
+    expect(card).to_have_count(0)

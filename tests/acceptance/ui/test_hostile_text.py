@@ -31,6 +31,7 @@ PAGES = (
     *("/", "/runs", "/approvals", "/agents", "/threads", "/workers", "/usage", "/usage?by=model", "/usage?by=thread"),
     *("/budgets", "/alerts", "/alerts?tab=rules", "/alerts?tab=deliveries", "/audit", "/settings?tab=keys"),
     *("/settings?tab=members", "/settings?tab=prices", "/settings?tab=you"),
+    *("/settings?tab=personas", "/settings?tab=webhooks", "/settings?tab=retention", "/settings?tab=sessions"),
 )
 RUN_TABS = ("", "?seq=1", "?seq=2", "?tab=conversation", "?tab=tools", "?tab=checkpoints", "?tab=children")
 MORE_TABS = ("?tab=leases", "?tab=raw", "/replay")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -12,6 +13,7 @@ from playwright.sync_api import expect
 from tests.acceptance.feeds import container_event, create_run, push
 from tests.acceptance.ui.conftest import OpenScreen
 from tests.acceptance.ui.seeds import Seeds
+from tests.support.browser import session_id_of
 from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -92,3 +94,71 @@ def test_usage_is_shown_by_thread(screen: OpenScreen, server: Server, seeds: See
     table = page.get_by_role("table", name="Usage by thread")
     expect(table).to_contain_text(seeds.thread_id)
     expect(table).to_contain_text("unpriced")
+
+
+def test_a_rule_is_made_and_changed(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    one = screen("/alerts?tab=rules").ready("Alerts")
+    page = one.page
+    page.get_by_role("button", name="New rule …").click()
+    form = page.get_by_role("dialog", name="New rule")
+    form.get_by_role("textbox", name="Name", exact=True).fill("slow people")
+    form.get_by_label("Fires when").select_option("waiting_too_long")
+    form.get_by_label("Minutes", exact=True).fill("5")
+    form.get_by_label("Only of the agent").fill("writer")
+    form.get_by_role("button", name="Add a way …").click()
+    form.get_by_label("Address").fill("ada@example.com")
+    form.get_by_role("button", name="Try it on the last week").click()
+    expect(form.get_by_role("status")).to_contain_text("Over the last week")
+    form.get_by_role("button", name="Make rule").click()
+    form.get_by_role("button", name="Close").click()  # The server of this test sends no mail, and says so.
+    expect(form).to_have_count(0)
+
+    def rule() -> dict[str, Any]:
+        rules = client.get("/api/v1/alert-rules").json()["data"]
+        return next(row for row in rules if row["trigger"] == "waiting_too_long")
+
+    row = page.locator(f'[data-id="{rule()["rule_id"]}"]')
+    row.get_by_role("button", name="Change …").click()
+    form = page.get_by_role("dialog", name="Change the rule slow people")
+    expect(form.get_by_label("Minutes", exact=True)).to_have_value("5")
+    expect(form.get_by_label("Fires when")).to_be_disabled()
+    form.get_by_label("Minutes", exact=True).fill("0")
+    form.get_by_role("button", name="Save").click()
+    expect(form.get_by_role("alert")).to_contain_text("minutes")
+    form.get_by_label("Minutes", exact=True).fill("7.5")
+    form.get_by_label("Only of the agent").fill("")
+    form.get_by_text("More that must hold").click()
+    form.get_by_label("Only of the thread").fill("cleaning")
+    form.get_by_label("Does to the run").select_option("pause")
+    form.get_by_role("button", name="Take it away").click()
+    form.get_by_role("button", name="Add a way …").click()
+    form.get_by_label("How").select_option("webhook")
+    form.get_by_label("URL").fill("https://hooks.example.com/x")
+    form.get_by_role("button", name="Save").click()
+    expect(form).to_contain_text("It is shown only now")
+    form.get_by_role("button", name="I have it").click()
+    expect(row).to_contain_text("7.5 min")
+    expect(row).to_contain_text("thread cleaning")
+    now = rule()
+    assert now["config"] == {"minutes": 7.5}
+    assert (now["scope"], now["act"]) == ({"thread_id": "cleaning"}, "pause")
+    assert [(way["type"], way["target"]) for way in now["channels"]] == [("webhook", "https://hooks.example.com/x")]
+    row.get_by_role("link").click()
+    one.faults = [fault for fault in one.faults if "422" not in fault]
+    page.get_by_role("dialog", name="Rule slow people").get_by_role("button", name="Change …").click()
+    expect(page.get_by_role("dialog", name="Change the rule slow people").get_by_label("URL")).to_have_value(
+        "https://hooks.example.com/x"
+    )
+
+
+def test_a_session_is_ended_where_it_is_listed(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    session_id_of(server.client())
+    page = screen("/settings?tab=sessions").ready("Settings").page
+    rows = page.get_by_role("table", name="Sessions").locator("[data-id]")
+    before = rows.count()
+    expect(rows.first).to_contain_text("this one")
+    expect(rows.first.get_by_role("button")).to_have_count(0)
+    rows.nth(1).get_by_role("button", name="End it …").click()
+    page.get_by_role("dialog", name="End a session").get_by_role("button", name="End it").click()
+    expect(rows).to_have_count(before - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.acceptance.ui.conftest import OpenScreen
 from tests.acceptance.ui.seeds import Seeds
@@ -40,14 +41,14 @@ PAGES = {
     "/settings?tab=webhooks": ("Settings", "No webhook yet"),
     "/usage?by=thread": ("Usage", "cleaning"),
     "/runs?cols=status,agent,error,persona": ("Runs", "asker"),
+    "/settings?tab=sessions": ("Settings", "this one"),
     "/settings?tab=retention": ("Settings", "Pieces of answers"),
-    "/nowhere-else": ("There is no such page", "All runs"),
 }
 """Path → its heading, and something that it shows."""
 SIZES = [(1440, "light"), (360, "dark")]
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if path != "/nowhere-else"])
+@pytest.mark.parametrize("path", PAGES)
 def test_each_page_shows_what_there_is(screen: OpenScreen, seeds: Seeds, path: str) -> None:
     heading, shown = PAGES[path]
     for width, theme in SIZES:
@@ -55,6 +56,21 @@ def test_each_page_shows_what_there_is(screen: OpenScreen, seeds: Seeds, path: s
         one.page.get_by_text(shown).locator("visible=true").first.wait_for()
         assert one.overflow() <= 0, f"{width} px"
         assert one.violations() == [], f"{width} px, {theme}"
+
+
+@pytest.mark.parametrize("is_signed_in", [True, False])
+def test_a_path_of_nothing_says_so_and_leads_back(screen: OpenScreen, seeds: Seeds, is_signed_in: bool) -> None:
+    for path in ("/nowhere-else", "/runs/x/y/z", "/api/v1/nothing"):
+        for width, theme in SIZES:
+            one = screen(path, width=width, theme=theme, is_signed_in=is_signed_in).ready("There is no such page")
+            expect(one.page.get_by_text(path, exact=True)).to_be_visible()
+            assert one.overflow() <= 0
+            assert one.violations() == []
+            assert one.page.evaluate("performance.getEntriesByType('navigation')[0].responseStatus") == 404
+            one.faults = [fault for fault in one.faults if "404" not in fault and "401" not in fault]
+    one.page.get_by_role("link", name="Back to Now").click()
+    one.ready("Now" if is_signed_in else "Sign in")
+    one.faults = [fault for fault in one.faults if "401" not in fault]
 
 
 def test_rows_carry_their_ids(screen: OpenScreen, seeds: Seeds) -> None:

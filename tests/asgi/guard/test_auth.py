@@ -10,7 +10,7 @@ from tests.asgi.conversation import HandClock
 from towerlog.ambient import SystemIds
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard import auth
-from towerlog.asgi.guard.auth import TWO_KEYS, Authenticator
+from towerlog.asgi.guard.auth import SEEN_MS, TWO_KEYS, Authenticator
 from towerlog.asgi.guard.tickets import LIFETIME_MS, Tickets
 from towerlog.errors import StorageFailed, Unauthenticated
 from towerlog.model.key import Key, KeyFound, digest_of
@@ -27,6 +27,10 @@ class Keys:
         self.rows: dict[bytes, KeyFound] = {}
         self.asked = 0
         self.is_broken = False
+        self.seen: list[tuple[set[bytes], int, int]] = []
+
+    async def sessions_seen(self, digests: set[bytes], now_ms: int, until_ms: int) -> None:
+        self.seen.append((digests, now_ms, until_ms))
 
     def put(self, text: str, key_id: str = "k", revoked_at: int | None = None) -> None:
         key = Key(7, key_id, "u", "n", (Scope.READ,), digest_of(text), "hint", 0, revoked_at)
@@ -264,6 +268,32 @@ async def test_a_session_is_good_until_it_expires(door: Authenticator, keys: Key
     clock.move(2)
     await door.tick(clock.ms)
     assert stream.stopped == 1
+    with pytest.raises(Unauthenticated):
+        await door.authenticate(headers, clock.ms)
+
+
+async def test_a_session_that_is_used_is_noted_once_a_minute(keys: Keys, clock: HandClock) -> None:
+    door = Authenticator(keys, clock, Tickets(SystemIds(clock)), idle_ms=300_000)
+    digest, headers = session_digest(b"towerlog", b"text"), {b"cookie": b"towerlog=text"}
+    key = Key(7, "u", "u", "n", (Scope.READ,), digest, "", 0)
+    keys.rows[digest] = KeyFound(key, "org", clock.ms + 300_000, clock.ms)
+    clock.move(SEEN_MS // 1000 - 1)
+    await door.authenticate(headers, clock.ms)
+    await door.authenticate(bearer(), clock.ms)
+    await door.tick(clock.ms)
+    assert keys.seen == [], "it was seen lately, and a key is no session"
+    clock.move(2)
+    await door.authenticate(headers, clock.ms)
+    await door.tick(clock.ms)
+    assert keys.seen == [({digest}, clock.ms, clock.ms + 300_000)]
+    clock.move(2)
+    await door.tick(clock.ms)
+    assert len(keys.seen) == 1, "nobody has come since"
+    door.watch(await door.authenticate(headers, clock.ms), Watched().stop)
+    clock.move(2)
+    await door.tick(clock.ms)
+    assert len(keys.seen) == 2, "an open stream is use"
+    clock.move(300)
     with pytest.raises(Unauthenticated):
         await door.authenticate(headers, clock.ms)
 

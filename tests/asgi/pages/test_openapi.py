@@ -59,9 +59,16 @@ async def test_every_route_is_in_it_once(app: App, document: dict[str, Any]) -> 
     written = {(method.upper(), path) for method, path, _ in operations(document)}
     assert written == {(route.declared.method, route.declared.path) for route in told_of(app)}
     left_out = {route.page.name for route in app.table if route.page is not None and not route.page.is_described}
-    assert left_out == {"push_socket", "screen", "asset", "icon", "sign_in_by_provider", "provider_callback"}, (
-        "a WebSocket and what a browser opens are no operations"
-    )
+    assert left_out == {
+        "push_socket",
+        "screen",
+        "stray",
+        "asset",
+        "icon",
+        "sign_in_by_provider",
+        "provider_callback",
+        "mcp",
+    }, "a WebSocket, what a browser opens, and a protocol of its own are no operations"
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(names)) == len(names)
 
@@ -205,7 +212,11 @@ async def test_every_operation_and_parameter_has_a_description_and_an_example(do
         bodies += [one for status, one in operation["responses"].items() if status in {"200", "201"}]
         for body in bodies:
             for type_, media in body.get("content", {}).items():
-                assert "example" in media or type_ == "application/x-ndjson", (method, path, type_)
+                assert "example" in media or type_ in {"application/x-ndjson", "application/x-protobuf"}, (
+                    method,
+                    path,
+                    type_,
+                )
 
 
 async def test_an_object_of_which_nothing_is_known_may_have_any_member(document: dict[str, Any]) -> None:
@@ -230,6 +241,8 @@ async def test_times_money_and_words_have_formats_types_and_lists(document: dict
         if name.endswith(("_at", ".timestamp", ".ts", "last_heartbeat")) and not name.endswith(".warn_at"):
             # A sender's own time is taken in any form that can be read.
             senders = name == "SentEvent.timestamp" or name.endswith(".occurred_at")
+            if name == "AguiEvent.timestamp":  # AG-UI has milliseconds
+                continue
             assert senders or "date-time" in str(schema), name
         if name.endswith(("_usd", ".usd")):
             assert "number" in str(schema.get("type")), name

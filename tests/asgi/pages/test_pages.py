@@ -23,6 +23,7 @@ PUBLIC = [
     "/readyz",
     "/openapi.json",
     "/llms.txt",
+    "/llms-full.txt",
     "/docs/guide.css",
     "/docs/docs.css",
     "/docs/docs.js",
@@ -142,6 +143,23 @@ async def test_every_link_of_a_guide_leads_to_a_heading_of_one(app: App) -> None
             assert not anchor or f'id="{anchor}"' in pages[there], f"{path}: {link}"
     text = (await ask(app, "GET", "/llms.txt", key=None)).body.decode()
     assert {f"{path}.md" for path in pages} == set(re.findall(r"\((/docs/guides/[^)]+)\)", text))
+
+
+async def test_the_whole_documentation_is_one_text_whose_links_lead_somewhere(app: App) -> None:
+    text = (await ask(app, "GET", "/llms-full.txt", key=None)).body.decode()
+    listed = re.findall(r"\((/docs/guides/[^)]+)\)", (await ask(app, "GET", "/llms.txt", key=None)).body.decode())
+    parts = re.findall(r"^<!-- (/docs/guides/\S+) -->$", text, re.MULTILINE)
+    assert sorted(parts) == sorted(set(listed) - {"/docs/guides/index.md"}), "each page once, but for the list of them"
+    assert parts[0] == "/docs/guides/start.md", "in the order of that list"
+    for path in parts:
+        page = (await ask(app, "GET", path, key=None)).body.decode()
+        lines = [line for line in page.splitlines() if "](" not in line and not line.startswith("<!--")]
+        missing = [line for line in lines if line not in text and "[" not in line and ")" not in line]
+        assert not missing, f"{path} is not whole"
+    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+    led = {link.partition("#")[0] for link in re.findall(r"\]\((/docs/guides/[^)]+)\)", prose)}
+    assert led <= {*listed}
+    assert not re.findall(r"\]\((?!https?:|#|/docs/)[^)]*\.md", prose)
 
 
 def links_of(page: str, path: str) -> list[str]:

@@ -39,7 +39,7 @@ STYLE = FrameStyle(
     lambda event, *_: b"data: %d\n\n" % event.seq,
     b"retry: 1\n",
     closing=b"event: closed\n\n",
-    end=lambda row: b"event: end\n\n",
+    end=lambda row, _end: b"event: end\n\n",
 )
 OPEN, OVER = run_row(), run_row(status=Status.COMPLETED)
 

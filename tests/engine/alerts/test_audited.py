@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tests.engine.alerts.alerting import HOOK, MINUTE, alerts, deliveries, failure, make
-from tests.engine.audit.test_acts import audit, the_act, told
+from tests.engine.commands.acts.test_acts import audit, the_act, told
 from tests.support.rig import Rig
 from towerlog.model.alert import AcknowledgeAlert, AlertTrigger, ChangeRule, DeleteRule, MuteAlert
 from towerlog.model.alert_channel import AlertChannel, ChannelSecret, ChannelType

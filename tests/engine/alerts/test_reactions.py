@@ -324,7 +324,7 @@ async def test_in_the_application_is_delivered_at_once(rig: Rig) -> None:
 
 
 async def test_of_too_many_messages_each_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("towerlog.engine.alerts.changes.MAX_PENDING_DELIVERIES", 3)
+    monkeypatch.setattr("towerlog.engine.plan.alerts.MAX_PENDING_DELIVERIES", 3)
     await make(rig, AlertTrigger.ERROR)
     for trace in "abcde":
         await rig.append(failure(trace))

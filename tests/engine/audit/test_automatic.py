@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.alerts.alerting import MINUTE, failure, spending
 from tests.engine.alerts.alerting import make as make_rule
-from tests.engine.audit.test_acts import audit, told
+from tests.engine.commands.acts.test_acts import audit, told
 from tests.engine.reactions.test_budgets import DOLLAR, call, make, rows
 from tests.engine.timers.test_approvals import calls, question
 from tests.support.rig import Rig

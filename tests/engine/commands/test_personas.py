@@ -12,7 +12,7 @@ from tests.support.rig import Rig
 from towerlog.errors import Conflict, Invalid, NotFound
 from towerlog.model.command import Claim, CreateRun
 from towerlog.model.outcome import NothingToClaim
-from towerlog.model.persona import Budget, CreatePersona, CreateRoute, GetPersona, GetRoute, ListPersonas, ListRoutes
+from towerlog.model.persona import Budget, CreatePersona, CreateRoute, GetPersona, GetRoute
 
 LEASE_MS = 60_000
 
@@ -51,19 +51,6 @@ async def test_a_route_with_other_content_is_the_next_version(rig: Rig) -> None:
         assert (view.route.version, view.created) == (version, created), number
     found = await rig.do(GetRoute("fast"))
     assert (found.route.version, found.route.model, found.created) == (3, "m", False)
-
-
-async def test_lists_are_paged_to_an_end_that_says_so(rig: Rig) -> None:
-    for version in "1234":
-        await persona(rig, version)
-        await rig.do(CreateRoute(f"r{version}", "p", "m"))
-    first = await rig.do(ListPersonas(2))
-    assert [one.version for one in first.rows] == ["4", "3"]
-    last = await rig.do(ListPersonas(2, int(first.next)))
-    assert ([one.version for one in last.rows], last.next) == (["2", "1"], None)
-    first = await rig.do(ListRoutes(3))
-    last = await rig.do(ListRoutes(3, int(first.next)))
-    assert ([one.route_id for one in last.rows], last.next) == (["r1"], None)
 
 
 @pytest.mark.parametrize("command", [GetPersona("nobody"), GetPersona("writer@2"), GetRoute("none")])

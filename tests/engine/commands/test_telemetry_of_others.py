@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.engine.commands.test_lanes import LEASE_MS, create
-from tests.engine.commands.test_rights import held, minted, tell, under
+from tests.engine.control.test_rights import held, minted, tell, under
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.dialects.run_json import delivery_view

@@ -15,9 +15,9 @@ from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
-from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
 from towerlog.engine.core import EngineSettings
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.verify import verify_org
 from towerlog.errors import DiskFull, IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
 from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent

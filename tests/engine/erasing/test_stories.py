@@ -18,6 +18,8 @@ from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
 from tests.support.stories import play, stories
 from towerlog.engine.verify import rebuild_org, verify_org
+from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, CreateRule
+from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.event import EventType
 from towerlog.model.retention import EraseRun, EraseThread
 
@@ -46,6 +48,10 @@ async def check_story(rig: Rig, name: str, story: list[tuple[str, Any]], seed: i
     """Plays it with a word of its own in every text, erases some runs, and looks for the word in all files."""
     who, chosen = await rig.make_org(name), random.Random(seed)
     word = f"word{seed:x}{name.replace(' ', '')}z"
+    # What alerts tell of a run is told of it as well.
+    hook = AlertChannel(ChannelType.WEBHOOK, "https://hooks.example.com/")
+    rule = CreateRule("any", AlertTrigger.ERROR, AlertScope(), AlertConfig(), (hook,))
+    await rig.do(rule, principal=who)
     await play(rig, marked(story, word), who)
     await cancelled_all(rig, who)
     before = await figures(rig, who)

@@ -1,4 +1,4 @@
-"""The list of prices is read when it is needed, once."""
+"""The list of prices is read when it is needed, once, and never by the event loop."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from tests.projections.test_computed import call
+from tests.support.rig import open_rig
 from towerlog.engine.pricing import listed
 from towerlog.engine.pricing.deferred import DeferredPrices
+from towerlog.model.question import RunFilter
 
 AT_MS = 1_760_000_000_000
 
@@ -29,11 +33,37 @@ def test_it_answers_as_the_list_and_is_read_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(listed, "ListedPrices", counted)
     prices = DeferredPrices()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: prices.card("openai", "gpt-4o", AT_MS), range(40)))
-    prices.load()
-    assert found == [real().card("openai", "gpt-4o", AT_MS)] * 40
-    assert found[0] is not None
+        for _ in pool.map(lambda _: prices.load(), range(40)):
+            pass
+    found = prices.card("openai", "gpt-4o", AT_MS)
+    assert found is not None
+    assert found == real().card("openai", "gpt-4o", AT_MS)
     assert len(made) == 1
+
+
+def test_who_asks_before_it_was_read_is_refused() -> None:
+    prices = DeferredPrices()
+    with pytest.raises(RuntimeError, match="before it was read"):
+        prices.card("openai", "gpt-4o", AT_MS)
+
+
+async def test_what_is_priced_first_waits_for_the_list_beside_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    real = listed.ListedPrices
+
+    def noted() -> listed.ListedPrices:
+        threads.append(threading.get_ident())
+        return real()
+
+    monkeypatch.setattr(listed, "ListedPrices", noted)
+    async with open_rig(tmp_path, prices=DeferredPrices()) as rig:
+        await call(rig, "an agent", "gpt-4o", 1000)
+        [row] = await rig.store.runs(rig.org, RunFilter(), 2, None)
+        assert row.usage.computed_nanos == 2_500_000
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 def test_a_server_that_is_imported_has_read_neither_prices_nor_jose() -> None:

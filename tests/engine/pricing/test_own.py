@@ -193,7 +193,7 @@ def test_what_is_remembered_of_names_is_bounded_in_bytes(monkeypatch: pytest.Mon
 
 
 async def test_there_are_only_so_many_patterns(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("towerlog.engine.pricing.commands.MAX_PATTERNS", 2)
+    monkeypatch.setattr("towerlog.engine.commands.prices.MAX_PATTERNS", 2)
     for model in ("a*", "b*", "a*", "plain"):
         await rig.do(CreatePrice(model, of_dollars(1)))
     with pytest.raises(Conflict, match="2 patterns"):

@@ -318,17 +318,5 @@ async def test_workers_are_found_behind_any_number_of_runs_that_wait(rig: Rig) -
     assert [(one.worker_id, one.run_ids) for one in (await rig.do(q.ListWorkers(10))).rows] == [("w", (run_id,))]
 
 
-@pytest.mark.parametrize(("keys", "limit"), [(2, 2), (4, 2), (3, 3)])
-async def test_a_full_last_page_of_keys_says_that_it_is_the_last(rig: Rig, keys: int, limit: int) -> None:
-    for number in range(keys - 1):
-        await rig.do(c.CreateKey(str(number), ()))
-    before, seen, pages = None, [], 0
-    while pages == 0 or before is not None:
-        page = await rig.do(q.ListKeys(limit, before))
-        seen += [key.key_id for key in page.rows]
-        before, pages = page.next, pages + 1
-    assert (len(seen), len(set(seen)), pages) == (keys, keys, keys // limit)
-
-
 def test_every_reading_command_has_its_room() -> None:
     assert set(ANSWERS) == set(get_args(q.Read))

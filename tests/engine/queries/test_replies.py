@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -36,7 +36,7 @@ from towerlog.model.command import (
 )
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.outcome import Claimed, KeyMinted, PersonaView, Replayed, RouteView, Stored
+from towerlog.model.outcome import Claimed, KeyMinted, PersonaView, Placed, Replayed, RouteView, Stored
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetCheckpoint
@@ -177,6 +177,12 @@ def without_secrets(outcome: Any) -> Any:
             return (msgspec.structs.replace(route, number=0), created)
         case _:
             return outcome
+
+
+async def test_every_outcome_of_a_command_can_be_made_again(rig: Rig) -> None:
+    """But for those that no command of a request under an Idempotency-Key has."""
+    never_kept = {"ContentKept", "ReplyKept", "SessionStarted"}
+    assert {kind.__name__ for kind in get_args(Placed)} - never_kept == {*rig.engine._replies.kinds}
 
 
 async def test_every_outcome_can_be_made_again_of_its_ids(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
-from towerlog.engine.commit import plan as planning
 from towerlog.engine.commit.turn import MAX_RELOADS
 from towerlog.engine.core import EngineSettings
+from towerlog.engine.plan import plan as planning
 from towerlog.engine.verify import verify_org
 from towerlog.model.command import Append, CancelRun, ClaimRun, CreateRun, KillRun
 from towerlog.model.event import Draft, EventType, History, RunById

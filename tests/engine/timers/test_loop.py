@@ -15,7 +15,7 @@ from towerlog.engine.timers import cancels, leases, loop
 from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
-from towerlog.engine.timers.replies import DROPPED_AT_ONCE, REPLY_LIFE_MS, REPLY_SWEEP_MS
+from towerlog.engine.timers.old_rows import DROP_SWEEP_MS, DROPPED_AT_ONCE, REPLY_LIFE_MS
 from towerlog.errors import StorageFailed
 from towerlog.model.command import CancelRun, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import EventType, RunById
@@ -263,7 +263,7 @@ async def test_a_reply_is_kept_for_a_day_and_then_forgotten(rig: Rig) -> None:
         await rig.engine.sweep()
     assert await again() == Replayed(200, b"first"), "a day is not over before it is over"
     await at_rest(rig.store)
-    rig.clock.advance(REPLY_SWEEP_MS + 1)
+    rig.clock.advance(DROP_SWEEP_MS + 1)
     await rig.engine.sweep()
     assert not isinstance(await again(), Replayed)
 
@@ -296,7 +296,7 @@ async def test_very_many_old_replies_are_dropped_a_piece_at_a_time(rig: Rig, mon
         return dropped[-1]
 
     monkeypatch.setattr(rig.store, "replies_drop", counted)
-    rig.clock.advance(REPLY_SWEEP_MS + 1)
+    rig.clock.advance(DROP_SWEEP_MS + 1)
     await rig.engine.sweep()
     assert dropped == [DROPPED_AT_ONCE, DROPPED_AT_ONCE, 1]
 

@@ -1,6 +1,7 @@
 /** Events of a run in one line each, and the conversation that they tell. */
 
 import { asText } from './json';
+import { cut } from './text';
 
 /** What is used of an event, as the API gives it. */
 export interface Told {
@@ -61,7 +62,7 @@ export function summary(event: Told): string {
 function preview(value: unknown): string {
   if (value === null || value === undefined) return '';
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+  return cut(text, 300);
 }
 
 /** The colour of what an event means for its run: a name of `tokens.css`. */

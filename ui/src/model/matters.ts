@@ -37,7 +37,7 @@ export class Marks<Alert extends Firing> {
 const RANKS: Readonly<Record<string, number>> = { critical: 0, high: 1 };
 
 /** What may do the most harm first, else as they were. */
-export function byRisk<Row extends { readonly risk: string | null }>(rows: readonly Row[]): Row[] {
-  const rank = ({ risk }: Row): number => RANKS[risk ?? ''] ?? 2;
+export function byRisk<Row>(rows: readonly Row[], riskOf: (row: Row) => string | null): Row[] {
+  const rank = (row: Row): number => RANKS[riskOf(row) ?? ''] ?? 2;
   return [...rows].sort((one, other) => rank(one) - rank(other));
 }

@@ -112,9 +112,40 @@ export function turnsOfStates(states: readonly Saved[], list: readonly Listed[])
   });
 }
 
-/** Turns of events and of states in one order. */
+/** Turns of events and of states in one order. What both tell is there once: as the state has it, where its event was. */
 export function merged(events: readonly Turn[], states: readonly Turn[]): Turn[] {
-  return [...events, ...states].sort((one, other) => one.seq - other.seq);
+  const told = new Map<string, Turn[]>();
+  for (const turn of events) told.set(saidAs(turn), [...(told.get(saidAs(turn)) ?? []), turn]);
+  const twice = new Set<Turn>();
+  const known = states.map((turn) => {
+    const event = told.get(saidAs(turn))?.shift();
+    if (!event) return turn;
+    twice.add(event);
+    return { ...turn, seq: event.seq, failed: event.failed || turn.failed };
+  });
+  return [...events.filter((turn) => !twice.has(turn)), ...inOrder(known, states)].sort((one, other) => one.seq - other.seq);
+}
+
+/** None stands behind one that its history has later. A history ends where the next state's begins at an earlier event. */
+function inOrder(turns: readonly Turn[], states: readonly Turn[]): Turn[] {
+  let latest = Infinity;
+  return turns
+    .map((turn, at) => ({ turn, isLast: (states[at]?.seq ?? 0) > (states[at + 1]?.seq ?? Infinity) }))
+    .reverse()
+    .map(({ turn, isLast }) => {
+      latest = isLast ? turn.seq : Math.min(latest, turn.seq);
+      return turn.seq === latest ? turn : { ...turn, seq: latest };
+    })
+    .reverse();
+}
+
+const NOTHING = new Set(['null', '{}', '""']);
+
+/** What a turn comes to, whoever tells it: JSON however it is laid out, and a text without the space around it. */
+function saidAs({ who, name, text, key }: Turn): string {
+  const value = parsed(key ?? text);
+  const said = typeof value === 'string' ? value.trim() : JSON.stringify(value);
+  return `${who}\n${name.startsWith('calls ') ? name : ''}\n${NOTHING.has(said) ? '' : said}`;
 }
 
 /** The newest state with messages of each agent, of those up to an event; the newest agents first, at most `most`. */

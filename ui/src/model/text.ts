@@ -13,12 +13,16 @@ export function visible(text: string): string {
 }
 
 /** The last characters of an id, which tell ids of the same minute apart. */
-export function shortId(id: string): string {
-  return id.slice(-6);
+export function shortId(id: string, length = 6): string {
+  return visible(id.slice(-length).replace(/^[\udc00-\udfff]/, ''));
+}
+
+/** The text up to so many characters, none of them halved; an ellipsis where there is more. */
+export function cut(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '')}…` : text;
 }
 
 /** One line of at most so many characters. */
 export function line(text: string, length = 200): string {
-  const flat = visible(text.replace(/\s+/g, ' ').trim());
-  return flat.length > length ? `${flat.slice(0, length - 1)}…` : flat;
+  return cut(visible(text.replace(/\s+/g, ' ').trim()), length);
 }

@@ -20,12 +20,15 @@ from towerlog.asgi.guard.tickets import GivenTicket, Repeat, Tickets
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.errors import Malformed, StorageFailed, Unauthenticated
 from towerlog.model.key import KeyFound
+from towerlog.model.member import SESSION_MS
 from towerlog.model.principal import SCOPES_OF_ROLE, Principal, User
 from towerlog.store.base import Store
 
 REMEMBERED_MS = 2000
 MAX_REMEMBERED = 10_000
 RECHECK_MS = 2000
+SEEN_MS = 60_000
+"""How old the time may be at which a session was used last before it is written anew."""
 MAX_KEY_BYTES = 200
 MAX_CREDENTIAL_BYTES = 1024
 """The header that a key stands in, blanks and all."""
@@ -45,8 +48,9 @@ def signed_in(user: User, org_id: str) -> Principal:
 class Authenticator:
     """Knows callers by their keys."""
 
-    def __init__(self, store: Store, clock: Clock, tickets: Tickets) -> None:
-        """`store` is asked for keys by digest, never by text."""
+    def __init__(self, store: Store, clock: Clock, tickets: Tickets, idle_ms: int = SESSION_MS) -> None:
+        """`store` is asked for keys by digest, never by text. `idle_ms`: a session that is not used for so long is
+        over."""
         self._store = store
         self._tickets = tickets
         self._clock = clock
@@ -55,6 +59,9 @@ class Authenticator:
         self._watched: dict[bytes, set[Callable[[], None]]] = {}
         """What is stopped with each key or session that has open streams, by its digest."""
         self._rechecked_ms = 0
+        self._idle_ms = idle_ms
+        self._seen: set[bytes] = set()
+        """Sessions that were used, of which the store is to be told: at most MAX_REMEMBERED."""
 
     def recall(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal | None:
         """The caller, when the same credential was good less than two seconds ago."""
@@ -124,6 +131,9 @@ class Authenticator:
                 if not self._is_good(await self._store.key_by_digest(digest)):
                     for stop in list(stops):
                         stop()
+            if self._seen:
+                seen, self._seen, now = self._seen, set(), self._clock.now_ms()
+                await self._store.sessions_seen(seen, now, now + self._idle_ms)
 
     async def _principal(self, digest: bytes) -> Principal:
         """Whom a key or a session stands for. Raises Unauthenticated where it is unknown, revoked or over."""
@@ -133,9 +143,15 @@ class Authenticator:
         return _principal_of(found, digest)
 
     def _is_good(self, found: KeyFound | None) -> bool:
+        """Whether it lets in. A session that does was used now, by a request or by a stream that is open."""
         if found is None or found.key.revoked_at is not None:
             return False
-        return found.expires_at is None or found.expires_at > self._clock.now_ms()
+        if found.expires_at is None:
+            return True
+        now = self._clock.now_ms()
+        if found.expires_at > now and now - (found.seen_at or 0) >= SEEN_MS and len(self._seen) < MAX_REMEMBERED:
+            self._seen.add(found.key.digest)
+        return now < found.expires_at
 
     def _remember(self, digest: bytes, principal: Principal, now_ms: int) -> Principal:
         known = self._known.pop(digest, None)

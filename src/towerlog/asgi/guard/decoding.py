@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from towerlog.dialects.base import Call, Endpoint
+from towerlog.dialects.base import BodyKind, Call, Endpoint
 from towerlog.dialects.fields import TooDeep
 from towerlog.dialects.portions import NOT_NOW, Span, found_in, portions, replaced, stand_in
 from towerlog.dialects.repair import Repaired, costs_of, repair
@@ -40,6 +40,8 @@ _TOO_MANY = f"is made of more than {MAX_PARTS} parts"
 _TOO_BROKEN = "has too much in it that is no JSON"
 _LEVELS_AROUND = 8
 """Levels of an event around what the bound is for, at most."""
+SHORT_BYTES = 32 * 1024
+"""Bodies that are no longer than this are decoded at once, whatever they are made of."""
 REPAIRED_AT_ONCE_BYTES = 8 * 1024
 """Longer bodies that have to be repaired are decoded and repaired in the thread."""
 
@@ -82,9 +84,11 @@ class Decoding:
         self._thread.shutdown()
 
 
-def is_short(body: bytes) -> bool:
-    """Whether a body of more than FEW_OBJECTS_BYTES is decoded on the event loop."""
-    return len(body) <= DECODED_AT_ONCE_BYTES and body.count(b"{") <= DECODED_AT_ONCE_OBJECTS
+def is_short(body: bytes, kind: BodyKind) -> bool:
+    """Whether a body of more than SHORT_BYTES is decoded on the event loop. In what is binary nothing is counted."""
+    if kind == "binary" or len(body) > DECODED_AT_ONCE_BYTES:
+        return False
+    return len(body) <= FEW_OBJECTS_BYTES or body.count(b"{") <= DECODED_AT_ONCE_OBJECTS
 
 
 def _decoded(endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:

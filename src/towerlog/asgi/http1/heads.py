@@ -51,6 +51,18 @@ def examined(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]
     return _split(target, dict(headers))
 
 
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A head as it would be without the wish to go on in another protocol. Names of headers are in lower case."""
+    lines = [b"%s: %s\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"".join((b"%s %s HTTP/%s\r\n" % (method, target, version.encode()), *lines, b"\r\n"))
+
+
+def asks_for_websocket(method: bytes, given: Mapping[bytes, bytes]) -> bool:
+    """Whether a request is one that a WebSocket begins with (RFC 6455, 4.1): a GET without a body."""
+    has_body = given.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in given
+    return method == b"GET" and not has_body and given[b"upgrade"].lower() == b"websocket"
+
+
 def _fault_of(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     if len(target) + sum(len(name) + len(value) + len(b": \r\n") for name, value in headers) > MAX_HEAD_BYTES:
         return TOO_LARGE

@@ -7,6 +7,7 @@ from pathlib import Path
 from towerlog.asgi.pages.asking.answer_links import AnswerLinkPages
 from towerlog.asgi.pages.dashboard.screens import DashboardPages
 from towerlog.asgi.pages.health import HealthPages
+from towerlog.asgi.pages.mcp.page import McpPage
 from towerlog.asgi.pages.metrics import MetricsPage
 from towerlog.asgi.pages.push import PushPages
 from towerlog.asgi.pages.sign_in.by_provider import ProviderPages
@@ -33,6 +34,7 @@ class Pages:
         self.static = StaticPages()
         self.tickets = TicketsPage()
         self.push = PushPages()
+        self.mcp = McpPage()
         self.links = AnswerLinkPages()
         self.provider = ProviderPages(None if provider is None else IdentityProvider(provider))
         self.sign_in = SignInPages(None if provider is None else provider.issuer)
@@ -42,4 +44,4 @@ class Pages:
         """In the order of the OpenAPI document."""
         own = (*self.health.routes(), self.metrics.route(), *self.static.routes())
         more = (*self.sign_in.routes(), *self.provider.routes(), *self.dashboard.routes())
-        return (*own, WHOAMI, self.tickets.route(), *self.push.routes(), *self.links.routes(), *more)
+        return (*own, WHOAMI, self.tickets.route(), *self.push.routes(), self.mcp.route(), *self.links.routes(), *more)

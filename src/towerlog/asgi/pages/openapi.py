@@ -20,7 +20,7 @@ from towerlog.asgi.pages.schemas import REFERENCE, Schema, Schemas
 from towerlog.asgi.query_strings import TICKET
 from towerlog.asgi.routes import PageRoute, Route, RouteTable
 from towerlog.dialects import vocabulary
-from towerlog.dialects.base import BODY_TYPES, JSON, Dialect, Endpoint
+from towerlog.dialects.base import BODY_TYPES, JSON, PROTOBUF, Dialect, Endpoint
 from towerlog.errors import Unauthenticated
 
 EVENT_STREAM = "text/event-stream"
@@ -29,7 +29,7 @@ _REFERENCE = re.compile(rb'"\$ref":"#/components/(\w+)/([^"]+)"')
 _OPERATOR = "operator"
 _ANY_OBJECT: Schema = {"type": "object", "additionalProperties": True}
 _ABOUT = (
-    "Five dialects and a native API over one durable, ordered log of what agents do. A success is sent after the event "
+    "Six dialects and a native API over one durable, ordered log of what agents do. A success is sent after the event "
     "is on disk. Times are RFC 3339 in UTC, money is in dollars, unknown is null."
 )
 
@@ -171,6 +171,8 @@ class _Document:
         if endpoint.reply is not None:
             schema = self.schemas.of(endpoint.reply)
             content[JSON] = {"schema": schema, "example": self._reply_example(endpoint, schema)}
+            if endpoint.body == "binary":
+                content[PROTOBUF] = {"schema": {"type": "string"}}
         if endpoint.frames:
             either = [self.schemas.of(type_) for type_ in endpoint.frames]
             schema = either[0] if len(either) == 1 else {"anyOf": either}

@@ -13,7 +13,7 @@ import msgspec
 from towerlog import errors
 from towerlog.asgi.pages.schemas import REFERENCE, Schema
 from towerlog.asgi.routes import Route
-from towerlog.dialects.base import HTML, Dialect, Reply
+from towerlog.dialects.base import HTML, PROTOBUF, Dialect, Reply
 from towerlog.errors import Invalid, NotFound, RateLimited, TowerlogError
 
 SAMPLE_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -103,6 +103,8 @@ class Refusals:
             said = [words for _, words, _ in found]
             text = said[0] if len(said) == 1 else "\n".join(f"* {words}" for words in said)
             self.components[name] = {"description": text, "content": {found[0][2].content_type: content}}
+            if dialect.recode is not None:
+                self.components[name]["content"][PROTOBUF] = {"schema": {"type": "string"}}
             retry = {name.decode() for _, _, reply in found for name, _ in reply.headers} & {"retry-after"}
             if retry:
                 described = "How many seconds to wait before trying again."

@@ -19,17 +19,18 @@ from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable
 from towerlog.dialects.base import HTML, JSON, PLAIN_TEXT, Endpoint, Reply
 
 SVG = "image/svg+xml"
+_IN_BRIEF = "The control tower and flight recorder for AI agents: six dialects over one durable, ordered log."
 
 
 class StaticPages:
-    """`/openapi.json`, `/llms.txt`, `/docs` and the icon."""
+    """`/openapi.json`, `/llms.txt`, `/llms-full.txt`, `/docs` and the icon."""
 
     def __init__(self) -> None:
         """Until `attach`, two of them have nothing to say."""
         self._table: RouteTable | None = None
         self._url = "/"
         self._document = b""
-        self._in_words = b""
+        self._in_words = self._in_full = b""
         self._guides = Guides()
         self._making = asyncio.Lock()
 
@@ -41,9 +42,11 @@ class StaticPages:
     def routes(self) -> tuple[PageRoute, ...]:
         """All of them."""
         guide, docs = "The API described in plain text.", "The API described on a page."
+        full = "The whole documentation as one text."
         return (
             PageRoute("GET", "/openapi.json", "openapi", "This description of the API.", self.openapi, public=True),
             PageRoute("GET", "/llms.txt", "guide", guide, self.guide, public=True, reply_type=PLAIN_TEXT),
+            PageRoute("GET", "/llms-full.txt", "guides_in_full", full, self.full, public=True, reply_type=PLAIN_TEXT),
             PageRoute("GET", "/docs", "docs", docs, _static("docs.html", HTML), public=True, reply_type=HTML),
             *self._guides.routes(),
             # Browsers ask for it beside every page, by this name.
@@ -78,6 +81,17 @@ class StaticPages:
                 self._in_words = await asyncio.to_thread(_encoded_text, self._table, self._guides.titles)
         return Reply(200, self._in_words, PLAIN_TEXT, SECURITY_HEADERS)
 
+    async def full(self, visit: PageVisit) -> Reply:
+        """All guides as one text."""
+        async with self._making:
+            if not self._in_full:
+                self._in_full = await asyncio.to_thread(_encoded_guides, self._guides)
+        return Reply(200, self._in_full, PLAIN_TEXT, SECURITY_HEADERS)
+
+
+def _encoded_guides(guides: Guides) -> bytes:
+    return f"# Towerlog\n\n> {_IN_BRIEF}\n\n{guides.whole()}".encode()
+
 
 def _encoded_document(table: RouteTable, url: str) -> bytes:
     return msgspec.json.encode(build_document(table, url))
@@ -92,7 +106,7 @@ def guide_text(table: RouteTable, titles: list[tuple[str, str]]) -> str:
     lines = [
         "# Towerlog",
         "",
-        "> The control tower and flight recorder for AI agents: five dialects over one durable, ordered log.",
+        f"> {_IN_BRIEF}",
         "",
         "Send a key as `Authorization: Bearer KEY`. Times are RFC 3339 in UTC, money is dollars, unknown is null.",
         "A success is sent after the event is on disk. Any POST takes an Idempotency-Key; replies have an X-Trace-Id.",
@@ -104,7 +118,8 @@ def guide_text(table: RouteTable, titles: list[tuple[str, str]]) -> str:
         lines += ["", f"## {dialect.title}", ""]
         for endpoint in dialect.endpoints:
             lines.append(_line_of(endpoint))
-    lines += ["", "## Guides", "", *(f"- [{title}]({guide_path(name)}.md)" for name, title in titles)]
+    lines += ["", "## Guides", "", "- [All of them as one text](/llms-full.txt)"]
+    lines += [f"- [{title}]({guide_path(name)}.md)" for name, title in titles]
     return "\n".join([*lines, ""])
 
 

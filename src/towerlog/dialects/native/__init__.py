@@ -9,13 +9,13 @@ import msgspec
 
 from towerlog.dialects.base import Dialect
 from towerlog.dialects.native import agents, events, keys, lanes, personas, runs, steering, usage
-from towerlog.dialects.native.admin import audit, members, retention
+from towerlog.dialects.native.admin import audit, members, retention, sessions
 from towerlog.dialects.native.alerts import alerts, rules
 from towerlog.dialects.native.asking import approvals
 from towerlog.dialects.native.money import budgets, prices, reservations
 from towerlog.dialects.native.problems import explain
 from towerlog.dialects.native.samples import SAMPLES
-from towerlog.dialects.native.screens import figures, live, outline
+from towerlog.dialects.native.screens import figures, live, outline, traces
 
 _PARTS = (
     agents,
@@ -25,11 +25,13 @@ _PARTS = (
     live,
     figures,
     outline,
+    traces,
     steering,
     events,
     personas,
     keys,
     members,
+    sessions,
     budgets,
     reservations,
     prices,

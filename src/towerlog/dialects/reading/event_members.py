@@ -128,6 +128,7 @@ _read_step = msgspec.json.Decoder(_Step).decode
 _read_delta = msgspec.json.Decoder(_Delta).decode
 _read_line = msgspec.json.Decoder(_Line).decode
 _read_letter = msgspec.json.Decoder(_Letter).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def event_members(event: Event) -> dict[str, Any]:
@@ -148,6 +149,38 @@ def produced(data: bytes) -> msgspec.Raw | None:
     """
     sent = _read_produced(data)
     return _first(sent.result, sent.output)
+
+
+def result_of(end: Event) -> bytes | None:
+    """What a run has produced, as its end says it: JSON text, None for none.
+
+    The member `result` (else `output`) of a completed run's end, and the whole of an end that has neither.
+    """
+    if end.type is not EventType.RUN_COMPLETED:
+        return None
+    told = produced(end.data)
+    if told is None:
+        return end.data if _members(end.data) else None
+    return bytes(told) if _says(told) else None
+
+
+def text_of(data: bytes) -> str | None:
+    """The text of a piece of an answer, however long; None where its sender has sent none."""
+    text = _piece(_read_delta(data))
+    return plain_text(text) if is_text(text) else None
+
+
+def letter_of(data: bytes) -> str | None:
+    """What a person has answered or written, however long; JSON text where it was no text, None where there is none."""
+    said = _content(_read_letter(data))
+    return plain_text(said) if _says(said) else None
+
+
+def plain_text(raw: msgspec.Raw | bytes) -> str:
+    """The text that a JSON string means, and of any other value its JSON text."""
+    text = bytes(raw)
+    value = decode_any(text) if text[:1] == b'"' else None
+    return value if isinstance(value, str) else text.decode()
 
 
 def arguments_of(data: bytes) -> bytes:
@@ -198,10 +231,13 @@ def _step(event: Event, found: dict[str, Any]) -> None:
 
 
 def _delta(event: Event, found: dict[str, Any]) -> None:
-    sent = _read_delta(event.data)
-    text = _first(sent.content, sent.text, sent.delta)
-    if _is_text(text):
+    text = _piece(_read_delta(event.data))
+    if is_text(text):
         _add_text(found, "text", text)
+
+
+def _piece(sent: _Delta) -> msgspec.Raw | None:
+    return _first(sent.content, sent.text, sent.delta)
 
 
 def _line(event: Event, found: dict[str, Any]) -> None:
@@ -230,11 +266,15 @@ def _message(event: Event, found: dict[str, Any]) -> None:
 
 def _letter(event: Event, found: dict[str, Any], by: str) -> None:
     sent = _read_letter(event.data)
-    content = _first(sent.content, sent.response, sent.answer, sent.text)
+    content = _content(sent)
     # Text that data has under this name is not repeated; what is no text there is text here.
-    if content is not sent.content or not _is_text(content):
+    if content is not sent.content or not is_text(content):
         _add_text(found, "content", content)
     _add_text(found, by, _first(sent.by_name, sent.responded_by))
+
+
+def _content(sent: _Letter) -> msgspec.Raw | None:
+    return _first(sent.content, sent.response, sent.answer, sent.text)
 
 
 def _completed(event: Event, found: dict[str, Any]) -> None:
@@ -309,7 +349,8 @@ def _says(raw: msgspec.Raw | None) -> TypeGuard[msgspec.Raw]:
     return raw is not None and raw is not _NONE and (len(raw) != 4 or bytes(raw) != b"null")
 
 
-def _is_text(raw: msgspec.Raw | None) -> TypeGuard[msgspec.Raw]:
+def is_text(raw: msgspec.Raw | None) -> TypeGuard[msgspec.Raw]:
+    """Whether it is a JSON string."""
     return raw is not None and bytes(memoryview(raw)[:1]) == b'"'
 
 
@@ -322,9 +363,7 @@ def _add_json(found: dict[str, Any], name: str, raw: msgspec.Raw | None) -> None
 def _add_text(found: dict[str, Any], name: str, raw: msgspec.Raw | None) -> None:
     """Adds a string's text, and the JSON of anything else, unless it is too long to be repeated."""
     if _says(raw) and len(raw) <= MAX_REPEATED_BYTES:
-        text = bytes(raw)
-        value = decode_any(text) if text[:1] == b'"' else None
-        found[name] = value if isinstance(value, str) else text.decode()
+        found[name] = plain_text(raw)
 
 
 _WORDS: dict[EventType, Callable[[Event, dict[str, Any]], None]] = {

@@ -23,6 +23,7 @@ from towerlog.dialects.base import (
 )
 from towerlog.dialects.run_json import STATUS_OF, STATUS_WORDS
 from towerlog.dialects.runs import requests
+from towerlog.dialects.runs.agui import AGUI, AguiEvent
 from towerlog.dialects.runs.frames import STREAM, DeltaData, FrameData, TimedData
 from towerlog.errors import TowerlogError
 from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
@@ -271,6 +272,17 @@ DIALECT = Dialect(
             stream=STREAM,
             frames=(FrameData, DeltaData, TimedData),
             query=requests.StreamQuery,
+        ),
+        Endpoint(
+            method="GET",
+            path="/v1/runs/{run_id}/agui",
+            name="runs.agui",
+            summary="A run as events of AG-UI, from its beginning to its end",
+            scopes=_READ,
+            decode=requests.decode_agui,
+            encode=_encode_nothing,
+            stream=AGUI,
+            frames=(AguiEvent,),
         ),
         Endpoint(
             method="POST",

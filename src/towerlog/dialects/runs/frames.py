@@ -54,17 +54,22 @@ def frame(event: Event, epoch: str, row: RunRow | None = None) -> bytes:
     `id` is the seq, behind the epoch in a log that was copied: it goes on otherwise than the one before it.
     """
     assert row is not None
+    text, seq = event_json(event, row), event.seq
+    cursor = (f"{epoch}-{seq}" if epoch[:1] == COPY else str(seq)).encode()
+    return b"data: %s\nid: %s\n\n" % (text if text.isascii() else ascii_json(text), cursor)
+
+
+def event_json(event: Event, row: RunRow) -> bytes:
+    """An event of this run as one line of JSON text, in the form of `FrameData`."""
     seq, run_id, event_id = event.seq, row.run_id.encode(), _event_id(event, row)
     # `data` is one line of JSON text, so it cannot break the frame.
     data = _named(event) if event.type is EventType.OTHER else event.data
     at = format_ms(event.recorded_at).encode()
     named = (seq, _TYPE_TEXT[event.type], data, at, event_id, run_id, at, event.position, _beside(event))
-    text = (
+    return (
         b'{"seq":%d,"type":"%s","data":%s,"created_at":"%s","event_id":%s,"run_id":"%s","ts":"%s","position":%d%s}'
         % named
     )
-    cursor = (f"{epoch}-{seq}" if epoch[:1] == COPY else str(seq)).encode()
-    return b"data: %s\nid: %s\n\n" % (text if text.isascii() else ascii_json(text), cursor)
 
 
 def _event_id(event: Event, row: RunRow) -> bytes:
@@ -86,7 +91,7 @@ def _beside(event: Event) -> bytes:
     return b"," + _encode_members(found)[1:-1] if found else b""
 
 
-def end_frame(row: RunRow) -> bytes:
+def end_frame(row: RunRow, _end: Event | None = None) -> bytes:
     """What follows the last event of an ended run. Without an id: it is not an event, and moves no cursor."""
     return b'event: end\ndata: {"status":"%s","last_seq":%d}\n\n' % (STATUS_WORDS[row.status].encode(), row.last_seq)
 

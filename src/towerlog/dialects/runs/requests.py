@@ -294,6 +294,11 @@ def decode_follow(call: Call) -> FollowRun:
     return FollowRun(run_id, after_seq, follow == "true", epoch, seen is not None)
 
 
+def decode_agui(call: Call) -> FollowRun:
+    """Follows a run from its beginning, as a client of AG-UI expects it."""
+    return FollowRun(path_uuid(call.path["run_id"], "run"), 0, True, None, False)
+
+
 def _seq(text: str, field: str) -> tuple[int, str | None] | None:
     if not text:
         return None

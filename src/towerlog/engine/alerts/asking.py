@@ -6,9 +6,9 @@ A link is made with its message and signed when that is sent: what is stored, an
 from __future__ import annotations
 
 from towerlog.engine.audit.automatic import note_made_link
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
+from towerlog.model.alert import AlertRule, AlertTrigger
 from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.answer_link import DEFAULT_LINK_SECONDS, MAX_SENT_TO_CHARS, NONCE_CHARS
 from towerlog.model.approval import AnswerLink, ApprovalRef, ApprovalRow, parse_approval_id
@@ -36,9 +36,11 @@ def asked_by(plan: Plan, rule: AlertRule, row: RunRow) -> ApprovalRef | None:
     return stored.ref(row.run_id)
 
 
-def link_for(plan: Plan, rule: AlertRule, alert: AlertRow, channel: AlertChannel) -> AnswerLink | None:
+def link_for(
+    plan: Plan, rule: AlertRule, alert_id: str, approval_id: str | None, channel: AlertChannel
+) -> AnswerLink | None:
     """A link for whoever reads this channel; None where there is nothing to answer."""
-    ref = None if alert.approval_id is None else parse_approval_id(alert.approval_id)
+    ref = None if approval_id is None else parse_approval_id(approval_id)
     if ref is None:
         return None
     link = AnswerLink(
@@ -53,7 +55,7 @@ def link_for(plan: Plan, rule: AlertRule, alert: AlertRow, channel: AlertChannel
         rule_id=rule.rule_id,
         channel=channel.fingerprint(),
     )
-    note_made_link(plan, rule, alert.alert_id, link)
+    note_made_link(plan, rule, alert_id, link)
     return link
 
 

@@ -5,25 +5,58 @@ All of it stands in the plan of whatever caused it, so it is committed with that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
-from towerlog.engine.alerts.asking import link_for
+from towerlog.engine.alerts.deliveries import write_deliveries
 from towerlog.engine.alerts.messages import body_of
 from towerlog.engine.audit.automatic import note_run, rule_actor
-from towerlog.engine.commands.cancel import cancel_one
-from towerlog.engine.commands.steering import ask
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.control.cancel import cancel_one
+from towerlog.engine.control.steering import ask
+from towerlog.engine.load.missing import NotLoaded, Unloaded
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, run_subject
-from towerlog.model.alert_channel import ChannelType
 from towerlog.model.approval import ApprovalRef
 from towerlog.model.audit import Action
-from towerlog.model.delivery import Delivery, DeliveryBody, DeliveryState, NoticeKind
+from towerlog.model.delivery import DeliveryBody, NoticeKind
 from towerlog.model.run import RunRow, Status
 from towerlog.store.values import Spread
 
 _replace = msgspec.structs.replace
 NOBODY = ""
 """The agent of an alert about no run, for its cool-down."""
+
+
+class NewAlert(NamedTuple):
+    """An alert that is to be opened."""
+
+    rule: AlertRule
+    subject: str
+    message: str
+    mark: int = 0
+    """See `AlertRow`."""
+
+
+def fire_all(plan: Plan, firings: Sequence[NewAlert], run: RunRow) -> None:
+    """Opens alerts about a run, or about what it has spent of. Raises NotLoaded for all that is missing: however many
+    rules there are, the group is placed anew once."""
+    missing = Unloaded()
+    for one in firings:
+        try:
+            plan.alerts.newest(run.org, one.rule.rule_id, one.subject, is_new=_is_new(plan, one.subject, run))
+        except NotLoaded as lacking:
+            missing.pass_over(lacking)
+    if missing:
+        raise missing.as_one()
+    for one in firings:
+        fire(plan, one.rule, one.subject, one.message, run=run, mark=one.mark)
+
+
+def _is_new(plan: Plan, subject: str, run: RunRow | None) -> bool:
+    """Whether an alert is about a run that has begun in this group."""
+    return run is not None and plan.is_new(run.run) and subject == run_subject(run.run_id)
 
 
 def fire(
@@ -47,8 +80,7 @@ def fire(
     org, now_ms = rule.org, plan.now
     # One event may be about several subjects: the cool-down of the first holds for the others.
     rule = plan.alerts.rule(org, rule.rule_id) or rule
-    is_new = run is not None and plan.is_new(run.run) and subject == run_subject(run.run_id)
-    last = plan.alerts.newest(org, rule.rule_id, subject, is_new=is_new)
+    last = plan.alerts.newest(org, rule.rule_id, subject, is_new=_is_new(plan, subject, run))
     if last is not None and last.is_open and last.mark == mark:
         return None
     whose = agent or (run.agent if run is not None else None)
@@ -123,33 +155,28 @@ def recover(plan: Plan, alert: AlertRow, *, silently: bool = False) -> AlertRow:
 
 
 def tell(plan: Plan, rule: AlertRule, alert: AlertRow, kind: NoticeKind, *, with_link: bool = False) -> None:
-    """Puts a message for each channel of the rule into the outbox, unless the alert is muted; where there is no room
-    for all, the alert says how many are not sent. `with_link`: each but those in the application has a link of its own
-    by which what the alert asks can be answered."""
-    if alert.is_muted(plan.now) or not rule.channels:
+    """Tells people of an alert by all channels of its rule, unless it is muted. What this commit has no room for is
+    written by later ones, in its order; where too many messages wait already, the alert says how many are not kept.
+    `with_link`: each but those in the application has a link of its own by which what the alert asks can be answered.
+    """
+    org, channels = alert.org, rule.channels
+    if alert.is_muted(plan.now) or not channels:
         return
-    room = plan.alerts.room(alert.org, len(rule.channels))
-    if room < len(rule.channels):
-        alert = _replace(alert, not_sent=alert.not_sent + len(rule.channels) - room)
-        plan.alerts.put(alert)
-    if not room:
+    if plan.alerts.refuses(org, len(channels)):
+        plan.alerts.put(_replace(alert, not_sent=alert.not_sent + len(channels)))
         return
-    told = DeliveryBody(alert.org, plan.ids.uuid(), msgspec.Raw(body_of(rule, alert, kind, plan.now)))
-    plan.alerts.add_body(told)
-    for channel in rule.channels[:room]:
-        is_here = channel.type is ChannelType.IN_APP
-        delivery = Delivery(
-            org=alert.org,
-            delivery_id=plan.ids.uuid(),
-            alert_id=alert.alert_id,
-            rule_id=rule.rule_id,
-            kind=kind,
-            channel=channel.without_secrets(),
-            created_at=plan.now,
-            body_id=told.body_id,
-            state=DeliveryState.DELIVERED if is_here else DeliveryState.PENDING,
-            due_at=None if is_here else plan.now,
-            ended_at=plan.now if is_here else None,
-            link=link_for(plan, rule, alert, channel) if with_link and not is_here else None,
-        )
-        plan.alerts.add_delivery(delivery, plan.now)
+    told = DeliveryBody(
+        org=org,
+        body_id=plan.ids.uuid(),
+        alert_id=alert.alert_id,
+        rule_id=rule.rule_id,
+        kind=kind,
+        created_at=plan.now,
+        body=msgspec.Raw(body_of(rule, alert, kind, plan.now)),
+        unwritten=tuple(channel.without_secrets() for channel in channels),
+        with_link=with_link,
+    )
+    if plan.alerts.unwritten(org):
+        plan.alerts.put_body(told)
+    else:
+        write_deliveries(plan, told)

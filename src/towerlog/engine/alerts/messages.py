@@ -84,6 +84,11 @@ def body_of(rule: AlertRule, alert: AlertRow, kind: NoticeKind, now_ms: int) -> 
     )
 
 
+def approval_of(body: msgspec.Raw) -> str | None:
+    """What a person has to answer, by the body of a webhook."""
+    return _decode(body).approval_id
+
+
 def with_links(delivery: Delivery, server_url: str, answer_url: str | None) -> Delivery:
     """The delivery as it is sent: with the page of its run, and the address to answer at, if it can be answered."""
     told = _decode(delivery.body)

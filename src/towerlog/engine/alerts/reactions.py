@@ -5,12 +5,17 @@ An event that comes again is not placed again, and so fires nothing again.
 
 from __future__ import annotations
 
+from bisect import bisect
+from functools import partial
+from operator import attrgetter
+
 from towerlog.dialects.reading.event_members import arguments_of
-from towerlog.engine.alerts.firing import NOBODY, fire
-from towerlog.engine.alerts.scope import in_scope
+from towerlog.engine.alerts.firing import NOBODY, NewAlert, fire_all
+from towerlog.engine.alerts.scope import RunPlace
 from towerlog.engine.alerts.words import ENDS, told_of_cost, told_of_end, told_of_loop, window_ms_of
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.load.missing import NotLoaded, Unloaded
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.run_state import RunState
 from towerlog.model.alert import (
     MAX_CALLS,
     MINUTE_MS,
@@ -27,42 +32,47 @@ from towerlog.model.run import RunRow
 from towerlog.model.usage import summed
 from towerlog.projections.alerts.firing import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
 
+MAX_FIRED_OF_EVENT = 256
+"""Alerts about budgets that one event opens. Others of the same budgets are opened by the next event that spends, or by
+the timer."""
+
 
 def on_status(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """A run that has failed, or was lost; and each that has ended, for those who count them."""
     if not plan.alerts.rules(after.org) or not after.is_terminal():
         return
-    watched, agent = plan.alerts.watched(after.org), after.agent or "default"
+    place = RunPlace(plan, after)
     if before is None or not before.is_terminal():
-        for rule in watched.about(AlertTrigger.FAILURE_RATE, agent):
-            if in_scope(plan, rule, after):
-                plan.alerts.count(rule, plan.now // MINUTE_MS, WindowCount(1, int(after.status in ENDS)))
+        for rule in place.rules(AlertTrigger.FAILURE_RATE):
+            plan.alerts.count(rule, plan.now // MINUTE_MS, WindowCount(1, int(after.status in ENDS)))
     trigger = ENDS.get(after.status)
-    for rule in () if trigger is None else watched.about(trigger, agent):
-        if in_scope(plan, rule, after):
-            fire(plan, rule, run_subject(after.run_id), told_of_end(after), run=plan.now_of(after))
+    if trigger is not None:
+        subject, message = run_subject(after.run_id), told_of_end(after)
+        fire_all(plan, [NewAlert(rule, subject, message) for rule in place.rules(trigger)], plan.now_of(after))
 
 
 def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> None:
     """A run that has come to cost as much as a rule allows; and what was spent, for those who add it up."""
     if not moved or not plan.alerts.rules(after.org):
         return
-    watched, whose = plan.alerts.watched(after.org), after.agent or "default"
     for one in moved:
-        for rule in watched.about(AlertTrigger.BURN_RATE, one.agent or whose):
-            _count_spent(plan, rule, one, after)
+        for rule in RunPlace(plan, after, one.agent).rules(AlertTrigger.BURN_RATE):
+            _count_spent(plan, rule, one)
     cost_nanos = after.usage.cost_nanos or 0
     spent_nanos = summed(*[one.nanos for one in moved])
-    for rule in watched.about(AlertTrigger.COST_THRESHOLD, whose):
-        amount = rule.config.amount_nanos or 0
-        if crosses(cost_nanos - spent_nanos, cost_nanos, amount) and in_scope(plan, rule, after):
-            fire(plan, rule, run_subject(after.run_id), told_of_cost(after), run=plan.now_of(after))
+    dear = [
+        rule
+        for rule in RunPlace(plan, after).rules(AlertTrigger.COST_THRESHOLD)
+        if crosses(cost_nanos - spent_nanos, cost_nanos, rule.config.amount_nanos or 0)
+    ]
+    if dear:
+        subject, message = run_subject(after.run_id), told_of_cost(after)
+        fire_all(plan, [NewAlert(rule, subject, message) for rule in dear], plan.now_of(after))
 
 
-def _count_spent(plan: Plan, rule: AlertRule, one: Moved, after: RunRow) -> None:
+def _count_spent(plan: Plan, rule: AlertRule, one: Moved) -> None:
     """In the minute in which it is counted: in a later one a correction would hide as much that is spent then."""
-    since = plan.now - window_ms_of(rule)
-    if one.is_in(since) and in_scope(plan, rule, after, one.agent):
+    if one.is_in(plan.now - window_ms_of(rule)):
         at_ms = plan.now if one.counted_at is None else one.counted_at
         plan.alerts.count(rule, at_ms // MINUTE_MS, WindowCount(spent_nanos=one.nanos))
 
@@ -71,37 +81,90 @@ def on_budget(plan: Plan, moves: list[tuple[BudgetRow, BudgetRow]], run: RunRow)
     """Budgets of which a rule's fraction is spent now, also if that was so before and the rule kept quiet about it."""
     if not moves or not plan.alerts.rules(run.org):
         return
-    rules = plan.alerts.watched(run.org).about(AlertTrigger.BUDGET, run.agent or "default")
-    for before, after in moves if rules else ():
-        for rule in rules:
-            fraction = 1.0 if rule.config.fraction is None else rule.config.fraction
-            threshold = warn_nanos(after.amount_nanos, fraction)
-            is_new = crosses(before.spent_nanos, after.spent_nanos, threshold)
-            is_late = after.spent_nanos >= threshold and not rule.is_quiet(run.agent or NOBODY, plan.now)
-            if (is_new or is_late) and in_scope(plan, rule, run):
-                subject, mark = budget_subject(after.budget_id), after.period_start
-                fire(plan, rule, subject, after.told_now(), run=plan.now_of(run), mark=mark)
+    rules = sorted(RunPlace(plan, run).rules(AlertTrigger.BUDGET), key=_fraction)
+    if not rules:
+        return
+    fractions, wanted = [_fraction(rule) for rule in rules], Wanted(plan, run.agent or NOBODY)
+    reached: dict[int, tuple[tuple[AlertRule, ...], int]] = {}
+    for before, after in moves:
+        # What is looked at of a budget are the rules whose fraction it has reached.
+        count = bisect(fractions, after.spent_nanos, key=partial(warn_nanos, after.amount_nanos))
+        if count and count not in reached:
+            some = tuple(sorted(rules[:count], key=attrgetter("number")))
+            reached[count] = some, hash(tuple([rule.rule_id for rule in some]))
+        if count and not plan.alerts.has_told(after, reached[count][1]):
+            wanted.take(before, after, *reached[count])
+    if wanted.missing:
+        raise wanted.missing.as_one()
+    fire_all(plan, wanted.firings, plan.now_of(run))
+
+
+class Wanted:
+    """Alerts about budgets that an event is to open."""
+
+    def __init__(self, plan: Plan, agent: str) -> None:
+        """None; `agent`: whose event it is."""
+        self._plan = plan
+        self._agent = agent
+        self.firings: list[NewAlert] = []
+        self.missing = Unloaded()
+
+    def take(self, before: BudgetRow, after: BudgetRow, reached: tuple[AlertRule, ...], name: int) -> None:
+        """Those of a budget; `reached`: the rules whose fraction it has reached, `name` stands for them. If all have
+        told of it, that is noted: nothing is looked up with the next event."""
+        is_told = True
+        for rule in reached:
+            if len(self.firings) + len(self.missing) >= MAX_FIRED_OF_EVENT:
+                return
+            try:
+                is_told = self._is_open(rule, before, after) and is_told
+            except NotLoaded as lacking:
+                self.missing.pass_over(lacking)
+                is_told = False
+        if is_told:
+            self._plan.alerts.note_told(after, name)
+
+    def _is_open(self, rule: AlertRule, before: BudgetRow, after: BudgetRow) -> bool:
+        """Whether its alert lasts. Else it is to be opened, unless the rule kept quiet before and does so now."""
+        threshold, plan = warn_nanos(after.amount_nanos, _fraction(rule)), self._plan
+        is_new = crosses(before.spent_nanos, after.spent_nanos, threshold)
+        if not is_new and rule.is_quiet(self._agent, plan.now):
+            return False
+        subject, mark = budget_subject(after.budget_id), after.period_start
+        last = plan.alerts.newest(after.org, rule.rule_id, subject)
+        if last is not None and last.is_open and last.mark == mark:
+            return True
+        self.firings.append(NewAlert(rule, subject, after.told_now(), mark))
+        return False
+
+
+def _fraction(rule: AlertRule) -> float:
+    """Of a budget's amount that is spent when the rule tells."""
+    return 1.0 if rule.config.fraction is None else rule.config.fraction
 
 
 def on_call(plan: Plan, run_state: RunState, event: Event) -> None:
     """A tool call, of which the run may have made too many of the same kind."""
-    watched = plan.alerts.watched(event.org)
-    if not watched.has(AlertTrigger.LOOP) or event.late or event.facts.by_other:
+    rules = plan.alerts.rules(event.org)
+    if rules.index(AlertTrigger.LOOP) is None or event.late or event.facts.by_other:
         return
     run, calls = event.run, plan.alerts.calls_of(event.run, is_new=run_state.before is None)
     if calls is None:
         calls = b"".join(map(_digest, plan.alerts.stored_calls(run)))
     calls = (calls + _digest(event))[-MAX_CALLS * CALL_BYTES :]
     plan.alerts.calls[run] = calls
-    made = split_calls(calls)
-    begins: dict[int | None, bool] = {}
-    for rule in watched.about(AlertTrigger.LOOP, run_state.row.agent or "default"):
+    row = plan.run_by_number(run)
+    if row is None:
+        return
+    made, begins = split_calls(calls), dict[int | None, bool]()
+    firings: list[NewAlert] = []
+    for rule in RunPlace(plan, row).rules(AlertTrigger.LOOP):
         times = rule.config.times
         if times not in begins:
             begins[times] = begins_loop(made, times)
-        row = plan.run_by_number(run) if begins[times] else None
-        if row is not None and in_scope(plan, rule, row):
-            fire(plan, rule, run_subject(row.run_id), told_of_loop(row, event, times), run=row)
+        if begins[times]:
+            firings.append(NewAlert(rule, run_subject(row.run_id), told_of_loop(row, event, times)))
+    fire_all(plan, firings, row)
 
 
 def _digest(call: Event) -> bytes:

@@ -1,39 +1,80 @@
-"""Whether a run is in the scope of a rule."""
+"""Which rules are about a run."""
 
 from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.own_runs import run_ids_above
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.own_runs import run_ids_above
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import AlertRule, AlertScope, AlertTrigger, run_subject
 from towerlog.model.budget import BudgetScope
 from towerlog.model.event import NamedRun
 from towerlog.model.lane import Lane
 from towerlog.model.persona import split_persona_id
 from towerlog.model.run import RunRow
+from towerlog.projections.scoped.row_sets import ALL, ScopeKey
 from towerlog.store.values import Kind
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def in_scope(plan: Plan, rule: AlertRule, row: RunRow, agent: str | None = None) -> bool:
-    """Whether a rule is about this run; `agent`: about what this agent does in it, and not the run's own."""
-    scope = rule.scope
-    if not covers(scope, row, agent):
-        return False
-    if scope.label is not None:
-        lane = plan.lane(row.run) if row.has_lane else None
-        if not has_label(row, lane, scope.label):
+class RunPlace:
+    """Where in its organisation something happens: what of a run tells which rules are about it, looked up once."""
+
+    def __init__(self, plan: Plan, row: RunRow, agent: str | None = None) -> None:
+        """`agent`: what this agent does in the run, and not the run's own."""
+        self._plan = plan
+        self._row = row
+        self._agent = agent or row.agent or "default"
+        self._above: set[str] | None = None
+        self._labels: set[str] | None = None
+
+    @property
+    def above(self) -> set[str]:
+        """Ids of the run and of those above it. Raises NotLoaded."""
+        if self._above is None:
+            self._above = run_ids_above(self._row, self._find)
+        return self._above
+
+    def _find(self, ref: NamedRun) -> RunRow | None:
+        return self._plan.run(self._row.org, ref)
+
+    @property
+    def labels(self) -> set[str]:
+        """The run's labels. Raises NotLoaded."""
+        if self._labels is None:
+            row = self._row
+            self._labels = labels_of(row, self._plan.lane(row.run) if row.has_lane else None)
+        return self._labels
+
+    def keys(self, kinds: frozenset[str]) -> list[ScopeKey]:
+        """What it is, of these kinds."""
+        row = self._row
+        found = [ALL, ScopeKey("agent", self._agent), ScopeKey("thread", row.thread_id)]
+        if "persona" in kinds and row.persona_id is not None:
+            found += [ScopeKey("persona", row.persona_id), ScopeKey("persona", split_persona_id(row.persona_id)[0])]
+        if "run" in kinds:
+            found += [ScopeKey("run", run_id) for run_id in self.above]
+        if "label" in kinds:
+            found += [ScopeKey("label", label) for label in self.labels]
+        return found
+
+    def is_in(self, scope: AlertScope) -> bool:
+        """Whether it is inside of a scope."""
+        if not covers(scope, self._row, self._agent) or (scope.label is not None and scope.label not in self.labels):
             return False
-    if scope.run_id is None:
-        return True
+        return scope.run_id is None or scope.run_id in self.above
 
-    def find(ref: NamedRun) -> RunRow | None:
-        return plan.run(row.org, ref)
+    def rules(self, trigger: AlertTrigger) -> list[AlertRule]:
+        """The rules that watch for this here, the oldest first."""
+        found = self._plan.alerts.rules(self._row.org).about(trigger, self.keys)
+        return [rule for rule in found if self.is_in(rule.scope)]
 
-    return scope.run_id in run_ids_above(row, find)
+
+def in_scope(plan: Plan, rule: AlertRule, row: RunRow) -> bool:
+    """Whether a rule is about this run."""
+    return RunPlace(plan, row).is_in(rule.scope)
 
 
 def holds_budget(scope: AlertScope, budget: BudgetScope) -> bool:
@@ -60,32 +101,33 @@ def _is_of_persona(row: RunRow, persona: str) -> bool:
 
 
 def has_label(row: RunRow, lane: Lane | None, label: str) -> bool:
-    """Whether a run has a label, `name=value`, or a name with any value: one for its workers, one that its recorder
-    gave it (`labels` in its metadata), or a member of its metadata. The filter of lists means the same."""
-    name, has_value, value = label.partition("=")
-    if lane is not None and name in lane.labels and (not has_value or lane.labels[name] == value):
-        return True
+    """Whether a run has a label."""
+    return label in labels_of(row, lane)
+
+
+def labels_of(row: RunRow, lane: Lane | None) -> set[str]:
+    """The labels of a run, each as `name=value` and as a name with any value: those for its workers, those that its
+    recorder gave it (`labels` in its metadata), and the members of its metadata. The filter of lists means the same."""
     metadata = _MEMBERS.decode(row.metadata)
-    return any(_has(one, name, value if has_value else None) for one in (_labels_in(metadata), metadata))
-
-
-def _labels_in(metadata: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
     told = metadata.get("labels")
-    return _MEMBERS.decode(told) if told is not None and bytes(told).startswith(b"{") else {}
+    parts = [metadata, _MEMBERS.decode(told) if told is not None and bytes(told).startswith(b"{") else {}]
+    values = [(name, _text_of(value)) for part in parts for name, value in part.items()]
+    values += [] if lane is None else lane.labels.items()
+    return {name for name, _ in values} | {f"{name}={value}" for name, value in values}
 
 
-def _has(members: dict[str, msgspec.Raw], name: str, value: str | None) -> bool:
-    told = members.get(name)
-    if told is None or value is None:
-        return told is not None
-    decoded = msgspec.json.decode(told)
-    return value == (decoded if isinstance(decoded, str) else bytes(told).decode())
+def _text_of(value: msgspec.Raw) -> str:
+    decoded = msgspec.json.decode(value) if bytes(value).startswith(b'"') else None
+    return decoded if isinstance(decoded, str) else bytes(value).decode()
 
 
 def needs_of_end(needs: Needs, row: RunRow, trigger: AlertTrigger) -> None:
-    """The last alert about a run, of each rule that its next status may concern."""
-    for rule in needs.cache.alert_rules.get(row.org, ()):
-        if rule.watches(trigger) and covers(rule.scope, row):
-            key = (row.org, rule.rule_id, run_subject(row.run_id))
-            if key not in needs.cache.alerts:
-                needs.want(Kind.ALERT, key)
+    """The last alert about a run, of rules that its next status may concern, as far as its row alone tells."""
+    rules = needs.cache.alert_rules.get(row.org)
+    if not rules:
+        return
+    keys = [ALL, ScopeKey("agent", row.agent or "default"), ScopeKey("thread", row.thread_id)]
+    for rule in rules.about(trigger, lambda _: keys):
+        key = (row.org, rule.rule_id, run_subject(row.run_id))
+        if key not in needs.cache.alerts and covers(rule.scope, row):
+            needs.want(Kind.ALERT, key)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from towerlog.engine.audit import states
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import AlertRule
 from towerlog.model.approval import AnswerLink
 from towerlog.model.audit import Action, Actor, ActorType, make_entry

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.approval import AnswerLink
 from towerlog.model.audit import Action, Actor, ActorType, make_entry
 from towerlog.model.key import Key

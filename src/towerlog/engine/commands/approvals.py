@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.answers import has_expired
-from towerlog.engine.commands.cancel import run_of
-from towerlog.engine.commands.steering import (
+from towerlog.engine.commands.keys import key_of
+from towerlog.engine.commands.members import member_or_none
+from towerlog.engine.control.answers import has_expired
+from towerlog.engine.control.cancel import run_of
+from towerlog.engine.control.steering import (
     check_words,
     closed_question,
     give_input,
@@ -14,16 +16,17 @@ from towerlog.engine.commands.steering import (
     refusal_of_closed,
     told_of_link,
 )
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Invalid, LinkExpired, LinkUsed, NotFound, NotWaiting
-from towerlog.model.answer_link import NONCE_CHARS
+from towerlog.model.answer_link import NO_LINK, NONCE_CHARS, is_told_by, may_answer_by_link
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, MakeAnswerLink
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.model.command import Decide, GiveInput
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.inbox import ApprovalAnswered, LinkMade
+from towerlog.model.key import key_of_member
 from towerlog.model.outcome import Decided
 from towerlog.model.principal import Principal, User
 from towerlog.model.run import RunRow, Status
@@ -43,7 +46,7 @@ def needs_of_answer(needs: Needs, principal: Principal, command: AnswerApproval)
     """What the answer or the decision needs; and whether the link was used."""
     ref = command.ref
     if command.link is not None:
-        needs.want(Kind.SPENT_LINK, (principal.org, command.link.nonce))
+        needs_of_answer_link(needs, command.link)
     if ref.step_index is None:
         needs_of_input(needs, principal, GiveInput(ref.run_id, "", ref.seq, "input"))
         return
@@ -53,21 +56,42 @@ def needs_of_answer(needs: Needs, principal: Principal, command: AnswerApproval)
         needs.want(Kind.EVENT, (row.run, ref.seq))
 
 
+def needs_of_answer_link(needs: Needs, link: AnswerLink) -> None:
+    """Whether it was used, and whose it is."""
+    needs.counters(link.org)
+    needs.want(Kind.SPENT_LINK, (link.org, link.nonce))
+    needs.want(Kind.KEY, (link.org, link.key_id))
+    needs.want(Kind.USER, (link.org, link.user_id))
+
+
 def answer_approval(plan: Plan, principal: Principal, command: AnswerApproval) -> ApprovalAnswered:
     """Answers, and spends the link in the same commit. The first answer counts.
 
     Raises NotFound, LinkUsed; QuestionClosed and NotWaiting naming who was first; RunNotActive; Invalid.
     """
     link = command.link
-    key = None if link is None else (link.org, link.nonce)
-    if key is not None and (key in plan.changes.spent_links or plan.loaded(Kind.SPENT_LINK, key) is not None):
+    if link is None:
+        return _answered(plan, principal, command)
+    key = (link.org, link.nonce)
+    if not _is_good(plan, link):
+        raise NotFound("link", NO_LINK)
+    if key in plan.changes.spent_links or plan.loaded(Kind.SPENT_LINK, key) is not None:
         raise LinkUsed
-    if link is not None and link.expires_at <= plan.now:
+    if link.expires_at <= plan.now:
         raise LinkExpired
     answered = _answered(plan, principal, command)
-    if link is not None and key is not None:  # only now: what is refused must leave nothing behind
-        plan.changes.spent_links[key] = link.expires_at
+    plan.changes.spent_links[key] = link.expires_at  # only now: what is refused must leave nothing behind
     return answered
+
+
+def _is_good(plan: Plan, link: AnswerLink) -> bool:
+    """Whether whoever made it still may, as this group has left keys, members and rules."""
+    if link.rule_id:
+        return is_told_by(plan.alerts.rule(link.org, link.rule_id), link)
+    if link.key_id != link.user_id:
+        return may_answer_by_link(key_of(plan, link.org, link.key_id))
+    member = member_or_none(plan, link.org, link.user_id)
+    return member is not None and may_answer_by_link(key_of_member(member))
 
 
 def _answered(plan: Plan, principal: Principal, command: AnswerApproval) -> ApprovalAnswered:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import CONTROL
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.quotas import check_quota
+from towerlog.engine.commands.quotas import check_quota
+from towerlog.engine.control.cancel import CONTROL
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of
 from towerlog.errors import Invalid, NotFound, Overloaded, RunNotActive
 from towerlog.model.budget import (
@@ -58,7 +58,7 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
 
     One that is used up from the start acts at once.
     """
-    org, scope, known = principal.org, command.scope, plan.budgets(principal.org)
+    org, scope, known = principal.org, command.scope, plan.budgets(principal.org).all()
     check_quota(plan.reactions.quotas.budgets, known, principal, "budgets", "max_budgets")
     if scope.run_id is not None and plan.run(org, RunById(scope.run_id)) is None:
         raise Invalid("scope.run_id: there is no such run", field="scope.run_id")

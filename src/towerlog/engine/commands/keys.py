@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.ambient import Clock, Ids
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import NotFound
 from towerlog.model.command import CreateKey, RevokeKey
 from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import force_cancelled, run_of
-from towerlog.engine.commands.receipts import mark_delivered
-from towerlog.engine.commands.rights import is_revoked
-from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.cancel import force_cancelled, run_of
+from towerlog.engine.control.receipts import mark_delivered
+from towerlog.engine.control.rights import is_revoked
 from towerlog.engine.ingest.append import place_items
 from towerlog.engine.ingest.content import body_as_sent, came_too_early
 from towerlog.engine.ingest.dedupe import same_end
 from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
+from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.queries.views import lane_view
 from towerlog.errors import AlreadyClaimed, LeaseLost, Overloaded, RunEnded, TowerlogError
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound, Unauthenticated
 from towerlog.model.member import (
     MAX_MEMBERS,
@@ -15,12 +15,14 @@ from towerlog.model.member import (
     TOKEN_CHARS,
     ChangeMember,
     CreateMember,
+    EndSession,
     EndSessions,
     EndSignInLink,
     MakeSignInLink,
     MemberNow,
     RemoveMember,
     Session,
+    SessionEnded,
     SessionsEnded,
     SessionsOver,
     SessionStarted,
@@ -257,7 +259,8 @@ def start_session(plan: Plan, principal: Principal, command: StartSession) -> Se
         _put(plan, _replace(user, subject=command.subject))
     text = plan.ids.token(TOKEN_CHARS)
     digest = session_digest(command.cookie, text.encode("ascii"))
-    session = Session(user.org, digest, user.user_id, plan.now, plan.now + SESSION_MS, command.address)
+    until = plan.now + min(command.idle_ms, SESSION_MS)
+    session = Session(user.org, digest, user.user_id, plan.now, until, command.address, plan.ids.uuid(), plan.now)
     plan.changes.sessions.append(session)
     return SessionStarted(session, text)
 
@@ -269,6 +272,31 @@ def _use_link(plan: Plan, user: User, digest: bytes) -> None:
     if link is None or link.user_id != user.user_id:
         raise Unauthenticated(NOT_GOOD)
     plan.changes.sign_in_links[key] = _replace(link, used_at=plan.now)
+
+
+def needs_of_one_end(needs: Needs, principal: Principal, command: EndSession) -> None:
+    """The session."""
+    needs.want(Kind.SESSION, (principal.org, command.session_id))
+
+
+def end_session(plan: Plan, principal: Principal, command: EndSession) -> SessionEnded:
+    """One session is over. Raises NotFound, also for one that is over, and for another member's where that counts."""
+    session: Session | None = plan.loaded(Kind.SESSION, (principal.org, command.session_id))
+    if session is None or session.expires_at <= plan.now or _has_ended(plan, session):
+        raise NotFound("session")
+    if command.user_id not in (None, session.user_id):
+        raise NotFound("session")
+    plan.changes.sessions_over.append(SessionsOver(session.org, session.user_id, only=session.digest))
+    return SessionEnded(session)
+
+
+def _has_ended(plan: Plan, session: Session) -> bool:
+    """Whether this group has ended it."""
+    return any(
+        (over.org, over.user_id) == (session.org, session.user_id)
+        and (over.only == session.digest if over.only is not None else over.but != session.digest)
+        for over in plan.changes.sessions_over
+    )
 
 
 def needs_of_end(needs: Needs, principal: Principal, command: EndSessions) -> None:

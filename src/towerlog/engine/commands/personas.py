@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict
 from towerlog.model.outcome import PersonaView, RouteView
 from towerlog.model.persona import (

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from towerlog.engine.commands.cancel import run_of
-from towerlog.engine.commands.run_request import RunRequest, reported_request, request_of
 from towerlog.engine.commands.runs import begin_run, needs_of_create
-from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.cancel import run_of
+from towerlog.engine.control.run_request import RunRequest, reported_request, request_of
+from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.model.command import CreateRun, ForkRun, RetryRun

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import CONTROL, RUNS_AT_ONCE, cancel_tree
 from towerlog.engine.commands.personas import persona_of, route_of
-from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.cancel import CONTROL, RUNS_AT_ONCE, cancel_tree
+from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import refuse_exhausted
 from towerlog.engine.reactions.cancels import needs_above
 from towerlog.errors import Invalid, ThreadBusy

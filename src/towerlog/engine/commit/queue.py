@@ -27,9 +27,6 @@ MAX_GROUP_COMMANDS = 512
 MAX_GROUP_BYTES = 4 * 1024 * 1024
 MAX_GROUP_WORK = 1024
 """Work of one group, unless one command is more: plain events, of which a thousand take about 50 ms."""
-MAX_GROUP_MS = 100
-"""Time of placing after which what is left of a group waits for a later one: what an organisation has set up (prices,
-budgets, rules) may make an event a hundred times as much work as it counts here."""
 WORK_OF_CHANGE = 4
 """Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
 WORK_OF_MEMBERS = 16

@@ -23,7 +23,14 @@ from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Refusal, RunByForeignId
 from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
-from towerlog.model.member import MemberNow, SessionsEnded, SessionStarted, SignInLinkEnded, SignInLinkMade
+from towerlog.model.member import (
+    MemberNow,
+    SessionEnded,
+    SessionsEnded,
+    SessionStarted,
+    SignInLinkEnded,
+    SignInLinkMade,
+)
 from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal
 from towerlog.model.retention import RetentionNow
@@ -162,7 +169,9 @@ def ids_of(outcome: o.Placed) -> OutcomeIds:
             return OutcomeIds(kind, name=user.user_id, created=created)
         case SignInLinkMade(link) | SignInLinkEnded(link):
             return OutcomeIds(kind, name=link.digest.hex())
-        case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept() | SessionStarted() | SessionsEnded():
+        case SessionStarted() | SessionEnded() | SessionsEnded():
+            return OutcomeIds(kind)
+        case o.NothingToClaim() | o.Delivered() | o.ContentKept() | o.ReplyKept():
             return OutcomeIds(kind)
         case _:
             assert_never(outcome)

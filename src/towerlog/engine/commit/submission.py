@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from towerlog.engine.commit.load import Needs, Told
+from towerlog.engine.load.known import Needs, Told
 from towerlog.model.command import (
     Append,
     CreateRun,

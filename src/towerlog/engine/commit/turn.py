@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from towerlog.engine.audit.hook import Act
-from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Known, Needs, Told
-from towerlog.engine.commit.missing import NotLoaded
-from towerlog.engine.commit.plan import Plan
 from towerlog.engine.commit.replies import encode_ids
-from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.submission import Submission, name_of
+from towerlog.engine.load.known import Known, Needs, Told
+from towerlog.engine.load.missing import NotLoaded
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.drawn import DrawnIds
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import IdempotencyMismatch, TowerlogError
 from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Refusal

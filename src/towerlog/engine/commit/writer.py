@@ -1,7 +1,8 @@
 """The writer: takes all commands that wait, loads what they need, places them, commits once, and only then answers.
 
-One command fails alone: a refusal is decided before anything of it is placed; a defect in placing one command drops
-the plan and places the others again. A failed commit fails its whole group and leaves nothing.
+One command fails alone. Most refusals are decided before anything is placed; what a refusal rests on (a lease that has
+run out, a loser's report in quarantine) stays in the plan. A defect in placing one command drops the plan and places
+the others again. A failed commit fails its whole group and leaves nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import TypeVar
 
 from towerlog.ambient import Hearing, Ids, Reading
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
-from towerlog.engine.commit.cache import Cache
-from towerlog.engine.commit.drawn import DrawnIds
-from towerlog.engine.commit.load import Asking, Known, Needs, Told, load, load_missed
-from towerlog.engine.commit.missing import NotLoaded, Unloaded
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.postponed import finish
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
-from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
-from towerlog.engine.reactions.folding import Reactions
+from towerlog.engine.load.cache import Cache
+from towerlog.engine.load.known import Asking, Known, Needs, Told, load, load_missed
+from towerlog.engine.load.missing import NotLoaded, Unloaded
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.drawn import DrawnIds
+from towerlog.engine.plan.folding import Reactions
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.postponed import finish
 from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
-from towerlog.model.command import Claim, ClaimRun, Write
+from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
 from towerlog.store.values import NO_CHANGES, Changes
@@ -116,6 +117,7 @@ class Writer:
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
+                self._charge(plan)
         except (StorageFailed, Overloaded) as error:
             self._hearing.stop()
             if self._store.trouble.refused is not error or not isinstance(error, DiskFull | Overloaded):
@@ -133,8 +135,8 @@ class Writer:
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         async with self._store.begin() as unit:
-            self._cache.nodes.clear()
-            self._cache.lanes.clear()
+            for known in (self._cache.nodes, self._cache.lanes, self._cache.alerts, self._cache.outbox_counts):
+                known.clear()
             return await work(unit)
 
     async def _placed_anew(
@@ -166,6 +168,7 @@ class Writer:
             turn.ids.again()
 
     async def _loop(self) -> None:
+        book, is_read = self._reactions.book, False
         while self.intake.is_open or self._queue.count or self._bodies.waiting:
             await self.intake.wake.wait()
             self.intake.wake.clear()
@@ -173,6 +176,9 @@ class Writer:
                 await self._gather()
                 group = self._queue.take()
                 try:
+                    if not is_read and any(isinstance(one.command, TELEMETRY) for one in group):
+                        await book.read()
+                        is_read = True
                     await self._write(group)
                 except Exception as error:  # the writer must outlive any defect in a group
                     note_defect("group_failed", commands=len(group))
@@ -236,7 +242,12 @@ class Writer:
                 _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
-        if plan.changes.alerts:  # what follows from a command is known only now
+        if plan.changes.alerts:
+            self._charge(plan)
+
+    def _charge(self, plan: Plan) -> None:
+        """What follows from an event is known only when it is placed: it counts as work of its organisation."""
+        if plan.changes.alerts or plan.changes.delivery_bodies:
             for org, work in plan.alerts.work().items():
                 self._queue.charge(org, work)
 
@@ -251,7 +262,7 @@ class Writer:
         try:
             plan.keep()
             rows = (changes.runs, changes.lanes, changes.agents, changes.budgets, changes.approvals, changes.alerts)
-            new = _with_new_messages(changes) if changes.deliveries else frozenset()
+            new = _with_new_messages(changes) if changes.deliveries or changes.delivery_bodies else frozenset()
             self._committed(Commit(changes.events, *rows, messages_of=new))
         except Exception:  # what is on disk must not be placed again, whatever goes wrong from here on
             self._cache = Cache()
@@ -372,5 +383,7 @@ def _fail(group: list[Submission], error: TowerlogError) -> None:
 
 
 def _with_new_messages(changes: Changes) -> frozenset[int]:
-    """Organisations with a message that nobody has attempted: what was attempted before is found when it is due."""
-    return frozenset([one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries])
+    """Organisations with a message that nobody has attempted, or that is not written as a delivery yet: what was
+    attempted before is found when it is due."""
+    new = [one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries]
+    return frozenset(new + [one.org for one in changes.delivery_bodies.values() if one.unwritten])

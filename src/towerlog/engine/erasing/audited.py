@@ -1,12 +1,12 @@
-"""What the audit says of retention and erasure; see `engine/audit/acts.py`. Never what was erased."""
+"""What the audit says of retention and erasure; see `engine/commands/acts/acts.py`. Never what was erased."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from towerlog.engine.audit.hook import About
-from towerlog.engine.commit.plan import Plan
 from towerlog.engine.erasing.marks import policy_of
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.audit import Action
 from towerlog.model.event import RunById
 from towerlog.model.outcome import RunChanged, ThreadView

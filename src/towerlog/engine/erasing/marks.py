@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commands.cancel import CONTROL, run_of
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.control.cancel import CONTROL, run_of
+from towerlog.engine.load.known import Needs
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Erases, Facts

@@ -11,7 +11,7 @@ import msgspec
 from towerlog.engine.follow.channel import Channel
 from towerlog.engine.follow.pages import ReadPage, StorePages
 from towerlog.errors import StorageFailed
-from towerlog.model.event import DamagedEvent, Logged
+from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.run import RunRow
 
 PAGE_EVENTS = 500
@@ -31,6 +31,8 @@ class Source(msgspec.Struct, frozen=True):
     unreadable: Callable[[int], Awaitable[list[Logged]]]
     """What stands for all that there is now after a cursor, where the store cannot even tell what there is."""
     epoch: str
+    end_event: Callable[[RunRow], Awaitable[Event | None]] | None = None
+    """The event that has ended the run of this row; None where nobody asks for it."""
 
 
 Leave = Callable[[Channel, "Follower"], None]
@@ -128,7 +130,7 @@ class Follower:
 
     def put_back(self) -> None:
         """What was read last is read again by the next read: it was too large to be kept until its reader has room."""
-        self.cursor = self._cursor_before
+        self.cursor, self._has_told_end = self._cursor_before, False
 
     async def read(self) -> bytes | None:
         """Whole frames; b"" when woken without news; None at the stream's end."""
@@ -145,20 +147,20 @@ class Follower:
             if self._woken:
                 continue  # something was committed while the store was being read
             if not self.live or self._end is not None or self._channel.ended:
-                return self._last_frame()
+                return await self._last_frame()
             await self._wait()
             if not self._stopped:
                 chunk = self._from_ring()
                 return await self._catch_up() if chunk is None else chunk
         return None
 
-    def _last_frame(self) -> bytes | None:
+    async def _last_frame(self) -> bytes | None:
         """Once all is read: what the style says of the run's end, one time; None where it says nothing."""
-        ended, frame_of = self._channel.ended or self._end, self._channel.style.end
+        ended, frame_of, event_of = self._channel.ended or self._end, self._channel.style.end, self._source.end_event
         if ended is None or frame_of is None or self._has_told_end:
             return None
         self._has_told_end = True
-        return frame_of(ended)
+        return frame_of(ended, None if event_of is None else await event_of(ended))
 
     def _from_ring(self) -> bytes | None:
         """What is new, b"" for nothing; None where the ring does not reach back that far. Most reads end here."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.follower import Follower, Source
 from towerlog.engine.follow.hub import Hub
@@ -9,7 +11,7 @@ from towerlog.engine.follow.subjects import AGENT, AGENT_LOG, RUN, USER, Subject
 from towerlog.engine.queries.events import position_of
 from towerlog.engine.queries.reads import Reads
 from towerlog.errors import NotFound
-from towerlog.model.event import DamagedEvent, Logged
+from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.principal import Principal
 from towerlog.model.question import FollowAgent, FollowRun, Listen, ListenKind
 from towerlog.model.run import RunRow
@@ -34,11 +36,17 @@ async def follow_run(
         last = (await reads.run_of(principal, command.run_id)).last_seq
         return _lost(store, DamagedEvent(org, 0, run, last, after + 1, "cannot be read")) if last > after else []
 
-    source = Source(page, ended, lambda runs: store.runs_by_number(org, runs), unreadable, store.epoch)
+    async def end_event(ended_row: RunRow) -> Event | None:
+        found = await store.events_at(org, run, [] if ended_row.ended_seq is None else [ended_row.ended_seq])
+        event = found.get(ended_row.ended_seq or 0)
+        return event if isinstance(event, Event) else None
+
+    runs_of = partial(store.runs_by_number, org)
+    source = Source(page, ended, runs_of, unreadable, store.epoch, end_event if style.with_end else None)
     # A cursor past the end waits from the end; one of another log is told so and gets everything.
-    after, preface = min(command.after_seq, row.last_seq), b""
+    after, preface = min(command.after_seq, row.last_seq), b"" if style.begin is None else style.begin(row)
     if command.epoch not in (None, store.epoch) or await _is_of_earlier_log(store, row, command):
-        after, preface = 0, style.other_log
+        after, preface = 0, preface + style.other_log
     return await hub.follow((RUN, run), style, source, after, command.follow, preface)
 
 

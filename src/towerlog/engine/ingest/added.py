@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.load import ref_key
-from towerlog.engine.commit.own_runs import process_of, top_of
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.content import has_base
 from towerlog.engine.ingest.dedupe import waits_without_history, with_history
 from towerlog.engine.ingest.needs import parent_ref
+from towerlog.engine.load.known import ref_key
+from towerlog.engine.load.own_runs import process_of, top_of
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.run_state import RunState
 from towerlog.errors import TooManyQuestions, UnknownBase
 from towerlog.model.asked_words import words_of
 from towerlog.model.chain import LONG_DATA_BYTES

@@ -6,8 +6,10 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.commands.receipts import mark_delivered, with_receipts
-from towerlog.engine.commands.rights import (
+from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, work_of_item
+from towerlog.engine.commit.turn import PlanFull
+from towerlog.engine.control.receipts import mark_delivered, with_receipts
+from towerlog.engine.control.rights import (
     as_told_by,
     has_own_ids,
     is_of_another,
@@ -15,14 +17,6 @@ from towerlog.engine.commands.rights import (
     may_be_told,
     numbered,
 )
-from towerlog.engine.commit.cache import Cache
-from towerlog.engine.commit.missing import Unloaded
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.postponed import finish
-from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, work_of_item
-from towerlog.engine.commit.run_state import RunState
-from towerlog.engine.commit.steps import Steps
-from towerlog.engine.commit.turn import PlanFull
 from towerlog.engine.ingest.added import (
     completed,
     of_process,
@@ -46,8 +40,14 @@ from towerlog.engine.ingest.dedupe import (
 )
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import origin_of, resuming
+from towerlog.engine.load.cache import Cache
+from towerlog.engine.load.missing import Unloaded
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.postponed import finish
+from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.reactions.budgets import with_warnings
-from towerlog.errors import Damaged, NotFound
+from towerlog.errors import Damaged, IdReused, NotFound
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
@@ -120,7 +120,8 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[App
     results = yield from place_items(plan, principal, command.items, dialect, agent)
     if command.placed:
         results = [*command.placed, *results]
-    if plan.cache.budgets.get(org) != ():  # most have none
+    budgets = plan.cache.budgets.get(org)
+    if budgets is None or budgets:  # most have none
         results = with_warnings(plan, org, results)
     has_news = has_commands = has_warnings = False
     for result in results:
@@ -164,7 +165,10 @@ def place_items(
         try:
             try:
                 replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
-                results.append(_place(plan, principal, item, dialect, agent, targets, replayed))
+                result = _place(plan, principal, item, dialect, agent, targets, replayed)
+                if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
+                    result = _place(plan, principal, item.otherwise, dialect, agent, targets, replayed)
+                results.append(result)
             except Damaged as error:
                 # What it may be a repeat of cannot be read, and so it cannot be told from news.
                 results.append(Refusal(error.code, error.message))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.run_state import RunState
 from towerlog.engine.ingest.dedupe import late_checkpoint_id, stored_before
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.run_state import RunState
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import Draft
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, some, with_effects

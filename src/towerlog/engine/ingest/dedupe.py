@@ -6,10 +6,10 @@ import hashlib
 
 import msgspec
 
-from towerlog.engine.commands.rights import as_foreign, has_own_ids, own_id, told_id
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.run_state import RunState
+from towerlog.engine.control.rights import as_foreign, has_own_ids, own_id, told_id
 from towerlog.engine.ingest.content import has_base, keep_history
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.run_state import RunState
 from towerlog.model.chain import content_digest
 from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.content import same_json, without_blanks

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from towerlog.engine.alerts.scope import needs_of_end
-from towerlog.engine.commands.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
-from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.own_runs import parent_within, top_of
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
+from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.own_runs import parent_within, top_of
+from towerlog.engine.load.steps import Steps
 from towerlog.engine.reactions.budgets import needs_of_scope, needs_of_warning
 from towerlog.engine.reactions.cancels import needs_above
 from towerlog.engine.reactions.sub_agents import is_sub_agent
@@ -129,6 +129,8 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
     told = _needs_of_run(needs, org, draft, row)
     if effects is not None:
         _needs_of_effects(needs, org, draft, effects, row)
+    if draft.otherwise is not None and row is not None:
+        _needs_of_ids(needs, principal, draft.otherwise, row)
     return told
 
 

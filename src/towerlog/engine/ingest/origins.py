@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Draft, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import Origin, with_effects
 from towerlog.model.principal import Principal

@@ -13,8 +13,8 @@ import msgspec
 import structlog
 
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
+from towerlog.engine.queries import approvals as inbox
 from towerlog.engine.queries import lanes, usage, views
-from towerlog.engine.queries.asking import inbox
 from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import Damaged, NotFound
 from towerlog.model.alert import AlertNow, AlertRow

@@ -25,11 +25,21 @@ class PriceList(Protocol):
         """Names that it has had to look for, since the start."""
         ...
 
+    async def read(self) -> None:
+        """Gets ready to be asked, without a block of the event loop. To be awaited before the first `card`."""
+
     def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The prices of a model at a time (wall ms); None where it does not have it."""
 
 
-class NoPrices:
+class AtHand:
+    """A part of a list that can be asked from the start."""
+
+    async def read(self) -> None:
+        """Nothing is left to do."""
+
+
+class NoPrices(AtHand):
     """A list of nothing."""
 
     looked_up = 0
@@ -51,6 +61,10 @@ class PriceBook:
         """Names that were looked for among prices, since the start. Each takes up to some milliseconds, so whoever has
         many to ask for lets others go on in between."""
         return self._own.looked_up + self._listed.looked_up
+
+    async def read(self) -> None:
+        """As of the list."""
+        await self._listed.read()
 
     def card(self, own: tuple[PriceRow, ...], provider: str | None, model: str, at_ms: int) -> PriceCard | None:
         """The prices of a model at a time (wall ms); `own`: the organisation's. None where nobody has any."""

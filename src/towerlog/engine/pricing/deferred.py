@@ -1,7 +1,9 @@
-"""The list of prices, read when it is first asked or when the server has started: that takes a fifth of a second."""
+"""The list of prices, read when the server has started or when something is to be priced: that takes a fifth of a
+second, so it is read beside the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 from towerlog.engine.pricing.book import PriceList
@@ -22,16 +24,20 @@ class DeferredPrices:
         return 0 if self._list is None else self._list.looked_up
 
     def load(self) -> None:
-        """Reads the list, unless that was done."""
+        """Reads the list, unless that was done. It blocks: not for the event loop."""
         from towerlog.engine.pricing.listed import ListedPrices
 
         with self._lock:
             if self._list is None:
                 self._list = ListedPrices()
 
-    def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
-        """As of the list. Who asks before it is there waits for it, as for a start that reads it."""
+    async def read(self) -> None:
+        """Reads the list in a thread, unless that was done."""
         if self._list is None:
-            self.load()
-        assert self._list is not None
+            await asyncio.to_thread(self.load)
+
+    def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
+        """As of the list. Raises RuntimeError where it was not read."""
+        if self._list is None:
+            raise RuntimeError("the list of prices is asked before it was read")
         return self._list.card(provider, model, at_ms)

@@ -17,6 +17,7 @@ from genai_prices.data import providers
 from genai_prices.data_snapshot import find_provider_by_id
 from genai_prices.types import ModelInfo, ModelPrice, Provider, StartDateConstraint, TieredPrices
 
+from towerlog.engine.pricing.book import AtHand
 from towerlog.engine.pricing.memo import Memo
 from towerlog.model.price import PriceCard, Rates, femtos_of, filled
 
@@ -40,7 +41,7 @@ class _Listed(msgspec.Struct, frozen=True):
     """The model itself, where its prices depend on the time of day."""
 
 
-class ListedPrices:
+class ListedPrices(AtHand):
     """Answers of the list."""
 
     def __init__(self) -> None:

@@ -7,8 +7,8 @@ from typing import TypeVar
 from towerlog.ambient import Clock, Hearing
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.queries import views
+from towerlog.engine.queries.alerts.trials import Trials
 from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
-from towerlog.engine.trials import Trials
 from towerlog.errors import NotFound
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.outcome import RunView

@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from towerlog.engine.alerts import queries as alerts
-from towerlog.engine.alerts.preview import answer_preview
-from towerlog.engine.audit import reading as audit
-from towerlog.engine.erasing import reading as retention
-from towerlog.engine.pricing.queries import answer_prices
-from towerlog.engine.queries import agents, checkpoints, events, keys, lanes, personas, runs, threads, usage
-from towerlog.engine.queries.asking import inbox
+from towerlog.engine.queries import agents, checkpoints, events, lanes, runs, threads, usage
+from towerlog.engine.queries import approvals as inbox
+from towerlog.engine.queries.admin import audit, keys, personas, retention
+from towerlog.engine.queries.admin.prices import answer_prices
+from towerlog.engine.queries.alerts import alerts
+from towerlog.engine.queries.alerts.preview import answer_preview
 from towerlog.engine.queries.context import QueryContext
 from towerlog.engine.queries.screens import outlines
 from towerlog.model import outcome as o
@@ -24,7 +23,7 @@ from towerlog.model.approval import GetApproval
 from towerlog.model.audit import ListAudit
 from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
-from towerlog.model.member import ListMembers, ListSignInLinks
+from towerlog.model.member import ListMembers, ListSessions, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
 from towerlog.model.price import GetPrice, ListPrices
 from towerlog.model.principal import Principal
@@ -34,6 +33,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     q.ListRuns: runs.answer,
     q.CountRuns: runs.figures,
     q.GetDurations: runs.figures,
+    q.SumRuns: runs.figures,
     q.GetOutline: outlines.answer,
     q.GetRun: runs.answer,
     q.ListThreadRuns: runs.answer,
@@ -74,6 +74,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     ListAudit: audit.answer,
     ListMembers: keys.answer_members,
     ListSignInLinks: keys.answer_links,
+    ListSessions: keys.answer_sessions,
 }
 """Every reading command."""
 WATCHABLE = (q.ListRuns, q.ListAgents, q.ListLanes, ListBudgets, q.ListApprovals, ListAlerts)

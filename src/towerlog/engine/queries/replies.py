@@ -6,13 +6,14 @@ A reply may show something newer than its own commit, never anything older: the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
 from towerlog.engine.alerts.ways_out import warnings_of
-from towerlog.engine.commands.rights import told_key
-from towerlog.engine.commands.run_request import request_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
+from towerlog.engine.control.rights import told_key
+from towerlog.engine.control.run_request import request_of
 from towerlog.engine.queries.checkpoints import latest_state
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of, of_checkpoint
@@ -20,7 +21,7 @@ from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model.alert import AlertNow, RuleNow
 from towerlog.model.approval import ApprovalState, parse_approval_id
-from towerlog.model.budget import BudgetNow, Reserved
+from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import sound
@@ -30,11 +31,57 @@ from towerlog.model.lane import Lane
 from towerlog.model.member import MemberNow, SessionsEnded, SignInLink, SignInLinkEnded, SignInLinkMade
 from towerlog.model.persona import split_persona_id
 from towerlog.model.price import PriceView
-from towerlog.model.principal import Principal
+from towerlog.model.principal import Principal, User
 from towerlog.model.question import LatestCheckpoint
-from towerlog.model.retention import RetentionNow
+from towerlog.model.retention import RetentionNow, RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store
+
+
+class _Named(NamedTuple):
+    """An outcome that is one row of an organisation's, or is made of one."""
+
+    find: Callable[[Store, int, str], Awaitable[Any]]
+    noun: str
+    wrap: Callable[[Any, OutcomeIds], o.Placed]
+
+
+async def _member(store: Store, org: int, user_id: str) -> User | None:
+    return (await store.users(org, [user_id])).get(user_id)
+
+
+async def _policy(store: Store, org: int, kind: str) -> RetentionPolicy | None:
+    return next((row for row in await store.policies_of(org) if row.kind.value == kind), None)
+
+
+async def _key(store: Store, org: int, key_id: str) -> Key | None:
+    return await store.key_by_id(org, key_id)
+
+
+def _told(outcome: Callable[[Any, bool], o.Placed]) -> Callable[[Any, OutcomeIds], o.Placed]:
+    """An outcome that is a row, and whether the command made it."""
+    return lambda row, ids: outcome(row, ids.created)
+
+
+_NAMED: dict[type, _Named] = {
+    Key: _Named(_key, "key", lambda row, _: row),
+    o.KeyMinted: _Named(_key, "key", lambda row, _: o.KeyMinted(row, "")),  # its text is in no reply ever again
+    MemberNow: _Named(_member, "member", _told(MemberNow)),
+    o.ThreadView: _Named(lambda store, org, name: store.thread(org, name), "thread", _told(o.ThreadView)),
+    o.AgentView: _Named(lambda store, org, name: store.agent(org, name), "agent", _told(o.AgentView)),
+    o.PersonaView: _Named(
+        lambda store, org, name: store.persona(org, *split_persona_id(name)), "persona", _told(o.PersonaView)
+    ),
+    o.RouteView: _Named(lambda store, org, name: store.route(org, name), "route", _told(o.RouteView)),
+    BudgetNow: _Named(lambda store, org, name: store.budget(org, name), "budget", _told(BudgetNow)),
+    PriceView: _Named(lambda store, org, name: store.price(org, name), "price", _told(PriceView)),
+    RetentionNow: _Named(_policy, "retention policy", _told(RetentionNow)),
+    RuleNow: _Named(lambda store, org, name: store.alert_rule(org, name), "rule", _told(RuleNow)),
+    AlertNow: _Named(lambda store, org, name: store.alert(org, name), "alert", lambda row, _: AlertNow(row)),
+    DeliveryNow: _Named(
+        lambda store, org, name: store.delivery(org, name), "delivery", lambda row, _: DeliveryNow(row)
+    ),
+}
 
 
 class Replies:
@@ -44,39 +91,28 @@ class Replies:
         """`reads` answer the same questions when people ask them."""
         self._store = store
         self._reads = reads
-        self._again: dict[str, Callable[[Principal, OutcomeIds], Awaitable[o.Placed]]] = {
-            "Appended": self._appended,
-            "RunCreated": self._run_created,
-            "RunChanged": self._run_changed,
-            "Steered": self._steered,
-            "Begun": self._begun,
-            "Taken": self._taken,
-            "NothingToClaim": self._nothing,
-            "Delivered": self._delivered,
-            "Reported": self._reported,
-            "Decided": self._decided,
-            "ApprovalAnswered": self._answered,
-            "LinkMade": self._link_made,
-            "KeyMinted": self._key_minted,
-            "Key": self._key,
-            "ThreadView": self._thread,
-            "AgentView": self._agent,
-            "PersonaView": self._persona,
-            "RouteView": self._route,
-            "BudgetNow": self._budget,
-            "PriceView": self._price,
-            "RetentionNow": self._retention,
-            "Reserved": self._reserved,
-            "ReservationNow": self._released,
-            "RuleNow": self._rule,
-            "AlertNow": self._alert,
-            "DeliveryNow": self._delivery,
-            "Redelivered": self._redelivered,
-            "MemberNow": self._member,
-            "SignInLinkMade": self._sign_in_link,
-            "SignInLinkEnded": self._sign_in_link_ended,
-            "SessionsEnded": self._sessions_ended,
+        self._again: dict[type, Callable[[Principal, OutcomeIds], Awaitable[o.Placed]]] = {
+            o.Appended: self._appended,
+            o.RunCreated: self._run_created,
+            o.RunChanged: self._run_changed,
+            o.Steered: self._steered,
+            o.Begun: self._begun,
+            o.Taken: self._taken,
+            o.NothingToClaim: self._nothing,
+            o.Delivered: self._delivered,
+            o.Reported: self._reported,
+            o.Decided: self._decided,
+            ApprovalAnswered: self._answered,
+            LinkMade: self._link_made,
+            Reserved: self._reserved,
+            ReservationNow: self._released,
+            Redelivered: self._redelivered,
+            SignInLinkMade: self._sign_in_link,
+            SignInLinkEnded: self._sign_in_link_ended,
+            SessionsEnded: self._sessions_ended,
         }
+        self.kinds = {kind.__name__: kind for kind in (*self._again, *_NAMED)}
+        """Outcomes that can be made again, by the name under which their ids are kept."""
 
     async def complete(self, principal: Principal, placed: o.Placed) -> o.Outcome:
         """The whole answer. What was only appended or reported is whole already: it waits for no reader."""
@@ -92,7 +128,17 @@ class Replies:
 
     async def again(self, principal: Principal, ids: OutcomeIds) -> o.Outcome:
         """The answer of a command that was carried out before, as far as what it is about is still there."""
-        return await self.complete(principal, await self._again[ids.kind](principal, ids))
+        kind = self.kinds[ids.kind]
+        placed = await (self._named(principal, kind, ids) if kind in _NAMED else self._again[kind](principal, ids))
+        return await self.complete(principal, placed)
+
+    async def _named(self, principal: Principal, kind: type, ids: OutcomeIds) -> o.Placed:
+        """What is one row of the organisation's, found by its own id."""
+        find, noun, wrap = _NAMED[kind]
+        found = await find(self._store, principal.org, ids.name)
+        if found is None:
+            raise NotFound(noun)
+        return wrap(found, ids)
 
     async def _claimed(self, principal: Principal, row: RunRow, lane: Lane) -> o.Claimed:
         """A claim with all that its worker needs."""
@@ -196,25 +242,6 @@ class Replies:
             raise NotFound("link")
         return LinkMade(ids.link)
 
-    async def _key_minted(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        """Its text is in no reply ever again."""
-        return o.KeyMinted(await self._stored_key(principal, ids), "")
-
-    async def _key(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        return await self._stored_key(principal, ids)
-
-    async def _stored_key(self, principal: Principal, ids: OutcomeIds) -> Key:
-        found = await self._store.key_by_id(principal.org, ids.name)
-        if found is None:
-            raise NotFound("key")
-        return found
-
-    async def _member(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        found = (await self._store.users(principal.org, [ids.name])).get(ids.name)
-        if found is None:
-            raise NotFound("member")
-        return MemberNow(found, ids.created)
-
     async def _sessions_ended(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
         return SessionsEnded()
 
@@ -231,72 +258,12 @@ class Replies:
             raise NotFound("link")
         return found.link
 
-    async def _thread(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        row = await self._store.thread(principal.org, ids.name)
-        if row is None:
-            raise NotFound("thread")
-        return o.ThreadView(row, ids.created)
-
-    async def _agent(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        row = await self._store.agent(principal.org, ids.name)
-        if row is None:
-            raise NotFound("agent")
-        return o.AgentView(row, ids.created)
-
-    async def _persona(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        persona = await self._store.persona(principal.org, *split_persona_id(ids.name))
-        if persona is None:
-            raise NotFound("persona")
-        return o.PersonaView(persona, ids.created)
-
-    async def _route(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        route = await self._store.route(principal.org, ids.name)
-        if route is None:
-            raise NotFound("route")
-        return o.RouteView(route, ids.created)
-
-    async def _budget(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        found = await self._store.budget(principal.org, ids.name)
-        if found is None:
-            raise NotFound("budget")
-        return BudgetNow(found, ids.created)
-
-    async def _price(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        found = await self._store.price(principal.org, ids.name)
-        if found is None:
-            raise NotFound("price")
-        return PriceView(found, ids.created)
-
-    async def _retention(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        found = [row for row in await self._store.policies_of(principal.org) if row.kind.value == ids.name]
-        if not found:
-            raise NotFound("retention policy")
-        return RetentionNow(found[0], ids.created)
-
     async def _reserved(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return Reserved(ids.name or None, ids.status or None)
 
     async def _released(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
         """It is gone."""
         raise NotFound("reservation")
-
-    async def _rule(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        found = await self._store.alert_rule(principal.org, ids.name)
-        if found is None:
-            raise NotFound("rule")
-        return RuleNow(found, ids.created)
-
-    async def _alert(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        found = await self._store.alert(principal.org, ids.name)
-        if found is None:
-            raise NotFound("alert")
-        return AlertNow(found)
-
-    async def _delivery(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        found = await self._store.delivery(principal.org, ids.name)
-        if found is None:
-            raise NotFound("delivery")
-        return DeliveryNow(found)
 
     async def _redelivered(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return Redelivered(ids.step_index, ids.run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from towerlog.engine.queries import views
 from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import Invalid, NotFound
@@ -9,6 +11,9 @@ from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
+from towerlog.model.usage import RunSums
+
+T = TypeVar("T")
 
 
 async def answer(
@@ -33,15 +38,22 @@ async def answer(
 
 
 async def figures(
-    source: QueryContext, principal: Principal, command: q.CountRuns | q.GetDurations
-) -> o.RunFacets | o.RunDurations:
-    """What runs have in common, or how long they took. Raises Invalid where that takes too long."""
+    source: QueryContext, principal: Principal, command: q.CountRuns | q.GetDurations | q.SumRuns
+) -> o.RunFacets | o.RunDurations | RunSums:
+    """What runs have in common, how long they took, or what they have used. Raises Invalid where that takes too
+    long."""
+    store, org = source.store, principal.org
     if isinstance(command, q.CountRuns):
-        return o.RunFacets(await source.store.run_facets(principal.org, command.filter))
-    found = await source.store.run_durations(principal.org, command.by, command.filter, command.limit)
+        return o.RunFacets(await store.run_facets(org, command.filter))
+    if isinstance(command, q.SumRuns):
+        return RunSums(_in_time(await store.run_sums(org, command.by, command.filter, command.limit)))
+    return o.RunDurations(_in_time(await store.run_durations(org, command.by, command.filter, command.limit)))
+
+
+def _in_time(found: list[T] | None) -> list[T]:
     if found is None:
         raise Invalid("since: this takes too long; narrow it by time, agent, status or thread", field="since")
-    return o.RunDurations(found)
+    return found
 
 
 async def _all(source: QueryContext, principal: Principal, wanted: q.RunFilter, limit: int) -> list[RunRow]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.audit.automatic import budget_actor, note_run
-from towerlog.engine.commands.cancel import CONTROL, cancel_one
-from towerlog.engine.commands.steering import ask
-from towerlog.engine.commit.load import Needs, parent_of
-from towerlog.engine.commit.own_runs import run_ids_above
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.control.cancel import CONTROL, cancel_one
+from towerlog.engine.control.steering import ask
+from towerlog.engine.load.known import Needs, parent_of
+from towerlog.engine.load.own_runs import run_ids_above
+from towerlog.engine.plan.plan import Plan
 from towerlog.errors import BudgetExceeded
 from towerlog.model.audit import Action
 from towerlog.model.budget import BudgetAction, BudgetRow, Reservation
@@ -32,16 +32,15 @@ _replace = msgspec.structs.replace
 
 def needs_of_scope(needs: Needs, row: RunRow) -> None:
     """What tells which budgets count what a run spends: those above it, if any budget is of a tree."""
-    if [one for one in needs.cache.budgets.get(row.org, ()) if one.scope.run_id is not None]:
+    budgets = needs.cache.budgets.get(row.org)
+    if budgets and budgets.counts_trees:
         run_ids_above(row, lambda ref: needs.run(row.org, ref))
 
 
 def needs_of_warning(needs: Needs, row: RunRow) -> None:
     """What the reply to an event of this run may have to tell."""
-    budgets = needs.cache.budgets.get(row.org, ())
-    # Asked with every event: a list is cheaper than a generator.
-    exceeded = [one.scope for one in budgets if one.exceeded]
-    if any(scope.run_id or scope.thread_id for scope in exceeded):
+    budgets = needs.cache.budgets.get(row.org)
+    if budgets and budgets.exceeds and budgets.exceeds_in_places:
         needs.run(row.org, RunById(row.run_id))
         needs_of_scope(needs, row)
 
@@ -53,21 +52,9 @@ def in_scope(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRo
     def find(ref: NamedRun) -> RunRow | None:
         return plan.run(org, ref)
 
-    above: set[str] | None = None
-    found: list[BudgetRow] = []
-    for one in plan.budgets(org):
-        scope = one.scope
-        # Of many budgets most are of other agents.
-        if (scope.agent is not None and scope.agent != agent) or one.deleted:
-            continue
-        if scope.run_id is not None and row is not None:
-            above = run_ids_above(row, find) if above is None else above
-            is_in = scope.run_id in above
-        else:
-            is_in = scope.covers(agent, thread_id)
-        if is_in:
-            found.append(fold.current(one, plan.now))
-    return found
+    budgets = plan.budgets(org)
+    above = run_ids_above(row, find) if row is not None and budgets.counts_trees else ()
+    return [fold.current(one, plan.now) for one in budgets.about(agent, thread_id, above)]
 
 
 def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
@@ -110,11 +97,11 @@ def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
 
     Its children may have been told before it, and it before its parent.
     """
-    trees = [one for one in plan.budgets(after.org) if one.scope.run_id is not None and not one.deleted]
-    if not trees:
+    budgets = plan.budgets(after.org)
+    if not budgets.counts_trees:
         return
     above = run_ids_above(after, lambda ref: plan.run(after.org, ref)) - {after.run_id}
-    joined = [fold.current(one, plan.now) for one in trees if one.scope.run_id in above]
+    joined = [fold.current(one, plan.now) for one in budgets.of_trees(above)]
     sums = {row.budget_id: _spent_below(plan, after, event, row.period_start) for row in joined}
     for row in joined:
         if row.is_stopping():
@@ -177,10 +164,9 @@ def refuse_exhausted(plan: Plan, org: int, agent: str | None, thread_id: str, pa
 
 def with_warnings(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[Stored | Refusal]:
     """The results of a request, each with what its sender is told of a budget that is used up."""
-    exceeded = [one for one in plan.budgets(org) if one.exceeded]
-    if not exceeded:
+    if not plan.budgets(org).exceeds:
         return results
-    of_place = any(one.scope.run_id or one.scope.thread_id for one in exceeded)
+    of_place = plan.budgets(org).exceeds_in_places
     told: list[Stored | Refusal] = []
     for one in results:
         if isinstance(one, Stored) and one.position:
@@ -214,7 +200,7 @@ def reservation_of(plan: Plan, org: int, reservation_id: str) -> Reservation | N
 def free_ended(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """A run has ended: it spends nothing more of what is held for it."""
     is_end = after.is_terminal() and (before is None or not before.is_terminal())
-    if not is_end or not any(one.reserved_nanos for one in plan.budgets(after.org)):
+    if not is_end or not plan.budgets(after.org).holds:
         return
     stored: list[Reservation] = [] if plan.is_new(after.run) else plan.loaded(Kind.RUN_RESERVATIONS, after.run)
     changed = plan.changes.reservations

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from towerlog.engine.commands.cancel import ORPHANED, cancel_one
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.missing import together
-from towerlog.engine.commit.own_runs import rows_above
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.postponed import postpone
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.cancel import ORPHANED, cancel_one
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.missing import together
+from towerlog.engine.load.own_runs import rows_above
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.postponed import postpone
 from towerlog.model.event import Event, NamedRun
 from towerlog.model.run import RunRow, Status
 from towerlog.store.values import Spread

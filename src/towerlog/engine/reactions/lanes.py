@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Event
 from towerlog.model.lane import QueueState
 from towerlog.model.run import RunRow, Status

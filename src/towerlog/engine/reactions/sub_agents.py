@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from towerlog.engine.commit.missing import all_of, together
-from towerlog.engine.commit.own_runs import MAX_CLIMB, parent_within
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.postponed import postpone
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.load.missing import all_of, together
+from towerlog.engine.load.own_runs import MAX_CLIMB, parent_within
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.postponed import postpone
 from towerlog.model.checkpoint import END_STATUS, CheckpointRow
 from towerlog.model.event import Event, EventType, NamedRun
 from towerlog.model.facts import Facts

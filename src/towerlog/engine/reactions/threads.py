@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from towerlog.engine.commit.plan import Plan
+from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
 from towerlog.projections import threads as thread_fold

@@ -1,4 +1,4 @@
-"""What becomes of alerts with time: those that nobody watches end, and what is old is dropped.
+"""What becomes of alerts with time: those that nobody watches end.
 
 An alert whose rule is deleted or switched off ends, since nothing would tell that it is over. Nobody is told. What has
 happened stays open until somebody acknowledges it.
@@ -6,24 +6,18 @@ happened stays open until somebody acknowledges it.
 
 from __future__ import annotations
 
-from towerlog.ambient import Hearing
 from towerlog.engine.alerts.firing import recover
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
-from towerlog.model.alert import MAX_WINDOW_MINUTES, MINUTE_MS, AlertRow
+from towerlog.model.alert import AlertRow
 from towerlog.store.base import Store, Unit
 from towerlog.store.values import Kind
 
 RULES_AT_ONCE = 50
 """Rules with open alerts that one look takes; the next one goes on after them."""
 ALERTS_AT_ONCE = 200
-KEPT_ROWS = 50_000
-"""Alerts, and deliveries, of an organisation that are kept; of more the oldest go."""
-KEPT_MS = 90 * 24 * 3600 * 1000
-DROP_SWEEP_MS = 3600 * 1000
-DROPPED_AT_ONCE = 500
 
 
 class UnwatchedAlerts:
@@ -65,22 +59,3 @@ def _end(plan: Plan, found: AlertRow) -> Steps[None]:
     if alert is not None and alert.is_open and (rule is None or not rule.enabled):
         recover(plan, alert, silently=True)
     yield
-
-
-class OldAlerts:
-    """Drops what is old, once an hour."""
-
-    def __init__(self, store: Store, hearing: Hearing) -> None:
-        """The first hour begins now."""
-        self._store = store
-        self._hearing = hearing
-        self._swept_at = hearing.now().heard_ms
-
-    async def sweep(self) -> None:
-        """Drops it, if the hour is over."""
-        now = self._hearing.now()
-        if now.heard_ms - self._swept_at > DROP_SWEEP_MS:
-            self._swept_at = now.heard_ms
-            minute = now.wall_ms // MINUTE_MS - 2 * MAX_WINDOW_MINUTES
-            while await self._store.alerts_drop(now.wall_ms - KEPT_MS, KEPT_ROWS, DROPPED_AT_ONCE, minute):
-                pass

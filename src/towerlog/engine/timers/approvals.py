@@ -6,11 +6,11 @@ Expiry is by the wall clock: it is told to people as a time, may be days away, a
 from __future__ import annotations
 
 from towerlog.ambient import Hearing
-from towerlog.engine.commands.answers import has_expired
-from towerlog.engine.commands.cancel import CONTROL, cancel_tree
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.answers import has_expired
+from towerlog.engine.control.cancel import CONTROL, cancel_tree
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.approval import EXPIRED, ApprovalRow, OnExpiry
 from towerlog.model.checkpoint import AWAITS_APPROVAL, REJECTED
@@ -19,26 +19,21 @@ from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import MAX_QUESTIONS, RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.projections import approvals as fold
-from towerlog.store.base import Store, Unit
+from towerlog.store.base import Unit
 from towerlog.store.values import Kind
 
 SWEEP_ROWS = 100
 """Rows to one commit; a sweep goes on until nothing is due."""
-LINKS_SWEEP_MS = 3600 * 1000
-DROPPED_AT_ONCE = 500
-"""Used links that are forgotten before a commit may come in between."""
 
 
 class ExpiredApprovals:
-    """Marks or closes what nobody has answered in time. Once an hour it forgets used links that have expired."""
+    """Marks or closes what nobody has answered in time."""
 
-    def __init__(self, store: Store, hearing: Hearing, upkeep: Upkeep) -> None:
+    def __init__(self, hearing: Hearing, upkeep: Upkeep) -> None:
         """`upkeep` commits between two groups."""
-        self._store = store
         self._hearing = hearing
         self._upkeep = upkeep
         self._looked_at = 0
-        self._links_at = hearing.now().heard_ms
 
     async def sweep(self) -> None:
         """All that have expired by now."""
@@ -47,11 +42,6 @@ class ExpiredApprovals:
             found = await self._upkeep(self._find, _needs, self._expire)
             if found is not None and self._looked_at == len(found) and len(found) < SWEEP_ROWS:
                 break
-        now = self._hearing.now()
-        if now.heard_ms - self._links_at > LINKS_SWEEP_MS:
-            self._links_at = now.heard_ms
-            while await self._store.spent_links_drop(now.wall_ms, DROPPED_AT_ONCE) == DROPPED_AT_ONCE:
-                pass
 
     async def _find(self, unit: Unit, _heard_ms: int) -> list[ApprovalRow]:
         return await unit.approvals_due(self._hearing.now().wall_ms, SWEEP_ROWS)

@@ -9,10 +9,10 @@ import msgspec
 
 from towerlog.ambient import Hearing
 from towerlog.engine.audit.automatic import budget_actor, note_run
-from towerlog.engine.commands.steering import ask
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.steering import ask
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, owns_pause, reservation_of, stop
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.audit import Action

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from towerlog.engine.commands.cancel import force_cancelled
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.cancel import force_cancelled
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.run import RunRow, Status
 from towerlog.store.base import Unit

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from towerlog.engine.commands.lanes import expire
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.lane import Lane, QueueState
 from towerlog.store.base import Unit

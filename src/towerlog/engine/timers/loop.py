@@ -8,11 +8,11 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from towerlog.engine.commit.load import Needs, Told
-from towerlog.engine.commit.missing import Unloaded
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.postponed import finish
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.missing import Unloaded
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.postponed import finish
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.base import Unit
 
@@ -33,7 +33,10 @@ class Upkeep(Protocol):
         place: Callable[[Plan, Found], Steps[None]],
         /,
     ) -> Found | None:
-        """`find` is told the steady time. Gives what was found; None when nothing is written now."""
+        """Gives what `find` found; None when nothing is written now.
+
+        `find` is told the time in which the server could hear (`Reading.heard_ms`).
+        """
         ...
 
 

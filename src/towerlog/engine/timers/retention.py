@@ -7,15 +7,15 @@ from collections.abc import Awaitable
 from functools import partial
 
 from towerlog.ambient import Hearing
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.erasing.carrying_out import Between, CarryingOut
 from towerlog.engine.erasing.held import HeldNow
 from towerlog.engine.erasing.marks import BY_AGE, BY_SIZE, mark
 from towerlog.engine.erasing.requests import ErasureRequests
 from towerlog.engine.follow.hub import Hub
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.engine.timers.loop import TimedService, Upkeep, one_by_one
 from towerlog.model.facts import Erases

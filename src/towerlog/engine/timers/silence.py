@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from towerlog.ambient import Hearing
-from towerlog.engine.commands.cancel import CONTROL
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.cancel import CONTROL
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts

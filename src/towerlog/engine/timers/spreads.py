@@ -5,10 +5,10 @@ What is still to be done is stored with each step, so that a restart goes on whe
 
 from __future__ import annotations
 
-from towerlog.engine.commands.cancel import spread
-from towerlog.engine.commit.load import Needs
-from towerlog.engine.commit.plan import Plan
-from towerlog.engine.commit.steps import Steps
+from towerlog.engine.control.cancel import spread
+from towerlog.engine.load.known import Needs
+from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep
 from towerlog.store.base import Unit
 from towerlog.store.values import Spread

@@ -60,6 +60,10 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         """What a run spent its time on, for a drawing: `width` in pixels, `since`, `until`."""
         return await self._send(endpoints.get_outline(run_id, **query))
 
+    async def get_trace(self, run_id: str, after_seq: int = 0) -> shapes.Json:
+        """A run as spans of OpenTelemetry; of a long one those of the 1,000 events after `after_seq`."""
+        return await self._send(endpoints.get_trace(run_id, after_seq))
+
     async def count_runs(self, **filters: Any) -> fleet.RunFacets:
         """How many runs there are, by status, agent, model and persona. `filters` as of `list_runs`."""
         return await self._send(endpoints.count_runs(**filters))
@@ -67,6 +71,10 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
     async def run_durations(self, by: str = "hour", **filters: Any) -> tuple[fleet.RunDurations, ...]:
         """How long ended runs took, by hour, day, agent, model, status or thread. `filters` as of `list_runs`."""
         return await self._send(endpoints.run_durations(by, **filters))
+
+    async def run_sums(self, by: str = "thread", **filters: Any) -> tuple[fleet.RunSum, ...]:
+        """What runs have used, by hour, day, agent, model, status or thread, the dearest first."""
+        return await self._send(endpoints.run_sums(by, **filters))
 
     async def find_runs(self, prefix: str) -> tuple[str, ...]:
         """The ids of runs that begin with `prefix`, at most 20."""

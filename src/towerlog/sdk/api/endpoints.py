@@ -5,14 +5,24 @@ Each is `api_request("METHOD", "/path/{id}", …)` with the template of the serv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from towerlog.sdk.api import fleet_shapes as fleet
 from towerlog.sdk.api import shapes
-from towerlog.sdk.api.requests import ApiRequest, Listing, api_request, given, held_back, linked, listing, with_history
+from towerlog.sdk.api.requests import (
+    ApiRequest,
+    Listing,
+    api_request,
+    given,
+    held_back,
+    ids_in_data,
+    linked,
+    listing,
+    many_in_data,
+    with_history,
+)
 from towerlog.sdk.api.shapes import Json
-from towerlog.sdk.wire.errors import BadAnswer
 
 PAGE = 200
 """Rows of a page, unless the caller says otherwise."""
@@ -21,22 +31,6 @@ EVENTS_PAGE = 1000
 
 def _done(raw: Any) -> None:
     """Reads a reply without content."""
-
-
-def _many_in_data(shape: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def read(raw: Any) -> tuple[Any, ...]:
-        if not isinstance(raw, dict):
-            raise BadAnswer("the server's reply is not a list")
-        return shapes.many(shape)(raw.get("data"))
-
-    return read
-
-
-def _ids_in_data(raw: Any) -> tuple[str, ...]:
-    found = raw.get("data") if isinstance(raw, dict) else None
-    if not isinstance(found, list):
-        raise BadAnswer("the server's reply is not a list of ids")
-    return tuple(map(str, found))
 
 
 # Runs
@@ -54,8 +48,12 @@ def count_runs(**filters: Any) -> ApiRequest[fleet.RunFacets]:
 
 def run_durations(by: str, **filters: Any) -> ApiRequest[tuple[fleet.RunDurations, ...]]:
     """How long ended runs took."""
-    query = {"by": by, **filters}
-    return api_request("GET", "/api/v1/run-durations", _many_in_data(fleet.RunDurations), query=query)
+    return api_request("GET", "/api/v1/run-durations", many_in_data(fleet.RunDurations), query={"by": by, **filters})
+
+
+def run_sums(by: str, **filters: Any) -> ApiRequest[tuple[fleet.RunSum, ...]]:
+    """What runs have used."""
+    return api_request("GET", "/api/v1/run-sums", many_in_data(fleet.RunSum), query={"by": by, **filters})
 
 
 def list_run_rows(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunRow]:
@@ -65,10 +63,8 @@ def list_run_rows(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunRow]:
 
 def list_thread_runs(thread_id: str, limit: int) -> ApiRequest[tuple[shapes.ThreadRun, ...]]:
     """The newest runs of a thread."""
-    query = {"limit": limit}
-    return api_request(
-        "GET", "/v1/threads/{thread_id}/runs", shapes.many(shapes.ThreadRun), query=query, thread_id=thread_id
-    )
+    read, query = shapes.many(shapes.ThreadRun), {"limit": limit}
+    return api_request("GET", "/v1/threads/{thread_id}/runs", read, query=query, thread_id=thread_id)
 
 
 KEY_PREFIX = "sdk:"
@@ -87,9 +83,14 @@ def get_outline(run_id: str, **query: Any) -> ApiRequest[fleet.RunOutline]:
     return api_request("GET", "/api/v1/runs/{run_id}/outline", fleet.RunOutline.read, query=query, run_id=run_id)
 
 
+def get_trace(run_id: str, after_seq: int) -> ApiRequest[shapes.Json]:
+    """A run as spans of OpenTelemetry."""
+    return api_request("GET", "/api/v1/runs/{run_id}/otlp", dict, query={"after_seq": after_seq}, run_id=run_id)
+
+
 def find_runs(prefix: str) -> ApiRequest[tuple[str, ...]]:
     """The ids of runs that begin with a prefix."""
-    return api_request("GET", "/api/v1/run-ids", _ids_in_data, query={"prefix": prefix})
+    return api_request("GET", "/api/v1/run-ids", ids_in_data, query={"prefix": prefix})
 
 
 def create_run(thread_id: str, **members: Any) -> ApiRequest[shapes.CreatedRun]:
@@ -229,7 +230,7 @@ def get_queue(state: str | None, limit: int | None) -> ApiRequest[fleet.Queue]:
 def list_workers(limit: int | None, worker_id: str | None) -> ApiRequest[tuple[fleet.WorkerInfo, ...]]:
     """Workers and the runs that they hold."""
     query = {"limit": limit, "worker_id": worker_id}
-    return api_request("GET", "/api/v1/workers", _many_in_data(fleet.WorkerInfo), query=query)
+    return api_request("GET", "/api/v1/workers", many_in_data(fleet.WorkerInfo), query=query)
 
 
 def list_usage(by: str, limit: int = PAGE, **filters: Any) -> Listing[fleet.UsageTotal]:
@@ -392,7 +393,5 @@ def answer_approval(approval_id: str, members: Mapping[str, Any]) -> ApiRequest[
 
 def create_answer_link(approval_id: str, members: Mapping[str, Any]) -> ApiRequest[fleet.AnswerLink]:
     """A link to answer by."""
-    body = given(**members)
-    return api_request(
-        "POST", "/api/v1/approvals/{approval_id}/links", fleet.AnswerLink.read, body, approval_id=approval_id
-    )
+    body, read = given(**members), fleet.AnswerLink.read
+    return api_request("POST", "/api/v1/approvals/{approval_id}/links", read, body, approval_id=approval_id)

@@ -130,6 +130,17 @@ class RunDurations(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunSum(Shape):
+    """What the runs of an hour, a day, an agent, a thread … have used."""
+
+    runs: int
+    usage: Json
+    group: str | None = None
+    cost_usd: float | None = None
+    unpriced_calls: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOutline(Shape):
     """What a run spent its time on: spans to be drawn, and the figures of its tools."""
 

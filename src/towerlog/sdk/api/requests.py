@@ -158,3 +158,22 @@ def _word(value: object) -> str:
 def given(**members: object) -> dict[str, object]:
     """The members that are not None."""
     return {name: value for name, value in members.items() if value is not None}
+
+
+def many_in_data(shape: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads the rows of a reply that has them under `data`."""
+
+    def read(raw: Any) -> tuple[Any, ...]:
+        if not isinstance(raw, dict):
+            raise BadAnswer("the server's reply is not a list")
+        return shapes.many(shape)(raw.get("data"))
+
+    return read
+
+
+def ids_in_data(raw: Any) -> tuple[str, ...]:
+    """The ids under `data`."""
+    found = raw.get("data") if isinstance(raw, dict) else None
+    if not isinstance(found, list):
+        raise BadAnswer("the server's reply is not a list of ids")
+    return tuple(map(str, found))

@@ -92,12 +92,17 @@ class AlertStore(Protocol):
         """Organisations with messages that wait, whenever they are due, behind this one, in order; at most so many."""
         ...
 
+    async def bodies_waiting(self, after: int, limit: int) -> list[int]:
+        """Organisations with messages whose deliveries are not written yet, behind this one, in order; at most so
+        many."""
+        ...
+
     async def deliveries_due(self, wanted: DueWanted) -> DueFound:
         """Messages that are due by now, one receiver after the other. It reads no more than it is asked for."""
         ...
 
     async def alerts_drop(self, before_ms: int, kept: int, limit: int, before_minute: int) -> int:
         """Drops alerts and deliveries from before this, and of each organisation all but so many of the newest; of
-        either at most `limit`. What waits to be delivered is kept. How many went. Minutes of windows
+        either at most `limit`. What waits to be written or delivered is kept. How many went. Minutes of windows
         before this one go as well."""
         ...

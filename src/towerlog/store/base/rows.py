@@ -18,7 +18,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.model.usage import UsageRow
+from towerlog.model.usage import RunSum, UsageRow
 from towerlog.store.values import Durations, Found, RunWithState, UsageSpan
 
 
@@ -45,6 +45,11 @@ class RowStore(Protocol):
     async def run_durations(self, org: int, by: str, wanted: RunFilter, limit: int) -> list[Durations] | None:
         """How long ended runs took, by `hour`, `day` (newest first), `agent`, `model`, `status` or `thread` (most
         runs first), at most `limit`; None where that would take too long."""
+        ...
+
+    async def run_sums(self, org: int, by: str, wanted: RunFilter, limit: int) -> list[RunSum] | None:
+        """What runs have used, grouped as for `run_durations`, the dearest first; None where that would take too
+        long."""
         ...
 
     async def runs_by_number(self, org: int, numbers: Sequence[int]) -> dict[int, RunRow]:

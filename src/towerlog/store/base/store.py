@@ -1,4 +1,4 @@
-"""A backend as a whole: the eight parts of the contract together, and the unit of work.
+"""A backend as a whole: the parts of the contract together, and the unit of work.
 
 Laws:
 

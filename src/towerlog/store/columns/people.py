@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from towerlog.model.key import Key
 from towerlog.model.member import Session, SignInLink
-from towerlog.model.principal import SCOPES_OF_ROLE, Role, User
+from towerlog.model.principal import Role, User
 from towerlog.store.columns.rows import Row
 
 USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
 LINK_COLUMNS = "org, link_id, digest, user_id, created_at, expires_at, made_by, used_at"
+SESSION_COLUMNS = "org, digest, user_id, created_at, expires_at, address, session_id, seen_at"
 
 
 def user_row(user: User) -> Row:
@@ -29,11 +29,6 @@ def link_row(one: SignInLink) -> Row:
 
 
 def session_row(one: Session) -> Row:
-    """(org, digest, user_id, created_at, expires_at, address)."""
-    return (one.org, one.digest, one.user_id, one.created_at, one.expires_at, one.address)
-
-
-def as_key(user: User, digest: bytes) -> Key:
-    """What a key of this member would be."""
-    scopes = tuple(sorted(SCOPES_OF_ROLE[user.role]))
-    return Key(user.org, user.user_id, user.user_id, user.name, scopes, digest, "", user.created_at, user.removed_at)
+    """Values for SESSION_COLUMNS."""
+    beginning = (one.org, one.digest, one.user_id, one.created_at, one.expires_at)
+    return (*beginning, one.address, one.session_id, one.seen_at)

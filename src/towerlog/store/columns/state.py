@@ -7,7 +7,7 @@ import msgspec
 from towerlog.model.alert import AlertRow, AlertRule
 from towerlog.model.approval import ApprovalRow
 from towerlog.model.budget import BudgetRow, Reservation
-from towerlog.model.delivery import NO_BODY, Delivery
+from towerlog.model.delivery import NO_BODY, Delivery, DeliveryBody
 from towerlog.model.price import PriceRow
 from towerlog.model.retention import Erasing, RetentionPolicy
 from towerlog.store.columns.rows import Row
@@ -20,6 +20,7 @@ decode_price = msgspec.json.Decoder(PriceRow).decode
 decode_rule = msgspec.json.Decoder(AlertRule).decode
 decode_alert = msgspec.json.Decoder(AlertRow).decode
 decode_delivery = msgspec.json.Decoder(Delivery).decode
+decode_body = msgspec.json.Decoder(DeliveryBody).decode
 decode_policy = msgspec.json.Decoder(RetentionPolicy).decode
 decode_erasing = msgspec.json.Decoder(Erasing).decode
 
@@ -74,6 +75,17 @@ def delivery_value(row: Row) -> Delivery:
     return msgspec.structs.replace(
         decode_delivery(doc), number=number, body=NO_BODY if body is None else msgspec.Raw(body)
     )
+
+
+def body_row(row: DeliveryBody) -> Row:
+    """(org, body_id, alert_id, unwritten, body, doc)."""
+    doc = _encode(msgspec.structs.replace(row, body=NO_BODY))
+    return (row.org, row.body_id, row.alert_id, len(row.unwritten), bytes(row.body), doc)
+
+
+def body_value(row: Row) -> DeliveryBody:
+    """What deliveries tell, from (body, doc)."""
+    return msgspec.structs.replace(decode_body(row[1]), body=msgspec.Raw(row[0]))
 
 
 def policy_row(row: RetentionPolicy) -> Row:

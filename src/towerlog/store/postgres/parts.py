@@ -32,6 +32,7 @@ class LogQuestions(HasConnections):
     runs = Question(by_run.runs)
     run_facets = Question(screens.run_facets)
     run_durations = Question(screens.run_durations)
+    run_sums = Question(screens.run_sums)
     run_ids_beginning = Question(by_run.run_ids_beginning)
     runs_by_number = Question(by_run.runs_by_number)
     run_ids_of_parents = Question(descent.run_ids_of_parents)
@@ -83,6 +84,8 @@ class PeopleQuestions(HasConnections):
     member_known = Question(people.member_known)
     link_by_digest = Question(people.link_by_digest)
     sign_in_links = Question(people.links)
+    sessions = Question(people.sessions)
+    sessions_seen = Question(people.note_seen, Via.BETWEEN_UNITS)
     signed_out_drop = Question(people.drop_old, Via.BETWEEN_UNITS)
 
     persona = Question(registry.persona)
@@ -123,6 +126,7 @@ class StateQuestions(HasConnections):
     delivery = Question(told.delivery)
     deliveries = Question(told.deliveries)
     deliveries_waiting = Question(told.deliveries_waiting)
+    bodies_waiting = Question(told.bodies_waiting)
     deliveries_due = Question(told.deliveries_due)
     alerts_drop = Question(told.drop_old, Via.BETWEEN_UNITS)
 

@@ -14,8 +14,9 @@ COLUMNS = (
     ("run", "bigint"), ("org", "bigint"), ("run_id", "text"), ("thread_id", "text"), ("trace_id", "text"),
     ("foreign_id", "text"), ("agent", "text"), ("status", "text"), ("model", "text"), ("persona_id", "text"),
     ("parent_key", "text"), ("began_at", "bigint"), ("cancel_requested_at", "bigint"), ("quiet", "boolean"),
-    ("seen_at", "bigint"), ("ended_at", "bigint"), ("held", "integer"), ("names", "text"), ("cost_nanos", "bigint"),
-    ("failed", "boolean"), ("silent", "boolean"), ("took_ms", "bigint"), ("tags", "bytea"), ("doc", "bytea"),
+    ("seen_at", "bigint"), ("ended_at", "bigint"), ("held", "integer"), ("names", "text"),
+    ("failed", "boolean"), ("silent", "boolean"), ("took_ms", "bigint"), ("tags", "bytea"),
+    *((name, "bigint") for name in rows.USAGE_FIGURES), ("doc", "bytea"),
 )  # fmt: skip
 """Names and types, in the order of `run_columns`."""
 FIXED = ("run", "org", "run_id", "thread_id", "trace_id")
@@ -36,15 +37,15 @@ def run_columns(row: RunRow) -> rows.Row:
 
 
 def searched(row: RunRow) -> rows.Row:
-    """(names, cost_nanos, failed, silent, took_ms, tags)."""
+    """(names, failed, silent, took_ms, tags, what it has used)."""
     names = (row.run_id, row.thread_id, row.trace_id, row.foreign_id or "", row.agent or "")
     return (
         "\n".join(names).lower(),
-        row.usage.cost_nanos,
         row.status in _FAILED or row.error is not None,
         row.silent_at is not None and row.ended_at is None,
         took_ms(row),
         b"" if bytes(row.metadata) == _NO_METADATA else b"".join(_tags_of(bytes(row.metadata))),
+        *msgspec.structs.astuple(row.usage),
     )
 
 

@@ -234,7 +234,8 @@ async def _write_state(db: Db, changes: Changes) -> None:
         await money.write(db, changes)
     if changes.retention or changes.erasing:
         await policies.write(db, changes.retention, changes.erasing)
-    if changes.alert_rules or changes.alerts or changes.alert_windows or changes.deliveries:
+    of_alerts = (changes.alert_rules, changes.alerts, changes.alert_windows, changes.deliveries)
+    if any(of_alerts) or changes.delivery_bodies:
         await alerts.write(db, changes)
 
 
@@ -277,7 +278,7 @@ def orgs_of_changes(changes: Changes) -> set[int]:
     for keyed in (
         changes.threads, changes.usage, changes.spent_links, changes.users, changes.sign_in_links, changes.budgets,
         changes.budget_pauses, changes.reservations, changes.prices, changes.alert_rules, changes.alerts,
-        changes.alert_windows, changes.deliveries, changes.retention,
+        changes.alert_windows, changes.deliveries, changes.delivery_bodies, changes.retention,
     ):  # fmt: skip
         found |= {key[0] for key in keyed}
     for owned in (changes.agents, changes.checkpoints, changes.lanes):
@@ -286,7 +287,7 @@ def orgs_of_changes(changes: Changes) -> set[int]:
     for listed in (
         changes.messages, changes.nodes, changes.metas, changes.quarantined, changes.replies, changes.reply_bodies,
         changes.keys, changes.sessions_over, changes.sessions, changes.personas, changes.routes,
-        changes.delivery_bodies, changes.erasing, changes.audit,
+        changes.erasing, changes.audit,
     ):  # fmt: skip
         found |= {row.org for row in listed}
     return found if changes.replaces is None else found | {changes.replaces}

@@ -15,11 +15,11 @@ from towerlog.model.alert import MAX_CALLS, AlertRow, AlertRule
 from towerlog.model.approval import ApprovalRow
 from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.delivery import DeliveriesAfter, Delivery
+from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryBody, OutboxCounts
 from towerlog.model.event import Event, EventType, Logged
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
-from towerlog.model.member import SignInLink
+from towerlog.model.member import Session, SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters, User, shard_org
@@ -201,6 +201,10 @@ def _sign_in_links_by_id(db: apsw.Connection, keys: list[tuple[int, str]]) -> di
     return _each(keys, lambda key: members.link_by_id(db, *key))
 
 
+def _sessions(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Session]:
+    return _each(keys, lambda key: members.session_by_id(db, *key))
+
+
 def _replies(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], StoredReply]:
     return _each(keys, lambda key: lookups.reply(db, *key))
 
@@ -261,8 +265,12 @@ def _deliveries_after(db: apsw.Connection, keys: list[DeliveriesAfter]) -> dict[
     return {key: alerts.deliveries_after(db, key) for key in keys}
 
 
-def _pending(db: apsw.Connection, orgs: list[int]) -> dict[int, int]:
-    return {org: alerts.deliveries_pending(db, org) for org in orgs}
+def _outbox_counts(db: apsw.Connection, orgs: list[int]) -> dict[int, OutboxCounts]:
+    return {org: alerts.outbox_counts(db, org) for org in orgs}
+
+
+def _unwritten(db: apsw.Connection, keys: list[tuple[int, int]]) -> dict[tuple[int, int], list[DeliveryBody]]:
+    return {key: alerts.bodies_unwritten(db, *key) for key in keys}
 
 
 def _tool_calls(db: apsw.Connection, runs: list[int]) -> dict[int, list[Event]]:
@@ -296,6 +304,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.MEMBER_NAME: _member_names,
     Kind.SIGN_IN_LINK: _sign_in_links,
     Kind.SIGN_IN_LINK_ID: _sign_in_links_by_id,
+    Kind.SESSION: _sessions,
     Kind.CALLS_WAITING: _calls_waiting,
     Kind.SPENT_LINK: _spent_links,
     Kind.REPLY: _replies,
@@ -310,7 +319,8 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.ALERT_ID: _alerts_by_id,
     Kind.DELIVERY: _deliveries,
     Kind.DELIVERIES_AFTER: _deliveries_after,
-    Kind.DELIVERIES_PENDING: _pending,
+    Kind.OUTBOX_COUNTS: _outbox_counts,
+    Kind.BODIES_UNWRITTEN: _unwritten,
     Kind.RETENTION: _retention,
     Kind.TOOL_CALLS: _tool_calls,
 }

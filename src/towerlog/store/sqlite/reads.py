@@ -37,13 +37,17 @@ SEARCH_CHECK_STEPS = 10_000
 MAX_INTEGER = 2**62
 _HALF_BITS = 31
 """A figure is added up in two halves: past 64 bits SQLite would refuse the sum."""
+
+
+def halves(name: str) -> str:
+    """What is selected of a figure for its sum, see `figure_of`."""
+    return f"sum({name} >> {_HALF_BITS}), sum({name} & {(1 << _HALF_BITS) - 1}), max({name})"
+
+
 _COUNTS = ("events", "runs_started", "runs_ended")
 _SUMS = ", ".join(
     [f"sum({name})" for name in _COUNTS]
-    + [
-        f"sum({name} >> {_HALF_BITS}), sum({name} & {(1 << _HALF_BITS) - 1}), max({name})"
-        for name in rows.USAGE_FIGURES
-    ]
+    + [halves(name) for name in rows.USAGE_FIGURES]
     + ["min(price_version)", "max(price_version)"]
 )
 _COLUMNS = {"hour": "hour", "agent": "agent", "model": "model"}
@@ -261,11 +265,15 @@ def usage_by(db: apsw.Connection, org: int, by: str, span: UsageSpan, limit: int
 def _total(org: int, by: str, row: rows.Row) -> UsageRow:
     group, *counts = row[:4]
     *parts, version, last_version = row[4:]
-    figures = [_figure(*some) for some in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
     events, began, ended = counts
     version = merged_version(version, last_version)
-    total = UsageRow(org, 0, "", "", "", events, began, ended, Usage(*figures), version)
+    total = UsageRow(org, 0, "", "", "", events, began, ended, usage_of(parts), version)
     return msgspec.structs.replace(total, **{by: group})
+
+
+def usage_of(parts: Sequence[int | None]) -> Usage:
+    """The sums of all figures of `rows.USAGE_FIGURES`, each from what `halves` selects."""
+    return Usage(*(_figure(*some) for some in zip(parts[::3], parts[1::3], parts[2::3], strict=True)))
 
 
 def _figure(high: int | None, low: int | None, largest: int | None) -> int | None:

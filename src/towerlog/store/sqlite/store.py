@@ -112,6 +112,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
     runs = AskInTime(reads.runs_in_time)
     run_facets = AskInTime(facets.run_facets)
     run_durations = AskInTime(facets.run_durations)
+    run_sums = AskInTime(facets.run_sums)
     run_ids_beginning = Ask(reads.run_ids_beginning)
     runs_by_number = Ask(reads.runs_by_number)
     run_ids_of_parents = Ask(descent.run_ids_of_parents)

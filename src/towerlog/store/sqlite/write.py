@@ -176,7 +176,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         prices.write(db, changes.prices)
     if changes.retention or changes.erasing:
         policies.write(db, changes.retention, changes.erasing)
-    if changes.alert_rules or changes.alerts or changes.alert_windows or changes.deliveries:
+    of_alerts = (changes.alert_rules, changes.alerts, changes.alert_windows, changes.deliveries)
+    if any(of_alerts) or changes.delivery_bodies:
         alerts.write(db, changes)
     if changes.audit:
         entries.write(db, changes.audit)

@@ -86,10 +86,40 @@ async def test_a_program_gets_what_a_dialect_has_at_the_same_path(served: App, p
     assert (await ask(served, "POST", "/alerts", key=None, headers=BROWSER, value={})).status == 401
 
 
-async def test_what_is_no_screen_is_not_there(served: App) -> None:
-    for path in ("/nothing", "/runs/r1/nothing", "/assets/nothing.js", "/assets/..", "/assets/%2e%2e%2findex.html"):
-        assert (await ask(served, "GET", path, key=None, headers=BROWSER)).status in (400, 404), path
-    assert (await ask(served, "POST", "/runs", key=None)).status == 405
-    assert (await ask(served, "GET", "/assets/app-1.css", key=None)).body == b"body{}"
+NOWHERE = ("/nothing", "/runs/r1/nothing", "/agents/a1/nothing", "/v1/nothing", "/api/v1/nothing")
+
+
+async def test_a_browser_at_a_path_of_nothing_gets_the_page_and_a_404(served: App) -> None:
+    for path in NOWHERE:
+        for method in ("GET", "HEAD"):
+            reply = await ask(served, method, path, key=None, headers=BROWSER)
+            assert (reply.status, reply.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
+            assert reply.headers["vary"] == "accept, accept-encoding"
+            assert "script-src 'self'" in reply.headers["content-security-policy"]
+        assert (await ask(served, "GET", path, key=None, headers=BROWSER)).body == PAGE
+        tagged = {**BROWSER, "If-None-Match": reply.headers["etag"]}
+        assert (await ask(served, "GET", path, key=None, headers=tagged)).status == 404, "never 304"
+
+
+async def test_a_program_at_a_path_of_nothing_gets_json(served: App) -> None:
+    for path in NOWHERE:
+        for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+            assert "error" in (await ask(served, "GET", path, key=None, headers=headers)).body.decode(), path
+        for method, key in (("GET", ADMIN_KEY), ("POST", None), ("DELETE", None)):
+            reply = await ask(served, method, path, key=key, headers=BROWSER)
+            assert (reply.status, "json" in reply.headers["content-type"]) == (404, True), path
     refused = (await ask(served, "GET", "/agents/a1/nothing", key=None)).json
     assert refused.keys() == {"error", "detail"}, "the dialect's words"
+
+
+async def test_without_a_build_a_path_of_nothing_is_refused_as_ever(bare: App) -> None:
+    reply = await ask(bare, "GET", "/nothing", key=None, headers=BROWSER)
+    assert (reply.status, reply.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_what_is_no_screen_is_not_there(served: App) -> None:
+    for path in ("/assets/nothing.js", "/assets/..", "/assets/%2e%2e%2findex.html", "//runs"):
+        reply = await ask(served, "GET", path, key=None, headers=BROWSER)
+        assert (reply.status in (400, 404), reply.body != PAGE) == (True, True), path
+    assert (await ask(served, "POST", "/runs", key=None)).status == 405
+    assert (await ask(served, "GET", "/assets/app-1.css", key=None)).body == b"body{}"

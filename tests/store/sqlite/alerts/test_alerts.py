@@ -12,7 +12,7 @@ import pytest
 from tests.store.plans import plans_of
 from towerlog.model.alert import AlertRow, AlertRule, AlertState, AlertTrigger, WindowCount
 from towerlog.model.alert_channel import AlertChannel, ChannelType
-from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryState, DueWanted, NoticeKind
+from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryBody, DeliveryState, DueWanted, NoticeKind
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.events import tool_calls
 from towerlog.store.sqlite.upkeep.verification import all_rows
@@ -35,6 +35,11 @@ def delivery(org: int, name: str, **given: Any) -> Delivery:
     return msgspec.structs.replace(made, **given)
 
 
+def delivery_body(org: int, name: str, unwritten: tuple[AlertChannel, ...] = ()) -> DeliveryBody:
+    told = msgspec.Raw(b'{"message":"no"}')
+    return DeliveryBody(org, name, "a1", "r1", NoticeKind.FIRED, 5, told, unwritten)
+
+
 BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
     "rules": (lambda db: alerts.rules_of(db, 1), "alert_rule_by_number (org=?)"),
     "page of rules": (lambda db: alerts.rules(db, 1, 5, 9), "alert_rule_by_number (org=? AND number<?)"),
@@ -53,7 +58,9 @@ BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
         lambda db: alerts.deliveries(db, 1, 5, 9, None, "a", None),
         "delivery_by_alert (org=? AND alert_id=? AND number<?)",
     ),
-    "pending": (lambda db: alerts.deliveries_pending(db, 1), "COVERING INDEX delivery_due (org=?)"),
+    "counts": (lambda db: alerts.outbox_counts(db, 1), "(org=?)"),
+    "unwritten": (lambda db: alerts.bodies_unwritten(db, 1, 5), "delivery_body_unwritten (org=?)"),
+    "bodies that wait": (lambda db: alerts.bodies_waiting(db, 1, 5), "COVERING INDEX delivery_body_unwritten (org>?)"),
     "from a cursor": (
         lambda db: alerts.deliveries_after(db, DeliveriesAfter(1, 3, "", "", 5)),
         "delivery_by_number (org=? AND number>?)",

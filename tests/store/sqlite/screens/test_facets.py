@@ -11,9 +11,9 @@ from tests.support.fakes import START_MS
 from towerlog.errors import Invalid
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
-from towerlog.model.usage import Usage
+from towerlog.model.usage import MAX_SUM, RunSum, Usage
 from towerlog.store.sqlite import reads
-from towerlog.store.sqlite.screens.facets import run_durations, run_facets
+from towerlog.store.sqlite.screens.facets import run_durations, run_facets, run_sums
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, RunChange
 
@@ -58,12 +58,30 @@ def test_percentiles_are_of_the_runs_and_groups_in_their_order(db: apsw.Connecti
     assert run_durations(db, now, org, "agent", RunFilter(), 1) == found[:1]
 
 
+def test_sums_are_of_the_runs_and_the_dearest_first(db: apsw.Connection, org: int) -> None:
+    of, most = msgspec.structs.replace, MAX_SUM
+    used = [Usage(input_tokens=1, cost_nanos=5), Usage(), Usage(input_tokens=2, cost_nanos=7), Usage(cost_nanos=most)]
+    used.append(Usage(cost_nanos=most))
+    for number, (name, usage) in enumerate(zip("aabcc", used, strict=True), start=1):
+        put(db, of(run_row(number, org=org), thread_id=name, usage=usage))
+    put(db, run_row(9, org=org + 1))
+    found = run_sums(db, now, org, "thread", RunFilter(), 10)
+    assert found == [
+        RunSum("c", 2, Usage(cost_nanos=most)),
+        RunSum("b", 1, Usage(input_tokens=2, cost_nanos=7)),
+        RunSum("a", 2, Usage(input_tokens=1, cost_nanos=5)),
+    ]
+    assert run_sums(db, now, org, "thread", RunFilter(thread_id="b"), 10) == found[1:2]
+    assert run_sums(db, now, org, "thread", RunFilter(), 1) == found[:1]
+
+
 def test_what_takes_too_long_is_given_up_and_leaves_no_bound(db: apsw.Connection, org: int) -> None:
     put(db, *(run_row(number, org=org) for number in range(1, 2001)))
     late = iter(range(0, 10**9, reads.MAX_SEARCH_MS + 1))
     facets = run_facets(db, lambda: next(late), org, RunFilter(metadata=(("a", "1"),)))
     assert set(facets.values()) == {None}
     assert run_durations(db, lambda: next(late), org, "agent", RunFilter(), 5) is None
+    assert run_sums(db, lambda: next(late), org, "agent", RunFilter(), 5) is None
     for name, wanted in {
         "metadata": RunFilter(metadata=(("a", "1"),)),
         "label": RunFilter(labels=(("a", "1"),)),

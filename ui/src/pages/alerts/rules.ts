@@ -71,3 +71,67 @@ export function tells({ channels, act }: Pick<AlertRule, 'channels' | 'act'>): s
   const told = channels.map(({ type, target }) => (target ? `${type} ${target}` : type));
   return `${told.join(', ') || 'nobody'}${act ? `, and ${act}s` : ''}`;
 }
+
+export type ChannelType = AlertRule['channels'][number]['type'];
+
+export const CHANNELS: Readonly<Record<ChannelType, string>> = {
+  email: 'an e-mail address',
+  webhook: 'a webhook',
+  slack: 'Slack',
+  discord: 'Discord',
+  teams: 'Teams',
+  in_app: 'only this list',
+};
+
+export type ScopeName = 'agent' | 'thread_id' | 'run_id' | 'label' | 'persona';
+
+export const SCOPES: Readonly<Record<ScopeName, string>> = {
+  agent: 'Only of the agent',
+  thread_id: 'Only of the thread',
+  run_id: 'Only of the run, with all below it',
+  label: 'Only with the label, as name=value',
+  persona: 'Only of the persona',
+};
+
+/** A rule as its form has it: texts. */
+export interface Draft {
+  name: string;
+  trigger: Trigger;
+  scope: Readonly<Partial<Record<ScopeName, string>>>;
+  config: Readonly<Partial<Record<Setting, string>>>;
+  channels: readonly { readonly type: ChannelType; readonly target: string }[];
+  cooldown: string;
+  renotify: string;
+  act: '' | 'pause' | 'cancel';
+}
+
+const NEW: Draft = { name: '', trigger: 'error', scope: {}, config: {}, channels: [], cooldown: '10', renotify: '0', act: '' };
+
+function texts(given: object): Record<string, string> {
+  const told = Object.entries(given).filter(([, value]) => value !== null && value !== undefined && typeof value !== 'boolean');
+  return Object.fromEntries(told.map(([name, value]) => [name, String(value)]));
+}
+
+/** What the form begins with: a rule, or nothing. */
+export function draftOf(rule: AlertRule | null): Draft {
+  if (rule === null) return NEW;
+  const { name, trigger, channels, cooldown_minutes: cooldown, renotify_minutes: renotify, act } = rule;
+  const ways = channels.map(({ type, target }) => ({ type, target: target ?? '' }));
+  return { name, trigger, scope: texts(rule.scope), config: texts(rule.config), channels: ways, cooldown: String(cooldown), renotify: String(renotify), act: act ?? '' };
+}
+
+/** The form as the API takes it. Figures that the trigger does not use are left out; of what was emptied nothing is sent. */
+export function bodyOf({ name, scope, config, channels, cooldown, renotify, act, trigger }: Draft): Record<string, unknown> {
+  const given = (values: Readonly<Record<string, string | undefined>>): [string, string][] =>
+    Object.entries(values).flatMap(([key, value]) => (value?.trim() ? [[key, value.trim()] as [string, string]] : []));
+  const used: readonly string[] = KINDS[trigger].settings;
+  return {
+    name,
+    scope: Object.fromEntries(given(scope)),
+    config: Object.fromEntries(given(config).flatMap(([key, value]) => (used.includes(key) ? [[key, Number(value)]] : []))),
+    channels: channels.map(({ type, target }) => (type === 'in_app' ? { type } : { type, target })),
+    cooldown_minutes: Number(cooldown),
+    renotify_minutes: Number(renotify),
+    act: act || null,
+  };
+}

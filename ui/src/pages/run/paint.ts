@@ -1,6 +1,6 @@
 /** The timeline on its canvas. What stands where is decided by `model/timeline`. */
 
-import { visible } from '../../model/text';
+import { line } from '../../model/text';
 import type { Drawing } from '../../model/timeline';
 import { duration } from '../../model/times';
 
@@ -97,7 +97,7 @@ export function paintBars(canvas: HTMLCanvasElement, ink: Ink, drawing: Drawing,
     context.rect(left + bar.x, y, bar.width - 4, row - 4);
     context.clip();
     context.fillStyle = ink.colour('ground');
-    context.fillText(visible(bar.label).slice(0, 120), left + bar.x + 4, y + (row - 4) / 2 + 0.5);
+    context.fillText(line(bar.label, 120), left + bar.x + 4, y + (row - 4) / 2 + 0.5);
     context.restore();
   }
   if (drag && Math.abs(drag.to - drag.from) > 2) {

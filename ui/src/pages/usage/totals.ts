@@ -1,6 +1,6 @@
 /** Sums of usage, by name and over all. What is not known of any is null, never 0. */
 
-import type { Run, UsageTotal } from '../../api/types';
+import type { RunSum, UsageTotal } from '../../api/types';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -51,23 +51,18 @@ export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model'): Grou
   return dearestFirst(found);
 }
 
-/** What the runs of each thread have used; the dearest first. */
-export function byThread(runs: readonly Run[]): Group[] {
-  const found = new Map<string | null, Group>();
-  for (const run of runs) {
-    const known = found.get(run.thread_id);
-    found.set(run.thread_id, {
-      name: run.thread_id,
-      usd: plus(known?.usd, run.total_cost_usd),
-      unpriced: (known?.unpriced ?? 0) + run.unpriced_calls,
-      input: plus(known?.input, run.total_input_tokens),
-      output: plus(known?.output, run.total_output_tokens),
-      runs: (known?.runs ?? 0) + 1,
-      p50: null,
-      p95: null,
-    });
-  }
-  return dearestFirst(found);
+/** What the runs of each group have used, as the server has added it up. */
+export function ofSums(rows: readonly RunSum[]): Group[] {
+  return rows.map(({ group, runs, usage, cost_usd: usd, unpriced_calls: unpriced }) => ({
+    name: group,
+    usd,
+    unpriced,
+    input: all(usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
+    output: all(usage.output_tokens, usage.reasoning_tokens),
+    runs,
+    p50: null,
+    p95: null,
+  }));
 }
 
 /** The groups with how long their runs took. */

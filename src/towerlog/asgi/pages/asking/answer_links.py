@@ -32,7 +32,7 @@ from towerlog.errors import (
     TooLarge,
     TowerlogError,
 )
-from towerlog.model.answer_link import opened
+from towerlog.model.answer_link import NO_LINK, is_told_by, may_answer_by_link, opened
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, GetApproval
 from towerlog.model.inbox import ApprovalAnswered, ApprovalView
 from towerlog.model.principal import Principal, Scope
@@ -142,19 +142,17 @@ class AnswerLinkPages:
     async def _opened(self, token: str) -> tuple[AnswerLink, Principal]:
         link = opened(self._secret, token)
         if link is None or not await self._is_good(link):
-            raise NotFound("link", "There is no such link, or whoever made it may not any more.")
+            raise NotFound("link", NO_LINK)
         who = link.rule_id or link.key_id
         is_member, scopes = who == link.user_id, frozenset({Scope.CONTROL})
         return link, Principal(link.org, link.org_id, link.user_id, who, scopes, is_member=is_member)
 
     async def _is_good(self, link: AnswerLink) -> bool:
-        """Whether who made it still may: a key, or an alert rule that tells the same channel."""
+        """Whether who made it still may. An answer looks at it once more, in its own commit."""
         assert self._store is not None
         if link.rule_id:
-            rule = await self._store.alert_rule(link.org, link.rule_id)
-            return rule is not None and any(one.fingerprint() == link.channel for one in rule.channels)
-        key = await self._store.key_by_id(link.org, link.key_id)
-        return key is not None and key.revoked_at is None and not {Scope.CONTROL, Scope.ADMIN}.isdisjoint(key.scopes)
+            return is_told_by(await self._store.alert_rule(link.org, link.rule_id), link)
+        return may_answer_by_link(await self._store.key_by_id(link.org, link.key_id))
 
     async def _view(self, link: AnswerLink, principal: Principal) -> ApprovalView:
         assert self._engine is not None

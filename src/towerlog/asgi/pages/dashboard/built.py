@@ -40,12 +40,12 @@ class Built(msgspec.Struct, frozen=True):
     """By coding; `identity` is always there."""
     etag: bytes
 
-    def answer(self, headers: Mapping[bytes, bytes]) -> Reply:
-        """The form that the request takes; 304 where its `If-None-Match` names what is here."""
+    def answer(self, headers: Mapping[bytes, bytes], status: int = 200) -> Reply:
+        """The form that the request takes; 304 where its `If-None-Match` names what is here, and it is no error."""
         form = self.forms[_coding_of(headers.get(b"accept-encoding", b""), self.forms)]
-        if _names(headers.get(b"if-none-match", b""), self.etag):
+        if status == form.status and _names(headers.get(b"if-none-match", b""), self.etag):
             return Reply(304, b"", form.content_type, form.headers)
-        return form
+        return form if status == form.status else msgspec.structs.replace(form, status=status)
 
 
 def read_build(folder: Path) -> dict[str, Built]:

@@ -1,7 +1,7 @@
 """The paths of the dashboard: each answers with the same page, whose script shows what the path names.
 
 Two of them are paths of dialects as well. There the dashboard answers a browser that opens the path, and nobody else:
-a request that asks for HTML and brings no key.
+a request that asks for HTML and brings no key. So it does, with 404, where there is nothing at a path.
 """
 
 from __future__ import annotations
@@ -54,12 +54,20 @@ class DashboardPages:
             for paths, is_shared in ((SCREENS, False), (SHARED_SCREENS, True))
             for path in paths
         ]
-        return (*screens, made(f"/{ASSETS}/{{name}}", "asset", "A file of the dashboard.", self.asset))
+        asset = made(f"/{ASSETS}/{{name}}", "asset", "A file of the dashboard.", self.asset)
+        if INDEX not in self._files:
+            return (*screens, asset)
+        stray = made("/", "stray", "There is no such page.", self.stray, reply_type=HTML, is_for_strays=True)
+        return (*screens, asset, stray)
 
     async def screen(self, visit: PageVisit) -> Reply:
         """The page; 503 where nothing was built."""
         found = self._files.get(INDEX)
         return _NOT_BUILT if found is None else found.answer(visit.headers)
+
+    async def stray(self, visit: PageVisit) -> Reply:
+        """The same page with 404: its script finds no screen at the path, and says so."""
+        return self._files[INDEX].answer(visit.headers, status=404)
 
     async def asset(self, visit: PageVisit) -> Reply:
         """A file by its name. Raises NotFound."""

@@ -6,6 +6,8 @@ They are copies of the pages in `docs`, written by `make docs`, since an install
 from __future__ import annotations
 
 import asyncio
+import posixpath
+import re
 from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
@@ -20,6 +22,7 @@ NAMED: dict[str, str] = {
     "dialects/activity.md": "activity",
     "dialects/checkpoints.md": "checkpoints",
     "dialects/lanes.md": "lanes",
+    "dialects/otlp.md": "otlp",
     "dialects/runs.md": "runs",
     "dialects/steps.md": "steps",
     "operate/deploy.md": "operator",
@@ -30,6 +33,10 @@ NAMED: dict[str, str] = {
 of all. Every other one has the name of its file, behind that of its folder."""
 FOLDER = "guides"
 MARKDOWN = ".md"
+_LIST = "README.md"
+_PAGE_LINK = re.compile(r"\]\(([^)\s#:]+\.md)")
+_LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+\.md)(#[^)\s]*)?\)")
+_COMMENT = re.compile(r"^<!-- /?generated.*?-->\n?", re.MULTILINE)
 
 
 def guide_path(name: str) -> str:
@@ -49,6 +56,7 @@ class Guides:
         """Looks which pages there are, and reads none."""
         self._home = files("towerlog.asgi.pages").joinpath("assets", FOLDER)
         self._pages = {name_of(page): page for page in sorted(_below(self._home, ""))}
+        self._names = {page: name for name, page in self._pages.items()}
         self._guessed = _guesses(self._pages)
         self._replies: dict[str, Reply] = {}
         self._making = asyncio.Lock()
@@ -56,6 +64,24 @@ class Guides:
     def titles(self) -> list[tuple[str, str]]:
         """The name and the title of every guide."""
         return [(name, self._text(page).partition("\n")[0].removeprefix("# ")) for name, page in self._pages.items()]
+
+    def whole(self) -> str:
+        """All guides as one text, in the order in which the list of all names them; links lead to where they are."""
+        listed = [posixpath.normpath(page) for page in _PAGE_LINK.findall(self._text(_LIST))]
+        pages = dict.fromkeys(page for page in (*listed, *self._pages.values()) if page in self._names)
+        return "\n".join(self._part(page) for page in pages if page != _LIST)
+
+    def _part(self, page: str) -> str:
+        """A page of the one text: where it is served, and what it says."""
+
+        def led(link: re.Match[str]) -> str:
+            words, path, anchor = link.groups("")
+            name = self._names.get(posixpath.normpath(posixpath.join(posixpath.dirname(page), path)))
+            # What is in the repository alone has no address here.
+            return words if name is None else f"[{words}]({guide_path(name)}{MARKDOWN}{anchor})"
+
+        text = _COMMENT.sub("", self._text(page))
+        return f"<!-- {guide_path(self._names[page])}{MARKDOWN} -->\n\n{_LINK.sub(led, text).strip()}\n"
 
     def routes(self) -> tuple[PageRoute, ...]:
         """All guides by their names, the list of them, and the names that a person would guess."""
@@ -94,7 +120,7 @@ class Guides:
         text = self._text(page)
         if as_markdown:
             return Reply(200, text.encode(), PLAIN_TEXT, STILL_HEADERS)
-        links = {target: guide_path(of) for of, target in self._pages.items()}
+        links = {target: guide_path(of) for target, of in self._names.items()}
         return Reply(200, rendered(Guide(guide_path(name), page, text), links).encode(), HTML, STILL_HEADERS)
 
     def _text(self, page: str) -> str:

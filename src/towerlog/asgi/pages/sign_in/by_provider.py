@@ -64,11 +64,14 @@ class ProviderPages:
         self._clock: Clock | None = None
         self._ids: Ids | None = None
         self._url = ""
+        self._idle_ms = 0
         self._key = b"\x00" * 32
         self._attempts = Attempts()
 
-    def attach(self, engine: Engine, store: Store, clock: Clock, ids: Ids, url: str, secret: str) -> None:
-        """`url`: where browsers find the server; `secret` signs what they keep meanwhile."""
+    def attach(self, engine: Engine, store: Store, clock: Clock, ids: Ids, url: str, secret: str, idle_ms: int) -> None:
+        """`url`: where browsers find the server; `secret` signs what they keep meanwhile; `idle_ms`: a session that is
+        not used for so long is over."""
+        self._idle_ms = idle_ms
         self._engine, self._store, self._clock, self._ids, self._url = engine, store, clock, ids, url
         self._key = hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256)
 
@@ -102,7 +105,7 @@ class ProviderPages:
             identity = await provider.identity(code, pending, self._back(visit), clock, counted_as(visit.address))
             principal, joins = await self._member(provider, identity)
             name = SECURE if self._is_secure(visit) else PLAIN
-            start = StartSession(name, None, visit.address, identity.subject, joins)
+            start = StartSession(name, None, visit.address, identity.subject, joins, self._idle_ms)
             assert self._engine is not None
             done = await self._engine.execute(principal, start, "native", None, visit.address)
         except Unavailable as error:

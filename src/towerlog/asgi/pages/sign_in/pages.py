@@ -118,12 +118,15 @@ class SignInPages:
         self._clock: Clock | None = None
         self._auth: Authenticator | None = None
         self._url = ""
+        self._idle_ms = 0
         self._passwords = Passwords()
         self._attempts = Attempts()
 
-    def attach(self, engine: Engine, store: Store, auth: Authenticator, clock: Clock, url: str) -> None:
-        """`auth` remembers who is signed in. `url`: where clients find the server; empty: where they found it."""
+    def attach(self, engine: Engine, store: Store, auth: Authenticator, clock: Clock, url: str, idle_ms: int) -> None:
+        """`auth` remembers who is signed in. `url`: where clients find the server; empty: where they found it.
+        `idle_ms`: a session that is not used for so long is over."""
         self._engine, self._store, self._auth, self._clock, self._url = engine, store, auth, clock, url
+        self._idle_ms = idle_ms
 
     def close(self) -> None:
         """Checks no more passwords."""
@@ -177,10 +180,10 @@ class SignInPages:
         cookie = name_for(visit.headers)
         if said.token:
             principal = await self._by_link(said.token)
-            start = StartSession(cookie, link_digest(said.token), visit.address)
+            start = StartSession(cookie, link_digest(said.token), visit.address, idle_ms=self._idle_ms)
         else:
             principal = await self._by_password(said, visit)
-            start = StartSession(cookie, None, visit.address)
+            start = StartSession(cookie, None, visit.address, idle_ms=self._idle_ms)
         return await self._started(principal, start)
 
     async def whose(self, visit: PageVisit) -> Reply:
@@ -192,8 +195,8 @@ class SignInPages:
         found = await self._store.link_by_digest(link_digest(token))
         if found is None or found.link.used_at is not None or found.link.expires_at <= self._clock.now_ms():
             raise Unauthenticated(NOT_GOOD)
-        org_name = next(org.name for org in await self._store.orgs() if org.org == found.user.org)
-        return reply_json(LinkOwner(found.user.name, org_name), 200, _NO_STORE)
+        org = await self._store.org(found.user.org)
+        return reply_json(LinkOwner(found.user.name, "" if org is None else org.name), 200, _NO_STORE)
 
     async def _started(self, principal: Principal, start: StartSession) -> Reply:
         assert self._engine is not None
@@ -246,7 +249,7 @@ class SignInPages:
         """Whose session it is. Raises NotFound for a key."""
         principal, user = await self._member(visit)
         assert self._store is not None
-        org_name = next(org.name for org in await self._store.orgs() if org.org == principal.org)
+        org = await self._store.org(principal.org)
         detail = SessionDetail(
             user_id=user.user_id,
             name=user.name,
@@ -254,7 +257,7 @@ class SignInPages:
             role=user.role,
             scopes=sorted(scope.value for scope in principal.scopes),
             org_id=principal.org_id,
-            org_name=org_name,
+            org_name="" if org is None else org.name,
             has_password=user.password is not None,
             url=self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}",
         )

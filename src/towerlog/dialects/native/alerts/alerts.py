@@ -91,9 +91,7 @@ class AlertDetail(msgspec.Struct, frozen=True):
     acknowledged_at: Annotated[str, v.time("When somebody saw to it.")] | None
     acknowledged_by_user_id: Annotated[str, v.said("Who that was.", v.UUID, format="uuid")] | None
     muted_until: Annotated[str, v.time("Until when nobody is told of it.")] | None
-    not_sent: Annotated[
-        int, v.said("Messages about it that were never put into the outbox, since too many came at once.", 0)
-    ]
+    not_sent: Annotated[int, v.said("Messages about it that are not kept, since too many waited.", 0)]
 
 
 class MuteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

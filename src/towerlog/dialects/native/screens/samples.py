@@ -49,8 +49,54 @@ SCREENS: dict[str, Sample] = {
             "whole": True,
         }
     ),
+    "get_trace": Sample(
+        {
+            "resourceSpans": [
+                {
+                    "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "towerlog"}}]},
+                    "scopeSpans": [
+                        {
+                            "scope": {"name": "towerlog"},
+                            "spans": [
+                                {
+                                    "traceId": v.UUID.replace("-", ""),
+                                    "spanId": "2c7d3a1f9b6e4d05",
+                                    "parentSpanId": "9f102b7d4e8a1c55",
+                                    "name": "execute_tool search",
+                                    "kind": 1,
+                                    "startTimeUnixNano": "1775124001500000000",
+                                    "endTimeUnixNano": "1775124002240000000",
+                                    "attributes": [{"key": "gen_ai.tool.name", "value": {"stringValue": "search"}}],
+                                    "events": [],
+                                    "status": {"code": 1},
+                                }
+                            ],
+                        }
+                    ],
+                }
+            ]
+        }
+    ),
     "get_durations": Sample(
         _list({"group": "2026-04-01T00:00:00.000Z", "runs": 12, "p50_ms": 890, "p95_ms": 4100, "max_ms": 61000})
+    ),
+    "sum_runs": Sample(
+        _list(
+            {
+                "group": "towers",
+                "runs": 12,
+                "usage": {
+                    "input_tokens": 612,
+                    "cached_input_tokens": 200,
+                    "cache_write_tokens": 0,
+                    "output_tokens": 40,
+                    "reasoning_tokens": 0,
+                    "total_tokens": 852,
+                },
+                "cost_usd": 0.0023,
+                "unpriced_calls": 0,
+            }
+        )
     ),
 }
 """Name of the endpoint → its example."""

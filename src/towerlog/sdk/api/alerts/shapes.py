@@ -59,7 +59,7 @@ class Alert(Shape):
     acknowledged_at: str | None = None
     muted_until: str | None = None
     not_sent: int = 0
-    """Messages about it that were never put into the outbox, since too many came at once."""
+    """Messages about it that are not kept, since too many of the organisation's waited."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,14 @@ class AsyncMembers(AsyncCaller):
         """Ends all sessions of a member."""
         return await self._send(endpoints.sign_out_member(user_id))
 
+    def list_sessions(self, user_id: str | None = None) -> AsyncIterator[shapes.Session]:
+        """Where members are signed in, newest first; with `user_id` that one."""
+        return self._all(endpoints.list_sessions(user_id))
+
+    async def end_session(self, session_id: str) -> shapes.Session:
+        """Ends one session."""
+        return await self._send(endpoints.end_session(session_id))
+
     async def create_sign_in_link(
         self, user_id: str | None = None, expires_in_seconds: int | None = None
     ) -> shapes.SignInLink:

@@ -37,6 +37,16 @@ def sign_out_member(user_id: str) -> ApiRequest[shapes.Member]:
     return api_request("POST", "/api/v1/members/{user_id}:sign-out", shapes.Member.read, user_id=user_id)
 
 
+def list_sessions(user_id: str | None, limit: int = PAGE) -> Listing[shapes.Session]:
+    """Where members are signed in, newest first."""
+    return listing("/api/v1/sessions", shapes.Session, given(limit=limit, user_id=user_id))
+
+
+def end_session(session_id: str) -> ApiRequest[shapes.Session]:
+    """Ends a session."""
+    return api_request("DELETE", "/api/v1/sessions/{session_id}", shapes.Session.read, session_id=session_id)
+
+
 def create_sign_in_link(user_id: str | None, expires_in_seconds: int | None) -> ApiRequest[shapes.SignInLink]:
     """A link."""
     body = given(user_id=user_id, expires_in_seconds=expires_in_seconds)

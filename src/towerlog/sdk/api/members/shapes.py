@@ -22,6 +22,19 @@ class Member(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Session(Shape):
+    """A browser in which a member is signed in."""
+
+    session_id: str
+    user_id: str
+    expires_at: str
+    address: str | None = None
+    created_at: str | None = None
+    last_used_at: str | None = None
+    is_current: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class SignInLink(Shape):
     """A link that signs a member in, once. Its `token` and `url` are None in lists, and if the first reply was lost."""
 

@@ -259,6 +259,7 @@ _ALONE: dict[Kind, Callable[[Db, Any], Awaitable[Any]]] = {
     Kind.MEMBER_NAME: _spread(people.name_owner),
     Kind.SIGN_IN_LINK: _spread(people.link),
     Kind.SIGN_IN_LINK_ID: _spread(people.link_by_id),
+    Kind.SESSION: _spread(people.session_by_id),
     Kind.CALLS_WAITING: asking.calls_waiting,
     Kind.SPENT_LINK: _spread(asking.link_spent),
     Kind.REPLY: _reply,
@@ -270,7 +271,8 @@ _ALONE: dict[Kind, Callable[[Db, Any], Awaitable[Any]]] = {
     Kind.ALERT_ID: _spread(alerts.alert),
     Kind.DELIVERY: _spread(alerts.delivery),
     Kind.DELIVERIES_AFTER: alerts.deliveries_after,
-    Kind.DELIVERIES_PENDING: alerts.deliveries_pending,
+    Kind.OUTBOX_COUNTS: alerts.outbox_counts,
+    Kind.BODIES_UNWRITTEN: _spread(alerts.bodies_unwritten),
     Kind.RETENTION: policies.policies_of,
     Kind.TOOL_CALLS: lambda db, run: events.tool_calls(db, run, MAX_CALLS),
 }

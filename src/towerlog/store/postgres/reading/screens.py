@@ -7,8 +7,10 @@ import msgspec
 from towerlog.model.event import EventType
 from towerlog.model.outline import NO_MOMENT_FACTS, Moment, MomentFacts
 from towerlog.model.question import RunFilter
+from towerlog.model.usage import RunSum, Usage
 from towerlog.store.postgres.connections import Db, numbered, told_text
 from towerlog.store.postgres.reading.runs import MAX_SEARCH_MS, run_conditions
+from towerlog.store.postgres.reading.usage import FIGURE_SUMS
 from towerlog.store.values import Durations
 
 FACETS = ("status", "agent", "model", "persona_id")
@@ -61,6 +63,18 @@ async def run_durations(db: Db, org: int, by: str, wanted: RunFilter, limit: int
 
 def _told(value: str | None) -> str | None:
     return told_text(value) if isinstance(value, str) else value
+
+
+async def run_sums(db: Db, org: int, by: str, wanted: RunFilter, limit: int) -> list[RunSum] | None:
+    """What runs have used, by what they are grouped by: the newest hours and days, the dearest of other groups first.
+
+    None where that would take longer than there is time.
+    """
+    where, values = await run_conditions(db, org, wanted)
+    order = "1 DESC" if by in ("hour", "day") else "coalesce(sum(cost_nanos), 0) DESC, 2 DESC, 1 NULLS FIRST"
+    sql = f"SELECT {_GROUPS[by]}, count(*), {FIGURE_SUMS} FROM run WHERE {where} GROUP BY 1 ORDER BY {order} LIMIT ?"
+    found = await db.rows_in_time(MAX_SEARCH_MS, numbered(sql), *values, limit)
+    return None if found is None else [RunSum(_told(row[0]), row[1], Usage(*tuple(row)[2:])) for row in found]
 
 
 async def moments(db: Db, org: int, run: int, after_seq: int, limit: int) -> list[Moment]:

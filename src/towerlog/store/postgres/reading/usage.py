@@ -12,17 +12,15 @@ from towerlog.store.columns import rows
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db, numbered, told_text
 from towerlog.store.values import UsageSpan
 
-_COUNTS = ("events", "runs_started", "runs_ended")
-_SUMS = ", ".join(
-    [f"sum({name})::bigint" for name in _COUNTS]
-    # Sums of 64-bit numbers are numeric. As sums are that do not fit: MAX_SUM, and so are those of one that did not.
-    + [
-        f"CASE WHEN max({name}) = {MAX_SUM} THEN {MAX_SUM} WHEN max({name}) IS NOT NULL"
-        f" THEN greatest(-{MAX_SUM}, least(sum({name}), {MAX_SUM}))::bigint END"
-        for name in rows.USAGE_FIGURES
-    ]
-    + ["min(price_version)", "max(price_version)"]
+# Sums of 64-bit numbers are numeric. As sums are that do not fit: MAX_SUM, and so are those of one that did not.
+FIGURE_SUMS = ", ".join(
+    f"CASE WHEN max({name}) = {MAX_SUM} THEN {MAX_SUM} WHEN max({name}) IS NOT NULL"
+    f" THEN greatest(-{MAX_SUM}, least(sum({name}), {MAX_SUM}))::bigint END"
+    for name in rows.USAGE_FIGURES
 )
+"""What is selected for the sums of all figures, in the order of `Usage`."""
+_COUNTS = ", ".join(f"sum({name})::bigint" for name in ("events", "runs_started", "runs_ended"))
+_SUMS = f"{_COUNTS}, {FIGURE_SUMS}, min(price_version), max(price_version)"
 _COLUMNS = {"hour": "hour", "agent": "agent", "model": "model"}
 
 

@@ -7,12 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from towerlog.model.alert import FACTS, AlertRow, AlertRule, AlertState, WindowCount
-from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryState, DueFound, DueWanted
+from towerlog.model.delivery import (
+    DeliveriesAfter,
+    Delivery,
+    DeliveryBody,
+    DeliveryState,
+    DueFound,
+    DueWanted,
+    OutboxCounts,
+)
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
 from towerlog.store.columns.state import (
     alert_row,
     alert_value,
+    body_row,
+    body_value,
     decode_rule,
     delivery_row,
     delivery_value,
@@ -48,9 +58,13 @@ _DELIVERY = (
     " (SELECT coalesce(max(number), 0) + 1 FROM delivery WHERE org = $1))"
     " ON CONFLICT (org, delivery_id) DO UPDATE SET state = excluded.state, due_at = excluded.due_at, doc = excluded.doc"
 )
-_BODY = "INSERT INTO delivery_body (org, body_id, body) VALUES ($1, $2, $3)"
+_BODY = (
+    "INSERT INTO delivery_body (org, body_id, alert_id, unwritten, place, body, doc) VALUES ($1, $2, $3, $4,"
+    " (SELECT coalesce(max(place), 0) + 1 FROM delivery_body WHERE org = $1 AND unwritten > 0), $5, $6)"
+    " ON CONFLICT (org, body_id) DO UPDATE SET unwritten = excluded.unwritten, doc = excluded.doc"
+)
 _BODY_GONE = (
-    "DELETE FROM delivery_body WHERE org = $1 AND body_id = $2"
+    "DELETE FROM delivery_body WHERE org = $1 AND body_id = $2 AND unwritten = 0"
     " AND NOT EXISTS (SELECT 1 FROM delivery WHERE org = $1 AND body_id = $2)"
 )
 _TELLS = "(SELECT body FROM delivery_body AS told WHERE told.org = delivery.org AND told.body_id = delivery.body_id)"
@@ -74,7 +88,7 @@ async def write(db: Db, changes: Changes) -> None:
     ]
     await db.each(_WINDOW, windows)
     await db.each(_ALERT, map(alert_row, changes.alerts.values()))
-    await db.each(_BODY, ((one.org, one.body_id, bytes(one.body)) for one in changes.delivery_bodies))
+    await db.each(_BODY, map(body_row, changes.delivery_bodies.values()))
     await db.each(_DELIVERY, map(delivery_row, changes.deliveries.values()))
 
 
@@ -94,9 +108,19 @@ async def newest_alert(db: Db, org: int, rule_id: str, subject: str) -> AlertRow
     return None if row is None else alert_value(row)
 
 
-async def deliveries_pending(db: Db, org: int) -> int:
-    """How many wait."""
-    return int(await db.value("SELECT count(*) FROM delivery WHERE org = $1 AND due_at IS NOT NULL", org))
+async def outbox_counts(db: Db, org: int) -> OutboxCounts:
+    """How many messages wait."""
+    sql = (
+        "SELECT (SELECT count(*) FROM delivery WHERE org = $1 AND due_at IS NOT NULL),"
+        " (SELECT coalesce(sum(unwritten), 0)::bigint FROM delivery_body WHERE org = $1 AND unwritten > 0)"
+    )
+    return OutboxCounts(*await db.row(sql, org))
+
+
+async def bodies_unwritten(db: Db, org: int, limit: int) -> list[DeliveryBody]:
+    """Those of which some delivery is not written yet, in the order of their making."""
+    sql = "SELECT body, doc FROM delivery_body WHERE org = $1 AND unwritten > 0 ORDER BY place LIMIT $2"
+    return list(map(body_value, await db.rows(sql, org, limit)))
 
 
 async def deliveries_after(db: Db, wanted: DeliveriesAfter) -> list[Delivery]:
@@ -222,7 +246,16 @@ async def deliveries(
 
 async def deliveries_waiting(db: Db, after: int, limit: int) -> list[int]:
     """Organisations with messages that wait, behind this one."""
-    following = "SELECT min(org) FROM delivery WHERE due_at IS NOT NULL AND org >"
+    return await _orgs(db, "delivery WHERE due_at IS NOT NULL", after, limit)
+
+
+async def bodies_waiting(db: Db, after: int, limit: int) -> list[int]:
+    """Organisations with messages whose deliveries are not written yet, behind this one."""
+    return await _orgs(db, "delivery_body WHERE unwritten > 0", after, limit)
+
+
+async def _orgs(db: Db, among: str, after: int, limit: int) -> list[int]:
+    following = f"SELECT min(org) FROM {among} AND org >"
     sql = (
         f"WITH RECURSIVE found (org, place) AS (SELECT ({following} $1), 1 UNION ALL SELECT ({following} found.org),"
         " place + 1 FROM found WHERE org IS NOT NULL AND place < $2) SELECT org FROM found WHERE org IS NOT NULL"
@@ -235,7 +268,7 @@ _NEXT_RECEIVER = (
 )
 _DUE = (
     f"SELECT {_DELIVERY_COLUMNS}, delivery_id FROM delivery WHERE org = $1 AND receiver = $2 AND due_at IS NOT NULL"
-    " AND (due_at <= $3 OR due_at > $4) ORDER BY due_at LIMIT $5"
+    " AND (due_at <= $3 OR due_at > $4) ORDER BY due_at, number LIMIT $5"
 )
 
 

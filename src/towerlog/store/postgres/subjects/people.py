@@ -6,19 +6,19 @@ organisation, and in it to one key, session or link.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from towerlog.model.audit import AuditEntry
-from towerlog.model.key import Key, KeyFound
-from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, LinkFound, SignInLink
+from towerlog.model.key import Key, KeyFound, key_of_member
+from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, LinkFound, Session, SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.store.columns import rows
 from towerlog.store.columns.people import (
     LINK_COLUMNS,
+    SESSION_COLUMNS,
     USER_COLUMNS,
-    as_key,
     link_row,
     session_row,
     user_row,
@@ -55,8 +55,13 @@ _LINK = (
     f" {_NEXT.format('sign_in_link')}) ON CONFLICT (org, link_id) DO UPDATE SET used_at = excluded.used_at"
 )
 _SESSION = (
-    "INSERT INTO session (org, digest, user_id, created_at, expires_at, address, number)"
-    f" VALUES ($1, $2, $3, $4, $5, $6, {_NEXT.format('session')})"
+    f"INSERT INTO session ({SESSION_COLUMNS}, number)"
+    f" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, {_NEXT.format('session')})"
+)
+_SEEN = (
+    f"UPDATE session SET seen_at = $1, expires_at = least(created_at + {SESSION_MS}, $2)"
+    f" WHERE org = (SELECT org FROM credential WHERE digest = $3 AND kind = {SESSION}) AND digest = $3"
+    " AND seen_at < $1 AND expires_at > $1"
 )
 _IS_GOOD = (
     "used_at IS NULL AND EXISTS (SELECT 1 FROM org_user WHERE org_user.org = link.org"
@@ -189,11 +194,13 @@ async def caller_by_digest(db: Db, digest: bytes) -> KeyFound | None:
         return KeyFound(rows.key_value(tuple(found)[1:]), found[0])
     columns = ", ".join(f"org_user.{name}" for name in USER_COLUMNS.split(", "))
     sql = (
-        f"SELECT org.org_id, session.expires_at, {columns} {of_org} JOIN session USING (org, digest)"
+        f"SELECT org.org_id, session.expires_at, session.seen_at, {columns} {of_org} JOIN session USING (org, digest)"
         f" JOIN org_user USING (org, user_id) {where} {SESSION}"
     )
     found = await db.row(sql, digest)
-    return None if found is None else KeyFound(as_key(user_value(tuple(found)[2:]), digest), found[0], found[1])
+    if found is None:
+        return None
+    return KeyFound(key_of_member(user_value(tuple(found)[3:]), digest), found[0], found[1], found[2])
 
 
 async def keys(db: Db, org: int, limit: int, before: str | None) -> list[Key]:
@@ -217,7 +224,7 @@ async def key_by_id(db: Db, org: int, key_id: str) -> Key | None:
     found = await key(db, org, key_id)
     if found is None:
         member = (await users(db, org, [key_id])).get(key_id)
-        return None if member is None else as_key(member, b"")
+        return None if member is None else key_of_member(member)
     return found
 
 
@@ -320,6 +327,31 @@ async def link_by_digest(db: Db, digest: bytes) -> LinkFound | None:
         return None
     count, row = LINK_COLUMNS.count(",") + 1, tuple(found)
     return LinkFound(SignInLink(*row[1 : 1 + count]), user_value(row[1 + count :]), row[0])
+
+
+async def sessions(db: Db, org: int, user_id: str | None, limit: int, before: str | None, now_ms: int) -> list[Session]:
+    """Sessions that are not over at this time, of one member or of all, the last that began first."""
+    sql = f"SELECT {SESSION_COLUMNS} FROM session WHERE org = ? AND expires_at > ?"
+    values: list[object] = [org, now_ms]
+    if user_id is not None:
+        sql += " AND user_id = ?"
+        values.append(user_id)
+    if before is not None:
+        sql += " AND number < (SELECT number FROM session WHERE org = ? AND session_id = ?)"
+        values += [org, before]
+    found = await db.rows(numbered(f"{sql} ORDER BY number DESC LIMIT ?"), *values, limit)
+    return [Session(*row) for row in found]
+
+
+async def session_by_id(db: Db, org: int, session_id: str) -> Session | None:
+    """A session, over or not."""
+    row = await db.row(f"SELECT {SESSION_COLUMNS} FROM session WHERE org = $1 AND session_id = $2", org, session_id)
+    return None if row is None else Session(*row)
+
+
+async def note_seen(db: Db, digests: Collection[bytes], now_ms: int, until_ms: int) -> None:
+    """Sessions that were used now (wall ms) are good until then, but no longer than any may be."""
+    await db.each(_SEEN, ((now_ms, until_ms, digest) for digest in sorted(digests)))
 
 
 async def drop_old(db: Db, now_ms: int, limit: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.alert import AlertRow
-from towerlog.model.delivery import Delivery, DeliveryState
+from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody, DeliveryState
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
 from towerlog.model.principal import SHARD_BITS
@@ -183,6 +183,10 @@ async def _lane(db: Db, erasing: Erasing, room: Room) -> Erasing:
     return erasing
 
 
+_TOLD = "SELECT body, doc FROM delivery_body WHERE org = $1 AND alert_id = $2"
+_SENT = "SELECT doc FROM delivery WHERE org = $1 AND alert_id = $2"
+
+
 async def _messages_out(db: Db, erasing: Erasing, room: Room) -> Erasing:
     """What alerts say of the run, and the bodies of their messages; those that were not sent are not sent any more."""
     if erasing.scope is not Erases.EVENTS:
@@ -194,13 +198,15 @@ async def _messages_out(db: Db, erasing: Erasing, room: Room) -> Erasing:
         if alert.message:
             await _erase_alert(db, alert)
             room.take()
-        of_alert = "SELECT doc FROM delivery WHERE org = $1 AND alert_id = $2"
-        of_it = await db.rows(of_alert, alert.org, alert.alert_id)
-        for delivery in [state.decode_delivery(row[0]) for row in of_it]:
-            if bytes(delivery.body) != b"{}":
-                gone.add(len(bytes(delivery.body)))
-                room.take(len(bytes(delivery.body)))
-                await _erase_delivery(db, delivery)
+        for body, doc in await db.rows(_TOLD, alert.org, alert.alert_id):
+            if body != ERASED_BODY:
+                gone.add(len(body))
+                room.take(len(body))
+                await _erase_body(db, state.decode_body(doc))
+        sent = await db.rows(_SENT, alert.org, alert.alert_id)
+        for delivery in [state.decode_delivery(row[0]) for row in sent]:
+            if delivery.link is not None or delivery.state is DeliveryState.PENDING:
+                await _end_delivery(db, delivery)
     return erasing.counted("alert_messages", gone.count, gone.size)
 
 
@@ -209,8 +215,15 @@ async def _erase_alert(db: Db, alert: AlertRow) -> None:
     await db.do("UPDATE alert SET doc = $3 WHERE org = $1 AND alert_id = $2", alert.org, alert.alert_id, doc)
 
 
-async def _erase_delivery(db: Db, delivery: Delivery) -> None:
-    changes: dict[str, Any] = {"body": msgspec.Raw(b"{}"), "link": None}
+async def _erase_body(db: Db, told: DeliveryBody) -> None:
+    """With it goes what is not written as a delivery yet."""
+    *_, doc = state.body_row(_replace(told, unwritten=()))
+    sql = "UPDATE delivery_body SET unwritten = 0, body = $3, doc = $4 WHERE org = $1 AND body_id = $2"
+    await db.do(sql, told.org, told.body_id, ERASED_BODY, doc)
+
+
+async def _end_delivery(db: Db, delivery: Delivery) -> None:
+    changes: dict[str, Any] = {"link": None}
     if delivery.state is DeliveryState.PENDING:
         changes |= {"state": DeliveryState.FAILED, "due_at": None}
     left = _replace(delivery, **changes)

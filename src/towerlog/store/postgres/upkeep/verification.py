@@ -47,6 +47,7 @@ _STATE: tuple[tuple[str, str, Callable[[bytes], Any], Callable[[Any], rows.Row]]
         "delivery", "org, delivery_id, rule_id, alert_id, state, receiver, due_at, created_at, body_id",
         state.decode_delivery, state.delivery_row,
     ),
+    ("delivery_body", "org, body_id, alert_id, unwritten", state.decode_body, state.body_row),
 )  # fmt: skip
 """What is no projection, and is held against its own columns alone."""
 

@@ -86,9 +86,13 @@ CREATE TABLE session (
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     address text,
+    session_id text COLLATE "C" NOT NULL,
+    seen_at bigint NOT NULL,
     number bigint NOT NULL,
     PRIMARY KEY (org, user_id, number)
 );
+CREATE UNIQUE INDEX session_by_id ON session (org, session_id);
+CREATE UNIQUE INDEX session_by_number ON session (org, number);
 CREATE UNIQUE INDEX session_digest ON session (org, digest);
 CREATE INDEX session_expires ON session (org, expires_at);
 
@@ -222,14 +226,22 @@ CREATE TABLE run (
     -- When it ended, while it has content that may be erased, and of which kinds (1 deltas, 2 checkpoints, 4 events).
     ended_at bigint,
     held integer,
-    -- What screens search by: its names in lower case, what it cost, whether it has failed or is silent, how long it took
-    -- (null: it has not ended), and a digest of each member of its metadata.
+    -- What screens search by and add up: its names in lower case, whether it has failed or is silent, how long it took
+    -- (null: it has not ended), a digest of each member of its metadata, and what it has used.
     names text COLLATE "C" NOT NULL,
-    cost_nanos bigint,
     failed boolean NOT NULL,
     silent boolean NOT NULL,
     took_ms bigint,
     tags bytea NOT NULL,
+    input_tokens bigint,
+    cached_input_tokens bigint,
+    cache_write_tokens bigint,
+    output_tokens bigint,
+    reasoning_tokens bigint,
+    total_tokens bigint,
+    cost_nanos bigint,
+    computed_nanos bigint,
+    unpriced_calls bigint,
     doc bytea NOT NULL,
     PRIMARY KEY (org, run)
 ) WITH (fillfactor = 80);
@@ -524,15 +536,22 @@ CREATE TABLE delivery (
 );
 CREATE UNIQUE INDEX delivery_by_number ON delivery (org, number);
 CREATE INDEX delivery_by_alert ON delivery (org, alert_id, number);
-CREATE INDEX delivery_due ON delivery (org, receiver, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX delivery_due ON delivery (org, receiver, due_at, number) WHERE due_at IS NOT NULL;
 CREATE INDEX delivery_by_body ON delivery (org, body_id);
 -- What is told of an alert, once for all channels; it goes with the last delivery of it.
 CREATE TABLE delivery_body (
     org bigint NOT NULL,
     body_id text COLLATE "C" NOT NULL,
+    alert_id text COLLATE "C" NOT NULL,
+    -- How many of its deliveries are still to be written, and its place in the line of those that wait for that.
+    unwritten bigint NOT NULL,
+    place bigint NOT NULL,
     body bytea NOT NULL,
+    doc bytea NOT NULL,
     PRIMARY KEY (org, body_id)
 );
+CREATE INDEX delivery_body_by_alert ON delivery_body (org, alert_id);
+CREATE INDEX delivery_body_unwritten ON delivery_body (org, place, unwritten) WHERE unwritten > 0;
 
 CREATE TABLE quarantine (
     org bigint NOT NULL,

@@ -74,11 +74,15 @@ CREATE TABLE session (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     address TEXT,
+    session_id TEXT NOT NULL,
+    seen_at INTEGER NOT NULL,
     number INTEGER NOT NULL,
     PRIMARY KEY (org, user_id, number)
 ) WITHOUT ROWID;
 
 CREATE INDEX session_expires ON session (expires_at);
+CREATE UNIQUE INDEX session_by_id ON session (org, session_id);
+CREATE UNIQUE INDEX session_by_number ON session (org, number);
 
 CREATE TABLE sign_in_link (
     org INTEGER NOT NULL,
@@ -478,15 +482,22 @@ CREATE TABLE delivery (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX delivery_by_number ON delivery (org, number);
 CREATE INDEX delivery_by_alert ON delivery (org, alert_id, number);
-CREATE INDEX delivery_due ON delivery (org, receiver, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX delivery_due ON delivery (org, receiver, due_at, number) WHERE due_at IS NOT NULL;
 CREATE INDEX delivery_by_body ON delivery (org, body_id);
 -- What is told of an alert, once for all channels; it goes with the last delivery of it.
 CREATE TABLE delivery_body (
     org INTEGER NOT NULL,
     body_id TEXT NOT NULL,
+    alert_id TEXT NOT NULL,
+    -- How many of its deliveries are still to be written, and its place in the line of those that wait for that.
+    unwritten INTEGER NOT NULL,
+    place INTEGER NOT NULL,
     body BLOB NOT NULL,
+    doc BLOB NOT NULL,
     PRIMARY KEY (org, body_id)
 ) WITHOUT ROWID;
+CREATE INDEX delivery_body_by_alert ON delivery_body (org, alert_id);
+CREATE INDEX delivery_body_unwritten ON delivery_body (org, place, unwritten) WHERE unwritten > 0;
 
 CREATE TABLE quarantine (
     -- The run's own.

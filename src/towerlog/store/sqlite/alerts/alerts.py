@@ -9,12 +9,22 @@ from typing import Any, TypeVar
 import apsw
 
 from towerlog.model.alert import FACTS, AlertRow, AlertRule, AlertState, WindowCount
-from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryState, DueFound, DueWanted
+from towerlog.model.delivery import (
+    DeliveriesAfter,
+    Delivery,
+    DeliveryBody,
+    DeliveryState,
+    DueFound,
+    DueWanted,
+    OutboxCounts,
+)
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
 from towerlog.store.columns.state import (
     alert_row,
     alert_value,
+    body_row,
+    body_value,
     decode_rule,
     delivery_row,
     delivery_value,
@@ -48,9 +58,13 @@ _DELIVERY = (
     " ?10)"
     " ON CONFLICT (org, delivery_id) DO UPDATE SET state = excluded.state, due_at = excluded.due_at, doc = excluded.doc"
 )
-_BODY = "INSERT INTO delivery_body (org, body_id, body) VALUES (?, ?, ?)"
+_BODY = (
+    "INSERT INTO delivery_body (org, body_id, alert_id, unwritten, place, body, doc) VALUES (?1, ?2, ?3, ?4,"
+    " (SELECT ifnull(max(place), 0) + 1 FROM delivery_body WHERE org = ?1 AND unwritten > 0), ?5, ?6)"
+    " ON CONFLICT (org, body_id) DO UPDATE SET unwritten = excluded.unwritten, doc = excluded.doc"
+)
 _BODY_GONE = (
-    "DELETE FROM delivery_body WHERE org = ?1 AND body_id = ?2"
+    "DELETE FROM delivery_body WHERE org = ?1 AND body_id = ?2 AND unwritten = 0"
     " AND NOT EXISTS (SELECT 1 FROM delivery WHERE org = ?1 AND body_id = ?2)"
 )
 _TELLS = "(SELECT body FROM delivery_body AS told WHERE told.org = delivery.org AND told.body_id = delivery.body_id)"
@@ -69,7 +83,7 @@ def write(db: apsw.Connection, changes: Changes) -> None:
         if changes.alert_rules.get((org, rule_id), True) is not None:
             db.execute(_WINDOW, (org, rule_id, minute, *counted))
     db.executemany(_ALERT, map(alert_row, changes.alerts.values()))
-    db.executemany(_BODY, ((one.org, one.body_id, bytes(one.body)) for one in changes.delivery_bodies))
+    db.executemany(_BODY, map(body_row, changes.delivery_bodies.values()))
     db.executemany(_DELIVERY, map(delivery_row, changes.deliveries.values()))
 
 
@@ -88,9 +102,18 @@ def newest_alert(db: apsw.Connection, org: int, rule_id: str, subject: str) -> A
     return _first(db, "alert", where, (org, rule_id, subject), alert_value)
 
 
-def deliveries_pending(db: apsw.Connection, org: int) -> int:
-    """How many wait."""
-    return int(reads.one(db, "SELECT count(*) FROM delivery WHERE org = ? AND due_at IS NOT NULL", (org,)))
+def outbox_counts(db: apsw.Connection, org: int) -> OutboxCounts:
+    """How many messages wait."""
+    pending = reads.one(db, "SELECT count(*) FROM delivery WHERE org = ? AND due_at IS NOT NULL", (org,))
+    unwritten = "SELECT ifnull(sum(unwritten), 0) FROM delivery_body WHERE org = ? AND unwritten > 0"
+    return OutboxCounts(pending, reads.one(db, unwritten, (org,)))
+
+
+def bodies_unwritten(db: apsw.Connection, org: int, limit: int) -> list[DeliveryBody]:
+    """Those of which some delivery is not written yet, in the order of their making."""
+    sql = "SELECT body, doc FROM delivery_body WHERE org = ? AND unwritten > 0 ORDER BY place LIMIT ?"
+    found = db.execute(sql, (org, limit))
+    return list(map(body_value, found))
 
 
 def deliveries_after(db: apsw.Connection, wanted: DeliveriesAfter) -> list[Delivery]:
@@ -207,7 +230,15 @@ def deliveries(
 
 def deliveries_waiting(db: apsw.Connection, after: int, limit: int) -> list[int]:
     """Organisations with messages that wait, behind this one."""
-    sql = "SELECT org FROM delivery WHERE due_at IS NOT NULL AND org > ? ORDER BY org LIMIT 1"
+    return _orgs(db, "SELECT org FROM delivery WHERE due_at IS NOT NULL AND org > ? ORDER BY org LIMIT 1", after, limit)
+
+
+def bodies_waiting(db: apsw.Connection, after: int, limit: int) -> list[int]:
+    """Organisations with messages whose deliveries are not written yet, behind this one."""
+    return _orgs(db, "SELECT org FROM delivery_body WHERE unwritten > 0 AND org > ? ORDER BY org LIMIT 1", after, limit)
+
+
+def _orgs(db: apsw.Connection, sql: str, after: int, limit: int) -> list[int]:
     found: list[int] = []
     while len(found) < limit and (row := db.execute(sql, (found[-1] if found else after,)).fetchone()) is not None:
         found.append(row[0])
@@ -219,7 +250,7 @@ _NEXT_RECEIVER = (
 )
 _DUE = (
     f"SELECT {_DELIVERY_COLUMNS}, delivery_id FROM delivery WHERE org = ? AND receiver = ? AND due_at IS NOT NULL"
-    " AND (due_at <= ? OR due_at > ?) ORDER BY due_at LIMIT ?"
+    " AND (due_at <= ? OR due_at > ?) ORDER BY due_at, number LIMIT ?"
 )
 
 

@@ -23,5 +23,6 @@ class AlertAsks(HasPools):
     delivery = Ask(told.delivery)
     deliveries = Ask(told.deliveries)
     deliveries_waiting = Ask(told.deliveries_waiting)
+    bodies_waiting = Ask(told.bodies_waiting)
     deliveries_due = Ask(told.deliveries_due)
     alerts_drop = Ask(told.drop_old, Where.BETWEEN_UNITS)

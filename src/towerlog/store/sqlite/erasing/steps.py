@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from towerlog.model.alert import AlertRow
-from towerlog.model.delivery import Delivery, DeliveryState
+from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody, DeliveryState
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
 from towerlog.model.retention import Erasing
@@ -161,6 +161,10 @@ def _lane(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
     return erasing
 
 
+_TOLD = "SELECT body, doc FROM delivery_body WHERE org = ? AND alert_id = ?"
+_SENT = "SELECT doc FROM delivery WHERE org = ? AND alert_id = ?"
+
+
 def _messages_out(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
     """What alerts say of the run, and the bodies of their messages; those that were not sent are not sent any more."""
     if erasing.scope is not Erases.EVENTS:
@@ -171,12 +175,17 @@ def _messages_out(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
         if alert.message:
             _erase_alert(db, alert)
             room.take()
-        of_it = db.execute("SELECT doc FROM delivery WHERE org = ? AND alert_id = ?", (alert.org, alert.alert_id))
-        for delivery in [state.decode_delivery(row[0]) for row in of_it]:
-            if bytes(delivery.body) != b"{}":
-                gone.add(len(bytes(delivery.body)))
-                room.take(len(bytes(delivery.body)))
-                _erase_delivery(db, delivery)
+        key = (alert.org, alert.alert_id)
+        told: list[Any] = db.execute(_TOLD, key).fetchall()
+        for body, doc in told:
+            if body != ERASED_BODY:
+                gone.add(len(body))
+                room.take(len(body))
+                _erase_body(db, state.decode_body(doc))
+        sent: list[Any] = db.execute(_SENT, key).fetchall()
+        for delivery in [state.decode_delivery(row[0]) for row in sent]:
+            if delivery.link is not None or delivery.state is DeliveryState.PENDING:
+                _end_delivery(db, delivery)
     return erasing.counted("alert_messages", gone.count, gone.size)
 
 
@@ -185,8 +194,15 @@ def _erase_alert(db: apsw.Connection, alert: AlertRow) -> None:
     db.execute("UPDATE alert SET doc = ? WHERE org = ? AND alert_id = ?", (doc, alert.org, alert.alert_id))
 
 
-def _erase_delivery(db: apsw.Connection, delivery: Delivery) -> None:
-    changes: dict[str, Any] = {"body": msgspec.Raw(b"{}"), "link": None}
+def _erase_body(db: apsw.Connection, told: DeliveryBody) -> None:
+    """With it goes what is not written as a delivery yet."""
+    *_, doc = state.body_row(_replace(told, unwritten=()))
+    sql = "UPDATE delivery_body SET unwritten = 0, body = ?, doc = ? WHERE org = ? AND body_id = ?"
+    db.execute(sql, (ERASED_BODY, doc, told.org, told.body_id))
+
+
+def _end_delivery(db: apsw.Connection, delivery: Delivery) -> None:
+    changes: dict[str, Any] = {"link": None}
     if delivery.state is DeliveryState.PENDING:
         changes |= {"state": DeliveryState.FAILED, "due_at": None}
     left = _replace(delivery, **changes)

@@ -24,4 +24,6 @@ class PeopleAsks(HasPools):
     member_known = Ask(people.member_known)
     link_by_digest = Ask(people.link_by_digest)
     sign_in_links = Ask(people.links)
+    sessions = Ask(people.sessions)
+    sessions_seen = Ask(people.note_seen, Where.BETWEEN_UNITS)
     signed_out_drop = Ask(people.drop_old, Where.BETWEEN_UNITS)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import apsw
 
-from towerlog.model.key import Key, KeyFound
-from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, LinkFound, SignInLink
+from towerlog.model.key import Key, KeyFound, key_of_member
+from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, LinkFound, Session, SignInLink
 from towerlog.model.principal import User
 from towerlog.store.columns.people import (
     LINK_COLUMNS,
+    SESSION_COLUMNS,
     USER_COLUMNS,
-    as_key,
     link_row,
     session_row,
     user_row,
@@ -47,8 +47,12 @@ _TOO_MANY_LINKS = (
     f" WHERE org = ?1 AND user_id = ?2 ORDER BY number DESC LIMIT 1 OFFSET {MAX_LINKS})"
 )
 _SESSION = (
-    "INSERT INTO session (org, digest, user_id, created_at, expires_at, address, number) VALUES (?, ?, ?, ?, ?, ?,"
+    f"INSERT INTO session ({SESSION_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM session WHERE org = ?1))"
+)
+_SEEN = (
+    f"UPDATE session SET seen_at = ?1, expires_at = min(created_at + {SESSION_MS}, ?2)"
+    " WHERE digest = ?3 AND seen_at < ?1 AND expires_at > ?1"
 )
 _ONE_OVER = "DELETE FROM session WHERE org = ? AND user_id = ? AND digest = ?"
 _ALL_OVER = "DELETE FROM session WHERE org = ? AND user_id = ? AND digest <> ?"
@@ -193,12 +197,38 @@ def _session_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
     """A session, as what a key of its member would be."""
     columns = ", ".join(f"user.{name}" for name in USER_COLUMNS.split(", "))
     sql = (
-        f"SELECT org.org_id, session.expires_at, {columns} FROM session JOIN user USING (org, user_id)"
+        f"SELECT org.org_id, session.expires_at, session.seen_at, {columns} FROM session JOIN user USING (org, user_id)"
         " JOIN org USING (org) WHERE digest = ?"
     )
     for row in db.execute(sql, (digest,)):
-        return KeyFound(as_key(user_value(row[2:]), digest), row[0], row[1])
+        return KeyFound(key_of_member(user_value(row[3:]), digest), row[0], row[1], row[2])
     return None
+
+
+def sessions(
+    db: apsw.Connection, org: int, user_id: str | None, limit: int, before: str | None, now_ms: int
+) -> list[Session]:
+    """Sessions that are not over at this time, of one member or of all, the last that began first."""
+    sql = f"SELECT {SESSION_COLUMNS} FROM session WHERE org = ? AND expires_at > ?"
+    values: list[object] = [org, now_ms]
+    if user_id is not None:
+        sql += " AND user_id = ?"
+        values.append(user_id)
+    if before is not None:
+        sql += " AND number < (SELECT number FROM session WHERE org = ? AND session_id = ?)"
+        values += [org, before]
+    return [Session(*row) for row in db.execute(f"{sql} ORDER BY number DESC LIMIT ?", (*values, limit))]
+
+
+def session_by_id(db: apsw.Connection, org: int, session_id: str) -> Session | None:
+    """A session, over or not."""
+    sql = f"SELECT {SESSION_COLUMNS} FROM session WHERE org = ? AND session_id = ?"
+    return next((Session(*row) for row in db.execute(sql, (org, session_id))), None)
+
+
+def note_seen(db: apsw.Connection, digests: Collection[bytes], now_ms: int, until_ms: int) -> None:
+    """Sessions that were used now (wall ms) are good until then, but no longer than any may be."""
+    db.executemany(_SEEN, ((now_ms, until_ms, digest) for digest in digests))
 
 
 def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
@@ -206,7 +236,7 @@ def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
     found = lookups.key(db, org, key_id)
     if found is None:
         member = users(db, org, [key_id]).get(key_id)
-        return None if member is None else as_key(member, b"")
+        return None if member is None else key_of_member(member)
     return found
 
 

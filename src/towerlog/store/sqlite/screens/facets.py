@@ -1,4 +1,5 @@
-"""How many runs a filter finds, by what they have in common; and how long they took. Each answer has a time limit."""
+"""How many runs a filter finds, by what they have in common; how long they took, and what they have used. Each answer
+has a time limit."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from typing import Any
 import apsw
 
 from towerlog.model.question import RunFilter
-from towerlog.store.sqlite.reads import MAX_SEARCH_MS, run_conditions, within
+from towerlog.model.usage import RunSum
+from towerlog.store.columns.rows import USAGE_FIGURES
+from towerlog.store.sqlite.reads import MAX_SEARCH_MS, halves, run_conditions, usage_of, within
 from towerlog.store.values import Durations
 
 FACETS = ("status", "agent", "model", "persona_id")
@@ -64,6 +67,27 @@ def run_durations(
         f" GROUP BY name ORDER BY {order} LIMIT ?"
     )
     return _rows(db, sql, (*values, limit), steady_ms() + MAX_SEARCH_MS, steady_ms)
+
+
+def run_sums(
+    db: apsw.Connection, steady_ms: Callable[[], int], org: int, by: str, wanted: RunFilter, limit: int
+) -> list[RunSum] | None:
+    """What runs have used, by what they are grouped by: the newest hours and days, the dearest of other groups first.
+
+    None where that would take longer than there is time.
+    """
+    where, values = run_conditions(db, org, wanted)
+    # The limits keep SQLite from reading each row's JSON once for each figure.
+    used = f"SELECT {_GROUPS[by]} AS name, {_DOC} -> '$.usage' AS used FROM run WHERE 1{where} LIMIT -1"
+    told = ", ".join(f"used ->> '$.{name}' AS {name}" for name in USAGE_FIGURES)
+    sums = ", ".join(map(halves, USAGE_FIGURES))
+    order = "1 DESC" if by in ("hour", "day") else "total(cost_nanos) DESC, 2 DESC, 1"
+    sql = (
+        f"SELECT name, count(*), {sums} FROM (SELECT name, {told} FROM ({used}) LIMIT -1)"
+        f" GROUP BY name ORDER BY {order} LIMIT ?"
+    )
+    found = _rows(db, sql, (*values, limit), steady_ms() + MAX_SEARCH_MS, steady_ms)
+    return None if found is None else [RunSum(name, runs, usage_of(parts)) for name, runs, *parts in found]
 
 
 def _rows(

@@ -90,6 +90,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     read("alert_rule", "org, rule_id, number, timed", state.decode_rule, state.rule_row)
     read("alert", _ALERT, state.decode_alert, state.alert_row)
     read("delivery", _DELIVERY, state.decode_delivery, state.delivery_row)
+    read("delivery_body", "org, body_id, alert_id, unwritten", state.decode_body, state.body_row)
     runs = read("run", _RUN, rows.decode_run, rows.run_indexed, name=lambda given: given[2])
     faults += _lane_faults(db, runs, lanes) + _key_faults(db, org) + _counter_faults(db, org)
     return Rows(

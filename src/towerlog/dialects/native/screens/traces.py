@@ -1,0 +1,69 @@
+"""The native endpoint of a run as spans of OpenTelemetry, for programs that draw traces."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from towerlog.dialects import vocabulary as v
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import MAX_SEQ, path_uuid, query_int
+from towerlog.dialects.reading.otel_spans import spans_of
+from towerlog.model.event import Event
+from towerlog.model.outcome import Page
+from towerlog.model.principal import Scope
+from towerlog.model.question import ListEvents
+
+MAX_TRACE_EVENTS = 1000
+"""Events of a run that one reply is made of, and the number where nobody asks for one."""
+
+
+class TraceQuery(msgspec.Struct, frozen=True):
+    """Which part of a long run."""
+
+    limit: Annotated[int, v.said("The most events to look at.", 1000, minimum=1, maximum=MAX_TRACE_EVENTS)] = (
+        MAX_TRACE_EVENTS
+    )
+    after_seq: Annotated[int, v.said("Begin after this event.", 0, minimum=0)] = 0
+
+
+class RunTrace(msgspec.Struct, frozen=True):
+    """Spans that have ended, as OTLP writes them in JSON: what `POST /v1/traces` of any collector takes."""
+
+    resource_spans: Annotated[
+        list[dict[str, Any]],
+        v.said("The spans of the run.", [{"resource": {"attributes": []}, "scopeSpans": [{"spans": []}]}]),
+    ] = msgspec.field(name="resourceSpans")
+
+
+def _decode_trace(call: Call) -> ListEvents:
+    limit = query_int(call.query, "limit", MAX_TRACE_EVENTS, 1, MAX_TRACE_EVENTS)
+    after_seq = query_int(call.query, "after_seq", 0, 0, MAX_SEQ)
+    return ListEvents(path_uuid(call.path["run_id"], "run"), limit, after_seq)
+
+
+def _encode_trace(page: Page, command: ListEvents, _call: Call) -> Reply:
+    spans = spans_of(command.run_id, (row for row in page.rows if isinstance(row, Event)))
+    service = {"key": "service.name", "value": {"stringValue": "towerlog"}}
+    scope = {"scope": {"name": "towerlog"}, "spans": spans}
+    reply = RunTrace([{"resource": {"attributes": [service]}, "scopeSpans": [scope]}])
+    if page.next is None:
+        return reply_json(reply)
+    following = f'</api/v1/runs/{command.run_id}/otlp?after_seq={page.next}&limit={command.limit}>; rel="next"'
+    return reply_json(reply, 200, ((b"link", following.encode("ascii")),))
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/v1/runs/{run_id}/otlp",
+        "get_trace",
+        "A run as spans of OpenTelemetry; of a long one a part, and the header `Link` leads to the next",
+        scopes(Scope.READ),
+        _decode_trace,
+        _encode_trace,
+        reply=RunTrace,
+        query=TraceQuery,
+    ),
+)

@@ -1,0 +1,256 @@
+"""What spans become: the beginning and the end of runs, tool calls and their results, model calls, steps.
+
+The data of an event is what its span says, attributes under the names that its sender gave them. What readers find
+under one name (a tool's arguments and result, what a run was given and has produced) stands under that, once, and
+`sources` says which attribute it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from towerlog.dialects import fields
+from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
+from towerlog.dialects.otlp import names, reading
+from towerlog.dialects.otlp.masks import MASK, Suspects, masked, masked_text, names_secret
+from towerlog.dialects.otlp.spans import KINDS, ToldSpan
+from towerlog.dialects.otlp.trees import SpanNode, Trace
+from towerlog.dialects.otlp.values import MAX_NANOS, opened
+from towerlog.errors import TooLarge
+from towerlog.model.event import Draft, EventType
+from towerlog.model.facts import Effects, Facts
+from towerlog.model.run import PLACEHOLDER_AGENTS
+from towerlog.model.usage import UsageReport
+
+MAX_RESPONSE_CHARS = 128
+"""Of the id of a response as part of the id of its event; a longer one stands there by a digest."""
+_DEFAULT_AGENT = "default"
+_ENCODE = msgspec.json.Encoder().encode
+_STARTED, _COMPLETED, _FAILED = EventType.RUN_STARTED, EventType.RUN_COMPLETED, EventType.RUN_FAILED
+_TOOL_CALL, _TOOL_RESULT = EventType.TOOL_CALL, EventType.TOOL_RESULT
+_MODEL_CALL, _STEP = EventType.MODEL_CALL, EventType.STEP
+
+
+class Storing(NamedTuple):
+    """How the events of a request are stored."""
+
+    settings: DialectSettings
+    suspects: Suspects
+    """What its events are looked through for."""
+
+
+class Placed(NamedTuple):
+    """A draft, and its place among those of its request: by time, and at one time what begins a run first."""
+
+    at: int
+    rank: int
+    draft: Draft
+
+
+def clean(attributes: dict[str, Any], without: tuple[str | None, ...] = ()) -> dict[str, Any]:
+    """Attributes to be stored: without some that stand elsewhere, and with those masked that are named for secrets."""
+    found: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if name in without:
+            continue
+        if names_secret(name) and value is not None and not isinstance(value, bool):
+            value = MASK
+        elif isinstance(value, dict | list):
+            value = masked(value)
+        found[name] = value
+    return found
+
+
+def drafts_of(node: SpanNode, trace: Trace, storing: Storing) -> Iterator[Placed]:
+    """What a span becomes. Raises TowerlogError for one that cannot be stored."""
+    made = _Made(node, trace, storing)
+    if node.begins_run:
+        yield made.start()
+    if node.kind == names.TOOL:
+        yield from made.tool()
+    elif node.kind == names.MODEL:
+        yield made.call()
+    elif not node.begins_run:
+        yield made.step()
+    if node.begins_run:
+        yield made.end()
+
+
+class _Made:
+    """Makes the drafts of one span."""
+
+    def __init__(self, node: SpanNode, trace: Trace, storing: Storing) -> None:
+        self.node, self.span, self._trace = node, node.span, trace
+        self._storing = storing
+        self._service = reading.service_of(self.span.source.resource)
+        self._run = trace.run_of(node)
+        self._agent = trace.agent_of(node)
+
+    def start(self) -> Placed:
+        """The beginning of a run."""
+        span = self.span
+        given = reading.source_of(span.attributes, names.INPUT)
+        told = self._names()
+        if given is not None:
+            told["input"] = _content(span.attributes[given])
+        if span.source.resource:
+            told["resource"] = clean(span.source.resource)
+        about = {"trace_id": span.trace_id, "service": self._service}
+        metadata = {"otel": {name: value for name, value in about.items() if value}}
+        effects = Effects(
+            is_start=True, parent_key=self._trace.parent_key(self.node), metadata=msgspec.Raw(_ENCODE(metadata))
+        )
+        draft = self._draft(_STARTED, told, Facts(effects=effects), span.start_ms, f"{span.span_id}.start")
+        return Placed(span.start, 0 if span.is_root else 1, draft)
+
+    def end(self) -> Placed:
+        """The end of a run."""
+        span, attributes = self.span, self.span.attributes
+        if self.node.kind in (names.TOOL, names.MODEL):
+            # Its own event says all this.
+            told = self._names()
+        else:
+            given, produced = (reading.source_of(attributes, where) for where in (names.INPUT, names.OUTPUT))
+            told = self._whole((given, produced), {"input": given, "result": produced})
+            if produced is not None:
+                told["result"] = _content(attributes[produced])
+        failed = reading.failed(span)
+        facts = Facts(error=_error_of(span), success=False) if failed else Facts(success=True)
+        draft = self._draft(_FAILED if failed else _COMPLETED, told, facts, span.end_ms, f"{span.span_id}.end")
+        # A run without a time of its end ends behind all that is told of it.
+        return Placed(span.end or 2 * MAX_NANOS, 9 if span.is_root else 8, draft)
+
+    def tool(self) -> Iterator[Placed]:
+        """A call of a tool, and its result."""
+        span, attributes = self.span, self.span.attributes
+        tool = reading.label(attributes, names.TOOL_NAME) or fields.truncated(
+            span.name.removeprefix("execute_tool "), MAX_LABEL_CHARS
+        )
+        call_id = reading.text(attributes, names.TOOL_CALL_ID, 8192) or span.span_id
+        asked, answered = (reading.source_of(attributes, where) for where in (names.ARGUMENTS, names.RESULT))
+        called = self._names() | {"tool": tool, "tool_call_id": call_id}
+        if asked is not None:
+            called["arguments"] = _content(attributes[asked])
+        facts = Facts(tool=tool or None, tool_call_id=call_id)
+        yield Placed(span.start, 4, self._draft(_TOOL_CALL, called, facts, span.start_ms, f"{span.span_id}.call"))
+        failed = reading.failed(span)
+        told = self._whole((asked, answered), {"arguments": asked, "result": answered})
+        told |= {"tool": tool, "tool_call_id": call_id, "success": not failed}
+        if answered is not None:
+            told["result"] = _content(attributes[answered])
+        if failed:
+            told["error"] = _error_of(span)
+        facts = msgspec.structs.replace(facts, success=not failed, duration_ms=span.duration_ms)
+        yield Placed(span.end, 5, self._draft(_TOOL_RESULT, told, facts, span.end_ms, span.span_id))
+
+    def call(self) -> Placed:
+        """A call of a model. One whose figures another span tells is a step."""
+        node, span = self.node, self.span
+        if not node.counts:
+            return self.step()
+        attributes = span.attributes
+        failed = reading.failed(span)
+        model = reading.model_of(attributes)
+        told = self._whole((), {})
+        told |= {"model": model, "response_id": node.response_id}
+        finish = reading.first(attributes, names.FINISH_REASON)
+        if finish is not None:
+            told["finish_reason"] = finish[0] if isinstance(finish, list) and len(finish) == 1 else finish
+        if failed:
+            told["error"] = _error_of(span)
+        facts = Facts(
+            name=reading.call_name(span) if failed else None,
+            success=not failed,
+            duration_ms=span.duration_ms,
+            effects=Effects(
+                report=UsageReport(node.usage, "delta"), model=model, provider=reading.provider_of(attributes)
+            ),
+        )
+        draft = self._draft(_MODEL_CALL, told, facts, span.end_ms, span.span_id)
+        if node.response_id is not None:
+            twin = msgspec.structs.replace(draft, type=_STEP, facts=self._step_facts())
+            draft = msgspec.structs.replace(draft, event_id=_response_key(node.response_id), otherwise=twin)
+        return Placed(span.end, 5, draft)
+
+    def step(self) -> Placed:
+        """Anything else."""
+        told = self._whole((), {})
+        draft = self._draft(_STEP, told, self._step_facts(), self.span.end_ms, self.span.span_id)
+        return Placed(self.span.end, 5, draft)
+
+    def _step_facts(self) -> Facts:
+        return Facts(duration_ms=self.span.duration_ms)
+
+    def _names(self) -> dict[str, Any]:
+        """What names the span."""
+        span = self.span
+        told: dict[str, Any] = {"name": span.name, "trace_id": span.trace_id, "span_id": span.span_id}
+        if span.parent_id:
+            told["parent_span_id"] = span.parent_id
+        return told
+
+    def _whole(self, without: tuple[str | None, ...], sources: dict[str, str | None]) -> dict[str, Any]:
+        """All that the span says, without attributes that stand elsewhere."""
+        span, told = self.span, self._names()
+        if 0 < span.kind < len(KINDS):
+            told["kind"] = KINDS[span.kind]
+        told |= {"start_time_unix_nano": str(span.start), "end_time_unix_nano": str(span.end)}
+        if span.code or span.message:
+            told["status"] = {"code": span.code, "message": span.message}
+        told["attributes"] = clean(span.attributes, without)
+        named = {name: source for name, source in sources.items() if source is not None}
+        if named:
+            told["sources"] = named
+        if span.events:
+            told["events"] = [masked_event(event) for event in span.events]
+        if span.links:
+            told["links"] = [masked_event(link) for link in span.links]
+        if span.trace_state:
+            told["trace_state"] = span.trace_state
+        if span.source.scope:
+            told["scope"] = span.source.scope
+        if self._service is not None:
+            told["service"] = self._service
+        return told
+
+    def _draft(self, kind: EventType, told: dict[str, Any], facts: Facts, at_ms: int | None, event_id: str) -> Draft:
+        data = encoded(told, self._storing)
+        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, _DEFAULT_AGENT)
+
+
+def masked_event(event: dict[str, Any]) -> dict[str, Any]:
+    """An event of a span, or a link, to be stored."""
+    attributes = event.get("attributes")
+    return event if not attributes else event | {"attributes": clean(attributes)}
+
+
+def encoded(told: dict[str, Any], storing: Storing) -> bytes:
+    """The data of an event. Raises TooLarge, and Invalid for what is nested too deeply."""
+    data = masked_text(_ENCODE(told), storing.suspects)
+    largest = storing.settings.max_event_bytes
+    if len(data) > largest:
+        raise TooLarge(f"is larger than {largest} bytes")
+    return data
+
+
+def _error_of(span: ToldSpan) -> str:
+    return masked_text(reading.error_of(span).encode()).decode()
+
+
+def _content(value: Any) -> Any:
+    """A text that is JSON, as JSON; members masked that are named for secrets."""
+    return masked(opened(value))
+
+
+def _response_key(response_id: str) -> str:
+    """The id of a model call's event: the same for all spans that tell of one response."""
+    if len(response_id) > MAX_RESPONSE_CHARS or not response_id.isprintable():
+        response_id = hashlib.blake2b(response_id.encode(), digest_size=16).hexdigest()
+    return f"response:{response_id}"
+
+
+assert _DEFAULT_AGENT in PLACEHOLDER_AGENTS

@@ -1,0 +1,195 @@
+"""OTLP as JSON: a request in two passes, the places of spans and records first, then each of them by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from towerlog.dialects import fields
+from towerlog.dialects.fields import invalid_field
+from towerlog.dialects.otlp.shapes import (
+    Code,
+    ExportedResource,
+    ExportedSpan,
+    InstrumentationScope,
+    LogRecord,
+    SpanEvent,
+    SpanLink,
+)
+from towerlog.dialects.otlp.spans import SPAN_BYTES, TRACE_BYTES, Lazy, SpanSource, ToldRecord, ToldSpan
+from towerlog.dialects.otlp.values import attributes_of, hex_id, nanos, plain, whole
+from towerlog.dialects.repair import repair
+from towerlog.dialects.structure import MAX_PARTS, has_too_many_parts, long_strings, parts_of
+from towerlog.errors import Malformed, TooLarge, TowerlogError
+from towerlog.model.event import Refusal
+
+MAX_SPAN_PARTS = 200_000
+"""Commas and opening brackets of one span: it is decoded in one call, which keeps the interpreter to itself."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _ScopeSpans(msgspec.Struct, frozen=True):
+    scope: InstrumentationScope | None = None
+    found: list[msgspec.Raw] | None = msgspec.field(default=None, name="spans")
+
+
+class _ResourceSpans(msgspec.Struct, frozen=True):
+    resource: ExportedResource | None = None
+    scopes: list[_ScopeSpans] | None = msgspec.field(default=None, name="scopeSpans")
+
+
+class _Spans(msgspec.Struct, frozen=True):
+    resources: list[_ResourceSpans] | None = msgspec.field(default=None, name="resourceSpans")
+
+
+class _ScopeLogs(msgspec.Struct, frozen=True):
+    scope: InstrumentationScope | None = None
+    found: list[msgspec.Raw] | None = msgspec.field(default=None, name="logRecords")
+
+
+class _ResourceLogs(msgspec.Struct, frozen=True):
+    resource: ExportedResource | None = None
+    scopes: list[_ScopeLogs] | None = msgspec.field(default=None, name="scopeLogs")
+
+
+class _Logs(msgspec.Struct, frozen=True):
+    resources: list[_ResourceLogs] | None = msgspec.field(default=None, name="resourceLogs")
+
+
+class _Metrics(msgspec.Struct, frozen=True):
+    resources: list[msgspec.Raw] | None = msgspec.field(default=None, name="resourceMetrics")
+
+
+_SPANS = msgspec.json.Decoder(_Spans)
+_LOGS = msgspec.json.Decoder(_Logs)
+_METRICS = msgspec.json.Decoder(_Metrics)
+_SPAN = msgspec.json.Decoder(ExportedSpan)
+_RECORD = msgspec.json.Decoder(LogRecord)
+_CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2} | {
+    f"SPAN_KIND_{name}": number
+    for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
+}
+
+
+def spans_of(body: bytes) -> Iterator[Lazy[ToldSpan]]:
+    """The spans of a request, read one by one. Raises Malformed, Invalid, TooLarge for what is no request."""
+    return (partial(_each, _SPAN, raw, source, _span) for raw, source in _found(_SPANS, body))
+
+
+def records_of(body: bytes) -> Iterator[Lazy[ToldRecord]]:
+    """The same of log records."""
+    return (partial(_each, _RECORD, raw, source, _record) for raw, source in _found(_LOGS, body))
+
+
+def check_metrics(body: bytes) -> None:
+    """Raises Malformed, Invalid for what is no request."""
+    _decoded(_METRICS, body)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """What a body says; one that is JSON but for what senders are known to get wrong is repaired."""
+    if has_too_many_parts(body):
+        raise TooLarge(f"body: is made of more than {MAX_PARTS} parts", field="body")
+    try:
+        return fields.decode(decoder, body)
+    except Malformed:
+        repaired = repair(body)
+        if repaired is None:
+            raise
+        return fields.decode(decoder, repaired.body)
+
+
+def _found(decoder: msgspec.json.Decoder[Any], body: bytes) -> Iterator[tuple[msgspec.Raw, SpanSource]]:
+    for resource in _decoded(decoder, body).resources or ():
+        about = {} if resource.resource is None else attributes_of(resource.resource.attributes)
+        for scope in resource.scopes or ():
+            source = SpanSource(about, _scope(scope.scope))
+            for raw in scope.found or ():
+                yield raw, source
+
+
+def _scope(scope: InstrumentationScope | None) -> dict[str, str]:
+    told = {} if scope is None else {"name": scope.name, "version": scope.version}
+    return {name: value for name, value in told.items() if value}
+
+
+def _each(
+    decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, source: SpanSource, read: Callable[[T, SpanSource], R]
+) -> R | Refusal:
+    try:
+        text = bytes(raw)
+        if long_strings(text) or (len(text) > MAX_SPAN_PARTS and parts_of(text) > MAX_SPAN_PARTS):
+            raise TooLarge(f"has more than {MAX_SPAN_PARTS} parts, or too long a string")
+        return read(_one(decoder, text), source)
+    except TowerlogError as error:
+        return fields.refusal(error)
+
+
+def _one(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+    try:
+        return fields.decode(decoder, text)
+    except Malformed:
+        # A first pass over the request lets half of a surrogate pass.
+        repaired = repair(text)
+        if repaired is None:
+            raise
+        return fields.decode(decoder, repaired.body)
+
+
+def _span(sent: ExportedSpan, source: SpanSource) -> ToldSpan:
+    status = sent.status
+    return ToldSpan(
+        hex_id(sent.trace_id, TRACE_BYTES, "traceId"),
+        hex_id(sent.span_id, SPAN_BYTES, "spanId"),
+        hex_id(sent.parent_span_id, SPAN_BYTES, "parentSpanId"),
+        sent.name or "",
+        _code(sent.kind, "kind"),
+        nanos(sent.start, "startTimeUnixNano"),
+        nanos(sent.end, "endTimeUnixNano"),
+        attributes_of(sent.attributes),
+        source,
+        0 if status is None else _code(status.code, "status.code"),
+        "" if status is None else status.message or "",
+        sent.flags or 0,
+        [_event(event) for event in sent.events],
+        [_link(link) for link in sent.links],
+        sent.trace_state or "",
+    )
+
+
+def _event(event: SpanEvent) -> dict[str, Any]:
+    told = {"name": event.name or "", "time_unix_nano": str(nanos(event.time, "events.timeUnixNano"))}
+    return told | {"attributes": attributes_of(event.attributes)} if event.attributes else told
+
+
+def _link(link: SpanLink) -> dict[str, Any]:
+    told: dict[str, Any] = {"trace_id": link.trace_id or "", "span_id": link.span_id or ""}
+    return told | {"attributes": attributes_of(link.attributes)} if link.attributes else told
+
+
+def _record(sent: LogRecord, source: SpanSource) -> ToldRecord:
+    return ToldRecord(
+        hex_id(sent.trace_id, TRACE_BYTES, "traceId"),
+        hex_id(sent.span_id, SPAN_BYTES, "spanId"),
+        sent.event_name or "",
+        nanos(sent.time, "timeUnixNano") or nanos(sent.observed, "observedTimeUnixNano"),
+        plain(sent.body),
+        attributes_of(sent.attributes),
+        source,
+        0 if isinstance(sent.severity, str) else sent.severity or 0,
+        sent.severity_text or "",
+    )
+
+
+def _code(value: Code, field: str) -> int:
+    """The number of a member of an enumeration."""
+    if value is None:
+        return 0
+    found = _CODES.get(value, whole(value)) if isinstance(value, str) else value
+    if not isinstance(found, int):
+        raise invalid_field(field, "must be a number")
+    return found

@@ -1,0 +1,302 @@
+"""What instrumentations call things: one table of names, in the order in which they are looked for.
+
+A span is read by the attributes that it has, never by its schema URL: libraries mix generations of the conventions, and
+set old and new names side by side. A further library is further names here, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Kind = Literal["agent", "chain", "model", "tool", "step", ""]
+"""What a span is. `chain`: a workflow or a part of one; `step`: any other part of an agent's work; empty: none."""
+Path = tuple[str, ...]
+"""An attribute; behind it, members of the JSON object that is its text."""
+
+AGENT: Kind = "agent"
+CHAIN: Kind = "chain"
+MODEL: Kind = "model"
+TOOL: Kind = "tool"
+STEP: Kind = "step"
+OTHER: Kind = ""
+
+
+def _paths(*names: str | Path) -> tuple[Path, ...]:
+    return tuple((name,) if isinstance(name, str) else name for name in names)
+
+
+KINDS: tuple[tuple[str, Mapping[str, Kind]], ...] = (
+    (
+        "openinference.span.kind",
+        {
+            "agent": AGENT,
+            "chain": CHAIN,
+            "llm": MODEL,
+            "embedding": MODEL,
+            "tool": TOOL,
+            "retriever": STEP,
+            "reranker": STEP,
+            "guardrail": STEP,
+            "evaluator": STEP,
+            "prompt": STEP,
+            "decision": STEP,
+        },
+    ),
+    ("traceloop.span.kind", {"workflow": CHAIN, "agent": AGENT, "tool": TOOL, "task": STEP}),
+    (
+        "langsmith.span.kind",
+        {
+            "chain": CHAIN,
+            "llm": MODEL,
+            "embedding": MODEL,
+            "tool": TOOL,
+            "retriever": STEP,
+            "prompt": STEP,
+            "parser": STEP,
+        },
+    ),
+    (
+        "ai.operationId",
+        {
+            "ai.generatetext": CHAIN,
+            "ai.streamtext": CHAIN,
+            "ai.generateobject": CHAIN,
+            "ai.streamobject": CHAIN,
+            "ai.embed": CHAIN,
+            "ai.embedmany": CHAIN,
+            "ai.generatetext.dogenerate": MODEL,
+            "ai.streamtext.dostream": MODEL,
+            "ai.generateobject.dogenerate": MODEL,
+            "ai.streamobject.dostream": MODEL,
+            "ai.embed.doembed": MODEL,
+            "ai.embedmany.doembed": MODEL,
+            "ai.toolcall": TOOL,
+        },
+    ),
+    (
+        "span.type",
+        {"interaction": AGENT, "llm_request": MODEL, "tool": TOOL, "tool.execution": STEP, "hook": STEP},
+    ),
+    (
+        "gen_ai.operation.name",
+        {
+            "invoke_agent": AGENT,
+            "invoke_workflow": CHAIN,
+            "chain": CHAIN,
+            "chat": MODEL,
+            "text_completion": MODEL,
+            "generate_content": MODEL,
+            "completion": MODEL,
+            "embeddings": MODEL,
+            "embedding": MODEL,
+            "execute_tool": TOOL,
+            "create_agent": STEP,
+            "execute_task": STEP,
+            "execute_event_loop_cycle": STEP,
+            "retrieval": STEP,
+        },
+    ),
+    ("gen_ai.span.kind", {"agent": AGENT, "chain": CHAIN, "llm": MODEL, "tool": TOOL, "step": STEP}),
+    ("llm.request.type", {"chat": MODEL, "completion": MODEL, "embedding": MODEL, "rerank": STEP}),
+)
+"""Attribute → its value in small letters → what a span is that has it. The first that says anything counts."""
+
+PRESENT: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+    (TOOL, ("gen_ai.tool.name", "gen_ai.tool.call.id", "ai.toolCall.name", "tool.name")),
+    (AGENT, ("pydantic_ai.all_messages", "all_messages_events", "agent_name")),
+    (MODEL, ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "embedding.model_name")),
+)
+"""Of a span that names no kind: what it is if it has one of these."""
+
+AGENT_NAME = _paths(
+    "gen_ai.agent.name",
+    "agent.name",
+    "agent_name",
+    "langsmith.metadata.lc_agent_name",
+    "ai.telemetry.functionId",
+    "gen_ai.workflow.name",
+    "traceloop.workflow.name",
+    ("metadata", "lc_agent_name"),
+)
+"""The agent of a span, as far as the span itself tells."""
+
+THREAD = _paths(
+    "gen_ai.conversation.id",
+    "session.id",
+    "langsmith.metadata.thread_id",
+    "traceloop.association.properties.thread_id",
+    "ai.telemetry.metadata.threadId",
+    "ai.telemetry.metadata.thread_id",
+    "thread_id",
+    ("metadata", "thread_id"),
+    "langsmith.metadata.session_id",
+    "traceloop.association.properties.session_id",
+    "ai.telemetry.metadata.sessionId",
+    "ai.telemetry.metadata.session_id",
+    "gcp.vertex.agent.session_id",
+    "langfuse.session.id",
+    "session_id",
+)
+
+MODEL_NAME = _paths(
+    "gen_ai.response.model",
+    "ai.response.model",
+    "llm.response.model_name",
+    "llm.model_name",
+    "gen_ai.request.model",
+    "embedding.model_name",
+    "llm.request.model_name",
+    "ai.model.id",
+    "langsmith.metadata.ls_model_name",
+    "model",
+)
+
+PROVIDER = _paths(
+    "langsmith.metadata.ls_provider",
+    "traceloop.association.properties.ls_provider",
+    "gen_ai.provider.name",
+    "llm.provider",
+    "ai.model.provider",
+    "gen_ai.system",
+    "llm.system",
+)
+PROVIDER_WORDS: Mapping[str, str | None] = {
+    "langchain": None,
+    "langgraph": None,
+    "strands-agents": None,
+    "gcp": "google",
+    "vertexai": "google",
+    "aws": "aws",
+    "az": "azure",
+    "x_ai": "x-ai",
+    "mistral_ai": "mistral",
+}
+"""What stands before the first dot of a provider's name → as lists of prices call it; None: a framework."""
+
+RESPONSE_ID = _paths("gen_ai.response.id", "ai.response.id", "llm.response.id", "request_id")
+RESPONSE_TEXT = ("output.value", "gen_ai.completion")
+"""Where the whole response of a model may stand, as JSON with an `id`."""
+FINISH_REASON = _paths("gen_ai.response.finish_reasons", "llm.finish_reason", "ai.response.finishReason", "stop_reason")
+
+TOOL_NAME = _paths("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name", "tool_name")
+TOOL_CALL_ID = _paths("gen_ai.tool.call.id", "tool_call.id", "ai.toolCall.id", "tool_use_id")
+ARGUMENTS = (
+    "gen_ai.tool.call.arguments",
+    "tool_arguments",
+    "ai.toolCall.args",
+    "gcp.vertex.agent.tool_call_args",
+    "input.value",
+    "traceloop.entity.input",
+    "gen_ai.prompt",
+    "tool_input",
+    "tool_parameters",
+)
+RESULT = (
+    "gen_ai.tool.call.result",
+    "tool_response",
+    "ai.toolCall.result",
+    "gcp.vertex.agent.tool_response",
+    "output.value",
+    "traceloop.entity.output",
+    "gen_ai.completion",
+)
+INPUT = ("input.value", "ai.prompt", "traceloop.entity.input", "gen_ai.input.messages", "gen_ai.prompt", "user_prompt")
+OUTPUT = (
+    "final_result",
+    "output.value",
+    "ai.response.text",
+    "traceloop.entity.output",
+    "gen_ai.output.messages",
+    "gen_ai.completion",
+)
+"""What an agent or a workflow was given, and what it has produced."""
+
+FAILURES: tuple[tuple[str, frozenset[str]], ...] = (
+    ("gen_ai.tool.status", frozenset({"error", "failure", "failed"})),
+    ("gen_ai.task.status", frozenset({"error", "failure", "failed"})),
+    ("tool.status", frozenset({"error", "failure", "failed"})),
+    ("success", frozenset({"false"})),
+)
+"""Attributes that say of a span with a good status that what it did has failed."""
+
+INPUT_TOKENS = _paths(
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.prompt_tokens",
+    "llm.token_count.prompt",
+    "llm.usage.prompt_tokens",
+    "ai.usage.inputTokens",
+    "ai.usage.promptTokens",
+    "ai.usage.tokens",
+    ("langsmith.metadata.usage_metadata", "input_tokens"),
+    "input_tokens",
+)
+EXCLUSIVE_INPUT = "input_tokens"
+"""The one of them, the last, that does not count what was read from a cache and written to it."""
+CACHED_TOKENS = _paths(
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_read_input_tokens",
+    "gen_ai.usage.cached_input_tokens",
+    "gen_ai.usage.cached_tokens",
+    "gen_ai.usage.details.cache_read_tokens",
+    "gen_ai.usage.details.cached_tokens",
+    "gen_ai.usage.prompt_tokens_details.cached_tokens",
+    "llm.token_count.prompt_details.cache_read",
+    "ai.usage.inputTokenDetails.cacheReadTokens",
+    "ai.usage.cachedInputTokens",
+    ("langsmith.metadata.usage_metadata", "input_token_details", "cache_read"),
+    ("gen_ai.usage.input_token_details", "cache_read"),
+    "cache_read_tokens",
+)
+CACHE_WRITE_TOKENS = _paths(
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.cache_write.input_tokens",
+    "gen_ai.usage.cache_creation_input_tokens",
+    "gen_ai.usage.cache_write_input_tokens",
+    "gen_ai.usage.details.cache_write_tokens",
+    "llm.token_count.prompt_details.cache_write",
+    "ai.usage.inputTokenDetails.cacheWriteTokens",
+    ("langsmith.metadata.usage_metadata", "input_token_details", "cache_creation"),
+    "cache_creation_tokens",
+)
+OUTPUT_TOKENS = _paths(
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.completion_tokens",
+    "llm.token_count.completion",
+    "llm.usage.completion_tokens",
+    "ai.usage.outputTokens",
+    "ai.usage.completionTokens",
+    ("langsmith.metadata.usage_metadata", "output_tokens"),
+    "output_tokens",
+)
+REASONING_TOKENS = _paths(
+    "gen_ai.usage.reasoning.output_tokens",
+    "gen_ai.usage.reasoning_tokens",
+    "gen_ai.usage.details.reasoning_tokens",
+    "gen_ai.usage.completion_tokens_details.reasoning_tokens",
+    "llm.token_count.completion_details.reasoning",
+    "llm.usage.reasoning_tokens",
+    "ai.usage.outputTokenDetails.reasoningTokens",
+    "ai.usage.reasoningTokens",
+    ("langsmith.metadata.usage_metadata", "output_token_details", "reasoning"),
+    ("gen_ai.usage.output_token_details", "reasoning"),
+)
+TOTAL_TOKENS = _paths(
+    "gen_ai.usage.total_tokens",
+    "llm.usage.total_tokens",
+    "llm.token_count.total",
+    "ai.usage.totalTokens",
+    ("langsmith.metadata.usage_metadata", "total_tokens"),
+)
+COST = _paths(
+    "operation.cost", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "llm.cost.total", "llm.usage.cost", "cost_usd"
+)
+"""Dollars of one call."""
+
+LOG_NAMES = ("event.name",)
+"""Attributes with the name of a log record that has none itself."""
+LOG_KINDS: Mapping[str, Kind] = {"api_request": MODEL, "api_error": MODEL, "tool_result": TOOL}
+"""Name of a log record, without `claude_code.` → what it reports, of a sender that has no spans."""
+LOG_PREFIX = "claude_code."
+SERVICE = "service.name"
+UNKNOWN_SERVICE = "unknown_service"

@@ -1,0 +1,152 @@
+"""The spans of a request as trees: which run each belongs to, whose it is, and whose figures count.
+
+Spans come as they end, children before their parents. What a request has of a trace is looked at together; of what came
+before or comes later nothing is known here, and nothing depends on it but the place of a span below a nested agent:
+without that agent's span in the request it stands in the run of its trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from towerlog.dialects.otlp import names, reading
+from towerlog.dialects.otlp.names import Kind
+from towerlog.dialects.otlp.spans import ToldSpan
+from towerlog.model.event import RunByForeignId
+from towerlog.model.run import PARENT_FOREIGN
+from towerlog.model.usage import NO_USAGE, Usage
+
+NAME = "otlp"
+SESSION = "session"
+"""In the name of a run: what stands before a session that has no trace."""
+
+
+class SpanNode(msgspec.Struct, eq=False):
+    """A span in its tree."""
+
+    span: ToldSpan
+    kind: Kind
+    above: SpanNode | None = None
+    """Its parent, if the request has it."""
+    begins: SpanNode | None = None
+    """The span at or above it that begins the run it belongs to; None: the run of its trace, whose root is not here."""
+    usage: Usage = NO_USAGE
+    response_id: str | None = None
+    counts: bool = False
+    """A model call whose figures count: none is below it, and no other span tells of the same response."""
+    has_call_below: bool = False
+    is_placed: bool = False
+
+    @property
+    def begins_run(self) -> bool:
+        """Whether a run begins and ends with this span: its trace's, or that of an agent in it."""
+        return self.span.is_root or self.kind == names.AGENT
+
+
+class Trace(msgspec.Struct, eq=False):
+    """What a request has of a trace."""
+
+    trace_id: str
+    nodes: list[SpanNode] = []
+    by_id: dict[str, SpanNode] = {}
+    thread_id: str | None = None
+    runs: dict[str, RunByForeignId] = {}
+    """By the id of the span that begins it, empty for that of the trace: drafts of one run share its reference."""
+
+    def run_of(self, node: SpanNode) -> RunByForeignId:
+        """The run that a span belongs to."""
+        return self._run(node.begins)
+
+    def parent_key(self, node: SpanNode) -> str | None:
+        """The run above the one that a span begins; None for the run of the trace."""
+        if node.span.is_root:
+            return None
+        return PARENT_FOREIGN + self._run(None if node.above is None else node.above.begins).foreign_id
+
+    def _run(self, begins: SpanNode | None) -> RunByForeignId:
+        own = "" if begins is None or begins.span.is_root else begins.span.span_id
+        found = self.runs.get(own)
+        if found is None:
+            foreign_id = f"{NAME}:{self.trace_id}" + (f":{own}" if own else "")
+            thread_id = self.thread_id or self.trace_id
+            found = self.runs[own] = RunByForeignId(foreign_id, thread_id, self.thread_id is not None)
+        return found
+
+    def agent_of(self, node: SpanNode) -> str | None:
+        """Whose a span is: as it says itself, else as the span says that begins its run."""
+        begins = node.begins
+        told = reading.agent_of(node.span, node.kind, begins_run=node is begins)
+        if told is None and begins is not None and begins is not node:
+            told = reading.agent_of(begins.span, begins.kind, begins_run=True)
+        return told
+
+
+def traces_of(spans: Iterable[ToldSpan]) -> dict[str, Trace]:
+    """The traces of a request, by their ids."""
+    traces: dict[str, Trace] = {}
+    for span in spans:
+        trace = traces.get(span.trace_id)
+        if trace is None:
+            trace = traces[span.trace_id] = Trace(span.trace_id)
+        node = SpanNode(span, reading.kind_of(span.attributes))
+        trace.nodes.append(node)
+        trace.by_id[span.span_id] = node
+    for trace in traces.values():
+        _join(trace)
+    return traces
+
+
+def _join(trace: Trace) -> None:
+    for node in trace.nodes:
+        node.above = trace.by_id.get(node.span.parent_id) if node.span.parent_id else None
+    for node in trace.nodes:
+        _place(node)
+    # By their beginnings, so that what is above comes first.
+    told = (reading.thread_of(node.span.attributes) for node in sorted(trace.nodes, key=lambda node: node.span.start))
+    trace.thread_id = next((thread for thread in told if thread is not None), None)
+    _count(trace)
+
+
+def _place(node: SpanNode) -> None:
+    """Finds the span that begins its run, for it and for all on the way up. A circle leads to the run of the trace."""
+    way: list[SpanNode] = []
+    at: SpanNode | None = node
+    while at is not None and not at.is_placed:
+        at.is_placed = True
+        way.append(at)
+        if at.begins_run:
+            at.begins = at
+            break
+        at = at.above
+    begins = None if at is None else at.begins
+    for below in way:
+        below.begins = begins
+
+
+def _count(trace: Trace) -> None:
+    """Which figures count: of model calls that have none below them, once for each response."""
+    calls = [node for node in trace.nodes if node.kind == names.MODEL]
+    for node in calls:
+        node.usage = reading.usage_of(node.span.attributes)
+        node.response_id = reading.response_id_of(node.span.attributes)
+    for node in calls:
+        above = node.above if node.usage != NO_USAGE else None
+        while above is not None and not above.has_call_below:
+            above.has_call_below = True
+            above = above.above
+    told: dict[str, SpanNode] = {}
+    for node in calls:
+        if node.has_call_below:
+            continue
+        other = node if node.response_id is None else told.setdefault(node.response_id, node)
+        if other is not node and _known(node.usage) > _known(other.usage):
+            told[node.response_id or ""] = node
+            other.counts, other = False, node
+        node.counts = other is node
+
+
+def _known(usage: Usage) -> int:
+    """How many figures are known."""
+    return sum(figure is not None for figure in msgspec.structs.astuple(usage))

@@ -1,0 +1,122 @@
+"""What the audit says of each command about alerts; see `acts`. A secret, and a URL that whoever has it can post
+to, is told by a few digits of its digest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from towerlog.engine.audit.hook import About
+from towerlog.engine.plan.plan import Plan
+from towerlog.model.alert import (
+    AcknowledgeAlert,
+    AlertNow,
+    AlertRow,
+    AlertRule,
+    ChangeRule,
+    CreateRule,
+    DeleteRule,
+    MuteAlert,
+    RuleNow,
+)
+from towerlog.model.alert_channel import AlertChannel
+from towerlog.model.audit import Action
+from towerlog.model.budget import dollars_text
+from towerlog.model.delivery import DeliveryNow, Redeliver, Redelivered, RedeliverFrom
+from towerlog.model.principal import Principal
+from towerlog.model.times import format_optional_ms
+
+SECRET_DIGITS = 8
+
+
+def create_rule(_plan: Plan, _principal: Principal, _command: CreateRule, outcome: RuleNow | None) -> About | None:
+    """The new rule."""
+    return None if outcome is None else _about(Action.RULE_CREATE, outcome.rule.rule_id, outcome.rule)
+
+
+def change_rule(plan: Plan, principal: Principal, command: ChangeRule, _outcome: RuleNow | None) -> About:
+    """The rule."""
+    rule = plan.alerts.rule(principal.org, command.rule_id)
+    return _about(Action.RULE_CHANGE, command.rule_id, rule)
+
+
+def delete_rule(plan: Plan, principal: Principal, command: DeleteRule, _outcome: RuleNow | None) -> About:
+    """The rule; afterwards there is none."""
+    rule = plan.alerts.rule(principal.org, command.rule_id)
+    return _about(Action.RULE_DELETE, command.rule_id, rule)
+
+
+def _about(action: Action, rule_id: str, rule: AlertRule | None) -> About:
+    return About(action, "rule", rule_id, None if rule is None else rule_state(rule))
+
+
+def rule_state(rule: AlertRule) -> dict[str, Any]:
+    """A rule as it was set; what has come of it is no act."""
+    config = {name: value for name, value in msgspec.structs.asdict(rule.config).items() if value is not None}
+    if "amount_nanos" in config:
+        config["amount_usd"] = dollars_text(config.pop("amount_nanos"))
+    return {
+        "name": rule.name,
+        "trigger": rule.trigger.value,
+        "scope": {name: value for name, value in msgspec.structs.asdict(rule.scope).items() if value},
+        "config": config,
+        "channels": [_channel(one) for one in rule.channels],
+        "enabled": rule.enabled,
+        "cooldown_ms": rule.cooldown_ms,
+        "renotify_ms": rule.renotify_ms,
+        "act": None if rule.act is None else rule.act.value,
+    }
+
+
+def _channel(channel: AlertChannel) -> dict[str, Any]:
+    known = {"type": channel.type.value, "target": channel.shown() or None}
+    if not channel.secrets:
+        return known
+    digest = hashlib.sha256(channel.secrets[0].text.encode()).hexdigest()
+    return known | {"secret_digest": digest[:SECRET_DIGITS]}
+
+
+def acknowledge(plan: Plan, principal: Principal, command: AcknowledgeAlert, _outcome: AlertNow | None) -> About | None:
+    """The alert."""
+    return _about_alert(Action.ALERT_ACKNOWLEDGE, plan.alerts.by_id(principal.org, command.alert_id))
+
+
+def mute(plan: Plan, principal: Principal, command: MuteAlert, _outcome: AlertNow | None) -> About | None:
+    """The alert."""
+    return _about_alert(Action.ALERT_MUTE, plan.alerts.by_id(principal.org, command.alert_id))
+
+
+def _about_alert(action: Action, alert: AlertRow | None) -> About | None:
+    if alert is None:
+        return None
+    state = {
+        "state": alert.state.value,
+        "acknowledged_at": format_optional_ms(alert.acknowledged_at),
+        "muted_until": format_optional_ms(alert.muted_until),
+    }
+    return About(action, "alert", alert.alert_id, state, {"rule_id": alert.rule_id, "subject": alert.subject})
+
+
+def redeliver(plan: Plan, principal: Principal, command: Redeliver, _outcome: DeliveryNow | None) -> About | None:
+    """The message."""
+    row = plan.alerts.delivery(principal.org, command.delivery_id)
+    if row is None:
+        return None
+    state = {"state": row.state.value, "next_attempt_at": format_optional_ms(row.due_at)}
+    return About(Action.DELIVERY_REDELIVER, "delivery", row.delivery_id, state)
+
+
+def redeliver_from(
+    _plan: Plan, _principal: Principal, command: RedeliverFrom, outcome: Redelivered | None
+) -> About | None:
+    """How many messages."""
+    if outcome is None or not outcome.count:
+        return None
+    return About(
+        Action.DELIVERY_REDELIVER,
+        "delivery",
+        "deliveries",
+        {"redelivered": outcome.count, "rule_id": command.rule_id, "after": command.after},
+    )

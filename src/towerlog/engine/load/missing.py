@@ -1,0 +1,89 @@
+"""What placing lacked, of one piece or gathered over several.
+
+Once a piece has lacked something the plan is void, and the group is placed anew when that is loaded. What its pieces
+lack is gathered and loaded in one turn, so how often that happens depends on how far one look-up leads to the next, and
+not on how many pieces there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from towerlog.engine.load.steps import Steps
+from towerlog.store.values import Kind
+
+T = TypeVar("T")
+MAX_MISSING = 2048
+"""So much is gathered, and then loaded: with that the group may have as much to do as one commit should."""
+ASKED_AT_ONCE = 64
+"""Look-ups before the event loop may go on with something else."""
+
+
+class NotLoaded(Exception):
+    """Something was asked for while placing that nobody had said to need. Never leaves the writer."""
+
+    def __init__(self, kind: Kind, key: Any) -> None:
+        """What it was."""
+        super().__init__(kind, key)
+        self.kind = kind
+        self.key = key
+        self.all: list[NotLoaded] = [self]
+        """Itself, and what else was missing."""
+
+
+class Unloaded(list[NotLoaded]):
+    """What the pieces of one placing lack. Each piece is tried in turn, and what it raises is handed to `pass_over`.
+
+    The law: an exception that is met while something is missing is not judged until that is loaded, because what was
+    not loaded may be its cause.
+    """
+
+    def pass_over(self, error: Exception) -> bool:
+        """Whether the next piece is to be tried after this error; False: whoever has caught it judges it.
+
+        Raises NotLoaded where so much is missing already that it is to be loaded now.
+        """
+        if isinstance(error, NotLoaded):
+            self += error.all
+            if len(self) >= MAX_MISSING:
+                raise self.as_one()
+        return bool(self)
+
+    def as_one(self) -> NotLoaded:
+        """What is to be raised when all pieces were tried and something is missing."""
+        first = NotLoaded(self[0].kind, self[0].key)
+        first.all = self
+        return first
+
+
+def together(asked: Iterable[Callable[[], T]]) -> Steps[list[T]]:
+    """What each of these look-ups gives. Raises NotLoaded for all that is missing."""
+    missing = Unloaded()
+    found: list[T] = []
+    for index, ask in enumerate(asked):
+        if index and not index % ASKED_AT_ONCE:
+            yield
+        try:
+            found.append(ask())
+        except Exception as error:
+            if not missing.pass_over(error):
+                raise
+    if missing:
+        raise missing.as_one()
+    return found
+
+
+def all_of(pieces: Iterable[Steps[T]]) -> Steps[list[T]]:
+    """The same of pieces that are long themselves, and change the plan."""
+    missing = Unloaded()
+    found: list[T] = []
+    for piece in pieces:
+        try:
+            found.append((yield from piece))
+        except Exception as error:
+            if not missing.pass_over(error):
+                raise
+    if missing:
+        raise missing.as_one()
+    return found

@@ -1,0 +1,64 @@
+"""Rows that are too old: forgotten once an hour, some at a time, so that a commit may come in between."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from towerlog.ambient import Hearing, Reading
+from towerlog.model.alert import MAX_WINDOW_MINUTES, MINUTE_MS
+from towerlog.store.base import Store
+
+DROP_SWEEP_MS = 3600 * 1000
+DROPPED_AT_ONCE = 500
+"""Rows that are dropped before a commit may come in between."""
+REPLY_LIFE_MS = 24 * 3600 * 1000
+"""Of a reply kept for an Idempotency-Key: a day of time in which the server could hear."""
+ALERT_LIFE_MS = 90 * 24 * 3600 * 1000
+KEPT_ALERTS = 50_000
+"""Alerts, and deliveries, of an organisation that are kept; of more the oldest go."""
+
+Drop = Callable[[Store, Reading], Awaitable[int]]
+"""Drops at most `DROPPED_AT_ONCE` of what is old at this time; how many went."""
+
+
+def old_replies(store: Store, now: Reading) -> Awaitable[int]:
+    """Replies kept for Idempotency-Keys."""
+    return store.replies_drop(now.heard_ms - REPLY_LIFE_MS, DROPPED_AT_ONCE)
+
+
+def old_sessions(store: Store, now: Reading) -> Awaitable[int]:
+    """Sessions and sign-in links that have expired: nobody is let in by them from the moment itself."""
+    return store.signed_out_drop(now.wall_ms, DROPPED_AT_ONCE)
+
+
+def old_alerts(store: Store, now: Reading) -> Awaitable[int]:
+    """Alerts, deliveries, and minutes that no window reaches back to."""
+    minute = now.wall_ms // MINUTE_MS - 2 * MAX_WINDOW_MINUTES
+    return store.alerts_drop(now.wall_ms - ALERT_LIFE_MS, KEPT_ALERTS, DROPPED_AT_ONCE, minute)
+
+
+def spent_links(store: Store, now: Reading) -> Awaitable[int]:
+    """Answer links that were used and have expired."""
+    return store.spent_links_drop(now.wall_ms, DROPPED_AT_ONCE)
+
+
+DROPS: tuple[Drop, ...] = (old_replies, old_sessions, old_alerts, spent_links)
+
+
+class OldRows:
+    """Looks for rows of one kind."""
+
+    def __init__(self, store: Store, hearing: Hearing, drop: Drop) -> None:
+        """The first hour begins now."""
+        self._store = store
+        self._hearing = hearing
+        self._drop = drop
+        self._swept_at = hearing.now().heard_ms
+
+    async def sweep(self) -> None:
+        """Drops them, if the hour is over."""
+        now = self._hearing.now()
+        if now.heard_ms - self._swept_at > DROP_SWEEP_MS:
+            self._swept_at = now.heard_ms
+            while await self._drop(self._store, now) >= DROPPED_AT_ONCE:
+                pass

@@ -1,0 +1,118 @@
+"""An organisation's rows of one kind, and which of them something that happens may concern. Pure.
+
+What happens is held against the rows that it may concern, and not against all that there are: a row is found under the
+narrowest of what it is about, so a look-up costs as much as it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple, Self, TypeVar
+
+from towerlog.model.alert import AlertScope
+from towerlog.model.budget import BudgetScope
+
+V = TypeVar("V")
+
+
+class ScopeKey(NamedTuple):
+    """Something that a row may be about."""
+
+    kind: str
+    """`agent`, `thread`, `run` (the root of a tree), `persona`, `label`; empty: all of the organisation."""
+    name: str
+
+
+ALL = ScopeKey("", "")
+
+
+def key_of(scope: BudgetScope | AlertScope) -> ScopeKey:
+    """The narrowest of what a scope names: what happens outside of that is outside of the scope."""
+    if scope.run_id is not None:
+        return ScopeKey("run", scope.run_id)
+    if scope.thread_id is not None:
+        return ScopeKey("thread", scope.thread_id)
+    if isinstance(scope, AlertScope):
+        if scope.label is not None:
+            return ScopeKey("label", scope.label)
+        if scope.persona is not None:
+            return ScopeKey("persona", scope.persona)
+    return ALL if scope.agent is None else ScopeKey("agent", scope.agent)
+
+
+class ScopeIndex:
+    """Ids of rows by what these are about."""
+
+    def __init__(self, keys: Iterable[tuple[str, ScopeKey]]) -> None:
+        """Of (row id, what it is about), the oldest first."""
+        self._ids: dict[ScopeKey, list[tuple[int, str]]] = {}
+        for place, (row_id, key) in enumerate(keys):
+            self._ids.setdefault(key, []).append((place, row_id))
+        self.kinds = frozenset(key.kind for key in self._ids)
+        """Of what some row is about: what nothing is about need not be found out."""
+
+    def ids(self, keys: Iterable[ScopeKey]) -> list[str]:
+        """Of the rows that are about one of these, the oldest first."""
+        parts = [part for key in keys if (part := self._ids.get(key)) is not None]
+        found = parts[0] if len(parts) == 1 else sorted(entry for part in parts for entry in part)
+        return [row_id for _, row_id in found]
+
+
+class RowSet(dict[str, V]):
+    """Rows by their ids, the oldest first. A change looks at no other row."""
+
+    ROW_BYTES: ClassVar[int] = 0
+    """What a row takes at least, about."""
+
+    def __init__(self, rows: Iterable[V] = ()) -> None:
+        """Of all rows, the oldest first."""
+        super().__init__((self.id_of(row), row) for row in rows)
+        self._all: tuple[V, ...] | None = None
+        self._bytes: int | None = None
+
+    def id_of(self, row: V) -> str:
+        """The row's id."""
+        raise NotImplementedError
+
+    def bytes_of(self, row: V) -> int:
+        """What it takes beyond the least, about."""
+        raise NotImplementedError
+
+    def all(self) -> tuple[V, ...]:
+        """All of them: the very same tuple until one changes."""
+        if self._all is None:
+            self._all = tuple(self.values())
+        return self._all
+
+    @property
+    def held_bytes(self) -> int:
+        """What all of them take, about."""
+        if self._bytes is None:
+            self._bytes = sum([self.ROW_BYTES + self.bytes_of(row) for row in self.values()])
+        return self._bytes
+
+    def copy(self) -> Self:
+        """The same, to be changed: this one stays as it is."""
+        other = type(self)()
+        other.update(self)
+        other._all, other._bytes = self._all, self._bytes
+        return other
+
+    def put(self, row_id: str, row: V | None) -> None:
+        """Changes a row, or adds it at the end; None: it is gone."""
+        before = self.get(row_id)
+        if row is None:
+            self.pop(row_id, None)
+        else:
+            self[row_id] = row
+        self._all = None
+        if before is None or row is None or not self.is_alike(before, row):
+            self._bytes = None
+            self.forget()
+
+    def is_alike(self, before: V, after: V) -> bool:
+        """Whether a change of a row leaves its size, and what it is about, as they were."""
+        return False
+
+    def forget(self) -> None:
+        """What was worked out of what the rows are about holds no more."""

@@ -1,0 +1,447 @@
+"""The dialect `otlp` by itself: kinds, runs, threads, figures that count once, refusals, replies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from tests.dialects.calls import call
+from tests.support.otlp import JSON, PROTOBUF, Json, as_protobuf, attribute, logs, span, traces
+from towerlog.dialects.base import DialectSettings, Endpoint
+from towerlog.dialects.otlp import dialect as otlp
+from towerlog.dialects.otlp.dialect import DIALECT, MAX_SPANS
+from towerlog.errors import Malformed, Overloaded, TowerlogError
+from towerlog.model.command import Append
+from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
+from towerlog.model.outcome import Appended, Stored
+from towerlog.model.usage import Usage
+
+STORED = Stored(1, 1, "run", "agent", False, False, ())
+
+
+def endpoint(path: str) -> Endpoint:
+    [found] = [one for one in DIALECT.endpoints if one.path == path]
+    return found
+
+
+def decode(body: Json | bytes, path: str = "/v1/traces", kind: str = JSON, **fields: Any) -> Append:
+    command = endpoint(path).decode(call(body, headers={b"content-type": kind.encode()}, **fields))
+    assert isinstance(command, Append)
+    return command
+
+
+def drafts(*spans: Json, **resource: Any) -> list[Draft]:
+    return [one for one in decode(traces(*spans, **resource)).items if isinstance(one, Draft)]
+
+
+def of_type(kind: EventType, *spans: Json) -> list[Draft]:
+    return [one for one in drafts(*spans) if one.type is kind]
+
+
+def the_call(**attributes: Any) -> Draft:
+    [found] = of_type(EventType.MODEL_CALL, span(2, 1, gen_ai__operation__name="chat", **attributes))
+    return found
+
+
+def usage(**attributes: Any) -> Usage:
+    report = the_call(**attributes).effects.report
+    assert report is not None
+    return report.usage
+
+
+def run_of(draft: Draft) -> RunByForeignId:
+    assert isinstance(draft.run, RunByForeignId)
+    return draft.run
+
+
+@pytest.mark.parametrize(
+    ("attributes", "types"),
+    [
+        ({"gen_ai.operation.name": "execute_tool"}, [EventType.TOOL_CALL, EventType.TOOL_RESULT]),
+        ({"openinference.span.kind": "LLM"}, [EventType.MODEL_CALL]),
+        ({"traceloop.span.kind": "task"}, [EventType.STEP]),
+        ({"traceloop.span.kind": "workflow", "gen_ai.operation.name": "invoke_agent"}, [EventType.STEP]),
+        ({"langsmith.span.kind": "llm"}, [EventType.MODEL_CALL]),
+        ({"ai.operationId": "ai.toolCall"}, [EventType.TOOL_CALL, EventType.TOOL_RESULT]),
+        ({"span.type": "llm_request"}, [EventType.MODEL_CALL]),
+        ({"gen_ai.tool.name": "search"}, [EventType.TOOL_CALL, EventType.TOOL_RESULT]),
+        ({"gen_ai.request.model": "gpt-4o"}, [EventType.MODEL_CALL]),
+        ({"gen_ai.operation.name": "invoke_agent"}, [EventType.RUN_STARTED, EventType.RUN_COMPLETED]),
+        ({"http.request.method": "GET"}, [EventType.STEP]),
+        ({"gen_ai.operation.name": 7}, [EventType.STEP]),
+    ],
+    ids=str,
+)
+def test_a_span_is_what_its_attributes_say(attributes: dict[str, Any], types: list[EventType]) -> None:
+    told = span(2, 1)
+    told["attributes"] = [{"key": key, "value": attribute(value)} for key, value in attributes.items()]
+    assert [one.type for one in drafts(told)] == types
+
+
+def test_a_root_of_any_kind_is_a_run() -> None:
+    root, call_, end = drafts(span(1, gen_ai__operation__name="chat", gen_ai__request__model="m"))
+    assert (root.type, call_.type, end.type) == (
+        EventType.RUN_STARTED,
+        EventType.MODEL_CALL,
+        EventType.RUN_COMPLETED,
+    )
+    assert root.agent == "weather"
+    assert run_of(root).foreign_id == f"otlp:{1:032x}"
+    assert len({id(one.run) for one in (root, call_, end)}) == 1
+
+
+def test_a_parent_in_another_process_makes_a_root() -> None:
+    told = span(2, 1, gen_ai__operation__name="invoke_agent", gen_ai__agent__name="a")
+    told["flags"] = 0x300
+    assert [run_of(one).foreign_id for one in drafts(told)] == [f"otlp:{1:032x}"] * 2
+
+
+def test_nested_agents_are_child_runs_and_hold_what_is_below_them() -> None:
+    found = drafts(
+        span(4, 3, gen_ai__operation__name="chat", gen_ai__request__model="m"),
+        span(3, 2, name="turn"),
+        span(2, 1, gen_ai__operation__name="invoke_agent", gen_ai__agent__name="inner"),
+        span(1, gen_ai__operation__name="invoke_agent", gen_ai__agent__name="outer"),
+    )
+    inner = [one for one in found if run_of(one).foreign_id.endswith(f":{2:016x}")]
+    assert [one.type.value for one in inner] == ["run.started", "model.call", "step", "run.completed"]
+    assert {one.agent for one in inner} == {"inner"}
+    assert inner[0].effects.parent_key == f"foreign:otlp:{1:032x}"
+    assert {one.agent for one in found if one not in inner} == {"outer"}
+
+
+def test_spans_in_a_circle_are_stored() -> None:
+    found = drafts(span(2, 3, name="a"), span(3, 2, name="b"), span(4, 4, name="c"))
+    assert [one.type for one in found] == [EventType.STEP] * 3
+
+
+def test_events_are_in_the_order_in_which_things_happened() -> None:
+    found = drafts(
+        span(3, 1, gen_ai__operation__name="execute_tool", gen_ai__tool__name="t"),
+        span(2, 1, gen_ai__operation__name="chat"),
+        span(1, gen_ai__operation__name="invoke_agent"),
+    )
+    assert [one.type.value for one in found] == [
+        "run.started", "tool.call", "tool.result", "model.call", "run.completed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attributes", "thread", "named"),
+    [
+        ({"gen_ai__conversation__id": "c", "session__id": "s"}, "c", True),
+        ({"session__id": "s", "metadata": '{"thread_id": "t"}'}, "s", True),
+        ({"metadata": '{"thread_id": "t"}'}, "t", True),
+        ({"langsmith__metadata__thread_id": "t"}, "t", True),
+        ({"session__id": "a/b"}, f"{1:032x}", False),
+        ({"session__id": 7}, "7", True),
+        ({}, f"{1:032x}", False),
+    ],
+    ids=str,
+)
+def test_the_thread(attributes: dict[str, Any], thread: str, named: bool) -> None:
+    for one in drafts(span(2, 1, **attributes), span(1)):
+        assert (run_of(one).thread_id, run_of(one).names_thread) == (thread, named)
+
+
+def test_cached_and_reasoning_tokens_are_parts() -> None:
+    told = usage(
+        gen_ai__usage__input_tokens=1200,
+        gen_ai__usage__prompt_tokens=1200,
+        gen_ai__usage__cache_read__input_tokens=1000,
+        gen_ai__usage__cached_input_tokens=1000,
+        gen_ai__usage__cache_creation__input_tokens=50,
+        gen_ai__usage__output_tokens=90,
+        gen_ai__usage__reasoning_tokens=40,
+        operation__cost=0.00265,
+    )
+    assert told == Usage(150, 1000, 50, 50, 40, None, 2_650_000)
+
+
+def test_a_sum_that_cannot_hold_its_part_does_not() -> None:
+    told = usage(
+        gen_ai__usage__input_tokens=10,
+        gen_ai__usage__cache_read__input_tokens=1000,
+        gen_ai__usage__output_tokens=5,
+        gen_ai__usage__reasoning_tokens=40,
+    )
+    assert told == Usage(10, 1000, None, 5, 40)
+
+
+def test_flat_names_do_not_count_cached_input() -> None:
+    assert usage(input_tokens="1200", cache_read_tokens="1000", output_tokens="90") == Usage(1200, 1000, None, 90)
+
+
+@pytest.mark.parametrize("value", [-1, "many", 2**60, 1.5, True, [1], {"a": 1}], ids=repr)
+def test_what_is_no_number_is_unknown(value: Any) -> None:
+    assert usage(gen_ai__usage__input_tokens=value, gen_ai__usage__output_tokens=90) == Usage(output_tokens=90)
+
+
+def test_outer_calls_and_second_accounts_do_not_count() -> None:
+    figures = {"gen_ai__usage__input_tokens": 5, "gen_ai__usage__output_tokens": 7}
+    chat = {"gen_ai__operation__name": "chat", "gen_ai__request__model": "m", **figures}
+    found = drafts(
+        span(2, 1, **chat, gen_ai__response__id="r"),
+        span(1, gen_ai__operation__name="chat", **figures),
+        span(3, 9, **chat, gen_ai__response__id="r"),
+        span(4, 9, **chat),
+    )
+    counted = [one for one in found if one.effects.report is not None]
+    assert [one.event_id for one in counted] == [f"{4:016x}", "response:r"]
+    assert {one.event_id for one in found if one.type is EventType.STEP} == {f"{1:016x}", f"{3:016x}"}
+
+
+def test_a_call_that_has_told_nothing_leaves_the_figures_to_the_one_above() -> None:
+    found = drafts(
+        span(2, 1, gen_ai__operation__name="chat"),
+        span(1, gen_ai__operation__name="chat", gen_ai__usage__output_tokens=7),
+    )
+    told = [one.effects.report.usage.output_tokens for one in found if one.effects.report is not None]
+    assert sorted(told, key=str) == [7, None]
+
+
+def test_another_account_of_a_response_is_a_step_where_its_run_has_one() -> None:
+    found = the_call(gen_ai__response__id="r", gen_ai__usage__output_tokens=7)
+    other = found.otherwise
+    assert other is not None
+    assert (other.type, other.event_id, other.effects.report) == (EventType.STEP, f"{2:016x}", None)
+    assert (found.event_id, other.data) == ("response:r", found.data)
+
+
+def test_an_id_of_a_response_may_be_anything() -> None:
+    ids = [the_call(gen_ai__response__id=one).event_id or "" for one in ("r" * 5000, "a\x1fb", "ü/ß")]
+    assert all(len(one) < 200 and one.isprintable() for one in ids)
+
+
+def test_a_failed_call() -> None:
+    told = span(2, 1, gen_ai__operation__name="chat", error__type="RateLimitError")
+    told["status"] = {"code": 2, "message": "slow down"}
+    [found] = drafts(told)
+    assert (found.facts.name, found.facts.success) == ("inference_rate_limited", False)
+    assert json.loads(found.data)["error"] == "slow down"
+
+
+@pytest.mark.parametrize("failure", [{"gen_ai__tool__status": "error"}, {"success": "false"}, {"success": False}])
+def test_a_tool_that_failed_by_an_attribute(failure: dict[str, Any]) -> None:
+    _, result = drafts(span(2, 1, gen_ai__operation__name="execute_tool", gen_ai__tool__name="t", **failure))
+    assert result.facts.success is False
+
+
+def test_a_tool_has_its_arguments_and_its_result_once() -> None:
+    called, result = drafts(
+        span(
+            2, 1, gen_ai__operation__name="execute_tool", gen_ai__tool__name="t", gen_ai__tool__call__id="c",
+            gen_ai__tool__call__arguments='{"city": "Oslo"}', gen_ai__tool__call__result="cold",
+        )
+    )  # fmt: skip
+    assert json.loads(called.data)["arguments"] == {"city": "Oslo"}
+    told = json.loads(result.data)
+    assert (told["result"], told["tool_call_id"]) == ("cold", "c")
+    assert told["sources"] == {
+        "arguments": "gen_ai.tool.call.arguments",
+        "result": "gen_ai.tool.call.result",
+    }
+    assert not set(told["sources"].values()) & set(told["attributes"])
+    assert (called.facts.tool_call_id, result.facts.duration_ms) == ("c", 996)
+
+
+def test_a_run_fails_as_its_root_does() -> None:
+    told = span(1, gen_ai__operation__name="invoke_agent")
+    told["status"] = {"code": "STATUS_CODE_ERROR"}
+    told["events"] = [
+        {"name": "exception", "attributes": [{"key": "exception.type", "value": {"stringValue": "ValueError"}}]}
+    ]
+    end = drafts(told)[-1]
+    assert (end.type, end.facts.error) == (EventType.RUN_FAILED, "ValueError")
+
+
+def test_the_process_is_told_where_its_run_begins() -> None:
+    start, step, end = drafts(span(1), span(2, 1), host__name="h", api_key="hush")
+    assert json.loads(start.data)["resource"] == {"service.name": "weather", "host.name": "h", "api_key": "[masked]"}
+    assert [json.loads(one.data)["service"] for one in (step, end)] == ["weather"] * 2
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"traceId": "xyz"}, "traceId: must be 32 hex digits"),
+        ({"traceId": ""}, "traceId: is required"),
+        ({"traceId": "0" * 32}, "traceId: is required"),
+        ({"spanId": None}, "spanId: is required"),
+        ({"startTimeUnixNano": "yesterday"}, "startTimeUnixNano: must be nanoseconds since 1970"),
+        ({"attributes": 7}, "attributes: Expected `array`, got `int`"),
+        ({"status": {"code": "odd"}}, "status.code: must be a number"),
+    ],
+    ids=str,
+)
+def test_a_wrong_span_costs_none_of_its_neighbours(change: Json, message: str) -> None:
+    command = decode(traces(span(2, 1) | change, span(3, 1)))
+    refused = [one for one in command.items if isinstance(one, Refusal)]
+    assert [one.message for one in refused] == [message]
+    assert len(command.items) == 2
+
+
+def test_ids_in_base64_are_ids() -> None:
+    told = span(2, 1) | {"traceId": "AAAAAAAAAAAAAAAAAAAAAQ==", "spanId": "AAAAAAAAAAI="}
+    assert [run_of(one).foreign_id for one in drafts(told)] == [f"otlp:{1:032x}"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"7", b'{"resourceSpans": 7}', b'{"resourceSpans": [{"scopeSpans": {}}]}', b"{"]
+)
+def test_what_is_no_request_is_refused(body: bytes) -> None:
+    with pytest.raises(TowerlogError):
+        decode(body)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"resourceSpans": null}', b'{"other": 1}'])
+def test_an_empty_request(body: bytes) -> None:
+    assert decode(body).items == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"\x0a\x7f", b"\x0a\x02\x0b\x0c", b"\x00\x01", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"]
+)
+def test_what_is_no_protobuf_is_refused(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode(body, kind=PROTOBUF)
+
+
+def test_a_broken_span_of_protobuf_costs_none_of_its_neighbours() -> None:
+    whole = as_protobuf("/v1/traces", traces(span(2, 1, name="one"), span(3, 1, name="two")))
+    broken = whole.replace(b"one", b"\xff\xff\xff")
+    kinds = [type(one) for one in decode(broken, kind=PROTOBUF).items]
+    assert kinds == [Draft, Refusal]
+
+
+def test_what_senders_are_known_to_get_wrong_is_repaired() -> None:
+    body = json.dumps(traces(span(2, 1, text="half"))).encode().replace(b"half", rb"half \ud83d")
+    [found] = [one for one in decode(body).items if isinstance(one, Draft)]
+    assert json.loads(found.data)["attributes"]["text"] == "half \ufffd"
+
+
+def test_a_request_has_a_bound() -> None:
+    many = [span(number + 2, 1) for number in range(MAX_SPANS + 3)]
+    items = decode(json.dumps(traces(*many)).encode()).items
+    assert sum(isinstance(one, Draft) for one in items) == MAX_SPANS
+    assert [one.code for one in items if isinstance(one, Refusal)] == ["too_large"] * 3
+
+
+def test_an_event_has_a_bound() -> None:
+    small = DialectSettings(max_event_bytes=1000)
+    items = decode(traces(span(2, 1, text="x" * 2000), span(3, 1)), settings=small).items
+    assert [type(one) for one in items] == [Draft, Refusal]
+
+
+def test_values_have_a_depth() -> None:
+    deep: Any = "x"
+    for _ in range(70):
+        deep = [deep]
+    items = decode(traces(span(2, 1, deep=deep))).items
+    assert [type(one) for one in items] == [Refusal]
+
+
+# Replies
+
+
+def replied(results: list[Stored | Refusal], command: Append, kind: str) -> Any:
+    context = call(b"", headers={b"content-type": kind.encode()})
+    return endpoint("/v1/traces").encode(Appended(results), command, context)
+
+
+def test_a_reply_has_the_encoding_of_its_request() -> None:
+    command = decode(traces(span(1), span(2, 1), span(3, 1) | {"traceId": "no"}))
+    good: list[Stored | Refusal] = [STORED, STORED, STORED]
+    assert replied(good, decode(traces(span(1), span(2, 1))), JSON).body == b"{}"
+    assert replied(good, decode(traces(span(1), span(2, 1))), PROTOBUF).body == b""
+    refusal = command.items[-1]
+    assert isinstance(refusal, Refusal)
+    reply = replied([*good, refusal], command, JSON)
+    assert json.loads(reply.body) == {
+        "partialSuccess": {"rejectedSpans": "1", "errorMessage": "traceId: must be 32 hex digits"}
+    }
+    reply = replied([*good, refusal], command, PROTOBUF)
+    told = ExportTraceServiceResponse.FromString(reply.body).partial_success
+    assert (told.rejected_spans, told.error_message) == (1, "traceId: must be 32 hex digits")
+    assert reply.content_type == PROTOBUF
+
+
+def test_spans_are_counted_and_not_their_events() -> None:
+    command = decode(traces(span(1), span(2, 1)))
+    refused = [Refusal("id_reused", "again") for _ in command.items]
+    told = json.loads(replied([*refused], command, JSON).body)
+    assert told["partialSuccess"]["rejectedSpans"] == "2"
+
+
+def test_a_refusal_has_the_encoding_of_its_request() -> None:
+    reply = DIALECT.explain(Overloaded(retry_after=3), "t")
+    assert (reply.status, json.loads(reply.body)["code"]) == (503, 14)
+    assert (b"retry-after", b"3") in reply.headers
+    assert otlp._recoded(reply, {b"content-type": JSON.encode()}) is reply
+    body = otlp._recoded(reply, {b"content-type": PROTOBUF.encode()}).body
+    assert body[:3] == b"\x08\x0e\x12"
+
+
+# Logs and metrics
+
+
+def record(**members: Any) -> Json:
+    return {"timeUnixNano": "1775124000000000000", "body": {"stringValue": "hello"}, **members}
+
+
+def test_a_record_stands_in_the_run_of_its_trace_or_of_its_session() -> None:
+    session = [{"key": "session.id", "value": {"stringValue": "s"}}]
+    items = decode(
+        logs(
+            record(traceId=f"{1:032x}", spanId=f"{2:016x}", eventName="gen_ai.choice"),
+            record(attributes=session),
+            record(),
+        ),
+        "/v1/logs",
+    ).items
+    first, second, third = items
+    assert isinstance(first, Draft)
+    assert isinstance(second, Draft)
+    assert isinstance(third, Refusal)
+    assert (run_of(first).foreign_id, first.facts.name) == (f"otlp:{1:032x}", "gen_ai.choice")
+    assert (run_of(second).foreign_id, run_of(second).thread_id) == ("otlp:session:s", "s")
+    assert (json.loads(first.data)["span_id"], second.facts.name) == (f"{2:016x}", "log")
+
+
+def test_a_request_of_claude_code_is_a_model_call() -> None:
+    told = {
+        "session.id": "s", "event.name": "api_request", "model": "claude-sonnet-4-5", "input_tokens": "200",
+        "cache_read_tokens": "1000", "output_tokens": "90", "cost_usd": "0.0123", "duration_ms": "1500",
+    }  # fmt: skip
+    attributes = [{"key": key, "value": attribute(value)} for key, value in told.items()]
+    [found] = decode(logs(record(attributes=attributes)), "/v1/logs").items
+    assert isinstance(found, Draft)
+    assert found.type is EventType.MODEL_CALL
+    assert found.effects.report is not None
+    assert found.effects.report.usage == Usage(200, 1000, None, 90, None, None, 12_300_000)
+    assert (found.effects.model, found.facts.duration_ms) == ("claude-sonnet-4-5", 1500)
+
+
+def test_the_same_record_has_the_same_id() -> None:
+    one, other, same = decode(
+        logs(*(record(traceId=f"{1:032x}", body={"stringValue": text}) for text in "aba")), "/v1/logs"
+    ).items
+    assert isinstance(one, Draft)
+    assert isinstance(other, Draft)
+    assert isinstance(same, Draft)
+    assert one.event_id != other.event_id
+    assert one.event_id == same.event_id
+
+
+def test_metrics_are_taken() -> None:
+    command = decode({"resourceMetrics": [{}]}, "/v1/metrics")
+    assert command.items == []
+    assert endpoint("/v1/metrics").encode(Appended([]), command, call(b"")).body == b"{}"
+    with pytest.raises(TowerlogError):
+        decode({"resourceMetrics": 7}, "/v1/metrics")

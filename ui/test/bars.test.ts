@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { named, ticks } from '../src/model/bars';
+
+test('a scale has round values from 0 to the most', () => {
+  expect(ticks(0, false)).toEqual([0]);
+  expect(ticks(NaN, true)).toEqual([0]);
+  expect(ticks(0.0013, false)).toEqual([0, 0.0005, 0.001]);
+  expect(ticks(10, false)).toEqual([0, 5, 10]);
+  expect(ticks(8, false)).toEqual([0, 2, 4, 6, 8]);
+  expect(ticks(1_234_567, true)).toEqual([0, 500_000, 1_000_000]);
+  for (const most of [1e-9, 0.3, 1, 7, 99, 101, 1e12]) {
+    const found = ticks(most, false);
+    expect(found.length).toBeGreaterThan(1);
+    expect(found.length).toBeLessThan(7);
+    expect(found.at(-1)).toBeLessThanOrEqual(most * (1 + 1e-9));
+  }
+});
+
+test('of whole figures no half is named', () => {
+  expect(ticks(1, true)).toEqual([0, 1]);
+  expect(ticks(3, true)).toEqual([0, 1, 2, 3]);
+});
+
+test('steps are named as far as there is room, and the last one always', () => {
+  expect(named(7, 700)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect(named(24, 300)).toEqual([5, 11, 17, 23]);
+  expect(named(24, 0)).toEqual([23]);
+  expect(named(0, 300)).toEqual([]);
+});
