@@ -136,6 +136,7 @@ LAWFUL_IMPORTS = {
     "asgi/pages/sign_in/by_provider.py": "import joserfc",
     "asgi/pages/sign_in/tokens.py": "import joserfc",
     "store/sqlite.py": "import apsw",
+    "store/postgres.py": "import asyncpg",
     "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
     "engine/pricing/listed.py": "import genai_prices",
     "dialects/otlp/protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
@@ -292,7 +293,7 @@ def test_a_lawful_tree_keeps_every_contract(tmp_path: Path) -> None:
 def test_what_stands_in_brackets_may_be_missing(tmp_path: Path) -> None:
     build_stub(tmp_path)
     (tmp_path / "src/towerlog/wake/nats.py").unlink()
-    (tmp_path / "src/towerlog/store/postgres.py").unlink()
+    (tmp_path / "src/towerlog/wake/postgres.py").unlink()
     assert complaints(tmp_path) == {}
 
 

@@ -76,7 +76,7 @@ MEANINGS: dict[str, str] = {
     "host": "Address to listen on.",
     "port": "TCP port to listen on.",
     "data_dir": "Folder of the embedded store; default: the XDG data folder, under towerlog/.",
-    "database_url": "sqlite:///PATH; default: towerlog.db in the data folder.",
+    "database_url": "sqlite:///PATH, or postgresql://USER@HOST/DATABASE; default: towerlog.db in the data folder.",
     "bootstrap_key": "Admin key of organisation `default`; read at the first start only; 32-200 characters.",
     "public_url": "Address that users see; default: http://HOST:PORT. If it is set, messages carry answer links.",
     "steps_rate_per_minute": "Requests per minute and key in the steps dialect; 0 = no limit.",
@@ -250,8 +250,19 @@ def retry_seconds(settings: Settings) -> tuple[int, ...]:
     return seconds
 
 
+SHARED = ("postgresql://", "postgres://")
+"""How the address of a database begins that other processes write as well."""
+
+
+def is_shared(settings: Settings) -> bool:
+    """Whether the store is a database that other processes write as well, and no file."""
+    return settings.database_url.startswith(SHARED)
+
+
 def database_path(settings: Settings) -> Path:
-    """The SQLite file that the settings name."""
+    """The SQLite file that the settings name; of a shared database what files in the data folder are named for."""
+    if is_shared(settings):
+        return Path(settings.data_dir) / "postgres"
     if settings.database_url:
         return Path(settings.database_url.removeprefix("sqlite:///"))
     return Path(settings.data_dir) / "towerlog.db"
@@ -260,7 +271,7 @@ def database_path(settings: Settings) -> Path:
 def existing_database(settings: Settings) -> Path:
     """The database's path. Raises FileNotFoundError where there is none: to look must not make one."""
     path = database_path(settings)
-    if not path.exists():
+    if not path.exists() and not is_shared(settings):
         words = "no store here; name the data folder with --data-dir or TOWERLOG_DATA_DIR"
         raise FileNotFoundError(errno.ENOENT, words, str(path))
     return path
@@ -335,8 +346,8 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "push_secret", "must have 32 to 200 characters"
     if not _APP_KEY.fullmatch(settings.push_app_key):
         yield "push_app_key", "must be 1 to 100 letters, digits, - and _"
-    if settings.database_url and not settings.database_url.startswith("sqlite:///"):
-        yield "database_url", "only sqlite:///PATH is known"
+    if settings.database_url and not settings.database_url.startswith(("sqlite:///", *SHARED)):
+        yield "database_url", "only sqlite:///PATH and postgresql://… are known"
     if settings.log_level not in LOG_LEVELS:
         yield "log_level", f"must be one of {', '.join(LOG_LEVELS)}"
     for origin in filter(None, (origin.strip() for origin in settings.cors_origins.split(","))):
@@ -379,7 +390,7 @@ def _is_guessable(key: str) -> bool:
 def _with_folder(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if settings.data_dir:
         return settings
-    if settings.database_url:
+    if settings.database_url and not is_shared(settings):
         folder = database_path(settings).parent
     else:
         # The XDG base directory specification.

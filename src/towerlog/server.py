@@ -42,11 +42,9 @@ from towerlog.errors import StorageFailed
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
 from towerlog.model.quotas import Quota, Quotas
-from towerlog.storage import keep_data_private
+from towerlog.storage import keep_data_private, open_for_server
 from towerlog.store.base import Store
 from towerlog.store.listening import Listening
-from towerlog.store.sqlite.store import open_store
-from towerlog.store.sqlite.upkeep.failures import named
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
@@ -114,13 +112,11 @@ class Node:
     async def start(self) -> Node:
         """Opens the store, creates the first organisation if there is none, starts the engine.
 
-        Raises what `open_store` raises.
+        Raises what `open_for_server` raises.
         """
         settings, clock, ids = self._settings, self._clock, self._ids
         keep_data_private(settings)
-        path, guard_mib = database_path(settings), settings.disk_guard_mib
-        with named(path):
-            store = self._store = await open_store(path, clock, ids, self._on_fatal, guard_mib)
+        store = self._store = await open_for_server(settings, clock, ids, self._on_fatal)
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key, with_link=True)
             bounds = engine_settings(settings, await store.secret(ids.token(SECRET_CHARS)))

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
-from towerlog.ambient import Clock, Ids
-from towerlog.config import Settings, database_path, existing_database
+from towerlog.ambient import Clock, Ids, SystemIds
+from towerlog.config import BadSetting, Settings, database_path, existing_database, is_shared
 from towerlog.engine.bootstrap import OrgMinted, first_start
+from towerlog.errors import StorageFailed
 from towerlog.model.event import COPY
 from towerlog.store.base import Identities, Store
+from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store, opened
 from towerlog.store.sqlite.upkeep.backup import Copy, at_length
+from towerlog.store.sqlite.upkeep.failures import named
 from towerlog.store.sqlite.upkeep.place import Place, copy_of, held_place
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
 from towerlog.store.sqlite.upkeep.whole import check_not_alone
+
+_USER_ALONE = re.compile(r"^([^:@]*):[^@]*@")
+FOR_FILES = "this command works on a SQLite store; of PostgreSQL use pg_dump, pg_basebackup and pg_restore"
 
 
 def keep_data_private(settings: Settings) -> None:
@@ -26,8 +35,63 @@ def keep_data_private(settings: Settings) -> None:
 
     A folder that only a database URL names may hold other things: there the files alone are private.
     """
-    if not settings.database_url:
+    if not settings.database_url or is_shared(settings):
         keep_folder_private(Path(settings.data_dir))
+
+
+def database_name(settings: Settings) -> str:
+    """The store for people: the file, or the address without a password."""
+    if not is_shared(settings):
+        return str(database_path(settings).absolute())
+    parts = urlsplit(settings.database_url)
+    return urlunsplit((parts.scheme, _USER_ALONE.sub(r"\1@", parts.netloc), parts.path, "", ""))
+
+
+def check_extra() -> None:
+    """Raises BadSetting where what PostgreSQL needs is not installed."""
+    if find_spec("asyncpg") is None:
+        raise BadSetting("database_url: PostgreSQL needs the extra `postgres`: pip install 'towerlog[postgres]'")
+
+
+async def open_for_server(
+    settings: Settings, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None]
+) -> Store:
+    """The store for a server. Raises BadSetting, and what `open_store` of its backend raises."""
+    if not is_shared(settings):
+        path = database_path(settings)
+        with named(path):
+            return await open_store(path, clock, ids, on_fatal, settings.disk_guard_mib)
+    check_extra()
+    # Not before it is asked for: its driver is an extra.
+    from towerlog.store.postgres.store import open_store as open_shared
+
+    make_folder(database_path(settings))
+    return await open_shared(settings.database_url, clock, ids, on_fatal)
+
+
+@asynccontextmanager
+async def _opened_shared(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
+    check_extra()
+    from towerlog.store.postgres.store import open_store as open_shared
+
+    store = await open_shared(settings.database_url, clock, ids)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _open_shared_identities(settings: Settings, token: str) -> Identities:
+    check_extra()
+    from towerlog.store.postgres.upkeep.identities import open_identities as open_shared
+
+    return open_shared(settings.database_url, token)
+
+
+def _for_files(settings: Settings) -> None:
+    """Raises BadSetting where the store is no file."""
+    if is_shared(settings):
+        raise BadSetting(FOR_FILES)
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
@@ -37,9 +101,13 @@ async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[I
     StorageFailed, OSError.
     """
     keep_data_private(settings)
-    identities = await open_sqlite_identities(database_path(settings), ids.token(8))
+    if is_shared(settings):
+        make_folder(database_path(settings))
+        identities = _open_shared_identities(settings, ids.token(8))
+    else:
+        identities = await open_sqlite_identities(database_path(settings), ids.token(8))
     try:
-        if not identities.is_alone:
+        if not identities.is_alone and (not is_shared(settings) or await identities.orgs()):
             return identities, None
         return identities, await first_start(identities, clock, ids, settings.bootstrap_key)
     except BaseException:
@@ -49,23 +117,33 @@ async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[I
 
 def opened_for_reading(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[Store]:
     """The store for reading, also while a server writes it. Raises what `existing_store` and `open_reader` raise."""
+    if is_shared(settings):
+        return _opened_shared(settings, clock, SystemIds(clock))
     return opened(existing_store(settings), lambda path: open_reader(path, clock))
 
 
 def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AbstractAsyncContextManager[Store]:
     """The store for writing, with its server stopped. Raises what `writable_store` and `open_store` raise."""
+    if is_shared(settings):
+        return _opened_shared(settings, clock, ids)
     return opened(writable_store(settings), lambda path: open_store(path, clock, ids))
 
 
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
     """A copy of the store beside `target`. Raises what `existing_store` and `copy_of` raise."""
+    _for_files(settings)
     return copy_of(existing_store(settings), target, copy_epoch(ids), settings.disk_guard_mib, progress)
 
 
 def readable_at_length(
     settings: Settings, folder: Path | None, ids: Ids, progress: Callable[[int, int], None]
 ) -> AbstractContextManager[tuple[Copy, list[str]]]:
-    """The store for long reads, see `at_length`: a copy in `folder`, or beside it, where a server writes it."""
+    """The store for long reads, see `at_length`: a copy in `folder`, or beside it, where a server writes it.
+
+    A shared database is read itself: who reads at length is in nobody's way there.
+    """
+    if is_shared(settings):
+        return _itself()
     path = existing_store(settings)
     return at_length(path, folder or path.parent, copy_epoch(ids), settings.disk_guard_mib, progress)
 
@@ -87,11 +165,19 @@ def copy_epoch(ids: Ids) -> str:
     return f"{COPY}{ids.token(8)}"
 
 
+@contextmanager
+def _itself() -> Iterator[tuple[Copy, list[str]]]:
+    yield Copy(Path(), Path()), []
+
+
 def place_of(settings: Settings) -> AbstractContextManager[Place]:
     """The place of the settings' store, held as its writer's. Raises what `held_place` raises."""
+    _for_files(settings)
     return held_place(database_path(settings))
 
 
 def settings_of(settings: Settings, copy: Copy) -> Settings:
     """The settings with which a copy can be opened."""
+    if is_shared(settings):
+        return settings
     return dataclasses.replace(settings, database_url=f"sqlite:///{copy.partial}")

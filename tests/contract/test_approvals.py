@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.store.sqlite.asking.test_approvals import approval
 from tests.support.lookups import looked_up
 from towerlog.model.approval import ApprovalKind
+from towerlog.model.principal import shard_key
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
 
@@ -15,21 +16,23 @@ async def put(store: Store, changes: Changes) -> None:
 
 
 async def test_each_organisation_has_its_own(store: Store, org: int, other: int) -> None:
-    rows = [approval(org, 1, 2), approval(other, 2, 2), approval(org, 1, 3, step_index=4, agent="a")]
+    run, theirs = shard_key(org, 1), shard_key(other, 1)
+    rows = [approval(org, run, 2), approval(other, theirs, 2), approval(org, run, 3, step_index=4, agent="a")]
     await put(store, Changes(approvals={(row.run, row.seq): row for row in rows}))
     assert await store.approvals(org, 9, 0, None, None) == [rows[0], rows[2]]
     assert await store.approvals(org, 9, rows[0].position, None, None) == [rows[2]]
     assert await store.approvals(org, 9, 0, ApprovalKind.QUESTION, None) == [rows[0]]
-    assert await store.approvals(other, 9, 0, None, 1) == []
-    assert await store.approval(org, 1, 2) == rows[0]
-    assert await store.approval(other, 1, 2) is None
-    await put(store, Changes(approvals={(1, 2): None}))
-    assert await store.approval(org, 1, 2) is None
+    assert await store.approvals(other, 9, 0, None, run) == []
+    assert await store.approval(org, run, 2) == rows[0]
+    assert await store.approval(other, run, 2) is None
+    await put(store, Changes(approvals={(run, 2): None}))
+    assert await store.approval(org, run, 2) is None
 
 
 async def test_what_is_due_is_found_until_it_is_marked(store: Store, org: int) -> None:
-    rows = [approval(org, 1, 2, expires_at=20), approval(org, 1, 3, expires_at=10), approval(org, 1, 4)]
-    rows.append(approval(org, 1, 5, expires_at=5, expired=True))
+    run = shard_key(org, 1)
+    rows = [approval(org, run, 2, expires_at=20), approval(org, run, 3, expires_at=10), approval(org, run, 4)]
+    rows.append(approval(org, run, 5, expires_at=5, expired=True))
     await put(store, Changes(approvals={(row.run, row.seq): row for row in rows}))
     async with store.begin() as unit:
         assert await unit.approvals_due(9, 5) == []

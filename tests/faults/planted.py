@@ -57,7 +57,7 @@ STORED = (
     Fault(
         "what cannot be checked is served",
         "faults/test_rotten_reads.py::test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked",
-        "towerlog.store.sqlite.rows",
+        "towerlog.store.columns.rows",
         'reason = "the event before it is not there, so that it cannot be checked"',
         "return event",
     ),
@@ -691,7 +691,7 @@ BOUNDS = (
     Fault(
         "a page is bounded by its longest row",
         "acceptance/test_bounds_in_bytes.py::test_a_list_ends_a_page_by_its_size[large_runs]",
-        "towerlog.store.sqlite.rows",
+        "towerlog.store.columns.rows",
         "        if size >= PAGE_BODY_BYTES:",
         "        if len(row[-1]) >= PAGE_BODY_BYTES:",
     ),

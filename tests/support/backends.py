@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +13,14 @@ from typing import Protocol
 
 import apsw
 
+from tests.support.postgres import cluster
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import StorageFailed
 from towerlog.store.base import Store
+from towerlog.store.postgres import connections, schema
+from towerlog.store.postgres.store import PostgresStore
+from towerlog.store.postgres.store import open_store as open_postgres
+from towerlog.store.postgres.times import OwnTimes
 from towerlog.store.sqlite.connection import migrate, open_connection
 from towerlog.store.sqlite.store import SqliteStore, open_store
 
@@ -84,8 +91,72 @@ class SqliteBackend:
             return {name: [str(row[1]) for row in db.execute(f"PRAGMA table_info({name})")] for name in names}
 
 
-FRESH: Mapping[str, Callable[[Path], Backend]] = {"sqlite": SqliteBackend.fresh}
+TEMPLATE = "template_of_this_version"
+
+
+@functools.cache
+def made_template() -> str:
+    """A PostgreSQL database with the schema of this version, of which others are copied."""
+
+    async def make() -> None:
+        connection = await connections.connect(cluster().url(TEMPLATE), {})
+        try:
+            await schema.migrate(connection)
+        finally:
+            await connection.close()
+
+    cluster().create(TEMPLATE)
+    # Tests have a loop of their own, and wait for this in it.
+    making = threading.Thread(target=asyncio.run, args=(make(),))
+    making.start()
+    making.join()
+    return TEMPLATE
+
+
+class PostgresBackend:
+    """A database of the test's own in the server of the test process."""
+
+    loader = "towerlog.store.postgres.schema.load_migrations"
+
+    def __init__(self, location: str, name: str = "") -> None:
+        """`name` of a database that may have to be made."""
+        self.location = location
+        self._name = name
+
+    @classmethod
+    def fresh(cls, folder: Path) -> PostgresBackend:
+        """A database that is not there yet."""
+        name = cluster().fresh_name()
+        return cls(cluster().url(name), name)
+
+    def make(self) -> PostgresBackend:
+        """Unless it is there: a copy of an empty one."""
+        if not cluster().has(self._name):
+            cluster().create(self._name, made_template())
+        return self
+
+    async def open(
+        self, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
+    ) -> PostgresStore:
+        """Opens it, made when new. The clock of leases is the test's."""
+        if self._name and not cluster().has(self._name):
+            cluster().create(self._name)
+        return await open_postgres(self.location, clock, ids, on_fatal, lambda database_ms, here_ms: OwnTimes())
+
+    def tables(self) -> dict[str, list[str]]:
+        """Every table with its columns, of a database that nobody has open."""
+        sql = (
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+            " ORDER BY table_name, ordinal_position"
+        )
+        found: dict[str, list[str]] = {}
+        for table, column in cluster().sql(sql, self._name):
+            found.setdefault(table, []).append(column)
+        return found
+
+
+FRESH: Mapping[str, Callable[[Path], Backend]] = {"postgres": PostgresBackend.fresh, "sqlite": SqliteBackend.fresh}
 """How each backend gets a database of its own below a folder."""
 
-AGAIN: Mapping[str, Callable[[str], Backend]] = {"sqlite": SqliteBackend}
+AGAIN: Mapping[str, Callable[[str], Backend]] = {"postgres": PostgresBackend, "sqlite": SqliteBackend}
 """How each backend is found again by its location."""

@@ -6,6 +6,7 @@ It knows nothing of the dialects: what is sent and what must come back is said b
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from click.testing import CliRunner, Result
 
 from tests.support.launcher import Launched, launch, run
 from tests.support.ports import HeldPort
+from tests.support.postgres import cluster
 from towerlog.cli import main
 
 ADMIN_KEY = "adm_" + "0123456789abcdefghijklmnopqrstuvwxyzABCD"
@@ -42,6 +44,8 @@ STOP_DEADLINE_S = 30.0
 """Three times what the server promises: a busy machine may be slow, a server that waits for its clients is slower."""
 POLL_S = 0.02
 CLI_DEADLINE_S = 120.0
+STORE_VARIABLE = "TOWERLOG_TESTS_STORE"
+"""`postgres`: servers of these tests have their stores in PostgreSQL; see `tests/acceptance/test_on_postgres.py`."""
 
 
 class Server:
@@ -55,7 +59,7 @@ class Server:
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
         self.process: subprocess.Popen[bytes] | Launched | None = None
         self._starts_interpreter = any(name.startswith(READ_BY_THE_INTERPRETER) for name in env or {})
-        self._env = clean_environment(env or {})
+        self._env = clean_environment({**_store_of(data_dir), **(env or {})})
         self._clients: list[httpx2.Client] = []
 
     def __enter__(self) -> Server:
@@ -195,6 +199,16 @@ def run_inside(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedP
     if done.exc_info is not None and not isinstance(done.exception, SystemExit):
         told += "".join(traceback.format_exception(*done.exc_info))
     return subprocess.CompletedProcess(["towerlog", *arguments], done.exit_code, done.stdout, told)
+
+
+@functools.cache
+def _store_of(data_dir: Path) -> Mapping[str, str]:
+    """The setting of the store of this data folder: none, or a database of its own in PostgreSQL."""
+    if os.environ.get(STORE_VARIABLE) != "postgres":
+        return {}
+    name = cluster().lasting_name()
+    cluster().create(name)
+    return {"TOWERLOG_DATABASE_URL": cluster().url(name)}
 
 
 def executable() -> str:

@@ -14,7 +14,15 @@ from typing import ParamSpec, TypeVar
 from towerlog.cli.commands import NotInstalled
 from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting
-from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked, StoreTorn, TowerlogError, UnfitServer
+from towerlog.errors import (
+    Overloaded,
+    SchemaMismatch,
+    StorageFailed,
+    StoreLocked,
+    StoreTorn,
+    TowerlogError,
+    UnfitServer,
+)
 from towerlog.sdk.wire.errors import ApiError, SdkError
 from towerlog.store.space import FULL_ERRNOS, no_room
 
@@ -69,7 +77,7 @@ def exit_code_of(error: Exception) -> int | None:
             return UNAVAILABLE
         case StorageFailed():
             return STORAGE_FAILED
-        case StoreLocked():
+        case StoreLocked() | Overloaded():
             return UNAVAILABLE
         case NoKey():
             return NO_PERMISSION

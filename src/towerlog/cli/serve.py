@@ -17,6 +17,7 @@ from towerlog.cli.output import say, show_key
 from towerlog.cli.server_options import with_server_settings
 from towerlog.config import Settings, database_path
 from towerlog.server import Started, run
+from towerlog.storage import database_name
 
 EPILOG = f"""\b
 Settings, as environment variables. TOWERLOG_NAME_FILE names a file that holds
@@ -44,15 +45,15 @@ def serve(settings: Settings) -> None:
     """
 
     def announce(started: Started) -> None:
-        greet(started, database_path(settings).absolute())
+        greet(started, database_path(settings).absolute(), database_name(settings))
 
     raise SystemExit(run(settings, announce))
 
 
-def greet(started: Started, database: Path) -> None:
-    """Prints where the server listens, and the key if this start has created one."""
+def greet(started: Started, database: Path, name: str = "") -> None:
+    """Prints where the server listens, and the key if this start has created one. `name`: of the store, for people."""
     say(f"Towerlog {__version__} listens on {started.url}")
-    say(f"  data   {database}")
+    say(f"  data   {name or database}")
     say(f"  docs   {started.url}/docs")
     is_kept = is_journal(sys.stdout)
     if started.sign_in_url is not None:

@@ -188,7 +188,7 @@ def folder_not_synced() -> None:
 
 def hash_not_checked() -> None:
     """What is read is served, whether or not it is what was written."""
-    from towerlog.store.sqlite import rows
+    from towerlog.store.columns import rows
 
     rows.found_event = lambda row: rows.event_value(row[:-1])
 

@@ -6,11 +6,11 @@ import apsw
 import msgspec
 
 from towerlog.errors import Damaged
-from towerlog.model.names import message_name, metas_name, prefix_names
+from towerlog.model.names import metas_name
+from towerlog.store.columns.content import Changed, history_of
 from towerlog.store.packing import Packer
 from towerlog.store.sqlite.connection import damages_of
 
-_decode_block = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _UNREADABLE = (apsw.CorruptError, msgspec.MsgspecError, ValueError, TypeError, IndexError)
 
 
@@ -18,6 +18,8 @@ def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[byt
     """Walks a history from its last node to its first message. Raises Damaged where a part is not what it was."""
     try:
         return _history(db, org, node, length)
+    except Changed as error:
+        raise _damaged(db, org, node, str(error)) from error
     except _UNREADABLE as error:
         raise _damaged(db, org, node, f"{type(error).__name__}: {error}") from error
 
@@ -32,27 +34,7 @@ def _history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[by
         " SELECT walk.parent, walk.message, walk.block, walk.place, message.body, message.packed FROM walk"
         " LEFT JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth"
     )
-    unpack, name = Packer().unpack, node
-    messages: list[bytes] = []
-    expected: int | None = None
-    for parent, key, block, place, stored, packed in db.execute(sql, (org, node, length)):
-        if block is not None:
-            texts = list(map(bytes, _decode_block(unpack(block))))
-        elif stored is None:
-            break
-        else:
-            texts = [unpack(stored) if packed else stored]
-        names = list(map(message_name, texts))
-        if (block is None and names != [key]) or prefix_names(names, parent)[-1] != name:
-            raise _damaged(db, org, node, f"message {length - len(messages)} of {length} was changed")
-        before = place - len(texts)
-        if (expected is not None and place != expected) or (before == 0) is not (parent == b""):
-            raise _damaged(db, org, node, f"the place of message {length - len(messages)} of {length} was changed")
-        messages += reversed(texts)
-        name, expected = parent, before
-    if len(messages) < length:
-        raise _damaged(db, org, node, f"{len(messages)} of {length} messages are there")
-    return messages[:length][::-1]
+    return history_of(db.execute(sql, (org, node, length)), node, length)
 
 
 def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:

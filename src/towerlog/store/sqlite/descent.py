@@ -8,8 +8,9 @@ from typing import Any
 
 import apsw
 
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow, Status
-from towerlog.store.sqlite import rows
+from towerlog.model.run import TERMINAL, RunRow, Status
+from towerlog.store.columns import rows
+from towerlog.store.columns.parents import IS_A_CHILD, child_condition, names_of
 from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Found, Spread
 from towerlog.store.wanted import Family, Parent
 
@@ -18,42 +19,8 @@ PARENTS_AT_ONCE = 200
 _LEAN = "run, run_id, thread_id, trace_id, foreign_id, status"
 
 
-def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, list[Any]]:
-    """A condition on `run` that holds for a parent's children, and its values.
-
-    A trace names its newest run in the child's own thread; only where there is none, its newest run elsewhere.
-    """
-    if parent is None:
-        return "parent_key = ?", [PARENT_RUN + run_id]
-    there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ? AND other.run <> run.run"
-    condition = (
-        # The list of its names lets SQLite find them by index before it asks the rest.
-        "run.run <> ? AND parent_key IN (?, ?, ?) AND (parent_key <> ? OR thread_id = ?"
-        f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ?)"
-        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?))"
-    )
-    by_trace = PARENT_TRACE + parent.trace_id
-    names = [PARENT_RUN + parent.run_id, PARENT_FOREIGN + (parent.foreign_id or ""), by_trace, by_trace]
-    newer = [parent.trace_id, parent.run]
-    return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
-
-
-def _parent_is(kind: str, column: str) -> str:
-    """Holds where `child` names a parent in its own thread in this way; by the index on the column."""
-    return (
-        "EXISTS (SELECT 1 FROM run AS parent WHERE parent.org = child.org"
-        f" AND parent.{column} = substr(child.parent_key, {len(kind) + 1})"
-        " AND parent.thread_id = child.thread_id AND parent.run <> child.run)"
-        f" AND substr(child.parent_key, 1, {len(kind)}) = '{kind}'"
-    )
-
-
 OF_A_CHILD = (
-    "EXISTS (SELECT 1 FROM run AS child WHERE child.run = run.run AND child.parent_key IS NOT NULL AND ("
-    + " OR ".join(
-        _parent_is(*one) for one in ((PARENT_TRACE, "trace_id"), (PARENT_RUN, "run_id"), (PARENT_FOREIGN, "foreign_id"))
-    )
-    + "))"
+    f"EXISTS (SELECT 1 FROM run AS child WHERE child.run = run.run AND child.parent_key IS NOT NULL AND ({IS_A_CHILD}))"
 )
 """Whether a `run` has a parent in the same thread: its state is not the thread's own."""
 
@@ -127,17 +94,11 @@ def _with_children(db: apsw.Connection, org: int, parents: Sequence[RunRow | Par
     """Those that any run names as its parent: most have none, and one question for each would take long."""
     for start in range(0, len(parents), PARENTS_AT_ONCE):
         some = parents[start : start + PARENTS_AT_ONCE]
-        names = [_names(parent) for parent in some]
+        names = [names_of(parent) for parent in some]
         wanted = sorted({name for of_one in names for name in of_one})
         sql = f"SELECT DISTINCT parent_key FROM run WHERE org = ? AND parent_key IN ({', '.join('?' * len(wanted))})"
         named = {row[0] for row in db.execute(sql, (org, *wanted))}
         yield from (parent for parent, of_one in zip(some, names, strict=True) if not named.isdisjoint(of_one))
-
-
-def _names(parent: RunRow | Parent) -> tuple[str, ...]:
-    """What children may call it."""
-    names = (PARENT_RUN + parent.run_id, PARENT_TRACE + parent.trace_id)
-    return (*names, PARENT_FOREIGN + parent.foreign_id) if parent.foreign_id else names
 
 
 def _rows(db: apsw.Connection, numbers: Sequence[int]) -> list[RunRow]:

@@ -20,6 +20,7 @@ from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
+from towerlog.store.columns import people
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
@@ -75,9 +76,9 @@ class SqliteIdentities:
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""
-        sql = f"SELECT {members.USER_COLUMNS} FROM user WHERE org = ? ORDER BY number LIMIT 1"
+        sql = f"SELECT {people.USER_COLUMNS} FROM user WHERE org = ? ORDER BY number LIMIT 1"
         with self._storage_errors():
-            return members.user_value(next(iter(self._db.execute(sql, (org,)))))
+            return people.user_value(next(iter(self._db.execute(sql, (org,)))))
 
     def members(self, org: int) -> tuple[User, ...]:
         """Members that are not removed, oldest first."""

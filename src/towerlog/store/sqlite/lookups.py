@@ -17,8 +17,8 @@ from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.tombstone import erased_id
+from towerlog.store.columns import rows
 from towerlog.store.packing import Packer, unpacked_bytes
-from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.connection import damages_of
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.values import StoredReply

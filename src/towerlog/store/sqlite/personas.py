@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import apsw
 
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.store.sqlite import rows
+from towerlog.store.columns import rows
 from towerlog.store.values import Found
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ import apsw
 
 from towerlog.model.lane import Lane
 from towerlog.model.run import Status
-from towerlog.store.sqlite import rows
+from towerlog.store.columns import rows
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks, one
 from towerlog.store.values import Found, Quarantined
 

@@ -22,10 +22,12 @@ from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
-from towerlog.store.sqlite import rows
+from towerlog.store.columns import rows
+from towerlog.store.columns.parents import child_condition
+from towerlog.store.columns.searches import unindexed
 from towerlog.store.sqlite.connection import LOWER
-from towerlog.store.sqlite.descent import OF_A_CHILD, child_condition
-from towerlog.store.sqlite.screens.conditions import unindexed, within_rows
+from towerlog.store.sqlite.descent import OF_A_CHILD
+from towerlog.store.sqlite.screens.conditions import within_rows
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState, UsageSpan
 
 MAX_SEARCH_MS = 1000

@@ -12,8 +12,8 @@ from towerlog.model.lane import Lane
 from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.model.usage import MAX_SUM
+from towerlog.store.columns import rows
 from towerlog.store.packing import Packer
-from towerlog.store.sqlite import rows
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.asking import approvals
 from towerlog.store.sqlite.audit import entries

@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import apsw
-import msgspec
 
 from towerlog.model.alert import FACTS, AlertRow, AlertRule, AlertState, WindowCount
 from towerlog.model.delivery import (
-    NO_BODY,
     DeliveriesAfter,
     Delivery,
     DeliveryBody,
@@ -21,7 +19,18 @@ from towerlog.model.delivery import (
     OutboxCounts,
 )
 from towerlog.model.usage import MAX_SUM
-from towerlog.store.sqlite import reads, rows
+from towerlog.store.columns import rows
+from towerlog.store.columns.state import (
+    alert_row,
+    alert_value,
+    body_row,
+    body_value,
+    decode_rule,
+    delivery_row,
+    delivery_value,
+    rule_row,
+)
+from towerlog.store.sqlite import reads
 from towerlog.store.values import Changes, Found
 
 T = TypeVar("T")
@@ -61,37 +70,6 @@ _BODY_GONE = (
 _TELLS = "(SELECT body FROM delivery_body AS told WHERE told.org = delivery.org AND told.body_id = delivery.body_id)"
 _DELIVERY_COLUMNS = f"number, {_TELLS}, doc"
 
-_encode = msgspec.json.Encoder().encode
-decode_rule = msgspec.json.Decoder(AlertRule).decode
-decode_alert = msgspec.json.Decoder(AlertRow).decode
-decode_delivery = msgspec.json.Decoder(Delivery).decode
-decode_body = msgspec.json.Decoder(DeliveryBody).decode
-
-
-def rule_row(rule: AlertRule) -> rows.Row:
-    """(org, rule_id, number, timed, doc)."""
-    return (rule.org, rule.rule_id, rule.number, int(rule.goes_by_time()), _encode(rule))
-
-
-def alert_row(alert: AlertRow) -> rows.Row:
-    """(org, alert_id, rule_id, subject, episode, state, fired_at, position, doc)."""
-    doc = _encode(msgspec.structs.replace(alert, number=0))
-    key = (alert.org, alert.alert_id, alert.rule_id, alert.subject, alert.episode)
-    return (*key, alert.state.value, alert.fired_at, alert.position, doc)
-
-
-def delivery_row(row: Delivery) -> rows.Row:
-    """(org, delivery_id, rule_id, alert_id, state, receiver, due_at, created_at, body_id, doc)."""
-    doc = _encode(msgspec.structs.replace(row, number=0, body=NO_BODY))
-    key = (row.org, row.delivery_id, row.rule_id, row.alert_id)
-    return (*key, row.state.value, row.channel.receiver(), row.due_at, row.created_at, row.body_id, doc)
-
-
-def body_row(row: DeliveryBody) -> rows.Row:
-    """(org, body_id, alert_id, unwritten, body, doc)."""
-    doc = _encode(msgspec.structs.replace(row, body=NO_BODY))
-    return (row.org, row.body_id, row.alert_id, len(row.unwritten), bytes(row.body), doc)
-
 
 def write(db: apsw.Connection, changes: Changes) -> None:
     """What a unit has changed of them."""
@@ -121,7 +99,7 @@ def rules_of(db: apsw.Connection, org: int) -> tuple[AlertRule, ...]:
 def newest_alert(db: apsw.Connection, org: int, rule_id: str, subject: str) -> AlertRow | None:
     """The last one of a rule about a subject."""
     where = "org = ? AND rule_id = ? AND subject = ? ORDER BY episode DESC LIMIT 1"
-    return _first(db, "alert", where, (org, rule_id, subject), _alert_value)
+    return _first(db, "alert", where, (org, rule_id, subject), alert_value)
 
 
 def outbox_counts(db: apsw.Connection, org: int) -> OutboxCounts:
@@ -135,14 +113,14 @@ def bodies_unwritten(db: apsw.Connection, org: int, limit: int) -> list[Delivery
     """Those of which some delivery is not written yet, in the order of their making."""
     sql = "SELECT body, doc FROM delivery_body WHERE org = ? AND unwritten > 0 ORDER BY place LIMIT ?"
     found = db.execute(sql, (org, limit))
-    return [msgspec.structs.replace(decode_body(doc), body=msgspec.Raw(body)) for body, doc in found]
+    return list(map(body_value, found))
 
 
 def deliveries_after(db: apsw.Connection, wanted: DeliveriesAfter) -> list[Delivery]:
     """Deliveries above a number, oldest first, without what they tell."""
     where, values = _where(wanted.org, {"rule_id": wanted.rule_id or None, "state": wanted.state or None})
     sql = f"SELECT number, NULL, doc FROM delivery WHERE {where} AND number > ? ORDER BY number LIMIT ?"
-    return [_delivery_value(row) for row in db.execute(sql, (*values, wanted.after, wanted.limit))]
+    return [delivery_value(row) for row in db.execute(sql, (*values, wanted.after, wanted.limit))]
 
 
 # What readers ask
@@ -180,7 +158,7 @@ def alerts_open_of(db: apsw.Connection, org: int, rule_id: str, before: int | No
         " ORDER BY number DESC LIMIT ?"
     )
     found = db.execute(sql, (org, rule_id, _MAX_NUMBER if before is None else before, limit))
-    return [_alert_value(row) for row in found]
+    return [alert_value(row) for row in found]
 
 
 def alerts_unwatched(
@@ -214,26 +192,26 @@ def alerts_newest(db: apsw.Connection, org: int, rule_id: str, subjects: Sequenc
 
 def alert(db: apsw.Connection, org: int, alert_id: str) -> AlertRow | None:
     """One alert."""
-    return _first(db, "alert", "org = ? AND alert_id = ?", (org, alert_id), _alert_value)
+    return _first(db, "alert", "org = ? AND alert_id = ?", (org, alert_id), alert_value)
 
 
 def alerts(
     db: apsw.Connection, org: int, limit: int, before: int | None, rule_id: str | None, state: AlertState | None
 ) -> Found[AlertRow]:
     """Alerts, newest first, below a number."""
-    return _page(db, "alert", org, limit, before, {"rule_id": rule_id, "state": state}, _alert_value)
+    return _page(db, "alert", org, limit, before, {"rule_id": rule_id, "state": state}, alert_value)
 
 
 def alerts_since(db: apsw.Connection, org: int, position: int, limit: int) -> list[AlertRow]:
     """Those that have changed since a position of the log."""
     sql = "SELECT number, doc FROM alert WHERE org = ? AND position >= ? ORDER BY position LIMIT ?"
-    return [_alert_value(row) for row in db.execute(sql, (org, position, limit))]
+    return [alert_value(row) for row in db.execute(sql, (org, position, limit))]
 
 
 def delivery(db: apsw.Connection, org: int, delivery_id: str) -> Delivery | None:
     """One delivery."""
     where = "org = ? AND delivery_id = ?"
-    return _first(db, "delivery", where, (org, delivery_id), _delivery_value, _DELIVERY_COLUMNS)
+    return _first(db, "delivery", where, (org, delivery_id), delivery_value, _DELIVERY_COLUMNS)
 
 
 def deliveries(
@@ -247,7 +225,7 @@ def deliveries(
 ) -> Found[Delivery]:
     """Deliveries, newest first, below a number."""
     wanted = {"rule_id": rule_id, "alert_id": alert_id, "state": state}
-    return _page(db, "delivery", org, limit, before, wanted, _delivery_value, _DELIVERY_COLUMNS)
+    return _page(db, "delivery", org, limit, before, wanted, delivery_value, _DELIVERY_COLUMNS)
 
 
 def deliveries_waiting(db: apsw.Connection, after: int, limit: int) -> list[int]:
@@ -289,7 +267,7 @@ def deliveries_due(db: apsw.Connection, wanted: DueWanted) -> DueFound:
         room = wanted.each - under_way[receiver]
         due = db.execute(_DUE, (wanted.org, receiver, wanted.now_ms, wanted.horizon_ms, wanted.each + 1)).fetchall()
         fresh = [row for row in due if row[3] not in wanted.under_way]
-        taken = [_delivery_value(row) for row in fresh[:room]]
+        taken = [delivery_value(row) for row in fresh[:room]]
         is_more = is_more or len(fresh) > len(taken)
         rows += taken
         found += bool(taken)
@@ -324,17 +302,6 @@ def windows_of(db: apsw.Connection, org: int, rule_id: str, since_minute: int) -
     for row in db.execute(sql, (org, rule_id, since_minute)):
         counted = counted.plus(WindowCount(*row))
     return counted
-
-
-def _alert_value(row: rows.Row) -> AlertRow:
-    return msgspec.structs.replace(decode_alert(row[1]), number=row[0])
-
-
-def _delivery_value(row: rows.Row) -> Delivery:
-    number, body, doc = row[:3]
-    return msgspec.structs.replace(
-        decode_delivery(doc), number=number, body=NO_BODY if body is None else msgspec.Raw(body)
-    )
 
 
 def _first(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import apsw
-import msgspec
 
 from towerlog.model.approval import ApprovalKind, ApprovalRow
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
-from towerlog.store.sqlite import reads, rows
+from towerlog.store.columns import rows, state
+from towerlog.store.sqlite import reads
 from towerlog.store.values import Changes, Found
 
 _OPEN = (
@@ -22,19 +22,11 @@ _OF_KIND = {
     ApprovalKind.APPROVAL: " AND step_index IS NOT NULL",
 }
 
-_encode = msgspec.json.Encoder().encode
-decode_approval = msgspec.json.Decoder(ApprovalRow).decode
-
-
-def approval_row(row: ApprovalRow) -> rows.Row:
-    """(run, seq, org, position, step_index, due_at, doc)."""
-    return (row.run, row.seq, row.org, row.position, row.step_index, row.due_at(), _encode(row))
-
 
 def write(db: apsw.Connection, changes: Changes) -> None:
     """What a unit has changed of them. The ends of runs come last."""
     for key, row in changes.approvals.items():
-        db.execute(*((_CLOSED, key) if row is None else (_OPEN, approval_row(row))))
+        db.execute(*((_CLOSED, key) if row is None else (_OPEN, state.approval_row(row))))
     if changes.ended:
         db.executemany(_ENDED, ((run,) for run in changes.ended))
     if changes.spent_links:
@@ -48,13 +40,13 @@ def approvals(
     of_run = "" if run is None else " AND run = ?"
     sql = f"SELECT doc FROM approval WHERE org = ? AND position > ?{_OF_KIND[kind]}{of_run} ORDER BY position LIMIT ?"
     found = db.execute(sql, (org, after, *(() if run is None else (run,)), limit))
-    return rows.up_to_a_page(found, lambda row: decode_approval(row[0]))
+    return rows.up_to_a_page(found, lambda row: state.decode_approval(row[0]))
 
 
 def approval(db: apsw.Connection, org: int, run: int, seq: int) -> ApprovalRow | None:
     """One that is open."""
     doc = reads.one(db, "SELECT doc FROM approval WHERE run = ? AND seq = ? AND org = ?", (run, seq, org))
-    return None if doc is None else decode_approval(doc)
+    return None if doc is None else state.decode_approval(doc)
 
 
 def checkpoints_undecided(db: apsw.Connection, org: int, run: int, limit: int) -> list[CheckpointRow]:
@@ -67,13 +59,13 @@ def calls_waiting(db: apsw.Connection, run: int) -> ApprovalRow | None:
     """The oldest tool calls of a run that wait."""
     sql = "SELECT doc FROM approval WHERE run = ? AND step_index IS NOT NULL ORDER BY seq LIMIT 1"
     doc = reads.one(db, sql, (run,))
-    return None if doc is None else decode_approval(doc)
+    return None if doc is None else state.decode_approval(doc)
 
 
 def approvals_due(db: apsw.Connection, now_ms: int, limit: int) -> list[ApprovalRow]:
     """Those of any organisation that have expired and are not marked."""
     found = db.execute("SELECT doc FROM approval WHERE due_at <= ? ORDER BY due_at LIMIT ?", (now_ms, limit))
-    return [decode_approval(row[0]) for row in found]
+    return [state.decode_approval(row[0]) for row in found]
 
 
 def link_spent(db: apsw.Connection, org: int, nonce: str) -> int | None:

@@ -6,27 +6,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import apsw
-import msgspec
 
-from towerlog.model.audit import Actor, AuditEntry, AuditFilter, AuditRow, chain_link
+from towerlog.model.audit import AuditEntry, AuditFilter, AuditRow, chain_link
 from towerlog.model.principal import SHARD_BITS, shard_bounds, shard_key
-from towerlog.store.sqlite import rows
+from towerlog.store.columns import rows
+from towerlog.store.columns.entries import ACTOR, COLUMNS, decode_entry, encode_entry, entry_columns, stored_entry
 from towerlog.store.sqlite.reads import one
 from towerlog.store.values import AuditHead, StoredEntry
 
 MAX_LOOKED_AT = 20_000
 """Entries that a page looks at, unless an object is asked for, which has an index."""
-ACTOR = tuple(name for name in Actor.__struct_fields__ if name != "type")
-"""What an actor is called: any of it finds its entries."""
-COLUMNS = f"at, latest_at, {', '.join(ACTOR)}, action, object_id"
 _ENTRY = f"INSERT INTO audit_entry (key, org, {COLUMNS}, hash, doc) VALUES ({', '.join('?' * (len(ACTOR) + 8))})"
 _HEAD = "SELECT audited, audit_hash FROM org WHERE org = ?"
 _HEAD_MOVED = "UPDATE org SET audited = ?, audit_hash = ? WHERE org = ?"
 _LATEST = "SELECT latest_at FROM audit_entry WHERE key = ?"
 _NUMBER_MASK = (1 << SHARD_BITS) - 1
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(AuditEntry).decode
 
 
 def write(db: apsw.Connection, entries: Iterable[AuditEntry]) -> None:
@@ -34,17 +28,11 @@ def write(db: apsw.Connection, entries: Iterable[AuditEntry]) -> None:
     for entry in entries:
         number, previous = head(db, entry.org)
         latest = one(db, _LATEST, (shard_key(entry.org, number),)) or entry.at
-        doc = _encode(entry)
+        doc = encode_entry(entry)
         digest = chain_link(previous, entry.org, number + 1, doc)
         key = shard_key(entry.org, number + 1)
-        db.execute(_ENTRY, (key, entry.org, *_columns(entry, max(latest, entry.at)), digest, doc))
+        db.execute(_ENTRY, (key, entry.org, *entry_columns(entry, max(latest, entry.at)), digest, doc))
         db.execute(_HEAD_MOVED, (number + 1, digest, entry.org))
-
-
-def _columns(entry: AuditEntry, latest_at: int) -> rows.Row:
-    """Values for COLUMNS."""
-    who = [getattr(entry.actor, name) for name in ACTOR]
-    return (entry.at, latest_at, *who, entry.action, entry.object_id)
 
 
 def head(db: apsw.Connection, org: int) -> AuditHead:
@@ -88,24 +76,11 @@ def _where(org: int, wanted: AuditFilter) -> tuple[str, tuple[Any, ...]]:
 
 def _row(row: rows.Row) -> AuditRow:
     key, digest, doc = row
-    return AuditRow(key & _NUMBER_MASK, digest, _decode(doc))
+    return AuditRow(key & _NUMBER_MASK, digest, decode_entry(doc))
 
 
 def chain(db: apsw.Connection, org: int, after: int, limit: int) -> list[StoredEntry]:
     """Entries after a number as they are stored, each with what its own columns say against it."""
     sql = f"SELECT key, org, {COLUMNS}, hash, doc FROM audit_entry WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"
     bounds = (shard_key(org, after), shard_bounds(org)[1])
-    return [_stored(org, row) for row in db.execute(sql, (*bounds, limit))]
-
-
-def _stored(org: int, row: rows.Row) -> StoredEntry:
-    key, of, *columns, digest, doc = row
-    latest_at = columns[1]
-    fault = ""
-    try:
-        entry = _decode(doc)
-        if (of, entry.org, *columns) != (org, org, *_columns(entry, latest_at)):
-            fault = "its columns do not say what the entry says"
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
-        fault = f"cannot be read: {error}"
-    return StoredEntry(key & _NUMBER_MASK, digest, doc, latest_at, columns[0], fault)
+    return [stored_entry(org, row[0] & _NUMBER_MASK, row[1:]) for row in db.execute(sql, (*bounds, limit))]

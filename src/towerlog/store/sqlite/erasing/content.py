@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 
+from towerlog.store.columns.erasing import Gone, Room
 from towerlog.store.sqlite.reads import one
 
 _NODE_HELD = (
@@ -28,38 +29,6 @@ _METAS_HELD = (
 SWEPT_ROWS = 1000
 SWEPT_BYTES = 1024 * 1024
 """Of one step of a sweep."""
-
-
-class Room:
-    """What one step may still do."""
-
-    def __init__(self, max_rows: int, max_bytes: int) -> None:
-        """So many rows, and so many bytes as stored, as far as the last row does not go beyond."""
-        self.rows = max_rows
-        self.bytes = max_bytes
-
-    def take(self, size: int = 0) -> None:
-        """One row more."""
-        self.rows -= 1
-        self.bytes -= size
-
-    @property
-    def is_left(self) -> bool:
-        """Whether anything more may be done."""
-        return self.rows > 0 and self.bytes > 0
-
-
-class Gone:
-    """What was taken out."""
-
-    def __init__(self) -> None:
-        """Nothing."""
-        self.count = self.size = 0
-
-    def add(self, size: int | None) -> None:
-        """One more."""
-        self.count += 1
-        self.size += size or 0
 
 
 def erase_nodes(db: apsw.Connection, org: int, keys: list[bytes], room: Room, gone: Gone) -> list[bytes]:

@@ -5,35 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import apsw
-import msgspec
 
 from towerlog.model.facts import Erases
 from towerlog.model.principal import SHARD_BITS
 from towerlog.model.retention import Erasing, HeldBytes, RetentionPolicy
 from towerlog.model.run import RunRow
-from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.erasing.held import HELD
+from towerlog.store.columns import rows, state
+from towerlog.store.columns.erasing import both, scope_place
+from towerlog.store.columns.held import HELD
 from towerlog.store.sqlite.reads import one
 from towerlog.store.values import Found
 
 _POLICY = "INSERT OR REPLACE INTO retention (org, kind, doc) VALUES (?, ?, ?)"
 _POLICY_GONE = "DELETE FROM retention WHERE org = ? AND kind = ?"
 _ERASING = "INSERT OR REPLACE INTO erasing (run, org, doc) VALUES (?, ?, ?)"
-_SCOPES = list(Erases)
-
-_encode = msgspec.json.Encoder().encode
-decode_policy = msgspec.json.Decoder(RetentionPolicy).decode
-decode_erasing = msgspec.json.Decoder(Erasing).decode
-
-
-def policy_row(row: RetentionPolicy) -> rows.Row:
-    """(org, kind, doc)."""
-    return (row.org, row.kind, _encode(row))
-
-
-def erasing_row(row: Erasing) -> rows.Row:
-    """(run, org, doc)."""
-    return (row.run, row.org, _encode(row))
 
 
 def write(
@@ -41,18 +26,10 @@ def write(
 ) -> None:
     """What a unit has changed of policies, and the erasures that it has begun."""
     for key, row in policies.items():
-        db.execute(*((_POLICY_GONE, key) if row is None else (_POLICY, policy_row(row))))
+        db.execute(*((_POLICY_GONE, key) if row is None else (_POLICY, state.policy_row(row))))
     for erasing in begun:
         known = erasing_of(db, erasing.run)
-        db.execute(_ERASING, erasing_row(erasing if known is None else _both(known, erasing)))
-
-
-def _both(known: Erasing, newer: Erasing) -> Erasing:
-    """One erasure for two: the wider scope, from the beginning, up to the later end."""
-    scope = max(known.scope, newer.scope, key=_SCOPES.index)
-    until, counts = max(known.until_seq, newer.until_seq), known.counts
-    nodes, metas = known.nodes, known.metas
-    return msgspec.structs.replace(newer, scope=scope, until_seq=until, counts=counts, nodes=nodes, metas=metas)
+        db.execute(_ERASING, state.erasing_row(erasing if known is None else both(known, erasing)))
 
 
 def keep(db: apsw.Connection, erasing: Erasing) -> None:
@@ -60,13 +37,13 @@ def keep(db: apsw.Connection, erasing: Erasing) -> None:
     if erasing.is_done:
         db.execute("DELETE FROM erasing WHERE run = ?", (erasing.run,))
     else:
-        db.execute(_ERASING, erasing_row(erasing))
+        db.execute(_ERASING, state.erasing_row(erasing))
 
 
 def erasing_of(db: apsw.Connection, run: int) -> Erasing | None:
     """The erasure of a run that is under way."""
     doc = one(db, "SELECT doc FROM erasing WHERE run = ?", (run,))
-    return None if doc is None else decode_erasing(doc)
+    return None if doc is None else state.decode_erasing(doc)
 
 
 def erasing_next(db: apsw.Connection, after: int, limit: int) -> list[int]:
@@ -76,13 +53,13 @@ def erasing_next(db: apsw.Connection, after: int, limit: int) -> list[int]:
 
 def policies_of(db: apsw.Connection, org: int) -> tuple[RetentionPolicy, ...]:
     """All of an organisation."""
-    found = [decode_policy(row[0]) for row in db.execute("SELECT doc FROM retention WHERE org = ?", (org,))]
-    return tuple(sorted(found, key=lambda row: _SCOPES.index(row.kind)))
+    found = [state.decode_policy(row[0]) for row in db.execute("SELECT doc FROM retention WHERE org = ?", (org,))]
+    return tuple(sorted(found, key=lambda row: scope_place(row.kind)))
 
 
 def policies_all(db: apsw.Connection) -> list[RetentionPolicy]:
     """Those of all organisations: at most one for each kind."""
-    return [decode_policy(row[0]) for row in db.execute("SELECT doc FROM retention ORDER BY org, kind")]
+    return [state.decode_policy(row[0]) for row in db.execute("SELECT doc FROM retention ORDER BY org, kind")]
 
 
 def runs_held(db: apsw.Connection, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:

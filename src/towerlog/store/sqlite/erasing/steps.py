@@ -18,11 +18,11 @@ from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
 from towerlog.model.retention import Erasing
 from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
+from towerlog.store.columns import rows, state
+from towerlog.store.columns.erasing import Gone, Room
 from towerlog.store.packing import Packer
-from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.erasing import policies
-from towerlog.store.sqlite.erasing.content import Gone, Room, erase_metas, erase_nodes
+from towerlog.store.sqlite.erasing.content import erase_metas, erase_nodes
 from towerlog.store.sqlite.reads import one
 
 STEP_ROWS = 256
@@ -171,7 +171,7 @@ def _messages_out(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
         return erasing
     gone = Gone()
     found = db.execute("SELECT doc FROM alert WHERE org = ? AND subject = ?", (erasing.org, f"run:{erasing.run_id}"))
-    for alert in [alerts.decode_alert(row[0]) for row in found]:
+    for alert in [state.decode_alert(row[0]) for row in found]:
         if alert.message:
             _erase_alert(db, alert)
             room.take()
@@ -181,22 +181,22 @@ def _messages_out(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
             if body != ERASED_BODY:
                 gone.add(len(body))
                 room.take(len(body))
-                _erase_body(db, alerts.decode_body(doc))
+                _erase_body(db, state.decode_body(doc))
         sent: list[Any] = db.execute(_SENT, key).fetchall()
-        for delivery in [alerts.decode_delivery(row[0]) for row in sent]:
+        for delivery in [state.decode_delivery(row[0]) for row in sent]:
             if delivery.link is not None or delivery.state is DeliveryState.PENDING:
                 _end_delivery(db, delivery)
     return erasing.counted("alert_messages", gone.count, gone.size)
 
 
 def _erase_alert(db: apsw.Connection, alert: AlertRow) -> None:
-    *_, doc = alerts.alert_row(_replace(alert, message=""))
+    *_, doc = state.alert_row(_replace(alert, message=""))
     db.execute("UPDATE alert SET doc = ? WHERE org = ? AND alert_id = ?", (doc, alert.org, alert.alert_id))
 
 
 def _erase_body(db: apsw.Connection, told: DeliveryBody) -> None:
     """With it goes what is not written as a delivery yet."""
-    *_, doc = alerts.body_row(_replace(told, unwritten=()))
+    *_, doc = state.body_row(_replace(told, unwritten=()))
     sql = "UPDATE delivery_body SET unwritten = 0, body = ?, doc = ? WHERE org = ? AND body_id = ?"
     db.execute(sql, (ERASED_BODY, doc, told.org, told.body_id))
 
@@ -206,7 +206,7 @@ def _end_delivery(db: apsw.Connection, delivery: Delivery) -> None:
     if delivery.state is DeliveryState.PENDING:
         changes |= {"state": DeliveryState.FAILED, "due_at": None}
     left = _replace(delivery, **changes)
-    *_, doc = alerts.delivery_row(left)
+    *_, doc = state.delivery_row(left)
     sql = "UPDATE delivery SET state = ?, due_at = ?, doc = ? WHERE org = ? AND delivery_id = ?"
     db.execute(sql, (left.state, left.due_at, doc, left.org, left.delivery_id))
 

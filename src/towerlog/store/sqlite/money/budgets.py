@@ -12,7 +12,8 @@ from towerlog.model.budget import BudgetRow, BudgetScope, BudgetStep, HeldWanted
 from towerlog.model.facts import Facts
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.usage import summed
-from towerlog.store.sqlite import descent, reads, rows
+from towerlog.store.columns import rows, state
+from towerlog.store.sqlite import descent, reads
 from towerlog.store.values import MAX_DESCENDANTS, Found, UsageSpan
 from towerlog.store.wanted import Parent, SpentSince
 
@@ -31,20 +32,7 @@ _HELD = (
 )
 _SETTLED = "DELETE FROM reservation WHERE org = ? AND reservation_id = ?"
 
-_encode = msgspec.json.Encoder().encode
-decode_budget = msgspec.json.Decoder(BudgetRow).decode
-decode_reservation = msgspec.json.Decoder(Reservation).decode
 _decode_facts = msgspec.json.Decoder(Facts).decode
-
-
-def budget_row(row: BudgetRow) -> rows.Row:
-    """(org, budget_id, number, due_at, doc)."""
-    return (row.org, row.budget_id, row.number, row.due_at(), _encode(row))
-
-
-def reservation_row(held: Reservation) -> rows.Row:
-    """(org, reservation_id, key_id, run, expires_at, doc)."""
-    return (held.org, held.reservation_id, held.key_id, held.run, held.expires_at, _encode(held))
 
 
 def write(
@@ -59,7 +47,7 @@ def write(
             db.execute(_BUDGET_GONE, key)
             db.execute(_PAUSES_GONE, key)
         else:
-            db.execute(_BUDGET, budget_row(row))
+            db.execute(_BUDGET, state.budget_row(row))
     for (org, budget_id, run), is_paused in pauses.items():
         if budgets.get((org, budget_id), True) is not None:
             db.execute(_PAUSED if is_paused else _PAUSE_OVER, (org, budget_id, run))
@@ -67,34 +55,34 @@ def write(
         if held is None:
             db.execute(_SETTLED, held_key)
         else:
-            db.execute(_HELD, reservation_row(held))
+            db.execute(_HELD, state.reservation_row(held))
 
 
 def refresh_reservations(db: apsw.Connection, now_ms: int) -> None:
     """After a restart every reservation gets its whole time anew: whoever holds it could not settle it meanwhile."""
-    held = [decode_reservation(row[0]) for row in db.execute("SELECT doc FROM reservation")]
+    held = [state.decode_reservation(row[0]) for row in db.execute("SELECT doc FROM reservation")]
     fresh = [msgspec.structs.replace(one, expires_at=now_ms + one.ttl_ms) for one in held]
-    db.executemany(_HELD, map(reservation_row, fresh))
+    db.executemany(_HELD, map(state.reservation_row, fresh))
 
 
 def budgets_of(db: apsw.Connection, org: int) -> tuple[BudgetRow, ...]:
     """All of an organisation, oldest first."""
     found = db.execute("SELECT doc FROM budget WHERE org = ? ORDER BY number", (org,))
-    return tuple(decode_budget(row[0]) for row in found)
+    return tuple(state.decode_budget(row[0]) for row in found)
 
 
 def budgets(db: apsw.Connection, org: int, limit: int, before: int | None) -> Found[BudgetRow]:
     """Those that are not deleted, newest first, below a number."""
     sql = "SELECT doc FROM budget WHERE org = ? AND number < ? ORDER BY number DESC"
     found = db.execute(sql, (org, _MAX_NUMBER if before is None else before))
-    kept = (row for row in found if not decode_budget(row[0]).deleted)
-    return rows.up_to_a_page(islice(kept, limit), lambda row: decode_budget(row[0]))
+    kept = (row for row in found if not state.decode_budget(row[0]).deleted)
+    return rows.up_to_a_page(islice(kept, limit), lambda row: state.decode_budget(row[0]))
 
 
 def budget(db: apsw.Connection, org: int, budget_id: str) -> BudgetRow | None:
     """One that is not deleted."""
     doc = reads.one(db, "SELECT doc FROM budget WHERE org = ? AND budget_id = ?", (org, budget_id))
-    row = None if doc is None else decode_budget(doc)
+    row = None if doc is None else state.decode_budget(doc)
     return None if row is None or row.deleted else row
 
 
@@ -105,7 +93,7 @@ def budget_due(db: apsw.Connection, now_ms: int) -> BudgetRow | None:
     # The plus keeps SQLite from the index of `due_at`, by which it would read nearly all of them.
     ahead = "SELECT doc FROM budget WHERE json_extract(CAST(doc AS TEXT), '$.period_start') > ? AND +due_at > ? LIMIT 1"
     doc = db.execute(sql, (now_ms,)).get or db.execute(ahead, (now_ms, now_ms)).get
-    return None if doc is None else decode_budget(doc)
+    return None if doc is None else state.decode_budget(doc)
 
 
 def runs_of_step(db: apsw.Connection, row: BudgetRow, limit: int) -> list[RunRow]:
@@ -127,7 +115,7 @@ def reservation(db: apsw.Connection, org: int, reservation_id: str) -> Reservati
     """One that is open."""
     sql = "SELECT doc FROM reservation WHERE org = ? AND reservation_id = ?"
     doc = reads.one(db, sql, (org, reservation_id))
-    return None if doc is None else decode_reservation(doc)
+    return None if doc is None else state.decode_reservation(doc)
 
 
 def reservations_open(db: apsw.Connection, org: int) -> dict[str, int]:
@@ -139,8 +127,8 @@ def reservations(db: apsw.Connection, wanted: HeldWanted) -> Found[Reservation]:
     """Those that are open, newest first. There are so few of an organisation that a filter looks at all of them."""
     sql = "SELECT doc FROM reservation WHERE org = ? AND reservation_id < ? ORDER BY reservation_id DESC"
     found = db.execute(sql, (wanted.org, _BEHIND_ALL if wanted.before is None else wanted.before))
-    kept = (row for row in found if _is_wanted(decode_reservation(row[0]), wanted))
-    return rows.up_to_a_page(islice(kept, wanted.limit), lambda row: decode_reservation(row[0]))
+    kept = (row for row in found if _is_wanted(state.decode_reservation(row[0]), wanted))
+    return rows.up_to_a_page(islice(kept, wanted.limit), lambda row: state.decode_reservation(row[0]))
 
 
 def _is_wanted(held: Reservation, wanted: HeldWanted) -> bool:
@@ -154,13 +142,13 @@ def _is_wanted(held: Reservation, wanted: HeldWanted) -> bool:
 def reservations_of(db: apsw.Connection, run: int) -> list[Reservation]:
     """Those of a run that are open."""
     found = db.execute("SELECT doc FROM reservation WHERE run = ? ORDER BY reservation_id", (run,))
-    return [decode_reservation(row[0]) for row in found]
+    return [state.decode_reservation(row[0]) for row in found]
 
 
 def reservations_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Reservation]:
     """Those of any organisation whose time is over."""
     sql = "SELECT doc FROM reservation WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
-    return [decode_reservation(row[0]) for row in db.execute(sql, (now_ms, limit))]
+    return [state.decode_reservation(row[0]) for row in db.execute(sql, (now_ms, limit))]
 
 
 def spent_since(db: apsw.Connection, wanted: SpentSince) -> int:

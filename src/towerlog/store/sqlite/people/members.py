@@ -8,15 +8,21 @@ import apsw
 
 from towerlog.model.key import Key, KeyFound, key_of_member
 from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, LinkFound, Session, SignInLink
-from towerlog.model.principal import Role, User
+from towerlog.model.principal import User
+from towerlog.store.columns.people import (
+    LINK_COLUMNS,
+    SESSION_COLUMNS,
+    USER_COLUMNS,
+    link_row,
+    session_row,
+    user_row,
+    user_value,
+)
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
-from towerlog.store.sqlite.rows import Row
 from towerlog.store.values import Changes
 from towerlog.store.wanted import MemberCounts
 
-USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
-_LINK_COLUMNS = "org, link_id, digest, user_id, created_at, expires_at, made_by, used_at"
 _USER = (
     f"INSERT INTO user ({USER_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM user WHERE org = ?1)) ON CONFLICT (org, user_id) DO UPDATE SET"
@@ -24,7 +30,7 @@ _USER = (
     " subject = excluded.subject, removed_at = excluded.removed_at"
 )
 _LINK = (
-    f"INSERT INTO sign_in_link ({_LINK_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
+    f"INSERT INTO sign_in_link ({LINK_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM sign_in_link WHERE org = ?1))"
     " ON CONFLICT (org, link_id) DO UPDATE SET used_at = excluded.used_at"
 )
@@ -34,15 +40,14 @@ _IS_GOOD = (
     " AND key_id = made_by AND revoked_at IS NULL) OR EXISTS (SELECT 1 FROM user WHERE user.org = link.org"
     " AND user.user_id = made_by AND removed_at IS NULL AND role = 'admin'))"
 )
-_GOOD_LINKS = f"SELECT {_LINK_COLUMNS} FROM sign_in_link AS link WHERE org = ? AND {_IS_GOOD}"
+_GOOD_LINKS = f"SELECT {LINK_COLUMNS} FROM sign_in_link AS link WHERE org = ? AND {_IS_GOOD}"
 _LINKS_OVER = "DELETE FROM sign_in_link WHERE org = ? AND user_id = ?"
 _TOO_MANY_LINKS = (
     "DELETE FROM sign_in_link WHERE org = ?1 AND user_id = ?2 AND number <= (SELECT number FROM sign_in_link"
     f" WHERE org = ?1 AND user_id = ?2 ORDER BY number DESC LIMIT 1 OFFSET {MAX_LINKS})"
 )
-_SESSION_COLUMNS = "org, digest, user_id, created_at, expires_at, address, session_id, seen_at"
 _SESSION = (
-    f"INSERT INTO session ({_SESSION_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
+    f"INSERT INTO session ({SESSION_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
     " (SELECT ifnull(max(number), 0) + 1 FROM session WHERE org = ?1))"
 )
 _SEEN = (
@@ -57,18 +62,6 @@ _TOO_MANY = (
 )
 
 
-def user_row(user: User) -> Row:
-    """Values for USER_COLUMNS."""
-    past = (user.role.value, user.password, user.subject, user.removed_at)
-    return (user.org, user.user_id, user.name, user.email, user.created_at, *past)
-
-
-def user_value(row: Row) -> User:
-    """A user from USER_COLUMNS."""
-    org, user_id, name, email, created_at, role, password, subject, removed_at = row
-    return User(org, user_id, name, email, created_at, Role(role), password, subject, removed_at)
-
-
 def write(db: apsw.Connection, changes: Changes) -> None:
     """What a unit has changed of them. What ends comes before what begins."""
     write_users(db, changes.users.values())
@@ -80,8 +73,7 @@ def write(db: apsw.Connection, changes: Changes) -> None:
             db.execute(_LINKS_OVER, (over.org, over.user_id))
     write_links(db, changes.sign_in_links.values())
     for one in changes.sessions:
-        beginning = (one.org, one.digest, one.user_id, one.created_at, one.expires_at)
-        db.execute(_SESSION, (*beginning, one.address, one.session_id, one.seen_at))
+        db.execute(_SESSION, session_row(one))
         db.execute(_TOO_MANY, (one.org, one.user_id))
 
 
@@ -98,8 +90,7 @@ def write_users(db: apsw.Connection, users: Iterable[User]) -> None:
 def write_links(db: apsw.Connection, links: Iterable[SignInLink]) -> None:
     """Links, new or used now."""
     for one in links:
-        row = (one.org, one.link_id, one.digest, one.user_id, one.created_at, one.expires_at, one.made_by, one.used_at)
-        db.execute(_LINK, row)
+        db.execute(_LINK, link_row(one))
         db.execute(_TOO_MANY_LINKS, (one.org, one.user_id))
 
 
@@ -185,13 +176,13 @@ def links(db: apsw.Connection, org: int, limit: int, before: str | None, now_ms:
 
 def link_by_digest(db: apsw.Connection, digest: bytes) -> LinkFound | None:
     """A link by the digest of its token, with its member."""
-    places = (("sign_in_link", _LINK_COLUMNS), ("user", USER_COLUMNS))
+    places = (("sign_in_link", LINK_COLUMNS), ("user", USER_COLUMNS))
     columns = ", ".join(f"{table}.{name}" for table, names in places for name in names.split(", "))
     sql = (
         f"SELECT org.org_id, {columns} FROM sign_in_link JOIN user USING (org, user_id) JOIN org USING (org)"
         " WHERE digest = ?"
     )
-    count = _LINK_COLUMNS.count(",") + 1
+    count = LINK_COLUMNS.count(",") + 1
     for row in db.execute(sql, (digest,)):
         return LinkFound(SignInLink(*row[1 : 1 + count]), user_value(row[1 + count :]), row[0])
     return None
@@ -218,7 +209,7 @@ def sessions(
     db: apsw.Connection, org: int, user_id: str | None, limit: int, before: str | None, now_ms: int
 ) -> list[Session]:
     """Sessions that are not over at this time, of one member or of all, the last that began first."""
-    sql = f"SELECT {_SESSION_COLUMNS} FROM session WHERE org = ? AND expires_at > ?"
+    sql = f"SELECT {SESSION_COLUMNS} FROM session WHERE org = ? AND expires_at > ?"
     values: list[object] = [org, now_ms]
     if user_id is not None:
         sql += " AND user_id = ?"
@@ -231,7 +222,7 @@ def sessions(
 
 def session_by_id(db: apsw.Connection, org: int, session_id: str) -> Session | None:
     """A session, over or not."""
-    sql = f"SELECT {_SESSION_COLUMNS} FROM session WHERE org = ? AND session_id = ?"
+    sql = f"SELECT {SESSION_COLUMNS} FROM session WHERE org = ? AND session_id = ?"
     return next((Session(*row) for row in db.execute(sql, (org, session_id))), None)
 
 

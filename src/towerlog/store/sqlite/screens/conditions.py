@@ -18,20 +18,6 @@ Condition = tuple[str, tuple[Any, ...]]
 """SQL and its values."""
 
 
-def unindexed(wanted: RunFilter) -> str | None:
-    """The name of a parameter that only a look into each row can answer; None where there is none."""
-    asked = {
-        "q": wanted.q,
-        "metadata": wanted.metadata,
-        "label": wanted.labels,
-        "min_cost_usd": wanted.min_cost_nanos,
-        "max_cost_usd": wanted.max_cost_nanos,
-        "has_errors": wanted.has_errors,
-        "silent": wanted.silent,
-    }
-    return next((name for name, value in asked.items() if value not in (None, (), "")), None)
-
-
 def within_rows(wanted: RunFilter) -> Iterator[Condition]:
     """The conditions on what has no column."""
     for name, value in wanted.metadata:

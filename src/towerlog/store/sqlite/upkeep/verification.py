@@ -15,13 +15,9 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_bounds
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
+from towerlog.store.columns import rows, state
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.packing import Packer
-from towerlog.store.sqlite import rows
-from towerlog.store.sqlite.alerts import alerts
-from towerlog.store.sqlite.asking import approvals
-from towerlog.store.sqlite.erasing import policies
-from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -85,16 +81,16 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     # What people have registered is folded from nothing: it can only be held against its own columns.
     read("persona", "org, persona_key, version", rows.decode_persona, rows.persona_row)
     read("provider_route", "org, route_id, version", rows.decode_route, rows.route_row)
-    read("retention", "org, kind", policies.decode_policy, policies.policy_row)
-    erasing = read("erasing", "run, org", policies.decode_erasing, policies.erasing_row, name=of_run)
-    read("price", "org, price_id, number", prices.decode_price, prices.price_row)
+    read("retention", "org, kind", state.decode_policy, state.policy_row)
+    erasing = read("erasing", "run, org", state.decode_erasing, state.erasing_row, name=of_run)
+    read("price", "org, price_id, number", state.decode_price, state.price_row)
     # Budgets count by themselves.
-    read("budget", "org, budget_id, number, due_at", budgets.decode_budget, budgets.budget_row)
-    read("reservation", _RESERVATION, budgets.decode_reservation, budgets.reservation_row)
-    read("alert_rule", "org, rule_id, number, timed", alerts.decode_rule, alerts.rule_row)
-    read("alert", _ALERT, alerts.decode_alert, alerts.alert_row)
-    read("delivery", _DELIVERY, alerts.decode_delivery, alerts.delivery_row)
-    read("delivery_body", "org, body_id, alert_id, unwritten", alerts.decode_body, alerts.body_row)
+    read("budget", "org, budget_id, number, due_at", state.decode_budget, state.budget_row)
+    read("reservation", _RESERVATION, state.decode_reservation, state.reservation_row)
+    read("alert_rule", "org, rule_id, number, timed", state.decode_rule, state.rule_row)
+    read("alert", _ALERT, state.decode_alert, state.alert_row)
+    read("delivery", _DELIVERY, state.decode_delivery, state.delivery_row)
+    read("delivery_body", "org, body_id, alert_id, unwritten", state.decode_body, state.body_row)
     runs = read("run", _RUN, rows.decode_run, rows.run_indexed, name=lambda given: given[2])
     faults += _lane_faults(db, runs, lanes) + _key_faults(db, org) + _counter_faults(db, org)
     return Rows(
@@ -106,7 +102,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent, _last),
         usage=[rows.usage_value(row) for row in db.execute(_CELLS, (org,))],
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),
-        approvals=read("approval", _APPROVAL, approvals.decode_approval, approvals.approval_row, name=of_run),
+        approvals=read("approval", _APPROVAL, state.decode_approval, state.approval_row, name=of_run),
         faults=faults,
         erasing=frozenset(one.run for one in erasing),
     )

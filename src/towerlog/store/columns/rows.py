@@ -1,4 +1,4 @@
-"""SQLite rows to values and back. No SQL statements beyond column lists, no I/O."""
+"""Rows of a database to values and back, for every backend. No SQL statements beyond column lists, no I/O."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
+from towerlog.store.columns.held import held_columns, is_held_again
 from towerlog.store.packing import Packer, PackingError
-from towerlog.store.sqlite.erasing.held import held_columns, is_held_again
 from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]

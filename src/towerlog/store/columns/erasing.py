@@ -1,0 +1,55 @@
+"""How far an erasure has come: what one step may still do, what it has taken out, and two erasures made one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.model.facts import Erases
+from towerlog.model.retention import Erasing
+
+_SCOPES = list(Erases)
+
+
+class Room:
+    """What one step may still do."""
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        """So many rows, and so many bytes as stored, as far as the last row does not go beyond."""
+        self.rows = max_rows
+        self.bytes = max_bytes
+
+    def take(self, size: int = 0) -> None:
+        """One row more."""
+        self.rows -= 1
+        self.bytes -= size
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anything more may be done."""
+        return self.rows > 0 and self.bytes > 0
+
+
+class Gone:
+    """What was taken out."""
+
+    def __init__(self) -> None:
+        """Nothing."""
+        self.count = self.size = 0
+
+    def add(self, size: int | None) -> None:
+        """One more."""
+        self.count += 1
+        self.size += size or 0
+
+
+def scope_place(kind: Erases) -> int:
+    """The place of a kind among all, the narrowest first."""
+    return _SCOPES.index(kind)
+
+
+def both(known: Erasing, newer: Erasing) -> Erasing:
+    """One erasure for two: the wider scope, from the beginning, up to the later end."""
+    scope = max(known.scope, newer.scope, key=scope_place)
+    until, counts = max(known.until_seq, newer.until_seq), known.counts
+    nodes, metas = known.nodes, known.metas
+    return msgspec.structs.replace(newer, scope=scope, until_seq=until, counts=counts, nodes=nodes, metas=metas)

@@ -1,0 +1,176 @@
+"""Connections to PostgreSQL: a few for each kind of question, and the one way in which they are asked.
+
+A statement is prepared at its first use on a connection and kept there. Nothing is left on a connection when it is
+given back, so that it need not be reset, which would be a round trip for each question.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+
+from towerlog.store.damage import Damages
+from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_errors
+from towerlog.store.postgres.times import LeaseTimes
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = Any
+"""A row of a result: a tuple whose members have names as well."""
+
+CONNECT_S = 5.0
+"""How long a new connection may take, and how long is waited for one that is free."""
+STATEMENTS_KEPT = 300
+"""Prepared statements of one connection."""
+MAX_PARAMETER = 2**62
+"""Numbers that callers give are no larger; what is past it finds nothing."""
+NO_NUL, NUL = "\U0010ffff", "\0"
+"""PostgreSQL has no text with a zero character. A character that no text has stands for it."""
+READ_MS = 30_000
+"""How long a question may take."""
+LOCK_MS = 10_000
+"""How long a unit of work waits for another node's."""
+IDLE_MS = 5_000
+"""How long a unit of work may do nothing: then its node stands still, and the others go on without it."""
+READING = {"statement_timeout": str(READ_MS), "default_transaction_read_only": "on"}
+WRITING = {"lock_timeout": str(LOCK_MS), "idle_in_transaction_session_timeout": str(IDLE_MS)}
+COMMON = {"application_name": "towerlog", "jit": "off", "timezone": "UTC", "client_min_messages": "warning"}
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # without types
+    """One that is given back as it is."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Db:
+    """A connection in use. Its statements have `$1`, `$2` … for values."""
+
+    def __init__(self, connection: Any, damages: Damages, times: LeaseTimes) -> None:
+        """`times`: between the clock of rows and this node's."""
+        self.connection = connection
+        self.damages = damages
+        self.times = times
+
+    def break_off(self) -> None:
+        """Closes the connection at once, which ends its transaction. Nothing happens where it is lost already."""
+        with contextlib.suppress(*DRIVER_ERRORS):
+            self.connection.terminate()
+
+    async def rows(self, sql: str, *values: Any) -> list[Row]:
+        """All rows of a result."""
+        found: list[Row] = await self.connection.fetch(sql, *map(_sendable, values))
+        return found
+
+    async def rows_in_time(self, within_ms: int, sql: str, *values: Any) -> list[Row] | None:
+        """The same; None where they are not there in so many ms, and then they are not looked for any more."""
+        try:
+            found: list[Row] = await self.connection.fetch(sql, *map(_sendable, values), timeout=within_ms / 1000)
+        except TimeoutError:
+            return None
+        return found
+
+    async def row(self, sql: str, *values: Any) -> Any:
+        """The first row, None when there is none."""
+        return await self.connection.fetchrow(sql, *map(_sendable, values))
+
+    async def value(self, sql: str, *values: Any) -> Any:
+        """The first column of the first row, None when there is none."""
+        return await self.connection.fetchval(sql, *map(_sendable, values))
+
+    async def do(self, sql: str, *values: Any) -> int:
+        """Carries a statement out; how many rows it has touched."""
+        told = await self.connection.execute(sql, *map(_sendable, values))
+        count = str(told).rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def each(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Carries a statement out for each row, in order, sent together."""
+        sendable = [[_sendable(value) for value in row] for row in rows]
+        if sendable:
+            await self.connection.executemany(sql, sendable)
+
+
+def _sendable(value: Any) -> Any:
+    """A value as PostgreSQL takes it: text without zero characters."""
+    if isinstance(value, str):
+        return value.replace(NUL, NO_NUL) if NUL in value else value
+    if type(value) in (list, tuple) and any(isinstance(one, str) and NUL in one for one in value):
+        return [_sendable(one) for one in value]
+    return value
+
+
+def told_text(text: str) -> str:
+    """Text of a column, as it was before it was sent."""
+    return text.replace(NO_NUL, NUL) if NO_NUL in text else text
+
+
+def numbered(sql: str, first: int = 1) -> str:
+    """A statement with `$1`, `$2` … for each `?` in it."""
+    first_part, *parts = sql.split("?")
+    return first_part + "".join(f"${first + index}{part}" for index, part in enumerate(parts))
+
+
+class Connections:
+    """Some connections that are made when they are needed."""
+
+    def __init__(self, pool: Any, damages: Damages, times: LeaseTimes) -> None:
+        """See `open_pool`."""
+        self._pool = pool
+        self.damages = damages
+        self.times = times
+
+    async def take(self) -> Db:
+        """A connection, to be given back. Raises Overloaded where none is to be had."""
+        with storage_errors():
+            return Db(await self._pool.acquire(timeout=CONNECT_S), self.damages, self.times)
+
+    async def give_back(self, db: Db) -> None:
+        """After `take`. One that is broken is replaced when one is needed again."""
+        try:
+            await self._pool.release(db.connection, timeout=CONNECT_S)
+        except DRIVER_ERRORS:
+            db.break_off()
+
+    async def call(self, question: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Asks a question on one of the connections. Storage errors leave as StorageFailed and Overloaded."""
+        with storage_errors(self.damages):
+            async with self._pool.acquire(timeout=CONNECT_S) as connection:
+                return await question(Db(connection, self.damages, self.times), *args, **kwargs)
+
+    async def close(self) -> None:
+        """Waits for what runs, then closes every connection."""
+        await self._pool.close()
+
+
+async def open_pool(
+    url: str, count: int, settings: dict[str, str], damages: Damages, times: LeaseTimes, role: str = ""
+) -> Connections:
+    """At most so many connections, with these settings of the server. Raises Overloaded, StorageFailed.
+
+    `role`: what they act as, if not the user of the URL.
+    """
+    wanted = {**COMMON, **settings, **({"role": role} if role else {})}
+    with storage_errors():
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=count,
+            connection_class=_Connection,
+            server_settings=wanted,
+            statement_cache_size=STATEMENTS_KEPT,
+            max_inactive_connection_lifetime=0,
+            timeout=CONNECT_S,
+        )
+    return Connections(pool, damages, times)
+
+
+async def connect(url: str, settings: dict[str, str]) -> Any:
+    """One connection of its own. Raises what the driver raises."""
+    return await asyncpg.connect(
+        url, server_settings={**COMMON, **settings}, timeout=CONNECT_S, statement_cache_size=STATEMENTS_KEPT
+    )

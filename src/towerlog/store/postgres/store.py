@@ -1,0 +1,239 @@
+"""The shared backend: one PostgreSQL database, which any number of processes read and write (`exclusive` is false).
+
+What a unit reads stays true until its commit because it holds the locks of its organisations (`locks`). Readers see
+committed rows only; a question that takes several statements may see commits between them, as it may in SQLite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from towerlog.ambient import Clock, Ids
+from towerlog.errors import Overloaded, StorageFailed
+from towerlog.store.columns import rows
+from towerlog.store.damage import Damages
+from towerlog.store.postgres import connections, schema
+from towerlog.store.postgres.connections import Connections, Db
+from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_error, storage_errors
+from towerlog.store.postgres.locks import PRESENT, PURPOSE
+from towerlog.store.postgres.months import Months
+from towerlog.store.postgres.parts import LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions
+from towerlog.store.postgres.questions import Transacting, Via
+from towerlog.store.postgres.subjects import money
+from towerlog.store.postgres.times import NOW_SQL, DatabaseTimes, LeaseTimes, TimesOf
+from towerlog.store.postgres.unit import PostgresUnit, failure_of
+from towerlog.store.space import Space
+from towerlog.store.trouble import Trouble
+
+READERS, KEYS, WRITERS = 6, 2, 2
+"""Connections of one process: for questions, for keys, and for what is written."""
+ASK_AGAIN_S = 0.2
+TIMES_ASKED = 25
+"""How long apart, and how often, it is asked what has become of a commit whose connection was lost."""
+PING = (
+    "SELECT (SELECT max(number) FROM migration), (SELECT value FROM meta WHERE name = 'epoch'),"
+    " (SELECT hash FROM place WHERE org = (SELECT max(org) FROM org) ORDER BY position DESC LIMIT 1)"
+)
+
+_log = structlog.get_logger("towerlog.store")
+
+
+class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions):
+    """See `store/base` for what each method promises. Made by `open_store`."""
+
+    name = "postgres"
+    exclusive = False
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        log: tuple[str, dict[int, int] | None],
+        pools: tuple[Connections, Connections, Connections],
+        presence: Any,
+        trouble: Trouble,
+    ) -> None:
+        """Everything is open already: readers, keys, writers. `presence`: the connection that says so to others."""
+        readers, keys, writers = pools
+        self.url = url
+        self.damages = readers.damages
+        self.trouble = trouble
+        # The disk is the database server's: it says when it is full.
+        self.space = Space(Path("/"), clock.steady_ms)
+        self.epoch = log[0]
+        self.copied_positions: Mapping[int, int] | None = log[1]
+        self.months = Months(url)
+        self._pools = pools
+        self._writers = writers
+        self._presence = presence
+        self._unit_lock = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._pool_of: dict[Via, Connections | Transacting] = {
+            Via.READERS: readers,
+            Via.KEYS: keys,
+            Via.APART: writers,
+            Via.WRITER: Transacting(writers),
+            Via.BETWEEN_UNITS: Transacting(writers, self._unit_lock),
+        }
+
+    def pool(self, where: Via) -> Connections | Transacting:
+        """The connections that answer a kind of question."""
+        return self._pool_of[where]
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[PostgresUnit]:
+        """A unit of work; a second one waits."""
+        await self._unit_lock.acquire()
+        try:
+            db = await self._writers.take()
+        except BaseException as error:
+            self._unit_lock.release()
+            if isinstance(error, Overloaded):
+                self.trouble.note_commit(error)
+            raise
+        unit = PostgresUnit(self, db)
+        try:
+            yield unit
+        except Overloaded as error:
+            self.trouble.note_commit(error)
+            raise
+        finally:
+            # Whoever has begun this may go away; what was begun ends all the same, and the lock with it.
+            ending = asyncio.get_running_loop().create_task(self._end(unit, db))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)
+
+    async def _end(self, unit: PostgresUnit, db: Db) -> None:
+        try:
+            if unit.written is not None:
+                await asyncio.wait({unit.written})
+                self._note_written(failure_of(unit.written))
+            await unit.rollback()
+        finally:
+            try:
+                await self._writers.give_back(db)
+            finally:
+                self._unit_lock.release()
+
+    def _note_written(self, failure: BaseException | None) -> None:
+        """After a commit: whether the next may follow."""
+        if isinstance(failure, StorageFailed) and failure.fatal:
+            self.trouble.end(failure)
+        elif isinstance(failure, StorageFailed | Overloaded):
+            self.trouble.note_commit(failure)
+        elif failure is None and self.trouble.refused is not None:
+            self.trouble.note_commit(None)
+
+    async def has_committed(self, name: str) -> bool:
+        """Whether a transaction has committed, where the connection was lost when it was to.
+
+        Raises StorageFailed where that cannot be found out.
+        """
+        for _ in range(TIMES_ASKED):
+            try:
+                connection = await connections.connect(self.url, connections.READING)
+                try:
+                    found = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", name)
+                finally:
+                    await connection.close()
+                if found in ("committed", "aborted"):
+                    return bool(found == "committed")
+            except DRIVER_ERRORS as error:
+                _log.warning("it cannot be found out whether a commit was stored", error=str(error))
+            await asyncio.sleep(ASK_AGAIN_S)
+        raise StorageFailed("the connection to the database was lost; whether it was stored is unknown", retry_after=1)
+
+    async def ping(self) -> None:
+        """Reads real pages. Raises StorageFailed where that fails, or where reads have failed again and again."""
+
+        async def read(db: Db) -> None:
+            await db.row(PING)
+
+        try:
+            await self.pool(Via.READERS).call(read)
+        except Overloaded as error:
+            raise StorageFailed(error.message) from error
+        if self.damages.is_failing():
+            raise StorageFailed("reads of the store have failed again and again")
+
+    def obstacle(self) -> str | None:
+        """What is in the way of writes."""
+        return self.trouble.obstacle()
+
+    async def close(self) -> None:
+        """Finishes what is under way and lets go of the connections."""
+        async with self._unit_lock:
+            for pool in self._pools:
+                await pool.close()
+            await self._presence.close()
+
+
+async def open_store(
+    url: str,
+    clock: Clock,
+    ids: Ids,
+    on_fatal: Callable[[StorageFailed], None] = lambda error: None,
+    times_of: TimesOf = DatabaseTimes,
+) -> PostgresStore:
+    """Opens the database at `url`, makes or migrates its tables if need be.
+
+    `on_fatal` is called once when the store must not be written any more. `times_of`: between the clock of leases and
+    this node's. Raises SchemaMismatch for a newer schema or another program's tables, StorageFailed, Overloaded where
+    it cannot be reached.
+    """
+    with storage_errors():
+        presence = await connections.connect(url, {})
+    try:
+        await schema.check_durable(presence)
+        await schema.migrate(presence)
+        with storage_errors():
+            epoch = await schema.ensure_epoch(presence, f"e{ids.token(8)}")
+            copied = await schema.read_copied(presence)
+            times = times_of(await presence.fetchval(f"SELECT {NOW_SQL}"), clock.steady_ms())
+            damages, trouble = Damages(clock.steady_ms), Trouble(on_fatal)
+            await _come_in(Db(presence, damages, times), clock.steady_ms())
+        pools = await _open_pools(url, damages, times)
+        return PostgresStore(url, clock, (epoch, copied), pools, presence, trouble)
+    except BaseException as error:
+        presence.terminate()
+        if isinstance(error, DRIVER_ERRORS):
+            raise storage_error(error) from error
+        raise
+
+
+async def _open_pools(url: str, damages: Damages, times: LeaseTimes) -> tuple[Connections, Connections, Connections]:
+    readers = await connections.open_pool(url, READERS, connections.READING, damages, times)
+    keys = await connections.open_pool(url, KEYS, connections.READING, damages, times)
+    writers = await connections.open_pool(url, WRITERS, connections.WRITING, damages, times)
+    return readers, keys, writers
+
+
+async def _come_in(db: Db, here_ms: int) -> None:
+    """Says that the store is open here. Who finds nobody else gives every lease and reservation its whole time anew.
+
+    Nobody was there to hear a worker meanwhile. Via another node is, its workers were heard, and nothing is changed.
+    """
+    alone = await db.value(f"SELECT pg_try_advisory_lock({PURPOSE}, {PRESENT})")
+    if alone:
+        async with db.connection.transaction():
+            await _refresh(db, here_ms + db.times.offset_ms)
+    await db.do(f"SELECT pg_advisory_lock_shared({PURPOSE}, {PRESENT})")
+    if alone:
+        await db.do(f"SELECT pg_advisory_unlock({PURPOSE}, {PRESENT})")
+
+
+async def _refresh(db: Db, database_ms: int) -> None:
+    """After a restart every running lease gets one full new length: late by at most one lease, never early."""
+    held = [rows.decode_lane(row[0]) for row in await db.rows("SELECT doc FROM lane WHERE state = 'held'")]
+    fresh = [msgspec.structs.replace(lane, expires_at=database_ms + lane.lease_ms) for lane in held]
+    sql = "UPDATE lane SET expires_at = $3, doc = $4 WHERE org = $1 AND run = $2"
+    await db.each(sql, [(lane.org, lane.run, lane.expires_at, msgspec.json.encode(lane)) for lane in fresh])
+    await money.refresh_reservations(db, database_ms)

@@ -1,0 +1,210 @@
+"""A unit of work: the locks of its organisations, what it reads under them, and one commit.
+
+The transaction begins with the first locks; then everything is read in a statement or a few, planned, and written in a
+statement or a few. A unit that finds its work in all organisations looks without a lock, locks those that it has found
+something of, and looks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from towerlog.errors import Overloaded, StorageFailed
+from towerlog.model.alert import WindowCount
+from towerlog.model.approval import ApprovalRow
+from towerlog.model.budget import BudgetRow, Reservation
+from towerlog.model.lane import Lane
+from towerlog.model.principal import shard_org
+from towerlog.model.retention import Erasing
+from towerlog.model.run import RunRow
+from towerlog.store.postgres import write
+from towerlog.store.postgres.connections import Db
+from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
+from towerlog.store.postgres.locks import lock_orgs
+from towerlog.store.postgres.reading import descent, lanes, load, runs
+from towerlog.store.postgres.subjects import alerts, asking, money
+from towerlog.store.postgres.times import NOW_SQL
+from towerlog.store.postgres.upkeep import erasing
+from towerlog.store.values import Changes, Loaded, Spread, Wanted
+
+if TYPE_CHECKING:
+    from towerlog.store.postgres.store import PostgresStore
+
+T = TypeVar("T")
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+
+
+class _OfOrg(Protocol):
+    @property
+    def org(self) -> int: ...
+
+
+R = TypeVar("R", bound=_OfOrg)
+
+
+class PostgresUnit:
+    """A unit of work. What each method promises stands in `store/base`."""
+
+    def __init__(self, store: PostgresStore, db: Db) -> None:
+        """One at a time: the store's lock is held."""
+        self._store = store
+        self._db = db
+        self._locked: set[int] = set()
+        self.is_open = False
+        """A transaction has begun and has not ended."""
+        self.written: asyncio.Task[Any] | None = None
+        """What was written last, once that was begun."""
+
+    async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
+        """Everything in one statement, as far as nearly every group asks for it."""
+        with storage_errors(self._store.damages):
+            await self._lock(load.orgs_of(wanted))
+            return await load.load(self._db, wanted, now_ms, now_ms)
+
+    async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
+        """Held lanes whose lease ran out."""
+        with storage_errors(self._store.damages):
+            self._db.times.note(await self._db.value(f"SELECT {NOW_SQL}"), now_ms)
+        return await self._found(partial(lanes.lanes_expired, self._db, now_ms, limit))
+
+    async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Runs that are being cancelled."""
+        return await self._found(partial(runs.runs_cancelling, self._db, after, limit))
+
+    async def runs_silent(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
+        """Runs whose silence is timed."""
+        return await self._found(partial(runs.runs_silent, self._db, noted, before_ms, after, limit))
+
+    async def spreads(self, limit: int) -> list[Spread]:
+        """Cancels that have not reached all runs below theirs."""
+        return await self._found(partial(descent.spreads, self._db, limit))
+
+    async def approvals_due(self, now_ms: int, limit: int) -> list[ApprovalRow]:
+        """What has expired and is not marked."""
+        return await self._found(partial(asking.approvals_due, self._db, now_ms, limit))
+
+    async def reservations_expired(self, now_ms: int, limit: int) -> list[Reservation]:
+        """Reservations whose time is over."""
+        with storage_errors(self._store.damages):
+            self._db.times.note(await self._db.value(f"SELECT {NOW_SQL}"), now_ms)
+        return await self._found(partial(money.reservations_expired, self._db, now_ms, limit))
+
+    async def budget_due(self, now_ms: int) -> BudgetRow | None:
+        """The budget about which there is something to do."""
+
+        async def due() -> list[BudgetRow]:
+            found = await money.budget_due(self._db, now_ms)
+            return [] if found is None else [found]
+
+        return next(iter(await self._found(due)), None)
+
+    async def runs_of_step(self, row: BudgetRow, limit: int) -> list[RunRow]:
+        """The next runs that its step has to reach."""
+        with storage_errors(self._store.damages):
+            await self._lock({row.org})
+            return await money.runs_of_step(self._db, row, limit)
+
+    async def alert_window(self, org: int, rule_id: str, since_minute: int) -> WindowCount:
+        """What a rule has added up."""
+        with storage_errors(self._store.damages):
+            await self._lock({org})
+            return await alerts.windows_of(self._db, org, rule_id, since_minute)
+
+    def erase(self, run: int) -> Awaitable[Erasing | None]:
+        """A step of an erasure."""
+        return self._write(self._in_one(lambda: erasing.erase_step(self._db, run), {shard_org(run)}))
+
+    def sweep_content(self, before: tuple[int, int]) -> Awaitable[tuple[int, int] | None]:
+        """Content that no event was stored with."""
+        return self._write(self._in_one(lambda: erasing.sweep_content(self._db, before), ()))
+
+    def give_back(self) -> Awaitable[int]:
+        """Nothing: the database keeps its free pages, and uses them anew."""
+        return self._write(_nothing())
+
+    def try_to_write(self) -> Awaitable[None]:
+        """Next to nothing."""
+        return self._write(self._in_one(lambda: write.try_to_write(self._db), ()))
+
+    def commit(self, changes: Changes) -> Awaitable[None]:
+        """One transaction. The caller going away does not stop it half-way."""
+        return self._write(self._commit(changes))
+
+    def _write(self, writing: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Begins to write; what awaits it may go away. Raises what refuses everything."""
+        failed = self._store.trouble.final
+        if failed is not None:
+            writing.close()
+            raise self._store.trouble.refusal(failed)
+        task = asyncio.get_running_loop().create_task(writing)
+        self.written = task
+        return asyncio.shield(task)
+
+    async def _commit(self, changes: Changes) -> None:
+        with storage_errors(self._store.damages):
+            await self._store.months.ensure(event.recorded_at for event in changes.events)
+            await self._lock(write.orgs_of_changes(changes))
+            name = await write.write_changes(self._db, changes)
+        await self._end(name)
+
+    async def _in_one(self, work: Callable[[], Awaitable[T]], orgs: Iterable[int]) -> T:
+        """Some work in the transaction of this unit, which it ends."""
+        with storage_errors(self._store.damages):
+            await self._lock(orgs)
+            done = await work()
+        await self._end(None)
+        return done
+
+    async def _end(self, name: str | None) -> None:
+        """The commit. Via the connection is lost in it, the database is asked what has become of it."""
+        try:
+            await self._db.connection.execute("COMMIT")
+        except DRIVER_ERRORS as error:
+            self.is_open = False
+            if name is None or not is_passing(error):
+                raise StorageFailed(f"whether it was stored is unknown: {storage_error(error).message}") from error
+            if not await self._store.has_committed(name):
+                raise Overloaded(
+                    "The connection to the database was lost; nothing was stored.", retry_after=1
+                ) from error
+        self._locked.clear()
+        self.is_open = False
+
+    async def rollback(self) -> None:
+        """Ends a transaction that was not committed. Via that fails the connection is closed, which ends it too."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        try:
+            await self._db.connection.execute("ROLLBACK")
+        except DRIVER_ERRORS:
+            self._db.break_off()
+
+    async def _lock(self, orgs: Iterable[int]) -> None:
+        """Locks organisations that are not locked yet; begins the transaction. Raises what the driver raises."""
+        more = set(orgs) - self._locked
+        statements = ([] if self.is_open else [_BEGIN]) + ([lock_orgs(more)] if more else [])
+        if statements:
+            self.is_open = True
+            await self._db.connection.execute("; ".join(statements))
+            self._locked |= more
+
+    async def _found(self, find: Callable[[], Awaitable[list[R]]]) -> list[R]:
+        """Rows of whatever organisations, as they are once those are locked."""
+        with storage_errors(self._store.damages):
+            if not (before := await find()):
+                return before
+            await self._lock({row.org for row in before})
+            return [row for row in await find() if row.org in self._locked]
+
+
+async def _nothing() -> int:
+    return 0
+
+
+def failure_of(task: asyncio.Task[Any] | None) -> BaseException | None:
+    """What a task has failed with, if it is over and has."""
+    return None if task is None or not task.done() or task.cancelled() else task.exception()
