@@ -13,6 +13,8 @@ COLUMNS = 80
 TOWERLOG = str(Path(sys.executable).with_name("towerlog"))
 
 Json = dict[str, Any]
+LAST = "The agents' log goes on below. Ctrl-C ends everything."
+"""The demo is ready once it has said this."""
 
 
 def where_to_look(url: str, key: str, folder: Path, runs: dict[str, Json], waiting: tuple[str, str, str]) -> list[str]:
@@ -42,7 +44,7 @@ def where_to_look(url: str, key: str, folder: Path, runs: dict[str, Json], waiti
         *(f"  export {name}={value}" for name, value in variables.items()),
         *(line for title, lines in sections.items() for line in section(title, lines)),
         "",
-        "The agents' log goes on below. Ctrl-C ends everything.",
+        LAST,
         "",
     ]
 

@@ -24,6 +24,10 @@ from urllib.parse import quote
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from examples.printed import LAST  # noqa: E402 - it lies beside this folder
+
 TARGET = ROOT / "docs" / "images"
 FLAGS = [
     "--headless",
@@ -55,7 +59,7 @@ class Demo:
         with self.printed.open("wb") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
         ends_at = time.monotonic() + READY_S
-        while "Ctrl-C ends it." not in self.printed.read_text():
+        while LAST not in self.printed.read_text():
             if self.process.poll() is not None or time.monotonic() > ends_at:
                 raise SystemExit(f"The demo did not start.\n{self.printed.read_text()[-2000:]}")
             time.sleep(0.2)
@@ -88,6 +92,14 @@ class Demo:
         ):
             event = {"event_type": kind, "sdk_run_id": "bookkeeping-1", "agent_name": "bookkeeper", "payload": payload}
             self.call("/api/ingest", event)
+
+    def wait_for_ends(self) -> None:
+        """Until each agent whose pictures are taken has ended a run."""
+        ends_at, wanted = time.monotonic() + READY_S, {"counter", "reviewer", "surveyor"}
+        while wanted - {run["agent"] for run in self.call("/api/v1/runs?limit=200&status=completed")["data"]}:
+            if time.monotonic() > ends_at:
+                raise SystemExit("The demo's agents have ended no run.")
+            time.sleep(1)
 
     def stop(self) -> None:
         """Ends it as Ctrl-C does."""
@@ -183,6 +195,7 @@ def main(arguments: list[str]) -> int:
         demo = Demo(Path(folder))
         try:
             demo.add_trouble()
+            demo.wait_for_ends()
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             made = shoot(browser, demo, arguments[0] if arguments else "")
             browser.close()
