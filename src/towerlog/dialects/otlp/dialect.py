@@ -64,7 +64,7 @@ def _is_protobuf(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _is_quick(call: Call) -> bool:
-    return (protobuf if _is_protobuf(call.headers) else json_in).is_quick(call.body)
+    return protobuf.is_quick(call.body) if _is_protobuf(call.headers) else json_in.is_quick(call.body)
 
 
 # Traces
