@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
 from tests.acceptance.feeds import complete, fail, held_run, report
 from tests.acceptance.test_agui import piece, talk
 from tests.clients.sightings import Sightings, npm_client
+from tests.clients.tools import node_modules, program
 from tests.support.server import ADMIN_KEY, Server
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+EXAMPLE, GUIDE = ROOT / "examples" / "agui" / "read.mjs", ROOT / "docs" / "guides" / "ag-ui.md"
 
 
 def reads(server: Server, thread: str, run_id: str) -> AbstractContextManager[Sightings]:
@@ -85,3 +93,22 @@ def test_a_server_that_stops_is_no_end_of_the_run(fresh_server) -> None:
         server.stop()
         seen.until("error")
     assert not seen.of("end")
+
+
+def test_the_example_of_the_guide_reads_a_run(fresh_server, tmp_path: Path) -> None:
+    server: Server = fresh_server()
+    run_id = held_run(server.client(), "t", "w", input="which towers?")
+    talk(server.client(), run_id)
+    shutil.copy(EXAMPLE, tmp_path)
+    (tmp_path / "node_modules").symlink_to(node_modules())
+    env = {**os.environ, "TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY}
+    command = [program("node"), "read.mjs", "t", run_id]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "let me see" in done.stdout
+    assert "7 messages, result: { towers: 1 }" in done.stdout
+    # What the page shows is the beginning of the example, without its comment.
+    shown = re.search(r"```js\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert shown is not None
+    lines = [line.strip() for line in EXAMPLE.read_text().splitlines()]
+    assert [line for line in shown[1].splitlines()[:-1] if line.strip() not in lines] == []
