@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from towerlog.sdk.record.default import default_recorder as default_recorder
     from towerlog.sdk.record.default import flush as flush
     from towerlog.sdk.record.default import record_run as record_run
+    from towerlog.sdk.record.default import start_run as start_run
     from towerlog.sdk.record.default import status as status
     from towerlog.sdk.record.inbox import QuestionExpired as QuestionExpired
     from towerlog.sdk.record.inbox import QuestionRefused as QuestionRefused
     from towerlog.sdk.record.inbox import RunCancelled as RunCancelled
     from towerlog.sdk.record.recorder import Recorder as Recorder
-    from towerlog.sdk.record.spans import BudgetExceeded as BudgetExceeded
+    from towerlog.sdk.record.spans.reservations import BudgetExceeded as BudgetExceeded
     from towerlog.sdk.record.waiting import AsyncRun as AsyncRun
     from towerlog.sdk.record.waiting import Run as Run
     from towerlog.sdk.wire.errors import ApiError as ApiError
@@ -35,7 +36,7 @@ _HOMES = {
     "App": "work.app",
     "AsyncClient": "api.async_client",
     "AsyncRun": "record.waiting",
-    "BudgetExceeded": "record.spans",
+    "BudgetExceeded": "record.spans.reservations",
     "Client": "api.client",
     "QuestionExpired": "record.inbox",
     "QuestionRefused": "record.inbox",
@@ -49,6 +50,7 @@ _HOMES = {
     "default_recorder": "record.default",
     "flush": "record.default",
     "record_run": "record.default",
+    "start_run": "record.default",
     "status": "record.default",
     "tool": "record.decorators",
 }

@@ -15,7 +15,7 @@ from tests.sdk.support.sinks import ListSink
 from tests.support.wait import wait_until, wait_until_async
 from towerlog.sdk.record import run as run_module
 from towerlog.sdk.record.current import activated, carry, current_run
-from towerlog.sdk.record.run import RunCancelled
+from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.waiting import AsyncRun, Run
 
 

@@ -48,6 +48,9 @@ class EventMembers(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     text: Annotated[str, v.said("A piece of an answer while it is written, or a line of log.", "looking … ")] | (
         UnsetType
     ) = UNSET
+    thinking: Annotated[str, v.said("A piece of the model's reasoning while it is written.", "cold, I think")] | (
+        UnsetType
+    ) = UNSET
     content: Annotated[str, v.said("The answer to a question, or a message to the agent.", "yes")] | UnsetType = UNSET
     question_id: v.QuestionId | UnsetType = UNSET
     answered_by: Annotated[str, v.said("The name of whoever answered the question.", "admin")] | UnsetType = UNSET
@@ -101,6 +104,7 @@ class _Delta(msgspec.Struct, gc=False):
     content: msgspec.Raw = _NONE
     text: msgspec.Raw = _NONE
     delta: msgspec.Raw = _NONE
+    channel: msgspec.Raw = _NONE
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -121,6 +125,8 @@ class _Letter(msgspec.Struct, gc=False):
     responded_by: msgspec.Raw = _NONE
 
 
+_THINKING = b'"thinking"'
+"""The channel of pieces that are no part of the answer."""
 _read_call = msgspec.json.Decoder(_Call).decode
 _read_produced = msgspec.json.Decoder(_Produced).decode
 _read_output = msgspec.json.Decoder(_Output).decode
@@ -201,7 +207,7 @@ def _delta(event: Event, found: dict[str, Any]) -> None:
     sent = _read_delta(event.data)
     text = _first(sent.content, sent.text, sent.delta)
     if _is_text(text):
-        _add_text(found, "text", text)
+        _add_text(found, "thinking" if bytes(sent.channel) == _THINKING else "text", text)
 
 
 def _line(event: Event, found: dict[str, Any]) -> None:
