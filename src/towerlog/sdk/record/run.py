@@ -117,7 +117,7 @@ class BaseRun:
         """A step: one event, or as a `with` block a start and an end.
 
         Here as elsewhere: `span_id` by default a fresh one, `parent` (a span or its id) by default the innermost open
-        span around it, `agent` by default the run's.
+        span around it (empty: none), `agent` by default the run's.
         """
         self._settle_mark()
         step = Step(self, name, payload, span_id, parent, agent)
@@ -362,7 +362,7 @@ class BaseRun:
         said = {name: command.get(name) for name in ("command_id", "type")}
         self.tell("command.acknowledged", said | ({"taken": False} if command.get("taken") is False else {}))
 
-    def _ask(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
+    def ask_later(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
         """Tells a question with what is said beside it; its key, and its answer to come."""
         self._inbox.check()
         text = question if isinstance(question, str) else str_of(question)
@@ -377,9 +377,9 @@ class BaseRun:
         self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
         return SETTLE_S
 
-    def _abandon(self, key: str) -> None:
+    def give_up_question(self, key: str, reason: str = "its agent stopped waiting") -> None:
         """Withdraws a question, and does not wait for what the server says to that."""
-        self._withdraw(key, "its agent stopped waiting")
+        self._withdraw(key, reason)
         self._inbox.give_up(key)
 
 
@@ -392,4 +392,4 @@ def _steps_of(resume: Mapping[str, Any] | None) -> int:
 def _place(span: Span | str | None, parent: Span | str | None) -> dict[str, str]:
     """The members that say where an event stands among the spans."""
     placed = {"span_id": span, "parent_span_id": parent}
-    return {name: id_of(one) for name, one in placed.items() if one is not None}
+    return {name: id_of(one) for name, one in placed.items() if one}

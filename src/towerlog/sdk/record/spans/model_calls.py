@@ -105,6 +105,6 @@ class ModelCall(Span):
             time_to_first_token_ms=self._first_ms,
             duration_ms=duration_ms,
             span=self,
-            parent=self._parent,
+            parent=self._parent or "",
             agent=self._agent,
         )

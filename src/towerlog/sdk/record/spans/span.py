@@ -38,7 +38,7 @@ class Span:
     def __init__(
         self, run: SpanRun, span_id: str | None = None, parent: Span | str | None = None, agent: object = None
     ) -> None:
-        """`agent`: of its events, where it is not the run's."""
+        """`agent`: of its events, where it is not the run's. `parent`: an empty id means none."""
         self._span_id = span_id
         self._run = run
         self._agent = agent
@@ -65,7 +65,7 @@ class Span:
     def _parent_now(self) -> str | None:
         """The id of its parent; without a given one that of the innermost open span around it."""
         if self._given is not None:
-            return id_of(self._given)
+            return id_of(self._given) or None
         return parent_in(self._run, self)
 
     def _close(self) -> int | None:
