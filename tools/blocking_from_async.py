@@ -30,6 +30,7 @@ FILES: Mapping[str, str] = {
     "api/members/async_calls.py": "api/members/calls.py",
     "api/retention/async_calls.py": "api/retention/calls.py",
     "api/async_client.py": "api/client.py",
+    "integrations/clients/async_posts.py": "integrations/clients/posts.py",
 }
 """Source → what is generated from it, both below `towerlog/sdk`."""
 
@@ -55,6 +56,7 @@ NAMES: Mapping[str, str] = {
     "async_connection": "connection",
     "async_follow": "follow",
     "async_http": "http",
+    "async_posts": "posts",
 }
 
 WORDS: Mapping[str, str] = {
@@ -90,6 +92,9 @@ WORDS: Mapping[str, str] = {
     ),
     "with one key, for one event loop; use it in an `async with`, or `close` it.": (
         "with one key. Threads may share it; use it in a `with`, or `close` it."
+    ),
+    "Requests of a wrapped asyncio client, and the streams that they return. `posts` is generated from this module.": (
+        "Requests of a wrapped client, and the streams that they return."
     ),
     "requests under way fail with Unreachable, a `follow` ends.": (
         "requests under way in other threads fail with Unreachable, a `follow` ends."

@@ -14,9 +14,8 @@ import pytest
 
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
-from towerlog.sdk.record.inbox import QuestionRefused
+from towerlog.sdk.record.inbox import QuestionRefused, RunCancelled
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.run import RunCancelled
 from towerlog.sdk.record.waiting import Run
 
 RUNS = 8

@@ -26,9 +26,14 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+OF_FRAMEWORKS = ROOT / "docs" / "integrations"
+"""Their Python needs a framework: `tests/sdk/integrations` runs it, in the environment that has it."""
+
+
 def with_blocks(language: str) -> list[Path]:
-    """The pages, but for the README, that have blocks of a language."""
-    return [page for page in PAGES if blocks(page.read_text(), language) and name_of(page) != "README.md"]
+    """The pages, but for the README and those of frameworks, that have blocks of a language."""
+    pages = [page for page in PAGES if name_of(page) != "README.md" and page.parent != OF_FRAMEWORKS]
+    return [page for page in pages if blocks(page.read_text(), language)]
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def test_no_generated_file_is_out_of_date() -> None:
 def test_a_change_of_either_half_is_noticed(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for source, target in tool.FILES.items():
         for path in (source, target):
-            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_bytes((tool.SDK / path).read_bytes())
     monkeypatch.setattr(tool, "SDK", tmp_path)
     assert tool.outdated() == {}

@@ -27,6 +27,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "Batch": "learns its place on disk after it was made; owned by the one sender that holds it",
     "CallReports": "a capability, which its library makes of classes that are not frozen",
     "Questions": "a capability; learns after it was made who decides on the calls that wait",
+    "Place": "becomes a run of its own when it shows that it is a graph; owned by its tree",
     "Changes": "filled while a unit of work is planned, and owned by the planner alone",
     "DrawnIds": "remembers what it has given, for the one group that it was made for",
     "Exchange": "filled in by the gate's steps; one request has it",

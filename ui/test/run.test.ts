@@ -147,6 +147,12 @@ describe('two runs', () => {
       ['calls c', 'calls c', true],
     ]);
   });
+  it('leaves thoughts out, which are no part of what was said', () => {
+    expect(conversation([event('message.delta', { data: { content: 'Cold, I think.', channel: 'thinking' } })])).toEqual([]);
+    const turns = conversation([event('message.delta', { data: { content: 'Hm.', channel: 'thinking' } }), event('message.delta', { text: 'Cold.' })]);
+    expect(turns.map((turn) => turn.text)).toEqual(['Cold.']);
+  });
+
   it('are not told to be alike where nothing was compared', () => {
     const ended = conversation([event('run.completed')]);
     expect(verdict(compare(ended, ended))).toMatch(/^Nothing to compare/);

@@ -51,6 +51,8 @@ DECIDED = Facts(effects=Effects(checkpoint=CheckpointFacts(-1, "approved", decis
         (T.STEP, {"node_name": "plan", "output": [1]}, NO_FACTS, {"name": "plan", "result": [1]}),
         (T.STEP, {"name": "plan"}, NO_FACTS, {"name": "plan"}),
         (T.MESSAGE_DELTA, {"content": "hi"}, NO_FACTS, {"text": "hi"}),
+        (T.MESSAGE_DELTA, {"content": "hm", "channel": "thinking"}, NO_FACTS, {"thinking": "hm"}),
+        (T.MESSAGE_DELTA, {"content": "hi", "channel": "text"}, NO_FACTS, {"text": "hi"}),
         (T.MESSAGE_DELTA, {"content": 7}, NO_FACTS, {}),
         (T.LANE_REPORT, {"log_line": "3 of 10"}, Facts(name="log_line"), {"name": "log_line", "text": "3 of 10"}),
         (T.RUN_WAITING, {"question": "Go?"}, NO_FACTS, {"question_id": 3}),

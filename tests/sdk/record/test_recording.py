@@ -8,9 +8,9 @@ import pytest
 
 from tests.sdk.support.ingest_server import Ingest
 from towerlog.sdk.record.current import current_run
+from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.recording import run_key_of
-from towerlog.sdk.record.run import RunCancelled
 from towerlog.sdk.record.waiting import AsyncRun, Run
 
 
@@ -85,3 +85,37 @@ def test_a_fit_key_stays_and_unfit_ones_stay_apart() -> None:
     assert run_key_of("nightly/7") == "nightly/7"
     assert run_key_of("a b") == run_key_of("a b") != run_key_of("a\tb")
     assert run_key_of("x" * 300) != run_key_of("x" * 301)
+
+
+def test_a_run_without_a_block_ends_when_it_is_finished(recorder: Recorder, ingest: Ingest) -> None:
+    run = recorder.start_run("a", "t1", "go", run_key="r1")
+    assert current_run() is None
+    run.step("mark")
+    run.finish({"ok": True})
+    run.finish(error="late")
+    assert recorder.flush(10)
+    began, _, ended = ingest.of("r1")
+    assert (began["agent"], began["thread"], began["data"]) == ("a", "t1", {"input": "go"})
+    assert (ended["type"], ended["data"]) == ("run.completed", {"result": {"ok": True}})
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [("broken", "run.failed"), (ValueError("no"), "run.failed"), (RunCancelled("no"), "run.cancelled")],
+    ids=["text", "exception", "cancel"],
+)
+def test_a_run_without_a_block_may_end_by_an_error(recorder: Recorder, ingest: Ingest, error, ends: str) -> None:
+    recorder.start_run(run_key="r1").finish(error=error)
+    assert recorder.flush(10)
+    assert ingest.types("r1") == ["run.started", ends]
+
+
+def test_a_parent_is_a_run_or_its_key_or_else_the_current_run(recorder: Recorder, ingest: Ingest) -> None:
+    with recorder.record_run(run_key="outer", thread="t9"):
+        sibling = recorder.start_run(run_key="sibling")
+        recorder.start_run(run_key="inner", parent=sibling)
+    recorder.start_run(run_key="named", parent="outer")
+    assert recorder.flush(10)
+    parents = {key: ingest.of(key)[0]["data"].get("parent_run_key") for key in ingest.run_keys()}
+    assert parents == {"outer": None, "sibling": "outer", "inner": "sibling", "named": "outer"}
+    assert ingest.of("inner")[0]["thread"] == "t9"

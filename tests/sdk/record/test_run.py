@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from decimal import Decimal
 from typing import Any
 
@@ -14,9 +15,9 @@ from tests.sdk.support import sinks
 from tests.sdk.support.sinks import ListSink
 from tests.support.wait import wait_until, wait_until_async
 from towerlog.sdk.record import run as run_module
-from towerlog.sdk.record.current import activated, carry, current_run
-from towerlog.sdk.record.run import RunCancelled
-from towerlog.sdk.record.waiting import AsyncRun, Run
+from towerlog.sdk.record.current import activated, carry, current_run, enter
+from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.waiting import AsyncRun, OpenQuestion, Run
 
 
 @pytest.fixture
@@ -259,3 +260,36 @@ def test_a_thread_of_a_pool_is_part_of_the_run_only_when_carried(run: Run) -> No
         assert pool.submit(current_run).result() is None
         carried = carry(current_run)
         assert [each.result() for each in [pool.submit(carried) for _ in range(50)]] == [run] * 50
+
+
+def test_a_question_may_be_answered_elsewhere_and_later(run: Run, sink: ListSink) -> None:
+    question = OpenQuestion(run, "Publish?")
+    with pytest.raises(TimeoutError):
+        question.wait(0.01)
+    assert sink.types == ["run.waiting_for_input"], "it is still open"
+    run.deliver(answer_to(sink, "yes"))
+    assert question.is_answered
+    assert question.wait() == "yes"
+    question.withdraw("too late")
+    assert sink.types == ["run.waiting_for_input", "command.acknowledged"]
+
+
+async def test_a_question_that_is_withdrawn_leaves_nothing_open(run: Run, sink: ListSink) -> None:
+    question = OpenQuestion(run, "Publish?")
+    with pytest.raises(TimeoutError):
+        await question.wait_async(0.01)
+    question.withdraw("decided")
+    assert (sink.types[-1], sink.data[-1]["reason"]) == ("run.question_withdrawn", "decided")
+
+
+def test_a_run_that_was_entered_is_current_until_it_ends_or_is_left() -> None:
+    outer, inner = Run(ListSink(), "outer"), Run(ListSink(), "inner")
+    with activated(outer):
+        enter(inner)
+        assert current_run() is inner
+        inner.finish()
+        assert current_run() is outer
+        entered = enter(Run(ListSink(), "another"))
+        copy_context().run(entered.leave)
+        assert current_run() is outer
+    assert current_run() is None

@@ -96,8 +96,8 @@ export function conversation(events: readonly Told[]): Turn[] {
   };
   for (const event of events) {
     if (event.type === 'message.delta') {
-      joined ??= { seq: event.seq, pieces: [] };
-      joined.pieces.push(event.text ?? '');
+      // A thought is no part of the answer, and has no text.
+      if (event.text) (joined ??= { seq: event.seq, pieces: [] }).pieces.push(event.text);
       continue;
     }
     const turn = turnOf(event);

@@ -48,6 +48,9 @@ class EventMembers(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     text: Annotated[str, v.said("A piece of an answer while it is written, or a line of log.", "looking … ")] | (
         UnsetType
     ) = UNSET
+    thinking: Annotated[str, v.said("A piece of the model's reasoning while it is written.", "cold, I think")] | (
+        UnsetType
+    ) = UNSET
     content: Annotated[str, v.said("The answer to a question, or a message to the agent.", "yes")] | UnsetType = UNSET
     question_id: v.QuestionId | UnsetType = UNSET
     answered_by: Annotated[str, v.said("The name of whoever answered the question.", "admin")] | UnsetType = UNSET
@@ -101,6 +104,7 @@ class _Delta(msgspec.Struct, gc=False):
     content: msgspec.Raw = _NONE
     text: msgspec.Raw = _NONE
     delta: msgspec.Raw = _NONE
+    channel: msgspec.Raw = _NONE
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -121,6 +125,8 @@ class _Letter(msgspec.Struct, gc=False):
     responded_by: msgspec.Raw = _NONE
 
 
+_THINKING = b'"thinking"'
+"""The channel of pieces that are no part of the answer."""
 _read_call = msgspec.json.Decoder(_Call).decode
 _read_produced = msgspec.json.Decoder(_Produced).decode
 _read_output = msgspec.json.Decoder(_Output).decode
@@ -166,8 +172,9 @@ def result_of(end: Event) -> bytes | None:
 
 def text_of(data: bytes) -> str | None:
     """The text of a piece of an answer, however long; None where its sender has sent none."""
-    text = _piece(_read_delta(data))
-    return plain_text(text) if is_text(text) else None
+    sent = _read_delta(data)
+    text = _piece(sent)
+    return plain_text(text) if is_text(text) and not _is_thinking(sent) else None
 
 
 def letter_of(data: bytes) -> str | None:
@@ -231,9 +238,14 @@ def _step(event: Event, found: dict[str, Any]) -> None:
 
 
 def _delta(event: Event, found: dict[str, Any]) -> None:
-    text = _piece(_read_delta(event.data))
+    sent = _read_delta(event.data)
+    text = _piece(sent)
     if is_text(text):
-        _add_text(found, "text", text)
+        _add_text(found, "thinking" if _is_thinking(sent) else "text", text)
+
+
+def _is_thinking(sent: _Delta) -> bool:
+    return bytes(sent.channel) == _THINKING
 
 
 def _piece(sent: _Delta) -> msgspec.Raw | None:

@@ -13,6 +13,7 @@ MEMBERS = (
     "error",
     "result",
     "text",
+    "thinking",
     "content",
     "question_id",
     "answered_by",

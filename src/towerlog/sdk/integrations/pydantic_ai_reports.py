@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import json
 import time
 from collections.abc import AsyncIterable
 from contextvars import ContextVar
@@ -33,14 +32,13 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 from pydantic_core import to_jsonable_python
 
+from towerlog.sdk.integrations import approvals
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.values.encoding import describe
 from towerlog.sdk.record.waiting import AsyncRun
 
 FAILED_OUTCOMES = frozenset({"failed", "retried", "interrupted", "denied"})
 """Outcomes of a tool call that are failures."""
-YES = frozenset({"yes", "y", "ok", "true", "approve", "approved", "allow", "1"})
-"""Answers that approve a tool call; every other one denies it, and is given to the model as the reason."""
 
 reporting: ContextVar[BaseRun | None] = ContextVar("towerlog_pydantic_ai_run", default=None)
 """The run for which an agent is carried out here: agents inside its tools report to it."""
@@ -280,12 +278,14 @@ class Questions(AbstractCapability[Any]):
         return results
 
     async def _approve(self, call: parts.ToolCallPart, results: DeferredToolResults) -> None:
-        answer = str(await self.run.ask(f"Approve {_in_words(call)}? Answer yes, or say why not.")).strip()
-        approved = answer.lower().rstrip(" .!") in YES
-        results.approvals[call.tool_call_id] = True if approved else ToolDenied(answer or ToolDenied().message)
+        answer = str(await self.run.ask(approvals.question_of(call.tool_name, call.args_as_dict()))).strip()
+        denied = ToolDenied(answer or ToolDenied().message)
+        results.approvals[call.tool_call_id] = True if approvals.approves(answer) else denied
 
     async def _fetch(self, call: parts.ToolCallPart, results: DeferredToolResults) -> None:
-        results.calls[call.tool_call_id] = await self.run.ask(f"Result of {_in_words(call)}?")
+        results.calls[call.tool_call_id] = await self.run.ask(
+            f"Result of {approvals.in_words(call.tool_name, call.args_as_dict())}?"
+        )
 
     def _has_handler(self, ctx: RunContext[Any]) -> bool:
         """Whether the run has a handler of the program's own, whatever that has left open."""
@@ -300,11 +300,6 @@ def _handles(capability: AbstractCapability[Any]) -> bool:
     if isinstance(capability, WrapperCapability | Hooks):
         return False
     return type(capability).handle_deferred_tool_calls is not AbstractCapability.handle_deferred_tool_calls
-
-
-def _in_words(call: parts.ToolCallPart) -> str:
-    arguments = ", ".join(f"{name}={json.dumps(value, default=repr)}" for name, value in call.args_as_dict().items())
-    return f"{call.tool_name}({arguments})"
 
 
 def inside(run: BaseRun, name: str | None) -> BaseRun:

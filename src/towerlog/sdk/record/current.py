@@ -13,12 +13,43 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_current_run: ContextVar[BaseRun | None] = ContextVar("towerlog_run", default=None)
+
+class Entered:
+    """A run that is current until it ends or is left, in whichever context that happens; then what was before is."""
+
+    __slots__ = ("before", "left", "run")
+
+    def __init__(self, run: BaseRun, before: BaseRun | Entered | None) -> None:
+        self.run = run
+        self.before = before
+        self.left = False
+
+    def leave(self) -> None:
+        """It is not the current one any more."""
+        self.left = True
+
+
+_current_run: ContextVar[BaseRun | Entered | None] = ContextVar("towerlog_run", default=None)
 
 
 def current_run() -> BaseRun | None:
     """The run that the calling code is part of, through awaits, tasks and `carry`; None outside of any."""
-    return _current_run.get()
+    found = _lasting()
+    return found.run if isinstance(found, Entered) else found
+
+
+def _lasting() -> BaseRun | Entered | None:
+    found = _current_run.get()
+    while isinstance(found, Entered) and (found.left or found.run.ended):
+        found = found.before
+    return found
+
+
+def enter(run: BaseRun) -> Entered:
+    """Makes a run the current one until it ends or is left: for callbacks, which may end in another context."""
+    entered = Entered(run, _lasting())
+    _current_run.set(entered)
+    return entered
 
 
 @contextlib.contextmanager

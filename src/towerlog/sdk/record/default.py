@@ -10,6 +10,8 @@ from typing import Any
 from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.recorder import Recorder, Status
 from towerlog.sdk.record.recording import Recording
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.waiting import Run
 
 
 class DefaultRecorder:
@@ -63,6 +65,22 @@ def record_run(
 ) -> Recording:
     """A run, for `with` and `async with`, reported to the server of the environment. See `Recorder.record_run`."""
     return DEFAULT.recorder.record_run(agent, thread, input, run_key=run_key, metadata=metadata, labels=labels)
+
+
+def start_run(
+    agent: str | None = None,
+    thread: str | None = None,
+    input: Any = None,  # noqa: A002 the name that users know it by
+    *,
+    parent: BaseRun | str | None = None,
+    run_key: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Run:
+    """A run without a block, reported to the server of the environment. See `Recorder.start_run`."""
+    return DEFAULT.recorder.start_run(
+        agent, thread, input, parent=parent, run_key=run_key, metadata=metadata, labels=labels
+    )
 
 
 def flush(timeout: float = 10.0) -> bool:

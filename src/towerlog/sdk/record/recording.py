@@ -57,8 +57,11 @@ class Recording:
         input_value: Any,
         metadata: Mapping[str, Any] | None,
         labels: Mapping[str, str] | None,
+        parent: BaseRun | str | None = None,
     ) -> None:
+        """`parent`: a run or its key; by default the run that is current when this one begins."""
         self._reporter = reporter
+        self._parent = parent
         self._run_key = run_key
         self._agent = None if agent is None else name_text(agent)
         self._thread = None if thread is None else thread_of(thread)
@@ -74,9 +77,9 @@ class Recording:
 
     def open(self, kind: type[AnyRun]) -> AnyRun:
         """Begins the run without making it the current one, for code where a block does not fit."""
-        parent = current_run()
-        named = _parent(parent, self._reporter)
-        if self._thread is None and named and parent is not None:
+        parent = current_run() if self._parent is None else self._parent
+        named = {"parent_run_key": run_key_of(parent)} if isinstance(parent, str) else _named(parent, self._reporter)
+        if self._thread is None and named and isinstance(parent, BaseRun):
             # As the server names the thread of a run that has none.
             self._thread = parent.thread or thread_of((parent.run_key or "").replace("/", "-"))
         sink = self._reporter.sink_of(self._run_key, self._thread)
@@ -117,7 +120,7 @@ class Recording:
         self._leave(error)
 
 
-def _parent(parent: BaseRun | None, reporter: RunReporter) -> dict[str, str]:
+def _named(parent: BaseRun | None, reporter: RunReporter) -> dict[str, str]:
     """The event fields that name the parent run; none if that belongs to another reporter."""
     if parent is None or getattr(parent.sink, "home", reporter) is not reporter:
         return {}

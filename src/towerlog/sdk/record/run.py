@@ -6,7 +6,6 @@ to a recorder or to a worker's lane.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +13,22 @@ from concurrent.futures import Future
 from typing import Any
 
 from towerlog.sdk.record.backlog.sink import Sink
-from towerlog.sdk.record.inbox import Inbox, RunCancelled
-from towerlog.sdk.record.spans import RunReservation, Step, ToolCall, take_reservation
+from towerlog.sdk.record.inbox import Inbox
+from towerlog.sdk.record.spans.model_calls import ModelCall
+from towerlog.sdk.record.spans.reservations import RunReservation, take_reservation
+from towerlog.sdk.record.spans.span import CANCELLATIONS, Span, id_of, parent_in
+from towerlog.sdk.record.spans.steps import Step
+from towerlog.sdk.record.spans.tool_calls import ToolCall
+from towerlog.sdk.record.values.capture import captures_content, without_content
 from towerlog.sdk.record.values.encoding import describe, name_text, one_line, str_of
 from towerlog.sdk.record.values.figures import Fit, count, dollars, items, milliseconds
 from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, usage_of
 from towerlog.sdk.record.values.question_keys import QuestionKeys
 
-CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
-"""Exceptions that mean that the work was cancelled, not that it failed."""
-
 SETTLE_S = 5.0
 """How long an `ask` whose time is over waits for the server to say whether an answer was first."""
+MAX_OPEN_CALLS = 10_000
+"""Calls of tools and models that are remembered while they are open, to be told as interrupted at the run's end."""
 
 
 class BaseRun:
@@ -63,6 +66,9 @@ class BaseRun:
         self.result: Any = None
         """The run's result, reported when it completes."""
         self.ended = False
+        self.captures_content = captures_content()
+        """Whether what was said is reported, or only that something was."""
+        self._calls: dict[int, ToolCall | ModelCall] = {}
         self._resume = resume
         self._questions = QuestionKeys()
         self._handed_back = False
@@ -86,30 +92,64 @@ class BaseRun:
 
     # Reporting
 
-    def tell(self, event_type: str, data: dict[str, Any]) -> None:
-        """Reports an event of a canonical type that has no method of its own."""
+    def tell(self, event_type: str, data: dict[str, Any], *, agent: object = None) -> None:
+        """Reports an event of a canonical type that has no method of its own. `agent`: if it is not the run's."""
         self._settle_mark()
-        self._put(event_type, data)
+        self._put(event_type, data, agent)
 
-    def _put(self, event_type: str, data: dict[str, Any]) -> None:
-        named = {} if self.agent is None else {"agent": self.agent}
-        self.sink.put({"type": event_type, "data": data, **named})
+    def _put(self, event_type: str, data: dict[str, Any], agent: object = None) -> None:
+        told = data if self.captures_content else without_content(event_type, data)
+        if told is None:
+            return
+        name = self.agent if agent is None else name_text(agent)
+        named = {} if name is None else {"agent": name}
+        self.sink.put({"type": event_type, "data": told, **named})
 
-    def step(self, name: object, payload: object = None) -> Step:
-        """A step: one event, or as a `with` block a start and an end."""
+    def step(
+        self,
+        name: object,
+        payload: object = None,
+        *,
+        span_id: str | None = None,
+        parent: Span | str | None = None,
+        agent: object = None,
+    ) -> Step:
+        """A step: one event, or as a `with` block a start and an end.
+
+        Here as elsewhere: `span_id` by default a fresh one, `parent` (a span or its id) by default the innermost open
+        span around it (empty: none), `agent` by default the run's.
+        """
         self._settle_mark()
-        step = Step(self, name, payload)
+        step = Step(self, name, payload, span_id, parent, agent)
         # Weakly: a step that nobody holds is reported when it is freed, which is at once.
         self._marks.last = weakref.ref(step)
         return step
 
-    def tool_call(self, tool: object, arguments: object = None) -> ToolCall:
-        """A tool call, as a `with` block."""
-        return ToolCall(self, tool, arguments)
+    def tool_call(
+        self,
+        tool: object,
+        arguments: object = None,
+        *,
+        tool_call_id: str | None = None,
+        span_id: str | None = None,
+        parent: Span | str | None = None,
+        agent: object = None,
+    ) -> ToolCall:
+        """A tool call, as a `with` block. `tool_call_id`: the model's own, by default the span's."""
+        return ToolCall(self, tool, arguments, tool_call_id, span_id, parent, agent)
 
-    def message_delta(self, content: object) -> None:
-        """A piece of the agent's text, as it is written."""
-        self.tell("message.delta", {"content": content if isinstance(content, str) else str_of(content)})
+    def message_delta(
+        self, content: object, *, span: Span | str | None = None, channel: str = "text", agent: object = None
+    ) -> None:
+        """A piece of the agent's text, as it is written; on the channel `thinking`, of its thoughts.
+
+        `span`: the model call that it comes from.
+        """
+        data: dict[str, Any] = {"content": content if isinstance(content, str) else str_of(content)}
+        if channel != "text":
+            data["channel"] = channel
+        data |= _place(span, None if span is not None else parent_in(self))
+        self.tell("message.delta", data, agent=agent)
 
     def model_call(
         self,
@@ -123,6 +163,10 @@ class BaseRun:
         reasoning_tokens: object = None,
         cost_usd: object = None,
         duration_ms: object = None,
+        time_to_first_token_ms: object = None,
+        span: Span | str | None = None,
+        parent: Span | str | None = None,
+        agent: object = None,
         **more: object,
     ) -> None:
         """The usage of one model call. Unknown values are None, which is not the same as 0.
@@ -133,6 +177,9 @@ class BaseRun:
         buckets that share no token: `input_tokens` is without what was read from a cache (`cached_input_tokens`) or
         written to one (`cache_write_tokens`), `output_tokens` is without `reasoning_tokens`. The totals of a run that
         readers see are sums of these. What is not a number from 0 on is kept under `towerlog_invalid`.
+
+        Further members are sent as they are: `messages` and `response` (content), `provider`, `finish_reason`,
+        `response_id`, `status` (of one that did not succeed).
         """
         fit = Fit()
         fit.take("usage", usage, usage_of)
@@ -145,8 +192,38 @@ class BaseRun:
             fit.take(name, value, count)
         fit.take("cost_usd", cost_usd, dollars)
         fit.take("duration_ms", duration_ms, milliseconds)
+        fit.take("time_to_first_token_ms", time_to_first_token_ms, milliseconds)
         named = "unknown" if model is None else name_text(model)
-        self.tell("model.call", {**take_reservation(self), **more, "model": named, **buckets, **fit.all()})
+        said = {name: value for name, value in more.items() if value is not None}
+        place = _place(span, parent_in(self) if parent is None else parent)
+        self.tell(
+            "model.call",
+            {**take_reservation(self), **said, "model": named, **buckets, **fit.all(), **place},
+            agent=agent,
+        )
+
+    def start_model_call(
+        self,
+        model: object,
+        *,
+        span_id: str | None = None,
+        parent: Span | str | None = None,
+        agent: object = None,
+        **more: object,
+    ) -> ModelCall:
+        """A model call that begins now, as a `with` block or until its `finish`. `more`: as `model_call` has it."""
+        return ModelCall(self, model, more, span_id, parent, agent).begin()
+
+    def began_call(self, call: ToolCall | ModelCall) -> None:
+        """Notes a call that has begun: if the run ends before it, it was interrupted."""
+        self._calls[id(call)] = call
+        if len(self._calls) > MAX_OPEN_CALLS:
+            # Another thread may have taken the first one meanwhile.
+            self._calls.pop(next(iter([*self._calls])), None)
+
+    def ended_call(self, call: ToolCall | ModelCall) -> None:
+        """Notes its end."""
+        self._calls.pop(id(call), None)
 
     def reserve(self, usd: float, ttl_seconds: int | None = None) -> RunReservation:
         """Money to spend in a `with` or `async with` block, held in all budgets that count what the run spends.
@@ -205,6 +282,15 @@ class BaseRun:
         else:
             self.fail(error)
 
+    def finish(self, result: object = None, error: object = None) -> None:
+        """The end of a run without a block: completed with a result, or by an error (an exception or a text)."""
+        if isinstance(error, BaseException):
+            self.end_with(error)
+        elif error is not None:
+            self.fail(error)
+        else:
+            self.complete(result)
+
     def beat(self) -> None:
         """Reports a heartbeat, so that a run without events is not taken for lost."""
         self._put("other", {"name": "heartbeat"})
@@ -213,6 +299,8 @@ class BaseRun:
         if not self.ended:
             self._settle_mark()
             self.ended = True
+            for call in reversed([*self._calls.values()]):
+                call.interrupt("the run has ended")
             self.tell(event_type, data)
 
     def _settle_mark(self) -> None:
@@ -274,7 +362,7 @@ class BaseRun:
         said = {name: command.get(name) for name in ("command_id", "type")}
         self.tell("command.acknowledged", said | ({"taken": False} if command.get("taken") is False else {}))
 
-    def _ask(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
+    def ask_later(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
         """Tells a question with what is said beside it; its key, and its answer to come."""
         self._inbox.check()
         text = question if isinstance(question, str) else str_of(question)
@@ -289,9 +377,9 @@ class BaseRun:
         self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
         return SETTLE_S
 
-    def _abandon(self, key: str) -> None:
+    def give_up_question(self, key: str, reason: str = "its agent stopped waiting") -> None:
         """Withdraws a question, and does not wait for what the server says to that."""
-        self._withdraw(key, "its agent stopped waiting")
+        self._withdraw(key, reason)
         self._inbox.give_up(key)
 
 
@@ -299,3 +387,9 @@ def _steps_of(resume: Mapping[str, Any] | None) -> int:
     """The step index of the checkpoint that a run resumes from."""
     taken = resume.get("step_index") if isinstance(resume, dict) else None
     return taken if isinstance(taken, int) else 0
+
+
+def _place(span: Span | str | None, parent: Span | str | None) -> dict[str, str]:
+    """The members that say where an event stands among the spans."""
+    placed = {"span_id": span, "parent_span_id": parent}
+    return {name: id_of(one) for name, one in placed.items() if one}

@@ -16,6 +16,33 @@ from towerlog.sdk.record.inbox import NO_ANSWER
 from towerlog.sdk.record.run import BaseRun
 
 
+class OpenQuestion:
+    """A question that was asked, and whose answer may be waited for later, elsewhere, or not at all."""
+
+    def __init__(self, run: BaseRun, question: object, schema: Mapping[str, Any] | None = None) -> None:
+        """Asks it. Raises RunCancelled."""
+        self._run = run
+        self._key, self._answer = run.ask_later(question, _terms(schema, None, None, None))
+        self._schema = schema
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is an answer, or something else that ended the wait for it."""
+        return self._answer.done()
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """The answer. Raises as `Run.ask` does; after a TimeoutError the question is still open."""
+        return _value(_waited(self._run, self._answer, timeout), self._schema)
+
+    async def wait_async(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 as `wait` has it
+        """As `wait`, awaited."""
+        return _value(await _awaited(self._run, self._answer, timeout), self._schema)
+
+    def withdraw(self, reason: str) -> None:
+        """Gives it up, unless it was answered: nobody has to answer it any more."""
+        self._run.give_up_question(self._key, reason)
+
+
 class Run(BaseRun):
     """A run of sync code: waiting blocks its thread."""
 
@@ -39,13 +66,13 @@ class Run(BaseRun):
         An answer that the server took before the withdrawal is returned all the same. Where the server does not say
         which was first, TimeoutError comes `SETTLE_S` later, and that answer is told as not taken.
         """
-        key, answer = self._ask(question, _terms(schema, risk, expires_in, on_expiry))
+        key, answer = self.ask_later(question, _terms(schema, risk, expires_in, on_expiry))
         try:
             return _value(self._wait(answer, timeout), schema)
         except TimeoutError:
             settle_s = self._withdraw(key, NO_ANSWER)
         except BaseException:
-            self._abandon(key)
+            self.give_up_question(key)
             raise
         try:
             return _value(self._wait(answer, settle_s), schema)
@@ -63,14 +90,10 @@ class Run(BaseRun):
             self.tell("run.resumed", {})
 
     def _wait(self, future: Future[Any], timeout: float | None) -> Any:
-        self.sink.expect(self, True)
         try:
-            return future.result(timeout)
-        except FutureTimeout:
-            raise TimeoutError(NO_ANSWER) from None
+            return _waited(self, future, timeout)
         finally:
             self._inbox.forget(future)
-            self.sink.expect(self, False)
 
 
 class AsyncRun(BaseRun):
@@ -87,13 +110,13 @@ class AsyncRun(BaseRun):
         on_expiry: str | None = None,
     ) -> Any:
         """As `Run.ask`, awaited."""
-        key, answer = self._ask(question, _terms(schema, risk, expires_in, on_expiry))
+        key, answer = self.ask_later(question, _terms(schema, risk, expires_in, on_expiry))
         try:
             return _value(await self._wait(answer, timeout), schema)
         except TimeoutError:
             settle_s = self._withdraw(key, NO_ANSWER)
         except BaseException:
-            self._abandon(key)
+            self.give_up_question(key)
             raise
         try:
             return _value(await self._wait(answer, settle_s), schema)
@@ -111,18 +134,34 @@ class AsyncRun(BaseRun):
             self.tell("run.resumed", {})
 
     async def _wait(self, future: Future[Any], timeout: float | None) -> Any:  # noqa: ASYNC109 as Run has it
-        self.sink.expect(self, True)
-        # Not `wait_for`: a time-out must not cancel an answer that is being handed over just now.
-        waiter = asyncio.wrap_future(future)
-        waiter.add_done_callback(_noticed)
         try:
-            done, _ = await asyncio.wait({waiter}, timeout=timeout)
-            if not done:
-                raise TimeoutError(NO_ANSWER)
-            return waiter.result()
+            return await _awaited(self, future, timeout)
         finally:
             self._inbox.forget(future)
-            self.sink.expect(self, False)
+
+
+def _waited(run: BaseRun, future: Future[Any], timeout: float | None) -> Any:
+    run.sink.expect(run, True)
+    try:
+        return future.result(timeout)
+    except FutureTimeout:
+        raise TimeoutError(NO_ANSWER) from None
+    finally:
+        run.sink.expect(run, False)
+
+
+async def _awaited(run: BaseRun, future: Future[Any], timeout: float | None) -> Any:  # noqa: ASYNC109 as Run has it
+    run.sink.expect(run, True)
+    # Not `wait_for`: a time-out must not cancel an answer that is being handed over just now.
+    waiter = asyncio.wrap_future(future)
+    waiter.add_done_callback(_noticed)
+    try:
+        done, _ = await asyncio.wait({waiter}, timeout=timeout)
+        if not done:
+            raise TimeoutError(NO_ANSWER)
+        return waiter.result()
+    finally:
+        run.sink.expect(run, False)
 
 
 def _noticed(waiter: asyncio.Future[Any]) -> None:

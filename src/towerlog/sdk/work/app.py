@@ -8,6 +8,7 @@ async def researcher(run): ...
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT = "default"
 """The agent name of runs that were created without one."""
 MAX_NAME_CHARS = 200
+ADAPTERS = {
+    "langchain_core": "towerlog.sdk.integrations.langchain.served",
+    "langgraph": "towerlog.sdk.integrations.langchain.served",
+    "pydantic_ai": "towerlog.sdk.integrations.pydantic_ai",
+}
+"""Package that an agent's class or one of its bases comes from → the module whose `adapt` makes a callable of it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,10 @@ class App:
         return decorate
 
     def add(self, name: str, agent: Any, *, default: bool = False) -> None:
-        """Registers a callable, or a pydantic-ai `Agent`, under a name. Raises ValueError, TypeError."""
+        """Registers a callable, a pydantic-ai `Agent`, or a graph or chain of LangChain, under a name.
+
+        Raises ValueError, TypeError.
+        """
         if not name or len(name) > MAX_NAME_CHARS:
             raise ValueError(f"an agent's name has 1 to {MAX_NAME_CHARS} characters")
         if name in self._agents:
@@ -75,11 +85,12 @@ class App:
 
 
 def _adapted(agent: Any) -> Callable[[Any], Any]:
-    if any(base.__module__.partition(".")[0] == "pydantic_ai" for base in type(agent).__mro__):
-        # Imported only here: such an agent shows that the library is installed, which it need not be otherwise.
-        from towerlog.sdk.integrations.pydantic_ai import adapt
-
-        return adapt(agent)
+    for base in type(agent).__mro__:
+        adapter = ADAPTERS.get(base.__module__.partition(".")[0])
+        if adapter is not None:
+            # Imported only here: such an agent shows that the library is installed, which it need not be otherwise.
+            found: Callable[[Any], Any] = importlib.import_module(adapter).adapt(agent)
+            return found
     if not callable(agent):
         raise TypeError(f"an agent is a callable that takes a run, not {type(agent).__name__}")
     if inspect.isgeneratorfunction(agent) or inspect.isasyncgenfunction(agent):

@@ -56,11 +56,11 @@ class LaneSink:
 class HeldRun(Run):
     """A sync run of a worker: while it is paused, its next report waits."""
 
-    def tell(self, event_type: str, data: dict[str, Any]) -> None:
+    def tell(self, event_type: str, data: dict[str, Any], *, agent: object = None) -> None:
         """As for any run, but after the pause. Raises RunCancelled if a cancel ends the pause."""
-        if self.pausing and event_type in PAUSED_AT:
+        if self.pausing and event_type in PAUSED_AT and not self.ended:
             self.pause_point()
-        super().tell(event_type, data)
+        super().tell(event_type, data, agent=agent)
 
 
 class Attempt:

@@ -31,6 +31,12 @@ ANTHROPIC = {
     "cache_creation_input_tokens": 12,
     "output_tokens": 300,
 }
+ANTHROPIC_THINKING = {
+    **ANTHROPIC,
+    "cache_creation": None,
+    "output_tokens_details": {"thinking_tokens": 50},
+    "server_tool_use": None,
+}
 GEMINI = {
     "promptTokenCount": 2000,
     "cachedContentTokenCount": 1920,
@@ -91,6 +97,8 @@ SHAPES = [
     (OPENAI_CHAT, (86, 1920, None, 250, 50)),
     (OPENAI_RESPONSES, (86, 1920, None, 250, 50)),
     (ANTHROPIC, (86, 1920, 12, 300, None)),
+    (ANTHROPIC_THINKING, (86, 1920, 12, 250, 50)),
+    ({**ANTHROPIC, "output_tokens_details": None}, (86, 1920, 12, 300, None)),
     (GEMINI, (86, 1920, None, 250, 50)),
     (PYDANTIC_AI, (86, 1920, 12, 250, 50)),
     (BEDROCK, (86, 1920, None, 300, None)),

@@ -5,6 +5,7 @@ from contextvars import copy_context
 import pytest
 
 from tests.sdk.support.sinks import ListSink
+from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.waiting import Run
 
 
@@ -121,3 +122,10 @@ def test_a_span_that_ends_in_another_context_is_no_parent_where_it_began(run: Ru
     copy_context().run(call.finish)
     run.step("after")
     assert "parent_span_id" not in sink.data[-1]
+
+
+def test_a_tool_whose_work_was_cancelled_was_interrupted_and_did_not_fail_by_itself(run: Run, sink: ListSink) -> None:
+    with pytest.raises(RunCancelled), run.tool_call("t"):
+        raise RunCancelled("never mind")
+    told = sink.data[-1]
+    assert (told["success"], told["interrupted"], told["error"]) == (False, True, "RunCancelled: never mind")

@@ -1,0 +1,1 @@
+"""The clients of OpenAI and Anthropic: `towerlog.wrap(client)`."""

@@ -1,0 +1,1 @@
+"""LangChain and LangGraph: a callback handler, and compiled graphs as agents of a worker."""

@@ -1,0 +1,172 @@
+"""Interrupts of LangGraph as questions of a run: a graph that waits for somebody is a run that waits for input."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from towerlog.sdk.integrations import approvals
+from towerlog.sdk.integrations.langchain.tree import Place, Tree, Waiting
+from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.values.encoding import str_of
+from towerlog.sdk.record.waiting import OpenQuestion
+
+WORDINGS = ("question", "message", "description", "prompt", "text")
+"""Members of an interrupt's value that may be its question; else all of it is."""
+KEY = "__interrupt__"
+"""Where the library puts interrupts into what a graph returns."""
+
+
+class Interrupts:
+    """What the graphs of a tree wait for."""
+
+    def __init__(self, tree: Tree) -> None:
+        """Of one recorder."""
+        self._tree = tree
+
+    def note(self, place: Place, error: BaseException) -> bool:
+        """Whether an error is none: an interrupt, which is remembered for its graph, or another turn of the library."""
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if "GraphInterrupt" in kinds:
+            found = interrupts_in(error.args[0] if error.args else ())
+            place.outermost().interrupts |= {id_of(one): one for one in found}
+        return "GraphBubbleUp" in kinds
+
+    def begin(self, place: Place, outputs: object) -> bool:
+        """Whether a graph that has come to an end waits for somebody; if so, its run asks now."""
+        if place.up is not None:
+            return self._suspend(place)
+        found = dict(place.interrupts)
+        if isinstance(outputs, Mapping):
+            found |= {id_of(one): one for one in interrupts_in(outputs.get(KEY))}
+        if not found:
+            return False
+        try:
+            asked = {name: (questions_of(place.run, one.value), one.value) for name, one in found.items()}
+        except RunCancelled as error:
+            place.run.end_with(error)
+            return True
+        self._tree.wait(place.thread or "", Waiting(place.run, asked, place.suspended))
+        return True
+
+    def _suspend(self, place: Place) -> bool:
+        """A graph inside another that waits: it goes on with the other one, as the same run."""
+        outermost = place.outermost()
+        if not outermost.interrupts:
+            return False
+        outermost.suspended[place.run.agent or ""] = place.run
+        return True
+
+    def goes_on(self, thread: str | None, inputs: object) -> Waiting | None:
+        """The run that has waited in a thread, where a graph goes on there. Where it begins anew, that one is over."""
+        waiting = self._tree.goes_on(thread)
+        if waiting is None:
+            return None
+        goes_on = inputs is None or getattr(inputs, "resume", None) is not None
+        for questions, _ in waiting.questions.values():
+            for question in questions:
+                if not question.is_answered:
+                    question.withdraw("the program has answered it" if goes_on else "the thread went on without it")
+        if not goes_on:
+            for run in (*waiting.suspended.values(), waiting.run):
+                run.give_up("the thread went on without it")
+            return None
+        return waiting
+
+    def answered(self, result: object, timeout: float | None) -> Any:
+        """Waits for the answers; the library's `Command`."""
+        waiting, ends_at = self._waiting_for(result), None if timeout is None else time.monotonic() + timeout
+        answers = {}
+        try:
+            for name, (questions, value) in waiting.questions.items():
+                answers[name] = resumed_with(value, [question.wait(_left(ends_at)) for question in questions])
+        except RunCancelled as error:
+            self._end(waiting, error)
+            raise
+        return command(answers)
+
+    async def answered_async(self, result: object, timeout: float | None) -> Any:  # noqa: ASYNC109 as `answered` has it
+        """As `answered`."""
+        waiting = self._waiting_for(result)
+        answers = {}
+        try:
+            for name, (questions, value) in waiting.questions.items():
+                waits = (question.wait_async(timeout) for question in questions)
+                answers[name] = resumed_with(value, await asyncio.gather(*waits))
+        except RunCancelled as error:
+            self._end(waiting, error)
+            raise
+        return command(answers)
+
+    def _waiting_for(self, result: object) -> Waiting:
+        given = {id_of(one) for one in interrupts_in(result.get(KEY) if isinstance(result, Mapping) else None)}
+        for waiting in [*self._tree.waiting.values()]:
+            if not given.isdisjoint(waiting.questions):
+                return waiting
+        raise ValueError("this result waits for nobody: pass what the graph has returned, with its `__interrupt__`")
+
+    def _end(self, waiting: Waiting, error: BaseException) -> None:
+        for thread, other in [*self._tree.waiting.items()]:
+            if other is waiting:
+                self._tree.goes_on(thread)
+        for run in (*waiting.suspended.values(), waiting.run):
+            run.end_with(error)
+
+
+def interrupts_in(value: object) -> Iterable[Any]:
+    """The interrupts in what the library gives."""
+    return [one for one in value if hasattr(one, "value")] if isinstance(value, list | tuple) else ()
+
+
+def id_of(interrupt: Any) -> str:
+    """The id of an interrupt, as the versions of the library call it."""
+    return str(getattr(interrupt, "id", None) or getattr(interrupt, "interrupt_id", ""))
+
+
+def questions_of(run: BaseRun, value: object) -> list[OpenQuestion]:
+    """Asks what an interrupt asks: one question, or one for each tool call that is to be approved."""
+    return [OpenQuestion(run, text) for text in wordings_of(value)]
+
+
+def wordings_of(value: object) -> list[str]:
+    """What people are asked by an interrupt."""
+    if requests := action_requests(value):
+        return [approvals.question_of(str(one.get("name")), one.get("args", {})) for one in requests]
+    if isinstance(value, Mapping):
+        said = next((value[name] for name in WORDINGS if isinstance(value.get(name), str)), None)
+        rest = {name: member for name, member in value.items() if member is not said}
+        return [str_of(value) if said is None else f"{said} {str_of(rest)}" if rest else said]
+    return [value if isinstance(value, str) else str_of(value)]
+
+
+def action_requests(value: object) -> list[Mapping[str, Any]]:
+    """The tool calls that LangChain's middleware wants approved; none of another interrupt."""
+    found = value.get("action_requests") if isinstance(value, Mapping) else None
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def resumed_with(value: object, answers: list[Any]) -> Any:
+    """What the graph gets for the answers to an interrupt."""
+    if not action_requests(value):
+        return answers[0]
+    return {"decisions": [_decision(answer) for answer in answers]}
+
+
+def _decision(answer: object) -> dict[str, str]:
+    if approvals.approves(answer):
+        return {"type": "approve"}
+    return {"type": "reject", "message": approvals.reason_of(answer)}
+
+
+def command(answers: dict[str, Any]) -> Any:
+    """The library's `Command` by which a graph goes on with these answers, by the ids of the interrupts."""
+    from langgraph.types import Command
+
+    return Command(resume=answers)
+
+
+def _left(ends_at: float | None) -> float | None:
+    return None if ends_at is None else max(0.0, ends_at - time.monotonic())

@@ -1,0 +1,130 @@
+"""`install()`: from then on every run of the runner of the OpenAI Agents SDK is reported as a run.
+
+The runner has one method for runs that are awaited and one for those that are streamed; both are replaced in its class,
+since the SDK has no place for hooks of all runs. An agent that is a tool of another one is run by the runner as well,
+inside that tool: so it is the other's child.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from towerlog.sdk.integrations.guard import Guard, guarded
+from towerlog.sdk.integrations.openai_agents.approvals import RunnerApprovals, linked_to
+from towerlog.sdk.integrations.openai_agents.hooks import hooks_class
+from towerlog.sdk.record.current import activated
+from towerlog.sdk.record.default import default_recorder
+from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.values.capture import captures_content
+
+MARK = "_towerlog_original"
+
+
+def install(recorder: Recorder | None = None) -> None:
+    """Reports every run from now on; safe to call again. Needs the package `openai-agents`."""
+    from agents.run import AgentRunner
+
+    if hasattr(AgentRunner, MARK):
+        return
+    run, run_streamed, reports = AgentRunner.run, AgentRunner.run_streamed, Runs(recorder)
+
+    @functools.wraps(run)
+    async def run_reported(self: Any, starting_agent: Any, input: Any, **options: Any) -> Any:  # noqa: A002 their name
+        begun = reports.begin(starting_agent, input, options, streams=False)
+        if begun is None:
+            return await run(self, starting_agent, input, **options)
+        with activated(begun.run):
+            try:
+                result = await run(self, starting_agent, input, **{**options, "hooks": begun.hooks})
+            except BaseException as error:
+                reports.fail(begun, error)
+                raise
+        reports.end(begun, result)
+        return result
+
+    @functools.wraps(run_streamed)
+    def streamed_reported(self: Any, starting_agent: Any, input: Any, **options: Any) -> Any:  # noqa: A002 their name
+        begun = reports.begin(starting_agent, input, options, streams=True)
+        if begun is None:
+            return run_streamed(self, starting_agent, input, **options)
+        with activated(begun.run):
+            try:
+                result = run_streamed(self, starting_agent, input, **{**options, "hooks": begun.hooks})
+            except BaseException as error:
+                reports.fail(begun, error)
+                raise
+        result.stream_events = functools.partial(_events, result.stream_events, result, reports, begun)
+        return result
+
+    setattr(AgentRunner, MARK, (run, run_streamed))
+    AgentRunner.run, AgentRunner.run_streamed = run_reported, streamed_reported
+
+
+class Begun(NamedTuple):
+    """A run that goes on, and what it is told by."""
+
+    run: BaseRun
+    hooks: Any
+
+
+class Runs:
+    """The beginning and the end of runs. Nothing here raises."""
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        """By default that of the environment."""
+        self.guard = Guard("the adapter of the OpenAI Agents SDK")
+        self._recorder = recorder
+
+    @guarded
+    def begin(self, agent: Any, given: Any, options: dict[str, Any], *, streams: bool) -> Begun:
+        """A run that begins; or one that has waited for people, and goes on."""
+        # First, so that nothing begins where it cannot be told of.
+        hooks, waiting = hooks_class(), linked_to(given)
+        if waiting is not None:
+            run = waiting.goes_on()
+        else:
+            told = given if captures_content() and isinstance(given, str | list) else None
+            run = (self._recorder or default_recorder()).start_run(agent.name, _thread_of(options), told)
+        return Begun(run, hooks(run, options.get("hooks"), options.get("run_config"), streams))
+
+    @guarded
+    def end(self, begun: Begun, result: Any) -> None:
+        """What has come of it: a result, or calls that people have to approve."""
+        run, interruptions = begun.run, getattr(result, "interruptions", None)
+        if not interruptions:
+            run.finish(result.final_output if run.captures_content else None)
+            return
+        try:
+            RunnerApprovals(run, interruptions).link(result)
+        except RunCancelled as error:
+            run.end_with(error)
+
+    @guarded
+    def fail(self, begun: Begun, error: BaseException) -> None:
+        """It has failed, or was cancelled: a cancel may come out of the runner as an error of a tool."""
+        begun.run.end_with(RunCancelled(str(error)) if begun.run.cancelled else error)
+
+
+async def _events(events: Any, result: Any, reports: Runs, begun: Begun) -> AsyncIterator[Any]:
+    """The events of a streamed run, whose text is reported as the program gets it."""
+    try:
+        async for event in events():
+            if event.type == "raw_response_event":
+                begun.hooks.delta(event.data)
+            yield event
+    except BaseException as error:
+        # Who leaves early leaves the run to itself: what becomes of it is not told.
+        reports.fail(begun, error)
+        raise
+    reports.end(begun, result)
+
+
+def _thread_of(options: dict[str, Any]) -> str | None:
+    """The conversation: that of the provider, the session's, or the group of traces."""
+    session, config = options.get("session"), options.get("run_config")
+    found = options.get("conversation_id") or getattr(session, "session_id", None) or getattr(config, "group_id", None)
+    return None if found is None else str(found)

@@ -1,0 +1,283 @@
+"""A program with LangChain and LangGraph and their offline models: a function is a run in a thread of its name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import threading
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.documents import Document
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command, interrupt
+
+import towerlog
+from tests.support.wait import wait_until
+from towerlog.sdk.integrations.langchain import handler as handler_module
+
+USAGE = {
+    "input_tokens": 1200,
+    "output_tokens": 90,
+    "total_tokens": 1290,
+    "input_token_details": {"cache_read": 1000},
+    "output_token_details": {"reasoning": 40},
+}
+
+
+def says(content: Any, **more: Any) -> AIMessage:
+    told = {"model_name": "offline-1", "finish_reason": "stop"}
+    return AIMessage(content=content, usage_metadata=USAGE, response_metadata=told, **more)
+
+
+def model(*messages: AIMessage) -> GenericFakeChatModel:
+    return GenericFakeChatModel(messages=iter(messages))
+
+
+def config(thread: str, *callbacks: Any) -> dict[str, Any]:
+    """A graph tells its thread to callbacks by itself; of anything else the metadata does."""
+    named = {"thread_id": thread}
+    return {"callbacks": list(callbacks) or [towerlog.langchain()], "configurable": named, "metadata": named}
+
+
+class State(TypedDict):
+    messages: Annotated[list[Any], add_messages]
+
+
+class Plan(TypedDict, total=False):
+    city: str
+    note: str
+
+
+def chain() -> None:
+    prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), ("user", "{city}?")])
+    made = prompt | model(says("It is cold.")) | StrOutputParser()
+    assert made.invoke({"city": "Oslo"}, {**config("chain"), "run_name": "forecast"}) == "It is cold."
+
+
+def streamed() -> None:
+    async def run() -> None:
+        made = model(says("It is cold.")) | StrOutputParser()
+        pieces = [piece async for piece in made.astream("Oslo?", config("streamed"))]
+        assert "".join(pieces) == "It is cold."
+
+    asyncio.run(run())
+
+
+@tool
+def weather(city: str) -> str:
+    """How it is there."""
+    if city == "Atlantis":
+        raise ValueError("no such city")
+    return f"cold in {city}"
+
+
+def calls(*cities: str) -> AIMessage:
+    made = [{"name": "weather", "args": {"city": city}, "id": f"call_{city}", "type": "tool_call"} for city in cities]
+    return says("", tool_calls=made)
+
+
+def agent_graph(answers: GenericFakeChatModel, tools: Any = (weather,), **options: Any) -> Any:
+    graph = StateGraph(State)
+    graph.add_node("model", lambda state: {"messages": [answers.invoke(state["messages"])]})
+    graph.add_node("tools", ToolNode(list(tools), handle_tool_errors=True))
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges("model", lambda state: "tools" if state["messages"][-1].tool_calls else END)
+    graph.add_edge("tools", "model")
+    return graph.compile(**options)
+
+
+def tools() -> None:
+    graph = agent_graph(model(calls("Oslo", "Atlantis"), says("Cold.")), name="forecaster")
+    graph.invoke({"messages": [HumanMessage("Oslo?")]}, config("tools"))
+
+
+def subgraph() -> None:
+    inner = StateGraph(Plan)
+    inner.add_node("look", lambda state: {"note": model(says("cold")).invoke("how?").content})
+    inner.add_edge(START, "look")
+    outer = StateGraph(Plan)
+    outer.add_node("ask", inner.compile(name="observer"))
+    outer.add_node("write", RunnableLambda(lambda state: {"note": state["note"] + "!"}) | RunnableLambda(lambda x: x))
+    outer.add_edge(START, "ask")
+    outer.add_edge("ask", "write")
+    assert outer.compile(name="editor").invoke({"city": "Oslo"}, config("subgraph"))["note"] == "cold!"
+
+
+def inherited() -> None:
+    """Callbacks from everywhere: of the model, twice of the call, and of a call inside it that forgets the others."""
+    answers = GenericFakeChatModel(messages=iter([says("It is cold.")]), callbacks=[towerlog.langchain()])
+    made = RunnableLambda(lambda city: answers.invoke(city, {"callbacks": [towerlog.langchain()]}))
+    one = towerlog.langchain()
+    made.invoke("Oslo?", config("inherited", one, towerlog.langchain(), one))
+
+
+def asking_graph() -> Any:
+    graph = StateGraph(Plan)
+    graph.add_node("ask", lambda state: {"note": interrupt({"question": "Publish?"})})
+    graph.add_node("write", lambda state: {"note": f"said {state['note']}"})
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", "write")
+    return graph.compile(checkpointer=InMemorySaver(), name="publisher")
+
+
+def answer_soon(thread: str, answer: str) -> threading.Thread:
+    """A person who answers what a run of this thread asks."""
+
+    def is_answered(client: towerlog.Client) -> bool:
+        for one in client.list_approvals():
+            if one.thread_id == thread and one.state == "open":
+                client.answer_approval(one.approval_id, answer)
+                return True
+        return False
+
+    def act() -> None:
+        with towerlog.Client() as client:
+            wait_until(lambda: is_answered(client), f"a question in {thread}")
+
+    person = threading.Thread(target=act)
+    person.start()
+    return person
+
+
+def asked() -> None:
+    graph, handler = asking_graph(), towerlog.langchain()
+    settings = config("asked", handler)
+    result = graph.invoke({"city": "Oslo"}, settings)
+    answer_soon("asked", "yes")
+    result = graph.invoke(handler.answer(result, timeout=60), settings)
+    assert result["note"] == "said yes"
+
+
+def asked_async() -> None:
+    async def run() -> None:
+        graph, handler = asking_graph(), towerlog.langchain()
+        settings = config("asked_async", handler)
+        result = await graph.ainvoke({"city": "Oslo"}, settings)
+        answer_soon("asked_async", "no")
+        result = await graph.ainvoke(await handler.aanswer(result, timeout=60), settings)
+        assert result["note"] == "said no"
+
+    asyncio.run(run())
+
+
+def answered_here() -> None:
+    graph, settings = asking_graph(), config("answered_here")
+    graph.invoke({"city": "Oslo"}, settings)
+    assert graph.invoke(Command(resume="maybe"), settings)["note"] == "said maybe"
+
+
+def abandoned() -> None:
+    graph, settings = asking_graph(), config("abandoned")
+    graph.invoke({"city": "Oslo"}, settings)
+    graph.invoke({"city": "Bergen"}, settings)
+
+
+def approved_inside() -> None:
+    """A tool of a graph inside another one asks; both go on as the runs that they were."""
+
+    @tool
+    def publish(text: str) -> str:
+        """Makes it public."""
+        return f"published: {interrupt(f'Publish {text}?')}"
+
+    made = [{"name": "publish", "args": {"text": "cold"}, "id": "call_1", "type": "tool_call"}]
+    inner = agent_graph(model(says("", tool_calls=made), says("Done.")), [publish], name="press")
+    outer = StateGraph(State)
+    outer.add_node("press office", inner)
+    outer.add_edge(START, "press office")
+    graph, handler = outer.compile(checkpointer=InMemorySaver(), name="editor"), towerlog.langchain()
+    settings = config("approved_inside", handler)
+    result = graph.invoke({"messages": [HumanMessage("go")]}, settings)
+    answer_soon("approved_inside", "yes")
+    result = graph.invoke(handler.answer(result, timeout=60), settings)
+    assert [m.content for m in result["messages"]][-2:] == ["published: yes", "Done."]
+
+
+def cancelled() -> None:
+    begun: list[str] = []
+
+    def first(state: Any) -> Any:
+        run = towerlog.current_run()
+        run.step("mark")
+        towerlog.flush(30)
+        with towerlog.Client() as client:
+            client.cancel_run(run.run_id, reason="never mind")
+        while not run.cancelled:
+            run.step("mark")
+            towerlog.flush(30)
+        return {"note": "x"}
+
+    graph = StateGraph(Plan)
+    graph.add_node("first", first)
+    graph.add_node("second", lambda state: begun.append("second"))
+    graph.add_edge(START, "first")
+    graph.add_edge("first", "second")
+    with contextlib.suppress(towerlog.RunCancelled):
+        graph.compile(name="long").invoke({"city": "Oslo"}, config("cancelled"))
+        begun.append("an end")
+    assert begun == []
+
+
+def failed() -> None:
+    graph = StateGraph(Plan)
+    graph.add_node("break", lambda state: 1 / 0)
+    graph.add_edge(START, "break")
+    with contextlib.suppress(ZeroDivisionError):
+        graph.compile(name="broken").invoke({"city": "Oslo"}, config("failed"))
+
+
+class Shelf(BaseRetriever):
+    def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
+        return [Document(f"about {query}")]
+
+
+def retrieved() -> None:
+    made = Shelf() | RunnableLambda(lambda found: found[0].page_content)
+    made.invoke("Oslo", config("retrieved"))
+
+
+def thoughtful() -> None:
+    blocks = [{"type": "thinking", "thinking": "Norway: "}, {"type": "text", "text": "Cold."}]
+    model(says(blocks)).invoke("Oslo?", config("thoughtful"))
+
+
+def inside_a_run() -> None:
+    with towerlog.record_run(agent="outer", thread="inside_a_run"):
+        model(says("Cold.")).invoke("Oslo?", {"callbacks": [towerlog.langchain()]})
+
+
+def broken_adapter() -> None:
+    """A defect of ours is logged, and never reaches the program."""
+    handler = towerlog.langchain()
+    kept = handler_module.message_of
+    handler_module.message_of = lambda message: 1 / 0
+    try:
+        assert model(says("Cold.")).invoke("Oslo?", config("broken_adapter", handler)).content == "Cold."
+    finally:
+        handler_module.message_of = kept
+
+
+def main() -> None:
+    found = [chain, streamed, tools, subgraph, inherited, asked, asked_async, answered_here, abandoned]
+    found += [approved_inside, cancelled, failed, retrieved, thoughtful, inside_a_run, broken_adapter]
+    only = os.environ.get("ONLY", "").split(",")
+    for scenario in found:
+        if only == [""] or scenario.__name__ in only:
+            scenario()
+    assert towerlog.flush(60), json.dumps(str(towerlog.status()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A program that serves graphs and chains of LangChain by a worker, and takes one up again where it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+from langgraph.graph import START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.types import interrupt
+
+import towerlog
+from tests.support.wait import wait_until
+from towerlog.sdk.integrations.langchain.served import adapt
+from towerlog.sdk.record.waiting import AsyncRun
+from towerlog.sdk.wire.async_http import AsyncHttp
+from towerlog.sdk.work.worker import Worker
+
+
+class Plan(TypedDict, total=False):
+    city: str
+    note: str
+
+
+class State(TypedDict):
+    messages: Annotated[list[Any], add_messages]
+
+
+class Kept:
+    """Keeps what a run tells, as the wire has it, and answers what it asks."""
+
+    url = "http://towerlog"
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.run: AsyncRun | None = None
+
+    def put(self, event: dict[str, Any]) -> None:
+        self.events.append(json.loads(json.dumps(event)))
+        if event["type"] == "run.waiting_for_input" and self.run is not None:
+            key = event["data"]["question_key"]
+            self.run.deliver({"command_id": len(self.events), "type": "input", "content": "yes", "question_key": key})
+
+    def expect(self, run: AsyncRun, waiting: bool) -> None:
+        pass
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event["data"] for event in self.events if event["type"] == kind]
+
+
+def lost_and_found() -> None:
+    """A run whose worker dies in a node, or while a person is asked, goes on there and repeats nothing before it."""
+    visited: list[str] = []
+    fails = ["once"]
+
+    def second(state: Plan) -> Plan:
+        visited.append("second")
+        if fails:
+            raise OSError(fails.pop())
+        return {"note": state["note"] + " second"}
+
+    def third(state: Plan) -> Plan:
+        visited.append("third")
+        return {"note": f"{state['note']} {interrupt('Publish?')}"}
+
+    graph = StateGraph(Plan)
+    graph.add_node("first", lambda state: visited.append("first") or {"note": "first"})
+    graph.add_node("second", second)
+    graph.add_node("third", third)
+    for one, other in ((START, "first"), ("first", "second"), ("second", "third")):
+        graph.add_edge(one, other)
+    carry_out = adapt(graph.compile(name="writer"))
+    results: list[Any] = []
+
+    async def attempt(resume: Any, answers: bool) -> Kept:
+        kept = Kept()
+        run = AsyncRun(kept, agent="writer", run_id="r1", thread="t1", input={"city": "Oslo"}, resume=resume)
+        kept.run = run if answers else None
+        try:
+            results.append(await asyncio.wait_for(carry_out(run), 30 if answers else 2))
+        except (OSError, TimeoutError):
+            results.append(None)
+        return kept
+
+    async def attempts() -> None:
+        lost = await attempt(None, answers=False)
+        asking = await attempt(lost.of("checkpoint")[-1], answers=False)
+        await attempt(asking.of("checkpoint")[-1], answers=True)
+        assert [data["question"] for data in asking.of("run.waiting_for_input")] == ["Publish?"]
+
+    asyncio.run(attempts())
+    assert visited == ["first", "second", "second", "third", "third"], visited
+    assert results[:2] == [None, None], results
+    assert results[2]["note"] == "first second yes", results
+
+
+async def served() -> None:
+    """Runs of a server, carried out by a worker."""
+    answers = GenericFakeChatModel(messages=iter([AIMessage("Cold."), AIMessage("Still cold.")]))
+    talking = StateGraph(State)
+    talking.add_node("model", lambda state: {"messages": [answers.invoke(state["messages"])]})
+    talking.add_edge(START, "model")
+    asking = StateGraph(Plan)
+    asking.add_node("ask", lambda state: {"note": f"{state['city']}: {interrupt('Publish?')}"})
+    asking.add_edge(START, "ask")
+    app = towerlog.App()
+    app.add("talker", talking.compile())
+    app.add("publisher", asking.compile())
+    app.add("shouter", RunnableLambda(str.upper))
+    worker = Worker(app, AsyncHttp(os.environ["TOWERLOG_URL"], os.environ["TOWERLOG_API_KEY"]))
+    working = asyncio.create_task(worker.run())
+    try:
+        await asyncio.to_thread(create_and_answer)
+    finally:
+        worker.stop()
+        await working
+
+
+def create_and_answer() -> None:
+    def ended(client: towerlog.Client, run_id: str) -> bool:
+        for one in client.list_approvals():
+            if one.run_id == run_id and one.state == "open":
+                client.answer_approval(one.approval_id, "yes")
+        return client.get_run(run_id).status in ("completed", "failed", "cancelled", "lost")
+
+    with towerlog.Client() as client:
+        for agent, given in (
+            ("talker", "Oslo?"),
+            ("talker", "And now?"),
+            ("publisher", {"city": "Oslo"}),
+            ("shouter", "oslo"),
+        ):
+            made = client.create_run(agent, agent=agent, input=given)
+            wait_until(lambda made=made: ended(client, made.run_id), agent)
+
+
+if __name__ == "__main__":
+    lost_and_found()
+    asyncio.run(served())

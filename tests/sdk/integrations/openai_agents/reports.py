@@ -1,0 +1,205 @@
+"""A program with the OpenAI Agents SDK, whose models are served here: a function reports in a thread of its name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from agents import (
+    Agent,
+    ModelSettings,
+    RunConfig,
+    RunHooks,
+    Runner,
+    function_tool,
+    set_default_openai_client,
+    set_trace_processors,
+)
+from agents.exceptions import MaxTurnsExceeded
+from openai import AsyncOpenAI
+
+import towerlog
+from tests.sdk.integrations.clients.provider import provider
+from tests.support.wait import wait_until
+from towerlog.sdk.integrations.openai_agents import hooks as hooks_module
+
+HEARD: list[str] = []
+
+
+class Theirs(RunHooks):
+    """Hooks that the program itself has."""
+
+    async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
+        HEARD.append(f"{tool.name}: {result}")
+
+
+@function_tool
+def weather(city: str) -> str:
+    """How it is there."""
+    if city == "Atlantis":
+        raise ValueError("no such city")
+    towerlog.current_run().step("looked")
+    return f"cold in {city}"
+
+
+@function_tool(needs_approval=True)
+def publish(text: str) -> str:
+    """Makes it public."""
+    return f"published {text}"
+
+
+def agent(name: str, *script: Any, **options: Any) -> Agent:
+    return Agent(name=name, instructions=json.dumps(list(script)), model="gpt-offline", **options)
+
+
+def config(thread: str) -> RunConfig:
+    return RunConfig(group_id=thread, model_settings=ModelSettings())
+
+
+def ask(thread: str, of: Agent, text: str = "Oslo?", **options: Any) -> Any:
+    return on_a_loop(lambda: Runner.run(of, text, run_config=config(thread), **options))
+
+
+def on_a_loop(work: Callable[[], Any]) -> Any:
+    """Connections belong to an event loop, so each has a client of its own."""
+    set_default_openai_client(AsyncOpenAI(max_retries=0), use_for_tracing=False)
+
+    async def act() -> Any:
+        return await work()
+
+    return asyncio.run(act())
+
+
+def tools() -> None:
+    calls = [{"weather": {"city": "Oslo"}}, {"weather": {"city": "Atlantis"}}]
+    found = ask("tools", agent("forecaster", *calls, "Cold.", tools=[weather]), hooks=Theirs())
+    assert found.final_output == "Cold."
+    assert HEARD[0] == "weather: cold in Oslo", HEARD
+
+
+def sync() -> None:
+    set_default_openai_client(AsyncOpenAI(max_retries=0), use_for_tracing=False)
+    found = Runner.run_sync(agent("forecaster", "Cold."), "Oslo?", run_config=config("sync"))
+    assert found.final_output == "Cold."
+
+
+def streamed() -> None:
+    async def run() -> None:
+        found = Runner.run_streamed(agent("forecaster"), "Oslo?", run_config=config("streamed"))
+        assert [event async for event in found.stream_events()]
+        assert found.final_output == "It is cold."
+
+    on_a_loop(run)
+
+
+def handoff() -> None:
+    writer = agent("writer", "", "Written.")
+    first = agent("planner", {"transfer_to_writer": {}}, handoffs=[writer])
+    assert ask("handoff", first).final_output == "Written."
+
+
+def agent_as_tool() -> None:
+    inner = agent("observer", "Cold.")
+    look = inner.as_tool(tool_name="look", tool_description="Looks.")
+    outer = agent("editor", {"look": {"input": "Oslo?"}}, "So cold.", tools=[look])
+    assert ask("agent_as_tool", outer).final_output == "So cold."
+
+
+def answer_soon(thread: str, answer: str) -> None:
+    def is_answered(client: towerlog.Client) -> bool:
+        for one in client.list_approvals():
+            if one.thread_id == thread and one.state == "open":
+                client.answer_approval(one.approval_id, answer)
+                return True
+        return False
+
+    def act() -> None:
+        with towerlog.Client() as client:
+            wait_until(lambda: is_answered(client), f"a question in {thread}")
+
+    threading.Thread(target=act).start()
+
+
+def approved() -> None:
+    asker = agent("press", {"publish": {"text": "cold"}}, "Done.", tools=[publish])
+    result = ask("approved", asker)
+    answer_soon("approved", "yes")
+    result = ask("approved", asker, towerlog.openai_agents.answer(result, timeout=60))
+    assert result.final_output == "Done."
+    assert "published cold" in str(result.to_input_list())
+
+
+def denied() -> None:
+    asker = agent("press", {"publish": {"text": "cold"}}, "Pity.", tools=[publish])
+    result = ask("denied", asker)
+    answer_soon("denied", "not on a Sunday")
+
+    async def go_on() -> Any:
+        return await Runner.run(asker, await towerlog.openai_agents.aanswer(result), run_config=config("denied"))
+
+    assert "not on a Sunday" in str(on_a_loop(go_on).to_input_list())
+
+
+def decided_here() -> None:
+    asker = agent("press", {"publish": {"text": "cold"}}, "Done.", tools=[publish])
+    result = ask("decided_here", asker)
+    state = result.to_state()
+    for item in result.interruptions:
+        state.approve(item)
+    assert ask("decided_here", asker, state).final_output == "Done."
+
+
+def failed() -> None:
+    endless = agent("endless", {"weather": {"city": "Oslo"}}, tools=[weather])
+    with contextlib.suppress(MaxTurnsExceeded):
+        ask("failed", endless, max_turns=1)
+
+
+def cancelled() -> None:
+    @function_tool
+    def stop() -> str:
+        """Somebody cancels the run meanwhile."""
+        run = towerlog.current_run()
+        run.step("mark")
+        towerlog.flush(30)
+        with towerlog.Client() as client:
+            client.cancel_run(run.run_id, reason="never mind")
+        while not run.cancelled:
+            run.step("mark")
+            towerlog.flush(30)
+        return "stopped"
+
+    with contextlib.suppress(Exception):
+        ask("cancelled", agent("long", {"stop": {}}, "too far", tools=[stop]))
+        raise SystemExit("it was not cancelled")
+
+
+def broken_adapter() -> None:
+    kept = hooks_module.text_of
+    hooks_module.text_of = lambda items: 1 / 0
+    try:
+        assert ask("broken_adapter", agent("forecaster", "Cold.")).final_output == "Cold."
+    finally:
+        hooks_module.text_of = kept
+
+
+def main(url: str) -> None:
+    # Nothing is to leave this machine; spans are made all the same.
+    set_trace_processors([])
+    towerlog.openai_agents.install()
+    towerlog.openai_agents.install()
+    found = [tools, sync, streamed, handoff, agent_as_tool, approved, denied, decided_here, failed, cancelled]
+    for scenario in (*found, broken_adapter):
+        os.environ.update(OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY="k")
+        scenario()
+
+
+if __name__ == "__main__":
+    with provider() as address:
+        main(address)
+    assert towerlog.flush(60), towerlog.status()

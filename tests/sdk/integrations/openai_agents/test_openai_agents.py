@@ -1,0 +1,120 @@
+"""What the runner of the OpenAI Agents SDK does, with its own model of OpenAI's responses, as runs of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sdk.integrations.frameworks import VERSIONS, Told, told_by
+from towerlog.sdk.api.shapes import RunInfo
+
+HERE = Path(__file__).parent
+USED = {"input_tokens": 200, "cached_input_tokens": 1000, "output_tokens": 50, "reasoning_tokens": 40}
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    folder = tmp_path_factory.mktemp("agents")
+    env = {"OPENAI_AGENTS_DISABLE_TRACING": "0"}
+    with told_by(folder, "openai", HERE / "reports.py", request.param, **env) as found:
+        yield found
+
+
+def datas(told: Told, run: RunInfo, *types: str) -> list[dict[str, Any]]:
+    return [event.data for event in told.events(run, *types)]
+
+
+def types(told: Told, run: RunInfo) -> list[str]:
+    return [event.type for event in told.events(run)]
+
+
+def test_a_run_of_the_runner_is_a_run(told: Told) -> None:
+    run = told.run("sync")
+    assert (run.agent, run.status, run.model) == ("forecaster", "completed", "gpt-offline")
+    assert types(told, run) == ["run.started", "message.delta", "model.call", "run.completed"]
+    [started], [ended] = datas(told, run, "run.started"), datas(told, run, "run.completed")
+    assert (started["input"], ended["result"]) == ("Oslo?", "Cold.")
+
+
+def test_a_model_call_tells_its_usage_once(told: Told) -> None:
+    run = told.run("sync")
+    [call] = datas(told, run, "model.call")
+    assert {name: call[name] for name in USED} == USED
+    assert [message["role"] for message in call["messages"]] == ["system", "user"]
+    assert call["provider"] == "openai"
+    assert "Cold." in str(call["response"])
+    assert (run.total_input_tokens, run.total_output_tokens) == (1200, 90)
+
+
+def test_a_tool_has_the_models_own_id_and_its_failure_is_one(told: Told) -> None:
+    run = told.run("tools")
+    called, ended = datas(told, run, "tool.call"), datas(told, run, "tool.result")
+    assert [(data["tool"], data["tool_call_id"], data["arguments"]) for data in called] == [
+        ("weather", "call_weather_0", {"city": "Oslo"}),
+        ("weather", "call_weather_1", {"city": "Atlantis"}),
+    ]
+    assert [(data["tool_call_id"], data["success"]) for data in ended] == [
+        ("call_weather_0", True),
+        ("call_weather_1", False),
+    ]
+    assert ended[0]["result"] == "cold in Oslo"
+    assert "An error occurred while running the tool" in ended[1]["error"]
+    assert "looked" in [data["name"] for data in datas(told, run, "step")], "a tool knows its run"
+
+
+def test_text_comes_as_it_is_streamed(told: Told) -> None:
+    run = told.run("streamed")
+    assert [data["content"] for data in datas(told, run, "message.delta")] == ["It ", "is ", "cold."]
+    assert (run.status, len(datas(told, run, "model.call"))) == ("completed", 1)
+
+
+def test_a_handoff_changes_the_agent_of_what_follows(told: Told) -> None:
+    [run] = told.runs("handoff")
+    assert (run.agent, run.status) == ("planner", "completed")
+    planner, writer = told.agents(run, "model")
+    assert planner != writer
+    assert [data["payload"] for data in datas(told, run, "step")] == [{"from": "planner", "to": "writer"}]
+
+
+def test_an_agent_that_is_a_tool_is_a_child(told: Told) -> None:
+    outer, inner = told.runs("agent_as_tool")
+    assert (outer.agent, inner.agent, inner.parent_run_id) == ("editor", "observer", outer.run_id)
+    assert [data["tool"] for data in datas(told, outer, "tool.call")] == ["look"]
+    assert len(datas(told, outer, "model.call")) == 2
+    assert len(datas(told, inner, "model.call")) == 1
+
+
+@pytest.mark.parametrize("thread", ["approved", "denied"])
+def test_a_call_that_needs_approval_is_a_question_of_the_run_which_goes_on(told: Told, thread: str) -> None:
+    [run] = told.runs(thread)
+    assert run.status == "completed"
+    [asked] = datas(told, run, "run.waiting_for_input")
+    assert asked["question"] == 'Approve publish(text="cold")? Answer yes, or say why not.'
+    found = types(told, run)
+    assert found.index("run.waiting_for_input") < found.index("run.input") < found.index("run.completed")
+    assert len(datas(told, run, "tool.call")) == (thread == "approved")
+
+
+def test_what_the_program_decides_is_withdrawn(told: Told) -> None:
+    [run] = told.runs("decided_here")
+    assert run.status == "completed"
+    assert [data["reason"] for data in datas(told, run, "run.question_withdrawn")] == ["the program has decided"]
+
+
+def test_what_the_runner_raises_fails_the_run(told: Told) -> None:
+    run = told.run("failed")
+    assert run.status == "failed"
+    assert str(run.error).startswith("MaxTurnsExceeded")
+
+
+def test_a_cancel_stops_the_runner_before_the_next_model_call(told: Told) -> None:
+    run = told.run("cancelled")
+    assert (run.status, run.cancel.reason) == ("cancelled", "never mind")
+    assert len(datas(told, run, "model.call")) == 1
+
+
+def test_a_defect_of_the_adapter_never_reaches_the_program(told: Told) -> None:
+    assert told.run("broken_adapter").status == "completed"
