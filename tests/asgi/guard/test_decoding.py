@@ -16,6 +16,7 @@ from towerlog.asgi.guard.decoding import (
     REPAIRED_AT_ONCE_BYTES,
     Decoded,
     Decoding,
+    command_of,
     is_short,
 )
 from towerlog.dialects.base import Call
@@ -38,10 +39,10 @@ def text(length: int) -> bytes:
 
 def at_once(one: Decoding, call: Call) -> Decoded | None:
     """As the gate does it."""
-    if not is_short(call.body):
+    if not is_short(call.body, ENDPOINT.body):
         return None
     try:
-        return Decoded(ENDPOINT.decode(call), b"")
+        return Decoded(command_of(ENDPOINT, call), b"")
     except Malformed as error:
         return one.after(error, ENDPOINT, call, None)
 
