@@ -289,3 +289,45 @@ def test_what_names_something_that_its_run_never_had_is_stored_and_said(client: 
     assert named(post(client, "/api/ingest", {**body, "payload": {"question_id": "three"}})) == [
         (None, "payload.question_id")
     ]
+
+
+CUT, MENDED = "caf\udcc3", "caf\ufffd"
+"""A character of two bytes of which the second is missing, as bytes and as it is stored."""
+
+
+def cut(body: Any) -> bytes:
+    """The body in UTF-8 but for CUT."""
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def test_a_character_that_is_cut_costs_nothing(client: httpx2.Client, unique: Unique) -> None:
+    run, key, thread = unique("run"), unique("key"), unique("thread")
+    step = {"event_type": "step", "sdk_run_id": run, "payload": {"node_name": CUT}}
+    assert named(post(client, "/api/ingest", cut(step))) == [(None, "payload.node_name")]
+    said = {"thread_id": thread, "step_index": 1, "history": [{"content": CUT}]}
+    saved = post(client, "/v1/runners/events", cut({"events": [{"type": "checkpoint", "data": said}]}))
+    assert (saved["saved"], [one["index"] for one in saved["warnings"]]) == (1, [0])
+    assert ok(client.get(f"/v1/runners/threads/{thread}/latest"))["history"] == [{"content": MENDED}]
+    told = {"event_id": "a", "client_seq": 1, "run_key": key, "type": "step", "data": {"name": "s", "payload": CUT}}
+    assert named(post(client, "/api/v1/events", cut({"client_id": "c", "events": [told]}))) == [(0, "data.payload")]
+    [event] = stored(client, run)
+    assert event["data"] == {"node_name": MENDED}
+
+
+def test_a_character_that_is_cut_in_a_line_leaves_the_others_alone(client: httpx2.Client, unique: Unique) -> None:
+    agent = ok(client.post("/api/v1/agents", json={"name": unique("agent")}), 201)["agent_id"]
+    lines = [{"type": "file_read", "input_summary": text} for text in ("one", CUT, "three")]
+    body = b"\n".join(map(cut, lines))
+    headers = {"content-type": "application/x-ndjson"}
+    reply = ok(client.post(f"/agents/{agent}/events", content=body, headers=headers))
+    assert reply["accepted"] == 3, reply
+    assert reply["warnings"]
+    told = [event["input_summary"] for event in ok(client.get(f"/agents/{agent}/events"))]
+    assert told == ["one", MENDED, "three"]
+
+
+def test_control_takes_no_text_that_is_no_utf8(client: httpx2.Client, unique: Unique) -> None:
+    path, headers = f"/v1/threads/{unique('thread')}/runs", {"content-type": "application/json"}
+    reply = client.post(path, content=cut({"agent": "a", "input": CUT}), headers=headers)
+    assert reply.status_code in (400, 422)
+    assert "not valid UTF-8" in reply.text

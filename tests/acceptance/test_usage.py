@@ -372,3 +372,24 @@ def test_a_model_that_was_only_tried_is_not_the_runs(back: ReadBack, unique: Uni
     assert back.run(run)["model"] == "used"
     shown = [(event["type"], event["metadata"]["model_name"]) for event in back.activity(back.agent_id(agent))]
     assert shown == [("inference_complete", "used"), ("inference_rate_limited", "tried"), ("inference_error", "broken")]
+
+
+def test_tokens_that_only_the_end_tells_count_beyond_the_checkpoints(back: ReadBack, unique: Unique) -> None:
+    thread, agent, sub, bare = (unique(name) for name in ("thread", "agent", "sub", "bare"))
+    told = {"tokens_used": 6000, "input_tokens": 5000, "output_tokens": 1000, "model": "claude-sonnet-4-6"}
+    save_batch(back.client, checkpoint(thread, "one", 1, agent_id=agent, **told))
+    save_batch(back.client, runner_event("thread_completed", thread, "one", tokens_used=12000))
+    save_batch(back.client, checkpoint(thread, "two", 1, agent_id=agent, tokens_used=70))
+    save_batch(back.client, checkpoint(thread, "two", 1, agent_id=sub, tokens_used=50))
+    save_batch(back.client, runner_event("thread_completed", thread, "two", tokens_used=100))
+    save_batch(back.client, runner_event("thread_completed", thread, "three", tokens_used=9, agent_id=bare))
+    details = {row["trace_id"]: row for row in (back.detail(row["run_id"]) for row in back.runs(thread_id=thread))}
+    assert {trace: row["usage"]["total_tokens"] for trace, row in details.items()} == {
+        "one": 12000,
+        "two": 120,
+        "three": 9,
+    }
+    assert (details["one"]["usage"]["input_tokens"], details["one"]["usage"]["output_tokens"]) == (5000, 1000)
+    reply = back.client.get("/api/v1/usage", params={"by": "agent", "limit": 200})
+    told_of = {row["agent"]: row["usage"]["total_tokens"] for row in reply.json()["data"]}
+    assert (told_of[agent], told_of[sub], told_of[bare]) == (12070, 50, 9)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.wait import wait_until_async
-from towerlog.asgi.bodies import Bodies, Disconnected, check_type, check_utf8
+from towerlog.asgi.bodies import Bodies, Disconnected, check_type
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.decoding import check_utf8
 from towerlog.errors import Malformed, Overloaded, TooLarge
 
 

@@ -112,6 +112,13 @@ def test_no_bytes_break_it(text: bytes) -> None:
         ),
         (b'[{"a":1},{"b":NaN}]', b'[{"a":1},{"b":null}]', [(1, "b")]),
         (b"NaN", b"null", [(None, "body")]),
+        (b'{"a":"caf\xc3"}', b'{"a":"caf\xef\xbf\xbd"}', [(None, "a")]),
+        (
+            b'{"\xff\xfe":["\xc3\xa9\xe2\x82"]}',
+            '{"\ufffd":["é\ufffd"]}'.encode(),
+            [(None, "\ufffd"), (None, "\ufffd.0")],
+        ),
+        (b'[{"a":1},{"b":"\xed\xa0\x80","c":NaN}]', '[{"a":1},{"b":"\ufffd","c":null}]'.encode(), [(1, "b"), (1, "c")]),
     ],
 )
 def test_each_place_is_named(text: bytes, body: bytes, places: list[tuple[int | None, str]]) -> None:

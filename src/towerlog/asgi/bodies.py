@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES
+from towerlog.asgi.guard.decoding import DECODED_AT_ONCE_BYTES, check_utf8
 from towerlog.asgi.inflate import inflate
 from towerlog.asgi.replies import Receive
 from towerlog.dialects.base import BODY_TYPES, BodyKind
@@ -37,9 +37,12 @@ class Bodies:
         self.max_bytes = max_bytes
         self._openers = asyncio.Semaphore(MAX_OPENED)
 
-    def opened(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes | None:
+    def opened(
+        self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind, repairs: bool = False
+    ) -> bytes | None:
         """What was sent as the endpoint takes it; empty where nothing was. None: it is for `opened_aside`.
 
+        `repairs`: a text that is no UTF-8 is repaired when it is decoded.
         Raises Malformed, TooLarge, Rejection (415).
         """
         if len(sent) > self.max_bytes:
@@ -57,14 +60,16 @@ class Bodies:
                 return None
         elif len(sent) > DECODED_AT_ONCE_BYTES and kind != "binary" and not sent.isascii():
             return None
-        return _checked_text(sent, kind)
+        return _checked_text(sent, kind, repairs)
 
-    async def opened_aside(self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind) -> bytes:
+    async def opened_aside(
+        self, sent: bytes, headers: Mapping[bytes, bytes], kind: BodyKind, repairs: bool = False
+    ) -> bytes:
         """The same for a body that would hold up the event loop. Raises like `opened`."""
         encoding = headers.get(b"content-encoding", b"identity")
 
         def work() -> bytes:
-            return _checked_text(inflate(sent, encoding, self.max_bytes), kind)
+            return _checked_text(inflate(sent, encoding, self.max_bytes), kind, repairs)
 
         async with self._openers:
             return await asyncio.to_thread(work)
@@ -106,8 +111,8 @@ class Bodies:
         return TooLarge(f"The body is larger than {self.max_bytes} bytes.")
 
 
-def _checked_text(body: bytes, kind: BodyKind) -> bytes:
-    if kind != "binary" and not body.isascii():
+def _checked_text(body: bytes, kind: BodyKind, repairs: bool) -> bytes:
+    if kind != "binary" and not repairs and not body.isascii():
         check_utf8(body)
     return body
 
@@ -128,11 +133,3 @@ def check_type(content_type: bytes | None, kind: BodyKind) -> None:
     charset = parameters.replace(" ", "").replace('"', "").partition("charset=")[2].partition(";")[0]
     if is_text and charset not in ("", "utf-8", "utf8", "us-ascii"):
         raise Rejection(415, Malformed("The body's text must be UTF-8."))
-
-
-def check_utf8(body: bytes) -> None:
-    """Raises Malformed for bytes that are no UTF-8."""
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Malformed("The body is not valid UTF-8.") from None

@@ -23,7 +23,7 @@ from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.cookies import for_session, origin_of, unless_said
-from towerlog.asgi.guard.decoding import SHORT_BYTES, Decoded, is_short
+from towerlog.asgi.guard.decoding import SHORT_BYTES, Decoded, command_of, is_short
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.pages.preflight import PREFLIGHT
@@ -217,7 +217,7 @@ class Gate:
             is_plain = b"content-encoding" not in headers and headers.get(b"content-type") in PLAIN_TYPES
             # Nearly all bodies: JSON as it is. What is not at once seen to be fit is looked at more closely.
             if not is_plain or not body.isascii() or len(body) > bodies.max_bytes or kind not in OF_JSON:
-                opened = bodies.opened(body, headers, kind)
+                opened = bodies.opened(body, headers, kind, exchange.route.repairs)
                 if opened is None:
                     return Missing.TEXT
                 body = opened
@@ -278,7 +278,7 @@ class Gate:
         if len(call.body) > SHORT_BYTES and not is_short(endpoint, call):
             return None
         try:
-            return Decoded(endpoint.decode(call), b"")
+            return Decoded(command_of(endpoint, call), b"")
         except TowerlogError as error:
             return self._decoding.after(error, endpoint, call, exchange.over)
 

@@ -93,7 +93,19 @@ class PageRoute(msgspec.Struct, frozen=True):
 class Route:
     """One method of one path, ready to be served."""
 
-    __slots__ = ("_query", "body", "dialect", "endpoint", "is_stream", "limited", "page", "public", "scopes", "shown")
+    __slots__ = (
+        "_query",
+        "body",
+        "dialect",
+        "endpoint",
+        "is_stream",
+        "limited",
+        "page",
+        "public",
+        "repairs",
+        "scopes",
+        "shown",
+    )
 
     def __init__(self, dialect: Dialect, endpoint: Endpoint | None, page: PageRoute | None) -> None:
         """Exactly one of `endpoint` and `page` is given; `dialect` explains what goes wrong."""
@@ -105,6 +117,8 @@ class Route:
         self.scopes = self.declared.scopes
         self.limited = endpoint is not None and endpoint.limited and dialect.limit is not None
         self.body: BodyKind = self.declared.body
+        self.repairs = endpoint is not None and endpoint.ingests
+        """Telemetry whose text is no UTF-8 is repaired; what acts is refused."""
         self.is_stream = endpoint is not None and endpoint.stream is not None
         self.shown: Route | None = None
         """The page for people at the same path."""

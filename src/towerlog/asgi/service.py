@@ -132,7 +132,7 @@ class Service:
         assert exchange.sent is not None
         sent, headers, kind = exchange.sent, exchange.headers, exchange.route.body
         async with self._aside(exchange):
-            exchange.body = await self._bodies.opened_aside(sent, headers, kind)
+            exchange.body = await self._bodies.opened_aside(sent, headers, kind, exchange.route.repairs)
 
     def _lending(self, exchange: Exchange) -> LendingWait:
         """A wait in which the room for its body can be given to somebody who holds less. It then raises Overloaded."""

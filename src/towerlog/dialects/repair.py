@@ -1,11 +1,14 @@
-"""Repair of bodies that are JSON but for what senders are known to get wrong: half an emoji, `NaN`, a byte order mark.
+"""Repair of bodies that are JSON but for what senders are known to get wrong: half an emoji, a cut character, `NaN`, a
+byte order mark.
 
-A lone surrogate escape becomes U+FFFD, `NaN` and `Infinity` become null, a byte order mark is dropped. Only a body that
-could not be decoded comes here, so good bodies pay nothing. Everything else that is no JSON stays refused.
+Bytes that are no UTF-8 and a lone surrogate escape become U+FFFD, `NaN` and `Infinity` become null, a byte order mark
+is dropped. Only a body that could not be decoded comes here, so good bodies pay nothing. Everything else that is no
+JSON stays refused.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -27,6 +30,7 @@ MAX_NAMED_COMMAS = 100_000
 """Commas of an object or array whose members are looked into for the place of a repair."""
 
 SURROGATE = "half of a surrogate pair was replaced by U+FFFD"
+NOT_UTF8 = "bytes that are no UTF-8 were replaced by U+FFFD"
 NOT_A_NUMBER = "NaN and Infinity are no JSON and were replaced by null"
 BYTE_ORDER_MARK = "a byte order mark was dropped"
 MORE = "there are more places that were repaired"
@@ -41,6 +45,8 @@ _LONE = re.compile(
 )
 # Control characters cannot stand in JSON, so these stand for escapes whose bytes must not be read as others.
 _BACKSLASH, _QUOTE = b"\x00\x00", b"\x01\x01"
+_ESCAPED = re.compile("[\udc80-\udcff]+")
+_REPLACEMENT = "\ufffd".encode()
 _HIGH = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _WORD_END = re.compile(rb"(?<![-A-Za-z\\])[-A-Za-z]+\Z")
 _MAX_WORD_BYTES = max(map(len, _BARE_WORDS))
@@ -68,8 +74,9 @@ def repair(body: bytes) -> Repaired | None:
     has_words = b"NaN" in text or b"Infinity" in text
     mark = _unused_mark(text)
     pass_ = _Pass(mark, has_words)
+    text, pass_.marks = _as_utf8(text, mark)
     pieces = [pass_.over(piece) for piece in _whole_pieces(text)]
-    repaired = b"".join([plain for plain, _ in pieces])
+    repaired = b"".join([plain for plain, _ in pieces]).replace(mark + b"U", _REPLACEMENT)
     if pass_.marks:
         warnings += _warnings_of(b"".join([marked for _, marked in pieces]), mark)
     return Repaired(repaired, tuple(warnings)) if warnings else None
@@ -88,6 +95,22 @@ def costs_of(text: bytes, start: int, end: int) -> float:
         words += sum(found[2:])
         quotes += text.count(b'"', at, stop)
     return max(suspects / MAX_SUSPECTS, quotes / MAX_QUOTES if words else 0)
+
+
+def _as_utf8(text: bytes, mark: bytes) -> tuple[bytes, int]:
+    """The text with U+FFFD for bytes that are no UTF-8, those of one place together; the first places are marked."""
+    if text.isascii():
+        return text, 0
+    decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+    marked, marks, found = (mark + b"U").decode("ascii"), 0, list[bytes]()
+    for at in range(0, len(text), PIECE_BYTES):
+        piece = decode(text[at : at + PIECE_BYTES], at + PIECE_BYTES >= len(text))
+        left = MAX_NAMED + 1 - marks
+        if left > 0:
+            piece, more = _ESCAPED.subn(marked, piece, count=left)
+            marks += more
+        found.append(_ESCAPED.sub("\ufffd", piece).encode())
+    return b"".join(found), marks
 
 
 class _Pass:
@@ -186,13 +209,14 @@ Path = tuple[str | int, ...]
 
 def _places(text: bytes, mark: bytes, path: Path) -> Iterator[tuple[Path, str]]:
     """Path and kind of every repair in a JSON text, in order."""
-    why = SURROGATE if mark + b"S" in text else NOT_A_NUMBER
+    why = SURROGATE if mark + b"S" in text else NOT_UTF8 if mark + b"U" in text else NOT_A_NUMBER
     named = mark.decode("ascii")
     inside = False
     for name, member in _members(text, path):
         if isinstance(name, str) and named in name:
-            inside, name = True, name.replace(named + "S", "\ufffd")
-            yield (*path, name), SURROGATE
+            why_name = SURROGATE if named + "S" in name else NOT_UTF8
+            inside, name = True, name.replace(named + "S", "\ufffd").replace(named + "U", "\ufffd")
+            yield (*path, name), why_name
         if mark in member:
             inside = True
             yield from _places(member, mark, (*path, name))

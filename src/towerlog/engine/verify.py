@@ -102,7 +102,7 @@ class Refold:
             self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
         for correction in corrections(before, after, event, name):
             self._correct(correction)
-        if event.effects.checkpoint is not None and not event.late:
+        if checkpoint_fold.is_kept(event, after):
             self._take_checkpoint(event, before, after, name or "unknown")
         self._take_thread(event, before, base, after)
         if event.effects.erases is not None:

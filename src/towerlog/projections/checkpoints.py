@@ -10,11 +10,28 @@ from towerlog.model.approval import NO_TERMS
 from towerlog.model.checkpoint import END_STATUS, CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.facts import CheckpointFacts
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, Status
+
+_WORD_OF_END: dict[Status, str] = {status: word for word, status in END_STATUS.items()}
+
+
+def is_kept(event: Event, run: RunRow) -> bool:
+    """Whether the checkpoint of an event moves a row, or leaves one."""
+    facts = event.effects.checkpoint
+    return facts is not None and (not event.late or is_kept_late(facts, run))
+
+
+def is_kept_late(facts: CheckpointFacts, run: RunRow) -> bool:
+    """Whether a checkpoint that came after its run's end leaves a row: it tells a state, but a decision or a start
+    changes none any more, and where the states of the run were erased it stays an event."""
+    return not facts.decision and not facts.initial and run.checkpoints_erased_at is None
 
 
 def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> CheckpointRow | None:
-    """The row after an event. None when there is none: the event has no checkpoint, or decides about an absent one."""
+    """The row after an event. None when there is none: the event has no checkpoint, or decides about an absent one.
+
+    `run`: after the event.
+    """
     facts = event.effects.checkpoint
     if facts is None:
         return row
@@ -33,7 +50,7 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
         agent=agent,
         step_index=facts.step_index,
         thread_id=run.thread_id,
-        status=facts.status,
+        status=_status(facts, event, run, agent),
         seq=event.seq,
         position=event.position,
         node=facts.node,
@@ -49,6 +66,13 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
         terms=facts.terms or NO_TERMS,
         expires_at=None if facts.terms is None else facts.terms.due(event.recorded_at),
     )
+
+
+def _status(facts: CheckpointFacts, event: Event, run: RunRow, agent: str) -> str:
+    """As it was told; of the newest one of a run that has ended, as the end would have left it."""
+    if event.late and run.latest_step() == (agent, facts.step_index):
+        return _WORD_OF_END.get(run.status, facts.status)
+    return facts.status
 
 
 def _decided(row: CheckpointRow, facts: CheckpointFacts, at: int) -> CheckpointRow:

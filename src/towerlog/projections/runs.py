@@ -31,7 +31,7 @@ from towerlog.model.run import (
     step_key,
 )
 from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
-from towerlog.projections import clients, commands, computed, questions
+from towerlog.projections import checkpoints, clients, commands, computed, questions
 from towerlog.projections import status as status_fold
 from towerlog.projections.metadata import metadata_after
 from towerlog.projections.usage import hour_of, key_of
@@ -104,7 +104,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
             changes["late_events"] = row.late_events + 1
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
-        if _tells_usage(event.effects):
+        if _tells_usage(event.effects) or checkpoints.is_kept(event, row):
             changes |= _parts_of(row, event, agent) if shares is None else shares
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
@@ -319,7 +319,8 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
     """
     effects = facts.effects or NO_EFFECTS
     model = None if is_of_others(facts) else effects.model
-    after = _spending_after(row.spending(), effects, model, agent or "default", late)
+    has_step = effects.checkpoint is not None and (not late or checkpoints.is_kept_late(effects.checkpoint, row))
+    after = _spending_after(row.spending(), effects, model, agent or "default", has_step)
     usage, cells = row.usage, row.computed_cells
     if effects.report is not None or effects.repriced is not None:
         of = effects.repriced
@@ -343,7 +344,7 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
     }
 
 
-def _spending_after(spending: Spending, effects: Effects, model: str | None, agent: str, late: bool) -> Spending:
+def _spending_after(spending: Spending, effects: Effects, model: str | None, agent: str, has_step: bool) -> Spending:
     checkpoint = effects.checkpoint
     if checkpoint is not None and checkpoint.decision:
         waits = checkpoint.status == AWAITED
@@ -354,8 +355,7 @@ def _spending_after(spending: Spending, effects: Effects, model: str | None, age
         step = None if checkpoint is None else checkpoint.step_index
         spending = spending.after(effects.report, agent, step, effects.priced)
     share = spending.shares.get(agent, AgentShare())
-    # A late checkpoint leaves no row, so its step is none that a decision or a repeat could mean.
-    if checkpoint is not None and not late:
+    if checkpoint is not None and has_step:
         share = share.at(checkpoint.step_index, checkpoint.status == AWAITED)
     if model is not None and model != share.model:
         share = _replace(share, model=model, several_models=share.several_models or share.model is not None)

@@ -16,6 +16,7 @@ from towerlog.asgi.guard.decoding import (
     REPAIRED_AT_ONCE_BYTES,
     Decoded,
     Decoding,
+    command_of,
     is_short,
 )
 from towerlog.dialects.base import Call
@@ -41,7 +42,7 @@ def at_once(one: Decoding, call: Call) -> Decoded | None:
     if not is_short(ENDPOINT, call):
         return None
     try:
-        return Decoded(ENDPOINT.decode(call), b"")
+        return Decoded(command_of(ENDPOINT, call), b"")
     except Malformed as error:
         return one.after(error, ENDPOINT, call, None)
 

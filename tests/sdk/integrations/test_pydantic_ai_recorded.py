@@ -21,8 +21,10 @@ from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunCont
 from tests.sdk.support.ingest_server import Event, Ingest
 from tests.support.wait import wait_until_async
 from towerlog.integrations.pydantic_ai import record
+from towerlog.sdk.integrations.pydantic_ai import adapt
 from towerlog.sdk.record import delivery
 from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.record.waiting import AsyncRun
 
 models.ALLOW_MODEL_REQUESTS = False
 DEADLINE_S = 60.0
@@ -376,3 +378,19 @@ def test_a_stream_that_is_read_to_its_end_is_a_completed_run(ingest: Ingest, rec
     assert asyncio.run(within(read())) == "one two"
     (told,) = told_by(ingest, recorder)
     assert (told[-1]["type"], told[-1]["data"]) == ("run.completed", {"result": "one two"})
+
+
+def test_an_agent_that_is_recorded_twice_is_reported_once(ingest: Ingest, recorder: Recorder) -> None:
+    agent = record(record(Agent(TestModel(), name="twice"), recorder=recorder), recorder=recorder)
+    asyncio.run(within(agent.run("go")))
+    (told,) = told_by(ingest, recorder)
+    assert kinds(told).count("model.call") == 1
+    assert told[-1]["type"] == "run.completed"
+
+
+def test_a_recorded_agent_that_a_worker_serves_reports_to_the_workers_run(ingest: Ingest, recorder: Recorder) -> None:
+    with recorder.record_run(run_key="claimed") as run:
+        work = adapt(record(Agent(TestModel(custom_output_text="done"), name="served"), recorder=recorder))
+        assert asyncio.run(within(work(AsyncRun(run.sink, "claimed", input="go")))) == "done"
+    (told,) = told_by(ingest, recorder)
+    assert kinds(told).count("model.call") == 1

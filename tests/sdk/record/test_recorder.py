@@ -115,7 +115,7 @@ def test_what_a_program_could_not_deliver_is_sent_by_the_next(
 
 def test_a_fork_is_another_client_and_sends_nothing_of_its_parent(ingest: Ingest, recorder: Recorder) -> None:
     ingest.held.clear()
-    with recorder.record_run(run_key="shared") as run:
+    with recorder.record_run(run_key="shared", thread="talk") as run:
         run.message_delta("parent")
         child = os.fork()
         if child == 0:
@@ -136,6 +136,9 @@ def test_a_fork_is_another_client_and_sends_nothing_of_its_parent(ingest: Ingest
     of_child = {e["client_id"] for e in ingest.events if e["data"].get("content") == "child" or e["run_key"] == "own"}
     of_parent = {e["client_id"] for e in ingest.of("shared")} - of_child
     assert (len(of_child), len(of_parent)) == (1, 1)
+    # Whichever event the server sees first, it begins the run in its thread.
+    firsts = [event for event in ingest.of("shared") if event["client_seq"] == 1]
+    assert [event["thread"] for event in firsts] == ["talk", "talk"]
 
 
 FORKING = """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 
 import pytest
 
@@ -119,3 +121,39 @@ def test_a_parent_is_a_run_or_its_key_or_else_the_current_run(recorder: Recorder
     parents = {key: ingest.of(key)[0]["data"].get("parent_run_key") for key in ingest.run_keys()}
     assert parents == {"outer": None, "sibling": "outer", "inner": "sibling", "named": "outer"}
     assert ingest.of("inner")[0]["thread"] == "t9"
+
+
+def test_a_run_that_is_left_in_another_thread_is_nobodys_parent(recorder: Recorder, ingest: Ingest) -> None:
+    def leak() -> None:
+        for name in ("one", "two", "three"):
+            block = recorder.record_run(run_key=name, thread=f"of-{name}")
+            block.__enter__()
+            other = threading.Thread(target=block.__exit__, args=(None, None, None))
+            other.start()
+            other.join()
+            assert current_run() is None
+        with recorder.record_run(run_key="stranger"):
+            pass
+
+    contextvars.Context().run(leak)
+    assert recorder.flush(10)
+    for name in ("two", "three", "stranger"):
+        assert "parent_run_key" not in ingest.of(name)[0]["data"]
+    assert "thread" not in ingest.of("stranger")[0]
+
+
+def test_a_run_stays_current_when_what_it_was_entered_in_is_left(recorder: Recorder) -> None:
+    outer, inner = recorder.record_run(run_key="outer"), recorder.record_run(run_key="inner")
+    outer.__enter__()
+    run = inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert current_run() is run
+    inner.__exit__(None, None, None)
+    assert current_run() is None
+
+
+async def test_a_run_that_is_left_in_another_task_is_current_no_more(recorder: Recorder) -> None:
+    block = recorder.record_run(run_key="r1")
+    await block.__aenter__()
+    await asyncio.create_task(block.__aexit__(None, None, None))
+    assert current_run() is None

@@ -15,7 +15,7 @@ from tests.sdk.support import sinks
 from tests.sdk.support.sinks import ListSink
 from tests.support.wait import wait_until, wait_until_async
 from towerlog.sdk.record import run as run_module
-from towerlog.sdk.record.current import activated, carry, current_run, enter
+from towerlog.sdk.record.current import Active, activated, carry, current_run
 from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.waiting import AsyncRun, OpenQuestion, Run
 
@@ -285,11 +285,11 @@ async def test_a_question_that_is_withdrawn_leaves_nothing_open(run: Run, sink: 
 def test_a_run_that_was_entered_is_current_until_it_ends_or_is_left() -> None:
     outer, inner = Run(ListSink(), "outer"), Run(ListSink(), "inner")
     with activated(outer):
-        enter(inner)
+        Active(inner)
         assert current_run() is inner
         inner.finish()
         assert current_run() is outer
-        entered = enter(Run(ListSink(), "another"))
+        entered = Active(Run(ListSink(), "another"))
         copy_context().run(entered.leave)
         assert current_run() is outer
     assert current_run() is None

@@ -84,6 +84,22 @@ class Decoding:
         self._thread.shutdown()
 
 
+def check_utf8(body: bytes) -> None:
+    """Raises Malformed for bytes that are no UTF-8."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("The body is not valid UTF-8.") from None
+
+
+def command_of(endpoint: Endpoint, call: Call) -> Command:
+    """What a body says. Raises Malformed for one that has to be repaired first, and what the decoder raises."""
+    # A decoder does not look at the bytes of what it passes on undecoded. What does not ingest was checked before.
+    if endpoint.ingests and endpoint.body != "binary" and not call.body.isascii():
+        check_utf8(call.body)
+    return endpoint.decode(call)
+
+
 def is_short(endpoint: Endpoint, call: Call) -> bool:
     """Whether a body of more than SHORT_BYTES is decoded on the event loop."""
     body = call.body
@@ -124,7 +140,7 @@ def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
 
 def _whole(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
     try:
-        return Decoded(endpoint.decode(call), digest)
+        return Decoded(command_of(endpoint, call), digest)
     except Malformed as error:
         return _repaired(endpoint, call, error, digest)
 

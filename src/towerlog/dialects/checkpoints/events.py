@@ -127,12 +127,14 @@ def _start_facts(sent: _Modelled, parent_key: str | None, warnings: Warnings) ->
 
 def _end_facts(sent: _Modelled, parent_key: str | None, warnings: Warnings) -> Facts:
     model = sent.model or None
-    # These figures say nothing of the split, so they are shown as metadata and do not count as usage.
-    figures = {"tokens_used": sent.tokens_used, "model": model}
-    known = {name: value for name, value in figures.items() if value is not None}
-    metadata = _metadata(known)
+    tokens = sent.tokens_used
+    figures = {"tokens_used": tokens, "model": model}
+    metadata = _metadata({name: value for name, value in figures.items() if value is not None})
+    # A total of the whole run: what was spent after the last checkpoint is told by nothing else.
+    report = None if tokens is None else UsageReport(Usage(total_tokens=tokens), whole_run=True)
+    leaves = _leaves("completed")
     return Facts(
-        effects=Effects(model=model, parent_key=parent_key, metadata=metadata, checkpoint=_leaves("completed"))
+        effects=Effects(report=report, model=model, parent_key=parent_key, metadata=metadata, checkpoint=leaves)
     )
 
 

@@ -11,6 +11,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.event import Draft
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, some, with_effects
 from towerlog.model.outcome import Stored
+from towerlog.projections.checkpoints import is_kept_late
 
 _replace = msgspec.structs.replace
 
@@ -38,7 +39,7 @@ def same_checkpoint(
         known = plan.checkpoint(row.run, agent.name, facts.step_index)
         if known is not None and not known.initial and known.digest == facts.digest:
             return Stored(known.position, known.seq, row.run_id, agent.name, True, False, row.pending)
-    if event_id is None and row.is_terminal():
+    if event_id is None and row.is_terminal() and not is_kept_late(facts, row):
         event_id = late_checkpoint_id(agent.name, facts)
         event = plan.event_by_id(row.run, event_id)
         if event is not None:

@@ -139,7 +139,7 @@ def with_history(plan: Plan, org: int, draft: Draft) -> Draft:
 
 
 def late_checkpoint_id(agent: str, facts: CheckpointFacts) -> str:
-    """The natural key of a checkpoint that came after its run's end, and so left no row to compare a repeat with."""
+    """The natural key of one that came after its run's end and left no row there, to compare a repeat with."""
     return f"{NATURAL}checkpoint{NATURAL}{agent}{NATURAL}{facts.step_index}{NATURAL}{facts.digest}"
 
 

@@ -113,7 +113,7 @@ def fold_event(
         counted = thread_fold.count_cost(thread, row, after, event)
         if counted is not thread:
             plan.put_thread(counted)
-    if effects is not None and effects.checkpoint is not None and not event.late:
+    if effects is not None and effects.checkpoint is not None and checkpoint_fold.is_kept(event, after):
         _fold_checkpoint(plan, event, before, after, agent.name)
     if before is None or before.status is not after.status:
         for react in plan.reactions.on_status:
@@ -136,14 +136,15 @@ def _fold_checkpoint(plan: Plan, event: Event, run: RunRow | None, after: RunRow
     step = checkpoint_fold.step_left(run, event, agent)
     waited = None if step is None else plan.checkpoint(event.run, agent, step)
     if waited is not None:
-        _keep_checkpoint(plan, waited, checkpoint_fold.left(waited, event))
+        _keep_checkpoint(plan, event, waited, checkpoint_fold.left(waited, event))
     before = plan.checkpoint(event.run, agent, facts.step_index)
     changed = checkpoint_fold.fold(before, event, after, agent)
     if changed is not None and changed is not before:
-        _keep_checkpoint(plan, before, changed)
+        _keep_checkpoint(plan, event, before, changed)
 
 
-def _keep_checkpoint(plan: Plan, before: CheckpointRow | None, changed: CheckpointRow) -> None:
+def _keep_checkpoint(plan: Plan, event: Event, before: CheckpointRow | None, changed: CheckpointRow) -> None:
     plan.changes.checkpoints[(changed.run, changed.agent, changed.step_index)] = changed
-    if AWAITS_APPROVAL in (changed.status, None if before is None else before.status):
+    # The inbox has nothing of a run that is over.
+    if not event.late and AWAITS_APPROVAL in (changed.status, None if before is None else before.status):
         plan.changes.approvals |= approval_fold.checkpoint_moved(before, changed)

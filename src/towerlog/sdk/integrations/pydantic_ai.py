@@ -35,6 +35,7 @@ from towerlog.sdk.integrations.pydantic_ai_reports import (
     NodeReports,
     Questions,
     history_of,
+    is_reported,
     report_inner_agents,
     reporting,
 )
@@ -78,7 +79,8 @@ def record(agent: Agent[Any, Any], *, recorder: Recorder | None = None, name: st
     """The agent, each of whose runs is reported as a run: for programs that call it themselves.
 
     It is used like the agent. `recorder` is by default that of TOWERLOG_URL and TOWERLOG_API_KEY, `name` the agent's
-    name. Inside another run each of its runs is that one's child.
+    name. Inside another run each of its runs is that one's child. What is recorded twice, or served by a worker too,
+    is reported once.
     """
     report_inner_agents()
     recorded: Any = _RecordedAgent(agent, recorder, name)
@@ -115,6 +117,10 @@ class _RecordedAgent(WrapperAgent[Any, Any]):
     @contextlib.asynccontextmanager
     async def iter(self, user_prompt: Any = None, **options: Any) -> AsyncIterator[Any]:
         """As the wrapped agent, with its capabilities and those that report. Options are the library's own."""
+        if is_reported(options):  # by a worker, or because it was recorded twice
+            async with self.wrapped.iter(user_prompt, **options) as running:
+                yield running
+            return
         recorder = self._recorder or default_recorder()
         name = self._reported_name or self.name or "agent"
         told = None if user_prompt is None else to_jsonable_python(user_prompt, fallback=repr)

@@ -307,6 +307,11 @@ def inside(run: BaseRun, name: str | None) -> BaseRun:
     return BaseRun(run.sink, run.run_key, name or "unnamed", run_id=run.run_id, thread=run.thread)
 
 
+def is_reported(options: dict[str, Any]) -> bool:
+    """Whether whoever begins an agent's run with these options reports it already."""
+    return any(isinstance(one, CallReports | Questions) for one in options.get("capabilities") or ())
+
+
 def report_inner_agents() -> None:
     """From now on agents report that run inside the tools of another one which is reported. Safe to call again."""
     begin: Any = Agent.iter
@@ -317,8 +322,9 @@ def report_inner_agents() -> None:
     @functools.wraps(begin)
     def iter_reported(self: Agent[Any, Any], *args: Any, **options: Any) -> Any:
         run = reporting.get()
-        given = tuple(options.get("capabilities") or ())
-        if run is not None and not any(isinstance(one, CallReports | Questions) for one in given):
+        # A block that was left in another context leaves its run here, and that has ended.
+        if run is not None and not run.ended and not is_reported(options):
+            given = tuple(options.get("capabilities") or ())
             options["capabilities"] = (*given, CallReports(inside(run, self.name)))
         return begin(self, *args, **options)
 

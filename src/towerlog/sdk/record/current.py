@@ -14,54 +14,64 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Entered:
-    """A run that is current until it ends or is left, in whichever context that happens; then what was before is."""
+class Active:
+    """A run that is the current one from here on, until it ends or is left: in whichever thread, task or context."""
 
-    __slots__ = ("before", "left", "run")
+    __slots__ = ("left", "outer", "run")
 
-    def __init__(self, run: BaseRun, before: BaseRun | Entered | None) -> None:
+    def __init__(self, run: BaseRun) -> None:
+        """Makes it the current one of this context."""
         self.run = run
-        self.before = before
         self.left = False
+        self.outer = _inmost()
+        """What it stands in, so without anything that was left: a context that never sees an end keeps none of them."""
+        _inmost_of.set(self)
 
     def leave(self) -> None:
-        """It is not the current one any more."""
+        """It is no longer current anywhere; what was entered inside it and is not left stays current."""
         self.left = True
+        _inmost_of.set(_inmost())
 
 
-_current_run: ContextVar[BaseRun | Entered | None] = ContextVar("towerlog_run", default=None)
+_inmost_of: ContextVar[Active | None] = ContextVar("towerlog_run", default=None)
 
 
-def current_run() -> BaseRun | None:
-    """The run that the calling code is part of, through awaits, tasks and `carry`; None outside of any."""
-    found = _lasting()
-    return found.run if isinstance(found, Entered) else found
-
-
-def _lasting() -> BaseRun | Entered | None:
-    found = _current_run.get()
-    while isinstance(found, Entered) and (found.left or found.run.ended):
-        found = found.before
+def _inmost() -> Active | None:
+    found = _inmost_of.get()
+    while found is not None and (found.left or found.run.ended):
+        found = found.outer
     return found
 
 
-def enter(run: BaseRun) -> Entered:
-    """Makes a run the current one until it ends or is left: for callbacks, which may end in another context."""
-    entered = Entered(run, _lasting())
-    _current_run.set(entered)
-    return entered
+def current_run() -> BaseRun | None:
+    """The run that the calling code is part of, through awaits, tasks and `carry`; None outside of any.
+
+    A run whose block was left is nobody's any more, even where it was left in another thread or task.
+    """
+    found = _inmost()
+    return None if found is None else found.run
 
 
 @contextlib.contextmanager
 def activated(run: BaseRun) -> Iterator[None]:
-    """Makes a run the current one inside a block."""
-    token = _current_run.set(run)
+    """Makes a run the current one inside a block; afterwards what was current before is so again."""
+    before = _inmost_of.get()
+    active = Active(run)
     try:
         yield
     finally:
-        # A block may end in another context than it began in: then there is nothing to reset.
-        with contextlib.suppress(ValueError):
-            _current_run.reset(token)
+        active.left = True
+        # A block may end in another context than it began in: what is current there is none of its business.
+        if _is_in(active):
+            _inmost_of.set(before)
+
+
+def _is_in(active: Active) -> bool:
+    """Whether this context is inside it."""
+    found = _inmost_of.get()
+    while found is not None and found is not active:
+        found = found.outer
+    return found is not None
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:

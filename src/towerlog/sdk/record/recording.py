@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from towerlog.sdk.record.backlog.sink import Sink
-from towerlog.sdk.record.current import activated, current_run
+from towerlog.sdk.record.current import Active, current_run
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.values.encoding import name_text, plain
 from towerlog.sdk.record.values.figures import Fit, mapping, thread_of
@@ -73,7 +72,7 @@ class Recording:
             self._told.invalid["thread"] = plain(thread)
         self._input = input_value
         self._run: BaseRun | None = None
-        self._active: contextlib.AbstractContextManager[None] | None = None
+        self._active: Active | None = None
 
     def open(self, kind: type[AnyRun]) -> AnyRun:
         """Begins the run without making it the current one, for code where a block does not fit."""
@@ -91,13 +90,12 @@ class Recording:
 
     def _enter(self, kind: type[AnyRun]) -> AnyRun:
         run = self.open(kind)
-        self._active = activated(run)
-        self._active.__enter__()
+        self._active = Active(run)
         return run
 
     def _leave(self, error: BaseException | None) -> None:
         if self._active is not None:
-            self._active.__exit__(None, None, None)
+            self._active.leave()
         if self._run is None:
             return
         if error is None:

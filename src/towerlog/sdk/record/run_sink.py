@@ -74,9 +74,10 @@ class RunSink:
             with self._lock:
                 self._told_at = time.monotonic()
                 state = self._recorder.state
-                if self._thread is not None and event["type"] == "run.started":
-                    event["thread"] = self._thread
                 encoder = self._encoder_in(state)
+                # The first event of a forked process may overtake the start, and begins the run on the server then.
+                if self._thread is not None and (encoder.seq == 0 or event["type"] == "run.started"):
+                    event["thread"] = self._thread
                 line = encoder.encode(event)
                 if line is not None:
                     state.backlog.put(self._run_key, encoder.seq, line)

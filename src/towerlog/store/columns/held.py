@@ -17,6 +17,8 @@ def held_columns(row: RunRow) -> tuple[int | None, int | None]:
     return (row.ended_at, held) if held else (None, None)
 
 
-def is_held_again(change: RunChange) -> bool:
-    """Whether a run whose content was erased has some again."""
-    return change.before is not None and holds(change.before) != holds(change.after)
+def holds_other(change: RunChange) -> bool:
+    """Whether a run that has ended has other content than before: some again, or its first checkpoint."""
+    return (
+        change.after.ended_at is not None and change.before is not None and holds(change.before) != holds(change.after)
+    )

@@ -23,7 +23,7 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
-from towerlog.store.columns.held import held_columns, is_held_again
+from towerlog.store.columns.held import held_columns, holds_other
 from towerlog.store.packing import Packer, PackingError
 from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
@@ -194,9 +194,7 @@ def run_rows(changed: Iterable[RunChange]) -> tuple[list[Row], list[Row], list[R
         after = change.after
         if change.before is None:
             new.append((*run_indexed(after), _encode(after)))
-        elif _indexed_fields(change.before) == _indexed_fields(after) and not (
-            after.erased_seq and is_held_again(change)
-        ):
+        elif _indexed_fields(change.before) == _indexed_fields(after) and not holds_other(change):
             # Most events move no indexed column: leave the indexes alone.
             touched.append((after.run, _encode(after)))
         else:

@@ -17,7 +17,7 @@ from towerlog.sdk.integrations.langchain.interrupts import Interrupts
 from towerlog.sdk.integrations.langchain.messages import is_message, message_of, pieces_of, plain, result_of
 from towerlog.sdk.integrations.langchain.tree import TREES, Place
 from towerlog.sdk.integrations.told_messages import ToldMessages
-from towerlog.sdk.record.current import enter
+from towerlog.sdk.record.current import Active
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
@@ -328,7 +328,7 @@ class ChainReports:
         up = self._tree.above(parent_run_id if parent_run_id is not None else around())
         if up is None:
             place = self._outermost(named, inputs, metadata)
-            place.entered = enter(place.run)
+            place.entered = Active(place.run)
         else:
             place = Place(self, named, up.run, up.messages, up, inputs, up.span_id)
         # Whoever is cancelled learns of it where something new would begin.

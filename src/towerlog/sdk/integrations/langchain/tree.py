@@ -15,7 +15,7 @@ from uuid import UUID
 
 from towerlog.sdk.integrations.langchain.messages import plain
 from towerlog.sdk.integrations.told_messages import ToldMessages
-from towerlog.sdk.record.current import Entered
+from towerlog.sdk.record.current import Active
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.spans.model_calls import ModelCall
@@ -54,7 +54,7 @@ class Place:
     said: bool = False
     """Of a model call: whether a piece of its text was told."""
     thread: str | None = None
-    entered: Entered | None = None
+    entered: Active | None = None
     """Of the outermost: what makes its run the current one."""
     interrupts: dict[str, Any] = field(default_factory=dict)
     """Of the outermost: what is waited for inside it, by id."""
