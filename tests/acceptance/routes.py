@@ -39,6 +39,8 @@ def _route(kind: Kind, scopes: str = "", body: Any = None) -> Route:
 
 _RUNNER_BATCH = {"events": [{"type": "thread_started", "data": {"thread_id": "shared-thread", "trace_id": "shared"}}]}
 _SDK_EVENT = {"event_type": "step", "sdk_run_id": "shared-sdk-run", "payload": {"node_name": "n"}}
+_SPAN = {"traceId": "5ba2ed" + "0" * 26, "spanId": "5ba2ed0000000000", "name": "shared"}
+_SPANS = {"resourceSpans": [{"scopeSpans": [{"spans": [_SPAN]}]}]}
 _CLIENT_STEP = {"event_id": "shared-event", "client_seq": 1, "type": "step", "data": {"name": "n"}}
 _CLIENT_BATCH = {"client_id": "shared-client", "events": [{**_CLIENT_STEP, "run_key": "shared-key"}], "runs": ["other"]}
 _RUN_REPORT = {"worker_id": "shared-worker", "lease_epoch": 1, "client_id": "shared-client", "events": [_CLIENT_STEP]}
@@ -80,6 +82,10 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/approvals/{}/{}/reject"): _route(Kind.OBJECT, "control"),
     # steps
     ("POST", "/api/ingest"): _route(Kind.NAME, "ingest", _SDK_EVENT),
+    # otlp
+    ("POST", "/v1/traces"): _route(Kind.NAME, "ingest", _SPANS),
+    ("POST", "/v1/logs"): _route(Kind.NAME, "ingest", {"resourceLogs": []}),
+    ("POST", "/v1/metrics"): _route(Kind.NAME, "ingest", {"resourceMetrics": []}),
     # activity
     ("GET", "/agents/{}/events"): _route(Kind.OBJECT, "read"),
     ("POST", "/agents/{}/events"): _route(Kind.OBJECT, "ingest", _CONTAINER_EVENT),
@@ -133,6 +139,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     **{("POST", f"/api/v1/runs/{{}}:{act}"): _route(Kind.OBJECT, "control", {}) for act in ["pause", "resume", "kill"]},
     ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/outline"): _route(Kind.OBJECT, "read"),
+    ("GET", "/api/v1/runs/{}/otlp"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/checkpoints/{}"): _route(Kind.OBJECT, "read"),
     ("POST", "/api/v1/runs/{}:retry"): _route(Kind.OBJECT, "control"),
@@ -233,6 +240,8 @@ def form_problem(path: str, reply: httpx2.Response) -> str | None:
         good = set(body) == {"detail"}
     elif path.startswith(("/api/ingest", "/alerts", "/broadcasting")):
         good = "message" in body and set(body) <= {"message", "errors"}
+    elif path.startswith(("/v1/traces", "/v1/logs", "/v1/metrics")):
+        good = set(body) == {"code", "message"}
     elif path.startswith("/agents"):
         good = "error" in body and set(body) <= {"error", "detail"}
     elif path.startswith("/api/agents"):
