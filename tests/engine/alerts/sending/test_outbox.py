@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.sqlite.alerts.test_alerts import delivery
 from tests.support.rig import Rig
-from towerlog.engine.alerts import outbox as outbox_module
+from towerlog.engine.alerts.sending import outbox as outbox_module
 from towerlog.engine.alerts.sending.outbox import MAX_OF_ORGANISATION, MAX_OF_RECEIVER, MAX_UNDER_WAY, Outbox
 from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.delivery import Delivery, DueFound, DueWanted
