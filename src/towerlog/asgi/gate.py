@@ -278,7 +278,7 @@ class Gate:
         if len(call.body) > SHORT_BYTES and not is_short(endpoint, call):
             return None
         try:
-            return Decoded(command_of(endpoint, call), b"")
+            return Decoded(endpoint.decode(call) if call.body.isascii() else command_of(endpoint, call), b"")
         except TowerlogError as error:
             return self._decoding.after(error, endpoint, call, exchange.over)
 

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-from towerlog.dialects.structure import PIECE_BYTES, STEP_OF, bare_marks, pieces_of
+from towerlog.dialects.structure import PIECE_BYTES, STEP_OF, bare_marks, is_deeper, pieces_of
 
 MAX_EVENTS_FOUND = 1000
 """Events of a body that are found; none of a body with more, as no dialect takes so many."""
 MAX_SHOWN_MEMBERS = 64
 MAX_SHOWN_BYTES = 2048
-"""Members of an event that is too much, and bytes of each, that stay in what stands for it: its id above all."""
+MAX_SHOWN_DEPTH = 16
+"""Members of an event that is too much, and bytes and levels of each, that stay in what stands for it: its id above
+all. Two thousand bytes may be a thousand brackets, which no decoder takes."""
 FINE_BYTES = 512
 NOT_NOW = b'{"type":"-"}'
 """Stands for an event that another portion has."""
@@ -158,8 +160,12 @@ def stand_in(body: bytes, span: Span) -> bytes:
         return NOT_NOW
     shown = []
     for _, begin, (value, end) in _named(body, members.spans):
-        shown.append(body[begin:value] + (body[value:end] if end - value <= MAX_SHOWN_BYTES else b"null"))
+        shown.append(body[begin:value] + (body[value:end] if _is_shown(body, value, end) else b"null"))
     return b"{" + b",".join(shown) + b"}"
+
+
+def _is_shown(body: bytes, begin: int, end: int) -> bool:
+    return end - begin <= MAX_SHOWN_BYTES and not is_deeper(body[begin:end], MAX_SHOWN_DEPTH)
 
 
 def replaced(body: bytes, by: Iterable[tuple[Span, bytes]]) -> bytes:

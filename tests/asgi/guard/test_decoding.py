@@ -20,11 +20,12 @@ from towerlog.asgi.guard.decoding import (
     is_short,
 )
 from towerlog.dialects.base import Call
+from towerlog.dialects.checkpoints.dialect import DIALECT as CHECKPOINTS
 from towerlog.dialects.steps import DIALECT
 from towerlog.dialects.structure import MAX_PARTS
 from towerlog.errors import Malformed, TooLarge, TowerlogError
 from towerlog.model.command import Append
-from towerlog.model.event import Draft
+from towerlog.model.event import Draft, Refusal
 
 ENDPOINT = next(one for one in DIALECT.endpoints if one.ingests)
 
@@ -109,3 +110,20 @@ async def test_a_body_of_too_many_parts_is_not_decoded(monkeypatch: pytest.Monke
     aside = await one.aside(broken, call_of(body(b"[" + b"0," * (MAX_PARTS + 9) + b"0]")))
     one.close()
     assert isinstance(aside, TooLarge)
+
+
+RUNNERS = next(one for one in CHECKPOINTS.endpoints if one.ingests)
+
+
+@pytest.mark.parametrize("levels", [200, 950, 990, 1000, 1010, 1023, 1024, 1100, 5000])
+async def test_an_event_that_is_too_deep_is_refused_alone_however_deep_it_is(levels: int) -> None:
+    deep = b'{"type":"budget_warning","data":{"thread_id":"t","x":%s}}' % (b"[" * levels + b"]" * levels)
+    plain = b'{"type":"budget_warning","data":{"thread_id":"t"}}'
+    one = Decoding()
+    try:
+        found = await one.aside(RUNNERS, call_of(b'{"events":[%s,%s,%s]}' % (plain, deep, plain)))
+    finally:
+        one.close()
+    assert isinstance(found, Decoded)
+    assert isinstance(found.command, Append)
+    assert [type(item) for item in found.command.items] == [Draft, Refusal, Draft]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tests.support.factories import draft, traced
+from tests.support.fakes import START_MS
 from tests.support.rig import Rig
 from towerlog.errors import NotFound
 from towerlog.model.command import Append, RegisterAgent
@@ -268,6 +269,32 @@ async def test_a_batch_that_is_sent_again_whole_adds_nothing(rig: Rig) -> None:
         assert [result.duplicate for result in again] == [True] * 3
         assert [result.position for result in again] == [result.position for result in first]
     assert len(await rig.log()) == 3
+
+
+@pytest.mark.parametrize("trace", [None, "x"])
+async def test_the_same_work_on_another_day_is_another_run_and_sent_again_a_repeat(rig: Rig, trace: str | None) -> None:
+    first = OpenRun("t", reopen=True) if trace is None else traced(trace, "t", reopen=True)
+    ref = OpenRun("t") if trace is None else traced(trace, "t")
+    state = Facts(effects=Effects(checkpoint=CheckpointFacts(1, "in_progress")))
+    day, start = 86_400_000, Facts(effects=Effects(is_start=True))
+
+    def night(number: int | None) -> list[Draft]:
+        at = None if number is None else START_MS - (9 - number) * day
+        return [
+            draft(E.RUN_STARTED, first, natural_key="thread_started", facts=start, occurred_at=at),
+            draft(E.CHECKPOINT, ref, {"step_index": 1}, facts=state, agent="a", occurred_at=at),
+            draft(E.RUN_COMPLETED, ref, natural_key="thread_completed", occurred_at=at),
+        ]
+
+    runs: list[str] = []
+    for number in (0, 1, 1, 2):
+        stored = await rig.append(*night(number))
+        assert all(isinstance(one, Stored) for one in stored)
+        runs.append({one.run_id for one in stored if isinstance(one, Stored)}.pop())
+    assert len(set(runs)) == 3
+    assert runs[1] == runs[2]
+    again = await rig.append(*night(None))
+    assert all(isinstance(one, Stored) and one.duplicate for one in again), "who tells no time repeats itself"
 
 
 async def test_of_what_goes_on_from_nothing_stored_no_part_is_kept(rig: Rig) -> None:

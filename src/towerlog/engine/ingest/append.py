@@ -29,6 +29,7 @@ from towerlog.engine.ingest.added import (
     withdraws_nothing,
 )
 from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
+from towerlog.engine.ingest.circles import without_circle
 from towerlog.engine.ingest.dedupe import (
     as_other,
     has_older_runs,
@@ -290,7 +291,10 @@ def _store(
     facts, data = draft.facts, draft.data
     unused: tuple[tuple[str, str], ...] = ()
     if facts.effects is not None:
-        unused = unused_of(plan, principal.org, None if run_state is None else run_state.row, draft)
+        row_before = None if run_state is None else run_state.row
+        draft, unused = without_circle(plan, principal.org, row_before, draft)
+        unused += unused_of(plan, principal.org, row_before, draft)
+        facts = draft.facts
     if run_state is None:
         origin = origin_of(plan, principal, draft, dialect)
         run_state = plan.begin_run(principal.org, origin, draft.type)

@@ -49,7 +49,8 @@ def is_replayed(plan: Plan, principal: Principal, items: list[Item], index: int)
     """Whether a start belongs to a whole batch sent again: its run has ended, that very end follows in the batch, and
     what stands between them was told as well.
 
-    Otherwise a start for an ended run begins a new one.
+    Otherwise a start for an ended run begins a new one. The same work at another time, where both ends were told with
+    their times, is no repeat.
     """
     start = items[index]
     if not isinstance(start, Draft) or start.natural_key is None or not getattr(start.run, "reopen", False):
@@ -62,9 +63,14 @@ def is_replayed(plan: Plan, principal: Principal, items: list[Item], index: int)
         if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
             ids = (NATURAL + item.natural_key, *_own_ids(principal, row, item))
             stored = [plan.event_by_id(row.run, one) for one in ids]
-            if any(one is not None and same_content(plan, one, item) for one in stored):
+            if any(one is not None and _may_repeat(one, item) and same_content(plan, one, item) for one in stored):
                 return not _has_news(plan, principal, row, items[index + 1 : at])
     return False
+
+
+def _may_repeat(event: Event, draft: Draft) -> bool:
+    """Whether its sender does not say that it happened at another time."""
+    return None in (event.occurred_at, draft.occurred_at) or event.occurred_at == draft.occurred_at
 
 
 def _own_ids(principal: Principal, row: RunRow, draft: Draft) -> tuple[str, ...]:

@@ -221,6 +221,8 @@ def parent_ref(parent_key: str | None) -> RunByForeignId | RunById | None:
 def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, row: RunRow | None) -> None:
     ref = parent_ref(effects.parent_key)
     parent = None if ref is None else needs.run(org, ref)
+    if ref is None and effects.parent_key is not None and (row is None or row.parent_key is None):
+        _needs_of_parent(needs, org, draft, getattr(draft.run, "thread_id", "") if row is None else row.thread_id)
     if parent is not None and (row is None or row.parent_key is None):
         needs_above(needs, parent)
     if parent is not None and not getattr(draft.run, "names_thread", True):

@@ -44,18 +44,20 @@ def parent_within(row: RunRow, find: Find) -> RunRow | None:
 
 def parent_above(row: RunRow, find: Find) -> RunRow | None:
     """The run's parent in whichever thread; one that is named by its trace in the run's own."""
-    key = row.parent_key or ""
-    ref: NamedRun
-    if key.startswith(PARENT_TRACE):
-        ref = RunByTrace(row.thread_id, key.removeprefix(PARENT_TRACE))
-    elif key.startswith(PARENT_RUN):
-        ref = RunById(key.removeprefix(PARENT_RUN))
-    elif key.startswith(PARENT_FOREIGN):
-        ref = RunByForeignId(key.removeprefix(PARENT_FOREIGN), "")
-    else:
-        return None
-    parent = find(ref)
+    ref = ref_of_parent(row.parent_key or "", row.thread_id)
+    parent = None if ref is None else find(ref)
     return None if parent is None or parent.run == row.run else parent
+
+
+def ref_of_parent(key: str, thread_id: str) -> NamedRun | None:
+    """Which run a parent's key names in a run of this thread."""
+    if key.startswith(PARENT_TRACE):
+        return RunByTrace(thread_id, key.removeprefix(PARENT_TRACE))
+    if key.startswith(PARENT_RUN):
+        return RunById(key.removeprefix(PARENT_RUN))
+    if key.startswith(PARENT_FOREIGN):
+        return RunByForeignId(key.removeprefix(PARENT_FOREIGN), "")
+    return None
 
 
 def rows_above(row: RunRow, find: Find) -> list[RunRow]:

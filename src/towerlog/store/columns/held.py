@@ -19,6 +19,4 @@ def held_columns(row: RunRow) -> tuple[int | None, int | None]:
 
 def holds_other(change: RunChange) -> bool:
     """Whether a run that has ended has other content than before: some again, or its first checkpoint."""
-    return (
-        change.after.ended_at is not None and change.before is not None and holds(change.before) != holds(change.after)
-    )
+    return change.before is not None and holds(change.before) != holds(change.after)

@@ -194,7 +194,9 @@ def run_rows(changed: Iterable[RunChange]) -> tuple[list[Row], list[Row], list[R
         after = change.after
         if change.before is None:
             new.append((*run_indexed(after), _encode(after)))
-        elif _indexed_fields(change.before) == _indexed_fields(after) and not holds_other(change):
+        elif _indexed_fields(change.before) == _indexed_fields(after) and not (
+            after.ended_at is not None and holds_other(change)
+        ):
             # Most events move no indexed column: leave the indexes alone.
             touched.append((after.run, _encode(after)))
         else:

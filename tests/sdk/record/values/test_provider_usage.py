@@ -102,6 +102,7 @@ SHAPES = [
     (GEMINI, (86, 1920, None, 250, 50)),
     (PYDANTIC_AI, (86, 1920, 12, 250, 50)),
     (BEDROCK, (86, 1920, None, 300, None)),
+    ({**BEDROCK, "cacheCreationInputTokens": 53}, (86, 1920, 53, 300, None)),  # Claude's `modelUsage`
     ({"prompt_tokens": 10, "completion_tokens": 2}, (10, None, None, 2, None)),
     ({"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": None}, (10, None, None, 2, None)),
     ({"input_tokens": 10, "output_tokens": 2}, (10, None, None, 2, None)),

@@ -121,7 +121,7 @@ FORMS = (
         ("inputTokens",),
         ("outputTokens",),
         ("cacheReadInputTokens",),
-        ("cacheWriteInputTokens",),
+        ("cacheWriteInputTokens", "cacheCreationInputTokens"),
         is_cache_inside=False,
     ),
     Form(  # Codex in its session files
