@@ -75,6 +75,7 @@ NO_ACTS = {
     *[("POST", path) for path in ("/agents/{}/events", "/api/v1/events", "/api/v1/runs/{}:report")],
     *[("POST", f"/api/agents/runs/{{}}/{act}") for act in ("events", "claim", "release", "complete", "fail")],
     ("POST", "/api/agents/runs/claim"),
+    *[("POST", path) for path in ("/v1/traces", "/v1/logs", "/v1/metrics")],
     ("POST", "/api/v1/budgets/reserve"),
     # A dry run; what it writes has an entry for each run.
     ("POST", "/api/v1/prices/reprice"),

@@ -196,12 +196,19 @@ def test_a_hostile_body_is_answered(client, ids, name, share) -> None:
     assert client.get("/healthz").status_code == 200
 
 
+REPAIRED = {"/agents/{}/events", "/api/agents/runs/{}/events", "/v1/logs", "/v1/metrics", "/v1/traces"}
+"""Paths of telemetry that take what is left of a text once its broken characters are replaced."""
+
+
 @pytest.mark.parametrize("name", ["half", "not-utf-8", "deep-lists", "unclosed-depth", "raw-control"])
 def test_what_is_no_json_is_refused_in_the_dialects_form(client, ids, name) -> None:
     wrong = []
     for path in [path for path in POSTS if not path.startswith(WITHOUT_A_BODY)]:
         reply = send(client, filled(path, ids), HOSTILE[name])
-        if reply.status_code not in {400, 413, 422}:
+        if name == "not-utf-8" and path in REPAIRED:
+            # Telemetry is repaired, and then it is what it is: without a type, of a run that another holds, nothing.
+            wrong += [] if reply.status_code in {200, 400, 409, 422} else [f"{path}: {reply.status_code} {reply.text}"]
+        elif reply.status_code not in {400, 413, 422}:
             wrong.append(f"{path}: {reply.status_code} {reply.text[:200]}")
         elif path.startswith(("/v1/runs", "/v1/threads")):
             form = {"code", "message", "trace_id"}

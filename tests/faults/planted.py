@@ -1385,7 +1385,7 @@ TOLD = (
         "an erased run is still told of",
         "engine/timers/messages/test_fan_out.py::test_what_was_erased_is_not_written",
         "towerlog.store.sqlite.erasing.steps",
-        "                _erase_body(db, alerts.decode_body(doc))",
+        "                _erase_body(db, state.decode_body(doc))",
         "                pass",
     ),
 )
@@ -1870,7 +1870,7 @@ MENDED = (
     Fault(
         "a block that raises keeps its hold",
         "sdk/record/test_reservation.py::test_a_block_that_raises_holds_nothing_any_more",
-        "towerlog.sdk.record.spans",
+        "towerlog.sdk.record.spans.reservations",
         "left = self._held.take() if failed and self._held is not None else None",
         "left = None",
     ),
