@@ -446,7 +446,7 @@ ACCESS = (
     ),
     Fault(
         "a link signs in again",
-        "acceptance/test_sign_in.py::test_the_first_start_prints_a_link_that_signs_in_once",
+        "engine/commands/test_members.py::test_of_two_who_use_a_link_in_one_group_one_gets_in",
         "towerlog.engine.commands.members",
         "link.used_at is not None or ",
         "",

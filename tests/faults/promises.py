@@ -405,6 +405,7 @@ ACCESS = (
         (
             "contract/test_members.py::test_a_session_is_what_a_key_of_its_member_would_be",
             "engine/commands/test_members.py::test_a_removal_leaves_no_session_and_no_link",
+            "engine/commands/test_members.py::test_of_two_who_use_a_link_in_one_group_one_gets_in",
             "acceptance/test_sign_in.py::test_live_push_ends_with_the_member",
             f"{SIGN_IN}::test_the_first_start_prints_a_link_that_signs_in_once",
             f"{SIGN_IN}::test_a_session_is_kept_where_no_script_reads_it",
