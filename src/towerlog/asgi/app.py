@@ -193,6 +193,8 @@ class App:
         """Says that it is not ready any more, and ends what would not end by itself. May be called twice."""
         if self.pages.health.phase is not Phase.FAILED:
             self.pages.health.phase = Phase.DRAINING
+        if self._service is not None:
+            self._service.is_stopping = True
         if self.streams is not None:
             self.streams.close()
         if self.sockets is not None:
