@@ -401,6 +401,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "clock jumps and outages that are kept, so that they do not count as silence",
         ),
         (
+            "engine.erasing.age_clock",
+            "MAX_STEP_MS",
+            "milliseconds that the wall clock may differ from time seen passing; else deletion by age is held back",
+        ),
+        (
             "dialects.otlp.masks",
             "MAX_KNOWN_KEYS",
             "names of attributes of which is remembered whether they name a secret",

@@ -36,6 +36,7 @@ CODES = {
     "run_not_active": False,
     "storage_failed": True,
     "disk.full": True,
+    "stopped": True,
     "thread_busy": False,
     "too_large": False,
     "unauthenticated": False,

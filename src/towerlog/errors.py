@@ -19,7 +19,8 @@ gives the default statuses, and each dialect turns an error into its own form.
     ├── BudgetExceeded       a budget is used up, and lets no run begin
     ├── TooLarge · RateLimited · Overloaded
     ├── StorageFailed
-    │   └── DiskFull         nothing was stored; reads go on
+    │   ├── DiskFull         nothing was stored; reads go on
+    │   └── Stopped          the server ends before the answer is there
     └── Internal
         └── Damaged          what is stored is not what was written; names the place
 
@@ -246,6 +247,12 @@ class DiskFull(StorageFailed):
     """There is too little room on the server's disk; nothing was stored."""
 
     code = "disk.full"
+
+
+class Stopped(StorageFailed):
+    """The server stopped before this was done; what of it was stored is unknown. Ask again."""
+
+    code = "stopped"
 
 
 class Internal(TowerlogError):

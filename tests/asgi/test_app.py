@@ -89,6 +89,26 @@ async def test_a_stream_that_opens_while_draining_ends_at_once(app: App, say: An
     assert not stream.is_whole
 
 
+async def test_what_is_still_under_way_when_the_server_ends_is_told_to_come_again(
+    app: App, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = (await say("POST", "/v1/threads/t/runs")).json["run_id"]
+    begun = asyncio.Event()
+
+    async def long(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    assert app._node is not None
+    monkeypatch.setattr(app._node.engine, "execute", long)
+    asked = asyncio.create_task(say("DELETE", f"/api/v1/runs/{run_id}"))
+    await begun.wait()
+    app.drain()
+    asked.cancel()
+    reply = await asked
+    assert (reply.status, reply.json["code"], reply.headers["retry-after"]) == (503, "stopped", "1")
+
+
 async def test_a_failed_storage_is_never_ready_again(app: App, say: Any) -> None:
     app.fail()
     app.drain()

@@ -446,7 +446,7 @@ ACCESS = (
     ),
     Fault(
         "a link signs in again",
-        "acceptance/test_sign_in.py::test_the_first_start_prints_a_link_that_signs_in_once",
+        "engine/commands/test_members.py::test_of_two_who_use_a_link_in_one_group_one_gets_in",
         "towerlog.engine.commands.members",
         "link.used_at is not None or ",
         "",
@@ -1884,6 +1884,38 @@ MENDED = (
 )
 """Of what was mended after people from outside had tried it."""
 
+AGED = (
+    Fault(
+        "a policy goes by the wall clock",
+        "engine/erasing/test_age_clock.py::test_a_clock_set_ahead_while_the_server_runs_erases_nothing",
+        "towerlog.engine.timers.retention",
+        "before = await self._age.before(policy.max_age_ms)",
+        "before = self._hearing.clock.now_ms() - policy.max_age_ms",
+    ),
+    Fault(
+        "a start believes the wall clock",
+        "engine/erasing/test_age_clock.py::test_a_start_with_a_clock_that_is_ahead_erases_nothing_however_often",
+        "towerlog.engine.erasing.age_clock",
+        "near = state.now_ms <= wall_ms <= state.now_ms + MAX_STEP_MS",
+        "near = state.now_ms <= wall_ms",
+    ),
+    Fault(
+        "stamps of a clock that was behind are believed",
+        "engine/erasing/test_age_clock.py::test_what_ended_while_the_clock_was_behind_is_not_taken_for_old",
+        "towerlog.engine.erasing.age_clock",
+        "if state.behind_from is not None and",
+        "if False and",
+    ),
+    Fault(
+        "alerts grow old by the wall clock",
+        "engine/erasing/test_age_clock.py::test_the_hourly_sweeps_go_by_the_same_clock",
+        "towerlog.engine.timers.old_rows",
+        "await before(ALERT_LIFE_MS)",
+        "_now.wall_ms - ALERT_LIFE_MS",
+    ),
+)
+"""Of what is deleted for its age."""
+
 FAULTS = (
     *STORED,
     *ACCESS,
@@ -1897,5 +1929,6 @@ FAULTS = (
     *AUDITED,
     *TOLD,
     *ERASED,
+    *AGED,
     *MENDED,
 )

@@ -14,6 +14,7 @@ DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
+AGE = "engine/erasing/test_age_clock.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
 SEEDS, TELEMETRY = "simulation/test_simulation.py", "simulation/test_telemetry.py"
 SPENDERS = "simulation/test_money.py"
@@ -353,6 +354,17 @@ ORDER = (
         ),
         of(DEPLOY, "The machine's clock may be set, ahead or back, while the server runs."),
     ),
+    Promise(
+        "A wall clock that is wrong, before a start or after it, ahead or behind, deletes nothing.",
+        (
+            f"{AGE}::test_a_clock_set_ahead_while_the_server_runs_erases_nothing",
+            f"{AGE}::test_a_start_with_a_clock_that_is_ahead_erases_nothing_however_often",
+            f"{AGE}::test_what_ended_while_the_clock_was_behind_is_not_taken_for_old",
+            f"{AGE}::test_the_hourly_sweeps_go_by_the_same_clock",
+        ),
+        (),
+        of(DEPLOY, "A clock that is wrong deletes nothing."),
+    ),
 )
 
 ACCESS = (
@@ -393,6 +405,7 @@ ACCESS = (
         (
             "contract/test_members.py::test_a_session_is_what_a_key_of_its_member_would_be",
             "engine/commands/test_members.py::test_a_removal_leaves_no_session_and_no_link",
+            "engine/commands/test_members.py::test_of_two_who_use_a_link_in_one_group_one_gets_in",
             "acceptance/test_sign_in.py::test_live_push_ends_with_the_member",
             f"{SIGN_IN}::test_the_first_start_prints_a_link_that_signs_in_once",
             f"{SIGN_IN}::test_a_session_is_kept_where_no_script_reads_it",

@@ -186,13 +186,15 @@ class App:
         url, idle_ms = components.settings.public_url, self._config.session_idle_ms
         self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, url, idle_ms)
         self.pages.provider.attach(node.engine, node.store, self._clock, self._ids, url, secret, idle_ms)
-        self.pages.health.attach(node.store.ping, node.store.obstacle)
+        self.pages.health.attach(node.store.ping, node.store.obstacle, node.engine.is_clock_off)
         self.pages.health.phase = Phase.READY
 
     def drain(self) -> None:
         """Says that it is not ready any more, and ends what would not end by itself. May be called twice."""
         if self.pages.health.phase is not Phase.FAILED:
             self.pages.health.phase = Phase.DRAINING
+        if self._service is not None:
+            self._service.is_stopping = True
         if self.streams is not None:
             self.streams.close()
         if self.sockets is not None:

@@ -29,13 +29,14 @@ from towerlog.asgi.routes import PageVisit
 from towerlog.asgi.shares.share import Resource
 from towerlog.asgi.shares.waits import LendingWait
 from towerlog.dialects.base import Reply
-from towerlog.errors import Internal, Malformed, Overloaded, TowerlogError, Unauthenticated
+from towerlog.errors import Internal, Malformed, Overloaded, Stopped, TowerlogError, Unauthenticated
 from towerlog.model import question
 from towerlog.model.command import Append, Report
 from towerlog.model.outcome import Outcome
 from towerlog.model.principal import Principal
 from towerlog.model.question import FollowRun, Read
 
+STOPPED_RETRY_S = 1
 _NO_CONTENT = Reply(204, b"")
 
 
@@ -54,6 +55,8 @@ class Service:
         self._addresses = components.addresses
         self._streams = streams
         self._epoch = epoch
+        self.is_stopping = False
+        """A request that is cancelled from now on is so because the server ends."""
 
     async def serve(self, scope: Message, receive: Receive, send: Send) -> Stream | None:
         """Answers a request. A stream is opened, not run: that is the caller's, when all of this is off the stack."""
@@ -67,6 +70,11 @@ class Service:
                 reply = await self._reply(exchange, receive, send, turns)
             except Disconnected:
                 return None
+            except asyncio.CancelledError:
+                if not self.is_stopping:
+                    raise
+                # The time for what was under way is over. This task has nothing else to do than to say so.
+                reply = gate.refusal(exchange, Stopped(retry_after=STOPPED_RETRY_S))
             except Exception as fault:
                 reply = gate.refusal(exchange, fault)
             finally:

@@ -217,6 +217,8 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
     state = "is ready" if ready.status == 200 else f"is not ready: {_obstacle(ready)}"
     yield Finding("server", verdict, f"{http.address} {state}; version {version}, this command is {__version__}")
     yield from _clock(ready.headers.get("date"))
+    if b'"clock_off"' in ready.body:
+        yield Finding("clock", "warn", "the server's clock was set, or it was away: nothing is deleted for its age yet")
 
 
 def _obstacle(ready: Response) -> str:

@@ -17,6 +17,7 @@ from towerlog.engine.commit.answered_once import AnsweredOnce
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
+from towerlog.engine.erasing.age_clock import AgeClock
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -74,6 +75,7 @@ class Engine:
         settings = settings or EngineSettings()
         self._store = store
         self._hearing = Hearing(clock)
+        self._age = AgeClock(store, self._hearing)
         self._reads = Reads(store, clock, self._hearing, settings.thresholds, ways_out)
         self._hub = Hub()
         self._wake = wake
@@ -108,7 +110,9 @@ class Engine:
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep())
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings))
-        self._erasures, kept = retention_services(store, self._hearing, self._writer, self._hub, self._reads.outlines)
+        self._erasures, kept = retention_services(
+            store, self._hearing, self._writer, self._hub, self._reads.outlines, self._age
+        )
         self._keeping = Timer(kept)
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
@@ -126,7 +130,7 @@ class Engine:
             SteppingBudgets(hearing, upkeep),
             ExpiredReservations(upkeep),
             ExpiredApprovals(hearing, upkeep),
-            *[OldRows(store, hearing, drop) for drop in DROPS],
+            *[OldRows(store, hearing, self._age, drop) for drop in DROPS],
         )
 
     def _watched(self, settings: EngineSettings) -> tuple[TimedService, ...]:
@@ -170,6 +174,10 @@ class Engine:
             await task
         await self._writer.stop()
 
+    def is_clock_off(self) -> bool:
+        """Whether the wall clock is so far off that nothing is deleted for its age."""
+        return bool(self._age.off_ms)
+
     def figures(self) -> dict[str, int]:
         """Counts for the metrics page."""
         return {
@@ -184,6 +192,7 @@ class Engine:
             "failed_checkpoints": self._store.trouble.failed_checkpoints,
             "damaged": self._store.damages.found,
             "read_failures": self._store.damages.failures,
+            "clock_off_seconds": int(self._age.off_ms / 1000),
             "deliveries_given_up": 0 if self._sender is None else self._sender.given_up,
         }
 

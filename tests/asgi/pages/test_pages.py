@@ -89,6 +89,14 @@ async def test_readiness_follows_the_store(app: App, say: Any, monkeypatch: pyte
     assert (await say("GET", "/healthz")).status == 200
 
 
+async def test_readiness_tells_of_a_clock_that_holds_deletion_back(
+    app: App, say: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.pages.health, "_is_clock_off", lambda: True)
+    reply = await say("GET", "/readyz")
+    assert (reply.status, reply.json) == (200, {"status": "ready", "warning": "clock_off"})
+
+
 async def test_metrics_are_for_this_machine_or_an_admin(app: App, say: Any) -> None:
     reader = (await say("POST", "/api/v1/keys", value={"name": "k", "scopes": ["read"]})).json["key"]
     assert (await ask(app, "GET", "/metrics", key=None)).status == 200

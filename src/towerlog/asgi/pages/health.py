@@ -25,10 +25,16 @@ class Phase(enum.StrEnum):
     FAILED = "storage_failed"
 
 
-class Health(msgspec.Struct, frozen=True):
-    """One word."""
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One word, and one more where something is wrong that is not in the way of work."""
 
     status: Annotated[str, v.said("`ok` or `ready`; else what is in the way of work.", "ok")]
+    warning: Annotated[
+        str | msgspec.UnsetType,
+        v.said(
+            "`clock_off`: the clock was set, or the server was away; nothing is deleted for its age yet.", "clock_off"
+        ),
+    ] = msgspec.UNSET
 
 
 class HealthPages:
@@ -39,9 +45,13 @@ class HealthPages:
         self.phase = Phase.STARTING
         self._ping: Callable[[], Awaitable[None]] | None = None
         self._obstacle: Callable[[], str | None] = lambda: None
+        self._is_clock_off: Callable[[], bool] = lambda: False
 
-    def attach(self, ping: Callable[[], Awaitable[None]], obstacle: Callable[[], str | None]) -> None:
+    def attach(
+        self, ping: Callable[[], Awaitable[None]], obstacle: Callable[[], str | None], is_clock_off: Callable[[], bool]
+    ) -> None:
         """`ping` raises StorageFailed unless the store answers; `obstacle` names what is in the way of writes."""
+        self._is_clock_off = is_clock_off
         self._ping = ping
         self._obstacle = obstacle
 
@@ -79,5 +89,5 @@ class HealthPages:
             except StorageFailed:
                 status = "storage_failed"
         if status == Phase.READY.value:
-            return reply_json(Health(status))
+            return reply_json(Health(status, "clock_off" if self._is_clock_off() else msgspec.UNSET))
         return reply_json(Health(status), 503, (_NOT_READY_RETRY,))

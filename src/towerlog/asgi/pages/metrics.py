@@ -123,6 +123,8 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_damaged_reads", damaged, figures["damaged"])
         failed = "Reads of the store that failed with an I/O error or on damaged pages."
         yield CounterMetricFamily("towerlog_read_failures", failed, figures["read_failures"])
+        off = "How far the wall clock is ahead, or behind (below 0), while that holds back deletion by age; else 0."
+        yield GaugeMetricFamily("towerlog_clock_off_seconds", off, figures["clock_off_seconds"])
         given_up = "Messages to people that were given up after their last attempt."
         yield CounterMetricFamily("towerlog_deliveries_given_up", given_up, figures["deliveries_given_up"])
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from towerlog.ambient import Hearing
+from towerlog.engine.erasing.age_clock import AgeClock
 from towerlog.engine.erasing.carrying_out import CarryingOut
 from towerlog.engine.erasing.held import HeldNow
 from towerlog.engine.erasing.marks import check_ended
@@ -39,12 +40,13 @@ Submit = Callable[[Principal, MarkErased | MarkThreadErased], Awaitable[Outcome]
 class ErasureRequests:
     """Of one engine."""
 
-    def __init__(self, store: Store, hearing: Hearing, carrying_out: CarryingOut, held: HeldNow) -> None:
-        """`held` knows how much the organisations hold."""
+    def __init__(self, store: Store, hearing: Hearing, carrying_out: CarryingOut, held: HeldNow, age: AgeClock) -> None:
+        """`held` knows how much the organisations hold, `age` what is old."""
         self._store = store
         self._hearing = hearing
         self._carrying_out = carrying_out
         self._held = held
+        self._age = age
         self.wanted = False
         """Somebody has asked for a pass of retention."""
 
@@ -102,7 +104,7 @@ class ErasureRequests:
 
     async def _due(self, policy: RetentionPolicy) -> RetentionDue:
         """What a policy would erase: by age, or where there is too much."""
-        before = self._hearing.clock.now_ms() - (policy.max_age_ms or 0)
+        before = await self._age.before(policy.max_age_ms or 0)
         held = None if policy.max_bytes is None else await self._held.of(policy.org, policy.kind)
         is_over = held is not None and policy.max_bytes is not None and held > policy.max_bytes
         if policy.max_age_ms is None and not is_over:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from towerlog.ambient import Hearing, Reading
+from towerlog.engine.erasing.age_clock import AgeClock
 from towerlog.model.alert import MAX_WINDOW_MINUTES, MINUTE_MS
 from towerlog.store.base import Store
 
@@ -17,29 +18,31 @@ ALERT_LIFE_MS = 90 * 24 * 3600 * 1000
 KEPT_ALERTS = 50_000
 """Alerts, and deliveries, of an organisation that are kept; of more the oldest go."""
 
-Drop = Callable[[Store, Reading], Awaitable[int]]
+Before = Callable[[int], Awaitable[int]]
+"""What is stamped before this is as old as that: `AgeClock.before`."""
+Drop = Callable[[Store, Reading, Before], Awaitable[int]]
 """Drops at most `DROPPED_AT_ONCE` of what is old at this time; how many went."""
 
 
-def old_replies(store: Store, now: Reading) -> Awaitable[int]:
+def old_replies(store: Store, now: Reading, _before: Before) -> Awaitable[int]:
     """Replies kept for Idempotency-Keys."""
     return store.replies_drop(now.heard_ms - REPLY_LIFE_MS, DROPPED_AT_ONCE)
 
 
-def old_sessions(store: Store, now: Reading) -> Awaitable[int]:
+async def old_sessions(store: Store, _now: Reading, before: Before) -> int:
     """Sessions and sign-in links that have expired: nobody is let in by them from the moment itself."""
-    return store.signed_out_drop(now.wall_ms, DROPPED_AT_ONCE)
+    return await store.signed_out_drop(await before(0), DROPPED_AT_ONCE)
 
 
-def old_alerts(store: Store, now: Reading) -> Awaitable[int]:
+async def old_alerts(store: Store, _now: Reading, before: Before) -> int:
     """Alerts, deliveries, and minutes that no window reaches back to."""
-    minute = now.wall_ms // MINUTE_MS - 2 * MAX_WINDOW_MINUTES
-    return store.alerts_drop(now.wall_ms - ALERT_LIFE_MS, KEPT_ALERTS, DROPPED_AT_ONCE, minute)
+    minute = await before(2 * MAX_WINDOW_MINUTES * MINUTE_MS) // MINUTE_MS
+    return await store.alerts_drop(await before(ALERT_LIFE_MS), KEPT_ALERTS, DROPPED_AT_ONCE, minute)
 
 
-def spent_links(store: Store, now: Reading) -> Awaitable[int]:
+async def spent_links(store: Store, _now: Reading, before: Before) -> int:
     """Answer links that were used and have expired."""
-    return store.spent_links_drop(now.wall_ms, DROPPED_AT_ONCE)
+    return await store.spent_links_drop(await before(0), DROPPED_AT_ONCE)
 
 
 DROPS: tuple[Drop, ...] = (old_replies, old_sessions, old_alerts, spent_links)
@@ -48,10 +51,11 @@ DROPS: tuple[Drop, ...] = (old_replies, old_sessions, old_alerts, spent_links)
 class OldRows:
     """Looks for rows of one kind."""
 
-    def __init__(self, store: Store, hearing: Hearing, drop: Drop) -> None:
+    def __init__(self, store: Store, hearing: Hearing, age: AgeClock, drop: Drop) -> None:
         """The first hour begins now."""
         self._store = store
         self._hearing = hearing
+        self._age = age
         self._drop = drop
         self._swept_at = hearing.now().heard_ms
 
@@ -60,5 +64,7 @@ class OldRows:
         now = self._hearing.now()
         if now.heard_ms - self._swept_at > DROP_SWEEP_MS:
             self._swept_at = now.heard_ms
-            while await self._drop(self._store, now) >= DROPPED_AT_ONCE:
+            # Heard time begins with the wall clock of the start, which may be ahead.
+            now = now._replace(heard_ms=min(now.heard_ms, await self._age.passed_ms()))
+            while await self._drop(self._store, now, self._age.before) >= DROPPED_AT_ONCE:
                 pass

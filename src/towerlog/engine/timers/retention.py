@@ -8,6 +8,7 @@ from functools import partial
 
 from towerlog.ambient import Hearing
 from towerlog.engine.commit.writer import Writer
+from towerlog.engine.erasing.age_clock import AgeClock
 from towerlog.engine.erasing.carrying_out import Between, CarryingOut
 from towerlog.engine.erasing.held import HeldNow
 from towerlog.engine.erasing.marks import BY_AGE, BY_SIZE, mark
@@ -46,6 +47,7 @@ class Retention:
         carrying_out: CarryingOut,
         held: HeldNow,
         requests: ErasureRequests,
+        age: AgeClock,
     ) -> None:
         """`upkeep` commits between two groups, also where little room is left: it makes room."""
         self._store = store
@@ -54,6 +56,7 @@ class Retention:
         self._carrying_out = carrying_out
         self._held = held
         self._requests = requests
+        self._age = age
         self._policies: list[RetentionPolicy] = []
         self._looked_at: int | None = None
 
@@ -71,9 +74,9 @@ class Retention:
 
     async def _turn(self, policy: RetentionPolicy) -> bool:
         """Erases of some runs; whether there may be more."""
-        reason, before = BY_AGE, self._hearing.clock.now_ms() - (policy.max_age_ms or 0)
-        runs: list[RunRow] = []
+        reason, runs = BY_AGE, list[RunRow]()
         if policy.max_age_ms is not None:
+            before = await self._age.before(policy.max_age_ms)
             runs = await self._store.runs_held(policy.org, policy.kind, before, RUNS_AT_ONCE)
         if not runs and policy.max_bytes is not None:
             if await self._held.of(policy.org, policy.kind) <= policy.max_bytes:
@@ -164,11 +167,11 @@ def _swept(before: tuple[int, int], unit: Unit) -> Awaitable[tuple[int, int] | N
 
 
 def retention_services(
-    store: Store, hearing: Hearing, writer: Writer, hub: Hub, outlines: KeptOutlines
+    store: Store, hearing: Hearing, writer: Writer, hub: Hub, outlines: KeptOutlines, age: AgeClock
 ) -> tuple[ErasureRequests, tuple[TimedService, ...]]:
     """What answers requests of erasure, and what time does about retention."""
     held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, hub, outlines)
-    requests = ErasureRequests(store, hearing, carrying_out, held)
+    requests = ErasureRequests(store, hearing, carrying_out, held, age)
     upkeep = partial(writer.upkeep, makes_room=True)
-    retention = Retention(store, hearing, upkeep, carrying_out, held, requests)
-    return requests, (retention, FreePages(store, hearing, writer.between, carrying_out))
+    retention = Retention(store, hearing, upkeep, carrying_out, held, requests, age)
+    return requests, (age, retention, FreePages(store, hearing, writer.between, carrying_out))

@@ -54,6 +54,14 @@ class RetentionStore(Protocol):
         """Whether the files become smaller when something is erased; else its room is used anew."""
         ...
 
+    async def age_kept(self) -> tuple[str | None, int | None]:
+        """What `age_keep` wrote last, and when (wall ms) the newest event of any organisation was recorded."""
+        ...
+
+    async def age_keep(self, state: str) -> None:
+        """Keeps the state of the clock by which things grow old."""
+        ...
+
     async def wipe(self, page: int) -> int:
         """Overwrites what is free in some pages of the store from a page on; the next page, 0 at the end.
 

@@ -142,6 +142,8 @@ class UpkeepQuestions(HasConnections):
     content_bytes = Question(policies.content_bytes)
     content_end = Question(erasing.content_end)
     gives_back = Question(erasing.gives_back)
+    age_kept = Question(policies.age_kept)
+    age_keep = Question(policies.age_keep, Via.BETWEEN_UNITS)
     wipe = Question(erasing.wipe, Via.APART)
 
     rows = Question(verification.all_rows)

@@ -66,6 +66,19 @@ async def policies_all(db: Db) -> list[RetentionPolicy]:
     return [state.decode_policy(row[0]) for row in await db.rows("SELECT doc FROM retention ORDER BY org, kind")]
 
 
+async def age_kept(db: Db) -> tuple[str | None, int | None]:
+    """What `age_keep` wrote last, and when (wall ms) the newest event of any organisation was recorded."""
+    newest = (
+        "SELECT max((SELECT recorded_at FROM place WHERE place.org = org.org ORDER BY position DESC LIMIT 1)) FROM org"
+    )
+    return await db.value("SELECT value FROM meta WHERE name = 'age'"), await db.value(newest)
+
+
+async def age_keep(db: Db, state: str) -> None:
+    """Keeps the state of the clock by which things grow old."""
+    await db.do("INSERT INTO meta VALUES ('age', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value", state)
+
+
 async def runs_held(db: Db, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
     """Runs that ended before a time (wall ms) and have such content, the first to end first."""
     where = f"org = $1 AND held & {HELD[kind]} <> 0 AND ended_at < $2"

@@ -21,6 +21,8 @@ class ErasingAsks(HasPools):
     content_end = Ask(content.content_end)
     content_bytes = Ask(policies.content_bytes)
     gives_back = Ask(reclaim.gives_back)
+    age_kept = Ask(policies.age_kept)
+    age_keep = Ask(policies.age_keep, Where.BETWEEN_UNITS)
     wipe = Ask(reclaim.wipe, Where.BETWEEN_UNITS)
 
 

@@ -62,6 +62,21 @@ def policies_all(db: apsw.Connection) -> list[RetentionPolicy]:
     return [state.decode_policy(row[0]) for row in db.execute("SELECT doc FROM retention ORDER BY org, kind")]
 
 
+def age_kept(db: apsw.Connection) -> tuple[str | None, int | None]:
+    """What `age_keep` wrote last, and when (wall ms) the newest event of any organisation was recorded."""
+    newest = (
+        "SELECT max((SELECT recorded_at FROM event WHERE key >= org << ? AND key < (org + 1) << ?"
+        " ORDER BY key DESC LIMIT 1)) FROM org"
+    )
+    kept = one(db, "SELECT value FROM meta WHERE name = 'age'", ())
+    return kept, one(db, newest, (SHARD_BITS, SHARD_BITS))
+
+
+def age_keep(db: apsw.Connection, state: str) -> None:
+    """Keeps the state of the clock by which things grow old."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('age', ?)", (state,))
+
+
 def runs_held(db: apsw.Connection, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
     """Runs that ended before a time (wall ms) and have such content, the first to end first."""
     sql = f"SELECT doc FROM run WHERE org = ? AND held & {HELD[kind]} AND ended_at < ? ORDER BY ended_at LIMIT ?"
