@@ -119,7 +119,7 @@ def orders() -> dict[str, str]:
     """Title → command, of those by which something is done."""
     return {
         "create a run; a worker claims it at once": (
-            "towerlog runs create mine --agent counter --input docs/guides --id"
+            "towerlog runs create mine --agent counter --input README.md --id"
         ),
         "report a run of your own over HTTP": (
             f'{SEND} "$TOWERLOG_URL/api/ingest"'
