@@ -172,9 +172,8 @@ def result_of(end: Event) -> bytes | None:
 
 def text_of(data: bytes) -> str | None:
     """The text of a piece of an answer, however long; None where its sender has sent none."""
-    sent = _read_delta(data)
-    text = _piece(sent)
-    return plain_text(text) if is_text(text) and not _is_thinking(sent) else None
+    text = _piece(_read_delta(data))
+    return plain_text(text) if is_text(text) else None
 
 
 def letter_of(data: bytes) -> str | None:
