@@ -28,7 +28,7 @@ from towerlog.model.event import sound
 from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
-from towerlog.model.member import MemberNow, SessionsEnded, SignInLink, SignInLinkEnded, SignInLinkMade
+from towerlog.model.member import MemberNow, SessionEnded, SessionsEnded, SignInLink, SignInLinkEnded, SignInLinkMade
 from towerlog.model.persona import split_persona_id
 from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal, User
@@ -109,6 +109,7 @@ class Replies:
             Redelivered: self._redelivered,
             SignInLinkMade: self._sign_in_link,
             SignInLinkEnded: self._sign_in_link_ended,
+            SessionEnded: self._session_ended,
             SessionsEnded: self._sessions_ended,
         }
         self.kinds = {kind.__name__: kind for kind in (*self._again, *_NAMED)}
@@ -241,6 +242,10 @@ class Replies:
         if ids.link is None:
             raise NotFound("link")
         return LinkMade(ids.link)
+
+    async def _session_ended(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
+        """It is gone."""
+        raise NotFound("session")
 
     async def _sessions_ended(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
         return SessionsEnded()
