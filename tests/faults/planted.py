@@ -1385,7 +1385,7 @@ TOLD = (
         "an erased run is still told of",
         "engine/timers/messages/test_fan_out.py::test_what_was_erased_is_not_written",
         "towerlog.store.sqlite.erasing.steps",
-        "                _erase_body(db, alerts.decode_body(doc))",
+        "                _erase_body(db, state.decode_body(doc))",
         "                pass",
     ),
 )
