@@ -95,7 +95,7 @@ def test_an_empty_variable_says_nothing() -> None:
         ("bootstrap_key", "k" * 40),
         ("bootstrap_key", "password1password1password1password1"),
         ("bootstrap_key", "0123456789abcdef" * 3),
-        ("database_url", "postgres://localhost/towerlog"),
+        ("database_url", "mysql://localhost/towerlog"),
         ("steps_rate_per_minute", "-1"),
         ("lanes_rate_per_minute", "-1"),
         ("cancel_deadline_seconds", "-1"),
