@@ -195,8 +195,7 @@ async def test_the_wal_stays_bounded_under_a_load_of_writing(path: Path, monkeyp
     assert stored == 6000
     assert pages * 16 * KIB > 6 * 1024 * KIB, "too little was written to say anything"
     assert max(sizes) > 256 * KIB, "the threshold was never reached"
-    # On a busy machine the thread that moves pages comes late: unbounded, it would be as large as all that was written.
-    assert max(sizes) < 5 * 1024 * KIB, f"the WAL grew to {max(sizes)} bytes"
+    assert max(sizes) < 3 * 1024 * KIB, f"the WAL grew to {max(sizes)} bytes"
 
 
 async def test_the_wal_is_emptied_when_nobody_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
