@@ -107,8 +107,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolFigures(msgspec.Struct, frozen=True, gc=False):
-    """The calls of one tool. Times are in ms, of those that have ended and are known to have taken so long; None without
-    any."""
+    """The calls of one tool. Times are in ms, of those that have ended and of which they are known; None without any."""
 
     tool: str
     calls: int

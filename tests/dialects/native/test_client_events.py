@@ -232,6 +232,8 @@ def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
     ("change", "field"),
     [
         ({"time": -1}, "time"),
+        ({"time": 0}, "time"),
+        ({"time": 1_795_168_800}, "time"),
         ({"time": 10**15}, "time"),
         ({"time": 1.5}, "time"),
         ({"time": True}, "time"),
