@@ -219,6 +219,11 @@ def test_the_payload_may_name_the_thread(event_type: str) -> None:
         assert draft(event_type, payload).run == RunByForeignId("steps:run_a1b2c3", thread, named)
 
 
+def test_an_agents_name_is_one_line_and_may_have_a_slash() -> None:
+    assert draft("step", agent_name="team/writer").agent == "team/writer"
+    assert draft("step", agent_name="one\r\ntwo\t").agent == "one two"
+
+
 @pytest.mark.parametrize("event_type", TYPES)
 def test_only_starts_and_ends_happen_once(event_type: str) -> None:
     once = event_type in ("run_start", "run_end")

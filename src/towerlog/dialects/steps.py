@@ -259,7 +259,7 @@ def _draft(call: Call, warnings: Warnings) -> Draft:
     kind = _KINDS[event.event_type]
     sent = fields.read(kind.decoder, data, "payload", warnings)
     event_id = fields.optional_id(event.event_id, "event_id")
-    agent_name = fields.bounded_text(event.agent_name, "agent_name")
+    agent_name = fields.agent_name(event.agent_name, "agent_name", warnings)
     event_type, facts = kind.facts(sent, warnings)
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     # None of them is long in a short payload.

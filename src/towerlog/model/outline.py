@@ -107,7 +107,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolFigures(msgspec.Struct, frozen=True, gc=False):
-    """The calls of one tool. Times are in ms, of those that have ended and of which they are known; None without any."""
+    """The calls of one tool. Times are in ms, of ended calls of which they are known; None without any."""
 
     tool: str
     calls: int

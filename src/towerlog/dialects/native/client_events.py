@@ -315,7 +315,7 @@ def _draft(
     # Without numbers a client's losses could not be seen, and a client id promises that they can.
     if client_id is not None and event.client_seq is None:
         raise fields.invalid_field("client_seq", "is required")
-    agent = fields.bounded_text(event.agent, "agent", MAX_LABEL_CHARS)
+    agent = fields.agent_name(event.agent, "agent", warnings)
     type_, data, facts, history, own_agent = _told(event, run, settings, warnings)
     if client_id is not None:
         # The ledger of the run counts by these two.
