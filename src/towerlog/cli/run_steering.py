@@ -126,7 +126,7 @@ def _open_questions(client: Client, run_id: str) -> Sequence[Question]:
 @with_run
 @click.argument("text")
 def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
-    """Writes to a run that is under way. It answers no question. TEXT - reads standard input."""
+    """Sends a message to a running run. It answers no question. TEXT - reads standard input."""
     client.give_input(run_id, _text(text), kind="message")
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Message sent to run {run_id}."))
 
