@@ -40,7 +40,7 @@ from towerlog.engine.ingest.dedupe import (
     told_before,
 )
 from towerlog.engine.ingest.named_threads import in_named_thread
-from towerlog.engine.ingest.needs import is_elsewhere, tells_process_cost
+from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import origin_of, resuming
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.missing import Unloaded
@@ -62,6 +62,7 @@ from towerlog.model.event import (
     Item,
     OpenRun,
     Refusal,
+    RunByForeignId,
     RunRef,
     id_of_key,
 )
@@ -295,7 +296,8 @@ def _store(
     if facts.effects is not None:
         draft, unused = without_circle(plan, principal.org, row_before, draft)
         unused += unused_of(plan, principal.org, row_before, draft)
-    if row_before is not None and is_elsewhere(draft.run, row_before):
+    ref = draft.run
+    if row_before is not None and type(ref) is RunByForeignId and ref.thread_id != row_before.thread_id:
         draft, stays = in_named_thread(plan, row_before, draft)
         unused += stays
     facts = draft.facts

@@ -27,7 +27,6 @@ from towerlog.model.event import (
     RunByForeignId,
     RunById,
     RunByTrace,
-    RunRef,
     id_of_key,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
@@ -122,8 +121,9 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
             needs_of_change(needs, principal, row)
         if needs.cache.budgets.get(org):
             needs_of_warning(needs, row)
-        if is_elsewhere(ref, row):
-            _needs_of_threads(needs, row, ref)
+        if type(ref) is RunByForeignId and ref.names_thread and ref.thread_id != row.thread_id:
+            needs.thread(org, row.thread_id)
+            needs.thread(org, ref.thread_id)
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
@@ -135,19 +135,6 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
     if draft.otherwise is not None and row is not None:
         _needs_of_ids(needs, principal, draft.otherwise, row)
     return told
-
-
-def is_elsewhere(ref: RunRef, row: RunRow) -> bool:
-    """Whether an event names a thread that is not the one in which its run stands."""
-    if type(ref) is not RunByForeignId or ref.thread_id == row.thread_id:
-        return False
-    return ref.names_thread or ref.of_parent
-
-
-def _needs_of_threads(needs: Needs, row: RunRow, ref: RunRef) -> None:
-    """The thread in which a run stands, and the other one that an event names."""
-    for thread_id in (row.thread_id, getattr(ref, "thread_id", "")):
-        needs.thread(row.org, thread_id)
 
 
 def _needs_of_ids(needs: Needs, principal: Principal, draft: Draft, row: RunRow) -> None:

@@ -59,9 +59,7 @@ class Plan:
         """A group has one time: of the wall clock, and of the clock of leases, whose moments `walls()` shows."""
         self.known, self.cache = known, known.cache
         self.ids = ids
-        self.now = now_ms
-        self.steady = steady_ms
-        self.walls = walls
+        self.now, self.steady, self.walls = now_ms, steady_ms, walls
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self.reactions = reactions
@@ -387,9 +385,11 @@ class Plan:
             if change.before is None:
                 cache.knows_ids(number)
         cache.refs.update(self._refs)
-        cache.leave_threads(changes.left_threads, changes.moved.values())
+        if changes.moved:
+            cache.leave_threads(changes.left_threads, changes.moved.values())
         cache.threads.put_all(changes.threads.items())
-        cache.agents.put_all(((row.org, row.name), row) for row in changes.agents.values())
+        for row in changes.agents.values():
+            cache.agents[(row.org, row.name)] = row
         cache.lanes.put_all(changes.lanes.items())
         for part in (self._budgets, self._alerts, self._prices):
             if part is not None:
