@@ -155,7 +155,7 @@ def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
         what = "is required"
     unknown = _UNKNOWN.match(what)
     if unknown:
-        what = f"is no member of {path or 'this body'}; it takes {', '.join(names_at(type_, path)) or 'none'}"
+        what = f"is not a member of {path or 'this body'}; it takes {', '.join(names_at(type_, path)) or 'none'}"
         path = f"{path}.{unknown['name'][:MAX_SHOWN_CHARS]}".strip(".")
     field = ".".join(part for part in (prefix, path) if part) or "body"
     return Invalid(f"{field}: {what}", details={field: what}, field=field)
