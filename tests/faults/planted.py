@@ -34,6 +34,13 @@ STORED = (
         "else guard_mib",
     ),
     Fault(
+        "to open a store commits behind its log",
+        "store/sqlite/test_connection.py::test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk",
+        "towerlog.store.sqlite.connection",
+        'if not connection.pragma("page_count"):',
+        "if True:",
+    ),
+    Fault(
         "a full disk is known by its free bytes alone",
         "faults/test_full_disk.py::test_a_log_without_room_refuses_and_comes_back[EDQUOT]",
         "towerlog.store.trouble",

@@ -118,6 +118,7 @@ DURABLE = (
             f"{CALLS}::test_what_takes_one_for_the_other_is_found",
             f"{DISK}::test_a_failure_that_is_passed_over_is_found",
             f"{DISK}::test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it",
+            "store/sqlite/test_connection.py::test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk",
             f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
             f"{STARTS}::test_no_log_is_written_again_while_another_process_writes_to_it",
         ),

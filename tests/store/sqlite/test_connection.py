@@ -73,6 +73,14 @@ def test_a_reading_connection_cannot_write(db: apsw.Connection, path: Path) -> N
     reader.close()
 
 
+def test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk(db: apsw.Connection, path: Path) -> None:
+    migrate(db)
+    log = path.with_name(path.name + "-wal")
+    found = log.read_bytes()
+    open_connection(path).close()
+    assert log.read_bytes() == found
+
+
 def test_a_reading_connection_makes_no_file(path: Path) -> None:
     with pytest.raises(StorageFailed, match=path.name):
         open_connection(path, read_only=True)

@@ -70,9 +70,12 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
             # The writer does so where it means to: see `settle_log`.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             _refuse_foreign(connection)
-            connection.pragma("page_size", PAGE_BYTES)
-            # Of a new file alone: what is erased gives its pages back a few at a time.
-            connection.pragma("auto_vacuum", INCREMENTAL)
+            if not connection.pragma("page_count"):
+                # Of a new file alone. In another SQLite would commit to each that it keeps its pages so: behind a log
+                # that nobody has made durable yet.
+                connection.pragma("page_size", PAGE_BYTES)
+                # What is erased gives its pages back a few at a time.
+                connection.pragma("auto_vacuum", INCREMENTAL)
             connection.pragma("journal_mode", "wal")
             # What is erased, or replaced by something else, is overwritten with zeros in the page where it was.
             connection.pragma("secure_delete", True)
