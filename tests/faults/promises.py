@@ -152,9 +152,26 @@ DURABLE = (
             f"{FULL}::test_the_guard_refuses_writes_and_nothing_else",
             "cli/test_maintenance.py::test_a_backup_takes_nothing_of_what_the_servers_writes_leave_free",
             "store/test_space.py::test_it_is_low_below_the_guard",
+            "store/test_space.py::test_a_setting_counts_alone_and_else_the_larger_bound",
+            "engine/commit/test_disk_guard.py"
+            "::test_what_waits_when_the_room_becomes_little_is_refused_and_keys_are_revoked",
         ),
         (),
         of(LIMITS, "Reads, streams, the revoking of keys and the deleting of old replies go on"),
+    ),
+    Promise(
+        "A store that fills its own disk comes back: what was committed has room, and so has what makes room.",
+        (
+            f"{FULL}::test_a_store_that_fills_its_own_disk_goes_on_deleting",
+            "store/sqlite/test_transaction.py::test_what_was_committed_has_room_in_the_database",
+            "store/sqlite/test_transaction.py::test_what_makes_room_goes_on_where_all_else_is_refused",
+            "store/sqlite/test_transaction.py::test_what_had_no_room_takes_none",
+            "store/sqlite/test_connection.py::test_below_the_guard_of_the_disk_the_log_is_short",
+            "store/sqlite/erasing/test_reclaim.py::test_pages_are_given_back_within_the_room_of_one_step",
+            "engine/erasing/test_retention.py::test_pages_go_back_at_once_where_the_disk_is_nearly_full",
+        ),
+        (),
+        of(LIMITS, "What the write-ahead log has still to move into the database counts as taken"),
     ),
     Promise(
         "The write-ahead log never takes more than 256 MiB, whoever reads.",

@@ -347,6 +347,71 @@ def small_disk(folder: Path, mib: int) -> Iterator[bool]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("has_policy", [False, True], ids=["erased", "retention"])
+@pytest.mark.parametrize(("mib", "guard_mib"), [(64, 4), (96, 24)])
+def test_a_store_that_fills_its_own_disk_goes_on_deleting(
+    faulty: Faulty, tmp_path: Path, mib: int, guard_mib: int, has_policy: bool
+) -> None:
+    """Where this user may mount no disk of its own, the free bytes alone are those of one that was filled."""
+    with small_disk(tmp_path / "small", mib) as is_mounted:
+        place = tmp_path / "small" if is_mounted else None
+        server = faulty(at=place, TOWERLOG_DISK_GUARD_MIB=str(guard_mib))
+        runs = fill_by_itself(server) if is_mounted else [str(send_run(server, 0))]
+        if not is_mounted:
+            server.fail(f"free - {2 * MIB}")
+        assert (ready(server), server.client().get("/v1/runs").status_code) == ("disk_full", 200)
+        server.stop()
+        server.process = None
+        with pytest.raises(AssertionError, match="disk_full"):
+            server.start()
+        make_room(server, runs, has_policy)
+        if not is_mounted:
+            server.fail()
+        wait_until(lambda: ready(server) == "ready", "room to be made")
+        assert isinstance(send_run(server, 10_000), str)
+        server.stop()
+        assert server.cli("verify").returncode == 0
+
+
+def fill_by_itself(server: Server) -> list[str]:
+    """Sends runs until the server takes no more, though its log is short; their ids."""
+    runs: list[str] = []
+    while True:
+        told = send_run(server, len(runs))
+        if isinstance(told, str):
+            runs.append(told)
+            continue
+        assert told == 503
+        try:
+            wait_until(lambda: ready(server) == "ready", "the log to be moved", deadline_s=6)
+        except AssertionError:
+            return runs
+
+
+def send_run(server: Server, number: int) -> str | int:
+    """A run of some 300 KiB that has ended: its id, or the status with which it was refused."""
+    key = f"run-{number}"
+    deltas = [
+        {"client_seq": at + 1, "run_key": key, "type": "message.delta", "data": {"content": os.urandom(1500).hex()}}
+        for at in range(100)
+    ]
+    end = {"client_seq": 101, "run_key": key, "type": "run.completed", "data": {"result": "x"}}
+    reply = server.client().post("/api/v1/events", json={"client_id": key, "events": [*deltas, end]})
+    return str(reply.json()["results"][0]["run_id"]) if reply.status_code == 200 else reply.status_code
+
+
+def make_room(server: Server, runs: list[str], has_policy: bool) -> None:
+    client = server.client()
+    if has_policy:
+        reply = client.put("/api/v1/retention/deltas", json={"max_bytes": 100_000})
+        assert reply.status_code == 200, reply.text
+        return
+    for run in runs[: len(runs) // 2 or 1]:
+        reply = client.delete(f"/api/v1/runs/{run}")
+        assert reply.status_code == 200, reply.text
+
+
+@pytest.mark.slow
 def test_twenty_rounds_of_a_disk_that_fills_lose_nothing(faulty: Faulty, tmp_path: Path) -> None:
     """On a disk of its own where this user may mount one; else the calls fail as they would on it."""
     with small_disk(tmp_path / "small", 48) as is_mounted:

@@ -206,6 +206,16 @@ async def test_the_wal_stays_bounded_under_a_load_of_writing(path: Path, monkeyp
     assert max(sizes) < 3 * 1024 * KIB, f"the WAL grew to {max(sizes)} bytes"
 
 
+async def test_below_the_guard_of_the_disk_the_log_is_short(path: Path) -> None:
+    """Where writes come one after the other there is no idle moment in which it would be emptied."""
+    async with opened(path, FakeClock()) as store:
+        await fill(store, units=3, events_each=200, event_bytes=6000)
+        assert wal_bytes(path) > 2 * connections.LOW_LOG_BYTES
+        store.space.was_low = True
+        async with store.begin():
+            assert wal_bytes(path) < connections.LOW_LOG_BYTES
+
+
 async def test_the_wal_is_emptied_when_nobody_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite.store, "IDLE_TRUNCATE_SECONDS", 0.1)
     async with opened(path, SystemClock()) as store:
