@@ -78,10 +78,10 @@ STORED = (
         "if True:",
     ),
     Fault(
-        "below the guard the log keeps its length",
-        "store/sqlite/test_connection.py::test_below_the_guard_of_the_disk_the_log_is_short",
+        "where little room is left the log keeps its length",
+        "store/sqlite/test_connection.py::test_where_little_room_is_left_the_log_is_short",
         "towerlog.store.sqlite.store",
-        "> files.LOW_LOG_BYTES:",
+        "> max(self.space.spare_bytes, files.LOW_LOG_BYTES):",
         "> files.WAL_HELD_BYTES:",
     ),
     Fault(

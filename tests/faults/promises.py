@@ -166,7 +166,7 @@ DURABLE = (
             "store/sqlite/test_transaction.py::test_what_was_committed_has_room_in_the_database",
             "store/sqlite/test_transaction.py::test_what_makes_room_goes_on_where_all_else_is_refused",
             "store/sqlite/test_transaction.py::test_what_had_no_room_takes_none",
-            "store/sqlite/test_connection.py::test_below_the_guard_of_the_disk_the_log_is_short",
+            "store/sqlite/test_connection.py::test_where_little_room_is_left_the_log_is_short",
             "store/sqlite/erasing/test_reclaim.py::test_pages_are_given_back_within_the_room_of_one_step",
             "engine/erasing/test_retention.py::test_pages_go_back_at_once_where_the_disk_is_nearly_full",
         ),

@@ -49,6 +49,8 @@ class Space:
         self._guard_bytes = 0
         self.was_low = False
         """What the last look, or the last commit, has found."""
+        self.spare_bytes = UNTOLD_BYTES
+        """The same: what writes may take; below 0 where it is low."""
 
     def left_bytes(self) -> int:
         """What is free now, beside what the log has still to move; also for another thread than the loop's."""
@@ -60,7 +62,8 @@ class Space:
 
     def note_left(self, left_bytes: int) -> None:
         """What a commit has found."""
-        self.was_low = self._is_guarded and left_bytes < self._guard_bytes
+        self.spare_bytes = left_bytes - self._guard_bytes
+        self.was_low = self._is_guarded and self.spare_bytes < 0
 
     def forget(self) -> None:
         """The next question is answered by a look."""

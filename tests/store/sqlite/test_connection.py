@@ -206,12 +206,12 @@ async def test_the_wal_stays_bounded_under_a_load_of_writing(path: Path, monkeyp
     assert max(sizes) < 3 * 1024 * KIB, f"the WAL grew to {max(sizes)} bytes"
 
 
-async def test_below_the_guard_of_the_disk_the_log_is_short(path: Path) -> None:
+async def test_where_little_room_is_left_the_log_is_short(path: Path) -> None:
     """Where writes come one after the other there is no idle moment in which it would be emptied."""
     async with opened(path, FakeClock()) as store:
         await fill(store, units=3, events_each=200, event_bytes=6000)
         assert wal_bytes(path) > 2 * connections.LOW_LOG_BYTES
-        store.space.was_low = True
+        store.space.spare_bytes = 2 * connections.LOW_LOG_BYTES
         async with store.begin():
             assert wal_bytes(path) < connections.LOW_LOG_BYTES
 

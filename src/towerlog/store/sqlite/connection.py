@@ -31,7 +31,7 @@ WAL_HELD_BYTES = 160 * 1024 * 1024
 """Past this, where a reader keeps the WAL from starting anew, writes wait for him: with one more group and what is not
 in one it stays below 256 MiB."""
 LOW_LOG_BYTES = 1024 * 1024
-"""Past this the log is begun anew before the next write, below the guard of the disk."""
+"""Past this the log is begun anew before the next write, where it is longer than there is room beside the guard."""
 BUSY_MS = 10_000
 INCREMENTAL = 2
 """As `auto_vacuum`: free pages are given back when it is asked for."""

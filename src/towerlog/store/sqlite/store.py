@@ -213,7 +213,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         async with self._unit_lock:
             if self._gauge.written_bytes > files.WAL_HELD_BYTES:
                 await self._start_log_anew()
-            elif self.space.was_low and files.log_bytes(self.path) > files.LOW_LOG_BYTES:
+            elif files.log_bytes(self.path) > max(self.space.spare_bytes, files.LOW_LOG_BYTES):
                 await self._shorten_log()
             unit = SqliteUnit(self)
             try:
