@@ -16,7 +16,7 @@ from tests.support.fakes import FakeClock
 from towerlog.errors import DiskFull
 from towerlog.store.space import MIB, Space
 from towerlog.store.sqlite import connection as files
-from towerlog.store.sqlite.transaction import MARGIN_BYTES, cut_log, transaction
+from towerlog.store.sqlite.connections.transaction import MARGIN_BYTES, cut_log, transaction
 
 ROW_BYTES = 300_000
 Opened = Callable[[int | None], apsw.Connection]

@@ -21,23 +21,24 @@ from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.space import Space
-from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.alerts import alerts as told
-from towerlog.store.sqlite.alerts.asks import AlertAsks
-from towerlog.store.sqlite.asking import approvals as asking
-from towerlog.store.sqlite.asking.asks import ApprovalAsks
+from towerlog.store.sqlite.alerts.bindings import AlertAsks
+from towerlog.store.sqlite.approvals import approvals
+from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.erasing.asks import ErasingAsks, ErasingUnit
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.failures import named
+from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.money import budgets as money
-from towerlog.store.sqlite.money.asks import MoneyAsks
-from towerlog.store.sqlite.people.asks import PeopleAsks
-from towerlog.store.sqlite.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.money.bindings import MoneyAsks
+from towerlog.store.sqlite.people.bindings import PeopleAsks
 from towerlog.store.sqlite.screens import facets
 from towerlog.store.sqlite.screens.moments import moments
-from towerlog.store.sqlite.upkeep import indexes, start, verification, whole
+from towerlog.store.sqlite.upkeep import indexes, matching_files, start, verification
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes
 
@@ -63,7 +64,7 @@ class SqliteUnit(ErasingUnit):
     spreads = Ask(descent.spreads, Where.WRITER)
     budget_due = Ask(money.budget_due, Where.WRITER)
     runs_of_step = Ask(money.runs_of_step, Where.WRITER)
-    approvals_due = Ask(asking.approvals_due, Where.WRITER)
+    approvals_due = Ask(approvals.approvals_due, Where.WRITER)
     reservations_expired = Ask(money.reservations_expired, Where.WRITER)
     alert_window = Ask(told.windows_of, Where.WRITER)
 
@@ -332,7 +333,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
 
     async def _settle(self) -> None:
         try:
-            await self.writer.call(whole.settle_log)
+            await self.writer.call(matching_files.settle_log)
         except StorageFailed as error:
             _log.warning("the log is left as it is; the next start reads it", error=error.message)
 
@@ -382,7 +383,7 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     Raises SchemaMismatch for a schema of another version, StorageFailed where there is no database.
     """
     files.check_library()
-    whole.check_whole(path)
+    matching_files.check_whole(path)
     damages, trouble = Damages(clock.steady_ms, is_logged=False), Trouble()
     space = Space(path.parent, clock.steady_ms)
     opener = partial(files.open_connection, path, read_only=True, damages=damages)

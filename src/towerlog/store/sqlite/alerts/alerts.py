@@ -31,7 +31,7 @@ from towerlog.store.columns.state import (
     rule_row,
 )
 from towerlog.store.sqlite import reads
-from towerlog.store.sqlite.transaction import transaction
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.values import Changes, Found
 
 T = TypeVar("T")
