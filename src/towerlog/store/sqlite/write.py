@@ -15,6 +15,7 @@ from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.money import budgets, prices
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.people import members, organisations
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
@@ -97,10 +98,9 @@ _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
 
 
 def write_changes(db: apsw.Connection, changes: Changes) -> None:
-    """All of it in one transaction; rolls back and raises apsw.Error when any of it fails."""
+    """All of it in one transaction; rolls back and raises apsw.Error or DiskFull when any of it fails."""
     packer = Packer()
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         if changes.replaces is not None:
             _drop_projections(db, changes.replaces)
         _write_content(db, changes, packer)
@@ -112,11 +112,6 @@ def write_changes(db: apsw.Connection, changes: Changes) -> None:
         for sql, values in zip(_PREPARED, (events, *runs, agents, *usage), strict=True):
             if values:
                 db.executemany(sql, values)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _write_content(db: apsw.Connection, changes: Changes, packer: Packer) -> None:
@@ -198,7 +193,7 @@ def _write_quarantined(db: apsw.Connection, quarantined: list[Quarantined]) -> N
 def refresh_leases(db: apsw.Connection, now_ms: int) -> None:
     """After a restart every running lease gets one full new length: late by at most one lease, never early. The same of
     the time of reservations."""
-    with db:
+    with transaction(db):
         held = [rows.decode_lane(row[0]) for row in db.execute("SELECT doc FROM lane WHERE state = 'held'")]
         fresh = [_refreshed(lane, now_ms) for lane in held]
         db.executemany(_LANE, map(rows.lane_row, fresh))
@@ -211,21 +206,23 @@ def _refreshed(lane: Lane, now_ms: int) -> Lane:
 
 def try_to_write(db: apsw.Connection) -> None:
     """Changes a page and waits for its sync; what is written means nothing."""
-    db.execute("INSERT INTO meta VALUES ('tries', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1")
+    with transaction(db):
+        db.execute("INSERT INTO meta VALUES ('tries', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1")
 
 
 def drop_old_replies(db: apsw.Connection, before_ms: int, limit: int) -> int:
     """Forgets replies of Idempotency-Keys that are older than this, at most so many; how many."""
     some = "SELECT rowid FROM reply WHERE created_at < ? LIMIT ?"
-    db.execute(f"DELETE FROM reply WHERE rowid IN ({some})", (before_ms, limit))
-    return db.changes()
+    with transaction(db, makes_room=True):
+        db.execute(f"DELETE FROM reply WHERE rowid IN ({some})", (before_ms, limit))
+        return db.changes()
 
 
 def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:
     """Drops a run's events below a seq; what is left keeps its seq, and the hash that it is checked with."""
     where = "run = ? AND seq < ? AND EXISTS (SELECT 1 FROM run WHERE run.run = event.run AND run.org = ?)"
     last = f"SELECT run, seq, hash FROM event WHERE {where} ORDER BY seq DESC LIMIT 1"
-    with db:
+    with transaction(db, makes_room=True):
         db.execute(f"INSERT OR REPLACE INTO trim {last}", (run, before_seq, org))
         db.execute(f"DELETE FROM event WHERE {where}", (run, before_seq, org))
 
