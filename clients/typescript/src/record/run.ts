@@ -6,7 +6,7 @@ import { BUCKETS, TOTAL, type Usage, usageOf } from "../values/usage.js";
 import type { Command } from "../wire/batch.js";
 import { digestOf } from "../wire/ids.js";
 import type { Outcome } from "./backlog.js";
-import { Inbox, NO_ANSWER } from "./inbox.js";
+import { Inbox, NO_ANSWER } from "./commands.js";
 import type { AskOptions, CallOptions, CheckpointOptions, ModelCallMembers, RunOptions } from "./options.js";
 import { type Pending, within } from "./pending.js";
 import { ModelCall, type OpenCall, Span, type SpanRun, Step, ToolCall, idOf, isCancellation } from "./spans.js";
