@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fakes import START_MS, FakeClock
-from towerlog.ambient import ServingTime, ServerClock, SystemClock, SystemIds, format_uuid7
+from towerlog.ambient import ServerClock, ServingTime, SystemClock, SystemIds, format_uuid7
 
 RANDOM_BITS = 74
 
