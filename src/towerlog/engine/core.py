@@ -115,9 +115,8 @@ class Engine:
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep(), self._leads)
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings), may_look=self._leads)
-        self._erasures, kept = retention_services(
-            store, self._hearing, self._writer, self._erased, self._age, self._leads
-        )
+        parts = (self._writer, self._erased, self._age, self._leads)
+        self._erasures, kept = retention_services(store, self._hearing, *parts)
         self._keeping = Timer(kept)
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
