@@ -25,9 +25,9 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
-from towerlog.asgi.process.ending import end_in
-from towerlog.asgi.process.listening import listen, local_url, raise_descriptor_limit
+from towerlog.asgi.process.exit import end_in
 from towerlog.asgi.process.logs import set_up_logging
+from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.process.workers import ServerProcesses
 from towerlog.asgi.push.sockets import SECRET_CHARS
 from towerlog.config import BadSetting, Settings, database_path, doubts
@@ -37,12 +37,12 @@ from towerlog.egress.outside import Outside, open_outside
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine
 from towerlog.engine.nodes.peers import CannotJoin
-from towerlog.engine.pricing.deferred import DeferredPrices
+from towerlog.engine.pricing.start import DeferredPrices
 from towerlog.errors import StorageFailed
 from towerlog.parts import DESCRIPTORS_BESIDE_STREAMS, engine_settings, transport_config
 from towerlog.storage import check_workers, keep_data_private, open_for_server, peers_of
 from towerlog.store.base import Store
-from towerlog.store.listening import Listening
+from towerlog.store.server_address import Listening
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7

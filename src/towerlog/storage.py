@@ -19,13 +19,13 @@ from towerlog.model.event import COPY
 from towerlog.store.base import Identities, Store
 from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
+from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store, opened
 from towerlog.store.sqlite.upkeep.backup import Copy, at_length
-from towerlog.store.sqlite.upkeep.failures import named
-from towerlog.store.sqlite.upkeep.place import Place, copy_of, held_place
+from towerlog.store.sqlite.upkeep.matching_files import check_not_alone
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
-from towerlog.store.sqlite.upkeep.whole import check_not_alone
+from towerlog.store.sqlite.upkeep.restore_target import Place, copy_of, held_place
 from towerlog.wake.base import Bus
 from towerlog.wake.local import LocalWake
 

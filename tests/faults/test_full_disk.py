@@ -19,7 +19,7 @@ from tests.faults.disk import LOG, Done, Faulty, FaultyServer, Load, calls, even
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server, clean_environment, executable
 from tests.support.wait import wait_until
-from towerlog.store.sqlite.connection import PAGE_BYTES
+from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 
 ALL_FULL = ("write .db ENOSPC 0 -1", "write .db-wal ENOSPC 0 -1", "write .db-shm ENOSPC 0 -1")
 COPY = "copy.db"

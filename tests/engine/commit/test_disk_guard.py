@@ -24,21 +24,21 @@ async def look_again(rig: Rig, guard_mib: int) -> None:
 
 async def test_a_key_that_is_revoked_below_the_guard_ends_no_outage(rig: Rig) -> None:
     keys = [(await rig.do(CreateKey(f"key {number}", (Scope.INGEST,)))).key.key_id for number in range(2)]
-    hearing, trouble = rig.engine._hearing, rig.store.trouble
+    serving, trouble = rig.engine._serving, rig.store.trouble
     with structlog.testing.capture_logs() as told:
         await look_again(rig, MORE_THAN_ANY_DISK_MIB)
-        heard = hearing.now().heard_ms
+        heard = serving.now().serving_ms
         for key_id in keys:
             await rig.do(RevokeKey(key_id))
-            assert (hearing.is_out, rig.store.obstacle()) == (True, "disk_full")
+            assert (serving.is_out, rig.store.obstacle()) == (True, "disk_full")
             assert trouble.refused is not None
             with pytest.raises(DiskFull):
                 await rig.do(Append("steps", [draft()]))
             await look_again(rig, MORE_THAN_ANY_DISK_MIB)
-        assert hearing.now().heard_ms == heard, "nobody could be heard"
+        assert serving.now().serving_ms == heard, "nobody could be heard"
         assert [one["event"] for one in told] == ["writes are refused until one succeeds; one is tried each second"]
         await look_again(rig, 0)
-        assert (hearing.is_out, rig.store.obstacle()) == (False, None)
+        assert (serving.is_out, rig.store.obstacle()) == (False, None)
         assert trouble.refused is None
     assert [one["event"] for one in told][1:] == ["writes are taken again"]
     assert (await rig.append(draft()))[0]

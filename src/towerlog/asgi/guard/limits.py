@@ -41,12 +41,12 @@ class _Recent:
     def __init__(self) -> None:
         self._since = self._now = self._before = 0
 
-    def count(self, now_ms: int, more: int = 0) -> int:
+    def count(self, steady_ms: int, more: int = 0) -> int:
         """With so many more."""
-        passed = now_ms - self._since
+        passed = steady_ms - self._since
         if passed >= UNTOLD_MS:
             self._before = self._now if passed < 2 * UNTOLD_MS else 0
-            self._now, self._since = 0, now_ms
+            self._now, self._since = 0, steady_ms
             passed = 0
         self._now += more
         return self._now + self._before * (UNTOLD_MS - passed) // UNTOLD_MS
@@ -55,32 +55,32 @@ class _Recent:
 class _Window:
     """The times of the newest requests: a ring that grows up to the limit."""
 
-    __slots__ = ("_count", "_head", "_times", "heard_ms", "own")
+    __slots__ = ("_count", "_head", "_times", "own", "serving_ms")
 
     def __init__(self) -> None:
         self.own: _Recent | None = None
         """What this node has let through lately, where a limit is shared."""
-        self.heard_ms: int | None = None
+        self.serving_ms: int | None = None
         """When another node has let something through, as far as was told."""
         self._times = array("q")
         self._head = 0
         self._count = 0
 
-    def used(self, now_ms: int, limit: int) -> int:
+    def used(self, steady_ms: int, limit: int) -> int:
         """How many are in the window; those that have left it are forgotten."""
-        edge = now_ms - WINDOW_MS
+        edge = steady_ms - WINDOW_MS
         while self._count and self._times[self._head] <= edge:
             self._head = (self._head + 1) % limit
             self._count -= 1
         return self._count
 
-    def add(self, now_ms: int, limit: int) -> None:
+    def add(self, steady_ms: int, limit: int) -> None:
         """One more; `used` must have said that there is room."""
         at = (self._head + self._count) % limit
         if at < len(self._times):
-            self._times[at] = now_ms
+            self._times[at] = steady_ms
         else:
-            self._times.append(now_ms)
+            self._times.append(steady_ms)
         self._count += 1
 
     def oldest(self) -> int:
@@ -101,40 +101,43 @@ class Limiter:
         self._limit_header = (b"x-ratelimit-limit", b"%d" % limit)
         self._windows: dict[str, _Window] = {}
 
-    def take(self, who: str, now_ms: int, wall_ms: int) -> tuple[Headers, RateLimited | None]:
+    def take(self, who: str, steady_ms: int, wall_ms: int) -> tuple[Headers, RateLimited | None]:
         """Counts a request. The headers that its reply must carry, and the refusal where there was no room."""
         window = self._window(who)
-        used = window.used(now_ms, self.limit)
-        if used < self.limit and self.sharing is not None and not self._may_share(window, used, now_ms, self.sharing):
+        used = window.used(steady_ms, self.limit)
+        if used < self.limit and self.sharing is not None and not self._may_share(window, used, steady_ms):
             self.refused += 1
             return self._headers(0, UNTOLD_MS, wall_ms), RateLimited(retry_after=1)
         if used < self.limit:
-            window.add(now_ms, self.limit)
+            window.add(steady_ms, self.limit)
             if self.sharing is not None:
                 self.sharing.tell(who)
-            return self._headers(self.limit - used - 1, window.oldest() + WINDOW_MS - now_ms, wall_ms), None
-        wait_ms = window.oldest() + WINDOW_MS - now_ms
+            return self._headers(self.limit - used - 1, window.oldest() + WINDOW_MS - steady_ms, wall_ms), None
+        wait_ms = window.oldest() + WINDOW_MS - steady_ms
         self.refused += 1
         wait_s = min(max(1, -(-wait_ms // 1000)), self._longest_wait_s)
         return self._headers(0, wait_ms, wall_ms), RateLimited(retry_after=wait_s)
 
-    def hear(self, who: str, count: int, now_ms: int) -> None:
+    def hear(self, who: str, count: int, steady_ms: int) -> None:
         """Another node has let so many through."""
         window = self._window(who)
-        room = self.limit - window.used(now_ms, self.limit)
+        room = self.limit - window.used(steady_ms, self.limit)
         for _ in range(min(count, room)):
-            window.add(now_ms, self.limit)
-        window.heard_ms = now_ms
+            window.add(steady_ms, self.limit)
+        window.serving_ms = steady_ms
 
-    def _may_share(self, window: _Window, used: int, now_ms: int, sharing: Sharing) -> bool:
+    def _may_share(self, window: _Window, used: int, steady_ms: int) -> bool:
         """Whether there is room as well for what others let through meanwhile; counts the request if so."""
+        sharing = self.sharing
+        if sharing is None:
+            return True
         own = window.own = window.own or _Recent()
-        untold, nodes = own.count(now_ms), sharing.nodes()
-        is_asked = window.heard_ms is not None and now_ms - window.heard_ms < ASKED_MS
+        untold, nodes = own.count(steady_ms), sharing.nodes()
+        is_asked = window.serving_ms is not None and steady_ms - window.serving_ms < ASKED_MS
         room = self.limit - used + untold if is_asked else self.limit
         if nodes > 1 and untold >= -(-room // nodes):
             return False
-        own.count(now_ms, 1)
+        own.count(steady_ms, 1)
         return True
 
     def _window(self, who: str) -> _Window:

@@ -22,24 +22,24 @@ from towerlog.store.base import NodeStore
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.space import Space
-from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.alerts import alerts as told
-from towerlog.store.sqlite.alerts.asks import AlertAsks
-from towerlog.store.sqlite.asking import approvals as asking
-from towerlog.store.sqlite.asking.asks import ApprovalAsks
+from towerlog.store.sqlite.alerts.bindings import AlertAsks
+from towerlog.store.sqlite.approvals import approvals
+from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.erasing.asks import ErasingAsks, ErasingUnit
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.failures import named
+from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.money import budgets as money
-from towerlog.store.sqlite.money.asks import MoneyAsks
-from towerlog.store.sqlite.people.asks import PeopleAsks
-from towerlog.store.sqlite.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.money.bindings import MoneyAsks
+from towerlog.store.sqlite.people.bindings import PeopleAsks
 from towerlog.store.sqlite.screens import facets
 from towerlog.store.sqlite.screens.moments import moments
-from towerlog.store.sqlite.upkeep import indexes, start, verification, whole
-from towerlog.store.sqlite.upkeep.failures import named
+from towerlog.store.sqlite.upkeep import indexes, matching_files, start, verification
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes
 
@@ -65,7 +65,7 @@ class SqliteUnit(ErasingUnit):
     spreads = Ask(descent.spreads, Where.WRITER)
     budget_due = Ask(money.budget_due, Where.WRITER)
     runs_of_step = Ask(money.runs_of_step, Where.WRITER)
-    approvals_due = Ask(asking.approvals_due, Where.WRITER)
+    approvals_due = Ask(approvals.approvals_due, Where.WRITER)
     reservations_expired = Ask(money.reservations_expired, Where.WRITER)
     alert_window = Ask(told.windows_of, Where.WRITER)
 
@@ -287,7 +287,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
                 if truncate:
                     self._logs_begun += 1
-                    await self.writer.call(whole.renew_log, f"{self._opened_as}.{self._logs_begun}")
+                    await self.writer.call(matching_files.renew_log, f"{self._opened_as}.{self._logs_begun}")
                 else:
                     await self.writer.call(files.checkpoint)
             self.trouble.note_checkpoint(None)
@@ -320,7 +320,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
 
     async def _settle(self) -> None:
         try:
-            await self.writer.call(whole.settle_log)
+            await self.writer.call(matching_files.settle_log)
         except StorageFailed as error:
             _log.warning("the log is left as it is; the next start reads it", error=error.message)
 
@@ -370,7 +370,7 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     Raises SchemaMismatch for a schema of another version, StorageFailed where there is no database.
     """
     files.check_library()
-    whole.check_whole(path)
+    matching_files.check_whole(path)
     damages, trouble = Damages(clock.steady_ms, is_logged=False), Trouble()
     space = Space(path.parent, clock.steady_ms)
     opener = partial(files.open_connection, path, read_only=True, damages=damages)

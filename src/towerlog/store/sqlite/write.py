@@ -5,21 +5,17 @@ from __future__ import annotations
 import apsw
 import msgspec
 
-from towerlog.model.audit import AuditEntry
-from towerlog.model.computed import SEVERAL_VERSIONS
-from towerlog.model.key import Key
+from towerlog.model.computed_costs import SEVERAL_VERSIONS
 from towerlog.model.lane import Lane
-from towerlog.model.member import SignInLink
-from towerlog.model.principal import Org, User
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
-from towerlog.store.packing import Packer
+from towerlog.store.compression import Packer
 from towerlog.store.sqlite.alerts import alerts
-from towerlog.store.sqlite.asking import approvals
+from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.erasing import policies
+from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.money import budgets, prices
-from towerlog.store.sqlite.people import members
+from towerlog.store.sqlite.people import members, organisations
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
@@ -97,11 +93,6 @@ _SPREAD_OVER = "DELETE FROM cancel_spread WHERE run = ?"
 _REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 9)})"
 _REPLY_BODY = "UPDATE reply SET status = ?, body = ? WHERE org = ? AND name = ? AND status = 0"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
-_KEY = (
-    f"INSERT INTO api_key ({rows.KEY_COLUMNS}, number) VALUES ({', '.join('?' * 9)},"
-    " (SELECT ifnull(max(number), 0) + 1 FROM api_key WHERE org = ?1)) ON CONFLICT (org, key_id)"
-    " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
-)
 _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
 
 
@@ -163,7 +154,7 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.reply_bodies:
         db.executemany(_REPLY_BODY, ((one.status, one.body, one.org, one.name) for one in changes.reply_bodies))
     if changes.keys:
-        db.executemany(_KEY, map(rows.key_row, changes.keys))
+        db.executemany(organisations.KEY, map(rows.key_row, changes.keys))
     if changes.users or changes.sign_in_links or changes.sessions_over or changes.sessions:
         members.write(db, changes)
     if changes.personas:
@@ -202,39 +193,6 @@ def _write_quarantined(db: apsw.Connection, quarantined: list[Quarantined]) -> N
         if db.changes():
             numbers[run] += 1
             rooms[run, key_id] = (count + 1, size + len(doc))
-
-
-def write_org(
-    db: apsw.Connection, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None
-) -> Org:
-    """A new organisation with its first user and key, and the audit's first entry; returns it with its number."""
-    with db:
-        db.execute(
-            "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
-        )
-        number = db.last_insert_rowid()
-        members.write_users(db, [msgspec.structs.replace(user, org=number)])
-        db.execute(_KEY, (number, *rows.key_row(key)[1:]))
-        entries.write(db, [msgspec.structs.replace(told, org=number)])
-        if link is not None:
-            members.write_links(db, [msgspec.structs.replace(link, org=number)])
-    return msgspec.structs.replace(org, org=number)
-
-
-def keep_secret(db: apsw.Connection, fresh: str) -> str:
-    """The store's secret; `fresh` becomes it where there is none."""
-    known = db.execute("SELECT value FROM meta WHERE name = 'secret'").get
-    if known is None:
-        db.execute("INSERT INTO meta VALUES ('secret', ?)", (fresh,))
-        known = fresh
-    return str(known)
-
-
-def write_key(db: apsw.Connection, key: Key, told: AuditEntry) -> None:
-    """One key, new or changed, with the entry of the audit that tells it."""
-    with db:
-        db.execute(_KEY, rows.key_row(key))
-        entries.write(db, [told])
 
 
 def refresh_leases(db: apsw.Connection, now_ms: int) -> None:

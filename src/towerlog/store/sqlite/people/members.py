@@ -18,10 +18,10 @@ from towerlog.store.columns.people import (
     user_row,
     user_value,
 )
+from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.reads import key_by_digest, marks
 from towerlog.store.values import Changes
-from towerlog.store.wanted import MemberCounts
 
 _USER = (
     f"INSERT INTO user ({USER_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"

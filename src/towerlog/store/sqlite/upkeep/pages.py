@@ -18,7 +18,7 @@ from pathlib import Path
 
 import apsw
 
-from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.upkeep.frames import FRAME, HEADER_BYTES, SALTS
 
 STEP_PAGES = 16
