@@ -51,7 +51,7 @@ async def test_what_waits_when_the_room_becomes_little_is_refused_and_keys_are_r
     key_id = (await rig.do(CreateKey("a key", (Scope.INGEST,)))).key.key_id
     async with rig.store.begin():
         first = asyncio.ensure_future(rig.do(CreateKey("another", (Scope.INGEST,))))
-        await wait_until_async(lambda: rig.engine._hearing._acts, "the writer to wait for its place")
+        await wait_until_async(lambda: rig.engine._serving._acts, "the writer to wait for its place")
         waiting = asyncio.gather(
             *[rig.do(one) for one in (Append("steps", [draft()]), RevokeKey(key_id), Append("steps", [draft()]))],
             return_exceptions=True,

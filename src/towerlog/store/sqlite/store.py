@@ -30,7 +30,6 @@ from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
 from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.money import budgets as money
@@ -261,7 +260,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
 
     async def _renew_log(self) -> None:
         self._logs_begun += 1
-        await self.writer.call(whole.renew_log, f"{self._opened_as}.{self._logs_begun}")
+        await self.writer.call(matching_files.renew_log, f"{self._opened_as}.{self._logs_begun}")
 
     def _note_written(self, failure: BaseException | None) -> None:
         """After a commit: whether the next may follow. Keeps the WAL within bounds, beside the writer if possible."""

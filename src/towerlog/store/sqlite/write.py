@@ -13,9 +13,9 @@ from towerlog.store.compression import Packer
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.money import budgets, prices
-from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.people import members, organisations
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 

@@ -14,8 +14,8 @@ import pytest
 
 from towerlog.errors import StoreTorn
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.upkeep import matching_files
 from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES, SALTS
+from towerlog.store.sqlite.upkeep import matching_files
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ class WatchedRules:
         held: dict[str, tuple[RunRow, Holds]] = {}
         for row, lane in await self._in_scope(rule, await self._candidates(rule, look)):
             holds = of_run(rule, row, lane, look)
-            if holds is not None and not rule.is_quiet(row.agent or "", look.heard_ms):
+            if holds is not None and not rule.is_quiet(row.agent or "", look.serving_ms):
                 held[run_subject(row.run_id)] = (row, holds)
         if not held:
             return []
@@ -295,7 +295,7 @@ class WatchedRules:
         is_seen = alert.acknowledged_at is not None or alert.is_muted(now_ms)
         if not rule.renotify_ms or not rule.enabled or is_seen:
             return False
-        return self._hearing.since_ms(alert.told_at) >= rule.renotify_ms
+        return self._serving.since_ms(alert.told_at) >= rule.renotify_ms
 
     # Rules that add up
 
@@ -305,7 +305,7 @@ class WatchedRules:
         counted = await self._store.alert_window(rule.org, rule.rule_id, since)
         state = window_state(rule, counted)
         # It was quiet when the alert was to begin, and the cool-down is over: it is to begin now.
-        is_due = state is AlertState.ALERT and not is_open and not rule.is_quiet(rule.scope.agent or NOBODY, heard_ms)
+        is_due = state is AlertState.ALERT and not is_open and not rule.is_quiet(rule.scope.agent or NOBODY, serving_ms)
         if not rule.enabled or (state is rule.window_state and not is_due):
             return
 

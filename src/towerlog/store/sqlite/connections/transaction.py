@@ -17,8 +17,8 @@ import apsw
 
 from towerlog.errors import DiskFull
 from towerlog.store.space import Space
-from towerlog.store.sqlite.connection import StoreConnection, log_of
-from towerlog.store.sqlite.upkeep.failures import is_full
+from towerlog.store.sqlite.connections.connection import StoreConnection, log_of
+from towerlog.store.sqlite.connections.failures import is_full
 from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES
 
 GROUP_BYTES = 96 * 1024 * 1024

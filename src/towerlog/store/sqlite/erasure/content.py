@@ -12,8 +12,8 @@ from typing import Any
 import apsw
 
 from towerlog.store.columns.erasure import Gone, Room
-from towerlog.store.sqlite.reads import one
 from towerlog.store.sqlite.connections.transaction import transaction
+from towerlog.store.sqlite.reads import one
 
 _NODE_HELD = (
     "SELECT EXISTS (SELECT 1 FROM checkpoint WHERE org = ?1 AND node = ?2)"

@@ -21,10 +21,10 @@ from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.erasure import Gone, Room
 from towerlog.store.compression import Packer
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes
 from towerlog.store.sqlite.reads import one
-from towerlog.store.sqlite.connections.transaction import transaction
 
 STEP_ROWS = 256
 STEP_BYTES = 1024 * 1024

@@ -20,8 +20,8 @@ from towerlog.store.columns.people import (
 )
 from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.sqlite import lookups
-from towerlog.store.sqlite.reads import key_by_digest, marks
 from towerlog.store.sqlite.connections.transaction import transaction
+from towerlog.store.sqlite.reads import key_by_digest, marks
 from towerlog.store.values import Changes
 
 _USER = (

@@ -15,7 +15,7 @@ import pytest
 from tests.support.fakes import FakeClock
 from towerlog.errors import DiskFull
 from towerlog.store.space import MIB, Space
-from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.transaction import MARGIN_BYTES, cut_log, transaction
 
 ROW_BYTES = 300_000
