@@ -45,15 +45,15 @@ STORED = (
         "a commit of any size has room where a small one has",
         "store/sqlite/connections/test_transaction.py::test_what_was_committed_has_room_in_the_database",
         "towerlog.store.sqlite.connections.transaction",
-        "            db.cache_flush()\n",
+        "        db.cache_flush()\n",
         "",
     ),
     Fault(
         "what was rolled back stays in the log",
         "store/sqlite/connections/test_transaction.py::test_what_had_no_room_takes_none",
         "towerlog.store.sqlite.connections.transaction",
-        "                cut_log(db)",
-        "                pass",
+        "            cut_log(db)",
+        "            pass",
     ),
     Fault(
         "the guard is kept from what makes room",
@@ -80,9 +80,9 @@ STORED = (
     Fault(
         "where little room is left the log keeps its length",
         "store/sqlite/connections/test_connection.py::test_where_little_room_is_left_the_log_is_short",
-        "towerlog.store.sqlite.store",
-        "> max(self.space.spare_bytes, files.LOW_LOG_BYTES):",
-        "> files.WAL_HELD_BYTES:",
+        "towerlog.store.sqlite.connections.connection",
+        "return log_bytes(path) > max(room_bytes, LOW_LOG_BYTES)",
+        "return False",
     ),
     Fault(
         "all pages are given back through one log",

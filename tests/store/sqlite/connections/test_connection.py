@@ -18,6 +18,7 @@ from towerlog.errors import StorageFailed
 from towerlog.store import sqlite
 from towerlog.store.sqlite.connections import connection as connections
 from towerlog.store.sqlite.connections.connection import migrate, open_connection
+from towerlog.store.sqlite.connections.transaction import WalGauge
 from towerlog.store.sqlite.store import SqliteStore, open_store
 from towerlog.store.sqlite.upkeep import start
 
@@ -151,7 +152,7 @@ def test_a_checkpoint_that_finds_another_at_work_says_so(db: apsw.Connection, pa
 
 
 def test_the_gauge_tells_what_the_size_of_the_file_does_not(tmp_path: Path) -> None:
-    gauge = connections.WalGauge()
+    gauge = WalGauge()
     writer = gauge.watch(connections.open_connection(tmp_path / "gauge.db"))
     writer.execute("CREATE TABLE t (x)")
     for _ in range(20):
