@@ -18,6 +18,7 @@ import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import Overloaded, StorageFailed
+from towerlog.store.base import NodeStore
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.space import Space
@@ -96,6 +97,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
 
     name = "sqlite"
     exclusive = True
+    nodes: NodeStore | None = None
 
     events = Ask(logged.events)
     events_at = Ask(logged.events_at)

@@ -7,8 +7,9 @@ import msgspec
 
 from towerlog.model.computed_costs import SEVERAL_VERSIONS
 from towerlog.model.lane import Lane
+from towerlog.model.run import RunRow
 from towerlog.model.usage import MAX_SUM
-from towerlog.store.columns import rows
+from towerlog.store.columns import rows, state
 from towerlog.store.compression import Packer
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.approvals import approvals
@@ -27,6 +28,8 @@ _RUN_MOVED = (
     " held = ?17, doc = ?18 WHERE run = ?1"
     " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5"
 )
+_RUN_THREAD = "UPDATE run SET thread_id = ? WHERE run = ?"
+_THREAD_LEFT = "DELETE FROM thread WHERE org = ? AND thread_id = ?"
 _RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
 _THREAD = (
     "INSERT INTO thread (org, thread_id, created_at, number, doc)"
@@ -59,6 +62,7 @@ _CHECKPOINT = (
     " position = excluded.position, node = excluded.node, metas = excluded.metas, held_node = excluded.held_node,"
     " held_metas = excluded.held_metas, doc = excluded.doc"
 )
+_CHECKPOINT_MOVED = "UPDATE checkpoint SET thread_id = ?, doc = ? WHERE run = ? AND agent = ? AND step_index = ?"
 _SUMS = ("events", "runs_started", "runs_ended")
 _USAGE = (
     f"INSERT INTO usage VALUES ({', '.join('?' * 18)}) ON CONFLICT (org, hour, agent, model, status) DO UPDATE SET "
@@ -130,10 +134,14 @@ def _packed(body: bytes, packer: Packer) -> tuple[int, bytes]:
 
 
 def _write_state(db: apsw.Connection, changes: Changes) -> None:
+    if changes.left_threads:
+        db.executemany(_THREAD_LEFT, sorted(changes.left_threads))
     if changes.threads:
         db.executemany(_THREAD, map(rows.thread_row, changes.threads.values()))
     if changes.checkpoints:
         db.executemany(_CHECKPOINT, map(rows.checkpoint_row, changes.checkpoints.values()))
+    for run in changes.moved:
+        _move(db, changes.runs[run].after)
     if changes.approvals or changes.ended or changes.spent_links:
         approvals.write(db, changes)
     if changes.lanes:
@@ -170,6 +178,13 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.counters:
         counted = ((c.position, c.runs, c.agents, org) for org, c in changes.counters.items())
         db.executemany(_COUNTERS, counted)
+
+
+def _move(db: apsw.Connection, run: RunRow) -> None:
+    """Brings what is stored of a run to the thread in which it stands now."""
+    db.execute(_RUN_THREAD, (run.thread_id, run.run))
+    docs = [doc for (doc,) in db.execute("SELECT doc FROM checkpoint WHERE run = ?", (run.run,))]
+    db.executemany(_CHECKPOINT_MOVED, state.moved_checkpoints(docs, run.thread_id))
 
 
 def _write_quarantined(db: apsw.Connection, quarantined: list[Quarantined]) -> None:
