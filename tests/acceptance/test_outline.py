@@ -67,6 +67,19 @@ def test_children_are_spans_with_their_ids(client, unique) -> None:
     assert [(span["run_id"], span["name"], span["first_seq"]) for span in spans] == [(child, "below", 0)]
 
 
+def test_agents_of_a_run_are_named(client, unique) -> None:
+    key, names = unique("run"), [unique("a"), unique("b")]
+    events = [
+        {"type": "step", "data": {"name": "s"}, "run_key": key, "event_id": str(n), "client_seq": n + 1, "agent": name}
+        for n, name in enumerate(names)
+    ]
+    ok(client.post("/api/v1/events", json={"client_id": "c", "events": events}))
+    [run] = ok(client.get("/api/v1/runs", params={"agent": names[0]}))["data"]
+    found = outline(client, run["run_id"], width=4000)
+    steps = {span["agent"] for span in found["spans"] if span["kind"] == "step"}
+    assert {found["agents"][number - 1] for number in steps} == set(names)
+
+
 def test_what_is_refused(client, other_org, unique) -> None:
     run_id = create_run(client, unique("thread"))["run_id"]
     assert other_org.get(f"/api/v1/runs/{run_id}/outline").status_code == 404
