@@ -144,17 +144,19 @@ def pages(demo: Demo) -> dict[str, str]:
     other = next((run["run_id"] for run in runs if run["agent"] == "counter" and run["run_id"] != counter), counter)
     agents = {agent["name"]: agent["agent_id"] for agent in demo.call("/api/v1/agents?limit=200")["data"]}
     thread = next(run["thread_id"] for run in runs if run["agent"] == "reviewer")
+    parent = next((run["parent_run_id"] for run in runs if run["parent_run_id"]), reviewer)
+    waiting = next(run["run_id"] for run in runs if run["status"] == "waiting_for_input" and run["agent"] == "publisher")
     step = f"/runs/{surveyor}?tab=checkpoints&checkpoint={quote('3:surveyor')}&against={quote('1:surveyor')}"
     return {
         "now": "/",
         "runs": "/runs",
         "run": f"/runs/{counter}?seq=4",
-        "run-waiting": f"/runs/{one('counter', ended=False)}",
+        "run-waiting": f"/runs/{waiting}",
         "run-failed": f"/runs/{one('bookkeeper')}",
         "run-conversation": f"/runs/{counter}?tab=conversation",
         "run-tools": f"/runs/{reviewer}?tab=tools",
         "run-checkpoints": step,
-        "run-children": f"/runs/{reviewer}?tab=children",
+        "run-children": f"/runs/{parent}?tab=children",
         "run-leases": f"/runs/{counter}?tab=leases",
         "run-raw": f"/runs/{counter}?tab=raw",
         "replay": f"/runs/{reviewer}/replay?seq=12",

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.acceptance.ui.conftest import OpenScreen
+from tests.acceptance.ui.screens import DEADLINE_MS
 from tests.support.server import NO_LIMITS, Server, clean_environment
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,7 @@ def test_the_lines_of_an_empty_page_fill_it(
     page.evaluate("window.stays = true")
     page.get_by_role("button", name="Make a key for these lines").click()
     if way is not None:
-        page.get_by_role("button", name=way).click()
+        page.get_by_role("button", name=way, exact=True).click()
     code = page.locator("main pre")
     expect(code).not_to_contain_text("…")
     assert one.overflow() <= 0
@@ -99,8 +100,8 @@ def test_the_lines_of_an_empty_page_fill_it(
         (tmp_path / "exports.py").write_text(EXPORTER)
         lines += "\npython3 exports.py"
     with carried_out(lines, tmp_path):
+        expect(page.locator("main pre")).to_have_count(0, timeout=DEADLINE_MS)
         expect(page.locator("main").get_by_text(shown).locator("visible=true").first).to_be_visible()
-        expect(page.locator("main pre")).to_have_count(0)
     assert page.evaluate("window.stays")
 
 

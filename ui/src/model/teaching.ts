@@ -13,7 +13,7 @@ export const SCOPES: Readonly<Record<Lesson, readonly string[]>> = {
   run: ['ingest'],
   ask: ['ingest'],
   usage: ['ingest'],
-  work: ['worker'],
+  work: ['worker', 'control', 'read'],
   budget: ['read', 'control'],
   rule: ['read', 'control'],
 };
@@ -67,14 +67,18 @@ export function waysOf(lesson: Lesson, origin: string, key: string | null): Way[
           code: shell(
             [
               "cat > crew.py <<'END'",
-              'import towerlog',
+              'import time, towerlog',
               '',
               'app = towerlog.App()',
               '',
               '@app.agent("hello", default=True)',
               'def hello(run):',
+              '    for second in range(30):',
+              '        run.check()',
+              '        time.sleep(1)',
               '    return {"heard": run.input}',
               'END',
+              'towerlog runs create my-thread --agent hello --input "my first run"',
               'towerlog worker --app crew:app',
             ].join('\n'),
           ),
