@@ -18,7 +18,7 @@ from tests.support.launcher import launch_python
 from tests.support.server import STOP_DEADLINE_S, clean_environment, wait_for_exit
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
-from towerlog.asgi.process.listening import listen
+from towerlog.asgi.process.sockets import listen
 from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import StoreLocked

@@ -145,13 +145,15 @@ def pages(demo: Demo) -> dict[str, str]:
     agents = {agent["name"]: agent["agent_id"] for agent in demo.call("/api/v1/agents?limit=200")["data"]}
     thread = next(run["thread_id"] for run in runs if run["agent"] == "reviewer")
     parent = next((run["parent_run_id"] for run in runs if run["parent_run_id"]), reviewer)
-    waiting = next(run["run_id"] for run in runs if run["status"] == "waiting_for_input" and run["agent"] == "publisher")
+    waiting = next(
+        run["run_id"] for run in runs if run["status"] == "waiting_for_input" and run["agent"] == "publisher"
+    )
     step = f"/runs/{surveyor}?tab=checkpoints&checkpoint={quote('3:surveyor')}&against={quote('1:surveyor')}"
     return {
         "now": "/",
         "runs": "/runs",
         "run": f"/runs/{counter}?seq=4",
-        "run-waiting": f"/runs/{waiting}",
+        "run-waiting": f"/runs/{next(asks)}",
         "run-failed": f"/runs/{one('bookkeeper')}",
         "run-conversation": f"/runs/{counter}?tab=conversation",
         "run-tools": f"/runs/{reviewer}?tab=tools",

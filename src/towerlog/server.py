@@ -25,9 +25,9 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
-from towerlog.asgi.process.ending import end_in
-from towerlog.asgi.process.listening import listen, local_url, raise_descriptor_limit
+from towerlog.asgi.process.exit import end_in
 from towerlog.asgi.process.logs import set_up_logging
+from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.push.sockets import SECRET_CHARS
 from towerlog.config import BadSetting, Settings, database_path, doubts, retry_seconds
 from towerlog.dialects import DIALECTS
@@ -36,7 +36,7 @@ from towerlog.dialects.native.admin.members import SIGN_IN_PATH
 from towerlog.egress.outside import Outside, open_outside
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine
-from towerlog.engine.pricing.deferred import DeferredPrices
+from towerlog.engine.pricing.start import DeferredPrices
 from towerlog.engine.settings import EngineSettings
 from towerlog.errors import StorageFailed
 from towerlog.model.answer_link import LinkAddress
@@ -44,7 +44,7 @@ from towerlog.model.liveness import Thresholds
 from towerlog.model.quotas import Quota, Quotas
 from towerlog.storage import keep_data_private, open_for_server
 from towerlog.store.base import Store
-from towerlog.store.listening import Listening
+from towerlog.store.server_address import Listening
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7

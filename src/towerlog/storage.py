@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +18,13 @@ from towerlog.model.event import COPY
 from towerlog.store.base import Identities, Store
 from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
+from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
-from towerlog.store.sqlite.store import open_reader, open_store, opened
+from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.store.sqlite.upkeep.backup import Copy, at_length
-from towerlog.store.sqlite.upkeep.failures import named
-from towerlog.store.sqlite.upkeep.place import Place, copy_of, held_place
+from towerlog.store.sqlite.upkeep.matching_files import check_not_alone
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
-from towerlog.store.sqlite.upkeep.whole import check_not_alone
+from towerlog.store.sqlite.upkeep.restore_target import Place, copy_of, held_place
 
 _USER_ALONE = re.compile(r"^([^:@]*):[^@]*@")
 FOR_FILES = "this command works on a SQLite store; of PostgreSQL use pg_dump, pg_basebackup and pg_restore"
@@ -67,6 +67,17 @@ async def open_for_server(
 
     make_folder(database_path(settings))
     return await open_shared(settings.database_url, clock, ids, on_fatal)
+
+
+@asynccontextmanager
+async def _opened(path: Path, opener: Callable[[Path], Awaitable[Store]]) -> AsyncIterator[Store]:
+    """The store at `path`, until the end of the block; what fails meanwhile is told with its name."""
+    with named(path):
+        store = await opener(path)
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 @asynccontextmanager
@@ -119,14 +130,14 @@ def opened_for_reading(settings: Settings, clock: Clock) -> AbstractAsyncContext
     """The store for reading, also while a server writes it. Raises what `existing_store` and `open_reader` raise."""
     if is_shared(settings):
         return _opened_shared(settings, clock, SystemIds(clock))
-    return opened(existing_store(settings), lambda path: open_reader(path, clock))
+    return _opened(existing_store(settings), lambda path: open_reader(path, clock))
 
 
 def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AbstractAsyncContextManager[Store]:
     """The store for writing, with its server stopped. Raises what `writable_store` and `open_store` raise."""
     if is_shared(settings):
         return _opened_shared(settings, clock, ids)
-    return opened(writable_store(settings), lambda path: open_store(path, clock, ids))
+    return _opened(writable_store(settings), lambda path: open_store(path, clock, ids))
 
 
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:

@@ -27,8 +27,8 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageReport, UsageRow
 from towerlog.store.base import Store
+from towerlog.store.lookup_keys import Family, Parent
 from towerlog.store.values import MAX_STATES, Changes, Kind, RunChange, UsageSpan
-from towerlog.store.wanted import Family, Parent
 
 
 async def commit(store: Store, changes: Changes) -> None:

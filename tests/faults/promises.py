@@ -14,7 +14,7 @@ DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
-AGE = "engine/erasing/test_age_clock.py"
+AGE = "engine/erasure/test_age_clock.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
 SEEDS, TELEMETRY = "simulation/test_simulation.py", "simulation/test_telemetry.py"
 SPENDERS = "simulation/test_money.py"
@@ -38,8 +38,8 @@ ALERTS, FIRING, SENDING, TIMED = (
 )
 PAGE_OF_ALERTS = "docs/concepts/alerts.md"
 PAGE_OF_BUDGETS = "docs/concepts/budgets.md"
-PAGE_OF_PRICES, COMPUTED = "docs/concepts/prices.md", "projections/test_computed.py"
-OWN, ANEW = "engine/pricing/test_own.py", "engine/repricing/test_reprice.py"
+PAGE_OF_PRICES, COMPUTED = "docs/concepts/prices.md", "projections/test_computed_costs.py"
+OWN, ANEW = "engine/pricing/test_own_prices.py", "engine/repricing/test_reprice.py"
 INBOX, LINKS, EXPIRY = (
     "acceptance/test_approvals.py",
     "acceptance/test_answer_links.py",
@@ -118,6 +118,7 @@ DURABLE = (
             f"{CALLS}::test_what_takes_one_for_the_other_is_found",
             f"{DISK}::test_a_failure_that_is_passed_over_is_found",
             f"{DISK}::test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it",
+            "store/sqlite/connections/test_connection.py::test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk",
             f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
             f"{STARTS}::test_no_log_is_written_again_while_another_process_writes_to_it",
         ),
@@ -151,9 +152,26 @@ DURABLE = (
             f"{FULL}::test_the_guard_refuses_writes_and_nothing_else",
             "cli/test_maintenance.py::test_a_backup_takes_nothing_of_what_the_servers_writes_leave_free",
             "store/test_space.py::test_it_is_low_below_the_guard",
+            "store/test_space.py::test_a_setting_counts_alone_and_else_the_larger_bound",
+            "engine/commit/test_disk_guard.py"
+            "::test_what_waits_when_the_room_becomes_little_is_refused_and_keys_are_revoked",
         ),
         (),
         of(LIMITS, "Reads, streams, the revoking of keys and the deleting of old replies go on"),
+    ),
+    Promise(
+        "A store that fills its own disk comes back: what was committed has room, and so has what makes room.",
+        (
+            f"{FULL}::test_a_store_that_fills_its_own_disk_goes_on_deleting",
+            "store/sqlite/test_transaction.py::test_what_was_committed_has_room_in_the_database",
+            "store/sqlite/test_transaction.py::test_what_makes_room_goes_on_where_all_else_is_refused",
+            "store/sqlite/test_transaction.py::test_what_had_no_room_takes_none",
+            "store/sqlite/connections/test_connection.py::test_where_little_room_is_left_the_log_is_short",
+            "store/sqlite/erasure/test_reclaim.py::test_pages_are_given_back_within_the_room_of_one_step",
+            "engine/erasure/test_retention.py::test_pages_go_back_at_once_where_the_disk_is_nearly_full",
+        ),
+        (),
+        of(LIMITS, "What the write-ahead log has still to move into the database counts as taken"),
     ),
     Promise(
         "The write-ahead log never takes more than 256 MiB, whoever reads.",
@@ -161,7 +179,7 @@ DURABLE = (
             f"{FULL}::test_a_reader_that_stands_still_holds_writes_up_before_the_log_is_long",
             f"{FULL}::test_a_log_without_a_bound_is_found",
             f"{FULL}::test_the_log_stays_below_its_bound_beside_a_reader_that_stands_still",
-            "store/sqlite/test_connection.py::test_the_wal_stays_bounded_under_a_load_of_writing",
+            "store/sqlite/connections/test_connection.py::test_the_wal_stays_bounded_under_a_load_of_writing",
         ),
         ("log_without_a_bound",),
         of(LIMITS, "At 160 MiB writes wait for up to a second"),
@@ -216,8 +234,8 @@ WHOLE = (
     Promise(
         "Files that do not belong together are refused, and a restore is one command; old cursors get a gap.",
         (
-            "store/sqlite/upkeep/test_whole.py::test_a_header_that_rots_before_acknowledged_frames_is_told_whichever_bit_it_is",
-            "store/sqlite/upkeep/test_whole.py::test_a_reader_who_comes_at_any_moment_of_a_renewal_hides_no_missing_log",
+            "store/sqlite/upkeep/test_matching_files.py::test_a_header_that_rots_before_acknowledged_frames_is_told_whichever_bit_it_is",
+            "store/sqlite/upkeep/test_matching_files.py::test_a_reader_who_comes_at_any_moment_of_a_renewal_hides_no_missing_log",
             f"{TORN}::test_a_database_without_its_log_is_refused",
             f"{TORN}::test_the_log_of_another_database_is_refused",
             f"{TORN}::test_a_restore_takes_the_old_files_away_and_keeps_them",
@@ -325,7 +343,7 @@ ORDER = (
             "each slow write has its grace",
             "long outages hide a silence",
         ),
-        of(DEPLOY, "Only time in which nobody could be heard is left out."),
+        of(DEPLOY, "Only time in which no request could be received and stored is left out."),
     ),
     Promise(
         "After a start or a long outage a run is given up only after as long a listening as the threshold.",
@@ -518,7 +536,7 @@ ACCESS = (
             "cli/test_connect.py::test_the_local_key_is_made_once_and_is_its_owners_alone",
             "cli/test_connect.py::test_the_local_key_goes_to_no_other_address",
             "cli/test_connect.py::test_the_local_key_goes_to_no_server_of_another_store",
-            "store/test_listening.py::test_what_a_dead_server_wrote_counts_for_nothing",
+            "store/test_server_address.py::test_what_a_dead_server_wrote_counts_for_nothing",
             "cli/test_connect.py::test_a_key_that_others_could_read_is_not_used",
             "cli/test_options.py::test_no_command_takes_a_key",
         ),
@@ -535,7 +553,7 @@ ACCESS = (
     Promise(
         "Text of agents cannot talk to a terminal, and log lines cannot be forged.",
         (
-            "cli/test_untrusted.py::test_nothing_that_moves_the_cursor_gets_through",
+            "cli/test_escapes.py::test_nothing_that_moves_the_cursor_gets_through",
             "cli/test_tail.py::test_a_delta_cannot_talk_to_the_terminal",
             "test_server.py::test_the_log_is_json_in_lines",
             "asgi/process/test_logs.py::test_each_line_is_an_object",
@@ -647,7 +665,7 @@ BOUNDS = (
         "Rows, pages, caches and commits are bounded in bytes, and no request blocks the loop for long.",
         (
             "asgi/guard/test_auth.py::test_the_memory_is_bounded",
-            "engine/pricing/test_own.py::test_what_is_remembered_of_names_is_bounded_in_bytes",
+            "engine/pricing/test_own_prices.py::test_what_is_remembered_of_names_is_bounded_in_bytes",
             "acceptance/test_bounds_in_bytes.py::test_a_row_is_bounded_whatever_is_told_of_its_run",
             "acceptance/test_bounds_in_bytes.py::test_a_list_ends_a_page_by_its_size",
             f"{BLOCKS}::test_a_hostile_body",
@@ -783,7 +801,7 @@ OUTWARD = (
             "egress/test_webhooks.py::test_our_signature_is_the_references",
             "egress/test_webhooks.py::test_what_was_changed_on_the_way_is_not_accepted",
             "dialects/native/alerts/test_alerts.py::test_a_delivery_shows_no_secret",
-            "dialects/alerting/test_rules.py::test_a_rule_is_shown_without_its_secrets_but_for_new_ones",
+            "dialects/alerts/test_rules.py::test_a_rule_is_shown_without_its_secrets_but_for_new_ones",
         ),
         (),
         of(SECURITY, "Webhooks are signed"),
@@ -961,7 +979,7 @@ ASKING = (
             f"{MESSAGES}::test_what_is_shown_of_a_message_answers_nothing",
             f"{LINKS}::test_the_log_of_requests_has_no_token",
             f"{LINKS}::test_the_page_brings_nothing_from_elsewhere_and_runs_nothing",
-            "asgi/pages/asking/test_html.py::test_what_was_sent_in_is_text_on_the_page",
+            "asgi/pages/approvals/test_html.py::test_what_was_sent_in_is_text_on_the_page",
         ),
         (),
         of(
@@ -987,17 +1005,17 @@ TOLD = (
     Promise(
         "An alert fires once, with the event that causes it, whatever is sent again.",
         (
-            "projections/scoped/test_rules.py::test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now",
+            "projections/scopes/test_rules.py::test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now",
             "engine/alerts/test_many.py::test_all_rules_about_a_run_fire_with_one_event",
             f"{FIRING}::test_a_failed_run_fires_once_and_puts_one_message_into_the_outbox",
             f"{FIRING}::test_a_rule_looks_only_at_its_scope",
             f"{FIRING}::test_a_rule_holds_as_it_was_made_or_changed_last",
-            "projections/scoped/test_rules.py::test_an_event_meets_each_rule_that_it_may_concern_once",
+            "projections/scopes/test_rules.py::test_an_event_meets_each_rule_that_it_may_concern_once",
             f"{FIRING}::test_a_run_that_comes_to_cost_as_much_fires_once",
             f"{FIRING}::test_a_budget_fires_at_a_fraction_once_a_period",
             f"{FIRING}::test_a_loop_goes_on_over_commits_and_a_restart",
             f"{ALERTS}::test_64_posters_over_a_threshold_fire_once",
-            "projections/alerts/test_firing.py::test_a_loop_begins_once",
+            "projections/alerts/test_conditions.py::test_a_loop_begins_once",
             "store/sqlite/alerts/test_alerts.py::test_a_second_alert_of_an_episode_is_not_written",
         ),
         (),
@@ -1141,8 +1159,8 @@ ERASED = (
         (
             "engine/timers/messages/test_fan_out.py::test_what_was_erased_is_not_written",
             f"{ERASURE}::test_an_erased_run_keeps_its_figures_and_nothing_else",
-            "engine/erasing/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
-            "store/sqlite/erasing/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
+            "engine/erasure/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
+            "store/sqlite/erasure/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
             f"{ERASURE}::test_a_repeat_does_not_bring_it_back",
         ),
         (),
@@ -1150,7 +1168,7 @@ ERASED = (
     ),
     Promise(
         "A log with tombstones verifies, and what is done to them is found.",
-        ("engine/erasing/test_retention.py::test_tampering_with_tombstones_is_found",),
+        ("engine/erasure/test_retention.py::test_tampering_with_tombstones_is_found",),
         (),
         of(PAGE_OF_RETENTION, "`towerlog verify` accepts a tombstone only where"),
     ),
@@ -1163,7 +1181,7 @@ ERASED = (
     Promise(
         "An erasure is carried out in steps, and gone on with after a kill.",
         (
-            "engine/erasing/test_retention.py::test_a_long_run_is_erased_in_steps_between_which_others_commit",
+            "engine/erasure/test_retention.py::test_a_long_run_is_erased_in_steps_between_which_others_commit",
             f"{ERASURE}::test_a_killed_erasure_is_gone_on_with",
         ),
         (),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model import spending as spending_module
-from towerlog.model.computed import NO_COMPUTED, Computed, Priced
+from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced
 from towerlog.model.spending import (
     AGENTS_RETIRED,
     COMPUTED_KEPT,

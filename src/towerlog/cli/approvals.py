@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import json_line, visible
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import json_line, visible
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import Answered, Approval
 

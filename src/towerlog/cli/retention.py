@@ -7,12 +7,12 @@ import re
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import counted, duration, size
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import full_run_id
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import visible
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.retention.shapes import Erasure, Retention, RetentionDue
 

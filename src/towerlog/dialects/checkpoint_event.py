@@ -14,11 +14,11 @@ from typing import Annotated
 import msgspec
 
 from towerlog.dialects import base, details, fields
-from towerlog.dialects.asking.terms import SaidTerms, terms_of
+from towerlog.dialects.approvals.terms import SaidTerms, terms_of
 from towerlog.dialects.details import Label
 from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.dialects.structure import check_depth, check_length
-from towerlog.model.checkpoint import AWAITS_APPROVAL
+from towerlog.model.checkpoint import APPROVED, AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
@@ -46,8 +46,8 @@ STATUS_WORDS: dict[Status, str] = {
 STATUS_OF: dict[str, Status] = {
     "in_progress": Status.RUNNING,
     "waiting_for_approval": Status.WAITING,
-    "approved": Status.RUNNING,
-    "rejected": Status.RUNNING,
+    APPROVED: Status.RUNNING,
+    REJECTED: Status.RUNNING,
     "completed": Status.COMPLETED,
     "error": Status.FAILED,
     "budget_exceeded": Status.BUDGET_EXCEEDED,

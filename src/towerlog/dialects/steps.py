@@ -15,8 +15,8 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import base, details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.alerting.paths import PATHS as ALERT_PATHS
-from towerlog.dialects.asking.terms import SaidQuestion, terms_of
+from towerlog.dialects.alerts.paths import PATHS as ALERT_PATHS
+from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, Warned, reply_json
 from towerlog.dialects.details import ForeignId, Label, Time
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject, Warnings

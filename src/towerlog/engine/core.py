@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from towerlog.ambient import Clock, Hearing, Ids
+from towerlog.ambient import Clock, Ids, ServingTime
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.commands import (
     lanes,
 )
 from towerlog.engine.commands.long_histories import LongHistories
-from towerlog.engine.commit.answered_once import AnsweredOnce
+from towerlog.engine.commit.idempotency import AnsweredOnce
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
-from towerlog.engine.erasing.age_clock import AgeClock
+from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -74,9 +74,9 @@ class Engine:
         `price_list`: prices of models; without it what tells no cost stays unpriced."""
         settings = settings or EngineSettings()
         self._store = store
-        self._hearing = Hearing(clock)
-        self._age = AgeClock(store, self._hearing)
-        self._reads = Reads(store, clock, self._hearing, settings.thresholds, ways_out)
+        self._serving = ServingTime(clock)
+        self._age = AgeClock(store, self._serving)
+        self._reads = Reads(store, clock, self._serving, settings.thresholds, ways_out)
         self._hub = Hub()
         self._wake = wake
         self._polls = Polls()
@@ -90,7 +90,7 @@ class Engine:
         self._repricing = Repricing(store, listed, self._write)
         self._writer = Writer(
             store,
-            self._hearing,
+            self._serving,
             ids,
             VERBS,
             wake.committed,
@@ -106,12 +106,12 @@ class Engine:
         self._once = AnsweredOnce(submit)
         self.stored_first = LongHistories(store, lambda who, parts: submit(who, parts, "", None)).stored_first
         """Stores the long histories of a command, and gives the command without them."""
-        self._workers = Workers(self._hearing)
+        self._workers = Workers(self._serving)
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep())
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings))
         self._erasures, kept = retention_services(
-            store, self._hearing, self._writer, self._hub, self._reads.outlines, self._age
+            store, self._serving, self._writer, self._hub, self._reads.outlines, self._age
         )
         self._keeping = Timer(kept)
         self.before_sweep: Callable[[], None] = lambda: None
@@ -121,28 +121,28 @@ class Engine:
 
     def _timed(self, settings: EngineSettings) -> tuple[TimedService, ...]:
         """What is looked at again and again, in this order."""
-        store, hearing, upkeep = self._store, self._hearing, self._writer.upkeep
+        store, serving, upkeep = self._store, self._serving, self._writer.upkeep
         return (
             ExpiredLeases(upkeep),
             SpreadingCancels(upkeep),
             OverdueCancels(upkeep, settings.cancel_deadline_seconds * 1000),
-            SilentRuns(hearing, upkeep, settings.thresholds),
-            SteppingBudgets(hearing, upkeep),
+            SilentRuns(serving, upkeep, settings.thresholds),
+            SteppingBudgets(serving, upkeep),
             ExpiredReservations(upkeep),
-            ExpiredApprovals(hearing, upkeep),
-            *[OldRows(store, hearing, self._age, drop) for drop in DROPS],
+            ExpiredApprovals(serving, upkeep),
+            *[OldRows(store, serving, self._age, drop) for drop in DROPS],
         )
 
     def _watched(self, settings: EngineSettings) -> tuple[TimedService, ...]:
         """Alerts by time, in this order."""
-        store, hearing, upkeep = self._store, self._hearing, self._writer.upkeep
+        store, serving, upkeep = self._store, self._serving, self._writer.upkeep
         return (
-            WatchedRules(store, hearing, upkeep, self._workers, has_links=settings.links is not None),
+            WatchedRules(store, serving, upkeep, self._workers, has_links=settings.links is not None),
             UnwatchedAlerts(store, upkeep),
         )
 
     def _sending(self, ways_out: WaysOut, settings: EngineSettings) -> Sender:
-        clock, pauses = self._hearing.clock, settings.delivery_pauses
+        clock, pauses = self._serving.clock, settings.delivery_pauses
         sender = Sender(self._store, self._writer.upkeep, clock, ways_out, pauses, settings.links)
         self._wake.subscribe(sender.hear, of_messages=True)
         return sender

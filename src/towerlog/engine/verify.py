@@ -31,7 +31,7 @@ from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.projections.computed import Correction, UsageKey, corrections
+from towerlog.projections.computed_costs import Correction, UsageKey, corrections
 from towerlog.store.base import Store
 from towerlog.store.content import Content
 from towerlog.store.values import Changes, Rows, RunChange, StoredEntry
@@ -39,7 +39,7 @@ from towerlog.store.values import Changes, Rows, RunChange, StoredEntry
 PAGE_EVENTS = 1000
 Report = Callable[[str], None]
 Progress = Callable[[int], None]
-"""Told how many events have been read."""
+"""NeedsSteps how many events have been read."""
 
 
 class Refold:

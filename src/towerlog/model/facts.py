@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog.model.approval import OnExpiry, Terms
 from towerlog.model.checkpoint import StoredState
-from towerlog.model.computed import MINUTE_MS, Priced, Repriced, TakenBack
+from towerlog.model.computed_costs import MINUTE_MS, Priced, Repriced, TakenBack
 from towerlog.model.price import CardSince
 from towerlog.model.run import ForkedFrom, Status
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport

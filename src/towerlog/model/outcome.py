@@ -9,12 +9,12 @@ import msgspec
 from towerlog.model.agent import AgentRow
 from towerlog.model.alert import AlertNow, RuleNow
 from towerlog.model.alert_preview import RulePreview
+from towerlog.model.approval_views import ApprovalAnswered, ApprovalView, LinkMade
 from towerlog.model.audit import AuditRow
 from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Event, Refusal, RunByForeignId
-from towerlog.model.inbox import ApprovalAnswered, ApprovalView, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Liveness

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from towerlog.model.computed import MAX_COMPUTED_CELLS, NO_COMPUTED, Computed, Priced, Repriced
+from towerlog.model.computed_costs import MAX_COMPUTED_CELLS, NO_COMPUTED, Computed, Priced, Repriced
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger
 
 MAX_SHARES = 256

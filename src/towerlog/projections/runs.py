@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.checkpoint import AWAITS_APPROVAL as AWAITED
-from towerlog.model.computed import merged_version
+from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT, is_of_agent, is_waiting
@@ -31,7 +32,7 @@ from towerlog.model.run import (
     step_key,
 )
 from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
-from towerlog.projections import checkpoints, clients, commands, computed, questions
+from towerlog.projections import checkpoints, clients, commands, computed_costs, questions
 from towerlog.projections import status as status_fold
 from towerlog.projections.metadata import metadata_after
 from towerlog.projections.usage import hour_of, key_of
@@ -191,8 +192,8 @@ def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | Non
     if usage is was or (usage.computed_nanos is was.computed_nanos and usage.unpriced_calls is was.unpriced_calls):
         return after
     # The cell as the roll-ups have it, so it is asked of the row as it is then.
-    place, arrived = key_of(after, event, agent)[1:], computed.arrived_of(event)
-    cells = computed.cells_after(after.computed_cells, before.usage, after.usage, place, arrived)
+    place, arrived = key_of(after, event, agent)[1:], computed_costs.arrived_of(event)
+    cells = computed_costs.cells_after(after.computed_cells, before.usage, after.usage, place, arrived)
     return after if cells is after.computed_cells else _replace(after, computed_cells=cells)
 
 
@@ -320,12 +321,11 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
     effects = facts.effects or NO_EFFECTS
     model = None if is_of_others(facts) else effects.model
     has_step = effects.checkpoint is not None and (not late or checkpoints.is_kept_late(effects.checkpoint, row))
-    after = _spending_after(row.spending(), effects, model, agent or "default", has_step)
+    after = _spending_after(row.spending(), effects, model, agent or DEFAULT_AGENT, has_step)
     usage, cells = row.usage, row.computed_cells
     if effects.report is not None or effects.repriced is not None:
-        of = effects.repriced
-        target = after.usage() if of is None else computed.moved_by(usage, of.counted)
-        usage, cells = computed.totals_after(row, target, agent or "", of)
+        target = after.usage() if (of := effects.repriced) is None else computed_costs.moved_by(usage, of.counted)
+        usage, cells = computed_costs.totals_after(row, target, agent or "", of)
         if (usage.computed_nanos or 0) > (target.computed_nanos or 0):
             after = after.flagged(COMPUTED_KEPT)
     version = merged_version(row.price_version, effects.version_computed_with())

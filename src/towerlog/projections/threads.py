@@ -16,7 +16,7 @@ from towerlog.model.usage import Usage, summed
 def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> ThreadRow:
     """The row after an event of one of its runs; the same object when nothing changed."""
     began = before is None
-    ended = after.is_terminal() and (before is None or not before.is_terminal())
+    ended = after.has_ended_since(before)
     # The same object: the plan writes only rows that have changed.
     if not began and not ended:
         return row

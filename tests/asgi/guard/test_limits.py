@@ -10,8 +10,8 @@ from towerlog.asgi.guard import limits
 from towerlog.asgi.guard.limits import WINDOW_MS, Limiter
 
 
-def passed(limiter: Limiter, now_ms: int, who: str = "me") -> bool:
-    return limiter.take(who, now_ms, 0)[1] is None
+def passed(limiter: Limiter, steady_ms: int, who: str = "me") -> bool:
+    return limiter.take(who, steady_ms, 0)[1] is None
 
 
 def test_the_limit_is_exact() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.client_events import KINDS, TYPES, client_draft, run_ref
-from towerlog.dialects.native.reported import ClientEvent, ReportedEvent
+from towerlog.dialects.native.event_json import ClientEvent, ReportedEvent
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, FieldWarning, History, HistoryBase, RunByForeignId, RunById
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts

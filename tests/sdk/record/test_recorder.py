@@ -22,7 +22,7 @@ from tests.support.ports import HeldPort
 from tests.support.wait import wait_until
 from towerlog.sdk.record.default import DefaultRecorder
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_handles import Run
 
 Make = Callable[..., Recorder]
 REPORTER = Path(__file__).parents[1] / "support" / "reporter.py"

@@ -25,21 +25,21 @@ class _Window:
         self._head = 0
         self._count = 0
 
-    def used(self, now_ms: int, limit: int) -> int:
+    def used(self, steady_ms: int, limit: int) -> int:
         """How many are in the window; those that have left it are forgotten."""
-        edge = now_ms - WINDOW_MS
+        edge = steady_ms - WINDOW_MS
         while self._count and self._times[self._head] <= edge:
             self._head = (self._head + 1) % limit
             self._count -= 1
         return self._count
 
-    def add(self, now_ms: int, limit: int) -> None:
+    def add(self, steady_ms: int, limit: int) -> None:
         """One more; `used` must have said that there is room."""
         at = (self._head + self._count) % limit
         if at < len(self._times):
-            self._times[at] = now_ms
+            self._times[at] = steady_ms
         else:
-            self._times.append(now_ms)
+            self._times.append(steady_ms)
         self._count += 1
 
     def oldest(self) -> int:
@@ -58,14 +58,14 @@ class Limiter:
         self._limit_header = (b"x-ratelimit-limit", b"%d" % limit)
         self._windows: dict[str, _Window] = {}
 
-    def take(self, who: str, now_ms: int, wall_ms: int) -> tuple[Headers, RateLimited | None]:
+    def take(self, who: str, steady_ms: int, wall_ms: int) -> tuple[Headers, RateLimited | None]:
         """Counts a request. The headers that its reply must carry, and the refusal where there was no room."""
         window = self._window(who)
-        used = window.used(now_ms, self.limit)
+        used = window.used(steady_ms, self.limit)
         if used < self.limit:
-            window.add(now_ms, self.limit)
-            return self._headers(self.limit - used - 1, window.oldest() + WINDOW_MS - now_ms, wall_ms), None
-        wait_ms = window.oldest() + WINDOW_MS - now_ms
+            window.add(steady_ms, self.limit)
+            return self._headers(self.limit - used - 1, window.oldest() + WINDOW_MS - steady_ms, wall_ms), None
+        wait_ms = window.oldest() + WINDOW_MS - steady_ms
         self.refused += 1
         wait_s = min(max(1, -(-wait_ms // 1000)), self._longest_wait_s)
         return self._headers(0, wait_ms, wall_ms), RateLimited(retry_after=wait_s)

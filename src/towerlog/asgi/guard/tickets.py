@@ -63,39 +63,39 @@ class Tickets:
         self._repeats: dict[tuple[bytes, str], _Given] = {}
         """Those whose request had an `Idempotency-Key`, by the digest of the key and by that."""
 
-    def give(self, key_digest: bytes, now_ms: int, repeat: Repeat | None = None) -> GivenTicket:
+    def give(self, key_digest: bytes, steady_ms: int, repeat: Repeat | None = None) -> GivenTicket:
         """A new ticket for a key; for a repeated request the one that it was given, unless that was used meanwhile
         or is about to run out.
 
         Raises Overloaded, IdempotencyMismatch.
         """
-        self._forget_old(now_ms)
+        self._forget_old(steady_ms)
         known = None if repeat is None else self._repeats.get((key_digest, repeat.key))
         if known is not None:
             if known.repeat != repeat:
                 raise IdempotencyMismatch
-            if known.due_ms - now_ms >= MIN_LEFT_MS:
-                return GivenTicket(known.text, known.due_ms - now_ms)
+            if known.due_ms - steady_ms >= MIN_LEFT_MS:
+                return GivenTicket(known.text, known.due_ms - steady_ms)
             self._drop(_digest(known.text))
-        _check_room("This key", self._of_key.get(key_digest, {}), MAX_TICKETS_OF_KEY, now_ms)
-        _check_room("The server", self._given, MAX_TICKETS, now_ms)
+        _check_room("This key", self._of_key.get(key_digest, {}), MAX_TICKETS_OF_KEY, steady_ms)
+        _check_room("The server", self._given, MAX_TICKETS, steady_ms)
         text = self._ids.token(_CHARS)
-        made = _Given(now_ms + LIFETIME_MS, key_digest, repeat, "" if repeat is None else text)
+        made = _Given(steady_ms + LIFETIME_MS, key_digest, repeat, "" if repeat is None else text)
         digest = _digest(text)
         self._given[digest] = self._of_key.setdefault(key_digest, {})[digest] = made
         if repeat is not None:
             self._repeats[key_digest, repeat.key] = made
         return GivenTicket(text, LIFETIME_MS)
 
-    def holder(self, text: str, now_ms: int) -> bytes | None:
+    def holder(self, text: str, steady_ms: int) -> bytes | None:
         """The same as `take`, of a ticket that stays good."""
         found = self._given.get(_digest(text))
-        return found.key_digest if found is not None and now_ms < found.due_ms else None
+        return found.key_digest if found is not None and steady_ms < found.due_ms else None
 
-    def take(self, text: str, now_ms: int) -> bytes | None:
+    def take(self, text: str, steady_ms: int) -> bytes | None:
         """The digest of the key that a ticket stands for; the ticket is used up. None: it is not good."""
         found = self._drop(_digest(text))
-        return found.key_digest if found is not None and now_ms < found.due_ms else None
+        return found.key_digest if found is not None and steady_ms < found.due_ms else None
 
     def _drop(self, ticket: bytes) -> _Given | None:
         found = self._given.pop(ticket, None)
@@ -108,19 +108,19 @@ class Tickets:
                 del self._repeats[found.key_digest, found.repeat.key]
         return found
 
-    def _forget_old(self, now_ms: int) -> None:
+    def _forget_old(self, steady_ms: int) -> None:
         # All live equally long, so the oldest run out first.
         while self._given:
             oldest = next(iter(self._given))
-            if now_ms < self._given[oldest].due_ms:
+            if steady_ms < self._given[oldest].due_ms:
                 return
             self._drop(oldest)
 
 
-def _check_room(holder: str, given: Mapping[bytes, _Given], bound: int, now_ms: int) -> None:
+def _check_room(holder: str, given: Mapping[bytes, _Given], bound: int, steady_ms: int) -> None:
     """Raises Overloaded until the oldest of them has run out."""
     if len(given) >= bound:
-        left_ms = next(iter(given.values())).due_ms - now_ms
+        left_ms = next(iter(given.values())).due_ms - steady_ms
         text = f"{holder} has as many stream tickets that were not used as it may have ({bound})."
         raise Overloaded(text, retry_after=-(-left_ms // 1000))
 

@@ -232,7 +232,7 @@ class MetricsPage:
         assert self._metrics is not None
         assert self._auth is not None
         if not visit.is_local and not self._is_public:
-            principal = await self._auth.authenticate(visit.headers, visit.now_ms)
+            principal = await self._auth.authenticate(visit.headers, visit.steady_ms)
             if Scope.ADMIN not in principal.scopes:
                 raise Forbidden.lacking((Scope.ADMIN,), principal.scopes)
         assert self._take_stock is not None

@@ -56,7 +56,7 @@ class Owner(Protocol):
     engine: Engine
     auth: Authenticator
     ledger: ShareLedger
-    now_ms: int
+    steady_ms: int
     dropped: int
     is_closing: bool
 
@@ -88,7 +88,7 @@ class PusherSocket(WebSocket):
         """With a `fault` it is told so, and ended."""
         super().__init__(loop)
         self.socket_id = socket_id
-        self.heard_at = owner.now_ms
+        self.heard_at = owner.steady_ms
         """Steady ms of the last whole frame that came."""
         self._owner = owner
         self._fault = fault
@@ -171,7 +171,7 @@ class PusherSocket(WebSocket):
 
     def look(self) -> bool:
         """Asks a silent client whether it is there, and ends one that has not answered; whether it did either."""
-        silent_ms = self._owner.now_ms - self.heard_at
+        silent_ms = self._owner.steady_ms - self.heard_at
         if self._is_asked and silent_ms > _ACTIVITY_MS + PONG_MS:
             self.end(pusher.NO_PONG, "No pong came in time.")
         elif not self._is_asked and silent_ms > _ACTIVITY_MS:
@@ -185,7 +185,7 @@ class PusherSocket(WebSocket):
 
     def heard(self) -> None:
         """Somebody is there."""
-        self.heard_at, self._is_asked = self._owner.now_ms, False
+        self.heard_at, self._is_asked = self._owner.steady_ms, False
 
     def hear(self, text: str) -> None:
         """A message."""

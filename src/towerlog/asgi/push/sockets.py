@@ -39,7 +39,7 @@ class Sockets:
         self.auth = auth
         self.ledger = ledger
         self.app_key, self._secret = app
-        self.now_ms = clock.steady_ms()
+        self.steady_ms = clock.steady_ms()
         """The steady time; from here on `tick` tells it."""
         self.opened = 0
         self.dropped = 0
@@ -96,9 +96,9 @@ class Sockets:
         for socket in list(self._open.values()):
             socket.shutdown()
 
-    def tick(self, now_ms: int) -> None:
+    def tick(self, steady_ms: int) -> None:
         """Looks after the silent."""
-        self.now_ms = now_ms
+        self.steady_ms = steady_ms
         asked = 0
         for socket in list(self._open.values()):
             asked += socket.look()

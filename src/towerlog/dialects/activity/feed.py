@@ -17,7 +17,7 @@ import msgspec
 from towerlog.dialects.activity.shapes import FeedEvent, SentEvent, Type
 from towerlog.dialects.base import ascii_json
 from towerlog.dialects.fields import decode_any, read, truncated
-from towerlog.dialects.reading.event_members import output
+from towerlog.dialects.views.event_members import output
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text
 from towerlog.model.feed import has_feed_place, has_spent
 from towerlog.model.run import RunRow, Status

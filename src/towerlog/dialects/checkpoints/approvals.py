@@ -18,8 +18,9 @@ from towerlog.dialects.base import Call, Endpoint, Reply, reply_json
 from towerlog.dialects.fields import NULL
 from towerlog.errors import NotFound
 from towerlog.model.approval import ApprovalKind
+from towerlog.model.approval_views import ApprovalView
+from towerlog.model.checkpoint import APPROVED, REJECTED
 from towerlog.model.command import Decide
-from towerlog.model.inbox import ApprovalView
 from towerlog.model.outcome import Decided, Page
 from towerlog.model.principal import Scope
 from towerlog.model.question import ListApprovals
@@ -156,7 +157,7 @@ APPROVALS = (
         reply=list[Approval],
         query=ApprovalsQuery,
     ),
-    _decision_endpoint("approve", "approved"),
-    _decision_endpoint("reject", "rejected"),
+    _decision_endpoint("approve", APPROVED),
+    _decision_endpoint("reject", REJECTED),
 )
 """The endpoints."""

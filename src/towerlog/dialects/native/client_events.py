@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, details, fields
-from towerlog.dialects.asking.terms import SaidQuestion, terms_of
+from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
-from towerlog.dialects.native.reported import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
+from towerlog.dialects.native.event_json import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
 from towerlog.dialects.run_events import (
     FAILED,
     ROWS,
@@ -28,6 +28,7 @@ from towerlog.dialects.run_events import (
     success_of,
 )
 from towerlog.errors import Invalid, NotFound, TowerlogError
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import MAX_METADATA_BYTES, PARENT_FOREIGN, PARENT_RUN
@@ -325,7 +326,7 @@ def _draft(
         occurred_at: int | None = event.time
     else:
         occurred_at, data = details.timed(event.time, "time", data, warnings)
-    return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, "default", history)
+    return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, DEFAULT_AGENT, history)
 
 
 def run_ref(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:

@@ -11,7 +11,6 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.reading.event_members import EventMembers, event_members
 from towerlog.dialects.run_json import (
     LeaseView,
     PersonaJson,
@@ -23,6 +22,7 @@ from towerlog.dialects.run_json import (
     run_detail,
 )
 from towerlog.dialects.usage_json import UsageView, of_cost, usage_view
+from towerlog.dialects.views.event_members import EventMembers, event_members
 from towerlog.model import persona as model
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView

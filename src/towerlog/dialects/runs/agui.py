@@ -17,9 +17,9 @@ from msgspec import UNSET, Raw, UnsetType
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import FrameStyle, ascii_json
-from towerlog.dialects.reading import event_members as members
 from towerlog.dialects.run_json import STATUS_WORDS
 from towerlog.dialects.runs.frames import event_json
+from towerlog.dialects.views import event_members as members
 from towerlog.model.event import DamagedEvent, Event, EventType
 from towerlog.model.run import PARENT_RUN, RunRow, Status
 

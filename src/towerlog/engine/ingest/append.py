@@ -17,7 +17,8 @@ from towerlog.engine.control.rights import (
     may_be_told,
     numbered,
 )
-from towerlog.engine.ingest.added import (
+from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
+from towerlog.engine.ingest.checks import (
     completed,
     of_process,
     one_too_many,
@@ -28,7 +29,6 @@ from towerlog.engine.ingest.added import (
     with_question,
     withdraws_nothing,
 )
-from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
 from towerlog.engine.ingest.circles import without_circle
 from towerlog.engine.ingest.dedupe import (
     as_other,
@@ -42,10 +42,10 @@ from towerlog.engine.ingest.dedupe import (
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import origin_of, resuming
 from towerlog.engine.load.cache import Cache
-from towerlog.engine.load.missing import Unloaded
+from towerlog.engine.load.misses import Unloaded
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.plan.postponed import finish
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.reactions.budgets import with_warnings
 from towerlog.errors import Damaged, IdReused, NotFound
@@ -302,7 +302,7 @@ def _store(
         facts = with_effects(facts, origin=origin)
     elif facts.effects is not None and reports_an_end(draft):
         row = run_state.row
-        start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
+        start, end = row.span_to(plan.now_ms, told_time(draft.occurred_at, plan.now_ms))
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
     # What has no effects says nothing new of a run that somebody reports: that is most of all events.
     reporter_key = run_state.row.reporter_key
@@ -314,9 +314,9 @@ def _store(
     if facts.effects is not None and tells_process_cost(draft, run_state.row):
         facts = of_process(plan, principal, run_state.row, facts, agent.name)
     if draft.type in TOOL_TYPES:
-        facts, data = paired(run_state, draft, facts, data, plan.now)
+        facts, data = paired(run_state, draft, facts, data, plan.now_ms)
     elif run_state.open_tools and facts.ends is not None and facts.duration_ms is None and not facts.by_other:
-        facts = _step_timed(run_state, facts, draft.occurred_at, plan.now)
+        facts = _step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
     elif draft.type in QUESTION_TYPES:
         facts, data = with_question(run_state, draft.type, facts, data)
     event = plan.append(

@@ -18,14 +18,14 @@ from towerlog.model.names import META
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.projections.scoped.budgets import BudgetSet
-from towerlog.projections.scoped.prices import PriceSet
-from towerlog.projections.scoped.row_sets import RowSet
-from towerlog.projections.scoped.rules import RuleSet
+from towerlog.projections.scopes.budgets import BudgetSet
+from towerlog.projections.scopes.prices import PriceSet
+from towerlog.projections.scopes.row_sets import RowSet
+from towerlog.projections.scopes.rules import RuleSet
 from towerlog.store.values import Kind
 
 if TYPE_CHECKING:  # what was loaded stands beside the cache, and so imports this
-    from towerlog.engine.load.known import Known
+    from towerlog.engine.load.rows import Known
 
 CACHED_ROWS = 16_384
 CACHED_BYTES = 32 * 1024 * 1024

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from towerlog.engine.control.cancel import CONTROL, run_of
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.pricing.book import PriceBook, PriceList
 from towerlog.engine.repricing.replay import Replay

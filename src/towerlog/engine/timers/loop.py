@@ -8,11 +8,11 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from towerlog.engine.load.known import Needs, Told
-from towerlog.engine.load.missing import Unloaded
+from towerlog.engine.load.misses import Unloaded
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.plan.postponed import finish
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.base import Unit
 
@@ -29,13 +29,13 @@ class Upkeep(Protocol):
     async def __call__(
         self,
         find: Callable[[Unit, int], Awaitable[Found]],
-        needs_of: Callable[[Needs, Found], Told],
+        needs_of: Callable[[Needs, Found], NeedsSteps],
         place: Callable[[Plan, Found], Steps[None]],
         /,
     ) -> Found | None:
         """Gives what `find` found; None when nothing is written now.
 
-        `find` is told the time in which the server could hear (`Reading.heard_ms`).
+        `find` is told the time in which the server could hear (`Reading.serving_ms`).
         """
         ...
 

@@ -42,14 +42,14 @@ from towerlog.store.values import Changes, Loaded, Spread, Wanted
 class Unit(Protocol):
     """A unit of work: a consistent view for planning, then one commit."""
 
-    async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
+    async def load(self, wanted: Wanted, serving_ms: int) -> Loaded:
         """All of it in one question. Every kind asked for is in the answer; keys and values are described at `Kind`.
 
-        `now_ms` (time in which the server could hear) tells which leases have run out.
+        `serving_ms` tells which leases have run out.
         """
         ...
 
-    async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
+    async def lanes_expired(self, serving_ms: int, limit: int) -> list[Lane]:
         """Held lanes of any organisation whose lease ran out, oldest deadline first."""
         ...
 

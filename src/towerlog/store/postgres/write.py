@@ -12,19 +12,19 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.computed import SEVERAL_VERSIONS
+from towerlog.model.computed_costs import SEVERAL_VERSIONS
 from towerlog.model.event import Event
 from towerlog.model.principal import SHARD_BITS, shard_org
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
+from towerlog.store.compression import Packer
 from towerlog.store.content import Content
-from towerlog.store.packing import Packer
 from towerlog.store.postgres.connections import Db
-from towerlog.store.postgres.each_org import each_org
 from towerlog.store.postgres.locks import hold
+from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.run_columns import FIXED, run_columns
-from towerlog.store.postgres.subjects import alerts, asking, audit, money, people
+from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people
 from towerlog.store.postgres.times import moved_lane
 from towerlog.store.postgres.upkeep import policies
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
@@ -213,7 +213,7 @@ async def _write_state(db: Db, changes: Changes) -> None:
     await db.each(_THREAD, map(rows.thread_row, changes.threads.values()))
     await db.each(_CHECKPOINT, map(_checkpoint_columns, changes.checkpoints.values()))
     if changes.approvals or changes.ended or changes.spent_links:
-        await asking.write(db, changes)
+        await approvals.write(db, changes)
     if changes.lanes:
         moved = [moved_lane(lane, db.times.offset_ms) for lane in changes.lanes.values()]
         renewed, others = rows.lane_rows(moved, changes.renewed)

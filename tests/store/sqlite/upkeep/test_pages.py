@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.upkeep import pages
 from towerlog.store.sqlite.upkeep.pages import copy_pages
 

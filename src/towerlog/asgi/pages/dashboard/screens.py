@@ -11,7 +11,7 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from towerlog.asgi.pages.dashboard.built import ASSETS, INDEX, Built, read_build, read_parts
+from towerlog.asgi.pages.dashboard.bundle import ASSETS, INDEX, Built, read_build, read_parts
 from towerlog.asgi.pages.security import SECURITY_HEADERS
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import HTML, PLAIN_TEXT, Reply

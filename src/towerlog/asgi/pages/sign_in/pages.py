@@ -234,7 +234,7 @@ class SignInPages:
 
     def _count(self, visit: PageVisit, member: str) -> None:
         assert self._clock is not None
-        self._attempts.count(visit.address, member, visit.now_ms, self._clock.now_ms())
+        self._attempts.count(visit.address, member, visit.steady_ms, self._clock.now_ms())
 
     async def sign_out(self, visit: PageVisit) -> Reply:
         """Ends it. Raises NotFound for a key, which has no session."""

@@ -19,7 +19,7 @@ from towerlog.egress.outcomes import EgressFailure, HttpAnswer, MailAccepted, Un
 from towerlog.egress.webhooks import signed_headers
 from towerlog.engine.alerts.messages import mail_of, notice_of, with_links
 from towerlog.engine.alerts.ways_out import NO_MAIL, WaysOut
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep

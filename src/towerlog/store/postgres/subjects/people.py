@@ -24,11 +24,11 @@ from towerlog.store.columns.people import (
     user_row,
     user_value,
 )
+from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.postgres.connections import Db, numbered
 from towerlog.store.postgres.locks import ORGANISATIONS, lock_purpose
 from towerlog.store.postgres.subjects import audit
 from towerlog.store.values import Changes
-from towerlog.store.wanted import MemberCounts
 
 KEY, SESSION, LINK = 1, 2, 3
 """What a credential is of."""

@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 
 from towerlog.errors import StorageFailed
-from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.upkeep.backup import discard, partial_beside
 from towerlog.store.sqlite.upkeep.pages import Progress
 
