@@ -145,9 +145,7 @@ def pages(demo: Demo) -> dict[str, str]:
     agents = {agent["name"]: agent["agent_id"] for agent in demo.call("/api/v1/agents?limit=200")["data"]}
     thread = next(run["thread_id"] for run in runs if run["agent"] == "reviewer")
     parent = next((run["parent_run_id"] for run in runs if run["parent_run_id"]), reviewer)
-    waiting = next(
-        run["run_id"] for run in runs if run["status"] == "waiting_for_input" and run["agent"] == "publisher"
-    )
+    asks = (run["run_id"] for run in runs if run["status"] == "waiting_for_input" and run["agent"] == "publisher")
     step = f"/runs/{surveyor}?tab=checkpoints&checkpoint={quote('3:surveyor')}&against={quote('1:surveyor')}"
     return {
         "now": "/",
