@@ -106,6 +106,27 @@ STORED = (
         "return now_ms - alert.told_at >= rule.renotify_ms",
     ),
     Fault(
+        "what is old is so by the clock as it was set",
+        "faults/test_standstill.py::test_a_real_clock_that_is_ahead_erases_nothing",
+        "towerlog.engine.erasure.age_clock",
+        "before = min(state.now_ms, self._serving.clock.now_ms()) - age_ms",
+        "before = self._serving.clock.now_ms() - age_ms",
+    ),
+    Fault(
+        "a clock that holds deletion back is told to nobody who looks",
+        "cli/test_doctor.py::test_a_clock_that_holds_deletion_back_is_told",
+        "towerlog.cli.doctor",
+        """if b'"clock_off"' in ready.body:""",
+        "if False:",
+    ),
+    Fault(
+        "a machine that sleeps grows no older",
+        "engine/erasure/test_age_clock.py::test_a_machine_that_sleeps_most_of_the_day_keeps_up",
+        "towerlog.engine.erasure.age_clock",
+        "passed_ms, wall_ms = self._serving.clock.passed_ms(), self._serving.clock.now_ms()",
+        "passed_ms, wall_ms = self._serving.clock.steady_ms(), self._serving.clock.now_ms()",
+    ),
+    Fault(
         "what is erased leaves its pages empty",
         "engine/erasure/test_retention.py::test_pages_go_back_at_once_where_the_disk_is_nearly_full",
         "towerlog.store.sqlite.erasure.steps",
