@@ -24,7 +24,8 @@ from towerlog.engine.core import EngineSettings
 from towerlog.errors import StoreLocked
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
-from towerlog.server import SWITCH_SECONDS, engine_settings, transport_config, url_of
+from towerlog.parts import engine_settings, transport_config
+from towerlog.server import SWITCH_SECONDS, url_of
 
 PROGRAM = """
 import json, sys

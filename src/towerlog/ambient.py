@@ -152,9 +152,10 @@ class ServingTime:
     One for each engine; used by its event loop alone.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """It begins now, at the wall time."""
+    def __init__(self, clock: Clock, *, hears_all: bool = True) -> None:
+        """The server begins to hear now. `hears_all`: no other process stamps what is judged here."""
         self.clock = clock
+        self._hears_all = hears_all
         self.is_out = False
         """True from when nothing could be stored until something was."""
         self._left_out_ms = 0
@@ -314,6 +315,8 @@ class ServingTime:
     def _serving_at(self, stamp_ms: int, now_ms: int) -> int:
         """When something was stamped, in serving ms; of what was stamped before all that is known, when that began."""
         known = self._ended(now_ms)
+        if not self._hears_all and stamp_ms - known[-1][0].offset_ms > now_ms:
+            return now_ms  # by the clock of another node, which is ahead of this one's
         for number in range(len(known) - 1, -1, -1):
             span, end_ms = known[number]
             at_ms = stamp_ms - span.offset_ms

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from towerlog.ambient import Clock, Ids, SystemIds
 from towerlog.config import BadSetting, Settings, database_path, existing_database, is_shared
 from towerlog.engine.bootstrap import OrgMinted, first_start
+from towerlog.engine.nodes.peers import Peers
 from towerlog.errors import StorageFailed
 from towerlog.model.event import COPY
 from towerlog.store.base import Identities, Store
@@ -25,8 +26,12 @@ from towerlog.store.sqlite.upkeep.backup import Copy, at_length
 from towerlog.store.sqlite.upkeep.matching_files import check_not_alone
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
 from towerlog.store.sqlite.upkeep.restore_target import Place, copy_of, held_place
+from towerlog.wake.base import Bus
+from towerlog.wake.local import LocalWake
 
 _USER_ALONE = re.compile(r"^([^:@]*):[^@]*@")
+LOCAL, DATABASE, NATS = "local", "postgres", ("nats://", "tls://")
+"""Values of `wake`, and how those begin that name a NATS server."""
 FOR_FILES = "this command works on a SQLite store; of PostgreSQL use pg_dump, pg_basebackup and pg_restore"
 
 
@@ -51,6 +56,45 @@ def check_extra() -> None:
     """Raises BadSetting where what PostgreSQL needs is not installed."""
     if find_spec("asyncpg") is None:
         raise BadSetting("database_url: PostgreSQL needs the extra `postgres`: pip install 'towerlog[postgres]'")
+
+
+def check_workers(settings: Settings) -> None:
+    """Raises BadSetting where several processes cannot serve this store."""
+    if settings.workers > 1 and not is_shared(settings):
+        raise BadSetting("workers: more than one needs PostgreSQL; one process writes an SQLite store")
+    if settings.workers > 1 and settings.wake == LOCAL:
+        raise BadSetting("workers: more than one have to hear each other; wake must not be local")
+
+
+def check_wake(text: str) -> None:
+    """Raises ValueError for what is no way in which nodes hear each other."""
+    if text not in (LOCAL, DATABASE) and not text.startswith(NATS):
+        raise ValueError("must be local, postgres, or nats://HOST:PORT")
+
+
+def peers_of(settings: Settings, store: Store, clock: Clock, node: str, secret: str) -> Peers | None:
+    """The other nodes of a shared store, and how this one hears them; None where it is alone. Raises BadSetting.
+
+    `node` names this one, `secret` is what the nodes of the store alone know.
+    """
+    if store.nodes is None:
+        if settings.wake not in ("", LOCAL):
+            raise BadSetting("wake: is for nodes of one PostgreSQL; an SQLite store has one process")
+        return None
+    bus: Bus | None = None
+    way = settings.wake or DATABASE
+    if way == DATABASE:
+        # Not before it is asked for: its driver is an extra.
+        from towerlog.wake.postgres import PostgresBus
+
+        bus = PostgresBus(settings.database_url)
+    elif way != LOCAL:
+        if find_spec("nats") is None:
+            raise BadSetting("wake: NATS needs the extra `nats`: pip install 'towerlog[nats]'")
+        from towerlog.wake.nats import NatsBus
+
+        bus, way = NatsBus(settings.wake, f"towerlog.{store.epoch}", secret), "nats"
+    return Peers(store, store.nodes, bus, LocalWake(), clock, node, way)
 
 
 async def open_for_server(

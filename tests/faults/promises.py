@@ -163,9 +163,9 @@ DURABLE = (
         "A store that fills its own disk comes back: what was committed has room, and so has what makes room.",
         (
             f"{FULL}::test_a_store_that_fills_its_own_disk_goes_on_deleting",
-            "store/sqlite/test_transaction.py::test_what_was_committed_has_room_in_the_database",
-            "store/sqlite/test_transaction.py::test_what_makes_room_goes_on_where_all_else_is_refused",
-            "store/sqlite/test_transaction.py::test_what_had_no_room_takes_none",
+            "store/sqlite/connections/test_transaction.py::test_what_was_committed_has_room_in_the_database",
+            "store/sqlite/connections/test_transaction.py::test_what_makes_room_goes_on_where_all_else_is_refused",
+            "store/sqlite/connections/test_transaction.py::test_what_had_no_room_takes_none",
             "store/sqlite/connections/test_connection.py::test_where_little_room_is_left_the_log_is_short",
             "store/sqlite/erasure/test_reclaim.py::test_pages_are_given_back_within_the_room_of_one_step",
             "engine/erasure/test_retention.py::test_pages_go_back_at_once_where_the_disk_is_nearly_full",
@@ -362,6 +362,8 @@ ORDER = (
             f"{UNHEARD}::test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to",
             f"{UNHEARD}::test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to",
             f"{STILL}::test_a_real_clock_that_is_set_takes_no_lease_and_its_times_follow",
+            f"{FIRING}::test_a_cool_down_lasts_as_long_however_the_clock_is_set",
+            f"{TIMED}::test_people_are_told_again_after_as_long_however_the_clock_is_set",
         ),
         (
             "a clock set ahead is believed",

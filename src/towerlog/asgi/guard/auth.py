@@ -16,7 +16,7 @@ from typing import TypeVar
 from towerlog.ambient import Clock
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.cookies import session_of
-from towerlog.asgi.guard.tickets import GivenTicket, Repeat, Tickets
+from towerlog.asgi.guard.tickets import GivenTicket, Repeat, StreamTickets
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.errors import Malformed, StorageFailed, Unauthenticated
 from towerlog.model.key import KeyFound
@@ -48,7 +48,7 @@ def signed_in(user: User, org_id: str) -> Principal:
 class Authenticator:
     """Knows callers by their keys."""
 
-    def __init__(self, store: Store, clock: Clock, tickets: Tickets, idle_ms: int = SESSION_MS) -> None:
+    def __init__(self, store: Store, clock: Clock, tickets: StreamTickets, idle_ms: int = SESSION_MS) -> None:
         """`store` is asked for keys by digest, never by text. `idle_ms`: a session that is not used for so long is
         over."""
         self._store = store
@@ -85,9 +85,13 @@ class Authenticator:
 
         Raises Unauthenticated, StorageFailed.
         """
-        digest = self._tickets.take(text, steady_ms) if opens else self._tickets.holder(text, steady_ms)
+        digest = await self._tickets.use(text, steady_ms) if opens else self._tickets.holder(text, steady_ms)
         if digest is None:
             raise Unauthenticated
+        return await self._principal(digest)
+
+    async def by_digest(self, digest: bytes) -> Principal:
+        """The caller whose key or session another node has known by its digest. Raises Unauthenticated."""
         return await self._principal(digest)
 
     def check_ticket(self, query: bytes, headers: Mapping[bytes, bytes], steady_ms: int) -> None:

@@ -127,6 +127,9 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily("towerlog_clock_off_seconds", off, figures["clock_off_seconds"])
         given_up = "Messages to people that were given up after their last attempt."
         yield CounterMetricFamily("towerlog_deliveries_given_up", given_up, figures["deliveries_given_up"])
+        yield GaugeMetricFamily("towerlog_nodes", "Nodes of the store, as this one knows.", figures["nodes"])
+        leads = "1 while this node does what one alone does: what time brings about, and messages to people."
+        yield GaugeMetricFamily("towerlog_leads", leads, figures["leads"])
 
 
 class LoopCollector(Collector):

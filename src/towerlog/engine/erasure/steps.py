@@ -9,9 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from towerlog.engine.follow.hub import Hub
-from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
-from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing
 from towerlog.store.base import Store, Unit
 
@@ -30,12 +27,12 @@ class Between(Protocol):
 class CarryingOut:
     """Of one engine."""
 
-    def __init__(self, store: Store, between: Between, hub: Hub, outlines: KeptOutlines) -> None:
-        """`hub` and `outlines` hold in memory what is erased."""
+    def __init__(self, store: Store, between: Between, forget: Callable[[int, int], None]) -> None:
+        """`forget` is called with the organisation and the run of which something was erased: it may be held in
+        memory."""
         self._store = store
         self._between = between
-        self._hub = hub
-        self._outlines = outlines
+        self._forget = forget
         self._locks: dict[int, asyncio.Lock] = {}
         """Of runs in hand."""
         self._done: dict[int, Erasing] = {}
@@ -62,8 +59,7 @@ class CarryingOut:
                 return None
             self.has_room_to_give_back = True
             if erasing.is_done:
-                self._hub.forget(run, shard_org(run))
-                self._outlines.forget(erasing.org, run)
+                self._forget(erasing.org, run)
                 self._done[run] = erasing
                 return erasing
 

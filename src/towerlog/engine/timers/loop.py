@@ -71,10 +71,17 @@ class TimedService(Protocol):
 class Timer:
     """Runs its services one after the other."""
 
-    def __init__(self, services: tuple[TimedService, ...], before_sweep: Callable[[], None] = lambda: None) -> None:
-        """In this order. `before_sweep` is called before each round of them."""
+    def __init__(
+        self,
+        services: tuple[TimedService, ...],
+        before_sweep: Callable[[], None] = lambda: None,
+        may_look: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """In this order. `before_sweep` is called before each round of them. `may_look`: whether it is this node that
+        does it."""
         self._services = services
         self._before_sweep = before_sweep
+        self._may_look = may_look
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,7 +89,8 @@ class Timer:
         while not self._stopping.is_set():
             self._before_sweep()
             for service in self._services:
-                await _look(service)
+                if self._may_look():
+                    await _look(service)
             try:
                 await asyncio.wait_for(self._stopping.wait(), SWEEP_SECONDS)
             except TimeoutError:
@@ -103,6 +111,8 @@ async def _look(service: TimedService) -> None:
     try:
         await service.sweep()
     except (StorageFailed, Overloaded) as error:
-        log.warning("sweep_failed", service=type(service).__name__, error=error.message)
+        # What is final was told, and nothing comes between that and the end of the process.
+        if not (isinstance(error, StorageFailed) and error.fatal):
+            log.warning("sweep_failed", service=type(service).__name__, error=error.message)
     except Exception:  # a defect in one sweep must not end all later ones
         log.exception("sweep_failed", service=type(service).__name__)

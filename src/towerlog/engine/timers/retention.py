@@ -3,7 +3,7 @@ in turns. Then pages that became free are given back, and old bytes in the other
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from towerlog.ambient import ServingTime
@@ -13,11 +13,9 @@ from towerlog.engine.erasure.content_size import HeldNow
 from towerlog.engine.erasure.policies import BY_AGE, BY_SIZE, mark
 from towerlog.engine.erasure.requests import ErasureRequests
 from towerlog.engine.erasure.steps import Between, CarryingOut
-from towerlog.engine.follow.hub import Hub
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.engine.timers.loop import TimedService, Upkeep, one_by_one
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.facts import Erases
@@ -49,8 +47,11 @@ class Retention:
         held: HeldNow,
         requests: ErasureRequests,
         age: AgeClock,
+        leads: Callable[[], bool],
     ) -> None:
-        """`upkeep` commits between two groups, also where little room is left: it makes room."""
+        """`upkeep` commits between two groups, also where little room is left: it makes room. `leads`: whether it is
+        this node that does it."""
+        self._leads = leads
         self._store = store
         self._serving = serving
         self._upkeep = upkeep
@@ -63,6 +64,8 @@ class Retention:
 
     async def sweep(self) -> None:
         """All that is due."""
+        if not self._leads():
+            return
         await self._carrying_out.go_on()
         now_ms, policies = self._serving.clock.steady_ms(), await self._store.policies_all()
         is_due = self._looked_at is None or now_ms - self._looked_at >= PASS_MS
@@ -170,11 +173,17 @@ def _swept(before: tuple[int, int], unit: Unit) -> Awaitable[tuple[int, int] | N
 
 
 def retention_services(
-    store: Store, serving: ServingTime, writer: Writer, hub: Hub, outlines: KeptOutlines, age: AgeClock
+    store: Store,
+    serving: ServingTime,
+    writer: Writer,
+    forget: Callable[[int, int], None],
+    age: AgeClock,
+    leads: Callable[[], bool],
 ) -> tuple[ErasureRequests, tuple[TimedService, ...]]:
-    """What answers requests of erasure, and what time does about retention."""
-    held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, hub, outlines)
+    """What answers requests of erasure, and what time does about retention. `forget`: see `CarryingOut`; `leads`:
+    whether policies are carried out here. Room is given back by whoever has erased something."""
+    held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, forget)
     requests = ErasureRequests(store, serving, carrying_out, held, age)
     upkeep = partial(writer.upkeep, makes_room=True)
-    retention = Retention(store, serving, upkeep, carrying_out, held, requests, age)
+    retention = Retention(store, serving, upkeep, carrying_out, held, requests, age, leads)
     return requests, (age, retention, FreePages(store, serving, writer.between, carrying_out))

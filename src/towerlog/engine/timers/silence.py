@@ -30,8 +30,9 @@ Act = Callable[[Plan, RunRow, int], None]
 class SilentRuns:
     """Finds the silent runs of every organisation."""
 
-    def __init__(self, serving: ServingTime, upkeep: Upkeep, thresholds: Thresholds) -> None:
-        """`upkeep` commits between two groups."""
+    def __init__(self, serving: ServingTime, upkeep: Upkeep, thresholds: Thresholds, *, hears_all: bool = True) -> None:
+        """`upkeep` commits between two groups. `hears_all`: no other process hears agents of this store."""
+        self._hears_all = hears_all
         self._serving = serving
         self._upkeep = upkeep
         self._thresholds = thresholds
@@ -50,8 +51,9 @@ class SilentRuns:
         latest = self._serving.latest_stamp(threshold_ms)
         if latest is not None:
             await self._page((-1, 0), latest, noted, threshold_ms, act)
-            # Stamped before this start, by a clock that was ahead: this process cannot have heard them.
-            await self._page((self._serving.highest_stamp(), 0), MAX_STAMP, noted, threshold_ms, act)
+            # Stamped before this start, by a clock that was ahead: this process cannot have heard them. Another could.
+            if self._hears_all:
+                await self._page((self._serving.highest_stamp(), 0), MAX_STAMP, noted, threshold_ms, act)
 
     async def _page(self, first: tuple[int, int], latest: int, noted: bool, threshold_ms: int, act: Act) -> None:
         """Pages through the runs that were heard last between two stamps."""

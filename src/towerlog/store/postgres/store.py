@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import Overloaded, StorageFailed
+from towerlog.store.base import NodeStore
 from towerlog.store.columns import rows
 from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
@@ -24,6 +24,7 @@ from towerlog.store.postgres.connections import Connections, Db
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_error, storage_errors
 from towerlog.store.postgres.locks import PRESENT, PURPOSE
 from towerlog.store.postgres.months import Months
+from towerlog.store.postgres.nodes import PostgresNodes
 from towerlog.store.postgres.parts import LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions
 from towerlog.store.postgres.questions import Transacting, Via
 from towerlog.store.postgres.subjects import money
@@ -57,7 +58,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         clock: Clock,
         log: tuple[str, dict[int, int] | None],
         pools: tuple[Connections, Connections, Connections],
-        presence: Any,
+        presence: Db,
         trouble: Trouble,
     ) -> None:
         """Everything is open already: readers, keys, writers. `presence`: the connection that says so to others."""
@@ -72,7 +73,8 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         self.months = Months(url)
         self._pools = pools
         self._writers = writers
-        self._presence = presence
+        self._nodes = PostgresNodes(url, presence, readers)
+        self.nodes: NodeStore | None = self._nodes
         self._unit_lock = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._pool_of: dict[Via, Connections | Transacting] = {
@@ -173,7 +175,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         async with self._unit_lock:
             for pool in self._pools:
                 await pool.close()
-            await self._presence.close()
+            await self._nodes.close()
 
 
 async def open_store(
@@ -199,9 +201,10 @@ async def open_store(
             copied = await schema.read_copied(presence)
             times = times_of(await presence.fetchval(f"SELECT {NOW_SQL}"), clock.steady_ms())
             damages, trouble = Damages(clock.steady_ms), Trouble(on_fatal)
-            await _come_in(Db(presence, damages, times), clock.steady_ms())
+            here = Db(presence, damages, times)
+            await _come_in(here, clock.steady_ms())
         pools = await _open_pools(url, damages, times)
-        return PostgresStore(url, clock, (epoch, copied), pools, presence, trouble)
+        return PostgresStore(url, clock, (epoch, copied), pools, here, trouble)
     except BaseException as error:
         presence.terminate()
         if isinstance(error, DRIVER_ERRORS):

@@ -3,6 +3,8 @@ whether it is there or not; and the way to the identity provider and back, from 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.limits import Limiter
 
@@ -23,6 +25,15 @@ class Attempts:
         self._of_member = Limiter(TRIES_OF_MEMBER)
         self._of_member_by_all = Limiter(TRIES_OF_MEMBER_BY_ALL)
         self._visits = Limiter(VISITS_OF_ADDRESS)
+
+    def limiters(self, name: str) -> Mapping[str, Limiter]:
+        """All of them by names that begin with this one."""
+        return {
+            f"{name} address": self._of_address,
+            f"{name} member": self._of_member,
+            f"{name} member by all": self._of_member_by_all,
+            f"{name} visits": self._visits,
+        }
 
     def count(self, address: str, member: str, steady_ms: int, wall_ms: int) -> None:
         """One more try of a password. Raises RateLimited."""

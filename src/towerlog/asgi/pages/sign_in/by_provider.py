@@ -66,7 +66,7 @@ class ProviderPages:
         self._url = ""
         self._idle_ms = 0
         self._key = b"\x00" * 32
-        self._attempts = Attempts()
+        self.attempts = Attempts()
 
     def attach(self, engine: Engine, store: Store, clock: Clock, ids: Ids, url: str, secret: str, idle_ms: int) -> None:
         """`url`: where browsers find the server; `secret` signs what they keep meanwhile; `idle_ms`: a session that is
@@ -146,7 +146,7 @@ class ProviderPages:
             raise NotFound("provider", "No identity provider is set up here.")
         assert self._ids is not None
         assert self._clock is not None
-        self._attempts.count_visit(visit.address, visit.steady_ms, self._clock.now_ms())
+        self.attempts.count_visit(visit.address, visit.steady_ms, self._clock.now_ms())
         return self.provider, self._ids, self._clock
 
     def _base(self, visit: PageVisit) -> str:

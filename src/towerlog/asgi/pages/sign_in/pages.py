@@ -120,7 +120,7 @@ class SignInPages:
         self._url = ""
         self._idle_ms = 0
         self._passwords = Passwords()
-        self._attempts = Attempts()
+        self.attempts = Attempts()
 
     def attach(self, engine: Engine, store: Store, auth: Authenticator, clock: Clock, url: str, idle_ms: int) -> None:
         """`auth` remembers who is signed in. `url`: where clients find the server; empty: where they found it.
@@ -234,7 +234,7 @@ class SignInPages:
 
     def _count(self, visit: PageVisit, member: str) -> None:
         assert self._clock is not None
-        self._attempts.count(visit.address, member, visit.steady_ms, self._clock.now_ms())
+        self.attempts.count(visit.address, member, visit.steady_ms, self._clock.now_ms())
 
     async def sign_out(self, visit: PageVisit) -> Reply:
         """Ends it. Raises NotFound for a key, which has no session."""

@@ -1,4 +1,4 @@
-"""Which workers ask for work: known to this process alone, from what they ask for; a restart begins with none."""
+"""Which workers ask for work, from what they ask this node or another for; a restart begins with none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ class Workers:
 
     def note(self, principal: Principal, agents: tuple[str, ...] | None, labels: Mapping[str, str]) -> None:
         """A worker asks for work; `agents` None: of any."""
-        asking = _Asking(principal.org, agents, tuple(sorted(labels.items())))
+        self.note_asked(principal.org, agents, tuple(sorted(labels.items())))
+
+    def note_asked(self, org: int, agents: tuple[str, ...] | None, labels: tuple[tuple[str, str], ...]) -> None:
+        """The same, of whichever node."""
+        asking = _Asking(org, agents, labels)
         self._asked.pop(asking, None)
         self._asked[asking] = self._serving.now().serving_ms
         while len(self._asked) > MAX_KNOWN:

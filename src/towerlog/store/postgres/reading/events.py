@@ -171,6 +171,12 @@ async def log(db: Db, org: int, after: int, limit: int) -> Found[Event]:
     return page
 
 
+async def logged(db: Db, org: int, after: int, limit: int) -> Found[Logged]:
+    """The same, each event held against its hash, for whoever shows them."""
+    found = await db.rows(_LOG, org, min(after, MAX_PARAMETER), min(limit, MAX_PARAMETER))
+    return _up_to_a_page(db, map(_found, found), limit)
+
+
 async def runs_touched(db: Db, org: int, after: int, until: int) -> list[int] | None:
     """Runs with events between two positions; None where not every position has its event."""
     sql = "SELECT run, count(*) FROM place WHERE org = $1 AND position > $2 AND position <= $3 GROUP BY run"
