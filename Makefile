@@ -90,5 +90,5 @@ docs: setup ## write the generated parts of the docs
 
 .PHONY: clean
 clean: ## remove what setup, the tests and the tools have made
-	rm -rf src/towerlog/asgi/pages/ui .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules tests/clients/node_modules tests/clients/.venv tests/sdk/integrations/.venvs
+	rm -rf src/towerlog/asgi/pages/ui .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules clients/typescript/{node_modules,dist,build} tests/clients/node_modules tests/clients/.venv tests/sdk/integrations/.venvs
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

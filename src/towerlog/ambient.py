@@ -262,6 +262,15 @@ class ServingTime:
         since = self._serving_at(stamp_ms, now_ms)
         return max(now_ms - max(since, self._listening_since), (now_ms - since) // 2, 0)
 
+    def since_ms(self, stamp_ms: int) -> int:
+        """How long ago this stamp of the wall clock was made, in serving time, however that clock was set since.
+
+        Of one from before this process, by the wall clock of its start.
+        """
+        now_ms = self.now().serving_ms
+        first, at_ms = self._spans[0], self._serving_at(stamp_ms, now_ms)
+        return now_ms - (min(stamp_ms - first.offset_ms, at_ms) if at_ms == first.began_at else at_ms)
+
     def wall_of(self, serving_ms: int) -> int:
         """A moment by the wall clock as that was set then, or is set now for one to come: for showing times of leases.
 

@@ -94,7 +94,7 @@ MEANINGS: dict[str, str] = {
     "max_event_bytes": "Largest single event in bytes. A checkpoint may be as large as a body.",
     "max_depth": "Deepest nesting of JSON in a request.",
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
-    "disk_guard_mib": "MiB of the disk that writes leave free, else 503; -1 = 256 MiB or 5 %, whichever is more.",
+    "disk_guard_mib": "MiB of the disk that writes leave free (16 at least), else 503; -1 = 256 MiB or 5 %, if more.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
     "max_streams": "Event streams open at a time; past it requests get 503.",
     "max_streams_per_key": "The same of one key.",

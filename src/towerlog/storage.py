@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
-from towerlog.store.sqlite.store import open_reader, open_store, opened
+from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.store.sqlite.upkeep.backup import Copy, at_length
 from towerlog.store.sqlite.upkeep.matching_files import check_not_alone
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
@@ -114,6 +114,17 @@ async def open_for_server(
 
 
 @asynccontextmanager
+async def _opened(path: Path, opener: Callable[[Path], Awaitable[Store]]) -> AsyncIterator[Store]:
+    """The store at `path`, until the end of the block; what fails meanwhile is told with its name."""
+    with named(path):
+        store = await opener(path)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+@asynccontextmanager
 async def _opened_shared(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
     check_extra()
     from towerlog.store.postgres.store import open_store as open_shared
@@ -163,14 +174,14 @@ def opened_for_reading(settings: Settings, clock: Clock) -> AbstractAsyncContext
     """The store for reading, also while a server writes it. Raises what `existing_store` and `open_reader` raise."""
     if is_shared(settings):
         return _opened_shared(settings, clock, SystemIds(clock))
-    return opened(existing_store(settings), lambda path: open_reader(path, clock))
+    return _opened(existing_store(settings), lambda path: open_reader(path, clock))
 
 
 def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AbstractAsyncContextManager[Store]:
     """The store for writing, with its server stopped. Raises what `writable_store` and `open_store` raise."""
     if is_shared(settings):
         return _opened_shared(settings, clock, ids)
-    return opened(writable_store(settings), lambda path: open_store(path, clock, ids))
+    return _opened(writable_store(settings), lambda path: open_store(path, clock, ids))
 
 
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:

@@ -2,7 +2,8 @@
 
 * Debian packages (curl, nginx-light, chromium): where one is missing, it is installed if the tests run as root on a
   machine that has apt-get; otherwise the test fails and says what to install.
-* npm packages: `package-lock.json` in this folder names them; `npm ci` puts them into its `node_modules`.
+* npm packages: `package-lock.json` of a folder names them, by default of this one; `npm ci` puts them into its
+  `node_modules`.
 * Python packages: `requirements.txt` in this folder, in a virtual environment beside it, so that what the generators
   of clients need does not get in the way of what Towerlog needs.
 
@@ -32,7 +33,8 @@ PACKAGES = {"curl": "curl", "nginx": "nginx-light", "chromium": "chromium", "nod
 
 def program(name: str) -> str:
     """The path of a program. Fails the test where there is none and none can be installed."""
-    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    # Beside the interpreter is what `make setup` has installed where the machine has no Node.js.
+    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
     found = shutil.which(name, path=search)
     if found is None:
         _install_package(name, PACKAGES[name])
@@ -42,14 +44,15 @@ def program(name: str) -> str:
     return found
 
 
-def node_modules() -> Path:
-    """The folder of the npm packages, as `package-lock.json` has them."""
-    stamp = NODE_MODULES / ".installed"
-    with _lock("npm"):
-        if not _is_newer(stamp, HERE / "package-lock.json"):
-            _run([program("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+def node_modules(folder: Path = HERE) -> Path:
+    """The folder of the npm packages, as the `package-lock.json` of a folder has them."""
+    modules = folder / "node_modules"
+    stamp = modules / ".installed"
+    with install_lock("npm"):
+        if not _is_newer(stamp, folder / "package-lock.json"):
+            _run([program("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
             stamp.touch()
-    return NODE_MODULES
+    return modules
 
 
 def npm_program(name: str) -> list[str]:
@@ -60,7 +63,7 @@ def npm_program(name: str) -> list[str]:
 def python_program(name: str) -> str:
     """A program of `requirements.txt`, in an environment of its own."""
     stamp, wanted = VENV / ".installed", HERE / "requirements.txt"
-    with _lock("python"):
+    with install_lock("python"):
         if not _is_newer(stamp, wanted):
             _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
             pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
@@ -72,16 +75,16 @@ def python_program(name: str) -> str:
 def _install_package(name: str, package: str) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    with _lock("apt"):
+    with install_lock("apt"):
         if shutil.which(name) is None:
             _run(["apt-get", "update", "-q"])
             _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package])
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], folder: Path = HERE) -> None:
     done = subprocess.run(
         command,
-        cwd=HERE,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=INSTALL_DEADLINE_S,
@@ -97,7 +100,7 @@ def _is_newer(stamp: Path, source: Path) -> bool:
 
 
 @contextmanager
-def _lock(what: str) -> Iterator[None]:
+def install_lock(what: str) -> Iterator[None]:
     """Tests run in several processes: one of them installs, the others wait for it."""
     with (HERE / f".{what}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

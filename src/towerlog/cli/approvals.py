@@ -87,7 +87,7 @@ def answer_question(client: Client, approval: str, content: str, as_json: bool) 
 @click.option("--to", "sent_to", required=True, help="Who gets it; named as the one who answered.")
 @click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 720), help="How long it can be used.")
 def make_link(client: Client, approval: str, sent_to: str, hours: int, as_json: bool) -> None:
-    """Makes a link by which APPROVAL can be answered once, without a key.
+    """Creates a link with which APPROVAL can be answered once, without a key.
 
     Where TOWERLOG_PUBLIC_URL is not set, it is printed without the server's address.
     """

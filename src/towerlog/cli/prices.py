@@ -70,7 +70,7 @@ def set_price(
     as_json: bool,
     **rates: float | None,
 ) -> None:
-    """Makes a price for a model, or for all whose name fits a pattern with * and ?.
+    """Creates a price for a model, or for all models whose names match a pattern with * and ?.
 
     It holds for what is reported from now on; `towerlog reprice` computes anew what there is. Of several prices that
     fit a call, the one counts that holds since the latest time.
@@ -137,7 +137,7 @@ def reprice(
     view: View,
     as_json: bool,
 ) -> None:
-    """Computes costs anew, by the prices of today.
+    """Computes costs again, at today's prices.
 
     Each call is priced as of its time. Shows what would change and asks before it writes that. Costs that were told
     stay as they are, and so does what has no price today. What was computed before stays in the log.

@@ -118,7 +118,7 @@ def checkpoint_draft(
     figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth, settings.max_body_bytes)
     sent = fields.read(_SNAPSHOT, figures, prefix, warnings, _IDENTITY)
     # Decoded from `figures`, which no longer has the history: it can be megabytes.
-    agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
+    agent = fields.agent_name(sent.agent_id, f"{prefix}.agent_id", warnings)
     if run is None:
         thread_id = fields.text_id(sent.thread_id, f"{prefix}.thread_id")
         run = run_ref(thread_id, fields.optional_id(sent.trace_id, f"{prefix}.trace_id"))

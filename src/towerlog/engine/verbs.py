@@ -56,6 +56,7 @@ REACTIONS = Reactions(
         alert_reactions.on_status,
     ),
     on_parent=(budget_reactions.join_trees, cancels.cancel_born),
+    on_thread=(budget_reactions.join_thread,),
     on_spent=(budget_reactions.count, alert_reactions.on_spent),
     on_budget=(alert_reactions.on_budget,),
     on_call=(alert_reactions.on_call,),

@@ -82,6 +82,10 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """The history as it was sent."""
         return StoredState(self.node, self.length, self.metas, self.has_meta)
 
+    def in_thread(self, thread_id: str) -> CheckpointRow:
+        """The same of a run that stands in this thread now."""
+        return msgspec.structs.replace(self, thread_id=thread_id)
+
     def resume_state(self) -> StoredState:
         """The history that a runner goes on with."""
         return self.held or self.state()

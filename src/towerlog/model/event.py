@@ -116,6 +116,8 @@ class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
     thread_id: str
     names_thread: bool = True
     """False: nobody has named the thread, and a child stands in its parent's."""
+    of_parent: bool = False
+    """It is the thread of the run's parent."""
 
 
 class RunByTrace(msgspec.Struct, frozen=True, gc=False):

@@ -54,7 +54,8 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
     unused: tuple[tuple[str, str], ...] = ()
-    """Members of its data of no use, each with why. The event alone has them. A repeat does not say so again."""
+    """Members of its data of no use, each with why; "" is the thread that it names. The event alone has them. A repeat
+    does not say so again."""
     budget_warning: str | None = None
     """That a budget is used up which counts what the event's agent spends."""
 

@@ -102,10 +102,12 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     """How many of them failed."""
     run_id: str | None = None
     """Of a child."""
+    is_timed: bool = True
+    """False: of a call it is not known how long it took."""
 
 
 class ToolFigures(msgspec.Struct, frozen=True, gc=False):
-    """The calls of one tool. Times are of those that have ended, in ms; None where none has."""
+    """The calls of one tool. Times are in ms, of ended calls of which they are known; None without any."""
 
     tool: str
     calls: int

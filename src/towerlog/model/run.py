@@ -157,6 +157,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     resumed_from: str | None = None
     retry_of: str | None = None
     forked_from: ForkedFrom | None = None
+    unnamed_thread: bool = False
+    """No event has named its thread so far: it stands in one named after itself, or in its parent's."""
     created_by: str | None = None
     """A user id."""
     reporter_key: str | None = None

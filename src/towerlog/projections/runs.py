@@ -74,6 +74,7 @@ def row_of_origin(org: int, run: int, origin: Origin, kind: EventType, recorded_
         resumed_from=origin.resumed_from,
         retry_of=origin.retry_of,
         forked_from=origin.forked_from,
+        unnamed_thread=origin.unnamed_thread,
         created_by=origin.created_by,
         has_lane=kind is EventType.RUN_QUEUED,
     )
@@ -92,6 +93,8 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
     }
     if event.facts.effects is not None and event.effects.reporter_key is not None and not event.late:
         changes |= clients.under(row, event.effects.reporter_key)
+    if event.facts.effects is not None and event.effects.thread_id is not None:
+        changes |= {"thread_id": event.effects.thread_id, "unnamed_thread": False}
     if event.facts.client_id is not None:
         changes |= clients.with_number(row, event, changes.get("clients", row.clients))
     if event.seq == 1 or (row.started_at is None and (event.effects.is_start or event.type is _STARTED)):
@@ -106,7 +109,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
         if _tells_usage(event.effects) or checkpoints.is_kept(event, row):
-            changes |= _parts_of(row, event, agent) if shares is None else shares
+            changes |= parts_after(row, event.facts, agent, late=event.late) if shares is None else shares
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
         _place(row, event, agent, changes)
@@ -284,7 +287,7 @@ def _fold_effects(
     if effects.lane is not None:
         _fold_lane(effects, changes)
     if effects.checkpoint is not None or _tells_usage(effects):
-        changes |= _parts_of(row, event, agent) if shares is None else shares
+        changes |= parts_after(row, event.facts, agent, late=event.late) if shares is None else shares
 
 
 def _tells_usage(effects: Effects) -> bool:
@@ -306,10 +309,6 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
         changes |= {"attempt": lane.attempt, "lease_epoch": lane.epoch}
     if lane.phase is not None:
         changes["phase"] = lane.phase
-
-
-def _parts_of(row: RunRow, event: Event, agent: str | None) -> dict[str, Any]:
-    return parts_after(row, event.facts, agent, late=event.late)
 
 
 def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = False) -> dict[str, Any]:

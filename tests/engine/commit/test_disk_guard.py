@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import structlog
 
 from tests.support.factories import draft
 from tests.support.rig import Rig
+from tests.support.wait import wait_until_async
 from towerlog.errors import DiskFull
 from towerlog.model.command import Append, CreateKey, RevokeKey
 from towerlog.model.principal import Scope
@@ -42,3 +45,21 @@ async def test_a_key_that_is_revoked_below_the_guard_ends_no_outage(rig: Rig) ->
         assert trouble.refused is None
     assert [one["event"] for one in told][1:] == ["writes are taken again"]
     assert (await rig.append(draft()))[0]
+
+
+async def test_what_waits_when_the_room_becomes_little_is_refused_and_keys_are_revoked(rig: Rig) -> None:
+    key_id = (await rig.do(CreateKey("a key", (Scope.INGEST,)))).key.key_id
+    async with rig.store.begin():
+        first = asyncio.ensure_future(rig.do(CreateKey("another", (Scope.INGEST,))))
+        await wait_until_async(lambda: rig.engine._serving._acts, "the writer to wait for its place")
+        waiting = asyncio.gather(
+            *[rig.do(one) for one in (Append("steps", [draft()]), RevokeKey(key_id), Append("steps", [draft()]))],
+            return_exceptions=True,
+        )
+        await wait_until_async(lambda: rig.engine._writer.intake.queue.count == 3, "all of them to wait")
+        rig.store.space._guard_mib = MORE_THAN_ANY_DISK_MIB
+        rig.store.space.forget()
+        assert rig.store.space.is_low()
+    await first
+    ended = await waiting
+    assert [isinstance(one, DiskFull) for one in ended] == [True, False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -26,11 +27,11 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         yield opened
 
 
-async def told(rig: Rig, name: str, deltas: int = 3, *, ends: bool = True) -> RunRow:
+async def told(rig: Rig, name: str, deltas: int = 3, *, ends: bool = True, text: str = "x" * 100) -> RunRow:
     """A run with some deltas."""
     ref = RunByForeignId(f"steps:{name}", name)
     items = [Draft(EventType.RUN_STARTED, ref, b"{}", Facts(effects=Effects(is_start=True)), agent="a")]
-    items += [Draft(EventType.MESSAGE_DELTA, ref, msgspec.json.encode({"text": "x" * 100}), agent="a")] * deltas
+    items += [Draft(EventType.MESSAGE_DELTA, ref, msgspec.json.encode({"text": text}), agent="a")] * deltas
     items += [Draft(EventType.RUN_COMPLETED, ref, b'{"output":"y"}', agent="a")] if ends else []
     await rig.do(c.Append("steps", items))
     return next(row for row in (await rig.store.rows(rig.org)).runs if row.foreign_id == f"steps:{name}")
@@ -119,3 +120,20 @@ async def test_tampering_with_tombstones_is_found(rig: Rig, change: str, words: 
     complaints: list[str] = []
     assert await verify_org(rig.store, rig.org, complaints.append) > 0
     assert any(words in one for one in complaints), complaints
+
+
+async def test_pages_go_back_at_once_where_the_disk_is_nearly_full(rig: Rig) -> None:
+    rows = [await told(rig, name, deltas=100, text=os.urandom(5000).hex()) for name in ("first", "second")]
+
+    async def free_pages() -> int:
+        await rig.engine._keeping.sweep()
+        return await rig.store.writer.call(lambda db: int(db.pragma("freelist_count")))
+
+    await rig.do(EraseRun(rows[0].run_id))
+    assert await free_pages() == 0
+    await rig.do(EraseRun(rows[1].run_id))
+    assert await free_pages() > 0, "all pages are gone over every ten minutes at most"
+    rig.store.space._guard_mib = 1 << 40
+    rig.store.space.forget()
+    assert rig.store.space.is_low()
+    assert await free_pages() == 0

@@ -141,6 +141,31 @@ def test_a_fork_is_another_client_and_sends_nothing_of_its_parent(ingest: Ingest
     assert [event["thread"] for event in firsts] == ["talk", "talk"]
 
 
+@pytest.mark.parametrize("raised", [None, SystemExit(0), ValueError("of the child")])
+def test_a_fork_that_leaves_the_block_does_not_end_its_parents_run(
+    ingest: Ingest, recorder: Recorder, raised: BaseException | None
+) -> None:
+    parent, child = os.getpid(), -1
+    try:
+        with recorder.record_run(run_key="shared") as run:
+            child = os.fork()
+            run.message_delta("parent" if child else "child")
+            if child == 0 and raised is not None:
+                raise raised
+    finally:
+        if os.getpid() != parent:
+            # Nothing of the test may go on in the child.
+            os._exit(0 if recorder.flush(15) else 3)
+    assert os.waitpid(child, 0)[1] == 0
+    assert recorder.flush(10)
+    assert sorted(event["type"] for event in ingest.of("shared")) == [
+        "message.delta",
+        "message.delta",
+        "run.completed",
+        "run.started",
+    ]
+
+
 FORKING = """
 import multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor

@@ -241,7 +241,7 @@ class Pipeline(Phases):
 
     def _body_overdue(self) -> None:
         assert self._receiving is not None
-        error = Malformed(f"The body was not there after {phases.BODY_DEADLINE_S:g} s.")
+        error = Malformed(f"The body did not arrive within {phases.BODY_DEADLINE_S:g} s.")
         self._receiving.fail(Rejection(408, error))
 
 

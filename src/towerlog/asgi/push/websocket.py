@@ -50,7 +50,7 @@ def accepted(headers: Mapping[bytes, bytes]) -> Headers:
     """The headers of the reply that switches. Raises Rejection (400, 426) for what is no handshake."""
     if not _BODY.isdisjoint(headers):
         # Another server on the way could take for a body what is read here as frames.
-        error = Malformed("A WebSocket handshake has no body: leave out its length and its coding.")
+        error = Malformed("A WebSocket handshake has no body: remove Content-Length and Transfer-Encoding.")
         raise Rejection(400, error, _UNSUPPORTED)
     given = WireHeaders([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.items()])
     try:

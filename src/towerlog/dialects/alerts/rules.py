@@ -303,7 +303,7 @@ def _name(text: str) -> str:
 def _scope(body: RuleScopeBody) -> AlertScope:
     named = (body.agent, body.thread_id, body.run_id, body.label, body.persona)
     if body.organisation and any(named):
-        raise invalid_field("scope", "has organisation, which is everything, and something else besides")
+        raise invalid_field("scope", "has organisation, which covers everything, beside another scope")
     run_id = None
     if body.run_id:
         try:

@@ -287,10 +287,20 @@ def event_of(event: Event) -> LoggedEvent:
     )
 
 
+def checkpoint_id(row: CheckpointRow) -> str:
+    """Its step and its agent, with what no segment of a path can hold as an escape."""
+    return f"{row.step_index}:{row.agent.replace('%', '%25').replace('/', '%2F')}"
+
+
+def agent_of_id(text: str) -> str:
+    """The agent in a checkpoint's id."""
+    return text.replace("%2F", "/").replace("%25", "%")
+
+
 def checkpoint_of(row: CheckpointRow, run_id: str) -> Checkpoint:
     """A checkpoint of a list."""
     return Checkpoint(
-        checkpoint_id=f"{row.step_index}:{row.agent}",
+        checkpoint_id=checkpoint_id(row),
         run_id=run_id,
         thread_id=row.thread_id,
         agent=row.agent,

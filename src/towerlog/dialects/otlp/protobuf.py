@@ -61,7 +61,7 @@ class _Budget:
         """Raises TooLarge."""
         self.left -= parts
         if self.left < 0:
-            raise TooLarge(f"is behind the first {MAX_REQUEST_PARTS} parts of the request")
+            raise TooLarge(f"is beyond the first {MAX_REQUEST_PARTS} parts of the request")
 
 
 def is_quick(body: bytes) -> bool:

@@ -31,7 +31,7 @@ def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Stori
     attributes = record.attributes
     session = lookups.thread_of(attributes)
     if not record.trace_id and session is None:
-        raise fields.invalid_field("traceId", "names no trace, and no attribute a session: it is of no run")
+        raise fields.invalid_field("traceId", "names no trace, and no attribute names a session: it belongs to no run")
     key = record.trace_id or f"{SESSION}:{session}"
     run = runs.get(key)
     if run is None:

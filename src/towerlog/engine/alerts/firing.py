@@ -84,12 +84,12 @@ def fire(
     if last is not None and last.is_open and last.mark == mark:
         return None
     whose = agent or (run.agent if run is not None else None)
-    if rule.is_quiet(whose or NOBODY, now_ms):
+    if rule.is_quiet(whose or NOBODY, plan.serving_ms):
         plan.alerts.put_rule(_replace(rule, suppressed=rule.suppressed + 1))
         return None
     if last is not None and last.is_open:
         plan.alerts.put(_replace(last, state=AlertState.OK, ended_at=now_ms))
-    rule = rule.told_of(whose or NOBODY, now_ms)
+    rule = rule.told_of(whose or NOBODY, plan.serving_ms)
     if rule.cooldown_ms:
         plan.alerts.put_rule(rule)
     alert = AlertRow(

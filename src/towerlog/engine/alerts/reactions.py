@@ -128,7 +128,7 @@ class Wanted:
         """Whether its alert lasts. Else it is to be opened, unless the rule kept quiet before and does so now."""
         threshold, plan = warn_nanos(after.amount_nanos, _fraction(rule)), self._plan
         is_new = crosses(before.spent_nanos, after.spent_nanos, threshold)
-        if not is_new and rule.is_quiet(self._agent, plan.now_ms):
+        if not is_new and rule.is_quiet(self._agent, plan.serving_ms):
             return False
         subject, mark = budget_subject(after.budget_id), after.period_start
         last = plan.alerts.newest(after.org, rule.rule_id, subject)

@@ -195,7 +195,7 @@ def redeliver(plan: Plan, principal: Principal, command: Redeliver) -> DeliveryN
     """The delivery, due now. Raises NotFound, Conflict for one that nobody receives."""
     row = _found(plan.alerts.delivery(principal.org, command.delivery_id), "delivery")
     if row.channel.type is ChannelType.IN_APP:
-        raise Conflict("What is told in the application alone is not sent to anybody.")
+        raise Conflict("An in_app message is sent nowhere: it shows in the application.")
     after = sent_anew(row, plan.now_ms)
     plan.alerts.put_delivery(row, after)
     return DeliveryNow(after)

@@ -114,7 +114,7 @@ def _decide(plan: Plan, principal: Principal, command: AnswerApproval, row: RunR
     ref, decision = command.ref, command.decision
     assert ref.step_index is not None
     if decision is None:
-        raise Invalid("content: tool calls are decided about; send a decision, approve or deny", field="content")
+        raise Invalid("content: tool calls take a decision; send approve or deny", field="content")
     asked = (row.run, ref.seq)
     status, link = STATUS_OF_DECISION[decision], command.link
     told = Decide(row.trace_id, ref.step_index, status, reason=command.reason, asked=asked, link=link)

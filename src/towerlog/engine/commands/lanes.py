@@ -224,7 +224,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     if lane is None:
         return (yield from _quarantine(plan, principal, row, command, command.items, LeaseLost()))
     if any(type(item) is Draft and item.history is not None and came_too_early(item.history) for item in command.items):
-        raise Overloaded("The lease was not granted yet when a long history was to be stored.", retry_after=1)
+        raise Overloaded("The lease had not been granted when a long history was to be stored.", retry_after=1)
     if lane.state is QueueState.HELD:
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
         lane, row = _phase(plan, lane, row, command)

@@ -47,7 +47,7 @@ def create_persona(plan: Plan, principal: Principal, command: CreatePersona) -> 
         plan.changes.personas.append(asked)
         return PersonaView(asked, created=True)
     if not known.has_same_content(asked):
-        raise Conflict(f"Persona {asked.persona_id!r} is there with other content. Give it a new version.")
+        raise Conflict(f"Persona {asked.persona_id!r} exists with other content. Give it a new version.")
     return PersonaView(known)
 
 

@@ -202,6 +202,19 @@ class Intake:
         self.queue.add(Submission(principal, command, dialect, waiter, size=size))
         self.wake.set()
 
+    def take(self) -> list[Submission]:
+        """The next group. What has no room any more is refused as if it came now, unless a part of it is stored."""
+        group = self.queue.take()
+        if not self._store.space.was_low:
+            return group
+        taken = []
+        for one in group:
+            if one.is_begun or isinstance(one.command, ON_A_FULL_DISK):
+                taken.append(one)
+            elif not one.waiter.done():
+                one.waiter.set_exception(DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS))
+        return taken
+
     def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
         """Stores the reply to a command that is durable already, with the next group; nobody waits for it."""
         self.bodies.add(ReplyBody(principal.org, name_of(idempotency), status, body))

@@ -174,7 +174,7 @@ class Writer:
             self.intake.wake.clear()
             while self._queue.count or self._bodies.waiting:
                 await self._gather()
-                group = self._queue.take()
+                group = self.intake.take()
                 try:
                     if not is_read and any(isinstance(one.command, TELEMETRY) for one in group):
                         await book.read()

@@ -39,6 +39,7 @@ from towerlog.engine.ingest.dedupe import (
     starts_new_run,
     told_before,
 )
+from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import origin_of, resuming
 from towerlog.engine.load.cache import Cache
@@ -61,6 +62,7 @@ from towerlog.model.event import (
     Item,
     OpenRun,
     Refusal,
+    RunByForeignId,
     RunRef,
     id_of_key,
 )
@@ -290,11 +292,15 @@ def _store(
 ) -> Stored:
     facts, data = draft.facts, draft.data
     unused: tuple[tuple[str, str], ...] = ()
+    row_before = None if run_state is None else run_state.row
     if facts.effects is not None:
-        row_before = None if run_state is None else run_state.row
         draft, unused = without_circle(plan, principal.org, row_before, draft)
         unused += unused_of(plan, principal.org, row_before, draft)
-        facts = draft.facts
+    ref = draft.run
+    if row_before is not None and type(ref) is RunByForeignId and ref.thread_id != row_before.thread_id:
+        draft, stays = in_named_thread(plan, row_before, draft)
+        unused += stays
+    facts = draft.facts
     if run_state is None:
         origin = origin_of(plan, principal, draft, dialect)
         run_state = plan.begin_run(principal.org, origin, draft.type)

@@ -44,7 +44,7 @@ def completed(plan: Plan, org: int, draft: Draft) -> Draft:
     if parent is not None:
         draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
         if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
-            draft = _replace(draft, run=RunByForeignId(draft.run.foreign_id, parent.thread_id))
+            draft = _replace(draft, run=_replace(draft.run, thread_id=parent.thread_id, of_parent=True))
     if draft.history is not None or draft.effects.checkpoint is not None:
         draft = with_history(plan, org, draft)
     return draft

@@ -123,6 +123,9 @@ def needs_of_draft(
             needs_of_change(needs, principal, row)
         if needs.cache.budgets.get(org):
             needs_of_warning(needs, row)
+        if type(ref) is RunByForeignId and ref.names_thread and ref.thread_id != row.thread_id:
+            needs.thread(org, row.thread_id)
+            needs.thread(org, ref.thread_id)
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
@@ -229,6 +232,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         needs_above(needs, parent)
     if parent is not None and not getattr(draft.run, "names_thread", True):
         needs.thread(org, parent.thread_id)
+        if row is not None:
+            needs.thread(org, row.thread_id)
     if tells_process_cost(draft, row):
         _needs_of_process(needs, org, draft, row)
     if effects.reservation_id is not None:

@@ -214,6 +214,14 @@ class Cache:
         known.update(map(hash, ids))
         self.ids_held += len(known)
 
+    def leave_threads(self, left: Iterable[tuple[int, str]], moved: Iterable[RunRow]) -> None:
+        """Forgets threads that are gone, and by which names runs were known in the threads that they have left."""
+        for key in left:
+            if key in self.threads:
+                del self.threads[key]
+        for row in moved:
+            self.refs.pop((row.org, row.thread_id, row.trace_id), None)
+
     def trim(self) -> None:
         """Brings every map back under its bound, or nearer to it."""
         for rows in (

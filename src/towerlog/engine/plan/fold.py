@@ -11,7 +11,7 @@ from towerlog.engine.pricing.book import NoPrices, PriceBook, priced
 from towerlog.model.agent import AgentRow
 from towerlog.model.budget import BudgetRow
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
-from towerlog.model.event import Event
+from towerlog.model.event import Event, RunByTrace
 from towerlog.model.facts import Effects, Facts, Moved
 from towerlog.model.quotas import Quotas
 from towerlog.model.run import RunRow
@@ -46,6 +46,8 @@ class Reactions(NamedTuple):
     on_status: tuple[StatusReaction, ...] = ()
     on_parent: tuple[StatusReaction, ...] = ()
     """Where a run has got its parent: with its first event, or with a later one."""
+    on_thread: tuple[StatusReaction, ...] = ()
+    """Where a run has moved to the thread that its sender names."""
     on_spent: tuple[SpentReaction, ...] = ()
     """Also where the event names a reservation, whatever it has spent."""
     on_budget: tuple[BudgetReaction, ...] = ()
@@ -115,16 +117,40 @@ def fold_event(
             plan.put_thread(counted)
     if effects is not None and effects.checkpoint is not None and checkpoint_fold.is_kept(event, after):
         _fold_checkpoint(plan, event, before, after, agent.name)
+    if after.thread_id != row.thread_id:
+        _move(plan, run_state, row, after, event)
     if before is None or before.status is not after.status:
         for react in plan.reactions.on_status:
             react(plan, before, after, event)
     if after.parent_key is not None and (before is None or before.parent_key is None):
         for join in plan.reactions.on_parent:
             join(plan, before, after, event)
+    if after.thread_id != row.thread_id:
+        for follow in plan.reactions.on_thread:
+            follow(plan, before, after, event)
     moved = event.facts.moved(agent.name)
     if moved or (effects is not None and effects.reservation_id is not None):
         for count in plan.reactions.on_spent:
             count(plan, moved, after, event)
+
+
+def _move(plan: Plan, run_state: RunState, before: RunRow, after: RunRow, event: Event) -> None:
+    """Brings a run and what is changed of its checkpoints to the thread that an event names; `before`: before it."""
+    org, changes = before.org, plan.changes
+    left = thread_fold.left(plan.thread_made(org, before.thread_id), before)
+    if left is not None:
+        plan.put_thread(left)
+    else:
+        changes.threads.pop((org, before.thread_id), None)
+        if not plan.is_new(before.run):
+            changes.left_threads.add((org, before.thread_id))
+    plan.put_thread(thread_fold.joined(plan.thread_made(org, after.thread_id), after, event))
+    if run_state.before is not None:
+        changes.moved[after.run] = run_state.before
+    for key, row in changes.checkpoints.items():
+        if row.run == after.run:
+            changes.checkpoints[key] = row.in_thread(after.thread_id)
+    plan.name_run(org, RunByTrace(after.thread_id, after.trace_id), after.run)
 
 
 def _fold_checkpoint(plan: Plan, event: Event, run: RunRow | None, after: RunRow, agent: str) -> None:

@@ -57,12 +57,9 @@ class Plan:
         self, known: Known, now_ms: int, serving_ms: int, ids: Ids, reactions: Reactions, walls: Callable[[], WallOf]
     ) -> None:
         """A group has one time: of the wall clock, and of the clock of leases, whose moments `walls()` shows."""
-        self.known = known
-        self.cache = known.cache
+        self.known, self.cache = known, known.cache
         self.ids = ids
-        self.now_ms = now_ms
-        self.serving_ms = serving_ms
-        self.walls = walls
+        self.now_ms, self.serving_ms, self.walls = now_ms, serving_ms, walls
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self.reactions = reactions
@@ -167,9 +164,10 @@ class Plan:
 
     def thread(self, org: int, thread_id: str) -> ThreadRow | None:
         """A thread, None when there is none."""
-        key = (org, thread_id)
-        found: ThreadRow | None = self.changes.threads.get(key) or self.cache.threads.get(key)
-        return found or self.known.get(Kind.THREAD, key)
+        key, changes = (org, thread_id), self.changes
+        if key in changes.threads or key in changes.left_threads:
+            return changes.threads.get(key)
+        return self.cache.threads.get(key) or self.known.get(Kind.THREAD, key)
 
     def thread_made(self, org: int, thread_id: str) -> ThreadRow:
         """A thread, made when new."""
@@ -387,6 +385,8 @@ class Plan:
             if change.before is None:
                 cache.knows_ids(number)
         cache.refs.update(self._refs)
+        if changes.moved:
+            cache.leave_threads(changes.left_threads, changes.moved.values())
         cache.threads.put_all(changes.threads.items())
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row

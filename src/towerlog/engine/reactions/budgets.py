@@ -110,6 +110,20 @@ def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
     _move(plan, [plan.budget(row.org, row.budget_id) or row for row in joined], sums, after)
 
 
+def join_thread(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
+    """A run has got its thread: what it has spent before counts in that thread, as far as it is of the present period.
+
+    Of a run that is older than the period, and of one that tells a cost of its process, only what comes from now on.
+    """
+    budgets = plan.budgets(after.org)
+    joined = [fold.current(one, plan.now_ms) for one in budgets.of_thread(after.thread_id)]
+    spent = 0 if before is None or before.process_cost is not None else before.usage.cost_nanos or 0
+    for row in joined:
+        if row.is_stopping():
+            stop(plan, row, plan.now_of(after))
+    _move(plan, joined, {row.budget_id: spent if after.created_at >= row.period_start else 0 for row in joined}, after)
+
+
 def _spent_below(plan: Plan, top: RunRow, event: Event, since: int) -> int:
     """What a run and those below it have spent since then and before this event: what the store has, and this group."""
     wanted = SpentSince(top.org, "run", top.run_id, since, parent_of(top))

@@ -123,8 +123,9 @@ def _mark(plan: Plan, stored: RunRow, kind: Erases, reason: str) -> Steps[None]:
 
 
 class FreePages:
-    """After something was erased: gives pages back and has old bytes in the others overwritten. A minute later the same
-    of content that came with what was never stored; not while it may still be on its way to its event."""
+    """After something was erased: gives pages back, at once where the disk is nearly full, and has old bytes in the
+    others overwritten. A minute later the same of content that came with what was never stored; not while it may still
+    be on its way to its event."""
 
     def __init__(self, store: Store, serving: ServingTime, between: Between, carrying_out: CarryingOut) -> None:
         """`between` writes between two groups."""
@@ -157,7 +158,8 @@ class FreePages:
         self._page = 1
 
     async def _go_over(self) -> None:
-        while self._page and await self._between(lambda unit: unit.give_back()):
+        is_wanted = self._page or (self._carrying_out.has_room_to_give_back and self._store.space.was_low)
+        while is_wanted and await self._between(lambda unit: unit.give_back()):
             pass
         while self._page:
             page = await self._store.wipe(self._page)

@@ -81,6 +81,10 @@ class BudgetSet(RowSet[BudgetRow]):
         """Those of the trees of these runs."""
         return [self[budget_id] for budget_id in self.index.ids(ScopeKey("run", run_id) for run_id in run_ids)]
 
+    def of_thread(self, thread_id: str) -> list[BudgetRow]:
+        """Those of this thread."""
+        return [self[budget_id] for budget_id in self.index.ids([ScopeKey("thread", thread_id)])]
+
     @property
     def counts_trees(self) -> bool:
         """Whether some budget is of a tree."""

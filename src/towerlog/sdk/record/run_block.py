@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from types import TracebackType
@@ -73,6 +74,8 @@ class Recording:
         self._input = input_value
         self._run: BaseRun | None = None
         self._active: Active | None = None
+        self._process = 0
+        """That has begun the run: a fork that leaves the block does not end it."""
 
     def open(self, kind: type[AnyRun]) -> AnyRun:
         """Begins the run without making it the current one, for code where a block does not fit."""
@@ -85,7 +88,7 @@ class Recording:
         run = kind(sink, self._run_key, self._agent, thread=self._thread, input=self._input)
         self._reporter.began(run)
         run.start(input=self._input, **self._told.all(), **named)
-        self._run = run
+        self._run, self._process = run, os.getpid()
         return run
 
     def _enter(self, kind: type[AnyRun]) -> AnyRun:
@@ -96,7 +99,7 @@ class Recording:
     def _leave(self, error: BaseException | None) -> None:
         if self._active is not None:
             self._active.leave()
-        if self._run is None:
+        if self._run is None or self._process != os.getpid():
             return
         if error is None:
             self._run.complete()

@@ -7,7 +7,7 @@ without a lock. Readers see committed rows only and never hold a transaction ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,6 @@ from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
 from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.money import budgets as money
@@ -216,6 +215,8 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         async with self._unit_lock:
             if self._gauge.written_bytes > files.WAL_HELD_BYTES:
                 await self._start_log_anew()
+            elif files.log_bytes(self.path) > max(self.space.spare_bytes, files.LOW_LOG_BYTES):
+                await self._shorten_log()
             unit = SqliteUnit(self)
             try:
                 yield unit
@@ -250,6 +251,19 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         self.trouble.note_commit(held)
         raise held
 
+    async def _shorten_log(self) -> None:
+        """Where little room is left a log has none of it: what it holds is moved, and what makes room finds some."""
+        try:
+            await self._renew_log()
+        except StorageFailed as error:
+            if error.fatal:
+                raise
+            self.trouble.note_checkpoint(error)
+
+    async def _renew_log(self) -> None:
+        self._logs_begun += 1
+        await self.writer.call(matching_files.renew_log, f"{self._opened_as}.{self._logs_begun}")
+
     def _note_written(self, failure: BaseException | None) -> None:
         """After a commit: whether the next may follow. Keeps the WAL within bounds, beside the writer if possible."""
         if isinstance(failure, StorageFailed) and failure.fatal:
@@ -258,6 +272,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
             return
         if failure is not None:
             if isinstance(failure, StorageFailed):
+                self.space.forget()
                 self.trouble.note_commit(failure)
             return
         # Below the guard little is written all the same: that keys are revoked, and replies. All else is still refused.
@@ -286,8 +301,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
             if truncate or self._gauge.written_bytes > files.WAL_RESET_BYTES:
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
                 if truncate:
-                    self._logs_begun += 1
-                    await self.writer.call(matching_files.renew_log, f"{self._opened_as}.{self._logs_begun}")
+                    await self._renew_log()
                 else:
                     await self.writer.call(files.checkpoint)
             self.trouble.note_checkpoint(None)
@@ -330,7 +344,7 @@ async def open_store(
     clock: Clock,
     ids: Ids,
     on_fatal: Callable[[StorageFailed], None] = lambda error: None,
-    guard_mib: int = 0,
+    guard_mib: int | None = None,
 ) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
@@ -348,8 +362,8 @@ async def open_store(
     gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
-    space = Space(path.parent, clock.steady_ms, guard_mib)
-    opener = partial(files.open_connection, path, damages=damages)
+    space = Space(path.parent, clock.steady_ms, guard_mib, path)
+    opener = partial(files.open_connection, path, damages=damages, space=space)
     writer = Writing(1, lambda: gauge.watch(opener()), "towerlog-write", damages, trouble)
     try:
         token = ids.token(8)
@@ -379,17 +393,6 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
     return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages, trouble, space)
-
-
-@asynccontextmanager
-async def opened(path: Path, opener: Callable[[Path], Awaitable[SqliteStore]]) -> AsyncIterator[SqliteStore]:
-    """The store at `path`, until the end of the block; what fails meanwhile is told with its name."""
-    with named(path):
-        store = await opener(path)
-        try:
-            yield store
-        finally:
-            await store.close()
 
 
 def _told_on(loop: asyncio.AbstractEventLoop, on_fatal: Callable[[StorageFailed], None], error: StorageFailed) -> None:

@@ -73,6 +73,14 @@ def test_a_reading_connection_cannot_write(db: apsw.Connection, path: Path) -> N
     reader.close()
 
 
+def test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk(db: apsw.Connection, path: Path) -> None:
+    migrate(db)
+    log = path.with_name(path.name + "-wal")
+    found = log.read_bytes()
+    open_connection(path).close()
+    assert log.read_bytes() == found
+
+
 def test_a_reading_connection_makes_no_file(path: Path) -> None:
     with pytest.raises(StorageFailed, match=path.name):
         open_connection(path, read_only=True)
@@ -196,6 +204,16 @@ async def test_the_wal_stays_bounded_under_a_load_of_writing(path: Path, monkeyp
     assert pages * 16 * KIB > 6 * 1024 * KIB, "too little was written to say anything"
     assert max(sizes) > 256 * KIB, "the threshold was never reached"
     assert max(sizes) < 3 * 1024 * KIB, f"the WAL grew to {max(sizes)} bytes"
+
+
+async def test_where_little_room_is_left_the_log_is_short(path: Path) -> None:
+    """Where writes come one after the other there is no idle moment in which it would be emptied."""
+    async with opened(path, FakeClock()) as store:
+        await fill(store, units=3, events_each=200, event_bytes=6000)
+        assert wal_bytes(path) > 2 * connections.LOW_LOG_BYTES
+        store.space.spare_bytes = 2 * connections.LOW_LOG_BYTES
+        async with store.begin():
+            assert wal_bytes(path) < connections.LOW_LOG_BYTES
 
 
 async def test_the_wal_is_emptied_when_nobody_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,3 +79,21 @@ def test_nothing_is_wiped_while_somebody_reads_what_is_not_in_the_file_yet(tmp_p
     assert wipe(db, 1) == 1
     reader.execute("COMMIT")
     assert wipe(db, 1) == 0
+
+
+def test_pages_are_given_back_within_the_room_of_one_step(tmp_path: Path) -> None:
+    db = files.open_connection(tmp_path / "t.db")
+    db.execute("CREATE TABLE gone (doc); CREATE TABLE kept (doc)")
+    for table in ("gone", "kept"):
+        db.execute(
+            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 2000)"
+            f" INSERT INTO {table} SELECT randomblob(7000) FROM n"
+        )
+    db.execute("DELETE FROM gone")
+    files.checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    largest, before = 0, (tmp_path / "t.db").stat().st_size
+    while give_back(db):
+        largest = max(largest, files.log_bytes(tmp_path / "t.db"))
+    files.checkpoint(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    assert 0 < largest < 5 * 1024 * 1024
+    assert (tmp_path / "t.db").stat().st_size < before * 2 // 3

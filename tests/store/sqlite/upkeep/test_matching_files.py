@@ -14,8 +14,8 @@ import pytest
 
 from towerlog.errors import StoreTorn
 from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES, SALTS
 from towerlog.store.sqlite.upkeep import matching_files
-from towerlog.store.sqlite.upkeep.frames import FRAME, HEADER_BYTES, SALTS
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ import os, sys
 from pathlib import Path
 from towerlog.errors import StorageFailed
 from towerlog.store.sqlite.upkeep import matching_files
-from towerlog.store.sqlite.upkeep.frames import FRAME, HEADER_BYTES, SALTS
+from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES, SALTS
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 spare = []

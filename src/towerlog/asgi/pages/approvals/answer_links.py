@@ -198,7 +198,7 @@ def _fields(body: bytes) -> Mapping[str, str]:
         raise Malformed(f"The form has more than {MAX_FORM_FIELDS} fields.") from None
     found = dict(told)
     if len(found) < len(told):
-        raise Malformed("A field of the form is there twice.")
+        raise Malformed("The form has a field twice.")
     return found
 
 
@@ -207,7 +207,7 @@ def _command(link: AnswerLink, form: Mapping[str, str]) -> AnswerApproval:
     decision = form.get("decision")
     if decision is not None:
         if form.get("content"):
-            raise invalid_field("content", "must not be there beside a decision")
+            raise invalid_field("content", "must not be sent together with a decision")
         if decision not in set(ApprovalDecision):
             raise invalid_field("decision", "must be approve or deny")
         return AnswerApproval(link.ref, ApprovalDecision(decision), None, reason, link)

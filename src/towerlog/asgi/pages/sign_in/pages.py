@@ -272,7 +272,7 @@ class SignInPages:
             self._count(visit, user.user_id)
             known, sent = user.password, said.current_password
             if known is not None and not await self._passwords.are_good(sent, known):
-                raise invalid_field("current_password", "is not the password until now")
+                raise invalid_field("current_password", "is not the current password")
             hashed = await self._passwords.hashed(said.password)
         assert self._engine is not None
         await self._engine.execute(principal, SetPassword(hashed), "native", None, visit.address)

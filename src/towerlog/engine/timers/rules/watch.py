@@ -174,7 +174,7 @@ class WatchedRules:
                 return _Verdict(_What.IS_OVER, None, alert)
         return (
             _Verdict(_What.REMINDS, alert.run if rule.trigger in BY_TIME else None, alert)
-            if _reminds(rule, alert, look.wall_ms)
+            if self._reminds(rule, alert, look.wall_ms)
             else None
         )
 
@@ -184,7 +184,7 @@ class WatchedRules:
         held: dict[str, tuple[RunRow, Holds]] = {}
         for row, lane in await self._in_scope(rule, await self._candidates(rule, look)):
             holds = of_run(rule, row, lane, look)
-            if holds is not None and not rule.is_quiet(row.agent or "", look.wall_ms):
+            if holds is not None and not rule.is_quiet(row.agent or "", look.serving_ms):
                 held[run_subject(row.run_id)] = (row, holds)
         if not held:
             return []
@@ -216,8 +216,8 @@ class WatchedRules:
     async def _due_budgets(self, rule: AlertRule) -> list[_Verdict]:
         """Budgets that it is to open an alert about although nothing was spent just now: one that was used up while the
         rule kept quiet, or before the rule was there, and one that was made smaller."""
-        now_ms = self._serving.now().wall_ms
-        if rule.keeps_quiet(now_ms):
+        now_ms, serving_ms = self._serving.now()
+        if rule.keeps_quiet(serving_ms):
             return []
         budgets = await self._store.budgets(rule.org, MAX_BUDGETS, None)
         held = {
@@ -284,21 +284,28 @@ class WatchedRules:
             is_over = False
         if is_over:
             recover(plan, alert)
-        elif _reminds(rule, alert, plan.now_ms):
+        elif self._reminds(rule, alert, plan.now_ms):
             asks = None if row is None else asked_by(plan, rule, row)
             alert = _replace(alert, told_at=plan.now_ms, approval_id=None if asks is None else asks.approval_id)
             plan.alerts.put(alert)
             tell(plan, rule, alert, NoticeKind.REPEATED, with_link=self._has_links)
 
+    def _reminds(self, rule: AlertRule, alert: AlertRow, now_ms: int) -> bool:
+        """Whether people are to be told again of an open alert now (wall ms)."""
+        is_seen = alert.acknowledged_at is not None or alert.is_muted(now_ms)
+        if not rule.renotify_ms or not rule.enabled or is_seen:
+            return False
+        return self._serving.since_ms(alert.told_at) >= rule.renotify_ms
+
     # Rules that add up
 
     async def _look_at_window(self, rule: AlertRule, *, is_open: bool) -> None:
-        now_ms = self._serving.now().wall_ms
+        now_ms, serving_ms = self._serving.now()
         since = (now_ms - window_ms_of(rule)) // MINUTE_MS
         counted = await self._store.alert_window(rule.org, rule.rule_id, since)
         state = window_state(rule, counted)
         # It was quiet when the alert was to begin, and the cool-down is over: it is to begin now.
-        is_due = state is AlertState.ALERT and not is_open and not rule.is_quiet(rule.scope.agent or NOBODY, now_ms)
+        is_due = state is AlertState.ALERT and not is_open and not rule.is_quiet(rule.scope.agent or NOBODY, serving_ms)
         if not rule.enabled or (state is rule.window_state and not is_due):
             return
 
@@ -308,12 +315,6 @@ class WatchedRules:
         await self._upkeep(
             find, lambda needs, _: _needs_of_window(needs, rule), lambda plan, counted: _settle(plan, rule, counted)
         )
-
-
-def _reminds(rule: AlertRule, alert: AlertRow, now_ms: int) -> bool:
-    """Whether people are to be told again of an open alert now."""
-    is_seen = alert.acknowledged_at is not None or alert.is_muted(now_ms)
-    return bool(rule.renotify_ms) and rule.enabled and not is_seen and now_ms >= alert.told_at + rule.renotify_ms
 
 
 def _needs(needs: Needs, rule: AlertRule, verdicts: list[_Verdict]) -> Steps[None]:
@@ -352,7 +353,7 @@ def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
     last = plan.alerts.newest(rule.org, rule.rule_id, RULE_SUBJECT)
     if state is AlertState.ALERT:
         # What its cool-down keeps quiet is counted once, and not at each look.
-        if is_new or not now.is_quiet(now.scope.agent or NOBODY, plan.now_ms):
+        if is_new or not now.is_quiet(now.scope.agent or NOBODY, plan.serving_ms):
             fire(plan, now, RULE_SUBJECT, told_of_window(now, counted), agent=now.scope.agent)
     elif last is not None and last.is_open:
         recover(plan, last)
@@ -360,7 +361,7 @@ def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
 
 def _fire_budget(plan: Plan, rule: AlertRule, budget_id: str) -> None:
     row = plan.budget(rule.org, budget_id)
-    if row is None or not of_budget(rule, row, plan.now_ms) or not rule.enabled or rule.keeps_quiet(plan.now_ms):
+    if row is None or not of_budget(rule, row, plan.now_ms) or not rule.enabled or rule.keeps_quiet(plan.serving_ms):
         return
     row = current(row, plan.now_ms)
     fire(plan, rule, budget_subject(budget_id), row.told_now(), agent=row.scope.agent, mark=row.period_start)

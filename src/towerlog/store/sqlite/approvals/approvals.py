@@ -8,6 +8,7 @@ from towerlog.model.approval import ApprovalKind, ApprovalRow
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.store.columns import rows, state
 from towerlog.store.sqlite import reads
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.values import Changes, Found
 
 _OPEN = (
@@ -77,5 +78,6 @@ def link_spent(db: apsw.Connection, org: int, nonce: str) -> int | None:
 def drop_spent_links(db: apsw.Connection, now_ms: int, limit: int) -> int:
     """Forgets used links that have expired by now, at most so many; how many."""
     some = "SELECT org, nonce FROM spent_link WHERE until < ? LIMIT ?"
-    db.execute(f"DELETE FROM spent_link WHERE (org, nonce) IN ({some})", (now_ms, limit))
-    return db.changes()
+    with transaction(db, makes_room=True):
+        db.execute(f"DELETE FROM spent_link WHERE (org, nonce) IN ({some})", (now_ms, limit))
+        return db.changes()

@@ -16,6 +16,7 @@ import msgspec
 from towerlog.errors import SchemaMismatch, StorageFailed
 from towerlog.store.damage import Damages
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
+from towerlog.store.space import Space
 from towerlog.store.sqlite.connections.failures import storage_failed, text_damaged
 from towerlog.store.sqlite.connections.schema import MIGRATIONS, strange
 
@@ -29,6 +30,8 @@ WAL_RESET_BYTES = 64 * 1024 * 1024
 WAL_HELD_BYTES = 160 * 1024 * 1024
 """Past this, where a reader keeps the WAL from starting anew, writes wait for him: with one more group and what is not
 in one it stays below 256 MiB."""
+LOW_LOG_BYTES = 1024 * 1024
+"""Past this the log is begun anew before the next write, where it is longer than there is room beside the guard."""
 BUSY_MS = 10_000
 INCREMENTAL = 2
 """As `auto_vacuum`: free pages are given back when it is asked for."""
@@ -40,9 +43,11 @@ MIN_SQLITE = (3, 51, 3)
 
 
 class StoreConnection(apsw.Connection):
-    """A connection that knows whom to tell of damage."""
+    """A connection that knows whom to tell of damage, and the disk that it writes to."""
 
     damages: Damages
+    space: Space | None = None
+    """Of the store's one writer."""
 
 
 def damages_of(connection: apsw.Connection) -> Damages:
@@ -51,8 +56,10 @@ def damages_of(connection: apsw.Connection) -> Damages:
     return connection.damages
 
 
-def open_connection(path: Path, *, read_only: bool = False, damages: Damages | None = None) -> apsw.Connection:
-    """A connection set up by the rules: WAL, full sync, foreign writers waited for.
+def open_connection(
+    path: Path, *, read_only: bool = False, damages: Damages | None = None, space: Space | None = None
+) -> apsw.Connection:
+    """A connection set up by the rules: WAL, full sync, foreign writers waited for. `space`: what it leaves room on.
 
     Raises StorageFailed; PermissionError where this user may not open the file; SchemaMismatch where it would change a
     database that is not ours.
@@ -62,6 +69,7 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
     try:
         connection = StoreConnection(str(path), flags=flags, statementcachesize=200)
         connection.damages = damages or Damages(lambda: 0, is_logged=False)
+        connection.space = space
         connection.set_busy_timeout(BUSY_MS)
         if read_only:
             connection.pragma("query_only", True)
@@ -70,9 +78,12 @@ def open_connection(path: Path, *, read_only: bool = False, damages: Damages | N
             # The writer does so where it means to: see `settle_log`.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             _refuse_foreign(connection)
-            connection.pragma("page_size", PAGE_BYTES)
-            # Of a new file alone: what is erased gives its pages back a few at a time.
-            connection.pragma("auto_vacuum", INCREMENTAL)
+            if not connection.pragma("page_count"):
+                # Of a new file alone. In another SQLite would commit to each that it keeps its pages so: behind a log
+                # that nobody has made durable yet.
+                connection.pragma("page_size", PAGE_BYTES)
+                # What is erased gives its pages back a few at a time.
+                connection.pragma("auto_vacuum", INCREMENTAL)
             connection.pragma("journal_mode", "wal")
             # What is erased, or replaced by something else, is overwritten with zeros in the page where it was.
             connection.pragma("secure_delete", True)
@@ -126,6 +137,12 @@ def check_library() -> None:
 def log_of(path: Path) -> Path:
     """The write-ahead log of a database."""
     return path.with_name(path.name + "-wal")
+
+
+def log_bytes(path: Path) -> int:
+    """How long the log of a database is; 0 where there is none."""
+    log = log_of(path)
+    return log.stat().st_size if log.exists() else 0
 
 
 def write_again(connection: apsw.Connection, log: Path) -> None:

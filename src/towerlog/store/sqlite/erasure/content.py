@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 
 from towerlog.store.columns.erasure import Gone, Room
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.reads import one
 
 _NODE_HELD = (
@@ -95,15 +96,9 @@ def sweep_content(db: apsw.Connection, before: tuple[int, int]) -> tuple[int, in
     `before`: numbers of nodes and of lists of metas up to which are looked at; the next ones, None for no more.
     """
     room, gone = Room(SWEPT_ROWS, SWEPT_BYTES), Gone()
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db, makes_room=True):
         nodes = _swept(db, "node", before[0], room, gone, erase_nodes)
         metas = _swept(db, "meta_list", before[1], room, gone, erase_metas) if not nodes else before[1]
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
     return (nodes, metas) if nodes or metas else None
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import apsw
 
 from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.transaction import transaction
 
 GIVEN_BACK_PAGES = 128
 """Free pages of one step: a mebibyte, each of which may move a page of the end."""
@@ -27,11 +28,16 @@ _FILE_HEADER = 100
 
 
 def give_back(db: apsw.Connection) -> int:
-    """Gives some free pages back; how many are left. None are given back by a file that was made without that."""
+    """Gives some free pages back; how many are left. None are given back by a file that was made without that.
+
+    Each step begins the log anew, unless a reader keeps it: what gives room back must not take as much of it first.
+    """
     if not db.pragma("freelist_count") or db.pragma("auto_vacuum") != files.INCREMENTAL:
         return 0
-    for _ in db.execute(f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"):
-        pass
+    files.checkpoint(db, apsw.SQLITE_CHECKPOINT_RESTART)
+    with transaction(db, makes_room=True):
+        for _ in db.execute(f"PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"):
+            pass
     return int(db.pragma("freelist_count"))
 
 

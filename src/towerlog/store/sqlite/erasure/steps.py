@@ -21,6 +21,7 @@ from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.erasure import Gone, Room
 from towerlog.store.compression import Packer
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes
 from towerlog.store.sqlite.reads import one
@@ -39,26 +40,24 @@ _EVENTS = (
     " AND before.seq = event.seq - 1), (SELECT trim.hash FROM trim WHERE trim.run = event.run"
     " AND trim.seq = event.seq - 1) FROM event WHERE run = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
 )
-_LEFT = (
+_GONE = "DELETE FROM event WHERE key = ?"
+_LEFT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
+_LEFT_IN_PLACE = (
     "UPDATE event SET type = ?4, event_id = ?8, feed = ?10, flags = ?11, facts = ?13, data = ?14, content = ?15"
     " WHERE key = ?1"
 )
+MOVED_ABOVE_BYTES = 200
+"""Rows of more give room back: SQLite joins pages that become empty when rows are deleted, and not when they shrink."""
 _replace = msgspec.structs.replace
 
 
 def erase_step(db: apsw.Connection, run: int) -> Erasing | None:
     """One step of the erasure of a run, in one transaction; how far it has come. None where there is none."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db, makes_room=True):
         erasing = policies.erasing_of(db, run)
         if erasing is not None:
             erasing = _step(db, erasing, Room(STEP_ROWS, STEP_BYTES))
             policies.keep(db, erasing)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
     return erasing
 
 
@@ -119,8 +118,11 @@ def _events(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
             held = checkpoint.held
             nodes += [key for key in (checkpoint.node, held.node if held else "") if key]
             metas += [key for key in (checkpoint.metas, held.metas if held else "") if key]
-        db.execute(_LEFT, rows.event_row(tombstone(event, erasing.scope, before or trimmed or b""), packer))
         size += len(event.facts_json)
+        row = rows.event_row(tombstone(event, erasing.scope, before or trimmed or b""), packer)
+        if size > MOVED_ABOVE_BYTES:
+            db.execute(_GONE, row[:1])
+        db.execute(_LEFT if size > MOVED_ABOVE_BYTES else _LEFT_IN_PLACE, row)
         (deltas if original_type(event) is EventType.MESSAGE_DELTA else gone).add(size)
         room.take(size)
     left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))

@@ -16,7 +16,7 @@ import apsw
 
 from towerlog.errors import StoreTorn
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.upkeep.frames import HEADER_BYTES, UNSYNCED, unread_commits
+from towerlog.store.sqlite.connections.frames import HEADER_BYTES, UNSYNCED, unread_commits
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
 
 _MAGIC = b"\x37\x7f\x06"
