@@ -30,7 +30,7 @@ from tests.support.postgres import Cluster
 from tests.support.server import ADMIN_KEY
 from tests.support.wait import wait_until
 
-LONGEST_SILENCE_S = 130
+MAX_SILENCE_S = 130
 """Streams are silent for up to 15 seconds, long polls for a minute."""
 
 NGINX = """\
@@ -76,7 +76,7 @@ http {{
 def nginx_configuration(folder: Path, port: int, targets: list[str]) -> str:
     """What nginx is told."""
     upstreams = "\n".join(f"        server {target} max_fails=1 fail_timeout=2s;" for target in targets)
-    return NGINX.format(folder=folder, port=port, upstreams=upstreams, silence=LONGEST_SILENCE_S)
+    return NGINX.format(folder=folder, port=port, upstreams=upstreams, silence=MAX_SILENCE_S)
 
 
 @contextlib.contextmanager
