@@ -26,6 +26,7 @@ MIN_OUTAGE_MS = 5000
 JUMP_MS = 1000
 """By more than this the wall clock was set; what is less is drift."""
 MAX_SPANS = 64
+_PASSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -44,6 +45,10 @@ class Clock(Protocol):
 
     def stood_still_ms(self) -> int:
         """How much time the steady clock has left out so far because the process stood still."""
+        ...
+
+    def passed_ms(self) -> int:
+        """Time since some moment of this process, in ms, whether or not it ran and the machine slept; never jumps."""
         ...
 
 
@@ -77,6 +82,10 @@ class SystemClock:
     def stood_still_ms(self) -> int:
         """None: this clock leaves nothing out."""
         return 0
+
+    def passed_ms(self) -> int:
+        """Monotonic time in ms, with that in which the machine slept, where it tells."""
+        return time.clock_gettime_ns(_PASSED) // 1_000_000
 
 
 class ServerClock(SystemClock):

@@ -47,6 +47,16 @@ test("every refusal is one class of error, with its code", async () => {
   await assert.rejects(tl.get(made.run_id), { code: "closed" });
 });
 
+test("a page of a member's session names no key, and says that it asks on purpose", async () => {
+  const sent: RequestInit[] = [];
+  const { tl } = client({ apiKey: "", fetch: (url, init) => (sent.push(init), fetch(url, init)) });
+  await assert.rejects(tl.get("0196b2c4-5d1e-7c3a-9f10-000000000000"), { status: 401 });
+  await assert.rejects(tl.create(unique("t")), { status: 401 });
+  const headers = sent.map((init) => init.headers as Record<string, string>);
+  assert.deepEqual(headers.map((one) => [one.Authorization, one["X-Towerlog-Request"]]), [[undefined, undefined], [undefined, "1"]]);
+  await tl.close();
+});
+
 test("a question gets its own answer, in the type that its schema says", async () => {
   const { tl } = client();
   const runKey = unique("asks");
@@ -138,9 +148,11 @@ test("a run is paused, reads what was written to it, and goes on", async () => {
   const id = run.id ?? "";
   await tl.request("POST", `/api/v1/runs/${id}:pause`, { body: {} });
   await tl.input(id, "look left", { kind: "message" });
-  run.step("hears of it");
-  assert.ok(await tl.flush());
-  assert.deepEqual(run.messages(), ["look left"]);
+  for (const name of ["hears of it", "hears of it again"]) {
+    run.step(name);
+    assert.ok(await tl.flush());
+  }
+  assert.deepEqual(run.messages(), ["look left"], "once, however often the server says it");
   const paused = run.pausePoint();
   await until("the pause", async () => (await tl.get(id)).status === "paused");
   await tl.request("POST", `/api/v1/runs/${id}:resume`, { body: {} });

@@ -104,6 +104,25 @@ for (const overflow of ["oldest", "newest"] as const) {
   });
 }
 
+test("a call that fails for a moment is made again, and changes nothing twice", async () => {
+  const relay = await new Relay().start();
+  const { tl } = client({ url: relay.url });
+  const left = [{ losesReply: true as const }, { status: 503, headers: { "Retry-After": "0" } }];
+  relay.fault = () => left.shift();
+  const thread = unique("again");
+  const made = await tl.create(thread, { input: "go" });
+  assert.equal(relay.seen.length, 3);
+  const found: string[] = [];
+  for await (const run of tl.list({ thread_id: thread })) found.push(run.run_id);
+  assert.deepEqual(found, [made.run_id]);
+  relay.fault = () => ({ status: 429, headers: { "Retry-After": "60" } });
+  await assert.rejects(tl.get(made.run_id), { status: 429, retryAfterMs: 60_000 });
+  const stop = AbortSignal.timeout(50);
+  relay.fault = () => ({ status: 503 });
+  await assert.rejects(tl.request("GET", "/api/v1/whoami", { signal: stop }), { status: 503 });
+  await Promise.all([tl.close(), relay.stop()]);
+});
+
 test("one event that is refused costs no other", async () => {
   const relay = await new Relay().start();
   const { tl } = client({ url: relay.url });

@@ -31,6 +31,22 @@ test("a connection that breaks anywhere in a frame costs nothing and repeats not
   await Promise.all([tl.close(), follower.tl.close(), relay.stop()]);
 });
 
+test("what a server repeats is given once", async () => {
+  const { tl } = client();
+  const relay = await new Relay().start();
+  const follower = client({ url: relay.url });
+  const runKey = unique("repeats");
+  await tl.run({ runKey }, (run) => run.step("mark"));
+  assert.ok(await tl.flush());
+  const { run_id: id } = await tl.get(runKey);
+  relay.fault = () => (relay.seen.length === 1 ? { cutsAfter: 500 } : { hides: "last-event-id" });
+  const seqs: number[] = [];
+  for await (const event of follower.tl.follow(id)) if ("seq" in event) seqs.push(event.seq);
+  assert.deepEqual(seqs, [1, 2, 3]);
+  assert.equal(relay.seen.length, 2);
+  await Promise.all([tl.close(), follower.tl.close(), relay.stop()]);
+});
+
 test("a restart of the server is no end of the run", async () => {
   const { tl } = client();
   const run = tl.startRun({ runKey: unique("restart") });

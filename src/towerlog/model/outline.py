@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from towerlog.model.event import EventType
@@ -130,3 +132,5 @@ class Outline(msgspec.Struct, frozen=True, gc=False):
     """How many events were looked at."""
     whole: bool
     """Whether those are all that there are."""
+    agents: Mapping[int, str]
+    """The names of agents of the spans by their numbers, as many as are named."""

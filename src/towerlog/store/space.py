@@ -49,7 +49,7 @@ class Space:
         self._guard_bytes = 0
         self.was_low = False
         """What the last look, or the last commit, has found."""
-        self.spare_bytes = UNTOLD_BYTES
+        self.spare_bytes = 0
         """The same: what writes may take; below 0 where it is low."""
 
     def left_bytes(self) -> int:

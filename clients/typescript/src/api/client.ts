@@ -1,6 +1,6 @@
 /** Asks a server: calls that are awaited and throw a `TowerlogError`. */
 
-import { type Query, pathOf, withQuery } from "../wire/address.js";
+import { type Query, parsedUrl, pathOf, withQuery } from "../wire/address.js";
 import { TowerlogError } from "../wire/errors.js";
 import { type Http, type HttpReply, TIMEOUT_MS, failureOf } from "../wire/http.js";
 import { uuid7 } from "../wire/ids.js";
@@ -110,6 +110,6 @@ function bodyOf(value: unknown): string {
 function nextOf(link: string | null): string | null {
   const found = /<([^>]*)>;\s*rel="?next"?/.exec(link ?? "");
   if (found?.[1] === undefined) return null;
-  const target = URL.canParse(found[1]) ? new URL(found[1]) : null;
+  const target = parsedUrl(found[1]);
   return target === null ? found[1] : target.pathname + target.search;
 }

@@ -6,7 +6,7 @@
 import type { Leaving, Platform } from "../platform.js";
 import { BATCH_BYTES, BATCH_EVENTS, type BatchReply, type Command, type EventResult, type Wire, strangeStatus } from "../wire/batch.js";
 import { printable } from "../wire/refusals.js";
-import { Backoff } from "../wire/retries.js";
+import { Backoff, timerMs } from "../wire/retries.js";
 import type { Backlog, Entry } from "./backlog.js";
 import type { Losses } from "./losses.js";
 import { Pause } from "./pending.js";
@@ -304,7 +304,7 @@ export class Delivery {
         this.#waiters.delete(end);
         resolve();
       };
-      const timer = setTimeout(end, timeoutMs);
+      const timer = setTimeout(end, timerMs(timeoutMs));
       this.#waiters.add(end);
     });
   }

@@ -2,6 +2,7 @@
 
 import type { Platform } from "../platform.js";
 import { TowerlogError } from "../wire/errors.js";
+import { timerMs } from "../wire/retries.js";
 
 export class Pending<T> {
   readonly promise: Promise<T>;
@@ -34,7 +35,7 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number | undefin
   if (timeoutMs === undefined) return promise;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TowerlogError("timeout", words)), timeoutMs);
+    timer = setTimeout(() => reject(new TowerlogError("timeout", words)), timerMs(timeoutMs));
   });
   try {
     return await Promise.race([promise, late]);

@@ -21,11 +21,20 @@ export function destinationOf(url: string | undefined, apiKey: string | undefine
 
 /** The address without a slash at its end; null for what is none. It names no user and has no query. */
 function baseOf(text: string): string | null {
-  if (!URL.canParse(text)) return null;
-  const url = new URL(text);
+  const url = parsedUrl(text);
+  if (url === null) return null;
   const isHttp = url.protocol === "http:" || url.protocol === "https:";
   if (!isHttp || url.username || url.password || url.search || url.hash) return null;
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+}
+
+/** The parts of an address; null for what is none. */
+export function parsedUrl(text: string): URL | null {
+  try {
+    return new URL(text);
+  } catch {
+    return null;
+  }
 }
 
 /** A path from a template and its ids, each percent-encoded. */

@@ -2,6 +2,7 @@
 
 import type { Destination } from "./address.js";
 import { TowerlogError, wordsOf } from "./errors.js";
+import { timerMs } from "./retries.js";
 
 export const TIMEOUT_MS = 30_000;
 /** Of a reply that is read whole: three events of the largest size, and more. */
@@ -34,7 +35,7 @@ export class Http {
   async request(method: string, path: string, options: HttpOptions = {}): Promise<HttpReply> {
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
     const call = new AbortController();
-    const timer = setTimeout(() => call.abort(new Error(`no reply within ${Math.round(timeoutMs)} ms`)), timeoutMs);
+    const timer = setTimeout(() => call.abort(new Error(`no reply within ${Math.round(timeoutMs)} ms`)), timerMs(timeoutMs));
     const unlink = linked(call, options.signal, this.closed);
     try {
       const response = await this.open(method, path, { ...options, signal: call.signal });
@@ -53,6 +54,8 @@ export class Http {
     if (whyNot !== null) throw new TowerlogError("invalid_argument", whyNot);
     const headers: Record<string, string> = { ...options.headers };
     if (apiKey !== null) headers.Authorization = `Bearer ${apiKey}`;
+    // By the session of a member, whose changes have to come from a page that can set a header.
+    else if (method !== "GET") headers["X-Towerlog-Request"] = "1";
     const init: RequestInit = { method, headers, redirect: "manual" };
     if (options.body !== undefined) {
       init.body = options.body;
@@ -73,6 +76,9 @@ export function failureOf(error: unknown, signal?: AbortSignal): TowerlogError {
   if (error instanceof TowerlogError) return error;
   const reason: unknown = signal?.aborted ? signal.reason : error;
   if (reason instanceof TowerlogError) return reason;
+  // The caller's own signal: a time-out of this module has a reason of its own.
+  const isAborted = signal?.aborted && reason instanceof Error && ["AbortError", "TimeoutError"].includes(reason.name);
+  if (isAborted) return new TowerlogError("cancelled", wordsOf(reason), { cause: error });
   return new TowerlogError("unreachable", `the server cannot be reached: ${wordsOf(reason)}`, { cause: error });
 }
 

@@ -54,6 +54,14 @@ export function retryAfterMs(text: string | null): number | null {
   return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
 }
 
+/** Timers of JavaScript take no more, and call at once where they are given more. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A time as a timer takes it; what is none is for ever, as far as timers go. */
+export function timerMs(ms: number): number {
+  return ms >= 0 && ms < MAX_TIMER_MS ? ms : ms < 0 ? 0 : MAX_TIMER_MS;
+}
+
 /** Waits, or until one of these signals is aborted. Keeps the program alive. */
 export async function paused(pauseMs: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
   if (signals.some((signal) => signal?.aborted)) return;
@@ -63,7 +71,7 @@ export async function paused(pauseMs: number, ...signals: (AbortSignal | undefin
       for (const signal of signals) signal?.removeEventListener("abort", end);
       resolve();
     };
-    const timer = setTimeout(end, pauseMs);
+    const timer = setTimeout(end, timerMs(pauseMs));
     for (const signal of signals) signal?.addEventListener("abort", end, { once: true });
   });
 }

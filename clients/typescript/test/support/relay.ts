@@ -12,11 +12,12 @@ export interface Seen {
   at: number;
 }
 
-/** What happens to a request: a reply in the server's place, its reply lost, or its reply cut after so many bytes. */
+/** What happens to a request: a reply in the server's place, its reply lost or cut, or a header of it hidden. */
 export type Fault =
   | { status: number; headers?: Record<string, string>; body?: string }
   | { losesReply: true }
   | { refuses: true }
+  | { hides: string }
   | { cutsAfter: number };
 
 export class Relay {
@@ -58,7 +59,8 @@ export class Relay {
 
   #forward(request: http.IncomingMessage, one: Seen, response: http.ServerResponse, fault: Fault | undefined): void {
     const { hostname, port } = this.#target;
-    const headers = { ...request.headers, host: this.#target.host };
+    const headers: http.OutgoingHttpHeaders = { ...request.headers, host: this.#target.host };
+    if (fault !== undefined && "hides" in fault) delete headers[fault.hides];
     const forwarded = http.request({ hostname, port, path: one.path, method: one.method, headers, agent: false }, (reply) => {
       if (fault !== undefined && "losesReply" in fault) {
         reply.resume().on("end", () => request.socket.destroy());

@@ -111,6 +111,8 @@ async def _look(service: TimedService) -> None:
     try:
         await service.sweep()
     except (StorageFailed, Overloaded) as error:
-        log.warning("sweep_failed", service=type(service).__name__, error=error.message)
+        # What is final was told, and nothing comes between that and the end of the process.
+        if not (isinstance(error, StorageFailed) and error.fatal):
+            log.warning("sweep_failed", service=type(service).__name__, error=error.message)
     except Exception:  # a defect in one sweep must not end all later ones
         log.exception("sweep_failed", service=type(service).__name__)

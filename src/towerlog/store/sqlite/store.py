@@ -32,6 +32,7 @@ from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.connections.transaction import PLENTY_BYTES, WalGauge
 from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.money import budgets as money
 from towerlog.store.sqlite.money.bindings import MoneyAsks
@@ -168,7 +169,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         lock: WriterLock | None,
         writer: Pool,
         log: tuple[str, dict[int, int] | None],
-        gauge: files.WalGauge,
+        gauge: WalGauge,
         damages: Damages,
         trouble: Trouble,
         space: Space,
@@ -214,7 +215,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         async with self._unit_lock:
             if self._gauge.written_bytes > files.WAL_HELD_BYTES:
                 await self._start_log_anew()
-            elif files.log_bytes(self.path) > max(self.space.spare_bytes, files.LOW_LOG_BYTES):
+            elif self.space.spare_bytes < PLENTY_BYTES and files.is_long(self.path, self.space.spare_bytes):
                 await self._shorten_log()
             unit = SqliteUnit(self)
             try:
@@ -358,7 +359,7 @@ async def open_store(
     lock = await start.in_turn(partial(start.take_place, path), partial(may_write_beside, log))
     if start.prepare(lock):
         _log.warning("a restore or rebuild that had broken off was finished", database=str(path))
-    gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
+    gauge, damages = WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
     space = Space(path.parent, clock.steady_ms, guard_mib, path)
@@ -391,7 +392,7 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
-    return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages, trouble, space)
+    return SqliteStore(path, clock, "", None, reader, (epoch, copied), WalGauge(), damages, trouble, space)
 
 
 def _told_on(loop: asyncio.AbstractEventLoop, on_fatal: Callable[[StorageFailed], None], error: StorageFailed) -> None:

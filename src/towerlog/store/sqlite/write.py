@@ -14,7 +14,7 @@ from towerlog.store.compression import Packer
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.connections.transaction import transaction
+from towerlog.store.sqlite.connections.transaction import commit, roll_back, transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.people import members, organisations
@@ -104,7 +104,8 @@ _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
 def write_changes(db: apsw.Connection, changes: Changes) -> None:
     """All of it in one transaction; rolls back and raises apsw.Error or DiskFull when any of it fails."""
     packer = Packer()
-    with transaction(db):
+    db.execute("BEGIN IMMEDIATE")
+    try:
         if changes.replaces is not None:
             _drop_projections(db, changes.replaces)
         _write_content(db, changes, packer)
@@ -116,6 +117,10 @@ def write_changes(db: apsw.Connection, changes: Changes) -> None:
         for sql, values in zip(_PREPARED, (events, *runs, agents, *usage), strict=True):
             if values:
                 db.executemany(sql, values)
+        commit(db)
+    except BaseException as error:
+        roll_back(db, error)
+        raise
 
 
 def _write_content(db: apsw.Connection, changes: Changes, packer: Packer) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from towerlog.asgi.pages.dashboard import bundle
-from towerlog.asgi.pages.dashboard.bundle import BadBuild, read_build
+from towerlog.asgi.pages.dashboard.bundle import PARTS, BadBuild, read_build, read_parts
 
 PLAIN, SMALL, SMALLER = b"console.log('dashboard')", b"gz bytes", b"br bytes"
 
@@ -73,6 +73,25 @@ def test_the_page_is_asked_for_anew_and_sent_when_it_has_changed(folder: Path) -
 def test_nothing_is_there_without_a_page(tmp_path: Path) -> None:
     assert read_build(tmp_path) == {}
     assert read_build(tmp_path / "nowhere") == {}
+
+
+def test_a_page_names_the_modules_of_a_screen(folder: Path) -> None:
+    (folder / PARTS).write_text('{"runs": ["assets/Runs-1.js", "assets/shared-2.js"], "now": []}')
+    parts, index = read_parts(folder), read_build(folder)["index.html"]
+    told = b"</assets/Runs-1.js>; rel=modulepreload, </assets/shared-2.js>; rel=modulepreload"
+    page = index.naming(parts["runs"])
+    for headers in ({}, {b"if-none-match": page.etag}):
+        assert dict(page.answer(headers).headers)[b"link"] == told
+    assert page.answer({}).body == index.answer({}).body
+    assert index.naming(parts["now"]) is index
+    assert read_parts(folder / "nowhere") == {}
+
+
+@pytest.mark.parametrize("bad", ["{", "[]", '{"runs": ["/x>; rel=preload"]}', '{"runs": ["a\\r\\nb"]}'])
+def test_what_names_no_modules_is_not_served(folder: Path, bad: str) -> None:
+    (folder / PARTS).write_text(bad)
+    with pytest.raises(BadBuild, match="parts of pages"):
+        read_parts(folder)
 
 
 def test_too_much_is_not_taken_into_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

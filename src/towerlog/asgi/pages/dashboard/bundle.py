@@ -2,14 +2,18 @@
 
 The build writes `NAME.br` and `NAME.gz` beside a file; nothing is compressed here. A file's name holds a hash of what
 is in it, all but that of `index.html`: so assets never change, and `index.html` is asked for anew each time.
+
+`parts.json` says which assets each page is made of, beside those that `index.html` names: a browser that is told them
+with `index.html` asks for all of them at once, and not for each when another was read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -20,8 +24,10 @@ from towerlog.dialects.base import HTML, Reply
 INDEX = "index.html"
 ASSETS = "assets"
 """The folder of all other files, and the first segment of their paths."""
+PARTS = "parts.json"
 MAX_BUILT_BYTES = 2 * 1024 * 1024
 """Of all files, compressed forms included."""
+_Path = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_./-]{1,200}\Z")]
 _CODINGS = (("br", ".br"), ("gzip", ".gz"))
 """As `Accept-Encoding` calls them, the best first, and how the names of their files end."""
 _ASSET: Headers = ((b"cache-control", b"public, max-age=31536000, immutable"),)
@@ -46,6 +52,28 @@ class Built(msgspec.Struct, frozen=True):
         if status == form.status and _names(headers.get(b"if-none-match", b""), self.etag):
             return Reply(304, b"", form.content_type, form.headers)
         return form if status == form.status else msgspec.structs.replace(form, status=status)
+
+    def naming(self, parts: Sequence[str]) -> Built:
+        """The same with a header that lets a browser load these modules at once."""
+        if not parts:
+            return self
+        link = b", ".join(b"</%s>; rel=modulepreload" % part.encode("ascii") for part in parts)
+        forms = {
+            coding: msgspec.structs.replace(form, headers=(*form.headers, (b"link", link)))
+            for coding, form in self.forms.items()
+        }
+        return Built(forms, self.etag)
+
+
+def read_parts(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Page → the paths of its modules; none where the build did not say. Raises BadBuild, OSError."""
+    path = folder / PARTS
+    if not path.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, tuple[_Path, ...]])
+    except msgspec.MsgspecError as error:
+        raise BadBuild(f"{path} says no parts of pages: {error}") from error
 
 
 def read_build(folder: Path) -> dict[str, Built]:

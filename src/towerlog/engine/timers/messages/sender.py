@@ -156,7 +156,8 @@ class Sender:
         try:
             await step()
         except (StorageFailed, Overloaded) as error:
-            log.warning("sending_waits", error=error.message)
+            if not (isinstance(error, StorageFailed) and error.fatal):  # which was told
+                log.warning("sending_waits", error=error.message)
         except Exception:  # a defect in one turn must not end all later ones
             log.exception("sending_failed")
 

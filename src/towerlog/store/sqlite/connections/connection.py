@@ -145,6 +145,11 @@ def log_bytes(path: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
+def is_long(path: Path, room_bytes: int) -> bool:
+    """Whether the log of a database is longer than there is room for beside it."""
+    return log_bytes(path) > max(room_bytes, LOW_LOG_BYTES)
+
+
 def write_again(connection: apsw.Connection, log: Path) -> None:
     """Writes the log that is there once more, over itself, and syncs it. Nobody else writes meanwhile.
 
@@ -245,44 +250,6 @@ def read_copied(connection: apsw.Connection) -> dict[int, int] | None:
     """Organisation → the position at which the log was first copied; None for one that is no copy."""
     found = connection.execute("SELECT value FROM meta WHERE name = 'copied'").get
     return None if found is None else msgspec.json.decode(str(found), type=dict[int, int])
-
-
-class WalGauge:
-    """How much of the write-ahead log has not been moved into the database yet.
-
-    The file does not tell: it keeps its size when the log starts anew inside it.
-    """
-
-    def __init__(self) -> None:
-        """Nothing written yet."""
-        self._pages = 0
-        self._moved = 0
-        self.unmoved_bytes = 0
-        """What a checkpoint would have to move."""
-        self.written_bytes = 0
-        """The log since it last started anew."""
-
-    def watch(self, connection: apsw.Connection) -> apsw.Connection:
-        """Follows a writer's commits."""
-        connection.set_wal_hook(self._committed)
-        return connection
-
-    def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
-        if pages < self._pages:
-            self._moved = 0  # the log has started anew
-        self._pages = pages
-        self.written_bytes = pages * PAGE_BYTES
-        self.unmoved_bytes = max(pages - self._moved, 0) * PAGE_BYTES
-        return apsw.SQLITE_OK
-
-    def note_moved(self, pages: int) -> None:
-        """After a checkpoint: so many pages of the log are in the database."""
-        self._moved = max(pages, 0)
-        self.unmoved_bytes = max(self._pages - self._moved, 0) * PAGE_BYTES
-
-    def start_anew(self) -> None:
-        """The next commit begins the log from its start."""
-        self._pages = self._moved = self.unmoved_bytes = self.written_bytes = 0
 
 
 def checkpoint(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> tuple[int, int]:
