@@ -2030,8 +2030,48 @@ AGED = (
 )
 """Of what is deleted for its age."""
 
+NODES = (
+    Fault(
+        "what was read back is told again",
+        "engine/nodes/test_lines.py::test_what_was_read_back_before_it_was_told_is_told_once",
+        "towerlog.engine.nodes.lines",
+        "part if first - 1 == line.told else without_told(part, line.told)",
+        "part",
+    ),
+    Fault(
+        "every node leads",
+        "engine/nodes/test_lines.py::test_one_node_leads_and_another_when_it_leaves",
+        "towerlog.engine.nodes.peers",
+        "return self._now() < self._leads_until",
+        "return True",
+    ),
+    Fault(
+        "a ticket opens a stream on each node",
+        "store/postgres/test_meeting.py::test_a_name_is_used_up_once",
+        "towerlog.store.postgres.nodes",
+        "return bool(await db.do(_SPEND, name, ttl_ms))",
+        "return await db.do(_SPEND, name, ttl_ms) >= 0",
+    ),
+    Fault(
+        "what strangers publish is believed",
+        "wake/test_nats.py::test_strangers_and_other_stores_are_not_heard",
+        "towerlog.wake.nats",
+        'if hmac.compare_digest(text[:_SIGNATURE], hmac.digest(self._secret, message, "sha256")):',
+        "if message:",
+    ),
+    Fault(
+        "each node lets through what one may",
+        "asgi/guard/test_limits.py::test_several_nodes_let_through_what_one_would[200-5-3]",
+        "towerlog.asgi.guard.limits",
+        "                self.sharing.tell(who)",
+        "                pass",
+    ),
+)
+"""Of many nodes."""
+
 FAULTS = (
     *STORED,
+    *NODES,
     *ACCESS,
     *BOUNDS,
     *SENDERS,

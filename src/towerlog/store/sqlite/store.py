@@ -45,8 +45,7 @@ from towerlog.store.values import Changes
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
-HELD_TRIES = 20
-HELD_PAUSE_SECONDS = 0.05
+HELD_TRIES, HELD_PAUSE_SECONDS = 20, 0.05
 """How often, and how long apart, a log that somebody reads from is tried to start anew; then a group is refused."""
 HELD = "A long read, such as a backup, keeps the write-ahead log from starting anew; try again."
 RETRY_CHECKPOINT_SECONDS = 1.0
