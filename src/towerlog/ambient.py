@@ -25,8 +25,7 @@ MIN_OUTAGE_MS = 5000
 """Senders bridge what is shorter by trying again; after a longer one silence is counted anew."""
 JUMP_MS = 1000
 """By more than this the wall clock was set; what is less is drift."""
-MAX_SPANS = 64
-_PASSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+MAX_SPANS, _PASSED = 64, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -163,8 +162,7 @@ class ServingTime:
 
     def __init__(self, clock: Clock, *, hears_all: bool = True) -> None:
         """The server begins to hear now. `hears_all`: no other process stamps what is judged here."""
-        self.clock = clock
-        self._hears_all = hears_all
+        self.clock, self._hears_all = clock, hears_all
         self.is_out = False
         """True from when nothing could be stored until something was."""
         self._left_out_ms = 0

@@ -95,8 +95,7 @@ class SqliteUnit(ErasingUnit):
 class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
     """See `store/base` for what each method promises. Made by `open_store`."""
 
-    name = "sqlite"
-    exclusive = True
+    name, exclusive = "sqlite", True
     nodes: NodeStore | None = None
 
     events = Ask(logged.events)
