@@ -25,7 +25,7 @@ MIN_OUTAGE_MS = 5000
 """Senders bridge what is shorter by trying again; after a longer one silence is counted anew."""
 JUMP_MS = 1000
 """By more than this the wall clock was set; what is less is drift."""
-MAX_SPANS, _PASSED = 64, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+MAX_SPANS = 64
 
 
 class Clock(Protocol):
@@ -84,7 +84,7 @@ class SystemClock:
 
     def passed_ms(self) -> int:
         """Monotonic time in ms, with that in which the machine slept, where it tells."""
-        return time.clock_gettime_ns(_PASSED) // 1_000_000
+        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
 
 
 class ServerClock(SystemClock):
@@ -270,10 +270,8 @@ class ServingTime:
         return max(now_ms - max(since, self._listening_since), (now_ms - since) // 2, 0)
 
     def since_ms(self, stamp_ms: int) -> int:
-        """How long ago this stamp of the wall clock was made, in serving time, however that clock was set since.
-
-        Of one from before this process, by the wall clock of its start.
-        """
+        """How long ago this stamp of the wall clock was made, in serving time, however that clock was set since; of one
+        from before this process, by the wall clock of its start."""
         now_ms = self.now().serving_ms
         first, at_ms = self._spans[0], self._serving_at(stamp_ms, now_ms)
         return now_ms - (min(stamp_ms - first.offset_ms, at_ms) if at_ms == first.began_at else at_ms)

@@ -187,10 +187,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         self._lock_file = lock
         self._gauge = gauge
         self._unit_lock = asyncio.Lock()
-
-        def reader() -> apsw.Connection:
-            return files.open_connection(path, read_only=True, damages=damages)
-
+        reader = partial(files.open_connection, path, read_only=True, damages=damages)
         readers = Pool(READERS, reader, "towerlog-read", damages, trouble)
         keys = Pool(1, reader, "towerlog-keys", damages, trouble)
         self._checkpointer = Writing(1, lambda: files.open_connection(path), "towerlog-wal", damages, trouble)
