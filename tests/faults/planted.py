@@ -456,8 +456,8 @@ ACCESS = (
         "the first key may be given as an argument",
         "cli/test_options.py::test_no_command_takes_a_key",
         "towerlog.cli.serve",
-        '@with_server_settings("host", "port")',
-        '@with_server_settings("host", "port", "bootstrap_key")',
+        '@with_server_settings("host", "port", "wake", "workers")',
+        '@with_server_settings("host", "port", "wake", "workers", "bootstrap_key")',
     ),
     Fault(
         "the local key may do everything",
