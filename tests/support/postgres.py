@@ -66,7 +66,7 @@ class Cluster:
         self._made: set[str] = set()
         self._bin = binaries()
         self.data = self.folder / "data"
-        self._run(
+        self.run(
             "initdb", "-D", str(self.data), "-U", "towerlog", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"
         )
         self.process = self.start()
@@ -139,7 +139,8 @@ class Cluster:
         """Whether such a database was made."""
         return name in self._made
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs to its end."""
         done = subprocess.run(
             [str(self._bin / program), *arguments], capture_output=True, text=True, check=False, user=self.user,
             cwd=self.folder,
