@@ -1,6 +1,6 @@
 """Programs of others that the tests of clients need: found, or installed where this machine lets us, never skipped.
 
-* Debian packages (curl, nginx-light, chromium): where one is missing, it is installed if the tests run as root on a
+* Debian packages (curl, nginx-light, chromium …): where one is missing, it is installed if the tests run as root on a
   machine that has apt-get; otherwise the test fails and says what to install.
 * npm packages: `package-lock.json` in this folder names them; `npm ci` puts them into its `node_modules`.
 * Python packages: `requirements.txt` in this folder, in a virtual environment beside it, so that what the generators
@@ -26,7 +26,14 @@ HERE = Path(__file__).resolve().parent
 NODE_MODULES = HERE / "node_modules"
 VENV = HERE / ".venv"
 INSTALL_DEADLINE_S = 900.0
-PACKAGES = {"curl": "curl", "nginx": "nginx-light", "chromium": "chromium", "node": "nodejs", "npm": "npm"}
+PACKAGES = {
+    "curl": "curl",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
+    "chromium": "chromium",
+    "node": "nodejs",
+    "npm": "npm",
+}
 """Program → the Debian package that it comes in."""
 
 

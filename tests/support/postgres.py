@@ -112,6 +112,15 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return [line.split("\t") for line in done.stdout.splitlines()]
 
+    def changed(self, statement: str, database: str) -> bool:
+        """Whether a statement has touched any row."""
+        command = [str(self._bin / "psql"), "-h", str(self.folder), "-U", "towerlog", "-d", database]
+        done = subprocess.run(
+            [*command, "-X", "-v", "ON_ERROR_STOP=1", "-c", statement], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return not done.stdout.rstrip().endswith(" 0")
+
     def url(self, database: str) -> str:
         """By which a database is opened."""
         return f"postgresql://towerlog@/{database}?host={self.folder}"
