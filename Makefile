@@ -45,6 +45,10 @@ $(ui_built): $(stamp) $(ui_sources) tools/build_dashboard.py $(shell find src/to
 demo: setup ## start a server and feed it through all five dialects
 	@exec $(bin)/python examples/demo.py $(ARGS)
 
+.PHONY: cluster
+cluster: setup ## start PostgreSQL, NATS, three nodes and nginx in front of them (ARGS=… see tools/cluster.py)
+	@exec $(bin)/python tools/cluster.py $(ARGS)
+
 .PHONY: test
 test: setup ## run the tests (SLOW=1 adds the slow tier, JOBS=… processes, ARGS=… goes to pytest)
 	@$(bin)/python -m pytest -p tests.support.progress -n $(JOBS) --dist loadfile --no-loadscope-reorder \
@@ -86,5 +90,5 @@ docs: setup ## write the generated parts of the docs
 
 .PHONY: clean
 clean: ## remove what setup, the tests and the tools have made
-	rm -rf src/towerlog/asgi/pages/ui .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules tests/clients/node_modules tests/clients/.venv tests/sdk/integrations/.venvs
+	rm -rf src/towerlog/asgi/pages/ui .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist ui/node_modules clients/typescript/{node_modules,dist,build} tests/clients/node_modules tests/clients/.venv tests/sdk/integrations/.venvs
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fakes import START_MS, FakeClock
-from towerlog.ambient import ServerClock, SystemClock, SystemIds, format_uuid7
+from towerlog.ambient import ServerClock, ServingTime, SystemClock, SystemIds, format_uuid7
 
 RANDOM_BITS = 74
 
@@ -95,3 +95,17 @@ def test_no_letter_of_a_token_is_likelier_than_another(monkeypatch: pytest.Monke
     token = SystemIds(FakeClock()).token(216)
     assert {token.count(letter) for letter in token} == {4}
     assert len(set(token)) == 54
+
+
+def test_of_what_an_earlier_process_stamped_the_clock_of_the_start_tells_how_long_ago_that_was() -> None:
+    clock = FakeClock()
+    before = clock.now_ms()
+    clock.advance(600_000)
+    serving = ServingTime(clock)
+    now = clock.now_ms()
+    clock.advance(60_000)
+    for by_ms in (3_600_000, -7_200_000, 0):
+        clock.jump(by_ms)
+        serving.now()
+        assert (serving.since_ms(before), serving.since_ms(now)) == (660_000, 60_000)
+        assert serving.since_ms(clock.now_ms()) == 0

@@ -138,7 +138,7 @@ LAWFUL_IMPORTS = {
     "store/sqlite.py": "import apsw",
     "store/postgres.py": "import asyncpg",
     "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
-    "engine/pricing/listed.py": "import genai_prices",
+    "engine/pricing/price_list.py": "import genai_prices",
     "dialects/otlp/protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
     "storage.py": "from towerlog import config\nfrom towerlog.store import sqlite",
     "egress/http.py": "import httpcore2\nfrom towerlog.egress import addresses",
@@ -163,7 +163,8 @@ FRAMES = "Only one module frames WebSockets"
 MCP = "Only one module speaks MCP, by the SDK of an extra"
 ROOMS = "A request passes the rooms of asgi from the outside in"
 ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
-DATABASE = "Only the store opens a database"
+SQLITE_ROOMS = "The rooms of the SQLite store stand on each other one way"
+DATABASE = "Only the store opens a database, and a bus of one"
 WIRING = "Only the wiring names a backend"
 PRICES = "Only one module reads the list of prices"
 PROTOBUF = "Only one module reads protobuf"
@@ -200,6 +201,12 @@ IMPORT_FAULTS = {
         ENGINE_ROOMS,
     ),
     "a room of the engine without a line": ("engine/spare.py", "", ENGINE_ROOMS),
+    "a connection knows the upkeep": (
+        "store/sqlite/connections.py",
+        "from towerlog.store.sqlite import upkeep",
+        SQLITE_ROOMS,
+    ),
+    "a room of SQLite without a line": ("store/sqlite/spare.py", "", SQLITE_ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
     "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
     "the engine chooses its wake": ("engine/core.py", "from towerlog.wake import local", WIRING),

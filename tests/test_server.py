@@ -18,13 +18,14 @@ from tests.support.launcher import launch_python
 from tests.support.server import STOP_DEADLINE_S, clean_environment, wait_for_exit
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
-from towerlog.asgi.process.listening import listen
+from towerlog.asgi.process.sockets import listen
 from towerlog.config import Settings
 from towerlog.engine.core import EngineSettings
 from towerlog.errors import StoreLocked
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
-from towerlog.server import SWITCH_SECONDS, engine_settings, transport_config, url_of
+from towerlog.parts import engine_settings, transport_config
+from towerlog.server import SWITCH_SECONDS, url_of
 
 PROGRAM = """
 import json, sys

@@ -1,4 +1,4 @@
-"""Pictures of every page of the dashboard, with the demo's data: light and dark, on a desk and on a phone.
+"""Pictures of every page of the dashboard, with the demo's data and with none: light, dark, on a desk, on a phone.
 
     make screenshots            # all of them, into docs/images/
     make screenshots ARGS=runs  # only the pages whose name begins so
@@ -9,6 +9,7 @@ Three of them are the README's; git leaves the others out. They are made to be l
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -42,6 +43,7 @@ FLAGS = [
 SIZES = {"desk": (1440, 900), "phone": (360, 780)}
 THEMES = ("light", "dark")
 READY_S = 240.0
+BARE_KEY = "adm_" + "0123456789abcdefghijklmnopqrstuvwxyzABCD"
 SETTLED_MS = 30_000
 PAINT_MS = 600
 """For the last frame of a chart; nothing waits for it but a picture."""
@@ -49,24 +51,27 @@ PAINT_MS = 600
 Json = dict[str, Any]
 
 
-class Demo:
-    """The demo on a port of its own, with some trouble added."""
+class Started:
+    """A server in a process of its own, and what it prints."""
 
-    def __init__(self, folder: Path) -> None:
-        """Starts it, and waits until it says that it is ready."""
+    key: str
+
+    def __init__(self, folder: Path, command: list[str], ready: str, address: str) -> None:
+        """Starts it, and waits until it has printed `ready`; `address` finds its URL in what it printed."""
         self.printed = folder / "printed"
-        command = [sys.executable, "examples/demo.py", "--data-dir", str(folder / "data"), "--seconds", "3600"]
         with self.printed.open("wb") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+            environment = {**os.environ, "TOWERLOG_BOOTSTRAP_KEY": BARE_KEY}
+            self.process = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, env=environment, stdout=out, stderr=out
+            )
         ends_at = time.monotonic() + READY_S
-        while LAST not in self.printed.read_text():
+        while ready not in self.printed.read_text():
             if self.process.poll() is not None or time.monotonic() > ends_at:
-                raise SystemExit(f"The demo did not start.\n{self.printed.read_text()[-2000:]}")
+                raise SystemExit(f"It did not start: {command}\n{self.printed.read_text()[-2000:]}")
             time.sleep(0.2)
-        found = re.search(r"export TOWERLOG_URL=(\S+)", self.printed.read_text())
+        found = re.search(address, self.printed.read_text())
         assert found is not None
         self.url = found[1]
-        self.key = (folder / "data" / "demo.key").read_text().strip()
 
     def call(self, path: str, body: Json | None = None) -> Json:
         """An answer of its server."""
@@ -75,6 +80,31 @@ class Demo:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, data, headers), timeout=30) as reply:
             told: Json = json.load(reply)
         return told
+
+    def stop(self) -> None:
+        """Ends it as Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+
+
+class Bare(Started):
+    """A server that nobody has told anything."""
+
+    def __init__(self, folder: Path) -> None:
+        data = str(folder / "bare")
+        command = ["-m", "towerlog", "serve", "--port", "0", "--data-dir", data]
+        super().__init__(folder, command, "listens on", r"listens on (\S+)")
+        self.key = BARE_KEY
+
+
+class Demo(Started):
+    """The demo on a port of its own, with some trouble added."""
+
+    def __init__(self, folder: Path) -> None:
+        data = str(folder / "data")
+        command = ["examples/demo.py", "--data-dir", data, "--seconds", "3600"]
+        super().__init__(folder, command, LAST, r"export TOWERLOG_URL=(\S+)")
+        self.key = (folder / "data" / "demo.key").read_text().strip()
 
     def add_trouble(self) -> None:
         """A rule that fires, a run that fails, a budget that is nearly spent, a price."""
@@ -101,11 +131,6 @@ class Demo:
                 raise SystemExit("The demo's agents have ended no run.")
             time.sleep(1)
 
-    def stop(self) -> None:
-        """Ends it as Ctrl-C does."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)
-
 
 def pages(demo: Demo) -> dict[str, str]:
     """Name of each picture → the path that it shows."""
@@ -119,17 +144,19 @@ def pages(demo: Demo) -> dict[str, str]:
     other = next((run["run_id"] for run in runs if run["agent"] == "counter" and run["run_id"] != counter), counter)
     agents = {agent["name"]: agent["agent_id"] for agent in demo.call("/api/v1/agents?limit=200")["data"]}
     thread = next(run["thread_id"] for run in runs if run["agent"] == "reviewer")
+    parent = next((run["parent_run_id"] for run in runs if run["parent_run_id"]), reviewer)
+    asks = (run["run_id"] for run in runs if run["status"] == "waiting_for_input" and run["agent"] == "publisher")
     step = f"/runs/{surveyor}?tab=checkpoints&checkpoint={quote('3:surveyor')}&against={quote('1:surveyor')}"
     return {
         "now": "/",
         "runs": "/runs",
         "run": f"/runs/{counter}?seq=4",
-        "run-waiting": f"/runs/{one('counter', ended=False)}",
+        "run-waiting": f"/runs/{next(asks)}",
         "run-failed": f"/runs/{one('bookkeeper')}",
         "run-conversation": f"/runs/{counter}?tab=conversation",
         "run-tools": f"/runs/{reviewer}?tab=tools",
         "run-checkpoints": step,
-        "run-children": f"/runs/{reviewer}?tab=children",
+        "run-children": f"/runs/{parent}?tab=children",
         "run-leases": f"/runs/{counter}?tab=leases",
         "run-raw": f"/runs/{counter}?tab=raw",
         "replay": f"/runs/{reviewer}/replay?seq=12",
@@ -151,6 +178,7 @@ def pages(demo: Demo) -> dict[str, str]:
         "settings-personas": "/settings?tab=personas",
         "settings-webhooks": "/settings?tab=webhooks",
         "settings-sessions": "/settings?tab=sessions",
+        "settings-organisation": "/settings?tab=organisation",
         "settings-retention": "/settings?tab=retention",
         "settings-you": "/settings?tab=you",
         "runs-columns": "/runs?cols=status,agent,persona,source,error,took,ended",
@@ -160,19 +188,23 @@ def pages(demo: Demo) -> dict[str, str]:
     }
 
 
-def shoot(browser: Browser, demo: Demo, wanted: str) -> int:
+EMPTY = ("now", "runs", "agents", "threads", "workers", "approvals", "usage", "budgets", "alerts")
+"""Pages that say how they get something to show."""
+
+
+def shoot(browser: Browser, server: Started, paths: dict[str, str], wanted: str) -> int:
     """All pictures whose name begins with `wanted`; how many there were."""
-    shown = {name: path for name, path in pages(demo).items() if name.startswith(wanted)}
+    shown = {name: path for name, path in paths.items() if name.startswith(wanted)}
     for size, (width, height) in SIZES.items():
         for theme in THEMES:
             scheme = "dark" if theme == "dark" else "light"
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-            own = {"Origin": demo.url, "X-Towerlog-Request": "1"}
-            token = demo.call("/api/v1/sign-in-links", {})["token"]
-            context.request.post(f"{demo.url}/api/v1/sign-in", data={"token": token}, headers=own)
+            own = {"Origin": server.url, "X-Towerlog-Request": "1"}
+            token = server.call("/api/v1/sign-in-links", {})["token"]
+            context.request.post(f"{server.url}/api/v1/sign-in", data={"token": token}, headers=own)
             page = context.new_page()
             for name, path in shown.items():
-                page.goto(demo.url + path, wait_until="domcontentloaded")
+                page.goto(server.url + path, wait_until="domcontentloaded")
                 settle(page)
                 page.screenshot(path=TARGET / f"{name}-{size}-{theme}.png")
             context.close()
@@ -190,17 +222,24 @@ def main(arguments: list[str]) -> int:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("It needs Chromium; on Debian: apt-get install --no-install-recommends chromium")
+    wanted = arguments[0] if arguments else ""
     TARGET.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        bare = Bare(Path(folder))
+        try:
+            paths = {f"empty-{name}": "/" if name == "now" else f"/{name}" for name in EMPTY}
+            made = shoot(browser, bare, paths, wanted)
+        finally:
+            bare.stop()
         demo = Demo(Path(folder))
         try:
             demo.add_trouble()
             demo.wait_for_ends()
-            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            made = shoot(browser, demo, arguments[0] if arguments else "")
-            browser.close()
+            made += shoot(browser, demo, pages(demo), wanted)
         finally:
             demo.stop()
+        browser.close()
     sys.stdout.write(f"{made} pictures in {TARGET.relative_to(ROOT)}: look at each of them.\n")
     return 0
 

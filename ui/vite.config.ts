@@ -17,7 +17,7 @@ export default defineConfig(({ mode }) => {
       rolldownOptions: {
         output: {
           codeSplitting: {
-            groups: [{ name: 'shared', test: /src\/(parts|live|model|api)\/(?!Chart|Command|Keys)|node_modules\/svelte/, minShareCount: 2 }],
+            groups: [{ name: 'shared', test: /src\/(parts|live|model|api)\/(?!Chart|Command|Keys)|node_modules\/(svelte|@tanstack)/, minShareCount: 2 }],
           },
         },
       },

@@ -9,7 +9,7 @@ from bench.context import Context
 from bench.figures import Row, percentile
 from bench.servers import towerlog as open_towerlog
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_handles import Run
 
 NAME = "sdk"
 MAX_CALL_MICROSECONDS = 50.0

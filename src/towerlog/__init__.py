@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from towerlog.sdk.api.client import Client as Client
     from towerlog.sdk.integrations import openai_agents as openai_agents
     from towerlog.sdk.integrations.claude_agent.session import claude_agent as claude_agent
-    from towerlog.sdk.integrations.clients.wrapping import wrap as wrap
+    from towerlog.sdk.integrations.clients.wrap import wrap as wrap
     from towerlog.sdk.integrations.langchain.handler import langchain as langchain
+    from towerlog.sdk.record.commands import QuestionExpired as QuestionExpired
+    from towerlog.sdk.record.commands import QuestionRefused as QuestionRefused
+    from towerlog.sdk.record.commands import RunCancelled as RunCancelled
     from towerlog.sdk.record.current import carry as carry
     from towerlog.sdk.record.current import current_run as current_run
     from towerlog.sdk.record.decorators import agent as agent
@@ -22,13 +25,10 @@ if TYPE_CHECKING:
     from towerlog.sdk.record.default import record_run as record_run
     from towerlog.sdk.record.default import start_run as start_run
     from towerlog.sdk.record.default import status as status
-    from towerlog.sdk.record.inbox import QuestionExpired as QuestionExpired
-    from towerlog.sdk.record.inbox import QuestionRefused as QuestionRefused
-    from towerlog.sdk.record.inbox import RunCancelled as RunCancelled
     from towerlog.sdk.record.recorder import Recorder as Recorder
+    from towerlog.sdk.record.run_handles import AsyncRun as AsyncRun
+    from towerlog.sdk.record.run_handles import Run as Run
     from towerlog.sdk.record.spans.reservations import BudgetExceeded as BudgetExceeded
-    from towerlog.sdk.record.waiting import AsyncRun as AsyncRun
-    from towerlog.sdk.record.waiting import Run as Run
     from towerlog.sdk.wire.errors import ApiError as ApiError
     from towerlog.sdk.wire.errors import Unreachable as Unreachable
     from towerlog.sdk.work.app import App as App

@@ -1,4 +1,4 @@
-"""The only door to time and randomness: `Clock` and `Ids`, handed down from the composition root, and `Hearing`.
+"""The only door to time and randomness: `Clock` and `Ids`, handed down from the composition root, and `ServingTime`.
 
 Everything else takes them as arguments, so that a simulation can run the whole engine on a fake clock and seeded
 ids. Nothing else that reads the outside world may be added here.
@@ -19,13 +19,14 @@ MAX_COMMIT_MS = 1000
 """So much of one act of writing counts as time in which the server could hear."""
 GRACE_MS = 1000
 """So long after an outage the time still stands: what was sent during it is heard first."""
-MIN_HEARD_MS = 1000
+MIN_SERVED_MS = 1000
 """So long the time goes on between two outages, however close they are: whoever is there gets through in between."""
 MIN_OUTAGE_MS = 5000
 """Senders bridge what is shorter by trying again; after a longer one silence is counted anew."""
 JUMP_MS = 1000
 """By more than this the wall clock was set; what is less is drift."""
 MAX_SPANS = 64
+_PASSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -44,6 +45,10 @@ class Clock(Protocol):
 
     def stood_still_ms(self) -> int:
         """How much time the steady clock has left out so far because the process stood still."""
+        ...
+
+    def passed_ms(self) -> int:
+        """Time since some moment of this process, in ms, whether or not it ran and the machine slept; never jumps."""
         ...
 
 
@@ -78,13 +83,17 @@ class SystemClock:
         """None: this clock leaves nothing out."""
         return 0
 
+    def passed_ms(self) -> int:
+        """Monotonic time in ms, with that in which the machine slept, where it tells."""
+        return time.clock_gettime_ns(_PASSED) // 1_000_000
+
 
 class ServerClock(SystemClock):
     """The clocks of a process that reads the steady one all the time, at least once a second.
 
     When the thread that made it, which runs the event loop, has not read it for longer than MAX_UNREAD_MS, the process
     stood still (SIGSTOP, a frozen machine) or its loop did. Nobody was heard meanwhile, however often they called, so
-    the steady clock leaves that time out. Of standstills that follow one another at once, MIN_HEARD_MS of each counts:
+    the steady clock leaves that time out. Of standstills that follow one another at once, MIN_SERVED_MS of each counts:
     between them somebody could be heard.
     """
 
@@ -116,7 +125,7 @@ class ServerClock(SystemClock):
             stood_still_ms = max(now_ms - max(self._read_ms, self._goes_until_ms), 0)
             self._left_out_ms += stood_still_ms
             now_ms -= stood_still_ms
-            self._goes_until_ms = now_ms + MIN_HEARD_MS
+            self._goes_until_ms = now_ms + MIN_SERVED_MS
         self._read_ms = now_ms
         return now_ms
 
@@ -125,37 +134,37 @@ class Reading(NamedTuple):
     """Both clocks at one moment."""
 
     wall_ms: int
-    heard_ms: int
+    serving_ms: int
 
 
 class _Span(NamedTuple):
-    """A time in which the wall clock was not set and the server could hear."""
+    """A time in which the wall clock was not set."""
 
     began_at: int
-    """In heard ms; it lasts until the next one begins."""
+    """In serving ms; it lasts until the next one begins."""
     offset_ms: int
-    """Wall time less heard time."""
+    """Wall time less serving time."""
 
 
-class Hearing:
-    """The time in which the server could hear: leases, silences and deadlines of cancels are measured by it alone.
-
-    The law: time is left out only while nobody could be heard; and who could be heard now and then is judged.
+class ServingTime:
+    """Time during which requests could be received and stored: leases, silences and deadlines of cancels are measured
+    by it alone, so that an outage of the server never counts as silence of an agent.
 
     * It stands still in an outage: while the process stands still, from MAX_COMMIT_MS after an act of writing began
       until that has ended, and from when one has failed until one succeeds.
-    * It goes on GRACE_MS after an outage, when what waited in sockets has been heard; at once after an act that took
-      less than MIN_OUTAGE_MS and succeeded, because what waited for that is in the next one.
-    * Once it goes on, it does so for MIN_HEARD_MS, whatever happens meanwhile. So a disk that is slow, or fails every
-      other write, keeps nobody for ever: from one outage to the next a second counts.
+    * It goes on GRACE_MS after an outage, when requests that waited in sockets have been taken; at once after an act
+      that took less than MIN_OUTAGE_MS and succeeded, because what waited for that is in the next one.
+    * Once it goes on, it does so for MIN_SERVED_MS, whatever happens meanwhile. So a disk that is slow, or fails every
+      other write, does not stop it for ever: from one outage to the next a second counts.
 
     Stamps of the wall clock are found on it again, whichever way that clock was set since.
     One for each engine; used by its event loop alone.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """The server begins to hear now."""
+    def __init__(self, clock: Clock, *, hears_all: bool = True) -> None:
+        """The server begins to hear now. `hears_all`: no other process stamps what is judged here."""
         self.clock = clock
+        self._hears_all = hears_all
         self.is_out = False
         """True from when nothing could be stored until something was."""
         self._left_out_ms = 0
@@ -184,11 +193,11 @@ class Hearing:
         stands_from = self._stands_from()
         if stands_from is not None and stands_from <= steady_ms:
             return Reading(wall_ms, self._told(stands_from))
-        heard_ms = self._told(steady_ms)
-        offset_ms = wall_ms - heard_ms
+        serving_ms = self._told(steady_ms)
+        offset_ms = wall_ms - serving_ms
         if abs(offset_ms - self._spans[-1].offset_ms) > JUMP_MS:
-            self._begin_span(_Span(heard_ms, offset_ms))
-        return Reading(wall_ms, heard_ms)
+            self._begin_span(_Span(serving_ms, offset_ms))
+        return Reading(wall_ms, serving_ms)
 
     def _stands_from(self) -> int | None:
         """Steady ms from which the time stands, unless what is under way ends before; None when nothing is."""
@@ -248,7 +257,7 @@ class Hearing:
             self._listening_since = self._told(self._over[0] if self._over is not None else min(began_at, steady_ms))
         if began_at <= steady_ms:
             self._over = (began_at, steady_ms + grace_ms)
-            self._goes_until = steady_ms + grace_ms + MIN_HEARD_MS
+            self._goes_until = steady_ms + grace_ms + MIN_SERVED_MS
 
     def elapsed_ms(self, stamp_ms: int) -> int:
         """For how long the server could have heard more since this stamp of the wall clock, as far as is known.
@@ -258,31 +267,40 @@ class Hearing:
         come again and again hide no silence. Where the stamp may mean several moments, the clock having been set back,
         it means the last: better late than to end a run that lives.
         """
-        now_ms = self.now().heard_ms
-        since = self._heard_at(stamp_ms, now_ms)
+        now_ms = self.now().serving_ms
+        since = self._serving_at(stamp_ms, now_ms)
         return max(now_ms - max(since, self._listening_since), (now_ms - since) // 2, 0)
 
-    def wall_of(self, heard_ms: int) -> int:
+    def since_ms(self, stamp_ms: int) -> int:
+        """How long ago this stamp of the wall clock was made, in serving time, however that clock was set since.
+
+        Of one from before this process, by the wall clock of its start.
+        """
+        now_ms = self.now().serving_ms
+        first, at_ms = self._spans[0], self._serving_at(stamp_ms, now_ms)
+        return now_ms - (min(stamp_ms - first.offset_ms, at_ms) if at_ms == first.began_at else at_ms)
+
+    def wall_of(self, serving_ms: int) -> int:
         """A moment by the wall clock as that was set then, or is set now for one to come: for showing times of leases.
 
         The same moment is told the same each time, unless it is to come and the clock is set or an outage puts it off.
         """
-        return self.walls()(heard_ms)
+        return self.walls()(serving_ms)
 
     def walls(self) -> Callable[[int], int]:
         """`wall_of` for several moments, as it tells them now: the clocks are read once for all of them."""
         self.now()
         return self._wall_of
 
-    def _wall_of(self, heard_ms: int) -> int:
+    def _wall_of(self, serving_ms: int) -> int:
         span = self._spans[-1]
-        if span.began_at > heard_ms:
-            span = next((span for span in reversed(self._spans) if span.began_at <= heard_ms), self._spans[0])
-        return heard_ms + span.offset_ms
+        if span.began_at > serving_ms:
+            span = next((span for span in reversed(self._spans) if span.began_at <= serving_ms), self._spans[0])
+        return serving_ms + span.offset_ms
 
     def latest_stamp(self, elapsed_ms: int) -> int | None:
         """No stamp up to now that is later has `elapsed_ms` behind it; None when none at all has."""
-        now_ms = self.now().heard_ms
+        now_ms = self.now().serving_ms
         at_ms = now_ms - elapsed_ms
         if self._listening_since > at_ms:
             at_ms = now_ms - 2 * elapsed_ms
@@ -291,7 +309,7 @@ class Hearing:
 
     def highest_stamp(self) -> int:
         """Later than whatever this process has stamped; what is past it was stamped by a wrong clock before."""
-        now_ms = self.now().heard_ms
+        now_ms = self.now().serving_ms
         return max(end_ms + span.offset_ms for span, end_ms in self._ended(now_ms)) + 2 * JUMP_MS
 
     def _told(self, steady_ms: int) -> int:
@@ -303,9 +321,11 @@ class Hearing:
         spans = list(self._spans)
         return [(span, after.began_at) for span, after in pairwise(spans)] + [(spans[-1], now_ms)]
 
-    def _heard_at(self, stamp_ms: int, now_ms: int) -> int:
-        """When something was stamped, in heard ms; of what was stamped before all that is known, when that began."""
+    def _serving_at(self, stamp_ms: int, now_ms: int) -> int:
+        """When something was stamped, in serving ms; of what was stamped before all that is known, when that began."""
         known = self._ended(now_ms)
+        if not self._hears_all and stamp_ms - known[-1][0].offset_ms > now_ms:
+            return now_ms  # by the clock of another node, which is ahead of this one's
         for number in range(len(known) - 1, -1, -1):
             span, end_ms = known[number]
             at_ms = stamp_ms - span.offset_ms

@@ -26,6 +26,8 @@ class Settings:
     port: int = 8700
     data_dir: str = ""
     database_url: str = ""
+    wake: str = ""
+    workers: int = 1
     bootstrap_key: str = ""
     public_url: str = ""
     steps_rate_per_minute: int = 200
@@ -77,6 +79,8 @@ MEANINGS: dict[str, str] = {
     "port": "TCP port to listen on.",
     "data_dir": "Folder of the embedded store; default: the XDG data folder, under towerlog/.",
     "database_url": "sqlite:///PATH, or postgresql://USER@HOST/DATABASE; default: towerlog.db in the data folder.",
+    "wake": "How nodes of one PostgreSQL hear each other: postgres (the default there), nats://HOST; local: alone.",
+    "workers": "Processes that serve the port, each a node; more than one needs PostgreSQL.",
     "bootstrap_key": "Admin key of organisation `default`; read at the first start only; 32-200 characters.",
     "public_url": "Address that users see; default: http://HOST:PORT. If it is set, messages carry answer links.",
     "steps_rate_per_minute": "Requests per minute and key in the steps dialect; 0 = no limit.",
@@ -90,7 +94,7 @@ MEANINGS: dict[str, str] = {
     "max_event_bytes": "Largest single event in bytes. A checkpoint may be as large as a body.",
     "max_depth": "Deepest nesting of JSON in a request.",
     "max_in_flight_bytes": "Bytes of all request bodies being handled at a time; past it requests get 503.",
-    "disk_guard_mib": "MiB of the disk that writes leave free, else 503; -1 = 256 MiB or 5 %, whichever is more.",
+    "disk_guard_mib": "MiB of the disk that writes leave free (16 at least), else 503; -1 = 256 MiB or 5 %, if more.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
     "max_streams": "Event streams open at a time; past it requests get 503.",
     "max_streams_per_key": "The same of one key.",
@@ -123,13 +127,13 @@ MEANINGS: dict[str, str] = {
     "log_level": "debug, info, warning or error.",
 }
 
-SECRETS = ("bootstrap_key", "push_secret", "smtp_url", "oidc_client_secret")
+SECRETS = ("bootstrap_key", "push_secret", "wake", "smtp_url", "oidc_client_secret")
 """Settings whose value is nobody's business: no message repeats one."""
-LOG_LEVELS = ("debug", "info", "warning", "error")
-_ANY = 1 << 31
-# No bound that means anything: it only keeps numbers within what every timer and counter can take.
+LOG_LEVELS, _ANY = ("debug", "info", "warning", "error"), 1 << 31
+# `_ANY` only keeps numbers within what every timer and counter can take.
 BOUNDS: dict[str, tuple[int, int]] = {
     "port": (0, 65535),
+    "workers": (1, 64),
     "steps_rate_per_minute": (0, _ANY),
     "lanes_rate_per_minute": (0, _ANY),
     "lanes_min_lease_seconds": (1, 3600),
@@ -158,9 +162,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "credits_per_dollar": (0, 1_000_000_000),
 }
 """Smallest and largest value of each number, both included."""
-MAX_RETRIES = 10
-"""Further attempts that `webhook_retry_seconds` may name."""
-MAX_RETRY_SECONDS = 86_400
+MAX_RETRIES, MAX_RETRY_SECONDS = 10, 86_400
+"""Further attempts that `webhook_retry_seconds` may name, and the longest pause before one."""
 MIN_KEY_VARIETY = 10
 """Different characters of a bootstrap key; 64 random hexadecimal digits nearly always have more."""
 PREFIX = "TOWERLOG_"
@@ -390,10 +393,8 @@ def _is_guessable(key: str) -> bool:
 def _with_folder(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if settings.data_dir:
         return settings
-    if settings.database_url and not is_shared(settings):
-        folder = database_path(settings).parent
-    else:
-        # The XDG base directory specification.
-        base = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "."), ".local", "share")
-        folder = Path(base) / "towerlog"
+    # The XDG base directory specification.
+    base = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "."), ".local", "share")
+    is_named = settings.database_url and not is_shared(settings)
+    folder = database_path(settings).parent if is_named else Path(base) / "towerlog"
     return dataclasses.replace(settings, data_dir=str(folder))

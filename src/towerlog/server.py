@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import resource
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import msgspec
@@ -20,31 +20,29 @@ import uvicorn
 import uvloop
 
 from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
-from towerlog.asgi.app import App, Config
+from towerlog.asgi.app import App
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
-from towerlog.asgi.process.ending import end_in
-from towerlog.asgi.process.listening import listen, local_url, raise_descriptor_limit
+from towerlog.asgi.process.exit import end_in
 from towerlog.asgi.process.logs import set_up_logging
+from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
+from towerlog.asgi.process.workers import ServerProcesses
 from towerlog.asgi.push.sockets import SECRET_CHARS
-from towerlog.config import BadSetting, Settings, database_path, doubts, retry_seconds
+from towerlog.config import BadSetting, Settings, database_path, doubts
 from towerlog.dialects import DIALECTS
-from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.admin.members import SIGN_IN_PATH
 from towerlog.egress.outside import Outside, open_outside
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.core import Engine
-from towerlog.engine.pricing.deferred import DeferredPrices
-from towerlog.engine.settings import EngineSettings
+from towerlog.engine.nodes.peers import CannotJoin
+from towerlog.engine.pricing.start import DeferredPrices
 from towerlog.errors import StorageFailed
-from towerlog.model.answer_link import LinkAddress
-from towerlog.model.liveness import Thresholds
-from towerlog.model.quotas import Quota, Quotas
-from towerlog.storage import keep_data_private, open_for_server
+from towerlog.parts import DESCRIPTORS_BESIDE_STREAMS, engine_settings, transport_config
+from towerlog.storage import check_workers, keep_data_private, open_for_server, peers_of
 from towerlog.store.base import Store
-from towerlog.store.listening import Listening
+from towerlog.store.server_address import Listening
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
@@ -62,10 +60,6 @@ GC_YOUNG_OBJECTS = 20_000
 SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter that another waits for. A commit gives it back and takes it again for every
 statement, so beside a thread that decodes a large body each statement waits for so long."""
-_DESCRIPTORS_BESIDE_STREAMS = 1000
-_DESCRIPTORS_OF_STORE = 100
-"""Files of the store and of the process itself, kept free of connections."""
-
 _log = structlog.get_logger("towerlog.server")
 
 
@@ -119,9 +113,15 @@ class Node:
         store = self._store = await open_for_server(settings, clock, ids, self._on_fatal)
         try:
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key, with_link=True)
-            bounds = engine_settings(settings, await store.secret(ids.token(SECRET_CHARS)))
-            self._engine = Engine(store, LocalWake(), clock, ids, bounds, self.outside, self.prices)
+            secret = await store.secret(ids.token(SECRET_CHARS))
+            bounds = engine_settings(settings, secret)
+            peers = peers_of(settings, store, clock, ids.uuid(), secret)
+            wake = LocalWake() if peers is None else peers.wake
+            self._engine = Engine(store, wake, clock, ids, bounds, self.outside, self.prices, peers)
             await self._engine.start()
+        except CannotJoin as error:
+            await store.close()
+            raise BadSetting(str(error)) from None
         except BaseException:
             await store.close()
             raise
@@ -183,81 +183,49 @@ def provider_of(settings: Settings, outside: Outside) -> ProviderConfig | None:
     )
 
 
-def engine_settings(settings: Settings, secret: str) -> EngineSettings:
-    """What the engine needs of the settings. `secret`: what the store's servers sign with."""
-    thresholds = Thresholds(
-        stalled_ms=settings.stalled_after_seconds * 1000,
-        silent_ms=settings.silent_after_seconds * 1000,
-        lost_ms=settings.lost_after_seconds * 1000,
-    )
-    links = LinkAddress(settings.public_url.rstrip("/"), secret) if settings.public_url else None
-    pauses = retry_seconds(settings)
-    return EngineSettings(
-        max_queue=settings.max_queue,
-        cancel_deadline_seconds=settings.cancel_deadline_seconds,
-        thresholds=thresholds,
-        delivery_pauses=pauses,
-        links=links,
-        quotas=quotas_of(settings),
-    )
-
-
-def quotas_of(settings: Settings) -> Quotas:
-    """How many of what people make an organisation, and a key of it, may have."""
-    return Quotas(
-        rules=Quota(settings.max_rules_per_org, settings.max_rules_per_key),
-        budgets=Quota(settings.max_budgets_per_org, settings.max_budgets_per_key),
-        prices=Quota(settings.max_prices_per_org, settings.max_prices_per_key),
-    )
-
-
-def transport_config(settings: Settings) -> Config:
-    """What the transport needs of the settings."""
-    return Config(
-        host=settings.host,
-        public_url=settings.public_url,
-        allowed_hosts=settings.allowed_hosts,
-        trusted_proxies=settings.trusted_proxies,
-        cors_origins=settings.cors_origins,
-        push_app_key=settings.push_app_key,
-        push_secret=settings.push_secret,
-        metrics_public=settings.metrics_public,
-        access_log=settings.access_log,
-        max_body_bytes=settings.max_body_bytes,
-        max_in_flight_bytes=settings.max_in_flight_bytes,
-        max_streams=settings.max_streams,
-        max_streams_per_key=settings.max_streams_per_key,
-        max_streams_per_org=settings.max_streams_per_org,
-        max_connections=max_connections(settings),
-        max_connections_per_address=settings.max_connections_per_address,
-        session_idle_ms=settings.session_idle_minutes * 60_000,
-        rates={name: getattr(settings, name) for name in ("steps_rate_per_minute", "lanes_rate_per_minute")},
-        dialect=DialectSettings(
-            min_lease_seconds=settings.lanes_min_lease_seconds,
-            max_event_bytes=settings.max_event_bytes,
-            max_body_bytes=settings.max_body_bytes,
-            max_depth=settings.max_depth,
-            credits_per_dollar=settings.credits_per_dollar,
-        ),
-    )
-
-
 def run(settings: Settings, announce: Callable[[Started], None]) -> int:
     """Serves until SIGTERM or SIGINT; the exit code. `announce` is called once, when the server listens.
 
     Raises what opening the store raises, OSError when the address is taken, UnfitServer for the wrong uvicorn.
     """
+    if settings.workers > 1:
+        return _run_workers(settings, announce)
+    return _run_one(settings, announce, None)
+
+
+def _run_workers(settings: Settings, announce: Callable[[Started], None]) -> int:
+    """Several processes on one port, each a node. The first of them says that they listen. Raises BadSetting."""
+    check_workers(settings)
+    listener = listen(settings.host, settings.port)
+
+    def announced(number: int, started: Started) -> None:
+        if number == 0 or started.admin_key is not None or started.sign_in_url is not None:
+            announce(started)
+
+    def serve(number: int) -> int:
+        return _run_one(settings, partial(announced, number), listener, tells_where=number == 0)
+
+    with listener:
+        return ServerProcesses(settings.workers, serve).run()
+
+
+def _run_one(
+    settings: Settings, announce: Callable[[Started], None], shared: socket.socket | None, *, tells_where: bool = True
+) -> int:
+    """One process. `shared`: a socket on which others listen as well. `tells_where`: commands are to find this one."""
     set_up_logging(settings.log_level)
     set_up_allocator()
     for doubt in doubts():
         _log.warning("doubtful setting", doubt=doubt)
-    raise_descriptor_limit(settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS)
+    raise_descriptor_limit(settings.max_streams + DESCRIPTORS_BESIDE_STREAMS)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, announce))
+        return runner.run(_serve(settings, announce, shared, tells_where=tells_where))
 
 
-async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int:
+async def _serve(
+    settings: Settings, announce: Callable[[Started], None], shared: socket.socket | None, *, tells_where: bool
+) -> int:
     clock = ServerClock()
     failed: list[StorageFailed] = []
 
@@ -268,7 +236,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         end_in(LAST_WORDS_SECONDS, StorageFailed.exit_code, "the process ends, with the files as they are")
 
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
-    listener = listen(settings.host, settings.port)
+    listener = shared or listen(settings.host, settings.port)
     try:
         await check_server(Connection)
         await app.start()
@@ -290,7 +258,7 @@ async def _serve(settings: Settings, announce: Callable[[Started], None]) -> int
         server = _Server(
             app,
             settings.keep_alive_seconds,
-            lambda: Listening(database_path(settings), local_url(listener)),
+            lambda: Listening(database_path(settings), local_url(listener)) if tells_where else None,
             listening,
             lambda: end_in(STOP_SECONDS, 0, "the stop takes too long; what was acknowledged is on disk"),
         )
@@ -308,7 +276,7 @@ class _Server(uvicorn.Server):
         self,
         app: App,
         keep_alive_seconds: int,
-        tell_where: Callable[[], Listening],
+        tell_where: Callable[[], Listening | None],
         when_listening: Callable[[], None],
         when_stopping: Callable[[], None],
     ) -> None:
@@ -370,11 +338,3 @@ def url_of(settings: Settings, listener: socket.socket) -> str:
         return settings.public_url.rstrip("/")
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{listener.getsockname()[1]}"
-
-
-def max_connections(settings: Settings) -> int:
-    """Connections that may be open at a time: as many as there are descriptors for, beside those of the store."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.max_streams + _DESCRIPTORS_BESIDE_STREAMS
-    found = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
-    return max(found - _DESCRIPTORS_OF_STORE, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from towerlog.ambient import Clock, Ids
 from towerlog.config import BadSetting, Settings, database_path, existing_database, is_shared
 from towerlog.engine.bootstrap import OrgMinted, first_start
+from towerlog.engine.nodes.peers import Peers
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import AuditEntry
 from towerlog.model.event import COPY
@@ -22,20 +23,24 @@ from towerlog.store.columns.moving import StoreSource, StoreTarget
 from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.placing import Copy
+from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
-from towerlog.store.sqlite.store import open_reader, open_store, opened
+from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.store.sqlite.upkeep.backup import at_length
 from towerlog.store.sqlite.upkeep.departure import departing
-from towerlog.store.sqlite.upkeep.failures import named
-from towerlog.store.sqlite.upkeep.place import Place, copy_of, held_place
+from towerlog.store.sqlite.upkeep.matching_files import check_not_alone
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
-from towerlog.store.sqlite.upkeep.whole import check_not_alone
+from towerlog.store.sqlite.upkeep.restore_target import Place, copy_of, held_place
 from towerlog.store.stock import DatabaseHealth
+from towerlog.wake.base import Bus
+from towerlog.wake.local import LocalWake
 
 if TYPE_CHECKING:
     from towerlog.store.postgres.upkeep.place import SharedPlace
 
 _USER_ALONE = re.compile(r"^([^:@]*):[^@]*@")
+LOCAL, DATABASE, NATS = "local", "postgres", ("nats://", "tls://")
+"""Values of `wake`, and how those begin that name a NATS server."""
 
 
 def keep_data_private(settings: Settings) -> None:
@@ -61,6 +66,45 @@ def check_extra() -> None:
         raise BadSetting("database_url: PostgreSQL needs the extra `postgres`: pip install 'towerlog[postgres]'")
 
 
+def check_workers(settings: Settings) -> None:
+    """Raises BadSetting where several processes cannot serve this store."""
+    if settings.workers > 1 and not is_shared(settings):
+        raise BadSetting("workers: more than one needs PostgreSQL; one process writes an SQLite store")
+    if settings.workers > 1 and settings.wake == LOCAL:
+        raise BadSetting("workers: more than one have to hear each other; wake must not be local")
+
+
+def check_wake(text: str) -> None:
+    """Raises ValueError for what is no way in which nodes hear each other."""
+    if text not in (LOCAL, DATABASE) and not text.startswith(NATS):
+        raise ValueError("must be local, postgres, or nats://HOST:PORT")
+
+
+def peers_of(settings: Settings, store: Store, clock: Clock, node: str, secret: str) -> Peers | None:
+    """The other nodes of a shared store, and how this one hears them; None where it is alone. Raises BadSetting.
+
+    `node` names this one, `secret` is what the nodes of the store alone know.
+    """
+    if store.nodes is None:
+        if settings.wake not in ("", LOCAL):
+            raise BadSetting("wake: is for nodes of one PostgreSQL; an SQLite store has one process")
+        return None
+    bus: Bus | None = None
+    way = settings.wake or DATABASE
+    if way == DATABASE:
+        # Not before it is asked for: its driver is an extra.
+        from towerlog.wake.postgres import PostgresBus
+
+        bus = PostgresBus(settings.database_url)
+    elif way != LOCAL:
+        if find_spec("nats") is None:
+            raise BadSetting("wake: NATS needs the extra `nats`: pip install 'towerlog[nats]'")
+        from towerlog.wake.nats import NatsBus
+
+        bus, way = NatsBus(settings.wake, f"towerlog.{store.epoch}", secret), "nats"
+    return Peers(store, store.nodes, bus, LocalWake(), clock, node, way)
+
+
 async def open_for_server(
     settings: Settings, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None]
 ) -> Store:
@@ -75,6 +119,17 @@ async def open_for_server(
 
     make_folder(database_path(settings))
     return await open_shared(settings.database_url, clock, ids, on_fatal)
+
+
+@asynccontextmanager
+async def _opened(path: Path, opener: Callable[[Path], Awaitable[Store]]) -> AsyncIterator[Store]:
+    """The store at `path`, until the end of the block; what fails meanwhile is told with its name."""
+    with named(path):
+        store = await opener(path)
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 @asynccontextmanager
@@ -121,14 +176,14 @@ def opened_for_reading(settings: Settings, clock: Clock) -> AbstractAsyncContext
     """The store for reading, also while a server writes it. Raises what `existing_store` and `open_reader` raise."""
     if is_shared(settings):
         return opened_as_it_is(settings, clock)
-    return opened(existing_store(settings), lambda path: open_reader(path, clock))
+    return _opened(existing_store(settings), lambda path: open_reader(path, clock))
 
 
 def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AbstractAsyncContextManager[Store]:
     """The store for writing, with its servers stopped. Raises what `writable_store` and `open_store` raise."""
     if is_shared(settings):
         return _opened_alone(settings, clock, ids)
-    return opened(writable_store(settings), lambda path: open_store(path, clock, ids))
+    return _opened(writable_store(settings), lambda path: open_store(path, clock, ids))
 
 
 @asynccontextmanager

@@ -179,9 +179,9 @@ def test_a_stop_of_the_server_ends_the_stream_in_words(fresh_server: FreshServer
         cursor = stream.events(1)[0].id
         stopping = threading.Thread(target=server.stop)
         stopping.start()
-        farewell = [frame for frame in stream.rest() if frame.data is not None]
+        last_bytes = [frame for frame in stream.rest() if frame.data is not None]
         stopping.join()
-    assert [(frame.event, frame.data, frame.id) for frame in farewell] == [("end", "stream closed", None)]
+    assert [(frame.event, frame.data, frame.id) for frame in last_bytes] == [("end", "stream closed", None)]
     assert server.process is None, "it ended within its ten seconds, cleanly"
     server.start()
     with follow(server, agent, after=cursor) as stream:
@@ -195,8 +195,8 @@ def test_a_revoked_key_ends_its_stream(server: Server, client: httpx2.Client, ag
         push_numbers(client, agent, 1)
         assert numbers_of(stream.events(1)) == [1]
         assert server.cli_inside("keys", "revoke", made["key_id"]).returncode == 0
-        farewell = stream.next_event(deadline_s=60)
-        assert (farewell.event, farewell.data) == ("end", "stream closed")
+        last_bytes = stream.next_event(deadline_s=60)
+        assert (last_bytes.event, last_bytes.data) == ("end", "stream closed")
         with pytest.raises(StreamEnded):
             stream.next_frame()
     late = server.client(made["key"])

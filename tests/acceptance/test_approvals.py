@@ -18,7 +18,7 @@ from tests.support.senders import Json, checkpoint, ingest, runner_event, save_b
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.wait import wait_until
 from towerlog.cli.main import main
-from towerlog.sdk.record.inbox import QuestionExpired
+from towerlog.sdk.record.commands import QuestionExpired
 from towerlog.sdk.record.recorder import Recorder
 
 INBOX = "/api/v1/approvals"

@@ -23,7 +23,7 @@ from tests.support.wait import wait_until, wait_until_async
 from towerlog.sdk.integrations.pydantic_ai import adapt
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import AsyncRun, Run
+from towerlog.sdk.record.run_handles import AsyncRun, Run
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.work.app import App
 from towerlog.sdk.work.worker import Worker

@@ -217,7 +217,7 @@ def test_an_unknown_member_of_a_request_is_named(client: httpx2.Client, unique: 
     ):
         reply = client.post(path, json=body)
         assert reply.status_code == 422
-        assert f"{list(body)[-1]}: is no member of this body; it takes " in reply.text
+        assert f"{list(body)[-1]}: is not a member of this body; it takes " in reply.text
 
 
 @pytest.mark.parametrize("dots", [".", ".."])

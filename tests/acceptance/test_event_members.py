@@ -13,7 +13,7 @@ from tests.acceptance.feeds import Json, container_event, held_run, newest_run_o
 from tests.support.readback import ReadBack
 from tests.support.senders import ingest, save_batch, sdk_event, tell
 from tests.support.server import ADMIN_KEY, Server
-from towerlog.dialects.reading.event_members import MAX_REPEATED_BYTES
+from towerlog.dialects.views.event_members import MAX_REPEATED_BYTES
 from towerlog.sdk.api.client import Client
 
 

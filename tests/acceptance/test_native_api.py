@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -163,6 +164,19 @@ def test_a_checkpoint_is_reconstructed_exactly(org, unique) -> None:
     assert by_step == {1: history[:1], 2: history}
     assert [list(message) for message in by_step[2]] == [list(message) for message in history]
     problem(org.get(f"/api/v1/runs/{run_id}/checkpoints/nobody-has-this"), 404)
+
+
+@pytest.mark.parametrize("agent", ["team/writer", "50%2F", "a/%25/b", "..", "two words"])
+def test_a_checkpoint_of_any_agent_is_reached_by_its_id(org, unique, agent) -> None:
+    thread = unique("thread")
+    save_batch(org, snapshot(thread, "x", 1, [{"role": "user", "content": "hi"}], agent_id=agent))
+    run_id = newest_run_of(org, thread)
+    [row] = ok(org.get(f"/api/v1/runs/{run_id}/checkpoints"))["data"]
+    assert row["agent"] == agent
+    found = ok(org.get(f"/api/v1/runs/{run_id}/checkpoints/{quote(row['checkpoint_id'], safe='')}"))
+    assert (found["agent"], found["checkpoint_id"]) == (agent, row["checkpoint_id"])
+    latest = ok(org.get(f"/v1/runners/threads/{thread}/latest", params={"agent_id": agent}))
+    assert latest["step_index"] == row["step_index"]
 
 
 def test_usage_by_hour_agent_and_model(org, unique) -> None:

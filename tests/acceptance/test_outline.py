@@ -67,6 +67,20 @@ def test_children_are_spans_with_their_ids(client, unique) -> None:
     assert [(span["run_id"], span["name"], span["first_seq"]) for span in spans] == [(child, "below", 0)]
 
 
+def test_agents_of_a_run_are_named(client, unique) -> None:
+    key, names = unique("run"), [unique("a"), unique("b")]
+    step = {"type": "step", "data": {"name": "s"}, "run_key": key}
+    events = [
+        {**step, "event_id": str(n), "client_seq": n + 1, "agent": name, "time": 1_700_000_000_000 + n * 1000}
+        for n, name in enumerate(names)
+    ]
+    ok(client.post("/api/v1/events", json={"client_id": "c", "events": events}))
+    [run] = ok(client.get("/api/v1/runs", params={"agent": names[0]}))["data"]
+    found = outline(client, run["run_id"], since="2023-11-14T22:13:19.000Z", until="2023-11-14T22:13:23.000Z")
+    numbers = {span["agent"] for span in found["spans"]} - {0}
+    assert {found["agents"][number - 1] for number in numbers} == set(names)
+
+
 def test_what_is_refused(client, other_org, unique) -> None:
     run_id = create_run(client, unique("thread"))["run_id"]
     assert other_org.get(f"/api/v1/runs/{run_id}/outline").status_code == 404

@@ -26,7 +26,7 @@ from tests.acceptance.feeds import (
 from tests.acceptance.test_runs_wire import refused
 from tests.support.senders import save_batch
 from tests.support.sse import EventStream, Frame, parse_frames
-from towerlog.dialects.reading.event_members import EventMembers
+from towerlog.dialects.views.event_members import EventMembers
 
 
 def data_frames(reply: httpx2.Response) -> list[Frame]:

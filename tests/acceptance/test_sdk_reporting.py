@@ -14,9 +14,9 @@ import pytest
 
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
-from towerlog.sdk.record.inbox import QuestionRefused, RunCancelled
+from towerlog.sdk.record.commands import QuestionRefused, RunCancelled
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_handles import Run
 
 RUNS = 8
 OUTAGES = 2

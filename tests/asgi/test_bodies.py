@@ -108,7 +108,7 @@ async def test_a_sender_that_leaves_is_not_answered(bodies: Bodies) -> None:
 
 
 async def test_what_the_connection_says_of_its_sender_is_the_refusal(bodies: Bodies) -> None:
-    late = Rejection(408, Malformed("The body was not there after 30 s."))
+    late = Rejection(408, Malformed("The body did not arrive within 30 s."))
     for before in (0, 1):
         said = [{"type": "http.request", "body": b"{", "more_body": True}][:before]
         with pytest.raises(Rejection) as caught:

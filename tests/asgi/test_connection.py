@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from tests.asgi.listening import listening
+from tests.asgi.sockets import listening
 from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1 import heads, phases

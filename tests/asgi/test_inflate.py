@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from towerlog.asgi.faults import Rejection
-from towerlog.asgi.inflate import inflate
+from towerlog.asgi.inflate import MAX_MEMBERS, inflate
 from towerlog.errors import Malformed, TooLarge
 
 LIMIT = 16 * 2**20
@@ -68,9 +68,27 @@ def test_the_ratio_has_a_bound_where_the_body_is_large(name: bytes) -> None:
 @encodings
 def test_what_is_cut_or_broken_or_followed_by_more_is_refused(name: bytes) -> None:
     whole = ENCODERS[name](b'{"a": 1}' * 500)
-    for body in (b"not at all", whole[:-1], whole[: len(whole) // 2], whole + whole, whole + b"x", whole[1:]):
+    for body in (b"not at all", whole[:-1], whole[: len(whole) // 2], whole + whole[:-1], whole + b"x", whole[1:]):
         with pytest.raises(Malformed):
             inflate(body, name, LIMIT)
+
+
+@encodings
+@pytest.mark.parametrize("count", [2, 3, MAX_MEMBERS])
+def test_parts_that_follow_each_other_are_one_body(name: bytes, count: int) -> None:
+    parts = [b"%d," % n * (n % 700) for n in range(count)]
+    packed = b"".join(map(ENCODERS[name], parts))
+    assert inflate(packed, name, LIMIT) == b"".join(parts)
+    with pytest.raises((Malformed, TooLarge)):
+        inflate(packed + b"{}", name, LIMIT)
+    with pytest.raises(TooLarge):
+        inflate(packed, name, len(b"".join(parts)) - 1)
+
+
+@encodings
+def test_more_parts_than_anybody_needs_are_refused(name: bytes) -> None:
+    with pytest.raises(TooLarge):
+        inflate(ENCODERS[name](b"") * (MAX_MEMBERS + 1), name, LIMIT)
 
 
 @pytest.mark.parametrize("name", [b"br", b"deflate", b"gzip, gzip", b"utf-8", b"\xff"])

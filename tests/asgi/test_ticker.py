@@ -13,13 +13,13 @@ from towerlog.asgi.ticker import Ticker
 async def test_all_are_called_in_order_with_the_steady_time(clock: HandClock) -> None:
     heard: list[tuple[str, int]] = []
 
-    async def second(now_ms: int) -> None:
-        heard.append(("b", now_ms))
+    async def second(steady_ms: int) -> None:
+        heard.append(("b", steady_ms))
 
-    def broken(now_ms: int) -> None:
-        raise ValueError(now_ms)
+    def broken(steady_ms: int) -> None:
+        raise ValueError(steady_ms)
 
-    beat = Ticker(clock, lambda now_ms: heard.append(("a", now_ms)), broken, second)
+    beat = Ticker(clock, lambda steady_ms: heard.append(("a", steady_ms)), broken, second)
     await beat.tick()
     clock.move(1)
     await beat.tick()

@@ -17,7 +17,7 @@ from towerlog.cli import connect, exits
 from towerlog.config import BadSetting, Settings
 from towerlog.model.key import is_intact
 from towerlog.sdk.wire.errors import Unreachable
-from towerlog.store.listening import Listening, file_of
+from towerlog.store.server_address import Listening, file_of
 
 KEY = "tl_ro_" + "x" * 10
 

@@ -185,9 +185,7 @@ def test_a_run_is_cancelled_answered_and_the_refusals_have_words(server) -> None
     assert told_json(server, "runs", "cancel", run_id, "--reason", "enough") == {"ok": True, "run_id": run_id}
     assert told_json(server, "runs", "show", run_id)["status"] == "cancelled"
     again = queued(server, unique("thread"))
-    assert lines(server, "runs", "cancel", again) == [
-        f"Cancel requested. See how far it is with `towerlog runs show {again}`."
-    ]
+    assert lines(server, "runs", "cancel", again) == [f"Cancel requested. Follow it with `towerlog runs show {again}`."]
     done = asking(server, "runs", "input", run_id, "late")
     assert (done.exit_code, done.stdout) == (exits.FOUND_WRONG, "")
     assert "cancelled" in done.stderr

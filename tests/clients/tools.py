@@ -2,7 +2,8 @@
 
 * Debian packages (curl, nginx-light, chromium …): where one is missing, it is installed if the tests run as root on a
   machine that has apt-get; otherwise the test fails and says what to install.
-* npm packages: `package-lock.json` in this folder names them; `npm ci` puts them into its `node_modules`.
+* npm packages: `package-lock.json` of a folder names them, by default of this one; `npm ci` puts them into its
+  `node_modules`.
 * Python packages: `requirements.txt` in this folder, in a virtual environment beside it, so that what the generators
   of clients need does not get in the way of what Towerlog needs.
 
@@ -25,6 +26,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 NODE_MODULES = HERE / "node_modules"
 VENV = HERE / ".venv"
+SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
+"""Where programs are looked for. Beside the interpreter is the Node.js of `make setup`, where the machine has none."""
 INSTALL_DEADLINE_S = 900.0
 PACKAGES = {
     "curl": "curl",
@@ -39,24 +42,24 @@ PACKAGES = {
 
 def program(name: str) -> str:
     """The path of a program. Fails the test where there is none and none can be installed."""
-    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    found = shutil.which(name, path=search)
+    found = shutil.which(name, path=SEARCHED)
     if found is None:
         _install_package(name, PACKAGES[name])
-        found = shutil.which(name, path=search)
+        found = shutil.which(name, path=SEARCHED)
     if found is None:
         pytest.fail(f"this test needs {name}; on Debian: apt-get install --no-install-recommends {PACKAGES[name]}")
     return found
 
 
-def node_modules() -> Path:
-    """The folder of the npm packages, as `package-lock.json` has them."""
-    stamp = NODE_MODULES / ".installed"
-    with _lock("npm"):
-        if not _is_newer(stamp, HERE / "package-lock.json"):
-            _run([program("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+def node_modules(folder: Path = HERE) -> Path:
+    """The folder of the npm packages, as the `package-lock.json` of a folder has them."""
+    modules = folder / "node_modules"
+    stamp = modules / ".installed"
+    with install_lock("npm"):
+        if not _is_newer(stamp, folder / "package-lock.json"):
+            _run([program("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
             stamp.touch()
-    return NODE_MODULES
+    return modules
 
 
 def npm_program(name: str) -> list[str]:
@@ -67,7 +70,7 @@ def npm_program(name: str) -> list[str]:
 def python_program(name: str) -> str:
     """A program of `requirements.txt`, in an environment of its own."""
     stamp, wanted = VENV / ".installed", HERE / "requirements.txt"
-    with _lock("python"):
+    with install_lock("python"):
         if not _is_newer(stamp, wanted):
             _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
             pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
@@ -79,21 +82,21 @@ def python_program(name: str) -> str:
 def _install_package(name: str, package: str) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
-    with _lock("apt"):
+    with install_lock("apt"):
         if shutil.which(name) is None:
             _run(["apt-get", "update", "-q"])
             _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package])
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], folder: Path = HERE) -> None:
     done = subprocess.run(
         command,
-        cwd=HERE,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=INSTALL_DEADLINE_S,
         check=False,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": SEARCHED},
     )
     if done.returncode:
         pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -104,7 +107,7 @@ def _is_newer(stamp: Path, source: Path) -> bool:
 
 
 @contextmanager
-def _lock(what: str) -> Iterator[None]:
+def install_lock(what: str) -> Iterator[None]:
     """Tests run in several processes: one of them installs, the others wait for it."""
     with (HERE / f".{what}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -11,7 +11,7 @@ import pytest
 from tests.contract.test_audit import ALL, entry
 from tests.contract.test_members import member, session
 from tests.store.sqlite.alerts.test_alerts import alert, delivery, delivery_body, rule
-from tests.store.sqlite.asking.test_approvals import approval
+from tests.store.sqlite.approvals.test_approvals import approval
 from tests.store.sqlite.money.test_budgets import budget
 from tests.support.factories import chained, event, run_changes, run_row
 from tests.support.lookups import looked_up

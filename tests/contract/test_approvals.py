@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.store.sqlite.asking.test_approvals import approval
+from tests.store.sqlite.approvals.test_approvals import approval
 from tests.support.lookups import looked_up
 from towerlog.model.approval import ApprovalKind
 from towerlog.model.principal import shard_key

@@ -23,8 +23,8 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, NothingToClaim
 from towerlog.model.principal import Principal, Scope, shard_key
 from towerlog.store.base import Store
+from towerlog.store.lookup_keys import Claimant
 from towerlog.store.values import Changes, Kind, RunChange
-from towerlog.store.wanted import Claimant
 
 LEASE_MS = 60_000
 

@@ -15,8 +15,8 @@ from towerlog.model.principal import shard_key
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Store
 from towerlog.store.content import HistoryNode
+from towerlog.store.lookup_keys import Claimant, Family, Parent
 from towerlog.store.values import Changes, Kind, ReplyBody, StoredReply
-from towerlog.store.wanted import Claimant, Family, Parent
 
 NOW_MS = 100
 

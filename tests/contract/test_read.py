@@ -25,8 +25,8 @@ from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.base import Store
 from towerlog.store.content import HistoryNode, Message, MetaList
+from towerlog.store.lookup_keys import Claimant, Family, Parent
 from towerlog.store.values import Changes, Kind, Quarantined, RunChange, StoredReply, UsageSpan
-from towerlog.store.wanted import Claimant, Family, Parent
 
 EVENTS = 23
 PAGES = (1, 2, 7, EVENTS, 1000)

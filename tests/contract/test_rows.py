@@ -27,8 +27,8 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageReport, UsageRow
 from towerlog.store.base import Store
+from towerlog.store.lookup_keys import Family, Parent
 from towerlog.store.values import MAX_STATES, Changes, Kind, RunChange, UsageSpan
-from towerlog.store.wanted import Family, Parent
 
 
 async def commit(store: Store, changes: Changes) -> None:
@@ -354,6 +354,47 @@ async def test_rebuild_equals_incremental(store: Store, clock: FakeClock, ids: S
         ours, theirs = (sorted(map(msgspec.json.encode, getattr(rows, name))) for rows in (before, after))
         assert ours, name
         assert ours == theirs, name
+
+
+async def test_a_run_that_moves_takes_its_checkpoints_along(store: Store, org: int, other: int) -> None:
+    """Stored ones and those of the same commit; the thread that is left may be made anew with it."""
+    row, theirs = run_row(1, org=org, thread_id="t"), run_row(1, org=other, thread_id="t")
+    for one in (row, theirs):
+        held = _checkpoint(one.org, one.run, 1)
+        thread = ThreadRow(one.org, "t", 5)
+        await commit(
+            store,
+            Changes(
+                runs={one.run: RunChange(None, one)},
+                threads={(one.org, "t"): thread},
+                checkpoints={(one.run, "a", 1): held},
+            ),
+        )
+    after = msgspec.structs.replace(row, thread_id="named", last_seq=2)
+    fresh, remade = run_row(2, org=org, thread_id="t"), ThreadRow(org, "t", 9, run_count=1)
+    await commit(
+        store,
+        Changes(
+            runs={row.run: RunChange(row, after), fresh.run: RunChange(None, fresh)},
+            left_threads={(org, "t")},
+            threads={(org, "named"): ThreadRow(org, "named", 9), (org, "t"): remade},
+            checkpoints={(row.run, "a", 2): _checkpoint(org, row.run, 2, thread_id="named")},
+            moved={row.run: row},
+            counters={org: Counters(0, 2, 0)},
+        ),
+    )
+    assert await store.run(org, row.run_id) == after
+    assert [one.run for one in await store.runs(org, RunFilter(thread_id="named"), 9, None)] == [row.run]
+    assert [one.run for one in await store.runs(org, RunFilter(thread_id="t"), 9, None)] == [fresh.run]
+    found = await store.checkpoints(org, row.run, 9, None)
+    assert [(one.step_index, one.thread_id) for one in found] == [(1, "named"), (2, "named")]
+    assert [state.row.run for state in await store.thread_states(org, "named", False)] == [row.run]
+    assert await store.thread_states(org, "t", False) == []
+    assert [one.thread_id for one in await store.threads(org, 9, None)] == ["t", "named"]
+    assert await store.thread(org, "t") == remade
+    assert (await store.rows(org)).faults == []
+    assert [one.run for one in await store.runs(other, RunFilter(thread_id="t"), 9, None)] == [theirs.run]
+    assert await store.thread(other, "t") == ThreadRow(other, "t", 5)
 
 
 async def test_a_rebuild_touches_no_other_organisation(store: Store, org: int, other: int) -> None:

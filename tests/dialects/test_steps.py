@@ -86,7 +86,7 @@ def test_the_seeds_run_start() -> None:
         Facts(effects=Effects(is_start=True)),
         "run_start",
     )
-    assert found.run == RunByForeignId("steps:run_a1b2c3", "run_a1b2c3")
+    assert found.run == RunByForeignId("steps:run_a1b2c3", "run_a1b2c3", False)
     assert (found.agent, found.agent_default, found.event_id) == ("research-agent", "default", None)
     assert found.occurred_at == 1_775_124_000_000
     assert json.loads(found.data) == payload
@@ -215,7 +215,13 @@ def test_the_payload_may_name_the_thread(event_type: str) -> None:
         ({"thread_id": "a/b", "session_id": "s"}, "s"),
         *(({"thread_id": useless}, "run_a1b2c3") for useless in (None, "", 7, {}, "x" * 201, "a\n")),
     ):
-        assert draft(event_type, payload).run == RunByForeignId("steps:run_a1b2c3", thread)
+        named = thread != "run_a1b2c3"
+        assert draft(event_type, payload).run == RunByForeignId("steps:run_a1b2c3", thread, named)
+
+
+def test_an_agents_name_is_one_line_and_may_have_a_slash() -> None:
+    assert draft("step", agent_name="team/writer").agent == "team/writer"
+    assert draft("step", agent_name="one\r\ntwo\t").agent == "one two"
 
 
 @pytest.mark.parametrize("event_type", TYPES)
@@ -308,7 +314,7 @@ def test_a_detail_that_cannot_be_used_costs_no_event(event_type: str, field: str
     found = warned(event(event_type, {field: value, "other": 1}), f"payload.{field}")
     assert json.loads(found.data) == {field: value, "other": 1}
     plain = draft(event_type, {"other": 1})
-    assert (found.type, found.facts, found.run) == (plain.type, plain.facts, RunByForeignId("steps:r", "r"))
+    assert (found.type, found.facts, found.run) == (plain.type, plain.facts, RunByForeignId("steps:r", "r", False))
 
 
 def test_whole_numbers_and_money_may_be_written_otherwise() -> None:

@@ -83,6 +83,8 @@ async def test_what_only_reads_never_waits_for_the_writer(rig: Rig) -> None:
 
 NO_DAMAGE = {
     "deliveries_given_up": 0,
+    "nodes": 1,
+    "leads": 1,
     "clock_off_seconds": 0,
     "damaged": 0,
     "read_failures": 0,

@@ -20,7 +20,7 @@ import httpx2
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server, wait_for_exit
 from towerlog.errors import StorageFailed, StoreTorn
-from towerlog.store.sqlite.upkeep.whole import check_whole
+from towerlog.store.sqlite.upkeep.matching_files import check_whole
 
 SOURCE = Path(__file__).with_name("disk.c")
 CHANGES = Path(__file__).with_name("changed")

@@ -18,7 +18,7 @@ from towerlog.engine.commands.keys import mint_key
 from towerlog.errors import StoreLocked
 from towerlog.model.audit import SERVER
 from towerlog.model.principal import Scope
-from towerlog.store.sqlite.connection import checkpoint
+from towerlog.store.sqlite.connections.connection import checkpoint
 from towerlog.store.sqlite.identities import SqliteIdentities, open_identities
 
 FILLING = 40

@@ -14,7 +14,7 @@ DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
-AGE = "engine/erasing/test_age_clock.py"
+AGE = "engine/erasure/test_age_clock.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
 SEEDS, TELEMETRY = "simulation/test_simulation.py", "simulation/test_telemetry.py"
 SPENDERS = "simulation/test_money.py"
@@ -26,6 +26,7 @@ RIGHTS, TENANCY, KEYS = (
 SIGN_IN, BY_PROVIDER = "acceptance/test_sign_in.py", "acceptance/test_sign_in_by_provider.py"
 TOKENS = "asgi/pages/sign_in/test_provider.py"
 MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_automatic.py"
+PAGE_OF_NODES = "docs/operate/nodes.md"
 PAGE_OF_AUDIT = "docs/concepts/audit.md"
 PAGE_OF_RETENTION, ERASURE = "docs/concepts/retention.md", "acceptance/test_retention.py"
 AUDIT, ACTS = "acceptance/test_audit.py", "engine/commands/acts/test_acts.py"
@@ -38,8 +39,8 @@ ALERTS, FIRING, SENDING, TIMED = (
 )
 PAGE_OF_ALERTS = "docs/concepts/alerts.md"
 PAGE_OF_BUDGETS = "docs/concepts/budgets.md"
-PAGE_OF_PRICES, COMPUTED = "docs/concepts/prices.md", "projections/test_computed.py"
-OWN, ANEW = "engine/pricing/test_own.py", "engine/repricing/test_reprice.py"
+PAGE_OF_PRICES, COMPUTED = "docs/concepts/prices.md", "projections/test_computed_costs.py"
+OWN, ANEW = "engine/pricing/test_own_prices.py", "engine/repricing/test_reprice.py"
 INBOX, LINKS, EXPIRY = (
     "acceptance/test_approvals.py",
     "acceptance/test_answer_links.py",
@@ -118,6 +119,7 @@ DURABLE = (
             f"{CALLS}::test_what_takes_one_for_the_other_is_found",
             f"{DISK}::test_a_failure_that_is_passed_over_is_found",
             f"{DISK}::test_what_a_failed_sync_has_lost_is_on_disk_before_a_restart_builds_on_it",
+            "store/sqlite/connections/test_connection.py::test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk",
             f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
             f"{STARTS}::test_no_log_is_written_again_while_another_process_writes_to_it",
         ),
@@ -151,9 +153,26 @@ DURABLE = (
             f"{FULL}::test_the_guard_refuses_writes_and_nothing_else",
             "cli/test_maintenance.py::test_a_backup_takes_nothing_of_what_the_servers_writes_leave_free",
             "store/test_space.py::test_it_is_low_below_the_guard",
+            "store/test_space.py::test_a_setting_counts_alone_and_else_the_larger_bound",
+            "engine/commit/test_disk_guard.py"
+            "::test_what_waits_when_the_room_becomes_little_is_refused_and_keys_are_revoked",
         ),
         (),
         of(LIMITS, "Reads, streams, the revoking of keys and the deleting of old replies go on"),
+    ),
+    Promise(
+        "A store that fills its own disk comes back: what was committed has room, and so has what makes room.",
+        (
+            f"{FULL}::test_a_store_that_fills_its_own_disk_goes_on_deleting",
+            "store/sqlite/connections/test_transaction.py::test_what_was_committed_has_room_in_the_database",
+            "store/sqlite/connections/test_transaction.py::test_what_makes_room_goes_on_where_all_else_is_refused",
+            "store/sqlite/connections/test_transaction.py::test_what_had_no_room_takes_none",
+            "store/sqlite/connections/test_connection.py::test_where_little_room_is_left_the_log_is_short",
+            "store/sqlite/erasure/test_reclaim.py::test_pages_are_given_back_within_the_room_of_one_step",
+            "engine/erasure/test_retention.py::test_pages_go_back_at_once_where_the_disk_is_nearly_full",
+        ),
+        (),
+        of(LIMITS, "What the write-ahead log has still to move into the database counts as taken"),
     ),
     Promise(
         "The write-ahead log never takes more than 256 MiB, whoever reads.",
@@ -161,7 +180,7 @@ DURABLE = (
             f"{FULL}::test_a_reader_that_stands_still_holds_writes_up_before_the_log_is_long",
             f"{FULL}::test_a_log_without_a_bound_is_found",
             f"{FULL}::test_the_log_stays_below_its_bound_beside_a_reader_that_stands_still",
-            "store/sqlite/test_connection.py::test_the_wal_stays_bounded_under_a_load_of_writing",
+            "store/sqlite/connections/test_connection.py::test_the_wal_stays_bounded_under_a_load_of_writing",
         ),
         ("log_without_a_bound",),
         of(LIMITS, "At 160 MiB writes wait for up to a second"),
@@ -216,8 +235,8 @@ WHOLE = (
     Promise(
         "Files that do not belong together are refused, and a restore is one command; old cursors get a gap.",
         (
-            "store/sqlite/upkeep/test_whole.py::test_a_header_that_rots_before_acknowledged_frames_is_told_whichever_bit_it_is",
-            "store/sqlite/upkeep/test_whole.py::test_a_reader_who_comes_at_any_moment_of_a_renewal_hides_no_missing_log",
+            "store/sqlite/upkeep/test_matching_files.py::test_a_header_that_rots_before_acknowledged_frames_is_told_whichever_bit_it_is",
+            "store/sqlite/upkeep/test_matching_files.py::test_a_reader_who_comes_at_any_moment_of_a_renewal_hides_no_missing_log",
             f"{TORN}::test_a_database_without_its_log_is_refused",
             f"{TORN}::test_the_log_of_another_database_is_refused",
             f"{TORN}::test_a_restore_takes_the_old_files_away_and_keeps_them",
@@ -325,7 +344,7 @@ ORDER = (
             "each slow write has its grace",
             "long outages hide a silence",
         ),
-        of(DEPLOY, "Only time in which nobody could be heard is left out."),
+        of(DEPLOY, "Only time in which no request could be received and stored is left out."),
     ),
     Promise(
         "After a start or a long outage a run is given up only after as long a listening as the threshold.",
@@ -344,6 +363,8 @@ ORDER = (
             f"{UNHEARD}::test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to",
             f"{UNHEARD}::test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to",
             f"{STILL}::test_a_real_clock_that_is_set_takes_no_lease_and_its_times_follow",
+            f"{FIRING}::test_a_cool_down_lasts_as_long_however_the_clock_is_set",
+            f"{TIMED}::test_people_are_told_again_after_as_long_however_the_clock_is_set",
         ),
         (
             "a clock set ahead is believed",
@@ -361,6 +382,10 @@ ORDER = (
             f"{AGE}::test_a_start_with_a_clock_that_is_ahead_erases_nothing_however_often",
             f"{AGE}::test_what_ended_while_the_clock_was_behind_is_not_taken_for_old",
             f"{AGE}::test_the_hourly_sweeps_go_by_the_same_clock",
+            f"{AGE}::test_a_machine_that_sleeps_most_of_the_day_keeps_up",
+            f"{STILL}::test_a_real_clock_that_is_ahead_erases_nothing",
+            "cli/test_doctor.py::test_a_clock_that_holds_deletion_back_is_told",
+            "contract/test_restart.py::test_the_age_clock_is_kept",
         ),
         (),
         of(DEPLOY, "A clock that is wrong deletes nothing."),
@@ -518,7 +543,7 @@ ACCESS = (
             "cli/test_connect.py::test_the_local_key_is_made_once_and_is_its_owners_alone",
             "cli/test_connect.py::test_the_local_key_goes_to_no_other_address",
             "cli/test_connect.py::test_the_local_key_goes_to_no_server_of_another_store",
-            "store/test_listening.py::test_what_a_dead_server_wrote_counts_for_nothing",
+            "store/test_server_address.py::test_what_a_dead_server_wrote_counts_for_nothing",
             "cli/test_connect.py::test_a_key_that_others_could_read_is_not_used",
             "cli/test_options.py::test_no_command_takes_a_key",
         ),
@@ -535,7 +560,7 @@ ACCESS = (
     Promise(
         "Text of agents cannot talk to a terminal, and log lines cannot be forged.",
         (
-            "cli/test_untrusted.py::test_nothing_that_moves_the_cursor_gets_through",
+            "cli/test_escapes.py::test_nothing_that_moves_the_cursor_gets_through",
             "cli/test_tail.py::test_a_delta_cannot_talk_to_the_terminal",
             "test_server.py::test_the_log_is_json_in_lines",
             "asgi/process/test_logs.py::test_each_line_is_an_object",
@@ -647,7 +672,7 @@ BOUNDS = (
         "Rows, pages, caches and commits are bounded in bytes, and no request blocks the loop for long.",
         (
             "asgi/guard/test_auth.py::test_the_memory_is_bounded",
-            "engine/pricing/test_own.py::test_what_is_remembered_of_names_is_bounded_in_bytes",
+            "engine/pricing/test_own_prices.py::test_what_is_remembered_of_names_is_bounded_in_bytes",
             "acceptance/test_bounds_in_bytes.py::test_a_row_is_bounded_whatever_is_told_of_its_run",
             "acceptance/test_bounds_in_bytes.py::test_a_list_ends_a_page_by_its_size",
             f"{BLOCKS}::test_a_hostile_body",
@@ -783,7 +808,7 @@ OUTWARD = (
             "egress/test_webhooks.py::test_our_signature_is_the_references",
             "egress/test_webhooks.py::test_what_was_changed_on_the_way_is_not_accepted",
             "dialects/native/alerts/test_alerts.py::test_a_delivery_shows_no_secret",
-            "dialects/alerting/test_rules.py::test_a_rule_is_shown_without_its_secrets_but_for_new_ones",
+            "dialects/alerts/test_rules.py::test_a_rule_is_shown_without_its_secrets_but_for_new_ones",
         ),
         (),
         of(SECURITY, "Webhooks are signed"),
@@ -961,7 +986,7 @@ ASKING = (
             f"{MESSAGES}::test_what_is_shown_of_a_message_answers_nothing",
             f"{LINKS}::test_the_log_of_requests_has_no_token",
             f"{LINKS}::test_the_page_brings_nothing_from_elsewhere_and_runs_nothing",
-            "asgi/pages/asking/test_html.py::test_what_was_sent_in_is_text_on_the_page",
+            "asgi/pages/approvals/test_html.py::test_what_was_sent_in_is_text_on_the_page",
         ),
         (),
         of(
@@ -987,17 +1012,17 @@ TOLD = (
     Promise(
         "An alert fires once, with the event that causes it, whatever is sent again.",
         (
-            "projections/scoped/test_rules.py::test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now",
+            "projections/scopes/test_rules.py::test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now",
             "engine/alerts/test_many.py::test_all_rules_about_a_run_fire_with_one_event",
             f"{FIRING}::test_a_failed_run_fires_once_and_puts_one_message_into_the_outbox",
             f"{FIRING}::test_a_rule_looks_only_at_its_scope",
             f"{FIRING}::test_a_rule_holds_as_it_was_made_or_changed_last",
-            "projections/scoped/test_rules.py::test_an_event_meets_each_rule_that_it_may_concern_once",
+            "projections/scopes/test_rules.py::test_an_event_meets_each_rule_that_it_may_concern_once",
             f"{FIRING}::test_a_run_that_comes_to_cost_as_much_fires_once",
             f"{FIRING}::test_a_budget_fires_at_a_fraction_once_a_period",
             f"{FIRING}::test_a_loop_goes_on_over_commits_and_a_restart",
             f"{ALERTS}::test_64_posters_over_a_threshold_fire_once",
-            "projections/alerts/test_firing.py::test_a_loop_begins_once",
+            "projections/alerts/test_conditions.py::test_a_loop_begins_once",
             "store/sqlite/alerts/test_alerts.py::test_a_second_alert_of_an_episode_is_not_written",
         ),
         (),
@@ -1141,8 +1166,8 @@ ERASED = (
         (
             "engine/timers/messages/test_fan_out.py::test_what_was_erased_is_not_written",
             f"{ERASURE}::test_an_erased_run_keeps_its_figures_and_nothing_else",
-            "engine/erasing/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
-            "store/sqlite/erasing/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
+            "engine/erasure/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
+            "store/sqlite/erasure/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
             f"{ERASURE}::test_a_repeat_does_not_bring_it_back",
         ),
         (),
@@ -1150,7 +1175,7 @@ ERASED = (
     ),
     Promise(
         "A log with tombstones verifies, and what is done to them is found.",
-        ("engine/erasing/test_retention.py::test_tampering_with_tombstones_is_found",),
+        ("engine/erasure/test_retention.py::test_tampering_with_tombstones_is_found",),
         (),
         of(PAGE_OF_RETENTION, "`towerlog verify` accepts a tombstone only where"),
     ),
@@ -1163,7 +1188,7 @@ ERASED = (
     Promise(
         "An erasure is carried out in steps, and gone on with after a kill.",
         (
-            "engine/erasing/test_retention.py::test_a_long_run_is_erased_in_steps_between_which_others_commit",
+            "engine/erasure/test_retention.py::test_a_long_run_is_erased_in_steps_between_which_others_commit",
             f"{ERASURE}::test_a_killed_erasure_is_gone_on_with",
         ),
         (),
@@ -1171,10 +1196,59 @@ ERASED = (
     ),
 )
 
+NODES = (
+    Promise(
+        "What one node takes in is followed and obeyed on every other, once and in order, whatever fails between them.",
+        (
+            "acceptance/test_nodes.py::test_a_worker_of_one_node_is_cancelled_on_another",
+            "acceptance/test_nodes.py::test_claims_that_wait_on_all_nodes_get_each_run_once",
+            "acceptance/test_nodes.py::test_a_run_is_followed_on_one_node_while_all_write_it",
+            "engine/nodes/test_lines.py::test_followers_on_every_node_see_every_seq_once",
+            "engine/nodes/test_lines.py::test_what_was_read_back_before_it_was_told_is_told_once",
+            "faults/test_nodes.py::test_each_kind_of_fault_loses_nothing",
+            "faults/test_nodes.py::test_many_faults_at_random_moments_lose_nothing",
+        ),
+        (),
+        of(
+            PAGE_OF_NODES,
+            "An event is stored once, in one order, whichever node it came to.",
+            "A command that one node took in reaches a worker",
+        ),
+    ),
+    Promise(
+        "One node leads: what time brings about and messages to people are done once, and go on when it is lost.",
+        (
+            "engine/nodes/test_lines.py::test_one_node_leads_and_another_when_it_leaves",
+            "acceptance/test_nodes.py::test_an_alert_is_made_and_sent_once",
+        ),
+        (),
+        of(PAGE_OF_NODES, "When it is killed, stands still or loses the database, another node leads"),
+    ),
+    Promise(
+        "Keys, stream tickets and rates count over all nodes.",
+        (
+            "acceptance/test_nodes.py::test_a_key_that_is_revoked_is_good_nowhere",
+            "acceptance/test_nodes.py::test_a_stream_ticket_opens_one_stream_on_one_node",
+            "store/postgres/test_meeting.py::test_a_name_is_used_up_once",
+            "acceptance/test_nodes.py::test_a_limit_is_shared_by_all_nodes",
+            "asgi/guard/test_limits.py::test_several_nodes_let_through_what_one_would",
+        ),
+        (),
+        of(PAGE_OF_NODES, "A key that is revoked is good nowhere after five seconds"),
+    ),
+    Promise(
+        "What a stranger publishes at the bus is not believed.",
+        ("wake/test_nats.py::test_strangers_and_other_stores_are_not_heard",),
+        (),
+        of(PAGE_OF_NODES, "Messages are signed with a secret that is in the database"),
+    ),
+)
+
 PROMISES: dict[str, tuple[Promise, ...]] = {
     "What is stored stays": DURABLE,
     "What is read is what was written": WHOLE,
     "Order, holders and time": ORDER,
+    "Many nodes": NODES,
     "Who may do what": ACCESS,
     "Bounds": BOUNDS,
     "Senders": SENDERS,

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.senders import checkpoint, ingest, runner_event, save_batch, sdk_event
 from tests.support.server import Server
-from towerlog.store.sqlite.connection import PAGE_BYTES
+from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 
 TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A
 STEPS = 120

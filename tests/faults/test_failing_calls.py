@@ -10,7 +10,7 @@ import pytest
 from tests.faults.disk import DATABASE, FOLDER, LOG, Faulty, FaultyServer, Load, calls, event_ids
 from tests.support.senders import ingest, sdk_event
 from tests.support.wait import wait_until
-from towerlog.store.sqlite.connection import PAGE_BYTES
+from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EFBIG")
 NO_ROOM = frozenset(ERRORS) - {"EIO"}

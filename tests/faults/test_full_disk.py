@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -13,13 +14,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
+import httpx2
 import pytest
 
 from tests.faults.disk import LOG, Done, Faulty, FaultyServer, Load, calls, event_ids
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server, clean_environment, executable
 from tests.support.wait import wait_until
-from towerlog.store.sqlite.connection import PAGE_BYTES
+from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 
 ALL_FULL = ("write .db ENOSPC 0 -1", "write .db-wal ENOSPC 0 -1", "write .db-shm ENOSPC 0 -1")
 COPY = "copy.db"
@@ -36,6 +38,8 @@ MIB = 1024 * 1024
 LOG_BYTES = 256 * MIB
 """What the log never takes, as the docs say."""
 DISK = "towerlog_disk"
+REFUSALS = 4
+"""In a row, until it is believed that no more is taken."""
 BEGAN, ENDED = "writes are refused until one succeeds; one is tried each second", "writes are taken again"
 
 
@@ -344,6 +348,84 @@ def small_disk(folder: Path, mib: int) -> Iterator[bool]:
     finally:
         if is_mounted:
             subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_policy", [False, True], ids=["erased", "retention"])
+@pytest.mark.parametrize(("mib", "guard_mib"), [(64, 4), (96, 24)])
+def test_a_store_that_fills_its_own_disk_goes_on_deleting(
+    faulty: Faulty, tmp_path: Path, mib: int, guard_mib: int, has_policy: bool
+) -> None:
+    """Where this user may mount no disk of its own, the free bytes alone are those of one that was filled."""
+    with small_disk(tmp_path / "small", mib) as is_mounted:
+        place = tmp_path / "small" if is_mounted else None
+        server = faulty(at=place, TOWERLOG_DISK_GUARD_MIB=str(guard_mib))
+        client = server.client()
+        runs = fill_by_itself(client) if is_mounted else [str(send_run(client, 0))]
+        if not is_mounted:
+            server.fail(f"free - {2 * MIB}")
+        if is_mounted:
+            server.restart()
+        assert client.get("/v1/runs").status_code == 200
+        make_room(client, runs, has_policy)
+        if not is_mounted:
+            server.fail()
+        numbers = itertools.count(len(runs))
+        for _ in range(5):
+            wait_until(lambda: isinstance(send_run(client, next(numbers)), str), "room to be made")
+        server.stop()
+        assert server.cli("verify").returncode == 0
+
+
+def fill_by_itself(client: httpx2.Client) -> list[str]:
+    """Sends runs until the server takes no more, however short its log becomes; their ids."""
+    runs: list[str] = []
+    refused = 0
+    while refused < REFUSALS:
+        told = send_run(client, len(runs))
+        if isinstance(told, str):
+            runs.append(told)
+            refused = 0
+        else:
+            assert told == 503
+            refused += 1
+            wait_until(lambda: is_ready(client), "the server to have tried to write")
+    return runs
+
+
+def is_ready(client: httpx2.Client) -> bool:
+    return bool(client.get("/readyz").status_code == 200)
+
+
+def send_run(client: httpx2.Client, number: int) -> str | int:
+    """A run of some 500 KiB that has ended: its id, or the status with which it was refused."""
+    key = f"run-{number}"
+    types = [*["message.delta"] * 100, "run.completed"]
+    events = [
+        {
+            "event_id": f"{key}-{at}",
+            "client_seq": at,
+            "run_key": key,
+            "type": of,
+            "data": {"content": os.urandom(5000).hex()} if of == "message.delta" else {"result": "x"},
+        }
+        for at, of in enumerate(types, 1)
+    ]
+    reply = client.post("/api/v1/events", json={"client_id": key, "events": events})
+    if reply.status_code != 200:
+        return reply.status_code
+    assert not reply.json().get("rejected"), reply.text[:300]
+    return str(reply.json()["results"][0]["run_id"])
+
+
+def make_room(client: httpx2.Client, runs: list[str], has_policy: bool) -> None:
+    if has_policy:
+        reply = client.put("/api/v1/retention/deltas", json={"max_bytes": 100_000})
+        assert reply.status_code == 200, reply.text
+        return
+    for run in runs[: len(runs) // 2 or 1]:
+        reply = client.delete(f"/api/v1/runs/{run}")
+        assert reply.status_code == 200, reply.text
 
 
 @pytest.mark.slow

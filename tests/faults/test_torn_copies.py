@@ -16,7 +16,7 @@ from tests.faults.rotten import AGENT, LAST, copy_of
 from tests.faults.test_rotten_reads import frames_of, run_id_of
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
-from towerlog.store.sqlite.upkeep.frames import HEADER_BYTES, SALTS
+from towerlog.store.sqlite.connections.frames import HEADER_BYTES, SALTS
 
 TORN = 78
 

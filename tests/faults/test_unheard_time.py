@@ -18,7 +18,7 @@ from tests.simulation.mutants import Mutant
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock
 from tests.support.rig import Rig, at_rest, open_rig
-from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, MAX_SPANS, MIN_HEARD_MS, MIN_OUTAGE_MS, Hearing, ServerClock
+from towerlog.ambient import GRACE_MS, MAX_COMMIT_MS, MAX_SPANS, MIN_OUTAGE_MS, MIN_SERVED_MS, ServerClock, ServingTime
 from towerlog.engine.commit.queue import Intake
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.timers import old_rows
@@ -34,7 +34,8 @@ from towerlog.model.outcome import Replayed
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetRun, ListKeys, ListThreads
 from towerlog.model.run import Status
-from towerlog.store.sqlite import connection, reads, store, write
+from towerlog.store.sqlite import reads, store, write
+from towerlog.store.sqlite.connections import connection
 from towerlog.store.sqlite.store import SqliteUnit
 
 LEASE_MS = 60_000
@@ -316,20 +317,20 @@ async def test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to(
 
 def test_the_time_never_goes_back() -> None:
     clock = FakeClock()
-    heard = Hearing(clock)
-    told = [heard.now().heard_ms]
+    heard = ServingTime(clock)
+    told = [heard.now().serving_ms]
     for step in (heard.stop, lambda: clock.stand_still(9000), heard.go_on, heard.stop, heard.go_on):
         step()
         for by_ms in (0, 1, GRACE_MS // 2, GRACE_MS):
             clock.advance(by_ms)
-            told.append(heard.now().heard_ms)
+            told.append(heard.now().serving_ms)
     assert told == sorted(told)
 
 
 def test_many_short_outages_hide_no_silence() -> None:
     """Older than the spans that are kept apart is judged too late by the outages, and still judged."""
     clock = FakeClock()
-    heard = Hearing(clock)
+    heard = ServingTime(clock)
     began = clock.now_ms()
     for _ in range(MAX_SPANS * 4):
         clock.advance(20 * 60_000)
@@ -397,7 +398,7 @@ async def test_outages_that_come_again_and_again_keep_nobody_for_ever_and_cost_n
         await rig.do(Report(beats, "w", []))
         count += 1
         is_late = rig.clock.steady_ms() - began > AT_MOST * SHORT_LEASE_MS
-        assert not (is_late and count > SHORT_LEASE_MS // MIN_HEARD_MS + 1), "nobody is left, and the lease goes on"
+        assert not (is_late and count > SHORT_LEASE_MS // MIN_SERVED_MS + 1), "nobody is left, and the lease goes on"
     assert await is_held(rig, beats)
     assert rig.clock.steady_ms() - began >= SHORT_LEASE_MS
 
@@ -406,15 +407,15 @@ async def test_outages_that_come_again_and_again_keep_nobody_for_ever_and_cost_n
 async def test_long_outages_that_come_again_and_again_hide_no_silence(rig: Rig, lasts_ms: int) -> None:
     """Each may have swallowed the only word of its while; after twice the threshold there was none."""
     run_id = await start(rig)
-    heard_ms = 0
-    while heard_ms + SILENT_MS // 2 < 2 * SILENT_MS:
+    serving_ms = 0
+    while serving_ms + SILENT_MS // 2 < 2 * SILENT_MS:
         rig.clock.stand_still(lasts_ms)
         await rig.engine.sweep()
         rig.clock.advance(SILENT_MS // 2)
-        heard_ms += SILENT_MS // 2 - GRACE_MS
+        serving_ms += SILENT_MS // 2 - GRACE_MS
         await rig.engine.sweep()
         assert (await rig.run(run_id)).silent_at is None
-    rig.clock.advance(2 * SILENT_MS - heard_ms)
+    rig.clock.advance(2 * SILENT_MS - serving_ms)
     await rig.engine.sweep()
     assert (await rig.run(run_id)).silent_at is not None
 
@@ -438,26 +439,26 @@ async def test_a_wait_for_the_place_to_write_is_an_outage_as_well(rig: Rig, monk
 
 def test_a_short_outage_leaves_out_no_more_than_it_took() -> None:
     clock = FakeClock()
-    heard = Hearing(clock)
-    began = heard.now().heard_ms
+    heard = ServingTime(clock)
+    began = heard.now().serving_ms
     for _ in range(10):
         heard.begin()
         clock.advance(MAX_COMMIT_MS + 100)
         heard.end()
-    assert heard.now().heard_ms == began + 10 * MAX_COMMIT_MS
+    assert heard.now().serving_ms == began + 10 * MAX_COMMIT_MS
 
 
 def test_of_acts_that_overlap_each_counts_from_the_end_of_the_one_before() -> None:
     clock = FakeClock()
-    heard = Hearing(clock)
-    began = heard.now().heard_ms
+    heard = ServingTime(clock)
+    began = heard.now().serving_ms
     heard.begin()
     for _ in range(10):
         heard.begin()
         clock.advance(2 * MAX_COMMIT_MS)
         heard.end()
     heard.end()
-    assert heard.now().heard_ms == began + 10 * MAX_COMMIT_MS
+    assert heard.now().serving_ms == began + 10 * MAX_COMMIT_MS
 
 
 def test_of_standstills_that_follow_one_another_a_second_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,8 +469,8 @@ def test_of_standstills_that_follow_one_another_a_second_counts(monkeypatch: pyt
     for _ in range(10):
         steady_ms += ServerClock.MAX_UNREAD_MS + 100
         clock.steady_ms()
-    assert clock.steady_ms() == began + 9 * MIN_HEARD_MS
-    steady_ms += MIN_HEARD_MS
+    assert clock.steady_ms() == began + 9 * MIN_SERVED_MS
+    steady_ms += MIN_SERVED_MS
     before = clock.steady_ms()
     steady_ms += HOUR_MS
     assert clock.steady_ms() == before, "one that comes alone is left out"
@@ -490,40 +491,40 @@ def plainly(law: Callable[[], None]) -> Law:
 
 MUTANTS: tuple[tuple[Mutant, Law], ...] = (
     (
-        Mutant("a full disk is no outage", Hearing.stop, "if not self.is_out:", "if False:"),
+        Mutant("a full disk is no outage", ServingTime.stop, "if not self.is_out:", "if False:"),
         test_a_lease_outlasts_a_full_disk_and_ends_when_it_has_been_listened_for,
     ),
     (
-        Mutant("nobody finds out that there is room", Writer.upkeep, "if self._hearing.is_out:", "if False:"),
+        Mutant("nobody finds out that there is room", Writer.upkeep, "if self._serving.is_out:", "if False:"),
         test_a_server_to_which_nobody_writes_finds_out_that_its_disk_has_room_again,
     ),
     (
-        Mutant("a slow sync counts", Hearing.end, "steady_ms > began_at + MAX_COMMIT_MS", "False"),
+        Mutant("a slow sync counts", ServingTime.end, "steady_ms > began_at + MAX_COMMIT_MS", "False"),
         test_a_lease_outlasts_a_slow_sync,
     ),
     (
         Mutant(
             "what waits in sockets comes too late",
-            Hearing._end_outage,
+            ServingTime._end_outage,
             "(began_at, steady_ms + grace_ms)",
             "(began_at, steady_ms)",
         ),
         lambda rig, _: test_what_was_sent_during_a_standstill_is_heard_before_a_lease_ends(rig, 1),
     ),
     (
-        Mutant("a standstill is not noticed", Hearing.now, "if still_ms:", "if False:"),
+        Mutant("a standstill is not noticed", ServingTime.now, "if still_ms:", "if False:"),
         lambda rig, _: test_what_was_sent_during_a_standstill_is_heard_before_a_lease_ends(rig, 1),
     ),
     (
-        Mutant("listening goes on through an outage", Hearing._end_outage, "lasted_ms >= MIN_OUTAGE_MS", "False"),
+        Mutant("listening goes on through an outage", ServingTime._end_outage, "lasted_ms >= MIN_OUTAGE_MS", "False"),
         lambda rig, _: test_after_a_long_outage_silence_is_counted_anew(rig),
     ),
     (
-        Mutant("a clock set ahead is believed", Hearing.now, "> JUMP_MS", "> 10**15"),
+        Mutant("a clock set ahead is believed", ServingTime.now, "> JUMP_MS", "> 10**15"),
         lambda rig, _: test_what_is_heard_after_the_clock_was_set_counts_from_then(rig, HOUR_MS),
     ),
     (
-        Mutant("a clock set back is believed", Hearing.now, "abs(offset_ms - ", "(offset_ms - "),
+        Mutant("a clock set back is believed", ServingTime.now, "abs(offset_ms - ", "(offset_ms - "),
         lambda rig, _: test_what_is_heard_after_the_clock_was_set_counts_from_then(rig, -365 * LOST_MS),
     ),
     (
@@ -536,22 +537,22 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         lambda rig, _: test_lane_times_are_shown_by_the_wall_clock_as_it_is_set_now(rig, HOUR_MS),
     ),
     (
-        Mutant("the guard is no outage", Writer.upkeep, "self._hearing.stop()\n        return None", "return None"),
+        Mutant("the guard is no outage", Writer.upkeep, "self._serving.stop()\n        return None", "return None"),
         lambda rig, patch: test_a_lease_outlasts_the_guard_of_the_disk(rig, patch, False),
     ),
     (
-        Mutant("whom the guard refuses is judged", Intake._check, "self._hearing.stop()", "pass"),
+        Mutant("whom the guard refuses is judged", Intake._check, "self._serving.stop()", "pass"),
         lambda rig, patch: test_a_lease_outlasts_the_guard_of_the_disk(rig, patch, True),
     ),
     (
-        Mutant("whom a held log refuses is judged", Writer._write, "self._hearing.stop()", "pass"),
+        Mutant("whom a held log refuses is judged", Writer._write, "self._serving.stop()", "pass"),
         test_a_lease_outlasts_a_reader_that_holds_the_log,
     ),
     (
         Mutant(
             "replies grow old by the wall",
             old_rows.old_replies,
-            "replies_drop(now.heard_ms -",
+            "replies_drop(now.serving_ms -",
             "replies_drop(now.wall_ms -",
         ),
         lambda rig, _: test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to(rig, 2 * REPLY_LIFE_MS),
@@ -561,25 +562,28 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         lambda rig, _: test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to(rig),
     ),
     (
-        Mutant("nothing counts between two outages", Hearing._end_outage, "grace_ms + MIN_HEARD_MS", "grace_ms"),
+        Mutant("nothing counts between two outages", ServingTime._end_outage, "grace_ms + MIN_SERVED_MS", "grace_ms"),
         lambda rig, patch: REPEATED(rig, patch, "commits of 5.1 s"),
     ),
     (
         Mutant(
-            "each slow write has its grace", Hearing.end, "GRACE_MS if lasted_ms >= MIN_OUTAGE_MS else 0", "GRACE_MS"
+            "each slow write has its grace",
+            ServingTime.end,
+            "GRACE_MS if lasted_ms >= MIN_OUTAGE_MS else 0",
+            "GRACE_MS",
         ),
         plainly(test_a_short_outage_leaves_out_no_more_than_it_took),
     ),
     (
-        Mutant("long outages hide a silence", Hearing.elapsed_ms, "(now_ms - since) // 2", "0"),
+        Mutant("long outages hide a silence", ServingTime.elapsed_ms, "(now_ms - since) // 2", "0"),
         lambda rig, _: test_long_outages_that_come_again_and_again_hide_no_silence(rig, HOUR_MS),
     ),
     (
-        Mutant("a wait for the place to write counts", Hearing.begin, "self._act_began_at is None", "False"),
+        Mutant("a wait for the place to write counts", ServingTime.begin, "self._act_began_at is None", "False"),
         test_a_wait_for_the_place_to_write_is_an_outage_as_well,
     ),
     (
-        Mutant("what was left out counts after all", Hearing._told, "steady_ms - self._left_out_ms", "steady_ms"),
+        Mutant("what was left out counts after all", ServingTime._told, "steady_ms - self._left_out_ms", "steady_ms"),
         test_a_lease_outlasts_a_slow_sync,
     ),
 )

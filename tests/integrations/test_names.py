@@ -5,7 +5,7 @@ from __future__ import annotations
 import towerlog
 from towerlog.integrations import claude_agent, langchain, model_clients, openai_agents, pydantic_ai
 from towerlog.sdk.integrations import pydantic_ai as adapter
-from towerlog.sdk.integrations.clients import wrapping
+from towerlog.sdk.integrations.clients import wrap
 from towerlog.sdk.integrations.langchain import handler
 
 
@@ -17,7 +17,7 @@ def test_the_adapter_of_pydantic_ai_has_its_public_name() -> None:
 def test_one_line_is_enough_for_the_others() -> None:
     assert towerlog.langchain is langchain.langchain is handler.langchain
     assert towerlog.claude_agent is claude_agent.claude_agent
-    assert towerlog.wrap is model_clients.wrap is wrapping.wrap
+    assert towerlog.wrap is model_clients.wrap is wrap.wrap
 
 
 def test_an_adapter_may_be_a_module() -> None:

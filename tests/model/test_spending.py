@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model import spending as spending_module
-from towerlog.model.computed import NO_COMPUTED, Computed, Priced
+from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced
 from towerlog.model.spending import (
     AGENTS_RETIRED,
     COMPUTED_KEPT,
@@ -205,6 +205,24 @@ def test_a_step_that_is_told_again_is_counted_once() -> None:
     once = spending.after(again, "a", 1)
     assert once.after(again, "a", 1) == once
     assert known(once.usage()) == {"input_tokens": 30, "output_tokens": 3, "total_tokens": 33}
+
+
+@pytest.mark.parametrize(
+    ("again", "counted"),
+    [
+        (turn(100, 500, 1500), {"input_tokens": 100, "output_tokens": 500, "total_tokens": 1500}),
+        (turn(90, 500, 1500), {"input_tokens": 100, "output_tokens": 500, "total_tokens": 1500}),
+        # A call of its own, as of a runner that has gone back.
+        (turn(100, 500, 1600), {"input_tokens": 200, "output_tokens": 501, "total_tokens": 1600}),
+        # Better figures of what was unsplit before, more than the total has grown by: a total cannot tell that.
+        (turn(100, 500, 1000), {"input_tokens": 100, "output_tokens": 1, "total_tokens": 1000}),
+    ],
+)
+def test_a_step_that_is_told_again_with_better_figures_has_these(again: UsageReport, counted: dict[str, int]) -> None:
+    spending = NOTHING.after(turn(100, 1, 1000), "a", 1)
+    spending = spending.with_share("a", spending.shares["a"].at(1, False)).after(again, "a", 1)
+    assert known(spending.usage()) == counted
+    assert known(spending.after(again, "a", 1).usage()) == counted
 
 
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)), min_size=1, max_size=8), st.booleans())

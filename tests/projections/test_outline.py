@@ -134,6 +134,50 @@ def test_the_figures_of_tools() -> None:
     ]
 
 
+def told(*moments: Moment) -> tuple[list[tuple[Any, ...]], list[ToolFigures]]:
+    """(name, begin, end, first, last) of each span, and the figures of the tools."""
+    outliner = Outliner()
+    outliner.take(moments)
+    spans = [
+        (s.name, s.begin - T0, None if s.end is None else s.end - T0, s.first_seq, s.last_seq)
+        for s in (outliner.spans())
+    ]
+    return spans, outliner.tools()
+
+
+def test_how_long_a_call_took_that_nobody_has_told_is_unknown_and_not_nothing() -> None:
+    done = Facts(tool="ls", success=False)
+    spans, tools = told(moment(1, E.TOOL_RESULT, 5, done), moment(2, E.TOOL_RESULT, 9, done))
+    assert spans == [("ls", 5, 5, 1, 1), ("ls", 9, 9, 2, 2)]
+    assert tools == [ToolFigures("ls", 2, 2, 0, None, None, None)]
+    timed = moment(3, E.TOOL_RESULT, 12, Facts(tool="ls", duration_ms=0))
+    assert told(moment(1, E.TOOL_RESULT, 5, done), timed)[1] == [ToolFigures("ls", 2, 1, 0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize(("own", "begin"), [(None, 10), (4, 16)])
+def test_a_result_that_overtook_its_call_ends_it(own: int | None, begin: int) -> None:
+    call = Facts(tool="ls", tool_call_id="c")
+    done = Facts(tool="ls", tool_call_id="c", success=True, duration_ms=own)
+    first = moment(1, E.TOOL_RESULT, 30, done, occurred_at=T0 + 20)
+    spans, tools = told(first, moment(2, E.TOOL_CALL, 31, call, occurred_at=T0 + 10))
+    assert spans == [("ls", begin, 20, 1, 2)]
+    assert tools == [ToolFigures("ls", 1, 0, 0, 20 - begin, 20 - begin, 20 - begin)]
+    # Where nothing but the arrival tells when they were, nothing was measured.
+    late = told(moment(1, E.TOOL_RESULT, 30, done), moment(2, E.TOOL_CALL, 31, call))
+    assert late[1] == [ToolFigures("ls", 1, 0, 0, *[own] * 3)]
+
+
+def test_two_calls_that_share_an_id_are_two_and_which_took_how_long_is_unknown() -> None:
+    call = Facts(tool="ls", tool_call_id="c")
+    done = Facts(tool="ls", tool_call_id="c", success=True)
+    other = moment(1, E.TOOL_CALL, 0, Facts(tool="ls", tool_call_id="other"))
+    begun = [other, moment(2, E.TOOL_CALL, 0, call), moment(3, E.TOOL_CALL, 1, call)]
+    assert told(*begun)[1] == [ToolFigures("ls", 3, 0, 3, None, None, None)]
+    spans, tools = told(*begun, moment(4, E.TOOL_RESULT, 4, done), moment(5, E.TOOL_RESULT, 9, done))
+    assert spans == [("ls", 0, None, 1, 1), ("ls", 0, 4, 2, 4), ("ls", 1, 9, 3, 5)]
+    assert tools == [ToolFigures("ls", 3, 0, 1, None, None, None)]
+
+
 def test_a_window_shows_what_is_seen_in_it() -> None:
     spans = [Span("tool", "x", 1, begin, end, 1, 1) for begin, end in ((0, 10), (5, None), (20, 30), (40, 50))]
     assert [span.begin for span in within(spans, 10, 20)] == [0, 5, 20]

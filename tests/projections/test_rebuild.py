@@ -148,9 +148,9 @@ async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
                 "ended_seq",
                 "error",
                 "pending",
-                "thread_id",
             )
             assert all(getattr(after, name) == getattr(current, name) for name in unmoved)
+        assert after.thread_id == (event.effects.thread_id or current.thread_id)
         current = after
     assert endings == (row.status in TERMINAL)
     assert current.status is row.status

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import apsw
 
-from towerlog.store.sqlite.connection import PAGE_BYTES
+from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 from towerlog.store.sqlite.store import SqliteStore
 
 T = TypeVar("T")

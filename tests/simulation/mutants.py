@@ -121,7 +121,7 @@ MUTANTS = (
     Mutant(
         "a late result of a report is not refused", lanes.report, "if row.is_terminal() else []", "if False else []"
     ),
-    Mutant("expiry is not checked at a claim", lanes.claim_run, "if lane.is_held(plan.steady):", "if False:"),
+    Mutant("expiry is not checked at a claim", lanes.claim_run, "if lane.is_held(plan.serving_ms):", "if False:"),
     Mutant("the epoch does not rise", lanes._take, "epoch=lane.epoch + 1", "epoch=max(lane.epoch, 1)"),
     Mutant("a reclaim forgets to take the lane first", lanes._take, "if lane.state is QueueState.HELD:", "if False:"),
     Mutant("attempts are not counted", lanes._take, "attempt=lane.attempt + 1", "attempt=max(lane.attempt, 1)"),
@@ -149,7 +149,7 @@ MUTANTS = (
         "",
     ),
     Mutant("a repeated release is an error", lanes.release, "lane.released_by == command.worker_id", "False"),
-    Mutant("a renewal shortens", lanes._renewed, "max(expires_at, lane.expires_at or 0)", "plan.steady + 1"),
+    Mutant("a renewal shortens", lanes._renewed, "max(expires_at, lane.expires_at or 0)", "plan.serving_ms + 1"),
     Mutant("a report does not renew", lanes.report, "_renewed(plan, lane, command.lease_ms)", "lane"),
     Mutant("a finished run finishes again", lanes.finish, "if row.is_terminal():", "if False:"),
     Mutant("what a loser sent is dropped", lanes._quarantine, "for draft in drafts:", "for draft in ():"),
@@ -203,8 +203,8 @@ MUTANTS = (
     Mutant(
         "cancels are forced by the wall clock",
         cancels.OverdueCancels._force_cancel,
-        "plan.steady - since",
-        "plan.now - since",
+        "plan.serving_ms - since",
+        "plan.now_ms - since",
     ),
     Mutant(
         "a kill leaves the children",

@@ -11,7 +11,7 @@ from tests.simulation.hashes import golden, lines
 from tests.simulation.mutants import Mutant, tiers
 from tests.simulation.seeds import SEEDS_A_TEST, TELEMETRY_SEEDS, Template, batches, live_telemetry, open_template
 from tests.simulation.world import Wrong
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.engine.control import receipts, rights
 from towerlog.engine.ingest import dedupe
 from towerlog.engine.timers import cancels, silence
@@ -40,8 +40,8 @@ MUTANTS = (
     Mutant("what came after all stays dropped", ledger.Ledger.with_received, "if self.dropped else", "if False else"),
     Mutant("a stranger's numbers count", rights.numbered, "if reporter_key != caller and", "if False and"),
     Mutant("a stranger's numbers are whoever's who starts", clients.under, " if ledger.key is not None", ""),
-    Mutant("a clock that was set is believed", Hearing.now, "> JUMP_MS", "> 10**15"),
-    Mutant("who was not there judges", Hearing.__init__, "[_Span(self._told_ms,", "[_Span(0,"),
+    Mutant("a clock that was set is believed", ServingTime.now, "> JUMP_MS", "> 10**15"),
+    Mutant("who was not there judges", ServingTime.__init__, "[_Span(self._told_ms,", "[_Span(0,"),
     Mutant("nobody is given up", silence.SilentRuns.sweep, "if lost_ms:", "if False:"),
     Mutant("a word does not end a silence", runs.fold_plain, "silent_at=None,", ""),
     Mutant("a delivery is not on record", receipts.mark_delivered, "if not command.delivered:", "if False:"),

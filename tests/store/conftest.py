@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.backends import SqliteBackend
 from tests.support.factories import identity
-from towerlog.store.sqlite.connection import open_connection
-from towerlog.store.sqlite.write import write_org
+from towerlog.store.sqlite.connections.connection import open_connection
+from towerlog.store.sqlite.people.organisations import write_org
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import SchemaMismatch
 from towerlog.store import migrate
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
-from towerlog.store.sqlite import connection
+from towerlog.store.sqlite.connections import connection
 from towerlog.store.sqlite.store import open_reader, open_store
 
 ONE, TWO, THREE = (Migration(n, f"000{n}_x", f"CREATE TABLE t{n} (a);") for n in (1, 2, 3))

@@ -15,7 +15,7 @@ from towerlog.store.space import AUTOMATIC, LOOK_EACH_MS, MIB, Space, check_room
 
 @pytest.mark.parametrize(
     ("guard_mib", "disk_mib", "expected_mib"),
-    [(AUTOMATIC, 1000, 256), (AUTOMATIC, 100_000, 5000), (7, 100_000, 7), (0, 100_000, 0)],
+    [(AUTOMATIC, 1000, 256), (AUTOMATIC, 100_000, 5000), (17, 100_000, 17), (7, 100_000, 16), (0, 100_000, 16)],
 )
 def test_a_setting_counts_alone_and_else_the_larger_bound(guard_mib: int, disk_mib: int, expected_mib: int) -> None:
     assert guard_bytes(guard_mib, disk_mib * MIB) == expected_mib * MIB
@@ -23,12 +23,12 @@ def test_a_setting_counts_alone_and_else_the_larger_bound(guard_mib: int, disk_m
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How much is free, by each look at the disk; the last of `answers` is the next one."""
+    """One for each look at the disk, of which 20 MiB are free."""
     looks: list[int] = []
 
     def statvfs(path: Path) -> SimpleNamespace:
         looks.append(1)
-        return SimpleNamespace(f_bavail=10 * MIB >> 12, f_frsize=4096, f_blocks=1000 * MIB >> 12)
+        return SimpleNamespace(f_bavail=20 * MIB >> 12, f_frsize=4096, f_blocks=1000 * MIB >> 12)
 
     monkeypatch.setattr(os, "statvfs", statvfs)
     return looks
@@ -36,9 +36,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_it_is_low_below_the_guard(asked: list[int], tmp_path: Path) -> None:
     clock = FakeClock()
-    assert Space(tmp_path, clock.steady_ms, 11).is_low()
-    assert not Space(tmp_path, clock.steady_ms, 10).is_low()
+    assert Space(tmp_path, clock.steady_ms, 21).is_low()
+    assert not Space(tmp_path, clock.steady_ms, 20).is_low()
     assert Space(tmp_path, clock.steady_ms, AUTOMATIC).is_low()
+    assert not Space(tmp_path, clock.steady_ms).is_low()
+
+
+def test_what_the_log_has_still_to_move_is_taken(asked: list[int], tmp_path: Path) -> None:
+    clock, database = FakeClock(), tmp_path / "towerlog.db"
+    database.write_bytes(bytes(MIB))
+    space = Space(tmp_path, clock.steady_ms, 17, database)
+    space.database_bytes = 4 * MIB
+    assert (space.is_low(), space.left_bytes()) == (False, 17 * MIB)
+    space.database_bytes += 1
+    assert not space.was_low
+    space.forget()
+    assert space.is_low()
+    database.write_bytes(bytes(2 * MIB))
+    clock.advance(LOOK_EACH_MS)
+    assert not space.is_low(), "some of it was moved"
 
 
 def test_the_disk_is_not_asked_for_each_write(asked: list[int], tmp_path: Path) -> None:
@@ -57,7 +73,7 @@ def test_a_folder_that_is_gone_has_no_room(tmp_path: Path) -> None:
     assert space.free_bytes == 0
 
 
-@pytest.mark.parametrize(("guard_mib", "log_bytes", "is_room"), [(8, 0, True), (9, 0, False), (8, 1, False)])
+@pytest.mark.parametrize(("guard_mib", "log_bytes", "is_room"), [(18, 0, True), (19, 0, False), (18, 1, False)])
 def test_a_copy_takes_nothing_of_what_writes_leave_free(
     asked: list[int], tmp_path: Path, guard_mib: int, log_bytes: int, is_room: bool
 ) -> None:

@@ -21,7 +21,7 @@ from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.store import PostgresStore
 from towerlog.store.postgres.store import open_store as open_postgres
 from towerlog.store.postgres.times import OwnTimes
-from towerlog.store.sqlite.connection import migrate, open_connection
+from towerlog.store.sqlite.connections.connection import migrate, open_connection
 from towerlog.store.sqlite.store import SqliteStore, open_store
 
 
@@ -60,7 +60,7 @@ def empty_database() -> bytes:
 class SqliteBackend:
     """A file in a folder of the test's own."""
 
-    loader = "towerlog.store.sqlite.connection.load_migrations"
+    loader = "towerlog.store.sqlite.connections.connection.load_migrations"
 
     def __init__(self, location: str) -> None:
         self.location = location

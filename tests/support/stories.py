@@ -35,7 +35,9 @@ reports = st.builds(UsageReport, usages, st.sampled_from(["total", "delta", "tur
 refs = (
     st.builds(RunByTrace, st.sampled_from(THREADS), st.sampled_from(TRACES), st.booleans())
     | st.builds(OpenRun, st.sampled_from(THREADS), st.booleans())
-    | st.builds(RunByForeignId, st.sampled_from(["steps:1", "steps:2"]), st.sampled_from(THREADS))
+    | st.builds(
+        RunByForeignId, st.sampled_from(["steps:1", "steps:2"]), st.sampled_from((*THREADS, "t3")), st.booleans()
+    )
 )
 
 checkpoints = st.builds(

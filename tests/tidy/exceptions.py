@@ -29,6 +29,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "Questions": "a capability; learns after it was made who decides on the calls that wait",
     "Place": "becomes a run of its own when it shows that it is a graph; owned by its tree",
     "Changes": "filled while a unit of work is planned, and owned by the planner alone",
+    "News": "added to until it is sent, by the one node that has it",
     "DrawnIds": "remembers what it has given, for the one group that it was made for",
     "Exchange": "filled in by the gate's steps; one request has it",
     "SpanNode": "a span whose place in its tree is found out once all spans of its request are read",

@@ -1,4 +1,4 @@
-/** After a build: each file compressed beside itself, its bytes told, and more bytes than the budget refused. */
+/** After a build: each file compressed beside itself, the modules of each page listed for the server, bytes told, too many refused. */
 
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,10 +36,15 @@ function closure(key, found = new Set()) {
 
 const sum = (names) => [...names].reduce((total, name) => total + (sizes.get(name) ?? 0), 0);
 const entry = closure('index.html').add('index.html');
+/** Page → what is loaded for it beside the shell. */
+const parts = {};
 for (const key of manifest['index.html'].dynamicImports ?? []) {
   const own = [...closure(key)].filter((name) => !entry.has(name));
   tell(key.replace(/^src\/pages\//, ''), sum(own));
+  const page = /^src\/pages\/([^/]+)\//.exec(key)?.[1];
+  if (page) parts[page] = own.filter((name) => name.endsWith('.js'));
 }
+writeFileSync(join(FOLDER, 'parts.json'), JSON.stringify(parts));
 tell('shell', sum(entry));
 const found = { 'shell and Runs': sum(closure('src/pages/runs/Runs.svelte', new Set(entry))), 'all pages': sum(sizes.keys()) };
 let isOver = false;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Run, RunSum, UsageTotal } from '../src/api/types';
-import { groups, ofSums, timed, totals } from '../src/pages/usage/totals';
+import { course, groups, ofSums, timed, totals } from '../src/pages/usage/totals';
 import { askedFor, chosenOf, columnsOf, USUAL } from '../src/pages/runs/columns';
 import { asked, belongs, csv, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
 import { spent } from '../src/pages/now/needs';
@@ -47,10 +47,16 @@ describe('usage', () => {
   });
   it('of one name is one row, the dearest first', () => {
     const rows = [cell({ cost_usd: 1 }), cell({ agent: 'b', cost_usd: 5 }), cell({ cost_usd: 2 })];
-    expect(timed(groups(rows, 'agent'), [{ group: 'b', p50_ms: 10, p95_ms: 20 }]).map(({ name, usd, runs, p95 }) => [name, usd, runs, p95])).toEqual([
-      ['b', 5, 1, 20],
-      ['a', 3, 2, null],
+    expect(timed(groups(rows, 'agent'), [{ group: 'b', runs: 4, p50_ms: 10, p95_ms: 20 }], []).map(({ name, usd, runs, failed, p95 }) => [name, usd, runs, failed, p95])).toEqual([
+      ['b', 5, 1, 0, 20],
+      ['a', 3, 2, null, null],
     ]);
+  });
+  it('by time has a share only where a run has ended', () => {
+    const took = (group: string, runs: number) => ({ group, runs, p50_ms: 5, p95_ms: 9 });
+    const [from, step] = [Date.parse('2026-04-02T00:00:00Z'), 3_600_000];
+    const told = course([took('2026-04-02T01:00:00Z', 4)], [took('2026-04-02T01:00:00Z', 1)], from, from + 2 * step, step);
+    expect([told.times.length, told.failed, told.p95]).toEqual([3, [null, 25, null], [null, 9, null]]);
   });
   it('of today is $0 when nothing was, and unknown when nothing has a price', () => {
     expect(spent([])).toEqual({ usd: 0, unpriced: 0 });
@@ -84,6 +90,6 @@ describe('usage by thread', () => {
   it('takes the sums of groups as they are; what is not known stays unknown', () => {
     const usage = { input_tokens: 1, cached_input_tokens: 2, cache_write_tokens: null, output_tokens: null, reasoning_tokens: null, total_tokens: 3 };
     const rows: RunSum[] = [{ group: 't', runs: 2, usage, cost_usd: 3, unpriced_calls: 1 }];
-    expect(ofSums(rows)).toEqual([{ name: 't', runs: 2, usd: 3, unpriced: 1, input: 3, output: null, p50: null, p95: null }]);
+    expect(ofSums(rows)).toEqual([{ name: 't', runs: 2, usd: 3, unpriced: 1, input: 3, output: null, ended: null, failed: null, p50: null, p95: null }]);
   });
 });

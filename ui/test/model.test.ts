@@ -3,7 +3,6 @@ import { count, money } from '../src/model/numbers';
 import { isEnded, lookOf, STATUSES } from '../src/model/status';
 import { line, shortId, visible } from '../src/model/text';
 import { ago, duration } from '../src/model/times';
-import { windowOf } from '../src/model/window';
 import { FrameReader } from '../src/live/frames';
 
 describe('money', () => {
@@ -71,18 +70,6 @@ describe('text of agents', () => {
     expect(shortId('0196b2c0-0000-7000')).toBe('0-7000');
   });
   it('is cut to a line', () => expect(line('a\n b'.repeat(100), 10)).toHaveLength(10));
-});
-
-describe('the window of a list', () => {
-  it.each([
-    [100_000, 0, 320, 0, 18],
-    [100_000, 3200, 320, 92, 118],
-    [5, 0, 320, 0, 5],
-    [0, 0, 320, 0, 0],
-    [5, 10_000, 320, 5, 5],
-  ])('%d rows at %d', (rows, top, height, first, end) => {
-    expect(windowOf(rows, 32, top, height)).toEqual({ first, end });
-  });
 });
 
 describe('frames', () => {

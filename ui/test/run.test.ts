@@ -33,6 +33,16 @@ describe('the timeline', () => {
     ]);
     expect(drawing.rows).toBe(3);
   });
+  it('has a lane for each of several agents, under its name', () => {
+    const spans = [span('lease', 0, 100, { agent: 0 }), span('tool', 0, 10), span('tool', 5, 10, { agent: 2 })];
+    expect(layout(spans, T, T + 100, 100, ['writer', null]).tracks.map(({ words, row, isHead }) => [words, row, isHead])).toEqual([
+      ['lease', 0, false],
+      ['writer', 1, true],
+      ['tools', 2, false],
+      ['agent 2', 3, true],
+      ['tools', 4, false],
+    ]);
+  });
   it('puts what overlaps into rows of its own', () => {
     const drawing = layout([span('tool', 0, 50), span('tool', 10, 60), span('tool', 70, 80)], T, T + 100, 1000);
     expect(drawing.bars.map(({ row, x, width }) => [row, x, width])).toEqual([

@@ -6,6 +6,7 @@ Shutdown: not ready at once, streams ended with a time to reconnect, requests in
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -24,8 +25,8 @@ from towerlog.asgi.guard.decoding import Decoding
 from towerlog.asgi.guard.heartbeats import Heartbeats
 from towerlog.asgi.guard.hosts import hosts_of
 from towerlog.asgi.guard.ledger import MAX_POLLS, ShareLedger
-from towerlog.asgi.guard.limits import Limiter
-from towerlog.asgi.guard.tickets import Tickets
+from towerlog.asgi.guard.limits import Limiter, Sharing
+from towerlog.asgi.guard.tickets import SignedTickets, StreamTickets, Tickets
 from towerlog.asgi.guard.trace_ids import TraceIds
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.health import Phase
@@ -43,6 +44,8 @@ from towerlog.asgi.ticker import Ticker
 from towerlog.dialects.base import Dialect, DialectSettings
 from towerlog.dialects.native import NATIVE
 from towerlog.engine.core import Engine
+from towerlog.engine.nodes.messages import Counted
+from towerlog.engine.nodes.peers import Peers
 from towerlog.model.member import SESSION_MS
 from towerlog.store.base import Store
 
@@ -186,6 +189,10 @@ class App:
         url, idle_ms = components.settings.public_url, self._config.session_idle_ms
         self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, url, idle_ms)
         self.pages.provider.attach(node.engine, node.store, self._clock, self._ids, url, secret, idle_ms)
+        if (peers := node.engine.peers) is not None:
+            tries = (self.pages.sign_in.attempts.limiters("sign-in"), self.pages.provider.attempts.limiters("provider"))
+            self._share(peers, {**components.limiters, **tries[0], **tries[1]})
+            peers.granted = self.sockets.granted
         self.pages.health.attach(node.store.ping, node.store.obstacle, node.engine.is_clock_off)
         self.pages.health.phase = Phase.READY
 
@@ -233,7 +240,7 @@ class App:
         return Components(
             table=self.table,
             engine=node.engine,
-            auth=Authenticator(node.store, clock, Tickets(self._ids), config.session_idle_ms),
+            auth=Authenticator(node.store, clock, self._tickets(node.store, secret), config.session_idle_ms),
             cors=Cors(config.cors_origins),
             bodies=Bodies(config.max_body_bytes),
             decoding=self._decoding,
@@ -249,6 +256,23 @@ class App:
             settings=msgspec.structs.replace(config.dialect, public_url=public_url, link_secret=secret),
             log_requests=config.access_log,
         )
+
+    def _tickets(self, store: Store, secret: str) -> StreamTickets:
+        """Stream tickets, which are good on all nodes of the store."""
+        if store.nodes is None:
+            return Tickets(self._ids)
+        return SignedTickets(self._ids, self._clock, secret, store.nodes.spend)
+
+    def _share(self, peers: Peers, limiters: Mapping[str, Limiter]) -> None:
+        """Has limits count what other nodes let through."""
+        for name, limiter in limiters.items():
+            limiter.sharing = Sharing(lambda: 1 + len(peers.others), partial(peers.tell_counted, name))
+
+        def hear(told: Counted) -> None:
+            if (limiter := limiters.get(told.limit)) is not None:
+                limiter.hear(told.who, told.count, self._clock.steady_ms())
+
+        peers.counted = hear
 
     def _limiters(self) -> dict[str, Limiter]:
         """One for each dialect that has a limit which is not switched off."""

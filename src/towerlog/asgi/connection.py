@@ -20,9 +20,9 @@ from towerlog.asgi.exchange import Exchange, Respond, Successor
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
-from towerlog.asgi.http1.pending import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.asgi.http1.pipeline import Pipeline, piece_end
+from towerlog.asgi.http1.request import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.errors import Overloaded
 
 """What a request names to which the connection may switch (RFC 6455, 4.1)."""
@@ -70,7 +70,7 @@ class Connection(Pipeline):
         try:
             self._visit.enter()
         except Overloaded as refusal:
-            self._is_deaf = True
+            self._ignores_input = True
             transport.write(plain_refusal(503, refusal.message, refusal.retry_after))
             self.close()
             return
@@ -79,7 +79,7 @@ class Connection(Pipeline):
     def connection_lost(self, exc: Exception | None) -> None:
         """There is nobody to answer any more."""
         self._state.connections.discard(self)
-        self._is_deaf = True
+        self._ignores_input = True
         Phases.resume_writing(self)
         self._lose()
         self._disarm()
@@ -89,7 +89,7 @@ class Connection(Pipeline):
     def data_received(self, data: bytes) -> None:
         """Reads on, serves what came whole, and watches what did not; later, where too much came in this turn."""
         pace = self._pace
-        if self._is_deaf:
+        if self._ignores_input:
             self._drop(len(data))
             return
         if pace.left <= 0:
@@ -112,7 +112,7 @@ class Connection(Pipeline):
     def _read_in_pieces(self, data: bytes) -> None:
         """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not."""
         at, body_end = 0, self._body_left()
-        while at < len(data) and not self._is_deaf:
+        while at < len(data) and not self._ignores_input:
             if len(self._waiting) == phases.MAX_PIPELINED:
                 self._keep_rest(data[at:])
                 return
@@ -137,22 +137,22 @@ class Connection(Pipeline):
         except httptools.HttpParserUpgrade as stopped:
             rest = data[stopped.args[0] :]
             again, self._again = self._again, None
-            if again is not None and not self._is_deaf:
+            if again is not None and not self._ignores_input:
                 self._read(again)
-                if rest and not self._is_deaf:
+                if rest and not self._ignores_input:
                     self._read(rest)
-            elif self._is_deaf and self._asks_to_switch():
+            elif self._ignores_input and self._asks_to_switch():
                 self._hold_early(rest)
                 self._pause_reading()
-            elif rest and not self._is_deaf:
+            elif rest and not self._ignores_input:
                 # The request is served as it is, and what comes after it is the next one.
                 self._read(rest)
             return
         except httptools.HttpParserError:
             # Where this connection will not hear more, the parser was only stopped.
-            if not self._is_deaf:
+            if not self._ignores_input:
                 self._refuse(400, "The request is not one of HTTP/1.1.")
-        if self._is_deaf:
+        if self._ignores_input:
             return
         if self._phase is _HEAD:
             self._watch_head(size)
@@ -168,7 +168,7 @@ class Connection(Pipeline):
         if len(self._waiting) >= phases.MAX_PIPELINED:
             # It came in one piece with those before it, which no head does that ends as HTTP has it. Nothing is said
             # of what nobody will look at: its sender may send it again.
-            self._waiting[-1].keep_alive, self._farewell = False, b""
+            self._waiting[-1].keep_alive, self._last_bytes = False, b""
             self._stop_listening()
             raise _Refused
         self._phase, self._due, self._count = _HEAD, math.inf, 0
@@ -287,7 +287,7 @@ class Connection(Pipeline):
         if self._is_read_paused and not self._waiting:
             self._resume_reading()
         if not request.keep_alive:
-            self._is_deaf = True
+            self._ignores_input = True
 
     # Who is served
 
@@ -375,7 +375,7 @@ class Connection(Pipeline):
         return True
 
     def replied(self, request: PendingRequest) -> None:
-        """The reply is whole: the next request, the farewell, or the wait for another."""
+        """The reply is whole: the next request, the last_bytes, or the wait for another."""
         request.is_complete = True
         if request.waiter is not None:
             request.hear()
@@ -384,10 +384,10 @@ class Connection(Pipeline):
         if self._visit.is_proxied:
             self._visit.end()
         if not request.keep_alive:
-            (self.close if request.is_whole and self._farewell is None else self._linger)()
+            (self.close if request.is_whole and self._last_bytes is None else self._linger)()
         elif self._waiting:
             self._serve_next()
-        elif self._farewell is not None:
+        elif self._last_bytes is not None:
             self._linger()
         elif self._phase is _REPLY:
             self._phase, self._due = _IDLE, self._loop.time() + self._keep_alive_s

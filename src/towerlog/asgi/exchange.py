@@ -62,7 +62,7 @@ class Exchange(msgspec.Struct, eq=False):
     """One request. Made by `Gate.begin`, filled in step by step."""
 
     scope: Message
-    now_ms: int
+    steady_ms: int
     """Steady time at its beginning."""
     wall_ms: int
     """Wall time at its beginning."""

@@ -147,8 +147,8 @@ class Gate:
         assert route is not None
         if principal is None:
             if route.is_stream:
-                self._check_ticket(exchange.scope["query_string"], exchange.headers, exchange.now_ms)
-            principal = exchange.principal = self._recall(exchange.headers, exchange.now_ms)
+                self._check_ticket(exchange.scope["query_string"], exchange.headers, exchange.steady_ms)
+            principal = exchange.principal = self._recall(exchange.headers, exchange.steady_ms)
             if principal is None:
                 return Missing.KEY
         self.open_account(exchange, principal)
@@ -177,7 +177,7 @@ class Gate:
         assert principal is not None
         by_key = rule.per == "key"
         who = principal.key_id if by_key else counted_as(self._addresses.of(exchange.scope))
-        extra, exchange.over = limiter.take(who, exchange.now_ms, exchange.wall_ms)
+        extra, exchange.over = limiter.take(who, exchange.steady_ms, exchange.wall_ms)
         exchange.extra += extra
         if exchange.over is not None and (by_key or not exchange.endpoint.ingests):
             raise exchange.over
@@ -256,7 +256,7 @@ class Gate:
         unused: tuple[FieldWarning, ...] = getattr(command, "warnings", ())
         if unused:
             exchange.warnings += unused
-        if exchange.over is not None and not self._heartbeats.allows(principal.key_id, command, exchange.now_ms):
+        if exchange.over is not None and not self._heartbeats.allows(principal.key_id, command, exchange.steady_ms):
             raise exchange.over
         exchange.command, exchange.body = command, None
         exchange.call = Call(principal, path, query, headers, b"", settings, trace_id, now_ms)
@@ -303,7 +303,7 @@ class Gate:
         """The reply to an outcome."""
         route = exchange.route
         if route is not None and route.limited and type(outcome) in HOLDER_OUTCOMES:
-            self._heartbeats.note(outcome, exchange.now_ms, is_counted=exchange.over is not None)
+            self._heartbeats.note(outcome, exchange.steady_ms, is_counted=exchange.over is not None)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)
         return self._encode(exchange, outcome)
@@ -352,7 +352,7 @@ class Gate:
     def count(self, exchange: Exchange, status: int) -> None:
         """One more request answered."""
         name = "none" if exchange.route is None else exchange.route.dialect.name
-        elapsed_ms = self._clock.steady_ms() - exchange.now_ms
+        elapsed_ms = self._clock.steady_ms() - exchange.steady_ms
         meter = self._meters.of(name)
         meter.add(status, elapsed_ms)
         meter.warnings += len(exchange.warnings)

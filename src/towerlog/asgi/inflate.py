@@ -1,11 +1,13 @@
 """Compressed bodies, opened in bounded steps: the limit is on what comes out, so a bomb is refused at the limit.
 
-One gzip member or one zstd frame to a body; anything after it is refused.
+A body may have several gzip members or zstd frames, as programs write that append; anything else after one is refused.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import zstandard
 
@@ -20,6 +22,8 @@ FREE_BYTES = 1024 * 1024
 _GZIP_STEP_BYTES = 64 * 1024
 _ZSTD_STEP_BYTES = 512
 """Four bytes of zstd can mean 128 KiB, and its decoder cannot be told where to stop: it is fed this much at a time."""
+MAX_MEMBERS = 1024
+"""Of gzip members, or zstd frames, in one body: programs that pack blocks by themselves make one of each 64 KiB."""
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
 
 
@@ -42,34 +46,62 @@ def _allowed(given: int, largest: int) -> int:
 
 
 def _gunzip(body: bytes, allowed: int) -> bytes:
-    decoder = zlib.decompressobj(wbits=31)
-    parts: list[bytes] = []
-    total = 0
-    rest = body
-    try:
-        while not decoder.eof:
-            part = decoder.decompress(rest, _GZIP_STEP_BYTES)
-            rest = decoder.unconsumed_tail
-            if not part and not rest:
-                break
-            total = _add(parts, part, total, allowed)
-    except zlib.error:
-        raise Malformed("The body is not gzip, though its Content-Encoding says so.") from None
-    return _whole(parts, decoder.eof, decoder.unused_data)
+    return _opened(body, allowed, lambda: _Member(zlib.decompressobj(wbits=31)), _GZIP_STEP_BYTES)
 
 
 def _unzstd(body: bytes, allowed: int) -> bytes:
-    decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
+    zstd = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+    return _opened(body, allowed, lambda: _Frame(zstd.decompressobj()), _ZSTD_STEP_BYTES)
+
+
+class _Member(NamedTuple):
+    """A gzip member that is being opened."""
+
+    decoder: Any
+
+    def take(self, fed: memoryview) -> tuple[bytes, int, bool]:
+        """What came out, how many bytes are left of those that it was fed, and whether it has ended."""
+        try:
+            part = self.decoder.decompress(fed, _GZIP_STEP_BYTES)
+        except zlib.error:
+            raise Malformed("The body is not gzip, though its Content-Encoding says so.") from None
+        ended = self.decoder.eof
+        return part, len(self.decoder.unused_data if ended else self.decoder.unconsumed_tail), ended
+
+
+class _Frame(NamedTuple):
+    """A zstd frame that is being opened."""
+
+    decoder: Any
+
+    def take(self, fed: memoryview) -> tuple[bytes, int, bool]:
+        """The same of a frame, which takes all that it is fed until it ends."""
+        try:
+            part = self.decoder.decompress(fed)
+        except zstandard.ZstdError:
+            raise Malformed("The body is not zstd with a window of at most 8 MiB.") from None
+        return part, len(self.decoder.unused_data), self.decoder.eof
+
+
+def _opened(body: bytes, allowed: int, begin: Callable[[], _Member | _Frame], step: int) -> bytes:
+    """The content of all members, or frames, one after the other."""
+    view, at, total, count = memoryview(body), 0, 0, 1
     parts: list[bytes] = []
-    total = at = 0
-    try:
-        while at < len(body) and not decoder.eof:
-            part = decoder.decompress(body[at : at + _ZSTD_STEP_BYTES])
-            total = _add(parts, part, total, allowed)
-            at += _ZSTD_STEP_BYTES
-    except zstandard.ZstdError:
-        raise Malformed("The body is not zstd with a window of at most 8 MiB.") from None
-    return _whole(parts, decoder.eof, decoder.unused_data + body[at:])
+    opening = begin()
+    while True:
+        fed = view[at : at + step]
+        part, left, ended = opening.take(fed)
+        total = _add(parts, part, total, allowed)
+        at += len(fed) - left
+        if ended and at == len(body):
+            return b"".join(parts)
+        if ended:
+            count += 1
+            if count > MAX_MEMBERS:
+                raise TooLarge(f"The compressed body has more than {MAX_MEMBERS} parts.")
+            opening = begin()
+        elif not part and not fed:
+            raise Malformed("The compressed body ends too early.")
 
 
 def _add(parts: list[bytes], part: bytes, total: int, allowed: int) -> int:
@@ -78,11 +110,3 @@ def _add(parts: list[bytes], part: bytes, total: int, allowed: int) -> int:
         raise TooLarge("The body is larger than this server accepts when it is decompressed.")
     parts.append(part)
     return total
-
-
-def _whole(parts: list[bytes], ended: bool, after: bytes) -> bytes:
-    if not ended:
-        raise Malformed("The compressed body ends too early.")
-    if after:
-        raise Malformed("The compressed body has something after its end.")
-    return b"".join(parts)

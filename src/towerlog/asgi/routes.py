@@ -40,7 +40,7 @@ class PageVisit(msgspec.Struct, frozen=True):
     query: Mapping[str, str]
     is_local: bool
     """It certainly comes from this machine."""
-    now_ms: int
+    steady_ms: int
     """Steady time."""
     principal: Principal | None
     """Who asks, where the page is not public."""

@@ -183,15 +183,15 @@ class Service:
 
     async def _principal(self, exchange: Exchange) -> Principal:
         """Who asks: by the key in the headers; of a stream without one, by the ticket in the URL."""
-        headers, now_ms = exchange.headers, exchange.now_ms
+        headers, steady_ms = exchange.headers, exchange.steady_ms
         assert exchange.route is not None
         if exchange.route.is_stream and not has_credential(headers):
             ticket = parse_query(exchange.scope["query_string"]).get(TICKET)
             if ticket is not None:
                 # A HEAD opens no stream: what only looks at a link does not take it from its reader.
                 opens = exchange.scope["method"] != "HEAD"
-                return await self._auth.by_ticket(ticket, now_ms, opens=opens)
-        return await self._auth.authenticate(headers, now_ms)
+                return await self._auth.by_ticket(ticket, steady_ms, opens=opens)
+        return await self._auth.authenticate(headers, steady_ms)
 
     async def _executed(self, exchange: Exchange, principal: Principal) -> Outcome:
         command, route = exchange.command, exchange.route
@@ -217,7 +217,7 @@ class Service:
                 headers=exchange.headers,
                 query=route.query_of(scope["query_string"]),
                 is_local=self._addresses.is_local(scope),
-                now_ms=exchange.now_ms,
+                steady_ms=exchange.steady_ms,
                 principal=exchange.principal,
                 path=exchange.path,
                 body=exchange.body or b"",

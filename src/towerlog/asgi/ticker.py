@@ -38,10 +38,10 @@ class Ticker:
 
     async def tick(self) -> None:
         """One tick."""
-        now_ms = self._clock.steady_ms()
+        steady_ms = self._clock.steady_ms()
         for listener in self._listeners:
             try:
-                waiting = listener(now_ms)
+                waiting = listener(steady_ms)
                 if waiting is not None:
                     await waiting
             except Exception:

@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import counted, point_in_time
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import visible
 from towerlog.errors import NotFound
 from towerlog.sdk.api.alerts.shapes import Alert, AlertDelivery, AlertRule
 from towerlog.sdk.api.client import Client
@@ -95,14 +95,14 @@ def _with_figures(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=ListGroup)
 def alerts() -> None:
-    """Alerts: list them, set rules, and look after the messages that tell of them."""
+    """Alerts: list them, set rules, and resend their messages."""
 
 
 @alerts.command("ls")
 @with_client
 @_LIMIT
 @click.option("--rule", help="Only of this rule, given by its name or id.")
-@click.option("--open", "is_open", is_flag=True, help="Only those that last.")
+@click.option("--open", "is_open", is_flag=True, help="Only open ones.")
 @with_view
 def list_alerts(client: Client, limit: int, rule: str | None, is_open: bool, view: View, as_json: bool) -> None:
     """Lists alerts, newest first."""
@@ -142,7 +142,7 @@ def list_rules(client: Client, limit: int, view: View, as_json: bool) -> None:
 @click.option("--renotify", type=click.FloatRange(0), help="Minutes until people are told again; 0: never.")
 @click.option("--act", type=click.Choice(("pause", "cancel")), help="What to ask of the run.")
 def set_rule(client: Client, rule: str, trigger: str | None, as_json: bool, **given: Any) -> None:
-    """Makes a rule of this name, or changes the one of this name or id.
+    """Creates a rule of this name, or changes the one with this name or id.
 
     Without --agent, --thread, --run, --label or --persona a new one looks at the whole organisation.
     """
@@ -169,7 +169,7 @@ def set_rule(client: Client, rule: str, trigger: str | None, as_json: bool, **gi
 )
 @with_view
 def preview(client: Client, trigger: str, view: View, as_json: bool, **given: Any) -> None:
-    """Says when such a rule would have fired over stored history. Nothing is stored, and nobody is told."""
+    """Shows when such a rule would have fired over stored history. Nothing is stored or sent."""
     span = {name: value for name in ("since", "until") if (value := given.pop(name)) is not None}
     done = client.preview_alert_rule(trigger, **_members(given), **span)
     rows = [tuple(None if one.get(name) is None else str(one[name]) for name in _FIRING) for one in done.fired]
@@ -213,7 +213,7 @@ def remove_rule(client: Client, rule: str, as_json: bool) -> None:
 @with_client
 @click.argument("alert_id")
 def acknowledge(client: Client, alert_id: str, as_json: bool) -> None:
-    """Says that somebody sees to an alert: nobody is reminded of it any more."""
+    """Acknowledges an alert: no more reminders of it are sent."""
     done = client.acknowledge_alert(alert_id)
     answer(as_json, dict(done.raw), lambda: say(f"Alert {done.alert_id} is acknowledged, and {done.state}."))
 
@@ -223,7 +223,7 @@ def acknowledge(client: Client, alert_id: str, as_json: bool) -> None:
 @click.argument("alert_id")
 @click.option("--minutes", default=60.0, show_default=True, type=click.FloatRange(0), help="For how long; 0 ends it.")
 def mute(client: Client, alert_id: str, minutes: float, as_json: bool) -> None:
-    """Tells nobody of an alert, nor of further ones of its rule about the same subject."""
+    """Mutes an alert, and further alerts of its rule about the same subject."""
     done = client.mute_alert(alert_id, minutes)
     until = "is not muted" if done.muted_until is None else f"is muted until {done.muted_until}"
     answer(as_json, dict(done.raw), lambda: say(f"Alert {done.alert_id} {until}."))
@@ -235,7 +235,7 @@ def mute(client: Client, alert_id: str, minutes: float, as_json: bool) -> None:
 @click.option("--state", type=click.Choice(("pending", "delivered", "failed")), help="Only those in this state.")
 @with_view
 def list_deliveries(client: Client, limit: int, state: str | None, view: View, as_json: bool) -> None:
-    """Lists messages about alerts, newest first, with what came of them."""
+    """Lists messages about alerts, newest first, and whether they arrived."""
     found = list(islice(client.list_deliveries(state=state), limit))
     answer(
         as_json,
@@ -249,7 +249,7 @@ def list_deliveries(client: Client, limit: int, state: str | None, view: View, a
 @click.argument("delivery_id", required=False)
 @click.option("--failed", is_flag=True, help="All that were given up.")
 def redeliver(client: Client, delivery_id: str | None, failed: bool, as_json: bool) -> None:
-    """Sends a message anew, or with --failed all that were given up; each keeps its id."""
+    """Sends a message again, or with --failed all that were given up; each keeps its id."""
     if failed == (delivery_id is not None):
         raise click.UsageError("name a delivery, or say --failed")
     if delivery_id is not None:

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import json_line, visible
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import json_line, visible
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import Answered, Approval
 
@@ -87,7 +87,7 @@ def answer_question(client: Client, approval: str, content: str, as_json: bool) 
 @click.option("--to", "sent_to", required=True, help="Who gets it; named as the one who answered.")
 @click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 720), help="How long it can be used.")
 def make_link(client: Client, approval: str, sent_to: str, hours: int, as_json: bool) -> None:
-    """Makes a link by which APPROVAL can be answered once, without a key.
+    """Creates a link with which APPROVAL can be answered once, without a key.
 
     Where TOWERLOG_PUBLIC_URL is not set, it is printed without the server's address.
     """

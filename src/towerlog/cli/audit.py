@@ -7,10 +7,10 @@ from itertools import islice
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import json_line
 from towerlog.cli.formatting import point_in_time
 from towerlog.cli.output import answer
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import json_line
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AuditEntry
 from towerlog.sdk.api.shapes import Json

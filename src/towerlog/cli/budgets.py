@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import money
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import visible
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import Budget, Reservation
@@ -53,7 +53,7 @@ def budgets() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
 def list_budgets(client: Client, limit: int, view: View, as_json: bool) -> None:
-    """Lists budgets, newest first, with what is spent in their present period."""
+    """Lists budgets, newest first, with what they have spent in the current period."""
     found = list(islice(client.list_budgets(), limit))
     answer(
         as_json,
@@ -73,7 +73,7 @@ def list_budgets(client: Client, limit: int, view: View, as_json: bool) -> None:
 @click.option("--action", type=click.Choice(ACTIONS), help="What is asked of open runs then; at first: warn.")
 @click.option("--warn-at", type=click.FloatRange(0, 1, min_open=True), help="The fraction to warn at; at first: 0.8.")
 def set_budget(client: Client, budget: str, amount: float | None, as_json: bool, **given: Any) -> None:
-    """Makes a budget of this name, or changes the one of this name or id.
+    """Creates a budget of this name, or changes the one with this name or id.
 
     Without --agent, --thread or --run a new one counts all that the organisation spends.
     """
@@ -128,7 +128,7 @@ def list_reservations(
 @with_client
 @click.argument("reservation_id")
 def release_reservation(client: Client, reservation_id: str, as_json: bool) -> None:
-    """Releases a reservation: its money may be spent by others."""
+    """Releases a reservation, so that others can spend the money."""
     done = client.release_reservation(reservation_id)
     said = f"{money(done.amount_usd)} of run {done.run_id} are held no more."
     answer(as_json, dict(done.raw), lambda: say(said))

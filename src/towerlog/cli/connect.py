@@ -27,7 +27,7 @@ from towerlog.config import BadSetting, Settings, database_path, doubts, existin
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.wire.address import MovingUrl, Url
 from towerlog.sdk.wire.errors import ApiError, Unreachable
-from towerlog.store.listening import address_of_server
+from towerlog.store.server_address import address_of_server
 
 
 @dataclass(frozen=True)

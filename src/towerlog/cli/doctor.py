@@ -20,13 +20,13 @@ from towerlog import __version__
 from towerlog.ambient import SystemClock
 from towerlog.cli.connect import address_of, client_of, local_url
 from towerlog.cli.database_checks import Finding, check_database
+from towerlog.cli.escapes import visible
 from towerlog.cli.exits import FOUND_WRONG, NO_PERMISSION, words_of
 from towerlog.cli.formatting import counted, duration, size
 from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json
 from towerlog.cli.output import answer, progress, say
 from towerlog.cli.server_options import with_server_settings
-from towerlog.cli.untrusted import visible
 from towerlog.config import BadSetting, Settings, database_path, doubts, is_shared
 from towerlog.errors import SchemaMismatch, StoreTorn, TowerlogError
 from towerlog.model.principal import Org

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from towerlog.cli.commands import NotInstalled
-from towerlog.cli.untrusted import visible
+from towerlog.cli.escapes import visible
 from towerlog.config import BadSetting
 from towerlog.errors import (
     Overloaded,

@@ -14,11 +14,11 @@ from typing import IO, Any
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import json_line, visible
 from towerlog.cli.formatting import since_option, until_option
 from towerlog.cli.options import NewFile
 from towerlog.cli.output import note, progress, say
 from towerlog.cli.run_ids import full_run_id
-from towerlog.cli.untrusted import json_line, visible
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.endpoints import PAGE
 from towerlog.sdk.api.shapes import RunInfo

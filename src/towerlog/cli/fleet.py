@@ -8,13 +8,13 @@ from itertools import islice
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import json_line, visible
 from towerlog.cli.formatting import duration, money, number
 from towerlog.cli.groups import Group, ListGroup
 from towerlog.cli.output import answer, note
 from towerlog.cli.run_ids import ID_CHARS, only_one
 from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.cli.tail import INTERRUPTED, words_of_gap
-from towerlog.cli.untrusted import json_line, visible
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo

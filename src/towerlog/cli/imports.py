@@ -10,12 +10,12 @@ import click
 
 from towerlog.cli.connect import COMMANDS as OF_COMMANDS
 from towerlog.cli.connect import client_of, local_key_explained, path_explained
+from towerlog.cli.escapes import json_line
 from towerlog.cli.exits import FOUND_WRONG
-from towerlog.cli.importing.files import FORMATS, events_in, format_of
-from towerlog.cli.importing.sending import ImportOutcome, Sender
+from towerlog.cli.importers.delivery import ImportOutcome, Sender
+from towerlog.cli.importers.files import FORMATS, events_in, format_of
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import note, progress, say
-from towerlog.cli.untrusted import json_line
 from towerlog.config import Settings
 from towerlog.sdk.api.client import Client
 

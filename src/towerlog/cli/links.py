@@ -26,7 +26,7 @@ COLUMNS = (
 
 @click.group(cls=ListGroup)
 def links() -> None:
-    """Links that sign a member in: list them and take them back."""
+    """Sign-in links: list and revoke them."""
 
 
 @links.command("ls")
@@ -34,7 +34,7 @@ def links() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
 def list_links(client: Client, limit: int, view: View, as_json: bool) -> None:
-    """Lists links that were not used yet, newest first."""
+    """Lists links that have not been used yet, newest first."""
     found = list(islice(client.list_sign_in_links(), limit))
     names = {} if as_json or not found else {one.user_id: one.name for one in client.list_members()}
     answer(
@@ -48,7 +48,7 @@ def list_links(client: Client, limit: int, view: View, as_json: bool) -> None:
 @with_client
 @click.argument("link_id")
 def remove_link(client: Client, link_id: str, as_json: bool) -> None:
-    """Takes a link back: it signs nobody in any more. The beginning of its id is enough."""
+    """Revokes a sign-in link. The beginning of its id is enough."""
     ids = tuple(one.link_id for one in client.list_sign_in_links() if one.link_id.startswith(link_id.lower()))
     if not ids:
         raise NotFound("link", f"There is no link {link_id!r}; `towerlog links ls` lists them.")

@@ -192,7 +192,7 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
 @click.option("--without-wal", is_flag=True, help="Take FILE although the -wal that belongs to it is lost.")
 @as_json
 def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) -> None:
-    """Puts the store in FILE, a backup, in the place of the one in the data folder. Stop the server first.
+    """Replaces the store in the data folder with the backup FILE. Stop the server first.
 
     FILE is copied, with the -wal beside it if there is one, and the copy is checked as `backup` does before anything is
     moved. What was in the data folder is moved aside, with its -wal, and kept. The restored log has a new epoch, so

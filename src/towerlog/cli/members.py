@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_admin
+from towerlog.cli.escapes import visible
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import visible
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.members.shapes import Member

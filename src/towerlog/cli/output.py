@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from towerlog.cli.untrusted import json_line, visible, visible_text
+from towerlog.cli.escapes import json_line, visible, visible_text
 
 
 def answer(as_json: bool, fields: dict[str, Any], words: Callable[[], None]) -> None:

@@ -8,12 +8,12 @@ from itertools import islice
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import counted, money, number, point_in_time
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import visible
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import CostChange, Price
@@ -70,7 +70,7 @@ def set_price(
     as_json: bool,
     **rates: float | None,
 ) -> None:
-    """Makes a price for a model, or for all whose name fits a pattern with * and ?.
+    """Creates a price for a model, or for all models whose names match a pattern with * and ?.
 
     It holds for what is reported from now on; `towerlog reprice` computes anew what there is. Of several prices that
     fit a call, the one counts that holds since the latest time.
@@ -137,7 +137,7 @@ def reprice(
     view: View,
     as_json: bool,
 ) -> None:
-    """Computes costs anew, by the prices of today.
+    """Computes costs again, at today's prices.
 
     Each call is priced as of its time. Shows what would change and asks before it writes that. Costs that were told
     stay as they are, and so does what has no price today. What was computed before stays in the log.

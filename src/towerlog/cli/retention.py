@@ -7,12 +7,12 @@ import re
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import counted, duration, size
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import full_run_id
 from towerlog.cli.tables import Column, View, show_table, with_view
-from towerlog.cli.untrusted import visible
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.retention.shapes import Erasure, Retention, RetentionDue
 
@@ -83,7 +83,7 @@ def set_policy(client: Client, kind: str, max_age: int | None, max_bytes: int | 
 @with_client
 @click.argument("kind", type=click.Choice(KINDS))
 def clear_policy(client: Client, kind: str, as_json: bool) -> None:
-    """Keeps a kind of content for ever again. What was erased does not come back."""
+    """Removes a limit: this kind of content is kept for ever again. Erased content does not come back."""
     gone = client.clear_retention(kind)
     answer(as_json, dict(gone.raw), lambda: say(f"Kept for ever from now on: {kind}. Before: {_words(gone)}."))
 
@@ -93,7 +93,7 @@ def clear_policy(client: Client, kind: str, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only show what would be erased.")
 @with_view
 def run_policies(client: Client, dry_run: bool, view: View, as_json: bool) -> None:
-    """Has the policies carried out now; else the server does so each minute."""
+    """Carries the policies out now. The server also does so every minute."""
     done = client.run_retention(dry_run=dry_run)
 
     def show() -> None:

@@ -126,7 +126,7 @@ def _open_questions(client: Client, run_id: str) -> Sequence[Question]:
 @with_run
 @click.argument("text")
 def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
-    """Writes to a run that is under way. It answers no question. TEXT - reads standard input."""
+    """Sends a message to a running run. It answers no question. TEXT - reads standard input."""
     client.give_input(run_id, _text(text), kind="message")
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Message sent to run {run_id}."))
 
@@ -137,7 +137,7 @@ def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
 def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
     """Requests cancellation of a run and of the runs below it."""
     client.cancel_run(run_id, reason)
-    words = f"Cancel requested. See how far it is with `towerlog runs show {run_id}`."
+    words = f"Cancel requested. Follow it with `towerlog runs show {run_id}`."
     answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(words))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import with_client
+from towerlog.cli.escapes import json_line
 from towerlog.cli.formatting import cost_words, counted, duration, money, number, since_option, until_option
 from towerlog.cli.groups import Group
 from towerlog.cli.output import answer, note, say, show_fields
@@ -17,7 +18,6 @@ from towerlog.cli.run_steering import COMMANDS
 from towerlog.cli.tables import Column, View, moment, show_table, time_in, with_view
 from towerlog.cli.tail import show_tail
 from towerlog.cli.tree import Tree
-from towerlog.cli.untrusted import json_line
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import ClosedQuestion, DeliveryInfo, Lease, Liveness, RunInfo, TreeTotals
 

@@ -34,7 +34,7 @@ ADMIN_KEY_FILE = "admin.key"
 
 
 @click.command(epilog=EPILOG)
-@with_server_settings("host", "port")
+@with_server_settings("host", "port", "wake", "workers")
 def serve(settings: Settings) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
 

@@ -10,5 +10,7 @@ from functools import partial
 from towerlog.cli.options import with_settings
 from towerlog.egress.addresses import parse_allowed
 from towerlog.egress.mail.mailboxes import parse_mail_server
+from towerlog.storage import check_wake
 
-with_server_settings = partial(with_settings, checks={"egress_allow": parse_allowed, "smtp_url": parse_mail_server})
+_CHECKS = {"egress_allow": parse_allowed, "smtp_url": parse_mail_server, "wake": check_wake}
+with_server_settings = partial(with_settings, checks=_CHECKS)

@@ -28,7 +28,7 @@ COLUMNS = (
 
 @click.group(cls=ListGroup)
 def sessions() -> None:
-    """Where members are signed in: list the sessions and end them."""
+    """Sessions of members: list and end them."""
 
 
 @sessions.command("ls")
@@ -37,7 +37,7 @@ def sessions() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
 def list_sessions(client: Client, member: str | None, limit: int, view: View, as_json: bool) -> None:
-    """Lists sessions that are not over, newest first."""
+    """Lists open sessions, newest first."""
     user_id = None if member is None else find_member(client, member).user_id
     found = list(islice(client.list_sessions(user_id), limit))
     names = {} if as_json or not found else {one.user_id: one.name for one in client.list_members()}
@@ -52,7 +52,7 @@ def list_sessions(client: Client, member: str | None, limit: int, view: View, as
 @with_admin
 @click.argument("session_id")
 def end_session(client: Client, session_id: str, as_json: bool) -> None:
-    """Ends a session: its browser is signed out. The beginning of its id is enough."""
+    """Ends a session and signs its browser out. The beginning of its id is enough."""
     ids = tuple(one.session_id for one in client.list_sessions() if one.session_id.startswith(session_id.lower()))
     if not ids:
         raise NotFound("session", f"There is no session {session_id!r}; `towerlog sessions ls` lists them.")

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import click
 
 from towerlog.ambient import SystemClock
+from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import ago
 from towerlog.cli.output import say
-from towerlog.cli.untrusted import visible
 from towerlog.model.times import format_ms, parse_ms
 
 GAP = 2

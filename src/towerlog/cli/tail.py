@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
+from towerlog.cli.escapes import json_line, visible, visible_text
 from towerlog.cli.formatting import counted, duration, money, number
 from towerlog.cli.output import note
 from towerlog.cli.tree import Branch, Remaining, Told
-from towerlog.cli.untrusted import json_line, visible, visible_text
 from towerlog.model.times import parse_ms
 from towerlog.sdk.api.shapes import Gap, RunEvent
 

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 
 from towerlog.ambient import Clock, SystemClock
-from towerlog.cli.untrusted import json_line
+from towerlog.cli.escapes import json_line
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import Gap, RunEvent, RunInfo
 from towerlog.sdk.wire.errors import Unreachable

@@ -69,7 +69,7 @@ def list_workers(client: Client, view: View, as_json: bool) -> None:
 
 @click.group(cls=ListGroup)
 def queue() -> None:
-    """The queue: runs that wait for a worker, and those that one holds."""
+    """The queue: runs that wait for a worker, and runs that a worker holds."""
 
 
 @queue.command("ls")

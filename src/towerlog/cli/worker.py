@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from towerlog.cli.connect import WORKERS, local_key_explained, server_of
+from towerlog.cli.escapes import visible_text
 from towerlog.cli.exits import exit_codes
 from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
-from towerlog.cli.untrusted import visible_text
 from towerlog.config import BadSetting, Settings
 from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.default import DEFAULT, default_recorder

@@ -304,7 +304,9 @@ def stored_warnings(outcome: Appended | Reported, command: Append | Report) -> t
     """What became of stored events: one for each that would have changed a run which is for another key, or for the
     next worker, and for each member of their data that its run has no use for."""
     found: list[FieldWarning] = []
-    is_batch, field = (command.is_batch, command.type_field) if isinstance(command, Append) else (True, "type")
+    is_batch, field, thread = True, "type", "thread"
+    if isinstance(command, Append):
+        is_batch, field, thread = command.is_batch, command.type_field, command.thread_field
     for number, result in enumerate(outcome.results):
         if not isinstance(result, Stored):
             continue
@@ -316,7 +318,7 @@ def stored_warnings(outcome: Appended | Reported, command: Append | Report) -> t
             )
             found.append(FieldWarning(index=index, field=field, message=message))
         for member, why in result.unused:
-            place = f"{command.data_field}.{member}"
+            place = f"{command.data_field}.{member}" if member else thread
             message = f"{place}: {why}; it is kept as it was sent and not used"
             found.append(FieldWarning(index=index, field=place, message=message))
     return tuple(found)

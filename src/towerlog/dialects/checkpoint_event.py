@@ -14,11 +14,11 @@ from typing import Annotated
 import msgspec
 
 from towerlog.dialects import base, details, fields
-from towerlog.dialects.asking.terms import SaidTerms, terms_of
+from towerlog.dialects.approvals.terms import SaidTerms, terms_of
 from towerlog.dialects.details import Label
 from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.dialects.structure import check_depth, check_length
-from towerlog.model.checkpoint import AWAITS_APPROVAL
+from towerlog.model.checkpoint import APPROVED, AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
@@ -46,8 +46,8 @@ STATUS_WORDS: dict[Status, str] = {
 STATUS_OF: dict[str, Status] = {
     "in_progress": Status.RUNNING,
     "waiting_for_approval": Status.WAITING,
-    "approved": Status.RUNNING,
-    "rejected": Status.RUNNING,
+    APPROVED: Status.RUNNING,
+    REJECTED: Status.RUNNING,
     "completed": Status.COMPLETED,
     "error": Status.FAILED,
     "budget_exceeded": Status.BUDGET_EXCEEDED,
@@ -118,7 +118,7 @@ def checkpoint_draft(
     figures = fields.one_line(msgspec.json.encode(members), prefix, settings.max_depth, settings.max_body_bytes)
     sent = fields.read(_SNAPSHOT, figures, prefix, warnings, _IDENTITY)
     # Decoded from `figures`, which no longer has the history: it can be megabytes.
-    agent = fields.optional_id(sent.agent_id, f"{prefix}.agent_id")
+    agent = fields.agent_name(sent.agent_id, f"{prefix}.agent_id", warnings)
     if run is None:
         thread_id = fields.text_id(sent.thread_id, f"{prefix}.thread_id")
         run = run_ref(thread_id, fields.optional_id(sent.trace_id, f"{prefix}.trace_id"))

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, DialectSettings
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call, DialectSettings
 from towerlog.dialects.members import fits_only_as_number, names_at, read_singly, whole_number
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
@@ -155,7 +155,7 @@ def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
         what = "is required"
     unknown = _UNKNOWN.match(what)
     if unknown:
-        what = f"is no member of {path or 'this body'}; it takes {', '.join(names_at(type_, path)) or 'none'}"
+        what = f"is not a member of {path or 'this body'}; it takes {', '.join(names_at(type_, path)) or 'none'}"
         path = f"{path}.{unknown['name'][:MAX_SHOWN_CHARS]}".strip(".")
     field = ".".join(part for part in (prefix, path) if part) or "body"
     return Invalid(f"{field}: {what}", details={field: what}, field=field)
@@ -212,6 +212,16 @@ def bounded_text(value: str | None, field: str, longest: int = 200) -> str | Non
     if value and len(value) > longest:
         raise invalid_field(field, f"is longer than {longest} characters")
     return value or None
+
+
+def agent_name(value: str | None, field: str, warnings: Warnings) -> str | None:
+    """An agent's name: one line of bounded length, which may have a `/`; None for none."""
+    named = bounded_text(value, field, MAX_LABEL_CHARS)
+    if named is None or named.isprintable() or not _CONTROL.search(named):
+        return named
+    message = f"{field}: line breaks and control characters of a name are taken for blanks"
+    warnings.append(FieldWarning(field=field, message=message))
+    return " ".join(_CONTROL.sub(" ", named).split()) or None
 
 
 def path_id(value: str, kind: str) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, details
-from towerlog.dialects.asking.terms import SaidQuestion, terms_of
+from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label, Phase
 from towerlog.dialects.fields import (

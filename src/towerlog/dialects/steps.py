@@ -15,8 +15,8 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import base, details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.alerting.paths import PATHS as ALERT_PATHS
-from towerlog.dialects.asking.terms import SaidQuestion, terms_of
+from towerlog.dialects.alerts.paths import PATHS as ALERT_PATHS
+from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, Warned, reply_json
 from towerlog.dialects.details import ForeignId, Label, Time
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject, Warnings
@@ -237,7 +237,13 @@ def _decode_event(call: Call) -> Append:
     try:
         draft = _draft(call, warnings)
         return Append(
-            NAME, [draft], warnings=tuple(warnings), type_field="event_type", data_field="payload", is_batch=False
+            NAME,
+            [draft],
+            warnings=tuple(warnings),
+            type_field="event_type",
+            data_field="payload",
+            thread_field="payload.session_id",
+            is_batch=False,
         )
     except Invalid as error:
         raise _every_wrong_field(call.body, error) from None
@@ -253,18 +259,19 @@ def _draft(call: Call, warnings: Warnings) -> Draft:
     kind = _KINDS[event.event_type]
     sent = fields.read(kind.decoder, data, "payload", warnings)
     event_id = fields.optional_id(event.event_id, "event_id")
-    agent_name = fields.bounded_text(event.agent_name, "agent_name")
+    agent_name = fields.agent_name(event.agent_name, "agent_name", warnings)
     event_type, facts = kind.facts(sent, warnings)
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     # None of them is long in a short payload.
     if event.event_type == "tool_call" and len(data) > MAX_PREVIEW_CHARS:
         data = _with_short_previews(sent, data)
     is_named = sent.thread_id is not None or sent.session_id is not None
-    thread_id = (is_named and _thread(sent, warnings)) or sdk_run_id
+    named = _thread(sent, warnings) if is_named else None
     occurred_at = None
     if event.occurred_at is not None:
         occurred_at, data = details.timed(event.occurred_at, "occurred_at", data, warnings)
-    run, once = RunByForeignId(f"{NAME}:{sdk_run_id}", thread_id), event.event_type if kind.once else None
+    run = RunByForeignId(f"{NAME}:{sdk_run_id}", named or sdk_run_id, named is not None)
+    once = event.event_type if kind.once else None
     return Draft(event_type, run, data, facts, occurred_at, event_id, once, agent_name)
 
 

@@ -61,7 +61,11 @@ def _first_link(ids: Ids, token: str, user: User, now: int) -> SignInLink:
 async def first_start(
     store: Organisations, clock: Clock, ids: Ids, bootstrap_key: str, *, with_link: bool = False
 ) -> OrgMinted | None:
-    """Makes organisation `default` in an empty store; None when there are organisations already."""
+    """Makes organisation `default` in an empty store; None when there are organisations already, also where another
+    node has made it just now."""
     if await store.orgs():
         return None
-    return await create_org(store, clock, ids, DEFAULT_ORG, bootstrap_key or None, with_link=with_link)
+    try:
+        return await create_org(store, clock, ids, DEFAULT_ORG, bootstrap_key or None, with_link=with_link)
+    except Conflict:
+        return None

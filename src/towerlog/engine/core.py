@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from towerlog.ambient import Clock, Hearing, Ids
+from towerlog.ambient import Clock, Ids, ServingTime
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.commands import (
     lanes,
 )
 from towerlog.engine.commands.long_histories import LongHistories
-from towerlog.engine.commit.answered_once import AnsweredOnce
+from towerlog.engine.commit.idempotency import AnsweredOnce
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
-from towerlog.engine.erasing.age_clock import AgeClock
+from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -26,6 +26,8 @@ from towerlog.engine.follow.polls import Polls
 from towerlog.engine.follow.subjects import Subject
 from towerlog.engine.follow.waits import Waits
 from towerlog.engine.live.channels import RowChannels
+from towerlog.engine.nodes.messages import Asked
+from towerlog.engine.nodes.peers import Peers
 from towerlog.engine.pricing.book import NoPrices, PriceBook, PriceList
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.replies import Replies
@@ -69,14 +71,17 @@ class Engine:
         settings: EngineSettings | None = None,
         ways_out: WaysOut | None = None,
         price_list: PriceList | None = None,
+        peers: Peers | None = None,
     ) -> None:
         """`wake` is told of every commit. `ways_out`: how people are told of alerts; without, messages wait.
-        `price_list`: prices of models; without it what tells no cost stays unpriced."""
+        `price_list`: prices of models; without it what tells no cost stays unpriced. `peers`: other nodes, by whose
+        wake this one is told; without, this engine is alone with its store."""
         settings = settings or EngineSettings()
         self._store = store
-        self._hearing = Hearing(clock)
-        self._age = AgeClock(store, self._hearing)
-        self._reads = Reads(store, clock, self._hearing, settings.thresholds, ways_out)
+        self.peers, self._leads = peers, peers.leads if peers is not None else _always
+        self._serving = ServingTime(clock, hears_all=store.exclusive)
+        self._age = AgeClock(store, self._serving)
+        self._reads = Reads(store, clock, self._serving, settings.thresholds, ways_out)
         self._hub = Hub()
         self._wake = wake
         self._polls = Polls()
@@ -90,7 +95,7 @@ class Engine:
         self._repricing = Repricing(store, listed, self._write)
         self._writer = Writer(
             store,
-            self._hearing,
+            self._serving,
             ids,
             VERBS,
             wake.committed,
@@ -106,13 +111,12 @@ class Engine:
         self._once = AnsweredOnce(submit)
         self.stored_first = LongHistories(store, lambda who, parts: submit(who, parts, "", None)).stored_first
         """Stores the long histories of a command, and gives the command without them."""
-        self._workers = Workers(self._hearing)
-        self._timer = Timer(self._timed(settings), lambda: self.before_sweep())
+        self._workers = Workers(self._serving)
+        self._timer = Timer(self._timed(settings), lambda: self.before_sweep(), self._leads)
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
-        self._watching = Timer(self._watched(settings))
-        self._erasures, kept = retention_services(
-            store, self._hearing, self._writer, self._hub, self._reads.outlines, self._age
-        )
+        self._watching = Timer(self._watched(settings), may_look=self._leads)
+        parts = (self._writer, self._erased, self._age, self._leads)
+        self._erasures, kept = retention_services(store, self._serving, *parts)
         self._keeping = Timer(kept)
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
@@ -121,34 +125,48 @@ class Engine:
 
     def _timed(self, settings: EngineSettings) -> tuple[TimedService, ...]:
         """What is looked at again and again, in this order."""
-        store, hearing, upkeep = self._store, self._hearing, self._writer.upkeep
+        store, serving, upkeep = self._store, self._serving, self._writer.upkeep
         return (
             ExpiredLeases(upkeep),
             SpreadingCancels(upkeep),
             OverdueCancels(upkeep, settings.cancel_deadline_seconds * 1000),
-            SilentRuns(hearing, upkeep, settings.thresholds),
-            SteppingBudgets(hearing, upkeep),
+            SilentRuns(serving, upkeep, settings.thresholds, hears_all=store.exclusive),
+            SteppingBudgets(serving, upkeep),
             ExpiredReservations(upkeep),
-            ExpiredApprovals(hearing, upkeep),
-            *[OldRows(store, hearing, self._age, drop) for drop in DROPS],
+            ExpiredApprovals(serving, upkeep),
+            *[OldRows(store, serving, self._age, drop) for drop in DROPS],
         )
 
     def _watched(self, settings: EngineSettings) -> tuple[TimedService, ...]:
         """Alerts by time, in this order."""
-        store, hearing, upkeep = self._store, self._hearing, self._writer.upkeep
+        store, serving, upkeep = self._store, self._serving, self._writer.upkeep
         return (
-            WatchedRules(store, hearing, upkeep, self._workers, has_links=settings.links is not None),
+            WatchedRules(store, serving, upkeep, self._workers, has_links=settings.links is not None),
             UnwatchedAlerts(store, upkeep),
         )
 
     def _sending(self, ways_out: WaysOut, settings: EngineSettings) -> Sender:
-        clock, pauses = self._hearing.clock, settings.delivery_pauses
-        sender = Sender(self._store, self._writer.upkeep, clock, ways_out, pauses, settings.links)
+        clock, pauses = self._serving.clock, settings.delivery_pauses
+        sender = Sender(self._store, self._writer.upkeep, clock, ways_out, pauses, settings.links, self._leads)
         self._wake.subscribe(sender.hear, of_messages=True)
         return sender
 
+    def _forget(self, org: int, run: int) -> None:
+        """Something of a run was erased: nothing of it stays in memory here."""
+        self._hub.forget(run, org)
+        self._reads.outlines.forget(org, run)
+
+    def _erased(self, org: int, run: int) -> None:
+        self._forget(org, run)
+        if self.peers is not None:
+            self.peers.tell_erased(org, run)
+
     async def start(self) -> None:
-        """Begins to take commands and to keep time."""
+        """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
+        if self.peers is not None:
+            self.peers.erased = self._forget
+            self.peers.asked = lambda one: self._workers.note_asked(one.org, one.agents, one.labels)
+            await self.peers.start()
         self._writer.start()
         self._tasks.append(asyncio.create_task(self._timer.run(), name="towerlog-timer"))
         self._tasks.append(asyncio.create_task(self._watching.run(), name="towerlog-alerts"))
@@ -173,6 +191,8 @@ class Engine:
         for task in self._tasks:
             await task
         await self._writer.stop()
+        if self.peers is not None:
+            await self.peers.stop()
 
     def is_clock_off(self) -> bool:
         """Whether the wall clock is so far off that nothing is deleted for its age."""
@@ -194,6 +214,8 @@ class Engine:
             "read_failures": self._store.damages.failures,
             "clock_off_seconds": int(self._age.off_ms / 1000),
             "deliveries_given_up": 0 if self._sender is None else self._sender.given_up,
+            "nodes": 1 + (0 if self.peers is None else len(self.peers.others)),
+            "leads": int(self._leads()),
         }
 
     async def execute(
@@ -210,6 +232,9 @@ class Engine:
         """
         if isinstance(command, c.Claim):
             self._workers.note(principal, command.agents, command.labels)
+            if self.peers is not None:
+                labels = tuple(sorted(command.labels.items()))
+                self.peers.tell_asked(Asked(principal.org, command.agents, labels))
         if isinstance(command, c.Claim) and command.wait_ms:
             return await self._waits.claim(principal, command, dialect, idempotency)
         if type(command) not in VERBS:
@@ -296,3 +321,8 @@ class Engine:
     def listen(self, subject: Subject, style: FrameStyle, told: Callable[[], None]) -> Listener:
         """Listens to what `subject_of` gave, from now on; `told` is called when there is something to read."""
         return self._hub.listen(subject, style, self._store.epoch, told)
+
+
+def _always() -> bool:
+    """There is no other node."""
+    return True

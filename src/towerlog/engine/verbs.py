@@ -19,16 +19,17 @@ from towerlog.engine.commands.acts import acts
 from towerlog.engine.commands.acts import alerts as of_alerts
 from towerlog.engine.commands.acts import members as of_members
 from towerlog.engine.commands.long_histories import keep_parts, needs_of_parts
-from towerlog.engine.commit.answered_once import keep_reply, needs_of_reply
+from towerlog.engine.commit.idempotency import keep_reply, needs_of_reply
 from towerlog.engine.commit.turn import Verb
 from towerlog.engine.control import cancel, receipts, steering
-from towerlog.engine.erasing.verbs import RETENTION_VERBS
+from towerlog.engine.erasure.verbs import RETENTION_VERBS
 from towerlog.engine.ingest.append import append_items
 from towerlog.engine.ingest.needs import needs_of_append
-from towerlog.engine.load.known import Needs
-from towerlog.engine.plan.folding import Reactions
+from towerlog.engine.load.rows import Needs
+from towerlog.engine.plan.fold import Reactions
+from towerlog.engine.reactions import approvals as approval_reactions
 from towerlog.engine.reactions import budgets as budget_reactions
-from towerlog.engine.reactions import cancels, inbox, sub_agents, threads
+from towerlog.engine.reactions import cancels, sub_agents, threads
 from towerlog.engine.reactions import lanes as lane_reactions
 from towerlog.engine.repricing.reprice import correct_costs, needs_of_correct
 from towerlog.model import command as c
@@ -46,7 +47,7 @@ REACTIONS = Reactions(
         threads.follow_runs,
         lane_reactions.close_lane,
         lane_reactions.free_next,
-        inbox.close_ended,
+        approval_reactions.close_ended,
         # After the thread was folded: of its open runs, those are looked at that are left.
         sub_agents.end_below,
         budget_reactions.free_ended,
@@ -55,6 +56,7 @@ REACTIONS = Reactions(
         alert_reactions.on_status,
     ),
     on_parent=(budget_reactions.join_trees, cancels.cancel_born),
+    on_thread=(budget_reactions.join_thread,),
     on_spent=(budget_reactions.count, alert_reactions.on_spent),
     on_budget=(alert_reactions.on_budget,),
     on_call=(alert_reactions.on_call,),

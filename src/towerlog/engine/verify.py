@@ -31,7 +31,7 @@ from towerlog.projections import checkpoints as checkpoint_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
-from towerlog.projections.computed import Correction, UsageKey, corrections
+from towerlog.projections.computed_costs import Correction, UsageKey, corrections
 from towerlog.store.base import Store
 from towerlog.store.content import Content
 from towerlog.store.values import Changes, Rows, RunChange, StoredEntry
@@ -39,7 +39,7 @@ from towerlog.store.values import Changes, Rows, RunChange, StoredEntry
 PAGE_EVENTS = 1000
 Report = Callable[[str], None]
 Progress = Callable[[int], None]
-"""Told how many events have been read."""
+"""NeedsSteps how many events have been read."""
 
 
 class Refold:
@@ -131,13 +131,29 @@ class Refold:
             self.agents[agent.agent] = msgspec.structs.replace(agent, usage=add(agent.usage, usage))
 
     def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow) -> None:
-        moves = before is None or before.status is not after.status
         report = event.effects.report
-        if not moves and (report is None or report.process is None):
-            return
-        thread = self.threads.get(after.thread_id) or ThreadRow(event.org, after.thread_id, event.recorded_at)
-        thread = thread_fold.count_cost(thread, base, after, event)
-        self.threads[after.thread_id] = thread_fold.fold(thread, before, after, event) if moves else thread
+        if report is not None and report.process is not None:
+            thread = thread_fold.count_cost(self._thread(event, base.thread_id), base, after, event)
+            self.threads[base.thread_id] = thread
+        if after.thread_id != base.thread_id:
+            self._move(event, base, after)
+        if before is None or before.status is not after.status:
+            thread = thread_fold.fold(self._thread(event, after.thread_id), before, after, event)
+            self.threads[after.thread_id] = thread
+
+    def _thread(self, event: Event, thread_id: str) -> ThreadRow:
+        return self.threads.get(thread_id) or ThreadRow(event.org, thread_id, event.recorded_at)
+
+    def _move(self, event: Event, before: RunRow, after: RunRow) -> None:
+        """A run, with its checkpoints, moves to the thread that an event names."""
+        left = thread_fold.left(self._thread(event, before.thread_id), before)
+        self.threads.pop(before.thread_id, None)
+        if left is not None:
+            self.threads[before.thread_id] = left
+        thread = self._thread(event, after.thread_id)
+        self.threads[after.thread_id] = thread_fold.joined(thread, after, event)
+        for key in self._steps.get(event.run, ()):
+            self.checkpoints[key] = self.checkpoints[key].in_thread(after.thread_id)
 
     def _take_checkpoint(self, event: Event, before: RunRow | None, after: RunRow, agent: str) -> None:
         facts = event.effects.checkpoint

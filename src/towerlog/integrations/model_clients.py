@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from towerlog.sdk.integrations.clients.wrapping import wrap
+from towerlog.sdk.integrations.clients.wrap import wrap
 
 __all__ = ["wrap"]

@@ -6,6 +6,9 @@ import msgspec
 
 from towerlog.model.usage import NO_USAGE, Usage
 
+DEFAULT_AGENT = "default"
+"""The agent of a run of which nobody has named one."""
+
 
 class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An agent as folded from its events."""

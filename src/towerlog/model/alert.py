@@ -130,7 +130,7 @@ class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     key_id: str = ""
     """Of the key that made it."""
     quiet: dict[str, int] = {}
-    """Agent → when the rule has opened its last alert about it; kept for a cool-down alone."""
+    """Agent → when the rule has opened its last alert about it, in the server's steady time; for a cool-down alone."""
     suppressed: int = 0
     """Alerts that a cool-down has kept from being opened."""
     window_state: AlertState | None = None
@@ -145,9 +145,12 @@ class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return self.enabled and self.trigger is trigger
 
     def is_quiet(self, agent: str, now_ms: int) -> bool:
-        """Whether its cool-down keeps it from telling of this agent. A clock that was set back ends a cool-down."""
+        """Whether its cool-down keeps it from telling of this agent, in steady time.
+
+        That of another node, or of a process before this one, may be somewhat ahead; by more, its clock was wrong.
+        """
         told_at = self.quiet.get(agent)
-        return told_at is not None and told_at <= now_ms < told_at + self.cooldown_ms
+        return told_at is not None and abs(now_ms - told_at) < self.cooldown_ms
 
     def keeps_quiet(self, now_ms: int) -> bool:
         """Whether its cool-down keeps it from telling of some agent: of what no agent has just done it tells later."""

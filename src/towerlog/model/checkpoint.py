@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.approval import NO_TERMS, Terms
+from towerlog.model.approval import NO_TERMS, ApprovalDecision, ApprovalState, Terms
 from towerlog.model.run import RunRow, Status
 
 END_STATUS: dict[str, Status] = {
@@ -15,8 +15,13 @@ END_STATUS: dict[str, Status] = {
 """Statuses of a checkpoint that its agent does not go on from → how its run has ended, where nothing else says so."""
 AWAITS_APPROVAL = "waiting_for_approval"
 """Status of a checkpoint whose pending tool calls a person has to decide about."""
+APPROVED = "approved"
+"""Status of a checkpoint whose tool calls are to be carried out."""
 REJECTED = "rejected"
 """Status of a checkpoint whose tool calls are not to be carried out."""
+STATUS_OF_DECISION = {ApprovalDecision.APPROVE: APPROVED, ApprovalDecision.DENY: REJECTED}
+STATE_OF_DECIDED = {APPROVED: ApprovalState.APPROVED, REJECTED: ApprovalState.DENIED}
+"""Status of a checkpoint that was decided about → what became of its approval."""
 
 
 class StoredState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -76,6 +81,10 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def state(self) -> StoredState:
         """The history as it was sent."""
         return StoredState(self.node, self.length, self.metas, self.has_meta)
+
+    def in_thread(self, thread_id: str) -> CheckpointRow:
+        """The same of a run that stands in this thread now."""
+        return msgspec.structs.replace(self, thread_id=thread_id)
 
     def resume_state(self) -> StoredState:
         """The history that a runner goes on with."""

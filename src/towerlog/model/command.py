@@ -45,7 +45,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     `sent_ids`: for a reply that repeats them, the JSON text of each item's id as it was sent, None for one that cannot
     be repeated. The engine does not read them.
     `warnings`: what of the items could not be used, for the reply. The engine does not read them either.
-    `type_field`, `data_field`: what the dialect calls the type and the data of an event.
+    `type_field`, `data_field`, `thread_field`: what the dialect calls the type, data and thread of an event.
     `is_batch`: False where a request is one event.
     """
 
@@ -59,6 +59,7 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     warnings: tuple[FieldWarning, ...] = ()
     type_field: str = "type"
     data_field: str = "data"
+    thread_field: str = "thread"
     is_batch: bool = True
     placed: tuple[Stored | Refusal, ...] = ()
     """What came of the items before these, which a commit before has taken: see `PlanFull`."""

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from towerlog.errors import Damaged
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Effects, Facts
 from towerlog.model.run import Status
 from towerlog.model.times import told_time
@@ -115,6 +116,8 @@ class RunByForeignId(msgspec.Struct, frozen=True, gc=False):
     thread_id: str
     names_thread: bool = True
     """False: nobody has named the thread, and a child stands in its parent's."""
+    of_parent: bool = False
+    """It is the thread of the run's parent."""
 
 
 class RunByTrace(msgspec.Struct, frozen=True, gc=False):
@@ -187,7 +190,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """Set for what can happen once in a run (a start, an end): the same again with the same content adds nothing."""
     agent: str | None = None
     """The agent's name; None: the run's agent."""
-    agent_default: str = "default"
+    agent_default: str = DEFAULT_AGENT
     """The agent's name when neither the event nor its run names one."""
     history: History | None = None
     content: bytes = b""

@@ -13,14 +13,17 @@ import msgspec
 
 from towerlog.model.approval import OnExpiry, Terms
 from towerlog.model.checkpoint import StoredState
-from towerlog.model.computed import MINUTE_MS, Priced, Repriced, TakenBack
+from towerlog.model.computed_costs import MINUTE_MS, Priced, Repriced, TakenBack
 from towerlog.model.price import CardSince
 from towerlog.model.run import ForkedFrom, Status
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What is known of a run at its first event and never changes. Kept in that event, so that a rebuild has it."""
+    """What is known of a run at its first event. Kept in that event, so that a rebuild has it.
+
+    It never changes, but for the thread of a run whose thread nobody has named.
+    """
 
     run_id: str
     thread_id: str
@@ -37,6 +40,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     retry_of: str | None = None
     """Id of the run that this one repeats."""
     forked_from: ForkedFrom | None = None
+    unnamed_thread: bool = False
+    """Nobody has named its thread: it stands in one named after itself, or in its parent's."""
 
 
 class Erases(enum.StrEnum):
@@ -114,6 +119,8 @@ class Effects(
     provider: str | None = None
     """Who serves that model, where the sender has told it."""
     parent_key: str | None = None
+    thread_id: str | None = None
+    """The thread that its run moves to, since this event names it and none before has named any."""
     checkpoint: CheckpointFacts | None = None
     lane: LaneFacts | None = None
     command_id: int | None = None

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import msgspec
 
-from towerlog.model.packed import Packed
+from towerlog.model.byte_list import Packed
 
 NAME_BYTES = 16
 META = b"meta:"

@@ -9,12 +9,12 @@ import msgspec
 from towerlog.model.agent import AgentRow
 from towerlog.model.alert import AlertNow, RuleNow
 from towerlog.model.alert_preview import RulePreview
+from towerlog.model.approval_views import ApprovalAnswered, ApprovalView, LinkMade
 from towerlog.model.audit import AuditRow
 from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Event, Refusal, RunByForeignId
-from towerlog.model.inbox import ApprovalAnswered, ApprovalView, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.liveness import Liveness
@@ -54,7 +54,8 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
     unused: tuple[tuple[str, str], ...] = ()
-    """Members of its data of no use, each with why. The event alone has them. A repeat does not say so again."""
+    """Members of its data of no use, each with why; "" is the thread that it names. The event alone has them. A repeat
+    does not say so again."""
     budget_warning: str | None = None
     """That a budget is used up which counts what the event's agent spends."""
 

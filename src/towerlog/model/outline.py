@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from towerlog.model.event import EventType
@@ -102,10 +104,12 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     """How many of them failed."""
     run_id: str | None = None
     """Of a child."""
+    is_timed: bool = True
+    """False: of a call it is not known how long it took."""
 
 
 class ToolFigures(msgspec.Struct, frozen=True, gc=False):
-    """The calls of one tool. Times are of those that have ended, in ms; None where none has."""
+    """The calls of one tool. Times are in ms, of ended calls of which they are known; None without any."""
 
     tool: str
     calls: int
@@ -128,3 +132,5 @@ class Outline(msgspec.Struct, frozen=True, gc=False):
     """How many events were looked at."""
     whole: bool
     """Whether those are all that there are."""
+    agents: Mapping[int, str]
+    """The names of agents of the spans by their numbers, as many as are named."""

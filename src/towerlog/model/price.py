@@ -10,8 +10,8 @@ from decimal import Decimal
 
 import msgspec
 
-from towerlog.model.computed import Repriced
-from towerlog.model.usage import MAX_EVENT_NANOS, Usage, format_dollars
+from towerlog.model.computed_costs import Repriced
+from towerlog.model.usage import MAX_EVENT_NANOS, Usage
 
 MAX_PATTERNS = 100
 """Different patterns of models among an organisation's prices: each is compared with every model that is new."""
@@ -97,11 +97,6 @@ def _rounded(femtos: int) -> int:
 def femtos_of(dollars_a_million: Decimal) -> int:
     """Femto-dollars a token of a price for a million; digits past the ninth decimal are rounded half-even."""
     return int((dollars_a_million * FEMTOS_OF_DOLLAR_A_MILLION).to_integral_value())
-
-
-def dollars_of(femtos: int | None) -> str:
-    """The price of a million tokens as a JSON number of dollars; `null` for none."""
-    return "null" if femtos is None else format_dollars(femtos)
 
 
 class PriceRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -11,8 +11,9 @@ from hashlib import blake2b
 
 import msgspec
 
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
-from towerlog.model.computed import NO_COMPUTED, Computed, ComputedCells
+from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells
 from towerlog.model.ledger import Ledger
 from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
 from towerlog.model.usage import NO_USAGE, Usage
@@ -34,7 +35,7 @@ class Status(enum.StrEnum):
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.BUDGET_EXCEEDED, Status.LOST})
-PLACEHOLDER_AGENTS = frozenset({"default", "unknown"})
+PLACEHOLDER_AGENTS = frozenset({DEFAULT_AGENT, "unknown"})
 """Names that dialects use when nobody named the agent; the first real name replaces them."""
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
@@ -156,6 +157,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     resumed_from: str | None = None
     retry_of: str | None = None
     forked_from: ForkedFrom | None = None
+    unnamed_thread: bool = False
+    """No event has named its thread so far: it stands in one named after itself, or in its parent's."""
     created_by: str | None = None
     """A user id."""
     reporter_key: str | None = None
@@ -247,6 +250,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def is_terminal(self) -> bool:
         """True once an end has been committed."""
         return self.status in TERMINAL
+
+    def has_ended_since(self, before: RunRow | None) -> bool:
+        """True if it has ended, and had not as it was `before`; None: it was not there."""
+        return self.status in TERMINAL and (before is None or before.status not in TERMINAL)
 
     def pending_bytes(self) -> int:
         """How long the texts of its pending commands are together, as they stand in the row."""

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from towerlog.model.computed import MAX_COMPUTED_CELLS, NO_COMPUTED, Computed, Priced, Repriced
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger
+from towerlog.model.computed_costs import MAX_COMPUTED_CELLS, NO_COMPUTED, Computed, Priced, Repriced
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger, subtract
 
 MAX_SHARES = 256
 """Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
@@ -63,6 +63,8 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     sides: Sides = NO_SIDES
     turns: Usage = NO_USAGE
     """The sum of the calls that it has told beside a running total: such a sum is one itself."""
+    turn: Usage = NO_USAGE
+    """Of these the newest, of its highest checkpoint: that may be told again with better figures."""
     model: str | None = None
     """The model that it named last."""
     several_models: bool = False
@@ -178,7 +180,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
                 level = self.computed_cost(self.told()).plus(priced.as_computed())
                 changed = _replace(changed, computed_total=self.computed_total.or_larger(level))
         else:
-            share, falling = _share_after(share, report, usage)
+            share, falling = _share_after(share, report, usage, step_index)
             if priced is not None:
                 share = share.with_computed(priced, report.kind)
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
@@ -264,20 +266,39 @@ def _at_most(figure: int | None, bound: int) -> int | None:
     return None if figure is None else max(0, min(figure, bound))
 
 
-def _share_after(share: AgentShare, report: UsageReport, usage: Usage) -> tuple[AgentShare, bool]:
+def _share_after(
+    share: AgentShare, report: UsageReport, usage: Usage, step_index: int | None
+) -> tuple[AgentShare, bool]:
     """What an agent has told after one report more, and whether a running total fell."""
-    kind = report.kind
+    kind, turns, turn = report.kind, share.turns, share.turn
     if kind == "delta":
         return _replace(share, increments=add(share.increments, _whole(usage))), False
-    turns, told = share.turns, _totals_of(kind, usage)
-    if kind == "turn" and (usage.split_tokens() or 0) <= (usage.total_tokens or 0) - (share.totals.total_tokens or 0):
-        # The running total has grown by this call, or by more. A checkpoint that repeats the figures of its last call
-        # leaves it where it was, and totals exceed what they have grown by; only the first turn's are both.
-        turns = add(turns, _replace(usage, total_tokens=None, cost_nanos=None))
+    told = _totals_of(kind, usage)
+    if kind == "turn":
+        more, call = _call_of(share, usage, step_index)
+        turns = add(turns, more)
+        turn = call if step_index is None or step_index >= share.step_index else turn
     totals, sides, fell = _after_total(share.totals, share.sides, told, share.counted, report.inclusive)
     if turns != share.turns:
         totals, sides, _ = _after_total(totals, sides, turns, share.counted, report.inclusive)
-    return _replace(share, turns=turns, totals=totals, sides=sides), fell
+    return _replace(share, turns=turns, turn=turn, totals=totals, sides=sides), fell
+
+
+def _call_of(share: AgentShare, usage: Usage, step_index: int | None) -> tuple[Usage, Usage]:
+    """What a checkpoint adds to its agent's calls, and the newest of these by then."""
+    grown = (usage.total_tokens or 0) - (share.totals.total_tokens or 0)
+    call = _replace(usage, total_tokens=None, cost_nanos=None)
+    # The running total has grown by this call, or by more. A checkpoint that repeats the figures of its last call
+    # leaves it where it was, and totals exceed what they have grown by; only the first turn's are both.
+    if (call.split_tokens() or 0) <= grown:
+        return call, call
+    if share.turn != NO_USAGE and step_index == share.step_index:
+        # The same step told again with better figures: the total has grown by what they are more, at least.
+        better = highest(share.turn, call)
+        more = subtract(better, share.turn)
+        if (more.split_tokens() or 0) <= grown:
+            return more, better
+    return NO_USAGE, share.turn
 
 
 def _totals_of(kind: str, usage: Usage) -> Usage:

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import msgspec
 
-from towerlog.model.packed import Packed
+from towerlog.model.byte_list import Packed
 
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 

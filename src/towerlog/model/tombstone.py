@@ -12,10 +12,10 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.model.asked_words import words_of
 from towerlog.model.chain import seal
 from towerlog.model.event import OF_ERASED, Event, EventType
 from towerlog.model.facts import NO_FACTS, CheckpointFacts, Effects, Erases, Facts, LaneFacts, some
+from towerlog.model.question_digest import words_of
 
 ID_BYTES = 12
 """Of the digest that stands for an erased event's id, or for what its agent has called a question."""

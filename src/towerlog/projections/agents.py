@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import msgspec
 
 from towerlog.model.agent import AgentRow
-from towerlog.model.computed import merged_version
+from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import Event, EventType
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add
-from towerlog.projections.computed import Correction, UsageKey
+from towerlog.projections.computed_costs import Correction, UsageKey
 from towerlog.projections.usage import counted, key_of, shifts, version_of
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
@@ -32,6 +33,12 @@ _ENDS: dict[EventType, tuple[str, ...]] = {
 _FAILURES = frozenset({_T.RUN_FAILED, _T.RUN_LOST})
 _TEXT_PAUSE_MS = 1000
 """Pieces of text that are no further apart are one."""
+_TWIN = "\x1f"
+"""Stands behind the id of an open call whose id another one has as well, before its seq."""
+MAX_OUTLINE_IDS = 1024
+"""Of results whose call has not come, and of calls that shared one, so many are remembered: the newest."""
+K = TypeVar("K")
+V = TypeVar("V")
 BLOCK_PIXELS = 4
 """How wide short spans that are joined may become."""
 _replace = msgspec.structs.replace
@@ -47,6 +54,10 @@ class Outliner:
         """Open ones by kind and name; of each the oldest first, by its id or, where it has none, its seq."""
         self._names: dict[str, str] = {}
         """Id of an open call → its name: a result may tell the id alone."""
+        self._twins: dict[str, None] = {}
+        """Ids that several open calls have had: which of them a result belongs to is a guess."""
+        self._early: dict[tuple[str, str], int] = {}
+        """Kind and id of a result that came before its call → its place in `_spans`."""
         self._states: dict[str, Span] = {}
         """What the run is in, by kind."""
         self._text: dict[int, Span] = {}
@@ -107,25 +118,41 @@ class Outliner:
             self._spans.append(_span("event", name, moment, at, at, failed=int(kind in _FAILURES)))
 
     def _begin(self, kind: str, name: str | None, call_id: str | None, moment: Moment, at: int) -> None:
-        self._calls.setdefault((kind, name or ""), {})[call_id or moment.seq] = _span(kind, name, moment, at, None)
+        early = self._early.pop((kind, call_id), None) if call_id else None
+        if early is not None:
+            self._spans[early] = _begun_late(self._spans[early], name, moment, at)
+            return
+        calls = self._calls.setdefault((kind, name or ""), {})
         if call_id:
             self._names[call_id] = name or ""
+            twin = calls.pop(call_id, None)
+            if twin is not None:
+                calls[f"{call_id}{_TWIN}{twin.first_seq}"] = twin
+                _keep(self._twins, call_id, None)
+        calls[call_id or moment.seq] = _span(kind, name, moment, at, None)
 
     def _end(self, kind: str, name: str | None, call_id: str | None, moment: Moment, at: int) -> None:
         """The end of a call; where its beginning is not known, it began so long before as it took."""
         name = name or self._names.get(call_id or "") or None
         calls = self._calls.get((kind, name or ""), {})
-        key = call_id if call_id else next(iter(calls), None)
+        is_twin = call_id in self._twins
+        key: str | int | None = call_id
+        if not call_id or is_twin:
+            key = next((one for one in calls if not is_twin or str(one).partition(_TWIN)[0] == call_id), None)
         begun = None if key is None else calls.pop(key, None)
-        if call_id:
+        if call_id and not is_twin:
             self._names.pop(call_id, None)
         took, failed = moment.facts.duration_ms, int(moment.facts.success is False)
         if begun is None:
-            self._spans.append(_span(kind, name, moment, at - (took or 0), at, failed))
+            if call_id:
+                _keep(self._early, (kind, call_id), len(self._spans))
+            span = _span(kind, name, moment, at - (took or 0), at, failed)
+            self._spans.append(span if took is not None else _replace(span, is_timed=False))
             return
         begin = begun.begin if took is None else at - took
-        end = at if at > begin else begin
-        self._spans.append(Span(kind, begun.name, begun.agent, begin, end, begun.first_seq, moment.seq, 1, failed))
+        end, is_timed = max(at, begin), took is not None or not is_twin
+        seqs = begun.first_seq, moment.seq
+        self._spans.append(Span(kind, begun.name, begun.agent, begin, end, *seqs, 1, failed, None, is_timed))
 
     def _say(self, moment: Moment, at: int) -> None:
         agent = moment.agent
@@ -149,16 +176,13 @@ class Outliner:
 
     def tools(self) -> list[ToolFigures]:
         """The figures of each tool, the one that was called most first."""
-        took: dict[str, list[int]] = {}
-        failed: dict[str, int] = {}
+        ended: dict[str, list[Span]] = {}
         for span in self._spans:
             if span.kind == "tool" and span.end is not None:
-                name = span.name or ""
-                took.setdefault(name, []).append(span.end - span.begin)
-                failed[name] = failed.get(name, 0) + span.failed
+                ended.setdefault(span.name or "", []).append(span)
         still = {name: len(calls) for (kind, name), calls in self._calls.items() if kind == "tool" and calls}
-        names = dict.fromkeys([*took, *still])
-        found = [_figures(one, sorted(took.get(one, [])), failed.get(one, 0), still.get(one, 0)) for one in names]
+        names = dict.fromkeys([*ended, *still])
+        found = [_figures(one, ended.get(one, []), still.get(one, 0)) for one in names]
         return sorted(found, key=lambda one: (-one.calls, one.tool))[:MAX_OUTLINE_TOOLS]
 
 
@@ -184,12 +208,35 @@ def _child(row: RunRow) -> Span:
     return Span("child", row.agent, 0, begin, ended, 0, 0, failed=failed, run_id=row.run_id)
 
 
-def _figures(tool: str, took: list[int], failed: int, still: int) -> ToolFigures:
+def _begun_late(ended: Span, name: str | None, moment: Moment, at: int) -> Span:
+    """A call that ended before its beginning was told, with that; where it took some time by its own word, it did."""
+    is_between = not ended.is_timed and ended.end is not None and at < ended.end
+    return _replace(
+        ended,
+        name=ended.name or name,
+        begin=at if is_between else ended.begin,
+        first_seq=min(ended.first_seq, moment.seq),
+        last_seq=max(ended.last_seq, moment.seq),
+        is_timed=ended.is_timed or is_between,
+    )
+
+
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
+    """Adds to a map that forgets what was added first."""
+    kept[key] = value
+    if len(kept) > MAX_OUTLINE_IDS:
+        del kept[next(iter(kept))]
+
+
+def _figures(tool: str, ended: list[Span], still: int) -> ToolFigures:
+    took = sorted([span.end - span.begin for span in ended if span.end is not None and span.is_timed])
+
     def part(percent: int) -> int | None:
         # The smallest that is not below so large a part of them.
         return took[-(-len(took) * percent // 100) - 1] if took else None
 
-    return ToolFigures(tool, len(took) + still, failed, still, part(50), part(95), part(100))
+    failed = sum([span.failed for span in ended])
+    return ToolFigures(tool, len(ended) + still, failed, still, part(50), part(95), part(100))
 
 
 def within(spans: Iterable[Span], begin: int, end: int) -> list[Span]:

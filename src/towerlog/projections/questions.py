@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from towerlog.model.approval import NO_TERMS, ClosedQuestion, OnExpiry, OpenQuestion
-from towerlog.model.asked_words import words_of
 from towerlog.model.event import Event, EventType
+from towerlog.model.question_digest import words_of
 from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, Pending, RunRow
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.checkpoint import AWAITS_APPROVAL as AWAITED
-from towerlog.model.computed import merged_version
+from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT, is_of_agent, is_waiting
@@ -31,7 +32,7 @@ from towerlog.model.run import (
     step_key,
 )
 from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
-from towerlog.projections import checkpoints, clients, commands, computed, questions
+from towerlog.projections import checkpoints, clients, commands, computed_costs, questions
 from towerlog.projections import status as status_fold
 from towerlog.projections.metadata import metadata_after
 from towerlog.projections.usage import hour_of, key_of
@@ -73,6 +74,7 @@ def row_of_origin(org: int, run: int, origin: Origin, kind: EventType, recorded_
         resumed_from=origin.resumed_from,
         retry_of=origin.retry_of,
         forked_from=origin.forked_from,
+        unnamed_thread=origin.unnamed_thread,
         created_by=origin.created_by,
         has_lane=kind is EventType.RUN_QUEUED,
     )
@@ -91,6 +93,8 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
     }
     if event.facts.effects is not None and event.effects.reporter_key is not None and not event.late:
         changes |= clients.under(row, event.effects.reporter_key)
+    if event.facts.effects is not None and event.effects.thread_id is not None:
+        changes |= {"thread_id": event.effects.thread_id, "unnamed_thread": False}
     if event.facts.client_id is not None:
         changes |= clients.with_number(row, event, changes.get("clients", row.clients))
     if event.seq == 1 or (row.started_at is None and (event.effects.is_start or event.type is _STARTED)):
@@ -105,7 +109,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         if event.effects.is_start:
             _fill(row, event.effects, agent, changes)
         if _tells_usage(event.effects) or checkpoints.is_kept(event, row):
-            changes |= _parts_of(row, event, agent) if shares is None else shares
+            changes |= parts_after(row, event.facts, agent, late=event.late) if shares is None else shares
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
         _place(row, event, agent, changes)
@@ -191,8 +195,8 @@ def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | Non
     if usage is was or (usage.computed_nanos is was.computed_nanos and usage.unpriced_calls is was.unpriced_calls):
         return after
     # The cell as the roll-ups have it, so it is asked of the row as it is then.
-    place, arrived = key_of(after, event, agent)[1:], computed.arrived_of(event)
-    cells = computed.cells_after(after.computed_cells, before.usage, after.usage, place, arrived)
+    place, arrived = key_of(after, event, agent)[1:], computed_costs.arrived_of(event)
+    cells = computed_costs.cells_after(after.computed_cells, before.usage, after.usage, place, arrived)
     return after if cells is after.computed_cells else _replace(after, computed_cells=cells)
 
 
@@ -283,7 +287,7 @@ def _fold_effects(
     if effects.lane is not None:
         _fold_lane(effects, changes)
     if effects.checkpoint is not None or _tells_usage(effects):
-        changes |= _parts_of(row, event, agent) if shares is None else shares
+        changes |= parts_after(row, event.facts, agent, late=event.late) if shares is None else shares
 
 
 def _tells_usage(effects: Effects) -> bool:
@@ -307,10 +311,6 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
         changes["phase"] = lane.phase
 
 
-def _parts_of(row: RunRow, event: Event, agent: str | None) -> dict[str, Any]:
-    return parts_after(row, event.facts, agent, late=event.late)
-
-
 def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = False) -> dict[str, Any]:
     """What an event with these facts changes of what was told of a run's usage, and its totals (`usage`).
 
@@ -320,12 +320,11 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
     effects = facts.effects or NO_EFFECTS
     model = None if is_of_others(facts) else effects.model
     has_step = effects.checkpoint is not None and (not late or checkpoints.is_kept_late(effects.checkpoint, row))
-    after = _spending_after(row.spending(), effects, model, agent or "default", has_step)
+    after = _spending_after(row.spending(), effects, model, agent or DEFAULT_AGENT, has_step)
     usage, cells = row.usage, row.computed_cells
     if effects.report is not None or effects.repriced is not None:
-        of = effects.repriced
-        target = after.usage() if of is None else computed.moved_by(usage, of.counted)
-        usage, cells = computed.totals_after(row, target, agent or "", of)
+        target = after.usage() if (of := effects.repriced) is None else computed_costs.moved_by(usage, of.counted)
+        usage, cells = computed_costs.totals_after(row, target, agent or "", of)
         if (usage.computed_nanos or 0) > (target.computed_nanos or 0):
             after = after.flagged(COMPUTED_KEPT)
     version = merged_version(row.price_version, effects.version_computed_with())

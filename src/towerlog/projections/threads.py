@@ -1,6 +1,7 @@
 """The fold of a thread: its open runs, its newest one, and what was counted of the costs of its processes.
 
-Of a run only the first and the terminal event change it, and those that tell a cost of its process.
+Of a run only the first and the terminal event change it, those that tell a cost of its process, and the one that names
+its thread when it stands in another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from towerlog.model.usage import Usage, summed
 def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> ThreadRow:
     """The row after an event of one of its runs; the same object when nothing changed."""
     began = before is None
-    ended = after.is_terminal() and (before is None or not before.is_terminal())
+    ended = after.has_ended_since(before)
     # The same object: the plan writes only rows that have changed.
     if not began and not ended:
         return row
@@ -37,6 +38,29 @@ def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> 
         newest_parentless=parentless,
         open_runs=open_runs,
         lane_runs=lane_runs,
+        updated_at=event.recorded_at,
+    )
+
+
+def left(row: ThreadRow, run: RunRow) -> ThreadRow | None:
+    """The row without its only run, which moves to another thread. None: it was made with that run, and for it alone.
+
+    `run`: before it moves.
+    """
+    empty = unfolded(row)
+    return None if empty == ThreadRow(row.org, row.thread_id, run.created_at) else empty
+
+
+def joined(row: ThreadRow, run: RunRow, event: Event) -> ThreadRow:
+    """The row with a run that has moved here with this event; `run`: after it."""
+    open_runs = row.open_runs if run.is_terminal() else tuple(sorted((*row.open_runs, run.run)))[-MAX_OPEN_RUNS:]
+    parentless = run.run if run.parent_key is None else 0
+    return msgspec.structs.replace(
+        row,
+        run_count=row.run_count + 1,
+        newest_run=max(row.newest_run, run.run),
+        newest_parentless=max(row.newest_parentless, parentless),
+        open_runs=open_runs,
         updated_at=event.recorded_at,
     )
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.computed import merged_version
+from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
-from towerlog.projections.computed import Correction, UsageKey
+from towerlog.projections.computed_costs import Correction, UsageKey
 
 HOUR_MS = 3_600_000
 
@@ -64,7 +64,7 @@ def shifts(before: RunRow | None, after: RunRow, event: Event, agent: str | None
     """
     found: list[Shift] = []
     org = after.org
-    if after.is_terminal() and (before is None or not before.is_terminal()):
+    if after.has_ended_since(before):
         key = (org, hour_of(event), agent or "", after.first_model or "", after.status.value)
         found.append((key, 0, 0, 1))
     if before is None:

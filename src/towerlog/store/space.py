@@ -1,7 +1,7 @@
 """How much room is left on the disk of a store, and whether that is too little for more writes.
 
 Writes stop while there still is some: a full disk fails whatever comes next, also the checkpoint and the delete that
-would make room.
+would make room. What the write-ahead log has still to move into the database counts as taken: it is, twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 GUARD_MIB = 256
 GUARD_SHARE = 20
 """What is left free unless a setting says otherwise: so many MiB or one part in so many, whichever is more."""
+LEAST_GUARD_MIB = 16
+"""A setting of less counts as this: a step of an erasure, which makes room, takes it in the log first."""
 AUTOMATIC = -1
+UNTOLD_BYTES = 1 << 62
 LOOK_EACH_MS = 100
 MIB = 1024 * 1024
 
@@ -26,16 +29,45 @@ MIB = 1024 * 1024
 class Space:
     """Asks the file system at most once in `LOOK_EACH_MS`."""
 
-    def __init__(self, folder: Path, steady_ms: Callable[[], int], guard_mib: int = 0) -> None:
-        """`guard_mib`: what writes leave free, in MiB; 0 for no guard, `AUTOMATIC` for the bounds above."""
+    def __init__(
+        self,
+        folder: Path,
+        steady_ms: Callable[[], int],
+        guard_mib: int | None = None,
+        database: Path | None = None,
+    ) -> None:
+        """`guard_mib`: what writes leave free, in MiB, or `AUTOMATIC`; None for no guard. `database`: into which a log
+        is moved."""
         self._folder = folder
         self._steady_ms = steady_ms
         self._guard_mib = guard_mib
+        self._database = database
+        self.database_bytes = 0
+        """What the database will take once all of the log is in it; whoever commits says so here."""
         self._looked_at: int | None = None
         self._free_bytes = 0
         self._guard_bytes = 0
         self.was_low = False
-        """What the last look has found: the engine's timer looks each second, which no single write need do."""
+        """What the last look, or the last commit, has found."""
+        self.spare_bytes = 0
+        """The same: what writes may take; below 0 where it is low."""
+
+    def left_bytes(self) -> int:
+        """What is free now, beside what the log has still to move; also for another thread than the loop's."""
+        try:
+            found = os.statvfs(self._folder)
+        except OSError:
+            return 0 if self._is_guarded else UNTOLD_BYTES
+        return found.f_bavail * found.f_frsize - self._owed_bytes()
+
+    def note_left(self, left_bytes: int) -> None:
+        """What a commit has found."""
+        self.spare_bytes = left_bytes - self._guard_bytes
+        self.was_low = self._is_guarded and self.spare_bytes < 0
+
+    def forget(self) -> None:
+        """The next question is answered by a look."""
+        self._looked_at = None
 
     def is_low(self) -> bool:
         """True while writes are refused."""
@@ -63,11 +95,24 @@ class Space:
             found = os.statvfs(self._folder)
         except OSError:
             self._free_bytes = 0
-            self.was_low = self._guard_mib != 0
+            self.was_low = self._is_guarded
             return
         self._free_bytes = found.f_bavail * found.f_frsize
         self._guard_bytes = guard_bytes(self._guard_mib, found.f_blocks * found.f_frsize)
-        self.was_low = self._free_bytes < self._guard_bytes
+        self.note_left(self._free_bytes - self._owed_bytes())
+
+    @property
+    def _is_guarded(self) -> bool:
+        return self._guard_mib is not None
+
+    def _owed_bytes(self) -> int:
+        """By how much the database has still to grow: exact, since a page that it has is written in its place."""
+        if self._database is None or not self.database_bytes:
+            return 0
+        try:
+            return max(self.database_bytes - self._database.stat().st_size, 0)
+        except OSError:
+            return 0
 
 
 def no_room(cause: int) -> str:
@@ -79,9 +124,13 @@ def no_room(cause: int) -> str:
     return "the disk is full"
 
 
-def guard_bytes(guard_mib: int, disk_bytes: int) -> int:
+def guard_bytes(guard_mib: int | None, disk_bytes: int) -> int:
     """What writes leave free of a disk of this size."""
-    return max(GUARD_MIB * MIB, disk_bytes // GUARD_SHARE) if guard_mib == AUTOMATIC else guard_mib * MIB
+    if guard_mib is None:
+        return 0
+    if guard_mib == AUTOMATIC:
+        return max(GUARD_MIB * MIB, disk_bytes // GUARD_SHARE)
+    return max(guard_mib, LEAST_GUARD_MIB) * MIB
 
 
 def check_room(folder: Path, files: Iterable[Path], guard_mib: int) -> None:

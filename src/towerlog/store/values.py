@@ -282,6 +282,10 @@ class Changes(msgspec.Struct):
     events: list[Event] = []
     runs: dict[int, RunChange] = {}
     threads: dict[tuple[int, str], ThreadRow] = {}
+    left_threads: set[tuple[int, str]] = set()
+    """By (org, thread id): stored, and gone before anything of `threads` is written."""
+    moved: dict[int, RunRow] = {}
+    """Runs that stand in another thread from now on, as they are stored: so do all their checkpoints."""
     agents: dict[int, AgentRow] = {}
     usage: dict[tuple[int, int, str, str, str], UsageRow] = {}
     """Increments, added to what is there."""

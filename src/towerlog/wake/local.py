@@ -37,3 +37,7 @@ class LocalWake:
                 # What broke the listener may break its traceback's text as well; that must not reach the writer.
                 with suppress(Exception):
                     log.exception("listener_failed", events=len(commit.events))
+
+    def is_heard(self) -> bool:
+        """Whether any audience is there."""
+        return any(audience is not _ALWAYS and audience for _, audience, _ in self._listeners)

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from playwright.sync_api import expect
 
+from tests.acceptance.feeds import create_run
 from tests.acceptance.ui.conftest import OpenScreen
 from tests.acceptance.ui.seeds import Seeds
 from tests.support.senders import checkpoint, save_batch
@@ -56,3 +57,17 @@ def test_a_replay_tells_the_history_up_to_its_moment(screen: OpenScreen, server:
     expect(said).to_contain_text("I remove build.")
     expect(said).to_contain_text("calls rm")
     expect(page.locator("dl.figures > div").filter(has_text="Tool calls")).to_contain_text("1")
+
+
+def test_a_thread_tells_what_each_run_was_asked_and_gave(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    told = _runner(client, "talk", "The sky is blue.", "ls")
+    asked = create_run(client, "talk", agent="nobody", input="And at night?")["run_id"]
+    page = screen("/threads/talk").ready("Thread talk").page
+    runs = page.get_by_role("list", name="Runs of the thread").locator("article")
+    assert [one.get_attribute("data-id") for one in runs.all()] == [told, asked], "as they were"
+    expect(runs.first).to_contain_text("Go")
+    expect(runs.first).to_contain_text("The sky is blue.")
+    expect(runs.last).to_contain_text("And at night?")
+    client.post(f"/v1/runs/{asked}:cancel", json={}).raise_for_status()
+    expect(runs.last).to_contain_text("cancelled")

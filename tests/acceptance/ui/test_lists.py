@@ -59,6 +59,8 @@ def test_many_runs_are_counted_before_they_are_cancelled(
     page.get_by_role("button", name="Cancel …").click()
     dialog = page.get_by_role("dialog", name="Cancel 3 runs")
     expect(dialog).to_contain_text("1 of the selected have ended already")
+    expect(dialog.get_by_role("button", name="Cancel them")).to_be_disabled()
+    dialog.get_by_label("Type 3 to go on").fill("3")
     dialog.get_by_role("button", name="Cancel them").click()
     expect(page.get_by_role("row").filter(has_text="cancelled")).to_have_count(4)
     page.locator(f'[data-id="{made[1]}"]').get_by_role("checkbox").check()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.acceptance.ui.conftest import OpenScreen
-from tests.acceptance.ui.screens import opened
+from tests.acceptance.ui.screens import DEADLINE_MS, opened
 from tests.acceptance.ui.seeds import Seeds
+from tests.faults.disk import FaultyServer, build
 from tests.support.browser import token_of
 from tests.support.senders import tell
 from tests.support.server import Server
@@ -152,3 +154,21 @@ def test_what_was_answered_while_the_connection_was_lost_is_gone(
     one.page.unroute("**/api/v1/live*")
     expect(card).to_have_count(0)
     one.faults = [fault for fault in one.faults if "ERR_FAILED" not in fault]
+
+
+def test_a_server_that_stores_nothing_says_so_until_it_does(browser: Browser, tmp_path: Path) -> None:
+    with FaultyServer(build(tmp_path), tmp_path / "faulty") as server:
+        client = server.client()
+        one = opened(browser, server.base_url, "/runs", width=360, theme="dark", token=token_of(client))
+        strip = one.ready("Runs").page.get_by_text("Read-only: the server stores nothing")
+        expect(strip).to_be_hidden()
+        server.fail("write .db ENOSPC 0 -1", "write .db-wal ENOSPC 0 -1", "write .db-shm ENOSPC 0 -1")
+        refused = client.post("/api/ingest", json={"event_type": "step", "sdk_run_id": "r", "payload": {}})
+        assert refused.status_code == 503
+        expect(strip).to_be_visible(timeout=DEADLINE_MS)
+        assert one.overflow() <= 0
+        assert one.violations() == []
+        server.fail()
+        expect(strip).to_be_hidden(timeout=DEADLINE_MS)
+        one.close()
+        server.stop()

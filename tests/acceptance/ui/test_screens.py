@@ -43,6 +43,7 @@ PAGES = {
     "/runs?cols=status,agent,error,persona": ("Runs", "asker"),
     "/settings?tab=sessions": ("Settings", "this one"),
     "/settings?tab=retention": ("Settings", "Pieces of answers"),
+    "/settings?tab=organisation": ("Settings", "towerlog orgs create"),
 }
 """Path → its heading, and something that it shows."""
 SIZES = [(1440, "light"), (360, "dark")]

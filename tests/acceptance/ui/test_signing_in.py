@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.acceptance.ui.conftest import OpenScreen
-from tests.acceptance.ui.screens import Screen
+from tests.acceptance.ui.screens import Screen, opened
 from tests.acceptance.ui.seeds import Seeds
 from tests.support.browser import token_of
-from tests.support.server import Server
+from tests.support.provider import provider
+from tests.support.server import NO_LIMITS, Server
 
 pytestmark = pytest.mark.slow
 PASSWORD = "a long sentence of hers"
@@ -80,3 +84,32 @@ def test_no_link_leads_elsewhere(screen: OpenScreen, server: Server, between: st
     page = one.ready("Now").page
     assert page.url == f"{server.base_url}/"
     but_refusals(one)
+
+
+def test_by_an_identity_provider_and_back_to_where_one_was_going(browser: Browser, tmp_path: Path) -> None:
+    people = {"bob-1": {"email": "bob@example.com", "email_verified": True}}
+    with provider(people) as issuer:
+        settings = {
+            "TOWERLOG_OIDC_ISSUER": issuer,
+            "TOWERLOG_OIDC_CLIENT_ID": "towerlog",
+            "TOWERLOG_OIDC_CLIENT_SECRET": "a secret",
+            "TOWERLOG_OIDC_DEFAULT_ROLE": "viewer",
+            "TOWERLOG_OIDC_DOMAIN": "example.com",
+        }
+        with Server(tmp_path / "data", {**NO_LIMITS, **settings}) as server:
+            one = opened(browser, server.base_url, "/runs?status=failed", width=360, theme="dark", token=None)
+            page = one.ready("Sign in").page
+            page.route(
+                lambda url: urlsplit(url).hostname not in ("127.0.0.1", "localhost"), lambda route: route.abort()
+            )
+            page.get_by_role("link", name="Sign in with").click()
+            page.locator("input[name=sub]").fill("bob-1")
+            page.get_by_role("button", name="Authorize").click()
+            one.ready("Runs")
+            assert page.url == f"{server.base_url}/runs?status=failed"
+            page.get_by_text("bob@example.com, viewer").wait_for(state="attached")
+            but_refusals(one)
+            one.faults = [fault for fault in one.faults if "localhost" not in fault and "ERR_FAILED" not in fault]
+            one.faults = [fault for fault in one.faults if not fault.startswith("a request to ")]
+            one.close()
+            server.stop()

@@ -7,11 +7,11 @@ import random
 import pytest
 
 from towerlog.asgi.guard import limits
-from towerlog.asgi.guard.limits import WINDOW_MS, Limiter
+from towerlog.asgi.guard.limits import WINDOW_MS, Limiter, Sharing
 
 
-def passed(limiter: Limiter, now_ms: int, who: str = "me") -> bool:
-    return limiter.take(who, now_ms, 0)[1] is None
+def passed(limiter: Limiter, steady_ms: int, who: str = "me") -> bool:
+    return limiter.take(who, steady_ms, 0)[1] is None
 
 
 def test_the_limit_is_exact() -> None:
@@ -71,3 +71,58 @@ def test_windows_are_bounded_and_the_one_unused_longest_gives_way(monkeypatch: p
     assert passed(limiter, 0, "c"), "takes the place of b"
     assert not passed(limiter, 0, "a")
     assert passed(limiter, 0, "b")
+
+
+# Several nodes
+
+
+class Node:
+    """A node's limiter, and what it has told the others."""
+
+    def __init__(self, limit: int, nodes: int) -> None:
+        self.limiter = Limiter(limit)
+        self.told = 0
+        self.limiter.sharing = Sharing(lambda: nodes, lambda _: self.count())
+
+    def count(self) -> None:
+        """One more to tell."""
+        self.told += 1
+
+
+def let_through(nodes: list[Node], limit: int, each_ms: int, lag_ms: int, seconds: int, busy: int) -> int:
+    """How many pass where `busy` of these nodes are asked all the time, and each hears of the others after `lag_ms`."""
+    passed = 0
+    for now in range(0, seconds * 1000, each_ms):
+        for node in nodes[:busy]:
+            passed += node.limiter.take("k", now, now)[1] is None
+        if not now % lag_ms:
+            for node in nodes:
+                for other in nodes:
+                    if other is not node and node.told:
+                        other.limiter.hear("k", node.told, now)
+                node.told = 0
+    return passed
+
+
+@pytest.mark.parametrize("busy", [1, 2, 3])
+@pytest.mark.parametrize("each_ms", [1, 5, 20])
+@pytest.mark.parametrize("limit", [60, 200, 600])
+def test_several_nodes_let_through_what_one_would(limit: int, each_ms: int, busy: int) -> None:
+    nodes = [Node(limit, 3) for _ in range(3)]
+    passed = let_through(nodes, limit, each_ms, 50, 30, busy)
+    assert 0.9 * limit <= min(passed, 30_000 // each_ms * busy)
+    assert passed <= 1.1 * limit, passed
+
+
+def test_what_others_let_through_leaves_the_window_in_time() -> None:
+    [node] = [Node(10, 2)]
+    node.limiter.hear("k", 10, 0)
+    assert node.limiter.take("k", 500, 500)[1] is not None
+    assert node.limiter.take("k", 60_500, 60_500)[1] is None
+
+
+def test_what_was_heard_never_takes_more_than_the_limit_holds() -> None:
+    [node] = [Node(10, 2)]
+    for at in range(50):
+        node.limiter.hear("k", 1000, at)
+    assert node.limiter._windows["k"].used(60, 10) == 10

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.asgi.listening import listening
+from tests.asgi.sockets import listening
 from tests.support.wait import wait_until_async
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.addresses import Addresses

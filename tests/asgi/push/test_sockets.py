@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.asgi.conversation import HandClock
-from tests.asgi.listening import listening
+from tests.asgi.sockets import listening
 from tests.support.pusher import TEXT, PusherClient, frame
 from tests.support.wait import wait_until_async
 from towerlog.asgi.app import App

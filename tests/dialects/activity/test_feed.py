@@ -181,6 +181,7 @@ def test_a_model_call_of_another_dialect() -> None:
         (Usage(input_tokens=0, output_tokens=0, cost_nanos=0), "0+0 tokens, $0, ? ms"),
         (Usage(input_tokens=5), "5+? tokens, $?, ? ms"),
         (Usage(total_tokens=420), "420 tokens, $?, ? ms"),
+        (Usage(input_tokens=0, output_tokens=0, total_tokens=420), "420 tokens, $?, ? ms"),
         (Usage(input_tokens=1, cached_input_tokens=2, output_tokens=3, reasoning_tokens=4), "3+7 tokens, $?, ? ms"),
     ],
 )

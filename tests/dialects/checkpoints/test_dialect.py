@@ -19,10 +19,10 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.dialect import DIALECT, STATUS_OF, STATUS_WORDS
 from towerlog.errors import Invalid, Malformed, NotFound, TowerlogError
 from towerlog.model.approval import ApprovalKind
+from towerlog.model.approval_views import ApprovalView
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.command import Append, Decide
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, Refusal
-from towerlog.model.inbox import ApprovalView
 from towerlog.model.outcome import Appended, Decided, Page, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.question import LatestCheckpoint, ListApprovals

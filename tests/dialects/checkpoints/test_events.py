@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.calls import tried
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
-from towerlog.dialects.fields import facts_named
+from towerlog.dialects.fields import Warnings, facts_named
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, FieldWarning, OpenRun, RunByTrace
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
@@ -187,9 +187,20 @@ def test_the_envelope_is_taken_over(kind: str) -> None:
     assert (bare.occurred_at, bare.event_id) == (None, None)
 
 
+@pytest.mark.parametrize("kind", ["thread_started", "checkpoint", "thread_error", "heartbeat", "other"])
+def test_an_agents_name_is_one_line_and_may_have_a_slash(kind: str) -> None:
+    assert draft(kind, {"step_index": 1, "agent_id": "team/writer"}).agent == "team/writer"
+    warnings: Warnings = []
+    told = event(kind, {"thread_id": "t", "step_index": 1, "agent_id": "one\n two\x00"})
+    found = draft_of(told, DialectSettings(), Places(), warnings)
+    assert isinstance(found, Draft)
+    assert (found.agent, [one.field for one in warnings]) == ("one two", ["data.agent_id"])
+
+
 COMMON: list[tuple[str, Any]] = [
     *(("thread_id", value) for value in (None, "", 7, [], "x" * 201, "a/b", "a\x00")),
-    *((field, value) for field in ("trace_id", "parent_trace_id", "agent_id") for value in (7, {}, "x" * 201, "a\n")),
+    *((field, value) for field in ("trace_id", "parent_trace_id", "agent_id") for value in (7, {}, "x" * 201)),
+    *((field, "a\n") for field in ("trace_id", "parent_trace_id")),
 ]
 DETAILS: list[tuple[str, str, Any]] = [
     *(

@@ -223,7 +223,7 @@ def test_a_wrong_field_of_a_claim_is_named(field, value) -> None:
 def test_an_unknown_member_is_named_with_those_that_there_are(decode) -> None:
     [(field, why)] = details(decode, {"worker_id": "w", "agnets": ["a"]}).items()
     assert field == "agnets"
-    assert why.startswith("is no member of this body; it takes ")
+    assert why.startswith("is not a member of this body; it takes ")
     assert "worker_id" in why
     also = details(decode, {"agnets": ["a"]})
     assert also == {"agnets": why, "worker_id": "is required"}, "each wrong field has its line"

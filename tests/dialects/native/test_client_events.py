@@ -10,7 +10,7 @@ import pytest
 
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.native.client_events import KINDS, TYPES, client_draft, run_ref
-from towerlog.dialects.native.reported import ClientEvent, ReportedEvent
+from towerlog.dialects.native.event_json import ClientEvent, ReportedEvent
 from towerlog.errors import Invalid, TooLarge
 from towerlog.model.event import Draft, EventType, FieldWarning, History, HistoryBase, RunByForeignId, RunById
 from towerlog.model.facts import LATEST_STEP, CheckpointFacts, Effects, Facts
@@ -194,7 +194,7 @@ def test_a_checkpoint_brings_its_history_and_state() -> None:
     [
         (None, None),
         ("", None),
-        (0, 0),
+        (946_684_800_000, 946_684_800_000),
         (1_775_124_000_123, 1_775_124_000_123),
         ("2026-04-02T10:00:00.123Z", 1_775_124_000_123),
         ("2026-04-02T12:00:00.123+02:00", 1_775_124_000_123),
@@ -232,6 +232,8 @@ def test_a_wrong_field_is_named(change: dict[str, Any], field: str) -> None:
     ("change", "field"),
     [
         ({"time": -1}, "time"),
+        ({"time": 0}, "time"),
+        ({"time": 1_795_168_800}, "time"),
         ({"time": 10**15}, "time"),
         ({"time": 1.5}, "time"),
         ({"time": True}, "time"),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.dialects.calls import event
 from tests.support.agui import check_order, events_of
 from tests.support.factories import run_row
-from towerlog.dialects.reading.event_members import text_of
 from towerlog.dialects.runs.agui import AGUI, begin_frame, damaged_frame, end_frame, frame, gap_frame
+from towerlog.dialects.views.event_members import text_of
 from towerlog.model.event import DamagedEvent, Event, EventType
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.run import TERMINAL, RunRow, Status

@@ -44,7 +44,7 @@ def test_an_unknown_member_is_named_with_those_that_there_are() -> None:
     ):
         with pytest.raises(errors.Invalid) as found:
             decode(call(body, path={"thread_id": "t", "run_id": RUN}))
-        assert found.value.details == {list(body)[-1]: f"is no member of this body; it takes {known}"}
+        assert found.value.details == {list(body)[-1]: f"is not a member of this body; it takes {known}"}
 
 
 def test_what_a_new_run_may_bring() -> None:

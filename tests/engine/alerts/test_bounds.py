@@ -13,7 +13,7 @@ from towerlog.model.alert import MAX_RULES, AlertTrigger
 from towerlog.model.alert_channel import MAX_CHANNELS, AlertChannel, ChannelType
 from towerlog.model.command import Append
 from towerlog.model.delivery import RedeliverFrom
-from towerlog.store.sqlite.pools import Where
+from towerlog.store.sqlite.connections.pools import Where
 
 HOOKS = tuple(AlertChannel(ChannelType.WEBHOOK, f"https://h{one}.example.com/") for one in range(MAX_CHANNELS))
 

@@ -243,6 +243,21 @@ async def test_a_cool_down_keeps_quiet_about_one_agent(rig: Rig) -> None:
     assert [one.agent for one in await alerts(rig)] == ["writer", "reader", "writer"]
 
 
+@pytest.mark.parametrize("by_ms", [24 * 60 * MINUTE, -24 * 60 * MINUTE], ids=["ahead", "back"])
+async def test_a_cool_down_lasts_as_long_however_the_clock_is_set(rig: Rig, by_ms: int) -> None:
+    await make(rig, AlertTrigger.ERROR, cooldown_ms=10 * MINUTE)
+    await rig.append(failure("a"))
+    rig.clock.advance(5 * MINUTE)
+    rig.clock.jump(by_ms)
+    await rig.append(failure("b"))
+    rig.clock.advance(5 * MINUTE - 1)
+    await rig.append(failure("c"))
+    assert len(await alerts(rig)) == 1
+    rig.clock.advance(1)
+    await rig.append(failure("d"))
+    assert len(await alerts(rig)) == 2
+
+
 async def test_a_muted_alert_tells_nobody_of_the_next_one_either(rig: Rig) -> None:
     await rig.do(CreateBudget("ours", BudgetScope(organisation=True), DOLLAR, Period.HOUR, BudgetAction.WARN))
     await make(rig, AlertTrigger.BUDGET)

@@ -20,14 +20,14 @@ from towerlog.engine.load.cache import (
 from towerlog.engine.verify import verify_org
 from towerlog.model.alert import MAX_CALLS, AlertRule, AlertTrigger
 from towerlog.model.alert_channel import AlertChannel, ChannelType
-from towerlog.model.computed import ComputedCell
+from towerlog.model.computed_costs import ComputedCell
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.run import OpenTool, Pending
 from towerlog.model.spending import AgentShare
 from towerlog.model.thread import ThreadRow
-from towerlog.projections.alerts.firing import CALL_BYTES
-from towerlog.projections.scoped.rules import RuleSet
+from towerlog.projections.alerts.conditions import CALL_BYTES
+from towerlog.projections.scopes.rules import RuleSet
 
 
 def test_a_map_past_its_bound_loses_its_oldest_and_few_at_once() -> None:

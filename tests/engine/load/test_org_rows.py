@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from towerlog.engine.load.cache import Cache, OrgRows, RowMap
-from towerlog.engine.load.known import Known
-from towerlog.projections.scoped.row_sets import RowSet
+from towerlog.engine.load.rows import Known
+from towerlog.projections.scopes.row_sets import RowSet
 from towerlog.store.values import Kind
 
 LOOKED_AT: list[str] = []

@@ -16,7 +16,7 @@ from tests.engine.reactions.test_sub_agents import state
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.core import EngineSettings
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.command import Append, CancelRun, Claim, CreateRun, CreateThread, Deliver, GiveInput, KillRun

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.rig import Rig
 from towerlog.engine.load.cache import Cache
-from towerlog.engine.load.known import Known, Needs, load
+from towerlog.engine.load.rows import Known, Needs, load
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.verbs import REACTIONS
 from towerlog.store.values import Loaded, Wanted

@@ -9,7 +9,7 @@ import pytest
 from tests.engine.plan.planning import plan_on
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.engine.load.known import Needs, ref_key
+from towerlog.engine.load.rows import Needs, ref_key
 from towerlog.model.chain import chain_hash
 from towerlog.model.event import EventType, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import Effects, Facts, Origin
@@ -112,7 +112,7 @@ async def test_a_note_is_of_the_runs_agent_and_of_whoever_speaks(rig: Rig) -> No
         [event] = plan.changes.events
         assert (event.dialect, event.data, event.seq) == ("part", b'{"why":"x"}', 2)
         assert event.agent == plan.agent(rig.org, "a").agent
-        assert after.silent_at == plan.now
+        assert after.silent_at == plan.now_ms
 
 
 async def test_every_event_is_chained_to_the_one_before_it_in_its_run(rig: Rig) -> None:

@@ -41,7 +41,7 @@ from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.principal import Scope
 from towerlog.model.question import GetCheckpoint
 from towerlog.model.run import Status
-from towerlog.store.sqlite.pools import Where
+from towerlog.store.sqlite.connections.pools import Where
 from towerlog.store.sqlite.store import READERS
 from towerlog.store.values import Kind
 

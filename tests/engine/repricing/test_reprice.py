@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.projections.test_computed import HOUR_MS, call, checked, end, tell
+from tests.projections.test_computed_costs import HOUR_MS, call, checked, end, tell
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until_async

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.support.factories import draft
 from tests.support.rig import Rig, at_rest
@@ -398,3 +399,17 @@ async def test_an_engine_that_has_stopped_sweeps_nothing(rig: Rig) -> None:
     rig.clock.advance(LEASE_MS)
     await rig.engine.sweep()
     assert await lane_state(rig, run_id) is QueueState.HELD
+
+
+@pytest.mark.parametrize("is_final", [False, True])
+async def test_what_is_final_is_told_by_the_store_alone(is_final: bool) -> None:
+    failed = StorageFailed("the disk is gone")
+    failed.fatal = is_final
+
+    class Failing:
+        async def sweep(self) -> None:
+            raise failed
+
+    with structlog.testing.capture_logs() as told:
+        await loop._look(Failing())
+    assert [one["event"] for one in told] == ([] if is_final else ["sweep_failed"])

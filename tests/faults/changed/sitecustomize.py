@@ -17,7 +17,8 @@ from replacing import replace_on_import
 
 def hurried() -> None:
     """Checkpoints that would wait for a full log or an idle moment come at once."""
-    from towerlog.store.sqlite import connection, store
+    from towerlog.store.sqlite import store
+    from towerlog.store.sqlite.connections import connection
 
     connection.WAL_CHECKPOINT_BYTES = 256 * 1024
     store.IDLE_TRUNCATE_SECONDS = 0.2
@@ -25,7 +26,7 @@ def hurried() -> None:
 
 def short_log() -> None:
     """A log that holds writes up after 2 MiB."""
-    from towerlog.store.sqlite import connection
+    from towerlog.store.sqlite.connections import connection
 
     connection.WAL_CHECKPOINT_BYTES = 256 * 1024
     connection.WAL_RESET_BYTES = 1024 * 1024
@@ -34,7 +35,7 @@ def short_log() -> None:
 
 def log_without_a_bound() -> None:
     """Nothing holds writes up."""
-    from towerlog.store.sqlite import connection
+    from towerlog.store.sqlite.connections import connection
 
     short_log()
     connection.WAL_HELD_BYTES = 1 << 60
@@ -51,7 +52,7 @@ def synchronous_normal() -> None:
 
 
 def _synchronous(how: str) -> None:
-    from towerlog.store.sqlite import connection
+    from towerlog.store.sqlite.connections import connection
 
     before = connection.open_connection
 
@@ -93,7 +94,7 @@ def error_swallowed() -> None:
 
 def sync_retried() -> None:
     """A sync that failed counts as any other failure: what it was for is tried again."""
-    from towerlog.store.sqlite import pools
+    from towerlog.store.sqlite.connections import pools
 
     before = pools.storage_failed
 
@@ -108,7 +109,7 @@ def sync_retried() -> None:
 
 def no_room_is_final() -> None:
     """A disk without room counts as one that has failed."""
-    from towerlog.store.sqlite.upkeep import failures
+    from towerlog.store.sqlite.connections import failures
 
     failures.is_full = lambda error, cause: False
 
@@ -129,14 +130,14 @@ def checkpoint_remembered() -> None:
 
 def log_taken_as_found() -> None:
     """A start builds on the log that it reads, whether or not that is on disk."""
-    from towerlog.store.sqlite import connection
+    from towerlog.store.sqlite.connections import connection
 
     connection.write_again = lambda connection, log: None
 
 
 def log_written_unlocked() -> None:
     """A start writes the log that it finds once more, whoever else writes to it."""
-    from towerlog.store.sqlite import connection
+    from towerlog.store.sqlite.connections import connection
 
     before = connection.write_again
 
@@ -153,7 +154,8 @@ def log_written_unlocked() -> None:
 
 def command_takes_no_place() -> None:
     """A command writes beside the server, whether or not there is one."""
-    from towerlog.store.sqlite import connection, identities
+    from towerlog.store.sqlite import identities
+    from towerlog.store.sqlite.connections import connection
 
     identities._place_or_connection = connection.open_connection
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from towerlog.sdk.integrations.guard import MAX_SAID, Guard, guarded
-from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.commands import RunCancelled
 
 
 class Adapter:

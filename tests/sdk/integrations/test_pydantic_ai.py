@@ -29,7 +29,7 @@ from towerlog.sdk.integrations.pydantic_ai_reports import Reporter
 from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import AsyncRun
+from towerlog.sdk.record.run_handles import AsyncRun
 from towerlog.sdk.work.app import App
 
 models.ALLOW_MODEL_REQUESTS = False

@@ -24,7 +24,7 @@ from towerlog.integrations.pydantic_ai import record
 from towerlog.sdk.integrations.pydantic_ai import adapt
 from towerlog.sdk.record import delivery
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.waiting import AsyncRun
+from towerlog.sdk.record.run_handles import AsyncRun
 
 models.ALLOW_MODEL_REQUESTS = False
 DEADLINE_S = 60.0

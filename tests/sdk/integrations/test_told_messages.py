@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from towerlog.sdk.integrations import approvals
-from towerlog.sdk.integrations.told_messages import MAX_CONVERSATIONS, ToldMessages
+from towerlog.sdk.integrations.new_messages import MAX_CONVERSATIONS, ToldMessages
 
 
 def said(*words: str) -> list[Any]:

@@ -12,7 +12,7 @@ from towerlog.sdk.record import decorators
 from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.decorators import agent, tool
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_handles import Run
 
 
 class Runs:

@@ -18,8 +18,8 @@ from towerlog.sdk.record import delivery
 from towerlog.sdk.record.backlog import keeper
 from towerlog.sdk.record.backlog.spool import SET_ASIDE
 from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.record.run_handles import Run
 from towerlog.sdk.record.values.question_keys import QuestionKeys
-from towerlog.sdk.record.waiting import Run
 from towerlog.sdk.wire.event_batch import STRANGE_TRIES, strange_status
 
 Make = Callable[..., Recorder]

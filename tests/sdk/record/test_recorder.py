@@ -22,7 +22,7 @@ from tests.support.ports import HeldPort
 from tests.support.wait import wait_until
 from towerlog.sdk.record.default import DefaultRecorder
 from towerlog.sdk.record.recorder import Recorder
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_handles import Run
 
 Make = Callable[..., Recorder]
 REPORTER = Path(__file__).parents[1] / "support" / "reporter.py"
@@ -139,6 +139,31 @@ def test_a_fork_is_another_client_and_sends_nothing_of_its_parent(ingest: Ingest
     # Whichever event the server sees first, it begins the run in its thread.
     firsts = [event for event in ingest.of("shared") if event["client_seq"] == 1]
     assert [event["thread"] for event in firsts] == ["talk", "talk"]
+
+
+@pytest.mark.parametrize("raised", [None, SystemExit(0), ValueError("of the child")])
+def test_a_fork_that_leaves_the_block_does_not_end_its_parents_run(
+    ingest: Ingest, recorder: Recorder, raised: BaseException | None
+) -> None:
+    parent, child = os.getpid(), -1
+    try:
+        with recorder.record_run(run_key="shared") as run:
+            child = os.fork()
+            run.message_delta("parent" if child else "child")
+            if child == 0 and raised is not None:
+                raise raised
+    finally:
+        if os.getpid() != parent:
+            # Nothing of the test may go on in the child.
+            os._exit(0 if recorder.flush(15) else 3)
+    assert os.waitpid(child, 0)[1] == 0
+    assert recorder.flush(10)
+    assert sorted(event["type"] for event in ingest.of("shared")) == [
+        "message.delta",
+        "message.delta",
+        "run.completed",
+        "run.started",
+    ]
 
 
 FORKING = """

@@ -15,9 +15,9 @@ from tests.sdk.support import sinks
 from tests.sdk.support.sinks import ListSink
 from tests.support.wait import wait_until, wait_until_async
 from towerlog.sdk.record import run as run_module
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.current import Active, activated, carry, current_run
-from towerlog.sdk.record.inbox import RunCancelled
-from towerlog.sdk.record.waiting import AsyncRun, OpenQuestion, Run
+from towerlog.sdk.record.run_handles import AsyncRun, OpenQuestion, Run
 
 
 @pytest.fixture

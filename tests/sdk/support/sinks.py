@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from towerlog.sdk.record.inbox import settlement_of
+from towerlog.sdk.record.commands import settlement_of
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_handles import Run
 
 
 class ListSink:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.sdk.support.sinks import ListSink
 from towerlog.sdk.record.current import current_run
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_handles import Run
 from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work
 from towerlog.sdk.work.app import Agent
 

@@ -14,9 +14,9 @@ from tests.support.fakes import FakeClock
 from tests.support.lookups import looked_up
 from towerlog.model.lane import QueueState
 from towerlog.model.principal import Counters, shard_key
+from towerlog.store.lookup_keys import Claimant
 from towerlog.store.postgres.store import PostgresStore
 from towerlog.store.values import Changes, Kind
-from towerlog.store.wanted import Claimant
 
 ROUNDS = 15
 

@@ -15,9 +15,9 @@ from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import StorageFailed
 from towerlog.store.base import Store, Unit
 from towerlog.store.damage import FAILURES_NOT_READY, Damages
-from towerlog.store.sqlite.pools import Ask, AskInTime, Locked, Pool, Where
+from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where
 from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_store
-from towerlog.store.sqlite.upkeep import whole
+from towerlog.store.sqlite.upkeep import matching_files
 from towerlog.store.trouble import Trouble
 
 
@@ -136,7 +136,7 @@ async def test_no_commit_comes_between_the_end_of_a_log_and_the_name_of_the_next
     store = await open_store(tmp_path / "towerlog.db", FakeClock(), SeededIds())
     told: list[str] = []
     event_loop = asyncio.get_running_loop()
-    is_done, begin = whole._is_done, whole.begin_log
+    is_done, begin = matching_files._is_done, matching_files.begin_log
 
     def ended(db: apsw.Connection, mode: int) -> bool:
         assert is_done(db, mode)
@@ -156,8 +156,8 @@ async def test_no_commit_comes_between_the_end_of_a_log_and_the_name_of_the_next
         told.append("begun")
 
     with monkeypatch.context() as patch:
-        patch.setattr(whole, "_is_done", ended)
-        patch.setattr(whole, "begin_log", begun)
+        patch.setattr(matching_files, "_is_done", ended)
+        patch.setattr(matching_files, "begin_log", begun)
         await store._checkpoint(truncate=True)
         await store.writer.call(lambda _: None)
     await store.close()

@@ -22,6 +22,7 @@ from towerlog.model.usage import NO_USAGE, Usage, UsageRow
 from towerlog.store.content import HistoryNode, Message, MetaList
 from towerlog.store.sqlite import events, queue, reads
 from towerlog.store.sqlite import write as writes
+from towerlog.store.sqlite.people import organisations
 from towerlog.store.sqlite.upkeep import verification
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes, Quarantined, RunChange, StoredReply
@@ -249,18 +250,18 @@ def test_an_organisation_is_made_whole_or_not_at_all(db: apsw.Connection, org: i
     new, user, key, told = identity(2, name="theirs")
     taken = msgspec.structs.replace(key, digest=identity(1)[2].digest)
     with pytest.raises(apsw.ConstraintError):
-        writes.write_org(db, new, user, taken, told)
+        organisations.write_org(db, new, user, taken, told)
     assert whole(db) == before
 
 
 def test_a_key_is_changed_by_its_own_organisation_alone(db: apsw.Connection, org: int, other: int) -> None:
     mine = msgspec.structs.replace(identity(1)[2], org=org)
     revoked = msgspec.structs.replace(mine, revoked_at=5)
-    writes.write_key(db, revoked, key_revoked(SERVER, mine, revoked))
+    organisations.write_key(db, revoked, key_revoked(SERVER, mine, revoked))
     assert [key.revoked_at for key in reads.keys(db, org, 10, None)] == [5]
     before, taken = whole(db), msgspec.structs.replace(mine, org=other, key_id="new")
     with pytest.raises(apsw.ConstraintError):
-        writes.write_key(db, taken, key_created(SERVER, taken))
+        organisations.write_key(db, taken, key_created(SERVER, taken))
     assert whole(db) == before, "the same text again would take the other's key away"
 
 

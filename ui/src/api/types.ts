@@ -17,6 +17,7 @@ export type Budget = Schemas['Budget'];
 export type Alert = Schemas['Alert'];
 export type AlertRule = Schemas['AlertRule'];
 export type Delivery = Schemas['Delivery'];
+export type Persona = Schemas['Persona'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type ApiKey = Schemas['ApiKey'];
 export type UsageTotal = Schemas['UsageTotal'];

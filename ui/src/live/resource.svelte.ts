@@ -46,14 +46,19 @@ export class Resource<T> {
     );
   }
 
-  /** For an effect: reads it, and again whenever rows of these kinds change; ends with the effect. */
-  follow(kinds: readonly string[], pause = PAUSE_MS): () => void {
+  /**
+   * For an effect: reads it, and again whenever rows of these kinds change; ends with the effect. `every`: and after so
+   * many ms while the page is seen, for what no row of the stream tells of.
+   */
+  follow(kinds: readonly string[], pause = PAUSE_MS, every: number | null = null): () => void {
     void this.load();
+    const timer = every === null ? null : setInterval(() => document.hidden || this.soon(0), every);
     const stop = kinds.length
       ? link.watch({ kinds, changed: () => this.soon(pause), removed: () => this.soon(pause), stale: () => this.soon(0) })
       : () => undefined;
     return () => {
       stop();
+      if (timer !== null) clearInterval(timer);
       this.#reading?.abort();
       if (this.#timer !== null) clearTimeout(this.#timer);
       this.#timer = null;

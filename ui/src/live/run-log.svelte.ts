@@ -4,8 +4,8 @@ import { call } from '../api/client';
 import type { LoggedEvent } from '../api/types';
 
 export const PAGE = 200;
-/** 20,000 events: what is further away is read again when it is looked at. */
-export const MAX_PAGES = 100;
+/** 8,000 events: what is further away is read again when it is looked at. */
+export const MAX_PAGES = 40;
 
 export class RunLog {
   /** Changes whenever events have come; what is drawn reads it. */

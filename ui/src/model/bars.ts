@@ -11,6 +11,26 @@ export function ticks(most: number, isWhole: boolean, lines = 4): number[] {
   return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, at) => Number((at * step).toPrecision(12)));
 }
 
+/** What a chart counts in: dollars, things, parts of a hundred, milliseconds. */
+export type Unit = '$' | '' | '%' | 'ms';
+
+const STEPS_MS = [3_600_000, 60_000, 1_000, 1] as const;
+
+/** Values of a scale up to `most`: round ones of the unit, or of the seconds, minutes or hours that milliseconds come to. */
+export function scale(most: number, unit: Unit): number[] {
+  const step = unit === 'ms' ? (STEPS_MS.find((ms) => most >= 2 * ms) ?? 1) : 1;
+  return ticks(most / step, unit === '').map((tick) => tick * step);
+}
+
+/** A value of a scale, in a few characters. */
+export function briefly(value: number, unit: Unit): string {
+  const short = (number: number): string => number.toLocaleString('en-US', { maximumFractionDigits: 6, notation: number >= 10_000 ? 'compact' : 'standard' });
+  if (unit === '%') return `${short(value)} %`;
+  if (unit !== 'ms') return unit + short(value);
+  const at = STEPS_MS.findIndex((ms) => value >= ms);
+  return value === 0 ? '0' : `${short(value / (STEPS_MS[at] ?? 1))} ${['h', 'min', 's', 'ms'][at] ?? 'ms'}`;
+}
+
 /** Which of `count` steps have room for a name of `room` pixels, the last among them. */
 export function named(count: number, width: number, room = 64): number[] {
   const each = Math.max(Math.ceil((count * room) / Math.max(width, 1)), 1);

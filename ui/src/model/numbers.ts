@@ -19,6 +19,11 @@ export function money(usd: number | null | undefined): Shown {
   return { short: `$${usd.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })}`, exact };
 }
 
+/** What was spent of a budget: there, unknown is more than can be told, and not without a price. */
+export function spentOf(usd: number | null): Shown {
+  return usd === null ? { short: 'too much', exact: 'More than can be told.' } : money(usd);
+}
+
 interface Spender {
   readonly total_cost_usd: number | null;
   readonly unpriced_calls: number;

@@ -26,18 +26,20 @@ export function waitMs(now: Timed, next: Timed, speed: number, skips: boolean): 
 export interface Tally {
   readonly tools: number;
   readonly failed: number;
-  readonly tokens: number;
+  /** Null while none were told. */
+  readonly tokens: number | null;
   readonly usd: number | null;
 }
 
 /** What events come to; tool calls of saved states, where no event tells of any. */
 export function tally(events: readonly Timed[], states: readonly Turn[] = []): Tally {
-  let found: Tally = { tools: 0, failed: 0, tokens: 0, usd: null };
+  let found: Tally = { tools: 0, failed: 0, tokens: null, usd: null };
   for (const event of events) {
     if (event.type === 'tool.call') found = { ...found, tools: found.tools + 1 };
     if (event.success === false) found = { ...found, failed: found.failed + 1 };
     if (event.type !== 'model.call') continue;
-    const tokens = found.tokens + (event.total_input_tokens ?? 0) + (event.total_output_tokens ?? 0);
+    const told = event.total_input_tokens === undefined && event.total_output_tokens === undefined ? null : (event.total_input_tokens ?? 0) + (event.total_output_tokens ?? 0);
+    const tokens = told === null ? found.tokens : (found.tokens ?? 0) + told;
     const usd = event.cost_usd === null || event.cost_usd === undefined ? found.usd : (found.usd ?? 0) + event.cost_usd;
     found = { ...found, tokens, usd };
   }

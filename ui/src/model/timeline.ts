@@ -26,6 +26,8 @@ export interface Bar {
 
 export interface Track {
   readonly words: string;
+  /** Whether it is the name of an agent, whose tracks follow. */
+  readonly isHead: boolean;
   readonly row: number;
   readonly rows: number;
 }
@@ -51,19 +53,24 @@ const TRACKS: readonly (readonly [string, readonly string[]])[] = [
 export const MAX_TRACK_ROWS = 4;
 export const MIN_BAR = 2;
 
-/** The bars of `spans` between two moments (wall ms) on so many pixels. What goes on ends at `to`. */
-export function layout(spans: readonly Span[], from: number, to: number, width: number): Drawing {
+/**
+ * The bars of `spans` between two moments (wall ms) on so many pixels. What goes on ends at `to`. `names`: of the agents,
+ * from agent 1 on; where there are several, each has a lane of its own under its name.
+ */
+export function layout(spans: readonly Span[], from: number, to: number, width: number, names: readonly (string | null)[] = []): Drawing {
   const scale = width / Math.max(to - from, 1);
   const agents = [...new Set(spans.map((span) => span.agent))].sort((one, other) => one - other);
   const bars: Bar[] = [];
   const tracks: Track[] = [];
+  const isShared = agents.filter((agent) => agent > 0).length > 1;
   let row = 0;
   for (const agent of agents) {
+    if (isShared && agent > 0) tracks.push({ words: names[agent - 1] ?? `agent ${agent}`, row: row++, rows: 1, isHead: true });
     for (const [words, kinds] of TRACKS) {
       const own = spans.filter((span) => span.agent === agent && kinds.includes(span.kind));
       if (own.length === 0) continue;
       const rows = placed(own, row, from, to, scale, bars);
-      tracks.push({ words: agents.length > 1 && agent > 0 ? `${agent} · ${words}` : words, row, rows });
+      tracks.push({ words, row, rows, isHead: false });
       row += rows;
     }
   }

@@ -16,7 +16,7 @@ from typing import TypeVar
 from towerlog.ambient import Clock
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.cookies import session_of
-from towerlog.asgi.guard.tickets import GivenTicket, Repeat, Tickets
+from towerlog.asgi.guard.tickets import GivenTicket, Repeat, StreamTickets
 from towerlog.asgi.query_strings import TICKET, parse_query
 from towerlog.errors import Malformed, StorageFailed, Unauthenticated
 from towerlog.model.key import KeyFound
@@ -48,7 +48,7 @@ def signed_in(user: User, org_id: str) -> Principal:
 class Authenticator:
     """Knows callers by their keys."""
 
-    def __init__(self, store: Store, clock: Clock, tickets: Tickets, idle_ms: int = SESSION_MS) -> None:
+    def __init__(self, store: Store, clock: Clock, tickets: StreamTickets, idle_ms: int = SESSION_MS) -> None:
         """`store` is asked for keys by digest, never by text. `idle_ms`: a session that is not used for so long is
         over."""
         self._store = store
@@ -63,12 +63,12 @@ class Authenticator:
         self._seen: set[bytes] = set()
         """Sessions that were used, of which the store is to be told: at most MAX_REMEMBERED."""
 
-    def recall(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal | None:
+    def recall(self, headers: Mapping[bytes, bytes], steady_ms: int) -> Principal | None:
         """The caller, when the same credential was good less than two seconds ago."""
         known = self._known.get(_digest_of(headers))
-        return known[1] if known is not None and known[0] > now_ms else None
+        return known[1] if known is not None and known[0] > steady_ms else None
 
-    async def authenticate(self, headers: Mapping[bytes, bytes], now_ms: int) -> Principal:
+    async def authenticate(self, headers: Mapping[bytes, bytes], steady_ms: int) -> Principal:
         """The caller. Raises Unauthenticated, in the same words whatever is wrong, and StorageFailed."""
         if not has_credential(headers) and b"cookie" not in headers:
             raise Unauthenticated
@@ -78,23 +78,27 @@ class Authenticator:
         except Unauthenticated:
             self._known.pop(digest, None)
             raise
-        return self._remember(digest, principal, now_ms)
+        return self._remember(digest, principal, steady_ms)
 
-    async def by_ticket(self, text: str, now_ms: int, *, opens: bool = True) -> Principal:
+    async def by_ticket(self, text: str, steady_ms: int, *, opens: bool = True) -> Principal:
         """The caller that a stream ticket stands for; it is used up if it `opens` a stream.
 
         Raises Unauthenticated, StorageFailed.
         """
-        digest = self._tickets.take(text, now_ms) if opens else self._tickets.holder(text, now_ms)
+        digest = await self._tickets.use(text, steady_ms) if opens else self._tickets.holder(text, steady_ms)
         if digest is None:
             raise Unauthenticated
         return await self._principal(digest)
 
-    def check_ticket(self, query: bytes, headers: Mapping[bytes, bytes], now_ms: int) -> None:
+    async def by_digest(self, digest: bytes) -> Principal:
+        """The caller whose key or session another node has known by its digest. Raises Unauthenticated."""
+        return await self._principal(digest)
+
+    def check_ticket(self, query: bytes, headers: Mapping[bytes, bytes], steady_ms: int) -> None:
         """Of a request with a key as well, which goes before its ticket. Raises Rejection (400) where that is
         another key's, good or not: then it is open who asks. A ticket that is not good stands for nobody."""
         text = parse_query(query).get(TICKET) if has_credential(headers) else None
-        holder = None if text is None else self._tickets.holder(text, now_ms)
+        holder = None if text is None else self._tickets.holder(text, steady_ms)
         if holder is not None and _key_of(headers) and holder != _digest_of(headers):
             raise Rejection(400, Malformed(TICKET_OF_ANOTHER))
 
@@ -121,11 +125,11 @@ class Authenticator:
             if not stops:
                 del self._watched[principal.digest]
 
-    async def tick(self, now_ms: int) -> None:
+    async def tick(self, steady_ms: int) -> None:
         """Checks the keys of open streams when it is time again. A store that does not answer changes nothing."""
-        if now_ms - self._rechecked_ms < RECHECK_MS:
+        if steady_ms - self._rechecked_ms < RECHECK_MS:
             return
-        self._rechecked_ms = now_ms
+        self._rechecked_ms = steady_ms
         with contextlib.suppress(StorageFailed):
             for digest, stops in list(self._watched.items()):
                 if not self._is_good(await self._store.key_by_digest(digest)):
@@ -153,11 +157,11 @@ class Authenticator:
             self._seen.add(found.key.digest)
         return now < found.expires_at
 
-    def _remember(self, digest: bytes, principal: Principal, now_ms: int) -> Principal:
+    def _remember(self, digest: bytes, principal: Principal, steady_ms: int) -> Principal:
         known = self._known.pop(digest, None)
         if known is not None and known[1] == principal:
             principal = known[1]
-        self._known[digest] = (now_ms + REMEMBERED_MS, principal)
+        self._known[digest] = (steady_ms + REMEMBERED_MS, principal)
         _shrink(self._known)
         return principal
 

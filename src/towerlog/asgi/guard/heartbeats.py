@@ -25,9 +25,9 @@ class _Holder:
         self.lease_ms = 0
         self.times: list[int] = []
 
-    def add(self, now_ms: int) -> None:
+    def add(self, steady_ms: int) -> None:
         """It has come."""
-        self.times.append(now_ms)
+        self.times.append(steady_ms)
         del self.times[:-PER_LEASE]
 
 
@@ -39,19 +39,19 @@ class Heartbeats:
         self._holders: dict[tuple[str, str, str], _Holder] = {}
         """(run id, worker id, key id) → what it has reported lately."""
 
-    def note(self, outcome: Outcome, now_ms: int, *, is_counted: bool = False) -> None:
+    def note(self, outcome: Outcome, steady_ms: int, *, is_counted: bool = False) -> None:
         """Learns from an outcome who holds what, and that it has just reported; `is_counted`: as `allows` knows."""
         match outcome:
             case Reported(view=view, lane=lane):
                 holder = self._holder(view.row.run_id, lane)
                 if holder is not None and not is_counted:
-                    holder.add(now_ms)
+                    holder.add(steady_ms)
             case Claimed(view=view, lane=lane):
                 self._holder(view.row.run_id, lane)
             case _:
                 pass
 
-    def allows(self, key_id: str, command: Command, now_ms: int) -> bool:
+    def allows(self, key_id: str, command: Command, steady_ms: int) -> bool:
         """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease.
 
         Counts it if so, whatever will become of it: reports that are refused are no way past the limit.
@@ -61,9 +61,9 @@ class Heartbeats:
         holder = self._holders.get((command.run_id, command.worker_id, key_id))
         if holder is None:
             return False
-        if sum(time > now_ms - holder.lease_ms for time in holder.times) >= PER_LEASE:
+        if sum(time > steady_ms - holder.lease_ms for time in holder.times) >= PER_LEASE:
             return False
-        holder.add(now_ms)
+        holder.add(steady_ms)
         return True
 
     def _holder(self, run_id: str, lane: Lane) -> _Holder | None:

@@ -87,7 +87,7 @@ def _split(target: bytes, headers: Mapping[bytes, bytes]) -> tuple[str, bytes, b
     if target[:1] != b"/":
         target = _origin_form(target, headers)
     if not target or b"#" in target or not target.isascii():
-        raise BadHead("The request's target is none that this server can have.")
+        raise BadHead("The request target is not valid on this server.")
     raw_path, _, query = target.partition(b"?")
     path = raw_path.decode("ascii")
     return unquote(path) if "%" in path and len(path) <= MAX_DECODED_BYTES else path, raw_path, query

@@ -65,12 +65,12 @@ class Phases(asyncio.Protocol, ABC):
         "_count",
         "_drained",
         "_due",
-        "_farewell",
         "_fires_at",
-        "_is_deaf",
+        "_ignores_input",
         "_is_read_paused",
         "_keep_alive_s",
         "_kept",
+        "_last_bytes",
         "_left_s",
         "_loop",
         "_pace",
@@ -112,29 +112,29 @@ class Phases(asyncio.Protocol, ABC):
         """What has come and waits for a turn to be looked at; nothing more is read before that."""
         self._left_s = math.inf
         """How much of the phase's time was left when reading was paused."""
-        self._farewell: bytes | None = None
+        self._last_bytes: bytes | None = None
         """What the last request is refused with, once those before it have their replies."""
-        self._is_deaf = False
+        self._ignores_input = False
         """Nothing that comes is looked at any more: the last request is in hand, or was refused."""
 
     # How it ends
 
     def close(self) -> None:
         """Ends the connection after what was written, if that is taken in time."""
-        self._is_deaf = True
+        self._ignores_input = True
         self._await(ConnectionPhase.CLOSING, SLOW_READER_S)
         self.transport.close()
 
     def _stop_listening(self) -> None:
-        self._is_deaf, self._phase, self._due, self._count = True, ConnectionPhase.REPLY, math.inf, 0
+        self._ignores_input, self._phase, self._due, self._count = True, ConnectionPhase.REPLY, math.inf, 0
 
     def _linger(self) -> None:
         """Ends it from our side, and waits for the other: a reset would take the last reply from its reader."""
         if not self.transport.is_closing():
             self._stop_listening()
-            if self._farewell:
-                self.given_bytes = len(self._farewell)
-                self.transport.write(self._farewell)
+            if self._last_bytes:
+                self.given_bytes = len(self._last_bytes)
+                self.transport.write(self._last_bytes)
             self.transport.write_eof()
             self._resume_reading()
             self._await(ConnectionPhase.LINGER, LINGER_S)

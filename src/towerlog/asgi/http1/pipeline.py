@@ -14,8 +14,8 @@ from collections import deque
 from towerlog.asgi.exchange import Exchange
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.http1 import heads, phases
-from towerlog.asgi.http1.pending import PendingRequest, plain_refusal
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
+from towerlog.asgi.http1.request import PendingRequest, plain_refusal
 from towerlog.errors import Malformed, Overloaded
 
 _BETWEEN = frozenset({ConnectionPhase.HEAD, ConnectionPhase.IDLE})
@@ -61,7 +61,7 @@ class Pipeline(Phases):
             self.close()
         else:
             newest.keep_alive = False
-            self._is_deaf = self._is_deaf or newest.is_whole
+            self._ignores_input = self._ignores_input or newest.is_whole
 
     def _lose(self) -> None:
         """There is nobody to answer any more."""
@@ -127,7 +127,7 @@ class Pipeline(Phases):
         else:
             self._pace.spend(self._loop, len(self._serving.body))
             self._start_task(self._serving, None)
-        if not self._waiting and not self._is_deaf:
+        if not self._waiting and not self._ignores_input:
             self._resume_reading()
             if self._kept:
                 # Not from within a reply, so that no depth of them nests.
@@ -220,7 +220,7 @@ class Pipeline(Phases):
         """What comes is no request. Those before it get their replies first."""
         request, self._receiving = self._receiving, None
         self._stop_listening()
-        self._farewell = plain_refusal(status, message, retry_after)
+        self._last_bytes = plain_refusal(status, message, retry_after)
         if request is not None:
             # It will never be whole, so nobody has done anything for it.
             request.is_gone = True
@@ -241,7 +241,7 @@ class Pipeline(Phases):
 
     def _body_overdue(self) -> None:
         assert self._receiving is not None
-        error = Malformed(f"The body was not there after {phases.BODY_DEADLINE_S:g} s.")
+        error = Malformed(f"The body did not arrive within {phases.BODY_DEADLINE_S:g} s.")
         self._receiving.fail(Rejection(408, error))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from towerlog.asgi.pages.asking.answer_links import AnswerLinkPages
+from towerlog.asgi.pages.approvals.answer_links import AnswerLinkPages
 from towerlog.asgi.pages.dashboard.screens import DashboardPages
 from towerlog.asgi.pages.health import HealthPages
 from towerlog.asgi.pages.mcp.page import McpPage

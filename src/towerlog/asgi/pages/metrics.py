@@ -127,6 +127,9 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily("towerlog_clock_off_seconds", off, figures["clock_off_seconds"])
         given_up = "Messages to people that were given up after their last attempt."
         yield CounterMetricFamily("towerlog_deliveries_given_up", given_up, figures["deliveries_given_up"])
+        yield GaugeMetricFamily("towerlog_nodes", "Nodes of the store, as this one knows.", figures["nodes"])
+        leads = "1 while this node does what one alone does: what time brings about, and messages to people."
+        yield GaugeMetricFamily("towerlog_leads", leads, figures["leads"])
 
 
 class LoopCollector(Collector):
@@ -232,7 +235,7 @@ class MetricsPage:
         assert self._metrics is not None
         assert self._auth is not None
         if not visit.is_local and not self._is_public:
-            principal = await self._auth.authenticate(visit.headers, visit.now_ms)
+            principal = await self._auth.authenticate(visit.headers, visit.steady_ms)
             if Scope.ADMIN not in principal.scopes:
                 raise Forbidden.lacking((Scope.ADMIN,), principal.scopes)
         assert self._take_stock is not None

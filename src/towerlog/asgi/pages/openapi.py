@@ -14,7 +14,7 @@ import msgspec
 
 from towerlog import __version__
 from towerlog.asgi.pages.examples import Examples, conversations
-from towerlog.asgi.pages.guides.served import guide_path
+from towerlog.asgi.pages.guides.pages import guide_path
 from towerlog.asgi.pages.refusals import Refusals, error_name, error_schema
 from towerlog.asgi.pages.schemas import REFERENCE, Schema, Schemas
 from towerlog.asgi.query_strings import TICKET

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.asgi.pages.guides.served import Guides, guide_path
+from towerlog.asgi.pages.guides.pages import Guides, guide_path
 from towerlog.asgi.pages.openapi import build_document
 from towerlog.asgi.pages.security import SECURITY_HEADERS
 from towerlog.asgi.routes import PageRoute, PageVisit, RouteTable

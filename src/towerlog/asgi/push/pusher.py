@@ -31,6 +31,8 @@ from towerlog.model.run import RunRow
 
 MAX_CHANNELS = 100
 """Channels of one socket."""
+GRANT_S = 2.0
+"""How long a channel that is signed for may wait for the node that has signed."""
 PONG_MS = 30_000
 """How long the answer to a ping may take."""
 _ACTIVITY_MS = pusher.ACTIVITY_TIMEOUT_S * 1000
@@ -56,7 +58,7 @@ class Owner(Protocol):
     engine: Engine
     auth: Authenticator
     ledger: ShareLedger
-    now_ms: int
+    steady_ms: int
     dropped: int
     is_closing: bool
 
@@ -80,7 +82,18 @@ class Owner(Protocol):
 class PusherSocket(WebSocket):
     """One client."""
 
-    __slots__ = ("_channels", "_fault", "_grants", "_is_asked", "_owner", "_place", "_watched", "heard_at", "socket_id")
+    __slots__ = (
+        "_channels",
+        "_expected",
+        "_fault",
+        "_grants",
+        "_is_asked",
+        "_owner",
+        "_place",
+        "_watched",
+        "heard_at",
+        "socket_id",
+    )
 
     def __init__(
         self, owner: Owner, socket_id: str, loop: asyncio.AbstractEventLoop, fault: Fault | None = None
@@ -88,12 +101,14 @@ class PusherSocket(WebSocket):
         """With a `fault` it is told so, and ended."""
         super().__init__(loop)
         self.socket_id = socket_id
-        self.heard_at = owner.now_ms
+        self.heard_at = owner.steady_ms
         """Steady ms of the last whole frame that came."""
         self._owner = owner
         self._fault = fault
         self._channels: dict[str, Listener] = {}
         self._grants: dict[str, Grant] = {}
+        self._expected: dict[str, str] = {}
+        """Channels that are signed for it, and with what: another node is about to tell which key may have them."""
         self._watched: dict[str, Principal] = {}
         """By key: those that end it when they are revoked."""
         self._place: HeldPlace | None = None
@@ -142,7 +157,7 @@ class PusherSocket(WebSocket):
             listener.close()
         for principal in self._watched.values():
             self._owner.auth.unwatch(principal, self.revoke)
-        self._channels, self._grants, self._watched = {}, {}, {}
+        self._channels, self._grants, self._watched, self._expected = {}, {}, {}, {}
         if self._place is not None:
             self._place.give_back()
 
@@ -171,7 +186,7 @@ class PusherSocket(WebSocket):
 
     def look(self) -> bool:
         """Asks a silent client whether it is there, and ends one that has not answered; whether it did either."""
-        silent_ms = self._owner.now_ms - self.heard_at
+        silent_ms = self._owner.steady_ms - self.heard_at
         if self._is_asked and silent_ms > _ACTIVITY_MS + PONG_MS:
             self.end(pusher.NO_PONG, "No pong came in time.")
         elif not self._is_asked and silent_ms > _ACTIVITY_MS:
@@ -185,7 +200,7 @@ class PusherSocket(WebSocket):
 
     def heard(self) -> None:
         """Somebody is there."""
-        self.heard_at, self._is_asked = self._owner.now_ms, False
+        self.heard_at, self._is_asked = self._owner.steady_ms, False
 
     def hear(self, text: str) -> None:
         """A message."""
@@ -216,6 +231,8 @@ class PusherSocket(WebSocket):
         if principal.key_id not in self._watched and len(self._watched) < MAX_CHANNELS:
             self._watched[principal.key_id] = principal
             self._owner.auth.watch(principal, self.revoke)
+        if (auth := self._expected.pop(channel, None)) is not None:
+            self._subscribe(channel, auth)
 
     def _subscribe(self, channel: str, auth: str) -> None:
         if channel in self._channels:
@@ -228,8 +245,12 @@ class PusherSocket(WebSocket):
             return
         grant = self._grants.get(channel)
         signed = hmac.compare_digest(auth.encode(), self._owner.sign(self.socket_id, channel).encode())
+        if grant is None and signed and self._owner.engine.peers is not None and len(self._expected) < MAX_CHANNELS:
+            self._expected[channel] = auth
+            asyncio.get_running_loop().call_later(GRANT_S, self._end_waiting, channel)
+            return
         if grant is None or not signed or grant.principal.key_id not in self._watched:
-            self.say(pusher.refused(channel[:200], "AuthError", "The channel is not authorised on this socket.", 401))
+            self._refuse(channel)
             return
         try:
             self._stand_in(grant.principal)
@@ -240,6 +261,13 @@ class PusherSocket(WebSocket):
         told = partial(self._owner.note, self)
         self._channels[channel] = self._owner.engine.listen(grant.subject, style_of(channel), told)
         self.say(pusher.succeeded(channel))
+
+    def _end_waiting(self, channel: str) -> None:
+        if self._expected.pop(channel, None) is not None:
+            self._refuse(channel)
+
+    def _refuse(self, channel: str) -> None:
+        self.say(pusher.refused(channel[:200], "AuthError", "The channel is not authorised on this socket.", 401))
 
     def _stand_in(self, principal: Principal) -> None:
         """From now on it counts for a key, as its streams do. Raises Overloaded."""

@@ -16,6 +16,8 @@ from towerlog.asgi.push.pusher import Fault, PusherSocket
 from towerlog.dialects.pusher import messages as pusher
 from towerlog.engine.core import Engine
 from towerlog.engine.follow.subjects import Subject
+from towerlog.engine.nodes.messages import Granted
+from towerlog.errors import TowerlogError
 from towerlog.model.principal import Principal
 
 ROUND_MS = 4
@@ -39,7 +41,7 @@ class Sockets:
         self.auth = auth
         self.ledger = ledger
         self.app_key, self._secret = app
-        self.now_ms = clock.steady_ms()
+        self.steady_ms = clock.steady_ms()
         """The steady time; from here on `tick` tells it."""
         self.opened = 0
         self.dropped = 0
@@ -53,6 +55,8 @@ class Sockets:
         """Who may have something to deliver, in their turns."""
         self._is_round_due = False
         self._rests_until = 0
+        self._grants: set[asyncio.Task[None]] = set()
+        """Of other nodes, whose keys are looked up; no more than messages of the bus bring."""
 
     def __len__(self) -> int:
         """How many are open."""
@@ -74,11 +78,30 @@ class Sockets:
         return pusher.signature(self.app_key, self._secret, socket_id, channel)
 
     def grant(self, socket_id: str, channel: str, principal: Principal, subject: Subject) -> str:
-        """The signature for a key that may have this channel; its socket, if it is here, is told of the key."""
+        """The signature for a key that may have this channel; its socket, on whichever node, is told of the key."""
         socket = self._open.get(socket_id)
         if socket is not None:
             socket.grant(channel, principal, subject)
+        elif self.engine.peers is not None:
+            digest = principal.digest.hex()
+            self.engine.peers.tell_granted(Granted(socket_id, channel, digest, subject))
         return self.sign(socket_id, channel)
+
+    def granted(self, told: Granted) -> None:
+        """Another node has given a signature, maybe for a socket that is here."""
+        socket = self._open.get(told.socket_id)
+        if socket is not None:
+            task = asyncio.get_running_loop().create_task(self._take_grant(socket, told))
+            self._grants.add(task)
+            task.add_done_callback(self._grants.discard)
+
+    async def _take_grant(self, socket: PusherSocket, told: Granted) -> None:
+        try:
+            principal = await self.auth.by_digest(bytes.fromhex(told.digest))
+        except TowerlogError:
+            return  # it is not good any more, or cannot be looked up: the socket is told that it is not authorised
+        if self._open.get(socket.socket_id) is socket:
+            socket.grant(told.channel, principal, told.subject)
 
     def add(self, socket: PusherSocket) -> None:
         """One has begun."""
@@ -96,9 +119,9 @@ class Sockets:
         for socket in list(self._open.values()):
             socket.shutdown()
 
-    def tick(self, now_ms: int) -> None:
+    def tick(self, steady_ms: int) -> None:
         """Looks after the silent."""
-        self.now_ms = now_ms
+        self.steady_ms = steady_ms
         asked = 0
         for socket in list(self._open.values()):
             asked += socket.look()

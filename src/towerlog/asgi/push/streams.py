@@ -95,7 +95,7 @@ class Stream:
         self.is_ping_due = False
         self.patience_ms = patience_ms
         """How long it is silent before it pings."""
-        self.quiet_since = streams.now_ms
+        self.quiet_since = streams.steady_ms
         """When something was sent last."""
         self.sending_since = 0
         """When the send that is under way began; 0 for none."""
@@ -163,7 +163,7 @@ class Stream:
         if self._is_over or len(chunk) > MAX_CHUNK_BYTES or not self._sink.has_room():
             return False
         self.is_ping_due = False
-        self.quiet_since = self._streams.now_ms
+        self.quiet_since = self._streams.steady_ms
         self._sink.put(chunk)
         if not self._sink.has_room():
             # Nothing more is read before the reader has taken this: it would be held as well.
@@ -243,7 +243,7 @@ class Stream:
             if self.is_ping_due:
                 self.is_ping_due = False
                 if is_inside:
-                    self.quiet_since = self._streams.now_ms
+                    self.quiet_since = self._streams.steady_ms
                 else:
                     await self._timed(self._sink.ping())
                 continue
@@ -262,7 +262,7 @@ class Stream:
         self._wake_in_line()
 
     async def _timed(self, sending: Awaitable[None]) -> None:
-        self.sending_since = self.quiet_since = self._streams.now_ms
+        self.sending_since = self.quiet_since = self._streams.steady_ms
         await sending
         self.sending_since = 0
 
@@ -275,9 +275,9 @@ class Stream:
 class Streams:
     """All open streams."""
 
-    def __init__(self, auth: Authenticator, now_ms: int) -> None:
-        """`now_ms` is the steady time; from here on `tick` tells it."""
-        self.now_ms = now_ms
+    def __init__(self, auth: Authenticator, steady_ms: int) -> None:
+        """`steady_ms` is the steady time; from here on `tick` tells it."""
+        self.steady_ms = steady_ms
         self.opened = 0
         self.is_closing = False
         self._auth = auth
@@ -312,15 +312,15 @@ class Streams:
         for number, stream in enumerate(list(self._open)):
             stream.end_with(StreamEnd(Cause.CLOSING, shortest + number * 7919 % (longest - shortest)))
 
-    def tick(self, now_ms: int) -> None:
+    def tick(self, steady_ms: int) -> None:
         """Pings the silent, and has those let go of a large frame whose readers do not go on taking it."""
-        self.now_ms = now_ms
+        self.steady_ms = steady_ms
         silent: list[Stream] = []
         for stream in list(self._open):
             if stream.sending_since:
-                if now_ms - stream.sending_since > HELD_MS:
+                if steady_ms - stream.sending_since > HELD_MS:
                     stream.let_go()
-            elif now_ms - stream.quiet_since >= stream.patience_ms:
+            elif steady_ms - stream.quiet_since >= stream.patience_ms:
                 silent.append(stream)
         self._ping(silent)
 

@@ -50,7 +50,7 @@ def accepted(headers: Mapping[bytes, bytes]) -> Headers:
     """The headers of the reply that switches. Raises Rejection (400, 426) for what is no handshake."""
     if not _BODY.isdisjoint(headers):
         # Another server on the way could take for a body what is read here as frames.
-        error = Malformed("A WebSocket handshake has no body: leave out its length and its coding.")
+        error = Malformed("A WebSocket handshake has no body: remove Content-Length and Transfer-Encoding.")
         raise Rejection(400, error, _UNSUPPORTED)
     given = WireHeaders([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.items()])
     try:
@@ -87,7 +87,7 @@ class WebSocket(Phases):
     @property
     def is_open(self) -> bool:
         """Whether anything may still be sent."""
-        return not self._is_deaf
+        return not self._ignores_input
 
     @abstractmethod
     def begun(self) -> None:
@@ -123,7 +123,7 @@ class WebSocket(Phases):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives everything back."""
-        self._is_deaf = True
+        self._ignores_input = True
         self._disarm()
         self._pace.leave(self)
         self._take_kept()
@@ -140,9 +140,9 @@ class WebSocket(Phases):
                 self._frames.send_close(code, reason)
             self._end((text_frame(last) if last else b"") + b"".join(self._frames.data_to_send()))
 
-    def _end(self, farewell: bytes) -> None:
-        self._farewell, self._parts = farewell, b""
-        self._is_deaf = True
+    def _end(self, last_bytes: bytes) -> None:
+        self._last_bytes, self._parts = last_bytes, b""
+        self._ignores_input = True
         self._pace.leave(self)
         if self._take_kept() and not self._is_read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
@@ -155,7 +155,7 @@ class WebSocket(Phases):
         loop, or where the answers are not taken."""
         pace = self._pace
         for at in range(0, len(data), _FEED_BYTES):
-            if self._is_deaf:
+            if self._ignores_input:
                 self._drop(len(data) - at)
                 return
             if pace.left <= 0 or self.is_write_paused:
@@ -198,7 +198,7 @@ class WebSocket(Phases):
             # Behind a close frame, or a fault, nothing is looked at any more.
             if frames.state is State.OPEN and isinstance(frame, Frame) and frame.opcode in _DATA:
                 self._take(frame)
-            if self._is_deaf:
+            if self._ignores_input:
                 return
         answers = frames.data_to_send()
         if frames.state is not State.OPEN:

@@ -17,7 +17,7 @@ import msgspec
 from towerlog.dialects.activity.shapes import FeedEvent, SentEvent, Type
 from towerlog.dialects.base import ascii_json
 from towerlog.dialects.fields import decode_any, read, truncated
-from towerlog.dialects.reading.event_members import output
+from towerlog.dialects.views.event_members import output
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text
 from towerlog.model.feed import has_feed_place, has_spent
 from towerlog.model.run import RunRow, Status
@@ -292,8 +292,8 @@ def _call_summary(model: str | None, request_type: str) -> str:
 def _figures(usage: Usage, duration_ms: int | None) -> str:
     """`310+110 tokens, $0.00231, 740 ms`. `?` for what is unknown; one number of tokens if no split is known."""
     tokens_in, tokens_out = usage.all_input_tokens(), usage.all_output_tokens()
-    # A bare total must not be shown as input or output.
-    if tokens_in is None and tokens_out is None and usage.total_tokens is not None:
+    # A bare total must not be shown as input or output, nor as nothing.
+    if not tokens_in and not tokens_out and usage.total_tokens:
         tokens = f"{usage.total_tokens}"
     else:
         tokens = f"{'?' if tokens_in is None else tokens_in}+{'?' if tokens_out is None else tokens_out}"

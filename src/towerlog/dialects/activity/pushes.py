@@ -133,7 +133,7 @@ def _texts(call: Call) -> list[bytes] | list[msgspec.Raw]:
         return _lines(body)
     if not body.startswith(b"{"):
         decode(_RAW, body)
-        raise invalid_field("body", "must be an event, an array of events, or one event a line")
+        raise invalid_field("body", "must be an event, an array of events, or one event per line")
     decode(_RAW, body)
     return [body]
 
@@ -227,7 +227,7 @@ def _container_facts(sent: SentFields, names: _Names, event_id: str | None, warn
     tool = sent.tool
     # Tool events under `inference` would be counted as model calls by readers of the feed.
     if tool == "inference":
-        unused(warnings, "tool", "inference is for inference events alone")
+        unused(warnings, "tool", "inference is only for inference events")
         tool = None
     call_id = names.tool_call_id or None
     if call_id is None and not sent.type.startswith("command_"):

@@ -18,8 +18,9 @@ from towerlog.dialects.base import Call, Endpoint, Reply, reply_json
 from towerlog.dialects.fields import NULL
 from towerlog.errors import NotFound
 from towerlog.model.approval import ApprovalKind
+from towerlog.model.approval_views import ApprovalView
+from towerlog.model.checkpoint import APPROVED, REJECTED
 from towerlog.model.command import Decide
-from towerlog.model.inbox import ApprovalView
 from towerlog.model.outcome import Decided, Page
 from towerlog.model.principal import Scope
 from towerlog.model.question import ListApprovals
@@ -118,7 +119,7 @@ def _decide(status: str) -> Callable[[Call], Decide]:
         if not _STEP.fullmatch(step):
             raise NotFound("checkpoint")
         given = fields.decode(_DECISION, call.body) if call.body.strip() else Decision()
-        agent = fields.optional_id(given.agent_id, "agent_id")
+        agent = fields.bounded_text(given.agent_id, "agent_id")
         reason = fields.bounded_text(given.reason, "reason")
         return Decide(trace_id, int(step), status, agent, reason, asked_seq=given.asked_seq)
 
@@ -156,7 +157,7 @@ APPROVALS = (
         reply=list[Approval],
         query=ApprovalsQuery,
     ),
-    _decision_endpoint("approve", "approved"),
-    _decision_endpoint("reject", "rejected"),
+    _decision_endpoint("approve", APPROVED),
+    _decision_endpoint("reject", REJECTED),
 )
 """The endpoints."""

@@ -203,9 +203,10 @@ def _decode_latest(call: Call) -> LatestCheckpoint:
     unknown = next((name for name in call.query if name not in LatestQuery.__struct_fields__), None)
     if unknown is not None:
         known = ", ".join(LatestQuery.__struct_fields__)
-        raise fields.invalid_field(unknown[: fields.MAX_SHOWN_CHARS], f"is no parameter of this; it takes {known}")
-    trace_id, agent = (fields.optional_id(call.query.get(name), name) for name in LatestQuery.__struct_fields__)
-    return LatestCheckpoint(thread_id, trace_id, agent)
+        why = f"is not a parameter of this endpoint; it takes {known}"
+        raise fields.invalid_field(unknown[: fields.MAX_SHOWN_CHARS], why)
+    trace_id = fields.optional_id(call.query.get("trace_id"), "trace_id")
+    return LatestCheckpoint(thread_id, trace_id, fields.bounded_text(call.query.get("agent_id"), "agent_id"))
 
 
 def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:

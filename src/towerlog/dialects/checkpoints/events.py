@@ -251,10 +251,9 @@ _KINDS: dict[str, _Kind] = {
 
 
 class _Place(NamedTuple):
-    """Whose event it is, checked."""
+    """Which run an event is of, checked."""
 
     run: RunRef
-    agent: str | None
     parent: str | None
 
 
@@ -263,8 +262,8 @@ class Places(msgspec.Struct, frozen=True, gc=False):
 
     runs: dict[tuple[str | None, str | None, bool], RunRef] = {}
     """By (thread, trace, whether the event opens a new one)."""
-    places: dict[tuple[str | None, str | None, str | None, str | None, bool], _Place] = {}
-    """By (thread, trace, the parent's trace, agent, whether the event opens a new run)."""
+    places: dict[tuple[str | None, str | None, str | None, bool], _Place] = {}
+    """By (thread, trace, the parent's trace, whether the event opens a new run)."""
 
 
 def draft_of(
@@ -292,14 +291,14 @@ def draft_of(
     sent = fields.read(_NAMED if kind is None else kind.decoder, data, "data", warnings, _IDENTITY)
     # With a thread, a heartbeat is an event of its run; without one only its agent is known.
     if name == "heartbeat" and not sent.thread_id:
-        agent = fields.optional_id(sent.agent_id, "data.agent_id")
+        agent = fields.agent_name(sent.agent_id, "data.agent_id", warnings)
         return AgentHeartbeat(agent or checkpoint_event.UNKNOWN_AGENT, occurred_at)
     opens = kind is not None and kind.opens
-    named = (sent.thread_id, sent.trace_id, sent.parent_trace_id, sent.agent_id, opens)
+    named = (sent.thread_id, sent.trace_id, sent.parent_trace_id, opens)
     place = places.places.get(named)
     if place is None:
         place = places.places[named] = _place_of(sent, opens, places)
-    run, agent, parent = place
+    run, parent = place
     draft = Draft(
         _OTHER if kind is None else kind.type,
         run,
@@ -308,7 +307,7 @@ def draft_of(
         occurred_at,
         event_id,
         name if kind is not None and kind.once else None,
-        agent,
+        fields.agent_name(sent.agent_id, "data.agent_id", warnings),
         checkpoint_event.UNKNOWN_AGENT,
     )
     return draft if kind is None or not kind.group else _of_group(draft, kind, sent, _foreign_facts(name, parent))
@@ -323,7 +322,6 @@ def _of_group(draft: Draft, kind: _Kind, sent: _Group, inside: Facts) -> Draft:
 
 
 def _place_of(sent: _Named, reopen: bool, places: Places) -> _Place:
-    agent = fields.optional_id(sent.agent_id, "data.agent_id")
     parent = checkpoint_event.parent_key(sent.parent_trace_id, "data.parent_trace_id")
     named = (sent.thread_id, sent.trace_id, reopen)
     run = places.runs.get(named)
@@ -331,4 +329,4 @@ def _place_of(sent: _Named, reopen: bool, places: Places) -> _Place:
         thread_id = fields.text_id(sent.thread_id, "data.thread_id")
         trace_id = fields.optional_id(sent.trace_id, "data.trace_id")
         run = places.runs[named] = checkpoint_event.run_ref(thread_id, trace_id, reopen=reopen)
-    return _Place(run, agent, parent)
+    return _Place(run, parent)

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call, Reply, Warned, reply_json
-from towerlog.dialects.fields import query_int
+from towerlog.dialects.base import Call, Reply, Warned, reply_json
 from towerlog.dialects.run_json import PersonaJson, RouteJson, persona_view, route_view
 from towerlog.dialects.steering_json import QuestionView, question_views
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, RunView, WorkerView
+from towerlog.model.question import ListLanes
 from towerlog.model.run import Pending, Status
 from towerlog.model.times import format_optional_ms
 
@@ -227,13 +227,13 @@ def _checkpoint(view: CheckpointView) -> dict[str, Any]:
     }
 
 
-def encode_lanes(outcome: LaneCounts, command: object, call: Call) -> Reply:
+def encode_lanes(outcome: LaneCounts, command: ListLanes, call: Call) -> Reply:
     """Lanes and the depth of the queue."""
     wanted, oldest = call.query.get("state"), outcome.oldest_queued_at
     lanes = [_lane_reply(found.run, found.lane) for found in outcome.page.rows if isinstance(found, LaneView)]
     # The engine filters by the run's status; `claimed` and `running` are one status, so they are told apart here.
     shown = [lane for lane in lanes if not wanted or lane.state == wanted]
-    shown = shown[: query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)]
+    shown = shown[: command.limit]
     # Not below 0: the clocks of the reading and the writing moment may differ by a little.
     wait_seconds = None if oldest is None else max(0, outcome.now - oldest) / 1000
     return reply_json(LanesReply(shown, outcome.queued, outcome.held, wait_seconds))

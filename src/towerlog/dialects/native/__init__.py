@@ -11,7 +11,7 @@ from towerlog.dialects.base import Dialect
 from towerlog.dialects.native import agents, events, keys, lanes, personas, runs, steering, usage
 from towerlog.dialects.native.admin import audit, members, retention, sessions
 from towerlog.dialects.native.alerts import alerts, rules
-from towerlog.dialects.native.asking import approvals
+from towerlog.dialects.native.approvals import approvals
 from towerlog.dialects.native.money import budgets, prices, reservations
 from towerlog.dialects.native.problems import explain
 from towerlog.dialects.native.samples import SAMPLES

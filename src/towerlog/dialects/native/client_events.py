@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from towerlog.dialects import checkpoint_event, details, fields
-from towerlog.dialects.asking.terms import SaidQuestion, terms_of
+from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
-from towerlog.dialects.native.reported import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
+from towerlog.dialects.native.event_json import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
 from towerlog.dialects.run_events import (
     FAILED,
     ROWS,
@@ -28,10 +28,11 @@ from towerlog.dialects.run_events import (
     success_of,
 )
 from towerlog.errors import Invalid, NotFound, TowerlogError
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_FACTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import MAX_METADATA_BYTES, PARENT_FOREIGN, PARENT_RUN
-from towerlog.model.times import LATEST_MS
+from towerlog.model.times import EARLIEST_MS, LATEST_MS
 
 NAME = "sdk"
 """The `source` of runs of these clients, and the prefix of their run keys in the store."""
@@ -315,17 +316,23 @@ def _draft(
     # Without numbers a client's losses could not be seen, and a client id promises that they can.
     if client_id is not None and event.client_seq is None:
         raise fields.invalid_field("client_seq", "is required")
-    agent = fields.bounded_text(event.agent, "agent", MAX_LABEL_CHARS)
+    agent = fields.agent_name(event.agent, "agent", warnings)
     type_, data, facts, history, own_agent = _told(event, run, settings, warnings)
     if client_id is not None:
         # The ledger of the run counts by these two.
         facts = msgspec.structs.replace(facts, client_id=client_id, client_seq=event.client_seq)
-    # Milliseconds since 1970 are taken as well as text.
-    if type(event.time) is int and 0 <= event.time <= LATEST_MS:
-        occurred_at: int | None = event.time
-    else:
-        occurred_at, data = details.timed(event.time, "time", data, warnings)
-    return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, "default", history)
+    occurred_at, data = _timed(event.time, data, warnings)
+    return Draft(type_, run, data, facts, occurred_at, event_id, None, agent or own_agent, DEFAULT_AGENT, history)
+
+
+def _timed(time: Any, data: bytes, warnings: Warnings) -> tuple[int | None, bytes]:
+    """Milliseconds since 1970 are taken as well as text; seconds would be a time of January 1970."""
+    if type(time) is int and EARLIEST_MS <= time <= LATEST_MS:
+        return time, data
+    if type(time) is not int or not 0 <= time < EARLIEST_MS:
+        return details.timed(time, "time", data, warnings)
+    fields.unused(warnings, "time", "is before 2000: a number is milliseconds since 1970, not seconds")
+    return None, details.kept(data, "time", time, warnings)
 
 
 def run_ref(run_key: str, thread: str | None, field: str, thread_field: str = "thread") -> RunByForeignId:

@@ -22,7 +22,7 @@ from towerlog.dialects.native.client_events import (
     run_ref,
     visible,
 )
-from towerlog.dialects.native.reported import ClientEvent, ReportedEvent, Visible
+from towerlog.dialects.native.event_json import ClientEvent, ReportedEvent, Visible
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append, Report

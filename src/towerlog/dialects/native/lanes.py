@@ -65,13 +65,13 @@ def _whole_limit(call: Call) -> int:
     return query_int(call.query, "limit", WHOLE_LIST, 1, WHOLE_LIST)
 
 
-def _encode_lanes(outcome: LaneCounts, command: object, call: Call) -> Reply:
+def _encode_lanes(outcome: LaneCounts, command: ListLanes, call: Call) -> Reply:
     state = call.query.get("state") or None
     lanes = [view for view in outcome.page.rows if isinstance(view, LaneView)]
     wanted = [view for view in lanes if state is None or view.lane.state.value == state]
     return reply_json(
         Lanes(
-            data=[shapes.lane_of(view) for view in wanted[: _whole_limit(call)]],
+            data=[shapes.lane_of(view) for view in wanted[: command.limit]],
             next=None,
             queued=outcome.queued,
             held=outcome.held,

@@ -192,7 +192,7 @@ def _base_url(value: str | None) -> str | None:
     if "#" in value:
         raise invalid_field("base_url", "must not have a fragment")
     if "?" in value:
-        raise invalid_field("base_url", "must not have a query: keys have travelled in those")
+        raise invalid_field("base_url", "must not have a query, since queries often carry keys")
     return value
 
 

@@ -156,7 +156,7 @@ def _decode_checkpoint(call: Call) -> GetCheckpoint:
     step, _, agent = call.path["checkpoint_id"].partition(":")
     if not (step.isascii() and step.isdigit() and len(step) <= 9):
         raise NotFound("checkpoint")
-    return GetCheckpoint(_run_id(call), int(step), path_id(agent, "checkpoint") if agent else None)
+    return GetCheckpoint(_run_id(call), int(step), shapes.agent_of_id(agent) or None)
 
 
 def _encode_checkpoint(outcome: CheckpointView, command: object, call: Call) -> Reply:

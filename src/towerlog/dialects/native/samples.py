@@ -10,7 +10,7 @@ from typing import Any
 from towerlog.dialects.base import Sample
 from towerlog.dialects.native.admin.samples import ADMIN
 from towerlog.dialects.native.alerts.samples import ALERTS
-from towerlog.dialects.native.asking.samples import APPROVALS
+from towerlog.dialects.native.approvals.samples import APPROVALS
 from towerlog.dialects.native.money.samples import MONEY
 from towerlog.dialects.native.screens.samples import SCREENS
 

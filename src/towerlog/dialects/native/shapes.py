@@ -11,7 +11,6 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.reading.event_members import EventMembers, event_members
 from towerlog.dialects.run_json import (
     LeaseView,
     PersonaJson,
@@ -23,6 +22,7 @@ from towerlog.dialects.run_json import (
     run_detail,
 )
 from towerlog.dialects.usage_json import UsageView, of_cost, usage_view
+from towerlog.dialects.views.event_members import EventMembers, event_members
 from towerlog.model import persona as model
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView
@@ -287,10 +287,20 @@ def event_of(event: Event) -> LoggedEvent:
     )
 
 
+def checkpoint_id(row: CheckpointRow) -> str:
+    """Its step and its agent, with what no segment of a path can hold as an escape."""
+    return f"{row.step_index}:{row.agent.replace('%', '%25').replace('/', '%2F')}"
+
+
+def agent_of_id(text: str) -> str:
+    """The agent in a checkpoint's id."""
+    return text.replace("%2F", "/").replace("%25", "%")
+
+
 def checkpoint_of(row: CheckpointRow, run_id: str) -> Checkpoint:
     """A checkpoint of a list."""
     return Checkpoint(
-        checkpoint_id=f"{row.step_index}:{row.agent}",
+        checkpoint_id=checkpoint_id(row),
         run_id=run_id,
         thread_id=row.thread_id,
         agent=row.agent,

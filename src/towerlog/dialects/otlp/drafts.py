@@ -15,12 +15,13 @@ import msgspec
 
 from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
-from towerlog.dialects.otlp import names, reading
+from towerlog.dialects.otlp import lookups, names
 from towerlog.dialects.otlp.masks import MASK, Suspects, masked, masked_text, names_secret
 from towerlog.dialects.otlp.spans import KINDS, ToldSpan
 from towerlog.dialects.otlp.trees import SpanNode, Trace
 from towerlog.dialects.otlp.values import MAX_NANOS, opened
 from towerlog.errors import TooLarge
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.run import PLACEHOLDER_AGENTS
@@ -28,7 +29,6 @@ from towerlog.model.usage import UsageReport
 
 MAX_RESPONSE_CHARS = 128
 """Of the id of a response as part of the id of its event; a longer one stands there by a digest."""
-_DEFAULT_AGENT = "default"
 _ENCODE = msgspec.json.Encoder().encode
 _STARTED, _COMPLETED, _FAILED = EventType.RUN_STARTED, EventType.RUN_COMPLETED, EventType.RUN_FAILED
 _TOOL_CALL, _TOOL_RESULT = EventType.TOOL_CALL, EventType.TOOL_RESULT
@@ -93,7 +93,7 @@ class _Made:
     def start(self) -> Placed:
         """The beginning of a run."""
         span = self.span
-        given = reading.place_of(span.attributes, names.INPUT)
+        given = lookups.place_of(span.attributes, names.INPUT)
         told = self._names()
         if given is not None:
             told["input"] = _content(span.attributes[given])
@@ -114,11 +114,11 @@ class _Made:
             # Its own event says all this.
             told = self._names()
         else:
-            given, produced = (reading.place_of(attributes, where) for where in (names.INPUT, names.OUTPUT))
+            given, produced = (lookups.place_of(attributes, where) for where in (names.INPUT, names.OUTPUT))
             told = self._whole((given, produced), {"input": given, "result": produced})
             if produced is not None:
                 told["result"] = _content(attributes[produced])
-        failed = reading.failed(span)
+        failed = lookups.failed(span)
         facts = Facts(error=_error_of(span), success=False) if failed else Facts(success=True)
         draft = self._draft(_FAILED if failed else _COMPLETED, told, facts, span.end_ms, f"{span.span_id}.end")
         # A run without a time of its end ends behind all that is told of it.
@@ -127,17 +127,17 @@ class _Made:
     def tool(self) -> Iterator[Placed]:
         """A call of a tool, and its result."""
         span, attributes = self.span, self.span.attributes
-        tool = reading.label(attributes, names.TOOL_NAME) or fields.truncated(
+        tool = lookups.label(attributes, names.TOOL_NAME) or fields.truncated(
             span.name.removeprefix("execute_tool "), MAX_LABEL_CHARS
         )
-        call_id = reading.text(attributes, names.TOOL_CALL_ID, 8192) or span.span_id
-        asked, answered = (reading.place_of(attributes, where) for where in (names.ARGUMENTS, names.RESULT))
+        call_id = lookups.text(attributes, names.TOOL_CALL_ID, 8192) or span.span_id
+        asked, answered = (lookups.place_of(attributes, where) for where in (names.ARGUMENTS, names.RESULT))
         called = self._names() | {"tool": tool, "tool_call_id": call_id}
         if asked is not None:
             called["arguments"] = _content(attributes[asked])
         facts = Facts(tool=tool or None, tool_call_id=call_id)
         yield Placed(span.start, 4, self._draft(_TOOL_CALL, called, facts, span.start_ms, f"{span.span_id}.call"))
-        failed = reading.failed(span)
+        failed = lookups.failed(span)
         told = self._whole((asked, answered), {"arguments": asked, "result": answered})
         told |= {"tool": tool, "tool_call_id": call_id, "success": not failed}
         if answered is not None:
@@ -153,21 +153,21 @@ class _Made:
         if not node.counts:
             return self.step()
         attributes = span.attributes
-        failed = reading.failed(span)
-        model = reading.model_of(attributes)
+        failed = lookups.failed(span)
+        model = lookups.model_of(attributes)
         told = self._whole((), {})
         told |= {"model": model, "response_id": node.response_id}
-        finish = reading.first(attributes, names.FINISH_REASON)
+        finish = lookups.first(attributes, names.FINISH_REASON)
         if finish is not None:
             told["finish_reason"] = finish[0] if isinstance(finish, list) and len(finish) == 1 else finish
         if failed:
             told["error"] = _error_of(span)
         facts = Facts(
-            name=reading.call_name(span) if failed else None,
+            name=lookups.call_name(span) if failed else None,
             success=not failed,
             duration_ms=span.duration_ms,
             effects=Effects(
-                report=UsageReport(node.usage, "delta"), model=model, provider=reading.provider_of(attributes)
+                report=UsageReport(node.usage, "delta"), model=model, provider=lookups.provider_of(attributes)
             ),
         )
         draft = self._draft(_MODEL_CALL, told, facts, span.end_ms, span.span_id)
@@ -219,7 +219,7 @@ class _Made:
 
     def _draft(self, kind: EventType, told: dict[str, Any], facts: Facts, at_ms: int | None, event_id: str) -> Draft:
         data = encoded(told, self._storing)
-        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, _DEFAULT_AGENT)
+        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, DEFAULT_AGENT)
 
 
 def masked_event(event: dict[str, Any]) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def encoded(told: dict[str, Any], storing: Storing) -> bytes:
 
 
 def _error_of(span: ToldSpan) -> str:
-    return masked_text(reading.error_of(span).encode()).decode()
+    return masked_text(lookups.error_of(span).encode()).decode()
 
 
 def _content(value: Any) -> Any:
@@ -253,4 +253,4 @@ def _response_key(response_id: str) -> str:
     return f"response:{response_id}"
 
 
-assert _DEFAULT_AGENT in PLACEHOLDER_AGENTS
+assert DEFAULT_AGENT in PLACEHOLDER_AGENTS

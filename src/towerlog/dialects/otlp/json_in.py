@@ -10,7 +10,7 @@ import msgspec
 
 from towerlog.dialects import fields
 from towerlog.dialects.fields import invalid_field
-from towerlog.dialects.otlp.reading import source_of
+from towerlog.dialects.otlp.lookups import source_of
 from towerlog.dialects.otlp.shapes import (
     Code,
     ExportedResource,

@@ -18,7 +18,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from towerlog.dialects import fields
-from towerlog.dialects.otlp.reading import source_of
+from towerlog.dialects.otlp.lookups import source_of
 from towerlog.dialects.otlp.spans import QUICK_SPANS, Lazy, SpanSource, ToldRecord, ToldSpan
 from towerlog.errors import Malformed, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
@@ -61,7 +61,7 @@ class _Budget:
         """Raises TooLarge."""
         self.left -= parts
         if self.left < 0:
-            raise TooLarge(f"is behind the first {MAX_REQUEST_PARTS} parts of the request")
+            raise TooLarge(f"is beyond the first {MAX_REQUEST_PARTS} parts of the request")
 
 
 def is_quick(body: bytes) -> bool:

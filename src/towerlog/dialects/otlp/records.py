@@ -11,12 +11,13 @@ from typing import Any
 
 from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_LABEL_CHARS
-from towerlog.dialects.otlp import names, reading
+from towerlog.dialects.otlp import lookups, names
 from towerlog.dialects.otlp.drafts import Storing, clean, encoded
 from towerlog.dialects.otlp.masks import masked
 from towerlog.dialects.otlp.spans import ToldRecord, ToldSpan
 from towerlog.dialects.otlp.trees import NAME, SESSION
 from towerlog.dialects.otlp.values import NANOS_PER_MS, whole
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType, RunByForeignId
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.usage import UsageReport
@@ -28,9 +29,9 @@ UNNAMED = "log"
 def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Storing) -> Draft:
     """The draft of a record; `runs`: those that the request has named so far. Raises TowerlogError."""
     attributes = record.attributes
-    session = reading.thread_of(attributes)
+    session = lookups.thread_of(attributes)
     if not record.trace_id and session is None:
-        raise fields.invalid_field("traceId", "names no trace, and no attribute a session: it is of no run")
+        raise fields.invalid_field("traceId", "names no trace, and no attribute names a session: it belongs to no run")
     key = record.trace_id or f"{SESSION}:{session}"
     run = runs.get(key)
     if run is None:
@@ -47,13 +48,13 @@ def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Stori
         record.time // NANOS_PER_MS or None,
         _event_id(record, name, data),
         None,
-        reading.label(attributes, names.AGENT_NAME),
-        "default",
+        lookups.label(attributes, names.AGENT_NAME),
+        DEFAULT_AGENT,
     )
 
 
 def _name_of(record: ToldRecord) -> str:
-    told = record.name or reading.label(record.attributes, ((name,) for name in names.LOG_NAMES))
+    told = record.name or lookups.label(record.attributes, ((name,) for name in names.LOG_NAMES))
     if not told and isinstance(record.body, str) and record.body.startswith(names.LOG_PREFIX):
         told = record.body
     return fields.truncated(told or UNNAMED, MAX_LABEL_CHARS)
@@ -84,22 +85,22 @@ def _facts(record: ToldRecord, name: str, told: dict[str, Any]) -> tuple[EventTy
     took = whole(attributes["duration_ms"]) if isinstance(attributes.get("duration_ms"), int | str) else None
     duration_ms = took if isinstance(took, int) and took >= 0 else None
     if kind == names.TOOL:
-        tool = reading.label(attributes, names.TOOL_NAME)
+        tool = lookups.label(attributes, names.TOOL_NAME)
         if tool is not None:
             told["tool"] = tool
-        call_id = reading.text(attributes, names.TOOL_CALL_ID, 8192)
+        call_id = lookups.text(attributes, names.TOOL_CALL_ID, 8192)
         return EventType.TOOL_RESULT, Facts(
             tool=tool, tool_call_id=call_id, success=not failed, duration_ms=duration_ms
         )
     span = ToldSpan("", "", "", name, 0, 0, 0, attributes, record.source)
     return EventType.MODEL_CALL, Facts(
-        name=reading.call_name(span) if failed else None,
+        name=lookups.call_name(span) if failed else None,
         success=not failed,
         duration_ms=duration_ms,
         effects=Effects(
-            report=UsageReport(reading.usage_of(attributes), "delta"),
-            model=reading.model_of(attributes),
-            provider=reading.provider_of(attributes),
+            report=UsageReport(lookups.usage_of(attributes), "delta"),
+            model=lookups.model_of(attributes),
+            provider=lookups.provider_of(attributes),
         ),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from towerlog.dialects.otlp import names, reading
+from towerlog.dialects.otlp import lookups, names
 from towerlog.dialects.otlp.names import Kind
 from towerlog.dialects.otlp.spans import ToldSpan
 from towerlog.model.event import RunByForeignId
@@ -77,9 +77,9 @@ class Trace(msgspec.Struct, eq=False):
     def agent_of(self, node: SpanNode) -> str | None:
         """Whose a span is: as it says itself, else as the span says that begins its run."""
         begins = node.begins
-        told = reading.agent_of(node.span, node.kind, begins_run=node is begins)
+        told = lookups.agent_of(node.span, node.kind, begins_run=node is begins)
         if told is None and begins is not None and begins is not node:
-            told = reading.agent_of(begins.span, begins.kind, begins_run=True)
+            told = lookups.agent_of(begins.span, begins.kind, begins_run=True)
         return told
 
 
@@ -90,7 +90,7 @@ def traces_of(spans: Iterable[ToldSpan]) -> dict[str, Trace]:
         trace = traces.get(span.trace_id)
         if trace is None:
             trace = traces[span.trace_id] = Trace(span.trace_id)
-        node = SpanNode(span, reading.kind_of(span.attributes))
+        node = SpanNode(span, lookups.kind_of(span.attributes))
         trace.nodes.append(node)
         trace.by_id[span.span_id] = node
     for trace in traces.values():
@@ -104,7 +104,7 @@ def _join(trace: Trace) -> None:
     for node in trace.nodes:
         _place(node)
     # By their beginnings, so that what is above comes first.
-    told = (reading.thread_of(node.span.attributes) for node in sorted(trace.nodes, key=lambda node: node.span.start))
+    told = (lookups.thread_of(node.span.attributes) for node in sorted(trace.nodes, key=lambda node: node.span.start))
     trace.thread_id = next((thread for thread in told if thread is not None), None)
     _count(trace)
 
@@ -129,8 +129,8 @@ def _count(trace: Trace) -> None:
     """Which figures count: of model calls that have none below them, once for each response."""
     calls = [node for node in trace.nodes if node.kind == names.MODEL]
     for node in calls:
-        node.usage = reading.usage_of(node.span.attributes)
-        node.response_id = reading.response_id_of(node.span.attributes)
+        node.usage = lookups.usage_of(node.span.attributes)
+        node.response_id = lookups.response_id_of(node.span.attributes)
     for node in calls:
         above = node.above if node.usage != NO_USAGE else None
         while above is not None and not above.has_call_below:

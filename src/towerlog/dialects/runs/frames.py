@@ -11,8 +11,8 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import FrameStyle, ascii_json
-from towerlog.dialects.reading.event_members import EventMembers, event_members
 from towerlog.dialects.run_json import STATUS_WORDS
+from towerlog.dialects.views.event_members import EventMembers, event_members
 from towerlog.model.event import COPY, Event, EventType
 from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms

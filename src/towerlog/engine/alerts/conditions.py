@@ -20,8 +20,8 @@ def kind_of(lane: Lane) -> Kind:
     return lane.agent, tuple(sorted(lane.labels.items()))
 
 
-class Hears(Protocol):
-    """What tells how long the server could have heard something: `ambient.Hearing`."""
+class ServingElapsed(Protocol):
+    """What tells how long the server could have heard something: `ambient.ServingTime`."""
 
     def elapsed_ms(self, stamp_ms: int, /) -> int:
         """Since a moment of the wall clock."""
@@ -31,7 +31,7 @@ class Hears(Protocol):
 class Serves(Protocol):
     """What knows which workers ask for work: `workers.Workers`."""
 
-    def serves(self, lane: Lane, within_ms: int, heard_ms: int) -> bool:
+    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
         """Whether some worker that could take this lane has asked within that time."""
         ...
 
@@ -39,10 +39,10 @@ class Serves(Protocol):
 class Look(NamedTuple):
     """When something is looked at, and by whose clocks."""
 
-    hearing: Hears
+    serving: ServingElapsed
     workers: Serves
     wall_ms: int
-    heard_ms: int
+    serving_ms: int
     busy: frozenset[Kind] = frozenset()
     """Kinds of lanes that some worker holds one of."""
 
@@ -61,7 +61,7 @@ def of_run(rule: AlertRule, row: RunRow, lane: Lane | None, look: Look) -> Holds
         case AlertTrigger.WAITING_TOO_LONG:
             return _waiting(row, wait_ms, look.wall_ms)
         case AlertTrigger.STALLED:
-            return _stalled(row, wait_ms, look.hearing)
+            return _stalled(row, wait_ms, look.serving)
         case AlertTrigger.QUEUE_WAIT | AlertTrigger.UNSERVED:
             return _queued(rule, row, lane, wait_ms, look)
         case _:
@@ -83,24 +83,24 @@ def _waiting(row: RunRow, wait_ms: int, now_ms: int) -> Holds | None:
     return Holds(f"{_whose(row)} has waited {_span(waited_ms)} for {words}"[:MAX_MESSAGE_CHARS], mark)
 
 
-def _stalled(row: RunRow, wait_ms: int, hearing: Hears) -> Holds | None:
+def _stalled(row: RunRow, wait_ms: int, serving: ServingElapsed) -> Holds | None:
     if row.status is not Status.RUNNING or row.idle:
         return None
-    lasted_ms = standstill_ms(row, hearing.elapsed_ms)
+    lasted_ms = standstill_ms(row, serving.elapsed_ms)
     return Holds(f"{_whose(row)} has made no progress for {_span(lasted_ms)}") if lasted_ms >= wait_ms else None
 
 
 def _queued(rule: AlertRule, row: RunRow, lane: Lane | None, wait_ms: int, look: Look) -> Holds | None:
     if lane is None or lane.state is not QueueState.QUEUED or row.is_terminal():
         return None
-    waited_ms = look.heard_ms - lane.queued_at
+    waited_ms = look.serving_ms - lane.queued_at
     if waited_ms < wait_ms:
         return None
     told = f"{_whose(row)} has waited {_span(waited_ms)} in the queue"
     if rule.trigger is AlertTrigger.QUEUE_WAIT:
         return Holds(told)
     # Who works on one like it comes back for the next.
-    is_served = kind_of(lane) in look.busy or look.workers.serves(lane, wait_ms, look.heard_ms)
+    is_served = kind_of(lane) in look.busy or look.workers.serves(lane, wait_ms, look.serving_ms)
     return None if is_served else Holds(f"{told}, and no worker serves it")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.alerts.asking import link_for
+from towerlog.engine.alerts.answer_links import link_for
 from towerlog.engine.alerts.messages import approval_of
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert_channel import ChannelType
@@ -30,10 +30,10 @@ def write_deliveries(plan: Plan, told: DeliveryBody, *, is_stored: bool = False)
             created_at=told.created_at,
             body_id=told.body_id,
             state=DeliveryState.DELIVERED if is_here else DeliveryState.PENDING,
-            due_at=None if is_here else plan.now,
-            ended_at=plan.now if is_here else None,
+            due_at=None if is_here else plan.now_ms,
+            ended_at=plan.now_ms if is_here else None,
             link=link_for(plan, rule, told.alert_id, approval_id, channel) if with_link and rule is not None else None,
         )
-        plan.alerts.add_delivery(delivery, plan.now)
+        plan.alerts.add_delivery(delivery, plan.now_ms)
     left = msgspec.structs.replace(told, unwritten=told.unwritten[room:])
     plan.alerts.put_body(left, told if is_stored else None)

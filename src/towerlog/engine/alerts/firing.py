@@ -15,7 +15,7 @@ from towerlog.engine.alerts.messages import body_of
 from towerlog.engine.audit.automatic import note_run, rule_actor
 from towerlog.engine.control.cancel import cancel_one
 from towerlog.engine.control.steering import ask
-from towerlog.engine.load.missing import NotLoaded, Unloaded
+from towerlog.engine.load.misses import NotLoaded, Unloaded
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import AlertAct, AlertRow, AlertRule, AlertState, run_subject
 from towerlog.model.approval import ApprovalRef
@@ -77,19 +77,19 @@ def fire(
     `AlertRow`; with the same mark as that which lasts it is the same. `asks`: what a person has to answer so that it is
     over; `with_link`: messages carry a link by which they can.
     """
-    org, now_ms = rule.org, plan.now
+    org, now_ms = rule.org, plan.now_ms
     # One event may be about several subjects: the cool-down of the first holds for the others.
     rule = plan.alerts.rule(org, rule.rule_id) or rule
     last = plan.alerts.newest(org, rule.rule_id, subject, is_new=_is_new(plan, subject, run))
     if last is not None and last.is_open and last.mark == mark:
         return None
     whose = agent or (run.agent if run is not None else None)
-    if rule.is_quiet(whose or NOBODY, now_ms):
+    if rule.is_quiet(whose or NOBODY, plan.serving_ms):
         plan.alerts.put_rule(_replace(rule, suppressed=rule.suppressed + 1))
         return None
     if last is not None and last.is_open:
         plan.alerts.put(_replace(last, state=AlertState.OK, ended_at=now_ms))
-    rule = rule.told_of(whose or NOBODY, now_ms)
+    rule = rule.told_of(whose or NOBODY, plan.serving_ms)
     if rule.cooldown_ms:
         plan.alerts.put_rule(rule)
     alert = AlertRow(
@@ -146,7 +146,7 @@ def _acted(plan: Plan, rule: AlertRule, alert: AlertRow, run: RunRow) -> AlertRo
 
 def recover(plan: Plan, alert: AlertRow, *, silently: bool = False) -> AlertRow:
     """Ends an alert. People are told that it is over unless `silently`, or nobody was to be told that it was there."""
-    ended = _replace(alert, state=AlertState.OK, ended_at=plan.now)
+    ended = _replace(alert, state=AlertState.OK, ended_at=plan.now_ms)
     plan.alerts.put(ended)
     rule = plan.alerts.rule(alert.org, alert.rule_id)
     if rule is not None and not silently:
@@ -160,7 +160,7 @@ def tell(plan: Plan, rule: AlertRule, alert: AlertRow, kind: NoticeKind, *, with
     `with_link`: each but those in the application has a link of its own by which what the alert asks can be answered.
     """
     org, channels = alert.org, rule.channels
-    if alert.is_muted(plan.now) or not channels:
+    if alert.is_muted(plan.now_ms) or not channels:
         return
     if plan.alerts.refuses(org, len(channels)):
         plan.alerts.put(_replace(alert, not_sent=alert.not_sent + len(channels)))
@@ -171,8 +171,8 @@ def tell(plan: Plan, rule: AlertRule, alert: AlertRow, kind: NoticeKind, *, with
         alert_id=alert.alert_id,
         rule_id=rule.rule_id,
         kind=kind,
-        created_at=plan.now,
-        body=msgspec.Raw(body_of(rule, alert, kind, plan.now)),
+        created_at=plan.now_ms,
+        body=msgspec.Raw(body_of(rule, alert, kind, plan.now_ms)),
         unwritten=tuple(channel.without_secrets() for channel in channels),
         with_link=with_link,
     )

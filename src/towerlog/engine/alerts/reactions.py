@@ -9,11 +9,11 @@ from bisect import bisect
 from functools import partial
 from operator import attrgetter
 
-from towerlog.dialects.reading.event_members import arguments_of
+from towerlog.dialects.views.event_members import arguments_of
 from towerlog.engine.alerts.firing import NOBODY, NewAlert, fire_all
 from towerlog.engine.alerts.scope import RunPlace
 from towerlog.engine.alerts.words import ENDS, told_of_cost, told_of_end, told_of_loop, window_ms_of
-from towerlog.engine.load.missing import NotLoaded, Unloaded
+from towerlog.engine.load.misses import NotLoaded, Unloaded
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
 from towerlog.model.alert import (
@@ -30,7 +30,7 @@ from towerlog.model.event import Event
 from towerlog.model.facts import Moved
 from towerlog.model.run import RunRow
 from towerlog.model.usage import summed
-from towerlog.projections.alerts.firing import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
+from towerlog.projections.alerts.conditions import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
 
 MAX_FIRED_OF_EVENT = 256
 """Alerts about budgets that one event opens. Others of the same budgets are opened by the next event that spends, or by
@@ -44,7 +44,7 @@ def on_status(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -
     place = RunPlace(plan, after)
     if before is None or not before.is_terminal():
         for rule in place.rules(AlertTrigger.FAILURE_RATE):
-            plan.alerts.count(rule, plan.now // MINUTE_MS, WindowCount(1, int(after.status in ENDS)))
+            plan.alerts.count(rule, plan.now_ms // MINUTE_MS, WindowCount(1, int(after.status in ENDS)))
     trigger = ENDS.get(after.status)
     if trigger is not None:
         subject, message = run_subject(after.run_id), told_of_end(after)
@@ -72,8 +72,8 @@ def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> No
 
 def _count_spent(plan: Plan, rule: AlertRule, one: Moved) -> None:
     """In the minute in which it is counted: in a later one a correction would hide as much that is spent then."""
-    if one.is_in(plan.now - window_ms_of(rule)):
-        at_ms = plan.now if one.counted_at is None else one.counted_at
+    if one.is_in(plan.now_ms - window_ms_of(rule)):
+        at_ms = plan.now_ms if one.counted_at is None else one.counted_at
         plan.alerts.count(rule, at_ms // MINUTE_MS, WindowCount(spent_nanos=one.nanos))
 
 
@@ -128,7 +128,7 @@ class Wanted:
         """Whether its alert lasts. Else it is to be opened, unless the rule kept quiet before and does so now."""
         threshold, plan = warn_nanos(after.amount_nanos, _fraction(rule)), self._plan
         is_new = crosses(before.spent_nanos, after.spent_nanos, threshold)
-        if not is_new and rule.is_quiet(self._agent, plan.now):
+        if not is_new and rule.is_quiet(self._agent, plan.serving_ms):
             return False
         subject, mark = budget_subject(after.budget_id), after.period_start
         last = plan.alerts.newest(after.org, rule.rule_id, subject)

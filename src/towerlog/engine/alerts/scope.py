@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.known import Needs
 from towerlog.engine.load.own_runs import run_ids_above
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.alert import AlertRule, AlertScope, AlertTrigger, run_subject
 from towerlog.model.budget import BudgetScope
 from towerlog.model.event import NamedRun
 from towerlog.model.lane import Lane
 from towerlog.model.persona import split_persona_id
 from towerlog.model.run import RunRow
-from towerlog.projections.scoped.row_sets import ALL, ScopeKey
+from towerlog.projections.scopes.row_sets import ALL, ScopeKey
 from towerlog.store.values import Kind
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -26,7 +27,7 @@ class RunPlace:
         """`agent`: what this agent does in the run, and not the run's own."""
         self._plan = plan
         self._row = row
-        self._agent = agent or row.agent or "default"
+        self._agent = agent or row.agent or DEFAULT_AGENT
         self._above: set[str] | None = None
         self._labels: set[str] | None = None
 
@@ -87,7 +88,7 @@ def holds_budget(scope: AlertScope, budget: BudgetScope) -> bool:
 
 def covers(scope: AlertScope, row: RunRow, agent: str | None = None) -> bool:
     """What the run's row alone can tell of it."""
-    if scope.agent is not None and scope.agent != (agent or row.agent or "default"):
+    if scope.agent is not None and scope.agent != (agent or row.agent or DEFAULT_AGENT):
         return False
     if scope.thread_id is not None and scope.thread_id != row.thread_id:
         return False
@@ -126,7 +127,7 @@ def needs_of_end(needs: Needs, row: RunRow, trigger: AlertTrigger) -> None:
     rules = needs.cache.alert_rules.get(row.org)
     if not rules:
         return
-    keys = [ALL, ScopeKey("agent", row.agent or "default"), ScopeKey("thread", row.thread_id)]
+    keys = [ALL, ScopeKey("agent", row.agent or DEFAULT_AGENT), ScopeKey("thread", row.thread_id)]
     for rule in rules.about(trigger, lambda _: keys):
         key = (row.org, rule.rule_id, run_subject(row.run_id))
         if key not in needs.cache.alerts and covers(rule.scope, row):

@@ -15,7 +15,7 @@ from towerlog.model.alert import (
 from towerlog.model.budget import dollars_text
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow, Status
-from towerlog.projections.alerts.firing import burn_state, failure_state
+from towerlog.projections.alerts.conditions import burn_state, failure_state
 
 ENDS = {Status.FAILED: AlertTrigger.ERROR, Status.LOST: AlertTrigger.LOST}
 """Statuses that some trigger is about."""

@@ -47,4 +47,4 @@ def _append(
     before: dict[str, Any] | None,
     after: dict[str, Any],
 ) -> None:
-    plan.changes.audit.append(make_entry(org, plan.now, actor, action, about, before, after))
+    plan.changes.audit.append(make_entry(org, plan.now_ms, actor, action, about, before, after))

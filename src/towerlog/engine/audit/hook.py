@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.approval import AnswerLink
 from towerlog.model.audit import Action, Actor, ActorType, make_entry
@@ -51,7 +51,7 @@ class ActFound(NamedTuple):
     """Of the plan."""
 
 
-def needs_of_act(needs_of: Callable[..., Told], needs: Needs, principal: Principal, command: Any) -> Told:
+def needs_of_act(needs_of: Callable[..., NeedsSteps], needs: Needs, principal: Principal, command: Any) -> NeedsSteps:
     """What a command needs that is an act: also the names of who acts."""
     needs.want(Kind.USER, (principal.org, principal.user_id))
     needs.want(Kind.KEY, (principal.org, principal.key_id))
@@ -74,7 +74,7 @@ def note_act(
     state = None if after.state is None else {**after.state, **(after.said or {})}
     entry = make_entry(
         principal.org,
-        plan.now,
+        plan.now_ms,
         _actor(plan, principal, after.link),
         after.action,
         (after.type, after.id),

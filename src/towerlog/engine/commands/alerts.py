@@ -10,7 +10,7 @@ from towerlog.ambient import Ids
 from towerlog.egress.webhooks import MAX_SECRETS, make_secret
 from towerlog.engine.alerts.checks import check_channels, check_figures, no_such_run
 from towerlog.engine.commands.quotas import check_quota
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound
@@ -66,10 +66,10 @@ def create_rule(plan: Plan, principal: Principal, command: CreateRule) -> RuleNo
         number=1 + max((one.number for one in known), default=0),
         name=command.name,
         trigger=command.trigger,
-        created_at=plan.now,
+        created_at=plan.now_ms,
         scope=command.scope,
         config=command.config,
-        channels=_channels(plan.ids, command.channels, (), plan.now),
+        channels=_channels(plan.ids, command.channels, (), plan.now_ms),
         enabled=command.enabled,
         cooldown_ms=command.cooldown_ms,
         renotify_ms=command.renotify_ms,
@@ -93,7 +93,7 @@ def change_rule(plan: Plan, principal: Principal, command: ChangeRule) -> RuleNo
     if command.acts_no_more:
         given["act"] = None
     if command.channels is not None:
-        given["channels"] = _channels(plan.ids, command.channels, rule.channels, plan.now)
+        given["channels"] = _channels(plan.ids, command.channels, rule.channels, plan.now_ms)
     after = _replace(rule, **given)
     if not after.enabled and after.window_state is not None:
         after = _replace(after, window_state=AlertState.NO_DATA)  # nobody looks: it begins anew when it is switched on
@@ -167,9 +167,9 @@ def acknowledge(plan: Plan, principal: Principal, command: AcknowledgeAlert) -> 
     alert = _found(plan.alerts.by_id(principal.org, command.alert_id), "alert")
     if alert.acknowledged_at is not None:
         return AlertNow(alert)
-    alert = _replace(alert, acknowledged_at=plan.now, acknowledged_by=principal.user_id)
+    alert = _replace(alert, acknowledged_at=plan.now_ms, acknowledged_by=principal.user_id)
     if alert.is_open and (alert.trigger in FACTS or plan.alerts.rule(alert.org, alert.rule_id) is None):
-        alert = _replace(alert, state=AlertState.OK, ended_at=plan.now)
+        alert = _replace(alert, state=AlertState.OK, ended_at=plan.now_ms)
     plan.alerts.put(alert)
     return AlertNow(alert)
 
@@ -177,7 +177,7 @@ def acknowledge(plan: Plan, principal: Principal, command: AcknowledgeAlert) -> 
 def mute(plan: Plan, principal: Principal, command: MuteAlert) -> AlertNow:
     """The alert, of which nobody is told for so long. Raises NotFound."""
     alert = _found(plan.alerts.by_id(principal.org, command.alert_id), "alert")
-    alert = _replace(alert, muted_until=plan.now + command.mute_ms if command.mute_ms else None)
+    alert = _replace(alert, muted_until=plan.now_ms + command.mute_ms if command.mute_ms else None)
     plan.alerts.put(alert)
     return AlertNow(alert)
 
@@ -195,8 +195,8 @@ def redeliver(plan: Plan, principal: Principal, command: Redeliver) -> DeliveryN
     """The delivery, due now. Raises NotFound, Conflict for one that nobody receives."""
     row = _found(plan.alerts.delivery(principal.org, command.delivery_id), "delivery")
     if row.channel.type is ChannelType.IN_APP:
-        raise Conflict("What is told in the application alone is not sent to anybody.")
-    after = sent_anew(row, plan.now)
+        raise Conflict("An in_app message is sent nowhere: it shows in the application.")
+    after = sent_anew(row, plan.now_ms)
     plan.alerts.put_delivery(row, after)
     return DeliveryNow(after)
 
@@ -215,7 +215,7 @@ def redeliver_from(plan: Plan, principal: Principal, command: RedeliverFrom) -> 
         if index and not index % ROWS_AT_ONCE:
             yield
         if stored.channel.type is not ChannelType.IN_APP:
-            plan.alerts.put_delivery(stored, sent_anew(plan.alerts.current(stored), plan.now))
+            plan.alerts.put_delivery(stored, sent_anew(plan.alerts.current(stored), plan.now_ms))
             sent += 1
     is_more = len(found) == command.limit
     return Redelivered(sent, found[-1].number if is_more else None)

@@ -16,16 +16,16 @@ from towerlog.engine.control.steering import (
     refusal_of_closed,
     told_of_link,
 )
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Invalid, LinkExpired, LinkUsed, NotFound, NotWaiting
 from towerlog.model.answer_link import NO_LINK, NONCE_CHARS, is_told_by, may_answer_by_link
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, MakeAnswerLink
-from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
+from towerlog.model.approval_views import ApprovalAnswered, LinkMade
+from towerlog.model.checkpoint import AWAITS_APPROVAL, STATUS_OF_DECISION, CheckpointRow
 from towerlog.model.command import Decide, GiveInput
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import key_of_member
 from towerlog.model.outcome import Decided
 from towerlog.model.principal import Principal, User
@@ -36,7 +36,6 @@ from towerlog.store.values import Kind
 
 APPROVALS = "checkpoints"
 """What decisions are written under."""
-STATUS_OF = {ApprovalDecision.APPROVE: "approved", ApprovalDecision.DENY: "rejected"}
 """A decision → the status of its checkpoint."""
 MAX_NAMED = 10
 """Agents that a refusal names."""
@@ -77,7 +76,7 @@ def answer_approval(plan: Plan, principal: Principal, command: AnswerApproval) -
         raise NotFound("link", NO_LINK)
     if key in plan.changes.spent_links or plan.loaded(Kind.SPENT_LINK, key) is not None:
         raise LinkUsed
-    if link.expires_at <= plan.now:
+    if link.expires_at <= plan.now_ms:
         raise LinkExpired
     answered = _answered(plan, principal, command)
     plan.changes.spent_links[key] = link.expires_at  # only now: what is refused must leave nothing behind
@@ -115,9 +114,9 @@ def _decide(plan: Plan, principal: Principal, command: AnswerApproval, row: RunR
     ref, decision = command.ref, command.decision
     assert ref.step_index is not None
     if decision is None:
-        raise Invalid("content: tool calls are decided about; send a decision, approve or deny", field="content")
+        raise Invalid("content: tool calls take a decision; send approve or deny", field="content")
     asked = (row.run, ref.seq)
-    status, link = STATUS_OF[decision], command.link
+    status, link = STATUS_OF_DECISION[decision], command.link
     told = Decide(row.trace_id, ref.step_index, status, reason=command.reason, asked=asked, link=link)
     try:
         decide(plan, principal, told)
@@ -150,7 +149,7 @@ def make_link(plan: Plan, principal: Principal, command: MakeAnswerLink) -> Link
             raise NotFound("approval")
         else:
             raise refusal_of_closed(plan, row, ref.seq)
-    until, nonce = plan.now + command.lifetime_ms, plan.ids.token(NONCE_CHARS)
+    until, nonce = plan.now_ms + command.lifetime_ms, plan.ids.token(NONCE_CHARS)
     who = principal
     return LinkMade(AnswerLink(who.org, who.org_id, ref, who.user_id, who.key_id, command.sent_to, until, nonce))
 
@@ -173,10 +172,10 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     run_state = plan.run_state_of(row.run)
     if run_state is None:
         raise NotFound("run")
-    if run_state.row.status is Status.CANCELLING and command.status == STATUS_OF[ApprovalDecision.APPROVE]:
+    if run_state.row.status is Status.CANCELLING and command.status == STATUS_OF_DECISION[ApprovalDecision.APPROVE]:
         # A runner that polls for the decision would carry out the calls after all.
         raise NotWaiting("The run is being cancelled: nothing can be approved any more.")
-    if has_expired(row.terms, row.expires_at, plan.now):
+    if has_expired(row.terms, row.expires_at, plan.now_ms):
         raise NotWaiting(f"This approval expired at {format_ms(row.expires_at or 0)}: nobody had decided.")
     link = command.link
     by = principal.user_id if link is None else link.sent_to

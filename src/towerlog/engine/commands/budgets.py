@@ -6,10 +6,11 @@ import msgspec
 
 from towerlog.engine.commands.quotas import check_quota
 from towerlog.engine.control.cancel import CONTROL
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of
 from towerlog.errors import Invalid, NotFound, Overloaded, RunNotActive
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.budget import (
     MAX_RESERVATIONS,
     MAX_RESERVATIONS_OF_KEY,
@@ -36,8 +37,8 @@ from towerlog.model.run import RunRow
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
+from towerlog.store.lookup_keys import SpentSince
 from towerlog.store.values import Kind
-from towerlog.store.wanted import SpentSince
 
 CLIENTS = "sdk"
 """How the names begin that clients of the native API give their runs."""
@@ -73,11 +74,11 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
         action=command.action,
         warn_at=command.warn_at,
         warn_nanos=warn_nanos(command.amount_nanos, command.warn_at),
-        created_at=plan.now,
+        created_at=plan.now_ms,
         created_by=principal.user_id,
         key_id=principal.key_id,
     )
-    row = fold.changed(_begun(plan, row), plan.now)
+    row = fold.changed(_begun(plan, row), plan.now_ms)
     plan.put_budget(org, row.budget_id, row)
     return BudgetNow(row, created=True)
 
@@ -97,7 +98,7 @@ def _spent_in(org: int, scope: BudgetScope, period: Period, start: int) -> Spent
 def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
     """With what its present period has spent: what the store has, and what commands before this one in its group have
     spent."""
-    start = period_start(row.period, plan.now)
+    start = period_start(row.period, plan.now_ms)
     stored: int = plan.loaded(Kind.BUDGET_SPENT, _spent_in(row.org, row.scope, row.period, start))
     row = _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0, aside=())
     plan.put_budget(row.org, row.budget_id, row)
@@ -110,7 +111,7 @@ def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
             counting = in_scope(plan, row.org, one.agent, run.thread_id, run)
             if any(budget.budget_id == row.budget_id for budget in counting):
                 row = _replace(row, spent_nanos=summed(row.spent_nanos, one.nanos))
-    return _replace(row, begun_at=plan.now, begun_nanos=row.spent_nanos) if row.period is Period.TOTAL else row
+    return _replace(row, begun_at=plan.now_ms, begun_nanos=row.spent_nanos) if row.period is Period.TOTAL else row
 
 
 def needs_of_budgets(needs: Needs, principal: Principal, _command: ChangeBudget | DeleteBudget) -> None:
@@ -133,7 +134,7 @@ def change_budget(plan: Plan, principal: Principal, command: ChangeBudget) -> Bu
     asked = _replace(asked, warn_nanos=warn_nanos(asked.amount_nanos, asked.warn_at))
     if command.period not in (None, row.period):
         asked = _begun(plan, _replace(asked, period=command.period))
-    row = fold.changed(asked, plan.now, was=row)
+    row = fold.changed(asked, plan.now_ms, was=row)
     plan.put_budget(row.org, row.budget_id, row)
     return BudgetNow(row)
 
@@ -142,7 +143,7 @@ def delete_budget(plan: Plan, principal: Principal, command: DeleteBudget) -> Bu
     """The budget as it was; runs that it has paused go on. Raises NotFound."""
     row = _found(plan, principal.org, command.budget_id)
     plan.put_budget(row.org, row.budget_id, fold.deleted(row))
-    return BudgetNow(fold.current(row, plan.now))
+    return BudgetNow(fold.current(row, plan.now_ms))
 
 
 def _run_of(command: ReserveBudget) -> RunByForeignId:
@@ -171,7 +172,7 @@ def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserve
         raise NotFound("run")
     if row.is_terminal():
         raise RunNotActive(f"The run has ended: {row.status}.")
-    budgets = in_scope(plan, org, command.agent or row.agent or "default", row.thread_id, row)
+    budgets = in_scope(plan, org, command.agent or row.agent or DEFAULT_AGENT, row.thread_id, row)
     refusing = next((one for one in budgets if not fold.has_room(one, amount)), None)
     if refusing is not None:
         _note_refusal(plan, row, refusing, amount)
@@ -185,7 +186,7 @@ def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserve
         run=row.run,
         amount_nanos=amount,
         ttl_ms=command.ttl_ms,
-        expires_at=plan.steady + command.ttl_ms,
+        expires_at=plan.serving_ms + command.ttl_ms,
         budgets=tuple(one.budget_id for one in budgets),
         key_id=principal.key_id,
     )

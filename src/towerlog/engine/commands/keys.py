@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.ambient import Clock, Ids
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import NotFound
 from towerlog.model.command import CreateKey, RevokeKey
@@ -36,7 +36,7 @@ def _minted(now_ms: int, ids: Ids, org: int, user_id: str, name: str, scopes: tu
 
 def create_key(plan: Plan, principal: Principal, command: CreateKey) -> KeyMinted:
     """A key of the caller's user."""
-    minted = _minted(plan.now, plan.ids, principal.org, principal.user_id, command.name, command.scopes)
+    minted = _minted(plan.now_ms, plan.ids, principal.org, principal.user_id, command.name, command.scopes)
     plan.changes.keys.append(minted.key)
     return minted
 
@@ -52,7 +52,7 @@ def revoke_key(plan: Plan, principal: Principal, command: RevokeKey) -> Key:
     if key is None:
         raise NotFound("key")
     if key.revoked_at is None:
-        key = msgspec.structs.replace(key, revoked_at=plan.now)
+        key = msgspec.structs.replace(key, revoked_at=plan.now_ms)
         plan.changes.keys.append(key)
     return key
 

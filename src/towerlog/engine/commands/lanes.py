@@ -15,11 +15,12 @@ from towerlog.engine.ingest.append import place_items
 from towerlog.engine.ingest.content import body_as_sent, came_too_early
 from towerlog.engine.ingest.dedupe import same_end
 from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
-from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.queries.views import lane_view
 from towerlog.errors import AlreadyClaimed, LeaseLost, Overloaded, RunEnded, TowerlogError
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
 from towerlog.model.event import TARGET_STATUS, Draft, EventType, Item, RunById
 from towerlog.model.facts import Effects, Facts, LaneFacts
@@ -74,7 +75,7 @@ def _told(plan: Plan, taken: Taken) -> Taken:
 
 
 def _is_free(plan: Plan, lane: Lane) -> bool:
-    return lane.state is QueueState.QUEUED or (lane.state is QueueState.HELD and not lane.is_held(plan.steady))
+    return lane.state is QueueState.QUEUED or (lane.state is QueueState.HELD and not lane.is_held(plan.serving_ms))
 
 
 def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Release) -> None:
@@ -101,7 +102,7 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
     lane = plan.lane(row.run) if row.has_lane else None
     if lane is None or lane.state in (QueueState.DONE, QueueState.BLOCKED):
         raise AlreadyClaimed("The run is not in the queue.")
-    if lane.is_held(plan.steady):
+    if lane.is_held(plan.serving_ms):
         if lane.worker_id == command.worker_id and _has_key(plan, principal, lane):
             renewed = _renewed(plan, lane, command.lease_ms)
             again = _replace(renewed, epoch=lane.epoch + 1, key_id=principal.key_id, reported=False)
@@ -137,9 +138,9 @@ def _take(plan: Plan, principal: Principal, lane: Lane, command: Claim | ClaimRu
         epoch=lane.epoch + 1,
         attempt=lane.attempt + 1,
         lease_ms=command.lease_ms,
-        claimed_at=plan.steady,
-        expires_at=plan.steady + command.lease_ms,
-        last_heartbeat=plan.steady,
+        claimed_at=plan.serving_ms,
+        expires_at=plan.serving_ms + command.lease_ms,
+        last_heartbeat=plan.serving_ms,
         reported=False,
         phase=None,
         log_line=None,
@@ -165,10 +166,10 @@ def _claimed(plan: Plan, lane: Lane, row: RunRow) -> Taken:
 
 def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
     """From now; never shorter than what is left unless a length was asked for."""
-    expires_at = plan.steady + (lease_ms or lane.lease_ms)
+    expires_at = plan.serving_ms + (lease_ms or lane.lease_ms)
     if lease_ms is None:
         expires_at = max(expires_at, lane.expires_at or 0)
-    lane = _replace(lane, expires_at=expires_at, lease_ms=lease_ms or lane.lease_ms, last_heartbeat=plan.steady)
+    lane = _replace(lane, expires_at=expires_at, lease_ms=lease_ms or lane.lease_ms, last_heartbeat=plan.serving_ms)
     plan.put_lane(lane)
     return lane
 
@@ -195,7 +196,7 @@ def _ended(row: RunRow) -> RunEnded:
     return RunEnded(f"The run has ended: {row.status}.")
 
 
-def needs_of_report(needs: Needs, principal: Principal, command: Report) -> Told:
+def needs_of_report(needs: Needs, principal: Principal, command: Report) -> NeedsSteps:
     """The run, its lane, and what the items need."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
@@ -223,7 +224,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     if lane is None:
         return (yield from _quarantine(plan, principal, row, command, command.items, LeaseLost()))
     if any(type(item) is Draft and item.history is not None and came_too_early(item.history) for item in command.items):
-        raise Overloaded("The lease was not granted yet when a long history was to be stored.", retry_after=1)
+        raise Overloaded("The lease had not been granted when a long history was to be stored.", retry_after=1)
     if lane.state is QueueState.HELD:
         lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
         lane, row = _phase(plan, lane, row, command)
@@ -235,7 +236,7 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     row = mark_delivered(plan, row, LANES)
     lane = plan.lane(row.run) or lane
     lane = lane.on_wall(plan.walls())
-    view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default"))
+    view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or DEFAULT_AGENT))
     return Reported(view, lane, results, has_news, has_warnings(results))
 
 
@@ -279,7 +280,7 @@ def _quarantine(
             Quarantined(
                 row.org,
                 row.run,
-                plan.now,
+                plan.now_ms,
                 command.worker_id,
                 command.lease_epoch,
                 draft.type,
@@ -317,7 +318,7 @@ def release(plan: Plan, principal: Principal, command: Release) -> Reported:
         released_by=command.worker_id,
         expires_at=None,
         attempt=held.attempt - 1,
-        queued_at=plan.steady,
+        queued_at=plan.serving_ms,
         queue_position=plan.counters(row.org).position + 1,
     )
     plan.put_lane(lane)
@@ -334,14 +335,14 @@ def _released(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Repo
 
 def _reported(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Reported:
     lane = lane.on_wall(plan.walls())
-    return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or "default")), lane)
+    return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or DEFAULT_AGENT)), lane)
 
 
 def _done(lane: Lane) -> Lane:
     return _replace(lane, state=QueueState.DONE, expires_at=None)
 
 
-def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> Told:
+def needs_of_finish(needs: Needs, principal: Principal, command: Finish) -> NeedsSteps:
     """The run, its lane, and what an end moves."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))

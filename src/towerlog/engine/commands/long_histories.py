@@ -15,7 +15,7 @@ import msgspec
 
 from towerlog.engine.commands.lanes import may_repeat
 from towerlog.engine.load.cache import metas_mark, org_mark
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.command import Append, ContentPart, KeepContent, Report
 from towerlog.model.event import Draft, History, StoredHistory

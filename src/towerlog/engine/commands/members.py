@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound, Unauthenticated
 from towerlog.model.member import (
@@ -35,8 +35,8 @@ from towerlog.model.member import (
     session_digest,
 )
 from towerlog.model.principal import Principal, Role, User
+from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.values import Kind
-from towerlog.store.wanted import MemberCounts
 
 NOT_GOOD = "This does not sign you in, or not any more."
 _replace = msgspec.structs.replace
@@ -106,7 +106,7 @@ def create_member(plan: Plan, principal: Principal, command: CreateMember) -> Me
 def _new_member(plan: Plan, user_id: str, org: int, command: CreateMember) -> User:
     if _counts(plan, org).members >= MAX_MEMBERS:
         raise Conflict(f"The organisation has {MAX_MEMBERS} members: no more are kept.")
-    user = User(org, user_id, command.name, command.email, plan.now, command.role)
+    user = User(org, user_id, command.name, command.email, plan.now_ms, command.role)
     _check_free(plan, user, ("name", "email"))
     return user
 
@@ -129,7 +129,7 @@ def remove_member(plan: Plan, principal: Principal, command: RemoveMember) -> Me
     user = member(plan, principal.org, command.user_id)
     _check_admin_left(plan, user)
     _end_all(plan, user)
-    return MemberNow(_put(plan, _replace(user, removed_at=plan.now, password=None)))
+    return MemberNow(_put(plan, _replace(user, removed_at=plan.now_ms, password=None)))
 
 
 def _put(plan: Plan, user: User) -> User:
@@ -188,8 +188,8 @@ def make_link(plan: Plan, principal: Principal, command: MakeSignInLink) -> Sign
     """A link for a member. Raises NotFound."""
     user = member(plan, principal.org, command.user_id or principal.user_id)
     token = plan.ids.token(TOKEN_CHARS)
-    until, by = plan.now + command.lifetime_ms, principal.key_id
-    link = SignInLink(user.org, plan.ids.uuid(), link_digest(token), user.user_id, plan.now, until, by)
+    until, by = plan.now_ms + command.lifetime_ms, principal.key_id
+    link = SignInLink(user.org, plan.ids.uuid(), link_digest(token), user.user_id, plan.now_ms, until, by)
     plan.changes.sign_in_links[link.org, link.digest] = link
     return SignInLinkMade(link, token)
 
@@ -207,7 +207,7 @@ def end_link(plan: Plan, principal: Principal, command: EndSignInLink) -> SignIn
     link = None if found is None else _good_link(plan, org, found.digest, found)
     if link is None:
         raise NotFound("link")
-    link = plan.changes.sign_in_links[org, link.digest] = _replace(link, used_at=plan.now)
+    link = plan.changes.sign_in_links[org, link.digest] = _replace(link, used_at=plan.now_ms)
     return SignInLinkEnded(link)
 
 
@@ -215,7 +215,7 @@ def _good_link(plan: Plan, org: int, digest: bytes, stored: SignInLink | None) -
     """A link as this group has left it; None for one that was used, is over, or whose maker may make none any more."""
     key = (org, digest)
     link = plan.changes.sign_in_links.get(key, stored)
-    if link is None or link.used_at is not None or link.expires_at <= plan.now:
+    if link is None or link.used_at is not None or link.expires_at <= plan.now_ms:
         return None
     is_over = key not in plan.changes.sign_in_links and any(
         (over.org, over.user_id, over.only) == (org, link.user_id, None) for over in plan.changes.sessions_over
@@ -259,8 +259,8 @@ def start_session(plan: Plan, principal: Principal, command: StartSession) -> Se
         _put(plan, _replace(user, subject=command.subject))
     text = plan.ids.token(TOKEN_CHARS)
     digest = session_digest(command.cookie, text.encode("ascii"))
-    until = plan.now + min(command.idle_ms, SESSION_MS)
-    session = Session(user.org, digest, user.user_id, plan.now, until, command.address, plan.ids.uuid(), plan.now)
+    until = plan.now_ms + min(command.idle_ms, SESSION_MS)
+    session = Session(user.org, digest, user.user_id, plan.now_ms, until, command.address, plan.ids.uuid(), plan.now_ms)
     plan.changes.sessions.append(session)
     return SessionStarted(session, text)
 
@@ -271,7 +271,7 @@ def _use_link(plan: Plan, user: User, digest: bytes) -> None:
     link = _good_link(plan, user.org, digest, plan.loaded(Kind.SIGN_IN_LINK, key))
     if link is None or link.user_id != user.user_id:
         raise Unauthenticated(NOT_GOOD)
-    plan.changes.sign_in_links[key] = _replace(link, used_at=plan.now)
+    plan.changes.sign_in_links[key] = _replace(link, used_at=plan.now_ms)
 
 
 def needs_of_one_end(needs: Needs, principal: Principal, command: EndSession) -> None:
@@ -282,7 +282,7 @@ def needs_of_one_end(needs: Needs, principal: Principal, command: EndSession) ->
 def end_session(plan: Plan, principal: Principal, command: EndSession) -> SessionEnded:
     """One session is over. Raises NotFound, also for one that is over, and for another member's where that counts."""
     session: Session | None = plan.loaded(Kind.SESSION, (principal.org, command.session_id))
-    if session is None or session.expires_at <= plan.now or _has_ended(plan, session):
+    if session is None or session.expires_at <= plan.now_ms or _has_ended(plan, session):
         raise NotFound("session")
     if command.user_id not in (None, session.user_id):
         raise NotFound("session")

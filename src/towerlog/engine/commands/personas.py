@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict
 from towerlog.model.outcome import PersonaView, RouteView
@@ -36,7 +36,7 @@ def create_persona(plan: Plan, principal: Principal, command: CreatePersona) -> 
         persona_key=command.persona_key,
         version=command.version,
         agent=command.agent,
-        created_at=plan.now,
+        created_at=plan.now_ms,
         instructions=command.instructions,
         model_settings=msgspec.Raw(command.model_settings),
         tools=command.tools,
@@ -47,7 +47,7 @@ def create_persona(plan: Plan, principal: Principal, command: CreatePersona) -> 
         plan.changes.personas.append(asked)
         return PersonaView(asked, created=True)
     if not known.has_same_content(asked):
-        raise Conflict(f"Persona {asked.persona_id!r} is there with other content. Give it a new version.")
+        raise Conflict(f"Persona {asked.persona_id!r} exists with other content. Give it a new version.")
     return PersonaView(known)
 
 
@@ -60,7 +60,7 @@ def create_route(plan: Plan, principal: Principal, command: CreateRoute) -> Rout
         version=1 if known is None else known.version + 1,
         provider=command.provider,
         model=command.model,
-        created_at=plan.now,
+        created_at=plan.now_ms,
         base_url=command.base_url,
         key_env=command.key_env,
     )

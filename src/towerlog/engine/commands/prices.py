@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towerlog.engine.commands.quotas import check_quota
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound
 from towerlog.model.name_pattern import is_pattern
@@ -30,7 +30,7 @@ def create_price(plan: Plan, principal: Principal, command: CreatePrice) -> Pric
         number=1 + max((one.number for one in known), default=0),
         model=command.model,
         rates=command.rates,
-        created_at=plan.now,
+        created_at=plan.now_ms,
         provider=command.provider,
         since=command.since,
         created_by=principal.user_id,

@@ -12,10 +12,11 @@ import msgspec
 from towerlog.engine.commands.runs import begin_run, needs_of_create
 from towerlog.engine.control.cancel import run_of
 from towerlog.engine.control.run_request import RunRequest, reported_request, request_of
-from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Conflict, NotFound
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.model.command import CreateRun, ForkRun, RetryRun
 from towerlog.model.event import Event, EventType, RunById
@@ -29,7 +30,7 @@ IN_PROGRESS = "in_progress"
 """A fork of a checkpoint that waits for a person does not wait: whoever forked it has decided."""
 
 
-def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkRun) -> Told:
+def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkRun) -> NeedsSteps:
     """The run, what it was asked, the checkpoint to begin with, and what a new run of its thread needs."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
@@ -60,7 +61,7 @@ def _first_event(row: RunRow) -> tuple[Kind, Any]:
 
 def _agents_of(row: RunRow, command: ForkRun) -> list[str]:
     """Whose checkpoint may be meant: where no agent is named, the main agent's before any other's."""
-    agents = [command.agent] if command.agent is not None else [row.agent or "default", *sorted(row.shares)]
+    agents = [command.agent] if command.agent is not None else [row.agent or DEFAULT_AGENT, *sorted(row.shares)]
     return list(dict.fromkeys(agents))
 
 

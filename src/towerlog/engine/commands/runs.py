@@ -6,12 +6,13 @@ import msgspec
 
 from towerlog.engine.commands.personas import persona_of, route_of
 from towerlog.engine.control.cancel import CONTROL, RUNS_AT_ONCE, cancel_tree
-from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import refuse_exhausted
 from towerlog.engine.reactions.cancels import needs_above
 from towerlog.errors import Invalid, ThreadBusy
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.command import CreateRun, CreateThread, RegisterAgent
 from towerlog.model.event import EventType, RunById, RunByTrace
 from towerlog.model.facts import Effects, Facts, Origin
@@ -26,11 +27,11 @@ from towerlog.store.values import Kind
 _replace = msgspec.structs.replace
 
 
-def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> Told:
+def needs_of_create(needs: Needs, principal: Principal, command: CreateRun) -> NeedsSteps:
     """What the run is made of, its thread, and the runs that give way to it."""
     org = principal.org
     needs.counters(org)
-    agent: str | None = command.agent or "default"
+    agent: str | None = command.agent or DEFAULT_AGENT
     if command.route_id is not None:
         needs.want(Kind.ROUTE, (org, command.route_id))
     if command.persona_id is not None:
@@ -72,7 +73,7 @@ def begin_run(
     org = principal.org
     command = _resolved(plan, org, command)
     parent = _parent(plan, org, command.parent_run_id)
-    refuse_exhausted(plan, org, command.agent or "default", command.thread_id, parent)
+    refuse_exhausted(plan, org, command.agent or DEFAULT_AGENT, command.thread_id, parent)
     yield from _admit(plan, principal, command.thread_id)
     trace_id = command.trace_id or plan.ids.uuid().replace("-", "")
     origin = Origin(
@@ -134,7 +135,7 @@ def _parent(plan: Plan, org: int, parent_run_id: str | None) -> RunRow | None:
 
 def _queue(plan: Plan, principal: Principal, command: CreateRun, origin: Origin) -> RunRow:
     org = principal.org
-    agent = plan.agent(org, command.agent or "default")
+    agent = plan.agent(org, command.agent or DEFAULT_AGENT)
     given = b"" if command.metadata is None else command.metadata
     metadata = msgspec.Raw(given) if 0 < len(given) <= MAX_METADATA_BYTES else msgspec.UNSET
     members = {
@@ -151,7 +152,7 @@ def _queue(plan: Plan, principal: Principal, command: CreateRun, origin: Origin)
     row = plan.row_of(run_state)
     first = plan.thread_made(org, command.thread_id).lane_runs[:1] == (row.run,)
     state = QueueState.QUEUED if first else QueueState.BLOCKED
-    plan.put_lane(Lane(row.run, org, state, agent.name, plan.steady, command.labels, event.position))
+    plan.put_lane(Lane(row.run, org, state, agent.name, plan.serving_ms, command.labels, event.position))
     return row
 
 
@@ -165,7 +166,7 @@ def create_thread(plan: Plan, principal: Principal, command: CreateThread) -> Th
     """A thread; one that is there is answered, its title and policy changed where given."""
     found = plan.thread(principal.org, command.thread_id) if command.thread_id else None
     thread_id = command.thread_id or plan.ids.uuid()
-    row = found or ThreadRow(principal.org, thread_id, plan.now)
+    row = found or ThreadRow(principal.org, thread_id, plan.now_ms)
     changed = _replace(row, title=command.title or row.title, policy=command.policy or row.policy)
     if found is None or changed != found:
         plan.put_thread(changed)

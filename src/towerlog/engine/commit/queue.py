@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from heapq import heapify, heappop, heappush, heapreplace
 
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
 from towerlog.errors import DiskFull, Overloaded
@@ -165,10 +165,10 @@ class CommandQueue:
 class Intake:
     """Where commands come in: each is refused at once, or waits in the queue until the writer takes it."""
 
-    def __init__(self, store: Store, hearing: Hearing, max_queue: int) -> None:
+    def __init__(self, store: Store, serving: ServingTime, max_queue: int) -> None:
         """Closed; it takes so many commands."""
         self._store = store
-        self._hearing = hearing
+        self._serving = serving
         self._in_flight = InFlight()
         self.queue = CommandQueue(max_queue)
         self.bodies = WaitingBodies(max_queue)
@@ -202,6 +202,19 @@ class Intake:
         self.queue.add(Submission(principal, command, dialect, waiter, size=size))
         self.wake.set()
 
+    def take(self) -> list[Submission]:
+        """The next group. What has no room any more is refused as if it came now, unless a part of it is stored."""
+        group = self.queue.take()
+        if not self._store.space.was_low:
+            return group
+        taken = []
+        for one in group:
+            if one.is_begun or isinstance(one.command, ON_A_FULL_DISK):
+                taken.append(one)
+            elif not one.waiter.done():
+                one.waiter.set_exception(DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS))
+        return taken
+
     def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
         """Stores the reply to a command that is durable already, with the next group; nobody waits for it."""
         self.bodies.add(ReplyBody(principal.org, name_of(idempotency), status, body))
@@ -211,7 +224,7 @@ class Intake:
         if (failed := self._store.trouble.final) is not None:
             raise self._store.trouble.refusal(failed)
         if self._store.space.was_low and not isinstance(command, ON_A_FULL_DISK):
-            self._hearing.stop()
+            self._serving.stop()
             raise DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS)
         if not self.is_open:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)

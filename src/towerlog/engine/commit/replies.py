@@ -17,11 +17,11 @@ from towerlog.errors import IdempotencyMismatch, InProgress
 from towerlog.model import outcome as o
 from towerlog.model.alert import AlertNow, RuleNow
 from towerlog.model.approval import AnswerLink
+from towerlog.model.approval_views import ApprovalAnswered, LinkMade
 from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.command import Idempotency
 from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import Refusal, RunByForeignId
-from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.member import (
     MemberNow,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from towerlog.engine.load.known import Needs, Told
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.model.command import (
     Append,
     CreateRun,
@@ -102,7 +102,7 @@ def note_defect(event: str, **fields: object) -> None:
         log.exception(event, **fields)
 
 
-def needs_with_reply(needs: Needs, needs_of: Callable[..., Told], submission: Submission) -> Told:
+def needs_with_reply(needs: Needs, needs_of: Callable[..., NeedsSteps], submission: Submission) -> NeedsSteps:
     """What a command with an Idempotency-Key needs: also the reply that was kept."""
     if submission.idempotency is not None:
         needs.want(Kind.REPLY, (submission.principal.org, name_of(submission.idempotency)))

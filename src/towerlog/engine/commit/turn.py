@@ -10,10 +10,10 @@ import msgspec
 from towerlog.engine.audit.hook import Act
 from towerlog.engine.commit.replies import encode_ids
 from towerlog.engine.commit.submission import Submission, name_of
-from towerlog.engine.load.known import Known, Needs, Told
-from towerlog.engine.load.missing import NotLoaded
+from towerlog.engine.load.misses import NotLoaded
+from towerlog.engine.load.rows import Known, Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
-from towerlog.engine.plan.drawn import DrawnIds
+from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import IdempotencyMismatch, TowerlogError
 from towerlog.model.command import Append, Idempotency, Report, Write
@@ -29,7 +29,7 @@ MAX_RELOADS = 64
 class Verb(NamedTuple):
     """How a command is carried out: what it needs, and what it changes once that is loaded."""
 
-    needs: Callable[[Needs, Principal, Any], Told]
+    needs: Callable[[Needs, Principal, Any], NeedsSteps]
     place: Callable[[Plan, Principal, Any], Placed | TowerlogError | Steps[Placed | TowerlogError]]
     act: Act | None = None
     """What the audit says of it; None for what is no act of a person: telemetry, and the work of workers."""
@@ -56,7 +56,7 @@ class Turn(msgspec.Struct, eq=False):
 
     known: Known
     now_ms: int
-    steady_ms: int
+    serving_ms: int
     ids: DrawnIds
     broken: dict[Submission, TowerlogError] = {}
     rounds: int = 0
@@ -87,5 +87,7 @@ def place_once(
     if not isinstance(outcome, TowerlogError) and not still_waiting and not only_asks:
         run, epoch = (outcome.row.run, outcome.lane.epoch) if isinstance(outcome, Taken) else (None, None)
         ids = encode_ids(outcome)
-        plan.changes.replies.append(StoredReply(org, name, wanted.digest, status, body, plan.steady, run, epoch, ids))
+        plan.changes.replies.append(
+            StoredReply(org, name, wanted.digest, status, body, plan.serving_ms, run, epoch, ids)
+        )
     return outcome

@@ -12,19 +12,19 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from typing import TypeVar
 
-from towerlog.ambient import Hearing, Ids, Reading
+from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
 from towerlog.engine.load.cache import Cache
-from towerlog.engine.load.known import Asking, Known, Needs, Told, load, load_missed
-from towerlog.engine.load.missing import NotLoaded, Unloaded
+from towerlog.engine.load.misses import NotLoaded, Unloaded
+from towerlog.engine.load.rows import Asking, Known, Needs, NeedsSteps, load, load_missed
 from towerlog.engine.load.steps import Steps
-from towerlog.engine.plan.drawn import DrawnIds
-from towerlog.engine.plan.folding import Reactions
+from towerlog.engine.plan.fold import Reactions
+from towerlog.engine.plan.follow_ups import finish
+from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.plan.postponed import finish
 from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
@@ -48,7 +48,7 @@ class Writer:
     def __init__(
         self,
         store: Store,
-        hearing: Hearing,
+        serving: ServingTime,
         ids: Ids,
         verbs: Mapping[type[Write], Verb],
         committed: Callable[[Commit], None],
@@ -58,12 +58,12 @@ class Writer:
     ) -> None:
         """`committed` is told of each commit once it is durable; `reactions` follow from its events."""
         self._store = store
-        self._hearing = hearing
+        self._serving = serving
         self._ids = ids
         self._verbs = verbs
         self._committed = committed
         self._reactions = reactions
-        self.intake = Intake(store, hearing, max_queue)
+        self.intake = Intake(store, serving, max_queue)
         self._queue = self.intake.queue
         self._bodies = self.intake.bodies
         self._cache = Cache()
@@ -88,43 +88,43 @@ class Writer:
     async def upkeep(
         self,
         find: Callable[[Unit, int], Awaitable[Found]],
-        needs_of: Callable[[Needs, Found], Told],
+        needs_of: Callable[[Needs, Found], NeedsSteps],
         place: Callable[[Plan, Found], Steps[None]],
         *,
         makes_room: bool = False,
     ) -> Found | None:
         """Commits something of the engine's own, between two groups: finds it, loads what it needs, places it.
 
-        `find` is told the time by `Hearing`. Gives what was found; None when nothing is written now, and the operator
-        has been told why. What `makes_room` is written below the guard of the disk as well.
+        `find` gets the serving time in ms. Gives what was found; None when nothing is written now, and the operator has
+        been told why. What `makes_room` is written below the guard of the disk as well.
         """
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         if self._store.space.is_low() and not makes_room:
             self._store.trouble.note_commit(DiskFull("too little room is left on the disk"))
-            self._hearing.stop()
+            self._serving.stop()
             return None
-        self._hearing.begin()
+        self._serving.begin()
         try:
             async with self._store.begin() as unit:
-                if self._hearing.is_out:  # nobody else may come to write, and find out that it is over
+                if self._serving.is_out:  # nobody else may come to write, and find out that it is over
                     await unit.try_to_write()
-                    self._hearing.go_on()
-                found = await find(unit, self._hearing.now().heard_ms)
+                    self._serving.go_on()
+                found = await find(unit, self._serving.now().serving_ms)
                 placing = partial(_whole, found, place)
-                plan, _ = await self._placed_anew(unit, self._hearing.now(), [(needs_of, found)], placing)
+                plan, _ = await self._placed_anew(unit, self._serving.now(), [(needs_of, found)], placing)
                 plan.settle()
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
                 self._charge(plan)
         except (StorageFailed, Overloaded) as error:
-            self._hearing.stop()
+            self._serving.stop()
             if self._store.trouble.refused is not error or not isinstance(error, DiskFull | Overloaded):
                 raise
             return None
         finally:
-            self._hearing.end()
+            self._serving.end()
         return found
 
     async def between(self, work: Callable[[Unit], Awaitable[T]]) -> T | None:
@@ -155,8 +155,8 @@ class Writer:
         turn = self._turn(*began)
         turn.known.claim_limit = claims
         while True:
-            await load(unit, turn.known, turn.steady_ms, asking, self._in_steps)
-            plan = Plan(turn.known, turn.now_ms, turn.steady_ms, turn.ids, self._reactions, self._hearing.walls)
+            await load(unit, turn.known, turn.serving_ms, asking, self._in_steps)
+            plan = Plan(turn.known, turn.now_ms, turn.serving_ms, turn.ids, self._reactions, self._serving.walls)
             try:
                 outcome = await self._in_steps(place(turn, plan), plan)
                 if outcome is not None:
@@ -164,7 +164,7 @@ class Writer:
             except NotLoaded as lacking:
                 self.reloads += 1
                 missing = turn.missed(lacking)
-                await load_missed(unit, turn.known, turn.steady_ms, missing)
+                await load_missed(unit, turn.known, turn.serving_ms, missing)
             turn.ids.again()
 
     async def _loop(self) -> None:
@@ -174,7 +174,7 @@ class Writer:
             self.intake.wake.clear()
             while self._queue.count or self._bodies.waiting:
                 await self._gather()
-                group = self._queue.take()
+                group = self.intake.take()
                 try:
                     if not is_read and any(isinstance(one.command, TELEMETRY) for one in group):
                         await book.read()
@@ -208,14 +208,14 @@ class Writer:
             if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
 
-    def _turn(self, now_ms: int, heard_ms: int) -> Turn:
+    def _turn(self, now_ms: int, serving_ms: int) -> Turn:
         """For a new group, whose time is read once."""
         if not self._store.exclusive:
             self._cache = Cache()
-        return Turn(Known(self._cache), now_ms, heard_ms, DrawnIds(self._ids))
+        return Turn(Known(self._cache), now_ms, serving_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
-        began = self._hearing.begin()
+        began = self._serving.begin()
         try:
             async with self._store.begin() as unit:
                 plan, outcomes = await self._place_group(unit, group, began)
@@ -226,11 +226,11 @@ class Writer:
                     await unit.commit(plan.changes)
                 self._publish(plan)
         except (StorageFailed, Overloaded) as error:
-            self._hearing.stop()
+            self._serving.stop()
             _fail(group, error)
             return
         finally:
-            self._hearing.end()
+            self._serving.end()
         self.groups += bool(group)
         left = group[len(outcomes) :]
         for submission, outcome in zip(group, outcomes, strict=False):
@@ -257,8 +257,8 @@ class Writer:
             self._cache.trim()  # what was only looked up is in it as well
             return
         # Who is refused for the disk guard is not heard, whatever is written below it.
-        if self._hearing.is_out and not self._store.space.was_low:
-            self._hearing.go_on()
+        if self._serving.is_out and not self._store.space.was_low:
+            self._serving.go_on()
         try:
             plan.keep()
             rows = (changes.runs, changes.lanes, changes.agents, changes.budgets, changes.approvals, changes.alerts)
@@ -280,7 +280,7 @@ class Writer:
 
     async def _in_steps(self, placing: Steps[T], plan: Plan | None = None) -> T:
         """Places, and lets the event loop go on with something else in between; the plan is told how long it took."""
-        clock = self._hearing.clock
+        clock = self._serving.clock
         began_ms: int | None = None  # at the end of the first step: most have no second one
         try:
             while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Invalid, QuestionClosed
 from towerlog.model.answer_schema import UnfitAnswer, UnusableSchema, fitting
@@ -35,7 +35,7 @@ def has_expired(terms: Terms, expires_at: int | None, now_ms: int) -> bool:
 def checked_answer(plan: Plan, row: RunRow, question: OpenQuestion, content: str) -> str:
     """The answer as it is given to the agent. Raises QuestionClosed for one that is too late, Invalid for one that does
     not fit the schema."""
-    if has_expired(question.terms, question.expires_at, plan.now):
+    if has_expired(question.terms, question.expires_at, plan.now_ms):
         when = format_ms(question.expires_at or 0)
         raise QuestionClosed(f"Question {question.question_id} expired at {when}: nobody had answered it.")
     if not question.terms.has_schema:

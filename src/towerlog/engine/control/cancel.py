@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import NotFound, RunNotActive

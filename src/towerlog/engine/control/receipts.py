@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.control.rights import may_be_told, needs_of_telling_all
-from towerlog.engine.load.known import Needs
-from towerlog.engine.load.missing import all_of
+from towerlog.engine.load.misses import all_of
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import NotFound

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState

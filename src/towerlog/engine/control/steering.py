@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.control.answers import checked_answer, needs_of_check
 from towerlog.engine.control.cancel import CONTROL, run_of
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
 from towerlog.model.approval import AnswerLink, ClosedQuestion, OpenQuestion
@@ -135,7 +135,7 @@ def _meant(plan: Plan, row: RunRow, command: GiveInput) -> OpenQuestion | None:
         return awaited
     if row.awaits_approval:
         raise AwaitsApproval(_how_to_decide(row))
-    just_closed = _just_closed(row, plan.now)
+    just_closed = _just_closed(row, plan.now_ms)
     if just_closed is not None:
         raise refusal_of_closed(plan, row, just_closed, AS_MESSAGE)
     if command.type is not None:

@@ -119,7 +119,7 @@ class Channel:
         self._chunks.clear()
         self._bytes = 0
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
         """Holds nothing any more: what comes next begins anew."""
         self.forget()
         self._covered = None
@@ -150,7 +150,7 @@ class Channel:
                 frame = style.frame(event, self._epoch, row) or b""
         except Exception:  # it is committed all the same: whoever follows reads the store, and meets the defect alone
             log.exception("frame_failed", style=style.name, position=event.position)
-            self._lose()
+            self.lose()
             return
         if len(frame) > max_frame_bytes:
             self._leave_out(cursor)

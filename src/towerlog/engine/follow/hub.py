@@ -7,7 +7,7 @@ in pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine.follow.channel import Channel, Reader
@@ -82,13 +82,13 @@ class Hub:
                 self._by_subject.pop(subject, None)
 
     def listen_to(self, wake: Wake) -> None:
-        """Hears of each commit while there is a channel."""
+        """ServingElapsed of each commit while there is a channel."""
         wake.subscribe(self.committed, self._channels)
 
     def committed(self, commit: Commit) -> None:
         """Puts the events into the rings of their subjects, and wakes who follows them."""
         by_subject, runs, agents = self._by_subject, commit.runs, commit.agents
-        touched: dict[Channel, None] = {}
+        touched: dict[Channel, None] = self._lost(commit.unknown) if commit.unknown else {}
         for event in commit.events:
             for subject in subjects(event, runs[event.run].after):
                 for channel in by_subject.get(subject, ()):
@@ -96,20 +96,27 @@ class Hub:
                     touched[channel] = None
         for channel in touched:
             kind, number = channel.key[0]
-            if kind == RUN and (row := runs[int(number)].after).is_terminal():
-                channel.ended = row
+            change = runs.get(int(number)) if kind == RUN else None
+            # A row that was read back may be ahead of the events that were read before it.
+            if change is not None and change.after.is_terminal() and change.after.last_seq <= channel.newest:
+                channel.ended = change.after
             channel.wake()
         self._published += 1
         if self._published % COUNT_RINGS_EVERY == 0:
             self._keep_bound()
 
+    def _lost(self, orgs: Collection[int]) -> dict[Channel, None]:
+        """What is kept of these organisations is void: whoever follows reads the store. Their channels."""
+        found = [channel for channel in self._channels.values() if _may_be_of(channel.key[0], orgs)]
+        for channel in found:
+            channel.lose()
+        return dict.fromkeys(found)
+
     def forget(self, run: int, org: int) -> None:
         """What was erased of a run is in no ring any more: of its own, and of those that have events of many runs."""
         for (subject, _), channel in self._channels.items():
             kind, number = subject
-            if (kind == RUN and number == run) or (
-                kind != RUN and (isinstance(number, str) or shard_org(number) == org)
-            ):
+            if number == run if kind == RUN else _may_be_of(subject, (org,)):
                 channel.forget()
 
     def _keep_bound(self) -> None:
@@ -128,3 +135,9 @@ class Hub:
         for channel in list(self._channels.values()):
             for follower in list(channel.followers):
                 follower.stop()
+
+
+def _may_be_of(subject: Subject, orgs: Collection[int]) -> bool:
+    """Whether a subject is of one of these organisations; of a user that is not known."""
+    number = subject[1]
+    return isinstance(number, str) or shard_org(number) in orgs

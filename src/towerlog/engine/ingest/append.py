@@ -17,7 +17,8 @@ from towerlog.engine.control.rights import (
     may_be_told,
     numbered,
 )
-from towerlog.engine.ingest.added import (
+from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
+from towerlog.engine.ingest.checks import (
     completed,
     of_process,
     one_too_many,
@@ -28,7 +29,6 @@ from towerlog.engine.ingest.added import (
     with_question,
     withdraws_nothing,
 )
-from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
 from towerlog.engine.ingest.circles import without_circle
 from towerlog.engine.ingest.dedupe import (
     as_other,
@@ -39,13 +39,14 @@ from towerlog.engine.ingest.dedupe import (
     starts_new_run,
     told_before,
 )
+from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import origin_of, resuming
 from towerlog.engine.load.cache import Cache
-from towerlog.engine.load.missing import Unloaded
+from towerlog.engine.load.misses import Unloaded
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.plan.postponed import finish
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.reactions.budgets import with_warnings
 from towerlog.errors import Damaged, IdReused, NotFound
@@ -61,6 +62,7 @@ from towerlog.model.event import (
     Item,
     OpenRun,
     Refusal,
+    RunByForeignId,
     RunRef,
     id_of_key,
 )
@@ -290,11 +292,15 @@ def _store(
 ) -> Stored:
     facts, data = draft.facts, draft.data
     unused: tuple[tuple[str, str], ...] = ()
+    row_before = None if run_state is None else run_state.row
     if facts.effects is not None:
-        row_before = None if run_state is None else run_state.row
         draft, unused = without_circle(plan, principal.org, row_before, draft)
         unused += unused_of(plan, principal.org, row_before, draft)
-        facts = draft.facts
+    ref = draft.run
+    if row_before is not None and type(ref) is RunByForeignId and ref.thread_id != row_before.thread_id:
+        draft, stays = in_named_thread(plan, row_before, draft)
+        unused += stays
+    facts = draft.facts
     if run_state is None:
         origin = origin_of(plan, principal, draft, dialect)
         run_state = plan.begin_run(principal.org, origin, draft.type)
@@ -302,7 +308,7 @@ def _store(
         facts = with_effects(facts, origin=origin)
     elif facts.effects is not None and reports_an_end(draft):
         row = run_state.row
-        start, end = row.span_to(plan.now, told_time(draft.occurred_at, plan.now))
+        start, end = row.span_to(plan.now_ms, told_time(draft.occurred_at, plan.now_ms))
         facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
     # What has no effects says nothing new of a run that somebody reports: that is most of all events.
     reporter_key = run_state.row.reporter_key
@@ -314,9 +320,9 @@ def _store(
     if facts.effects is not None and tells_process_cost(draft, run_state.row):
         facts = of_process(plan, principal, run_state.row, facts, agent.name)
     if draft.type in TOOL_TYPES:
-        facts, data = paired(run_state, draft, facts, data, plan.now)
+        facts, data = paired(run_state, draft, facts, data, plan.now_ms)
     elif run_state.open_tools and facts.ends is not None and facts.duration_ms is None and not facts.by_other:
-        facts = _step_timed(run_state, facts, draft.occurred_at, plan.now)
+        facts = _step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
     elif draft.type in QUESTION_TYPES:
         facts, data = with_question(run_state, draft.type, facts, data)
     event = plan.append(

@@ -15,7 +15,7 @@ from typing import assert_never
 import msgspec
 
 from towerlog.engine.load.cache import metas_mark, org_mark
-from towerlog.engine.load.known import Known, Needs
+from towerlog.engine.load.rows import Known, Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Draft, History, StoredHistory
 from towerlog.model.names import META, block_names, message_name, metas_name, prefix_names

@@ -31,8 +31,8 @@ from towerlog.model.facts import CheckpointFacts, Facts, some, with_effects
 from towerlog.model.outcome import Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow
+from towerlog.store.lookup_keys import Respelled
 from towerlog.store.values import Kind
-from towerlog.store.wanted import Respelled
 
 REMEMBERED_RUNS = 8
 """How many of a thread's newest runs a repeat without a run id is looked for in."""

@@ -6,8 +6,8 @@ from towerlog.engine.alerts.scope import needs_of_end
 from towerlog.engine.control.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
-from towerlog.engine.load.known import Needs, Told
 from towerlog.engine.load.own_runs import parent_within, top_of
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.reactions.budgets import needs_of_scope, needs_of_warning
 from towerlog.engine.reactions.cancels import needs_above
@@ -43,7 +43,7 @@ RUNS_AT_ONCE = 128
 """Items of a request, and open runs of a thread, before the event loop may go on with something else."""
 
 
-def needs_of_append(needs: Needs, principal: Principal, command: Append) -> Told:
+def needs_of_append(needs: Needs, principal: Principal, command: Append) -> NeedsSteps:
     """All items, the agent they are of, and the runs that the reply tells about."""
     org = principal.org
     if org not in needs.cache.counters:
@@ -56,13 +56,13 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> Told
     return _in_turn(told, needs_of_telling_all(needs, principal, command.polled))
 
 
-def _in_turn(*all_told: Told) -> Steps[None]:
+def _in_turn(*all_told: NeedsSteps) -> Steps[None]:
     for told in all_told:
         if told is not None:
             yield from told
 
 
-def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> Told:
+def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> NeedsSteps:
     """The items of a request; `names_agents`: whose each is, is found by itself."""
     rows: Rows = {}
     for index, item in enumerate(items[:ITEMS_AT_ONCE]):
@@ -86,7 +86,7 @@ def _needs_of_others(
             yield from told
 
 
-def _needs_of_item(needs: Needs, principal: Principal, item: Item, rows: Rows, names_agents: bool) -> Told:
+def _needs_of_item(needs: Needs, principal: Principal, item: Item, rows: Rows, names_agents: bool) -> NeedsSteps:
     if type(item) is Draft:
         return needs_of_draft(needs, principal, item, rows, names_agents)
     if type(item) is AgentHeartbeat:
@@ -94,7 +94,9 @@ def _needs_of_item(needs: Needs, principal: Principal, item: Item, rows: Rows, n
     return None
 
 
-def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True) -> Told:
+def needs_of_draft(
+    needs: Needs, principal: Principal, draft: Draft, rows: Rows, names_agents: bool = True
+) -> NeedsSteps:
     """One draft; `rows` is shared by the drafts of a request."""
     org, ref = principal.org, draft.run
     key, event_id, effects = id(ref), draft.event_id, draft.facts.effects
@@ -121,6 +123,9 @@ def needs_of_draft(needs: Needs, principal: Principal, draft: Draft, rows: Rows,
             needs_of_change(needs, principal, row)
         if needs.cache.budgets.get(org):
             needs_of_warning(needs, row)
+        if type(ref) is RunByForeignId and ref.names_thread and ref.thread_id != row.thread_id:
+            needs.thread(org, row.thread_id)
+            needs.thread(org, ref.thread_id)
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
@@ -161,7 +166,7 @@ def _needs_of_repeat(needs: Needs, principal: Principal, draft: Draft, thread_id
                 needs.lane(stored.run)
 
 
-def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> Told:
+def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> NeedsSteps:
     """Where a run begins, or its status moves."""
     ref = draft.run
     if row is None or (row.is_terminal() and getattr(ref, "reopen", False)):
@@ -227,6 +232,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         needs_above(needs, parent)
     if parent is not None and not getattr(draft.run, "names_thread", True):
         needs.thread(org, parent.thread_id)
+        if row is not None:
+            needs.thread(org, row.thread_id)
     if tells_process_cost(draft, row):
         _needs_of_process(needs, org, draft, row)
     if effects.reservation_id is not None:

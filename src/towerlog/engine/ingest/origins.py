@@ -25,6 +25,7 @@ def origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> O
         parent_key=draft.effects.parent_key,
         resumed_from=_resumed_from(plan, principal.org, draft),
         source=dialect,
+        unnamed_thread=isinstance(ref, RunByForeignId) and not ref.names_thread,
     )
 
 

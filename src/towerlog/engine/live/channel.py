@@ -86,6 +86,10 @@ class RowReader(Protocol):
         """There is another batch."""
         ...
 
+    def wake(self) -> None:
+        """There is something to look at."""
+        ...
+
     def stop(self) -> None:
         """Nothing more will come."""
         ...
@@ -124,15 +128,17 @@ class RowChannel:
         if (kind, key) in self._changed:
             return
         if len(self._changed) >= MAX_CHANGED:
-            self._lose()
+            self.lose()
         self._changed[kind, key] = WATCHED[kind].was(change)
         self._news.set()
 
-    def _lose(self) -> None:
-        """Forgets what is not sent: whoever watches finds that a batch is missing."""
+    def lose(self) -> None:
+        """Forgets what is not sent: whoever watches finds that a batch is missing, and reads the store."""
         self._changed.clear()
         self.number += 1
         self.forget()
+        for reader in self.readers:
+            reader.wake()
 
     def forget(self) -> None:
         """Keeps no batch any more."""

@@ -39,7 +39,7 @@ class RowChannels:
         return sum(len(channel.readers) for channel in self._channels.values())
 
     def listen_to(self, wake: Wake) -> None:
-        """Hears of each commit while somebody watches."""
+        """ServingElapsed of each commit while somebody watches."""
         wake.subscribe(self.committed, self._channels)
 
     def committed(self, commit: Commit) -> None:
@@ -47,12 +47,16 @@ class RowChannels:
         channels = self._channels
         for event in commit.events:
             if event.org in channels:
-                channels[event.org].newest = event.position
+                moved = channels[event.org]
+                moved.newest = max(moved.newest, event.position)
         for kind, watched in WATCHED.items():
             for org, key, change in watched.changed(commit):
                 channel = channels.get(org)
                 if channel is not None:
                     channel.note(kind, key, change)
+        for org in commit.unknown:
+            if org in channels:
+                channels[org].lose()
         held = sum(channel.size for channel in channels.values())
         if held > ALL_RINGS_BYTES:
             max(channels.values(), key=lambda channel: channel.size).forget()

@@ -13,8 +13,7 @@ import msgspec
 import structlog
 
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
-from towerlog.engine.queries import approvals as inbox
-from towerlog.engine.queries import lanes, usage, views
+from towerlog.engine.queries import approvals, lanes, usage, views
 from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import Damaged, NotFound
 from towerlog.model.alert import AlertNow, AlertRow
@@ -252,7 +251,7 @@ async def _asked_by(source: QueryContext, org: int, run: int) -> list[str]:
 async def _approval_row(source: QueryContext, org: int, key: str) -> LoadedRow | None:
     run, seq = (int(part) for part in key.split("."))
     try:
-        view = await inbox.approval_at(source, org, run, seq)
+        view = await approvals.approval_at(source, org, run, seq)
     except NotFound:
         return None
     except Damaged:  # the others are to be shown all the same

@@ -18,14 +18,14 @@ from towerlog.model.names import META
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.projections.scoped.budgets import BudgetSet
-from towerlog.projections.scoped.prices import PriceSet
-from towerlog.projections.scoped.row_sets import RowSet
-from towerlog.projections.scoped.rules import RuleSet
+from towerlog.projections.scopes.budgets import BudgetSet
+from towerlog.projections.scopes.prices import PriceSet
+from towerlog.projections.scopes.row_sets import RowSet
+from towerlog.projections.scopes.rules import RuleSet
 from towerlog.store.values import Kind
 
 if TYPE_CHECKING:  # what was loaded stands beside the cache, and so imports this
-    from towerlog.engine.load.known import Known
+    from towerlog.engine.load.rows import Known
 
 CACHED_ROWS = 16_384
 CACHED_BYTES = 32 * 1024 * 1024
@@ -213,6 +213,14 @@ class Cache:
             return
         known.update(map(hash, ids))
         self.ids_held += len(known)
+
+    def leave_threads(self, left: Iterable[tuple[int, str]], moved: Iterable[RunRow]) -> None:
+        """Forgets threads that are gone, and by which names runs were known in the threads that they have left."""
+        for key in left:
+            if key in self.threads:
+                del self.threads[key]
+        for row in moved:
+            self.refs.pop((row.org, row.thread_id, row.trace_id), None)
 
     def trim(self) -> None:
         """Brings every map back under its bound, or nearer to it."""

@@ -11,12 +11,12 @@ import msgspec
 import structlog
 
 from towerlog.engine.load.cache import OrgRows
-from towerlog.engine.load.known import Known
+from towerlog.engine.load.rows import Known
 from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger, WindowCount
 from towerlog.model.budget import BudgetRow
 from towerlog.model.delivery import Attempt, Delivery, DeliveryBody, DeliveryState, OutboxCounts
 from towerlog.model.event import Event
-from towerlog.projections.scoped.rules import RuleSet
+from towerlog.projections.scopes.rules import RuleSet
 from towerlog.store.values import Changes, Kind
 
 MAX_PENDING_DELIVERIES = 50_000

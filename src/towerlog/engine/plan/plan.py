@@ -13,15 +13,15 @@ import msgspec
 
 from towerlog.ambient import Ids
 from towerlog.engine.load.cache import OrgRows
-from towerlog.engine.load.known import Known, RefKey, parent_of, ref_key
-from towerlog.engine.load.missing import NotLoaded
+from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.own_runs import own_run
+from towerlog.engine.load.rows import Known, RefKey, parent_of, ref_key
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.alerts import AlertChanges
-from towerlog.engine.plan.folding import Reactions, fold_event, told_parts
+from towerlog.engine.plan.fold import Reactions, fold_event, told_parts
 from towerlog.engine.plan.prices import PlacedPrices
 from towerlog.engine.plan.run_state import RunState
-from towerlog.model.agent import AgentRow
+from towerlog.model.agent import DEFAULT_AGENT, AgentRow
 from towerlog.model.budget import BudgetRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
@@ -36,11 +36,11 @@ from towerlog.projections import approvals as approval_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.projections.agents import Tallies
-from towerlog.projections.scoped.budgets import BudgetSet
+from towerlog.projections.scopes.budgets import BudgetSet
 from towerlog.projections.status import reports_recovery
 from towerlog.store.content import HistoryNode, Message, MetaList
+from towerlog.store.lookup_keys import Family
 from towerlog.store.values import Changes, Found, Kind, RunChange
-from towerlog.store.wanted import Family
 
 MAX_PLAN_EVENTS = MAX_PLAN_RUNS = 2048
 MAX_PLAN_MS = 100  # an organisation's prices, budgets and rules may make one event a hundred times as much work
@@ -54,15 +54,12 @@ class Plan:
     """The changes of one group, growing."""
 
     def __init__(
-        self, known: Known, now_ms: int, steady_ms: int, ids: Ids, reactions: Reactions, walls: Callable[[], WallOf]
+        self, known: Known, now_ms: int, serving_ms: int, ids: Ids, reactions: Reactions, walls: Callable[[], WallOf]
     ) -> None:
         """A group has one time: of the wall clock, and of the clock of leases, whose moments `walls()` shows."""
-        self.known = known
-        self.cache = known.cache
+        self.known, self.cache = known, known.cache
         self.ids = ids
-        self.now = now_ms
-        self.steady = steady_ms
-        self.walls = walls
+        self.now_ms, self.serving_ms, self.walls = now_ms, serving_ms, walls
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self.reactions = reactions
@@ -167,13 +164,14 @@ class Plan:
 
     def thread(self, org: int, thread_id: str) -> ThreadRow | None:
         """A thread, None when there is none."""
-        key = (org, thread_id)
-        found: ThreadRow | None = self.changes.threads.get(key) or self.cache.threads.get(key)
-        return found or self.known.get(Kind.THREAD, key)
+        key, changes = (org, thread_id), self.changes
+        if key in changes.threads or key in changes.left_threads:
+            return changes.threads.get(key)
+        return self.cache.threads.get(key) or self.known.get(Kind.THREAD, key)
 
     def thread_made(self, org: int, thread_id: str) -> ThreadRow:
         """A thread, made when new."""
-        return self.thread(org, thread_id) or self.put_thread(ThreadRow(org, thread_id, self.now, updated_at=0))
+        return self.thread(org, thread_id) or self.put_thread(ThreadRow(org, thread_id, self.now_ms, updated_at=0))
 
     def agent(self, org: int, name: str) -> AgentRow:
         """An agent by name, registered when new. Its counts are those before this group."""
@@ -184,7 +182,7 @@ class Plan:
         if found is None:
             counters = self.counters(org)
             counters.agents += 1
-            found = AgentRow(shard_key(org, counters.agents), org, self.ids.uuid(), name, self.now)
+            found = AgentRow(shard_key(org, counters.agents), org, self.ids.uuid(), name, self.now_ms)
             self.changes.agents[found.agent] = found
         self._agents[key] = found
         return found
@@ -249,7 +247,7 @@ class Plan:
         counters = self.counters(org)
         counters.runs += 1
         number = shard_key(org, counters.runs)
-        row = run_fold.row_of_origin(org, number, origin, kind, self.now)
+        row = run_fold.row_of_origin(org, number, origin, kind, self.now_ms)
         run_state = RunState(None, row, row.last_seq, row.last_hash, row.open_tools, frozenset())
         self._run_states[number] = run_state
         self.name_run(org, RunById(origin.run_id), number)
@@ -269,7 +267,7 @@ class Plan:
         told: Draft | None = None,
     ) -> Event:
         """Gives an event its place, folds it into every projection, and keeps all of it. `told`: what it is made of."""
-        row, effects, now = run_state.row, facts.effects, self.now
+        row, effects, now = run_state.row, facts.effects, self.now_ms
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         late = late and (effects is None or not reports_recovery(row, kind, effects))
         is_plain = effects is None and kind in PLAIN_TYPES and not late
@@ -315,7 +313,7 @@ class Plan:
         """Appends an event of the server's own; the row after it. `by` is the dialect that it is recorded under."""
         if (run_state := self.run_state_of(row.run)) is None:
             raise NotLoaded(Kind.RUN, row.run)
-        agent = self.agent(row.org, row.agent or "default")
+        agent = self.agent(row.org, row.agent or DEFAULT_AGENT)
         self.append(run_state, agent, kind, msgspec.json.encode(members), dialect=by, facts=facts)
         return self.row_of(run_state)
 
@@ -387,6 +385,8 @@ class Plan:
             if change.before is None:
                 cache.knows_ids(number)
         cache.refs.update(self._refs)
+        if changes.moved:
+            cache.leave_threads(changes.left_threads, changes.moved.values())
         cache.threads.put_all(changes.threads.items())
         for row in changes.agents.values():
             cache.agents[(row.org, row.name)] = row

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from towerlog.engine.load.cache import OrgRows
-from towerlog.engine.load.known import Known
+from towerlog.engine.load.rows import Known
 from towerlog.model.price import PriceRow
-from towerlog.projections.scoped.prices import PriceSet
+from towerlog.projections.scopes.prices import PriceSet
 from towerlog.store.values import Changes, Kind
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from towerlog.engine.pricing.own import KnownPrices
-from towerlog.model.computed import Priced
+from towerlog.engine.pricing.own_prices import KnownPrices
+from towerlog.model.computed_costs import Priced
 from towerlog.model.facts import Effects
 from towerlog.model.price import PriceCard, PriceRow
 from towerlog.model.run import RunRow

@@ -16,10 +16,10 @@ from towerlog.model.approval import (
     ClosedApproval,
     GetApproval,
 )
-from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
+from towerlog.model.approval_views import ApprovalView
+from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED, CheckpointRow
 from towerlog.model.event import DamagedEvent, Event, EventType, sound
 from towerlog.model.facts import CheckpointFacts
-from towerlog.model.inbox import ApprovalView
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
 from towerlog.store.values import PAGE_BODY_BYTES
@@ -28,7 +28,6 @@ LAST_AGENT = "\U0010ffff"
 """Sorts behind every agent's name."""
 MAX_STEPS_LOOKED_AT = 200
 """Checkpoints of a step, and after it, that are looked through."""
-STATES = {"approved": ApprovalState.APPROVED, "rejected": ApprovalState.DENIED}
 """The status of a checkpoint that was decided about → what that is called of an approval."""
 
 
@@ -199,7 +198,7 @@ async def _closed_by(source: QueryContext, run: RunRow, event: Event, facts: Che
     if facts.expired and by is None:
         return ClosedApproval(ApprovalState.EXPIRED, event.recorded_at)
     name = None if by is None else await _name(source, run.org, by)
-    return ClosedApproval(STATES.get(facts.status, ApprovalState.ANSWERED), event.recorded_at, by, name)
+    return ClosedApproval(STATE_OF_DECIDED.get(facts.status, ApprovalState.ANSWERED), event.recorded_at, by, name)
 
 
 async def _closed(source: QueryContext, run: RunRow, found: CheckpointRow, rows: list[CheckpointRow]) -> ClosedApproval:
@@ -212,7 +211,7 @@ async def _closed(source: QueryContext, run: RunRow, found: CheckpointRow, rows:
     state = (
         ApprovalState.EXPIRED
         if found.expired and found.decided_by is None
-        else STATES.get(found.decision or found.status)
+        else STATE_OF_DECIDED.get(found.decision or found.status)
     )
     return ClosedApproval(
         state or ApprovalState.ANSWERED, found.decided_at, found.decided_by, name, next(goes_on, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.dialects.reading.event_members import result_of
+from towerlog.dialects.views.event_members import result_of
 from towerlog.model.event import EventType, sound
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store

@@ -17,13 +17,12 @@ from towerlog.engine.queries.context import QueryContext, page_of
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
-from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow, CheckpointView, as_told
+from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED, CheckpointRow, CheckpointView, as_told
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
 from towerlog.store.base import Store
 from towerlog.store.values import RunWithState
 
-DECISIONS = frozenset({"approved", "rejected"})
 NEITHER = "in_progress"
 """What is told instead of a decision that another runner might take for its own: it asks again."""
 MAX_CLIMB = 20
@@ -79,7 +78,7 @@ async def latest_state(store: Store, org: int, wanted: q.LatestCheckpoint) -> tu
         shown = await _newest(store, org, _going_on(runs), agent)
         if shown is not None:
             row, state = shown
-            if agent is None and state.status in DECISIONS and await _is_doubtful(store, org, runs, state):
+            if agent is None and state.status in STATE_OF_DECIDED and await _is_doubtful(store, org, runs, state):
                 state = msgspec.structs.replace(state, status=NEITHER)
             return row, state
     return None
@@ -124,7 +123,7 @@ async def _is_doubtful(store: Store, org: int, runs: Sequence[RunWithState], sho
         steps = ((agent, share.step_index) for agent, share in row.shares.items() if share.step_index >= 0)
         keys += [(row.run, *step) for step in steps if (row.run, step[0]) != (shown.run, shown.agent)]
     others = [as_told(one, at_work[one.run]) for one in await store.checkpoints_at(org, keys)]
-    return any(one.status in (*DECISIONS, AWAITS_APPROVAL) and one.status != shown.status for one in others)
+    return any(one.status in (*STATE_OF_DECIDED, AWAITS_APPROVAL) and one.status != shown.status for one in others)
 
 
 def _at_work(runs: Sequence[RunWithState]) -> list[RunRow]:

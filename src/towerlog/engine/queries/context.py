@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from towerlog.ambient import Clock, Hearing
+from towerlog.ambient import Clock, ServingTime
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.queries import views
 from towerlog.engine.queries.alerts.trials import Trials
@@ -32,17 +32,17 @@ class QueryContext:
         self,
         store: Store,
         clock: Clock,
-        hearing: Hearing,
+        serving: ServingTime,
         thresholds: Thresholds = DEFAULT_THRESHOLDS,
         ways_out: WaysOut | None = None,
     ) -> None:
-        """`hearing` tells how long things have waited; `thresholds`, how long runs may be silent; `ways_out`, by which
+        """`serving` tells how long things have waited; `thresholds`, how long runs may be silent; `ways_out`, by which
         ways people are told of alerts."""
         self.ways_out = ways_out
         self.trials = Trials()
         self.store = store
         self.clock = clock
-        self.hearing = hearing
+        self.serving = serving
         self.outlines = KeptOutlines()
         self._thresholds = thresholds
 
@@ -59,4 +59,4 @@ class QueryContext:
 
     def now(self) -> views.Now:
         """When something is looked at."""
-        return views.Now(self.hearing, self._thresholds)
+        return views.Now(self.serving, self._thresholds)

@@ -27,8 +27,8 @@ LANES_AT_ONCE = 100
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
     """The queue at a glance, or the workers that hold something of it."""
-    wall_ms, now = source.hearing.now()
-    wall_of = source.hearing.walls()
+    wall_ms, now = source.serving.now()
+    wall_of = source.serving.walls()
     if isinstance(command, q.ListWorkers):
         lanes = await source.store.lanes_held(principal.org, MAX_LANES_HELD)
         wanted = [
@@ -48,7 +48,7 @@ async def views_of(source: QueryContext, principal: Principal, lanes: Sequence[L
     """Lanes as their list shows them; one whose run is gone is left out."""
     runs = await source.store.runs_by_number(principal.org, [lane.run for lane in lanes]) if lanes else {}
     agents = await source.store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
-    wall_of = source.hearing.walls()
+    wall_of = source.serving.walls()
     shown = [_shown(principal, runs[lane.run], lane.on_wall(wall_of)) for lane in lanes if lane.run in runs]
     return [o.LaneView(views.lane_view(principal, row, lane, agents.get(row.agent or "")), lane) for row, lane in shown]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.engine.queries import agents, checkpoints, events, lanes, runs, threads, usage
-from towerlog.engine.queries import approvals as inbox
+from towerlog.engine.queries import agents, approvals, checkpoints, events, lanes, runs, threads, usage
 from towerlog.engine.queries.admin import audit, keys, personas, retention
 from towerlog.engine.queries.admin.prices import answer_prices
 from towerlog.engine.queries.alerts import alerts
@@ -43,8 +42,8 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     q.LatestCheckpoint: checkpoints.answer,
     q.ListCheckpoints: checkpoints.answer,
     q.GetCheckpoint: checkpoints.answer,
-    q.ListApprovals: inbox.answer,
-    GetApproval: inbox.answer,
+    q.ListApprovals: approvals.answer,
+    GetApproval: approvals.answer,
     q.ListEvents: events.answer,
     q.Tail: events.tail,
     q.ListAgents: agents.answer,

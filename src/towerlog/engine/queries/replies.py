@@ -19,13 +19,14 @@ from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of, of_checkpoint
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.alert import AlertNow, RuleNow
 from towerlog.model.approval import ApprovalState, parse_approval_id
+from towerlog.model.approval_views import ApprovalAnswered, LinkMade
 from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.delivery import DeliveryNow, Redelivered
 from towerlog.model.event import sound
-from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.member import MemberNow, SessionEnded, SessionsEnded, SignInLink, SignInLinkEnded, SignInLinkMade
@@ -144,9 +145,9 @@ class Replies:
     async def _claimed(self, principal: Principal, row: RunRow, lane: Lane) -> o.Claimed:
         """A claim with all that its worker needs."""
         store, org = self._store, row.org
-        agents = await store.agents_named(org, [row.agent or "default"])
-        lane = lane.on_wall(self._reads.hearing.walls())
-        view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
+        agents = await store.agents_named(org, [row.agent or DEFAULT_AGENT])
+        lane = lane.on_wall(self._reads.serving.walls())
+        view = lane_view(principal, row, lane, agents.get(row.agent or DEFAULT_AGENT))
         request = request_of(sound((await store.events_at(org, row.run, [1])).get(1), row.run_id))
         persona = None if row.persona_id is None else await store.persona(org, *split_persona_id(row.persona_id))
         route = None if row.route_id is None else await store.route(org, row.route_id)
@@ -223,9 +224,9 @@ class Replies:
 
     async def _reported(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row, lane = await self._held(principal, ids)
-        agents = await self._store.agents_named(row.org, [row.agent or "default"])
-        lane = lane.on_wall(self._reads.hearing.walls())
-        view = lane_view(principal, row, lane, agents.get(row.agent or "default"))
+        agents = await self._store.agents_named(row.org, [row.agent or DEFAULT_AGENT])
+        lane = lane.on_wall(self._reads.serving.walls())
+        view = lane_view(principal, row, lane, agents.get(row.agent or DEFAULT_AGENT))
         results = results_of(ids)
         return o.Reported(view, lane, results, bool(row.pending), o.has_warnings(results))
 

@@ -75,5 +75,5 @@ async def _before(source: QueryContext, principal: Principal, command: q.ListRun
         return None
     row = await source.store.run(principal.org, run_id)
     if row is None:
-        raise Invalid(f"{given_as}: leads to no run that is there", field=given_as)
+        raise Invalid(f"{given_as}: names no run that exists", field=given_as)
     return row.run

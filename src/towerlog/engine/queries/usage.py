@@ -97,7 +97,7 @@ async def answer_reservations(source: QueryContext, principal: Principal, comman
     wanted = HeldWanted(org, command.limit + 1, command.before, command.budget_id, run, command.key_id)
     page, more = page_of(await store.reservations(wanted), command.limit)
     rows = await store.runs_by_number(org, list({one.run for one in page})) if page else {}
-    walls = source.hearing.walls()
+    walls = source.serving.walls()
     views = [
         ReservationNow(msgspec.structs.replace(one, expires_at=walls(one.expires_at)), rows[one.run].run_id)
         for one in page

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.errors import Damaged
 from towerlog.model.agent import AgentRow
@@ -38,7 +38,7 @@ MAX_TREE_BYTES = 4 * 1024 * 1024
 class Now(msgspec.Struct, frozen=True):
     """How long the server has listened, and how long a run may be silent."""
 
-    hearing: Hearing
+    serving: ServingTime
     thresholds: Thresholds
 
 
@@ -61,7 +61,7 @@ async def run_views(store: Store, principal: Principal, rows: Sequence[RunRow], 
                 created_by_name=None if user is None else user.name,
                 created_by_email=None if user is None else user.email,
                 parent_run_id=parents.get(row.run),
-                liveness=liveness_of(row, beats, now.hearing.elapsed_ms, now.thresholds),
+                liveness=liveness_of(row, beats, now.serving.elapsed_ms, now.thresholds),
             )
         )
     return views
@@ -73,7 +73,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     org = principal.org
     given, result = await input_and_result(store, row)
     lane = await store.lane(org, row.run) if row.has_lane else None
-    lane = None if lane is None else lane.on_wall(now.hearing.walls())
+    lane = None if lane is None else lane.on_wall(now.serving.walls())
     children = await _Tree(store, principal, row, now).below(row, MAX_TREE_DEPTH) if tree else ()
     answering = {closed.by for closed in row.closed_questions if closed.by is not None}
     users = await store.users(org, answering) if answering else {}
@@ -86,7 +86,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
         tree=await _tree_usage(store, row),
         answered_by={user_id: user.name for user_id, user in users.items()},
         children=children,
-        liveness=liveness_of(row, beats, now.hearing.elapsed_ms, now.thresholds),
+        liveness=liveness_of(row, beats, now.serving.elapsed_ms, now.thresholds),
     )
 
 
@@ -128,7 +128,7 @@ class _Tree:
         views = []
         for child in await self._fresh(row):
             below = await self.below(child, depth - 1)
-            liveness = liveness_of(child, [], now.hearing.elapsed_ms, now.thresholds)
+            liveness = liveness_of(child, [], now.serving.elapsed_ms, now.thresholds)
             views.append(RunView(child, org_id, parent_run_id=row.run_id, children=below, liveness=liveness))
         return tuple(views)
 

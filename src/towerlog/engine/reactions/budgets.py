@@ -11,8 +11,8 @@ import msgspec
 from towerlog.engine.audit.automatic import budget_actor, note_run
 from towerlog.engine.control.cancel import CONTROL, cancel_one
 from towerlog.engine.control.steering import ask
-from towerlog.engine.load.known import Needs, parent_of
 from towerlog.engine.load.own_runs import run_ids_above
+from towerlog.engine.load.rows import Needs, parent_of
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import BudgetExceeded
 from towerlog.model.audit import Action
@@ -24,8 +24,8 @@ from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
+from towerlog.store.lookup_keys import SpentSince
 from towerlog.store.values import Kind, Spread
-from towerlog.store.wanted import SpentSince
 
 _replace = msgspec.structs.replace
 
@@ -54,7 +54,7 @@ def in_scope(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRo
 
     budgets = plan.budgets(org)
     above = run_ids_above(row, find) if row is not None and budgets.counts_trees else ()
-    return [fold.current(one, plan.now) for one in budgets.about(agent, thread_id, above)]
+    return [fold.current(one, plan.now_ms) for one in budgets.about(agent, thread_id, above)]
 
 
 def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
@@ -76,7 +76,7 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
 def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow) -> None:
     """Moves budgets by what was spent of each, and tells and stops whom that concerns. `after`: the run that spent."""
     org, counting = after.org, [row for row in rows if sums[row.budget_id]]
-    counted = [fold.spent(row, sums[row.budget_id], plan.now) for row in counting]
+    counted = [fold.spent(row, sums[row.budget_id], plan.now_ms) for row in counting]
     for row, _, _ in counted:
         plan.put_budget(org, row.budget_id, row)
     for row, warns, exceeds in counted:
@@ -101,13 +101,27 @@ def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
     if not budgets.counts_trees:
         return
     above = run_ids_above(after, lambda ref: plan.run(after.org, ref)) - {after.run_id}
-    joined = [fold.current(one, plan.now) for one in budgets.of_trees(above)]
+    joined = [fold.current(one, plan.now_ms) for one in budgets.of_trees(above)]
     sums = {row.budget_id: _spent_below(plan, after, event, row.period_start) for row in joined}
     for row in joined:
         if row.is_stopping():
             plan.put_budget(row.org, row.budget_id, fold.stopping(row))
             stop(plan, row, plan.now_of(after))
     _move(plan, [plan.budget(row.org, row.budget_id) or row for row in joined], sums, after)
+
+
+def join_thread(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
+    """A run has got its thread: what it has spent before counts in that thread, as far as it is of the present period.
+
+    Of a run that is older than the period, and of one that tells a cost of its process, only what comes from now on.
+    """
+    budgets = plan.budgets(after.org)
+    joined = [fold.current(one, plan.now_ms) for one in budgets.of_thread(after.thread_id)]
+    spent = 0 if before is None or before.process_cost is not None else before.usage.cost_nanos or 0
+    for row in joined:
+        if row.is_stopping():
+            stop(plan, row, plan.now_of(after))
+    _move(plan, joined, {row.budget_id: spent if after.created_at >= row.period_start else 0 for row in joined}, after)
 
 
 def _spent_below(plan: Plan, top: RunRow, event: Event, since: int) -> int:
@@ -199,7 +213,7 @@ def reservation_of(plan: Plan, org: int, reservation_id: str) -> Reservation | N
 
 def free_ended(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """A run has ended: it spends nothing more of what is held for it."""
-    is_end = after.is_terminal() and (before is None or not before.is_terminal())
+    is_end = after.has_ended_since(before)
     if not is_end or not plan.budgets(after.org).holds:
         return
     stored: list[Reservation] = [] if plan.is_new(after.run) else plan.loaded(Kind.RUN_RESERVATIONS, after.run)

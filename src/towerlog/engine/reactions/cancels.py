@@ -8,12 +8,12 @@ from __future__ import annotations
 from functools import partial
 
 from towerlog.engine.control.cancel import ORPHANED, cancel_one
-from towerlog.engine.load.known import Needs
-from towerlog.engine.load.missing import together
+from towerlog.engine.load.misses import together
 from towerlog.engine.load.own_runs import rows_above
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.plan.postponed import postpone
 from towerlog.model.event import Event, NamedRun
 from towerlog.model.run import RunRow, Status
 from towerlog.store.values import Spread

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from towerlog.engine.load.missing import all_of, together
+from towerlog.engine.load.misses import all_of, together
 from towerlog.engine.load.own_runs import MAX_CLIMB, parent_within
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.plan.postponed import postpone
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.checkpoint import END_STATUS, CheckpointRow
 from towerlog.model.event import Event, EventType, NamedRun
 from towerlog.model.facts import Facts
@@ -33,7 +34,7 @@ _ENDS: dict[Status, EventType] = {
 
 def end_below(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """The sub-agents below a run that has just ended are to end, each as its last checkpoint says, else as that run."""
-    if after.is_terminal() and (before is None or not before.is_terminal()) and after.latest_step() is not None:
+    if after.has_ended_since(before) and after.latest_step() is not None:
         postpone(plan, _end_sub_agents, after)
 
 
@@ -85,7 +86,7 @@ def _last_of(plan: Plan, row: RunRow) -> CheckpointRow | None:
     """Its last checkpoint. Also its agent is known then."""
     latest = row.latest_step()
     found = None if latest is None else plan.checkpoint(row.run, *latest)
-    plan.agent(row.org, row.agent or "default")
+    plan.agent(row.org, row.agent or DEFAULT_AGENT)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.engine.pricing.book import PriceBook, to_price
-from towerlog.model.computed import MINUTE_MS, NO_COMPUTED, Computed, ComputedCell, Priced, Repriced
+from towerlog.model.computed_costs import MINUTE_MS, NO_COMPUTED, Computed, ComputedCell, Priced, Repriced
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.facts import with_effects
 from towerlog.model.name_pattern import NamePattern
@@ -19,7 +19,7 @@ from towerlog.model.price import CardSince, CostChange, PriceCard, PriceRow, Rep
 from towerlog.model.run import RunRow
 from towerlog.model.spending import AgentShare
 from towerlog.model.usage import Usage
-from towerlog.projections import computed as computed_fold
+from towerlog.projections import computed_costs as computed_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections.usage import HOUR_MS
 

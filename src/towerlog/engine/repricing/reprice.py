@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from towerlog.engine.control.cancel import CONTROL, run_of
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.pricing.book import PriceBook, PriceList
 from towerlog.engine.repricing.replay import Replay
@@ -99,7 +99,7 @@ class Repricing:
         """
         org = principal.org
         if self._waiting[org] > MAX_WAITING:
-            raise Overloaded("Costs of this organisation are being computed anew already.", retry_after=1)
+            raise Overloaded("Costs of this organisation are already being recomputed.", retry_after=1)
         turn = self._turns.setdefault(org, asyncio.Lock())
         self._waiting[org] += 1
         try:
@@ -161,7 +161,7 @@ class Repricing:
             except Conflict:
                 continue  # it is read on from where this ended: few events, however many it has
             return changes, looked
-        raise Conflict(f"Run {row.run_id} spends too often for its costs to be computed anew: ask again.")
+        raise Conflict(f"Run {row.run_id} reports costs too often to be recomputed now: try again.")
 
     async def _begun(self, asked: _Asked, row: RunRow) -> Replay:
         earlier = [found async for found in self._events(row, 0, [EventType.COST_REPRICED.value])]
@@ -198,7 +198,7 @@ def correct_costs(plan: Plan, principal: Principal, command: CorrectCosts) -> Ru
     """Writes what was computed anew. Raises Conflict if the run has spent or got back something since; NotFound."""
     row = run_of(plan, principal, command.run_id)
     if row.usage_seq != command.usage_seq:
-        raise Conflict("The run has spent something meanwhile, or its costs were computed anew.")
+        raise Conflict("The run has spent something meanwhile, or its costs were recomputed.")
     for change in command.changes:
         run_state = plan.run_state_of(row.run)
         assert run_state is not None, "its row was found"

@@ -7,7 +7,7 @@ happened stays open until somebody acknowledges it.
 from __future__ import annotations
 
 from towerlog.engine.alerts.firing import recover
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one

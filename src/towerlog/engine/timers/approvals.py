@@ -5,10 +5,10 @@ Expiry is by the wall clock: it is told to people as a time, may be days away, a
 
 from __future__ import annotations
 
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.engine.control.answers import has_expired
 from towerlog.engine.control.cancel import CONTROL, cancel_tree
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
@@ -29,9 +29,9 @@ SWEEP_ROWS = 100
 class ExpiredApprovals:
     """Marks or closes what nobody has answered in time."""
 
-    def __init__(self, hearing: Hearing, upkeep: Upkeep) -> None:
+    def __init__(self, serving: ServingTime, upkeep: Upkeep) -> None:
         """`upkeep` commits between two groups."""
-        self._hearing = hearing
+        self._serving = serving
         self._upkeep = upkeep
         self._looked_at = 0
 
@@ -44,7 +44,7 @@ class ExpiredApprovals:
                 break
 
     async def _find(self, unit: Unit, _heard_ms: int) -> list[ApprovalRow]:
-        return await unit.approvals_due(self._hearing.now().wall_ms, SWEEP_ROWS)
+        return await unit.approvals_due(self._serving.now().wall_ms, SWEEP_ROWS)
 
     def _expire(self, plan: Plan, found: list[ApprovalRow]) -> Steps[None]:
         self._looked_at = yield from one_by_one(plan, found, _look)
@@ -68,7 +68,7 @@ def _look(plan: Plan, stored: ApprovalRow) -> Steps[None]:
     """The row as this very group has left it: an answer that came in between was first."""
     row = plan.run_by_number(stored.run)
     now = None if row is None or row.is_terminal() else _now(plan, row, stored)
-    if row is None or now is None or now.expired or (now.expires_at or plan.now + 1) > plan.now:
+    if row is None or now is None or now.expired or (now.expires_at or plan.now_ms + 1) > plan.now_ms:
         return
     cancels = now.terms.on_expiry is OnExpiry.CANCEL and (now.agent is not None or _is_awaited(row, now))
     row = _expire_question(plan, row, now) if now.step_index is None else _expire_checkpoint(plan, row, now)
@@ -115,7 +115,7 @@ def _expire_checkpoint(plan: Plan, row: RunRow, found: ApprovalRow) -> RunRow:
     """Its tool calls are rejected, and by nobody, unless it waits on."""
     assert found.agent is not None
     assert found.step_index is not None
-    waits = not has_expired(found.terms, found.expires_at, plan.now)
+    waits = not has_expired(found.terms, found.expires_at, plan.now_ms)
     decided = CheckpointFacts(
         found.step_index, AWAITS_APPROVAL if waits else REJECTED, decision=True, agent=found.agent, expired=True
     )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.engine.audit.automatic import budget_actor, note_run
 from towerlog.engine.control.steering import ask
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, owns_pause, reservation_of, stop
@@ -32,9 +32,9 @@ Due = tuple[BudgetRow | None, list[RunRow]]
 class SteppingBudgets:
     """Takes the steps of every budget that has some left, and begins new periods for those that have paused runs."""
 
-    def __init__(self, hearing: Hearing, upkeep: Upkeep) -> None:
+    def __init__(self, serving: ServingTime, upkeep: Upkeep) -> None:
         """`upkeep` commits between two groups. Periods are by the wall clock."""
-        self._hearing = hearing
+        self._serving = serving
         self._upkeep = upkeep
 
     async def sweep(self) -> None:
@@ -46,7 +46,7 @@ class SteppingBudgets:
                 return
 
     async def _find(self, unit: Unit, _heard_ms: int) -> Due:
-        now_ms = self._hearing.now().wall_ms
+        now_ms = self._serving.now().wall_ms
         row = await unit.budget_due(now_ms)
         if row is None:
             return None, []
@@ -71,7 +71,7 @@ def _place(plan: Plan, due: Due) -> Steps[None]:
     stored = None if found is None else plan.budget(found.org, found.budget_id)
     if stored is None:
         return
-    row = fold.current(stored, plan.now)
+    row = fold.current(stored, plan.now_ms)
     plan.put_budget(row.org, row.budget_id, row)
     if found is None or row.step is not found.step or row.step_after != found.step_after:
         return  # a new period, or a change that came in between: the runs are those of another step
@@ -117,8 +117,8 @@ class ExpiredReservations:
             found = await self._upkeep(_expired, _needs_of_expired, _free)
 
 
-async def _expired(unit: Unit, heard_ms: int) -> list[Reservation]:
-    return await unit.reservations_expired(heard_ms, RUNS_AT_ONCE)
+async def _expired(unit: Unit, serving_ms: int) -> list[Reservation]:
+    return await unit.reservations_expired(serving_ms, RUNS_AT_ONCE)
 
 
 def _needs_of_expired(needs: Needs, found: list[Reservation]) -> None:
@@ -130,6 +130,6 @@ def _needs_of_expired(needs: Needs, found: list[Reservation]) -> None:
 def _free(plan: Plan, found: list[Reservation]) -> Steps[None]:
     for one in found:
         held = reservation_of(plan, one.org, one.reservation_id)
-        if held is not None and held.expires_at <= plan.steady:
+        if held is not None and held.expires_at <= plan.serving_ms:
             free(plan, held)
         yield

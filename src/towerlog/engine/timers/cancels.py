@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towerlog.engine.control.cancel import force_cancelled
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
@@ -44,7 +44,7 @@ class OverdueCancels:
     async def _page(self) -> list[RunRow] | None:
         return await self._upkeep(self._find, self._needs, self._force)
 
-    async def _find(self, unit: Unit, _steady_ms: int) -> list[RunRow]:
+    async def _find(self, unit: Unit, _serving_ms: int) -> list[RunRow]:
         return await unit.runs_cancelling(self._after, SWEEP_ROWS)
 
     def _needs(self, needs: Needs, found: list[RunRow]) -> Steps[None]:
@@ -70,8 +70,8 @@ class OverdueCancels:
 
     def _force_cancel(self, plan: Plan, row: RunRow, waiting: dict[int, int]) -> None:
         """Forces it when it is due; else its deadline runs on."""
-        since = self._since.get(row.run, plan.steady)
-        if plan.steady - since < self._deadline_ms:
+        since = self._since.get(row.run, plan.serving_ms)
+        if plan.serving_ms - since < self._deadline_ms:
             if len(waiting) < MAX_CANCELS:
                 waiting[row.run] = since
             return

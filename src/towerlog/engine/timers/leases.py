@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from towerlog.engine.commands.lanes import expire
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
@@ -38,7 +38,7 @@ class ExpiredLeases:
         def look(plan: Plan, stored: Lane) -> Steps[None]:
             nonlocal taken
             lane, row = plan.lane(stored.run) or stored, plan.run_by_number(stored.run)
-            if row is not None and lane.state is QueueState.HELD and not lane.is_held(plan.steady):
+            if row is not None and lane.state is QueueState.HELD and not lane.is_held(plan.serving_ms):
                 expire(plan, lane, row)
                 taken += 1
                 yield
@@ -47,8 +47,8 @@ class ExpiredLeases:
         self._taken = taken
 
 
-async def _expired(unit: Unit, steady_ms: int) -> list[Lane]:
-    return await unit.lanes_expired(steady_ms, SWEEP_ROWS)
+async def _expired(unit: Unit, serving_ms: int) -> list[Lane]:
+    return await unit.lanes_expired(serving_ms, SWEEP_ROWS)
 
 
 def _needs(needs: Needs, found: list[Lane]) -> Steps[None]:

@@ -8,11 +8,11 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from towerlog.engine.load.known import Needs, Told
-from towerlog.engine.load.missing import Unloaded
+from towerlog.engine.load.misses import Unloaded
+from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.plan.postponed import finish
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.store.base import Unit
 
@@ -29,13 +29,13 @@ class Upkeep(Protocol):
     async def __call__(
         self,
         find: Callable[[Unit, int], Awaitable[Found]],
-        needs_of: Callable[[Needs, Found], Told],
+        needs_of: Callable[[Needs, Found], NeedsSteps],
         place: Callable[[Plan, Found], Steps[None]],
         /,
     ) -> Found | None:
         """Gives what `find` found; None when nothing is written now.
 
-        `find` is told the time in which the server could hear (`Reading.heard_ms`).
+        `find` is told the time in which the server could hear (`Reading.serving_ms`).
         """
         ...
 
@@ -71,10 +71,17 @@ class TimedService(Protocol):
 class Timer:
     """Runs its services one after the other."""
 
-    def __init__(self, services: tuple[TimedService, ...], before_sweep: Callable[[], None] = lambda: None) -> None:
-        """In this order. `before_sweep` is called before each round of them."""
+    def __init__(
+        self,
+        services: tuple[TimedService, ...],
+        before_sweep: Callable[[], None] = lambda: None,
+        may_look: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """In this order. `before_sweep` is called before each round of them. `may_look`: whether it is this node that
+        does it."""
         self._services = services
         self._before_sweep = before_sweep
+        self._may_look = may_look
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,7 +89,8 @@ class Timer:
         while not self._stopping.is_set():
             self._before_sweep()
             for service in self._services:
-                await _look(service)
+                if self._may_look():
+                    await _look(service)
             try:
                 await asyncio.wait_for(self._stopping.wait(), SWEEP_SECONDS)
             except TimeoutError:
@@ -103,6 +111,8 @@ async def _look(service: TimedService) -> None:
     try:
         await service.sweep()
     except (StorageFailed, Overloaded) as error:
-        log.warning("sweep_failed", service=type(service).__name__, error=error.message)
+        # What is final was told, and nothing comes between that and the end of the process.
+        if not (isinstance(error, StorageFailed) and error.fatal):
+            log.warning("sweep_failed", service=type(service).__name__, error=error.message)
     except Exception:  # a defect in one sweep must not end all later ones
         log.exception("sweep_failed", service=type(service).__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from towerlog.ambient import Hearing, Reading
-from towerlog.engine.erasing.age_clock import AgeClock
+from towerlog.ambient import Reading, ServingTime
+from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.model.alert import MAX_WINDOW_MINUTES, MINUTE_MS
 from towerlog.store.base import Store
 
@@ -26,7 +26,7 @@ Drop = Callable[[Store, Reading, Before], Awaitable[int]]
 
 def old_replies(store: Store, now: Reading, _before: Before) -> Awaitable[int]:
     """Replies kept for Idempotency-Keys."""
-    return store.replies_drop(now.heard_ms - REPLY_LIFE_MS, DROPPED_AT_ONCE)
+    return store.replies_drop(now.serving_ms - REPLY_LIFE_MS, DROPPED_AT_ONCE)
 
 
 async def old_sessions(store: Store, _now: Reading, before: Before) -> int:
@@ -51,20 +51,20 @@ DROPS: tuple[Drop, ...] = (old_replies, old_sessions, old_alerts, spent_links)
 class OldRows:
     """Looks for rows of one kind."""
 
-    def __init__(self, store: Store, hearing: Hearing, age: AgeClock, drop: Drop) -> None:
+    def __init__(self, store: Store, serving: ServingTime, age: AgeClock, drop: Drop) -> None:
         """The first hour begins now."""
         self._store = store
-        self._hearing = hearing
+        self._serving = serving
         self._age = age
         self._drop = drop
-        self._swept_at = hearing.now().heard_ms
+        self._swept_at = serving.now().serving_ms
 
     async def sweep(self) -> None:
         """Drops them, if the hour is over."""
-        now = self._hearing.now()
-        if now.heard_ms - self._swept_at > DROP_SWEEP_MS:
-            self._swept_at = now.heard_ms
+        now = self._serving.now()
+        if now.serving_ms - self._swept_at > DROP_SWEEP_MS:
+            self._swept_at = now.serving_ms
             # Heard time begins with the wall clock of the start, which may be ahead.
-            now = now._replace(heard_ms=min(now.heard_ms, await self._age.passed_ms()))
+            now = now._replace(serving_ms=min(now.serving_ms, await self._age.passed_ms()))
             while await self._drop(self._store, now, self._age.before) >= DROPPED_AT_ONCE:
                 pass

@@ -3,22 +3,21 @@ in turns. Then pages that became free are given back, and old bytes in the other
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.engine.commit.writer import Writer
-from towerlog.engine.erasing.age_clock import AgeClock
-from towerlog.engine.erasing.carrying_out import Between, CarryingOut
-from towerlog.engine.erasing.held import HeldNow
-from towerlog.engine.erasing.marks import BY_AGE, BY_SIZE, mark
-from towerlog.engine.erasing.requests import ErasureRequests
-from towerlog.engine.follow.hub import Hub
-from towerlog.engine.load.known import Needs
+from towerlog.engine.erasure.age_clock import AgeClock
+from towerlog.engine.erasure.content_size import HeldNow
+from towerlog.engine.erasure.policies import BY_AGE, BY_SIZE, mark
+from towerlog.engine.erasure.requests import ErasureRequests
+from towerlog.engine.erasure.steps import Between, CarryingOut
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.engine.timers.loop import TimedService, Upkeep, one_by_one
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.facts import Erases
 from towerlog.model.retention import RetentionPolicy, holds
 from towerlog.model.run import RunRow
@@ -42,16 +41,19 @@ class Retention:
     def __init__(
         self,
         store: Store,
-        hearing: Hearing,
+        serving: ServingTime,
         upkeep: Upkeep,
         carrying_out: CarryingOut,
         held: HeldNow,
         requests: ErasureRequests,
         age: AgeClock,
+        leads: Callable[[], bool],
     ) -> None:
-        """`upkeep` commits between two groups, also where little room is left: it makes room."""
+        """`upkeep` commits between two groups, also where little room is left: it makes room. `leads`: whether it is
+        this node that does it."""
+        self._leads = leads
         self._store = store
-        self._hearing = hearing
+        self._serving = serving
         self._upkeep = upkeep
         self._carrying_out = carrying_out
         self._held = held
@@ -62,8 +64,10 @@ class Retention:
 
     async def sweep(self) -> None:
         """All that is due."""
+        if not self._leads():
+            return
         await self._carrying_out.go_on()
-        now_ms, policies = self._hearing.clock.steady_ms(), await self._store.policies_all()
+        now_ms, policies = self._serving.clock.steady_ms(), await self._store.policies_all()
         is_due = self._looked_at is None or now_ms - self._looked_at >= PASS_MS
         if not policies or not (is_due or self._requests.wanted or policies != self._policies):
             return
@@ -81,7 +85,7 @@ class Retention:
         if not runs and policy.max_bytes is not None:
             if await self._held.of(policy.org, policy.kind) <= policy.max_bytes:
                 return False
-            reason, before = BY_SIZE, self._hearing.clock.now_ms() + 1
+            reason, before = BY_SIZE, self._serving.clock.now_ms() + 1
             # One by one: how much it was is known afterwards.
             runs = await self._store.runs_held(policy.org, policy.kind, before, 1)
         return bool(runs) and await self._erase(runs, policy.kind, reason)
@@ -106,7 +110,7 @@ def _needs(needs: Needs, found: list[RunRow]) -> Steps[None]:
     for row in found:
         needs.counters(row.org)
         needs.run_by_number(row.run)
-        needs.agent(row.org, row.agent or "default")
+        needs.agent(row.org, row.agent or DEFAULT_AGENT)
         yield
 
 
@@ -119,13 +123,14 @@ def _mark(plan: Plan, stored: RunRow, kind: Erases, reason: str) -> Steps[None]:
 
 
 class FreePages:
-    """After something was erased: gives pages back and has old bytes in the others overwritten. A minute later the same
-    of content that came with what was never stored; not while it may still be on its way to its event."""
+    """After something was erased: gives pages back, at once where the disk is nearly full, and has old bytes in the
+    others overwritten. A minute later the same of content that came with what was never stored; not while it may still
+    be on its way to its event."""
 
-    def __init__(self, store: Store, hearing: Hearing, between: Between, carrying_out: CarryingOut) -> None:
+    def __init__(self, store: Store, serving: ServingTime, between: Between, carrying_out: CarryingOut) -> None:
         """`between` writes between two groups."""
         self._store = store
-        self._hearing = hearing
+        self._serving = serving
         self._between = between
         self._carrying_out = carrying_out
         self._began_at: int | None = None
@@ -137,7 +142,7 @@ class FreePages:
 
     async def sweep(self) -> None:
         """Goes over all of them, unless somebody reads what is to be overwritten: then it goes on later."""
-        now_ms, began_at = self._hearing.clock.steady_ms(), self._began_at
+        now_ms, began_at = self._serving.clock.steady_ms(), self._began_at
         is_time = began_at is None or now_ms - began_at >= OVER_MS
         if self._carrying_out.has_room_to_give_back and is_time:
             self._carrying_out.has_room_to_give_back = False
@@ -153,7 +158,8 @@ class FreePages:
         self._page = 1
 
     async def _go_over(self) -> None:
-        while self._page and await self._between(lambda unit: unit.give_back()):
+        is_wanted = self._page or (self._carrying_out.has_room_to_give_back and self._store.space.was_low)
+        while is_wanted and await self._between(lambda unit: unit.give_back()):
             pass
         while self._page:
             page = await self._store.wipe(self._page)
@@ -167,11 +173,17 @@ def _swept(before: tuple[int, int], unit: Unit) -> Awaitable[tuple[int, int] | N
 
 
 def retention_services(
-    store: Store, hearing: Hearing, writer: Writer, hub: Hub, outlines: KeptOutlines, age: AgeClock
+    store: Store,
+    serving: ServingTime,
+    writer: Writer,
+    forget: Callable[[int, int], None],
+    age: AgeClock,
+    leads: Callable[[], bool],
 ) -> tuple[ErasureRequests, tuple[TimedService, ...]]:
-    """What answers requests of erasure, and what time does about retention."""
-    held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, hub, outlines)
-    requests = ErasureRequests(store, hearing, carrying_out, held, age)
+    """What answers requests of erasure, and what time does about retention. `forget`: see `CarryingOut`; `leads`:
+    whether policies are carried out here. Room is given back by whoever has erased something."""
+    held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, forget)
+    requests = ErasureRequests(store, serving, carrying_out, held, age)
     upkeep = partial(writer.upkeep, makes_room=True)
-    retention = Retention(store, hearing, upkeep, carrying_out, held, requests, age)
-    return requests, (age, retention, FreePages(store, hearing, writer.between, carrying_out))
+    retention = Retention(store, serving, upkeep, carrying_out, held, requests, age, leads)
+    return requests, (age, retention, FreePages(store, serving, writer.between, carrying_out))

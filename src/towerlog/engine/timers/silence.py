@@ -1,16 +1,16 @@
 """Silent runs among those that only report: long silence is noted, longer silence ends a run as lost.
 
-Only time in which the server could hear counts as an agent's silence (`Hearing`): neither what a wall clock was set by,
-nor an outage. After a start and after a long outage a run is judged once the server has listened for a whole threshold.
+Only serving time (`ServingTime`) counts as an agent's silence: neither what a wall clock was set by, nor an
+outage. After a start and after a long outage a run is judged once the server has listened for a whole threshold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.engine.control.cancel import CONTROL
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
@@ -30,9 +30,10 @@ Act = Callable[[Plan, RunRow, int], None]
 class SilentRuns:
     """Finds the silent runs of every organisation."""
 
-    def __init__(self, hearing: Hearing, upkeep: Upkeep, thresholds: Thresholds) -> None:
-        """`upkeep` commits between two groups."""
-        self._hearing = hearing
+    def __init__(self, serving: ServingTime, upkeep: Upkeep, thresholds: Thresholds, *, hears_all: bool = True) -> None:
+        """`upkeep` commits between two groups. `hears_all`: no other process hears agents of this store."""
+        self._hears_all = hears_all
+        self._serving = serving
         self._upkeep = upkeep
         self._thresholds = thresholds
 
@@ -47,11 +48,12 @@ class SilentRuns:
 
     async def _look(self, noted: bool, threshold_ms: int, act: Act) -> None:
         """Looks at the runs that may be past a threshold. `noted`: those whose silence means nothing new."""
-        latest = self._hearing.latest_stamp(threshold_ms)
+        latest = self._serving.latest_stamp(threshold_ms)
         if latest is not None:
             await self._page((-1, 0), latest, noted, threshold_ms, act)
-            # Stamped before this start, by a clock that was ahead: this process cannot have heard them.
-            await self._page((self._hearing.highest_stamp(), 0), MAX_STAMP, noted, threshold_ms, act)
+            # Stamped before this start, by a clock that was ahead: this process cannot have heard them. Another could.
+            if self._hears_all:
+                await self._page((self._serving.highest_stamp(), 0), MAX_STAMP, noted, threshold_ms, act)
 
     async def _page(self, first: tuple[int, int], latest: int, noted: bool, threshold_ms: int, act: Act) -> None:
         """Pages through the runs that were heard last between two stamps."""
@@ -62,7 +64,7 @@ class SilentRuns:
             row = plan.run_by_number(stored.run)
             if row is None or not row.is_silence_timed():
                 return
-            lasted_ms = silence_ms(row, self._hearing.elapsed_ms)
+            lasted_ms = silence_ms(row, self._serving.elapsed_ms)
             if lasted_ms >= threshold_ms:
                 act(plan, row, lasted_ms)
             yield

@@ -6,7 +6,7 @@ What is still to be done is stored with each step, so that a restart goes on whe
 from __future__ import annotations
 
 from towerlog.engine.control.cancel import spread
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep
@@ -27,7 +27,7 @@ class SpreadingCancels:
             pass
 
 
-async def _find(unit: Unit, _steady_ms: int) -> list[Spread]:
+async def _find(unit: Unit, _serving_ms: int) -> list[Spread]:
     return await unit.spreads(1)
 
 

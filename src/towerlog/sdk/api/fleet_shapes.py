@@ -151,6 +151,7 @@ class RunOutline(Shape):
     tools: list[Json]
     events: int
     whole: bool
+    agents: list[str | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

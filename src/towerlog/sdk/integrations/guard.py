@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.commands import RunCancelled
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -39,11 +39,11 @@ from towerlog.sdk.integrations.pydantic_ai_reports import (
     report_inner_agents,
     reporting,
 )
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.default import default_recorder
-from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import AsyncRun
+from towerlog.sdk.record.run_handles import AsyncRun
 
 _log = logging.getLogger("towerlog.sdk")
 

@@ -34,8 +34,8 @@ from pydantic_core import to_jsonable_python
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_handles import AsyncRun
 from towerlog.sdk.record.values.encoding import describe
-from towerlog.sdk.record.waiting import AsyncRun
 
 FAILED_OUTCOMES = frozenset({"failed", "retried", "interrupted", "denied"})
 """Outcomes of a tool call that are failures."""

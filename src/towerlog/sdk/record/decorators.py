@@ -15,8 +15,8 @@ from towerlog.sdk.record.current import activated, current_run
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_handles import AsyncRun, Run
 from towerlog.sdk.record.spans.tool_calls import ToolCall
-from towerlog.sdk.record.waiting import AsyncRun, Run
 
 P = ParamSpec("P")
 R = TypeVar("R")

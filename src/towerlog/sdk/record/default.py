@@ -9,9 +9,9 @@ from typing import Any
 
 from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.recorder import Recorder, Status
-from towerlog.sdk.record.recording import Recording
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.run_block import Recording
+from towerlog.sdk.record.run_handles import Run
 
 
 class DefaultRecorder:

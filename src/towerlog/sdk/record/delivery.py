@@ -39,6 +39,7 @@ POLL_EVERY_S = 5.0
 LISTEN_WAIT_S = 5
 MAX_RUNS = 100
 SPOOL_FULL = "the spool is full"
+AT_THE_END = "they were reported while the program ended"
 
 _log = logging.getLogger("towerlog.sdk")
 
@@ -166,7 +167,8 @@ class Delivery:
         self._keeper.spill(0)
         self._keeper.sync()
         if lost := self._backlog.queued:
-            _log.error("%d events lost: %s, and %s", lost, printable(self._why), self._keeper.fault or SPOOL_FULL)
+            why = self._keeper.fault or (AT_THE_END if self._backlog.fits else SPOOL_FULL)
+            _log.error("%d events lost: %s, and %s", lost, printable(self._why), why)
 
     @property
     def reachable(self) -> bool:

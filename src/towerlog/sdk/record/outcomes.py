@@ -8,8 +8,8 @@ from typing import Any
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
 from towerlog.sdk.record.backlog.hooks import Hooks
 from towerlog.sdk.record.backlog.losses import Losses
+from towerlog.sdk.record.commands import refusal_of, settlement_of
 from towerlog.sdk.record.encoder import place_of
-from towerlog.sdk.record.inbox import refusal_of, settlement_of
 from towerlog.sdk.wire.event_batch import BATCH_BYTES, STRANGE_TRIES, BatchReply, strange_status
 
 

@@ -23,10 +23,10 @@ from towerlog.sdk.record.backlog.spool import Overflow, spool_root
 from towerlog.sdk.record.delivery import Delivery
 from towerlog.sdk.record.encoder import EventEncoder, place_of
 from towerlog.sdk.record.process_exit import ProcessExit
-from towerlog.sdk.record.recording import Recording, run_key_of
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_block import Recording, run_key_of
+from towerlog.sdk.record.run_handles import Run
 from towerlog.sdk.record.run_sink import ProcessState, RunSink
-from towerlog.sdk.record.waiting import Run
 from towerlog.sdk.wire.address import TIMEOUT_S, Url
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.ids import uuid7

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from towerlog.sdk.record.backlog.sink import Sink
-from towerlog.sdk.record.inbox import Inbox
+from towerlog.sdk.record.commands import Inbox
 from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.reservations import RunReservation, take_reservation
 from towerlog.sdk.record.spans.span import CANCELLATIONS, Span, id_of, parent_in

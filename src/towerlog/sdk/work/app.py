@@ -20,8 +20,8 @@ DEFAULT = "default"
 """The agent name of runs that were created without one."""
 MAX_NAME_CHARS = 200
 ADAPTERS = {
-    "langchain_core": "towerlog.sdk.integrations.langchain.served",
-    "langgraph": "towerlog.sdk.integrations.langchain.served",
+    "langchain_core": "towerlog.sdk.integrations.langchain.workers",
+    "langgraph": "towerlog.sdk.integrations.langchain.workers",
     "pydantic_ai": "towerlog.sdk.integrations.pydantic_ai",
 }
 """Package that an agent's class or one of its bases comes from → the module whose `adapt` makes a callable of it."""

@@ -11,9 +11,9 @@ import contextlib
 import logging
 from typing import Any
 
-from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import AsyncRun, Run
+from towerlog.sdk.record.run_handles import AsyncRun, Run
 from towerlog.sdk.wire.address import Url
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.work.agent_threads import AgentResult, AgentThreads, Work

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from towerlog.sdk.record.inbox import MAX_ANSWERS, MAX_REMEMBERED, refusal_of, settlement_of
+from towerlog.sdk.record.commands import MAX_ANSWERS, MAX_REMEMBERED, refusal_of, settlement_of
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.wire.event_batch import STRANGE_TRIES, UNKNOWN_BASE, strange_status
 from towerlog.sdk.wire.refusals import printable

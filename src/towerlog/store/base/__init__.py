@@ -20,6 +20,7 @@ from towerlog.store.base.lanes import LaneStore as LaneStore
 from towerlog.store.base.log import LogStore as LogStore
 from towerlog.store.base.members import MemberStore as MemberStore
 from towerlog.store.base.rows import RowStore as RowStore
+from towerlog.store.base.store import NodeStore as NodeStore
 from towerlog.store.base.store import Store as Store
 from towerlog.store.base.store import Unit as Unit
 from towerlog.store.base.verification import VerificationStore as VerificationStore

@@ -16,6 +16,7 @@ from typing import Protocol
 from towerlog.model.alert import WindowCount
 from towerlog.model.approval import ApprovalRow
 from towerlog.model.budget import BudgetRow, Reservation
+from towerlog.model.event import Logged
 from towerlog.model.lane import Lane
 from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
@@ -36,20 +37,20 @@ from towerlog.store.damage import Damages
 from towerlog.store.space import Space
 from towerlog.store.stock import Stock
 from towerlog.store.trouble import Trouble
-from towerlog.store.values import Changes, Loaded, Spread, Wanted
+from towerlog.store.values import Changes, Found, Loaded, Spread, Wanted
 
 
 class Unit(Protocol):
     """A unit of work: a consistent view for planning, then one commit."""
 
-    async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
+    async def load(self, wanted: Wanted, serving_ms: int) -> Loaded:
         """All of it in one question. Every kind asked for is in the answer; keys and values are described at `Kind`.
 
-        `now_ms` (time in which the server could hear) tells which leases have run out.
+        `serving_ms` tells which leases have run out.
         """
         ...
 
-    async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
+    async def lanes_expired(self, serving_ms: int, limit: int) -> list[Lane]:
         """Held lanes of any organisation whose lease ran out, oldest deadline first."""
         ...
 
@@ -117,6 +118,37 @@ class Unit(Protocol):
         ...
 
 
+class NodeStore(Protocol):
+    """What the nodes of one store agree on by it. Times are by a clock that all of them share.
+
+    Raises Overloaded and StorageFailed where the store does not answer soon.
+    """
+
+    async def meet(self, node: str, about: str, ttl_ms: int) -> dict[str, str]:
+        """Says that a node is there for so long; the others that are, with what they say of themselves."""
+        ...
+
+    async def lead(self, node: str, ttl_ms: int) -> bool:
+        """Takes or keeps the lead for so long; False where another node has it."""
+        ...
+
+    async def leave(self, node: str) -> None:
+        """It is there no more, and leads no more."""
+        ...
+
+    async def spend(self, name: str, ttl_ms: int) -> bool:
+        """Uses something up that can be used once; False where it was. It is known for so long."""
+        ...
+
+    async def positions(self) -> dict[int, int]:
+        """Organisation → the position of its newest event."""
+        ...
+
+    async def logged(self, org: int, after: int, limit: int) -> Found[Logged]:
+        """The organisation's log after a position, in order, each event as it may be shown; paged like `events`."""
+        ...
+
+
 class Store(
     LogStore,
     RowStore,
@@ -146,6 +178,8 @@ class Store(
     """The room on its disk: writes are refused while it is too little, what makes room is not."""
     copied_positions: Mapping[int, int] | None
     """Organisation → the position up to which this log is the one that it was first copied from; None for no copy."""
+    nodes: NodeStore | None
+    """What other nodes are met by; None where the store is one process's alone."""
     epoch: str
     """Names this log; a restored or recreated one has another."""
 

@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog.model.names import message_name, prefix_names
 from towerlog.store.columns.rows import Row
-from towerlog.store.packing import Packer
+from towerlog.store.compression import Packer
 
 _decode_block = msgspec.json.Decoder(list[msgspec.Raw]).decode
 

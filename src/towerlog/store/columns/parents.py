@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
-from towerlog.store.wanted import Parent
+from towerlog.store.lookup_keys import Parent
 
 
 def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, list[Any]]:

@@ -23,8 +23,8 @@ from towerlog.model.principal import SHARD_BITS, Org, Scope
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow
-from towerlog.store.columns.held import held_columns, holds_other
-from towerlog.store.packing import Packer, PackingError
+from towerlog.store.columns.retention import held_columns, holds_other
+from towerlog.store.compression import Packer, PackingError
 from towerlog.store.values import PAGE_BODY_BYTES, Found, Quarantined, RunChange, Spread
 
 Row = tuple[Any, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from towerlog.model.alert import AlertRow, AlertRule
@@ -10,7 +12,7 @@ from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.delivery import NO_BODY, Delivery, DeliveryBody
 from towerlog.model.price import PriceRow
 from towerlog.model.retention import Erasing, RetentionPolicy
-from towerlog.store.columns.rows import Row
+from towerlog.store.columns.rows import Row, decode_checkpoint
 
 _encode = msgspec.json.Encoder().encode
 decode_approval = msgspec.json.Decoder(ApprovalRow).decode
@@ -23,6 +25,13 @@ decode_delivery = msgspec.json.Decoder(Delivery).decode
 decode_body = msgspec.json.Decoder(DeliveryBody).decode
 decode_policy = msgspec.json.Decoder(RetentionPolicy).decode
 decode_erasing = msgspec.json.Decoder(Erasing).decode
+
+
+def moved_checkpoints(docs: Iterable[bytes], thread_id: str) -> Iterator[Row]:
+    """(thread_id, doc, run, agent, step_index) of checkpoints of a run that stands in this thread now."""
+    for doc in docs:
+        row = decode_checkpoint(doc).in_thread(thread_id)
+        yield thread_id, _encode(row), row.run, row.agent, row.step_index
 
 
 def approval_row(row: ApprovalRow) -> Row:

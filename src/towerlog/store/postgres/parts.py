@@ -10,9 +10,10 @@ from towerlog.store.postgres.reading import lanes as queue
 from towerlog.store.postgres.reading import runs as by_run
 from towerlog.store.postgres.reading import threads as folded
 from towerlog.store.postgres.subjects import alerts as told
-from towerlog.store.postgres.subjects import asking, money, people
+from towerlog.store.postgres.subjects import approvals as approval_queries
 from towerlog.store.postgres.subjects import audit as entries
-from towerlog.store.postgres.upkeep import erasing, policies, verification
+from towerlog.store.postgres.subjects import money, people
+from towerlog.store.postgres.upkeep import erasure, policies, verification
 
 
 class LogQuestions(HasConnections):
@@ -107,10 +108,10 @@ class StateQuestions(HasConnections):
     price = Question(money.price)
     prices = Question(money.prices)
 
-    approvals = Question(asking.approvals)
-    approval = Question(asking.approval)
-    checkpoints_undecided = Question(asking.checkpoints_undecided)
-    spent_links_drop = Question(asking.drop_spent_links, Via.BETWEEN_UNITS)
+    approvals = Question(approval_queries.approvals)
+    approval = Question(approval_queries.approval)
+    checkpoints_undecided = Question(approval_queries.checkpoints_undecided)
+    spent_links_drop = Question(approval_queries.drop_spent_links, Via.BETWEEN_UNITS)
 
     alert_rule = Question(told.rule)
     alert_rules = Question(told.rules)
@@ -140,11 +141,11 @@ class UpkeepQuestions(HasConnections):
     erasing_next = Question(policies.erasing_next)
     held_bytes = Question(policies.held_bytes)
     content_bytes = Question(policies.content_bytes)
-    content_end = Question(erasing.content_end)
-    gives_back = Question(erasing.gives_back)
+    content_end = Question(erasure.content_end)
+    gives_back = Question(erasure.gives_back)
     age_kept = Question(policies.age_kept)
     age_keep = Question(policies.age_keep, Via.BETWEEN_UNITS)
-    wipe = Question(erasing.wipe, Via.APART)
+    wipe = Question(erasure.wipe, Via.APART)
 
     rows = Question(verification.all_rows)
     structure_faults = Question(verification.structure_faults)

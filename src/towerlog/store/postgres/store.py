@@ -16,11 +16,13 @@ import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import Overloaded, StorageFailed, StoreLocked
+from towerlog.store.base import NodeStore
 from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import ALL, Connections, Db
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_error, storage_errors
 from towerlog.store.postgres.months import Months
+from towerlog.store.postgres.nodes import PostgresNodes
 from towerlog.store.postgres.parts import LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions
 from towerlog.store.postgres.questions import Transacting, Via
 from towerlog.store.postgres.times import NOW_SQL, DatabaseTimes, LeaseTimes, TimesOf
@@ -55,7 +57,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         clock: Clock,
         log: tuple[str, dict[int, int] | None],
         pools: tuple[Connections, Connections, Connections],
-        presence: Any,
+        presence: Db,
         trouble: Trouble,
     ) -> None:
         """Everything is open already: readers, keys, writers. `presence`: the connection that says so to others."""
@@ -70,7 +72,8 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         self.months = Months(url)
         self._pools = pools
         self._writers = writers
-        self._presence = presence
+        self._nodes = PostgresNodes(url, presence, readers)
+        self.nodes: NodeStore | None = self._nodes
         self._unit_lock = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._pool_of: dict[Via, Connections | Transacting] = {
@@ -171,7 +174,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         async with self._unit_lock:
             for pool in self._pools:
                 await pool.close()
-            await self._presence.close()
+            await self._nodes.close()
 
 
 async def open_store(
@@ -242,7 +245,7 @@ async def _opened(url: str, clock: Clock, epoch: str, db: Db, trouble: Trouble, 
     with storage_errors():
         copied = await schema.read_copied(db.connection)
     pools = await _open_pools(url, db.damages, db.times, role)
-    return PostgresStore(url, clock, (epoch, copied), pools, db.connection, trouble)
+    return PostgresStore(url, clock, (epoch, copied), pools, db, trouble)
 
 
 async def _open_pools(

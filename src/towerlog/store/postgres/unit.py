@@ -25,9 +25,9 @@ from towerlog.store.postgres.connections import ALL, Db, named_orgs, seeing
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
 from towerlog.store.postgres.locks import lock_orgs
 from towerlog.store.postgres.reading import descent, lanes, load, runs
-from towerlog.store.postgres.subjects import alerts, asking, money
+from towerlog.store.postgres.subjects import alerts, approvals, money
 from towerlog.store.postgres.times import NOW_SQL
-from towerlog.store.postgres.upkeep import erasing
+from towerlog.store.postgres.upkeep import erasure
 from towerlog.store.values import Changes, Loaded, Spread, Wanted
 
 if TYPE_CHECKING:
@@ -58,17 +58,17 @@ class PostgresUnit:
         self.written: asyncio.Task[Any] | None = None
         """What was written last, once that was begun."""
 
-    async def load(self, wanted: Wanted, now_ms: int) -> Loaded:
+    async def load(self, wanted: Wanted, serving_ms: int) -> Loaded:
         """Everything in one statement, as far as nearly every group asks for it."""
         with storage_errors(self._store.damages):
             await self._lock(load.orgs_of(wanted))
-            return await load.load(self._db, wanted, now_ms, now_ms)
+            return await load.load(self._db, wanted, serving_ms, serving_ms)
 
-    async def lanes_expired(self, now_ms: int, limit: int) -> list[Lane]:
+    async def lanes_expired(self, serving_ms: int, limit: int) -> list[Lane]:
         """Held lanes whose lease ran out."""
         with storage_errors(self._store.damages):
-            self._db.times.note(await self._db.value(f"SELECT {NOW_SQL}"), now_ms)
-        return await self._found(partial(lanes.lanes_expired, self._db, now_ms, limit))
+            self._db.times.note(await self._db.value(f"SELECT {NOW_SQL}"), serving_ms)
+        return await self._found(partial(lanes.lanes_expired, self._db, serving_ms, limit))
 
     async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
         """Runs that are being cancelled."""
@@ -84,7 +84,7 @@ class PostgresUnit:
 
     async def approvals_due(self, now_ms: int, limit: int) -> list[ApprovalRow]:
         """What has expired and is not marked."""
-        return await self._found(partial(asking.approvals_due, self._db, now_ms, limit))
+        return await self._found(partial(approvals.approvals_due, self._db, now_ms, limit))
 
     async def reservations_expired(self, now_ms: int, limit: int) -> list[Reservation]:
         """Reservations whose time is over."""
@@ -115,11 +115,11 @@ class PostgresUnit:
 
     def erase(self, run: int) -> Awaitable[Erasing | None]:
         """A step of an erasure."""
-        return self._write(self._in_one(lambda: erasing.erase_step(self._db, run), {shard_org(run)}))
+        return self._write(self._in_one(lambda: erasure.erase_step(self._db, run), {shard_org(run)}))
 
     def sweep_content(self, before: tuple[int, int]) -> Awaitable[tuple[int, int] | None]:
         """Content that no event was stored with."""
-        return self._write(self._in_one(lambda: erasing.sweep_content(self._db, before), None))
+        return self._write(self._in_one(lambda: erasure.sweep_content(self._db, before), None))
 
     def give_back(self) -> Awaitable[int]:
         """Nothing: the database keeps its free pages, and uses them anew."""

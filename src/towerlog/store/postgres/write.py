@@ -12,19 +12,20 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.computed import SEVERAL_VERSIONS
+from towerlog.model.computed_costs import SEVERAL_VERSIONS
 from towerlog.model.event import Event
 from towerlog.model.principal import SHARD_BITS, shard_org
+from towerlog.model.run import RunRow
 from towerlog.model.usage import MAX_SUM
-from towerlog.store.columns import rows
+from towerlog.store.columns import rows, state
+from towerlog.store.compression import Packer
 from towerlog.store.content import Content
-from towerlog.store.packing import Packer
 from towerlog.store.postgres.connections import Db
-from towerlog.store.postgres.each_org import each_org
 from towerlog.store.postgres.locks import hold
+from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.run_columns import FIXED, run_columns
-from towerlog.store.postgres.subjects import alerts, asking, audit, money, people
+from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people
 from towerlog.store.postgres.times import moved_lane
 from towerlog.store.postgres.upkeep import policies
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
@@ -88,6 +89,12 @@ _THREAD = (
     "INSERT INTO thread (org, thread_id, created_at, number, doc)"
     " VALUES ($1, $2, $3, (SELECT coalesce(max(number), 0) + 1 FROM thread WHERE org = $1), $4)"
     " ON CONFLICT (org, thread_id) DO UPDATE SET doc = excluded.doc"
+)
+_THREAD_LEFT = "DELETE FROM thread WHERE org = $1 AND thread_id = $2"
+_RUN_THREAD = "UPDATE run SET thread_id = $3 WHERE org = $1 AND run = $2"
+_CHECKPOINTS_OF = "SELECT doc FROM checkpoint WHERE org = $1 AND run = $2"
+_CHECKPOINT_MOVED = (
+    "UPDATE checkpoint SET thread_id = $2, doc = $3 WHERE org = $1 AND run = $4 AND agent = $5 AND step_index = $6"
 )
 _LANE = (
     "INSERT INTO lane (run, org, state, agent, label_set, queue_position, queued_at, expires_at, doc)"
@@ -211,10 +218,13 @@ def _packed(body: bytes, packer: Packer) -> tuple[bool, bytes]:
 
 
 async def _write_state(db: Db, changes: Changes) -> None:
+    await db.each(_THREAD_LEFT, sorted(changes.left_threads))
     await db.each(_THREAD, map(rows.thread_row, changes.threads.values()))
     await db.each(_CHECKPOINT, map(_checkpoint_columns, changes.checkpoints.values()))
+    for run in changes.moved:
+        await _move(db, changes.runs[run].after)
     if changes.approvals or changes.ended or changes.spent_links:
-        await asking.write(db, changes)
+        await approvals.write(db, changes)
     if changes.lanes:
         moved = [moved_lane(lane, db.times.offset_ms) for lane in changes.lanes.values()]
         renewed, others = rows.lane_rows(moved, changes.renewed)
@@ -238,6 +248,13 @@ async def _write_state(db: Db, changes: Changes) -> None:
     of_alerts = (changes.alert_rules, changes.alerts, changes.alert_windows, changes.deliveries)
     if any(of_alerts) or changes.delivery_bodies:
         await alerts.write(db, changes)
+
+
+async def _move(db: Db, run: RunRow) -> None:
+    """Brings what is stored of a run to the thread in which it stands now."""
+    await db.do(_RUN_THREAD, run.org, run.run, run.thread_id)
+    docs = [doc for (doc,) in await db.rows(_CHECKPOINTS_OF, run.org, run.run)]
+    await db.each(_CHECKPOINT_MOVED, ((run.org, *row) for row in state.moved_checkpoints(docs, run.thread_id)))
 
 
 async def _write_people(db: Db, changes: Changes) -> None:

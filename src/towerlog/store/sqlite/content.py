@@ -8,8 +8,8 @@ import msgspec
 from towerlog.errors import Damaged
 from towerlog.model.names import metas_name
 from towerlog.store.columns.content import Changed, history_of
-from towerlog.store.packing import Packer
-from towerlog.store.sqlite.connection import damages_of
+from towerlog.store.compression import Packer
+from towerlog.store.sqlite.connections.connection import damages_of
 
 _UNREADABLE = (apsw.CorruptError, msgspec.MsgspecError, ValueError, TypeError, IndexError)
 

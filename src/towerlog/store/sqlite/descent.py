@@ -11,8 +11,8 @@ import apsw
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.store.columns import rows
 from towerlog.store.columns.parents import IS_A_CHILD, child_condition, names_of
+from towerlog.store.lookup_keys import Family, Parent
 from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Found, Spread
-from towerlog.store.wanted import Family, Parent
 
 PARENTS_AT_ONCE = 200
 """Runs of which one question asks whether any of them has children."""

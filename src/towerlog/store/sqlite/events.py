@@ -15,7 +15,7 @@ import apsw
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.principal import shard_bounds, shard_key
 from towerlog.store.columns import rows
-from towerlog.store.sqlite.connection import damages_of
+from towerlog.store.sqlite.connections.connection import damages_of
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks
 from towerlog.store.sqlite.reads import one as first
 from towerlog.store.values import PAGE_BODY_BYTES, Found

@@ -22,13 +22,12 @@ from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.store.columns import people
 from towerlog.store.lock import WriterLock, may_write_beside
-from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import lookups, reads
-from towerlog.store.sqlite import write as writes
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.people import members
-from towerlog.store.sqlite.upkeep import start, whole
-from towerlog.store.sqlite.upkeep.failures import is_final, named, storage_failed, text_damaged
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.failures import is_final, named, storage_failed, text_damaged
+from towerlog.store.sqlite.people import members, organisations
+from towerlog.store.sqlite.upkeep import matching_files, start
 
 KEYS_PAGE = 500
 
@@ -52,7 +51,7 @@ class SqliteIdentities:
         try:
             if self._lock is not None and not self._has_failed:
                 with self._storage_errors():
-                    whole.settle_log(self._db)
+                    matching_files.settle_log(self._db)
         finally:
             self._db.close()
             if self._lock is not None:
@@ -72,7 +71,7 @@ class SqliteIdentities:
     async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
         """A new organisation with its first user and key; its number is given here."""
         with self._storage_errors():
-            return writes.write_org(self._db, org, user, key, told, link)
+            return organisations.write_org(self._db, org, user, key, told, link)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""
@@ -105,7 +104,7 @@ class SqliteIdentities:
     def key_put(self, key: Key, told: AuditEntry) -> None:
         """Writes a new key."""
         with self._storage_errors():
-            writes.write_key(self._db, key, told)
+            organisations.write_key(self._db, key, told)
 
     def key_revoke(self, org: int, key_id: str, now_ms: int, told: Callable[[Key, Key], AuditEntry]) -> Key | None:
         """The key, revoked now or before; None when this organisation has no such key."""
@@ -116,7 +115,7 @@ class SqliteIdentities:
                 key = lookups.key(self._db, org, key_id)
                 if key is not None and key.revoked_at is None:
                     before, key = key, msgspec.structs.replace(key, revoked_at=now_ms)
-                    writes.write_key(self._db, key, told(before, key))
+                    organisations.write_key(self._db, key, told(before, key))
             finally:
                 self._db.execute("COMMIT")
         return key

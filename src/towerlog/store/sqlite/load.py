@@ -27,14 +27,14 @@ from towerlog.model.question import RunFilter
 from towerlog.model.retention import RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
+from towerlog.store.lookup_keys import Claimant, Family, MemberCounts, Respelled, SpentSince
 from towerlog.store.sqlite import descent, events, lookups, personas, queue, reads
 from towerlog.store.sqlite.alerts import alerts
-from towerlog.store.sqlite.asking import approvals
-from towerlog.store.sqlite.erasing import policies
+from towerlog.store.sqlite.approvals import approvals
+from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.money import budgets, prices
 from towerlog.store.sqlite.people import members
 from towerlog.store.values import Found, Kind, Loaded, StoredReply, Wanted
-from towerlog.store.wanted import Claimant, Family, MemberCounts, Respelled, SpentSince
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -44,11 +44,11 @@ MAX_RUNS_AT_ONCE = 500
 """Runs to one statement."""
 
 
-def load(db: apsw.Connection, wanted: Wanted, now_ms: int) -> Loaded:
+def load(db: apsw.Connection, wanted: Wanted, serving_ms: int) -> Loaded:
     """The values of all kinds that are asked for."""
     found: Loaded = {kind: _ANSWERS[kind](db, keys) for kind, keys in wanted.items() if kind is not Kind.CLAIMS}
     if Kind.CLAIMS in wanted:
-        found[Kind.CLAIMS] = _claims(db, wanted[Kind.CLAIMS], now_ms)
+        found[Kind.CLAIMS] = _claims(db, wanted[Kind.CLAIMS], serving_ms)
     return found
 
 

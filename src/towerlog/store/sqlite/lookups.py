@@ -18,11 +18,11 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.tombstone import erased_id
 from towerlog.store.columns import rows
-from towerlog.store.packing import Packer, unpacked_bytes
-from towerlog.store.sqlite.connection import damages_of
+from towerlog.store.compression import Packer, unpacked_bytes
+from towerlog.store.lookup_keys import Respelled
+from towerlog.store.sqlite.connections.connection import damages_of
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.values import StoredReply
-from towerlog.store.wanted import Respelled
 
 MAX_COMPARED_BYTES = 2 * SPELLED_BYTES
 """A stored body that is longer is none of a repeat that may be spelled in another way."""

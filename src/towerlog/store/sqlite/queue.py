@@ -163,7 +163,7 @@ def lanes_of(db: apsw.Connection, org: int, runs: Sequence[int]) -> list[Lane]:
     return [rows.decode_lane(row[0]) for row in db.execute(sql, (org, *runs))]
 
 
-def lanes_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[Lane]:
+def lanes_expired(db: apsw.Connection, serving_ms: int, limit: int) -> list[Lane]:
     """Held lanes whose lease ran out, oldest deadline first."""
     sql = "SELECT doc FROM lane WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at LIMIT ?"
-    return [rows.decode_lane(row[0]) for row in db.execute(sql, (now_ms, limit))]
+    return [rows.decode_lane(row[0]) for row in db.execute(sql, (serving_ms, limit))]

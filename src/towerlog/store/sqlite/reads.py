@@ -15,7 +15,7 @@ import msgspec
 from towerlog.errors import Invalid
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
-from towerlog.model.computed import merged_version
+from towerlog.model.computed_costs import merged_version
 from towerlog.model.key import Key, KeyFound
 from towerlog.model.principal import Org, shard_bounds
 from towerlog.model.question import RunFilter
@@ -25,9 +25,9 @@ from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.parents import child_condition
 from towerlog.store.columns.searches import unindexed
-from towerlog.store.sqlite.connection import LOWER
+from towerlog.store.sqlite.conditions import within_rows
+from towerlog.store.sqlite.connections.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD
-from towerlog.store.sqlite.screens.conditions import within_rows
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState, UsageSpan
 
 MAX_SEARCH_MS = 1000

@@ -7,7 +7,7 @@ without a lock. Readers see committed rows only and never hold a transaction ope
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,34 +18,34 @@ import structlog
 
 from towerlog.ambient import Clock, Ids
 from towerlog.errors import Overloaded, StorageFailed
+from towerlog.store.base import NodeStore
 from towerlog.store.damage import Damages
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.space import Space
-from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite import content, descent, load, lookups, queue, reads, write
 from towerlog.store.sqlite import events as logged
 from towerlog.store.sqlite import personas as registered
 from towerlog.store.sqlite.alerts import alerts as told
-from towerlog.store.sqlite.alerts.asks import AlertAsks
-from towerlog.store.sqlite.asking import approvals as asking
-from towerlog.store.sqlite.asking.asks import ApprovalAsks
+from towerlog.store.sqlite.alerts.bindings import AlertAsks
+from towerlog.store.sqlite.approvals import approvals
+from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.erasing.asks import ErasingAsks, ErasingUnit
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.connections.transaction import PLENTY_BYTES, WalGauge
+from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.money import budgets as money
-from towerlog.store.sqlite.money.asks import MoneyAsks
-from towerlog.store.sqlite.people.asks import PeopleAsks
-from towerlog.store.sqlite.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.money.bindings import MoneyAsks
+from towerlog.store.sqlite.people.bindings import PeopleAsks
 from towerlog.store.sqlite.screens import facets
 from towerlog.store.sqlite.screens.moments import moments
-from towerlog.store.sqlite.upkeep import indexes, start, verification, whole
-from towerlog.store.sqlite.upkeep.failures import named
+from towerlog.store.sqlite.upkeep import indexes, matching_files, start, verification
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
-HELD_TRIES = 20
-HELD_PAUSE_SECONDS = 0.05
+HELD_TRIES, HELD_PAUSE_SECONDS = 20, 0.05
 """How often, and how long apart, a log that somebody reads from is tried to start anew; then a group is refused."""
 HELD = "A long read, such as a backup, keeps the write-ahead log from starting anew; try again."
 RETRY_CHECKPOINT_SECONDS = 1.0
@@ -64,7 +64,7 @@ class SqliteUnit(ErasingUnit):
     spreads = Ask(descent.spreads, Where.WRITER)
     budget_due = Ask(money.budget_due, Where.WRITER)
     runs_of_step = Ask(money.runs_of_step, Where.WRITER)
-    approvals_due = Ask(asking.approvals_due, Where.WRITER)
+    approvals_due = Ask(approvals.approvals_due, Where.WRITER)
     reservations_expired = Ask(money.reservations_expired, Where.WRITER)
     alert_window = Ask(told.windows_of, Where.WRITER)
 
@@ -97,6 +97,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
 
     name = "sqlite"
     exclusive = True
+    nodes: NodeStore | None = None
 
     events = Ask(logged.events)
     events_at = Ask(logged.events_at)
@@ -168,7 +169,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         lock: WriterLock | None,
         writer: Pool,
         log: tuple[str, dict[int, int] | None],
-        gauge: files.WalGauge,
+        gauge: WalGauge,
         damages: Damages,
         trouble: Trouble,
         space: Space,
@@ -214,6 +215,8 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         async with self._unit_lock:
             if self._gauge.written_bytes > files.WAL_HELD_BYTES:
                 await self._start_log_anew()
+            elif self.space.spare_bytes < PLENTY_BYTES and files.is_long(self.path, self.space.spare_bytes):
+                await self._shorten_log()
             unit = SqliteUnit(self)
             try:
                 yield unit
@@ -248,6 +251,19 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         self.trouble.note_commit(held)
         raise held
 
+    async def _shorten_log(self) -> None:
+        """Where little room is left a log has none of it: what it holds is moved, and what makes room finds some."""
+        try:
+            await self._renew_log()
+        except StorageFailed as error:
+            if error.fatal:
+                raise
+            self.trouble.note_checkpoint(error)
+
+    async def _renew_log(self) -> None:
+        self._logs_begun += 1
+        await self.writer.call(matching_files.renew_log, f"{self._opened_as}.{self._logs_begun}")
+
     def _note_written(self, failure: BaseException | None) -> None:
         """After a commit: whether the next may follow. Keeps the WAL within bounds, beside the writer if possible."""
         if isinstance(failure, StorageFailed) and failure.fatal:
@@ -256,6 +272,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
             return
         if failure is not None:
             if isinstance(failure, StorageFailed):
+                self.space.forget()
                 self.trouble.note_commit(failure)
             return
         # Below the guard little is written all the same: that keys are revoked, and replies. All else is still refused.
@@ -284,8 +301,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
             if truncate or self._gauge.written_bytes > files.WAL_RESET_BYTES:
                 # What came meanwhile, in the writer's thread: now nothing is left and the WAL starts anew.
                 if truncate:
-                    self._logs_begun += 1
-                    await self.writer.call(whole.renew_log, f"{self._opened_as}.{self._logs_begun}")
+                    await self._renew_log()
                 else:
                     await self.writer.call(files.checkpoint)
             self.trouble.note_checkpoint(None)
@@ -318,7 +334,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
 
     async def _settle(self) -> None:
         try:
-            await self.writer.call(whole.settle_log)
+            await self.writer.call(matching_files.settle_log)
         except StorageFailed as error:
             _log.warning("the log is left as it is; the next start reads it", error=error.message)
 
@@ -328,7 +344,7 @@ async def open_store(
     clock: Clock,
     ids: Ids,
     on_fatal: Callable[[StorageFailed], None] = lambda error: None,
-    guard_mib: int = 0,
+    guard_mib: int | None = None,
 ) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
@@ -343,11 +359,11 @@ async def open_store(
     lock = await start.in_turn(partial(start.take_place, path), partial(may_write_beside, log))
     if start.prepare(lock):
         _log.warning("a restore or rebuild that had broken off was finished", database=str(path))
-    gauge, damages = files.WalGauge(), Damages(clock.steady_ms)
+    gauge, damages = WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
-    space = Space(path.parent, clock.steady_ms, guard_mib)
-    opener = partial(files.open_connection, path, damages=damages)
+    space = Space(path.parent, clock.steady_ms, guard_mib, path)
+    opener = partial(files.open_connection, path, damages=damages, space=space)
     writer = Writing(1, lambda: gauge.watch(opener()), "towerlog-write", damages, trouble)
     try:
         token = ids.token(8)
@@ -368,7 +384,7 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     Raises SchemaMismatch for a schema of another version, StorageFailed where there is no database.
     """
     files.check_library()
-    whole.check_whole(path)
+    matching_files.check_whole(path)
     damages, trouble = Damages(clock.steady_ms, is_logged=False), Trouble()
     space = Space(path.parent, clock.steady_ms)
     opener = partial(files.open_connection, path, read_only=True, damages=damages)
@@ -376,18 +392,7 @@ async def open_reader(path: Path, clock: Clock) -> SqliteStore:
     await reader.call(files.check_schema)
     epoch = await reader.call(files.read_epoch)
     copied = await reader.call(files.read_copied)
-    return SqliteStore(path, clock, "", None, reader, (epoch, copied), files.WalGauge(), damages, trouble, space)
-
-
-@asynccontextmanager
-async def opened(path: Path, opener: Callable[[Path], Awaitable[SqliteStore]]) -> AsyncIterator[SqliteStore]:
-    """The store at `path`, until the end of the block; what fails meanwhile is told with its name."""
-    with named(path):
-        store = await opener(path)
-        try:
-            yield store
-        finally:
-            await store.close()
+    return SqliteStore(path, clock, "", None, reader, (epoch, copied), WalGauge(), damages, trouble, space)
 
 
 def _told_on(loop: asyncio.AbstractEventLoop, on_fatal: Callable[[StorageFailed], None], error: StorageFailed) -> None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import apsw
 import msgspec
 
-from towerlog.model.audit import AuditEntry
-from towerlog.model.computed import SEVERAL_VERSIONS
-from towerlog.model.key import Key
+from towerlog.model.computed_costs import SEVERAL_VERSIONS
 from towerlog.model.lane import Lane
-from towerlog.model.member import SignInLink
-from towerlog.model.principal import Org, User
+from towerlog.model.run import RunRow
 from towerlog.model.usage import MAX_SUM
-from towerlog.store.columns import rows
-from towerlog.store.packing import Packer
+from towerlog.store.columns import rows, state
+from towerlog.store.compression import Packer
 from towerlog.store.sqlite.alerts import alerts
-from towerlog.store.sqlite.asking import approvals
+from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.erasing import policies
+from towerlog.store.sqlite.connections.transaction import commit, roll_back, transaction
+from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.money import budgets, prices
-from towerlog.store.sqlite.people import members
+from towerlog.store.sqlite.people import members, organisations
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
@@ -30,6 +28,8 @@ _RUN_MOVED = (
     " held = ?17, doc = ?18 WHERE run = ?1"
     " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5"
 )
+_RUN_THREAD = "UPDATE run SET thread_id = ? WHERE run = ?"
+_THREAD_LEFT = "DELETE FROM thread WHERE org = ? AND thread_id = ?"
 _RUN_TOUCHED = "UPDATE run SET doc = ?2 WHERE run = ?1"
 _THREAD = (
     "INSERT INTO thread (org, thread_id, created_at, number, doc)"
@@ -62,6 +62,7 @@ _CHECKPOINT = (
     " position = excluded.position, node = excluded.node, metas = excluded.metas, held_node = excluded.held_node,"
     " held_metas = excluded.held_metas, doc = excluded.doc"
 )
+_CHECKPOINT_MOVED = "UPDATE checkpoint SET thread_id = ?, doc = ? WHERE run = ? AND agent = ? AND step_index = ?"
 _SUMS = ("events", "runs_started", "runs_ended")
 _USAGE = (
     f"INSERT INTO usage VALUES ({', '.join('?' * 18)}) ON CONFLICT (org, hour, agent, model, status) DO UPDATE SET "
@@ -97,16 +98,11 @@ _SPREAD_OVER = "DELETE FROM cancel_spread WHERE run = ?"
 _REPLY = f"INSERT OR REPLACE INTO reply ({rows.REPLY_COLUMNS}) VALUES ({', '.join('?' * 9)})"
 _REPLY_BODY = "UPDATE reply SET status = ?, body = ? WHERE org = ? AND name = ? AND status = 0"
 # Not "or replace": a digest that is there already belongs to somebody else's key, which must not go.
-_KEY = (
-    f"INSERT INTO api_key ({rows.KEY_COLUMNS}, number) VALUES ({', '.join('?' * 9)},"
-    " (SELECT ifnull(max(number), 0) + 1 FROM api_key WHERE org = ?1)) ON CONFLICT (org, key_id)"
-    " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
-)
 _COUNTERS = "UPDATE org SET position = ?, runs = ?, agents = ? WHERE org = ?"
 
 
 def write_changes(db: apsw.Connection, changes: Changes) -> None:
-    """All of it in one transaction; rolls back and raises apsw.Error when any of it fails."""
+    """All of it in one transaction; rolls back and raises apsw.Error or DiskFull when any of it fails."""
     packer = Packer()
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -121,10 +117,9 @@ def write_changes(db: apsw.Connection, changes: Changes) -> None:
         for sql, values in zip(_PREPARED, (events, *runs, agents, *usage), strict=True):
             if values:
                 db.executemany(sql, values)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        commit(db)
+    except BaseException as error:
+        roll_back(db, error)
         raise
 
 
@@ -144,10 +139,14 @@ def _packed(body: bytes, packer: Packer) -> tuple[int, bytes]:
 
 
 def _write_state(db: apsw.Connection, changes: Changes) -> None:
+    if changes.left_threads:
+        db.executemany(_THREAD_LEFT, sorted(changes.left_threads))
     if changes.threads:
         db.executemany(_THREAD, map(rows.thread_row, changes.threads.values()))
     if changes.checkpoints:
         db.executemany(_CHECKPOINT, map(rows.checkpoint_row, changes.checkpoints.values()))
+    for run in changes.moved:
+        _move(db, changes.runs[run].after)
     if changes.approvals or changes.ended or changes.spent_links:
         approvals.write(db, changes)
     if changes.lanes:
@@ -163,7 +162,7 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.reply_bodies:
         db.executemany(_REPLY_BODY, ((one.status, one.body, one.org, one.name) for one in changes.reply_bodies))
     if changes.keys:
-        db.executemany(_KEY, map(rows.key_row, changes.keys))
+        db.executemany(organisations.KEY, map(rows.key_row, changes.keys))
     if changes.users or changes.sign_in_links or changes.sessions_over or changes.sessions:
         members.write(db, changes)
     if changes.personas:
@@ -186,6 +185,13 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         db.executemany(_COUNTERS, counted)
 
 
+def _move(db: apsw.Connection, run: RunRow) -> None:
+    """Brings what is stored of a run to the thread in which it stands now."""
+    db.execute(_RUN_THREAD, (run.thread_id, run.run))
+    docs = [doc for (doc,) in db.execute("SELECT doc FROM checkpoint WHERE run = ?", (run.run,))]
+    db.executemany(_CHECKPOINT_MOVED, state.moved_checkpoints(docs, run.thread_id))
+
+
 def _write_quarantined(db: apsw.Connection, quarantined: list[Quarantined]) -> None:
     """What there is room for. The rows of a run are looked through once for each of its keys, and not for each item."""
     rooms: dict[tuple[int, str], tuple[int, float]] = {}
@@ -204,43 +210,10 @@ def _write_quarantined(db: apsw.Connection, quarantined: list[Quarantined]) -> N
             rooms[run, key_id] = (count + 1, size + len(doc))
 
 
-def write_org(
-    db: apsw.Connection, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None
-) -> Org:
-    """A new organisation with its first user and key, and the audit's first entry; returns it with its number."""
-    with db:
-        db.execute(
-            "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
-        )
-        number = db.last_insert_rowid()
-        members.write_users(db, [msgspec.structs.replace(user, org=number)])
-        db.execute(_KEY, (number, *rows.key_row(key)[1:]))
-        entries.write(db, [msgspec.structs.replace(told, org=number)])
-        if link is not None:
-            members.write_links(db, [msgspec.structs.replace(link, org=number)])
-    return msgspec.structs.replace(org, org=number)
-
-
-def keep_secret(db: apsw.Connection, fresh: str) -> str:
-    """The store's secret; `fresh` becomes it where there is none."""
-    known = db.execute("SELECT value FROM meta WHERE name = 'secret'").get
-    if known is None:
-        db.execute("INSERT INTO meta VALUES ('secret', ?)", (fresh,))
-        known = fresh
-    return str(known)
-
-
-def write_key(db: apsw.Connection, key: Key, told: AuditEntry) -> None:
-    """One key, new or changed, with the entry of the audit that tells it."""
-    with db:
-        db.execute(_KEY, rows.key_row(key))
-        entries.write(db, [told])
-
-
 def refresh_leases(db: apsw.Connection, now_ms: int) -> None:
     """After a restart every running lease gets one full new length: late by at most one lease, never early. The same of
     the time of reservations."""
-    with db:
+    with transaction(db):
         held = [rows.decode_lane(row[0]) for row in db.execute("SELECT doc FROM lane WHERE state = 'held'")]
         fresh = [_refreshed(lane, now_ms) for lane in held]
         db.executemany(_LANE, map(rows.lane_row, fresh))
@@ -253,21 +226,23 @@ def _refreshed(lane: Lane, now_ms: int) -> Lane:
 
 def try_to_write(db: apsw.Connection) -> None:
     """Changes a page and waits for its sync; what is written means nothing."""
-    db.execute("INSERT INTO meta VALUES ('tries', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1")
+    with transaction(db):
+        db.execute("INSERT INTO meta VALUES ('tries', '1') ON CONFLICT (name) DO UPDATE SET value = value + 1")
 
 
 def drop_old_replies(db: apsw.Connection, before_ms: int, limit: int) -> int:
     """Forgets replies of Idempotency-Keys that are older than this, at most so many; how many."""
     some = "SELECT rowid FROM reply WHERE created_at < ? LIMIT ?"
-    db.execute(f"DELETE FROM reply WHERE rowid IN ({some})", (before_ms, limit))
-    return db.changes()
+    with transaction(db, makes_room=True):
+        db.execute(f"DELETE FROM reply WHERE rowid IN ({some})", (before_ms, limit))
+        return db.changes()
 
 
 def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:
     """Drops a run's events below a seq; what is left keeps its seq, and the hash that it is checked with."""
     where = "run = ? AND seq < ? AND EXISTS (SELECT 1 FROM run WHERE run.run = event.run AND run.org = ?)"
     last = f"SELECT run, seq, hash FROM event WHERE {where} ORDER BY seq DESC LIMIT 1"
-    with db:
+    with transaction(db, makes_room=True):
         db.execute(f"INSERT OR REPLACE INTO trim {last}", (run, before_seq, org))
         db.execute(f"DELETE FROM event WHERE {where}", (run, before_seq, org))
 

@@ -14,7 +14,8 @@ from towerlog.asgi.app import App
 from towerlog.asgi.pages.dashboard.screens import NOT_BUILT
 from towerlog.config import Settings
 from towerlog.dialects import DIALECTS
-from towerlog.server import Node, transport_config
+from towerlog.parts import transport_config
+from towerlog.server import Node
 
 PAGE = b"<!doctype html><title>Towerlog</title>"
 PATHS = [

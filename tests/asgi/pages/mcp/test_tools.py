@@ -24,7 +24,7 @@ OF_OUTER = {b"idempotency-key": b"i", b"content-encoding": b"gzip", b"accept": b
 def visit(**fields: Any) -> PageVisit:
     """A request to `/mcp`."""
     given: dict[str, Any] = {"headers": {**SECRET, **OF_OUTER}, "principal": PRINCIPAL, "address": "203.0.113.9"}
-    return PageVisit(query={}, is_local=False, now_ms=0, **{**given, **fields})
+    return PageVisit(query={}, is_local=False, steady_ms=0, **{**given, **fields})
 
 
 class Gate:

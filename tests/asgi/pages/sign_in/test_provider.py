@@ -16,7 +16,6 @@ from joserfc.jwk import OctKey, RSAKey
 
 from tests.support.fakes import FakeClock
 from tests.support.wait import wait_until_async
-from towerlog.asgi.pages.sign_in.kept import FAILED_MS, KEPT_MS, MIN_AGE_MS, Unavailable
 from towerlog.asgi.pages.sign_in.places import MAX_WAITING_OF_ONE
 from towerlog.asgi.pages.sign_in.provider import (
     MAX_UNDER_WAY,
@@ -26,6 +25,7 @@ from towerlog.asgi.pages.sign_in.provider import (
     IdentityProvider,
     ProviderConfig,
 )
+from towerlog.asgi.pages.sign_in.provider_cache import FAILED_MS, KEPT_MS, MIN_AGE_MS, Unavailable
 from towerlog.egress.outcomes import EgressFailure, HttpAnswer, Undelivered
 from towerlog.errors import Overloaded, Unauthenticated
 

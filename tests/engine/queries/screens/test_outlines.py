@@ -50,7 +50,7 @@ def read_after(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def source_of(rig: Rig) -> QueryContext:
     """One that knows no run yet."""
-    return QueryContext(rig.store, rig.clock, rig.engine._hearing)
+    return QueryContext(rig.store, rig.clock, rig.engine._serving)
 
 
 async def ask(source: QueryContext, rig: Rig, run_id: str) -> Outline:

@@ -393,6 +393,22 @@ async def test_a_cool_down_holds_for_time_as_well(rig: Rig) -> None:
     assert len(await alerts(rig)) == 2
 
 
+@pytest.mark.parametrize("by_ms", [24 * 60 * MINUTE, -24 * 60 * MINUTE], ids=["ahead", "back"])
+async def test_people_are_told_again_after_as_long_however_the_clock_is_set(rig: Rig, by_ms: int) -> None:
+    await make(rig, AlertTrigger.ERROR, renotify_ms=10 * MINUTE, cooldown_ms=30 * MINUTE)
+    await rig.append(failure("a"))
+    await passes(rig, 9 * MINUTE)
+    rig.clock.jump(by_ms)
+    await passes(rig, MINUTE - 1000)
+    assert await said(rig) == [FIRED]
+    await passes(rig, 2000)
+    assert await said(rig) == [FIRED, REPEATED]
+    await passes(rig, 10 * MINUTE - 1000)
+    assert await said(rig) == [FIRED, REPEATED]
+    await passes(rig, 2000)
+    assert await said(rig) == [FIRED, REPEATED, REPEATED]
+
+
 async def test_what_is_old_goes(rig: Rig) -> None:
     await make(rig, AlertTrigger.ERROR, channels=())
     await rig.append(failure("a"))

@@ -16,8 +16,8 @@ from langgraph.types import interrupt
 
 import towerlog
 from tests.support.wait import wait_until
-from towerlog.sdk.integrations.langchain.served import adapt
-from towerlog.sdk.record.waiting import AsyncRun
+from towerlog.sdk.integrations.langchain.workers import adapt
+from towerlog.sdk.record.run_handles import AsyncRun
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.work.worker import Worker
 

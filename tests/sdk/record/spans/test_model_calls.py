@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.sdk.support.sinks import ListSink
-from towerlog.sdk.record.inbox import RunCancelled
-from towerlog.sdk.record.waiting import Run
+from towerlog.sdk.record.commands import RunCancelled
+from towerlog.sdk.record.run_handles import Run
 
 MESSAGES = [{"role": "user", "content": "Oslo?"}]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.sdk.support.sinks import ListSink
+from towerlog.sdk.record.run_handles import Run
 from towerlog.sdk.record.values.capture import VARIABLE, captures_content
-from towerlog.sdk.record.waiting import Run
 
 
 def tell_all(run: Run) -> None:

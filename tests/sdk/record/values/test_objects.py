@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -68,6 +73,10 @@ class Endless:
         return [Endless(), Endless()]
 
 
+class Colour(Enum):
+    RED = (date(2026, 1, 2),)
+
+
 class Refuses:
     def model_dump(self, **options: object) -> object:
         raise RuntimeError("no")
@@ -79,13 +88,51 @@ def test_models_and_dataclasses_are_told_by_their_members() -> None:
     values = {"model": City(name="Oslo"), "data": Slotted(date(2026, 1, 2), Node("x")), "tree": tree}
     data = json.loads(encode_event({"data": {**values, "none": Refuses(), "row": Row.__new__(Row)}}))["data"]
     assert data["model"] == {"name": "Oslo", "key": "**********"}
-    assert data["data"] == {"at": repr(date(2026, 1, 2)), "deep": {"name": "x", "parent": None, "children": []}}
+    assert data["data"] == {"at": "2026-01-02", "deep": {"name": "x", "parent": None, "children": []}}
     leaf = {"name": "leaf", "parent": "<Node inside itself>", "children": []}
     assert data["tree"] == {"name": "root", "parent": None, "children": [leaf]}
     assert data["none"].startswith("<")
     assert data["row"] == {}
     kinds = data["towerlog_converted"]
     assert (kinds["model"], kinds["data"], kinds["data.at"], kinds["none"]) == ("City", "Slotted", "date", "Refuses")
+
+
+def test_values_of_the_standard_library_are_told_as_json_would_have_them() -> None:
+    uuid = UUID("0196b2c4-6a00-7000-8000-000000000001")
+    at = datetime(2026, 4, 2, 10, 0, 1, 500_000, UTC)
+    values = {
+        "at": at,
+        "day": date(2026, 1, 2),
+        "clock": time(7, 30),
+        "id": uuid,
+        "price": Decimal("19.90"),
+        "path": PurePosixPath("/tmp/a"),
+        "colour": Colour.RED,
+        "queue": deque([1, uuid]),
+    }
+    expected = {
+        "at": "2026-04-02T10:00:01.500000+00:00",
+        "day": "2026-01-02",
+        "clock": "07:30:00",
+        "id": str(uuid),
+        "price": "19.90",
+        "path": "/tmp/a",
+        "colour": ["2026-01-02"],
+        "queue": [1, str(uuid)],
+    }
+    data = json.loads(encode_event({"data": values}))["data"]
+    kinds = data.pop("towerlog_converted")
+    assert data == expected
+    assert {name: kinds[name] for name in ("at", "id", "price", "colour", "colour.0", "queue", "queue.1")} == {
+        "at": "datetime",
+        "id": "UUID",
+        "price": "Decimal",
+        "colour": "Colour",
+        "colour.0": "date",
+        "queue": "deque",
+        "queue.1": "UUID",
+    }
+    assert plain(deque([1] * 3, maxlen=2)) == [1, 1]
 
 
 def test_what_a_model_cannot_say_in_json_does_not_cost_the_rest(recwarn: pytest.WarningsRecorder) -> None:

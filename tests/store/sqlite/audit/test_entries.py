@@ -12,7 +12,7 @@ import pytest
 from tests.store.plans import plans_of
 from towerlog.model.audit import Action, Actor, ActorType, AuditEntry, AuditFilter, AuditRow, chain_link, make_entry
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.connection import open_connection
+from towerlog.store.sqlite.connections.connection import open_connection
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import AuditHead, Changes
 

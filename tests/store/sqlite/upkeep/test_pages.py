@@ -9,7 +9,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.transaction import WalGauge
 from towerlog.store.sqlite.upkeep import pages
 from towerlog.store.sqlite.upkeep.pages import copy_pages
 
@@ -120,7 +121,7 @@ def test_the_log_starts_anew_while_a_copy_is_made(path: Path, tmp_path: Path, mo
     """A writer that holds back where its log is long, as the store's does, goes on a few steps later."""
     monkeypatch.setattr(pages, "STEP_PAGES", 1)
     writer = Writer(path, 1)
-    gauge = files.WalGauge()
+    gauge = WalGauge()
     gauge.watch(writer.db)
     begun = held = most_held = longest = 0
 

@@ -83,8 +83,10 @@ export function paintBars(canvas: HTMLCanvasElement, ink: Ink, drawing: Drawing,
   if (!context) return;
   const { left, top, row, selected, drag } = place;
   for (const track of drawing.tracks) {
-    context.fillStyle = ink.colour('quiet');
-    context.fillText(track.words, 8, top + track.row * row + row / 2, left - 12);
+    context.fillStyle = ink.colour(track.isHead ? 'text' : 'quiet');
+    const y = top + track.row * row + row / 2;
+    if (track.isHead) context.fillText(line(track.words, 80), 8, y);
+    else context.fillText(track.words, 8, y, left - 12);
   }
   for (const bar of drawing.bars) {
     const y = top + bar.row * row + 2;

@@ -1,6 +1,7 @@
 /** Sums of usage, by name and over all. What is not known of any is null, never 0. */
 
 import type { RunSum, UsageTotal } from '../../api/types';
+import { dense } from '../../model/series';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -21,15 +22,24 @@ export interface Group {
   readonly input: number | null;
   readonly output: number | null;
   readonly runs: number;
+  /** Of its runs that have ended: how many, and how many of them went wrong; null where that was not told. */
+  readonly ended: number | null;
+  readonly failed: number | null;
   readonly p50: number | null;
   readonly p95: number | null;
 }
 
+/** Statuses of runs that went wrong. */
+export const FAILED = ['failed', 'lost', 'budget_exceeded'];
+
 interface Took {
   readonly group: string | null;
+  readonly runs: number;
   readonly p50_ms: number;
   readonly p95_ms: number;
 }
+
+const UNTOLD = { ended: null, failed: null, p50: null, p95: null };
 
 /** Rows of one name are one; the dearest first. */
 export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model'): Group[] {
@@ -44,8 +54,7 @@ export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model'): Grou
       input: plus(known?.input, all(row.usage.input_tokens, row.usage.cached_input_tokens, row.usage.cache_write_tokens)),
       output: plus(known?.output, all(row.usage.output_tokens, row.usage.reasoning_tokens)),
       runs: (known?.runs ?? 0) + row.runs_started,
-      p50: null,
-      p95: null,
+      ...UNTOLD,
     });
   }
   return dearestFirst(found);
@@ -60,15 +69,39 @@ export function ofSums(rows: readonly RunSum[]): Group[] {
     input: all(usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
     output: all(usage.output_tokens, usage.reasoning_tokens),
     runs,
-    p50: null,
-    p95: null,
+    ...UNTOLD,
   }));
 }
 
-/** The groups with how long their runs took. */
-export function timed(rows: readonly Group[], took: readonly Took[]): Group[] {
-  const times = new Map(took.map((group) => [group.group, group]));
-  return rows.map((row) => ({ ...row, p50: times.get(row.name)?.p50_ms ?? row.p50, p95: times.get(row.name)?.p95_ms ?? row.p95 }));
+/** The groups with how their runs ended and how long they took. Null: what the server did not tell. */
+export function timed(rows: readonly Group[], took: readonly Took[] | null, wrong: readonly Took[] | null): Group[] {
+  const times = new Map((took ?? []).map((group) => [group.group, group]));
+  const failed = new Map((wrong ?? []).map((group) => [group.group, group.runs]));
+  return rows.map((row) => {
+    const known = times.get(row.name);
+    return { ...row, ended: known?.runs ?? null, failed: known && wrong ? (failed.get(row.name) ?? 0) : null, p50: known?.p50_ms ?? null, p95: known?.p95_ms ?? null };
+  });
+}
+
+export interface Course {
+  readonly times: readonly number[];
+  /** Parts of a hundred of the runs that began in the step and have ended; null where none has. */
+  readonly failed: readonly (number | null)[];
+  readonly p50: readonly (number | null)[];
+  readonly p95: readonly (number | null)[];
+}
+
+/** How runs ended, and how long they took, by the step of time in which they began. */
+export function course(took: readonly Took[], wrong: readonly Took[], from: number, to: number, stepMs: number): Course {
+  const hourly = (rows: readonly Took[]): (Took & { hour: string | null })[] => rows.map((row) => ({ ...row, hour: row.group }));
+  const { times, rows } = dense(hourly(took), from, to, stepMs);
+  const failed = dense(hourly(wrong), from, to, stepMs).rows;
+  return {
+    times,
+    failed: rows.map((row, at) => (row && row.runs > 0 ? ((failed[at]?.runs ?? 0) / row.runs) * 100 : null)),
+    p50: rows.map((row) => row?.p50_ms ?? null),
+    p95: rows.map((row) => row?.p95_ms ?? null),
+  };
 }
 
 function dearestFirst(found: ReadonlyMap<string | null, Group>): Group[] {

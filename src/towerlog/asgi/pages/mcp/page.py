@@ -67,7 +67,7 @@ class McpPage:
 
     async def _answer(self, visit: PageVisit) -> Reply:
         if len(visit.body) > MAX_MESSAGE_BYTES:
-            raise TooLarge(f"A message may have {MAX_MESSAGE_BYTES} bytes.")
+            raise TooLarge(f"A message may have at most {MAX_MESSAGE_BYTES} bytes.")
         speaker = self._speaker or await self._loaded()
         return await speaker.answer(visit)
 

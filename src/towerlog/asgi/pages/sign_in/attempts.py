@@ -3,6 +3,8 @@ whether it is there or not; and the way to the identity provider and back, from 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.limits import Limiter
 
@@ -24,18 +26,27 @@ class Attempts:
         self._of_member_by_all = Limiter(TRIES_OF_MEMBER_BY_ALL)
         self._visits = Limiter(VISITS_OF_ADDRESS)
 
-    def count(self, address: str, member: str, now_ms: int, wall_ms: int) -> None:
+    def limiters(self, name: str) -> Mapping[str, Limiter]:
+        """All of them by names that begin with this one."""
+        return {
+            f"{name} address": self._of_address,
+            f"{name} member": self._of_member,
+            f"{name} member by all": self._of_member_by_all,
+            f"{name} visits": self._visits,
+        }
+
+    def count(self, address: str, member: str, steady_ms: int, wall_ms: int) -> None:
         """One more try of a password. Raises RateLimited."""
         place = counted_as(address)
-        self._take(self._of_address, place, now_ms, wall_ms)
-        self._take(self._of_member, f"{place}\n{member}", now_ms, wall_ms)
-        self._take(self._of_member_by_all, member, now_ms, wall_ms)
+        self._take(self._of_address, place, steady_ms, wall_ms)
+        self._take(self._of_member, f"{place}\n{member}", steady_ms, wall_ms)
+        self._take(self._of_member_by_all, member, steady_ms, wall_ms)
 
-    def count_visit(self, address: str, now_ms: int, wall_ms: int) -> None:
+    def count_visit(self, address: str, steady_ms: int, wall_ms: int) -> None:
         """One more step of a sign-in by the provider. Raises RateLimited."""
-        self._take(self._visits, counted_as(address), now_ms, wall_ms)
+        self._take(self._visits, counted_as(address), steady_ms, wall_ms)
 
-    def _take(self, limiter: Limiter, who: str, now_ms: int, wall_ms: int) -> None:
-        refusal = limiter.take(who, now_ms, wall_ms)[1]
+    def _take(self, limiter: Limiter, who: str, steady_ms: int, wall_ms: int) -> None:
+        refusal = limiter.take(who, steady_ms, wall_ms)[1]
         if refusal is not None:
             raise refusal

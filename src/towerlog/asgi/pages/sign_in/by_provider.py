@@ -18,9 +18,9 @@ from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.auth import signed_in
 from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
 from towerlog.asgi.pages.sign_in.attempts import Attempts
-from towerlog.asgi.pages.sign_in.kept import Unavailable
 from towerlog.asgi.pages.sign_in.next_path import next_path
 from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig
+from towerlog.asgi.pages.sign_in.provider_cache import Unavailable
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import PLAIN_TEXT, Reply
@@ -66,7 +66,7 @@ class ProviderPages:
         self._url = ""
         self._idle_ms = 0
         self._key = b"\x00" * 32
-        self._attempts = Attempts()
+        self.attempts = Attempts()
 
     def attach(self, engine: Engine, store: Store, clock: Clock, ids: Ids, url: str, secret: str, idle_ms: int) -> None:
         """`url`: where browsers find the server; `secret` signs what they keep meanwhile; `idle_ms`: a session that is
@@ -146,7 +146,7 @@ class ProviderPages:
             raise NotFound("provider", "No identity provider is set up here.")
         assert self._ids is not None
         assert self._clock is not None
-        self._attempts.count_visit(visit.address, visit.now_ms, self._clock.now_ms())
+        self.attempts.count_visit(visit.address, visit.steady_ms, self._clock.now_ms())
         return self.provider, self._ids, self._clock
 
     def _base(self, visit: PageVisit) -> str:

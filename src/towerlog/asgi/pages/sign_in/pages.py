@@ -120,7 +120,7 @@ class SignInPages:
         self._url = ""
         self._idle_ms = 0
         self._passwords = Passwords()
-        self._attempts = Attempts()
+        self.attempts = Attempts()
 
     def attach(self, engine: Engine, store: Store, auth: Authenticator, clock: Clock, url: str, idle_ms: int) -> None:
         """`auth` remembers who is signed in. `url`: where clients find the server; empty: where they found it.
@@ -234,7 +234,7 @@ class SignInPages:
 
     def _count(self, visit: PageVisit, member: str) -> None:
         assert self._clock is not None
-        self._attempts.count(visit.address, member, visit.now_ms, self._clock.now_ms())
+        self.attempts.count(visit.address, member, visit.steady_ms, self._clock.now_ms())
 
     async def sign_out(self, visit: PageVisit) -> Reply:
         """Ends it. Raises NotFound for a key, which has no session."""
@@ -272,7 +272,7 @@ class SignInPages:
             self._count(visit, user.user_id)
             known, sent = user.password, said.current_password
             if known is not None and not await self._passwords.are_good(sent, known):
-                raise invalid_field("current_password", "is not the password until now")
+                raise invalid_field("current_password", "is not the current password")
             hashed = await self._passwords.hashed(said.password)
         assert self._engine is not None
         await self._engine.execute(principal, SetPassword(hashed), "native", None, visit.address)

@@ -17,8 +17,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from towerlog.ambient import Clock
-from towerlog.asgi.pages.sign_in.kept import MIN_AGE_MS, KeptAnswer, Unavailable
 from towerlog.asgi.pages.sign_in.places import SharedPlaces
+from towerlog.asgi.pages.sign_in.provider_cache import MIN_AGE_MS, KeptAnswer, Unavailable
 from towerlog.asgi.pages.sign_in.tokens import BadToken, claims_of, key_set_of
 from towerlog.egress.outcomes import HttpAnswer, Undelivered
 from towerlog.errors import Unauthenticated

@@ -153,7 +153,8 @@ def _decode_set(call: Call) -> SetRetention:
     age = _bounded(body.max_age_seconds, "max_age_seconds", MIN_AGE_MS // 1000, MAX_AGE_MS // 1000)
     size = _bounded(body.max_bytes, "max_bytes", 0, MAX_BYTES)
     if age is None and size is None:
-        raise invalid_field("max_age_seconds", "must be given, or max_bytes; to keep everything, delete the policy")
+        why = "must be given, unless max_bytes is; to keep everything, delete the policy"
+        raise invalid_field("max_age_seconds", why)
     return SetRetention(kind, None if age is None else age * 1000, size)
 
 

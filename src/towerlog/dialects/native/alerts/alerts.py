@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.alerting.rules import sees_targets
+from towerlog.dialects.alerts.rules import sees_targets
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import decode, invalid_field, path_uuid
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number, write_cursor

@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.alerting.rules import (
+from towerlog.dialects.alerts.rules import (
     NewRuleBody,
     PreviewBody,
     RuleChangeBody,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.alerting.samples import MADE_RULE, RULE
+from towerlog.dialects.alerts.samples import MADE_RULE, RULE
 from towerlog.dialects.base import Sample
 
 KNOWN_RULE = MADE_RULE | {"channels": [MADE_RULE["channels"][0] | {"secret": None}]}

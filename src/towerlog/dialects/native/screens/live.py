@@ -13,13 +13,13 @@ from towerlog.dialects.base import Call, Endpoint, Reply, RowStyle, ascii_json, 
 from towerlog.dialects.fields import bounded_text, invalid_field
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.alerts.alerts import AlertDetail, alert_of
-from towerlog.dialects.native.asking.approvals import ApprovalDetail, approval_of
+from towerlog.dialects.native.approvals.approvals import ApprovalDetail, approval_of
 from towerlog.dialects.native.money.budgets import BudgetDetail, budget_of
 from towerlog.dialects.native.screens.run_filters import read_statuses
 from towerlog.dialects.run_json import RunDetail
 from towerlog.model.alert import AlertNow
+from towerlog.model.approval_views import ApprovalView
 from towerlog.model.budget import BudgetNow
-from towerlog.model.inbox import ApprovalView
 from towerlog.model.outcome import AgentView, LaneView, RunView
 from towerlog.model.principal import Scope
 from towerlog.model.question import FollowRows, RowFilter, RowKind

@@ -74,6 +74,10 @@ class RunOutline(msgspec.Struct, frozen=True):
     tools: Annotated[list[ToolTotal], v.said("The tools of the whole run, the one that was called most first.")]
     events: Annotated[int, v.said("How many events were looked at.", 9)]
     whole: Annotated[bool, v.said("Whether these are all that the run has.", True)]
+    agents: Annotated[
+        list[str | None],
+        v.said("The names of the agents, the first that of agent 1; null for one that is not named.", ["researcher"]),
+    ]
 
 
 def _decode_outline(call: Call) -> GetOutline:
@@ -112,6 +116,7 @@ def _encode_outline(outcome: model.Outline, command: GetOutline, call: Call) -> 
             tools=[ToolTotal(**msgspec.structs.asdict(tool)) for tool in outcome.tools],
             events=outcome.events,
             whole=outcome.whole,
+            agents=[outcome.agents.get(number) for number in agents if number],
         )
     )
 

@@ -47,6 +47,7 @@ SCREENS: dict[str, Sample] = {
             ],
             "events": 9,
             "whole": True,
+            "agents": ["researcher"],
         }
     ),
     "get_trace": Sample(

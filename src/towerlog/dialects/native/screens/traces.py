@@ -9,7 +9,7 @@ import msgspec
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import MAX_SEQ, path_uuid, query_int
-from towerlog.dialects.reading.otel_spans import spans_of
+from towerlog.dialects.views.otel_spans import spans_of
 from towerlog.model.event import Event
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Scope

@@ -18,6 +18,7 @@ from towerlog.engine.reactions.budgets import reservation_of
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model.approval import AnswerApproval, ApprovalDecision, MakeAnswerLink
+from towerlog.model.approval_views import ApprovalAnswered, LinkMade
 from towerlog.model.audit import Action
 from towerlog.model.budget import (
     BudgetNow,
@@ -27,9 +28,8 @@ from towerlog.model.budget import (
     ReleaseReservation,
     ReservationNow,
 )
-from towerlog.model.checkpoint import AWAITS_APPROVAL
+from towerlog.model.checkpoint import AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import Event, EventType, RunById
-from towerlog.model.inbox import ApprovalAnswered, LinkMade
 from towerlog.model.key import Key
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.price import CorrectCosts, CreatePrice, DeletePrice, PriceView
@@ -96,7 +96,7 @@ def give_input(plan: Plan, principal: Principal, command: c.GiveInput, outcome: 
 
 def decide(plan: Plan, principal: Principal, command: c.Decide, outcome: o.Decided | None) -> About | None:
     """The run of the checkpoint, and what was decided."""
-    rejects = command.status == "rejected"
+    rejects = command.status == REJECTED
     action = Action.RUN_REJECT if rejects else Action.RUN_APPROVE
     rows = meant(plan, principal, command)
     if outcome is None:

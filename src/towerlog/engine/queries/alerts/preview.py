@@ -15,6 +15,7 @@ from towerlog.engine.alerts.scope import covers, has_label
 from towerlog.engine.queries.alerts.replay import RuleReplay, spent_in
 from towerlog.engine.queries.context import QueryContext
 from towerlog.errors import Invalid
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.alert import BY_TIME, AlertRule, AlertTrigger, CreateRule
 from towerlog.model.alert_preview import (
     DEFAULT_PREVIEW_MS,
@@ -161,7 +162,7 @@ class _Trial:
         self._is_whole = self._is_whole and len(found) < MAX_PREVIEW_RUNS and not found.cut
         silent = [row for row in found if row.last_position <= first]
         lanes = {one.run: one for one in await store.lanes_of(self._org, [row.run for row in silent if row.has_lane])}
-        walls = self._source.hearing.walls()
+        walls = self._source.serving.walls()
         for row in silent:
             lane = lanes.get(row.run)
             self._rows[row.run], self._lanes[row.run] = row, lane
@@ -249,11 +250,11 @@ class _Trial:
             base = run_fold.begin(event) if before is None else before
             after = self._rows[event.run] = run_fold.fold(base, event, agent)
             if self._asked.trigger is AlertTrigger.BUDGET:
-                moved = event.facts.moved(agent or "default")
+                moved = event.facts.moved(agent or DEFAULT_AGENT)
                 if moved:
                     self._moves.append((event.recorded_at, moved, after))
             elif event.recorded_at <= self._until:
-                replay.take(event, agent or "default", before, after)
+                replay.take(event, agent or DEFAULT_AGENT, before, after)
 
     async def _budgets(self) -> list[BudgetRow]:
         """Oldest first."""

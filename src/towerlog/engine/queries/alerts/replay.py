@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from towerlog.dialects.reading.event_members import arguments_of
+from towerlog.dialects.views.event_members import arguments_of
 from towerlog.engine.alerts.conditions import Holds, Kind, Look, kind_of, of_budget, of_run
 from towerlog.engine.alerts.scope import holds_budget
 from towerlog.engine.alerts.words import (
@@ -25,6 +25,7 @@ from towerlog.engine.alerts.words import (
     window_ms_of,
     window_state,
 )
+from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.alert import (
     MAX_CALLS,
     MINUTE_MS,
@@ -45,7 +46,7 @@ from towerlog.model.liveness import standstill_ms
 from towerlog.model.run import RunRow, Status
 from towerlog.model.usage import summed
 from towerlog.projections import budgets as budget_fold
-from towerlog.projections.alerts.firing import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
+from towerlog.projections.alerts.conditions import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
 
 _replace = msgspec.structs.replace
 InScope = Callable[[RunRow, str | None], bool]
@@ -72,12 +73,12 @@ class _Log:
         """Agent → when a worker took a run of it last."""
 
     def elapsed_ms(self, stamp_ms: int, /) -> int:
-        """Since then, as if nothing had kept the server from hearing."""
+        """Since then, as if nothing had kept the server from serving."""
         return max(0, self.now - stamp_ms)
 
-    def serves(self, lane: Lane, within_ms: int, heard_ms: int) -> bool:
+    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
         """Whether a worker has taken a run of the same agent within that time."""
-        return self.claims.get(lane.agent, -1) >= heard_ms - within_ms
+        return self.claims.get(lane.agent, -1) >= serving_ms - within_ms
 
 
 class RuleReplay:
@@ -255,10 +256,10 @@ class RuleReplay:
             state = QueueState.QUEUED
         elif event.type is EventType.LANE_CLAIMED:
             state = QueueState.HELD
-            self._log.claims[after.agent or "default"] = event.recorded_at
+            self._log.claims[after.agent or DEFAULT_AGENT] = event.recorded_at
         else:
             return self._lanes.get(after.run) if after.is_terminal() else None
-        agent = after.agent or "default"
+        agent = after.agent or DEFAULT_AGENT
         lane = self._lanes[after.run] = Lane(after.run, after.org, state, agent, queued_at=event.recorded_at)
         return lane
 

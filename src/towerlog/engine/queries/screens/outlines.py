@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import msgspec
+
 from towerlog.engine.queries.context import QueryContext
 from towerlog.engine.queries.screens.kept_outlines import KeptOutline
 from towerlog.model.outline import MAX_OUTLINE_EVENTS, Outline
@@ -16,6 +18,8 @@ from towerlog.projections.outline import drawable, within
 PAGE_MOMENTS = 5000
 """Events that are read at a time: readers are few, and others wait for them."""
 MAX_OUTLINE_CHILDREN = 500
+MAX_NAMED_AGENTS = 100
+"""Agents of a run whose names are read, those of the first spans."""
 
 
 async def answer(source: QueryContext, principal: Principal, command: GetOutline) -> Outline:
@@ -31,7 +35,10 @@ async def answer(source: QueryContext, principal: Principal, command: GetOutline
             break
     source.outlines.keep(row.org, row.run, kept)
     now_ms = source.clock.now_ms()
-    return await asyncio.to_thread(kept.look, lambda known: _drawn(known, row, children, command, now_ms))
+    drawn = await asyncio.to_thread(kept.look, lambda known: _drawn(known, row, children, command, now_ms))
+    numbers = list(dict.fromkeys(span.agent for span in drawn.spans if span.agent))[:MAX_NAMED_AGENTS]
+    named = await source.store.agents_by_number(row.org, numbers) if numbers else []
+    return msgspec.structs.replace(drawn, agents={agent.agent: agent.name for agent in named})
 
 
 def _drawn(known: KeptOutline, row: RunRow, children: Iterable[RunRow], command: GetOutline, now_ms: int) -> Outline:
@@ -44,4 +51,4 @@ def _drawn(known: KeptOutline, row: RunRow, children: Iterable[RunRow], command:
     end = max(begin, command.until if command.until is not None else now)
     seen = within(spans, begin, end)
     shown = drawable(seen, (end - begin) / command.width, now)
-    return Outline(begin, end, shown, outliner.tools(), outliner.events, known.last_seq >= row.last_seq)
+    return Outline(begin, end, shown, outliner.tools(), outliner.events, known.last_seq >= row.last_seq, {})

@@ -10,7 +10,7 @@ a kill neither loses a delivery nor writes one twice.
 from __future__ import annotations
 
 from towerlog.engine.alerts.deliveries import write_deliveries
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.alerts import MAX_PLAN_NOTICES
 from towerlog.engine.plan.plan import Plan

@@ -19,7 +19,7 @@ from towerlog.egress.outcomes import EgressFailure, HttpAnswer, MailAccepted, Un
 from towerlog.egress.webhooks import signed_headers
 from towerlog.engine.alerts.messages import mail_of, notice_of, with_links
 from towerlog.engine.alerts.ways_out import NO_MAIL, WaysOut
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep
@@ -67,10 +67,12 @@ class Sender:
         ways_out: WaysOut,
         pauses: tuple[int, ...] = DEFAULT_PAUSES,
         links: LinkAddress | None = None,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         """`upkeep` commits between two groups. `pauses`: seconds before each further attempt. `links`: where answer
-        links lead; without, no message has one."""
+        links lead; without, no message has one. `may_send`: whether it is this node that sends."""
         self._links = links
+        self._may_send = may_send
         self._store = store
         self._fan_out = FanOut(store, upkeep)
         self._outbox = Outbox(store)
@@ -130,6 +132,8 @@ class Sender:
         # What is done leaves room; only where something is known to wait for that is it worth a look.
         self._looks = self._looks or (self._is_more and bool(self._done))
         await self._record()
+        if not self._may_send():
+            return
         if self._fans_out:
             self._fans_out = False
             if await self._fan_out.step():
@@ -141,7 +145,8 @@ class Sender:
             found = await self._outbox.look(now_ms, now_ms + self._horizon_ms, self._under_way)
             self._is_more = found.is_more
             for one in found.rows:
-                self._begin(one)
+                if self._may_send():
+                    self._begin(one)
             if found.goes_on:
                 self._looks = True
                 self._news.set()
@@ -151,7 +156,8 @@ class Sender:
         try:
             await step()
         except (StorageFailed, Overloaded) as error:
-            log.warning("sending_waits", error=error.message)
+            if not (isinstance(error, StorageFailed) and error.fatal):  # which was told
+                log.warning("sending_waits", error=error.message)
         except Exception:  # a defect in one turn must not end all later ones
             log.exception("sending_failed")
 

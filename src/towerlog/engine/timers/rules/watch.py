@@ -14,13 +14,13 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from towerlog.ambient import Hearing
-from towerlog.engine.alerts.asking import asked_by, needs_of_asking
+from towerlog.ambient import ServingTime
+from towerlog.engine.alerts.answer_links import asked_by, needs_of_asking
 from towerlog.engine.alerts.conditions import Holds, Look, kind_of, of_budget, of_run
 from towerlog.engine.alerts.firing import NOBODY, fire, recover, tell
 from towerlog.engine.alerts.scope import covers, has_label, holds_budget, in_scope
 from towerlog.engine.alerts.words import told_of_window, window_ms_of, window_state
-from towerlog.engine.load.known import Needs
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
@@ -81,16 +81,16 @@ class WatchedRules:
     """Looks at every rule that goes by time."""
 
     def __init__(
-        self, store: Store, hearing: Hearing, upkeep: Upkeep, workers: Workers, *, has_links: bool = False
+        self, store: Store, serving: ServingTime, upkeep: Upkeep, workers: Workers, *, has_links: bool = False
     ) -> None:
         """`upkeep` commits between two groups. `has_links`: messages about what waits for a person carry a link that
         answers it."""
         self._has_links = has_links
         self._store = store
-        self._hearing = hearing
+        self._serving = serving
         self._upkeep = upkeep
         self._workers = workers
-        self._turns = RuleTurns(store, hearing.clock.steady_ms)
+        self._turns = RuleTurns(store, serving.clock.steady_ms)
         self._busy: frozenset[tuple[str, tuple[tuple[str, str], ...]]] = frozenset()
         """Kinds of lanes that workers hold, in the organisation that is looked at."""
         self._places: dict[tuple[int, str, str], int | None] = {}
@@ -115,8 +115,8 @@ class WatchedRules:
             log.exception("rule_failed", rule_id=rule.rule_id)
 
     def _look_now(self) -> Look:
-        now = self._hearing.now()
-        return Look(self._hearing, self._workers, now.wall_ms, now.heard_ms, self._busy)
+        now = self._serving.now()
+        return Look(self._serving, self._workers, now.wall_ms, now.serving_ms, self._busy)
 
     async def _look(self, rule: AlertRule) -> None:
         opened = await self._opened(rule)
@@ -174,7 +174,7 @@ class WatchedRules:
                 return _Verdict(_What.IS_OVER, None, alert)
         return (
             _Verdict(_What.REMINDS, alert.run if rule.trigger in BY_TIME else None, alert)
-            if _reminds(rule, alert, look.wall_ms)
+            if self._reminds(rule, alert, look.wall_ms)
             else None
         )
 
@@ -184,7 +184,7 @@ class WatchedRules:
         held: dict[str, tuple[RunRow, Holds]] = {}
         for row, lane in await self._in_scope(rule, await self._candidates(rule, look)):
             holds = of_run(rule, row, lane, look)
-            if holds is not None and not rule.is_quiet(row.agent or "", look.wall_ms):
+            if holds is not None and not rule.is_quiet(row.agent or "", look.serving_ms):
                 held[run_subject(row.run_id)] = (row, holds)
         if not held:
             return []
@@ -216,8 +216,8 @@ class WatchedRules:
     async def _due_budgets(self, rule: AlertRule) -> list[_Verdict]:
         """Budgets that it is to open an alert about although nothing was spent just now: one that was used up while the
         rule kept quiet, or before the rule was there, and one that was made smaller."""
-        now_ms = self._hearing.now().wall_ms
-        if rule.keeps_quiet(now_ms):
+        now_ms, serving_ms = self._serving.now()
+        if rule.keeps_quiet(serving_ms):
             return []
         budgets = await self._store.budgets(rule.org, MAX_BUDGETS, None)
         held = {
@@ -244,7 +244,7 @@ class WatchedRules:
         lanes = await self._store.lanes_queued(rule.org, self._places.get(key) or 0, ROWS_AT_ONCE)
         self._places[key] = lanes[-1].queue_position if len(lanes) == ROWS_AT_ONCE else None
         wait_ms = rule.config.wait_ms or 0
-        late = {lane.run: lane for lane in lanes if look.heard_ms - lane.queued_at >= wait_ms}
+        late = {lane.run: lane for lane in lanes if look.serving_ms - lane.queued_at >= wait_ms}
         found = await self._store.runs_by_number(rule.org, list(late)) if late else {}
         return [(row, late[run]) for run, row in found.items()]
 
@@ -279,26 +279,33 @@ class WatchedRules:
         if rule.trigger in BY_TIME:
             is_over = row is None or self._holds(plan, rule, row) is None
         elif rule.trigger is AlertTrigger.BUDGET:
-            is_over = not of_budget(rule, plan.budget(rule.org, alert.subject.partition(":")[2]), plan.now)
+            is_over = not of_budget(rule, plan.budget(rule.org, alert.subject.partition(":")[2]), plan.now_ms)
         else:
             is_over = False
         if is_over:
             recover(plan, alert)
-        elif _reminds(rule, alert, plan.now):
+        elif self._reminds(rule, alert, plan.now_ms):
             asks = None if row is None else asked_by(plan, rule, row)
-            alert = _replace(alert, told_at=plan.now, approval_id=None if asks is None else asks.approval_id)
+            alert = _replace(alert, told_at=plan.now_ms, approval_id=None if asks is None else asks.approval_id)
             plan.alerts.put(alert)
             tell(plan, rule, alert, NoticeKind.REPEATED, with_link=self._has_links)
+
+    def _reminds(self, rule: AlertRule, alert: AlertRow, now_ms: int) -> bool:
+        """Whether people are to be told again of an open alert now (wall ms)."""
+        is_seen = alert.acknowledged_at is not None or alert.is_muted(now_ms)
+        if not rule.renotify_ms or not rule.enabled or is_seen:
+            return False
+        return self._serving.since_ms(alert.told_at) >= rule.renotify_ms
 
     # Rules that add up
 
     async def _look_at_window(self, rule: AlertRule, *, is_open: bool) -> None:
-        now_ms = self._hearing.now().wall_ms
+        now_ms, serving_ms = self._serving.now()
         since = (now_ms - window_ms_of(rule)) // MINUTE_MS
         counted = await self._store.alert_window(rule.org, rule.rule_id, since)
         state = window_state(rule, counted)
         # It was quiet when the alert was to begin, and the cool-down is over: it is to begin now.
-        is_due = state is AlertState.ALERT and not is_open and not rule.is_quiet(rule.scope.agent or NOBODY, now_ms)
+        is_due = state is AlertState.ALERT and not is_open and not rule.is_quiet(rule.scope.agent or NOBODY, serving_ms)
         if not rule.enabled or (state is rule.window_state and not is_due):
             return
 
@@ -308,12 +315,6 @@ class WatchedRules:
         await self._upkeep(
             find, lambda needs, _: _needs_of_window(needs, rule), lambda plan, counted: _settle(plan, rule, counted)
         )
-
-
-def _reminds(rule: AlertRule, alert: AlertRow, now_ms: int) -> bool:
-    """Whether people are to be told again of an open alert now."""
-    is_seen = alert.acknowledged_at is not None or alert.is_muted(now_ms)
-    return bool(rule.renotify_ms) and rule.enabled and not is_seen and now_ms >= alert.told_at + rule.renotify_ms
 
 
 def _needs(needs: Needs, rule: AlertRule, verdicts: list[_Verdict]) -> Steps[None]:
@@ -352,7 +353,7 @@ def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
     last = plan.alerts.newest(rule.org, rule.rule_id, RULE_SUBJECT)
     if state is AlertState.ALERT:
         # What its cool-down keeps quiet is counted once, and not at each look.
-        if is_new or not now.is_quiet(now.scope.agent or NOBODY, plan.now):
+        if is_new or not now.is_quiet(now.scope.agent or NOBODY, plan.serving_ms):
             fire(plan, now, RULE_SUBJECT, told_of_window(now, counted), agent=now.scope.agent)
     elif last is not None and last.is_open:
         recover(plan, last)
@@ -360,7 +361,7 @@ def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
 
 def _fire_budget(plan: Plan, rule: AlertRule, budget_id: str) -> None:
     row = plan.budget(rule.org, budget_id)
-    if row is None or not of_budget(rule, row, plan.now) or not rule.enabled or rule.keeps_quiet(plan.now):
+    if row is None or not of_budget(rule, row, plan.now_ms) or not rule.enabled or rule.keeps_quiet(plan.serving_ms):
         return
-    row = current(row, plan.now)
+    row = current(row, plan.now_ms)
     fire(plan, rule, budget_subject(budget_id), row.told_now(), agent=row.scope.agent, mark=row.period_start)

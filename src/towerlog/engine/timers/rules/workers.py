@@ -1,11 +1,11 @@
-"""Which workers ask for work: known to this process alone, from what they ask for; a restart begins with none."""
+"""Which workers ask for work, from what they ask this node or another for; a restart begins with none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from towerlog.ambient import Hearing
+from towerlog.ambient import ServingTime
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Principal
 
@@ -24,24 +24,28 @@ class _Asking(NamedTuple):
 class Workers:
     """When each kind of worker has asked for work last."""
 
-    def __init__(self, hearing: Hearing) -> None:
+    def __init__(self, serving: ServingTime) -> None:
         """Nobody has asked yet."""
-        self._hearing = hearing
-        self._since = hearing.now().heard_ms
+        self._serving = serving
+        self._since = serving.now().serving_ms
         self._asked: dict[_Asking, int] = {}
 
     def note(self, principal: Principal, agents: tuple[str, ...] | None, labels: Mapping[str, str]) -> None:
         """A worker asks for work; `agents` None: of any."""
-        asking = _Asking(principal.org, agents, tuple(sorted(labels.items())))
+        self.note_asked(principal.org, agents, tuple(sorted(labels.items())))
+
+    def note_asked(self, org: int, agents: tuple[str, ...] | None, labels: tuple[tuple[str, str], ...]) -> None:
+        """The same, of whichever node."""
+        asking = _Asking(org, agents, labels)
         self._asked.pop(asking, None)
-        self._asked[asking] = self._hearing.now().heard_ms
+        self._asked[asking] = self._serving.now().serving_ms
         while len(self._asked) > MAX_KNOWN:
             del self._asked[next(iter(self._asked))]
 
-    def serves(self, lane: Lane, within_ms: int, heard_ms: int) -> bool:
+    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
         """Whether some worker that could take this lane has asked within that time; true as well while this process has
         not listened for so long."""
-        since = heard_ms - within_ms
+        since = serving_ms - within_ms
         if self._since > since:
             return True
         return any(

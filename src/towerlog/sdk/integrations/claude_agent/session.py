@@ -12,12 +12,12 @@ from towerlog.sdk.integrations import approvals
 from towerlog.sdk.integrations.claude_agent.scopes import Scope
 from towerlog.sdk.integrations.claude_agent.usage import SessionUsage
 from towerlog.sdk.integrations.guard import Guard, guarded
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.default import default_recorder
-from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_handles import OpenQuestion
 from towerlog.sdk.record.values.capture import captures_content
-from towerlog.sdk.record.waiting import OpenQuestion
 
 SUBAGENT_TYPE = "subagent_type"
 """The argument of a tool that starts a sub-agent which says of which kind that is."""

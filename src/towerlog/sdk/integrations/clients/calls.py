@@ -8,7 +8,7 @@ from typing import Any
 
 from towerlog.sdk.integrations.clients.endpoints import ENDPOINTS, Endpoint, dumped
 from towerlog.sdk.integrations.guard import Guard, guarded
-from towerlog.sdk.integrations.told_messages import ToldMessages
+from towerlog.sdk.integrations.new_messages import ToldMessages
 from towerlog.sdk.record.current import current_run
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.record.recorder import Recorder

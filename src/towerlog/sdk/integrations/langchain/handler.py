@@ -16,7 +16,7 @@ from towerlog.sdk.integrations.langchain import tree
 from towerlog.sdk.integrations.langchain.interrupts import Interrupts
 from towerlog.sdk.integrations.langchain.messages import is_message, message_of, pieces_of, plain, result_of
 from towerlog.sdk.integrations.langchain.tree import TREES, Place
-from towerlog.sdk.integrations.told_messages import ToldMessages
+from towerlog.sdk.integrations.new_messages import ToldMessages
 from towerlog.sdk.record.current import Active
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.record.recorder import Recorder

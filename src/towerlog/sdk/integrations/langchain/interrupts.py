@@ -9,10 +9,10 @@ from typing import Any
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.integrations.langchain.tree import Place, Tree, Waiting
-from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_handles import OpenQuestion
 from towerlog.sdk.record.values.encoding import str_of
-from towerlog.sdk.record.waiting import OpenQuestion
 
 WORDINGS = ("question", "message", "description", "prompt", "text")
 """Members of an interrupt's value that may be its question; else all of it is."""

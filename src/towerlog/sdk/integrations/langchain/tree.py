@@ -14,15 +14,15 @@ from typing import Any
 from uuid import UUID
 
 from towerlog.sdk.integrations.langchain.messages import plain
-from towerlog.sdk.integrations.told_messages import ToldMessages
+from towerlog.sdk.integrations.new_messages import ToldMessages
 from towerlog.sdk.record.current import Active
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_handles import OpenQuestion
 from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.steps import Step
 from towerlog.sdk.record.spans.tool_calls import ToolCall
 from towerlog.sdk.record.values.encoding import name_text
-from towerlog.sdk.record.waiting import OpenQuestion
 
 MAX_OPEN = 10_000
 """Callback runs that are remembered while they are open: a program may lose the end of one."""

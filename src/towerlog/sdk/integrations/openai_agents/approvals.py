@@ -11,7 +11,7 @@ from typing import Any
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.waiting import OpenQuestion
+from towerlog.sdk.record.run_handles import OpenQuestion
 
 LINK = "_towerlog_approvals"
 """Attribute of a result, and of the state that is made of it, that leads to the run that waits."""

@@ -12,8 +12,8 @@ import types
 from typing import Any
 
 from towerlog.sdk.integrations.guard import Guard, guarded
+from towerlog.sdk.integrations.new_messages import ToldMessages
 from towerlog.sdk.integrations.openai_agents.values import call_id_of, input_messages, model_name, provider_of, text_of
-from towerlog.sdk.integrations.told_messages import ToldMessages
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.tool_calls import ToolCall

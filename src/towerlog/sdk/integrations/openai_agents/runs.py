@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.openai_agents.approvals import RunnerApprovals, linked_to
 from towerlog.sdk.integrations.openai_agents.hooks import hooks_class
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.current import activated
 from towerlog.sdk.record.default import default_recorder
-from towerlog.sdk.record.inbox import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.values.capture import captures_content

@@ -90,6 +90,11 @@ class Backlog:
         return len(self._memory) + self._writing + alone
 
     @property
+    def fits(self) -> bool:
+        """Whether the spool has room for the events that are only in memory."""
+        return self.spool.has_room([entry.line for entry in self._memory])
+
+    @property
     def resting(self) -> bool:
         """Whether no event is only in memory."""
         flying = self._flying

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from towerlog.sdk.wire.address import Url
-from towerlog.sdk.wire.reserving import reserved
+from towerlog.sdk.wire.reservations import reserved
 
 
 class ReachesServer(Protocol):

@@ -12,7 +12,7 @@ import time
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from towerlog.sdk.record.inbox import RunCancelled
+from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.wire.ids import uuid7
 
 CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)

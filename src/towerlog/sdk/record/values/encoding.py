@@ -12,11 +12,17 @@ import contextlib
 import dataclasses
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from itertools import islice
+from pathlib import PurePath
 from types import MemberDescriptorType
 from typing import Any
+from uuid import UUID
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024 - 4096
 """The largest event that is sent unchanged: with its envelope it must fit into one request of 4 MiB."""
@@ -70,7 +76,8 @@ DUMPS: tuple[dict[str, Any], ...] = ({"mode": "json", "warnings": False}, {"mode
 
 
 def members_of(value: object) -> object | None:
-    """What an object tells of itself: by `model_dump` as pydantic's models have it, or the fields of a dataclass.
+    """What an object tells of itself: by `model_dump` as pydantic's models have it, the fields of a dataclass; or what
+    stands for a value of the standard library in JSON.
 
     None if it tells nothing. Never raises. How long it takes is up to the object.
     """
@@ -83,10 +90,22 @@ def members_of(value: object) -> object | None:
             return _dumped(value, dump)
         if dataclasses.is_dataclass(value):
             return _fields_of(value)
+        for kinds, tell in _TOLD:
+            if isinstance(value, kinds):
+                return tell(value)
     except Exception:
         # An object that cannot be dumped, a class with a `__getattribute__` of its own: there is still the `repr`.
         return None
     return None
+
+
+_TOLD: tuple[tuple[tuple[type, ...], Callable[[Any], object]], ...] = (
+    ((Enum,), lambda value: value.value),
+    ((date, time), lambda value: value.isoformat()),  # a datetime is a date
+    ((UUID, Decimal, PurePath), str),
+    ((deque,), list),
+)
+"""Values of the standard library, and what stands for them in JSON."""
 
 
 def _fields_of(value: Any) -> dict[str, object]:

@@ -10,7 +10,7 @@ import msgspec
 from towerlog.errors import Damaged
 from towerlog.model.names import metas_name
 from towerlog.store.columns.content import Changed, history_of
-from towerlog.store.packing import Packer
+from towerlog.store.compression import Packer
 from towerlog.store.postgres.connections import Db
 
 MAX_KEYS_AT_ONCE = 512

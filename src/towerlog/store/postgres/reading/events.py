@@ -14,10 +14,10 @@ from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.principal import SHARD_BITS, shard_org
 from towerlog.model.tombstone import erased_id
 from towerlog.store.columns import rows
-from towerlog.store.packing import Packer, unpacked_bytes
+from towerlog.store.compression import Packer, unpacked_bytes
+from towerlog.store.lookup_keys import Respelled
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db, told_text
 from towerlog.store.values import PAGE_BODY_BYTES, Found
-from towerlog.store.wanted import Respelled
 
 MAX_LOOKED_THROUGH = 5000
 """Events of a run that are looked through for its last tool calls."""
@@ -169,6 +169,12 @@ async def log(db: Db, org: int, after: int, limit: int) -> Found[Event]:
             page.cut = True
             break
     return page
+
+
+async def logged(db: Db, org: int, after: int, limit: int) -> Found[Logged]:
+    """The same, each event held against its hash, for whoever shows them."""
+    found = await db.rows(_LOG, org, min(after, MAX_PARAMETER), min(limit, MAX_PARAMETER))
+    return _up_to_a_page(db, map(_found, found), limit)
 
 
 async def runs_touched(db: Db, org: int, after: int, until: int) -> list[int] | None:

@@ -13,7 +13,7 @@ from towerlog.model.lane import Lane
 from towerlog.model.run import Status
 from towerlog.store.columns import rows
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db
-from towerlog.store.postgres.each_org import each_org
+from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.times import moved_lane
 from towerlog.store.values import Found, Quarantined
 

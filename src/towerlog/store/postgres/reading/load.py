@@ -14,13 +14,13 @@ from towerlog.model.alert import MAX_CALLS
 from towerlog.model.event import EventType, NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.principal import SHARD_BITS, Counters, shard_org
 from towerlog.store.columns import rows, state
+from towerlog.store.lookup_keys import Claimant, Family
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.reading import content, descent, events, lanes, registry, runs, threads
-from towerlog.store.postgres.subjects import alerts, asking, money, people
+from towerlog.store.postgres.subjects import alerts, approvals, money, people
 from towerlog.store.postgres.times import NOW_SQL
 from towerlog.store.postgres.upkeep import policies
 from towerlog.store.values import Kind, Loaded, StoredReply, Wanted
-from towerlog.store.wanted import Claimant, Family
 
 NO_ROW = "NULL::bigint[], NULL::text[]"
 _CLOCK = -1
@@ -260,8 +260,8 @@ _ALONE: dict[Kind, Callable[[Db, Any], Awaitable[Any]]] = {
     Kind.SIGN_IN_LINK: _spread(people.link),
     Kind.SIGN_IN_LINK_ID: _spread(people.link_by_id),
     Kind.SESSION: _spread(people.session_by_id),
-    Kind.CALLS_WAITING: asking.calls_waiting,
-    Kind.SPENT_LINK: _spread(asking.link_spent),
+    Kind.CALLS_WAITING: approvals.calls_waiting,
+    Kind.SPENT_LINK: _spread(approvals.link_spent),
     Kind.REPLY: _reply,
     Kind.BUDGET_SPENT: money.spent_since,
     Kind.RESERVATION: _spread(money.reservation),

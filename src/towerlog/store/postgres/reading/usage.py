@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.computed import merged_version
+from towerlog.model.computed_costs import merged_version
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db, numbered, told_text

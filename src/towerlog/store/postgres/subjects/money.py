@@ -14,12 +14,12 @@ from towerlog.model.principal import shard_org
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.usage import summed
 from towerlog.store.columns import rows, state
+from towerlog.store.lookup_keys import Parent, SpentSince
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db
-from towerlog.store.postgres.each_org import each_org
+from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading import descent, runs, usage
 from towerlog.store.postgres.times import moved_reservation
 from towerlog.store.values import MAX_DESCENDANTS, Changes, Found, UsageSpan
-from towerlog.store.wanted import Parent, SpentSince
 
 HOUR_MS = 3_600_000
 _BEHIND_ALL = "~"

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from towerlog.errors import Conflict
 from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key, KeyFound, key_of_member
 from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, LinkFound, Session, SignInLink
@@ -24,11 +25,11 @@ from towerlog.store.columns.people import (
     user_row,
     user_value,
 )
+from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.postgres.connections import Db, numbered
 from towerlog.store.postgres.locks import ORGANISATIONS, lock_purpose
 from towerlog.store.postgres.subjects import audit
 from towerlog.store.values import Changes
-from towerlog.store.wanted import MemberCounts
 
 KEY, SESSION, LINK = 1, 2, 3
 """What a credential is of."""
@@ -136,8 +137,13 @@ async def write_links(db: Db, links: Iterable[SignInLink]) -> None:
 
 
 async def write_org(db: Db, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
-    """A new organisation with its first user and key, and the audit's first entry; returns it with its number."""
+    """A new organisation with its first user and key, and the audit's first entry; returns it with its number.
+
+    Raises Conflict for a name that is taken: somebody else may have taken it since the caller looked.
+    """
     await db.connection.execute(lock_purpose(ORGANISATIONS))
+    if await db.value("SELECT org FROM org WHERE name = $1", org.name) is not None:
+        raise Conflict(f"An organisation {org.name!r} exists already.")
     sql = (
         "INSERT INTO org (org, org_id, name, created_at) SELECT coalesce(max(org), 0) + 1, $1, $2, $3 FROM org"
         " RETURNING org"

@@ -9,8 +9,8 @@ from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing, HeldBytes, RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasing import both, scope_place
-from towerlog.store.columns.held import HELD
+from towerlog.store.columns.erasure import both, scope_place
+from towerlog.store.columns.retention import HELD
 from towerlog.store.postgres.connections import Db
 from towerlog.store.values import Found
 

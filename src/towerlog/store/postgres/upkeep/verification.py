@@ -13,8 +13,8 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
+from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
-from towerlog.store.packing import Packer
 from towerlog.store.postgres.connections import Db, told_text
 from towerlog.store.postgres.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.run_columns import run_columns

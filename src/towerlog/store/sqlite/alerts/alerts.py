@@ -31,6 +31,7 @@ from towerlog.store.columns.state import (
     rule_row,
 )
 from towerlog.store.sqlite import reads
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.values import Changes, Found
 
 T = TypeVar("T")
@@ -279,6 +280,11 @@ def deliveries_due(db: apsw.Connection, wanted: DueWanted) -> DueFound:
 def drop_old(db: apsw.Connection, before_ms: int, kept: int, limit: int, before_minute: int) -> int:
     """Forgets alerts and deliveries from before this, and of each organisation all but so many of the newest; at most
     `limit` of each. Messages that wait are kept. How many went. Minutes of windows before `before_minute` go too."""
+    with transaction(db, makes_room=True):
+        return _drop_old(db, before_ms, kept, limit, before_minute)
+
+
+def _drop_old(db: apsw.Connection, before_ms: int, kept: int, limit: int, before_minute: int) -> int:
     db.execute(_WINDOWS_OLD, (before_minute,))
     gone = 0
     for table, time, may_go, told in (

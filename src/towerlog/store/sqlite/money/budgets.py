@@ -13,9 +13,9 @@ from towerlog.model.facts import Facts
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.usage import summed
 from towerlog.store.columns import rows, state
+from towerlog.store.lookup_keys import Parent, SpentSince
 from towerlog.store.sqlite import descent, reads
 from towerlog.store.values import MAX_DESCENDANTS, Found, UsageSpan
-from towerlog.store.wanted import Parent, SpentSince
 
 HOUR_MS = 3_600_000
 _MAX_NUMBER = 2**62

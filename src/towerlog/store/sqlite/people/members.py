@@ -18,10 +18,11 @@ from towerlog.store.columns.people import (
     user_row,
     user_value,
 )
+from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.sqlite import lookups
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.reads import key_by_digest, marks
 from towerlog.store.values import Changes
-from towerlog.store.wanted import MemberCounts
 
 _USER = (
     f"INSERT INTO user ({USER_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
@@ -243,8 +244,9 @@ def key_by_id(db: apsw.Connection, org: int, key_id: str) -> Key | None:
 def drop_old(db: apsw.Connection, now_ms: int, limit: int) -> int:
     """Forgets sessions and links that have expired by now (wall ms), at most so many of each; how many."""
     dropped = 0
-    for table in ("session", "sign_in_link"):
-        some = f"SELECT digest FROM {table} WHERE expires_at <= ? LIMIT ?"
-        db.execute(f"DELETE FROM {table} WHERE digest IN ({some})", (now_ms, limit))
-        dropped += db.changes()
+    with transaction(db, makes_room=True):
+        for table in ("session", "sign_in_link"):
+            some = f"SELECT digest FROM {table} WHERE expires_at <= ? LIMIT ?"
+            db.execute(f"DELETE FROM {table} WHERE digest IN ({some})", (now_ms, limit))
+            dropped += db.changes()
     return dropped

@@ -20,9 +20,9 @@ from towerlog.model.audit import AuditEntry
 from towerlog.store.lock import may_write_beside
 from towerlog.store.placing import Copy, discard, partial_beside, refuse_to_overwrite
 from towerlog.store.space import check_room
-from towerlog.store.sqlite import connection as files
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.upkeep.failures import named, storage_failed, text_damaged
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged
 from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 
 

@@ -12,9 +12,9 @@ import apsw
 from towerlog.model.principal import SHARD_BITS
 from towerlog.store.columns.moving import PAGE_BYTES, PAGE_ROWS, Row
 from towerlog.store.columns.tables import METAS, TABLES, Table
-from towerlog.store.sqlite import connection as files
-from towerlog.store.sqlite.upkeep.failures import named, storage_failed, text_damaged
-from towerlog.store.sqlite.upkeep.whole import check_whole
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged
+from towerlog.store.sqlite.upkeep.matching_files import check_whole
 
 _MASK = (1 << SHARD_BITS) - 1
 _ORG_OF_RUN = {"org": f"run >> {SHARD_BITS}"}

@@ -13,7 +13,7 @@ import apsw
 
 from towerlog.model.principal import SHARD_BITS
 from towerlog.store.migrate import load_migrations
-from towerlog.store.sqlite.upkeep.schema import made_by, objects_of
+from towerlog.store.sqlite.connections.schema import made_by, objects_of
 
 UNREADABLE = (apsw.Error, UnicodeDecodeError)
 """What a place raises that a disk has damaged: text there may be none."""

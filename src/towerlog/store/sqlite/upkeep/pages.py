@@ -18,8 +18,8 @@ from pathlib import Path
 
 import apsw
 
-from towerlog.store.sqlite import connection as files
-from towerlog.store.sqlite.upkeep.frames import FRAME, HEADER_BYTES, SALTS
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES, SALTS
 
 STEP_PAGES = 16
 """Pages of a step, after which a newer snapshot is taken: 256 KiB, a tenth of a second on a very slow disk."""

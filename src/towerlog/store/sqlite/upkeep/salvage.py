@@ -14,7 +14,7 @@ import apsw
 
 from towerlog.errors import StorageFailed
 from towerlog.store.placing import discard, partial_beside
-from towerlog.store.sqlite import connection as files
+from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500

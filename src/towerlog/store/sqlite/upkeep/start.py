@@ -16,8 +16,8 @@ import apsw
 from towerlog.errors import StoreLocked
 from towerlog.store import owner
 from towerlog.store.lock import WriterLock, make_folder, take_writer_place
-from towerlog.store.sqlite import connection as files
-from towerlog.store.sqlite.upkeep import replacement, whole
+from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.upkeep import matching_files, replacement
 
 T = TypeVar("T")
 TURNS = 100
@@ -50,7 +50,7 @@ def prepare(lock: WriterLock) -> bool:
     """
     try:
         had_broken_off = replacement.finish(lock.path)
-        whole.check_whole(lock.path)
+        matching_files.check_whole(lock.path)
         lock.take_database()
         owner.keep_private(lock.path)
         return had_broken_off
@@ -68,7 +68,7 @@ def begin(db: apsw.Connection, lock: WriterLock, token: str) -> str:
     files.migrate(db)
     lock.note_made()
     epoch = files.ensure_epoch(db, f"e{token}")
-    whole.begin_log(db, f"{token}.0")
+    matching_files.begin_log(db, f"{token}.0")
     # SQLite syncs the folder as well, and says nothing where that fails.
     lock.sync_folder()
     return epoch

@@ -16,8 +16,8 @@ from towerlog.model.principal import shard_bounds
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
+from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
-from towerlog.store.packing import Packer
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows

@@ -1,0 +1,175 @@
+/**
+ * Commands of the server for a run: cancel, input, message, pause, resume.
+ *
+ * A command takes effect once, however often the server repeats it, and is acknowledged then: a cancel when the program
+ * learns of it. An answer is kept under the key of its question until that is asked; it can reach no other.
+ */
+
+import type { Command } from "../wire/batch.js";
+import { TowerlogError } from "../wire/errors.js";
+import { Pending } from "./pending.js";
+
+/** Command ids of a run that are remembered, to recognise repetitions. */
+const MAX_REMEMBERED = 1_000;
+/** Messages that are kept until the agent reads them, and answers until their question is asked; a server sends fewer. */
+const MAX_KEPT = 100;
+/** Questions that nobody waits for any more, remembered so that a late answer is told as not taken. */
+const MAX_GIVEN_UP = 1_000;
+export const NO_ANSWER = "no answer in time";
+
+/** Acknowledges a command; `taken`: whether the program does something with it. */
+export type Acknowledge = (command: Command, taken: boolean) => void;
+
+export class Inbox {
+  /** Why the run is being cancelled, in the words of whoever requested it. */
+  reason: string | null = null;
+  #seen = new Set<unknown>();
+  /** Key of a question that has not been asked yet → its answer. */
+  #answers = new Map<string, Command>();
+  #asking = new Map<string, Pending<unknown>>();
+  #givenUp = new Set<string>();
+  #messages: Command[] = [];
+  #pause: Command | null = null;
+  #paused: Pending<void> | null = null;
+  #isCancelled = false;
+  /** A cancel of which the program has not learnt yet. */
+  #unnoticed: Command | null = null;
+  #abort: AbortController | null = null;
+
+  constructor(private readonly acknowledge: Acknowledge) {}
+
+  /** Whether a cancel has come, for this package itself: the program has not learnt of it by that. */
+  get hasCancel(): boolean {
+    return this.#isCancelled;
+  }
+
+  /** Whether a cancel has come, for code of the program: it is acknowledged then. */
+  noticesCancel(): boolean {
+    const command = this.#unnoticed;
+    this.#unnoticed = null;
+    if (command !== null) this.acknowledge(command, true);
+    return this.#isCancelled;
+  }
+
+  /** A signal that is aborted by a cancel. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.noticesCancel() && !this.#abort.signal.aborted) this.#abort.abort(this.cancellation());
+    return this.#abort.signal;
+  }
+
+  /** Carries out a command that has not been seen before; an unknown type is ignored. */
+  take(command: Command): void {
+    if (this.#seen.has(command.command_id)) return;
+    remember(this.#seen, command.command_id, MAX_REMEMBERED);
+    if (command.type === "cancel") this.#cancel(command);
+    else if (command.type === "input") this.#answered(command);
+    else if (command.type === "message") this.#messages = [...this.#messages, command].slice(-MAX_KEPT);
+    else if (command.type === "pause") this.#pause = command;
+    else if (command.type === "resume") this.#resumed(command);
+  }
+
+  /** The answer to the question of this key; acknowledged when it arrives. */
+  answer(key: string): Pending<unknown> {
+    const pending = new Pending<unknown>();
+    const command = this.#answers.get(key);
+    this.#answers.delete(key);
+    if (command !== undefined) this.#give(pending, command);
+    else if (this.noticesCancel()) pending.reject(this.cancellation());
+    else this.#asking.set(key, pending);
+    return pending;
+  }
+
+  /** Whether nothing has come yet that ends the wait for an answer. */
+  waitsFor(key: string): boolean {
+    return this.#asking.has(key);
+  }
+
+  /** Ends the wait for an answer, whatever the server says later. */
+  giveUp(key: string, error: unknown): void {
+    const pending = this.#asking.get(key);
+    if (pending === undefined) return;
+    this.#asking.delete(key);
+    remember(this.#givenUp, key, MAX_GIVEN_UP);
+    pending.reject(error);
+  }
+
+  /** The server has refused a question, so that nobody can answer it. */
+  refused(key: string, words: string): void {
+    const pending = this.#asking.get(key);
+    this.#asking.delete(key);
+    pending?.reject(new TowerlogError("question_refused", words));
+  }
+
+  /** The messages that have come since the last call; acknowledged by it. */
+  messages(): string[] {
+    const taken = this.#messages;
+    this.#messages = [];
+    for (const command of taken) this.acknowledge(command, true);
+    return taken.map((command) => command.content ?? "");
+  }
+
+  /** Begins the requested pause: what ends with it. Null when no pause was requested. */
+  pause(): Pending<void> | null {
+    const command = this.#pause;
+    this.#pause = null;
+    if (command === null) return null;
+    this.#paused = new Pending<void>();
+    this.acknowledge(command, true);
+    return this.#paused;
+  }
+
+  cancellation(): TowerlogError {
+    return new TowerlogError("cancelled", this.reason ?? "the run was cancelled");
+  }
+
+  #answered(command: Command): void {
+    const key = String(command.question_key);
+    const pending = this.#asking.get(key);
+    this.#asking.delete(key);
+    if (pending !== undefined) {
+      this.#give(pending, command);
+    } else if (this.#givenUp.has(key)) {
+      this.acknowledge(command, false);
+    } else {
+      // Given to an earlier attempt's question: this one may ask it again.
+      this.#answers.set(key, command);
+      if (this.#answers.size > MAX_KEPT) this.#answers.delete(this.#answers.keys().next().value ?? "");
+    }
+  }
+
+  /** An answer of a person, or the server's word that none has come in time. */
+  #give(pending: Pending<unknown>, command: Command): void {
+    // The acknowledgement first, so that it precedes whatever the answer leads to.
+    this.acknowledge(command, true);
+    if (command.expired) pending.reject(new TowerlogError("question_expired", NO_ANSWER));
+    else pending.resolve(command.content ?? null);
+  }
+
+  #resumed(command: Command): void {
+    if (this.#pause !== null) this.acknowledge(this.#pause, true);
+    this.#pause = null;
+    this.acknowledge(command, true);
+    this.#paused?.resolve();
+    this.#paused = null;
+  }
+
+  #cancel(command: Command): void {
+    this.#isCancelled = true;
+    this.#unnoticed = command;
+    this.reason = command.content || null;
+    const waiting: { reject(error: unknown): void }[] = [...this.#asking.values()];
+    if (this.#paused !== null) waiting.push(this.#paused);
+    this.#asking.clear();
+    this.#paused = null;
+    // Who waits is told at once. Other code learns of it where it looks, and may never look.
+    if (waiting.length > 0 || this.#abort !== null) this.noticesCancel();
+    for (const pending of waiting) pending.reject(this.cancellation());
+    this.#abort?.abort(this.cancellation());
+  }
+}
+
+function remember<T>(known: Set<T>, one: T, most: number): void {
+  known.add(one);
+  if (known.size > most) known.delete(known.values().next().value as T);
+}

@@ -1,0 +1,109 @@
+/**
+ * What providers and frameworks say that one model call has used, in buckets that share no token.
+ *
+ * The buckets: input that was neither read from nor written to a cache, input read from a cache, input written to it,
+ * output that is seen, and reasoning. Others count otherwise: in some forms the input includes what was cached, in others
+ * it does not. So each form has a usual meaning, and where a total is told beside the figures, that meaning counts which
+ * adds up to it. The forms are those of the SDK for Python (`usage_forms.ts` is written from them).
+ */
+
+import { count } from "./figures.js";
+import { FORMS, type Form } from "./usage_forms.js";
+
+export const BUCKETS = ["input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"] as const;
+export const TOTAL = "total_tokens";
+
+export type Usage = Partial<Record<(typeof BUCKETS)[number] | typeof TOTAL, number>>;
+
+type Tokens = number | undefined;
+/** The buckets, in their order. */
+type Split = readonly [Tokens, Tokens, Tokens, Tokens, Tokens];
+
+/** What a provider says of one call, in buckets, and the total where it says more; undefined if it says nothing known. */
+export function usageOf(usage: unknown): Usage | undefined {
+  if (typeof usage !== "object" || usage === null) return undefined;
+  for (const form of FORMS) {
+    const known = form.marks.some((mark) => mark in usage) ? inBuckets(form, usage) : {};
+    if (Object.keys(known).length > 0) return known;
+  }
+  return undefined;
+}
+
+function inBuckets(form: Form, usage: object): Usage {
+  const total = countAt(usage, form.total);
+  const split = meant(meanings(form, usage), total);
+  const known: Usage = {};
+  BUCKETS.forEach((bucket, index) => {
+    const tokens = split[index];
+    if (tokens !== undefined) known[bucket] = tokens;
+  });
+  if (total !== undefined && (total > sumOf(split) || Object.keys(known).length === 0)) known[TOTAL] = total;
+  return known;
+}
+
+/** What the figures may mean, the usual meaning first; the last counts no token that the wholes do not include. */
+function meanings(form: Form, usage: object): Split[] {
+  const whole = countAt(usage, form.input);
+  const output = countAt(usage, form.output);
+  const beside = countAt(usage, form.besideInput);
+  const cached = countAt(usage, form.cached);
+  const written = countAt(usage, form.written);
+  const reasoning = countAt(usage, form.reasoning);
+  const found: Split[] = [];
+  for (const cacheInside of [form.isCacheInside, !form.isCacheInside]) {
+    for (const reasoningInside of [form.isReasoningInside, !form.isReasoningInside]) {
+      const fresh = cacheInside ? apart(whole, cached, written) : whole;
+      const seen = reasoningInside ? apart(output, reasoning) : output;
+      found.push([withBeside(fresh, beside), cached, written, seen, reasoning]);
+    }
+  }
+  const leastWritten = atMost(written, whole);
+  const leastCached = atMost(cached, whole === undefined ? undefined : whole - (leastWritten ?? 0));
+  const leastReasoning = atMost(reasoning, output);
+  const fresh = apart(whole, leastCached, leastWritten);
+  found.push([withBeside(fresh, beside), leastCached, leastWritten, apart(output, leastReasoning), leastReasoning]);
+  return found;
+}
+
+/** The first that adds up to the total; else the first that does not exceed it. */
+function meant(splits: Split[], total: Tokens): Split {
+  const [usual] = splits as [Split];
+  if (total === undefined) return usual;
+  const exact = splits.find((split) => sumOf(split) === total);
+  return exact ?? splits.find((split) => sumOf(split) <= total) ?? splits.at(-1) ?? usual;
+}
+
+/** The first of these members that is not null, as a number of tokens. Throws for what is no number. */
+function countAt(usage: object, paths: readonly string[]): Tokens {
+  const found = paths.map((path) => memberAt(usage, path)).find((member) => member !== undefined && member !== null);
+  if (found === undefined) return undefined;
+  const tokens = count(found);
+  if (tokens === undefined) throw new TypeError("not a count");
+  return tokens;
+}
+
+function memberAt(usage: object, path: string): unknown {
+  let found: unknown = usage;
+  for (const name of path.split(".")) {
+    found = typeof found === "object" && found !== null ? (found as Record<string, unknown>)[name] : undefined;
+  }
+  return found;
+}
+
+function sumOf(split: Split): number {
+  return split.reduce<number>((sum, tokens) => sum + (tokens ?? 0), 0);
+}
+
+function withBeside(tokens: Tokens, beside: Tokens): Tokens {
+  return beside === undefined ? tokens : (tokens ?? 0) + beside;
+}
+
+function atMost(tokens: Tokens, whole: Tokens): Tokens {
+  return tokens === undefined || whole === undefined ? tokens : Math.min(tokens, whole);
+}
+
+/** What is left of a sum without its parts. Parts that are more than the sum were not inside it. */
+function apart(whole: Tokens, ...parts: Tokens[]): Tokens {
+  const known = parts.reduce<number>((sum, part) => sum + (part ?? 0), 0);
+  return whole === undefined || known > whole ? whole : whole - known;
+}

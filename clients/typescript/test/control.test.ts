@@ -1,0 +1,164 @@
+/** Asking a server: create, answer, cancel, read; and a run that asks, is cancelled and is paused. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { TowerlogError } from "towerlog";
+
+import { client, eventsOf, unique, until } from "./support/rig.js";
+
+test("a run is created once, listed, read and cancelled", async () => {
+  const { tl } = client();
+  const thread = unique("thread");
+  const [first, again] = [await tl.create(thread, { input: "go", agent: "a" }, { idempotencyKey: thread }), await tl.create(thread, { input: "go", agent: "a" }, { idempotencyKey: thread })];
+  assert.equal(first.run_id, again.run_id);
+  for (let made = 0; made < 3; made += 1) await tl.create(thread, { input: { n: made } });
+  const listed: string[] = [];
+  for await (const row of tl.list({ thread_id: thread, limit: 2 })) listed.push(row.run_id);
+  assert.equal(new Set(listed).size, 4);
+  assert.equal(listed[3], first.run_id);
+  await tl.cancel(first.run_id, "never mind");
+  const run = await tl.get(first.run_id);
+  assert.deepEqual([run.status, run.cancel?.reason, run.input], ["cancelled", "never mind", "go"]);
+  await tl.close();
+});
+
+test("every refusal is one class of error, with its code", async () => {
+  const { tl } = client();
+  const made = await tl.create(unique("thread"));
+  await tl.cancel(made.run_id);
+  const refusals: [() => Promise<unknown>, number | null, string][] = [
+    [() => tl.input(made.run_id, "too late"), 409, "runs.not_active"],
+    [() => tl.get("0196b2c4-5d1e-7c3a-9f10-000000000000"), 404, "not_found"],
+    [() => tl.create(unique("t"), { nonsense: 1 } as never), 422, "validation.failed"],
+    [() => tl.get(".."), null, "invalid_argument"],
+    [() => tl.follow("0196b2c4-5d1e-7c3a-9f10-000000000000").next(), 404, "not_found"],
+    [() => tl.request("POST", "/v1/threads", { body: { circle: 1n } }), null, "invalid_argument"],
+    [() => client({ apiKey: "wrong" }).tl.get(made.run_id), 401, "auth.invalid"],
+    [() => client({ url: "http://127.0.0.1:1" }).tl.request("GET", "/", { timeoutMs: 500 }), null, "unreachable"],
+  ];
+  for (const [refused, status, code] of refusals) {
+    const error = await refused().then(() => assert.fail(`no refusal: ${code}`), (one: unknown) => one);
+    assert.ok(error instanceof TowerlogError, String(error));
+    assert.equal(error.status, status, code);
+    assert.ok(error.code.endsWith(code), `${error.code} is not ${code}`);
+  }
+  await tl.close();
+  await assert.rejects(tl.get(made.run_id), { code: "closed" });
+});
+
+test("a page of a member's session names no key, and says that it asks on purpose", async () => {
+  const sent: RequestInit[] = [];
+  const { tl } = client({ apiKey: "", fetch: (url, init) => (sent.push(init), fetch(url, init)) });
+  await assert.rejects(tl.get("0196b2c4-5d1e-7c3a-9f10-000000000000"), { status: 401 });
+  await assert.rejects(tl.create(unique("t")), { status: 401 });
+  const headers = sent.map((init) => init.headers as Record<string, string>);
+  assert.deepEqual(headers.map((one) => [one.Authorization, one["X-Towerlog-Request"]]), [[undefined, undefined], [undefined, "1"]]);
+  await tl.close();
+});
+
+test("a question gets its own answer, in the type that its schema says", async () => {
+  const { tl } = client();
+  const runKey = unique("asks");
+  const done = tl.run({ runKey }, async (run) => {
+    const [name, size] = await Promise.all([run.ask("Name?"), run.ask<number>("Size?", { schema: { type: "integer" } })]);
+    return { name, size };
+  });
+  const run = await until("two questions", async () => {
+    const found = await tl.get(runKey).catch(() => undefined);
+    return found?.questions?.length === 2 ? found : undefined;
+  });
+  const [name, size] = run.questions ?? [];
+  await assert.rejects(tl.input(run.run_id, "large", { questionId: Number(size?.question_id) }), { status: 422 });
+  await tl.input(run.run_id, "7", { questionId: Number(size?.question_id) });
+  await tl.input(run.run_id, "Pisa", { questionId: Number(name?.question_id) });
+  assert.deepEqual(await done, { name: "Pisa", size: 7 });
+  assert.ok(await tl.flush());
+  const told = (await eventsOf(tl, runKey)).filter((event) => event.type === "command.acknowledged");
+  assert.equal(told.length, 2);
+  await tl.close();
+});
+
+test("a question that nobody answers in time is withdrawn", async () => {
+  const { tl } = client();
+  const runKey = unique("alone");
+  await tl.run({ runKey }, async (run) => {
+    await assert.rejects(run.ask("Anybody?", { timeoutMs: 200 }), { code: "timeout", name: "TimeoutError" });
+    const stop = AbortSignal.timeout(200);
+    await assert.rejects(run.ask("And now?", { signal: stop }), { name: "TimeoutError" });
+  });
+  assert.ok(await tl.flush());
+  const run = await tl.get(runKey);
+  assert.deepEqual(run.closed_questions?.map((one) => one.state), ["withdrawn", "withdrawn"]);
+  await tl.close();
+});
+
+test("a question that the server refuses is told at once", async () => {
+  const { tl } = client();
+  await tl.run({ runKey: unique("many") }, async (run) => {
+    const open = Array.from({ length: 64 }, (_, n) => run.ask(`Question ${n}?`));
+    open.forEach((one) => one.catch(() => undefined));
+    await assert.rejects(run.ask("One more?"), { code: "question_refused" });
+  });
+  await tl.close();
+});
+
+test("a cancel aborts the signal, and the run says why it has stopped", async () => {
+  const { tl } = client();
+  const runKey = unique("stops");
+  const done = tl.run({ runKey }, async (run) => {
+    await run.tool("wait", () => new Promise((_, reject) => run.signal.addEventListener("abort", () => reject(run.signal.reason))));
+  });
+  done.catch(() => undefined);
+  const run = await until("the run", () => tl.get(runKey).catch(() => undefined));
+  await tl.cancel(run.run_id, "changed my mind");
+  await assert.rejects(done, { code: "cancelled", message: "changed my mind", name: "AbortError" });
+  assert.ok(await tl.flush());
+  const ended = await tl.get(runKey);
+  assert.equal(ended.status, "cancelled");
+  assert.equal(ended.cancel?.reason, "changed my mind");
+  assert.ok(ended.cancel?.acknowledged_at);
+  const [result] = (await eventsOf(tl, runKey)).filter((event) => event.type === "tool.result");
+  assert.equal(result?.data.interrupted, true);
+  await tl.close();
+});
+
+test("a cancel that the program does not look at is not acknowledged", async () => {
+  const { tl } = client();
+  const run = tl.startRun({ runKey: unique("deaf") });
+  assert.ok(await tl.flush());
+  await tl.cancel(run.id ?? "");
+  run.step("goes on");
+  assert.ok(await tl.flush());
+  const told = await tl.get(run.key);
+  assert.deepEqual([Boolean(told.cancel?.delivered_at), told.cancel?.acknowledged_at], [true, null]);
+  assert.ok(run.isCancelled);
+  assert.throws(() => run.check(), { code: "cancelled" });
+  assert.ok(await tl.flush());
+  assert.ok((await tl.get(run.key)).cancel?.acknowledged_at);
+  run.fail(new Error("stopped"));
+  await tl.close();
+});
+
+test("a run is paused, reads what was written to it, and goes on", async () => {
+  const { tl } = client();
+  const runKey = unique("pauses");
+  const run = tl.startRun({ runKey });
+  assert.ok(await tl.flush());
+  const id = run.id ?? "";
+  await tl.request("POST", `/api/v1/runs/${id}:pause`, { body: {} });
+  await tl.input(id, "look left", { kind: "message" });
+  for (const name of ["hears of it", "hears of it again"]) {
+    run.step(name);
+    assert.ok(await tl.flush());
+  }
+  assert.deepEqual(run.messages(), ["look left"], "once, however often the server says it");
+  const paused = run.pausePoint();
+  await until("the pause", async () => (await tl.get(id)).status === "paused");
+  await tl.request("POST", `/api/v1/runs/${id}:resume`, { body: {} });
+  await paused;
+  run.finish();
+  assert.ok(await tl.flush());
+  assert.equal((await tl.get(id)).status, "completed");
+  await tl.close();
+});

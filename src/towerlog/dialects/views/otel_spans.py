@@ -1,0 +1,230 @@
+"""Events of a run as spans of OpenTelemetry, by the conventions for generative AI: for programs that draw traces.
+
+What came in as a span goes out as that span. Anything else has ids that follow from the run's and from its place in it,
+so that the same run is the same trace whenever it is asked for. A stretch is told when it has ended: a tool call with
+its result, a run with its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from towerlog.dialects.fields import decode_any
+from towerlog.dialects.views.event_members import event_members
+from towerlog.model.event import TARGET_STATUS, Event, EventType
+from towerlog.model.run import TERMINAL
+from towerlog.model.usage import Usage, format_dollars
+
+Json = dict[str, Any]
+_INTERNAL, _CLIENT = 1, 3
+_KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
+_OK, _ERROR = 1, 2
+NANOS_PER_MS = 1_000_000
+MAX_VALUE_DEPTH = 32
+"""Levels of a value that go out as such; what is deeper goes out as its JSON."""
+_MEMBERS = frozenset({"arguments", "result", "input"})
+
+
+def spans_of(run_id: str, events: Iterable[Event]) -> list[Json]:
+    """The spans that end within these events of a run, which are in order."""
+    made = _Spans(run_id)
+    for event in events:
+        made.take(event)
+    return made.found
+
+
+class _Spans:
+    """Takes the events of a run in order."""
+
+    def __init__(self, run_id: str) -> None:
+        self.found: list[Json] = []
+        self._trace_id = run_id.replace("-", "")
+        self._root_id = self._trace_id[16:]
+        self._run_id = run_id
+        self._began: tuple[Event, Json] | None = None
+        self._calls: dict[str, tuple[Event, Json]] = {}
+        self._steps: dict[str, Event] = {}
+
+    def take(self, event: Event) -> None:
+        """The next event."""
+        kind, data = event.type, decode_any(event.data)
+        data = data if isinstance(data, dict) else {}
+        if kind is EventType.RUN_STARTED:
+            self._began = event, data
+        elif TARGET_STATUS.get(kind) in TERMINAL:
+            self._end(event, data)
+        elif kind is EventType.TOOL_CALL:
+            self._calls[event.facts.tool_call_id or ""] = event, data
+        elif kind is EventType.STEP and event.facts.begins is not None:
+            self._steps[event.facts.begins] = event
+        elif kind in _TOLD:
+            _TOLD[kind](self, event, data)
+
+    def _end(self, event: Event, data: Json) -> None:
+        began, told = self._began or (None, {})
+        name = data.get("name") or told.get("name") or "run"
+        span = self._span(event, {**told, **data}, str(name), began)
+        if "span_id" not in data:
+            span |= {"spanId": self._root_id, "parentSpanId": ""}
+            _add(span, {"gen_ai.operation.name": "invoke_agent"})
+        _add(span, {"towerlog.run.id": self._run_id})
+        if event.type is not EventType.RUN_COMPLETED:
+            span["status"] = {"code": _ERROR, "message": event.facts.error or event.type.value}
+        self.found.append(span)
+
+    def _tool(self, event: Event, data: Json) -> None:
+        called, told = self._calls.pop(event.facts.tool_call_id or "", (None, {}))
+        span = self._span(event, {**told, **data}, f"execute_tool {event.facts.tool or ''}".strip(), called)
+        if "attributes" not in data:
+            members = event_members(event)
+            asked = told.get("arguments", told.get("input"))
+            _add(
+                span,
+                {
+                    "gen_ai.operation.name": "execute_tool",
+                    "gen_ai.tool.name": event.facts.tool,
+                    "gen_ai.tool.call.id": event.facts.tool_call_id,
+                    "gen_ai.tool.call.arguments": asked,
+                    "gen_ai.tool.call.result": _opened(members.get("result", data.get("result"))),
+                },
+            )
+        if event.facts.success is False:
+            span["status"] = {"code": _ERROR, "message": str(event_members(event).get("error") or "failed")}
+        self.found.append(span)
+
+    def _call(self, event: Event, data: Json) -> None:
+        effects = event.effects
+        span = self._span(event, data, f"chat {effects.model or ''}".strip(), None) | {"kind": _CLIENT}
+        if "attributes" not in data:
+            usage = Usage() if effects.report is None else effects.report.usage
+            _add(
+                span,
+                {
+                    "gen_ai.operation.name": "chat",
+                    "gen_ai.provider.name": effects.provider,
+                    "gen_ai.request.model": effects.model,
+                    "gen_ai.response.model": effects.model,
+                    "gen_ai.usage.input_tokens": usage.all_input_tokens(),
+                    "gen_ai.usage.cache_read.input_tokens": usage.cached_input_tokens,
+                    "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
+                    "gen_ai.usage.output_tokens": usage.all_output_tokens(),
+                    "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
+                },
+            )
+        cost = effects.told_or_computed().cost_nanos
+        if cost is not None:
+            _add(span, {"towerlog.cost_usd": float(format_dollars(cost))})
+        if event.facts.success is False:
+            span["status"] = {"code": _ERROR, "message": event.facts.name or "failed"}
+        self.found.append(span)
+
+    def _step(self, event: Event, data: Json) -> None:
+        began = self._steps.pop(event.facts.ends or "", None)
+        name = data.get("name") or event_members(event).get("name") or "step"
+        self.found.append(self._span(event, data, str(name), began))
+
+    def _span(self, event: Event, data: Json, name: str, began: Event | None) -> Json:
+        """A span that ends with an event; it began with another, or as long ago as it says, or then."""
+        ended = _nanos(data.get("end_time_unix_nano")) or event.happened_at() * NANOS_PER_MS
+        begun = _nanos(data.get("start_time_unix_nano"))
+        if not begun and began is not None:
+            begun = began.happened_at() * NANOS_PER_MS
+        begun = begun or ended - (event.facts.duration_ms or 0) * NANOS_PER_MS
+        span_id = data.get("span_id")
+        span: Json = {
+            "traceId": _hex(data.get("trace_id"), 32) or self._trace_id,
+            "spanId": _hex(span_id, 16) or _made_id(self._run_id, event.seq),
+            "parentSpanId": _hex(data.get("parent_span_id"), 16) or ("" if span_id else self._root_id),
+            "name": str(data.get("name") or name),
+            "kind": _KINDS.get(str(data.get("kind")), _INTERNAL),
+            "startTimeUnixNano": str(min(begun, ended)),
+            "endTimeUnixNano": str(ended),
+            "attributes": [],
+            "status": {"code": _OK},
+        }
+        attributes = data.get("attributes")
+        if isinstance(attributes, dict):
+            _add(span, {**attributes, **_restored(data)})
+        span["events"] = _events(data.get("events"))
+        status = data.get("status")
+        if isinstance(status, dict) and isinstance(status.get("code"), int):
+            span["status"] = {"code": status["code"], "message": str(status.get("message") or "")}
+        return span
+
+
+_TOLD: dict[EventType, Callable[[_Spans, Event, Json], None]] = {
+    EventType.TOOL_RESULT: _Spans._tool,
+    EventType.MODEL_CALL: _Spans._call,
+    EventType.STEP: _Spans._step,
+}
+
+
+def _events(told: Any) -> list[Json]:
+    """What happened in a span, where it came in as one."""
+    found: list[Json] = []
+    for one in told if isinstance(told, list) else ():
+        if isinstance(one, dict):
+            event: Json = {"timeUnixNano": str(_nanos(one.get("time_unix_nano"))), "name": str(one.get("name") or "")}
+            attributes = one.get("attributes")
+            event["attributes"] = []
+            _add(event, attributes if isinstance(attributes, dict) else {})
+            found.append(event)
+    return found
+
+
+def _restored(data: Json) -> Json:
+    """Attributes that stand in the data under another name, under their own."""
+    sources = data.get("sources")
+    if not isinstance(sources, dict):
+        return {}
+    return {
+        name: data[member]
+        for member, name in sources.items()
+        if member in _MEMBERS and isinstance(name, str) and member in data
+    }
+
+
+def _add(span: Json, attributes: Json) -> None:
+    """Adds attributes that are known, and that the span does not have."""
+    known = {one["key"] for one in span["attributes"]}
+    for name, value in attributes.items():
+        if value is not None and name not in known:
+            span["attributes"].append({"key": name, "value": _value(_text_of(value))})
+
+
+def _text_of(value: Any) -> Any:
+    """What the conventions have as text of JSON."""
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else value
+
+
+def _value(value: Any, depth: int = 0) -> Json:
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
+    if isinstance(value, list) and depth < MAX_VALUE_DEPTH:
+        return {"arrayValue": {"values": [_value(_text_of(one), depth + 1) for one in value]}}
+    return {"stringValue": value if isinstance(value, str) else str(value)}
+
+
+def _opened(value: Any) -> Any:
+    return decode_any(bytes(value)) if isinstance(value, msgspec.Raw) else value
+
+
+def _nanos(value: Any) -> int:
+    return int(value) if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit() else 0
+
+
+def _hex(value: Any, digits: int) -> str:
+    is_hex = isinstance(value, str) and len(value) == digits and all(one in "0123456789abcdef" for one in value)
+    return str(value) if is_hex else ""
+
+
+def _made_id(run_id: str, seq: int) -> str:
+    return hashlib.blake2b(f"{run_id}:{seq}".encode(), digest_size=8).hexdigest()

@@ -1,0 +1,183 @@
+"""Events as they come in, held against their run: what they name that is not there, room for one more question,
+the id of each, withdrawals that come after the answer, and the history that a wait for approval keeps."""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.ingest.content import has_base
+from towerlog.engine.ingest.dedupe import waits_without_history, with_history
+from towerlog.engine.ingest.needs import parent_ref
+from towerlog.engine.load.own_runs import process_of, top_of
+from towerlog.engine.load.rows import ref_key
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.run_state import RunState
+from towerlog.errors import TooManyQuestions, UnknownBase
+from towerlog.model.chain import LONG_DATA_BYTES
+from towerlog.model.event import TARGET_STATUS, Draft, EventType, NamedRun, Refusal, RunByForeignId, RunById
+from towerlog.model.facts import NO_EFFECTS, Facts, with_effects
+from towerlog.model.principal import Principal
+from towerlog.model.question_digest import words_of
+from towerlog.model.run import MAX_METADATA_BYTES, MAX_QUESTIONS, PARENT_RUN, TERMINAL, RunRow
+from towerlog.projections.commands import may_have_made
+from towerlog.projections.metadata import metadata_fits
+from towerlog.projections.questions import asked_before, has_room, may_have_asked, named_question
+from towerlog.store.values import Kind
+
+_replace = msgspec.structs.replace
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def refused_of(plan: Plan, org: int, draft: Draft, run_state: RunState | None) -> Refusal | None:
+    """Why a draft cannot be stored that names a run or a history which are not there."""
+    if run_state is None and type(draft.run) is RunById:
+        return Refusal("not_found", "There is no such run.", "run_id")
+    if draft.history is not None and not has_base(plan, org, draft.history):
+        return Refusal(UnknownBase.code, str(UnknownBase()), "data.base")
+    return None
+
+
+def completed(plan: Plan, org: int, draft: Draft) -> Draft:
+    """The draft with what only the log knows of it: its parent's run id, where its history lies."""
+    ref = parent_ref(draft.effects.parent_key)
+    parent = None if ref is None else plan.run(org, ref)
+    if parent is not None:
+        draft = _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_RUN + parent.run_id))
+        if isinstance(draft.run, RunByForeignId) and not draft.run.names_thread:
+            draft = _replace(draft, run=_replace(draft.run, thread_id=parent.thread_id, of_parent=True))
+    if draft.history is not None or draft.effects.checkpoint is not None:
+        draft = with_history(plan, org, draft)
+    return draft
+
+
+def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[tuple[str, str], ...]:
+    """Members of an event that its run, None where it begins with this event, has no use for; and why.
+
+    Of commands and questions only what the run certainly never had: what is over may be named in good faith.
+    """
+    effects, found = draft.effects, list[tuple[str, str]]()
+    if effects.command_id is not None and not may_have_made(row, effects.command_id):
+        found.append(("command_id", "the run has no such command"))
+    if effects.question_id is not None and not may_have_asked(row, effects.question_id):
+        found.append(("question_id", "the run has no such question"))
+    key = effects.question_key if draft.type is EventType.RUN_QUESTION_WITHDRAWN else None
+    if key is not None and effects.question_id is None and not may_have_asked(row, key):
+        found.append(("question_key", "the run has no such question"))
+    if effects.parent_key is not None and _is_nobody(plan, org, effects.parent_key):
+        found.append(("parent_run_id", "there is no such run"))
+    if row is not None and not metadata_fits(row, effects):
+        found.append(("metadata", f"does not fit into the {MAX_METADATA_BYTES} bytes that the run has for it"))
+    return tuple(found)
+
+
+def _is_nobody(plan: Plan, org: int, parent_key: str) -> bool:
+    """Whether a parent was named by our id, and there is none. One that its sender names may still come."""
+    ref = RunById(parent_key.removeprefix(PARENT_RUN))
+    # One that was found by its sender's name has our id by now, which was not looked up.
+    is_asked = parent_key.startswith(PARENT_RUN) and plan.known.has(Kind.REF, ref_key(org, ref))
+    return is_asked and plan.run_state(org, ref) is None
+
+
+def one_too_many(run_state: RunState, draft: Draft) -> Refusal | None:
+    """What refuses a question that nobody could answer, since its run has as many open ones as it may have."""
+    row = run_state.row
+    if draft.type is not EventType.RUN_WAITING or draft.facts.foreign or row.is_terminal():
+        return None
+    if has_room(row, draft.effects.question_key, words_of(draft.facts, draft.data)):
+        return None
+    words = f"The run has {MAX_QUESTIONS} open questions; wait for an answer, or withdraw one."
+    return Refusal(TooManyQuestions.code, words, "type")
+
+
+def withdraws_nothing(row: RunRow, draft: Draft) -> bool:
+    """Whether a draft withdraws a question that is not open: it was answered before, and that answer counts.
+
+    Who has sent it gets the answer with the reply, as with every reply until it is acknowledged.
+    """
+    if draft.type is not EventType.RUN_QUESTION_WITHDRAWN or draft.facts.foreign or row.is_terminal():
+        return False
+    question_id, key = draft.effects.question_id, draft.effects.question_key
+    named = key if question_id is None else question_id
+    # What the run never had stays a withdrawal, which its sender is warned of.
+    was_asked = named is None or may_have_asked(row, named)
+    return was_asked and named_question(row, question_id, key) is None
+
+
+def reports_an_end(draft: Draft) -> bool:
+    """An end with its usage, without saying how long the run took."""
+    is_end = TARGET_STATUS.get(draft.type) in TERMINAL
+    return is_end and draft.effects.report is not None and draft.facts.duration_ms is None
+
+
+def with_question(run_state: RunState, kind: EventType, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+    """An event of `QUESTION_TYPES` with the id of its question."""
+    if kind is EventType.RUN_WAITING:
+        return _asked(run_state, facts, data)
+    return _answered(run_state.row, facts), data
+
+
+def _asked(run_state: RunState, facts: Facts, data: bytes) -> tuple[Facts, bytes]:
+    """A question with its id, which is its place in the run; of one that is asked again, the place that it had."""
+    key = (facts.effects or NO_EFFECTS).question_key
+    known = asked_before(run_state.row, key, None if key is None else words_of(facts, data))
+    if known is not None:
+        facts = with_effects(facts, question_id=known)
+    question_id = b"%d" % (run_state.seq + 1 if known is None else known)
+    # A question id is the server's word: what the sender calls so says nothing.
+    if len(data) > LONG_DATA_BYTES:
+        # Of two members of one name the last counts.
+        comma = b"" if data[1:].lstrip() == b"}" else b","
+        return facts, data[:-1] + comma + b'"question_id":%s}' % question_id
+    members = _decode_members(data)
+    members["question_id"] = msgspec.Raw(question_id)
+    return facts, msgspec.json.encode(members)
+
+
+def _answered(row: RunRow, facts: Facts) -> Facts:
+    """What an agent says of an answer or a withdrawal, with the id of its question, where it names that otherwise.
+
+    The question is the one that the fold of questions closes, or whose answer the agent acknowledges with this.
+    """
+    effects = facts.effects or NO_EFFECTS
+    if effects.question_id is not None or effects.requests is not None:
+        return facts
+    key = effects.question_key
+    answers = [one for one in row.pending if one.type == "input" and key in (None, one.question_key)]
+    if effects.command_id is not None:
+        found = next((one.question_id for one in answers if one.command_id == effects.command_id), None)
+    elif effects.acknowledges == "input" and answers:
+        found = answers[0].question_id
+    else:
+        question = named_question(row, None, key)
+        found = None if question is None else question.question_id
+    return facts if found is None else with_effects(facts, question_id=found)
+
+
+def with_held(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:
+    """A wait for approval that came without a history keeps the newest one of its agent, to resume from."""
+    facts, share = draft.effects.checkpoint, row.shares.get(agent)
+    if facts is None or not waits_without_history(facts) or share is None or share.step_index < 0:
+        return draft
+    before = plan.checkpoint(row.run, agent, share.step_index)
+    if before is None or not before.resume_state().length:
+        return draft
+    held = _replace(facts, held=before.resume_state())
+    return _replace(draft, facts=with_effects(draft.facts, checkpoint=held))
+
+
+def of_process(plan: Plan, principal: Principal, row: RunRow, facts: Facts, agent: str) -> Facts:
+    """The facts of an event that tells a cost, with the name of the process whose counter it belongs to."""
+
+    def find(ref: NamedRun) -> RunRow | None:
+        found = plan.run_state(row.org, ref)
+        return None if found is None else found.row
+
+    effects = facts.effects or NO_EFFECTS
+    report = effects.report
+    if report is None:
+        return facts
+    row = row if row.agent is not None else _replace(row, agent=agent)
+    trace, top = top_of(row, row.parent_key or effects.parent_key, find)
+    costs = plan.thread_made(row.org, row.thread_id).process_costs
+    process = process_of(row, trace, top, principal.key_id, costs, report.usage.cost_nanos or 0)
+    return with_effects(facts, report=_replace(report, process=process))

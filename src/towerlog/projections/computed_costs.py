@@ -1,0 +1,156 @@
+"""Computed costs in the totals of a run and in the roll-ups: what counts after a report, and what it takes back.
+
+What a report adds stands in its own cell. Where a told cost takes the place of computed ones, the cells that count
+these keep what the told cost has of them, and lose the rest; so no cell is ever negative, and all sums agree.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from towerlog.model.computed_costs import (
+    MINUTE_MS,
+    Computed,
+    ComputedCell,
+    ComputedCells,
+    Repriced,
+    TakenBack,
+    take,
+    with_computed,
+)
+from towerlog.model.event import Event
+from towerlog.model.run import RunRow
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, larger, subtract, summed
+
+UsageKey = tuple[int, int, str, str, str]
+"""Organisation, hour since the epoch, agent, model, status."""
+_replace = msgspec.structs.replace
+
+
+class Correction(NamedTuple):
+    """What an event takes out of a cell in which an earlier one was counted; figures are at most 0."""
+
+    key: UsageKey
+    usage: Usage
+
+
+def totals_after(row: RunRow, target: Usage, agent: str, of: Repriced | None = None) -> tuple[Usage, ComputedCells]:
+    """What a run has spent after a report of an agent, and the cells that its computed cost is left in.
+
+    `target`: what all reports add up to. The cost falls to it only as far as something can be taken back: of
+    the hour and model of `of` first.
+    """
+    before = row.usage
+    nanos, unpriced = _back(before, target)
+    if not nanos and not unpriced:
+        return target if target.cost_nanos is None else _at_least(target, before.cost_nanos), row.computed_cells
+    left, taken = take(row.computed_cells, nanos, unpriced, agent, of)
+    nanos, unpriced = sum(cell.nanos for cell in taken), sum(cell.unpriced for cell in taken)
+    return _replace(
+        target,
+        cost_nanos=larger(target.cost_nanos, (before.cost_nanos or 0) - nanos),
+        computed_nanos=larger(target.computed_nanos, (before.computed_nanos or 0) - nanos or None),
+        unpriced_calls=larger(target.unpriced_calls, (before.unpriced_calls or 0) - unpriced or None),
+    ), left
+
+
+def _back(before: Usage, target: Usage) -> tuple[int, int]:
+    """What is to be taken back of the computed cost, and of the reports without a price."""
+    nanos = (before.computed_nanos or 0) - (target.computed_nanos or 0)
+    return max(0, nanos), max(0, (before.unpriced_calls or 0) - (target.unpriced_calls or 0))
+
+
+def _at_least(target: Usage, cost_nanos: int | None) -> Usage:
+    """No cost falls by itself: one that could not be taken back stays until others have reached it."""
+    if cost_nanos is None or target.cost_nanos is None or target.cost_nanos >= cost_nanos:
+        return target
+    return _replace(target, cost_nanos=cost_nanos)
+
+
+def told(report: UsageReport, before: Usage, after: Usage, *, is_free: bool = False) -> Usage:
+    """What a report added to a run's totals. Who told no cost spent an unknown one, and not 0.
+
+    `is_free`: it was priced at 0. The cost is below 0 where a told one is lower than what was computed.
+    """
+    if before is after or before == after:
+        return _replace(NO_USAGE, cost_nanos=0, computed_nanos=0) if is_free else NO_USAGE
+    found = subtract(after, before)
+    if found.computed_nanos is None and found.unpriced_calls is None and report.usage.cost_nanos is not None:
+        return found  # most reports that tell a cost
+    cost, computed, unpriced = found.cost_nanos, found.computed_nanos, found.unpriced_calls
+    if cost == 0 and report.usage.cost_nanos is None and not is_free:
+        cost = None
+    if computed is not None and (computed < 0 or (computed == 0 and not is_free)):
+        computed = None
+    if unpriced is not None and unpriced <= 0:
+        unpriced = None
+    return _replace(found, cost_nanos=cost, computed_nanos=computed, unpriced_calls=unpriced)
+
+
+def corrections(before: RunRow | None, after: RunRow, event: Event, agent: str | None) -> list[Correction]:
+    """What an event takes out of the cells of earlier ones: it tells a cost of what they were priced for."""
+    if event.facts.spent is None or before is None or not before.computed_cells:
+        return []
+    found, lost = [], sum(one.nanos for one in event.facts.taken_back)
+    for cell in taken(before, after.usage, agent or "", event.effects.repriced):
+        gone = min(lost, cell.nanos)
+        lost -= gone
+        key = (after.org, cell.hour, cell.agent, cell.model, cell.status)
+        found.append(Correction(key, Usage(**_less(gone, cell.nanos, cell.unpriced))))
+    return found
+
+
+def taken_back(row: RunRow, after: Usage, agent: str, of: Repriced | None, lost: int) -> tuple[TakenBack, ...]:
+    """From whom so much is taken back: in the order of `corrections`. `row`: the run before, `after`: its totals."""
+    found: list[TakenBack] = []
+    for cell in taken(row, after, agent, of):
+        gone = min(lost, cell.nanos)
+        lost -= gone
+        if gone:
+            found.append(TakenBack(cell.agent, cell.arrived, gone))
+    return tuple(found)
+
+
+def taken(row: RunRow, after: Usage, agent: str, of: Repriced | None = None) -> ComputedCells:
+    """What an event of an agent takes out of the cells of a run, which is `row` before it and has spent `after`."""
+    nanos, unpriced = _back(row.usage, after)
+    return take(row.computed_cells, nanos, unpriced, agent, of)[1] if nanos or unpriced else ()
+
+
+def moved_by(usage: Usage, change: Computed) -> Usage:
+    """The totals with what a new pricing changes of them."""
+    unpriced = max(0, (usage.unpriced_calls or 0) + change.unpriced) or None
+    if change.nanos is None:
+        return _replace(usage, unpriced_calls=unpriced)
+    computed = max(0, (usage.computed_nanos or 0) + change.nanos)
+    cost = summed(usage.cost_nanos or 0, -(usage.computed_nanos or 0), computed)
+    return _replace(usage, cost_nanos=cost, computed_nanos=computed, unpriced_calls=unpriced)
+
+
+def _less(cost: int, computed: int, unpriced: int) -> dict[str, int]:
+    told = {"cost_nanos": cost, "computed_nanos": computed, "unpriced_calls": unpriced}
+    return {name: -figure for name, figure in told.items() if figure}
+
+
+def repriced(before: Usage, after: Usage) -> Usage:
+    """What a new pricing adds to a run's totals; its cost is below 0 where less counts than before."""
+    cost = (after.cost_nanos or 0) - (before.cost_nanos or 0)
+    computed = (after.computed_nanos or 0) - (before.computed_nanos or 0)
+    return Usage(cost_nanos=cost or None, computed_nanos=computed if computed > 0 else None)
+
+
+def cells_after(
+    cells: ComputedCells, before: Usage, after: Usage, place: tuple[int, str, str, str], arrived: int
+) -> ComputedCells:
+    """The cells of a run with what an event added in its own; `cells`: what was left in them, `arrived`: see there."""
+    nanos = max(0, (after.computed_nanos or 0) - (before.computed_nanos or 0))
+    unpriced = max(0, (after.unpriced_calls or 0) - (before.unpriced_calls or 0))
+    return with_computed(cells, ComputedCell(*place, nanos, unpriced, arrived))
+
+
+def arrived_of(event: Event) -> int:
+    """When what an event counts arrived, in minutes since the epoch: of a new pricing, what it is of."""
+    repriced = event.effects.repriced
+    return event.recorded_at // MINUTE_MS if repriced is None else repriced.arrived

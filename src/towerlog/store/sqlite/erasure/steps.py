@@ -1,0 +1,234 @@
+"""An erasure, carried out a step at a time: each step is one transaction of bounded work, and says how far it has come.
+
+The log tells of the erasure before the first of them, so that whatever breaks off is gone on with. `secure_delete` has
+SQLite write zeros over what was freed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import msgspec
+
+from towerlog.model.alert import AlertRow
+from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody, DeliveryState
+from towerlog.model.event import Event, EventType
+from towerlog.model.facts import Erases
+from towerlog.model.retention import Erasing
+from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
+from towerlog.store.columns import rows, state
+from towerlog.store.columns.erasure import Gone, Room
+from towerlog.store.compression import Packer
+from towerlog.store.sqlite.connections.transaction import transaction
+from towerlog.store.sqlite.erasure import policies
+from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes
+from towerlog.store.sqlite.reads import one
+
+STEP_ROWS = 256
+STEP_BYTES = 1024 * 1024
+"""Of one step: some ms of the writer's time."""
+REPLIES_AT_ONCE = 1000
+"""Stored replies that a step looks through."""
+_BARE = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace(
+    "data", f"CASE type WHEN '{EventType.RUN_WAITING}' THEN NULL WHEN 'erased' THEN data ELSE x'' END"
+)
+"""A body is read only where something of it is left."""
+_EVENTS = (
+    f"SELECT {_BARE}, length(data), (SELECT before.hash FROM event AS before WHERE before.run = event.run"
+    " AND before.seq = event.seq - 1), (SELECT trim.hash FROM trim WHERE trim.run = event.run"
+    " AND trim.seq = event.seq - 1) FROM event WHERE run = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
+)
+_GONE = "DELETE FROM event WHERE key = ?"
+_LEFT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
+_LEFT_IN_PLACE = (
+    "UPDATE event SET type = ?4, event_id = ?8, feed = ?10, flags = ?11, facts = ?13, data = ?14, content = ?15"
+    " WHERE key = ?1"
+)
+MOVED_ABOVE_BYTES = 200
+"""Rows of more give room back: SQLite joins pages that become empty when rows are deleted, and not when they shrink."""
+_replace = msgspec.structs.replace
+
+
+def erase_step(db: apsw.Connection, run: int) -> Erasing | None:
+    """One step of the erasure of a run, in one transaction; how far it has come. None where there is none."""
+    with transaction(db, makes_room=True):
+        erasing = policies.erasing_of(db, run)
+        if erasing is not None:
+            erasing = _step(db, erasing, Room(STEP_ROWS, STEP_BYTES))
+            policies.keep(db, erasing)
+    return erasing
+
+
+def _step(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    for part in _PARTS:
+        erasing = part(db, erasing, room)
+        if not room.is_left:
+            return erasing
+    return _replace(erasing, is_done=True)
+
+
+Part = Callable[[apsw.Connection, Erasing, Room], Erasing]
+
+
+def _content(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    """What was pointed at."""
+    gone = Gone()
+    nodes = erase_nodes(db, erasing.org, list(map(bytes.fromhex, erasing.nodes)), room, gone)
+    metas = erase_metas(db, erasing.org, list(map(bytes.fromhex, erasing.metas)), room, gone)
+    left = _replace(erasing, nodes=tuple(key.hex() for key in nodes), metas=tuple(key.hex() for key in metas))
+    return left.counted("messages", gone.count, gone.size)
+
+
+def _checkpoints(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    """Rows of checkpoints: the newest first, so that of each history only the end is free."""
+    if erasing.scope is Erases.DELTAS:
+        return erasing
+    sql = (
+        "SELECT agent, step_index, node, metas, held_node, held_metas, length(doc) FROM checkpoint WHERE run = ?"
+        " ORDER BY agent DESC, step_index DESC LIMIT ?"
+    )
+    nodes, metas, gone = list(erasing.nodes), list(erasing.metas), Gone()
+    for agent, step, node, meta, held_node, held_metas, size in list(db.execute(sql, (erasing.run, room.rows))):
+        db.execute("DELETE FROM checkpoint WHERE run = ? AND agent = ? AND step_index = ?", (erasing.run, agent, step))
+        nodes += [key.hex() for key in (node, held_node) if key is not None]
+        metas += [key.hex() for key in (meta, held_metas) if key is not None]
+        gone.add(size)
+        room.take(size)
+    left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))
+    return _content(db, left.counted("checkpoints", gone.count, gone.size), room)
+
+
+def _events(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    """Events become tombstones."""
+    packer, gone, deltas = Packer(), Gone(), Gone()
+    nodes, metas = list(erasing.nodes), list(erasing.metas)
+    found = db.execute(_EVENTS, (erasing.run, erasing.after_seq, erasing.until_seq, room.rows))
+    for *columns, size, before, trimmed in list(found):
+        if not room.is_left:
+            break
+        event = _event(db, columns)
+        erasing = _replace(erasing, after_seq=event.seq)
+        room.take()
+        if not covers(erasing.scope, event) or is_bare(event, erasing.scope):
+            continue
+        checkpoint = event.effects.checkpoint
+        if checkpoint is not None:
+            held = checkpoint.held
+            nodes += [key for key in (checkpoint.node, held.node if held else "") if key]
+            metas += [key for key in (checkpoint.metas, held.metas if held else "") if key]
+        size += len(event.facts_json)
+        row = rows.event_row(tombstone(event, erasing.scope, before or trimmed or b""), packer)
+        if size > MOVED_ABOVE_BYTES:
+            db.execute(_GONE, row[:1])
+        db.execute(_LEFT if size > MOVED_ABOVE_BYTES else _LEFT_IN_PLACE, row)
+        (deltas if original_type(event) is EventType.MESSAGE_DELTA else gone).add(size)
+        room.take(size)
+    left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))
+    left = left.counted("events", gone.count, gone.size).counted("deltas", deltas.count, deltas.size)
+    if not room.is_left:
+        return left
+    return _content(db, left, room)
+
+
+def _event(db: apsw.Connection, columns: list[Any]) -> Event:
+    """An event without its body, unless something of it is left."""
+    if columns[13] is None:
+        columns[10], columns[13] = db.execute("SELECT flags, data FROM event WHERE key = ?", (columns[0],)).get
+    return rows.event_value(columns)
+
+
+def _quarantine(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    """What workers without the lease have sent."""
+    if erasing.scope is not Erases.EVENTS:
+        return erasing
+    gone = Gone()
+    sql = "SELECT rowid, length(doc) FROM quarantine WHERE run = ? LIMIT ?"
+    for rowid, size in list(db.execute(sql, (erasing.run, room.rows))):
+        db.execute("DELETE FROM quarantine WHERE rowid = ?", (rowid,))
+        gone.add(size)
+        room.take(size)
+    return erasing.counted("quarantined", gone.count, gone.size)
+
+
+def _lane(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    """Labels, and the last words of a worker."""
+    doc = None if erasing.scope is not Erases.EVENTS else one(db, "SELECT doc FROM lane WHERE run = ?", (erasing.run,))
+    if doc is not None:
+        lane = _replace(rows.decode_lane(doc), labels={}, phase=None, log_line=None)
+        *_, left = rows.lane_row(lane)
+        db.execute("UPDATE lane SET label_set = '', doc = ? WHERE run = ?", (left, erasing.run))
+        room.take()
+    return erasing
+
+
+_TOLD = "SELECT body, doc FROM delivery_body WHERE org = ? AND alert_id = ?"
+_SENT = "SELECT doc FROM delivery WHERE org = ? AND alert_id = ?"
+
+
+def _messages_out(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    """What alerts say of the run, and the bodies of their messages; those that were not sent are not sent any more."""
+    if erasing.scope is not Erases.EVENTS:
+        return erasing
+    gone = Gone()
+    found = db.execute("SELECT doc FROM alert WHERE org = ? AND subject = ?", (erasing.org, f"run:{erasing.run_id}"))
+    for alert in [state.decode_alert(row[0]) for row in found]:
+        if alert.message:
+            _erase_alert(db, alert)
+            room.take()
+        key = (alert.org, alert.alert_id)
+        told: list[Any] = db.execute(_TOLD, key).fetchall()
+        for body, doc in told:
+            if body != ERASED_BODY:
+                gone.add(len(body))
+                room.take(len(body))
+                _erase_body(db, state.decode_body(doc))
+        sent: list[Any] = db.execute(_SENT, key).fetchall()
+        for delivery in [state.decode_delivery(row[0]) for row in sent]:
+            if delivery.link is not None or delivery.state is DeliveryState.PENDING:
+                _end_delivery(db, delivery)
+    return erasing.counted("alert_messages", gone.count, gone.size)
+
+
+def _erase_alert(db: apsw.Connection, alert: AlertRow) -> None:
+    *_, doc = state.alert_row(_replace(alert, message=""))
+    db.execute("UPDATE alert SET doc = ? WHERE org = ? AND alert_id = ?", (doc, alert.org, alert.alert_id))
+
+
+def _erase_body(db: apsw.Connection, told: DeliveryBody) -> None:
+    """With it goes what is not written as a delivery yet."""
+    *_, doc = state.body_row(_replace(told, unwritten=()))
+    sql = "UPDATE delivery_body SET unwritten = 0, body = ?, doc = ? WHERE org = ? AND body_id = ?"
+    db.execute(sql, (ERASED_BODY, doc, told.org, told.body_id))
+
+
+def _end_delivery(db: apsw.Connection, delivery: Delivery) -> None:
+    changes: dict[str, Any] = {"link": None}
+    if delivery.state is DeliveryState.PENDING:
+        changes |= {"state": DeliveryState.FAILED, "due_at": None}
+    left = _replace(delivery, **changes)
+    *_, doc = state.delivery_row(left)
+    sql = "UPDATE delivery SET state = ?, due_at = ?, doc = ? WHERE org = ? AND delivery_id = ?"
+    db.execute(sql, (left.state, left.due_at, doc, left.org, left.delivery_id))
+
+
+def _replies(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
+    """Replies kept for Idempotency-Keys that are about the run: a repeat is answered anew, of what is left."""
+    after = erasing.replies_after or ""
+    while erasing.scope is Erases.EVENTS and room.is_left:
+        sql = "SELECT name, run, ids, body FROM reply WHERE org = ? AND name > ? ORDER BY name LIMIT ?"
+        page = list(db.execute(sql, (erasing.org, after, REPLIES_AT_ONCE)))
+        for name, run, ids, body in page:
+            after = name
+            if run == erasing.run or erasing.run_id.encode() in bytes(ids) or erasing.run_id.encode() in bytes(body):
+                db.execute("UPDATE reply SET body = x'', status = 0 WHERE org = ? AND name = ?", (erasing.org, name))
+                erasing = erasing.counted("replies", 1, len(body))
+        if len(page) < REPLIES_AT_ONCE:
+            return erasing
+        room.rows -= STEP_ROWS // 4
+    return _replace(erasing, replies_after=after) if erasing.scope is Erases.EVENTS else erasing
+
+
+_PARTS: tuple[Part, ...] = (_content, _checkpoints, _events, _quarantine, _lane, _messages_out, _replies)
+"""In this order: what was begun of the content store first, so that what waits to be looked at stays short."""

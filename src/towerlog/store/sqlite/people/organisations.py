@@ -1,0 +1,53 @@
+"""Writing of organisations, their keys, and the secret of the store."""
+
+from __future__ import annotations
+
+import apsw
+import msgspec
+
+from towerlog.model.audit import AuditEntry
+from towerlog.model.key import Key
+from towerlog.model.member import SignInLink
+from towerlog.model.principal import Org, User
+from towerlog.store.columns import rows
+from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.people import members
+
+KEY = (
+    f"INSERT INTO api_key ({rows.KEY_COLUMNS}, number) VALUES ({', '.join('?' * 9)},"
+    " (SELECT ifnull(max(number), 0) + 1 FROM api_key WHERE org = ?1)) ON CONFLICT (org, key_id)"
+    " DO UPDATE SET name = excluded.name, scopes = excluded.scopes, revoked_at = excluded.revoked_at"
+)
+
+
+def write_org(
+    db: apsw.Connection, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None
+) -> Org:
+    """A new organisation with its first user and key, and the audit's first entry; returns it with its number."""
+    with db:
+        db.execute(
+            "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
+        )
+        number = db.last_insert_rowid()
+        members.write_users(db, [msgspec.structs.replace(user, org=number)])
+        db.execute(KEY, (number, *rows.key_row(key)[1:]))
+        entries.write(db, [msgspec.structs.replace(told, org=number)])
+        if link is not None:
+            members.write_links(db, [msgspec.structs.replace(link, org=number)])
+    return msgspec.structs.replace(org, org=number)
+
+
+def keep_secret(db: apsw.Connection, fresh: str) -> str:
+    """The store's secret; `fresh` becomes it where there is none."""
+    known = db.execute("SELECT value FROM meta WHERE name = 'secret'").get
+    if known is None:
+        db.execute("INSERT INTO meta VALUES ('secret', ?)", (fresh,))
+        known = fresh
+    return str(known)
+
+
+def write_key(db: apsw.Connection, key: Key, told: AuditEntry) -> None:
+    """One key, new or changed, with the entry of the audit that tells it."""
+    with db:
+        db.execute(KEY, rows.key_row(key))
+        entries.write(db, [told])

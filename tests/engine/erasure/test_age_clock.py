@@ -1,0 +1,180 @@
+"""A wall clock that is wrong deletes nothing, however it is wrong and whenever it was set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.engine.erasure.test_retention import told, types
+from tests.support.fakes import FakeClock
+from tests.support.rig import Rig, open_rig
+from towerlog.engine.erasure.age_clock import HOLD_MS, MAX_STEP_MS
+from towerlog.engine.timers.old_rows import ALERT_LIFE_MS, DROP_SWEEP_MS
+from towerlog.model.facts import Erases
+from towerlog.model.retention import RunRetention, SetRetention
+from towerlog.model.run import RunRow
+
+DAY_MS = 86_400_000
+AGE_MS = 90 * DAY_MS
+FAR_MS = 100 * DAY_MS
+
+
+@asynccontextmanager
+async def rig_at(folder: Path, clock: FakeClock) -> AsyncIterator[Rig]:
+    async with open_rig(folder, clock=clock) as opened:
+        await swept(opened)
+        yield opened
+
+
+async def swept(rig: Rig) -> None:
+    """A look at the policies, whenever the last one was."""
+    rig.clock.advance(61_000)
+    await rig.engine._keeping.sweep()
+
+
+async def is_erased(rig: Rig, row: RunRow) -> bool:
+    return "erased" in await types(rig, row)
+
+
+async def let_run(rig: Rig, for_ms: int, step_ms: int = 10 * MAX_STEP_MS) -> None:
+    """The server runs for so long, and looks now and then."""
+    while for_ms > 0:
+        rig.clock.advance(min(step_ms, for_ms))
+        await rig.engine._keeping.sweep()
+        for_ms -= step_ms
+
+
+async def with_policy(rig: Rig) -> RunRow:
+    """A run that has just ended, and a policy that it is too young for."""
+    await rig.do(SetRetention(Erases.EVENTS, AGE_MS, None))
+    return await told(rig, "young")
+
+
+async def test_a_clock_set_ahead_while_the_server_runs_erases_nothing(tmp_path: Path) -> None:
+    async with rig_at(tmp_path, FakeClock()) as rig:
+        row = await with_policy(rig)
+        rig.clock.jump(FAR_MS)
+        await swept(rig)
+        assert not await is_erased(rig, row)
+        assert (await rig.do(RunRetention(dry_run=True))).due[0].runs == 0
+        assert rig.engine.figures()["clock_off_seconds"] > 99 * 86_400
+        rig.clock.jump(-FAR_MS)
+        await swept(rig)
+        assert rig.engine.figures()["clock_off_seconds"] == 0
+        await let_run(rig, AGE_MS)
+        assert await is_erased(rig, row), "in its time"
+
+
+@pytest.mark.parametrize("starts", [1, 40])
+async def test_a_start_with_a_clock_that_is_ahead_erases_nothing_however_often(tmp_path: Path, starts: int) -> None:
+    clock = FakeClock()
+    async with rig_at(tmp_path, clock) as rig:
+        row = await with_policy(rig)
+    clock.jump(FAR_MS)
+    for _ in range(starts):
+        clock.restart()
+        async with rig_at(tmp_path, clock) as rig:
+            await swept(rig)
+            assert not await is_erased(rig, row)
+            assert rig.engine.figures()["clock_off_seconds"] > 0
+
+
+async def test_a_store_that_has_kept_no_time_takes_that_of_its_newest_event(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with open_rig(tmp_path, clock=clock) as rig:
+        row = await with_policy(rig)
+    clock.jump(FAR_MS)
+    clock.restart()
+    async with rig_at(tmp_path, clock) as rig:
+        assert not await is_erased(rig, row)
+
+
+async def test_what_ended_while_the_clock_was_behind_is_not_taken_for_old(tmp_path: Path) -> None:
+    async with rig_at(tmp_path, FakeClock()) as rig:
+        await rig.do(SetRetention(Erases.EVENTS, AGE_MS, None))
+        rig.clock.jump(-FAR_MS)
+        await swept(rig)
+        row = await told(rig, "behind")
+        rig.clock.jump(FAR_MS)
+        await swept(rig)
+        assert not await is_erased(rig, row)
+        await let_run(rig, AGE_MS + DAY_MS)
+        assert await is_erased(rig, row), "in its time"
+
+
+async def test_after_a_long_rest_retention_goes_on_slowly(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with rig_at(tmp_path, clock) as rig:
+        row = await with_policy(rig)
+    clock.advance(FAR_MS)
+    clock.restart()
+    async with rig_at(tmp_path, clock) as rig:
+        await let_run(rig, HOLD_MS)
+        assert not await is_erased(rig, row)
+        await let_run(rig, AGE_MS // 2 + DAY_MS)
+        assert await is_erased(rig, row), "twice as fast as time goes by"
+
+
+async def test_a_short_rest_holds_nothing_back(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with rig_at(tmp_path, clock) as rig:
+        row = await with_policy(rig)
+        await let_run(rig, AGE_MS - MAX_STEP_MS // 2)
+        assert not await is_erased(rig, row)
+    clock.advance(MAX_STEP_MS // 2)
+    clock.restart()
+    async with rig_at(tmp_path, clock) as rig:
+        await swept(rig)
+        assert await is_erased(rig, row)
+
+
+async def test_a_store_whose_first_clock_was_ahead_comes_to_the_right_time(tmp_path: Path) -> None:
+    async with rig_at(tmp_path, FakeClock()) as rig:
+        rig.clock.jump(-FAR_MS)
+        row = await with_policy(rig)
+        await let_run(rig, 2 * HOLD_MS)
+        assert rig.engine.figures()["clock_off_seconds"] == 0
+        assert not await is_erased(rig, row)
+        await let_run(rig, AGE_MS)
+        assert await is_erased(rig, row)
+
+
+async def test_the_hourly_sweeps_go_by_the_same_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that they are told is old is so by time that has passed."""
+    asked: dict[str, int] = {}
+
+    def note(name: str) -> object:
+        async def drop(before_ms: int, *_more: int) -> int:
+            asked[name] = before_ms
+            return 0
+
+        return drop
+
+    clock = FakeClock()
+    async with rig_at(tmp_path, clock) as rig:
+        began_at = clock.now_ms()
+    clock.jump(FAR_MS)
+    clock.restart()
+    async with rig_at(tmp_path, clock) as rig:
+        for name in ("replies_drop", "signed_out_drop", "alerts_drop", "spent_links_drop"):
+            monkeypatch.setattr(rig.store, name, note(name))
+        rig.clock.advance(DROP_SWEEP_MS + 1)
+        await rig.engine._timer.sweep()
+        assert set(asked) == {"replies_drop", "signed_out_drop", "alerts_drop", "spent_links_drop"}
+        latest = began_at + DROP_SWEEP_MS + 10 * 61_000
+        assert max(asked.values()) <= latest
+        assert asked["alerts_drop"] <= latest - ALERT_LIFE_MS
+
+
+async def test_a_machine_that_sleeps_most_of_the_day_keeps_up(tmp_path: Path) -> None:
+    async with rig_at(tmp_path, FakeClock()) as rig:
+        row = await with_policy(rig)
+        for _ in range(AGE_MS // DAY_MS + 1):
+            assert not await is_erased(rig, row)
+            rig.clock.sleep(DAY_MS - 2 * MAX_STEP_MS)
+            await let_run(rig, 2 * MAX_STEP_MS)
+            assert rig.engine.figures()["clock_off_seconds"] == 0
+        assert await is_erased(rig, row), "in its time"

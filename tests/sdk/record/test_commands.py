@@ -1,0 +1,177 @@
+"""The inbox: each command acts once, is acknowledged when it has acted, and wakes who waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from towerlog.sdk.record.commands import MAX_ANSWERS, Inbox, QuestionRefused, RunCancelled, refusal_of, settlement_of
+
+
+@pytest.fixture
+def acknowledged() -> list[object]:
+    return []
+
+
+@pytest.fixture
+def inbox(acknowledged: list[object]) -> Inbox:
+    def acknowledge(command: Mapping[str, Any]) -> None:
+        number = command["command_id"]
+        acknowledged.append(f"{number} not taken" if command.get("taken") is False else number)
+
+    return Inbox(acknowledge)
+
+
+def wish(number: int, kind: str, **more: object) -> dict[str, object]:
+    return {"command_id": number, "type": kind, **more}
+
+
+def answer(number: int, key: str) -> dict[str, object]:
+    return wish(number, "input", content="yes", question_key=key)
+
+
+def test_an_answer_goes_to_its_question(inbox: Inbox, acknowledged: list[object]) -> None:
+    first, second = inbox.answer("a"), inbox.answer("b")
+    inbox.take(answer(1, "b"))
+    assert (first.done(), second.result(0), acknowledged) == (False, "yes", [1])
+
+
+def test_an_answer_that_came_early_waits_for_its_question(inbox: Inbox, acknowledged: list[object]) -> None:
+    inbox.take(answer(1, "b"))
+    assert not inbox.answer("a").done()
+    assert acknowledged == []
+    assert inbox.answer("b").result(0) == "yes"
+    assert acknowledged == [1]
+
+
+def test_answers_that_nobody_asks_for_are_kept_within_a_bound(inbox: Inbox) -> None:
+    for number in range(3 * MAX_ANSWERS):
+        inbox.take(answer(number, f"q{number}"))
+    found = [inbox.answer(f"q{number}").done() for number in range(3 * MAX_ANSWERS)]
+    assert found == [False] * (2 * MAX_ANSWERS) + [True] * MAX_ANSWERS
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_whoever_asked_what_was_refused_is_told(inbox: Inbox, acknowledged: list[object], is_early: bool) -> None:
+    line = b'{"type":"run.waiting_for_input","data":{"question":"Really?","question_key":"a"}}'
+    refused = refusal_of(line, "too many")
+    assert refused is not None
+    future = None if is_early else inbox.answer("a")
+    inbox.take(refused)
+    with pytest.raises(QuestionRefused, match="too many"):
+        (inbox.answer("a") if future is None else future).result(0)
+    assert acknowledged == []
+    assert refusal_of(b'{"type":"step","data":{"name":"run.waiting_for_input"}}', "no") is None
+
+
+def test_a_repeated_command_acts_once(inbox: Inbox, acknowledged: list[object]) -> None:
+    for _ in range(3):
+        inbox.take(answer(1, "a"))
+    assert inbox.answer("a").result(0) == "yes"
+    assert not inbox.answer("a").done()
+    assert acknowledged == [1]
+
+
+def test_a_cancel_wakes_all_that_wait_and_calls_back_once(inbox: Inbox, acknowledged: list[object]) -> None:
+    calls: list[str] = []
+    inbox.on_cancel(lambda: calls.append("before"))
+    waits = [inbox.answer("a"), inbox.answer("b")]
+    inbox.take(wish(1, "cancel"))
+    inbox.take(wish(1, "cancel"))
+    inbox.on_cancel(lambda: calls.append("after"))
+    for wait in (*waits, inbox.answer("c")):
+        assert isinstance(wait.exception(0), RunCancelled)
+    assert (calls, acknowledged, inbox.cancelled) == (["before", "after"], [1], True)
+    with pytest.raises(RunCancelled):
+        inbox.check()
+
+
+def checked(inbox: Inbox) -> None:
+    with pytest.raises(RunCancelled):
+        inbox.check()
+
+
+NOTICING: list[Callable[[Inbox], object]] = [
+    lambda inbox: inbox.notices_cancel(),
+    checked,
+    lambda inbox: inbox.on_cancel(lambda: None),
+    lambda inbox: inbox.answer("a"),
+]
+
+
+@pytest.mark.parametrize("notice", NOTICING, ids=["flag", "check", "callback", "question"])
+def test_a_cancel_is_acknowledged_when_the_program_learns_of_it(
+    inbox: Inbox, acknowledged: list[object], notice: Callable[[Inbox], object]
+) -> None:
+    for _ in range(2):
+        inbox.take(wish(1, "cancel"))
+        assert acknowledged == []
+    for _ in range(2):
+        notice(inbox)
+        assert acknowledged == [1]
+
+
+@pytest.mark.parametrize(("sent", "words"), [({"content": "too dear"}, "too dear"), ({}, "cancelled")])
+def test_who_is_cancelled_learns_why(inbox: Inbox, sent: dict[str, str], words: str) -> None:
+    waiting = inbox.answer("q")
+    inbox.take({"command_id": 1, "type": "cancel", **sent})
+    with pytest.raises(RunCancelled, match=f"^{words}$"):
+        waiting.result(0)
+    with pytest.raises(RunCancelled, match=f"^{words}$"):
+        inbox.check()
+
+
+def test_a_pause_begins_where_the_run_looks_and_ends_with_a_resume(inbox: Inbox, acknowledged: list[object]) -> None:
+    assert inbox.pause() is None
+    inbox.take(wish(1, "pause"))
+    assert (inbox.pausing, acknowledged) == (True, [])
+    paused = inbox.pause()
+    assert paused is not None
+    assert (paused.done(), acknowledged) == (False, [1])
+    inbox.take(wish(2, "resume"))
+    assert (paused.done(), acknowledged) == (True, [1, 2])
+
+
+def test_a_pause_that_was_taken_back_never_begins(inbox: Inbox, acknowledged: list[object]) -> None:
+    inbox.take(wish(1, "pause"))
+    inbox.take(wish(2, "resume"))
+    assert inbox.pause() is None
+    assert acknowledged == [1, 2]
+
+
+def test_who_gave_up_gets_no_answer_and_nobody_else_does(inbox: Inbox, acknowledged: list[object]) -> None:
+    gone, waits = inbox.answer("a"), inbox.answer("b")
+    assert inbox.give_up("a")
+    inbox.take(answer(1, "a"))
+    assert (gone.done(), waits.done(), acknowledged) == (False, False, ["1 not taken"])
+    inbox.take(answer(2, "b"))
+    assert not inbox.give_up("b"), "its answer is there"
+
+
+def test_whoever_has_withdrawn_is_told_by_the_reply_what_was_first(inbox: Inbox, acknowledged: list[object]) -> None:
+    first, second = inbox.answer("a"), inbox.answer("b")
+    inbox.take(answer(1, "a"))
+    for key in ("a", "b"):
+        line = b'{"type":"run.question_withdrawn","data":{"question_key":"%s"}}' % key.encode()
+        settled = settlement_of(line)
+        assert settled is not None
+        inbox.take(settled)
+    assert first.result(0) == "yes"
+    with pytest.raises(TimeoutError, match="no answer in time"):
+        second.result(0)
+    assert acknowledged == [1]
+    assert settlement_of(b'{"type":"step","data":{"name":"run.question_withdrawn"}}') is None
+
+
+def test_an_answer_without_a_key_reaches_nobody(inbox: Inbox) -> None:
+    """It answers a question that the agent has told by hand."""
+    waits = inbox.answer("a")
+    inbox.take(wish(1, "input", content="yes"))
+    assert not waits.done()
+
+
+def test_an_unknown_command_is_left_alone(inbox: Inbox, acknowledged: list[object]) -> None:
+    inbox.take(wish(1, "dance"))
+    assert acknowledged == []
