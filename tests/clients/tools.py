@@ -1,6 +1,6 @@
 """Programs of others that the tests of clients need: found, or installed where this machine lets us, never skipped.
 
-* Debian packages (curl, nginx-light, chromium): where one is missing, it is installed if the tests run as root on a
+* Debian packages (curl, nginx-light, chromium …): where one is missing, it is installed if the tests run as root on a
   machine that has apt-get; otherwise the test fails and says what to install.
 * npm packages: `package-lock.json` of a folder names them, by default of this one; `npm ci` puts them into its
   `node_modules`.
@@ -29,7 +29,14 @@ VENV = HERE / ".venv"
 SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
 """Where programs are looked for. Beside the interpreter is the Node.js of `make setup`, where the machine has none."""
 INSTALL_DEADLINE_S = 900.0
-PACKAGES = {"curl": "curl", "nginx": "nginx-light", "chromium": "chromium", "node": "nodejs", "npm": "npm"}
+PACKAGES = {
+    "curl": "curl",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
+    "chromium": "chromium",
+    "node": "nodejs",
+    "npm": "npm",
+}
 """Program → the Debian package that it comes in."""
 
 
