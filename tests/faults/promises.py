@@ -961,7 +961,7 @@ ASKING = (
             f"{EXPIRY}::test_an_answer_between_expiry_and_the_next_sweep_is_too_late",
         ),
         (),
-        of(PAGE_OF_APPROVALS, "Nobody's name stands under it"),
+        of(PAGE_OF_APPROVALS, "It carries nobody's name"),
     ),
     Promise(
         "An answer fits the schema of its question, and no schema costs the server more than a moment.",

@@ -14,7 +14,7 @@ import pytest
 from tests.support.factories import identity
 from tests.support.fakes import START_MS, FakeClock, SeededIds
 from towerlog.engine.audit.outside import key_created, key_revoked
-from towerlog.errors import SchemaMismatch, StorageFailed, StoreLocked
+from towerlog.errors import Conflict, SchemaMismatch, StorageFailed, StoreLocked
 from towerlog.model.audit import SERVER
 from towerlog.model.key import Key
 from towerlog.store.sqlite import identities as module
@@ -214,9 +214,9 @@ async def test_a_file_that_is_no_database_is_a_storage_failure(path) -> None:
     assert path.read_text().startswith("these are my notes")
 
 
-async def test_a_name_that_is_taken_is_a_storage_failure_and_writes_nothing(path) -> None:
+async def test_a_name_that_is_taken_is_a_conflict_and_writes_nothing(path) -> None:
     identities = await made(path)
-    with pytest.raises(StorageFailed):
+    with pytest.raises(Conflict):
         await identities.org_create(*identity(2, name="ours"))
     assert len(await identities.orgs()) == 1
     assert len(list(identities.keys(1))) == 1
