@@ -29,7 +29,9 @@ def refused(field: str, act: Any, *arguments: Any, **fields: Any) -> None:
     assert field in found.value.details
 
 
-@pytest.mark.parametrize("body", [b"", b"  \n", b"null", b"{}", b'{"route_id":null,"persona_id":"","input":null,"labels":null}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"  \n", b"null", b"{}", b'{"route_id":null,"persona_id":"","input":null,"labels":null}']
+)
 def test_all_of_a_new_run_is_optional(body) -> None:
     assert create(body) == CreateRun("t")
 
