@@ -60,4 +60,5 @@ def test_haproxy_reads_its_file(tmp_path: Path) -> None:
 
 def test_the_unit_does_not_start_what_cannot_start() -> None:
     text = (DEPLOY / "towerlog.service").read_text()
+    assert "file://" not in text, "an installation into /opt has no documentation as files; the server serves it"
     assert f"RestartPreventExitStatus={CONFIGURATION}\n" in text

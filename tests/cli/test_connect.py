@@ -156,6 +156,8 @@ def test_a_store_older_than_the_local_key_is_told_as_such(tmp_path) -> None:
             assert done.exit_code == exits.NO_PERMISSION, done.output
             assert str(server.data_dir / "cli.key") in done.stderr
             assert "a backup from before it" in done.stderr
+        done = towerlog("doctor", **known)
+        assert "a backup from before it" in done.stdout, "doctor says no less than the commands"
     finally:
         server.close()
 

@@ -18,7 +18,7 @@ import msgspec
 
 from towerlog import __version__
 from towerlog.ambient import SystemClock
-from towerlog.cli.connect import address_of, client_of, local_url
+from towerlog.cli.connect import COMMANDS, address_of, client_of, local_key_explained, local_url
 from towerlog.cli.database_checks import Finding, check_database
 from towerlog.cli.escapes import visible
 from towerlog.cli.exits import FOUND_WRONG, NO_PERMISSION, words_of
@@ -253,7 +253,7 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
         yield Finding("key", "warn", "no key: set TOWERLOG_API_KEY, or start a server here")
         return
     try:
-        with client_of(settings, url) as client:
+        with client_of(settings, url) as client, local_key_explained(settings, COMMANDS):
             who = client.whoami()
     except ApiError as error:
         yield Finding("key", "wrong", str(error))

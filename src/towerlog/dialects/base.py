@@ -83,6 +83,11 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     trace_id: str
     now_ms: int
 
+    @property
+    def has_body(self) -> bool:
+        """Whether a body that is optional was sent; `null` is how some clients write that there is none."""
+        return self.body.strip() not in (b"", b"null")
+
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """A reply ready to be sent. `headers` are added to those that every reply has."""

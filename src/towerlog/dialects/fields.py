@@ -166,24 +166,24 @@ def invalid_field(field: str, why: str) -> Invalid:
     return Invalid(f"{field}: {why}", field=field, details={field: why})
 
 
-def text_id(value: str | None, field: str, longest: int = 200) -> str:
-    """A required id: 1 to `longest` characters of any script, no controls, no `/`."""
-    found = optional_id(value, field, longest)
+def text_id(value: str | None, field: str, longest: int = 200, *, in_urls: bool = True) -> str:
+    """A required id: 1 to `longest` characters of any script, no controls; no `/` unless no URL's path has the id."""
+    found = optional_id(value, field, longest, in_urls=in_urls)
     if found is None:
         raise invalid_field(field, "is required")
     return found
 
 
-def optional_id(value: str | None, field: str, longest: int = 200) -> str | None:
+def optional_id(value: str | None, field: str, longest: int = 200, *, in_urls: bool = True) -> str | None:
     """An optional id: absent, null and the empty string mean the same. No URL can reach `.` and `..`."""
     if not value:
         return None
     if len(value) > longest:
         raise invalid_field(field, f"is longer than {longest} characters")
     # `isprintable` is fast and true for nearly all ids; only what fails it is searched for control characters.
-    if "/" in value or (not value.isprintable() and _CONTROL.search(value)):
-        raise invalid_field(field, "must not hold control characters or '/'")
-    if value in _DOTS:
+    if (in_urls and "/" in value) or (not value.isprintable() and _CONTROL.search(value)):
+        raise invalid_field(field, "must not hold control characters" + (" or '/'" if in_urls else ""))
+    if in_urls and value in _DOTS:
         raise invalid_field(field, "must not be '.' or '..', which no URL can reach")
     return value
 

@@ -205,6 +205,17 @@ def test_a_claim() -> None:
     assert decode(call({"worker_id": "w", "agents": None, "labels": None})) == Claim("w", 300_000)
 
 
+@pytest.mark.parametrize("worker_id", ["namespace/pod", ".."])
+def test_a_workers_id_stands_in_no_path_and_may_be_what_no_path_can_hold(worker_id) -> None:
+    holder, path = {"worker_id": worker_id}, {"id": RUN}
+    assert requests.decode_claim(call(holder)) == Claim(worker_id, 300_000)
+    for decode in [requests.decode_claim_run, requests.decode_report, requests.decode_release]:
+        assert decode(call(holder, path=path)).worker_id == worker_id
+    for decode in [requests.decode_complete, requests.decode_fail]:
+        assert decode(call(holder, path=path)).worker_id == worker_id
+    assert requests.decode_workers(call(query=holder)).worker_id == worker_id
+
+
 WRONG_CLAIMS = [
     *(("worker_id", value) for value in [None, "", 7, "w" * 201, "w\x00"]),
     *(("lease_seconds", value) for value in [0, 59, 3601, 1.5, "59", "1m", True]),

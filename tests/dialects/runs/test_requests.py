@@ -29,7 +29,9 @@ def refused(field: str, act: Any, *arguments: Any, **fields: Any) -> None:
     assert field in found.value.details
 
 
-@pytest.mark.parametrize("body", [b"", b"  \n", b"{}", b'{"route_id":null,"persona_id":"","input":null,"labels":null}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"  \n", b"null", b"{}", b'{"route_id":null,"persona_id":"","input":null,"labels":null}']
+)
 def test_all_of_a_new_run_is_optional(body) -> None:
     assert create(body) == CreateRun("t")
 
@@ -90,7 +92,7 @@ def test_a_label_that_is_no_text_is_named_with_its_map() -> None:
     refused("labels", create, {"labels": {"a": 7}})
 
 
-@pytest.mark.parametrize("body", [b"[]", b'"x"', b"17", b"null"])
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"17", b"true"])
 def test_a_body_that_is_no_object_is_refused(body) -> None:
     refused("body", create, body)
 
@@ -165,6 +167,12 @@ def test_a_run_id_is_a_uuid(name, run_id) -> None:
     decode = getattr(requests, f"decode_{name}")
     with pytest.raises(errors.NotFound):
         decode(call({"content": "x"}, path={"run_id": run_id}))
+
+
+def test_no_body_may_be_written_as_null() -> None:
+    """As `JSON.stringify(null)` and a nil of Go have it."""
+    assert requests.decode_cancel(call(b"null", path={"run_id": RUN})) == CancelRun(RUN)
+    assert requests.decode_create_thread(call(b" null\n")) == CreateThread()
 
 
 def test_one_run_and_its_cancel() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.dialects.calls import event
 from towerlog.dialects.activity.feed import feed_event
-from towerlog.dialects.views.event_members import MAX_REPEATED_BYTES, EventMembers, event_members, produced
+from towerlog.dialects.views.event_members import MAX_REPEATED_BYTES, EventMembers, event_members, produced, result_of
 from towerlog.model.computed_costs import Priced
 from towerlog.model.event import EventType as T
 from towerlog.model.facts import NO_FACTS, CheckpointFacts, Effects, Facts
@@ -105,6 +105,19 @@ def test_the_client_takes_from_the_data_what_is_not_repeated(kind: T) -> None:
     assert not event_members(event(kind, named)).keys() & named.keys()
     sent = {"seq": 1, "type": kind.value, "data": named, "created_at": "2026-01-01T00:00:00.000Z"}
     assert RunEvent.read(sent).members.keys() == beside
+
+
+@pytest.mark.parametrize(
+    ("end", "result"),
+    [
+        ({"result": 2, "towerlog_dropped": {"x": "y"}}, b"2"),
+        ({"pages": 2}, b'{"pages": 2}'),
+        ({}, None),
+        ({"towerlog_dropped": {"result": "5242888 bytes are too many to be sent whole"}}, None),
+    ],
+)
+def test_what_could_not_be_sent_is_no_result(end, result) -> None:
+    assert result_of(event(T.RUN_COMPLETED, end)) == (result and json.dumps(json.loads(result)).encode())
 
 
 def test_a_run_has_produced_what_its_end_says_first() -> None:

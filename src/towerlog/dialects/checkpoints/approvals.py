@@ -118,7 +118,7 @@ def _decide(status: str) -> Callable[[Call], Decide]:
         # A step that cannot exist is not found, as any other path that names nothing.
         if not _STEP.fullmatch(step):
             raise NotFound("checkpoint")
-        given = fields.decode(_DECISION, call.body) if call.body.strip() else Decision()
+        given = fields.decode(_DECISION, call.body) if call.has_body else Decision()
         agent = fields.bounded_text(given.agent_id, "agent_id")
         reason = fields.bounded_text(given.reason, "reason")
         return Decide(trace_id, int(step), status, agent, reason, asked_seq=given.asked_seq)

@@ -116,7 +116,7 @@ def decode_report(call: Call) -> Report:
     items = _items(body.events, run, call.settings, warnings)
     return Report(
         run_id=run_id,
-        worker_id=text_id(body.worker_id, "worker_id"),
+        worker_id=_worker_of(body),
         items=items + unused,
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=_epoch(body.lease_epoch, call),
@@ -136,7 +136,7 @@ def decode_claim(call: Call) -> Claim:
     if body.agents == []:
         raise invalid_field("agents", "must name at least one agent; left out, it means any")
     return Claim(
-        worker_id=text_id(body.worker_id, "worker_id"),
+        worker_id=_worker_of(body),
         lease_ms=_claimed_ms(body.lease_seconds, call.settings),
         agents=None if body.agents is None else tuple(body.agents),
         labels=body.labels or {},
@@ -147,13 +147,13 @@ def decode_claim(call: Call) -> Claim:
 def decode_claim_run(call: Call) -> ClaimRun:
     """Claims this run."""
     run_id, body = path_uuid(call.path["id"], "run"), _read(_CLAIM_RUN, call.body)
-    return ClaimRun(run_id, text_id(body.worker_id, "worker_id"), _claimed_ms(body.lease_seconds, call.settings))
+    return ClaimRun(run_id, _worker_of(body), _claimed_ms(body.lease_seconds, call.settings))
 
 
 def decode_release(call: Call) -> Release:
     """Puts a run back into the queue."""
     run_id, body = path_uuid(call.path["id"], "run"), _read(_HOLDER, call.body)
-    return Release(run_id, text_id(body.worker_id, "worker_id"), _epoch(body.lease_epoch, call))
+    return Release(run_id, _worker_of(body), _epoch(body.lease_epoch, call))
 
 
 def decode_complete(call: Call) -> Finish:
@@ -161,7 +161,7 @@ def decode_complete(call: Call) -> Finish:
     run_id, body = path_uuid(call.path["id"], "run"), _read(_COMPLETE, call.body)
     data = _ending("result", body.result, call)
     draft = Draft(EventType.RUN_COMPLETED, RunById(run_id), data, Facts(success=True))
-    return Finish(run_id, text_id(body.worker_id, "worker_id"), draft, _epoch(body.lease_epoch, call), NAME)
+    return Finish(run_id, _worker_of(body), draft, _epoch(body.lease_epoch, call), NAME)
 
 
 def decode_fail(call: Call) -> Finish:
@@ -170,7 +170,7 @@ def decode_fail(call: Call) -> Finish:
     warnings: Warnings = []
     facts = Facts(error=reason(body.error, "error", warnings) or FAILED, success=False)
     draft = Draft(EventType.RUN_FAILED, RunById(run_id), _ending("error", body.error, call), facts)
-    worker_id, epoch = text_id(body.worker_id, "worker_id"), _epoch(body.lease_epoch, call)
+    worker_id, epoch = _worker_of(body), _epoch(body.lease_epoch, call)
     return Finish(run_id, worker_id, draft, epoch, NAME, tuple(warnings))
 
 
@@ -182,9 +182,13 @@ def decode_lanes(call: Call) -> ListLanes:
     return ListLanes(page_limit(call), None if state is None else (STATUS_OF[state], *_ALSO.get(state, ())))
 
 
+def _worker_of(body: HolderBody | ClaimBody | ClaimRunBody | ReportBody | CompleteBody | FailBody) -> str:
+    return text_id(body.worker_id, "worker_id", in_urls=False)
+
+
 def decode_workers(call: Call) -> ListWorkers:
     """Workers with the runs that they hold."""
-    return ListWorkers(page_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
+    return ListWorkers(page_limit(call), optional_id(call.query.get("worker_id"), "worker_id", in_urls=False))
 
 
 def _report(body: bytes, warnings: Warnings) -> ReportBody:

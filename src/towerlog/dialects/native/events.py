@@ -209,7 +209,7 @@ def _decode_report(call: Call) -> Report:
 
     return Report(
         run_id=run_id,
-        worker_id=fields.text_id(body.worker_id, "worker_id"),
+        worker_id=fields.text_id(body.worker_id, "worker_id", in_urls=False),
         items=details.items_of(events, item, warnings),
         lease_ms=lease_ms_of(body.lease_seconds, None, call.settings),
         lease_epoch=body.lease_epoch,

@@ -83,7 +83,7 @@ def _encode_lanes(outcome: LaneCounts, command: ListLanes, call: Call) -> Reply:
 
 
 def _decode_workers(call: Call) -> ListWorkers:
-    return ListWorkers(_whole_limit(call), optional_id(call.query.get("worker_id"), "worker_id"))
+    return ListWorkers(_whole_limit(call), optional_id(call.query.get("worker_id"), "worker_id", in_urls=False))
 
 
 def _encode_workers(outcome: Page, command: object, call: Call) -> Reply:

@@ -32,7 +32,7 @@ _BODY = msgspec.json.Decoder(SteerBody)
 
 def _read(call: Call) -> tuple[str, str | None]:
     """The run's id and the reason."""
-    body = decode(_BODY, call.body) if call.body.strip() else SteerBody()
+    body = decode(_BODY, call.body) if call.has_body else SteerBody()
     return path_uuid(call.path["run_id"], "run"), bounded_text(body.reason, "reason")
 
 
@@ -71,7 +71,7 @@ _RETRY_BODY = msgspec.json.Decoder(RetryBody)
 
 
 def _decode_retry(call: Call) -> RetryRun:
-    if call.body.strip():
+    if call.has_body:
         decode(_RETRY_BODY, call.body)
     return RetryRun(path_uuid(call.path["run_id"], "run"))
 

@@ -166,7 +166,7 @@ _CANCEL_BODY = msgspec.json.Decoder(CancelBody)
 def decode_create(call: Call) -> CreateRun:
     """Creates a run; the body may be empty."""
     thread_id = path_id(call.path["thread_id"], "thread")
-    body = decode(_RUN_BODY, call.body) if call.body.strip() else RunBody()
+    body = decode(_RUN_BODY, call.body) if call.has_body else RunBody()
     parent = optional_id(body.parent_run_id, "parent_run_id")
     warnings: Warnings = []
     metadata = _metadata(body.metadata, call.settings, warnings)
@@ -260,7 +260,7 @@ def decode_get(call: Call) -> GetRun:
 def decode_cancel(call: Call) -> CancelRun:
     """Cancels a run, with an optional reason."""
     run_id = path_uuid(call.path["run_id"], "run")
-    body = decode(_CANCEL_BODY, call.body) if call.body.strip() else CancelBody()
+    body = decode(_CANCEL_BODY, call.body) if call.has_body else CancelBody()
     return CancelRun(run_id, bounded_text(body.reason, "reason", 2000))
 
 
@@ -311,7 +311,7 @@ def _seq(text: str, field: str) -> tuple[int, str | None] | None:
 
 def decode_create_thread(call: Call) -> CreateThread:
     """Creates a thread under the caller's id or a new one."""
-    body = decode(_THREAD_BODY, call.body) if call.body.strip() else ThreadBody()
+    body = decode(_THREAD_BODY, call.body) if call.has_body else ThreadBody()
     return CreateThread(optional_id(body.thread_id, "thread_id"), bounded_text(body.title, "title"), body.policy)
 
 

@@ -160,13 +160,14 @@ def produced(data: bytes) -> msgspec.Raw | None:
 def result_of(end: Event) -> bytes | None:
     """What a run has produced, as its end says it: JSON text, None for none.
 
-    The member `result` (else `output`) of a completed run's end, and the whole of an end that has neither.
+    The member `result` (else `output`) of a completed run's end, and the whole of an end that has neither; not of one
+    that says only, by a member `towerlog_…`, what could not be sent.
     """
     if end.type is not EventType.RUN_COMPLETED:
         return None
     told = produced(end.data)
     if told is None:
-        return end.data if _members(end.data) else None
+        return None if all(name.startswith("towerlog_") for name in _members(end.data)) else end.data
     return bytes(told) if _says(told) else None
 
 

@@ -247,7 +247,7 @@ def _decode_acknowledge(call: Call) -> AcknowledgeAlert:
 
 def _decode_mute(call: Call) -> MuteAlert:
     alert_id = path_uuid(call.path["alert_id"], "alert")
-    body = decode(_MUTE, call.body) if call.body.strip() else MuteBody()
+    body = decode(_MUTE, call.body) if call.has_body else MuteBody()
     return MuteAlert(alert_id, round(body.minutes * MINUTE_MS))
 
 
@@ -269,7 +269,7 @@ def _decode_redeliver(call: Call) -> Redeliver:
 
 
 def _decode_redeliver_from(call: Call) -> RedeliverFrom:
-    body = decode(_REDELIVER, call.body) if call.body.strip() else RedeliverBody()
+    body = decode(_REDELIVER, call.body) if call.has_body else RedeliverBody()
     rule_id = _uuid(body.rule_id, "rule_id")
     return RedeliverFrom(read_number("redelivered", body.cursor), body.limit, rule_id, body.state)
 
