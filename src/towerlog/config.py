@@ -32,6 +32,7 @@ class Settings:
     public_url: str = ""
     steps_rate_per_minute: int = 200
     lanes_rate_per_minute: int = 600
+    otlp_rate_per_minute: int = 6000
     lanes_min_lease_seconds: int = 60
     cancel_deadline_seconds: int = 30
     stalled_after_seconds: int = 900
@@ -85,6 +86,7 @@ MEANINGS: dict[str, str] = {
     "public_url": "Address that users see; default: http://HOST:PORT. If it is set, messages carry answer links.",
     "steps_rate_per_minute": "Requests per minute and key in the steps dialect; 0 = no limit.",
     "lanes_rate_per_minute": "Requests per minute and address in the lanes dialect; 0 = no limit.",
+    "otlp_rate_per_minute": "Requests per minute and key in the otlp dialect; 0 = no limit.",
     "lanes_min_lease_seconds": "Shortest lease, in seconds, that a worker may ask for.",
     "cancel_deadline_seconds": "Seconds from a cancel request to a forced end of a run whose agent has not stopped.",
     "stalled_after_seconds": "Seconds with nothing but heartbeats until a running run is `stalled`; 0 = never.",
@@ -136,6 +138,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "workers": (1, 64),
     "steps_rate_per_minute": (0, _ANY),
     "lanes_rate_per_minute": (0, _ANY),
+    "otlp_rate_per_minute": (0, _ANY),
     "lanes_min_lease_seconds": (1, 3600),
     "cancel_deadline_seconds": (0, _ANY),
     "stalled_after_seconds": (0, _ANY),
