@@ -136,9 +136,7 @@ LOG_LEVELS, _ANY = ("debug", "info", "warning", "error"), 1 << 31
 BOUNDS: dict[str, tuple[int, int]] = {
     "port": (0, 65535),
     "workers": (1, 64),
-    "steps_rate_per_minute": (0, _ANY),
-    "lanes_rate_per_minute": (0, _ANY),
-    "otlp_rate_per_minute": (0, _ANY),
+    **dict.fromkeys(("steps_rate_per_minute", "lanes_rate_per_minute", "otlp_rate_per_minute"), (0, _ANY)),
     "lanes_min_lease_seconds": (1, 3600),
     "cancel_deadline_seconds": (0, _ANY),
     "stalled_after_seconds": (0, _ANY),
@@ -177,8 +175,6 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.ASCII)
 _APP_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-
-
 CLIENT_NAMES = frozenset({"URL", "API_KEY"})
 """Variables that clients read, without the prefix; they are no settings of the server."""
 
