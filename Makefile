@@ -45,6 +45,10 @@ $(ui_built): $(stamp) $(ui_sources) tools/build_dashboard.py $(shell find src/to
 demo: setup ## start a server and feed it through all five dialects
 	@exec $(bin)/python examples/demo.py $(ARGS)
 
+.PHONY: cluster
+cluster: setup ## start PostgreSQL, NATS, three nodes and nginx in front of them (ARGS=… see tools/cluster.py)
+	@exec $(bin)/python tools/cluster.py $(ARGS)
+
 .PHONY: test
 test: setup ## run the tests (SLOW=1 adds the slow tier, JOBS=… processes, ARGS=… goes to pytest)
 	@$(bin)/python -m pytest -p tests.support.progress -n $(JOBS) --dist loadfile --no-loadscope-reorder \

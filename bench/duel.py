@@ -126,15 +126,22 @@ class Duel:
         }
 
 
-def fight(context: Context, way: Way, shape: Shape, label: str) -> Duel:
+def fight(
+    context: Context,
+    way: Way,
+    shape: Shape,
+    label: str,
+    sides: tuple[OpenServer, OpenServer] = (servers.floor, servers.towerlog),
+) -> Duel:
     """Floor, towerlog, floor, towerlog … as many rounds as the effort says."""
+    floor, towerlog = sides
     floor_rounds: list[Round] = []
     our_rounds: list[Round] = []
     for number in range(context.effort.rounds):
-        floor_rounds.append(play_round(context, servers.floor, FloorWay(), shape, f"{label}-floor"))
+        floor_rounds.append(play_round(context, floor, FloorWay(), shape, f"{label}-floor"))
         line = f"{label} round {number + 1}: floor {floor_rounds[-1].events_per_second:,.0f}/s"
         if not context.floor_only:
-            our_rounds.append(play_round(context, servers.towerlog, way, shape, label))
+            our_rounds.append(play_round(context, towerlog, way, shape, label))
             line += f", towerlog {our_rounds[-1].events_per_second:,.0f}/s"
         context.say(line)
     return Duel(floor_rounds, our_rounds)

@@ -18,6 +18,7 @@ from bench.scenarios import (
     runs,
     screen,
     sdk,
+    shared,
     single,
     start,
 )
@@ -27,6 +28,7 @@ Scenario = Callable[[Context], list[Row]]
 SCENARIOS: dict[str, Scenario] = {
     single.NAME: single.measure,
     batch.NAME: batch.measure,
+    shared.NAME: shared.measure,
     screen.NAME: screen.measure,
     fanout.NAME: fanout.measure,
     idle.NAME: idle.measure,
@@ -42,4 +44,4 @@ SCENARIOS: dict[str, Scenario] = {
     dashboard.NAME: dashboard.measure,
 }
 # What `--floor-only` has any use for.
-WITH_FLOOR = (single.NAME, batch.NAME, start.NAME)
+WITH_FLOOR = (single.NAME, batch.NAME, shared.NAME, start.NAME)

@@ -46,6 +46,10 @@ class Clock(Protocol):
         """How much time the steady clock has left out so far because the process stood still."""
         ...
 
+    def passed_ms(self) -> int:
+        """Time since some moment of this process, in ms, whether or not it ran and the machine slept; never jumps."""
+        ...
+
 
 class Ids(Protocol):
     """A source of new ids."""
@@ -77,6 +81,10 @@ class SystemClock:
     def stood_still_ms(self) -> int:
         """None: this clock leaves nothing out."""
         return 0
+
+    def passed_ms(self) -> int:
+        """Monotonic time in ms, with that in which the machine slept, where it tells."""
+        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
 
 
 class ServerClock(SystemClock):
@@ -154,8 +162,7 @@ class ServingTime:
 
     def __init__(self, clock: Clock, *, hears_all: bool = True) -> None:
         """The server begins to hear now. `hears_all`: no other process stamps what is judged here."""
-        self.clock = clock
-        self._hears_all = hears_all
+        self.clock, self._hears_all = clock, hears_all
         self.is_out = False
         """True from when nothing could be stored until something was."""
         self._left_out_ms = 0
@@ -263,10 +270,8 @@ class ServingTime:
         return max(now_ms - max(since, self._listening_since), (now_ms - since) // 2, 0)
 
     def since_ms(self, stamp_ms: int) -> int:
-        """How long ago this stamp of the wall clock was made, in serving time, however that clock was set since.
-
-        Of one from before this process, by the wall clock of its start.
-        """
+        """How long ago this stamp of the wall clock was made, in serving time, however that clock was set since; of one
+        from before this process, by the wall clock of its start."""
         now_ms = self.now().serving_ms
         first, at_ms = self._spans[0], self._serving_at(stamp_ms, now_ms)
         return now_ms - (min(stamp_ms - first.offset_ms, at_ms) if at_ms == first.began_at else at_ms)

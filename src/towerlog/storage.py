@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from towerlog.ambient import Clock, Ids, SystemIds
+from towerlog.ambient import Clock, Ids
 from towerlog.config import BadSetting, Settings, database_path, existing_database, is_shared
 from towerlog.engine.bootstrap import OrgMinted, first_start
 from towerlog.engine.nodes.peers import Peers
 from towerlog.errors import StorageFailed
+from towerlog.model.audit import AuditEntry
 from towerlog.model.event import COPY
 from towerlog.store.base import Identities, Store
+from towerlog.store.columns.moving import StoreSource, StoreTarget
 from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
+from towerlog.store.placing import Copy
 from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
-from towerlog.store.sqlite.upkeep.backup import Copy, at_length
+from towerlog.store.sqlite.upkeep.backup import at_length
+from towerlog.store.sqlite.upkeep.departure import departing
 from towerlog.store.sqlite.upkeep.matching_files import check_not_alone
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
 from towerlog.store.sqlite.upkeep.restore_target import Place, copy_of, held_place
+from towerlog.store.stock import DatabaseHealth
 from towerlog.wake.base import Bus
 from towerlog.wake.local import LocalWake
+
+if TYPE_CHECKING:
+    from towerlog.store.postgres.upkeep.place import SharedPlace
 
 _USER_ALONE = re.compile(r"^([^:@]*):[^@]*@")
 LOCAL, DATABASE, NATS = "local", "postgres", ("nats://", "tls://")
 """Values of `wake`, and how those begin that name a NATS server."""
-FOR_FILES = "this command works on a SQLite store; of PostgreSQL use pg_dump, pg_basebackup and pg_restore"
 
 
 def keep_data_private(settings: Settings) -> None:
@@ -125,11 +133,11 @@ async def _opened(path: Path, opener: Callable[[Path], Awaitable[Store]]) -> Asy
 
 
 @asynccontextmanager
-async def _opened_shared(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
+async def _opened_alone(settings: Settings, clock: Clock, ids: Ids) -> AsyncIterator[Store]:
     check_extra()
     from towerlog.store.postgres.store import open_store as open_shared
 
-    store = await open_shared(settings.database_url, clock, ids)
+    store = await open_shared(settings.database_url, clock, ids, alone=True)
     try:
         yield store
     finally:
@@ -141,12 +149,6 @@ def _open_shared_identities(settings: Settings, token: str) -> Identities:
     from towerlog.store.postgres.upkeep.identities import open_identities as open_shared
 
     return open_shared(settings.database_url, token)
-
-
-def _for_files(settings: Settings) -> None:
-    """Raises BadSetting where the store is no file."""
-    if is_shared(settings):
-        raise BadSetting(FOR_FILES)
 
 
 async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[Identities, OrgMinted | None]:
@@ -173,20 +175,66 @@ async def open_identities(settings: Settings, clock: Clock, ids: Ids) -> tuple[I
 def opened_for_reading(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[Store]:
     """The store for reading, also while a server writes it. Raises what `existing_store` and `open_reader` raise."""
     if is_shared(settings):
-        return _opened_shared(settings, clock, SystemIds(clock))
+        return opened_as_it_is(settings, clock)
     return _opened(existing_store(settings), lambda path: open_reader(path, clock))
 
 
 def opened_for_writing(settings: Settings, clock: Clock, ids: Ids) -> AbstractAsyncContextManager[Store]:
-    """The store for writing, with its server stopped. Raises what `writable_store` and `open_store` raise."""
+    """The store for writing, with its servers stopped. Raises what `writable_store` and `open_store` raise."""
     if is_shared(settings):
-        return _opened_shared(settings, clock, ids)
+        return _opened_alone(settings, clock, ids)
     return _opened(writable_store(settings), lambda path: open_store(path, clock, ids))
 
 
+@asynccontextmanager
+async def moving(settings: Settings, url: str) -> AsyncIterator[tuple[StoreSource, StoreTarget]]:
+    """The store, with its server stopped, and the database at `url` that it moves into.
+
+    Raises BadSetting where the one is no file or the other is one, and what `existing_store`, `held_place`, `departing`
+    and `arriving` raise.
+    """
+    if is_shared(settings) or not is_shared(moved(settings, url)):
+        raise BadSetting("a store moves from an SQLite file to postgresql://USER@HOST/DATABASE, and no other way")
+    check_extra()
+    from towerlog.store.postgres.upkeep.arrival import arriving
+
+    path = existing_store(settings)
+    with held_place(path), departing(path) as source:
+        async with arriving(url, source.fingerprint()) as target:
+            yield source, target
+
+
+def moved(settings: Settings, url: str) -> Settings:
+    """The settings of a store that has moved."""
+    return dataclasses.replace(settings, database_url=url)
+
+
+@asynccontextmanager
+async def opened_as_it_is(settings: Settings, clock: Clock, *, unfinished: bool = False) -> AsyncIterator[Store]:
+    """A shared database for reading; `unfinished`: also one that is not complete yet.
+
+    Raises BadSetting, and what `open_reader` of its backend raises.
+    """
+    check_extra()
+    from towerlog.store.postgres.store import open_reader as open_shared_reader
+
+    store = await open_shared_reader(settings.database_url, clock, unfinished=unfinished)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 def copied(settings: Settings, target: Path, ids: Ids, progress: Callable[[int, int], None]) -> Copy:
-    """A copy of the store beside `target`. Raises what `existing_store` and `copy_of` raise."""
-    _for_files(settings)
+    """A copy of the store beside `target`; of a shared database what pg_dump makes of it.
+
+    Raises what `existing_store`, `copy_of` and `dumped` raise.
+    """
+    if is_shared(settings):
+        check_extra()
+        from towerlog.store.postgres.upkeep.programs import dumped
+
+        return Copy(dumped(settings.database_url, target), target)
     return copy_of(existing_store(settings), target, copy_epoch(ids), settings.disk_guard_mib, progress)
 
 
@@ -227,8 +275,100 @@ def _itself() -> Iterator[tuple[Copy, list[str]]]:
 
 def place_of(settings: Settings) -> AbstractContextManager[Place]:
     """The place of the settings' store, held as its writer's. Raises what `held_place` raises."""
-    _for_files(settings)
     return held_place(database_path(settings))
+
+
+def make_indexes_anew(settings: Settings, progress: Callable[[int], None]) -> None:
+    """Makes every index of a shared database anew. Raises StoreLocked where a server has it open, StorageFailed."""
+    check_extra()
+    from towerlog.store.postgres.upkeep.indexes import make_anew
+
+    make_anew(settings.database_url, progress)
+
+
+async def health_of(settings: Settings, clock: Clock) -> DatabaseHealth:
+    """How a shared database keeps the store. Raises BadSetting, StorageFailed, Overloaded."""
+    check_extra()
+    from towerlog.store.postgres.upkeep.health import look_at
+
+    return await look_at(settings.database_url, clock)
+
+
+class Replacing(Protocol):
+    """The place of a store, held for a backup to be put there. What was there is kept."""
+
+    def take(self, file: Path, is_alone: bool, progress: Callable[[int, int], None]) -> None:
+        """Copies a backup; nobody opens the copy yet. `is_alone`: of a database file whose log is lost."""
+        ...
+
+    def opened(self, clock: Clock) -> AbstractAsyncContextManager[Store]:
+        """The copy, for reading."""
+        ...
+
+    def fill(self, told: Iterable[AuditEntry]) -> tuple[str | None, int]:
+        """From now on the copy is the store. Where the old one is, if there was one, and the bytes of the new one."""
+        ...
+
+    def discard(self) -> None:
+        """Forgets the copy, unless it is the store."""
+        ...
+
+
+@contextmanager
+def replacing(settings: Settings, ids: Ids, kept_as: str) -> Iterator[Replacing]:
+    """The place of the settings' store, held. Raises what `held_place` of its backend raises."""
+    if not is_shared(settings):
+        with place_of(settings) as place:
+            yield _FileReplacing(settings, place, copy_epoch(ids), kept_as)
+        return
+    check_extra()
+    from towerlog.store.postgres.upkeep.place import held_place as held_database
+
+    with held_database(settings.database_url) as held:
+        yield _SharedReplacing(settings, held, copy_epoch(ids), kept_as)
+
+
+class _FileReplacing:
+    def __init__(self, settings: Settings, place: Place, epoch: str, kept_as: str) -> None:
+        self._settings, self._place, self._epoch, self._kept_as = settings, place, epoch, kept_as
+        self._copy: Copy | None = None
+
+    def take(self, file: Path, is_alone: bool, progress: Callable[[int, int], None]) -> None:
+        self._copy = self._place.copy(file, self._epoch, is_alone, progress)
+
+    def opened(self, clock: Clock) -> AbstractAsyncContextManager[Store]:
+        assert self._copy is not None
+        return opened_for_reading(settings_of(self._settings, self._copy), clock)
+
+    def fill(self, told: Iterable[AuditEntry]) -> tuple[str | None, int]:
+        assert self._copy is not None
+        self._place.tell(self._copy, told)
+        aside, size = self._place.fill(self._copy, self._kept_as)
+        return None if aside is None else str(aside), size
+
+    def discard(self) -> None:
+        if self._copy is not None:
+            self._copy.discard()
+
+
+class _SharedReplacing:
+    def __init__(self, settings: Settings, place: SharedPlace, epoch: str, kept_as: str) -> None:
+        self._settings, self._place, self._epoch = settings, place, epoch
+        # The name of a schema.
+        self._kept_as = kept_as.replace("-", "_").lower()
+
+    def take(self, file: Path, is_alone: bool, progress: Callable[[int, int], None]) -> None:
+        self._place.load(file, self._epoch, self._kept_as)
+
+    def opened(self, clock: Clock) -> AbstractAsyncContextManager[Store]:
+        return opened_as_it_is(self._settings, clock, unfinished=True)
+
+    def fill(self, told: Iterable[AuditEntry]) -> tuple[str | None, int]:
+        aside = self._place.finish(told)
+        return f"schema {aside}" if aside else None, self._place.size_bytes
+
+    def discard(self) -> None:
+        self._place.undo()
 
 
 def settings_of(settings: Settings, copy: Copy) -> Settings:

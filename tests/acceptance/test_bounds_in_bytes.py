@@ -6,7 +6,6 @@ Resident memory is that of the process, before and after, on a server of each te
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -34,11 +33,7 @@ def sender(own: Server) -> httpx2.Client:
 
 def stored_rows(server: Server) -> list[int]:
     """The length of each run's row in the database."""
-    [database] = server.data_dir.glob("*.db")
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
-        found = [length for (length,) in db.execute("SELECT length(doc) FROM run ORDER BY run")]
-    db.close()
-    return found
+    return [length for (length,) in server.stored("SELECT length(doc) FROM run ORDER BY run")]
 
 
 def pages(client: httpx2.Client, path: str, **query: Any) -> list[list[dict[str, Any]]]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from tests.acceptance.feeds import (
@@ -30,7 +27,7 @@ from tests.acceptance.feeds import (
 )
 from tests.support.readback import ReadBack
 from tests.support.senders import save_batch
-from tests.support.server import NO_LIMITS, Server, clean_environment, executable, run_inside
+from tests.support.server import NO_LIMITS, Server, clean_environment, copy_store, database_of, executable, run_inside
 from towerlog.cli.exits import CONFIGURATION
 
 CANARY = "a-word-that-nothing-else-says"
@@ -75,7 +72,7 @@ def fed_data(tmp_path_factory) -> Path:
 @pytest.fixture
 def fed(fed_data, tmp_path) -> Iterator[Server]:
     """A stopped server over a copy of that data."""
-    shutil.copytree(fed_data, tmp_path / "fed")
+    copy_store(fed_data, tmp_path / "fed")
     server = Server(tmp_path / "fed", NO_LIMITS)
     yield server
     server.close()
@@ -85,14 +82,6 @@ def fed(fed_data, tmp_path) -> Iterator[Server]:
 def fed_and_running(fed) -> Server:
     """A running server over a copy of that data."""
     return fed.start()
-
-
-def database_of(data_dir: Path) -> Path:
-    """The one SQLite file in a data folder, beside those that a rebuild has moved away."""
-    files = [path for path in data_dir.rglob("*") if path.is_file() and ".before-" not in path.name]
-    found = [path for path in files if path.read_bytes()[:15] == b"SQLite format 3"]
-    assert len(found) == 1, found
-    return found[0]
 
 
 def test_verify_passes_beside_the_running_server_and_without_it(fed_and_running) -> None:
@@ -117,43 +106,50 @@ def test_rebuild_gives_what_was_folded_as_it_came(fed_and_running) -> None:
     assert all_that_is_seen(fed.client()) == before
 
 
-def tables_with_bodies(database: apsw.Connection) -> list[tuple[str, str, int]]:
-    """Every (table, column, rowid) of the log whose stored text or blob says the canary."""
-    hits = []
-    names = [row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-    for table in [name for name in names if "event" in name]:
-        columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
-        for column in columns:
-            query = f'SELECT rowid FROM "{table}" WHERE instr(CAST("{column}" AS BLOB), CAST(? AS BLOB)) > 0'
-            hits += [(table, column, row[0]) for row in database.execute(query, (CANARY,))]
-    return hits
-
-
 def test_verify_finds_one_changed_letter_in_the_log(fed) -> None:
-    database = apsw.Connection(str(database_of(fed.data_dir)))
-    hits = tables_with_bodies(database)
-    assert hits, "no event's body is stored as its own text"
-    table, column, rowid = hits[0]
-    query = f'SELECT typeof("{column}"), CAST("{column}" AS BLOB) FROM "{table}" WHERE rowid = ?'
-    ((kind, value),) = database.execute(query, (rowid,))
-    forged = value.replace(CANARY.encode(), CANARY.upper().encode())
-    assert forged != value
-    stored = forged.decode() if kind == "text" else forged
-    database.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (stored, rowid))
-    database.close()
+    forge(
+        fed,
+        f"UPDATE event SET data = CAST(replace(CAST(data AS TEXT), '{CANARY}', '{CANARY.upper()}') AS BLOB)"
+        f" WHERE key = (SELECT min(key) FROM event WHERE instr(CAST(data AS TEXT), '{CANARY}'))",
+        f"UPDATE event SET data = {REPLACED.format('data')} WHERE position = (SELECT min(position) FROM event WHERE"
+        f" position('{CANARY}'::bytea IN data) > 0)",
+    )
     done = fed.cli_inside("verify")
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stderr
 
 
-def forge(server: Server, statement: str) -> None:
-    """Changes something in the database of a stopped server."""
-    database = apsw.Connection(str(database_of(server.data_dir)))
-    database.execute(statement, {"canary": CANARY, "forged": CANARY.upper()} if ":canary" in statement else None)
-    assert database.changes() > 0, "nothing was changed, so nothing could be found"
-    database.close()
+REPLACED = f"convert_to(replace(convert_from({{0}}, 'UTF8'), '{CANARY}', '{CANARY.upper()}'), 'UTF8')"
+"""A column of PostgreSQL with the canary in another spelling."""
 
 
+def forge(server: Server, statement: str, *shared: str) -> None:
+    """Changes something in the database of a stopped server; `shared`: the same in PostgreSQL, where that is other."""
+    said = (one.replace(":canary", f"'{CANARY}'").replace(":forged", f"'{CANARY.upper()}'") for one in shared)
+    server.forge(statement.replace(":canary", f"'{CANARY}'").replace(":forged", f"'{CANARY.upper()}'"), *said)
+
+
+LAST = "position = (SELECT max(position) FROM place)"
+AT_2 = "FROM place WHERE place.org = event.org AND place.position = event.position AND place.seq = 2"
+SHARED: dict[str, tuple[str, ...]] = {
+    "a removed event": ("DELETE FROM event WHERE position = (SELECT max(position) FROM place WHERE seq = 2)",),
+    "a removed last event": (f"DELETE FROM event WHERE {LAST}", f"DELETE FROM place WHERE {LAST}"),
+    "another time": (
+        f"UPDATE event SET recorded_at = event.recorded_at + 1 {AT_2}",
+        "UPDATE place SET recorded_at = recorded_at + 1 WHERE seq = 2",
+    ),
+    "another agent": (f"UPDATE event SET agent = agent + 1 {AT_2}",),
+    "another dialect": (f"UPDATE event SET dialect = 'forged' {AT_2}",),
+    "a hole": (f"UPDATE place SET seq = seq + 100 WHERE {LAST}",),
+    "another digest": (
+        "UPDATE event SET content = decode(repeat('00', length(content)), 'hex') WHERE content IS NOT NULL",
+    ),
+    "another hash": ("UPDATE place SET hash = decode(repeat('00', length(hash)), 'hex') WHERE seq = 1",),
+    "a changed message": (
+        f"UPDATE message SET body = {REPLACED.format('body')} WHERE position(:canary::bytea IN body) > 0",
+    ),
+}
+"""What does the same in PostgreSQL, where an event is in two tables."""
 FORGED_LOG = {
     "a removed event": "DELETE FROM event WHERE key = (SELECT max(key) FROM event WHERE seq = 2)",
     "a removed last event": "DELETE FROM event WHERE key = (SELECT max(key) FROM event)",
@@ -190,9 +186,12 @@ FORGED_PROJECTIONS = {
 
 def all_rows(server: Server) -> dict[str, list[tuple[Any, ...]]]:
     """All that its tables hold, but for the name of the write-ahead log, which is another one each time."""
-    with closing(apsw.Connection(str(database_of(server.data_dir)), flags=apsw.SQLITE_OPEN_READONLY)) as database:
-        names = [row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        rows = {name: sorted(database.execute(f'SELECT * FROM "{name}"'), key=repr) for name in names}
+    names = (
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        if server.is_shared()
+        else "SELECT name FROM sqlite_schema WHERE type = 'table'"
+    )
+    rows = {name: sorted(server.stored(f'SELECT * FROM "{name}"'), key=repr) for (name,) in server.stored(names)}
     rows["meta"] = [row for row in rows["meta"] if row[0] != "log"]
     return rows
 
@@ -200,6 +199,15 @@ def all_rows(server: Server) -> dict[str, list[tuple[Any, ...]]]:
 def without_new_entry(server: Server) -> dict[str, list[tuple[Any, ...]]]:
     """The same without the entry that a rebuild adds to the audit, the newest one, by which the chain has grown."""
     rows = all_rows(server)
+    if server.is_shared():
+        # The number is the second column, and what the organisation knows of its newest entry the fifth and sixth.
+        entries = sorted(rows["audit_entry"], key=lambda row: row[1])
+        newest, before = entries.pop(), entries[-1]
+        assert rows["org_count"][0][4:6] == (newest[1], newest[-2])
+        counts = rows["org_count"][0]
+        rows["org_count"] = [(*counts[:4], before[1], before[-2], *counts[6:])]
+        rows["audit_entry"] = sorted(entries, key=repr)
+        return rows
     entries, columns = rows["audit_entry"], len(rows["org"][0])
     newest = entries.pop()
     # The last two columns of the organisation are the number and the hash of its newest entry.
@@ -210,7 +218,7 @@ def without_new_entry(server: Server) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.mark.parametrize("what", sorted(FORGED_LOG))
 def test_verify_finds_a_forged_log(fed, what) -> None:
-    forge(fed, FORGED_LOG[what])
+    forge(fed, FORGED_LOG[what], *SHARED.get(what, ()))
     done = fed.cli_inside("verify")
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stderr
@@ -237,9 +245,11 @@ def test_a_backup_taken_beside_the_running_server_can_be_served(fed_and_running,
     before = all_that_is_seen(fed.client())
     late = create_run(fed.client(), "after-the-backup")["run_id"]
     restored = Server(tmp_path / "restored")
-    restored.data_dir.mkdir()
-    database = database_of(fed.data_dir)
-    (restored.data_dir / database.relative_to(fed.data_dir)).write_bytes(target.read_bytes())
+    if fed.is_shared():
+        assert restored.cli_inside("restore", str(target)).returncode == 0
+    else:
+        restored.data_dir.mkdir()
+        (restored.data_dir / database_of(fed.data_dir).relative_to(fed.data_dir)).write_bytes(target.read_bytes())
     try:
         restored.start()
         client = restored.client()

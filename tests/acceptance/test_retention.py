@@ -7,14 +7,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from click.testing import CliRunner
 
 from tests.acceptance.feeds import cancel, create_run, log_of, ok, snapshot, started
 from tests.support.readback import ReadBack
 from tests.support.senders import ingest, save_batch, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
-from towerlog.cli.main import main
 
 WORD = "a-word-of-a-person-81f3"
 
@@ -38,7 +36,7 @@ def told_run(client: httpx2.Client, name: str, steps: int = 5) -> str:
 
 
 def files_with_word(server: Server) -> list[str]:
-    return [file.name for file in server.data_dir.rglob("*") if file.is_file() and WORD.encode() in file.read_bytes()]
+    return server.places_of(WORD)
 
 
 def test_an_erased_run_keeps_its_figures_and_nothing_else(own: Server) -> None:
@@ -156,9 +154,9 @@ def test_a_killed_erasure_is_gone_on_with(own: Server, kill_after: int) -> None:
 
 def verified(server: Server) -> int:
     """The exit code of `towerlog verify`."""
-    done = CliRunner().invoke(main, ["verify", "--data-dir", str(server.data_dir)])
-    assert done.exit_code == 0, done.output
-    return done.exit_code
+    done = server.cli_inside("verify")
+    assert done.returncode == 0, done.stderr
+    return done.returncode
 
 
 def test_a_policy_by_age_takes_what_is_old_and_leaves_the_rest(own: Server) -> None:

@@ -33,6 +33,9 @@ class HandClock:
     def stood_still_ms(self) -> int:
         return 0
 
+    def passed_ms(self) -> int:
+        return self.ms
+
     def move(self, seconds: float) -> None:
         """Forward by so many seconds."""
         self.ms += int(seconds * 1000)

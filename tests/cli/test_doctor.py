@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import apsw
 import pytest
 
 from tests.cli.commands import answered, towerlog
@@ -245,3 +248,27 @@ def check_settings_with(folder: Path, **env: str) -> list[dict[str, Any]]:
     done = towerlog("doctor", "--json", "--data-dir", folder / "none", **env)
     found: list[dict[str, Any]] = json.loads(done.stdout)["checks"]
     return [one for one in found if one["check"] == "settings"]
+
+
+@pytest.mark.parametrize("is_off", [False, True])
+def test_a_clock_that_holds_deletion_back_is_told(tmp_path, monkeypatch: pytest.MonkeyPatch, is_off: bool) -> None:
+    module = sys.modules["towerlog.cli.doctor"]
+    monkeypatch.setattr(module, "CHECKS", (module.check_server,))
+    with Server(tmp_path / "data", dict(NO_LIMITS)) as server:
+        server.stop()
+        if is_off:
+            keep_age(server, 10 * 86_400_000)
+        server.start()
+        wait_until(lambda: ("clock_off" in server.client().get("/readyz").text) is is_off, "the clock to be looked at")
+        verdicts, said = checked(TOWERLOG_URL=server.base_url, TOWERLOG_API_KEY=ADMIN_KEY)
+        told = [one for one in said["checks"] if "deleted for its age" in one["message"]]
+        assert [one["verdict"] for one in told] == (["warn"] if is_off else [])
+        assert (verdicts["clock"] == "warn") is is_off
+
+
+def keep_age(server: Server, ago_ms: int) -> None:
+    """As a server leaves it that was away for so long."""
+    with closing(apsw.Connection(str(server.data_dir / "towerlog.db"))) as db:
+        [(kept,)] = db.execute("SELECT value FROM meta WHERE name = 'age'")
+        now_ms = int(re.findall(r'"now_ms":(\d+)', kept)[0])
+        db.execute("UPDATE meta SET value = ? WHERE name = 'age'", (f'{{"now_ms":{now_ms - ago_ms}}}',))

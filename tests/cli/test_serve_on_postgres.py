@@ -33,9 +33,6 @@ def test_a_server_and_commands_beside_it_share_a_database(tmp_path: Path, url: s
         assert run["thread_id"] == "r1"
         verified = server.cli_json("verify")
         assert (verified["ok"], verified["events"]) == (True, 1)
-        refused = server.cli_inside("backup", str(tmp_path / "copy.db"))
-        assert refused.returncode == CONFIGURATION
-        assert "pg_dump" in refused.stderr
         assert "data   postgresql://towerlog@/" in server.log
 
 

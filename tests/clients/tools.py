@@ -1,6 +1,6 @@
 """Programs of others that the tests of clients need: found, or installed where this machine lets us, never skipped.
 
-* Debian packages (curl, nginx-light, chromium): where one is missing, it is installed if the tests run as root on a
+* Debian packages (curl, nginx-light, chromium …): where one is missing, it is installed if the tests run as root on a
   machine that has apt-get; otherwise the test fails and says what to install.
 * npm packages: `package-lock.json` of a folder names them, by default of this one; `npm ci` puts them into its
   `node_modules`.
@@ -26,19 +26,26 @@ import pytest
 HERE = Path(__file__).resolve().parent
 NODE_MODULES = HERE / "node_modules"
 VENV = HERE / ".venv"
+SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
+"""Where programs are looked for. Beside the interpreter is the Node.js of `make setup`, where the machine has none."""
 INSTALL_DEADLINE_S = 900.0
-PACKAGES = {"curl": "curl", "nginx": "nginx-light", "chromium": "chromium", "node": "nodejs", "npm": "npm"}
+PACKAGES = {
+    "curl": "curl",
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
+    "chromium": "chromium",
+    "node": "nodejs",
+    "npm": "npm",
+}
 """Program → the Debian package that it comes in."""
 
 
 def program(name: str) -> str:
     """The path of a program. Fails the test where there is none and none can be installed."""
-    # Beside the interpreter is what `make setup` has installed where the machine has no Node.js.
-    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
-    found = shutil.which(name, path=search)
+    found = shutil.which(name, path=SEARCHED)
     if found is None:
         _install_package(name, PACKAGES[name])
-        found = shutil.which(name, path=search)
+        found = shutil.which(name, path=SEARCHED)
     if found is None:
         pytest.fail(f"this test needs {name}; on Debian: apt-get install --no-install-recommends {PACKAGES[name]}")
     return found
@@ -89,7 +96,7 @@ def _run(command: list[str], folder: Path = HERE) -> None:
         text=True,
         timeout=INSTALL_DEADLINE_S,
         check=False,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": SEARCHED},
     )
     if done.returncode:
         pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.clients.tools import install_lock, node_modules, program
+from tests.clients.tools import SEARCHED, install_lock, node_modules, program
 from tests.support.server import ADMIN_KEY, Server
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ def run_in(folder: Path, *command: str, env: Mapping[str, str] | None = None) ->
     ran = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PATH": SEARCHED, **(env or {})},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

@@ -175,6 +175,8 @@ OF_OTHERS = {
     "sessions_over": "takes rows of `sessions` away",
     "renewed": "says how rows of `lanes` are written",
     "spreads": "of a cancel, beside its run",
+    "moved": "takes rows of `checkpoints` to another thread, see `test_rows`",
+    "left_threads": "takes rows of `threads` away, see `test_rows`",
     "reply_bodies": "of `replies`",
     "personas": "written as keys are, see `test_registry`",
     "routes": "written as keys are, see `test_registry`",

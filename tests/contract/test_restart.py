@@ -83,3 +83,21 @@ async def check_log(store: Store, org: int, told: dict[str, tuple[int, int]]) ->
     assert lost == {}, f"{len(lost)} acknowledged events are lost"
     complaints: list[str] = []
     assert await verify_org(store, org, complaints.append) == 0, complaints
+
+
+async def test_the_age_clock_is_kept(backend: Backend, clock: FakeClock, ids: SeededIds) -> None:
+    store = await backend.open(clock, ids)
+    assert await store.age_kept() == (None, None)
+    org = (await store.org_create(*identity(1))).org
+    assert await store.age_kept() == (None, None)
+    row = run_row(org=org, last_seq=2, last_position=2)
+    events = [event(number, number, org=org) for number in (1, 2)]
+    async with store.begin() as unit:
+        await unit.commit(run_changes(row, events))
+    for state in ('{"now_ms":1}', '{"now_ms":2}'):
+        await store.age_keep(state)
+    assert await store.age_kept() == ('{"now_ms":2}', events[-1].recorded_at)
+    await store.close()
+    again = await backend.open(clock, ids)
+    assert await again.age_kept() == ('{"now_ms":2}', events[-1].recorded_at)
+    await again.close()

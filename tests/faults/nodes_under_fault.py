@@ -107,7 +107,7 @@ class Load:
                 if stream.status != 200:
                     continue
                 self.reconnects += 1
-                for _ in range(chance.randrange(5, 40)):
+                for _ in range(chance.randrange(3, 15)):
                     frame = stream.next_event(FRAME_S)
                     seen.append(frame.json["seq"])
             self._is_over.wait(RETRY_S)

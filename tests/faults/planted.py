@@ -106,6 +106,27 @@ STORED = (
         "return now_ms - alert.told_at >= rule.renotify_ms",
     ),
     Fault(
+        "what is old is so by the clock as it was set",
+        "faults/test_standstill.py::test_a_real_clock_that_is_ahead_erases_nothing",
+        "towerlog.engine.erasure.age_clock",
+        "before = min(state.now_ms, self._serving.clock.now_ms()) - age_ms",
+        "before = self._serving.clock.now_ms() - age_ms",
+    ),
+    Fault(
+        "a clock that holds deletion back is told to nobody who looks",
+        "cli/test_doctor.py::test_a_clock_that_holds_deletion_back_is_told",
+        "towerlog.cli.doctor",
+        """if b'"clock_off"' in ready.body:""",
+        "if False:",
+    ),
+    Fault(
+        "a machine that sleeps grows no older",
+        "engine/erasure/test_age_clock.py::test_a_machine_that_sleeps_most_of_the_day_keeps_up",
+        "towerlog.engine.erasure.age_clock",
+        "passed_ms, wall_ms = self._serving.clock.passed_ms(), self._serving.clock.now_ms()",
+        "passed_ms, wall_ms = self._serving.clock.steady_ms(), self._serving.clock.now_ms()",
+    ),
+    Fault(
         "what is erased leaves its pages empty",
         "engine/erasure/test_retention.py::test_pages_go_back_at_once_where_the_disk_is_nearly_full",
         "towerlog.store.sqlite.erasure.steps",
@@ -435,8 +456,8 @@ ACCESS = (
         "the first key may be given as an argument",
         "cli/test_options.py::test_no_command_takes_a_key",
         "towerlog.cli.serve",
-        '@with_server_settings("host", "port")',
-        '@with_server_settings("host", "port", "bootstrap_key")',
+        '@with_server_settings("host", "port", "wake", "workers")',
+        '@with_server_settings("host", "port", "wake", "workers", "bootstrap_key")',
     ),
     Fault(
         "the local key may do everything",
@@ -2009,8 +2030,48 @@ AGED = (
 )
 """Of what is deleted for its age."""
 
+NODES = (
+    Fault(
+        "what was read back is told again",
+        "engine/nodes/test_lines.py::test_what_was_read_back_before_it_was_told_is_told_once",
+        "towerlog.engine.nodes.lines",
+        "part if first - 1 == line.told else without_told(part, line.told)",
+        "part",
+    ),
+    Fault(
+        "every node leads",
+        "engine/nodes/test_lines.py::test_one_node_leads_and_another_when_it_leaves",
+        "towerlog.engine.nodes.peers",
+        "return self._now() < self._leads_until",
+        "return True",
+    ),
+    Fault(
+        "a ticket opens a stream on each node",
+        "store/postgres/test_meeting.py::test_a_name_is_used_up_once",
+        "towerlog.store.postgres.nodes",
+        "return bool(await db.do(_SPEND, name, ttl_ms))",
+        "return await db.do(_SPEND, name, ttl_ms) >= 0",
+    ),
+    Fault(
+        "what strangers publish is believed",
+        "wake/test_nats.py::test_strangers_and_other_stores_are_not_heard",
+        "towerlog.wake.nats",
+        'if hmac.compare_digest(text[:_SIGNATURE], hmac.digest(self._secret, message, "sha256")):',
+        "if message:",
+    ),
+    Fault(
+        "each node lets through what one may",
+        "asgi/guard/test_limits.py::test_several_nodes_let_through_what_one_would[200-5-3]",
+        "towerlog.asgi.guard.limits",
+        "                self.sharing.tell(who)",
+        "                pass",
+    ),
+)
+"""Of many nodes."""
+
 FAULTS = (
     *STORED,
+    *NODES,
     *ACCESS,
     *BOUNDS,
     *SENDERS,

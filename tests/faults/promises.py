@@ -26,6 +26,7 @@ RIGHTS, TENANCY, KEYS = (
 SIGN_IN, BY_PROVIDER = "acceptance/test_sign_in.py", "acceptance/test_sign_in_by_provider.py"
 TOKENS = "asgi/pages/sign_in/test_provider.py"
 MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_automatic.py"
+PAGE_OF_NODES = "docs/operate/nodes.md"
 PAGE_OF_AUDIT = "docs/concepts/audit.md"
 PAGE_OF_RETENTION, ERASURE = "docs/concepts/retention.md", "acceptance/test_retention.py"
 AUDIT, ACTS = "acceptance/test_audit.py", "engine/commands/acts/test_acts.py"
@@ -381,6 +382,10 @@ ORDER = (
             f"{AGE}::test_a_start_with_a_clock_that_is_ahead_erases_nothing_however_often",
             f"{AGE}::test_what_ended_while_the_clock_was_behind_is_not_taken_for_old",
             f"{AGE}::test_the_hourly_sweeps_go_by_the_same_clock",
+            f"{AGE}::test_a_machine_that_sleeps_most_of_the_day_keeps_up",
+            f"{STILL}::test_a_real_clock_that_is_ahead_erases_nothing",
+            "cli/test_doctor.py::test_a_clock_that_holds_deletion_back_is_told",
+            "contract/test_restart.py::test_the_age_clock_is_kept",
         ),
         (),
         of(DEPLOY, "A clock that is wrong deletes nothing."),
@@ -1191,10 +1196,59 @@ ERASED = (
     ),
 )
 
+NODES = (
+    Promise(
+        "What one node takes in is followed and obeyed on every other, once and in order, whatever fails between them.",
+        (
+            "acceptance/test_nodes.py::test_a_worker_of_one_node_is_cancelled_on_another",
+            "acceptance/test_nodes.py::test_claims_that_wait_on_all_nodes_get_each_run_once",
+            "acceptance/test_nodes.py::test_a_run_is_followed_on_one_node_while_all_write_it",
+            "engine/nodes/test_lines.py::test_followers_on_every_node_see_every_seq_once",
+            "engine/nodes/test_lines.py::test_what_was_read_back_before_it_was_told_is_told_once",
+            "faults/test_nodes.py::test_each_kind_of_fault_loses_nothing",
+            "faults/test_nodes.py::test_many_faults_at_random_moments_lose_nothing",
+        ),
+        (),
+        of(
+            PAGE_OF_NODES,
+            "An event is stored once, in one order, whichever node it came to.",
+            "A command that one node took in reaches a worker",
+        ),
+    ),
+    Promise(
+        "One node leads: what time brings about and messages to people are done once, and go on when it is lost.",
+        (
+            "engine/nodes/test_lines.py::test_one_node_leads_and_another_when_it_leaves",
+            "acceptance/test_nodes.py::test_an_alert_is_made_and_sent_once",
+        ),
+        (),
+        of(PAGE_OF_NODES, "When it is killed, stands still or loses the database, another node leads"),
+    ),
+    Promise(
+        "Keys, stream tickets and rates count over all nodes.",
+        (
+            "acceptance/test_nodes.py::test_a_key_that_is_revoked_is_good_nowhere",
+            "acceptance/test_nodes.py::test_a_stream_ticket_opens_one_stream_on_one_node",
+            "store/postgres/test_meeting.py::test_a_name_is_used_up_once",
+            "acceptance/test_nodes.py::test_a_limit_is_shared_by_all_nodes",
+            "asgi/guard/test_limits.py::test_several_nodes_let_through_what_one_would",
+        ),
+        (),
+        of(PAGE_OF_NODES, "A key that is revoked is good nowhere after five seconds"),
+    ),
+    Promise(
+        "What a stranger publishes at the bus is not believed.",
+        ("wake/test_nats.py::test_strangers_and_other_stores_are_not_heard",),
+        (),
+        of(PAGE_OF_NODES, "Messages are signed with a secret that is in the database"),
+    ),
+)
+
 PROMISES: dict[str, tuple[Promise, ...]] = {
     "What is stored stays": DURABLE,
     "What is read is what was written": WHOLE,
     "Order, holders and time": ORDER,
+    "Many nodes": NODES,
     "Who may do what": ACCESS,
     "Bounds": BOUNDS,
     "Senders": SENDERS,

@@ -10,7 +10,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from tests.acceptance.feeds import detail, held_run, report, types_of
@@ -96,3 +98,31 @@ def test_a_real_clock_that_is_set_takes_no_lease_and_its_times_follow(
     assert (after > before) == (by_s > 0), "the lease's end is shown by the clock as it is set now"
     assert after[:4] != before[:4]
     assert detail(client, run_id)["liveness"]["verdict"] == "alive"
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["while it runs", "before a start"])
+@pytest.mark.slow
+def test_a_real_clock_that_is_ahead_erases_nothing(server: Server, tmp_path: Path, restarts: bool) -> None:
+    client = server.client()
+    ended = {"event_id": "e", "run_key": "r", "client_seq": 1, "type": "run.completed", "data": {"result": "kept"}}
+    [stored] = ok(client.post("/api/v1/events", json={"client_id": "c", "events": [ended]}))["results"]
+    events = f"/api/v1/runs/{stored['run_id']}/events"
+    assert "kept" in client.get(events).text
+    if restarts:
+        server.stop()
+    (tmp_path / "wall").write_text(str(100 * DAY_S))
+    if restarts:
+        server.start()
+    wait_until(lambda: "clock_off" in client.get("/readyz").text, "the clock to be looked at")
+    ok(client.put("/api/v1/retention/events", json={"max_age_seconds": 90 * DAY_S}))
+    # A policy that was changed is carried out within a second; so is the next one, for which nothing is too young.
+    passed(5)
+    assert "kept" in client.get(events).text
+    (tmp_path / "wall").write_text("0")
+    ok(client.put("/api/v1/retention/events", json={"max_bytes": 0}))
+    wait_until(lambda: "kept" not in client.get(events).text, "a policy to be carried out")
+
+
+def ok(reply: httpx2.Response) -> Any:
+    assert reply.is_success, reply.text
+    return reply.json()

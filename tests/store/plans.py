@@ -12,7 +12,8 @@ def plans_of(db: apsw.Connection, question: Callable[[], object]) -> dict[str, l
     asked: dict[str, tuple[object, ...]] = {}
 
     def note(_: object, sql: str, bindings: tuple[object, ...] | None) -> bool:
-        asked.setdefault(sql, bindings or ())
+        if sql.split(maxsplit=1)[0] not in ("BEGIN", "COMMIT", "ROLLBACK"):
+            asked.setdefault(sql, bindings or ())
         return True
 
     db.exec_trace = note

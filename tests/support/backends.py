@@ -121,7 +121,7 @@ class PostgresBackend:
     def __init__(self, location: str, name: str = "") -> None:
         """`name` of a database that may have to be made."""
         self.location = location
-        self._name = name
+        self.name = name
 
     @classmethod
     def fresh(cls, folder: Path) -> PostgresBackend:
@@ -131,16 +131,16 @@ class PostgresBackend:
 
     def make(self) -> PostgresBackend:
         """Unless it is there: a copy of an empty one."""
-        if not cluster().has(self._name):
-            cluster().create(self._name, made_template())
+        if not cluster().has(self.name):
+            cluster().create(self.name, made_template())
         return self
 
     async def open(
         self, clock: Clock, ids: Ids, on_fatal: Callable[[StorageFailed], None] = lambda error: None
     ) -> PostgresStore:
         """Opens it, made when new. The clock of leases is the test's."""
-        if self._name and not cluster().has(self._name):
-            cluster().create(self._name)
+        if self.name and not cluster().has(self.name):
+            cluster().create(self.name)
         return await open_postgres(self.location, clock, ids, on_fatal, lambda database_ms, here_ms: OwnTimes())
 
     def tables(self) -> dict[str, list[str]]:
@@ -150,7 +150,7 @@ class PostgresBackend:
             " ORDER BY table_name, ordinal_position"
         )
         found: dict[str, list[str]] = {}
-        for table, column in cluster().sql(sql, self._name):
+        for table, column in cluster().sql(sql, self.name):
             found.setdefault(table, []).append(column)
         return found
 

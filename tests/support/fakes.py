@@ -20,6 +20,7 @@ class FakeClock:
         self._wall_ms = start_ms
         self._steady_ms = start_ms
         self._stood_still_ms = 0
+        self._slept_ms = 0
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -38,6 +39,15 @@ class FakeClock:
     def stood_still_ms(self) -> int:
         """Of all `stand_still`."""
         return self._stood_still_ms
+
+    def passed_ms(self) -> int:
+        """All time that has passed, in which the machine slept as well."""
+        return self._steady_ms + self._stood_still_ms + self._slept_ms
+
+    def sleep(self, by_ms: int) -> None:
+        """The machine sleeps: the clock that only ever goes on does not notice."""
+        self._wall_ms += by_ms
+        self._slept_ms += by_ms
 
     def stand_still(self, by_ms: int) -> None:
         """Time passes while the process does not run: only the wall clock goes on, and this clock has noticed it."""

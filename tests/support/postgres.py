@@ -66,7 +66,7 @@ class Cluster:
         self._made: set[str] = set()
         self._bin = binaries()
         self.data = self.folder / "data"
-        self._run(
+        self.run(
             "initdb", "-D", str(self.data), "-U", "towerlog", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"
         )
         self.process = self.start()
@@ -112,6 +112,15 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return [line.split("\t") for line in done.stdout.splitlines()]
 
+    def changed(self, statement: str, database: str) -> bool:
+        """Whether a statement has touched any row."""
+        command = [str(self._bin / "psql"), "-h", str(self.folder), "-U", "towerlog", "-d", database]
+        done = subprocess.run(
+            [*command, "-X", "-v", "ON_ERROR_STOP=1", "-c", statement], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return not done.stdout.rstrip().endswith(" 0")
+
     def url(self, database: str) -> str:
         """By which a database is opened."""
         return f"postgresql://towerlog@/{database}?host={self.folder}"
@@ -139,7 +148,8 @@ class Cluster:
         """Whether such a database was made."""
         return name in self._made
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs to its end."""
         done = subprocess.run(
             [str(self._bin / program), *arguments], capture_output=True, text=True, check=False, user=self.user,
             cwd=self.folder,

@@ -9,15 +9,18 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import httpx2
 from click.testing import CliRunner, Result
 
@@ -176,6 +179,51 @@ class Server:
         made = self.cli_json("orgs", "create", name)
         return str(made["org_id"]), str(made["key"])
 
+    def stored(self, statement: str) -> list[tuple[Any, ...]]:
+        """What the database answers to a statement, past the server; of what both databases have alike."""
+        if (database := self._database()) is not None:
+            return [tuple(map(_told, row)) for row in cluster().sql(statement, database)]
+        with closing(apsw.Connection(str(database_of(self.data_dir)))) as db:
+            return list(db.execute(statement))
+
+    def forge(self, statement: str, *shared: str) -> None:
+        """Changes something in the database of a stopped server; `shared`: what does the same in PostgreSQL, if other.
+
+        Fails where nothing was changed: then nothing could be found.
+        """
+        if (database := self._database()) is not None:
+            changed = [cluster().changed(one, database) for one in shared or (statement,)]
+            assert any(changed), shared or statement
+            return
+        with closing(apsw.Connection(str(database_of(self.data_dir)))) as db:
+            db.execute(statement)
+            assert db.changes() > 0, statement
+
+    def places_of(self, word: str) -> list[str]:
+        """Where something is stored that has this word in it: files of the data folder, columns of the database."""
+        files = [path for path in self.data_dir.rglob("*") if path.is_file()]
+        found = [path.name for path in files if word.encode() in path.read_bytes()]
+        if (database := self._database()) is not None:
+            columns = cluster().sql(
+                "SELECT table_name, column_name, data_type FROM information_schema.columns"
+                " WHERE table_schema = 'public' AND data_type IN ('text', 'bytea')",
+                database,
+            )
+            for table, column, kind in columns:
+                value = f"convert_to({column}, 'UTF8')" if kind == "text" else column
+                sql = f"SELECT count(*) FROM {table} WHERE position('\\x{word.encode().hex()}'::bytea IN {value}) > 0"
+                if cluster().sql(sql, database) != [["0"]]:
+                    found.append(f"{table}.{column}")
+        return found
+
+    def is_shared(self) -> bool:
+        """Whether its store is in PostgreSQL."""
+        return self._database() is not None
+
+    def _database(self) -> str | None:
+        url = self._env.get("TOWERLOG_DATABASE_URL", "")
+        return url.partition("@/")[2].partition("?")[0] or None
+
     def resident_bytes(self) -> int:
         """What the process holds in memory now."""
         with open(f"/proc/{self._running().pid}/status") as lines:
@@ -202,13 +250,38 @@ def run_inside(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedP
     return subprocess.CompletedProcess(["towerlog", *arguments], done.exit_code, done.stdout, told)
 
 
+def database_of(data_dir: Path) -> Path:
+    """The one SQLite file in a data folder, beside those that a rebuild has moved away."""
+    files = [path for path in data_dir.rglob("*") if path.is_file() and ".before-" not in path.name]
+    found = [path for path in files if path.read_bytes()[:15] == b"SQLite format 3"]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def copy_store(source: Path, target: Path) -> None:
+    """A second data folder with the same store. Nobody may have that open."""
+    shutil.copytree(source, target)
+    if os.environ.get(STORE_VARIABLE) == "postgres":
+        cluster().create(_name_of(target), _name_of(source))
+
+
+def _told(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
 @functools.cache
+def _name_of(data_dir: Path) -> str:
+    """The database of this data folder, in PostgreSQL."""
+    return cluster().lasting_name()
+
+
 def _store_of(data_dir: Path) -> Mapping[str, str]:
     """The setting of the store of this data folder: none, or a database of its own in PostgreSQL."""
     if os.environ.get(STORE_VARIABLE) != "postgres":
         return {}
-    name = cluster().lasting_name()
-    cluster().create(name)
+    name = _name_of(data_dir)
+    if not cluster().has(name):
+        cluster().create(name)
     return {"TOWERLOG_DATABASE_URL": cluster().url(name)}
 
 

@@ -58,6 +58,7 @@ COMMANDS: dict[str, Command] = {
     "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
     "links": Command("links", "links", CLI, "Sign-in links: list and revoke them."),
     "members": Command("members", "members", CLI, "Members: list, add, change and remove them."),
+    "migrate": Command("migrate", "migrate", SERVER, "Moves the store in the data folder into a PostgreSQL database."),
     "open": Command("sign_in", "open_dashboard", SERVER, "Opens the dashboard of the local server, signed in."),
     "orgs": Command("admin", "orgs", SERVER, "Organisations: create and list them."),
     "prices": Command("prices", "prices", CLI, "Prices of your own: list, set and remove them."),

@@ -19,6 +19,7 @@ import msgspec
 from towerlog import __version__
 from towerlog.ambient import SystemClock
 from towerlog.cli.connect import address_of, client_of, local_url
+from towerlog.cli.database_checks import Finding, check_database
 from towerlog.cli.escapes import visible
 from towerlog.cli.exits import FOUND_WRONG, NO_PERMISSION, words_of
 from towerlog.cli.formatting import counted, duration, size
@@ -26,7 +27,7 @@ from towerlog.cli.measure import measure_disk, measure_ingest, scratch
 from towerlog.cli.options import as_json
 from towerlog.cli.output import answer, progress, say
 from towerlog.cli.server_options import with_server_settings
-from towerlog.config import BadSetting, Settings, database_path, doubts
+from towerlog.config import BadSetting, Settings, database_path, doubts, is_shared
 from towerlog.errors import SchemaMismatch, StoreTorn, TowerlogError
 from towerlog.model.principal import Org
 from towerlog.model.times import format_ms, parse_ms
@@ -56,15 +57,6 @@ LOST_LATELY: dict[str, Any] = {"status": "lost", "age_ms": LATELY_MS, "verdict":
 RUNNING: dict[str, Any] = {"status": "running", "age_ms": None, "verdict": "silent"}
 MAX_LINE_CHARS = 1000
 """Of a line in a pipe, where nothing is wrapped that a program may look for."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One check and its result: `verdict` is ok, warn or wrong."""
-
-    check: str
-    verdict: str
-    message: str
-    figures: dict[str, float] = {}
 
 
 Check = Callable[[Settings, "str | None"], Iterator[Finding]]
@@ -128,6 +120,11 @@ _UNREADABLE = (TowerlogError, OSError, SchemaMismatch, StoreTorn)
 """What keeps a store from being read."""
 
 
+def _has_store(settings: Settings) -> bool:
+    """Whether there is a store here that knows a key."""
+    return is_shared(settings) or database_path(settings).exists()
+
+
 def _look(settings: Settings) -> tuple[list[Org], bool]:
     """The organisations in the store, and whether it gives room back. Raises one of `_UNREADABLE`."""
 
@@ -141,6 +138,9 @@ def _look(settings: Settings) -> tuple[list[Org], bool]:
 
 def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """Whether this version can read the store."""
+    if is_shared(settings):
+        yield from check_database(settings)
+        return
     path = database_path(settings)
     if not path.exists():
         yield Finding("store", "warn", f"{path}: no store yet; the first start of the server creates it")
@@ -161,7 +161,9 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
 
 
 def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
-    """How much space is left where the store is."""
+    """How much space is left where the store is; a database server has its own."""
+    if is_shared(settings):
+        return
     folder = nearest(database_path(settings).absolute().parent)
     space = Space(folder, SystemClock().steady_ms, settings.disk_guard_mib)
     free, guard = space.free_bytes, space.guard_bytes
@@ -173,6 +175,8 @@ def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
 
 def check_durability(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """How long a sync takes, and how many events a second are durable on this disk."""
+    if is_shared(settings):
+        return
     clock = SystemClock()
     try:
         with scratch(nearest(database_path(settings).absolute().parent)) as folder:
@@ -245,7 +249,7 @@ def _clock(date: str | None) -> Iterator[Finding]:
 
 def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
     """Whether commands that ask a server have a valid key."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
         yield Finding("key", "warn", "no key: set TOWERLOG_API_KEY, or start a server here")
         return
     try:
@@ -267,7 +271,7 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
 def _org_name(settings: Settings, org_id: str) -> str:
     """An organisation of the store by its name; one of a server elsewhere by its id."""
     try:
-        names = {one.org_id: one.name for one in _look(settings)[0]} if database_path(settings).exists() else {}
+        names = {one.org_id: one.name for one in _look(settings)[0]} if _has_store(settings) else {}
     except _UNREADABLE:
         # `check_store` has reported it.
         names = {}
@@ -276,7 +280,7 @@ def _org_name(settings: Settings, org_id: str) -> str:
 
 def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
     """Whether runs wait for a worker that does not come, and whether some were lost."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
         return
     try:
         with client_of(settings, url) as client:
@@ -326,7 +330,7 @@ def _count(client: Client, status: str, age_ms: int | None, verdict: str | None)
 
 def check_messages(settings: Settings, url: str | None) -> Iterator[Finding]:
     """Whether messages about alerts were given up."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
         return
     since = format_ms(max(SystemClock().now_ms() - LATELY_MS, 0))
     try:
@@ -346,7 +350,7 @@ def check_messages(settings: Settings, url: str | None) -> Iterator[Finding]:
 
 def check_channels(settings: Settings, url: str | None) -> Iterator[Finding]:
     """Whether some alert rule tells by a channel that never reaches anybody, or had more to tell than was sent."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not database_path(settings).exists():
+    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
         return
     since = format_ms(max(SystemClock().now_ms() - LATELY_MS, 0))
     try:

@@ -17,7 +17,7 @@ from towerlog.cli.formatting import counted
 from towerlog.cli.options import NewFile, as_json
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings
-from towerlog.config import Settings
+from towerlog.config import Settings, is_shared
 from towerlog.engine.audit.outside import store_rebuilt, store_restored
 from towerlog.engine.verify import check_audit, rebuild_org, verify_org
 from towerlog.errors import StorageFailed
@@ -26,11 +26,12 @@ from towerlog.model.principal import Org
 from towerlog.model.times import format_ms
 from towerlog.storage import (
     copied,
-    copy_epoch,
+    make_indexes_anew,
     opened_for_reading,
     opened_for_writing,
     place_of,
     readable_at_length,
+    replacing,
     settings_of,
     writable_store,
 )
@@ -108,10 +109,29 @@ def rebuild(settings: Settings, as_json: bool) -> None:
     """Rebuilds the projections from the log: runs, threads, agents, usage, checkpoints. Stop the server first.
 
     The log and all that is not made from it are copied into a new file, which takes the place of the old one when all
-    of it is there; so it works whatever else is damaged, and needs as much room again. The old file is kept. Refused
-    where the log itself is damaged. The audit is kept as it is: what is wrong with it is named, and stays wrong.
+    of it is there; so it works whatever else is damaged, and needs as much room again. The old file is kept. In
+    PostgreSQL the indexes are made anew and each organisation is rebuilt in one transaction instead, and nothing is
+    kept. Refused where the log itself is damaged. The audit is kept as it is: what is wrong with it is named, and stays
+    wrong.
     """
     clock, unmended = SystemClock(), Findings()
+    rebuilt = _rebuilt_in_place if is_shared(settings) else _rebuilt_file
+    events, lost, aside = rebuilt(settings, clock, unmended)
+    for one in lost:
+        note(f"lost: {one}")
+    if unmended.count:
+        unmended.show()
+        note("towerlog: the audit is damaged, and no rebuild mends it: there is nothing that it could be made from.")
+    fields = {"ok": True, "events": events, "lost": lost, "moved_to": aside, "not_mended": unmended.shown}
+    kept = "" if aside is None else f" What was there before is {aside}."
+    answer(as_json, fields, lambda: say(f"Rebuilt from {counted(events, 'event')}.{kept}"))
+
+
+Rebuilt = tuple[int, list[str], str | None]
+"""(events, what could not be read, where the old store is)."""
+
+
+def _rebuilt_file(settings: Settings, clock: Clock, unmended: Findings) -> Rebuilt:
     writable_store(settings)
     with place_of(settings) as place:
         with progress("copying") as rows:
@@ -119,16 +139,22 @@ def rebuild(settings: Settings, as_json: bool) -> None:
         try:
             writing = opened_for_writing(settings_of(settings, copy), clock, SystemIds(clock))
             events = run_over(writing, lambda store: rebuild_store(store, clock, lost, unmended))
-            aside, _ = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+            aside, _ = place.fill(copy, _kept_as(clock))
         finally:
             copy.discard()
-    for one in lost:
-        note(f"lost: {one}")
-    if unmended.count:
-        unmended.show()
-        note("towerlog: the audit is damaged, and no rebuild mends it: there is nothing that it could be made from.")
-    fields = {"ok": True, "events": events, "lost": lost, "moved_to": str(aside), "not_mended": unmended.shown}
-    answer(as_json, fields, lambda: say(f"Rebuilt from {counted(events, 'event')}. What was there before is {aside}."))
+    return events, lost, str(aside)
+
+
+def _rebuilt_in_place(settings: Settings, clock: Clock, unmended: Findings) -> Rebuilt:
+    with progress("indexes") as done:
+        make_indexes_anew(settings, done)
+    writing = opened_for_writing(settings, clock, SystemIds(clock))
+    return run_over(writing, lambda store: rebuild_store(store, clock, [], unmended)), [], None
+
+
+def _kept_as(clock: Clock) -> str:
+    """How what was there before is called."""
+    return f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}"
 
 
 @click.command()
@@ -139,7 +165,8 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """Writes a copy of the store to FILE, which must not exist. Works while the server runs.
 
     The copy is the store of one moment, with all that was stored before the call. It is checked before it gets its
-    name: by SQLite's integrity check, then as `verify` does. To restore it: `towerlog restore`.
+    name: by SQLite's integrity check, then as `verify` does. Of PostgreSQL it is what pg_dump writes: that is read
+    back, and the store is checked as `verify` does. To restore it: `towerlog restore`.
     """
     findings = Findings()
     clock = SystemClock()
@@ -169,28 +196,25 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
 
     FILE is copied, with the -wal beside it if there is one, and the copy is checked as `backup` does before anything is
     moved. What was in the data folder is moved aside, with its -wal, and kept. The restored log has a new epoch, so
-    that followers which have seen more are told.
+    that followers which have seen more are told. In PostgreSQL the tables that were there are kept in a schema of their
+    own.
     """
-    findings = Findings()
-    clock = SystemClock()
-    ids = SystemIds(clock)
-    with place_of(settings) as place:
-        with progress("copying") as pages:
-            copy = place.copy(file, copy_epoch(ids), without_wal, lambda done, _: pages(done))
+    findings, clock = Findings(), SystemClock()
+    with replacing(settings, SystemIds(clock), _kept_as(clock)) as place:
         try:
-            reading = opened_for_reading(settings_of(settings, copy), clock)
-            events = run_over(reading, lambda store: verify_store(store, findings))
+            with progress("copying") as pages:
+                place.take(file, without_wal, lambda done, _: pages(done))
+            events = run_over(place.opened(clock), lambda store: verify_store(store, findings))
             if findings.count:
                 findings.show()
                 note(f"towerlog: {file} is not valid; nothing was changed.")
                 raise SystemExit(FOUND_WRONG)
-            orgs = run_over(opened_for_reading(settings_of(settings, copy), clock), lambda store: store.orgs())
+            orgs = run_over(place.opened(clock), lambda store: store.orgs())
             said = {"file": file.name, "events": events}
-            place.tell(copy, [store_restored(operator(), org, clock.now_ms(), said) for org in orgs])
-            aside, size_bytes = place.fill(copy, f"before-{format_ms(clock.now_ms()).translate(_IN_A_NAME)}")
+            aside, size_bytes = place.fill([store_restored(operator(), org, clock.now_ms(), said) for org in orgs])
         finally:
-            copy.discard()
-    fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": None if aside is None else str(aside)}
+            place.discard()
+    fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": aside}
     moved = "" if aside is None else f" What was there before is {aside}."
     answer(as_json, fields, lambda: say(f"Restored {counted(events, 'event')}, checked.{moved}"))
 

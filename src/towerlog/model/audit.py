@@ -39,6 +39,7 @@ class Action(enum.StrEnum):
     ORGANISATION_CREATE = "organisation.create"
     STORE_REBUILD = "store.rebuild"
     STORE_RESTORE = "store.restore"
+    STORE_MIGRATE = "store.migrate"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     MEMBER_CREATE = "member.create"
@@ -89,6 +90,7 @@ ACTIONS: dict[Action, str] = {
     Action.ORGANISATION_CREATE: "an organisation was created, with its first key",
     Action.STORE_REBUILD: "the projections were rebuilt from the log (`towerlog rebuild`)",
     Action.STORE_RESTORE: "a backup was put in the place of the store (`towerlog restore`)",
+    Action.STORE_MIGRATE: "the store was moved into another database (`towerlog migrate`)",
     Action.KEY_CREATE: "an API key was created",
     Action.KEY_REVOKE: "an API key was revoked",
     Action.MEMBER_CREATE: "a member was created",

@@ -20,3 +20,23 @@ class Stock(msgspec.Struct, frozen=True):
     """Wall ms."""
     database_bytes: int
     wal_bytes: int
+
+
+class DatabaseHealth(msgspec.Struct, frozen=True):
+    """How a database server keeps the store, as far as it says."""
+
+    version: str
+    size_bytes: int
+    is_reader: bool
+    """It is a standby: nothing can be written there."""
+    lossy: tuple[str, ...]
+    """Settings by which it may lose what it has acknowledged, in words."""
+    doubts: tuple[str, ...]
+    """What may be meant so, and should be known."""
+    acts_as: str
+    """The role under which servers see one organisation's rows alone; empty where there is none."""
+    now_ms: int
+    """Its clock."""
+    commit_mean_ms: float
+    commit_slowest_ms: int
+    """Of a commit that changes one row, waited for before the next."""

@@ -15,6 +15,7 @@ from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, Stored, WorkerView
+from towerlog.model.question import ListLanes
 from towerlog.model.run import Pending, Status
 
 RUN_FIELDS = [
@@ -154,10 +155,10 @@ def test_a_claim_brings_the_state_that_was_left() -> None:
 
 def test_the_queue_at_a_glance() -> None:
     page = Page([LaneView(view(), lane())])
-    found = json.loads(replies.encode_lanes(LaneCounts(page, 3, 1, NOW - 1500, NOW), None, call()).body)
+    found = json.loads(replies.encode_lanes(LaneCounts(page, 3, 1, NOW - 1500, NOW), ListLanes(50), call()).body)
     assert [row["id"] for row in found["data"]] == [RUN]
     assert (found["queued"], found["held"], found["oldest_wait_seconds"]) == (3, 1, 1.5)
-    empty = json.loads(replies.encode_lanes(LaneCounts(Page([]), 0, 0, None, NOW), None, call()).body)
+    empty = json.loads(replies.encode_lanes(LaneCounts(Page([]), 0, 0, None, NOW), ListLanes(50), call()).body)
     assert empty == {"data": [], "queued": 0, "held": 0, "oldest_wait_seconds": None}
 
 
@@ -166,7 +167,7 @@ def test_a_list_of_one_state_holds_no_other() -> None:
     counts = LaneCounts(Page(lanes), 0, 3, None, NOW)
 
     def shown(query: dict[str, str]) -> list[str]:
-        reply = replies.encode_lanes(counts, None, call(query=query))
+        reply = replies.encode_lanes(counts, ListLanes(50), call(query=query))
         return [row["state"] for row in json.loads(reply.body)["data"]]
 
     assert shown({}) == shown({"state": ""}) == ["running", "claimed", "running"]

@@ -167,3 +167,14 @@ async def test_the_hourly_sweeps_go_by_the_same_clock(tmp_path: Path, monkeypatc
         latest = began_at + DROP_SWEEP_MS + 10 * 61_000
         assert max(asked.values()) <= latest
         assert asked["alerts_drop"] <= latest - ALERT_LIFE_MS
+
+
+async def test_a_machine_that_sleeps_most_of_the_day_keeps_up(tmp_path: Path) -> None:
+    async with rig_at(tmp_path, FakeClock()) as rig:
+        row = await with_policy(rig)
+        for _ in range(AGE_MS // DAY_MS + 1):
+            assert not await is_erased(rig, row)
+            rig.clock.sleep(DAY_MS - 2 * MAX_STEP_MS)
+            await let_run(rig, 2 * MAX_STEP_MS)
+            assert rig.engine.figures()["clock_off_seconds"] == 0
+        assert await is_erased(rig, row), "in its time"

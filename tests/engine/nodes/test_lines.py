@@ -23,7 +23,7 @@ from towerlog.model.command import Append
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.question import FollowRun
 from towerlog.store.postgres.store import PostgresStore
-from towerlog.wake.base import NotSent
+from towerlog.wake.base import Commit, NotSent
 from towerlog.wake.local import LocalWake
 
 DEADLINE_S = 60
@@ -192,6 +192,21 @@ async def test_a_commit_of_this_node_waits_for_what_was_committed_before_it(offi
     await office.append(first)
     await office.append(second)
     assert await seen(follower, 6) == [2, 3, 4, 5, 6, 7]
+    follower.close()
+
+
+async def test_what_was_read_back_before_it_was_told_is_told_once(office: Office) -> None:
+    """The log may be looked at between a commit of this node and the moment at which the wake is told of it."""
+    desk = await office.open(Wire(1, 0.0))
+    run_id = await office.append(desk)
+    heard: list[Commit] = []
+    desk.peers.wake.subscribe(heard.append)
+    follower = await office.follow(desk, run_id, 1)
+    await office.append(desk, 2)
+    desk.peers.wake.take(office.who.org, heard[-1])
+    assert [[event.seq for event in commit.events] for commit in heard] == [[2, 3], []]
+    assert heard[-1].runs == heard[0].runs, "what has changed beside events is told"
+    assert await seen(follower, 2) == [2, 3]
     follower.close()
 
 

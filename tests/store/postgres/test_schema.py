@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,8 +14,11 @@ from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.postgres import cluster
 from towerlog.errors import SchemaMismatch
+from towerlog.store.migrate import Migration, load_migrations
+from towerlog.store.postgres import schema
 from towerlog.store.postgres.schema import LAST_MONTH, following, month_bounds, month_of
 from towerlog.store.postgres.store import PostgresStore, open_store
+from towerlog.store.values import Kind
 
 ON_EVERY_NODE = {"meta", "migration", "org", "credential"}
 """Small tables that are not of one organisation: what is looked up before the organisation is known."""
@@ -57,6 +62,52 @@ async def test_nothing_is_counted_or_checked_over_all_organisations(
     assert cluster().sql("SELECT relname FROM pg_class WHERE relkind = 'S'", name(backend)) == []
     assert cluster().sql("SELECT conname FROM pg_constraint WHERE contype IN ('f', 't')", name(backend)) == []
     assert cluster().sql("SELECT tgname FROM pg_trigger", name(backend)) == []
+
+
+def statements(kind: str) -> str:
+    """The statements of the page that are of a kind."""
+    page = (Path(__file__).parents[3] / "docs" / "operate" / "scale.md").read_text()
+    return page.partition(f"<!-- {kind} -->")[2].partition("```sql")[2].partition("```")[0]
+
+
+async def test_the_page_spreads_every_table(backend: PostgresBackend, store: PostgresStore) -> None:
+    """Those that are on every node, and all others by their organisation."""
+    everywhere, distributed = (re.findall(r"'(\w+)'", statements(kind)) for kind in ("every-node", "distributed"))
+    distributed = [one for one in distributed if one != "org"]
+    assert sorted(everywhere) == sorted(ON_EVERY_NODE)
+    assert len(set(distributed)) == len(distributed) - 1, "but for the table that the others lie with"
+    tables = {row[0] for row in cluster().sql(TABLES, name(backend)) if not row[0].startswith("event_")}
+    assert set(distributed) == tables - ON_EVERY_NODE
+
+
+async def test_a_node_goes_on_while_the_schema_grows(
+    backend: PostgresBackend, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version before on the next one's schema: new columns, tables and indexes are nothing to it."""
+    org = (await store.org_create(*identity(1))).org
+
+    async def use(number: int) -> None:
+        row = run_row(number, org=org)
+        async with store.begin() as unit:
+            await unit.load({Kind.COUNTERS: [org], Kind.RUN: [row.run], Kind.BUDGETS: [org]}, 0)
+            await unit.commit(run_changes(row, [event(number, 1, org=org, run=number)]))
+        async with store.begin() as unit:
+            assert await unit.lanes_expired(0, 10) == []
+        assert len(await store.events(org, row.run, 0, 10)) == 1
+        assert len((await store.rows(org)).runs) == number
+        assert await store.run(org, row.run_id) == row
+        await store.stock()
+
+    await use(1)
+    tables = [row[0] for row in cluster().sql(TABLES, name(backend)) if not row[0].startswith("event_")]
+    grown = "; ".join(f"ALTER TABLE {table} ADD COLUMN later text" for table in tables)
+    known = load_migrations("postgres")
+    more = Migration(len(known) + 1, "later", f"{grown}; CREATE TABLE later (org bigint PRIMARY KEY)")
+    with monkeypatch.context() as newer:
+        newer.setattr(schema, "load_migrations", lambda _: [*known, more])
+        await (await open_store(backend.location, FakeClock(), SeededIds())).close()
+    for number in range(2, 12):
+        await use(number)
 
 
 async def test_the_tables_of_another_program_are_left_alone() -> None:

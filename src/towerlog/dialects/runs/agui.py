@@ -28,7 +28,6 @@ MAX_MESSAGE_ID_CHARS = 200
 """A longer id of a message is not used."""
 
 AguiType = Literal[
-    "RUN_STARTED",
     "RUN_FINISHED",
     "RUN_ERROR",
     "TEXT_MESSAGE_START",
@@ -69,15 +68,24 @@ class AguiOutcome(msgspec.Struct, frozen=True):
     type: Annotated[Literal["cancelled"], v.said("It was stopped.", "cancelled")] = "cancelled"
 
 
+class AguiStart(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The `data` of the first frame of every stream."""
+
+    type: Annotated[Literal["RUN_STARTED"], v.said("The run begins.", "RUN_STARTED")] = "RUN_STARTED"
+    timestamp: Annotated[int, v.said("When it began, in milliseconds since 1970.", 1775124000123)]
+    thread_id: v.ThreadId
+    run_id: v.RunId
+    protocol_version: Annotated[str, v.said("The version of AG-UI.", PROTOCOL_VERSION)] = PROTOCOL_VERSION
+    parent_run_id: Annotated[str, v.run_id("The run that started this one.")] | UnsetType = UNSET
+
+
 class AguiEvent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The `data` of a frame: an event of AG-UI. Which members it has says its type."""
+    """The `data` of any further frame: an event of AG-UI. Which members it has says its type."""
 
     type: Annotated[AguiType, v.said("What kind of event it is.", "TEXT_MESSAGE_CHUNK")]
     timestamp: Annotated[int, v.said("When it happened, in milliseconds since 1970.", 1775124000123)]
     thread_id: v.ThreadId | UnsetType = UNSET
     run_id: v.RunId | UnsetType = UNSET
-    protocol_version: Annotated[str, v.said("The version of AG-UI.", PROTOCOL_VERSION)] | UnsetType = UNSET
-    parent_run_id: Annotated[str, v.run_id("The run that started this one.")] | UnsetType = UNSET
     message_id: Annotated[str, v.said("The message that the text belongs to.", f"{v.UUID}:5")] | UnsetType = UNSET
     role: Annotated[str, v.said("Who wrote the message.", "assistant")] | UnsetType = UNSET
     delta: Annotated[str, v.said("A piece of text, or the arguments of a tool call.", "looking … ")] | UnsetType = UNSET
@@ -138,7 +146,7 @@ def frame(event: Event, _epoch: str, row: RunRow | None = None) -> bytes | None:
     return b"".join(map(_framed, said(event, row)))
 
 
-def _framed(said: AguiEvent) -> bytes:
+def _framed(said: AguiEvent | AguiStart) -> bytes:
     return b"data: %s\n\n" % ascii_json(_encode(said))
 
 
@@ -286,12 +294,10 @@ def begin_frame(row: RunRow) -> bytes:
     """Every stream begins with it."""
     key = row.parent_key or ""
     return _framed(
-        AguiEvent(
-            type="RUN_STARTED",
+        AguiStart(
             timestamp=row.began_at(),
             thread_id=row.thread_id,
             run_id=row.run_id,
-            protocol_version=PROTOCOL_VERSION,
             parent_run_id=key.removeprefix(PARENT_RUN) if key.startswith(PARENT_RUN) else UNSET,
         )
     )

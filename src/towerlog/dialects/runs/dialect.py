@@ -23,7 +23,7 @@ from towerlog.dialects.base import (
 )
 from towerlog.dialects.run_json import STATUS_OF, STATUS_WORDS
 from towerlog.dialects.runs import requests
-from towerlog.dialects.runs.agui import AGUI, AguiEvent
+from towerlog.dialects.runs.agui import AGUI, AguiEvent, AguiStart
 from towerlog.dialects.runs.frames import STREAM, DeltaData, FrameData, TimedData
 from towerlog.errors import TowerlogError
 from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
@@ -282,7 +282,7 @@ DIALECT = Dialect(
             decode=requests.decode_agui,
             encode=_encode_nothing,
             stream=AGUI,
-            frames=(AguiEvent,),
+            frames=(AguiStart, AguiEvent),
         ),
         Endpoint(
             method="POST",

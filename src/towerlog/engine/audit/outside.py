@@ -52,3 +52,8 @@ def store_rebuilt(by: Actor, org: Org, at: int, events: int, lost: list[str]) ->
 def store_restored(by: Actor, org: Org, at: int, said: dict[str, Any]) -> AuditEntry:
     """A copy of the store is in its place from now on."""
     return make_entry(org.org, at, by, Action.STORE_RESTORE, ("organisation", org.org_id), None, said)
+
+
+def store_migrated(by: Actor, org: Org, at: int, said: dict[str, Any]) -> AuditEntry:
+    """The store has moved into another database."""
+    return make_entry(org.org, at, by, Action.STORE_MIGRATE, ("organisation", org.org_id), None, said)

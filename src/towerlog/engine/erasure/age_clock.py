@@ -1,8 +1,9 @@
 """The clock by which stored things grow old: what is deleted for its age is deleted by this one alone.
 
 The law: a wall clock that is wrong deletes nothing. The age clock goes on with the time that the server itself sees
-pass, and is kept in the store. The wall clock may only lead it slowly: by MAX_STEP_MS at a start, else at twice the
-speed of time, and where it is further off, not before it has been so for HOLD_MS in which the server ran.
+pass, whether it ran or the machine slept, and is kept in the store. The wall clock may only lead it slowly: by
+MAX_STEP_MS at a start, else at twice the speed of time, and where it is further off, not before it has been so for
+HOLD_MS in which the server ran.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class AgeClock:
         self._state: AgeState | None = None
         self._began_at = serving.clock.now_ms()
         """In wall ms."""
-        self._passed_ms = self._passed()
+        self._passed_ms = serving.clock.passed_ms()
         """At the last look."""
         self._back_ms = 0
         """By how much it was put back, since the wall clock was right."""
@@ -75,18 +76,13 @@ class AgeClock:
         kept = (None, None) if self._state is not None else await self._store.age_kept()
         # Somebody else may have read it meanwhile.
         before = self._state or _started(*kept, self._began_at)
-        passed_ms, wall_ms = self._passed(), self._serving.clock.now_ms()
+        passed_ms, wall_ms = self._serving.clock.passed_ms(), self._serving.clock.now_ms()
         by_ms, self._passed_ms = max(passed_ms - self._passed_ms, 0), passed_ms
         self._state = state = _gone_on(before, by_ms, wall_ms)
         if state.now_ms < before.now_ms:
             self._back_ms += before.now_ms + by_ms - state.now_ms
         self._tell(wall_ms - state.now_ms)
         return state
-
-    def _passed(self) -> int:
-        """Standstills of the process are time as well."""
-        clock = self._serving.clock
-        return clock.steady_ms() + clock.stood_still_ms()
 
     def _tell(self, off_ms: int) -> None:
         was_off, self.off_ms = self.off_ms, off_ms if abs(off_ms) > MAX_STEP_MS else 0

@@ -27,6 +27,8 @@ STATEMENTS_KEPT = 300
 """Prepared statements of one connection."""
 MAX_PARAMETER = 2**62
 """Numbers that callers give are no larger; what is past it finds nothing."""
+ALL = "*"
+"""Who sees the rows of every organisation: timers, and what begins without knowing the organisation."""
 NO_NUL, NUL = "\U0010ffff", "\0"
 """PostgreSQL has no text with a zero character. A character that no text has stands for it."""
 READ_MS = 30_000
@@ -43,8 +45,28 @@ COMMON = {"application_name": "towerlog", "jit": "off", "timezone": "UTC", "clie
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # without types
     """One that is given back as it is."""
 
+    seen = ""
+
     def get_reset_query(self) -> str:
         return ""
+
+    async def see(self, orgs: str) -> None:
+        """From now on statements see the rows of these organisations alone. Raises what the driver raises."""
+        if self.seen != orgs:
+            # Should this break off, it is set anew the next time.
+            self.seen = ""
+            await self.execute(seeing(orgs))
+            self.seen = orgs
+
+
+def seeing(orgs: str, *, local: bool = False) -> str:
+    """The statement by which a connection sees these organisations' rows; `local`: to the end of its transaction."""
+    return f"SET {'LOCAL ' if local else ''}towerlog.orgs TO '{orgs}'"
+
+
+def named_orgs(orgs: Iterable[int]) -> str:
+    """Organisations as `seeing` takes them."""
+    return ",".join(str(int(org)) for org in sorted(set(orgs)))
 
 
 class Db:
@@ -63,44 +85,44 @@ class Db:
 
     async def rows(self, sql: str, *values: Any) -> list[Row]:
         """All rows of a result."""
-        found: list[Row] = await self.connection.fetch(sql, *map(_sendable, values))
+        found: list[Row] = await self.connection.fetch(sql, *map(sendable, values))
         return found
 
     async def rows_in_time(self, within_ms: int, sql: str, *values: Any) -> list[Row] | None:
         """The same; None where they are not there in so many ms, and then they are not looked for any more."""
         try:
-            found: list[Row] = await self.connection.fetch(sql, *map(_sendable, values), timeout=within_ms / 1000)
+            found: list[Row] = await self.connection.fetch(sql, *map(sendable, values), timeout=within_ms / 1000)
         except TimeoutError:
             return None
         return found
 
     async def row(self, sql: str, *values: Any) -> Any:
         """The first row, None when there is none."""
-        return await self.connection.fetchrow(sql, *map(_sendable, values))
+        return await self.connection.fetchrow(sql, *map(sendable, values))
 
     async def value(self, sql: str, *values: Any) -> Any:
         """The first column of the first row, None when there is none."""
-        return await self.connection.fetchval(sql, *map(_sendable, values))
+        return await self.connection.fetchval(sql, *map(sendable, values))
 
     async def do(self, sql: str, *values: Any) -> int:
         """Carries a statement out; how many rows it has touched."""
-        told = await self.connection.execute(sql, *map(_sendable, values))
+        told = await self.connection.execute(sql, *map(sendable, values))
         count = str(told).rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def each(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Carries a statement out for each row, in order, sent together."""
-        sendable = [[_sendable(value) for value in row] for row in rows]
-        if sendable:
-            await self.connection.executemany(sql, sendable)
+        values = [[sendable(value) for value in row] for row in rows]
+        if values:
+            await self.connection.executemany(sql, values)
 
 
-def _sendable(value: Any) -> Any:
+def sendable(value: Any) -> Any:
     """A value as PostgreSQL takes it: text without zero characters."""
     if isinstance(value, str):
         return value.replace(NUL, NO_NUL) if NUL in value else value
     if type(value) in (list, tuple) and any(isinstance(one, str) and NUL in one for one in value):
-        return [_sendable(one) for one in value]
+        return [sendable(one) for one in value]
     return value
 
 
@@ -118,9 +140,11 @@ def numbered(sql: str, first: int = 1) -> str:
 class Connections:
     """Some connections that are made when they are needed."""
 
-    def __init__(self, pool: Any, damages: Damages, times: LeaseTimes) -> None:
+    def __init__(self, pool: Any, damages: Damages, times: LeaseTimes, role: str) -> None:
         """See `open_pool`."""
         self._pool = pool
+        self.is_held_apart = bool(role)
+        """Statements see the rows of those organisations alone that they are said to be about."""
         self.damages = damages
         self.times = times
 
@@ -136,10 +160,17 @@ class Connections:
         except DRIVER_ERRORS:
             db.break_off()
 
-    async def call(self, question: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Asks a question on one of the connections. Storage errors leave as StorageFailed and Overloaded."""
+    async def call(
+        self, orgs: str, question: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Asks a question about these organisations on one of the connections.
+
+        Storage errors leave as StorageFailed and Overloaded.
+        """
         with storage_errors(self.damages):
             async with self._pool.acquire(timeout=CONNECT_S) as connection:
+                if self.is_held_apart:
+                    await connection.see(orgs)
                 return await question(Db(connection, self.damages, self.times), *args, **kwargs)
 
     async def close(self) -> None:
@@ -152,7 +183,7 @@ async def open_pool(
 ) -> Connections:
     """At most so many connections, with these settings of the server. Raises Overloaded, StorageFailed.
 
-    `role`: what they act as, if not the user of the URL.
+    `role`: what they act as, see `roles`; empty for the user of the URL.
     """
     wanted = {**COMMON, **settings, **({"role": role} if role else {})}
     with storage_errors():
@@ -166,7 +197,7 @@ async def open_pool(
             max_inactive_connection_lifetime=0,
             timeout=CONNECT_S,
         )
-    return Connections(pool, damages, times)
+    return Connections(pool, damages, times, role)
 
 
 async def connect(url: str, settings: dict[str, str]) -> Any:

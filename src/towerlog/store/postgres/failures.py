@@ -46,6 +46,9 @@ def storage_error(error: BaseException) -> StorageFailed | Overloaded:
 
 def is_passing(error: BaseException) -> bool:
     """Whether the same may succeed a moment later, though nothing about it has changed."""
+    # The schema has grown since a statement was prepared: the driver prepares all of them anew.
+    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+        return True
     state = getattr(error, "sqlstate", None)
     if state is not None:
         return state[:2] in PASSING_CLASSES or state in PASSING_STATES

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from towerlog.model.event import Logged
 from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections
-from towerlog.store.postgres.connections import Connections, Db
+from towerlog.store.postgres.connections import Connections, Db, named_orgs
 from towerlog.store.postgres.failures import storage_errors
 from towerlog.store.postgres.locks import PRESENT, PURPOSE
 from towerlog.store.postgres.reading import events
@@ -70,7 +70,7 @@ class PostgresNodes:
 
     async def logged(self, org: int, after: int, limit: int) -> Found[Logged]:
         """The organisation's log after a position, each event held against its hash."""
-        return await self._readers.call(events.logged, org, after, limit)
+        return await self._readers.call(named_orgs([org]), events.logged, org, after, limit)
 
     async def close(self) -> None:
         """Lets go of the connection."""
@@ -119,4 +119,4 @@ async def _spend(db: Db, name: str, ttl_ms: int) -> bool:
 
 
 async def _positions(db: Db) -> dict[int, int]:
-    return {row[0]: row[1] for row in await db.rows("SELECT org, position FROM org")}
+    return {row[0]: row[1] for row in await db.rows("SELECT org, position FROM org_count")}

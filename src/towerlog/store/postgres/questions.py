@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Coroutine
+from inspect import Parameter, signature
+from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
-from towerlog.store.postgres.connections import Connections, Db
+from towerlog.store.postgres.connections import ALL, Connections, Db, named_orgs
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_ORG = Parameter("org", Parameter.POSITIONAL_OR_KEYWORD, annotation="int")
 
 
 class Via(enum.Enum):
@@ -30,7 +35,9 @@ class Transacting:
         self._pool = pool
         self._lock = lock
 
-    async def call(self, question: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(
+        self, orgs: str, question: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """As `Connections.call`."""
 
         async def whole(db: Db) -> T:
@@ -38,9 +45,9 @@ class Transacting:
                 return await question(db, *args, **kwargs)
 
         if self._lock is None:
-            return await self._pool.call(whole)
+            return await self._pool.call(orgs, whole)
         async with self._lock:
-            return await self._pool.call(whole)
+            return await self._pool.call(orgs, whole)
 
 
 class HasConnections(Protocol):
@@ -52,11 +59,15 @@ class HasConnections(Protocol):
 
 
 class Question(Generic[P, T]):
-    """A method made of a function `(db, …) -> answer`: the same arguments without the connection."""
+    """A method made of a function `(db, …) -> answer`: the same arguments without the connection.
+
+    A function `(db, org, …)` with the number of an organisation sees the rows of that one, any other those of all.
+    """
 
     def __init__(self, function: Callable[Concatenate[Db, P], Awaitable[T]], where: Via = Via.READERS) -> None:
         self.function = function
         self.where = where
+        self.is_of_one = next(islice(signature(function).parameters.values(), 1, None), None) == _ORG
 
     @overload
     def __get__(self, asked: None, owner: type[object]) -> Self: ...
@@ -67,7 +78,10 @@ class Question(Generic[P, T]):
             return self
         call, function = asked.pool(self.where).call, self.function
 
+        is_of_one = self.is_of_one
+
         def ask(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-            return call(function, *args, **kwargs)
+            org: Any = (args[0] if args else kwargs["org"]) if is_of_one else None
+            return call(ALL if org is None else named_orgs([org]), function, *args, **kwargs)
 
         return ask

@@ -22,6 +22,8 @@ MIGRATIONS = (
 )
 EPOCH_MS = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MONTH = (9999, 11)
+MOVING, RESTORING = "moving", "restoring"
+"""Rows of `meta` that are there while a store moves here, and while a backup is put here."""
 
 
 async def migrate(connection: Any) -> int:
@@ -31,7 +33,7 @@ async def migrate(connection: Any) -> int:
     """
     await connection.execute(f"SELECT pg_advisory_lock({PURPOSE}, {MIGRATING})")
     try:
-        await _refuse_foreign(connection)
+        await refuse_foreign(connection)
         await connection.execute(MIGRATIONS)
         found = await connection.fetch("SELECT number, checksum FROM migration")
         known = load_migrations("postgres")
@@ -54,8 +56,8 @@ async def _apply(connection: Any, migration: Migration) -> None:
         )
 
 
-async def _refuse_foreign(connection: Any) -> None:
-    """Nothing is added to the tables of somebody else."""
+async def refuse_foreign(connection: Any) -> None:
+    """Nothing is added to the tables of somebody else. Raises SchemaMismatch."""
     sql = "SELECT count(*), count(*) FILTER (WHERE tablename = 'migration') FROM pg_tables"
     tables, ours = await connection.fetchrow(f"{sql} WHERE schemaname = current_schema()")
     if tables and not ours:
@@ -74,10 +76,37 @@ async def check_schema(connection: Any) -> None:
         raise SchemaMismatch(f"{name} has an older schema: start `towerlog serve` once, it brings it up to date")
 
 
+async def refuse_unfinished(connection: Any) -> None:
+    """Refuses a database that is not all there yet. Raises SchemaMismatch."""
+    sql = "SELECT name FROM meta WHERE name = ANY($1)"
+    found = await connection.fetchval(sql, [MOVING, RESTORING])
+    if found is not None:
+        name = await connection.fetchval("SELECT current_database()")
+        command = "migrate" if found == MOVING else "restore"
+        raise SchemaMismatch(
+            f"the database {name} is not complete: `towerlog {command}` is filling it, or has broken off: call it"
+            " again, and it goes on"
+        )
+
+
+async def read_epoch(connection: Any) -> str:
+    """The name of this log; empty for one that has none yet."""
+    return str(await connection.fetchval("SELECT value FROM meta WHERE name = 'epoch'") or "")
+
+
 async def ensure_epoch(connection: Any, fresh: str) -> str:
     """The name of this log; a new database gets `fresh`."""
     await connection.execute("INSERT INTO meta VALUES ('epoch', $1) ON CONFLICT DO NOTHING", fresh)
     return str(await connection.fetchval("SELECT value FROM meta WHERE name = 'epoch'"))
+
+
+async def make_a_copy(connection: Any, fresh: str) -> None:
+    """Gives the log a new name, and notes where it was copied: what was restored is another log than what went on."""
+    positions = {str(org): position for org, position in await connection.fetch("SELECT org, position FROM org_count")}
+    keep = "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (name)"
+    await connection.execute(f"{keep} DO UPDATE SET value = excluded.value", "epoch", fresh)
+    # Of a copy of a copy the first counts: a bare seq was given out by the first log alone.
+    await connection.execute(f"{keep} DO NOTHING", "copied", msgspec.json.encode(positions).decode())
 
 
 async def read_copied(connection: Any) -> dict[int, int] | None:
@@ -88,9 +117,34 @@ async def read_copied(connection: Any) -> dict[int, int] | None:
 
 async def check_durable(connection: Any) -> None:
     """Refuses a database that acknowledges what it may lose. Raises StorageFailed."""
-    for setting in ("fsync", "synchronous_commit"):
-        if await connection.fetchval(f"SHOW {setting}") == "off":
-            raise StorageFailed(f"the database has {setting} = off and may lose what it has acknowledged: switch it on")
+    for words in await lossy_settings(connection):
+        raise StorageFailed(f"{words}: switch it on")
+
+
+async def lossy_settings(connection: Any) -> list[str]:
+    """Settings by which the database may lose what it has acknowledged, in words."""
+    names = ("fsync", "synchronous_commit")
+    off = [name for name in names if await connection.fetchval(f"SHOW {name}") == "off"]
+    return [f"the database has {name} = off and may lose what it has acknowledged" for name in off]
+
+
+async def fail_over_words(connection: Any) -> str | None:
+    """What a fail-over loses, where it may lose something; None where it does not, and where there is no standby."""
+    names = await connection.fetchval("SHOW synchronous_standby_names")
+    standbys, in_time = await connection.fetchrow(
+        "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication"
+        " WHERE application_name <> 'pg_basebackup'"
+    )
+    if names and await connection.fetchval("SHOW synchronous_commit") == "local":
+        return "synchronous_commit is local: a fail-over to a standby loses what was acknowledged last"
+    if names and not in_time:
+        return "no synchronous standby is connected: commits wait until one is"
+    if standbys and not names:
+        return (
+            "standbys follow asynchronously: a fail-over to one loses what was acknowledged last; set"
+            " synchronous_standby_names"
+        )
+    return None
 
 
 Month = tuple[int, int]

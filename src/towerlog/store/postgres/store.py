@@ -10,26 +10,25 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import structlog
 
 from towerlog.ambient import Clock, Ids
-from towerlog.errors import Overloaded, StorageFailed
+from towerlog.errors import Overloaded, StorageFailed, StoreLocked
 from towerlog.store.base import NodeStore
-from towerlog.store.columns import rows
 from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
-from towerlog.store.postgres.connections import Connections, Db
+from towerlog.store.postgres.connections import ALL, Connections, Db
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_error, storage_errors
-from towerlog.store.postgres.locks import PRESENT, PURPOSE
 from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.nodes import PostgresNodes
 from towerlog.store.postgres.parts import LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions
 from towerlog.store.postgres.questions import Transacting, Via
-from towerlog.store.postgres.subjects import money
 from towerlog.store.postgres.times import NOW_SQL, DatabaseTimes, LeaseTimes, TimesOf
 from towerlog.store.postgres.unit import PostgresUnit, failure_of
+from towerlog.store.postgres.upkeep import roles
+from towerlog.store.postgres.upkeep.presence import come_in, take_alone
 from towerlog.store.space import Space
 from towerlog.store.trouble import Trouble
 
@@ -160,7 +159,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
             await db.row(PING)
 
         try:
-            await self.pool(Via.READERS).call(read)
+            await self.pool(Via.READERS).call(ALL, read)
         except Overloaded as error:
             raise StorageFailed(error.message) from error
         if self.damages.is_failing():
@@ -184,27 +183,57 @@ async def open_store(
     ids: Ids,
     on_fatal: Callable[[StorageFailed], None] = lambda error: None,
     times_of: TimesOf = DatabaseTimes,
+    *,
+    alone: bool = False,
 ) -> PostgresStore:
     """Opens the database at `url`, makes or migrates its tables if need be.
 
     `on_fatal` is called once when the store must not be written any more. `times_of`: between the clock of leases and
-    this node's. Raises SchemaMismatch for a newer schema or another program's tables, StorageFailed, Overloaded where
-    it cannot be reached.
+    this node's. `alone`: nobody else may have it open, until it is closed. Raises SchemaMismatch for a newer schema or
+    another program's tables, StoreLocked, StorageFailed, Overloaded where it cannot be reached.
     """
-    with storage_errors():
-        presence = await connections.connect(url, {})
-    try:
+    async with _connected(url) as presence:
         await schema.check_durable(presence)
         await schema.migrate(presence)
         with storage_errors():
+            await schema.refuse_unfinished(presence)
+            if (words := await schema.fail_over_words(presence)) is not None:
+                _log.warning("the database may lose events in a fail-over", why=words)
             epoch = await schema.ensure_epoch(presence, f"e{ids.token(8)}")
-            copied = await schema.read_copied(presence)
             times = times_of(await presence.fetchval(f"SELECT {NOW_SQL}"), clock.steady_ms())
-            damages, trouble = Damages(clock.steady_ms), Trouble(on_fatal)
-            here = Db(presence, damages, times)
-            await _come_in(here, clock.steady_ms())
-        pools = await _open_pools(url, damages, times)
-        return PostgresStore(url, clock, (epoch, copied), pools, here, trouble)
+            db = Db(presence, Damages(clock.steady_ms), times)
+            if not alone:
+                await come_in(db, clock.steady_ms())
+            elif not await take_alone(db):
+                raise StoreLocked("a server or a command has the database open: stop it first")
+            role = await roles.make_ready(presence)
+        return await _opened(url, clock, epoch, db, Trouble(on_fatal), role)
+
+
+async def open_reader(url: str, clock: Clock, *, unfinished: bool = False) -> PostgresStore:
+    """Opens the database for a command that only reads, beside whoever writes it; changes nothing in it.
+
+    `unfinished`: also one that is not filled yet. Raises SchemaMismatch for a schema of another version, Overloaded
+    where it cannot be reached.
+    """
+    async with _connected(url) as presence:
+        with storage_errors():
+            await schema.check_schema(presence)
+            if not unfinished:
+                await schema.refuse_unfinished(presence)
+            epoch = await schema.read_epoch(presence)
+            times = DatabaseTimes(await presence.fetchval(f"SELECT {NOW_SQL}"), clock.steady_ms())
+        damages = Damages(clock.steady_ms, is_logged=False)
+        return await _opened(url, clock, epoch, Db(presence, damages, times), Trouble())
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Any]:
+    """The connection that stays with the store, closed where it cannot be opened."""
+    with storage_errors():
+        presence = await connections.connect(url, {})
+    try:
+        yield presence
     except BaseException as error:
         presence.terminate()
         if isinstance(error, DRIVER_ERRORS):
@@ -212,31 +241,17 @@ async def open_store(
         raise
 
 
-async def _open_pools(url: str, damages: Damages, times: LeaseTimes) -> tuple[Connections, Connections, Connections]:
-    readers = await connections.open_pool(url, READERS, connections.READING, damages, times)
-    keys = await connections.open_pool(url, KEYS, connections.READING, damages, times)
-    writers = await connections.open_pool(url, WRITERS, connections.WRITING, damages, times)
+async def _opened(url: str, clock: Clock, epoch: str, db: Db, trouble: Trouble, role: str = "") -> PostgresStore:
+    with storage_errors():
+        copied = await schema.read_copied(db.connection)
+    pools = await _open_pools(url, db.damages, db.times, role)
+    return PostgresStore(url, clock, (epoch, copied), pools, db, trouble)
+
+
+async def _open_pools(
+    url: str, damages: Damages, times: LeaseTimes, role: str
+) -> tuple[Connections, Connections, Connections]:
+    readers = await connections.open_pool(url, READERS, connections.READING, damages, times, role)
+    keys = await connections.open_pool(url, KEYS, connections.READING, damages, times, role)
+    writers = await connections.open_pool(url, WRITERS, connections.WRITING, damages, times, role)
     return readers, keys, writers
-
-
-async def _come_in(db: Db, here_ms: int) -> None:
-    """Says that the store is open here. Who finds nobody else gives every lease and reservation its whole time anew.
-
-    Nobody was there to hear a worker meanwhile. Via another node is, its workers were heard, and nothing is changed.
-    """
-    alone = await db.value(f"SELECT pg_try_advisory_lock({PURPOSE}, {PRESENT})")
-    if alone:
-        async with db.connection.transaction():
-            await _refresh(db, here_ms + db.times.offset_ms)
-    await db.do(f"SELECT pg_advisory_lock_shared({PURPOSE}, {PRESENT})")
-    if alone:
-        await db.do(f"SELECT pg_advisory_unlock({PURPOSE}, {PRESENT})")
-
-
-async def _refresh(db: Db, database_ms: int) -> None:
-    """After a restart every running lease gets one full new length: late by at most one lease, never early."""
-    held = [rows.decode_lane(row[0]) for row in await db.rows("SELECT doc FROM lane WHERE state = 'held'")]
-    fresh = [msgspec.structs.replace(lane, expires_at=database_ms + lane.lease_ms) for lane in held]
-    sql = "UPDATE lane SET expires_at = $3, doc = $4 WHERE org = $1 AND run = $2"
-    await db.each(sql, [(lane.org, lane.run, lane.expires_at, msgspec.json.encode(lane)) for lane in fresh])
-    await money.refresh_reservations(db, database_ms)

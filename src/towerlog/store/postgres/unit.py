@@ -21,7 +21,7 @@ from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
 from towerlog.store.postgres import write
-from towerlog.store.postgres.connections import Db
+from towerlog.store.postgres.connections import ALL, Db, named_orgs, seeing
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
 from towerlog.store.postgres.locks import lock_orgs
 from towerlog.store.postgres.reading import descent, lanes, load, runs
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from towerlog.store.postgres.store import PostgresStore
 
 T = TypeVar("T")
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED; {seeing('', local=True)}"
 
 
 class _OfOrg(Protocol):
@@ -119,7 +119,7 @@ class PostgresUnit:
 
     def sweep_content(self, before: tuple[int, int]) -> Awaitable[tuple[int, int] | None]:
         """Content that no event was stored with."""
-        return self._write(self._in_one(lambda: erasure.sweep_content(self._db, before), ()))
+        return self._write(self._in_one(lambda: erasure.sweep_content(self._db, before), None))
 
     def give_back(self) -> Awaitable[int]:
         """Nothing: the database keeps its free pages, and uses them anew."""
@@ -150,10 +150,10 @@ class PostgresUnit:
             name = await write.write_changes(self._db, changes)
         await self._end(name)
 
-    async def _in_one(self, work: Callable[[], Awaitable[T]], orgs: Iterable[int]) -> T:
-        """Some work in the transaction of this unit, which it ends."""
+    async def _in_one(self, work: Callable[[], Awaitable[T]], orgs: Iterable[int] | None) -> T:
+        """Some work in the transaction of this unit, which it ends. `orgs`: None for all, which it locks itself."""
         with storage_errors(self._store.damages):
-            await self._lock(orgs)
+            await (self._see_all() if orgs is None else self._lock(orgs))
             done = await work()
         await self._end(None)
         return done
@@ -186,15 +186,24 @@ class PostgresUnit:
     async def _lock(self, orgs: Iterable[int]) -> None:
         """Locks organisations that are not locked yet; begins the transaction. Raises what the driver raises."""
         more = set(orgs) - self._locked
-        statements = ([] if self.is_open else [_BEGIN]) + ([lock_orgs(more)] if more else [])
+        statements = [] if self.is_open else [_BEGIN]
+        if more:
+            statements += [seeing(named_orgs(more | self._locked), local=True), lock_orgs(more)]
         if statements:
             self.is_open = True
             await self._db.connection.execute("; ".join(statements))
             self._locked |= more
 
+    async def _see_all(self) -> None:
+        """Begins the transaction, for a look at all organisations. Raises what the driver raises."""
+        begin = [] if self.is_open else [_BEGIN]
+        self.is_open = True
+        await self._db.connection.execute("; ".join([*begin, seeing(ALL, local=True)]))
+
     async def _found(self, find: Callable[[], Awaitable[list[R]]]) -> list[R]:
         """Rows of whatever organisations, as they are once those are locked."""
         with storage_errors(self._store.damages):
+            await self._see_all()
             if not (before := await find()):
                 return before
             await self._lock({row.org for row in before})

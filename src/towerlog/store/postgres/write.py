@@ -80,8 +80,8 @@ _WRITE = (
     " ON CONFLICT (org, agent) DO UPDATE SET doc = excluded.doc),"
     f" used AS (INSERT INTO usage SELECT * FROM unnest({_lists(4)}) ON CONFLICT (org, hour, agent, model, status)"
     f" DO UPDATE SET {_SUMS}, {', '.join(map(_added, rows.USAGE_FIGURES))}, {_VERSION}),"
-    " counted AS (UPDATE org SET position = new.position, runs = new.runs, agents = new.agents"
-    f" FROM unnest({_lists(5)}) AS new (position, runs, agents, org) WHERE org.org = new.org)"
+    " counted AS (UPDATE org_count SET position = new.position, runs = new.runs, agents = new.agents"
+    f" FROM unnest({_lists(5)}) AS new (position, runs, agents, org) WHERE org_count.org = new.org)"
     # By which it can be asked whether it has committed, if the connection is lost just then.
     " SELECT pg_current_xact_id()::text"
 )
@@ -130,9 +130,10 @@ _METAS = (
 )
 # Rises with time over all organisations, so that what is newer than a number may be on its way to its event.
 _CONTENT_NUMBERS = (
-    "UPDATE org SET contents = new.count"
+    "UPDATE org_count SET contents = new.count"
     " + greatest(contents, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
-    " FROM unnest($1::bigint[], $2::bigint[]) AS new (org, count) WHERE org.org = new.org RETURNING org.org, contents"
+    " FROM unnest($1::bigint[], $2::bigint[]) AS new (org, count) WHERE org_count.org = new.org"
+    " RETURNING org_count.org, contents"
 )
 _SPREAD = (
     "INSERT INTO cancel_spread (run, org, doc) VALUES ($1, $2, $3)"

@@ -45,8 +45,7 @@ from towerlog.store.values import Changes
 
 READERS = 3
 IDLE_TRUNCATE_SECONDS = 2.0
-HELD_TRIES = 20
-HELD_PAUSE_SECONDS = 0.05
+HELD_TRIES, HELD_PAUSE_SECONDS = 20, 0.05
 """How often, and how long apart, a log that somebody reads from is tried to start anew; then a group is refused."""
 HELD = "A long read, such as a backup, keeps the write-ahead log from starting anew; try again."
 RETRY_CHECKPOINT_SECONDS = 1.0
@@ -96,8 +95,7 @@ class SqliteUnit(ErasingUnit):
 class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
     """See `store/base` for what each method promises. Made by `open_store`."""
 
-    name = "sqlite"
-    exclusive = True
+    name, exclusive = "sqlite", True
     nodes: NodeStore | None = None
 
     events = Ask(logged.events)
@@ -189,10 +187,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
         self._lock_file = lock
         self._gauge = gauge
         self._unit_lock = asyncio.Lock()
-
-        def reader() -> apsw.Connection:
-            return files.open_connection(path, read_only=True, damages=damages)
-
+        reader = partial(files.open_connection, path, read_only=True, damages=damages)
         readers = Pool(READERS, reader, "towerlog-read", damages, trouble)
         keys = Pool(1, reader, "towerlog-keys", damages, trouble)
         self._checkpointer = Writing(1, lambda: files.open_connection(path), "towerlog-wal", damages, trouble)

@@ -11,10 +11,11 @@ import pytest
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import SchemaMismatch, StorageFailed
+from towerlog.store.placing import discard, publish
 from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 from towerlog.store.sqlite.store import SqliteStore, open_store
 from towerlog.store.sqlite.upkeep import pages
-from towerlog.store.sqlite.upkeep.backup import copy_database, discard, publish
+from towerlog.store.sqlite.upkeep.backup import copy_database
 
 
 def unheard(done: int, total: int) -> None:

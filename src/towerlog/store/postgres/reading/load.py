@@ -67,7 +67,7 @@ def _all_of_org(table: str) -> str:
 
 _COUNTERS = (
     "SELECT {kind}, (wanted.place - 1)::integer, ARRAY[position, runs, agents], NULL::text[], NULL::bytea[]"
-    " FROM unnest({0}::bigint[]) WITH ORDINALITY AS wanted (org, place) JOIN org ON org.org = wanted.org"
+    " FROM unnest({0}::bigint[]) WITH ORDINALITY AS wanted (org, place) JOIN org_count ON org_count.org = wanted.org"
 )
 _EVENT_IDS = (
     f"SELECT {{kind}}, (wanted.place - 1)::integer, ARRAY[{events.KEY}, place.run, place.seq, place.recorded_at,"

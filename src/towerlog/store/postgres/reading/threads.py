@@ -22,7 +22,7 @@ _IS_CHILD = (
 
 async def counters(db: Db, org: int) -> Counters:
     """The numbers that an organisation has given out."""
-    row = await db.row("SELECT position, runs, agents FROM org WHERE org = $1", org)
+    row = await db.row("SELECT position, runs, agents FROM org_count WHERE org = $1", org)
     return Counters() if row is None else Counters(*row)
 
 

@@ -15,8 +15,8 @@ MAX_LOOKED_AT = 20_000
 """Entries that a page looks at, unless an object is asked for, which has an index."""
 _COUNT = len(ACTOR) + 8
 _ENTRY = f"INSERT INTO audit_entry (org, number, {COLUMNS}, hash, doc) VALUES ({', '.join('?' * _COUNT)})"
-_HEAD = "SELECT audited, audit_hash FROM org WHERE org = $1"
-_HEAD_MOVED = "UPDATE org SET audited = $2, audit_hash = $3 WHERE org = $1"
+_HEAD = "SELECT audited, audit_hash FROM org_count WHERE org = $1"
+_HEAD_MOVED = "UPDATE org_count SET audited = $2, audit_hash = $3 WHERE org = $1"
 _LATEST = "SELECT latest_at FROM audit_entry WHERE org = $1 AND number = $2"
 
 

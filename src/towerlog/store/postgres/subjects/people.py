@@ -149,6 +149,7 @@ async def write_org(db: Db, org: Org, user: User, key: Key, told: AuditEntry, li
         " RETURNING org"
     )
     number = await db.value(sql, org.org_id, org.name, org.created_at)
+    await db.do("INSERT INTO org_count (org) VALUES ($1)", number)
     await write_users(db, [msgspec.structs.replace(user, org=number)])
     await write_keys(db, [msgspec.structs.replace(key, org=number)])
     await audit.write(db, [msgspec.structs.replace(told, org=number)])

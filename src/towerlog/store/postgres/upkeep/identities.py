@@ -50,6 +50,7 @@ class PostgresIdentities:
         async def opened() -> Db:
             connection = await connections.connect(url, connections.WRITING)
             await schema.migrate(connection)
+            await schema.refuse_unfinished(connection)
             await schema.ensure_epoch(connection, f"e{token}")
             return Db(connection, Damages(lambda: 0, is_logged=False), OwnTimes())
 
@@ -118,7 +119,7 @@ class PostgresIdentities:
 
 async def _revoke(db: Db, org: int, key_id: str, now_ms: int, told: Callable[[Key, Key], AuditEntry]) -> Key | None:
     # Who writes the audit of an organisation waits here for whoever else does.
-    await db.value("SELECT org FROM org WHERE org = $1 FOR UPDATE", org)
+    await db.value("SELECT org FROM org_count WHERE org = $1 FOR UPDATE", org)
     key = await people.key(db, org, key_id)
     if key is not None and key.revoked_at is None:
         before, key = key, msgspec.structs.replace(key, revoked_at=now_ms)

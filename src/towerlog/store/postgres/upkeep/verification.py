@@ -18,6 +18,7 @@ from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.postgres.connections import Db, told_text
 from towerlog.store.postgres.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.run_columns import run_columns
+from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
 
@@ -25,7 +26,11 @@ T = TypeVar("T")
 MAX_FAULTS = 50
 _RUN = ", ".join(name for name, _ in RUN_COLUMNS[:-1])
 _LANE = rows.LANE_COLUMNS.removesuffix(", doc")
-_CELLS = "SELECT * FROM usage WHERE org = $1 ORDER BY hour, agent, model, status"
+# By their names: a later version may add columns while this one runs.
+_CELLS = (
+    "SELECT org, hour, agent, model, status, events, runs_started, runs_ended,"
+    f" {', '.join(rows.USAGE_FIGURES)}, price_version FROM usage WHERE org = $1 ORDER BY hour, agent, model, status"
+)
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas"
 _AS_MADE = " ORDER BY number"
 """So that a rebuild, which writes them anew, numbers them as they were."""
@@ -117,7 +122,7 @@ async def _all_rows(reading: _Reading) -> Rows:
     reading.faults += _lane_faults(reading, runs, lanes)
     reading.faults += await _key_faults(db, org) + await _counter_faults(db, org)
     return Rows(
-        position=await db.value("SELECT position FROM org WHERE org = $1", org) or 0,
+        position=await db.value("SELECT position FROM org_count WHERE org = $1", org) or 0,
         runs=runs,
         threads=await read(
             "thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, order=_AS_MADE
@@ -213,7 +218,7 @@ async def _counter_faults(db: Db, org: int) -> list[str]:
         ("runs", "run", "run"),
         ("agents", "agent", "agent"),
     ):
-        given = await db.value(f"SELECT {counter} FROM org WHERE org = $1", org) or 0
+        given = await db.value(f"SELECT {counter} FROM org_count WHERE org = $1", org) or 0
         last = await db.value(f"SELECT max({key} & {(1 << 40) - 1}) FROM {table} WHERE org = $1", org)
         if last is not None and last > given:
             faults.append(f"org {org}: has counted {given} {counter}, and {last} is taken")
@@ -245,12 +250,19 @@ async def _place_faults(db: Db, org: int) -> list[str]:
 
 
 async def structure_faults(db: Db) -> list[str]:
-    """What is wrong below the rows, as far as the database tells: indexes that are not valid."""
+    """What is wrong below the rows: indexes, and what would be carried out with a read or a write."""
+    return await index_faults(db) + await strange(db)
+
+
+async def strange(db: Db) -> list[str]:
+    """Triggers and rules on the tables of the store: no version makes any."""
     sql = (
-        "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indrelid"
-        " WHERE relnamespace = current_schema()::regnamespace AND NOT (indisvalid AND indisready AND indislive)"
+        "SELECT 'trigger', tgname, tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+        " WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal"
+        " UNION ALL SELECT 'rule', rulename, ev_class::regclass::text FROM pg_rewrite JOIN pg_class"
+        " ON pg_class.oid = ev_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')"
     )
-    return [f"index {row[0]}: is not valid; make it anew with REINDEX" for row in await db.rows(sql)]
+    return [f"{kind} {name} on {table}: no version of towerlog makes it" for kind, name, table in await db.rows(sql)]
 
 
 async def content_page(db: Db, org: int, kind: str, after: int, limit: int) -> list[tuple[int, Content]]:
@@ -305,7 +317,7 @@ async def stock(db: Db) -> Stock:
     )
     oldest = await db.value("SELECT min(queued_at) FROM lane WHERE state = 'queued'")
     return Stock(
-        events=await db.value("SELECT coalesce(sum(position), 0)::bigint FROM org"),
+        events=await db.value("SELECT coalesce(sum(position), 0)::bigint FROM org_count"),
         runs=runs,
         silent=await db.value(silent, open_runs),
         queued=await db.value("SELECT count(*) FROM lane WHERE state = 'queued'"),

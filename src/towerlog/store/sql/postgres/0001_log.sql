@@ -12,7 +12,13 @@ CREATE TABLE org (
     org bigint PRIMARY KEY,
     org_id text COLLATE "C" NOT NULL UNIQUE,
     name text COLLATE "C" NOT NULL UNIQUE,
-    created_at bigint NOT NULL,
+    created_at bigint NOT NULL
+);
+
+-- What an organisation has given out so far. Written with nearly every commit, unlike the table above, which is on every
+-- node of a database that is spread over several.
+CREATE TABLE org_count (
+    org bigint PRIMARY KEY,
     position bigint NOT NULL DEFAULT 0,
     runs bigint NOT NULL DEFAULT 0,
     agents bigint NOT NULL DEFAULT 0,
@@ -579,3 +585,23 @@ CREATE TABLE reply (
     PRIMARY KEY (org, name)
 );
 CREATE INDEX reply_by_created_at ON reply (org, created_at);
+
+-- Whoever is not the owner sees the rows of the organisations that `towerlog.orgs` names, `*` for all; without it none.
+-- The setting is read once for each statement.
+DO $$
+DECLARE
+    one regclass;
+BEGIN
+    FOR one IN SELECT pg_class.oid::regclass FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND attname = 'org'
+        AND relname <> 'credential'
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', one);
+        EXECUTE format(
+            'CREATE POLICY of_org ON %s USING ((SELECT current_setting(''towerlog.orgs'', true) = ''*'') OR org = ANY ('
+            '(SELECT string_to_array(nullif(current_setting(''towerlog.orgs'', true), ''*''), '','')::bigint[])::bigint[]))',
+            one
+        );
+    END LOOP;
+END
+$$;

@@ -7,42 +7,23 @@ copy gets a new epoch: a cursor of the old log gets a gap, never wrong events.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
-import msgspec
 
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import AuditEntry
 from towerlog.store.lock import may_write_beside
-from towerlog.store.owner import give_to_owner
+from towerlog.store.placing import Copy, discard, partial_beside, refuse_to_overwrite
 from towerlog.store.space import check_room
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged
 from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
-from towerlog.store.sync import sync
-
-
-class Copy(msgspec.Struct, frozen=True):
-    """A finished database under a temporary name."""
-
-    partial: Path
-    target: Path
-
-    def publish(self) -> int:
-        """Gives it its final name, synced to disk; its size in bytes. Raises what `publish` raises."""
-        return publish(self.partial, self.target)
-
-    def discard(self) -> None:
-        """Removes it, unless it was published."""
-        discard(self.partial)
 
 
 def copy_database(
@@ -114,35 +95,6 @@ def without_log(source: Path, target: Path) -> Iterator[Path]:
         yield lone
     finally:
         discard(lone)
-
-
-def partial_beside(target: Path) -> Path:
-    """An empty file of a name of its own in the folder of `target`. Raises OSError."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    os.close(handle)
-    return Path(name)
-
-
-def publish(partial: Path, target: Path) -> int:
-    """Puts a finished copy in its place, durably; its size in bytes. Raises FileExistsError, OSError, StorageFailed."""
-    refuse_to_overwrite(target)
-    give_to_owner(partial)
-    sync(partial)
-    partial.rename(target)
-    sync(target.parent)
-    return target.stat().st_size
-
-
-def discard(partial: Path) -> None:
-    """Removes a copy that is not to be kept, and what SQLite put beside it."""
-    for suffix in ("", "-journal", "-wal", "-shm", ".lock"):
-        partial.with_name(partial.name + suffix).unlink(missing_ok=True)
-
-
-def refuse_to_overwrite(target: Path) -> None:
-    """Raises FileExistsError when there is anything at this path, be it a link to nowhere."""
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, "this file exists already; choose another name", str(target))
 
 
 def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str] | None) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from towerlog.errors import StorageFailed
 from towerlog.store.owner import give_to_owner
+from towerlog.store.placing import refuse_to_overwrite
 from towerlog.store.sqlite.connections.connection import log_of
-from towerlog.store.sqlite.upkeep.backup import refuse_to_overwrite
 from towerlog.store.sync import sync
 
 SUFFIX = ".replacement"

@@ -10,10 +10,11 @@ import msgspec
 
 from towerlog.model.audit import AuditEntry
 from towerlog.store.lock import make_folder, take_writer_place
+from towerlog.store.placing import Copy
 from towerlog.store.space import check_room
 from towerlog.store.sqlite.connections.connection import log_of
 from towerlog.store.sqlite.upkeep import replacement
-from towerlog.store.sqlite.upkeep.backup import Copy, append_entries, copy_database, without_log
+from towerlog.store.sqlite.upkeep.backup import append_entries, copy_database, without_log
 from towerlog.store.sqlite.upkeep.matching_files import check_whole
 from towerlog.store.sqlite.upkeep.pages import Progress
 from towerlog.store.sqlite.upkeep.salvage import salvage

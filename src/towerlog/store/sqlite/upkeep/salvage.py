@@ -13,8 +13,8 @@ from typing import Any
 import apsw
 
 from towerlog.errors import StorageFailed
+from towerlog.store.placing import discard, partial_beside
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.upkeep.backup import discard, partial_beside
 from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500
