@@ -130,11 +130,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_SPAN_PARTS",
             "commas and opening brackets of a span as JSON; it is rejected alone",
         ),
-        ("dialects.otlp.masks", "MAX_SUSPECTED", "places of a request that may be secrets; spans behind them are rejected"),
+        (
+            "dialects.otlp.masks",
+            "MAX_SUSPECTED",
+            "places of a request that may be secrets; spans behind them are rejected",
+        ),
         (
             "dialects.otlp.drafts",
             "MAX_SHARED_BYTES",
-            "bytes of the attributes of a process in the beginning of each of its runs; larger ones are left out there",
+            "bytes of the attributes of a process in the beginning of each of its runs; what is larger is left out",
         ),
         (
             "dialects.otlp.drafts",

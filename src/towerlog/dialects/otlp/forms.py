@@ -29,7 +29,7 @@ _ESCAPED_NAME_BYTES = 120
 """Of a name with escapes, before one and behind it."""
 
 
-class Found(NamedTuple):
+class Inspected(NamedTuple):
     """What a form has looked at, up to `end`. From `begin` on it is a secret, if something is put in its place."""
 
     begin: int
@@ -39,19 +39,19 @@ class Found(NamedTuple):
     """In how many it was looked at, where these are many."""
 
 
-Form = Callable[[bytes, int], Found | None]
+Form = Callable[[bytes, int], Inspected | None]
 """(text, place of its word) → what was found; None for nothing in the few bytes that were looked at."""
 
 
 def _by(pattern: re.Pattern[bytes]) -> Form:
     """A form that is one expression: the secret is the group `value`, without which it was only looked at."""
 
-    def look(text: bytes, at: int) -> Found | None:
+    def look(text: bytes, at: int) -> Inspected | None:
         match = pattern.match(text, at)
         if match is None:
             return None
         begin, end = match.span("value")
-        return Found(at, match.end(), None) if begin < 0 else Found(begin, end)
+        return Inspected(at, match.end(), None) if begin < 0 else Inspected(begin, end)
 
     return look
 
@@ -80,7 +80,7 @@ def is_secret_name(name: bytes) -> bool:
     return _FULL_NAME.search(name) is not None
 
 
-def member(text: bytes, at: int) -> Found | None:
+def member(text: bytes, at: int) -> Inspected | None:
     """A member of an object in text whose name is that of a secret: its string, number, array or object."""
     match = _MEMBER.match(text, at)
     if match is None or not is_secret_name(text[max(0, at - _NAME_BYTES) : match.start("close")]):
@@ -88,7 +88,7 @@ def member(text: bytes, at: int) -> Found | None:
     return _value(text, match, _level(len(match["close"])))
 
 
-def escaped_member(text: bytes, at: int) -> Found | None:
+def escaped_member(text: bytes, at: int) -> Inspected | None:
     """The same of a name that has escapes of letters."""
     begin = text.rfind(b'"', max(0, at - _ESCAPED_NAME_BYTES), at) + 1
     end = text.find(b'"', at, at + _ESCAPED_NAME_BYTES)
@@ -105,19 +105,19 @@ def _level(backslashes: int) -> int:
     return (~backslashes & (backslashes + 1)).bit_length() - 1
 
 
-def _value(text: bytes, match: re.Match[bytes], level: int) -> Found | None:
+def _value(text: bytes, match: re.Match[bytes], level: int) -> Inspected | None:
     at = match.end()
     if match["quote"] is not None:
         is_double = match["quote"] == b'"'
         opened = len(match["open"])
         end, steps = _string_end(text, at, _level(opened)) if is_double else _quoted_end(text, at, opened)
-        return Found(at, end, steps=steps)
+        return Inspected(at, end, steps=steps)
     if not level:
         return None  # a value of the event itself, whose members are masked as values
     begin = match.start("number") if match["bracket"] is None else match.start("bracket")
     end, steps = (at, 0) if match["bracket"] is None else _nested_end(text, begin, level)
     quote = b"\\" * ((1 << level) - 1) + b'"'
-    return Found(begin, end, quote + MASK.encode() + quote, steps)
+    return Inspected(begin, end, quote + MASK.encode() + quote, steps)
 
 
 Ended = tuple[int, int]
@@ -192,7 +192,7 @@ _PEM = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----")
 _PEM_MORE = re.compile(rb"(?:[\w+/=:,.\-\s]++|\\++[nr]){1,%d}+" % PEM_AT_ONCE)
 
 
-def private_key(text: bytes, at: int) -> Found | None:
+def private_key(text: bytes, at: int) -> Inspected | None:
     """A private key as PEM, to its end line and as far as the text goes on like it."""
     match = _PEM.match(text, at)
     if match is None:
@@ -200,4 +200,4 @@ def private_key(text: bytes, at: int) -> Found | None:
     begin = end = match.end()
     while (more := _PEM_MORE.match(text, end)) is not None:
         end = more.end()
-    return Found(begin, end) if end > begin else None
+    return Inspected(begin, end) if end > begin else None
