@@ -39,14 +39,14 @@ _HOMES = {
     "ApiError": "wire.errors",
     "App": "work.app",
     "AsyncClient": "api.async_client",
-    "AsyncRun": "record.waiting",
+    "AsyncRun": "record.run_handles",
     "BudgetExceeded": "record.spans.reservations",
     "Client": "api.client",
-    "QuestionExpired": "record.inbox",
-    "QuestionRefused": "record.inbox",
+    "QuestionExpired": "record.commands",
+    "QuestionRefused": "record.commands",
     "Recorder": "record.recorder",
-    "Run": "record.waiting",
-    "RunCancelled": "record.inbox",
+    "Run": "record.run_handles",
+    "RunCancelled": "record.commands",
     "Unreachable": "wire.errors",
     "agent": "record.decorators",
     "carry": "record.current",
@@ -59,7 +59,7 @@ _HOMES = {
     "start_run": "record.default",
     "status": "record.default",
     "tool": "record.decorators",
-    "wrap": "integrations.clients.wrapping",
+    "wrap": "integrations.clients.wrap",
 }
 """Name → the module of `towerlog.sdk` that it lives in."""
 _MODULES = {"openai_agents": "towerlog.sdk.integrations.openai_agents"}

@@ -8,7 +8,7 @@ import pytest
 from tests.support.factories import identity
 from tests.support.lookups import looked_up
 from towerlog.engine.audit.outside import key_created, key_revoked
-from towerlog.errors import StorageFailed
+from towerlog.errors import Conflict
 from towerlog.model.audit import SERVER
 from towerlog.model.principal import Counters, Scope
 from towerlog.store.base import Store
@@ -40,7 +40,7 @@ async def test_organisations_are_numbered_by_the_store_oldest_first(store: Store
 
 
 async def test_a_name_belongs_to_one_organisation(store: Store, org: int) -> None:
-    with pytest.raises(StorageFailed):
+    with pytest.raises(Conflict):
         await store.org_create(*identity(7, name="ours"))
     assert len(await store.orgs()) == 1
     assert await store.key_by_digest(identity(7)[2].digest) is None, "half an organisation was left"

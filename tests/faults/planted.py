@@ -1582,8 +1582,8 @@ AUDITED = (
         "a restore forgets to say so",
         "acceptance/test_audit.py::test_commands_on_the_machine_are_told_by_their_account",
         "towerlog.cli.maintenance",
-        "            place.tell(copy, [store_restored(operator(), org, clock.now_ms(), said) for org in orgs])\n",
-        "",
+        "place.fill([store_restored(operator(), org, clock.now_ms(), said) for org in orgs])",
+        "place.fill([])",
     ),
     Fault(
         "a rebuild says nothing of what it does not mend",

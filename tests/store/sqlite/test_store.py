@@ -15,8 +15,9 @@ from tests.support.fakes import FakeClock, SeededIds
 from towerlog.errors import StorageFailed
 from towerlog.store.base import Store, Unit
 from towerlog.store.damage import FAILURES_NOT_READY, Damages
+from towerlog.store.sqlite.connections.connection import LOW_LOG_BYTES, log_bytes
 from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where
-from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_store
+from towerlog.store.sqlite.store import SqliteStore, SqliteUnit, open_reader, open_store
 from towerlog.store.sqlite.upkeep import matching_files
 from towerlog.store.trouble import Trouble
 
@@ -162,3 +163,23 @@ async def test_no_commit_comes_between_the_end_of_a_log_and_the_name_of_the_next
         await store.writer.call(lambda _: None)
     await store.close()
     assert told == ["ended", "begun", "commit"]
+
+
+async def test_who_only_reads_leaves_a_long_log_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "towerlog.db"
+    store = await open_store(path, FakeClock(), SeededIds())
+    try:
+        await store.writer.call(
+            lambda db: db.execute("INSERT INTO meta VALUES ('long', ?)", ("x" * 2 * LOW_LOG_BYTES,))
+        )
+        before = log_bytes(path)
+        assert before > LOW_LOG_BYTES
+        reader = await open_reader(path, FakeClock())
+        try:
+            async with reader.begin():
+                assert await reader.orgs() == []
+        finally:
+            await reader.close()
+        assert log_bytes(path) == before
+    finally:
+        await store.close()

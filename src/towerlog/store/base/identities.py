@@ -30,7 +30,7 @@ class Organisations(Protocol):
 
     async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
         """A new organisation with its first user and key, and a link by which that user may sign in; its number is
-        given by the store, also to the entry."""
+        given by the store, also to the entry. Raises Conflict for a name that is taken."""
         ...
 
 

@@ -209,9 +209,11 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
     async def begin(self) -> AsyncIterator[SqliteUnit]:
         """A unit of work; a second one waits."""
         async with self._unit_lock:
+            room = self.space.spare_bytes
             if self._gauge.written_bytes > files.WAL_HELD_BYTES:
                 await self._start_log_anew()
-            elif self.space.spare_bytes < PLENTY_BYTES and files.is_long(self.path, self.space.spare_bytes):
+            # Whoever only reads leaves the log as it is.
+            elif self._lock_file is not None and room < PLENTY_BYTES and files.is_long(self.path, room):
                 await self._shorten_log()
             unit = SqliteUnit(self)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 import msgspec
 
+from towerlog.errors import Conflict
 from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
@@ -23,8 +24,13 @@ KEY = (
 def write_org(
     db: apsw.Connection, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None
 ) -> Org:
-    """A new organisation with its first user and key, and the audit's first entry; returns it with its number."""
+    """A new organisation with its first user and key, and the audit's first entry; returns it with its number.
+
+    Raises Conflict for a name that is taken.
+    """
     with db:
+        if db.execute("SELECT org FROM org WHERE name = ?", (org.name,)).get is not None:
+            raise Conflict(f"An organisation {org.name!r} exists already.")
         db.execute(
             "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
         )
