@@ -22,6 +22,7 @@ STOP_DEADLINE_SECONDS = 20.0
 BENCH_SETTINGS = {
     "TOWERLOG_STEPS_RATE_PER_MINUTE": "0",
     "TOWERLOG_LANES_RATE_PER_MINUTE": "0",
+    "TOWERLOG_OTLP_RATE_PER_MINUTE": "0",
     # No key may have more than half of all connections, and the bench has one key.
     "TOWERLOG_MAX_STREAMS": "24000",
     "TOWERLOG_MAX_STREAMS_PER_KEY": "12000",

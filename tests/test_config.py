@@ -98,6 +98,7 @@ def test_an_empty_variable_says_nothing() -> None:
         ("database_url", "mysql://localhost/towerlog"),
         ("steps_rate_per_minute", "-1"),
         ("lanes_rate_per_minute", "-1"),
+        ("otlp_rate_per_minute", "-1"),
         ("cancel_deadline_seconds", "-1"),
         ("stalled_after_seconds", "-1"),
         ("silent_after_seconds", "-1"),

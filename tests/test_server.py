@@ -239,7 +239,7 @@ def test_the_address_that_users_see(settings: Settings, expected: str) -> None:
 
 def test_the_transport_is_told_what_the_settings_say() -> None:
     config = transport_config(Settings(steps_rate_per_minute=3, lanes_min_lease_seconds=7, max_body_bytes=9))
-    assert config.rates == {"steps_rate_per_minute": 3, "lanes_rate_per_minute": 600}
+    assert config.rates == {"steps_rate_per_minute": 3, "lanes_rate_per_minute": 600, "otlp_rate_per_minute": 6000}
     assert (config.dialect.min_lease_seconds, config.max_body_bytes) == (7, 9)
 
 

@@ -32,6 +32,7 @@ class Settings:
     public_url: str = ""
     steps_rate_per_minute: int = 200
     lanes_rate_per_minute: int = 600
+    otlp_rate_per_minute: int = 6000
     lanes_min_lease_seconds: int = 60
     cancel_deadline_seconds: int = 30
     stalled_after_seconds: int = 900
@@ -85,6 +86,7 @@ MEANINGS: dict[str, str] = {
     "public_url": "Address that users see; default: http://HOST:PORT. If it is set, messages carry answer links.",
     "steps_rate_per_minute": "Requests per minute and key in the steps dialect; 0 = no limit.",
     "lanes_rate_per_minute": "Requests per minute and address in the lanes dialect; 0 = no limit.",
+    "otlp_rate_per_minute": "Requests per minute and key in the otlp dialect; 0 = no limit.",
     "lanes_min_lease_seconds": "Shortest lease, in seconds, that a worker may ask for.",
     "cancel_deadline_seconds": "Seconds from a cancel request to a forced end of a run whose agent has not stopped.",
     "stalled_after_seconds": "Seconds with nothing but heartbeats until a running run is `stalled`; 0 = never.",
@@ -134,8 +136,7 @@ LOG_LEVELS, _ANY = ("debug", "info", "warning", "error"), 1 << 31
 BOUNDS: dict[str, tuple[int, int]] = {
     "port": (0, 65535),
     "workers": (1, 64),
-    "steps_rate_per_minute": (0, _ANY),
-    "lanes_rate_per_minute": (0, _ANY),
+    **dict.fromkeys(("steps_rate_per_minute", "lanes_rate_per_minute", "otlp_rate_per_minute"), (0, _ANY)),
     "lanes_min_lease_seconds": (1, 3600),
     "cancel_deadline_seconds": (0, _ANY),
     "stalled_after_seconds": (0, _ANY),
@@ -174,8 +175,6 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.ASCII)
 _APP_KEY = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-
-
 CLIENT_NAMES = frozenset({"URL", "API_KEY"})
 """Variables that clients read, without the prefix; they are no settings of the server."""
 

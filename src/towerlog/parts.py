@@ -12,6 +12,8 @@ from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import Thresholds
 from towerlog.model.quotas import Quota, Quotas
 
+RATES = ("steps_rate_per_minute", "lanes_rate_per_minute", "otlp_rate_per_minute")
+"""The settings of dialects' own rates."""
 DESCRIPTORS_BESIDE_STREAMS = 1000
 _DESCRIPTORS_OF_STORE = 100
 """Files of the store and of the process itself, kept free of connections."""
@@ -65,7 +67,7 @@ def transport_config(settings: Settings) -> Config:
         max_connections=max_connections(settings),
         max_connections_per_address=settings.max_connections_per_address,
         session_idle_ms=settings.session_idle_minutes * 60_000,
-        rates={name: getattr(settings, name) for name in ("steps_rate_per_minute", "lanes_rate_per_minute")},
+        rates={name: getattr(settings, name) for name in RATES},
         dialect=DialectSettings(
             min_lease_seconds=settings.lanes_min_lease_seconds,
             max_event_bytes=settings.max_event_bytes,

@@ -35,6 +35,7 @@ ADMIN_KEY = "adm_" + "0123456789abcdefghijklmnopqrstuvwxyzABCD"
 NO_LIMITS: Mapping[str, str] = {
     "TOWERLOG_STEPS_RATE_PER_MINUTE": "0",
     "TOWERLOG_LANES_RATE_PER_MINUTE": "0",
+    "TOWERLOG_OTLP_RATE_PER_MINUTE": "0",
     "TOWERLOG_LANES_MIN_LEASE_SECONDS": "1",
 }
 """Settings of a server that many tests share: nobody is throttled by what a neighbour sent."""

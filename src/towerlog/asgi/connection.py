@@ -130,7 +130,7 @@ class Connection(Pipeline):
 
     def _read(self, data: bytes) -> None:
         request = self._receiving
-        before = 0 if request is None else request.received_bytes
+        before = self._before = 0 if request is None else request.received_bytes
         self._fed = size = len(data)
         try:
             self._parser.feed_data(data)
@@ -179,10 +179,7 @@ class Connection(Pipeline):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header. The blanks around a value are no part of it (RFC 9110, 5.5); the parser leaves those after it.
-
-        One after a body is a trailer, which nobody here reads.
-        """
+        """One header, without the blanks around its value (RFC 9110, 5.5). Nobody reads those of a trailer."""
         if self._phase is _HEAD:
             if len(self._headers) == heads.MAX_HEADERS:
                 self._refuse(400, heads.TOO_MANY)
@@ -276,8 +273,11 @@ class Connection(Pipeline):
         """The request is whole."""
         if self._again is not None:
             return
-        request, self._receiving = self._receiving, None
+        request = self._receiving
         assert request is not None
+        if b"transfer-encoding" in request.scope["given"] and self._has_too_much(request, self._fed, self._before):
+            raise _Refused
+        self._receiving = None
         request.is_whole = True
         self._phase, self._due = _REPLY, math.inf
         if request.waiter is not None:

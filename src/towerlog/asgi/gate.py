@@ -23,7 +23,7 @@ from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.faults import Rejection, explain
 from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.cookies import for_session, origin_of, unless_said
-from towerlog.asgi.guard.decoding import SHORT_BYTES, Decoded, command_of, is_short
+from towerlog.asgi.guard.decoding import SHORT_UNSEEN_BYTES, Decoded, command_of, is_short
 from towerlog.asgi.guard.heartbeats import HOLDER_OUTCOMES
 from towerlog.asgi.guard.idempotency import idempotency
 from towerlog.asgi.pages.preflight import PREFLIGHT
@@ -275,7 +275,7 @@ class Gate:
 
     def _decoded_at_once(self, exchange: Exchange, endpoint: Endpoint, call: Call) -> Decoded | None:
         """What a short body says; None where it is for the thread."""
-        if len(call.body) > SHORT_BYTES and not is_short(endpoint, call):
+        if len(call.body) > SHORT_UNSEEN_BYTES and not is_short(endpoint, call):
             return None
         try:
             return Decoded(endpoint.decode(call) if call.body.isascii() else command_of(endpoint, call), b"")

@@ -126,6 +126,9 @@ class Service:
             if isinstance(exchange.command, Read):
                 await self._read_turns(exchange, turns)
             outcome = await self._executed(exchange, asker)
+        if exchange.endpoint.encodes_beside:
+            async with self._aside(exchange):
+                return await self._decoding.beside(partial(self._gate.reply, exchange, outcome))
         return self._gate.reply(exchange, outcome)
 
     async def _fetch(self, exchange: Exchange, missing: Missing, receive: Receive) -> None:

@@ -266,6 +266,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     sample: Sample | None = None
     is_quick: Callable[[Call], bool] | None = None
     """Whether a longer body is decoded so fast that nobody has to wait for it; None: its objects are counted."""
+    encodes_beside: bool = False
+    """Its reply takes long to be made, and is made beside the event loop."""
     replay: bool = True
     """False: the reply stored for an Idempotency-Key leaves a secret out."""
 

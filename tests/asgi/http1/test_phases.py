@@ -247,6 +247,15 @@ async def test_what_comes_with_a_body_and_is_none_has_a_bound(port: int, ending:
     assert statuses(text) in ([400], [])
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [b"0\r\n" + b"x: %s\r\n" % (b"y" * 997) * 120 + b"\r\n", b"1;x=" + b"y" * 120_000 + b"\r\nx\r\n0\r\n\r\n"],
+    ids=["trailers", "an extension"],
+)
+async def test_the_bound_holds_for_what_comes_at_once(port: int, ending: bytes) -> None:
+    assert statuses(await exchanged(port, CHUNKED + b"2\r\nxx\r\n" + ending)) == [400]
+
+
 async def test_trailers_are_no_headers(served: tuple[App, int]) -> None:
     app, port = served
     text = await exchanged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,10 @@ def test_what_no_server_takes_is_made_fit() -> None:
     long = "0.1000000000000000000001"
     told = (1, "0.5", json_text.read(long), -1, "inf", "x", True)
     assert [dollars_of(one) for one in told] == ["1", "0.5", long, None, None, None, None]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(Malformed, match="no regular file"):
+        format_of(pipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from towerlog.dialects.otlp import masks
 from towerlog.dialects.otlp.drafts import clean
-from towerlog.dialects.otlp.masks import MASK, MAX_SUSPECTED, masked_text, names_secret
+from towerlog.dialects.otlp.forms import MASK
+from towerlog.dialects.otlp.masks import MAX_SUSPECTED, Suspicions, masked_text, names_secret, suspects_in
 from towerlog.errors import Invalid
 
 TOKEN = "abcdEFGH" * 5
@@ -22,7 +24,7 @@ TOKEN = "abcdEFGH" * 5
     [
         "http.request.header.authorization", "OPENAI_API_KEY", "langsmith.metadata.LANGSMITH_API_KEY", "x-api-key",
         "api_key", "db.password", "set-cookie", "client_secret", "token", "auth_token", "aws_secret_access_key",
-        "process.environment_variable.HOME", "credentials", "http.request.header.cookie",
+        "process.environment_variable.HOME", "credentials", "http.request.header.cookie", "githubToken", "apiToken",
     ],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
@@ -106,9 +108,76 @@ def shape(value: Any) -> Any:
     return [shape(one) for one in value] if isinstance(value, list) else type(value)
 
 
+LEAK = "hunter2secret"
+NESTED = json.dumps({"a": json.dumps({"b": json.dumps({"password": f'x"\\\n{LEAK}'})})})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"postgres:\\/\\/u:{LEAK}@h/db", json.dumps({"x": f"postgres:\\/\\/u:{LEAK}@h"}), f"x://{'u' * 300}:{LEAK}@h",
+        f"x://u:{'a' * 600}{LEAK}@h", f"x://u:a@{LEAK}@h", f"Authorization: Bearer\t{LEAK}", f"Bearer\n  {LEAK}",
+        json.dumps({"password": f'ab"{LEAK}'}), json.dumps({"password": f"ab\\{LEAK}"}),
+        json.dumps({"password": f"ab\n{LEAK}"}), json.dumps({"password": "a" * 17_000 + LEAK}), NESTED,
+        json.dumps({"password": ["[", LEAK]}), json.dumps({"secret": {"a": [LEAK]}, "b": 1}),
+        f'{{"\\u0070assword": "{LEAK}"}}', json.dumps({"t": f'{{"pass\\u0077ord": ["{LEAK}"]}}'}),
+        json.dumps({"githubToken": LEAK}), json.dumps({"github_token": LEAK}), f"{{'password': 'it\\'s {LEAK}'}}",
+        json.dumps({"api_key": "12345", "t": {"password": 1234567}}).replace("1234567", "7" * 9),
+        f"line\nsk-{LEAK}{TOKEN}", f"sk-{TOKEN * 20}{LEAK}", f"-----BEGIN PRIVATE KEY-----\n{'ab' * 20_000}{LEAK}",
+        f'{{"password" : \n "{LEAK}"}}',
+    ],
+)  # fmt: skip
+def test_secrets_however_they_are_written(text: str) -> None:
+    body = json.dumps({"a": text, "after": "stays"}).encode()
+    told = masked_text(body, suspects_in(body))
+    assert LEAK.encode() not in told
+    assert b"777777777" not in told
+    assert MASK.encode() in told
+    assert json.loads(told)["after"] == "stays"
+
+
+@pytest.mark.parametrize("levels", range(4))
+def test_what_stands_behind_a_masked_member_stays(levels: int) -> None:
+    value: Any = {"first": 1, "password": ['x"]', {"a": "\\"}], "token": 'a"\\', "last": ["y", 'z"']}
+    inner: Any = value
+    for _ in range(levels + 1):
+        inner = json.dumps(inner)
+    text: Any = masked_text(inner.encode())
+    for _ in range(levels + 1):
+        text = json.loads(text)
+    # What is no text is masked as a value, by its own members.
+    assert text == value | {"token": MASK} | ({"password": MASK} if levels else {})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"-----BEGIN PRIVATE KEY-----", b"-eyJ", b"-eyJaaaaaaaa.", b"key'='", b'key\\":\\"', b'password\\":[', b"://a:",
+        b"bearer ", b"key\\\\", b'\\"\\\\u0061', b"sk-aaaaaaaaaaaaa", b"\\/", b"basic\\\\", b"glpat-eyJ",
+    ],
+    ids=lambda part: part.decode()[:12],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", [b"", b"'", b"@"])
+def test_time_grows_with_the_text_and_no_faster(part: bytes, ending: bytes) -> None:
+    def least_s(size: int) -> float:
+        text = b'{"a":"' + part * (size // len(part)) + ending + b'"}'
+        found = []
+        for _ in range(3):
+            began = time.process_time()
+            masked_text(text)
+            found.append(time.process_time() - began)
+        return min(found)
+
+    assert least_s(64_000) < 50 * max(least_s(4_000), 0.0003)
+
+
 def test_text_that_may_be_secrets_all_over_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_SUSPECTED > 100_000
     monkeypatch.setattr(masks, "MAX_SUSPECTED", 100)
     assert masked_text(b'{"a": "' + b"key " * 100 + b'"}')
     with pytest.raises(Invalid):
         masked_text(b'{"a": "' + b"key " * 101 + b'"}')
+    of_request = Suspicions()
+    masked_text(b'{"a": "' + b"key " * 60 + b'"}', suspicions=of_request)
+    with pytest.raises(Invalid):
+        masked_text(b'{"a": "' + b"key " * 60 + b'"}', suspicions=of_request)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import msgspec
 
@@ -35,13 +37,16 @@ DECODED_AT_ONCE_OBJECTS = 2048
 """Those of more objects as well: a thousand small checkpoints take 70 ms."""
 FEW_OBJECTS_BYTES = 64 * 1024
 """Bodies that are no longer than this never have so many that they take long: nobody needs to count them."""
+T = TypeVar("T")
 _TOO_LONG = f"has a string of more than {MAX_STRING_BYTES} bytes, or of more than {MAX_ESCAPES} escapes"
 _TOO_MANY = f"is made of more than {MAX_PARTS} parts"
 _TOO_BROKEN = "has too much in it that is no JSON"
 _LEVELS_AROUND = 8
 """Levels of an event around what the bound is for, at most."""
 SHORT_BYTES = 32 * 1024
-"""Bodies that are no longer than this are decoded at once, whatever they are made of."""
+SHORT_UNSEEN_BYTES = 8 * 1024
+"""Bodies that are no longer than this are decoded at once, whatever they are made of; the second: of endpoints that
+look at longer ones themselves, whose smallest items take longest."""
 REPAIRED_AT_ONCE_BYTES = 8 * 1024
 """Longer bodies that have to be repaired are decoded and repaired in the thread."""
 
@@ -79,6 +84,10 @@ class Decoding:
         """What a long body says, decoded in the thread; what it is refused with is returned."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, _decoded, endpoint, call)
 
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What some work gives, carried out in the same thread: a reply that takes long to be made."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
     def close(self) -> None:
         """Waits for what is under way."""
         self._thread.shutdown()
@@ -101,8 +110,10 @@ def command_of(endpoint: Endpoint, call: Call) -> Command:
 
 
 def is_short(endpoint: Endpoint, call: Call) -> bool:
-    """Whether a body of more than SHORT_BYTES is decoded on the event loop."""
+    """Whether a body is decoded on the event loop."""
     body = call.body
+    if len(body) <= (SHORT_BYTES if endpoint.is_quick is None else SHORT_UNSEEN_BYTES):
+        return True
     if len(body) > DECODED_AT_ONCE_BYTES:
         return False
     if endpoint.is_quick is not None:

@@ -28,7 +28,7 @@ _MIN_HEAD_BYTES = 16
 class Pipeline(Phases):
     """The requests of one connection."""
 
-    __slots__ = ("_early", "_is_fresh", "_receiving", "_serving", "_waiting")
+    __slots__ = ("_before", "_early", "_is_fresh", "_receiving", "_serving", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float) -> None:
         """None yet."""
@@ -36,6 +36,8 @@ class Pipeline(Phases):
         self._receiving: PendingRequest | None = None
         self._serving: PendingRequest | None = None
         self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
+        self._before = 0
+        """Bytes of the body that is being received which had come before what is being read."""
         self._is_fresh = False
         """Whoever is served has not begun: there may be more of it in what is being read, or its reader has still to
         take the reply before it, or too much has begun in this turn of the event loop."""
@@ -71,6 +73,8 @@ class Pipeline(Phases):
                 request.uncount()
                 request.hear()
         self._waiting.clear()
+        self._before = 0
+        """Bytes of the body that is being received which had come before what is being read."""
         self._is_fresh = False
         self._pace.leave(self)
         self._take_kept()
@@ -91,13 +95,19 @@ class Pipeline(Phases):
         """A body that is not whole, `before` bytes of which had come before this packet."""
         request = self._receiving
         assert request is not None
-        self._count += max(0, size - 2 * (request.received_bytes - before))
-        if self._count > phases.MAX_IDLE_BODY_BYTES:
-            self._refuse(400, "Too much came with the request's body that is no part of it.")
+        if self._has_too_much(request, size, before):
             return
         self._count_body(request)
         if len(request.body) > phases.MAX_WAITING_BODY_BYTES:
             self._pause_reading()
+
+    def _has_too_much(self, request: PendingRequest, size: int, before: int) -> bool:
+        """Counts what came in a packet of so many bytes beside the body; too much is refused."""
+        self._count += max(0, size - 2 * (request.received_bytes - before))
+        if self._count <= phases.MAX_IDLE_BODY_BYTES:
+            return False
+        self._refuse(400, "Too much came with the request's body that is no part of it.")
+        return True
 
     def _count_body(self, request: PendingRequest) -> None:
         """Counts what has come of a body that nobody has taken yet; where there is no room, it is given up."""

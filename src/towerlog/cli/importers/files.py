@@ -61,6 +61,8 @@ def values_of(path: Path) -> Values:
 
     A last line that is not whole is left out: its program may be writing it. Raises Malformed, OSError.
     """
+    if not path.is_file():  # a pipe may never say anything, and cannot be read from its beginning again
+        raise Malformed(f"{path}: is no regular file")
     with path.open("rb") as file:
         first = _line_of(path, file.readline(MAX_LINE_BYTES + 1), 1)
         try:

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from towerlog.dialects import base, fields
-from towerlog.dialects.base import PROTOBUF, Call, Dialect, Endpoint, Reply, reply_json
+from towerlog.dialects.base import PROTOBUF, Call, Dialect, Endpoint, Limit, Reply, reply_json
 from towerlog.dialects.otlp import json_in, protobuf
 from towerlog.dialects.otlp.drafts import Storing, drafts_of
-from towerlog.dialects.otlp.masks import suspects_in
+from towerlog.dialects.otlp.masks import has_few_suspects
 from towerlog.dialects.otlp.records import draft_of
 from towerlog.dialects.otlp.shapes import (
     ExportLogs,
@@ -39,6 +39,9 @@ from towerlog.model.run import Status
 
 MAX_SPANS = 10_000
 """Spans, or log records, of a request; those that come after them are refused."""
+QUICK_OBJECTS = 6000
+QUICK_COMMAS = 16_384
+"""Brackets that open, and commas, of a request that is read at once: each attribute is two objects as JSON."""
 T = TypeVar("T")
 _TOO_MANY = Refusal("too_large", f"is behind the first {MAX_SPANS} of the request")
 
@@ -64,7 +67,12 @@ def _is_protobuf(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _is_quick(call: Call) -> bool:
-    return protobuf.is_quick(call.body) if _is_protobuf(call.headers) else json_in.is_quick(call.body)
+    """Whether it takes a few milliseconds to read a request and to make events of it, JSON in its texts included."""
+    body = call.body
+    if body.count(b",") > QUICK_COMMAS or body.count(b"[") + body.count(b"{") > QUICK_OBJECTS:
+        return False
+    read = protobuf if _is_protobuf(call.headers) else json_in
+    return read.is_quick(body) and has_few_suspects(body)
 
 
 # Traces
@@ -92,7 +100,7 @@ def _read(told: Iterator[Lazy[T]]) -> Iterator[T | Refusal]:
 
 def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[Draft], list[bytes], list[Refusal]]:
     """The drafts of all spans; the span that each is of; and why some spans have none."""
-    storing = Storing(call.settings, suspects_in(call.body))
+    storing = Storing(call.settings, call.body)
     refused: list[Refusal] = []
     found: list[tuple[int, int, int, Draft, bytes]] = []
     for trace in traces_of(spans).values():
@@ -144,7 +152,7 @@ def _encoder(reply: Any, part: Any) -> Callable[[Appended, Append, Call], Reply]
 
 def _decode_logs(call: Call) -> Append:
     told = (protobuf if _is_protobuf(call.headers) else json_in).records_of(call.body)
-    storing = Storing(call.settings, suspects_in(call.body))
+    storing = Storing(call.settings, call.body)
     runs: dict[str, RunByForeignId] = {}
     items: list[Item] = []
     for record in _read(told):
@@ -200,6 +208,7 @@ def _endpoint(path: str, what: str, decode: Any, encode: Any, request: Any, repl
         base.scopes(Scope.INGEST),
         decode,
         encode,
+        limited=True,
         ingests=True,
         request=request,
         reply=reply,
@@ -238,5 +247,6 @@ DIALECT = Dialect(
         ),
     ),
     _explain,
+    Limit("otlp_rate_per_minute", "key"),
     recode=_recoded,
 )

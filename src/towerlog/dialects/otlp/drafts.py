@@ -13,11 +13,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from towerlog.dialects import fields
-from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
+from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.otlp import lookups, names
-from towerlog.dialects.otlp.masks import MASK, Suspects, masked, masked_text, names_secret
-from towerlog.dialects.otlp.spans import KINDS, ToldSpan
+from towerlog.dialects.otlp.forms import MASK
+from towerlog.dialects.otlp.masks import (
+    Suspects,
+    Suspicions,
+    masked,
+    masked_id,
+    masked_text,
+    names_secret,
+    suspects_in,
+)
+from towerlog.dialects.otlp.spans import KINDS, SpanSource, ToldSpan
 from towerlog.dialects.otlp.trees import SpanNode, Trace
 from towerlog.dialects.otlp.values import MAX_NANOS, opened
 from towerlog.errors import TooLarge
@@ -27,6 +35,13 @@ from towerlog.model.facts import Effects, Facts
 from towerlog.model.run import PLACEHOLDER_AGENTS
 from towerlog.model.usage import UsageReport
 
+MAX_SHARED_BYTES = 16 * 1024
+"""Of the attributes of a process in the beginning of each of its runs; larger ones are left out there."""
+TIMES_THE_BODY = 4
+BYTES_AT_LEAST = 1024 * 1024
+FREE_BYTES = 1024
+"""Bytes that the events of a request may have together: so many times its own, and these; an event counts with what it
+has beyond the last of these."""
 MAX_RESPONSE_CHARS = 128
 """Of the id of a response as part of the id of its event; a longer one stands there by a digest."""
 _ENCODE = msgspec.json.Encoder().encode
@@ -35,12 +50,48 @@ _TOOL_CALL, _TOOL_RESULT = EventType.TOOL_CALL, EventType.TOOL_RESULT
 _MODEL_CALL, _STEP = EventType.MODEL_CALL, EventType.STEP
 
 
-class Storing(NamedTuple):
-    """How the events of a request are stored."""
+class Storing:
+    """How the events of a request are stored, and how much of it still is."""
 
-    settings: DialectSettings
-    suspects: Suspects
-    """What its events are looked through for."""
+    def __init__(self, settings: DialectSettings, body: bytes) -> None:
+        """Of a request with this body."""
+        self.largest = settings.max_event_bytes
+        self.suspects: Suspects = suspects_in(body)
+        """What its events are looked through for."""
+        self.suspicions = Suspicions()
+        self._left = BYTES_AT_LEAST + TIMES_THE_BODY * len(body)
+        self._resources: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+
+    def take(self, size: int) -> None:
+        """One more event of so many bytes. Raises TooLarge past what the events of its request may have together."""
+        self._left -= max(0, size - FREE_BYTES)
+        if self._left < 0:
+            raise TooLarge(
+                f"is beyond what the events of a request may have together: {TIMES_THE_BODY} times its bytes, "
+                f"and {BYTES_AT_LEAST} more"
+            )
+
+    def resource(self, source: SpanSource) -> dict[str, Any]:
+        """What the beginnings of runs say of the process: as many of its attributes as fit, and how many do not."""
+        resource = source.resource
+        found = self._resources.get(id(resource))
+        if found is None:
+            found = self._resources[id(resource)] = (resource, _shared(resource))
+        return found[1]
+
+
+def _shared(resource: dict[str, Any]) -> dict[str, Any]:
+    """Members that tell of a process. It is repeated in each run of its request, and so is bounded."""
+    kept: dict[str, Any] = {}
+    left = MAX_SHARED_BYTES
+    for name, value in resource.items():
+        size = len(_ENCODE({name: value}))
+        if size <= left:
+            left -= size
+            kept[name] = value
+    left_out = len(resource) - len(kept)
+    told = {"resource": msgspec.Raw(_ENCODE(clean(kept)))}
+    return told | {"resource_left_out": left_out} if left_out else told
 
 
 class Placed(NamedTuple):
@@ -98,7 +149,7 @@ class _Made:
         if given is not None:
             told["input"] = _content(span.attributes[given])
         if span.source.resource:
-            told["resource"] = clean(span.source.resource)
+            told |= self._storing.resource(span.source)
         about = {"trace_id": span.trace_id, "service": self._service}
         metadata = {"otel": {name: value for name, value in about.items() if value}}
         effects = Effects(
@@ -127,9 +178,7 @@ class _Made:
     def tool(self) -> Iterator[Placed]:
         """A call of a tool, and its result."""
         span, attributes = self.span, self.span.attributes
-        tool = lookups.label(attributes, names.TOOL_NAME) or fields.truncated(
-            span.name.removeprefix("execute_tool "), MAX_LABEL_CHARS
-        )
+        tool = lookups.label(attributes, names.TOOL_NAME) or lookups.named(span.name.removeprefix("execute_tool "))
         call_id = lookups.text(attributes, names.TOOL_CALL_ID, 8192) or span.span_id
         asked, answered = (lookups.place_of(attributes, where) for where in (names.ARGUMENTS, names.RESULT))
         called = self._names() | {"tool": tool, "tool_call_id": call_id}
@@ -230,10 +279,10 @@ def masked_event(event: dict[str, Any]) -> dict[str, Any]:
 
 def encoded(told: dict[str, Any], storing: Storing) -> bytes:
     """The data of an event. Raises TooLarge, and Invalid for what is nested too deeply."""
-    data = masked_text(_ENCODE(told), storing.suspects)
-    largest = storing.settings.max_event_bytes
-    if len(data) > largest:
-        raise TooLarge(f"is larger than {largest} bytes")
+    data = masked_text(_ENCODE(told), storing.suspects, storing.suspicions)
+    if len(data) > storing.largest:
+        raise TooLarge(f"is larger than {storing.largest} bytes")
+    storing.take(len(data))
     return data
 
 
@@ -250,7 +299,7 @@ def _response_key(response_id: str) -> str:
     """The id of a model call's event: the same for all spans that tell of one response."""
     if len(response_id) > MAX_RESPONSE_CHARS or not response_id.isprintable():
         response_id = hashlib.blake2b(response_id.encode(), digest_size=16).hexdigest()
-    return f"response:{response_id}"
+    return f"response:{masked_id(response_id)}"
 
 
 assert DEFAULT_AGENT in PLACEHOLDER_AGENTS

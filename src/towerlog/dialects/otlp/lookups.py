@@ -8,6 +8,7 @@ from typing import Any
 from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS
 from towerlog.dialects.otlp import names
+from towerlog.dialects.otlp.masks import masked_id, masked_name
 from towerlog.dialects.otlp.names import Kind, Path
 from towerlog.dialects.otlp.spans import ERROR, SpanSource, ToldSpan
 from towerlog.dialects.otlp.values import opened
@@ -17,6 +18,8 @@ from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage,
 Attributes = dict[str, Any]
 _BEFORE_NAMES = ("invoke_agent ", "invoke_workflow ", "create_agent ")
 _BEHIND_NAMES = (".run", ".workflow", ".agent")
+MAX_NAMED_CHARS = 1000
+"""Of a name that are looked through for secrets; it is cut after that."""
 RATE_LIMITED = frozenset({"429", "rate_limit_exceeded", "RateLimitError", "rate_limit_error"})
 _EXCEPTION = ("exception.type", "exception.message")
 
@@ -58,9 +61,14 @@ def _member(value: Any, path: Path) -> Any:
 
 
 def label(attributes: Attributes, paths: Iterable[Path]) -> str | None:
-    """The first of these that is text, as far as a name may be long."""
+    """The first of these that is text, as far as a name may be long; what is a secret in it masked."""
     value = first(attributes, paths)
-    return fields.truncated(value, MAX_LABEL_CHARS) if isinstance(value, str) and value.strip() else None
+    return named(value) if isinstance(value, str) and value.strip() else None
+
+
+def named(text: str) -> str:
+    """A text as a name: what is a secret in it masked, and cut."""
+    return fields.truncated(masked_name(text[:MAX_NAMED_CHARS]), MAX_LABEL_CHARS)
 
 
 def text(attributes: Attributes, paths: Iterable[Path], longest: int) -> str | None:
@@ -68,7 +76,7 @@ def text(attributes: Attributes, paths: Iterable[Path], longest: int) -> str | N
     value = first(attributes, paths)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    return value if isinstance(value, str) and len(value) <= longest else None
+    return masked_id(value) if isinstance(value, str) and len(value) <= longest else None
 
 
 def place_of(attributes: Attributes, where: Iterable[str]) -> str | None:
@@ -88,6 +96,7 @@ def source_of(resource: Attributes, scope: dict[str, str]) -> SpanSource:
     """Who reports, with the name of the service where somebody has named it."""
     found = label(resource, ((names.SERVICE,),))
     is_named = found is not None and not found.startswith(names.UNKNOWN_SERVICE)
+    scope = {name: fields.truncated(value, MAX_LABEL_CHARS) for name, value in scope.items()}
     return SpanSource(resource, scope, found if is_named else None)
 
 
@@ -103,7 +112,7 @@ def agent_of(span: ToldSpan, kind: Kind, *, begins_run: bool) -> str | None:
         name = name.removeprefix(before)
     for behind in _BEHIND_NAMES:
         name = name.removesuffix(behind)
-    return fields.truncated(name.strip(), MAX_LABEL_CHARS) or None
+    return named(name.strip()) or None
 
 
 def model_of(attributes: Attributes) -> str | None:
@@ -133,7 +142,7 @@ def response_id_of(attributes: Attributes) -> str | None:
         if isinstance(value, str) and value.startswith("{") and '"id"' in value:
             found = _member(opened(value), ("id",))
             if isinstance(found, str) and found:
-                return found[:8192]
+                return masked_id(found[:8192])
     return None
 
 

@@ -10,58 +10,69 @@ is found out once which of them it has at all.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from towerlog.dialects.fields import invalid_field
+from towerlog.dialects.otlp import forms
+from towerlog.dialects.otlp.forms import MASK, NAMES, Form
 
-MASK = "[masked]"
 MAX_KNOWN_KEYS = 4096
 MAX_KEY_CHARS = 256
 """Names of attributes of which is remembered whether they name a secret, and how much of a name is looked at."""
+MAX_KNOWN_NAMES = 1024
+"""Names, and ids, of which is remembered what they are without the secrets in them."""
 MAX_SUSPECTED = 500_000
-"""Places of one event that are looked at closely; with more it is refused, since nobody knows what is in it."""
+"""Places of one request that are looked at closely; what has more is refused, since nobody knows what is in it."""
+WORK_OF_FOUND = 8
+STEPS_OF_WORK = 4
+"""So many places is one where there is a secret; so many steps of reading a value are one."""
+QUICK_SUSPECTED = 2000
+"""Places that may be secrets of a request that is read at once: each takes up to 8 µs."""
+COUNTED_BYTES = 256 * 1024
+"""Of a body that is not looked through again when it is decoded, right after this was asked for."""
 
-_WORDS = (
-    "authorization|cookie|password|passwd|passphrase|secret|credential|private[_-]?key|api[_-]?key|access[_-]?key"
-    "|signing[_-]?key|secret[_-]?key|auth[_-]?token|access[_-]?token|refresh[_-]?token|session[_-]?token"
-    "|bearer[_-]?token|id[_-]?token|api[_-]?token|security[_-]?token"
-)
-_SECRET_NAME = re.compile(rf"(?:{_WORDS})s?$|(?:^|[._-])token$", re.IGNORECASE)
+_SECRET_NAME = re.compile(rf"(?i:(?:{NAMES})s?$|(?:^|[._-])token$)|[a-z0-9]Token$")
 _ENVIRONMENT = "process.environment_variable."
 
-# In JSON that is text in JSON, quotes have backslashes before them.
-_MEMBER = re.compile(
-    rb"""(?:authorization|cookie|password|passwd|passphrase|secret|credential|key|token)s?\\{0,8}["']\s{0,4}[:=]\s{0,4}"""
-    rb"""(?P<open>\\{0,8}["'])(?P<value>[^"'\\]{1,16384})""",
-    re.IGNORECASE,
-)
-_FULL_NAME = re.compile(rb"(?:(?:%s)s?|(?<!\w)token)\Z" % _WORDS.encode(), re.IGNORECASE)
-_MAX_NAME_BYTES = 20
-_SCHEME = re.compile(rb"(?:bearer|basic)\s{1,4}(?P<value>[A-Za-z0-9._~+/=\-]{8,16384})", re.IGNORECASE)
-_KEY = re.compile(
-    rb"(?<![A-Za-z0-9_])(?P<value>sk-[A-Za-z0-9_\-]{16,512}|AKIA[0-9A-Z]{16}|gh[pos]_[A-Za-z0-9]{20,255}"
-    rb"|github_pat_[A-Za-z0-9_]{20,255}|glpat-[A-Za-z0-9_\-]{16,255}|hf_[A-Za-z0-9]{20,255}"
-    rb"|xox[abeoprs]-[A-Za-z0-9\-]{10,255}|AIza[A-Za-z0-9_\-]{30,100}"
-    rb"|eyJ[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]{8,16384}\.[A-Za-z0-9_\-]{8,4096})"
-)
-_PEM = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<value>(?:[\w+/=:,.\-\s]|\\{1,8}[nr]){1,16384})")
-_USER = re.compile(rb"://[^\s:/@\"'\\]{0,200}:(?P<value>[^\s/@\"'\\]{1,500})@")
-
-Suspects = tuple[tuple[bytes, re.Pattern[bytes]], ...]
+Suspects = tuple[tuple[bytes, Form], ...]
 _OF_NAMES = b"key"
 SUSPECTS: Suspects = (
-    *((word, _MEMBER) for word in (b"auth", b"cookie", b"pass", b"secret", b"credential", b"token", _OF_NAMES)),
-    *((word, _SCHEME) for word in (b"bearer ", b"basic ")),
-    *((word, _KEY) for word in (b"sk-", b"akia", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"hf_", b"xox")),
-    *((word, _KEY) for word in (b"aiza", b"eyj")),
-    (b"-----begin ", _PEM),
-    (b"://", _USER),
+    *((word, forms.member) for word in (b"auth", b"cookie", b"pass", b"secret", b"credential", b"token", _OF_NAMES)),
+    (rb"\\u00", forms.escaped_member),
+    *((word, forms.scheme) for word in (b"bearer", b"basic")),
+    *((word, forms.key) for word in (b"sk-", b"akia", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"hf_")),
+    *((word, forms.key) for word in (b"xox", b"aiza")),
+    (b"eyj", forms.web_token),
+    (b"-----begin ", forms.private_key),
+    (b"://", forms.address),
+    (rb"\/", forms.escaped_address),
 )
-"""Words in small letters, and what follows from each if it is a secret, in the group `value`."""
+"""Words in small letters, and what a secret with such a word looks like."""
+_RARE = (b"\\", b"_", b"-")
+_RARE_IN = tuple(next((rare for rare in _RARE if rare in word), None) for word, _ in SUSPECTS)
+"""Signs that many bodies do not have, which is found out far faster than that of a word; and one of each word."""
+_AT_NAMES = next(index for index, (word, _) in enumerate(SUSPECTS) if word is _OF_NAMES)
 _MEMBER_OF_OTLP = b'"key":'
 """What every request in JSON has: the name of an attribute stands behind it."""
+
+
+class Suspicions:
+    """How many places of a request are still looked at."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_SUSPECTED
+
+    def take(self, places: int) -> None:
+        """Raises Invalid."""
+        self.left -= places
+        if self.left < 0:
+            raise invalid_field(
+                "attributes", f"are beyond the first {MAX_SUSPECTED} places of the request that may be secrets"
+            )
 
 
 def names_secret(key: str) -> bool:
@@ -87,48 +98,93 @@ def _member(name: str, value: Any) -> Any:
     return MASK if names_secret(name) else value if isinstance(value, str) else masked(value)
 
 
+@functools.lru_cache(maxsize=MAX_KNOWN_NAMES)
+def masked_name(text: str) -> str:
+    """A name, of an agent or a model or a tool, which is short, with what is a secret in it masked."""
+    return masked_text(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
+def masked_id(text: str) -> str:
+    """An id; of one that is a secret, or has one in it, a digest, so that those that differ still do."""
+    return _masked_id(text) if len(text) <= MAX_KEY_CHARS else _masked_id.__wrapped__(text)
+
+
+@functools.lru_cache(maxsize=MAX_KNOWN_NAMES)
+def _masked_id(text: str) -> str:
+    plain = text.encode("utf-8", "replace")
+    if masked_text(plain) == plain:
+        return text
+    return f"masked-{hashlib.blake2b(plain, digest_size=16).hexdigest()}"
+
+
 def suspects_in(body: bytes) -> Suspects:
     """Those that events of a request can hold. In JSON a letter may be an escape, which is then any letter."""
-    if b"\\u" in body:
-        return SUSPECTS
+    return _counted(body)[0]
+
+
+def has_few_suspects(body: bytes) -> bool:
+    """Whether a body, which is short, is looked through in a few milliseconds."""
+    return _counted(body)[1] <= QUICK_SUSPECTED
+
+
+def _counted(body: bytes) -> tuple[Suspects, int]:
+    """Of a body: what its events are looked through for, and in how many places about."""
+    return _counted_short(body) if len(body) <= COUNTED_BYTES else _count(body)
+
+
+@functools.lru_cache(maxsize=2)
+def _counted_short(body: bytes) -> tuple[Suspects, int]:
+    return _count(body)
+
+
+def _count(body: bytes) -> tuple[Suspects, int]:
     small = body.lower()
-    has_names = small.count(_OF_NAMES) > small.count(_MEMBER_OF_OTLP)
-    return tuple(one for one in SUSPECTS if (has_names if one[0] is _OF_NAMES else one[0] in small))
+    has = {rare: rare in body for rare in _RARE}
+    if has[b"\\"]:
+        small = small.replace(rb"\/", b"/")
+    counts = [
+        (body if word == rb"\/" else small).count(word) if rare is None or has[rare] else 0
+        for (word, _), rare in zip(SUSPECTS, _RARE_IN, strict=True)
+    ]
+    if has[b"\\"] and rb"\u" in body:
+        return SUSPECTS, sum(counts)
+    counts[_AT_NAMES] -= small.count(_MEMBER_OF_OTLP)
+    found = tuple(one for one, count in zip(SUSPECTS, counts, strict=True) if count > 0)
+    return found, sum(counts)
 
 
-def masked_text(text: bytes, suspects: Suspects = SUSPECTS) -> bytes:
+def masked_text(text: bytes, suspects: Suspects = SUSPECTS, suspicions: Suspicions | None = None) -> bytes:
     """JSON text with all masked that has the form of a secret. It stays JSON: nothing reaches beyond a string.
 
-    Raises Invalid for text with more than MAX_SUSPECTED places that may be secrets.
+    Raises Invalid for text with more places that may be secrets than are looked at; `suspicions`: of its request.
     """
-    found = sorted(_secrets(text, suspects)) if suspects else None
-    if not found:
+    if not suspects:
         return text
-    parts: list[bytes] = []
-    at = 0
-    for begin, end in found:
-        if end > at:
-            parts += (text[at : max(at, begin)], b"" if begin < at else MASK.encode())
-            at = end
-    parts.append(text[at:])
-    return b"".join(parts)
-
-
-def _secrets(text: bytes, suspects: Suspects) -> Iterator[tuple[int, int]]:
-    small, looked_at = text.lower(), 0
+    suspicions = suspicions or Suspicions()
+    small = text.lower()
     for word, form in suspects:
         at = small.find(word)
-        while at >= 0:
-            looked_at += 1
-            if looked_at > MAX_SUSPECTED:
-                raise invalid_field("attributes", f"have more than {MAX_SUSPECTED} places that may be secrets")
-            match = form.match(text, at)
-            if match is not None and (form is not _MEMBER or _is_name(text, match.start("open"), at)):
-                yield match.span("value")
-            at = small.find(word, at + len(word))
+        if at >= 0:
+            changed = _without(text, small, at, word, form, suspicions)
+            if changed is not text:
+                text, small = changed, changed.lower()
+    return text
 
 
-def _is_name(text: bytes, end: int, at: int) -> bool:
-    """Whether what ends before a member's value is the name of a secret, of which a word was found at a place."""
-    name = text[max(0, at - _MAX_NAME_BYTES) : end].rstrip(b" \t:=").rstrip(b"\\\"'")
-    return _FULL_NAME.search(name) is not None
+def _without(text: bytes, small: bytes, at: int, word: bytes, form: Form, suspicions: Suspicions) -> bytes:
+    """The text without the secrets of one form; `small`: in small letters; `at`: where the word stands first."""
+    parts: list[bytes] = []
+    done = 0
+    while at >= 0:
+        suspicions.take(1)
+        found = form(text, at)
+        if found is None:
+            at += len(word)
+        else:
+            at = found.end
+            if found.put is not None:
+                suspicions.take(WORK_OF_FOUND + found.steps // STEPS_OF_WORK)
+                parts += (text[done : found.begin], found.put)
+                done = at
+        at = small.find(word, at)
+    return b"".join((*parts, text[done:])) if parts else text

@@ -10,7 +10,6 @@ import hashlib
 from typing import Any
 
 from towerlog.dialects import fields
-from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.otlp import lookups, names
 from towerlog.dialects.otlp.drafts import Storing, clean, encoded
 from towerlog.dialects.otlp.masks import masked
@@ -57,7 +56,7 @@ def _name_of(record: ToldRecord) -> str:
     told = record.name or lookups.label(record.attributes, ((name,) for name in names.LOG_NAMES))
     if not told and isinstance(record.body, str) and record.body.startswith(names.LOG_PREFIX):
         told = record.body
-    return fields.truncated(told or UNNAMED, MAX_LABEL_CHARS)
+    return lookups.named(told or UNNAMED)
 
 
 def _told(record: ToldRecord, name: str) -> dict[str, Any]:

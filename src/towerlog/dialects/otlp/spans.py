@@ -16,8 +16,8 @@ ERROR = 2
 REMOTE_PARENT = 0x200
 """The flag of a span whose parent is in another process."""
 TRACE_BYTES, SPAN_BYTES = 16, 8
-QUICK_SPANS = 500
-"""Of a request that is read at once, on the event loop: each takes up to 50 µs."""
+QUICK_SPANS = 250
+"""Of a request that is read at once, on the event loop: each takes up to 100 µs."""
 T = TypeVar("T")
 Lazy = Callable[[], T | Refusal]
 """A span or a record that is read when it is asked for; or why it cannot be."""

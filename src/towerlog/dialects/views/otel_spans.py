@@ -8,7 +8,7 @@ its result, a run with its end.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -29,12 +29,14 @@ MAX_VALUE_DEPTH = 32
 _MEMBERS = frozenset({"arguments", "result", "input"})
 
 
-def spans_of(run_id: str, events: Iterable[Event]) -> list[Json]:
-    """The spans that end within these events of a run, which are in order."""
+def spans_of(run_id: str, events: Iterable[Event]) -> Iterator[tuple[int, Json]]:
+    """The spans that end within these events of a run, which are in order; each with the `seq` of its end."""
     made = _Spans(run_id)
     for event in events:
         made.take(event)
-    return made.found
+        for span in made.found:
+            yield event.seq, span
+        made.found.clear()
 
 
 class _Spans:

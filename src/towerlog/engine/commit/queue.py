@@ -29,6 +29,8 @@ MAX_GROUP_WORK = 1024
 """Work of one group, unless one command is more: plain events, of which a thousand take about 50 ms."""
 WORK_OF_CHANGE = 4
 """Whatever moves a row takes several times as long as a plain event: a start of a run begins its row and its thread."""
+WORK_OF_REFUSED = 4
+"""Of an item that is refused once it was compared with what is stored, beyond its own."""
 WORK_OF_MEMBERS = 16
 """Of a command about a member, which is compared with all others of its group."""
 MESSAGES_OF_WORK = 4

@@ -6,7 +6,7 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, work_of_item
+from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, WORK_OF_REFUSED, work_of_item
 from towerlog.engine.commit.turn import PlanFull
 from towerlog.engine.control.receipts import mark_delivered, with_receipts
 from towerlog.engine.control.rights import (
@@ -40,7 +40,7 @@ from towerlog.engine.ingest.dedupe import (
     told_before,
 )
 from towerlog.engine.ingest.named_threads import in_named_thread
-from towerlog.engine.ingest.needs import tells_process_cost
+from towerlog.engine.ingest.needs import ITEMS_OF_GROUP, tells_process_cost
 from towerlog.engine.ingest.origins import origin_of, resuming
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
@@ -158,7 +158,7 @@ def place_items(
         if index and (not index % at_once or book.looked_up != looked_up):
             looked_up = book.looked_up
             yield
-        if index and (work >= MAX_GROUP_WORK or plan.is_full()):
+        if index and (work >= MAX_GROUP_WORK or index == ITEMS_OF_GROUP or plan.is_full()):
             break
         if is_batch:
             work += work_of_item(item) + (len(item.data) // BYTES_OF_WORK if type(item) is Draft else 0)
@@ -171,6 +171,8 @@ def place_items(
                 result = _place(plan, principal, item, dialect, agent, targets, replayed)
                 if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
                     result = _place(plan, principal, item.otherwise, dialect, agent, targets, replayed)
+                if type(result) is Refusal:
+                    work += WORK_OF_REFUSED
                 results.append(result)
             except Damaged as error:
                 # What it may be a repeat of cannot be read, and so it cannot be told from news.

@@ -38,6 +38,8 @@ Rows = dict[int, RunRow | None]
 """By the identity of a reference: its run's row, as far as it is known. Drafts of one run share theirs."""
 
 
+ITEMS_OF_GROUP = 500
+"""Items of one request in a group, as many as a batch of the native API has; the others go on in the next."""
 ITEMS_AT_ONCE = 16
 RUNS_AT_ONCE = 128
 """Items of a request, and open runs of a thread, before the event loop may go on with something else."""
@@ -63,8 +65,9 @@ def _in_turn(*all_told: NeedsSteps) -> Steps[None]:
 
 
 def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> NeedsSteps:
-    """The items of a request; `names_agents`: whose each is, is found by itself."""
+    """The items of a request, as far as one group takes them; `names_agents`: whose each is, is found by itself."""
     rows: Rows = {}
+    items = items[:ITEMS_OF_GROUP] if len(items) > ITEMS_OF_GROUP else items
     for index, item in enumerate(items[:ITEMS_AT_ONCE]):
         told = _needs_of_item(needs, principal, item, rows, names_agents)
         if told is not None:

@@ -17,6 +17,8 @@ from towerlog.model.question import ListEvents
 
 MAX_TRACE_EVENTS = 1000
 """Events of a run that one reply is made of, and the number where nobody asks for one."""
+MAX_TRACE_BYTES = 4 * 1024 * 1024
+"""Of the spans of a reply, unless one is larger by itself."""
 
 
 class TraceQuery(msgspec.Struct, frozen=True):
@@ -44,14 +46,25 @@ def _decode_trace(call: Call) -> ListEvents:
 
 
 def _encode_trace(page: Page, command: ListEvents, _call: Call) -> Reply:
-    spans = spans_of(command.run_id, (row for row in page.rows if isinstance(row, Event)))
+    events = (row for row in page.rows if isinstance(row, Event))
+    spans: list[msgspec.Raw] = []
+    following: str | int | None = page.next
+    size, reached = 0, command.after_seq
+    for seq, span in spans_of(command.run_id, events):
+        text = msgspec.json.encode(span)
+        size += len(text)
+        if spans and size > MAX_TRACE_BYTES:
+            following = reached
+            break
+        spans.append(msgspec.Raw(text))
+        reached = seq
     service = {"key": "service.name", "value": {"stringValue": "towerlog"}}
     scope = {"scope": {"name": "towerlog"}, "spans": spans}
     reply = RunTrace([{"resource": {"attributes": [service]}, "scopeSpans": [scope]}])
-    if page.next is None:
+    if following is None:
         return reply_json(reply)
-    following = f'</api/v1/runs/{command.run_id}/otlp?after_seq={page.next}&limit={command.limit}>; rel="next"'
-    return reply_json(reply, 200, ((b"link", following.encode("ascii")),))
+    link = f'</api/v1/runs/{command.run_id}/otlp?after_seq={following}&limit={command.limit}>; rel="next"'
+    return reply_json(reply, 200, ((b"link", link.encode("ascii")),))
 
 
 ENDPOINTS = (
@@ -65,5 +78,6 @@ ENDPOINTS = (
         _encode_trace,
         reply=RunTrace,
         query=TraceQuery,
+        encodes_beside=True,
     ),
 )
