@@ -154,11 +154,12 @@ def place_items(
     at_once = _items_at_once(plan.cache, principal.org) if is_batch else 1
     book = plan.reactions.book
     looked_up = book.looked_up if is_batch else 0
+    portion = plan.known.portion_of(items)
     for index, item in enumerate(items):
         if index and (not index % at_once or book.looked_up != looked_up):
             looked_up = book.looked_up
             yield
-        if index and (work >= MAX_GROUP_WORK or plan.is_full()):
+        if index and (index >= portion or work >= MAX_GROUP_WORK or plan.is_full()):
             break
         if is_batch:
             work += work_of_item(item) + (len(item.data) // BYTES_OF_WORK if type(item) is Draft else 0)
@@ -180,6 +181,9 @@ def place_items(
         except Exception as error:
             if not missing.pass_over(error):
                 raise
+            if missing.is_enough:
+                plan.known.take_only(items, index + 1)
+                break
     if missing:
         raise missing.as_one()
     if len(results) < len(items):
