@@ -154,7 +154,7 @@ def place_items(
     at_once = _items_at_once(plan.cache, principal.org) if is_batch else 1
     book = plan.reactions.book
     looked_up = book.looked_up if is_batch else 0
-    portion = plan.known.portion_of(items)
+    portion = plan.known.portion_of(items) if is_batch else 1
     for index, item in enumerate(items):
         if index and (not index % at_once or book.looked_up != looked_up):
             looked_up = book.looked_up

@@ -68,9 +68,11 @@ def needs_of_items(
     """The items of a request, as many as one group takes; `names_agents`: whose each is, is found by itself."""
     rows: Rows = {}
     items = command.items
-    if command.portion:
-        needs.known.take_only(items, command.portion)
-    count = needs.known.portion_of(items)
+    count = len(items)
+    if count > 1:
+        if command.portion:
+            needs.known.take_only(items, command.portion)
+        count = needs.known.portion_of(items)
     for index, item in enumerate(items[: min(count, ITEMS_AT_ONCE)]):
         if index and needs.is_full():
             needs.known.take_only(items, index)
