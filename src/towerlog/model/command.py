@@ -63,6 +63,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     is_batch: bool = True
     placed: tuple[Stored | Refusal, ...] = ()
     """What came of the items before these, which a commit before has taken: see `PlanFull`."""
+    portion: int = 0
+    """How many of the items the next group takes at most; 0: all."""
 
 
 class CreateRun(msgspec.Struct, frozen=True, gc=False):
@@ -189,7 +191,8 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     data_field: str = "data"
     warnings: tuple[FieldWarning, ...] = ()
     placed: tuple[Stored | Refusal, ...] = ()
-    """As in `Append`."""
+    portion: int = 0
+    """Both as in `Append`."""
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):

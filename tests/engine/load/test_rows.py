@@ -47,7 +47,8 @@ async def test_a_group_costs_two_turns(rig: Rig) -> None:
     await rig.append(draft(run=traced("x", "t"), agent="a", event_id="1"), draft(run=RunByForeignId("steps:f", "u")))
     async with rig.store.begin() as unit:
         counted = Counted(unit)
-        plan = await plan_on(rig, counted, lambda needs: needs_of_items(needs, rig.principal, drafts() * 20))
+        command = c.Append("steps", drafts() * 20)
+        plan = await plan_on(rig, counted, lambda needs: needs_of_items(needs, rig.principal, command))
         assert [list(load) for load in counted.loads] == [
             ["agent", "ref", "thread"],
             ["event_id"],
@@ -66,7 +67,8 @@ async def test_nothing_is_asked_for_what_is_cached(rig: Rig) -> None:
     items = [draft(run=traced("x", "t"), agent="a", event_id="1"), draft(run=OpenRun("t"))]
     async with rig.store.begin() as unit:
         counted = Counted(unit)
-        ask = lambda needs: needs_of_items(needs, rig.principal, items[1:])  # noqa: E731
+        command = c.Append("steps", items[1:])
+        ask = lambda needs: needs_of_items(needs, rig.principal, command)  # noqa: E731
         await plan_on(rig, counted, ask, rig.engine._writer._cache)
         assert counted.loads == []
 

@@ -107,7 +107,7 @@ class Authenticator:
 
         It is good from now on, however long the body took to come that asked for it.
         """
-        return self._tickets.give(principal.digest, self._clock.steady_ms(), repeat)
+        return self._tickets.give(principal.digest, principal.org, self._clock.steady_ms(), repeat)
 
     def forget(self, principal: Principal) -> None:
         """Has the store asked anew, at once."""

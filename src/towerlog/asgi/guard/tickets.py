@@ -15,7 +15,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -27,8 +27,10 @@ MIN_LEFT_MS = 1000
 """A repeated request gets the same ticket while that is good for so long, then a new one."""
 MAX_TICKETS = 100_000
 """Tickets that were given out and not used; with more, new ones are refused until the oldest have run out."""
+MAX_TICKETS_OF_ORGANISATION = 10_000
 MAX_TICKETS_OF_KEY = 1000
-"""The same of one key, so that none takes the place of all others."""
+"""The same of one organisation and of one key, so that none takes the place of all others."""
+H = TypeVar("H", bound=bytes | int)
 _CHARS = 40
 SKEW_MS = 5000
 """How far the clocks of two nodes may be apart."""
@@ -55,8 +57,8 @@ class GivenTicket(msgspec.Struct, frozen=True):
 class StreamTickets(Protocol):
     """Gives tickets and takes them back."""
 
-    def give(self, key_digest: bytes, steady_ms: int, repeat: Repeat | None = None) -> GivenTicket:
-        """A ticket for a key. Raises Overloaded, IdempotencyMismatch."""
+    def give(self, key_digest: bytes, org: int, steady_ms: int, repeat: Repeat | None = None) -> GivenTicket:
+        """A ticket for a key of an organisation. Raises Overloaded, IdempotencyMismatch."""
         ...
 
     def holder(self, text: str, steady_ms: int) -> bytes | None:
@@ -73,6 +75,7 @@ class _Given(msgspec.Struct, frozen=True):
 
     due_ms: int
     key_digest: bytes
+    org: int
     repeat: Repeat | None
     text: str
     """Empty unless a repeated request has to get it."""
@@ -87,11 +90,12 @@ class Tickets:
         self._given: dict[bytes, _Given] = {}
         """By their digests; the oldest first."""
         self._of_key: dict[bytes, dict[bytes, _Given]] = {}
-        """The same of each key that has any."""
+        self._of_org: dict[int, dict[bytes, _Given]] = {}
+        """The same of each key, and of each organisation, that has any."""
         self._repeats: dict[tuple[bytes, str], _Given] = {}
         """Those whose request had an `Idempotency-Key`, by the digest of the key and by that."""
 
-    def give(self, key_digest: bytes, steady_ms: int, repeat: Repeat | None = None) -> GivenTicket:
+    def give(self, key_digest: bytes, org: int, steady_ms: int, repeat: Repeat | None = None) -> GivenTicket:
         """A new ticket for a key; for a repeated request the one that it was given, unless that was used meanwhile
         or is about to run out.
 
@@ -106,11 +110,13 @@ class Tickets:
                 return GivenTicket(known.text, known.due_ms - steady_ms)
             self._drop(_digest(known.text))
         _check_room("This key", self._of_key.get(key_digest, {}), MAX_TICKETS_OF_KEY, steady_ms)
+        _check_room("This organisation", self._of_org.get(org, {}), MAX_TICKETS_OF_ORGANISATION, steady_ms)
         _check_room("The server", self._given, MAX_TICKETS, steady_ms)
         text = self._text_of(key_digest)
-        made = _Given(steady_ms + LIFETIME_MS, key_digest, repeat, "" if repeat is None else text)
+        made = _Given(steady_ms + LIFETIME_MS, key_digest, org, repeat, "" if repeat is None else text)
         digest = _digest(text)
-        self._given[digest] = self._of_key.setdefault(key_digest, {})[digest] = made
+        self._given[digest] = made
+        self._of_key.setdefault(key_digest, {})[digest] = self._of_org.setdefault(org, {})[digest] = made
         if repeat is not None:
             self._repeats[key_digest, repeat.key] = made
         return GivenTicket(text, LIFETIME_MS)
@@ -132,10 +138,8 @@ class Tickets:
     def _drop(self, ticket: bytes) -> _Given | None:
         found = self._given.pop(ticket, None)
         if found is not None:
-            of_key = self._of_key[found.key_digest]
-            del of_key[ticket]
-            if not of_key:
-                del self._of_key[found.key_digest]
+            _leave(self._of_key, found.key_digest, ticket)
+            _leave(self._of_org, found.org, ticket)
             if found.repeat is not None:
                 del self._repeats[found.key_digest, found.repeat.key]
         return found
@@ -147,6 +151,14 @@ class Tickets:
             if steady_ms < self._given[oldest].due_ms:
                 return
             self._drop(oldest)
+
+
+def _leave(shares: dict[H, dict[bytes, _Given]], holder: H, ticket: bytes) -> None:
+    """Takes a ticket from its holder's, and the holder from those that have any."""
+    share = shares[holder]
+    del share[ticket]
+    if not share:
+        del shares[holder]
 
 
 def _check_room(holder: str, given: Mapping[bytes, _Given], bound: int, steady_ms: int) -> None:
@@ -173,10 +185,10 @@ class SignedTickets:
         self._repeats = Tickets(ids, self.signed)
         """Those whose request may be repeated here."""
 
-    def give(self, key_digest: bytes, steady_ms: int, repeat: Repeat | None = None) -> GivenTicket:
+    def give(self, key_digest: bytes, org: int, steady_ms: int, repeat: Repeat | None = None) -> GivenTicket:
         """A ticket for a key; for a repeated request the one that this node gave it. Raises IdempotencyMismatch."""
         if repeat is not None:
-            return self._repeats.give(key_digest, steady_ms, repeat)
+            return self._repeats.give(key_digest, org, steady_ms, repeat)
         return GivenTicket(self.signed(key_digest), LIFETIME_MS)
 
     def signed(self, key_digest: bytes) -> str:

@@ -132,3 +132,5 @@ def needs_of_end(needs: Needs, row: RunRow, trigger: AlertTrigger) -> None:
         key = (row.org, rule.rule_id, run_subject(row.run_id))
         if key not in needs.cache.alerts and covers(rule.scope, row):
             needs.want(Kind.ALERT, key)
+    if row.org not in needs.cache.outbox_counts:
+        needs.want(Kind.OUTBOX_COUNTS, row.org)

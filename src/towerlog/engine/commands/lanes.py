@@ -207,7 +207,7 @@ def needs_of_report(needs: Needs, principal: Principal, command: Report) -> Need
         needs.lane(row.run)
     if row.ended_seq is not None and any(map(_is_end, command.items)):
         needs.want(Kind.EVENT, (row.run, row.ended_seq))
-    return needs_of_items(needs, principal, command.items)
+    return needs_of_items(needs, principal, command)
 
 
 def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported | TowerlogError]:

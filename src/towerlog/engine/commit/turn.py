@@ -25,6 +25,10 @@ from towerlog.store.values import Kind, StoredReply
 MAX_RELOADS = 64
 """How often a group is placed anew: what is asked for then has not been loaded by anything."""
 
+MIN_PORTION = 16
+"""Items of a batch that a plan has cut off, of which the next group asks for twice as many as this one has placed: what
+is loaded and not placed is loaded again, and so is no more than what is."""
+
 
 class Verb(NamedTuple):
     """How a command is carried out: what it needs, and what it changes once that is loaded."""
@@ -48,7 +52,8 @@ class PlanFull(Exception):
         if not isinstance(command, Append | Report):
             raise TypeError(f"{type(command).__name__} has no items")
         items, placed = command.items[len(self.results) :], (*command.placed, *self.results)
-        return msgspec.structs.replace(command, items=items, placed=placed)
+        portion = max(MIN_PORTION, 2 * len(self.results))
+        return msgspec.structs.replace(command, items=items, placed=placed, portion=portion)
 
 
 class Turn(msgspec.Struct, eq=False):

@@ -313,7 +313,7 @@ class Writer:
         broken = turn.broken
         outcomes: Outcomes = []
         missing = Unloaded()
-        for index, submission in enumerate(group):
+        for index, submission in enumerate(group[: turn.known.reach]):
             if index and not index % COMMANDS_AT_ONCE:
                 yield
             if index and plan.is_full():
@@ -328,6 +328,9 @@ class Writer:
                     outcomes.append((yield from place_once(plan, submission, submission.idempotency, placing)))
             except Exception as error:
                 if missing.pass_over(error):
+                    if missing.is_enough:
+                        turn.known.reach = index + 1
+                        break
                     continue
                 if not isinstance(error, TowerlogError | PlanFull):
                     broken[submission] = Internal()

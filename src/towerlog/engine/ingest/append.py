@@ -40,7 +40,7 @@ from towerlog.engine.ingest.dedupe import (
     told_before,
 )
 from towerlog.engine.ingest.named_threads import in_named_thread
-from towerlog.engine.ingest.needs import ITEMS_OF_GROUP, tells_process_cost
+from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import origin_of, resuming
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
@@ -154,11 +154,12 @@ def place_items(
     at_once = _items_at_once(plan.cache, principal.org) if is_batch else 1
     book = plan.reactions.book
     looked_up = book.looked_up if is_batch else 0
+    portion = plan.known.portion_of(items) if is_batch else 1
     for index, item in enumerate(items):
         if index and (not index % at_once or book.looked_up != looked_up):
             looked_up = book.looked_up
             yield
-        if index and (work >= MAX_GROUP_WORK or index == ITEMS_OF_GROUP or plan.is_full()):
+        if index and (index >= portion or work >= MAX_GROUP_WORK or plan.is_full()):
             break
         if is_batch:
             work += work_of_item(item) + (len(item.data) // BYTES_OF_WORK if type(item) is Draft else 0)
@@ -182,6 +183,9 @@ def place_items(
         except Exception as error:
             if not missing.pass_over(error):
                 raise
+            if missing.is_enough:
+                plan.known.take_only(items, index + 1)
+                break
     if missing:
         raise missing.as_one()
     if len(results) < len(items):

@@ -13,7 +13,7 @@ from towerlog.engine.reactions.budgets import needs_of_scope, needs_of_warning
 from towerlog.engine.reactions.cancels import needs_above
 from towerlog.engine.reactions.sub_agents import is_sub_agent
 from towerlog.model.alert import AlertTrigger
-from towerlog.model.command import Append
+from towerlog.model.command import Append, Report
 from towerlog.model.event import (
     NATURAL,
     PLAIN_TYPES,
@@ -52,7 +52,7 @@ def needs_of_append(needs: Needs, principal: Principal, command: Append) -> Need
         needs.counters(org)
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
-    told = needs_of_items(needs, principal, command.items, names_agents=command.agent_id is None)
+    told = needs_of_items(needs, principal, command, names_agents=command.agent_id is None)
     if not command.polled:
         return told
     return _in_turn(told, needs_of_telling_all(needs, principal, command.polled))
@@ -64,15 +64,25 @@ def _in_turn(*all_told: NeedsSteps) -> Steps[None]:
             yield from told
 
 
-def needs_of_items(needs: Needs, principal: Principal, items: list[Item], *, names_agents: bool = True) -> NeedsSteps:
-    """The items of a request, as far as one group takes them; `names_agents`: whose each is, is found by itself."""
+def needs_of_items(
+    needs: Needs, principal: Principal, command: Append | Report, *, names_agents: bool = True
+) -> NeedsSteps:
+    """The items of a request, as many as one group takes; `names_agents`: whose each is, is found by itself."""
     rows: Rows = {}
-    items = items[:ITEMS_OF_GROUP] if len(items) > ITEMS_OF_GROUP else items
-    for index, item in enumerate(items[:ITEMS_AT_ONCE]):
+    items = command.items
+    count = len(items)
+    if count > 1:
+        if command.portion or count > ITEMS_OF_GROUP:
+            needs.known.take_only(items, min(command.portion or ITEMS_OF_GROUP, ITEMS_OF_GROUP))
+        count = needs.known.portion_of(items)
+    for index, item in enumerate(items[: min(count, ITEMS_AT_ONCE)]):
+        if index and needs.is_full():
+            needs.known.take_only(items, index)
+            return None
         told = _needs_of_item(needs, principal, item, rows, names_agents)
         if told is not None:
             return _in_turn(told, _needs_of_others(needs, principal, items, index + 1, rows, names_agents))
-    if len(items) <= ITEMS_AT_ONCE:
+    if count <= ITEMS_AT_ONCE:
         return None  # as with most requests: no steps
     return _needs_of_others(needs, principal, items, ITEMS_AT_ONCE, rows, names_agents)
 
@@ -81,7 +91,10 @@ def _needs_of_others(
     needs: Needs, principal: Principal, items: list[Item], first: int, rows: Rows, names_agents: bool
 ) -> Steps[None]:
     """The items of a long request from one of them on."""
-    for index in range(first, len(items)):
+    for index in range(first, needs.known.portion_of(items)):
+        if needs.is_full():
+            needs.known.take_only(items, index)
+            return
         if not index % ITEMS_AT_ONCE:
             yield
         told = _needs_of_item(needs, principal, items[index], rows, names_agents)
@@ -180,7 +193,7 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> N
             _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)
-        if draft.type is EventType.RUN_FAILED:
+        if draft.type is EventType.RUN_FAILED and not row.is_terminal():
             needs_of_end(needs, row, AlertTrigger.ERROR)
         # A run that sends its first state with its end has its sub-agents looked up when that is placed.
         if TARGET_STATUS.get(draft.type) in TERMINAL and row.latest_step() is not None:

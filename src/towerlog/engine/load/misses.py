@@ -16,6 +16,10 @@ from towerlog.store.values import Kind
 T = TypeVar("T")
 MAX_MISSING = 2048
 """So much is gathered, and then loaded: with that the group may have as much to do as one commit should."""
+MAX_ALERTS_ASKED = 128
+"""Alerts that a group looks up in one turn, but for those of its last event: about as many as a commit opens. Whatever
+comes after them is left to a later group, and so is looked up once, however often it waits for its turn."""
+_ALERT = Kind.ALERT
 ASKED_AT_ONCE = 64
 """Look-ups before the event loop may go on with something else."""
 
@@ -39,6 +43,14 @@ class Unloaded(list[NotLoaded]):
     not loaded may be its cause.
     """
 
+    alerts = 0
+    """How many of them are alerts."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the pieces after this one are to be left to a later group."""
+        return self.alerts >= MAX_ALERTS_ASKED
+
     def pass_over(self, error: Exception) -> bool:
         """Whether the next piece is to be tried after this error; False: whoever has caught it judges it.
 
@@ -46,6 +58,7 @@ class Unloaded(list[NotLoaded]):
         """
         if isinstance(error, NotLoaded):
             self += error.all
+            self.alerts += sum([one.kind is _ALERT for one in error.all])
             if len(self) >= MAX_MISSING:
                 raise self.as_one()
         return bool(self)

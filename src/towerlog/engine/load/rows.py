@@ -8,11 +8,11 @@ up: what was not foreseen is raised as `NotLoaded`, loaded, and the group is pla
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from towerlog.engine.load.cache import Cache, RowMap
-from towerlog.engine.load.misses import MAX_MISSING, NotLoaded
+from towerlog.engine.load.misses import MAX_ALERTS_ASKED, MAX_MISSING, NotLoaded
 from towerlog.engine.load.own_runs import own_run
 from towerlog.engine.load.steps import Go, Steps
 from towerlog.model.agent import DEFAULT_AGENT, AgentRow
@@ -37,6 +37,7 @@ ASKED_AT_ONCE = 16
 """Commands that say what they need before the event loop may go on with something else."""
 MAX_TURNS = 64
 """Questions to the store that one loading may take: what needs more names itself in a circle."""
+_ALERT = Kind.ALERT
 _RUN, _FOREIGN = "\x1frun", "\x1fforeign"
 """Stand in a reference's place for a thread id; no thread id holds a control character."""
 
@@ -86,6 +87,10 @@ class Known:
         """Claims for which that was too few, and how they were asked for again."""
         self.notes: dict[Any, Any] = {}
         """What the needs have worked out and placing wants again."""
+        self.reach: int | None = None
+        """How many of the group's commands, or of the rows that a timer acts on, it takes; None: all. The others would
+        have it look up more than `MAX_ALERTS_ASKED`."""
+        self._portions: dict[int, int] = {}
         self._cached: dict[Kind, RowMap[Any, Any]] = {
             Kind.COUNTERS: cache.counters,
             Kind.RUN: cache.runs,
@@ -96,6 +101,14 @@ class Known:
             Kind.PRICES: cache.prices,
             Kind.ALERT_RULES: cache.alert_rules,
         }
+
+    def portion_of(self, items: Sequence[Any]) -> int:
+        """How many items of a command the group takes."""
+        return self._portions.get(id(items), len(items))  # they live as long as their command
+
+    def take_only(self, items: Sequence[Any], count: int) -> None:
+        """The group takes no more than so many of these, at least one."""
+        self._portions[id(items)] = max(1, min(count, self.portion_of(items)))
 
     def has(self, kind: Kind, key: Any) -> bool:
         """Whether it is known what the store has under this key, or that it has nothing."""
@@ -214,6 +227,11 @@ class Needs:
         self.misses += 1
         self.wanted.setdefault(missing.kind, {})[missing.key] = None
 
+    def is_full(self) -> bool:
+        """Whether this turn has enough to look up: what has not been asked for is left to a later group."""
+        alerts = self.wanted.get(_ALERT)
+        return alerts is not None and len(alerts) >= MAX_ALERTS_ASKED
+
     def counters(self, org: int) -> None:
         """Everything that gives out a number; and the prices, budgets and rules, which whatever happens may move."""
         self.want(Kind.COUNTERS, org)
@@ -309,16 +327,19 @@ class Needs:
 
 
 async def load(unit: Unit, known: Known, serving_ms: int, asking: Iterable[Asking], go: Go) -> int:
-    """Loads all that is asked for; how many questions it took. Who has nothing more to ask is not called again."""
+    """Loads all that is asked for; how many questions it took. Who has nothing more to ask is not called again.
+
+    Where that is too much for one group, it is loaded as far as `known.reach` says then.
+    """
     turns = 0
-    waiting = list(asking)
+    waiting = list(enumerate(asking))
     while waiting and turns < MAX_TURNS:
         needs = Needs(known)
         asks = _ask(needs, waiting)
         try:
             next(asks)  # most of what is asked for is short
         except StopIteration as done:
-            still: list[Asking] = done.value
+            still: list[tuple[int, Asking]] = done.value
         else:
             still = await go(asks)
         if not needs.wanted:
@@ -328,18 +349,22 @@ async def load(unit: Unit, known: Known, serving_ms: int, asking: Iterable[Askin
     return turns
 
 
-def _ask(needs: Needs, waiting: list[Asking]) -> Steps[list[Asking]]:
-    """Has all of them say what they need; those that may have more to say once that is known."""
+def _ask(needs: Needs, waiting: list[tuple[int, Asking]]) -> Steps[list[tuple[int, Asking]]]:
+    """Has all of them say what they need, each by its place in the group; those that may have more to say once that is
+    known."""
     still = []
-    for index, asked in enumerate(waiting):
+    for index, (place, asked) in enumerate(waiting):
         if index and not index % ASKED_AT_ONCE:
             yield
+        if index and needs.is_full():
+            needs.known.reach = place
+            break
         misses = needs.misses
         steps = asked[0](needs, *asked[1:])
         if steps is not None:
             yield from steps
         if needs.misses != misses:
-            still.append(asked)
+            still.append((place, asked))
     return still
 
 

@@ -182,7 +182,9 @@ class AlertChanges:
 
     def _counts(self, org: int) -> OutboxCounts:
         found = self._waiting.get(org) or self._cache.outbox_counts.get(org)
-        return found or self._known.get(Kind.OUTBOX_COUNTS, org) or OutboxCounts()
+        if found is None:  # the next group need not count them again
+            found = self._waiting[org] = self._known.get(Kind.OUTBOX_COUNTS, org) or OutboxCounts()
+        return found
 
     def calls_of(self, run: int, *, is_new: bool) -> bytes | None:
         """The digests of what a run has called last; None where only its events tell (`stored_calls`)."""

@@ -44,7 +44,7 @@ def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps
     """Acts on each of these, with what follows from it, as far as one commit goes; on how many of them."""
     missing = Unloaded()
     done = 0
-    for row in rows:
+    for row in rows[: plan.known.reach]:
         if done and plan.is_full():
             break
         try:
@@ -53,6 +53,9 @@ def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps
         except Exception as error:
             if not missing.pass_over(error):
                 raise
+            if missing.is_enough:
+                plan.known.reach = done + 1
+                break
         done += 1
         yield
     if missing:

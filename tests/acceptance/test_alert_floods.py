@@ -1,0 +1,131 @@
+"""Many rules and a batch that concerns all of them: each fires once, and another organisation hardly waits."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.acceptance.feeds import ok
+from tests.support.figures import metric, no_block
+from tests.support.server import NO_LIMITS, Server
+
+RULES, RUNS = 60, 300
+MAX_WAIT_S = 0.3
+"""What a post may take beside a flood, beyond some times what it takes alone."""
+TIMES = 4
+MAX_COMMITS_BESIDE = 8
+"""Commits while one post is on its way: the one under way, its own, and what timers and messages put between."""
+PROBES = 40
+log = logging.getLogger("figures")
+"""What was measured: `pytest -o log_cli=true --log-cli-level=INFO`."""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of these tests alone: its figures are theirs."""
+    with Server(tmp_path_factory.mktemp("floods") / "data", NO_LIMITS) as server:
+        yield server
+        server.stop()
+
+
+def batch(kind: str, prefix: str, **data: Any) -> dict[str, Any]:
+    """One event of that type for each run."""
+    events = [
+        {"event_id": f"{kind}{n}", "client_seq": n + 1, "run_key": f"{prefix}{n}", "type": kind, "data": data}
+        for n in range(RUNS)
+    ]
+    return {"client_id": f"{prefix}-{kind}", "events": events}
+
+
+def posts_of(client: httpx2.Client, name: str) -> Callable[[], float]:
+    """Posts one event each time it is called, and gives how many seconds that took."""
+    sent = 0
+
+    def post() -> float:
+        nonlocal sent
+        sent += 1
+        event = {
+            "event_id": f"{name}{sent}",
+            "client_seq": sent,
+            "run_key": name,
+            "type": "step",
+            "data": {"name": "s"},
+        }
+        began = time.perf_counter()
+        ok(client.post("/api/v1/events", json={"client_id": name, "events": [event]}))
+        return time.perf_counter() - began
+
+    return post
+
+
+def p99(took: list[float]) -> float:
+    return sorted(took)[int(len(took) * 0.99)]
+
+
+def beside(
+    server: Server, flood: Future[httpx2.Response], post: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """How long each post took while the flood was under way, and how many commits there were meanwhile."""
+    took: list[float] = []
+    commits: list[float] = []
+    while not flood.done():
+        before = metric(server, "towerlog_commits_total")
+        took.append(post())
+        commits.append(metric(server, "towerlog_commits_total") - before)
+    return took, commits
+
+
+@pytest.mark.parametrize(
+    ("trigger", "given", "kind", "data"),
+    [
+        ("error", {}, "run.failed", {"error": "boom"}),
+        ("cost_threshold", {"config": {"amount_usd": 1}}, "model.call", {"model": "m", "cost_usd": 2}),
+    ],
+)
+def test_rules_times_runs_do_not_hold_up_another_organisation(
+    own: Server, trigger: str, given: dict[str, Any], kind: str, data: dict[str, Any]
+) -> None:
+    _, key = own.make_org(trigger.replace("_", "-"))
+    _, other_key = own.make_org(f"beside-{trigger.replace('_', '-')}")
+    with own.client(key, timeout=300) as client, own.client(other_key, timeout=300) as other:
+        for number in range(RULES):
+            body = {"name": f"r{number}", "trigger": trigger, "channels": [{"type": "in_app"}], **given}
+            ok(client.post("/api/v1/alert-rules", json=body), 201)
+        ok(client.post("/api/v1/events", json=batch("run.started", "z")))
+        post = posts_of(other, "n")
+        post()
+        alone = p99([post() for _ in range(PROBES)])
+        with no_block(own, "the flood"), ThreadPoolExecutor(1) as threads:
+            began = time.perf_counter()
+            flood = threads.submit(client.post, "/api/v1/events", json=batch(kind, "z", **data))
+            took, commits = beside(own, flood, post)
+            lasted = time.perf_counter() - began
+        log.info(
+            "%s: flood %.1f s; alone p99 %.0f ms; beside n %d p50 %.0f p99 %.0f ms; commits at most %d",
+            trigger, lasted, alone * 1e3, len(took), sorted(took)[len(took) // 2] * 1e3, p99(took) * 1e3, max(commits),
+        )  # fmt: skip
+        assert {one["status"] for one in ok(flood.result())["results"]} == {"stored"}
+        assert count_alerts(client) == RULES * RUNS
+        assert len(took) > 5, "the flood is long enough to be beside it"
+        assert p99(took) <= TIMES * alone + MAX_WAIT_S
+        assert max(commits) <= MAX_COMMITS_BESIDE
+
+
+def count_alerts(client: httpx2.Client) -> int:
+    """How many alerts there are, each of another rule or run."""
+    seen: set[tuple[str, str]] = set()
+    count, cursor = 0, None
+    while True:
+        page = ok(client.get("/api/v1/alerts", params={"limit": 200, **({"cursor": cursor} if cursor else {})}))
+        count += len(page["data"])
+        seen |= {(one["rule_id"], one["run_id"]) for one in page["data"]}
+        cursor = page.get("next")
+        if cursor is None:
+            assert len(seen) == count, "exactly one each"
+            return count
