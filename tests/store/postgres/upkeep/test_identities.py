@@ -10,7 +10,7 @@ from tests.support.backends import PostgresBackend
 from tests.support.factories import identity
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.engine.audit.outside import key_created, key_revoked
-from towerlog.errors import StorageFailed
+from towerlog.errors import Conflict
 from towerlog.model.audit import SERVER
 from towerlog.store.postgres.store import PostgresStore, open_store
 from towerlog.store.postgres.upkeep.identities import open_identities
@@ -34,7 +34,7 @@ def test_a_command_makes_organisations_and_keys(backend: PostgresBackend) -> Non
         assert gone is not None
         assert gone.revoked_at == 77
         assert beside.key_revoke(made.org, "none", 77, lambda before, after: key_revoked(SERVER, before, after)) is None
-        with pytest.raises(StorageFailed):
+        with pytest.raises(Conflict):
             asyncio.run(beside.org_create(*identity(9, name="ours")))
     finally:
         beside.close()
