@@ -862,8 +862,8 @@ BOUNDS = (
         "trailers are headers",
         "asgi/http1/test_phases.py::test_trailers_are_no_headers",
         "towerlog.asgi.connection",
-        'which nobody here reads.\n        """\n        if self._phase is _HEAD:',
-        'which nobody here reads.\n        """\n        if True:',
+        'of a trailer."""\n        if self._phase is _HEAD:',
+        'of a trailer."""\n        if True:',
     ),
     Fault(
         "a refusal overtakes the replies before it",

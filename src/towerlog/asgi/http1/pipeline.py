@@ -74,7 +74,6 @@ class Pipeline(Phases):
                 request.hear()
         self._waiting.clear()
         self._before = 0
-        """Bytes of the body that is being received which had come before what is being read."""
         self._is_fresh = False
         self._pace.leave(self)
         self._take_kept()
