@@ -161,9 +161,11 @@ class Load:
             thread.join(60)
         for run, log in logs.items():
             ids = Counter(event.get("event_id") for event in log)
-            assert [one for one in self.acked[run] if ids[one] != 1] == [], f"{run}: lost or there twice"
+            wrong = [(one, ids[one]) for one in self.acked[run] if ids[one] != 1]
+            assert wrong == [], f"{run}: lost or there twice: {wrong[:5]} of {len(wrong)}, {len(log)} events in the log"
             assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
-            assert self.seen[run] == list(range(1, len(self.seen[run]) + 1)), f"{run}: its follower saw a gap"
+            gaps = [(a, b) for a, b in itertools.pairwise([0, *self.seen[run]]) if b != a + 1]
+            assert gaps == [], f"{run}: its follower saw a gap: {gaps[:5]} of {len(gaps)}"
             assert len(self.seen[run]) == len(log), f"{run}: its follower is behind"
         epochs = Counter((run, epoch) for run, epoch, _ in self.holders)
         assert [one for one, count in epochs.items() if count > 1] == [], "a lease had two holders"

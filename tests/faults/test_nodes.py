@@ -125,6 +125,7 @@ FAULTS: list[Callable[[Site], None]] = [
 ]
 
 
+@pytest.mark.slow
 def test_each_kind_of_fault_loses_nothing(site: Site) -> None:
     load = site.load = Load(site.nodes, 1).start()
     load.wait_for_more(60, "the start")
