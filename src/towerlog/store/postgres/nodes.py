@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from towerlog.model.event import Logged
 from towerlog.store.damage import Damages
@@ -47,6 +47,11 @@ class PostgresNodes:
         self._db = presence
         self._lock = asyncio.Lock()
         self._readers = readers
+
+    @property
+    def connection(self) -> Any:
+        """The one that is open now; another once it was lost, as all are when the database crashes."""
+        return self._db.connection
 
     async def meet(self, node: str, about: str, ttl_ms: int) -> dict[str, str]:
         """Says that a node is there for so long; the others that are, with what they say of themselves."""

@@ -74,6 +74,8 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         self._writers = writers
         self._nodes = PostgresNodes(url, presence, readers)
         self.nodes: NodeStore | None = self._nodes
+        self._witness: Any = self._nodes.connection
+        """A connection that was open before the unit under way began."""
         self._unit_lock = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self._pool_of: dict[Via, Connections | Transacting] = {
@@ -92,6 +94,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
     async def begin(self) -> AsyncIterator[PostgresUnit]:
         """A unit of work; a second one waits."""
         await self._unit_lock.acquire()
+        self._witness = self._nodes.connection
         try:
             db = await self._writers.take()
         except BaseException as error:
@@ -145,8 +148,11 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
                     found = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", name)
                 finally:
                     await connection.close()
-                if found in ("committed", "aborted"):
-                    return bool(found == "committed")
+                if found == "aborted":
+                    return False
+                # A crash gives the number of a transaction that was lost with it to another; it ends every connection.
+                if found == "committed" and self._nodes.connection is self._witness and not self._witness.is_closed():
+                    return True
             except DRIVER_ERRORS as error:
                 _log.warning("it cannot be found out whether a commit was stored", error=str(error))
             await asyncio.sleep(ASK_AGAIN_S)
