@@ -118,6 +118,29 @@ async def test_what_became_of_a_commit_is_found_out(own: Cluster, monkeypatch: p
     await store.close()
 
 
+async def test_after_a_crash_a_number_may_be_that_of_another_commit(
+    own: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash ends every connection, and gives the number of a transaction that was lost with it to the next."""
+    monkeypatch.setattr("towerlog.store.postgres.store.TIMES_ASKED", 1)
+    store = await opened(own)
+
+    async def number() -> str:
+        """Of a transaction that has committed."""
+        connection = await asyncpg.connect(store.url)
+        try:
+            return str(await connection.fetchval("SELECT pg_current_xact_id()::text"))
+        finally:
+            await connection.close()
+
+    assert await store.has_committed(await number())
+    own.stop(signal.SIGQUIT)
+    own.start()
+    with pytest.raises(StorageFailed, match="unknown"):
+        await store.has_committed(await number())
+    await store.close()
+
+
 def cut_commits(patch: pytest.MonkeyPatch, store: PostgresStore, arrives: bool) -> None:
     """The next commits lose their connection, behind the database or before it."""
     execute = asyncpg.Connection.execute
