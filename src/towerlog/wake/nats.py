@@ -68,6 +68,8 @@ class NatsBus:
                     reconnected_cb=self._back,
                 )
                 await self._client.subscribe(self._subject, cb=self._take, pending_bytes_limit=MAX_WAITING_BYTES)
+                # Until the server has answered, it may not have read yet that this end listens.
+                await self._client.flush()
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
             await self.close()
             raise NotSent(_words(error)) from error
@@ -113,6 +115,12 @@ class NatsBus:
 
     async def _back(self) -> None:
         log.info("bus_is_back")
+        if self._client is not None:
+            try:
+                await self._client.flush(CONNECT_S)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                log.warning("bus_is_lost", error=_words(error))
+                return  # it is made anew once more, and then this is tried again
         self._healed()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from towerlog.engine.audit.outside import key_created, key_revoked
 from towerlog.errors import Conflict, SchemaMismatch, StorageFailed, StoreLocked
 from towerlog.model.audit import SERVER
 from towerlog.model.key import Key
+from towerlog.model.member import SignInLink
 from towerlog.store.sqlite import identities as module
 from towerlog.store.sqlite.identities import SqliteIdentities, open_identities
 from towerlog.store.sqlite.store import open_store
@@ -114,6 +116,34 @@ async def test_what_is_written_beside_the_writer_is_seen_by_it(path) -> None:
     again = await store.key_by_digest(mine.digest)
     assert again is not None
     assert again.key.revoked_at == START_MS + 5
+    identities.close()
+    await store.close()
+
+
+async def test_a_commit_of_the_writer_in_the_midst_of_a_change_does_not_refuse_it(path) -> None:
+    """A change that reads before it writes has its turn before it reads."""
+    store = await open_store(path, FakeClock(), SeededIds())
+    await store.org_create(*identity(1, name="ours"))
+    identities = await open_identities(path, "2")
+    writer = apsw.Connection(str(path))
+    committed: list[bool] = []
+
+    def commit_first(_cursor: object, sql: str, _bindings: object) -> bool:
+        if sql.startswith("INSERT"):
+            with suppress(apsw.BusyError):
+                writer.execute("INSERT INTO meta VALUES (?, 'x')", (f"commit {len(committed)}",))
+                committed.append(True)
+        return True
+
+    identities._db.exec_trace = commit_first
+    org = await identities.org_create(*identity(2, name="theirs"))
+    mine = key(3, org.org)
+    identities.key_put(mine, key_created(SERVER, mine))
+    identities.key_revoke(org.org, mine.key_id, START_MS + 5, TOLD)
+    link = SignInLink("an id", org.org, identity(2)[1].user_id, b"digest" * 5, START_MS, START_MS + 5)
+    identities.link_put(link, key_created(SERVER, mine))
+    assert committed == []
+    writer.close()
     identities.close()
     await store.close()
 

@@ -26,6 +26,7 @@ from towerlog.store.sqlite import lookups, reads
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.failures import is_final, named, storage_failed, text_damaged
+from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.people import members, organisations
 from towerlog.store.sqlite.upkeep import matching_files, start
 
@@ -70,7 +71,7 @@ class SqliteIdentities:
 
     async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
         """A new organisation with its first user and key; its number is given here."""
-        with self._storage_errors():
+        with self._written():
             return organisations.write_org(self._db, org, user, key, told, link)
 
     def first_user(self, org: int) -> User:
@@ -86,7 +87,7 @@ class SqliteIdentities:
 
     def link_put(self, link: SignInLink, told: AuditEntry) -> None:
         """Writes a new link."""
-        with self._storage_errors(), self._db:
+        with self._written():
             members.write_links(self._db, [link])
             entries.write(self._db, [told])
 
@@ -103,22 +104,23 @@ class SqliteIdentities:
 
     def key_put(self, key: Key, told: AuditEntry) -> None:
         """Writes a new key."""
-        with self._storage_errors():
+        with self._written():
             organisations.write_key(self._db, key, told)
 
     def key_revoke(self, org: int, key_id: str, now_ms: int, told: Callable[[Key, Key], AuditEntry]) -> Key | None:
         """The key, revoked now or before; None when this organisation has no such key."""
-        with self._storage_errors():
-            # Immediate: a transaction that begins with reading could not wait for its turn to write.
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                key = lookups.key(self._db, org, key_id)
-                if key is not None and key.revoked_at is None:
-                    before, key = key, msgspec.structs.replace(key, revoked_at=now_ms)
-                    organisations.write_key(self._db, key, told(before, key))
-            finally:
-                self._db.execute("COMMIT")
+        with self._written():
+            key = lookups.key(self._db, org, key_id)
+            if key is not None and key.revoked_at is None:
+                before, key = key, msgspec.structs.replace(key, revoked_at=now_ms)
+                organisations.write_key(self._db, key, told(before, key))
         return key
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """One transaction that waits for its turn to write; one that begins with reading could not wait for it."""
+        with self._storage_errors(), transaction(self._db):
+            yield
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
