@@ -21,7 +21,7 @@ from towerlog.wake.base import NotSent
 
 MAX_MESSAGE_BYTES = 512 * 1024
 """A server takes 1 MiB unless it is told otherwise."""
-CONNECT_S = 5.0
+CONNECT_S = 5
 RETRY_S = 0.2
 PING_S = 1
 """How often the server is asked whether it is there; two answers that do not come end the connection."""
