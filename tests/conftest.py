@@ -8,6 +8,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.support.memory import keep_files_in_memory
 from tests.support.order import longest_first
 from tests.support.ports import HeldPort
 from tests.support.shares import import_own_share_first
@@ -25,6 +26,7 @@ settings.load_profile("repeatable")
 
 def pytest_configure(config: pytest.Config) -> None:
     """The quick tier tries a quarter of the examples, the first of those that all others try."""
+    keep_files_in_memory()
     if config.option.markexpr == "not slow" and not config.getoption("--hypothesis-profile"):
         settings.load_profile("quick")
 

@@ -266,6 +266,20 @@ def test_a_wrong_number_in_a_query_is_named(text: str) -> None:
     assert caught.value.field == "limit"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [(None, None), ("", None), ("true", True), ("True", True), ("false", False), ("FALSE", False)]
+)
+def test_a_truth_in_a_query(text: str | None, value: bool | None) -> None:
+    assert fields.query_truth({} if text is None else {"follow": text}, "follow", None) is value
+
+
+@pytest.mark.parametrize("text", ["1", "0", "yes", " true", "t", "ｔｒｕｅ", "x" * 5000])
+def test_a_wrong_truth_in_a_query_is_named(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        fields.query_truth({"follow": text}, "follow", False)
+    assert caught.value.field == "follow"
+
+
 @pytest.mark.parametrize(("segment", "text"), [("a%20b", "a b"), ("%D1%8F", "я"), ("%ff", "\ufffd"), ("%", "%")])
 def test_path_segments_are_percent_decoded(segment: str, text: str) -> None:
     assert fields.percent_decode(segment) == text

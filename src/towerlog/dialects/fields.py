@@ -14,13 +14,12 @@ from urllib.parse import unquote
 import msgspec
 
 from towerlog import errors
-from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call, DialectSettings
+from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call
 from towerlog.dialects.members import fits_only_as_number, names_at, read_singly, whole_number
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Refusal
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.times import parse_ms
 from towerlog.model.usage import MAX_DOLLARS, MAX_NUMBER, parse_dollars
 
@@ -39,6 +38,9 @@ MAX_REASON_CHARS = 300
 """What is wrong with a field, as far as it is told."""
 MAX_SHOWN_CHARS = 100
 """Of an unknown name in the refusal of it."""
+MAX_LABELS = 64
+MAX_SEQ = 2**62
+"""More events than any run can have; larger cursors are cut to it, since a store has 64-bit integers."""
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 EMPTY_OBJECT = b"{}"
@@ -46,6 +48,7 @@ EMPTY_OBJECT = b"{}"
 _AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
 _DOTS = (".", "..")
+_TRUTH = {"true": True, "false": False}
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
@@ -326,6 +329,17 @@ def query_int(query: Mapping[str, str], name: str, default: int, lowest: int, hi
     return value
 
 
+def query_truth(query: Mapping[str, str], name: str, default: T) -> bool | T:
+    """`true` or `false`, in any case, since Python writes `True`; `default` where there is none. Raises Invalid."""
+    text = query.get(name)
+    if not text:
+        return default
+    truth = _TRUTH.get(text.lower())
+    if truth is None:
+        raise invalid_field(name, "must be true or false")
+    return truth
+
+
 def page_limit(call: Call) -> int:
     """`limit` of a list: how many rows, else `Invalid`."""
     return query_int(call.query, "limit", DEFAULT_PAGE, 1, MAX_PAGE)
@@ -380,20 +394,3 @@ def decode_any(text: bytes) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-
-
-def lease_ms_of(lease_seconds: int | None, default: int | None, settings: DialectSettings) -> int | None:
-    """The length of a lease in ms. Raises Invalid outside the bounds of the server."""
-    if lease_seconds is None:
-        return default
-    shortest = settings.min_lease_seconds
-    if not shortest <= lease_seconds <= MAX_LEASE_SECONDS:
-        raise invalid_field("lease_seconds", f"must be between {shortest} and {MAX_LEASE_SECONDS}")
-    return 1000 * lease_seconds
-
-
-MAX_LABELS = 64
-
-
-MAX_SEQ = 2**62
-"""More events than any run can have; larger cursors are cut to it, since a store has 64-bit integers."""

@@ -36,6 +36,7 @@ from towerlog.dialects.fields import (
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
+from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.usage import Usage, UsageReport
 
 MAX_QUESTION_KEY_CHARS = 128
@@ -368,3 +369,13 @@ ROWS: dict[str, Row] = {
     "command.acknowledged": Row(EventType.COMMAND_ACKNOWLEDGED, read=_read_acknowledged),
 }
 """Type of a worker's event → what it becomes. `checkpoint` is read by `checkpoint_event.py`."""
+
+
+def lease_ms_of(lease_seconds: int | None, default: int | None, settings: DialectSettings) -> int | None:
+    """The length of a lease in ms. Raises Invalid outside the bounds of the server."""
+    if lease_seconds is None:
+        return default
+    shortest = settings.min_lease_seconds
+    if not shortest <= lease_seconds <= MAX_LEASE_SECONDS:
+        raise invalid_field("lease_seconds", f"must be between {shortest} and {MAX_LEASE_SECONDS}")
+    return 1000 * lease_seconds

@@ -336,11 +336,11 @@ def test_follow_makes_it_a_stream() -> None:
     def ask(query: dict[str, str], **headers: bytes) -> object:
         return FEED.decode(call(path={"id": AGENT}, query=query, headers={k.encode(): v for k, v in headers.items()}))
 
-    assert ask({"follow": "true", "tail": "5"}) == FollowAgent(AGENT, 5)
+    assert ask({"follow": "true", "tail": "5"}) == ask({"follow": "True", "tail": "5"}) == FollowAgent(AGENT, 5)
     assert ask({"follow": "false"}) == ask({"follow": ""}) == ask({}) == Tail(AGENT, 100)
     assert ask({"follow": "true", "after": "e-7"}) == FollowAgent(AGENT, 100, "e-7")
     assert ask({"after": "e-7"}, **{"last-event-id": b"e-9"}) == Tail(AGENT, 100, "e-9")
-    for follow in ["1", "True", "yes"]:
+    for follow in ["1", "on", "yes"]:
         with pytest.raises(errors.Invalid):
             ask({"follow": follow})
 

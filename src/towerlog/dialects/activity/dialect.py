@@ -34,11 +34,7 @@ from towerlog.dialects.base import (
     scopes,
     status_of,
 )
-from towerlog.dialects.fields import (
-    bounded_text,
-    invalid_field,
-    path_uuid,
-)
+from towerlog.dialects.fields import bounded_text, path_uuid, query_truth
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Refusal, cursor_text
 from towerlog.model.outcome import Appended, FeedPage
@@ -108,14 +104,12 @@ def _encode_push(outcome: Appended, command: object, call: Call) -> Reply:
 
 def _decode_feed(call: Call) -> Tail | FollowAgent:
     agent_id = path_uuid(call.path["id"], "agent")
-    follow = call.query.get("follow") or "false"
-    if follow not in {"true", "false"}:
-        raise invalid_field("follow", "must be true or false")
+    follow = query_truth(call.query, "follow", False)
     # The header is the newer of the two: a browser that reconnects repeats the URL.
     seen = call.headers.get(b"last-event-id", b"").decode("latin-1")
     after = bounded_text(seen or call.query.get("after"), "after")
     tail = _tail(call.query.get("tail", ""))
-    return FollowAgent(agent_id, tail, after) if follow == "true" else Tail(agent_id, tail, after)
+    return FollowAgent(agent_id, tail, after) if follow else Tail(agent_id, tail, after)
 
 
 def _tail(text: str) -> int:

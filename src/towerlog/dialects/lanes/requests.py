@@ -21,7 +21,6 @@ from towerlog.dialects.fields import (
     decode_body,
     invalid,
     invalid_field,
-    lease_ms_of,
     members_of,
     object_text,
     one_line,
@@ -41,7 +40,7 @@ from towerlog.dialects.lanes.bodies import (
     HolderBody,
     ReportBody,
 )
-from towerlog.dialects.run_events import FAILED, WorkerEvent, reason, worker_draft
+from towerlog.dialects.run_events import FAILED, WorkerEvent, lease_ms_of, reason, worker_draft
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report

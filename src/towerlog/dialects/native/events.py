@@ -14,7 +14,7 @@ from towerlog import errors
 from towerlog.dialects import details, fields
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, Warned, reply_json, scopes
-from towerlog.dialects.fields import NULL, Count, Warnings, lease_ms_of
+from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.client_events import (
     NAME,
@@ -23,6 +23,7 @@ from towerlog.dialects.native.client_events import (
     visible,
 )
 from towerlog.dialects.native.event_json import ClientEvent, ReportedEvent, Visible
+from towerlog.dialects.run_events import lease_ms_of
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append, Report

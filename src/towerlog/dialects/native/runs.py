@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import MAX_SEQ, invalid_field, path_id, path_uuid, query_int
+from towerlog.dialects.fields import MAX_SEQ, invalid_field, path_id, path_uuid, query_int, query_truth
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import (
     DEFAULT_LIMIT,
@@ -115,10 +115,7 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
 
 
 def _decode_events(call: Call) -> ListEvents:
-    quarantined = call.query.get("quarantined") or "false"
-    if quarantined not in ("true", "false"):
-        raise invalid_field("quarantined", "must be true or false")
-    return _list_events(call, quarantined == "true")
+    return _list_events(call, query_truth(call.query, "quarantined", False))
 
 
 def _decode_quarantine(call: Call) -> ListEvents:

@@ -9,7 +9,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, Sample, reply_json, scopes
-from towerlog.dialects.fields import decode, invalid_field, path_id, path_uuid
+from towerlog.dialects.fields import decode, invalid_field, path_id, path_uuid, query_truth
 from towerlog.dialects.native.lists import Listing
 from towerlog.errors import NotFound
 from towerlog.model.facts import Erases
@@ -175,10 +175,7 @@ def _decode_run(call: Call) -> RunRetention:
 
 
 def _children(call: Call) -> bool:
-    told = call.query.get("children") or "false"
-    if told not in ("true", "false"):
-        raise invalid_field("children", "must be true or false")
-    return told == "true"
+    return query_truth(call.query, "children", False)
 
 
 def _decode_erase_run(call: Call) -> EraseRun:

@@ -10,7 +10,7 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, RowStyle, ascii_json, scopes
-from towerlog.dialects.fields import bounded_text, invalid_field
+from towerlog.dialects.fields import bounded_text, invalid_field, query_truth
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.alerts.alerts import AlertDetail, alert_of
 from towerlog.dialects.native.approvals.approvals import ApprovalDetail, approval_of
@@ -159,10 +159,8 @@ def _decode_live(call: Call) -> FollowRows:
     # A reconnecting browser repeats the URL, so the header is newer.
     seen = call.headers.get(b"last-event-id", b"").decode("latin-1")
     after = _place(seen, "Last-Event-ID") or _place(query.get("cursor") or "", "cursor")
-    follow = query.get("follow") or "true"
-    if follow not in ("true", "false"):
-        raise invalid_field("follow", "must be true or false")
-    return FollowRows(wanted, after, call.settings.credits_per_dollar, follow == "true")
+    follow = query_truth(query, "follow", True)
+    return FollowRows(wanted, after, call.settings.credits_per_dollar, follow)
 
 
 def _kinds(text: str | None) -> frozenset[RowKind]:

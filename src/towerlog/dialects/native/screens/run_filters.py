@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.fields import bounded_text, cost_nanos_of, invalid_field, time_ms_of
+from towerlog.dialects.fields import bounded_text, cost_nanos_of, invalid_field, query_truth, time_ms_of
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.question import RunFilter
 from towerlog.model.run import Status
@@ -19,7 +19,6 @@ MAX_PAIRS = 8
 _STATUSES = frozenset(STATUS_OF)
 _NAME = re.compile(r"[^\"\\\x00-\x1f:,]{1,100}")
 _NAMED = ("agent", "thread_id", "model", "persona_id", "q")
-_TRUTH = {"true": True, "false": False}
 
 
 class RunFilterQuery(msgspec.Struct, frozen=True):
@@ -75,8 +74,8 @@ def read_filter(query: Mapping[str, str]) -> RunFilter:
         labels=_pairs(query.get("label"), "label"),
         min_cost_nanos=_dollars(query.get("min_cost_usd"), "min_cost_usd"),
         max_cost_nanos=_dollars(query.get("max_cost_usd"), "max_cost_usd"),
-        has_errors=_truth(query.get("has_errors"), "has_errors"),
-        silent=_truth(query.get("silent"), "silent"),
+        has_errors=query_truth(query, "has_errors", None),
+        silent=query_truth(query, "silent", None),
         **named,
     )
 
@@ -107,14 +106,6 @@ def _pairs(text: str | None, field: str) -> tuple[tuple[str, str], ...]:
     if not all(colon and _NAME.fullmatch(name.strip()) and len(value) <= 200 for name, colon, value in pairs):
         raise invalid_field(field, "must be name:value, several with commas between them")
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
-
-
-def _truth(text: str | None, field: str) -> bool | None:
-    if not text:
-        return None
-    if text not in _TRUTH:
-        raise invalid_field(field, "must be true or false")
-    return _TRUTH[text]
 
 
 def _dollars(text: str | None, field: str) -> int | None:
