@@ -137,7 +137,7 @@ LAWFUL_IMPORTS = {
     "asgi/pages/sign_in/tokens.py": "import joserfc",
     "store/sqlite.py": "import apsw",
     "store/postgres/connections.py": "import asyncpg",
-    "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
+    "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.wake import local",
     "engine/pricing/price_list.py": "import genai_prices",
     "dialects/otlp/protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
     "storage.py": "from towerlog import config\nfrom towerlog.store import sqlite",
@@ -166,7 +166,8 @@ ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
 SQLITE_ROOMS = "The rooms of the SQLite store stand on each other one way"
 POSTGRES_ROOMS = "The rooms of the PostgreSQL store stand on each other one way"
 DATABASE = "Only the store opens a database, and a bus of one"
-WIRING = "Only the wiring names a backend"
+BACKEND = "Only one module names a backend"
+WIRING = "Only the wiring names a wake"
 PRICES = "Only one module reads the list of prices"
 PROTOBUF = "Only one module reads protobuf"
 OUTWARD = "Only egress goes out, and only the wiring opens it"
@@ -215,7 +216,8 @@ IMPORT_FAULTS = {
     ),
     "a room of PostgreSQL without a line": ("store/postgres/spare.py", "", POSTGRES_ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
-    "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
+    "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", BACKEND),
+    "the server names a backend": ("server.py", "from towerlog.store import postgres", BACKEND),
     "the engine chooses its wake": ("engine/core.py", "from towerlog.wake import local", WIRING),
     "a wake imports the other": ("wake/nats.py", "from towerlog.wake import local", WAKES),
     "a wake reads the store": ("wake/local.py", "from towerlog.store import base", DOWN),

@@ -1,4 +1,4 @@
-"""The contract of a store, in eight narrow protocols, `Store`, which is composed of them, and `Unit`.
+"""The contract of a store, in narrow protocols by subject, `Store`, which is composed of them, `NodeStore` and `Unit`.
 
 Nothing here knows a business rule, nothing above knows a backend. What a part promises stands in its module; the laws
 of all of them, each a test in `tests/contract/`:
