@@ -12,9 +12,9 @@ from towerlog.model.times import format_ms
 CEILINGS: dict[str, tuple[int, int]] = {
     "alone": (25, 30),
     "step": (25, 30),
-    "error": (40, 66),
-    "native step": (32, 59),
-    "native model call": (57, 160),
+    "error": (40, 67),
+    "native step": (32, 60),
+    "native model call": (57, 161),
     "followed": (37, 36),
 }
 """Files of ours that a warm request may pass, and how often it may come back to one that it has left: they may only
