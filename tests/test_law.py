@@ -163,6 +163,7 @@ FRAMES = "Only one module frames WebSockets"
 MCP = "Only one module speaks MCP, by the SDK of an extra"
 ROOMS = "A request passes the rooms of asgi from the outside in"
 ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
+COMMANDS = "Commands read nothing back: a reply is built after the commit"
 SQLITE_ROOMS = "The rooms of the SQLite store stand on each other one way"
 POSTGRES_ROOMS = "The rooms of the PostgreSQL store stand on each other one way"
 DATABASE = "Only the store opens a database, and a bus of one"
@@ -202,6 +203,7 @@ IMPORT_FAULTS = {
         "from towerlog.engine import commands",
         ENGINE_ROOMS,
     ),
+    "a command builds a reply": ("engine/commands.py", "from towerlog.engine import queries", COMMANDS),
     "a room of the engine without a line": ("engine/spare.py", "", ENGINE_ROOMS),
     "a connection knows the upkeep": (
         "store/sqlite/connections.py",

@@ -9,14 +9,12 @@ from functools import partial
 from towerlog.ambient import Clock, Ids, ServingTime
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts.ways_out import WaysOut
-from towerlog.engine.commands import (
-    lanes,
-)
 from towerlog.engine.commands.long_histories import LongHistories
 from towerlog.engine.commit.idempotency import AnsweredOnce
 from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
+from towerlog.engine.control.holders import BY_LEASE_HOLDER, may_repeat
 from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
@@ -289,13 +287,13 @@ class Engine:
         self, principal: Principal, command: c.Write, known: o.Replayed, idempotency: c.Idempotency | None
     ) -> o.Replayed:
         """A worker's answer again, if what it says still holds. Raises LeaseLost."""
-        if isinstance(command, lanes.BY_LEASE_HOLDER):
+        if isinstance(command, BY_LEASE_HOLDER):
             run = known.run
             if run is None and not isinstance(command, c.Claim):
                 run = (await self._reads.run_of(principal, command.run_id)).run
             if run is not None:  # a claim that found nothing may be told so again
                 lane = await self._store.lane(principal.org, run)
-                if not lanes.may_repeat(principal, command.worker_id, known.lease_epoch, lane):
+                if not may_repeat(principal, command.worker_id, known.lease_epoch, lane):
                     raise LeaseLost
         if known.status or idempotency is None:
             return o.Replayed(known.status, known.body)
