@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
-from tests.tidy import doors, files, frozen, habits, rooms, shape
+from tests.tidy import doors, files, frozen, habits, rooms, shape, unused
 from tests.tidy.checks import (
     FILE_CHECKS,
     PYTHON_CHECKS,
@@ -248,6 +248,39 @@ def test_a_name_that_is_given_twice_is_found() -> None:
     inner = planted("model/x.py", "class _Page: ...\ndef f():\n    class Page: ...\n")
     assert rooms.names_given_twice([one, two, inner]) == {"Page": 2}
     assert rooms.names_given_twice([one, inner, planted("sdk/calls.py", "class Page: ...\n")]) == {}
+
+
+DEAD = """
+MAX_CALLS = 5
+Wait: int = 3
+USED = 1
+
+def lost() -> int:
+    return USED
+
+@command("x")
+def registered() -> None: ...
+
+class Row:
+    def seen(self) -> None: ...
+    @property
+    def rests(self) -> bool: ...
+    def __repr__(self) -> str: ...
+
+class Gone: ...
+"""
+
+
+def test_what_only_tests_name_is_found() -> None:
+    source = planted("engine/x.py", DEAD)
+    user = Source("bench/run.py", "from towerlog.engine.x import Row\nprint(Row().seen)\n")
+    found = list(unused.named_nowhere([source, user], {}))
+    assert [finding.split("`")[1] for finding in found] == ["MAX_CALLS", "Wait", "lost", "rests", "Gone"]
+    assert found[0].startswith("src/towerlog/engine/x.py:2: ")
+    allowed = {"engine/x.py": {"MAX_CALLS", "Wait", "lost", "rests", "Gone"}}
+    assert list(unused.named_nowhere([source, user], allowed)) == []
+    [finding] = unused.named_nowhere([source, user], {"engine/x.py": {*allowed["engine/x.py"], "seen"}})
+    assert "`seen` needs no exception" in finding
 
 
 def test_what_is_left_to_move_may_only_become_less() -> None:
