@@ -1,7 +1,7 @@
 """Results for people: owns the table that a run prints and the Markdown section made from results.json.
 
 python bench/report.py [results.json]                       print the section
-python bench/report.py --into docs/performance.md [FILE]    put it between the page's two markers
+python bench/report.py --into docs/performance.md [FILE]    put it between the page's two markers; then `make docs`
 """
 
 import argparse
@@ -74,14 +74,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(out)
 
 
-def summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many thresholds were reached."""
+def summary(rows: Sequence[Mapping[str, Any]], *, names_short: bool = True) -> str:
+    """How many thresholds were reached; `names_short`: and which were not."""
     judged = [row for row in rows if row["verdict"] != "info"]
     reached = sum(row["verdict"] == "ok" for row in judged)
     short = [row["name"] for row in judged if row["verdict"] == "short"]
     failed = [row["name"] for row in judged if row["verdict"] == "failed"]
     text = f"{reached} of {len(judged)} thresholds reached."
-    if short:
+    if short and names_short:
         text += f" Short: {'; '.join(short)}."
     if failed:
         text += f" Not measured: {'; '.join(failed)}."
@@ -105,7 +105,21 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines.append("| " + " | ".join(cells(row)) + " |")
         if row["problem"]:
             lines.append(f"| *{row['problem'].splitlines()[0]}* | | | | | |")
-    return "\n".join([*lines, "", summary(results["rows"])])
+    return "\n".join([*lines, "", summary(results["rows"], names_short=False)])
+
+
+def falls_short(page: str) -> str:
+    """What the table of a page says SHORT of, a line for each threshold that several rows have."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in page.partition(BEGIN)[2].partition(END)[0].splitlines():
+        told = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(told) != len(HEADINGS) or told[-1] != WORDS["short"]:
+            continue
+        name, _, _, figure_told, must, _ = told
+        group, _, which = name.partition(", ") if ", " in name else name.partition(": ")
+        found.setdefault((group, must), []).append(f"{which} {figure_told}")
+    lines = [f"- {group} ({must}): {'; '.join(rows)}." for (group, must), rows in found.items()]
+    return "\n".join(["These rows of the table above do not reach their threshold:", "", *lines])
 
 
 def put_between_markers(page: str, section: str) -> str:

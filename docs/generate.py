@@ -16,6 +16,8 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ from towerlog.model.run import TERMINAL, TRANSITIONS, Status
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 PACKAGE = ROOT / "src" / "towerlog"
-PAGES_BESIDE = (ROOT / "ARCHITECTURE.md",)
+PAGES_BESIDE = (ROOT / "ARCHITECTURE.md", ROOT / "STYLE.md")
 """Pages outside of this folder that have generated parts."""
 SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(?:(?!<!-- ).)*?(<!-- /generated -->)", re.DOTALL)
 HELP_WIDTH = 100
@@ -698,9 +700,9 @@ ROOMS: dict[str, str] = {
     "store": "Values between engine and backends; migrations; whose the files are; `sql/<backend>/NNNN_name.sql`.",
     "store/base": "The contract of a backend in narrow protocols. Its docstrings are the law.",
     "store/columns": "What values are kept as, whatever the database: rows to values and back, and what fits together.",
-    "store/postgres": "The shared backend: connections, locks, the unit of work, what a commit writes.",
-    "store/postgres/reading": "What is read: events, runs, threads, lanes, content, and the loading of a group.",
-    "store/postgres/subjects": "Members and keys, the audit, budgets and prices, the inbox, alerts: reads and writes.",
+    "store/postgres": "The shared backend: connections, locks, units of work, what a group loads and a commit writes.",
+    "store/postgres/reading": "What is read: events, runs, threads, lanes, content.",
+    "store/postgres/subjects": "Members, keys, the audit, budgets, prices, the inbox, alerts, retention.",
     "store/postgres/upkeep": "Erasures, verification, and organisations and keys for a command.",
     "store/sqlite": "The embedded backend: one writing thread, reading threads beside it.",
     "store/sqlite/approvals": "The inbox: what is open, what has expired, links that were used.",
@@ -989,6 +991,21 @@ def _first_sentence(file: str) -> str:
     return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
 
 
+def layers() -> str:
+    """The order of the layers, as the contract that is checked has it."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    [found] = (contract["layers"] for contract in contracts if contract.get("containers") == ["towerlog"])
+    lines = textwrap.wrap(" → ".join(found), 116, break_on_hyphens=False)
+    return "\n".join(["", *(f"    {line}" for line in lines), ""])
+
+
+def falls_short() -> str:
+    """Which thresholds the measured table of the same page does not reach."""
+    sys.path.insert(0, str(ROOT))
+    report = importlib.import_module("bench.report")
+    return str(report.falls_short((DOCS / "performance.md").read_text("utf-8")))
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
@@ -1002,6 +1019,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "routes": routes,
     "limits": limits,
     "rooms": rooms,
+    "layers": layers,
+    "falls-short": falls_short,
     "walk": walk,
     "promises": promises,
 }

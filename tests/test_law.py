@@ -136,8 +136,8 @@ LAWFUL_IMPORTS = {
     "asgi/pages/sign_in/by_provider.py": "import joserfc",
     "asgi/pages/sign_in/tokens.py": "import joserfc",
     "store/sqlite.py": "import apsw",
-    "store/postgres.py": "import asyncpg",
-    "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.store import sqlite",
+    "store/postgres/connections.py": "import asyncpg",
+    "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.wake import local",
     "engine/pricing/price_list.py": "import genai_prices",
     "dialects/otlp/protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
     "storage.py": "from towerlog import config\nfrom towerlog.store import sqlite",
@@ -163,9 +163,12 @@ FRAMES = "Only one module frames WebSockets"
 MCP = "Only one module speaks MCP, by the SDK of an extra"
 ROOMS = "A request passes the rooms of asgi from the outside in"
 ENGINE_ROOMS = "The rooms of the engine stand on each other one way"
+COMMANDS = "Commands read nothing back: a reply is built after the commit"
 SQLITE_ROOMS = "The rooms of the SQLite store stand on each other one way"
+POSTGRES_ROOMS = "The rooms of the PostgreSQL store stand on each other one way"
 DATABASE = "Only the store opens a database, and a bus of one"
-WIRING = "Only the wiring names a backend"
+BACKEND = "Only one module names a backend"
+WIRING = "Only the wiring names a wake"
 PRICES = "Only one module reads the list of prices"
 PROTOBUF = "Only one module reads protobuf"
 OUTWARD = "Only egress goes out, and only the wiring opens it"
@@ -182,7 +185,7 @@ IMPORT_FAULTS = {
     "a dialect opens a socket": ("dialects/steps.py", "import socket", PURE),
     "a dialect imports its sibling": ("dialects/lanes.py", "from towerlog.dialects import runs", DIALECTS),
     "a dialect without a line": ("dialects/agui.py", "", DIALECTS),
-    "a backend imports the other": ("store/postgres.py", "from towerlog.store import sqlite", BACKENDS),
+    "a backend imports the other": ("store/postgres/store.py", "from towerlog.store import sqlite", BACKENDS),
     "the contract imports a backend": ("store/base/log.py", "from towerlog.store import sqlite", BACKENDS),
     "the engine reads settings": ("engine/core.py", "from towerlog import config", SETTINGS),
     "the engine speaks ASGI": ("engine/core.py", "from uvicorn.config import Config", ASGI),
@@ -200,6 +203,7 @@ IMPORT_FAULTS = {
         "from towerlog.engine import commands",
         ENGINE_ROOMS,
     ),
+    "a command builds a reply": ("engine/commands.py", "from towerlog.engine import queries", COMMANDS),
     "a room of the engine without a line": ("engine/spare.py", "", ENGINE_ROOMS),
     "a connection knows the upkeep": (
         "store/sqlite/connections.py",
@@ -207,8 +211,15 @@ IMPORT_FAULTS = {
         SQLITE_ROOMS,
     ),
     "a room of SQLite without a line": ("store/sqlite/spare.py", "", SQLITE_ROOMS),
+    "a reader of PostgreSQL knows a subject": (
+        "store/postgres/reading.py",
+        "from towerlog.store.postgres import subjects",
+        POSTGRES_ROOMS,
+    ),
+    "a room of PostgreSQL without a line": ("store/postgres/spare.py", "", POSTGRES_ROOMS),
     "asgi opens a database": ("asgi/app.py", "import apsw", DATABASE),
-    "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", WIRING),
+    "the engine names a backend": ("engine/core.py", "from towerlog.store import sqlite", BACKEND),
+    "the server names a backend": ("server.py", "from towerlog.store import postgres", BACKEND),
     "the engine chooses its wake": ("engine/core.py", "from towerlog.wake import local", WIRING),
     "a wake imports the other": ("wake/nats.py", "from towerlog.wake import local", WAKES),
     "a wake reads the store": ("wake/local.py", "from towerlog.store import base", DOWN),

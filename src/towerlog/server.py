@@ -1,4 +1,4 @@
-"""The composition root: settings in, a serving process out. Only here the parts are put together.
+"""The composition root: settings in, a serving process out, of what `storage`, `parts` and `asgi.app` make.
 
 `build` makes everything for a process that is already running (tests, another ASGI server); `run` is the process.
 """

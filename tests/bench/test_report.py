@@ -100,3 +100,18 @@ def test_the_section_replaces_what_stood_between_the_markers_and_nothing_else() 
     assert report.put_between_markers(page, "new") == f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
     with pytest.raises(ValueError, match="the page has no"):
         report.put_between_markers("no markers here", "new")
+
+
+def test_the_page_tells_what_its_table_says_is_short_by_threshold() -> None:
+    short = [
+        Row("s", f"single POST, {way}", "events/s", done, 10_000.0, "ratio", bound="at least", threshold=0.55).as_json()
+        for way, done in (("steps", 1000.0), ("lanes", 5000.0))
+    ]
+    section = report.markdown({**RESULTS, "rows": [*ROWS, *short]})
+    page = report.put_between_markers(
+        f"{report.BEGIN}\n{report.END}\n| no | row | of | the | table | SHORT |\n", section
+    )
+    assert report.falls_short(page).splitlines()[2:] == [
+        "- ack to screen (≤ 50 ms): p99 61.0 ms.",
+        "- single POST (≥ 0.55 × floor): steps 0.10 × floor; lanes 0.50 × floor.",
+    ]

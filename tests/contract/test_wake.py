@@ -39,7 +39,7 @@ class Desk:
     @property
     def wake(self) -> Wake:
         """What the engine tells of its commits."""
-        return self.engine._wake
+        return self.engine.wake
 
     async def append(self, count: int = 1) -> None:
         """So many events in one command."""

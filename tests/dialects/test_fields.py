@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.dialects.calls import AGENT, RUN, call, endpoint
 from tests.support.calls import tried
 from towerlog import errors
-from towerlog.dialects import DIALECTS, fields
+from towerlog.dialects import DIALECTS, base, fields
 from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.fields import Count, Duration, JsonObject
 from towerlog.dialects.native import NATIVE
@@ -299,13 +299,13 @@ def test_a_summary_is_one_line_of_at_most_500_characters() -> None:
 
 @pytest.mark.parametrize("error", [errors.IdReused(), errors.TooLarge("too big", field="data"), errors.Invalid("no")])
 def test_a_refused_item_is_the_same_error_when_it_was_sent_alone(error: errors.TowerlogError) -> None:
-    again = fields.error_of(fields.refusal(error))
+    again = base.error_of(fields.refusal(error))
     assert (type(again), again.message, again.field) == (type(error), error.message, error.field)
 
 
 def test_any_refusal_is_an_error() -> None:
-    assert isinstance(fields.error_of(Refusal("not_found", "gone")), NotFound)
-    assert isinstance(fields.error_of(Refusal("nobody_knows", "why")), Invalid)
+    assert isinstance(base.error_of(Refusal("not_found", "gone")), NotFound)
+    assert isinstance(base.error_of(Refusal("nobody_knows", "why")), Invalid)
 
 
 @given(st.binary())

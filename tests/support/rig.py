@@ -33,7 +33,8 @@ class QuietEngine(Engine):
 
     def __init__(self, store: Store, clock: Clock, ids: Ids, *more: Any, **named: Any) -> None:
         """With a wake of its own. `more`: settings, prices."""
-        super().__init__(store, LocalWake(), clock, ids, *more, **named)
+        self.wake = LocalWake()
+        super().__init__(store, self.wake, clock, ids, *more, **named)
 
     async def start(self) -> None:
         """Takes commands."""
@@ -41,8 +42,8 @@ class QuietEngine(Engine):
 
     async def sweep(self) -> None:
         """One turn of upkeep."""
-        await self._timer.sweep()
-        await self._watching.sweep()
+        await self.services.deadlines.sweep()
+        await self.services.rules.sweep()
 
     def forget(self) -> None:
         """Empties the writer's cache, as a restart would; nothing may come out differently for it."""

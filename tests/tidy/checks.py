@@ -22,7 +22,12 @@ SOURCE_CHECKS: tuple[SourceCheck, ...] = (
     doors.unbounded_cache,
     doors.sdk_imports,
 )
-PYTHON_CHECKS: tuple[SourceCheck, ...] = (shape.missing_module_docstring, shape.vague_name, shape.misnamed_bound)
+PYTHON_CHECKS: tuple[SourceCheck, ...] = (
+    shape.missing_module_docstring,
+    shape.stray_docstring,
+    shape.vague_name,
+    shape.misnamed_bound,
+)
 TEST_CHECKS: tuple[SourceCheck, ...] = (habits.fixed_pause, habits.stepping_aside)
 FILE_CHECKS: tuple[FileCheck, ...] = (
     files.oversized,

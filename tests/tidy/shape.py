@@ -67,6 +67,24 @@ def _is_overload(node: AnyFunction | ast.ClassDef) -> bool:
     return any(isinstance(mark, ast.Name) and mark.id in {"overload", "override"} for mark in node.decorator_list)
 
 
+def stray_docstring(source: Source) -> Iterator[str]:
+    """A text that stands alone and describes nothing: neither what it is in, nor a name that is given before it."""
+    for node in source.nodes:
+        documented = isinstance(node, AnyFunction | ast.ClassDef | ast.Module)
+        for field in ("body", "orelse", "finalbody"):
+            before: ast.stmt | None = None
+            found = getattr(node, field, None)
+            for statement in found if isinstance(found, list) else ():
+                is_own = documented and field == "body" and before is None
+                if _is_text(statement) and not is_own and not isinstance(before, ast.Assign | ast.AnnAssign):
+                    yield source.at(statement, "this text describes nothing: put it below its name, or take it out")
+                before = statement
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
 def vague_name(source: Source) -> Iterator[str]:
     """A file or folder whose name says nothing."""
     for part in PurePosixPath(source.path).with_suffix("").parts:

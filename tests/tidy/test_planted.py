@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
-from tests.tidy import doors, files, frozen, habits, rooms, shape
+from tests.tidy import doors, files, frozen, habits, rooms, shape, unused
 from tests.tidy.checks import (
     FILE_CHECKS,
     PYTHON_CHECKS,
@@ -37,6 +37,15 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
     (shape.misnamed_bound, "model/x.py", "LONGEST_NAME = 5\n", "`LONGEST_NAME` is a bound"),
     (shape.misnamed_bound, "sdk/x.py", "_NAME_MAX: int = 5\n", "`_NAME_MAX` is a bound"),
     (shape.misnamed_bound, "asgi/x.py", "USUAL_PAGE = 5\n", "`USUAL_PAGE` is a bound"),
+    (
+        shape.stray_docstring,
+        "engine/x.py",
+        'from a import b\n"""What b is."""\n',
+        "x.py:2: this text describes nothing",
+    ),
+    (shape.stray_docstring, "engine/x.py", 'A = 1\n"""One."""\n"""Two."""\n', "x.py:3: this text"),
+    (shape.stray_docstring, "engine/x.py", 'class A:\n    """A."""\n    f(1)\n    """Of f."""\n', "x.py:4: this text"),
+    (shape.stray_docstring, "tests/x.py", 'if a:\n    """Why."""\n    f(1)\n', "x.py:2: this text"),
     (shape.vague_name, "engine/utils.py", "", "`utils` says nothing"),
     (shape.vague_name, "store/sql_helpers.py", "", "`sql_helpers` says nothing"),
     (shape.vague_name, "common/run.py", "", "`common` says nothing"),
@@ -108,6 +117,12 @@ LAWFUL: tuple[tuple[SourceCheck, str, str], ...] = (
     (shape.missing_public_docstrings, "model/x.py", "class _Inner: ...\ndef _step(): ...\n"),
     (shape.missing_public_docstrings, "asgi/x.py", "def f(): ...\n"),
     (shape.misnamed_bound, "model/x.py", "MAX_NAME_CHARS = 5\nMOST = 1\nALMOST_FULL = 2\n"),
+    (
+        shape.stray_docstring,
+        "engine/x.py",
+        '"""A."""\nX = 1\n"""B."""\nclass Y:\n    """C."""\n    z: int\n    """D."""\n',
+    ),
+    (shape.stray_docstring, "engine/x.py", 'def f(self):\n    """A."""\n    self.x = 1\n    """B."""\n'),
     (shape.vague_name, "engine/follow.py", ""),
     (doors.ambient_use, "ambient.py", "import time\n"),
     (doors.ambient_use, "sdk/recorder.py", "import time\n"),
@@ -233,6 +248,39 @@ def test_a_name_that_is_given_twice_is_found() -> None:
     inner = planted("model/x.py", "class _Page: ...\ndef f():\n    class Page: ...\n")
     assert rooms.names_given_twice([one, two, inner]) == {"Page": 2}
     assert rooms.names_given_twice([one, inner, planted("sdk/calls.py", "class Page: ...\n")]) == {}
+
+
+DEAD = """
+MAX_CALLS = 5
+Wait: int = 3
+USED = 1
+
+def lost() -> int:
+    return USED
+
+@command("x")
+def registered() -> None: ...
+
+class Row:
+    def seen(self) -> None: ...
+    @property
+    def rests(self) -> bool: ...
+    def __repr__(self) -> str: ...
+
+class Gone: ...
+"""
+
+
+def test_what_only_tests_name_is_found() -> None:
+    source = planted("engine/x.py", DEAD)
+    user = Source("bench/run.py", "from towerlog.engine.x import Row\nprint(Row().seen)\n")
+    found = list(unused.named_nowhere([source, user], {}))
+    assert [finding.split("`")[1] for finding in found] == ["MAX_CALLS", "Wait", "lost", "rests", "Gone"]
+    assert found[0].startswith("src/towerlog/engine/x.py:2: ")
+    allowed = {"engine/x.py": {"MAX_CALLS", "Wait", "lost", "rests", "Gone"}}
+    assert list(unused.named_nowhere([source, user], allowed)) == []
+    [finding] = unused.named_nowhere([source, user], {"engine/x.py": {*allowed["engine/x.py"], "seen"}})
+    assert "`seen` needs no exception" in finding
 
 
 def test_what_is_left_to_move_may_only_become_less() -> None:

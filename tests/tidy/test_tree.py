@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.tidy import frozen, rooms, shape
+from tests.tidy import frozen, rooms, shape, unused
 from tests.tidy.checks import FILE_CHECKS, PYTHON_CHECKS, SOURCE_CHECKS, TEST_CHECKS, FileCheck, SourceCheck, name_of
-from tests.tidy.exceptions import ALLOWED, MAY_BE_LONG, NOT_FROZEN, STILL_TO_MOVE, TESTED_BY
+from tests.tidy.exceptions import ALLOWED, MAY_BE_LONG, NAMED_BY_OTHERS, NOT_FROZEN, STILL_TO_MOVE, TESTED_BY
 from tests.tidy.source import PACKAGE, ROOT, read_source, read_sources, repository_files
 
 
@@ -83,6 +83,13 @@ def test_no_two_public_classes_of_the_server_have_one_name() -> None:
     found = rooms.names_given_twice(read_sources(PACKAGE))
     advice = "so many modules define a class of this name: name each for what only it is"
     hold(rooms.complaints(found, STILL_TO_MOVE["names_given_twice"], advice))
+
+
+def test_what_is_declared_is_named_somewhere() -> None:
+    others = (source for folder in ("bench/", "docs/", "tools/", "examples/") for source in read_sources(folder))
+    hold(unused.named_nowhere([*read_sources(PACKAGE), *others], NAMED_BY_OTHERS))
+    reasons = [reason for names in NAMED_BY_OTHERS.values() for reason in names.values()]
+    assert all(len(reason.split()) >= 5 for reason in reasons), "say in a sentence who names it"
 
 
 def test_values_are_frozen() -> None:

@@ -1,11 +1,12 @@
-"""One warm request, traced through the files of the package: what the law bounds and what ARCHITECTURE.md prints.
+"""Warm requests, traced through the files of the package: what the law bounds and what ARCHITECTURE.md prints.
 
-    python -m tests.tidy.walk followed     # as JSON: files with their functions, stays, returns
+    python -m tests.tidy.walk              # one line for each walk: files, stays, returns
+    python -m tests.tidy.walk followed     # one walk as JSON: files with their functions, stays, returns
 
 A process of its own starts the server as `towerlog serve` does (settings, socket, connection, writing thread, disk),
-warms it up and then traces one `POST /api/ingest` on a kept connection: from the first byte sent until the reply is
-read, and with a follower until its frame is read as well. A profile hook in every thread notes each call of a Python
-function under `src/towerlog`, in the order of time.
+warms it up and then traces each of `REQUESTS` on a kept connection: from the first byte sent until the reply is read,
+and with a follower until its frame is read as well. A profile hook in every thread notes each call of a Python function
+under `src/towerlog`, in the order of time.
 
 How it is counted:
 
@@ -33,6 +34,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -53,6 +55,51 @@ ADMIN_KEY = "adm_" + "0123456789abcdefghijklmnopqrstuvwxyzABCD"
 
 Call = tuple[str, str]
 """A file relative to the package, and the qualified name of a function in it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One event as a program reports it. `NUMBER` and `MARK` in its texts are others each time it is sent."""
+
+    path: str
+    body: dict[str, Any]
+    before: dict[str, Any] | None = None
+    """What the same program reports shortly before it, untraced."""
+
+
+def mark_of(number: int) -> str:
+    """A text that the `number`th event alone contains."""
+    return f"output-{number:06}"
+
+
+def body_text(body: dict[str, Any], number: int) -> bytes:
+    """A body as it is sent as the `number`th event."""
+    return json.dumps(body).replace("MARK", mark_of(number)).replace('"NUMBER"', str(number)).encode()
+
+
+def _of_steps(event_type: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {"event_type": event_type, "sdk_run_id": event_type, "event_id": "MARK", "payload": payload}
+
+
+def _native(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
+    event = {"event_id": "MARK", "client_seq": "NUMBER", "run_key": event_type, "type": event_type, "data": data}
+    return {"client_id": event_type, "events": [event]}
+
+
+_PREVIEWS = {"tool_name": "ls", "input_preview": "MARK", "output_preview": "MARK"}
+_CALL_BEGINS = _of_steps("tool_call", {**_PREVIEWS, "phase": "start"})
+_CALL_ENDS = _of_steps("tool_call", {**_PREVIEWS, "phase": "end"})
+_USAGE = {"model": "gpt-4o", "input_tokens": 10, "output_tokens": 5}
+
+REQUESTS: dict[str, Request] = {
+    "alone": Request("/api/ingest", _CALL_ENDS, before=_CALL_BEGINS),
+    "step": Request("/api/ingest", _of_steps("step", {"node_name": "s", "detail": "MARK"})),
+    "error": Request("/api/ingest", _of_steps("error", {"error_message": "MARK"})),
+    "native step": Request("/api/v1/events", _native("step", {"name": "MARK"})),
+    "native model call": Request("/api/v1/events", _native("model.call", _USAGE)),
+    "followed": Request("/api/ingest", _CALL_ENDS, before=_CALL_BEGINS),
+}
+"""What is traced, in this order. `followed`: while somebody follows the run. Each type has a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -142,18 +189,15 @@ class Caller(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Traces the request alone, then with a follower."""
+        """Traces each request, the last one with a follower."""
         sys.setprofile(None)
         try:
             with self._connect() as sender:
-                for _ in range(WARM_UPS):
-                    self._call_tool(sender, None)
-                self.walks["alone"] = self._walk(sender, None)
-                with self._connect() as follower:
-                    self._follow(follower)
-                    for _ in range(WARM_UPS):
-                        self._call_tool(sender, follower)
-                    self.walks["followed"] = self._walk(sender, follower)
+                for name, request in REQUESTS.items():
+                    with self._follow() if name == "followed" else nullcontext() as follower:
+                        for _ in range(WARM_UPS):
+                            self._trace(request, sender, follower)
+                        self.walks[name] = self._walk(request, sender, follower)
         except BaseException as failure:
             self.failure = failure
         finally:
@@ -162,41 +206,38 @@ class Caller(threading.Thread):
     def _connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT_S)
 
-    def _walk(self, sender: socket.socket, follower: socket.socket | None) -> Walk:
+    def _walk(self, request: Request, sender: socket.socket, follower: socket.socket | None) -> Walk:
         """The most frequent of several traces; the shortest of those that are equally frequent."""
-        found = Counter(self._call_tool(sender, follower) for _ in range(TRACES))
+        found = Counter(self._trace(request, sender, follower) for _ in range(TRACES))
         return max(found, key=lambda walk: (found[walk], -len(walk.calls)))
 
-    def _call_tool(self, sender: socket.socket, follower: socket.socket | None) -> Walk:
-        """Reports that a tool was called, and traces the report that it has answered."""
-        self._report(sender, follower, {"tool_name": "ls", "phase": "start"})
-        self._settle()
+    def _trace(self, request: Request, sender: socket.socket, follower: socket.socket | None) -> Walk:
+        """Sends what comes before the request and then the request, whose walk it gives."""
+        if request.before is not None:
+            self._report(request.path, request.before, sender, follower)
+            self._settle()
         self._recorder.calls.clear()
         self._recorder.armed = True
-        self._report(sender, follower, {"tool_name": "ls", "phase": "end"})
+        self._report(request.path, request.body, sender, follower)
         self._settle()
         return self._recorder.take()
 
-    def _report(self, sender: socket.socket, follower: socket.socket | None, payload: dict[str, str]) -> None:
+    def _report(self, path: str, body: dict[str, Any], sender: socket.socket, follower: socket.socket | None) -> None:
         self._sent += 1
-        mark = f"output {self._sent:06}"
-        body = {
-            "event_type": "tool_call",
-            "sdk_run_id": "r1",
-            "event_id": f"e{self._sent:06}",
-            "payload": {**payload, "output_preview": mark, "input_preview": mark},
-        }
-        reply = _exchange(sender, "POST", "/api/ingest", json.dumps(body).encode())
-        assert reply["status"] == "ok", reply
+        reply = _exchange(sender, "POST", path, body_text(body, self._sent))
+        assert reply.get("status") == "ok" or reply["results"][0]["status"] == "stored", reply
         if follower is not None:
-            _read_until(follower, mark.encode())
+            _read_until(follower, mark_of(self._sent).encode())
 
-    def _follow(self, follower: socket.socket) -> None:
-        """Opens the stream of the run, as a browser does."""
+    def _follow(self) -> socket.socket:
+        """Opens the stream of the run of the tool calls, as a browser does."""
         with self._connect() as asking:
-            [run] = _exchange(asking, "GET", "/api/v1/runs")["data"]
-        follower.sendall(_request("GET", f"/v1/runs/{run['run_id']}/events", b""))
-        _read_until(follower, f"output {self._sent:06}".encode())
+            runs = _exchange(asking, "GET", "/api/v1/runs")["data"]
+        [run_id] = [run["run_id"] for run in runs if run["thread_id"] == "tool_call"]
+        follower = self._connect()
+        follower.sendall(_request("GET", f"/v1/runs/{run_id}/events", b""))
+        _read_until(follower, b"tool_name")
+        return follower
 
     def _settle(self) -> None:
         """Waits until the server has finished what it does after its reply: two looks find no call between them."""
@@ -233,7 +274,7 @@ def _read_until(connection: socket.socket, mark: bytes) -> bytes:
 
 
 def serve_and_trace() -> dict[str, Walk]:
-    """The walks `alone` and `followed`. Needs the main thread of a process that does nothing else."""
+    """The walks of `REQUESTS`. Needs the main thread of a process that does nothing else."""
     from towerlog import server
     from towerlog.config import Settings
 
@@ -250,23 +291,30 @@ def serve_and_trace() -> dict[str, Walk]:
 
 
 @functools.cache
-def traced(name: str) -> Walk:
-    """The walk `alone` or `followed`, from a process of its own. Raises RuntimeError when its server fails."""
-    command = [sys.executable, "-m", "tests.tidy.walk", name, "--calls"]
+def traced() -> dict[str, Walk]:
+    """The walks of `REQUESTS`, from a process of its own. Raises RuntimeError when its server fails."""
+    command = [sys.executable, "-m", "tests.tidy.walk", "--calls"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S * 2, check=False)
     if done.returncode:
         raise RuntimeError(f"the traced server failed:\n{done.stderr}")
-    return Walk(tuple((file, function) for file, function in json.loads(done.stdout)))
+    found = json.loads(done.stdout)
+    return {name: Walk(tuple((file, function) for file, function in calls)) for name, calls in found.items()}
 
 
-def main(name: str, *options: str) -> None:
-    """Writes one walk to standard output."""
-    walk = serve_and_trace()[name]
-    if "--calls" in options:
-        json.dump(walk.calls, sys.stdout)
-        return
-    files = {file: walk.functions(file) for file in walk.files}
-    json.dump({"files": files, "stays": len(walk.stays), "returns": walk.returns}, sys.stdout, indent=1)
+def main(name: str = "") -> None:
+    """Writes one walk to standard output, or the figures of all of them; `--calls`: all of them, call by call."""
+    walks = serve_and_trace()
+    match name:
+        case "":
+            for each, walk in walks.items():
+                figures = f"{len(walk.files)} files, {len(walk.stays)} stays, {walk.returns} returns"
+                sys.stdout.write(f"{each}: {figures}\n")
+        case "--calls":
+            json.dump({each: walk.calls for each, walk in walks.items()}, sys.stdout)
+        case _:
+            walk = walks[name]
+            files = {file: walk.functions(file) for file in walk.files}
+            json.dump({"files": files, "stays": len(walk.stays), "returns": walk.returns}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ class App:
         self.take = gate.take
         self._service = Service(gate, components, streams, node.store.epoch)
         watch = self._loop_watch
-        node.engine.before_sweep = self.arrivals.pace.when_busy = watch.stir
+        node.engine.services.before_sweep = self.arrivals.pace.when_busy = watch.stir
         self._ticker = Ticker(
             self._clock,
             lambda _: watch.stir(),

@@ -25,7 +25,6 @@ from towerlog.asgi.http1.pipeline import Pipeline, piece_end
 from towerlog.asgi.http1.request import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.errors import Overloaded
 
-"""What a request names to which the connection may switch (RFC 6455, 4.1)."""
 _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
 
 
@@ -375,7 +374,7 @@ class Connection(Pipeline):
         return True
 
     def replied(self, request: PendingRequest) -> None:
-        """The reply is whole: the next request, the last_bytes, or the wait for another."""
+        """The reply is whole: the next request, the last bytes, or the wait for another."""
         request.is_complete = True
         if request.waiter is not None:
             request.hear()

@@ -20,7 +20,6 @@ from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo
 from towerlog.sdk.api.shapes import Gap
 
-MAX_CALLS_CHARS = 200
 AGENT_COLUMNS = (
     Column("AGENT ID", "id", rank=4),
     Column("NAME"),

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from towerlog.errors import TowerlogError
+from towerlog import errors
+from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append, Command, Report
-from towerlog.model.event import DamagedEvent, Event, FieldWarning
+from towerlog.model.event import DamagedEvent, Event, FieldWarning, Refusal
 from towerlog.model.outcome import Appended, Reported, Stored
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.question import RowKind
@@ -45,6 +46,13 @@ STATUSES: dict[str, int] = {
     "damaged": 500,
 }
 """Error code → HTTP status, unless a dialect's page says otherwise. A subclass without an entry has its parent's."""
+_ERRORS: dict[str, type[TowerlogError]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, TowerlogError) and kind is not NotFound
+}
+"""Code → error, for refusals of single items. NotFound is made otherwise: it needs the name of what is missing."""
+
 MAX_LABEL_CHARS = 200
 MAX_ID_CHARS = 200
 """Characters of a free text such as a name, and of an id."""
@@ -353,3 +361,10 @@ def error_headers(error: TowerlogError, status: int) -> tuple[tuple[bytes, bytes
 
 
 PROBLEM = "application/problem+json"
+
+
+def error_of(found: Refusal) -> TowerlogError:
+    """The refusal of the only item of a request, as the error of the request."""
+    if found.code == NotFound.code:
+        return NotFound("object", found.message)
+    return _ERRORS.get(found.code, Invalid)(found.message, field=found.field)

@@ -13,13 +13,12 @@ from urllib.parse import unquote
 
 import msgspec
 
-from towerlog import errors
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call
 from towerlog.dialects.members import fits_only_as_number, names_at, read_singly, whole_number
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Refusal
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.facts import NO_FACTS, Effects, Facts
 from towerlog.model.times import parse_ms
 from towerlog.model.usage import MAX_DOLLARS, MAX_NUMBER, parse_dollars
 
@@ -52,11 +51,6 @@ _TRUTH = {"true": True, "false": False}
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
-_ERRORS: dict[str, type[TowerlogError]] = {
-    kind.code: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, TowerlogError) and kind is not NotFound
-}
 
 
 class TooDeep(Invalid):
@@ -208,6 +202,18 @@ that together they are at most about a mebibyte."""
 def facts_named(name: str) -> Facts:
     """The facts of an event of which only its sender's own name is known, of at most MAX_LABEL_CHARS characters."""
     return Facts(name=name, effects=_EFFECTS_OF.get(name))
+
+
+MAX_SPAN_CHARS = 8192
+"""Of what both ends of a step are called; longer ones are not brought together."""
+
+
+def step_facts(name: str | None, phase: str | None, duration_ms: float | None) -> Facts:
+    """The facts of a step, or of one of its ends; `name` is what both ends call it, if they can be told to be one."""
+    took = None if duration_ms is None else round(duration_ms)
+    if not name or len(name) > MAX_SPAN_CHARS or phase not in ("start", "end"):
+        return NO_FACTS if took is None else Facts(duration_ms=took)
+    return Facts(begins=name) if phase == "start" else Facts(ends=name, duration_ms=took)
 
 
 def bounded_text(value: str | None, field: str, longest: int = 200) -> str | None:
@@ -379,13 +385,6 @@ def below(place: str, error: TowerlogError) -> TowerlogError:
 def refusal(error: TowerlogError) -> Refusal:
     """An error as the result of one item of a batch."""
     return Refusal(error.code, error.message, error.field)
-
-
-def error_of(found: Refusal) -> TowerlogError:
-    """The refusal of the only item of a request, as the error of the request."""
-    if found.code == NotFound.code:
-        return NotFound("object", found.message)
-    return _ERRORS.get(found.code, Invalid)(found.message, field=found.field)
 
 
 def decode_any(text: bytes) -> Any:

@@ -30,6 +30,7 @@ from towerlog.dialects.fields import (
     one_line,
     optional_id,
     read,
+    step_facts,
     summary,
     unused,
 )
@@ -40,8 +41,6 @@ from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.usage import Usage, UsageReport
 
 MAX_QUESTION_KEY_CHARS = 128
-MAX_SPAN_CHARS = 8192
-"""Of what both ends of a step are called; longer ones are not brought together."""
 FAILED = "failed"
 """The error of a failure whose worker gave no reason."""
 
@@ -239,14 +238,6 @@ def _read_tool_result(data: bytes, where: str, warnings: Warnings) -> tuple[Even
         success=success_of(sent.success, sent.error),
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
     )
-
-
-def step_facts(name: str | None, phase: str | None, duration_ms: float | None) -> Facts:
-    """The facts of a step, or of one of its ends; `name` is what both ends call it, if they can be told to be one."""
-    took = None if duration_ms is None else round(duration_ms)
-    if not name or len(name) > MAX_SPAN_CHARS or phase not in ("start", "end"):
-        return NO_FACTS if took is None else Facts(duration_ms=took)
-    return Facts(begins=name) if phase == "start" else Facts(ends=name, duration_ms=took)
 
 
 def _read_step(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:

@@ -20,7 +20,6 @@ from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, Warned, reply_json
 from towerlog.dialects.details import ForeignId, Label, Time
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject, Warnings
-from towerlog.dialects.run_events import step_facts
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
@@ -158,7 +157,7 @@ def _start_facts(_sent: _Start, _warnings: Warnings) -> tuple[EventType, Facts]:
 
 
 def _step_facts(sent: _Step, _warnings: Warnings) -> tuple[EventType, Facts]:
-    return _STEP, step_facts(sent.node_name, sent.phase, sent.duration_ms)
+    return _STEP, fields.step_facts(sent.node_name, sent.phase, sent.duration_ms)
 
 
 def _tool_facts(sent: _ToolCall, _warnings: Warnings) -> tuple[EventType, Facts]:
@@ -342,7 +341,7 @@ def _every_wrong_field(body: bytes, first: Invalid) -> Invalid:
 def _encode_ingested(outcome: Appended, command: object, call: Call) -> Reply:
     [result] = outcome.results
     if isinstance(result, Refusal):
-        return _explain(fields.error_of(result), call.trace_id)
+        return _explain(base.error_of(result), call.trace_id)
     if not result.commands and result.budget_warning is None:
         # By far the most frequent reply of the server: formatted, not encoded.
         return Reply(200, b'{"status":"ok","event_id":%d}' % result.position)

@@ -118,7 +118,6 @@ LeaseEnd = Annotated[
     str, said("When the lease ends unless a report renews it.", "2026-04-02T10:01:01.500Z", format="date-time")
 ]
 LeaseSeconds = Annotated[int, said("How long a lease lasts without a report, in seconds.", 60)]
-WaitSeconds = Annotated[int, said("How long to wait for something to answer with; 0 answers at once.", 20)]
 Since = Annotated[str, said("Only what happened at or after this time.", "2026-04-01T00:00:00Z", format="date-time")]
 Until = Annotated[str, said("Only what happened before this time.", "2026-05-01T00:00:00Z", format="date-time")]
 

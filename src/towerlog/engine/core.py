@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
 from towerlog.ambient import Clock, Ids, ServingTime
 from towerlog.dialects.base import FrameStyle, RowStyle
 from towerlog.engine.alerts.ways_out import WaysOut
-from towerlog.engine.commands import (
-    lanes,
-)
 from towerlog.engine.commands.long_histories import LongHistories
 from towerlog.engine.commit.idempotency import AnsweredOnce
-from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
-from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -30,24 +24,12 @@ from towerlog.engine.nodes.messages import Asked
 from towerlog.engine.nodes.peers import Peers
 from towerlog.engine.pricing.book import NoPrices, PriceBook, PriceList
 from towerlog.engine.queries.reads import Reads
+from towerlog.engine.queries.repeats import RepeatedAnswers
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.repricing.reprice import Repricing
 from towerlog.engine.settings import EngineSettings
-from towerlog.engine.timers.alerts import UnwatchedAlerts
-from towerlog.engine.timers.approvals import ExpiredApprovals
-from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
-from towerlog.engine.timers.cancels import OverdueCancels
-from towerlog.engine.timers.leases import ExpiredLeases
-from towerlog.engine.timers.loop import TimedService, Timer
-from towerlog.engine.timers.messages.sender import Sender
-from towerlog.engine.timers.old_rows import DROPS, OldRows
-from towerlog.engine.timers.retention import retention_services
-from towerlog.engine.timers.rules.watch import WatchedRules
-from towerlog.engine.timers.rules.workers import Workers
-from towerlog.engine.timers.silence import SilentRuns
-from towerlog.engine.timers.spreads import SpreadingCancels
+from towerlog.engine.timers.services import Services
 from towerlog.engine.verbs import REACTIONS, VERBS
-from towerlog.errors import LeaseLost
 from towerlog.model import command as c
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -80,17 +62,14 @@ class Engine:
         self._store = store
         self.peers, self._leads = peers, peers.leads if peers is not None else _always
         self._serving = ServingTime(clock, hears_all=store.exclusive)
-        self._age = AgeClock(store, self._serving)
         self._reads = Reads(store, clock, self._serving, settings.thresholds, ways_out)
         self._hub = Hub()
-        self._wake = wake
         self._polls = Polls()
         self._waits = Waits(self._polls, self._write, store.runs_by_number, clock)
         self._hub.listen_to(wake)
         self._polls.listen_to(wake)
         self._rows = RowChannels(self._reads)
         self._rows.listen_to(wake)
-        self._replies = Replies(store, self._reads)
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
         self._writer = Writer(
@@ -108,48 +87,21 @@ class Engine:
         What is long of it must have been stored: see `stored_first`.
         """
         submit = self._writer.intake.submit
+        self._answers = RepeatedAnswers(store, self._reads, Replies(store, self._reads), self._writer.intake)
         self._once = AnsweredOnce(submit)
         self.stored_first = LongHistories(store, lambda who, parts: submit(who, parts, "", None)).stored_first
         """Stores the long histories of a command, and gives the command without them."""
-        self._workers = Workers(self._serving)
-        self._timer = Timer(self._timed(settings), lambda: self.before_sweep(), self._leads)
-        # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
-        self._watching = Timer(self._watched(settings), may_look=self._leads)
-        parts = (self._writer, self._erased, self._age, self._leads)
-        self._erasures, kept = retention_services(store, self._serving, *parts)
-        self._keeping = Timer(kept)
-        self.before_sweep: Callable[[], None] = lambda: None
-        """Called by the timer whenever it begins to look at what time has brought about."""
-        self._sender = None if ways_out is None else self._sending(ways_out, settings)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def _timed(self, settings: EngineSettings) -> tuple[TimedService, ...]:
-        """What is looked at again and again, in this order."""
-        store, serving, upkeep = self._store, self._serving, self._writer.upkeep
-        return (
-            ExpiredLeases(upkeep),
-            SpreadingCancels(upkeep),
-            OverdueCancels(upkeep, settings.cancel_deadline_seconds * 1000),
-            SilentRuns(serving, upkeep, settings.thresholds, hears_all=store.exclusive),
-            SteppingBudgets(serving, upkeep),
-            ExpiredReservations(upkeep),
-            ExpiredApprovals(serving, upkeep),
-            *[OldRows(store, serving, self._age, drop) for drop in DROPS],
+        self.services = Services(
+            store,
+            self._serving,
+            self._writer,
+            wake,
+            settings,
+            ways_out=ways_out,
+            forget=self._erased,
+            leads=self._leads,
         )
-
-    def _watched(self, settings: EngineSettings) -> tuple[TimedService, ...]:
-        """Alerts by time, in this order."""
-        store, serving, upkeep = self._store, self._serving, self._writer.upkeep
-        return (
-            WatchedRules(store, serving, upkeep, self._workers, has_links=settings.links is not None),
-            UnwatchedAlerts(store, upkeep),
-        )
-
-    def _sending(self, ways_out: WaysOut, settings: EngineSettings) -> Sender:
-        clock, pauses = self._serving.clock, settings.delivery_pauses
-        sender = Sender(self._store, self._writer.upkeep, clock, ways_out, pauses, settings.links, self._leads)
-        self._wake.subscribe(sender.hear, of_messages=True)
-        return sender
+        """What time brings about."""
 
     def _forget(self, org: int, run: int) -> None:
         """Something of a run was erased: nothing of it stays in memory here."""
@@ -165,14 +117,10 @@ class Engine:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
             self.peers.erased = self._forget
-            self.peers.asked = lambda one: self._workers.note_asked(one.org, one.agents, one.labels)
+            self.peers.asked = lambda one: self.services.workers.note_asked(one.org, one.agents, one.labels)
             await self.peers.start()
         self._writer.start()
-        self._tasks.append(asyncio.create_task(self._timer.run(), name="towerlog-timer"))
-        self._tasks.append(asyncio.create_task(self._watching.run(), name="towerlog-alerts"))
-        self._tasks.append(asyncio.create_task(self._keeping.run(), name="towerlog-retention"))
-        if self._sender is not None:
-            self._tasks.append(asyncio.create_task(self._sender.run(), name="towerlog-sender"))
+        self.services.start()
 
     def drain(self) -> None:
         """Answers every long poll now; nobody waits any more."""
@@ -183,20 +131,14 @@ class Engine:
         self._hub.stop_all()
         self._rows.stop_all()
         self._polls.stop()
-        self._timer.stop()
-        self._watching.stop()
-        self._keeping.stop()
-        if self._sender is not None:
-            self._sender.stop()
-        for task in self._tasks:
-            await task
+        await self.services.stop()
         await self._writer.stop()
         if self.peers is not None:
             await self.peers.stop()
 
     def is_clock_off(self) -> bool:
         """Whether the wall clock is so far off that nothing is deleted for its age."""
-        return bool(self._age.off_ms)
+        return bool(self.services.age.off_ms)
 
     def figures(self) -> dict[str, int]:
         """Counts for the metrics page."""
@@ -212,8 +154,8 @@ class Engine:
             "failed_checkpoints": self._store.trouble.failed_checkpoints,
             "damaged": self._store.damages.found,
             "read_failures": self._store.damages.failures,
-            "clock_off_seconds": int(self._age.off_ms / 1000),
-            "deliveries_given_up": 0 if self._sender is None else self._sender.given_up,
+            "clock_off_seconds": int(self.services.age.off_ms / 1000),
+            "deliveries_given_up": self.services.given_up,
             "nodes": 1 + (0 if self.peers is None else len(self.peers.others)),
             "leads": int(self._leads()),
         }
@@ -231,7 +173,7 @@ class Engine:
         `address`: where it came from, for the audit.
         """
         if isinstance(command, c.Claim):
-            self._workers.note(principal, command.agents, command.labels)
+            self.services.workers.note(principal, command.agents, command.labels)
             if self.peers is not None:
                 labels = tuple(sorted(command.labels.items()))
                 self.peers.tell_asked(Asked(principal.org, command.agents, labels))
@@ -250,7 +192,7 @@ class Engine:
         if isinstance(command, Reprice):
             return await self._repricing.answer(principal, command, address)
         if isinstance(command, Erase):
-            return await self._erasures.answer(
+            return await self.services.erasures.answer(
                 principal, command, lambda who, what: self._write(who, what, "", None, address)
             )
         return await self._reads.answer(principal, command)
@@ -272,37 +214,11 @@ class Engine:
         idempotency: c.Idempotency | None,
         address: str | None = None,
     ) -> o.Outcome:
-        """Commits a command; then, beside the writer, makes its answer and has that kept for a repeat."""
+        """Commits a command; then, beside the writer, its answer is made and kept for a repeat."""
         if isinstance(command, c.Append | c.Report):
             command = await self.stored_first(principal, command)
         placed = await self._writer.intake.submit(principal, command, dialect, idempotency, address)
-        if isinstance(placed, o.Replayed):
-            return await self._repeated(principal, command, placed, idempotency)
-        outcome = await self._replies.complete(principal, placed)
-        still_waiting = isinstance(command, c.Claim) and command.wait_ms > 0 and isinstance(placed, o.NothingToClaim)
-        if idempotency is not None and not still_waiting:
-            status, body = idempotency.encode(outcome)
-            self._writer.intake.keep_body(principal, idempotency, status, body)
-        return outcome
-
-    async def _repeated(
-        self, principal: Principal, command: c.Write, known: o.Replayed, idempotency: c.Idempotency | None
-    ) -> o.Replayed:
-        """A worker's answer again, if what it says still holds. Raises LeaseLost."""
-        if isinstance(command, lanes.BY_LEASE_HOLDER):
-            run = known.run
-            if run is None and not isinstance(command, c.Claim):
-                run = (await self._reads.run_of(principal, command.run_id)).run
-            if run is not None:  # a claim that found nothing may be told so again
-                lane = await self._store.lane(principal.org, run)
-                if not lanes.may_repeat(principal, command.worker_id, known.lease_epoch, lane):
-                    raise LeaseLost
-        if known.status or idempotency is None:
-            return o.Replayed(known.status, known.body)
-        # The process was lost before it had stored the reply, or the reply is on its way to the disk.
-        status, body = idempotency.encode(await self._replies.again(principal, decode_ids(known.ids)))
-        self._writer.intake.keep_body(principal, idempotency, status, body)
-        return o.Replayed(status, body)
+        return await self._answers.answer(principal, command, placed, idempotency)
 
     async def follow(self, principal: Principal, command: q.Stream, style: FrameStyle | RowStyle) -> StreamReader:
         """Opens a stream; the caller reads and closes it. Raises NotFound, Invalid."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.timers.messages.sender import DEFAULT_PAUSES
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.quotas import Quotas
+
+DEFAULT_PAUSES = (10, 60, 300)
+"""Seconds before each further attempt of a message."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True):

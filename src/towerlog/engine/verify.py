@@ -39,7 +39,7 @@ from towerlog.store.values import Changes, Rows, RunChange, StoredEntry
 PAGE_EVENTS = 1000
 Report = Callable[[str], None]
 Progress = Callable[[int], None]
-"""NeedsSteps how many events have been read."""
+"""Told how many events have been read."""
 
 
 class Refold:

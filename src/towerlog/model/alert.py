@@ -140,10 +140,6 @@ class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """Whether the timer looks at it: for what opens or ends without an event, or is told again."""
         return self.trigger not in FACTS or self.renotify_ms > 0
 
-    def watches(self, trigger: AlertTrigger) -> bool:
-        """Whether it is switched on, and about this."""
-        return self.enabled and self.trigger is trigger
-
     def is_quiet(self, agent: str, now_ms: int) -> bool:
         """Whether its cool-down keeps it from telling of this agent, in steady time.
 

@@ -20,6 +20,7 @@ APPROVED = "approved"
 REJECTED = "rejected"
 """Status of a checkpoint whose tool calls are not to be carried out."""
 STATUS_OF_DECISION = {ApprovalDecision.APPROVE: APPROVED, ApprovalDecision.DENY: REJECTED}
+"""A decision → the status of its checkpoint."""
 STATE_OF_DECIDED = {APPROVED: ApprovalState.APPROVED, REJECTED: ApprovalState.DENIED}
 """Status of a checkpoint that was decided about → what became of its approval."""
 

@@ -309,13 +309,6 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         """When it happened by the sender's clock; None where that told nothing, or something absurd."""
         return told_time(self.occurred_at, self.recorded_at)
 
-    def is_plain(self) -> bool:
-        """True when it moves nothing but its run's place in the log, its clocks, its open tools, its clients' numbers.
-
-        Most of all events are plain; many of them are folded at once.
-        """
-        return self.type in PLAIN_TYPES and self.facts.effects is None and not self.late
-
 
 class DamagedEvent(msgspec.Struct, frozen=True, gc=False):
     """Stands where events of the log cannot be handed out: they are not what was written, or not there at all.

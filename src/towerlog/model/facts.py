@@ -1,7 +1,7 @@
 """Facts: what folds and encoders need of an event beside its body, so that no fold ever parses a body.
 
-A fact that moves a row beyond its counters is an effect. An event is plain if its type is in `PLAIN_TYPES`, it has no
-effects and is not late; it costs the writer next to nothing.
+A fact that moves a row beyond its counters is an effect. An event without effects, of a type in `PLAIN_TYPES`, is
+plain: it costs the writer next to nothing.
 """
 
 from __future__ import annotations

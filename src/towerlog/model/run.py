@@ -180,7 +180,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     shares: dict[str, AgentShare] = {}
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
-    """Words of `USAGE_FLAGS`. The seven of these are the members of `Spending`."""
+    """`TOTAL_DECREASED` and the other words of `spending`. The seven of these are the members of `Spending`."""
     computed_cells: ComputedCells = ()
     """Where its computed cost is counted."""
     price_version: str | None = None

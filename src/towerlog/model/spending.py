@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from towerlog.model.computed_costs import MAX_COMPUTED_CELLS, NO_COMPUTED, Computed, Priced, Repriced
+from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced, Repriced
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger, subtract
 
 MAX_SHARES = 256
@@ -26,17 +26,14 @@ MAX_SHARES_BYTES = 28 * 1024
 FEW_SHARES = 16
 """So few fit in any case, with names of the usual length: their size is not looked at."""
 
+# What can be wrong with a run's figures.
 TOTAL_DECREASED = "total_decreased"
+"""A running total was lower than before. The highest one counts."""
 AGENTS_RETIRED = "agents_retired"
+"""More than `MAX_SHARES` agents told running totals. One that tells again after as many others is counted anew."""
 COMPUTED_KEPT = "computed_kept"
-USAGE_FLAGS = {
-    TOTAL_DECREASED: "A running total was lower than before. The highest one counts.",
-    AGENTS_RETIRED: f"More than {MAX_SHARES} agents told running totals. One that tells again after that many others"
-    " have is counted anew.",
-    COMPUTED_KEPT: f"A told cost is lower than what was computed before in more than {MAX_COMPUTED_CELLS} hours, agents"
-    " and models. Not all of that could be taken back.",
-}
-"""What can be wrong with a run's figures, and what it means."""
+"""A told cost is lower than what was computed before in more than `MAX_COMPUTED_CELLS` hours, agents, models: not all
+of that could be taken back."""
 
 _replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode

@@ -1,6 +1,8 @@
 """The fold of an agent: counters and totals over all its events, in whichever run; and the tallies of a group.
 
-What the events of one commit add to agents and to roll-up cells is counted as they are placed, and folded once.
+What the events of one commit add to agents and to roll-up cells is counted as they are placed, and folded once. A
+rebuild adds event for event, by `fold` here and by those of `usage`: each is what the other is compared with (decision
+33), so a column of `AgentRow` or `UsageRow` is told to both.
 """
 
 from __future__ import annotations

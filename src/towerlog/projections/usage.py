@@ -3,6 +3,10 @@
 Totals are read from these cells and never counted from events. A run counts once, where it started and where it ended,
 under the first model that it has named. An event stands under the model that it names, else under that of its agent;
 what spent something before its agent named any stays without one, since nobody said what it was spent on.
+
+`fold`, `shifted` and `corrected` are the reference, by which a rebuild adds event for event. A commit adds the same by
+`agents.Tallies`. The two are written independently on purpose, so that comparing them finds errors of either (decision
+33): a column of `UsageRow` is told to both.
 """
 
 from __future__ import annotations

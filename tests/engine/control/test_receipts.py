@@ -118,6 +118,14 @@ async def test_a_report_and_both_claims_deliver(rig: Rig) -> None:
     assert {dialect for *_, dialect in await deliveries(rig, run_id)} == {"lanes"}
 
 
+@pytest.mark.parametrize("dialect", ["lanes", "sdk"])
+async def test_a_report_delivers_under_the_dialect_that_it_was_sent_in(rig: Rig, dialect: str) -> None:
+    run_id = await held(rig)
+    await rig.do(GiveInput(run_id, "one"))
+    await rig.do(Report(run_id, "w", [], dialect=dialect))
+    assert [name for *_, name in await deliveries(rig, run_id)] == [dialect]
+
+
 async def test_a_loser_is_told_nothing(rig: Rig) -> None:
     run_id = await held(rig)
     await rig.do(CancelRun(run_id))

@@ -72,9 +72,9 @@ async def figures(rig: Rig, who: Principal) -> dict[str, Any]:
 
 async def keep(rig: Rig) -> None:
     """All that retention does after an erasure, and the log moved into the database."""
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     rig.clock.advance(ON_ITS_WAY_MS)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     rig.clock.advance(OVER_MS)
     async with rig.store.begin():
         await rig.store.writer.call(matching_files.renew_log, "test.1")

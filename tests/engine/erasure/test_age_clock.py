@@ -32,7 +32,7 @@ async def rig_at(folder: Path, clock: FakeClock) -> AsyncIterator[Rig]:
 async def swept(rig: Rig) -> None:
     """A look at the policies, whenever the last one was."""
     rig.clock.advance(61_000)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
 
 
 async def is_erased(rig: Rig, row: RunRow) -> bool:
@@ -43,7 +43,7 @@ async def let_run(rig: Rig, for_ms: int, step_ms: int = 10 * MAX_STEP_MS) -> Non
     """The server runs for so long, and looks now and then."""
     while for_ms > 0:
         rig.clock.advance(min(step_ms, for_ms))
-        await rig.engine._keeping.sweep()
+        await rig.engine.services.retention.sweep()
         for_ms -= step_ms
 
 
@@ -162,7 +162,7 @@ async def test_the_hourly_sweeps_go_by_the_same_clock(tmp_path: Path, monkeypatc
         for name in ("replies_drop", "signed_out_drop", "alerts_drop", "spent_links_drop"):
             monkeypatch.setattr(rig.store, name, note(name))
         rig.clock.advance(DROP_SWEEP_MS + 1)
-        await rig.engine._timer.sweep()
+        await rig.engine.services.deadlines.sweep()
         assert set(asked) == {"replies_drop", "signed_out_drop", "alerts_drop", "spent_links_drop"}
         latest = began_at + DROP_SWEEP_MS + 10 * 61_000
         assert max(asked.values()) <= latest

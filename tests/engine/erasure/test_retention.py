@@ -45,16 +45,16 @@ async def test_what_is_older_than_its_policy_is_erased_and_nothing_else(rig: Rig
     old = await told(rig, "old")
     rig.clock.advance(2 * DAY_MS)
     young, open_run = await told(rig, "young"), await told(rig, "open", ends=False)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert "erased" not in await types(rig, old), "nothing is erased without a policy"
     await rig.do(SetRetention(Erases.EVENTS, DAY_MS, None))
     [due] = (await rig.do(RunRetention(dry_run=True))).due
     assert due.runs == 1
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert set(await types(rig, old)) == {"erased", "run.erased"}
     assert "erased" not in await types(rig, young) + await types(rig, open_run)
     rig.clock.advance(2 * DAY_MS)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert "erased" not in await types(rig, open_run), "a run that has not ended keeps all"
     assert await verify_org(rig.store, rig.org) == 0
 
@@ -63,7 +63,7 @@ async def test_deltas_go_alone(rig: Rig) -> None:
     row = await told(rig, "r", deltas=4)
     await rig.do(SetRetention(Erases.DELTAS, 60_000, None))
     rig.clock.advance(DAY_MS)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert await types(rig, row) == ["run.started", *["erased"] * 4, "run.completed", "run.erased"]
     assert (await rig.run(row.run_id)).deltas_erased_at is not None
     await rig.do(EraseRun(row.run_id))
@@ -77,7 +77,7 @@ async def test_by_size_the_oldest_go_until_the_rest_fits(rig: Rig) -> None:
         rows.append(await told(rig, f"r{number}", deltas=40))
         rig.clock.advance(1000)
     await rig.do(SetRetention(Erases.EVENTS, None, 14_000))
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     erased = ["erased" in await types(rig, row) for row in rows]
     assert erased == sorted(erased, reverse=True), "the oldest first"
     assert 0 < sum(erased) < len(rows)
@@ -95,7 +95,7 @@ async def test_a_long_run_is_erased_in_steps_between_which_others_commit(rig: Ri
         return erase(pool, question, *args, **named)
 
     rig.store.writer.submit = counted.__get__(rig.store.writer)  # type: ignore[method-assign]
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert sum(units) >= 3
     assert set(await types(rig, row)) == {"erased", "run.erased"}
 
@@ -126,7 +126,7 @@ async def test_pages_go_back_at_once_where_the_disk_is_nearly_full(rig: Rig) -> 
     rows = [await told(rig, name, deltas=100, text=os.urandom(5000).hex()) for name in ("first", "second")]
 
     async def free_pages() -> int:
-        await rig.engine._keeping.sweep()
+        await rig.engine.services.retention.sweep()
         return await rig.store.writer.call(lambda db: int(db.pragma("freelist_count")))
 
     await rig.do(EraseRun(rows[0].run_id))

@@ -182,7 +182,7 @@ def without_secrets(outcome: Any) -> Any:
 async def test_every_outcome_of_a_command_can_be_made_again(rig: Rig) -> None:
     """But for those that no command of a request under an Idempotency-Key has."""
     never_kept = {"ContentKept", "ReplyKept", "SessionStarted"}
-    assert {kind.__name__ for kind in get_args(Placed)} - never_kept == {*rig.engine._replies.kinds}
+    assert {kind.__name__ for kind in get_args(Placed)} - never_kept == {*rig.engine._answers.replies.kinds}
 
 
 async def test_every_outcome_can_be_made_again_of_its_ids(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ async def held_run(rig: Rig, thread: str = "t", lease_ms: int = LEASE_MS, who: P
 
 def remembered(rig: Rig) -> dict[int, int]:
     """The runs whose deadlines run."""
-    [service] = [one for one in rig.engine._timer._services if isinstance(one, OverdueCancels)]
+    [service] = [one for one in rig.engine.services.deadlines._services if isinstance(one, OverdueCancels)]
     return service._since
 
 

@@ -41,9 +41,9 @@ _UNSUPPORTED: Headers = ((b"sec-websocket-version", b"13"), (b"upgrade", b"webso
 _BODY = frozenset({b"content-length", b"transfer-encoding"})
 _DATA = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
+# The library's own words about each connection: nobody reads them.
 _quiet = logging.getLogger("towerlog.websocket")
 _quiet.setLevel(logging.ERROR)
-"""The library's own words about each connection: nobody reads them."""
 
 
 def accepted(headers: Mapping[bytes, bytes]) -> Headers:

@@ -15,7 +15,7 @@ from towerlog.dialects import checkpoint_event, details, fields
 from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
-from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named
+from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named, step_facts
 from towerlog.dialects.native.event_json import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
 from towerlog.dialects.run_events import (
     FAILED,
@@ -24,7 +24,6 @@ from towerlog.dialects.run_events import (
     ModelCallData,
     model_call_facts,
     reason,
-    step_facts,
     success_of,
 )
 from towerlog.errors import Invalid, NotFound, TowerlogError

@@ -36,7 +36,6 @@ from towerlog.store.values import Kind
 
 APPROVALS = "checkpoints"
 """What decisions are written under."""
-"""A decision → the status of its checkpoint."""
 MAX_NAMED = 10
 """Agents that a refusal names."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.control.cancel import force_cancelled, run_of
+from towerlog.engine.control.holders import lane_view
 from towerlog.engine.control.receipts import mark_delivered
 from towerlog.engine.control.rights import is_revoked
 from towerlog.engine.ingest.append import place_items
@@ -18,7 +19,6 @@ from towerlog.engine.ingest.needs import needs_of_draft, needs_of_items
 from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.queries.views import lane_view
 from towerlog.errors import AlreadyClaimed, LeaseLost, Overloaded, RunEnded, TowerlogError
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
@@ -33,8 +33,6 @@ from towerlog.store.values import Kind, Quarantined
 
 LANES = "lanes"
 """What the events of the queue are written under."""
-BY_LEASE_HOLDER = (Report, Finish, ClaimRun, Claim)
-"""Commands whose answer is worth something to the holder of the lease alone."""
 _replace = msgspec.structs.replace
 
 
@@ -174,16 +172,6 @@ def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
     return lane
 
 
-def may_repeat(principal: Principal, worker_id: str, epoch: int | None, lane: Lane | None) -> bool:
-    """Whether what a worker was answered under an Idempotency-Key still holds: not once its lease is gone.
-
-    `epoch` is that of the lease which the answer granted; None for an answer that granted none.
-    """
-    if lane is None or lane.state not in (QueueState.HELD, QueueState.DONE):
-        return False
-    return lane.belongs_to(worker_id, epoch, principal.key_id)
-
-
 def _held_lane(plan: Plan, principal: Principal, row: RunRow, command: Report | Finish | Release) -> Lane | None:
     """The lane if this worker holds it, or held it when the run ended."""
     lane = plan.lane(row.run) if row.has_lane else None
@@ -233,11 +221,8 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     results = [*command.placed, *results]
     row = plan.now_of(row)
     has_news = row.has_undelivered()
-    row = mark_delivered(plan, row, LANES)
-    lane = plan.lane(row.run) or lane
-    lane = lane.on_wall(plan.walls())
-    view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or DEFAULT_AGENT))
-    return Reported(view, lane, results, has_news, has_warnings(results))
+    told = _reported(plan, principal, mark_delivered(plan, row, command.dialect or LANES), plan.lane(row.run) or lane)
+    return _replace(told, results=results, has_news=has_news, has_warnings=has_warnings(results))
 
 
 def _is_end(item: Item) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
-from towerlog.engine.commands.lanes import may_repeat
+from towerlog.engine.control.holders import may_repeat
 from towerlog.engine.load.cache import metas_mark, org_mark
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan

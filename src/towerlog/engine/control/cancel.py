@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.rows import Needs
+from towerlog.engine.load.rows import Needs, parent_of
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import NotFound, RunNotActive
@@ -18,7 +18,8 @@ from towerlog.model.lane import QueueState
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
-from towerlog.store.values import Spread
+from towerlog.store.lookup_keys import Family
+from towerlog.store.values import Found, Kind, Spread
 
 CONTROL = "runs"
 """The dialect that control events are written under."""
@@ -135,7 +136,9 @@ def descendants(plan: Plan, row: RunRow, told: Spread) -> list[RunRow]:
     family = {row.run: row}
     level = [row]
     while level:
-        stored = [plan.stored_family(one, told.forced) for one in level]
+        stored: list[Found[RunRow]] = [
+            plan.loaded(Kind.FAMILY, Family(parent_of(one), cancelling=told.forced)) for one in level
+        ]
         if any(found.cut for found in stored):
             plan.changes.spreads[row.run] = told
         family |= {child.run: plan.now_of(child) for found in stored for child in found}

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from towerlog.ambient import ServingTime
-from towerlog.store.base import Store
+from towerlog.store.base import RetentionStore
 
 MAX_STEP_MS = 3600 * 1000
 """Between the two clocks: more is a clock that was set, or a server that was away."""
@@ -38,7 +38,7 @@ class AgeState(msgspec.Struct, frozen=True):
 class AgeClock:
     """Of one engine."""
 
-    def __init__(self, store: Store, serving: ServingTime) -> None:
+    def __init__(self, store: RetentionStore, serving: ServingTime) -> None:
         """It begins now; what was kept is read when it is first asked."""
         self._store = store
         self._serving = serving

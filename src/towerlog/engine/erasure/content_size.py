@@ -7,7 +7,7 @@ import msgspec
 
 from towerlog.model.facts import Erases
 from towerlog.model.retention import Erasing
-from towerlog.store.base import Store
+from towerlog.store.base import RetentionStore
 
 EVENTS_AT_ONCE = 5000
 ROWS_AT_ONCE = 2000
@@ -27,7 +27,7 @@ class _Held(msgspec.Struct):
 class HeldNow:
     """Of all organisations that have such a policy."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RetentionStore) -> None:
         """Nothing is counted yet."""
         self._store = store
         self._orgs: dict[int, _Held] = {}

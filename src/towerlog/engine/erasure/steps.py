@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from towerlog.model.retention import Erasing
-from towerlog.store.base import Store, Unit
+from towerlog.store.base import RetentionStore, Unit
 
 RUNS_AT_ONCE = 50
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class Between(Protocol):
 class CarryingOut:
     """Of one engine."""
 
-    def __init__(self, store: Store, between: Between, forget: Callable[[int, int], None]) -> None:
+    def __init__(self, store: RetentionStore, between: Between, forget: Callable[[int, int], None]) -> None:
         """`forget` is called with the organisation and the run of which something was erased: it may be held in
         memory."""
         self._store = store

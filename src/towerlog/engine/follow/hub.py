@@ -82,7 +82,7 @@ class Hub:
                 self._by_subject.pop(subject, None)
 
     def listen_to(self, wake: Wake) -> None:
-        """ServingElapsed of each commit while there is a channel."""
+        """Hears of each commit while there is a channel."""
         wake.subscribe(self.committed, self._channels)
 
     def committed(self, commit: Commit) -> None:

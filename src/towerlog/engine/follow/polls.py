@@ -42,7 +42,7 @@ class Polls:
         return bool(self._waiting)
 
     def listen_to(self, wake: Wake) -> None:
-        """ServingElapsed of each commit while somebody waits."""
+        """Hears of each commit while somebody waits."""
         wake.subscribe(self.committed, self._waiting)
 
     def enter_runs(self, runs: Iterable[int]) -> RunsTicket:

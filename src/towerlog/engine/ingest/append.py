@@ -46,14 +46,13 @@ from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.follow_ups import finish
-from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.plan import Plan, is_plain
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.reactions.budgets import with_warnings
 from towerlog.errors import Damaged, IdReused, NotFound
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
-    PLAIN_TYPES,
     QUESTION_TYPES,
     TOOL_TYPES,
     AgentHeartbeat,
@@ -238,12 +237,12 @@ def _place(
     if draft.inside is not None and run_state is not None and is_of_agent(run_state.row):
         draft = _replace(draft, type=EventType.OTHER, facts=draft.inside, natural_key=None, agent=None, inside=None)
         natural_key, effects = None, draft.facts.effects
-    is_plain = effects is None and draft.type in PLAIN_TYPES
-    if run_state is None or not is_plain or run_state.row.status in TERMINAL:
+    plain = is_plain(draft.type, effects)
+    if run_state is None or not plain or run_state.row.status in TERMINAL:
         targets.clear()  # what a reference means may change: a run may begin or end
     if target.has_others and event_id is not None and type(ref) is OpenRun:
         run_state = run_of_repeat(plan, principal, ref.thread_id, draft) or run_state
-    if (run_state is None or not is_plain) and (refused := refused_of(plan, org, draft, run_state)) is not None:
+    if (run_state is None or not plain) and (refused := refused_of(plan, org, draft, run_state)) is not None:
         return refused
     if effects is not None or draft.history is not None:
         draft = completed(plan, org, draft)
@@ -262,9 +261,9 @@ def _place(
         kept_id = kept_under(plan, principal, run_state, draft)
     name = draft.agent if agent is None else agent.name
     # What is plain changes nothing of a run that is the caller's.
-    if row is not None and row.has_lane and (target.is_others or not is_plain):
+    if row is not None and row.has_lane and (target.is_others or not plain):
         draft = as_told_by(plan, principal, row, draft, name)
-    if run_state is not None and not is_plain:
+    if run_state is not None and not plain:
         if (refused := one_too_many(run_state, draft)) is not None:
             return refused
         if withdraws_nothing(run_state.row, draft):

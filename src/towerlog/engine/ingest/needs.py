@@ -9,6 +9,7 @@ from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_with
 from towerlog.engine.load.own_runs import parent_within, top_of
 from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.plan import is_plain
 from towerlog.engine.reactions.budgets import needs_of_scope, needs_of_warning
 from towerlog.engine.reactions.cancels import needs_above
 from towerlog.engine.reactions.sub_agents import is_sub_agent
@@ -16,7 +17,6 @@ from towerlog.model.alert import AlertTrigger
 from towerlog.model.command import Append, Report
 from towerlog.model.event import (
     NATURAL,
-    PLAIN_TYPES,
     TARGET_STATUS,
     AgentHeartbeat,
     Draft,
@@ -116,7 +116,6 @@ def needs_of_draft(
     """One draft; `rows` is shared by the drafts of a request."""
     org, ref = principal.org, draft.run
     key, event_id, effects = id(ref), draft.event_id, draft.facts.effects
-    is_plain = effects is None and draft.type in PLAIN_TYPES
     is_known = key in rows
     if not is_known:
         rows[key] = needs.run(org, ref)
@@ -145,7 +144,7 @@ def needs_of_draft(
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
-    if is_plain and (row is not None or is_known):
+    if (row is not None or is_known) and is_plain(draft.type, effects):
         return None
     told = _needs_of_run(needs, org, draft, row)
     if effects is not None:

@@ -39,7 +39,7 @@ class RowChannels:
         return sum(len(channel.readers) for channel in self._channels.values())
 
     def listen_to(self, wake: Wake) -> None:
-        """ServingElapsed of each commit while somebody watches."""
+        """Hears of each commit while somebody watches."""
         wake.subscribe(self.committed, self._channels)
 
     def committed(self, commit: Commit) -> None:

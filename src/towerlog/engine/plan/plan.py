@@ -15,7 +15,7 @@ from towerlog.ambient import Ids
 from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.own_runs import own_run
-from towerlog.engine.load.rows import Known, RefKey, parent_of, ref_key
+from towerlog.engine.load.rows import Known, RefKey, ref_key
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.alerts import AlertChanges
 from towerlog.engine.plan.fold import Reactions, fold_event, told_parts
@@ -26,7 +26,7 @@ from towerlog.model.budget import BudgetRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, OpenRun, RunById, RunRef
-from towerlog.model.facts import NO_FACTS, Facts, Origin
+from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane, WallOf
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
@@ -39,8 +39,7 @@ from towerlog.projections.agents import Tallies
 from towerlog.projections.scopes.budgets import BudgetSet
 from towerlog.projections.status import reports_recovery
 from towerlog.store.content import HistoryNode, Message, MetaList
-from towerlog.store.lookup_keys import Family
-from towerlog.store.values import Changes, Found, Kind, RunChange
+from towerlog.store.values import Changes, Kind, RunChange
 
 MAX_PLAN_EVENTS = MAX_PLAN_RUNS = 2048
 MAX_PLAN_MS = 100  # an organisation's prices, budgets and rules may make one event a hundred times as much work
@@ -48,6 +47,11 @@ MAX_PLAN_MS = 100  # an organisation's prices, budgets and rules may make one ev
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _TOOL_CALL = EventType.TOOL_CALL
 encode_facts = msgspec.json.Encoder().encode
+
+
+def is_plain(kind: EventType, effects: Effects | None) -> bool:
+    """Whether it moves nothing but its run's place in the log, its clocks, its open tools, its clients' numbers."""
+    return effects is None and kind in PLAIN_TYPES
 
 
 class Plan:
@@ -230,11 +234,6 @@ class Plan:
         """What the store has under a key of a kind that this group does not change."""
         return self.known.get(kind, key)
 
-    def stored_family(self, row: RunRow, cancelling: bool) -> Found[RunRow]:
-        """Open runs below this one as they are stored: as many as one step may end. See `Family`."""
-        found: Found[RunRow] = self.known.get(Kind.FAMILY, Family(parent_of(row), cancelling))
-        return found
-
     def is_new(self, run: int) -> bool:
         """Whether the run begins in this group."""
         run_state = self._run_states.get(run)
@@ -270,11 +269,11 @@ class Plan:
         row, effects, now = run_state.row, facts.effects, self.now_ms
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         late = late and (effects is None or not reports_recovery(row, kind, effects))
-        is_plain = effects is None and kind in PLAIN_TYPES and not late
-        if is_plain and row.agent != name:
-            is_plain = facts.foreign or not run_fold.names_agent(row, name)
+        is_alone = late or not is_plain(kind, effects)  # folded by itself, as is the first that names its agent
+        if not is_alone and row.agent != name:
+            is_alone = not facts.foreign and run_fold.names_agent(row, name)
         parts: dict[str, Any] | None = None
-        if not is_plain:
+        if is_alone:
             row = self.row_of(run_state)
             if effects is not None:
                 facts, parts = told_parts(self, row, facts, name, occurred_at, late=late)
@@ -297,11 +296,11 @@ class Plan:
         self.changes.events.append(event)
         if event_id is not None:
             run_state.ids[event_id] = event
-        if is_plain:
+        if is_alone:
+            fold_event(self, run_state, row, event, agent, parts)
+        else:
             told_at = None if occurred_at is None else told_time(occurred_at, now)
             run_state.take_plain(event, name, (now if told_at is None else told_at) // usage_fold.HOUR_MS)
-        else:
-            fold_event(self, run_state, row, event, agent, parts)
         if kind is _TOOL_CALL and self.alerts.rules(org):
             for react in self.reactions.on_call:
                 react(self, run_state, event)

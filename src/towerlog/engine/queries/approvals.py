@@ -28,7 +28,6 @@ LAST_AGENT = "\U0010ffff"
 """Sorts behind every agent's name."""
 MAX_STEPS_LOOKED_AT = 200
 """Checkpoints of a step, and after it, that are looked through."""
-"""The status of a checkpoint that was decided about → what that is called of an approval."""
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListApprovals | GetApproval) -> o.Outcome:

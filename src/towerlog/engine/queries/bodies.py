@@ -11,14 +11,14 @@ import msgspec
 from towerlog.dialects.views.event_members import result_of
 from towerlog.model.event import EventType, sound
 from towerlog.model.run import RunRow
-from towerlog.store.base import Store
+from towerlog.store.base import LogStore
 
 _STARTS = frozenset({EventType.RUN_QUEUED, EventType.RUN_STARTED})
 _NULL = msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-async def input_and_result(store: Store, row: RunRow) -> tuple[bytes | None, bytes | None]:
+async def input_and_result(store: LogStore, row: RunRow) -> tuple[bytes | None, bytes | None]:
     """JSON text of both, None for what there is not. Raises Damaged."""
     found = await store.events_at(row.org, row.run, [1, *([row.ended_seq] if row.ended_seq else [])])
     start = sound(found.get(1), row.run_id)

@@ -20,7 +20,7 @@ from towerlog.model import question as q
 from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED, CheckpointRow, CheckpointView, as_told
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
-from towerlog.store.base import Store
+from towerlog.store.base import RowStore
 from towerlog.store.values import RunWithState
 
 NEITHER = "in_progress"
@@ -66,7 +66,7 @@ async def _checkpoint(source: QueryContext, principal: Principal, command: q.Get
     raise NotFound("checkpoint")
 
 
-async def latest_state(store: Store, org: int, wanted: q.LatestCheckpoint) -> tuple[RunRow, CheckpointRow] | None:
+async def latest_state(store: RowStore, org: int, wanted: q.LatestCheckpoint) -> tuple[RunRow, CheckpointRow] | None:
     """The run and its checkpoint, with the status that may be told; None where there is none."""
     thread_id, agent = wanted.thread_id, wanted.agent
     if wanted.trace_id is not None:
@@ -94,7 +94,7 @@ def _going_on(runs: Sequence[RunWithState]) -> list[RunRow]:
 
 
 async def _newest(
-    store: Store, org: int, rows: Iterable[RunRow], agent: str | None
+    store: RowStore, org: int, rows: Iterable[RunRow], agent: str | None
 ) -> tuple[RunRow, CheckpointRow] | None:
     """The run whose checkpoint was stored last: who hands over to another agent is resumed once it goes on."""
     found: list[tuple[RunRow, CheckpointRow]] = []
@@ -105,7 +105,7 @@ async def _newest(
     return max(found, key=lambda one: one[1].position, default=None)
 
 
-async def _state_of(store: Store, org: int, row: RunRow, agent: str | None) -> CheckpointRow | None:
+async def _state_of(store: RowStore, org: int, row: RunRow, agent: str | None) -> CheckpointRow | None:
     if agent is None:
         found = await store.checkpoint_latest_of_run(org, row.run)
     else:
@@ -115,7 +115,7 @@ async def _state_of(store: Store, org: int, row: RunRow, agent: str | None) -> C
     return None if found is None else as_told(found, row)
 
 
-async def _is_doubtful(store: Store, org: int, runs: Sequence[RunWithState], shown: CheckpointRow) -> bool:
+async def _is_doubtful(store: RowStore, org: int, runs: Sequence[RunWithState], shown: CheckpointRow) -> bool:
     """Whether somebody else in the thread waits for a decision, or has not gone on since another one than this."""
     keys: list[_Key] = []
     at_work = {row.run: row for row in _at_work(runs)}

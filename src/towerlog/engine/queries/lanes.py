@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from towerlog.engine.queries import views
+from towerlog.engine.control.holders import lane_view
 from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -50,7 +50,7 @@ async def views_of(source: QueryContext, principal: Principal, lanes: Sequence[L
     agents = await source.store.agents_named(principal.org, {row.agent or "" for row in runs.values()})
     wall_of = source.serving.walls()
     shown = [_shown(principal, runs[lane.run], lane.on_wall(wall_of)) for lane in lanes if lane.run in runs]
-    return [o.LaneView(views.lane_view(principal, row, lane, agents.get(row.agent or "")), lane) for row, lane in shown]
+    return [o.LaneView(lane_view(principal, row, lane, agents.get(row.agent or "")), lane) for row, lane in shown]
 
 
 def _may_see(principal: Principal, lane: Lane) -> bool:

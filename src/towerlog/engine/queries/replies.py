@@ -12,11 +12,12 @@ import msgspec
 
 from towerlog.engine.alerts.ways_out import warnings_of
 from towerlog.engine.commit.replies import OutcomeIds, results_of
+from towerlog.engine.control.holders import lane_view
 from towerlog.engine.control.rights import told_key
 from towerlog.engine.control.run_request import request_of
 from towerlog.engine.queries.checkpoints import latest_state
 from towerlog.engine.queries.reads import Reads
-from towerlog.engine.queries.views import checkpoint_view, lane_view, messages_of, of_checkpoint
+from towerlog.engine.queries.views import checkpoint_view, messages_of, of_checkpoint
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model.agent import DEFAULT_AGENT

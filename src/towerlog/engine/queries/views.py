@@ -11,10 +11,8 @@ import msgspec
 from towerlog.ambient import ServingTime
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.errors import Damaged
-from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
 from towerlog.model.event import sound
-from towerlog.model.lane import Lane
 from towerlog.model.liveness import Thresholds, liveness_of
 from towerlog.model.outcome import RunView, TreeUsage
 from towerlog.model.principal import Principal
@@ -143,11 +141,6 @@ class _Tree:
                 fresh.append(child)
                 self._seen.add(child.run)
         return fresh
-
-
-def lane_view(principal: Principal, row: RunRow, lane: Lane, agent: AgentRow | None) -> RunView:
-    """A run as its worker sees it."""
-    return RunView(row, principal.org_id, agent_id=None if agent is None else agent.agent_id, lane=lane)
 
 
 async def checkpoint_view(store: Store, run: RunRow, row: CheckpointRow, *, resume: bool = False) -> CheckpointView:

@@ -12,7 +12,7 @@ from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.alert import AlertRow
-from towerlog.store.base import Store, Unit
+from towerlog.store.base import AlertStore, Unit
 from towerlog.store.values import Kind
 
 RULES_AT_ONCE = 50
@@ -23,7 +23,7 @@ ALERTS_AT_ONCE = 200
 class UnwatchedAlerts:
     """Looks at the rules of which some alert lasts."""
 
-    def __init__(self, store: Store, upkeep: Upkeep) -> None:
+    def __init__(self, store: AlertStore, upkeep: Upkeep) -> None:
         """`upkeep` commits between two groups."""
         self._store = store
         self._upkeep = upkeep

@@ -1,4 +1,4 @@
-"""The contract of a store, in eight narrow protocols, `Store`, which is composed of them, and `Unit`.
+"""The contract of a store, in narrow protocols by subject, `Store`, which is composed of them, `NodeStore` and `Unit`.
 
 Nothing here knows a business rule, nothing above knows a backend. What a part promises stands in its module; the laws
 of all of them, each a test in `tests/contract/`:
@@ -10,6 +10,8 @@ of all of them, each a test in `tests/contract/`:
 * Storage errors leave as `StorageFailed`; rows leave as frozen values.
 """
 
+from towerlog.store.base.alerts import AlertStore as AlertStore
+from towerlog.store.base.approvals import ApprovalStore as ApprovalStore
 from towerlog.store.base.audit import AuditStore as AuditStore
 from towerlog.store.base.budgets import BudgetStore as BudgetStore
 from towerlog.store.base.content import ContentStore as ContentStore
@@ -19,6 +21,8 @@ from towerlog.store.base.identities import Organisations as Organisations
 from towerlog.store.base.lanes import LaneStore as LaneStore
 from towerlog.store.base.log import LogStore as LogStore
 from towerlog.store.base.members import MemberStore as MemberStore
+from towerlog.store.base.prices import PriceStore as PriceStore
+from towerlog.store.base.retention import RetentionStore as RetentionStore
 from towerlog.store.base.rows import RowStore as RowStore
 from towerlog.store.base.store import NodeStore as NodeStore
 from towerlog.store.base.store import Store as Store

@@ -12,8 +12,8 @@ from towerlog.store.postgres.reading import threads as folded
 from towerlog.store.postgres.subjects import alerts as told
 from towerlog.store.postgres.subjects import approvals as approval_queries
 from towerlog.store.postgres.subjects import audit as entries
-from towerlog.store.postgres.subjects import money, people
-from towerlog.store.postgres.upkeep import erasure, policies, verification
+from towerlog.store.postgres.subjects import money, people, policies
+from towerlog.store.postgres.upkeep import erasure, verification
 
 
 class LogQuestions(HasConnections):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.alert import WindowCount
@@ -20,18 +20,18 @@ from towerlog.model.lane import Lane
 from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
-from towerlog.store.postgres import write
+from towerlog.store.damage import Damages
+from towerlog.store.postgres import load, write
 from towerlog.store.postgres.connections import ALL, Db, named_orgs, seeing
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
 from towerlog.store.postgres.locks import lock_orgs
-from towerlog.store.postgres.reading import descent, lanes, load, runs
+from towerlog.store.postgres.months import Months
+from towerlog.store.postgres.reading import descent, lanes, runs
 from towerlog.store.postgres.subjects import alerts, approvals, money
 from towerlog.store.postgres.times import NOW_SQL
 from towerlog.store.postgres.upkeep import erasure
+from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Loaded, Spread, Wanted
-
-if TYPE_CHECKING:
-    from towerlog.store.postgres.store import PostgresStore
 
 T = TypeVar("T")
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED; {seeing('', local=True)}"
@@ -45,10 +45,20 @@ class _OfOrg(Protocol):
 R = TypeVar("R", bound=_OfOrg)
 
 
+class _Keeper(Protocol):
+    """What a unit needs of the store that began it."""
+
+    damages: Damages
+    trouble: Trouble
+    months: Months
+
+    async def has_committed(self, name: str) -> bool: ...
+
+
 class PostgresUnit:
     """A unit of work. What each method promises stands in `store/base`."""
 
-    def __init__(self, store: PostgresStore, db: Db) -> None:
+    def __init__(self, store: _Keeper, db: Db) -> None:
         """One at a time: the store's lock is held."""
         self._store = store
         self._db = db

@@ -23,11 +23,10 @@ from towerlog.store.content import Content
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.locks import hold
 from towerlog.store.postgres.per_org import each_org
-from towerlog.store.postgres.run_columns import COLUMNS as RUN_COLUMNS
-from towerlog.store.postgres.run_columns import FIXED, run_columns
-from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people
+from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
+from towerlog.store.postgres.reading.run_columns import FIXED, run_columns
+from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people, policies
 from towerlog.store.postgres.times import moved_lane
-from towerlog.store.postgres.upkeep import policies
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
 _EVENT_TYPES = (

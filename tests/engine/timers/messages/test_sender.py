@@ -46,7 +46,7 @@ async def live(tmp_path: Path) -> AsyncIterator[Rig]:
 async def sending_from(rig: Rig, ways_out: Outside | None = None, pauses: tuple[int, ...] = AT_ONCE) -> Any:
     """A sender at work."""
     sender = Sender(rig.store, rig.engine._writer.upkeep, rig.clock, ways_out or outside(), pauses)
-    rig.engine._wake.subscribe(sender.hear)
+    rig.engine.wake.subscribe(sender.hear)
     task = asyncio.create_task(sender.run())
     try:
         yield sender

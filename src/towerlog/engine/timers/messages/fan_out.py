@@ -16,7 +16,7 @@ from towerlog.engine.plan.alerts import MAX_PLAN_NOTICES
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
 from towerlog.model.delivery import DeliveryBody
-from towerlog.store.base import Store, Unit
+from towerlog.store.base import AlertStore, Unit
 from towerlog.store.values import Kind
 
 BODIES_AT_ONCE = MAX_PLAN_NOTICES
@@ -26,7 +26,7 @@ BODIES_AT_ONCE = MAX_PLAN_NOTICES
 class FanOut:
     """Writes what commits had no room for."""
 
-    def __init__(self, store: Store, upkeep: Upkeep) -> None:
+    def __init__(self, store: AlertStore, upkeep: Upkeep) -> None:
         """`upkeep` commits between two groups. What is to be written is in the store alone."""
         self._store = store
         self._upkeep = upkeep

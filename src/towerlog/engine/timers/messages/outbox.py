@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from towerlog.model.delivery import Delivery, DueWanted
-from towerlog.store.base import Store
+from towerlog.store.base import AlertStore
 
 MAX_UNDER_WAY = 64
 MAX_OF_ORGANISATION = 24
@@ -40,7 +40,7 @@ class Next(NamedTuple):
 class Outbox:
     """How far the round has come."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: AlertStore) -> None:
         """At its beginning."""
         self._store = store
         self._after_org = -1

@@ -22,6 +22,7 @@ from towerlog.engine.alerts.ways_out import NO_MAIL, WaysOut
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
+from towerlog.engine.settings import DEFAULT_PAUSES
 from towerlog.engine.timers.loop import Upkeep
 from towerlog.engine.timers.messages.fan_out import FanOut
 from towerlog.engine.timers.messages.outbox import MAX_UNDER_WAY, Key, Outbox
@@ -45,8 +46,6 @@ LOOK_SECONDS = 1.0
 """How long until the sender looks again for what is due, if nothing tells it before."""
 RECORDED_AT_ONCE = 100
 """Attempts that one commit notes."""
-DEFAULT_PAUSES = (10, 60, 300)
-"""Seconds before each further attempt."""
 _GONE = 410
 """The status by which a receiver says that nobody will ever take messages there again."""
 _NOT_SIGNED = "its rule does not tell this webhook any more, so there is nothing to sign it with"

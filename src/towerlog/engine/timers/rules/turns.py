@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from towerlog.model.alert import MAX_RULES, AlertRule
-from towerlog.store.base import Store
+from towerlog.store.base import AlertStore
 
 TURN_MS = 100
 """How long the rules of one organisation are looked at before the next one has its turn; a look that has begun ends."""
@@ -16,7 +16,7 @@ _BEHIND_ALL = "\U0010ffff"
 class RuleTurns:
     """Goes through the rules of all organisations that go by time."""
 
-    def __init__(self, store: Store, steady_ms: Callable[[], int]) -> None:
+    def __init__(self, store: AlertStore, steady_ms: Callable[[], int]) -> None:
         """Begins with the first rule of each."""
         self._store = store
         self._steady_ms = steady_ms

@@ -184,12 +184,9 @@ async def runs_touched(db: Db, org: int, after: int, until: int) -> list[int] | 
     return [row[0] for row in found] if sum(row[1] for row in found) == until - after else None
 
 
-BY_ID = joined("''::bytea", f"told.flags & ~{rows.PACKED}")
-"""Without the data: whether it is a repeat is known by the digest."""
-
-
 def by_id(db: Db, row: rows.Row) -> Logged:
-    """An event from BY_ID. What is not read cannot be held against its hash: nothing of it is shown but its place."""
+    """An event without its data: whether it is a repeat is known by the digest. What is not read cannot be held against
+    its hash: nothing of it is shown but its place."""
     values = _texts(row)
     try:
         return rows.event_value(values)

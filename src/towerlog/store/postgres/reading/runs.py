@@ -13,7 +13,7 @@ from towerlog.store.columns.parents import child_condition
 from towerlog.store.columns.searches import unindexed
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db, numbered
 from towerlog.store.postgres.per_org import each_org
-from towerlog.store.postgres.run_columns import quoted, tag
+from towerlog.store.postgres.reading.run_columns import quoted, tag
 from towerlog.store.values import Found
 
 MAX_SEARCH_MS = 1000

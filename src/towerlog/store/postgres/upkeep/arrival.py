@@ -22,8 +22,8 @@ from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import Db, sendable
 from towerlog.store.postgres.failures import storage_errors
-from towerlog.store.postgres.run_columns import COLUMNS as RUN_COLUMNS
-from towerlog.store.postgres.run_columns import run_columns
+from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
+from towerlog.store.postgres.reading.run_columns import run_columns
 from towerlog.store.postgres.subjects import audit
 from towerlog.store.postgres.subjects.people import KEY, LINK, SESSION
 from towerlog.store.postgres.times import OwnTimes

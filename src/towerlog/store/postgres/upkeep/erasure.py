@@ -24,7 +24,7 @@ from towerlog.store.compression import Packer
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.locks import hold
 from towerlog.store.postgres.reading import events
-from towerlog.store.postgres.upkeep import policies
+from towerlog.store.postgres.subjects import policies
 
 STEP_ROWS = 256
 STEP_BYTES = 1024 * 1024

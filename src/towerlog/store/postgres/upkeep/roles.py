@@ -13,8 +13,6 @@ import asyncpg
 from towerlog.store.postgres.locks import MIGRATING, lock_purpose
 
 ROLE = "towerlog_rows"
-HOW = f"CREATE ROLE {ROLE} NOLOGIN; GRANT {ROLE} TO …"
-"""What an operator says for a user that may not make roles."""
 _LACKING = (
     "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')"
     " AND NOT relispartition AND NOT (has_table_privilege($1, oid, 'SELECT') AND has_table_privilege($1, oid, 'INSERT')"

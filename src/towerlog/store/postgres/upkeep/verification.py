@@ -16,8 +16,8 @@ from towerlog.store.columns import rows, state
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.postgres.connections import Db, told_text
-from towerlog.store.postgres.run_columns import COLUMNS as RUN_COLUMNS
-from towerlog.store.postgres.run_columns import run_columns
+from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
+from towerlog.store.postgres.reading.run_columns import run_columns
 from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows

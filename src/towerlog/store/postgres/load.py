@@ -17,9 +17,8 @@ from towerlog.store.columns import rows, state
 from towerlog.store.lookup_keys import Claimant, Family
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.reading import content, descent, events, lanes, registry, runs, threads
-from towerlog.store.postgres.subjects import alerts, approvals, money, people
+from towerlog.store.postgres.subjects import alerts, approvals, money, people, policies
 from towerlog.store.postgres.times import NOW_SQL
-from towerlog.store.postgres.upkeep import policies
 from towerlog.store.values import Kind, Loaded, StoredReply, Wanted
 
 NO_ROW = "NULL::bigint[], NULL::text[]"
