@@ -2027,6 +2027,62 @@ AGED = (
         "await before(ALERT_LIFE_MS)",
         "_now.wall_ms - ALERT_LIFE_MS",
     ),
+    Fault(
+        "the word of an operator is not looked for",
+        "engine/erasure/test_age_clock.py::test_a_clock_that_is_confirmed_is_followed_by_the_next_sweep",
+        "towerlog.engine.erasure.age_clock",
+        "confirmed = await self._store.age_confirmed()",
+        "confirmed = None",
+    ),
+    Fault(
+        "any clock counts as the one that was confirmed",
+        "engine/erasure/test_age_clock.py::test_a_confirm_counts_for_no_clock_that_was_set_since",
+        "towerlog.engine.erasure.age_clock",
+        "is_same = -CLOCKS_DIFFER_MS <= wall_ms - self.wall_ms <= MAX_STEP_MS",
+        "is_same = True",
+    ),
+    Fault(
+        "a real clock counts as the one that was confirmed",
+        "faults/test_standstill.py::test_a_real_clock_that_is_confirmed_is_followed_and_no_other",
+        "towerlog.engine.erasure.age_clock",
+        "is_same = -CLOCKS_DIFFER_MS <= wall_ms - self.wall_ms <= MAX_STEP_MS",
+        "is_same = True",
+    ),
+    Fault(
+        "a confirm counts for ever",
+        "engine/erasure/test_age_clock.py::test_a_confirm_that_was_not_needed_is_worth_nothing_later",
+        "towerlog.engine.erasure.age_clock",
+        "return is_same and abs(age_ms - self.age_ms) <= MAX_STEP_MS",
+        "return is_same",
+    ),
+    Fault(
+        "a confirm leads to whatever the clock says",
+        "engine/erasure/test_age_clock.py::test_a_confirm_leads_no_further_than_the_clock_that_was_confirmed",
+        "towerlog.engine.erasure.age_clock",
+        "after = _set_to(state, min(confirm.wall_ms, wall_ms))",
+        "after = _set_to(state, wall_ms)",
+    ),
+    Fault(
+        "after a confirm stamps of a clock that was behind are believed",
+        "engine/erasure/test_age_clock.py::test_a_confirm_of_a_clock_that_is_behind_erases_nothing",
+        "towerlog.engine.erasure.age_clock",
+        "behind_until = state.behind_until + now_ms - state.now_ms",
+        "behind_until = 0",
+    ),
+    Fault(
+        "a clock that was set while it was asked about is confirmed",
+        "cli/test_clock.py::test_a_clock_that_is_set_while_it_asks_is_not_confirmed",
+        "towerlog.cli.clock",
+        "if seen.was_set(clock):",
+        "if False:",
+    ),
+    Fault(
+        "a confirm is not in the audit",
+        "cli/test_clock.py::test_a_server_that_runs_takes_it_and_the_audit_has_it",
+        "towerlog.cli.clock",
+        "for org in orgs]",
+        "for org in orgs[:0]]",
+    ),
 )
 """Of what is deleted for its age."""
 
