@@ -68,6 +68,10 @@ class DialectSettings(msgspec.Struct, frozen=True):
     """Signs answer links."""
 
 
+def go_on() -> None:
+    """A pause of a body that nobody waits for."""
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """A request as a dialect sees it: authenticated, admitted, its body decompressed, its path parameters decoded."""
 
@@ -82,6 +86,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     settings: DialectSettings
     trace_id: str
     now_ms: int
+    pause: Callable[[], None] = go_on
+    """To be called between two pieces of a long body, each of a few milliseconds: others are decoded in between."""
 
     @property
     def has_body(self) -> bool:

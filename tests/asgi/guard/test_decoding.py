@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.dialects.calls import call as call_of
+from towerlog.ambient import SystemClock
 from towerlog.asgi.guard import decoding
 from towerlog.asgi.guard.decoding import (
     DECODED_AT_ONCE_BYTES,
@@ -50,7 +51,7 @@ def at_once(one: Decoding, call: Call) -> Decoded | None:
 
 async def decoded(content: bytes) -> tuple[Decoded | None, Decoded | TowerlogError]:
     """At once and in the thread."""
-    one, call = Decoding(), call_of(content)
+    one, call = Decoding(SystemClock()), call_of(content)
     try:
         return at_once(one, call), await one.aside(ENDPOINT, call)
     finally:
@@ -106,7 +107,7 @@ async def test_what_is_refused_is_told_and_holds_nothing_of_the_body() -> None:
 async def test_a_body_of_too_many_parts_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "prepared", None)
     broken = msgspec.structs.replace(ENDPOINT, decode=lambda _call: pytest.fail("decoded"))
-    one = Decoding()
+    one = Decoding(SystemClock())
     aside = await one.aside(broken, call_of(body(b"[" + b"0," * (MAX_PARTS + 9) + b"0]")))
     one.close()
     assert isinstance(aside, TooLarge)
@@ -119,7 +120,7 @@ RUNNERS = next(one for one in CHECKPOINTS.endpoints if one.ingests)
 async def test_an_event_that_is_too_deep_is_refused_alone_however_deep_it_is(levels: int) -> None:
     deep = b'{"type":"budget_warning","data":{"thread_id":"t","x":%s}}' % (b"[" * levels + b"]" * levels)
     plain = b'{"type":"budget_warning","data":{"thread_id":"t"}}'
-    one = Decoding()
+    one = Decoding(SystemClock())
     try:
         found = await one.aside(RUNNERS, call_of(b'{"events":[%s,%s,%s]}' % (plain, deep, plain)))
     finally:

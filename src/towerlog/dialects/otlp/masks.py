@@ -12,8 +12,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any
 
+from towerlog.dialects.base import go_on
 from towerlog.dialects.fields import invalid_field
 from towerlog.dialects.otlp import forms
 from towerlog.dialects.otlp.forms import MASK, NAMES, Form
@@ -28,6 +30,8 @@ MAX_SUSPECTED = 500_000
 WORK_OF_FOUND = 8
 STEPS_OF_WORK = 4
 """So many places is one where there is a secret; so many steps of reading a value are one."""
+PLACES_AT_ONCE = 500
+"""Between which others are decoded."""
 QUICK_SUSPECTED = 2000
 """Places that may be secrets of a request that is read at once: each takes up to 8 µs."""
 COUNTED_BYTES = 256 * 1024
@@ -61,14 +65,19 @@ _MEMBER_OF_OTLP = b'"key":'
 class Suspicions:
     """How many places of a request are still looked at."""
 
-    __slots__ = ("left",)
+    __slots__ = ("_pause", "_pause_at", "left")
 
-    def __init__(self) -> None:
-        self.left = MAX_SUSPECTED
+    def __init__(self, pause: Callable[[], None] = go_on) -> None:
+        """`pause` is called now and then."""
+        self.left = self._pause_at = MAX_SUSPECTED
+        self._pause = pause
 
     def take(self, places: int) -> None:
         """Raises Invalid."""
         self.left -= places
+        if self.left < self._pause_at:
+            self._pause_at = self.left - PLACES_AT_ONCE
+            self._pause()
         if self.left < 0:
             raise invalid_field(
                 "attributes", f"are beyond the first {MAX_SUSPECTED} places of the request that may be secrets"
