@@ -872,6 +872,41 @@ BOUNDS = (
         "        self._last_bytes = plain_refusal(status, message, retry_after)\n",
         "        self.transport.write(plain_refusal(status, message, retry_after))\n",
     ),
+    Fault(
+        "a long body is decoded in one go",
+        "asgi/guard/test_decoding.py::test_a_body_is_decoded_before_a_longer_one_that_came_first",
+        "towerlog.asgi.shares.threads",
+        "if not self._waiting or self._clock.steady_ms() - self._began_ms < TURN_MS:",
+        "if True:",
+    ),
+    Fault(
+        "other organisations wait for a body that takes long",
+        "acceptance/test_turns_of_organisations.py::test_a_body_that_takes_long_to_decode_does_not_delay_another_organisation",
+        "towerlog.asgi.shares.threads",
+        "if not self._waiting or self._clock.steady_ms() - self._began_ms < TURN_MS:",
+        "if True:",
+    ),
+    Fault(
+        "bodies are decoded beside each other however large",
+        "asgi/guard/test_decoding.py::test_large_bodies_are_decoded_one_by_one_and_others_beside_them",
+        "towerlog.asgi.guard.decoding",
+        "if len(call.body) > LARGE_BYTES else",
+        "if False else",
+    ),
+    Fault(
+        "decoders take the interpreter from each other",
+        "asgi/shares/test_threads.py::test_one_goes_on_at_a_time_and_each_has_its_turn",
+        "towerlog.asgi.shares.threads",
+        "mine = self._queued() if self._goes_on else None",
+        "mine = None",
+    ),
+    Fault(
+        "a text that looks like secrets all over is looked at in one go",
+        "dialects/otlp/test_masks.py::test_others_may_go_on_between_the_places_of_a_long_text",
+        "towerlog.dialects.otlp.masks",
+        "            self._pause()\n",
+        "",
+    ),
 )
 """Of what has a bound."""
 

@@ -631,6 +631,19 @@ BOUNDS = (
         of(SECURITY, "Nothing but JSON is parsed"),
     ),
     Promise(
+        "A body that takes seconds to decode keeps no other organisation's waiting for it.",
+        (
+            "asgi/guard/test_decoding.py::test_a_body_is_decoded_before_a_longer_one_that_came_first",
+            "asgi/guard/test_decoding.py::test_large_bodies_are_decoded_one_by_one_and_others_beside_them",
+            "asgi/shares/test_threads.py::test_what_is_short_is_done_before_what_is_long_and_was_first",
+            "asgi/shares/test_threads.py::test_one_goes_on_at_a_time_and_each_has_its_turn",
+            "dialects/otlp/test_masks.py::test_others_may_go_on_between_the_places_of_a_long_text",
+            "acceptance/test_turns_of_organisations.py::test_a_body_that_takes_long_to_decode_does_not_delay_another_organisation",
+        ),
+        (),
+        of(LIMITS, "A body that takes seconds is decoded in pieces"),
+    ),
+    Promise(
         "Limits of rate are exact and cannot be dodged.",
         (
             "asgi/guard/test_limits.py::test_in_no_minute_are_more_let_through",

@@ -68,8 +68,12 @@ class DialectSettings(msgspec.Struct, frozen=True):
     """Signs answer links."""
 
 
+Pause = Callable[[], None]
+"""Called by what takes long between two pieces of its work, a few milliseconds each: others may go on meanwhile."""
+
+
 def go_on() -> None:
-    """A pause of a body that nobody waits for."""
+    """The pause of what nobody waits for."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -86,8 +90,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     settings: DialectSettings
     trace_id: str
     now_ms: int
-    pause: Callable[[], None] = go_on
-    """To be called between two pieces of a long body, each of a few milliseconds: others are decoded in between."""
+    pause: Pause = go_on
+    """Of its body, where that is long."""
 
     @property
     def has_body(self) -> bool:

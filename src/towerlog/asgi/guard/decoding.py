@@ -15,8 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from towerlog.ambient import Clock
-from towerlog.asgi.shares.threads import Pause, ThreadTurns
-from towerlog.dialects.base import Call, Endpoint
+from towerlog.asgi.shares.threads import ThreadTurns
+from towerlog.dialects.base import Call, Endpoint, Pause
 from towerlog.dialects.fields import TooDeep
 from towerlog.dialects.portions import NOT_NOW, Span, found_in, portions, replaced, stand_in
 from towerlog.dialects.repair import Repaired, costs_of, repair
@@ -144,8 +144,8 @@ def _decoded(endpoint: Endpoint, call: Call, pause: Pause) -> Decoded | Towerlog
 def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
     if endpoint.body == "binary":
         return Decoded(endpoint.decode(call), digest)
-    too_long = long_strings(call.body)
-    if too_long or has_too_many_parts(call.body):
+    too_long = long_strings(call.body, call.pause)
+    if too_long or has_too_many_parts(call.body, call.pause):
         fault: TowerlogError = TooLarge(f"body: {_TOO_LONG if too_long else _TOO_MANY}", field="body")
         return _Portions(endpoint, call, digest, fault, too_long).read()
     try:
@@ -153,7 +153,7 @@ def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
     except TooDeep as error:
         fault = error
     except Malformed as error:
-        if costs_of(call.body, 0, len(call.body)) <= 1:
+        if costs_of(call.body, 0, len(call.body), call.pause) <= 1:
             raise
         fault = error
     return _Portions(endpoint, call, digest, fault, []).read()
@@ -179,7 +179,7 @@ class _Portions:
         """`fault`: what the body would be refused with; `too_long`: its strings that are."""
         self._endpoint, self._call, self._digest, self._fault = endpoint, call, digest, fault
         self._too_long = too_long
-        found = found_in(call.body, is_one=endpoint.is_one_event) if endpoint.ingests else None
+        found = found_in(call.body, is_one=endpoint.is_one_event, pause=call.pause) if endpoint.ingests else None
         if found is None:
             raise fault
         self._events = found.events
@@ -192,18 +192,21 @@ class _Portions:
         if any(begin <= at < end for at, _ in self._too_long):
             return _TOO_LONG
         if self._weight(span) > MAX_PARTS:
-            return _TOO_MANY if parts_of(body, begin, end) > MAX_PARTS else _TOO_BROKEN
+            return _TOO_MANY if self._parts(span) > MAX_PARTS else _TOO_BROKEN
         deepest = self._call.settings.max_depth
-        if isinstance(self._fault, TooDeep) and is_deeper(body[begin:end], deepest + _LEVELS_AROUND):
+        if isinstance(self._fault, TooDeep) and is_deeper(body[begin:end], deepest + _LEVELS_AROUND, self._call.pause):
             return f"is nested deeper than {deepest} levels"
         return None
 
+    def _parts(self, span: Span) -> int:
+        return parts_of(self._call.body, *span, pause=self._call.pause)
+
     def _weight(self, span: Span) -> int:
         """Its parts, or what its repair costs in parts."""
-        parts = parts_of(self._call.body, *span)
+        parts = self._parts(span)
         if not isinstance(self._fault, Malformed):
             return parts
-        return max(parts, int(MAX_PARTS * costs_of(self._call.body, *span)))
+        return max(parts, int(MAX_PARTS * costs_of(self._call.body, *span, self._call.pause)))
 
     def read(self) -> Decoded:
         """What the body says but for that."""
@@ -228,7 +231,7 @@ class _Portions:
             if index not in wanted:
                 texts.append((span, NOT_NOW))
             elif index in self._refused:
-                texts.append((span, stand_in(body, span)))
+                texts.append((span, stand_in(body, span, self._call.pause)))
         call = msgspec.structs.replace(self._call, body=replaced(body, sorted(texts)))
         try:
             decoded = _whole(self._endpoint, call, self._digest)
@@ -277,7 +280,7 @@ def _merged(
 
 def _repaired(endpoint: Endpoint, call: Call, first: Malformed, digest: bytes) -> Decoded:
     """What the body says once it is repaired. Where it is no JSON either, the first error names the place."""
-    repaired: Repaired | None = repair(call.body)
+    repaired: Repaired | None = repair(call.body, call.pause)
     if repaired is None:
         raise first
     try:

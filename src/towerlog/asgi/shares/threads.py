@@ -14,12 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from towerlog.ambient import Clock
+from towerlog.dialects.base import Pause
 
 TURN_MS = 10
 """After so long work passes its turn on where other work waits, at its next pause."""
 T = TypeVar("T")
-Pause = Callable[[], None]
-"""Called by work between two of its pieces, which should be a few milliseconds each; from its own thread alone."""
 
 
 class ThreadTurns:
@@ -38,7 +37,7 @@ class ThreadTurns:
         """The turn that is under way, by the steady clock."""
 
     async def run(self, work: Callable[[Pause], T]) -> T:
-        """What some work gives, in its turns in one of the threads."""
+        """What some work gives, in its turns in one of the threads. The pause that it is given is for that thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._in_turns, work)
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ class Storing:
     def __init__(self, call: Call) -> None:
         """Of this request."""
         self.largest = call.settings.max_event_bytes
-        self.suspects: Suspects = suspects_in(call.body)
+        self.suspects: Suspects = suspects_in(call.body, call.pause)
         """What its events are looked through for."""
         self.suspicions = Suspicions(call.pause)
         self._left = BYTES_AT_LEAST + TIMES_THE_BODY * len(call.body)

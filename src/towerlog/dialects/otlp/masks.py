@@ -12,10 +12,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable
 from typing import Any
 
-from towerlog.dialects.base import go_on
+from towerlog.dialects.base import Pause, go_on
 from towerlog.dialects.fields import invalid_field
 from towerlog.dialects.otlp import forms
 from towerlog.dialects.otlp.forms import MASK, NAMES, Form
@@ -67,8 +66,8 @@ class Suspicions:
 
     __slots__ = ("_pause", "_pause_at", "left")
 
-    def __init__(self, pause: Callable[[], None] = go_on) -> None:
-        """`pause` is called now and then."""
+    def __init__(self, pause: Pause = go_on) -> None:
+        """None was looked at yet."""
         self.left = self._pause_at = MAX_SUSPECTED
         self._pause = pause
 
@@ -126,35 +125,35 @@ def _masked_id(text: str) -> str:
     return f"masked-{hashlib.blake2b(plain, digest_size=16).hexdigest()}"
 
 
-def suspects_in(body: bytes) -> Suspects:
+def suspects_in(body: bytes, pause: Pause = go_on) -> Suspects:
     """Those that events of a request can hold. In JSON a letter may be an escape, which is then any letter."""
-    return _counted(body)[0]
+    return _counted(body, pause)[0]
 
 
 def has_few_suspects(body: bytes) -> bool:
     """Whether a body, which is short, is looked through in a few milliseconds."""
-    return _counted(body)[1] <= QUICK_SUSPECTED
+    return _counted(body, go_on)[1] <= QUICK_SUSPECTED
 
 
-def _counted(body: bytes) -> tuple[Suspects, int]:
+def _counted(body: bytes, pause: Pause) -> tuple[Suspects, int]:
     """Of a body: what its events are looked through for, and in how many places about."""
-    return _counted_short(body) if len(body) <= COUNTED_BYTES else _count(body)
+    return _counted_short(body) if len(body) <= COUNTED_BYTES else _count(body, pause)
 
 
 @functools.lru_cache(maxsize=2)
 def _counted_short(body: bytes) -> tuple[Suspects, int]:
-    return _count(body)
+    return _count(body, go_on)
 
 
-def _count(body: bytes) -> tuple[Suspects, int]:
+def _count(body: bytes, pause: Pause) -> tuple[Suspects, int]:
     small = body.lower()
     has = {rare: rare in body for rare in _RARE}
     if has[b"\\"]:
         small = small.replace(rb"\/", b"/")
-    counts = [
-        (body if word == rb"\/" else small).count(word) if rare is None or has[rare] else 0
-        for (word, _), rare in zip(SUSPECTS, _RARE_IN, strict=True)
-    ]
+    counts: list[int] = []
+    for (word, _), rare in zip(SUSPECTS, _RARE_IN, strict=True):
+        pause()
+        counts.append((body if word == rb"\/" else small).count(word) if rare is None or has[rare] else 0)
     if has[b"\\"] and rb"\u" in body:
         return SUSPECTS, sum(counts)
     counts[_AT_NAMES] -= small.count(_MEMBER_OF_OTLP)
