@@ -344,6 +344,9 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     "What is held in memory": [
         ("asgi.guard.decoding", "DECODED_AT_ONCE_BYTES", "bytes of a body that is decoded at once and not in a thread"),
         ("asgi.guard.decoding", "DECODED_AT_ONCE_OBJECTS", "objects of such a body, where it has more than 64 KiB"),
+        ("asgi.guard.decoding", "MAX_DECODED", "longer bodies that are decoded at a time, in turns"),
+        ("asgi.guard.decoding", "LARGE_BYTES", "bytes of a body above which only one is among them"),
+        ("asgi.shares.threads", "TURN_MS", "milliseconds after which the next of them has its turn"),
         ("engine.commit.queue", "MAX_GROUP_COMMANDS", "commands in one commit"),
         ("engine.commit.queue", "MAX_GROUP_WORK", "work of one commit in plain events, unless one command has more"),
         ("engine.commit.queue", "MAX_GROUP_BYTES", "bytes of events in one commit, unless one command has more"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from uuid import uuid4
@@ -11,6 +12,7 @@ import pytest
 
 from tests.acceptance.feeds import ok, step
 from tests.support.figures import MIB, metric
+from tests.support.otlp import JSON, span, traces
 from tests.support.server import Server
 from tests.support.wait import wait_until
 
@@ -36,3 +38,20 @@ def test_bodies_to_be_repaired_do_not_delay_another_organisation(
     assert waiting > crowd // 2, "it has waited for nearly all of them"
     for one in sent:
         one.result()
+
+
+@pytest.mark.parametrize("spans", [10, pytest.param(90, marks=pytest.mark.slow)])
+def test_a_body_that_takes_long_to_decode_does_not_delay_another_organisation(
+    server: Server, other_org: httpx2.Client, spans: int
+) -> None:
+    """Each of its bodies outlasts the whole of another's, which came later."""
+    found = [span(n + 2, 1, trace=uuid4().int >> 1, input__value="key'='" * 25_000) for n in range(spans)]
+    body = json.dumps(traces(*found)).encode()
+    step(other_org, f"before-{uuid4().hex}", "step", {"node_name": "n"})
+    with server.client(timeout=300) as client, ThreadPoolExecutor(1) as threads:
+        for _ in range(3):
+            sent = threads.submit(client.post, "/v1/traces", content=body, headers={"Content-Type": JSON})
+            wait_until(lambda: metric(server, "towerlog_bytes_in_flight") >= len(body), "it to be there")
+            step(other_org, f"beside-{uuid4().hex}", "step", {"node_name": "n", "text": "x" * (MIB // 3)})
+            assert not sent.done(), "the other has waited for it"
+            ok(sent.result())

@@ -13,7 +13,12 @@ from tests.support.fakes import FakeClock, SeededIds
 from tests.support.launcher import launch_python
 from tests.support.lookups import looked_up
 from tests.support.wait import wait_until
+from towerlog.ambient import SystemClock
+from towerlog.config import Settings
+from towerlog.engine.audit.outside import clock_confirmed
 from towerlog.engine.verify import verify_org
+from towerlog.model.audit import SERVER, Action, AuditEntry, AuditFilter
+from towerlog.storage import open_identities
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
@@ -101,3 +106,30 @@ async def test_the_age_clock_is_kept(backend: Backend, clock: FakeClock, ids: Se
     again = await backend.open(clock, ids)
     assert await again.age_kept() == ('{"now_ms":2}', events[-1].recorded_at)
     await again.close()
+
+
+async def test_the_word_of_an_operator_about_the_clock_is_kept(
+    backend: Backend, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """It is written beside a server, with an entry in the audit of each organisation."""
+    store = await backend.open(clock, ids)
+    assert await store.age_confirmed() is None
+    orgs = [await store.org_create(*identity(number, name=f"org {number}")) for number in (1, 2)]
+    told = [clock_confirmed(SERVER, org, 1000, 500) for org in orgs]
+    for word in ("first", "last"):
+        await asyncio.to_thread(_confirmed_beside, backend, tmp_path, word, told if word == "last" else [])
+    assert await store.age_confirmed() == "last"
+    for org in orgs:
+        [row], _ = await store.audit(org.org, AuditFilter(action=Action.CLOCK_CONFIRM.value), 10, None)
+        assert (row.entry.at, bytes(row.entry.before)) == (1000, b'{"clock":"1970-01-01T00:00:00.500Z"}')
+    await store.close()
+
+
+def _confirmed_beside(backend: Backend, folder: Path, word: str, told: list[AuditEntry]) -> None:
+    url = backend.location if "://" in backend.location else f"sqlite:///{backend.location}"
+    settings = Settings(data_dir=str(folder), database_url=url)
+    identities, _ = asyncio.run(open_identities(settings, SystemClock(), SeededIds(7)))
+    try:
+        identities.clock_confirm(word, told)
+    finally:
+        identities.close()

@@ -390,6 +390,25 @@ ORDER = (
         (),
         of(DEPLOY, "A clock that is wrong deletes nothing."),
     ),
+    Promise(
+        "An operator confirms one clock: what that said is followed at once, and no other clock, nor further than it.",
+        (
+            f"{AGE}::test_a_clock_that_is_confirmed_is_followed_by_the_next_sweep",
+            f"{AGE}::test_a_clock_that_was_confirmed_without_a_server_is_followed_by_its_start",
+            f"{AGE}::test_a_confirm_counts_for_no_clock_that_was_set_since",
+            f"{AGE}::test_a_confirm_that_was_not_needed_is_worth_nothing_later",
+            f"{AGE}::test_a_confirm_leads_no_further_than_the_clock_that_was_confirmed",
+            f"{AGE}::test_a_confirm_of_a_clock_that_is_behind_erases_nothing",
+            f"{STILL}::test_a_real_clock_that_is_confirmed_is_followed_and_no_other",
+            "contract/test_restart.py::test_the_word_of_an_operator_about_the_clock_is_kept",
+            "cli/test_clock.py::test_it_says_what_is_deleted_and_deletes_nothing_unless_it_is_told_so",
+            "cli/test_clock.py::test_a_server_that_runs_takes_it_and_the_audit_has_it",
+            "cli/test_clock.py::test_the_next_start_takes_it",
+            "cli/test_clock.py::test_a_clock_that_is_set_while_it_asks_is_not_confirmed",
+        ),
+        (),
+        of(DEPLOY, "It is about this clock alone:"),
+    ),
 )
 
 ACCESS = (
@@ -610,6 +629,19 @@ BOUNDS = (
         ),
         (),
         of(SECURITY, "Nothing but JSON is parsed"),
+    ),
+    Promise(
+        "A body that takes seconds to decode keeps no other organisation's waiting for it.",
+        (
+            "asgi/guard/test_decoding.py::test_a_body_is_decoded_before_a_longer_one_that_came_first",
+            "asgi/guard/test_decoding.py::test_large_bodies_are_decoded_one_by_one_and_others_beside_them",
+            "asgi/shares/test_threads.py::test_what_is_short_is_done_before_what_is_long_and_was_first",
+            "asgi/shares/test_threads.py::test_one_goes_on_at_a_time_and_each_has_its_turn",
+            "dialects/otlp/test_masks.py::test_others_may_go_on_between_the_places_of_a_long_text",
+            "acceptance/test_turns_of_organisations.py::test_a_body_that_takes_long_to_decode_does_not_delay_another_organisation",
+        ),
+        (),
+        of(LIMITS, "A body that takes seconds is decoded in pieces"),
     ),
     Promise(
         "Limits of rate are exact and cannot be dodged.",

@@ -123,6 +123,36 @@ def test_a_real_clock_that_is_ahead_erases_nothing(server: Server, tmp_path: Pat
     wait_until(lambda: "kept" not in client.get(events).text, "a policy to be carried out")
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["while it runs", "before a start"])
+@pytest.mark.slow
+def test_a_real_clock_that_is_confirmed_is_followed_and_no_other(
+    server: Server, tmp_path: Path, restarts: bool
+) -> None:
+    client = server.client()
+    ended = {"event_id": "e", "run_key": "r", "client_seq": 1, "type": "run.completed", "data": {"result": "kept"}}
+    [stored] = ok(client.post("/api/v1/events", json={"client_id": "c", "events": [ended]}))["results"]
+    events = f"/api/v1/runs/{stored['run_id']}/events"
+    ok(client.put("/api/v1/retention/events", json={"max_age_seconds": 90 * DAY_S}))
+    server.stop()
+    confirm = ("retention", "confirm-clock", "--yes")
+    (tmp_path / "wall").write_text(str(200 * DAY_S))
+    assert server.cli(*confirm).returncode == 0
+    (tmp_path / "wall").write_text(str(100 * DAY_S))
+    server.start()
+    wait_until(lambda: "clock_off" in client.get("/readyz").text, "the clock to be looked at")
+    ok(client.post("/api/v1/retention/run", json={"dry_run": False}))
+    passed(3)
+    assert "kept" in client.get(events).text, "another clock was confirmed"
+    if restarts:
+        server.stop()
+    told = server.cli(*confirm)
+    assert "99 d 23 h ahead" in told.stderr or "100 d 0 h ahead" in told.stderr
+    if restarts:
+        server.start()
+    wait_until(lambda: "clock_off" not in client.get("/readyz").text, "the word to be taken")
+    wait_until(lambda: "kept" not in client.get(events).text, "what is too old to be erased")
+
+
 def ok(reply: httpx2.Response) -> Any:
     assert reply.is_success, reply.text
     return reply.json()

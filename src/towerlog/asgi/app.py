@@ -138,7 +138,7 @@ class App:
         self._node: OpenNode | None = None
         self._ticker: Ticker | None = None
         self._loop_watch = LoopWatch(self.arrivals.ledger.is_idle, self.arrivals.pace.rest)
-        self._decoding = Decoding()
+        self._decoding = Decoding(clock)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Any ASGI conversation."""

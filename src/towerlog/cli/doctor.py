@@ -222,7 +222,8 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
     yield Finding("server", verdict, f"{http.address} {state}; version {version}, this command is {__version__}")
     yield from _clock(ready.headers.get("date"))
     if b'"clock_off"' in ready.body:
-        yield Finding("clock", "warn", "the server's clock was set, or it was away: nothing is deleted for its age yet")
+        words = "the server's clock was set, or it was away: nothing is deleted for its age yet. If it is right now: "
+        yield Finding("clock", "warn", f"{words}`towerlog retention confirm-clock`")
 
 
 def _obstacle(ready: Response) -> str:

@@ -6,13 +6,16 @@ import re
 
 import click
 
+from towerlog.cli.commands import SERVER, load
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import counted, duration, size
 from towerlog.cli.groups import ListGroup
+from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import full_run_id
 from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.config import Settings
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.retention.shapes import Erasure, Retention, RetentionDue
 
@@ -122,6 +125,21 @@ def erase(client: Client, name: str, is_thread: bool, children: bool, yes: bool,
     call = client.erase_thread if is_thread else client.erase_run
     done = call(wanted, children=children)
     answer(as_json, dict(done.raw), lambda: _tell(what, done))
+
+
+@retention.command("confirm-clock")
+@with_settings()
+@click.option("--yes", is_flag=True, help="Confirm without asking.")
+@as_json
+def confirm_clock(settings: Settings, yes: bool, as_json: bool) -> None:
+    """Confirms that the machine's clock is right, where the server holds deletion by age back because of it.
+
+    Says first how far the clock is off, and what is deleted then. It is about this clock: once that is set again, or
+    after an hour without a server, the word is worth nothing. Works on the data folder or the database, while the
+    server runs and while it does not.
+    """
+    module = load("clock", SERVER, "`towerlog retention confirm-clock`")
+    module.confirm_clock(settings, yes, as_json)
 
 
 def _tell(what: str, done: Erasure) -> None:

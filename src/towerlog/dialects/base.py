@@ -76,6 +76,14 @@ class DialectSettings(msgspec.Struct, frozen=True):
     """Signs answer links."""
 
 
+Pause = Callable[[], None]
+"""Called by what takes long between two pieces of its work, a few milliseconds each: others may go on meanwhile."""
+
+
+def go_on() -> None:
+    """The pause of what nobody waits for."""
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """A request as a dialect sees it: authenticated, admitted, its body decompressed, its path parameters decoded."""
 
@@ -90,6 +98,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     settings: DialectSettings
     trace_id: str
     now_ms: int
+    pause: Pause = go_on
+    """Of its body, where that is long."""
 
     @property
     def has_body(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
+from towerlog.dialects.base import Pause, go_on
 from towerlog.dialects.structure import PIECE_BYTES, STEP_OF, bare_marks, is_deeper, pieces_of
 
 MAX_EVENTS_FOUND = 1000
@@ -50,10 +51,10 @@ class EventsFound(NamedTuple):
     """By name, the value of each; where a name comes twice, the last."""
 
 
-def found_in(body: bytes, *, is_one: bool) -> EventsFound | None:
+def found_in(body: bytes, *, is_one: bool, pause: Pause = go_on) -> EventsFound | None:
     """Where a body has its events; None where that cannot be seen. `is_one`: an object is an event by itself."""
     start = len(body) - len(body.lstrip(_BLANK))
-    whole = members_in(body, start)
+    whole = members_in(body, start, pause=pause)
     if whole is None:
         return None
     if whole.end < len(body) and body[whole.end :].strip(_BLANK):
@@ -68,7 +69,7 @@ def found_in(body: bytes, *, is_one: bool) -> EventsFound | None:
         return EventsFound([], others)
     if body[listed[0] : listed[0] + 1] != b"[":
         return None
-    items = members_in(body, listed[0])
+    items = members_in(body, listed[0], pause=pause)
     return None if items is None else EventsFound(items.spans, others)
 
 
@@ -85,13 +86,13 @@ def _lines(body: bytes, start: int) -> EventsFound | None:
     return EventsFound(spans, {})
 
 
-def members_in(text: bytes, start: int, most: int = MAX_EVENTS_FOUND) -> Members | None:
+def members_in(text: bytes, start: int, most: int = MAX_EVENTS_FOUND, *, pause: Pause = go_on) -> Members | None:
     """The members of what begins with a bracket there; None where none does, it has no end, or more than so many."""
     if text[start : start + 1] not in (b"[", b"{"):
         return None
     spans: list[Span] = []
     begin = start + 1
-    for at, mark in _borders(text, start):
+    for at, mark in _borders(text, start, pause):
         if mark == b"," or text[begin:at].strip(_BLANK):
             spans.append(_trimmed(text, begin, at))
             if len(spans) > most:
@@ -102,9 +103,9 @@ def members_in(text: bytes, start: int, most: int = MAX_EVENTS_FOUND) -> Members
     return None
 
 
-def _borders(text: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+def _borders(text: bytes, start: int, pause: Pause) -> Iterator[tuple[int, bytes]]:
     """Each comma directly inside of the bracket there, and at last the bracket that closes it."""
-    for at, piece, depth, inside in _near(text, start, PIECE_BYTES, (0, False)):
+    for at, piece, depth, inside in _near(text, start, PIECE_BYTES, (0, False), pause):
         for fine_at, fine, fine_depth, fine_inside in _near(piece, 0, FINE_BYTES, (depth, inside)):
             for found in _MARK.finditer(fine):
                 mark = found[0]
@@ -122,11 +123,13 @@ def _borders(text: bytes, start: int) -> Iterator[tuple[int, bytes]]:
                     return
 
 
-def _near(text: bytes, start: int, longest: int, state: tuple[int, bool]) -> Iterator[tuple[int, bytes, int, bool]]:
+def _near(
+    text: bytes, start: int, longest: int, state: tuple[int, bool], pause: Pause = go_on
+) -> Iterator[tuple[int, bytes, int, bool]]:
     """The pieces of a text in which the depth is one or less at some mark: where, the piece, the depth before it, and
     whether it begins inside of a string. Whatever is deeper is passed over, in steps that run in C."""
     depth, inside = state
-    for piece in pieces_of(text, longest, start=start):
+    for piece in pieces_of(text, longest, start=start, pause=pause):
         bare, goes_on = bare_marks(piece, inside)
         if bare:
             depths = list(accumulate(memoryview(bare.translate(STEP_OF)).cast("b"), initial=depth))
@@ -153,9 +156,11 @@ def _named(text: bytes, spans: Iterable[Span]) -> Iterator[tuple[str, int, Span]
             yield name["name"].decode(errors="replace"), begin, _trimmed(text, name.end(), end)
 
 
-def stand_in(body: bytes, span: Span) -> bytes:
+def stand_in(body: bytes, span: Span, pause: Pause = go_on) -> bytes:
     """What stands for an event that is too much: its short members, so that a reply can name it."""
-    members = members_in(body, span[0], MAX_SHOWN_MEMBERS) if body[span[0] : span[0] + 1] == b"{" else None
+    members = None
+    if body[span[0] : span[0] + 1] == b"{":
+        members = members_in(body, span[0], MAX_SHOWN_MEMBERS, pause=pause)
     if members is None:
         return NOT_NOW
     shown = []

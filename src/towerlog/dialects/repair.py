@@ -15,6 +15,7 @@ from itertools import islice
 
 import msgspec
 
+from towerlog.dialects.base import Pause, go_on
 from towerlog.dialects.structure import PIECE_BYTES
 from towerlog.model.event import FieldWarning
 
@@ -65,30 +66,31 @@ class Repaired(msgspec.Struct, frozen=True):
     warnings: tuple[FieldWarning, ...]
 
 
-def repair(body: bytes) -> Repaired | None:
+def repair(body: bytes, pause: Pause = go_on) -> Repaired | None:
     """The body repaired; None where there is nothing that is repaired here. It may still be no JSON."""
     text = body.removeprefix(_BOM)
     warnings = [FieldWarning(field="body", message=f"body: {BYTE_ORDER_MARK}")] if len(text) < len(body) else []
-    if b"\x00" in text or b"\x01" in text or costs_of(text, 0, len(text)) > 1:
+    if b"\x00" in text or b"\x01" in text or costs_of(text, 0, len(text), pause) > 1:
         return None
     has_words = b"NaN" in text or b"Infinity" in text
     mark = _unused_mark(text)
     pass_ = _Pass(mark, has_words)
-    text, pass_.marks = _as_utf8(text, mark)
-    pieces = [pass_.over(piece) for piece in _whole_pieces(text)]
+    text, pass_.marks = _as_utf8(text, mark, pause)
+    pieces = [pass_.over(piece) for piece in _whole_pieces(text, pause)]
     repaired = b"".join([plain for plain, _ in pieces]).replace(mark + b"U", _REPLACEMENT)
     if pass_.marks:
         warnings += _warnings_of(b"".join([marked for _, marked in pieces]), mark)
     return Repaired(repaired, tuple(warnings)) if warnings else None
 
 
-def costs_of(text: bytes, start: int, end: int) -> float:
+def costs_of(text: bytes, start: int, end: int, pause: Pause = go_on) -> float:
     """How much work the repair of a text is, from one place to another: past 1, too much.
 
     Counted a piece at a time; what lies in two pieces does not matter here.
     """
     suspects = words = quotes = 0
     for at in range(start, end, PIECE_BYTES):
+        pause()
         stop = min(at + PIECE_BYTES, end)
         found = [text.count(suspect, at, stop) for suspect in _SUSPECTS]
         suspects += sum(found)
@@ -97,13 +99,14 @@ def costs_of(text: bytes, start: int, end: int) -> float:
     return max(suspects / MAX_SUSPECTS, quotes / MAX_QUOTES if words else 0)
 
 
-def _as_utf8(text: bytes, mark: bytes) -> tuple[bytes, int]:
+def _as_utf8(text: bytes, mark: bytes, pause: Pause) -> tuple[bytes, int]:
     """The text with U+FFFD for bytes that are no UTF-8, those of one place together; the first places are marked."""
     if text.isascii():
         return text, 0
     decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
     marked, marks, found = (mark + b"U").decode("ascii"), 0, list[bytes]()
     for at in range(0, len(text), PIECE_BYTES):
+        pause()
         piece = decode(text[at : at + PIECE_BYTES], at + PIECE_BYTES >= len(text))
         left = MAX_NAMED + 1 - marks
         if left > 0:
@@ -161,10 +164,11 @@ class _Pass:
         return repaired, b'"'.join(pieces).replace(b"'" + self._number + b"'", b'"' + self._number + b'"')
 
 
-def _whole_pieces(text: bytes) -> Iterator[bytes]:
+def _whole_pieces(text: bytes, pause: Pause) -> Iterator[bytes]:
     """The text in pieces, none of which ends inside of an escape, a pair of surrogates or a word."""
     at = 0
     while at < len(text):
+        pause()
         piece = text[at : at + PIECE_BYTES]
         if at + len(piece) < len(text):
             piece = piece[: _end_of(piece)]

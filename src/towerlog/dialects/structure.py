@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import accumulate, islice, repeat
 from operator import and_, eq
 
+from towerlog.dialects.base import Pause, go_on
 from towerlog.errors import Invalid
 
 PIECE_BYTES = 64 * 1024
@@ -32,21 +33,22 @@ STEP_OF = bytes(1 if byte in b"[{" else 255 if byte in b"]}" else 0 for byte in 
 _IS_COMMA = bytes(int(byte == ord(",")) for byte in range(256))
 
 
-def has_too_many_parts(body: bytes) -> bool:
+def has_too_many_parts(body: bytes, pause: Pause = go_on) -> bool:
     """Whether decoding a body in one go would hold up everybody else."""
-    return len(body) > COUNTED_ABOVE_BYTES and parts_of(body) > MAX_PARTS
+    return len(body) > COUNTED_ABOVE_BYTES and parts_of(body, pause=pause) > MAX_PARTS
 
 
-def parts_of(body: bytes, start: int = 0, end: int | None = None) -> int:
+def parts_of(body: bytes, start: int = 0, end: int | None = None, *, pause: Pause = go_on) -> int:
     """How many parts a body has, from one place to another."""
     stop = len(body) if end is None else end
     parts = 0
     for at in range(start, stop, PIECE_BYTES):
+        pause()
         parts += sum([body.count(part, at, min(at + PIECE_BYTES, stop)) for part in _PARTS])
     return parts
 
 
-def long_strings(body: bytes) -> list[tuple[int, int]]:
+def long_strings(body: bytes, pause: Pause = go_on) -> list[tuple[int, int]]:
     """Where strings begin and end, quotes included, that are so long, or of so many escapes, that decoding one of them
     would hold up everybody else. One that is not closed goes to the end of the body.
     """
@@ -59,7 +61,7 @@ def long_strings(body: bytes) -> list[tuple[int, int]]:
         if end - start - 2 > MAX_STRING_BYTES or escapes > MAX_ESCAPES:
             found.append((start, end))
 
-    for piece in pieces_of(body):
+    for piece in pieces_of(body, pause=pause):
         text = piece.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
         first = text.find(b'"')
         if inside:
@@ -89,9 +91,9 @@ def check_depth(text: bytes, field: str, deepest: int, around: int = 0) -> None:
         raise _too_much(field, f"is nested deeper than {deepest} levels")
 
 
-def is_deeper(text: bytes, deepest: int) -> bool:
+def is_deeper(text: bytes, deepest: int, pause: Pause = go_on) -> bool:
     """Whether JSON is nested deeper than so."""
-    return any(max(depths) > deepest for depths, _ in _depths(text))
+    return any(max(depths) > deepest for depths, _ in _depths(text, pause))
 
 
 def check_length(text: bytes, field: str, longest: int, what: str = "items") -> None:
@@ -106,10 +108,11 @@ def check_length(text: bytes, field: str, longest: int, what: str = "items") -> 
             raise _too_much(field, f"has more than {longest} {what}")
 
 
-def pieces_of(text: bytes, longest: int = PIECE_BYTES, *, start: int = 0) -> Iterator[bytes]:
+def pieces_of(text: bytes, longest: int = PIECE_BYTES, *, start: int = 0, pause: Pause = go_on) -> Iterator[bytes]:
     """The text from a place on in pieces, none of which ends behind the backslash of an escape."""
     at = start
     while at < len(text):
+        pause()
         end = at + longest
         piece = text[at:end]
         # Each piece begins with a whole escape or none, so an odd number of backslashes at its end is half of one.
@@ -119,10 +122,10 @@ def pieces_of(text: bytes, longest: int = PIECE_BYTES, *, start: int = 0) -> Ite
         yield piece
 
 
-def _depths(text: bytes) -> Iterator[tuple[list[int], bytes]]:
+def _depths(text: bytes, pause: Pause = go_on) -> Iterator[tuple[list[int], bytes]]:
     """Of each piece: the depth before its first mark and behind each, and the marks: brackets and commas."""
     depth, inside = 0, False
-    for piece in pieces_of(text):
+    for piece in pieces_of(text, pause=pause):
         bare, inside = bare_marks(piece, inside)
         depths = list(accumulate(memoryview(bare.translate(STEP_OF)).cast("b"), initial=depth))
         depth = depths[-1]

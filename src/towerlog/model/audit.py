@@ -40,6 +40,7 @@ class Action(enum.StrEnum):
     STORE_REBUILD = "store.rebuild"
     STORE_RESTORE = "store.restore"
     STORE_MIGRATE = "store.migrate"
+    CLOCK_CONFIRM = "clock.confirm"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     MEMBER_CREATE = "member.create"
@@ -91,6 +92,8 @@ ACTIONS: dict[Action, str] = {
     Action.STORE_REBUILD: "the projections were rebuilt from the log (`towerlog rebuild`)",
     Action.STORE_RESTORE: "a backup was put in the place of the store (`towerlog restore`)",
     Action.STORE_MIGRATE: "the store was moved into another database (`towerlog migrate`)",
+    Action.CLOCK_CONFIRM: "the machine's clock was confirmed, and what is too old by it is deleted"
+    " (`towerlog retention confirm-clock`)",
     Action.KEY_CREATE: "an API key was created",
     Action.KEY_REVOKE: "an API key was revoked",
     Action.MEMBER_CREATE: "a member was created",

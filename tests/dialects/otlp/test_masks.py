@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 from towerlog.dialects.otlp import masks
 from towerlog.dialects.otlp.drafts import clean
 from towerlog.dialects.otlp.forms import MASK
-from towerlog.dialects.otlp.masks import MAX_SUSPECTED, Suspicions, masked_text, names_secret, suspects_in
+from towerlog.dialects.otlp.masks import (
+    MAX_SUSPECTED,
+    PLACES_AT_ONCE,
+    Suspicions,
+    masked_text,
+    names_secret,
+    suspects_in,
+)
 from towerlog.errors import Invalid
 
 TOKEN = "abcdEFGH" * 5
@@ -169,6 +177,15 @@ def test_time_grows_with_the_text_and_no_faster(part: bytes, ending: bytes) -> N
         return min(found)
 
     assert least_s(64_000) < 50 * max(least_s(4_000), 0.0003)
+
+
+def test_others_may_go_on_between_the_places_of_a_long_text() -> None:
+    pauses: list[int] = []
+    of_request = Suspicions(lambda: pauses.append(of_request.left))
+    masked_text(b'{"a": "' + b"key'='" * 2000 + b'"}', suspicions=of_request)
+    left = [MAX_SUSPECTED, *pauses, of_request.left]
+    assert len(left) > 5
+    assert max(before - after for before, after in pairwise(left)) < 3 * PLACES_AT_ONCE
 
 
 def test_text_that_may_be_secrets_all_over_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

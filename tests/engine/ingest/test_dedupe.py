@@ -107,7 +107,7 @@ async def test_a_checkpoint_is_the_same_wherever_it_was_prepared(rig: Rig, event
     facts = Facts(effects=Effects(checkpoint=CheckpointFacts(1, "in_progress")))
     history = History([b'{"role":"user"}'], None)
     told = draft(E.CHECKPOINT, traced("x"), figures, facts=facts, event_id=event_id, history=history)
-    first = (await rig.do(prepared(Append("checkpoints", [told])))).results[0]
+    first = (await rig.do(prepared(Append("checkpoints", [told]), lambda: None))).results[0]
     [again] = await rig.append(told)
     assert isinstance(again, Stored)
     assert (again.seq, again.duplicate) == (first.seq, True)

@@ -25,7 +25,8 @@ OF_ALL = {
     "orgs", "org", "org_create", "key_by_digest", "key_put", "secret", "members_named", "link_by_digest",
     "sessions_seen", "signed_out_drop", "reservations", "spent_links_drop", "alert_rules_timed", "alerts_unwatched",
     "deliveries_waiting", "bodies_waiting", "deliveries_due", "alerts_drop", "policies_all", "erasing_next",
-    "content_end", "gives_back", "age_kept", "age_keep", "wipe", "structure_faults", "stock", "replies_drop",
+    "content_end", "gives_back", "age_kept", "age_keep", "age_confirmed", "wipe", "structure_faults", "stock",
+    "replies_drop",
 }  # fmt: skip
 """Questions that see the rows of every organisation: they begin with a secret, or are timers' or the operator's."""
 

@@ -1,6 +1,6 @@
-"""Decoding of bodies: at once where that is short, else beside the event loop, one body at a time.
+"""Decoding of bodies: at once where that is short, else beside the event loop, some bodies at a time and in turns.
 
-A thread of its own, and only one: two that decode would take the interpreter from each other and both from the loop.
+One that takes seconds is decoded in pieces, between which others are (`shares/threads.py`).
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from towerlog.dialects.base import Call, Endpoint
+from towerlog.ambient import Clock
+from towerlog.asgi.shares.threads import ThreadTurns
+from towerlog.dialects.base import Call, Endpoint, Pause
 from towerlog.dialects.fields import TooDeep
 from towerlog.dialects.portions import NOT_NOW, Span, found_in, portions, replaced, stand_in
 from towerlog.dialects.repair import Repaired, costs_of, repair
@@ -37,6 +40,10 @@ DECODED_AT_ONCE_OBJECTS = 2048
 """Those of more objects as well: a thousand small checkpoints take 70 ms."""
 FEW_OBJECTS_BYTES = 64 * 1024
 """Bodies that are no longer than this never have so many that they take long: nobody needs to count them."""
+MAX_DECODED = 6
+"""Bodies that are decoded at a time, in turns. An organisation has one of them, as `service` asks."""
+LARGE_BYTES = 4 * 1024 * 1024
+"""Of bodies that are longer, only one is among them: what a body says takes several times its bytes."""
 T = TypeVar("T")
 _TOO_LONG = f"has a string of more than {MAX_STRING_BYTES} bytes, or of more than {MAX_ESCAPES} escapes"
 _TOO_MANY = f"is made of more than {MAX_PARTS} parts"
@@ -64,9 +71,10 @@ class Decoded(msgspec.Struct, frozen=True):
 class Decoding:
     """Decodes the bodies of all requests."""
 
-    def __init__(self) -> None:
-        """The thread starts with the first body that needs it."""
-        self._thread = ThreadPoolExecutor(1, "towerlog-decode")
+    def __init__(self, clock: Clock) -> None:
+        """`clock` measures the turns."""
+        self._turns = ThreadTurns(MAX_DECODED, "towerlog-decode", clock)
+        self._large = asyncio.Semaphore(1)
 
     def after(self, error: TowerlogError, endpoint: Endpoint, call: Call, over: RateLimited | None) -> Decoded | None:
         """What a short body says that could not be decoded; None: it is for `aside`. Raises `over`, or what the decoder
@@ -81,16 +89,17 @@ class Decoding:
             raise over or refused from None
 
     async def aside(self, endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
-        """What a long body says, decoded in the thread; what it is refused with is returned."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _decoded, endpoint, call)
+        """What a long body says, decoded in a thread; what it is refused with is returned."""
+        async with self._large if len(call.body) > LARGE_BYTES else nullcontext():
+            return await self._turns.run(partial(_decoded, endpoint, call))
 
     async def beside(self, work: Callable[[], T]) -> T:
-        """What some work gives, carried out in the same thread: a reply that takes long to be made."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """What some work gives, carried out in such a thread: a reply that takes long to be made."""
+        return await self._turns.run(lambda _pause: work())
 
     def close(self) -> None:
         """Waits for what is under way."""
-        self._thread.shutdown()
+        self._turns.close()
 
 
 def check_utf8(body: bytes) -> None:
@@ -121,21 +130,22 @@ def is_short(endpoint: Endpoint, call: Call) -> bool:
     return len(body) <= FEW_OBJECTS_BYTES or body.count(b"{") <= DECODED_AT_ONCE_OBJECTS
 
 
-def _decoded(endpoint: Endpoint, call: Call) -> Decoded | TowerlogError:
+def _decoded(endpoint: Endpoint, call: Call, pause: Pause) -> Decoded | TowerlogError:
+    call = msgspec.structs.replace(call, pause=pause)
     try:
         decoded = _read(endpoint, call, hashlib.sha256(call.body).digest())
     except TowerlogError as error:
         # Its frames hold the body, and what it is kept in would hold them.
         error.__context__ = None
         return error.with_traceback(None)
-    return msgspec.structs.replace(decoded, command=prepared(decoded.command))
+    return msgspec.structs.replace(decoded, command=prepared(decoded.command, pause))
 
 
 def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
     if endpoint.body == "binary":
         return Decoded(endpoint.decode(call), digest)
-    too_long = long_strings(call.body)
-    if too_long or has_too_many_parts(call.body):
+    too_long = long_strings(call.body, call.pause)
+    if too_long or has_too_many_parts(call.body, call.pause):
         fault: TowerlogError = TooLarge(f"body: {_TOO_LONG if too_long else _TOO_MANY}", field="body")
         return _Portions(endpoint, call, digest, fault, too_long).read()
     try:
@@ -143,7 +153,7 @@ def _read(endpoint: Endpoint, call: Call, digest: bytes) -> Decoded:
     except TooDeep as error:
         fault = error
     except Malformed as error:
-        if costs_of(call.body, 0, len(call.body)) <= 1:
+        if costs_of(call.body, 0, len(call.body), call.pause) <= 1:
             raise
         fault = error
     return _Portions(endpoint, call, digest, fault, []).read()
@@ -169,7 +179,7 @@ class _Portions:
         """`fault`: what the body would be refused with; `too_long`: its strings that are."""
         self._endpoint, self._call, self._digest, self._fault = endpoint, call, digest, fault
         self._too_long = too_long
-        found = found_in(call.body, is_one=endpoint.is_one_event) if endpoint.ingests else None
+        found = found_in(call.body, is_one=endpoint.is_one_event, pause=call.pause) if endpoint.ingests else None
         if found is None:
             raise fault
         self._events = found.events
@@ -182,18 +192,21 @@ class _Portions:
         if any(begin <= at < end for at, _ in self._too_long):
             return _TOO_LONG
         if self._weight(span) > MAX_PARTS:
-            return _TOO_MANY if parts_of(body, begin, end) > MAX_PARTS else _TOO_BROKEN
+            return _TOO_MANY if self._parts(span) > MAX_PARTS else _TOO_BROKEN
         deepest = self._call.settings.max_depth
-        if isinstance(self._fault, TooDeep) and is_deeper(body[begin:end], deepest + _LEVELS_AROUND):
+        if isinstance(self._fault, TooDeep) and is_deeper(body[begin:end], deepest + _LEVELS_AROUND, self._call.pause):
             return f"is nested deeper than {deepest} levels"
         return None
 
+    def _parts(self, span: Span) -> int:
+        return parts_of(self._call.body, *span, pause=self._call.pause)
+
     def _weight(self, span: Span) -> int:
         """Its parts, or what its repair costs in parts."""
-        parts = parts_of(self._call.body, *span)
+        parts = self._parts(span)
         if not isinstance(self._fault, Malformed):
             return parts
-        return max(parts, int(MAX_PARTS * costs_of(self._call.body, *span)))
+        return max(parts, int(MAX_PARTS * costs_of(self._call.body, *span, self._call.pause)))
 
     def read(self) -> Decoded:
         """What the body says but for that."""
@@ -211,13 +224,14 @@ class _Portions:
 
     def _portion(self, wanted: frozenset[int]) -> Decoded:
         """The body with nothing but these of its events."""
+        self._call.pause()
         body = self._call.body
         texts = [(span, b"null") for span, _ in self._left_out.values()]
         for index, span in enumerate(self._events):
             if index not in wanted:
                 texts.append((span, NOT_NOW))
             elif index in self._refused:
-                texts.append((span, stand_in(body, span)))
+                texts.append((span, stand_in(body, span, self._call.pause)))
         call = msgspec.structs.replace(self._call, body=replaced(body, sorted(texts)))
         try:
             decoded = _whole(self._endpoint, call, self._digest)
@@ -266,7 +280,7 @@ def _merged(
 
 def _repaired(endpoint: Endpoint, call: Call, first: Malformed, digest: bytes) -> Decoded:
     """What the body says once it is repaired. Where it is no JSON either, the first error names the place."""
-    repaired: Repaired | None = repair(call.body)
+    repaired: Repaired | None = repair(call.body, call.pause)
     if repaired is None:
         raise first
     try:

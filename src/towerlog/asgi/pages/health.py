@@ -32,7 +32,9 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
     warning: Annotated[
         str | msgspec.UnsetType,
         v.said(
-            "`clock_off`: the clock was set, or the server was away; nothing is deleted for its age yet.", "clock_off"
+            "`clock_off`: the clock was set, or the server was away; nothing is deleted for its age yet. If it is right"
+            " now: `towerlog retention confirm-clock`.",
+            "clock_off",
         ),
     ] = msgspec.UNSET
 

@@ -82,7 +82,7 @@ def _decode_traces(call: Call) -> Append:
     told = (protobuf if _is_protobuf(call.headers) else json_in).spans_of(call.body)
     spans: list[ToldSpan] = []
     refused: list[Refusal] = []
-    for one in _read(told):
+    for one in _read(told, call):
         span = one if isinstance(one, Refusal) else checked(one)
         if isinstance(span, Refusal):
             refused.append(span)
@@ -92,19 +92,21 @@ def _decode_traces(call: Call) -> Append:
     return _append([*drafts, *unplaced, *refused], keys)
 
 
-def _read(told: Iterator[Lazy[T]]) -> Iterator[T | Refusal]:
+def _read(told: Iterator[Lazy[T]], call: Call) -> Iterator[T | Refusal]:
     """The first MAX_SPANS, and why as many behind them are refused; what comes after those is not even counted."""
     for number, one in enumerate(islice(told, 2 * MAX_SPANS)):
+        call.pause()
         yield one() if number < MAX_SPANS else _TOO_MANY
 
 
 def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[Draft], list[bytes], list[Refusal]]:
     """The drafts of all spans; the span that each is of; and why some spans have none."""
-    storing = Storing(call.settings, call.body)
+    storing = Storing(call)
     refused: list[Refusal] = []
     found: list[tuple[int, int, int, Draft, bytes]] = []
     for trace in traces_of(spans).values():
         for node in trace.nodes:
+            call.pause()
             try:
                 made = list(drafts_of(node, trace, storing))
             except TowerlogError as error:
@@ -152,10 +154,10 @@ def _encoder(reply: Any, part: Any) -> Callable[[Appended, Append, Call], Reply]
 
 def _decode_logs(call: Call) -> Append:
     told = (protobuf if _is_protobuf(call.headers) else json_in).records_of(call.body)
-    storing = Storing(call.settings, call.body)
+    storing = Storing(call)
     runs: dict[str, RunByForeignId] = {}
     items: list[Item] = []
-    for record in _read(told):
+    for record in _read(told, call):
         if isinstance(record, Refusal):
             items.append(record)
             continue

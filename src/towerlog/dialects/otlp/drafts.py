@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.base import Call
 from towerlog.dialects.otlp import lookups, names
 from towerlog.dialects.otlp.forms import MASK
 from towerlog.dialects.otlp.masks import (
@@ -53,13 +53,13 @@ _MODEL_CALL, _STEP = EventType.MODEL_CALL, EventType.STEP
 class Storing:
     """How the events of a request are stored, and how much of it still is."""
 
-    def __init__(self, settings: DialectSettings, body: bytes) -> None:
-        """Of a request with this body."""
-        self.largest = settings.max_event_bytes
-        self.suspects: Suspects = suspects_in(body)
+    def __init__(self, call: Call) -> None:
+        """Of this request."""
+        self.largest = call.settings.max_event_bytes
+        self.suspects: Suspects = suspects_in(call.body, call.pause)
         """What its events are looked through for."""
-        self.suspicions = Suspicions()
-        self._left = BYTES_AT_LEAST + TIMES_THE_BODY * len(body)
+        self.suspicions = Suspicions(call.pause)
+        self._left = BYTES_AT_LEAST + TIMES_THE_BODY * len(call.body)
         self._resources: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def take(self, size: int) -> None:

@@ -14,6 +14,7 @@ import hashlib
 import re
 from typing import Any
 
+from towerlog.dialects.base import Pause, go_on
 from towerlog.dialects.fields import invalid_field
 from towerlog.dialects.otlp import forms
 from towerlog.dialects.otlp.forms import MASK, NAMES, Form
@@ -28,6 +29,8 @@ MAX_SUSPECTED = 500_000
 WORK_OF_FOUND = 8
 STEPS_OF_WORK = 4
 """So many places is one where there is a secret; so many steps of reading a value are one."""
+PLACES_AT_ONCE = 500
+"""Between which others are decoded."""
 QUICK_SUSPECTED = 2000
 """Places that may be secrets of a request that is read at once: each takes up to 8 µs."""
 COUNTED_BYTES = 256 * 1024
@@ -61,14 +64,19 @@ _MEMBER_OF_OTLP = b'"key":'
 class Suspicions:
     """How many places of a request are still looked at."""
 
-    __slots__ = ("left",)
+    __slots__ = ("_pause", "_pause_at", "left")
 
-    def __init__(self) -> None:
-        self.left = MAX_SUSPECTED
+    def __init__(self, pause: Pause = go_on) -> None:
+        """None was looked at yet."""
+        self.left = self._pause_at = MAX_SUSPECTED
+        self._pause = pause
 
     def take(self, places: int) -> None:
         """Raises Invalid."""
         self.left -= places
+        if self.left < self._pause_at:
+            self._pause_at = self.left - PLACES_AT_ONCE
+            self._pause()
         if self.left < 0:
             raise invalid_field(
                 "attributes", f"are beyond the first {MAX_SUSPECTED} places of the request that may be secrets"
@@ -117,35 +125,35 @@ def _masked_id(text: str) -> str:
     return f"masked-{hashlib.blake2b(plain, digest_size=16).hexdigest()}"
 
 
-def suspects_in(body: bytes) -> Suspects:
+def suspects_in(body: bytes, pause: Pause = go_on) -> Suspects:
     """Those that events of a request can hold. In JSON a letter may be an escape, which is then any letter."""
-    return _counted(body)[0]
+    return _counted(body, pause)[0]
 
 
 def has_few_suspects(body: bytes) -> bool:
     """Whether a body, which is short, is looked through in a few milliseconds."""
-    return _counted(body)[1] <= QUICK_SUSPECTED
+    return _counted(body, go_on)[1] <= QUICK_SUSPECTED
 
 
-def _counted(body: bytes) -> tuple[Suspects, int]:
+def _counted(body: bytes, pause: Pause) -> tuple[Suspects, int]:
     """Of a body: what its events are looked through for, and in how many places about."""
-    return _counted_short(body) if len(body) <= COUNTED_BYTES else _count(body)
+    return _counted_short(body) if len(body) <= COUNTED_BYTES else _count(body, pause)
 
 
 @functools.lru_cache(maxsize=2)
 def _counted_short(body: bytes) -> tuple[Suspects, int]:
-    return _count(body)
+    return _count(body, go_on)
 
 
-def _count(body: bytes) -> tuple[Suspects, int]:
+def _count(body: bytes, pause: Pause) -> tuple[Suspects, int]:
     small = body.lower()
     has = {rare: rare in body for rare in _RARE}
     if has[b"\\"]:
         small = small.replace(rb"\/", b"/")
-    counts = [
-        (body if word == rb"\/" else small).count(word) if rare is None or has[rare] else 0
-        for (word, _), rare in zip(SUSPECTS, _RARE_IN, strict=True)
-    ]
+    counts: list[int] = []
+    for (word, _), rare in zip(SUSPECTS, _RARE_IN, strict=True):
+        pause()
+        counts.append((body if word == rb"\/" else small).count(word) if rare is None or has[rare] else 0)
     if has[b"\\"] and rb"\u" in body:
         return SUSPECTS, sum(counts)
     counts[_AT_NAMES] -= small.count(_MEMBER_OF_OTLP)

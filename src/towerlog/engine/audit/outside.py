@@ -54,6 +54,12 @@ def store_restored(by: Actor, org: Org, at: int, said: dict[str, Any]) -> AuditE
     return make_entry(org.org, at, by, Action.STORE_RESTORE, ("organisation", org.org_id), None, said)
 
 
+def clock_confirmed(by: Actor, org: Org, wall_ms: int, age_ms: int) -> AuditEntry:
+    """The machine's clock was confirmed; `age_ms`: the clock by which things had grown old until then."""
+    before, after = {"clock": format_ms(age_ms)}, {"clock": format_ms(wall_ms)}
+    return make_entry(org.org, wall_ms, by, Action.CLOCK_CONFIRM, ("organisation", org.org_id), before, after)
+
+
 def store_migrated(by: Actor, org: Org, at: int, said: dict[str, Any]) -> AuditEntry:
     """The store has moved into another database."""
     return make_entry(org.org, at, by, Action.STORE_MIGRATE, ("organisation", org.org_id), None, said)

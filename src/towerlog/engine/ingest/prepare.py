@@ -5,6 +5,8 @@ The writer works out for itself what was not prepared; a long body is prepared i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from towerlog.model.chain import LONG_DATA_BYTES, content_digest, in_chain
@@ -14,11 +16,15 @@ from towerlog.model.event import Draft, Item
 _replace = msgspec.structs.replace
 
 
-def prepared(command: Command) -> Command:
-    """The command, with all of that in its drafts."""
+def prepared(command: Command, pause: Callable[[], None]) -> Command:
+    """The command, with all of that in its drafts. `pause` is called between two of them."""
     if not isinstance(command, Append | Report):
         return command
-    return _replace(command, items=[_prepared(item) for item in command.items])
+    items: list[Item] = []
+    for item in command.items:
+        pause()
+        items.append(_prepared(item))
+    return _replace(command, items=items)
 
 
 def _prepared(item: Item) -> Item:

@@ -3,8 +3,8 @@
 Laws:
 
 * The store gives an organisation its number. Names and ids of organisations are unique, so is the digest of a key.
-* What is written through `org_create`, `key_put` and `key_revoke` is durable at once, outside any unit, and
-  the audit's entry about it with it.
+* What is written through `org_create`, `key_put`, `key_revoke`, `link_put` and `clock_confirm` is durable at once,
+  outside any unit, and the audit's entry about it with it.
 * Versions of personas and routes never change and are never dropped; the one that was made last is the newest.
 """
 
@@ -70,6 +70,11 @@ class Identities(Organisations, Protocol):
 
     def link_put(self, link: SignInLink, told: AuditEntry) -> None:
         """Writes a new sign-in link."""
+        ...
+
+    def clock_confirm(self, confirm: str, told: Iterable[AuditEntry]) -> None:
+        """Writes an operator's word about the wall clock, in place of one before; `told`: an entry of each
+        organisation."""
         ...
 
     def close(self) -> None:

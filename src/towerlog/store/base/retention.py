@@ -62,6 +62,10 @@ class RetentionStore(Protocol):
         """Keeps the state of the clock by which things grow old."""
         ...
 
+    async def age_confirmed(self) -> str | None:
+        """What `Identities.clock_confirm` wrote last."""
+        ...
+
     async def wipe(self, page: int) -> int:
         """Overwrites what is free in some pages of the store from a page on; the next page, 0 at the end.
 

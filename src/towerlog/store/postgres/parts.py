@@ -144,6 +144,7 @@ class UpkeepQuestions(HasConnections):
     content_end = Question(erasure.content_end)
     gives_back = Question(erasure.gives_back)
     age_kept = Question(policies.age_kept)
+    age_confirmed = Question(policies.age_confirmed)
     age_keep = Question(policies.age_keep, Via.BETWEEN_UNITS)
     wipe = Question(erasure.wipe, Via.APART)
 

@@ -2,12 +2,12 @@
 
 Where the writer's place is free, the command takes it, does what any writer does first, and keeps it until `close`.
 Beside a running server this is a second connection: SQLite lets it wait for its turn. Must not write anything but
-`org`, `user`, `api_key`, `sign_in_link`, and the audit of what it does.
+`org`, `user`, `api_key`, `sign_in_link`, an operator's word about the clock, and the audit of what it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.failures import is_final, named, storage_failed, text_damaged
 from towerlog.store.sqlite.connections.transaction import transaction
+from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.people import members, organisations
 from towerlog.store.sqlite.upkeep import matching_files, start
 
@@ -90,6 +91,12 @@ class SqliteIdentities:
         with self._written():
             members.write_links(self._db, [link])
             entries.write(self._db, [told])
+
+    def clock_confirm(self, confirm: str, told: Iterable[AuditEntry]) -> None:
+        """Writes an operator's word about the wall clock."""
+        with self._written():
+            policies.age_confirm(self._db, confirm)
+            entries.write(self._db, told)
 
     def keys(self, org: int) -> Iterator[Key]:
         """All keys of an organisation, newest first, a page at a time."""

@@ -79,6 +79,18 @@ async def age_keep(db: Db, state: str) -> None:
     await db.do("INSERT INTO meta VALUES ('age', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value", state)
 
 
+async def age_confirmed(db: Db) -> str | None:
+    """What `age_confirm` wrote last."""
+    found: str | None = await db.value("SELECT value FROM meta WHERE name = 'age_confirmed'")
+    return found
+
+
+async def age_confirm(db: Db, confirm: str) -> None:
+    """Keeps an operator's word about the wall clock."""
+    sql = "INSERT INTO meta VALUES ('age_confirmed', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    await db.do(sql, confirm)
+
+
 async def runs_held(db: Db, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
     """Runs that ended before a time (wall ms) and have such content, the first to end first."""
     where = f"org = $1 AND held & {HELD[kind]} <> 0 AND ended_at < $2"

@@ -1,14 +1,15 @@
 """Organisations and keys of a PostgreSQL store, for a command that is not asynchronous itself.
 
 A command writes beside the servers, as one more process: nothing has to be held. Each call is one transaction, on a
-loop in a thread of its own. Must not write anything but organisations, users, keys, links, and their audit.
+loop in a thread of its own. Must not write anything but organisations, users, keys, links, an operator's word about the
+clock, and the audit of these.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,8 +22,9 @@ from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.failures import storage_errors
-from towerlog.store.postgres.subjects import people
+from towerlog.store.postgres.subjects import audit, people
 from towerlog.store.postgres.times import OwnTimes
+from towerlog.store.postgres.upkeep import policies
 
 T = TypeVar("T")
 KEYS_PAGE = 500
@@ -84,6 +86,10 @@ class PostgresIdentities:
         """Writes a new link."""
         self._ask(people.write_link, link, told)
 
+    def clock_confirm(self, confirm: str, told: Iterable[AuditEntry]) -> None:
+        """Writes an operator's word about the wall clock."""
+        self._ask(_confirm, confirm, told)
+
     def keys(self, org: int) -> Iterator[Key]:
         """All keys of an organisation, newest first, a page at a time."""
         before: str | None = None
@@ -125,6 +131,11 @@ async def _revoke(db: Db, org: int, key_id: str, now_ms: int, told: Callable[[Ke
         before, key = key, msgspec.structs.replace(key, revoked_at=now_ms)
         await people.write_key(db, key, told(before, key))
     return key
+
+
+async def _confirm(db: Db, confirm: str, told: Iterable[AuditEntry]) -> None:
+    await policies.age_confirm(db, confirm)
+    await audit.write(db, told)
 
 
 def open_identities(url: str, token: str) -> PostgresIdentities:

@@ -22,6 +22,7 @@ class ErasingAsks(HasPools):
     content_bytes = Ask(policies.content_bytes)
     gives_back = Ask(reclaim.gives_back)
     age_kept = Ask(policies.age_kept)
+    age_confirmed = Ask(policies.age_confirmed)
     age_keep = Ask(policies.age_keep, Where.BETWEEN_UNITS)
     wipe = Ask(reclaim.wipe, Where.BETWEEN_UNITS)
 

@@ -77,6 +77,17 @@ def age_keep(db: apsw.Connection, state: str) -> None:
     db.execute("INSERT OR REPLACE INTO meta VALUES ('age', ?)", (state,))
 
 
+def age_confirmed(db: apsw.Connection) -> str | None:
+    """What `age_confirm` wrote last."""
+    found: str | None = one(db, "SELECT value FROM meta WHERE name = 'age_confirmed'", ())
+    return found
+
+
+def age_confirm(db: apsw.Connection, confirm: str) -> None:
+    """Keeps an operator's word about the wall clock."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('age_confirmed', ?)", (confirm,))
+
+
 def runs_held(db: apsw.Connection, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
     """Runs that ended before a time (wall ms) and have such content, the first to end first."""
     sql = f"SELECT doc FROM run WHERE org = ? AND held & {HELD[kind]} AND ended_at < ? ORDER BY ended_at LIMIT ?"
