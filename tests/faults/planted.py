@@ -1698,6 +1698,30 @@ ERASED = (
         "    return False\n",
     ),
     Fault(
+        "a part of a history is stored whether or not that is there which it goes on from",
+        "engine/erasure/test_shared_content.py::"
+        "test_what_is_erased_between_the_look_and_the_commit_is_stored_again[sqlite-known_nodes]",
+        "towerlog.engine.commands.long_histories",
+        "    if not all(is_stored(",
+        "    if False and all(is_stored(",
+    ),
+    Fault(
+        "an event does not look for its metas",
+        "engine/erasure/test_shared_content.py::"
+        "test_metas_that_are_erased_before_the_event_comes_are_stored_again[sqlite]",
+        "towerlog.engine.ingest.content",
+        "is_stored(plan, org, stored.node) and is_stored(plan, org, stored.metas, of_metas=True)",
+        "is_stored(plan, org, stored.node)",
+    ),
+    Fault(
+        "a rebuild says nothing of histories that are not all there",
+        "faults/test_verify_and_rebuild.py::"
+        "test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it",
+        "towerlog.cli.maintenance",
+        "done, told, differs)",
+        "done, told)",
+    ),
+    Fault(
         "a tombstone needs no word for it",
         "engine/erasure/test_retention.py::test_tampering_with_tombstones_is_found[DELETE FROM event WHERE type ="
         " 'run.erased'-nothing in]",

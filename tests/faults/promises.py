@@ -29,6 +29,7 @@ MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_auto
 PAGE_OF_NODES = "docs/operate/nodes.md"
 PAGE_OF_AUDIT = "docs/concepts/audit.md"
 PAGE_OF_RETENTION, ERASURE = "docs/concepts/retention.md", "acceptance/test_retention.py"
+SHARED = "engine/erasure/test_shared_content.py"
 AUDIT, ACTS = "acceptance/test_audit.py", "engine/commands/acts/test_acts.py"
 BUDGETS, SPENDING = "acceptance/test_budgets.py", "engine/reactions/test_budgets.py"
 ALERTS, FIRING, SENDING, TIMED = (
@@ -228,6 +229,7 @@ WHOLE = (
             "acceptance/test_cli.py::test_verify_finds_a_forged_projection_and_rebuild_mends_it",
             f"{VERIFY}::test_an_index_row_that_was_flipped_is_found_and_its_event_named",
             f"{VERIFY}::test_a_rebuild_works_whatever_else_is_damaged",
+            f"{VERIFY}::test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it",
         ),
         (),
         of(SECURITY, "`towerlog verify` walks all of it"),
@@ -1181,7 +1183,14 @@ ERASED = (
     ),
     Promise(
         "What another run has in its history stays.",
-        (f"{ERASURE}::test_content_that_another_run_has_stays",),
+        (
+            f"{ERASURE}::test_content_that_another_run_has_stays",
+            f"{SHARED}::test_what_is_erased_between_the_look_and_the_commit_is_stored_again",
+            f"{SHARED}::test_metas_are_stored_again_where_another_run_holds_the_messages",
+            f"{SHARED}::test_what_is_erased_before_the_event_comes_is_stored_again",
+            f"{SHARED}::test_metas_that_are_erased_before_the_event_comes_are_stored_again",
+            f"{SHARED}::test_a_workers_report_is_stored_again_as_well",
+        ),
         (),
         of(PAGE_OF_RETENTION, "A message that another run has in its history stays"),
     ),

@@ -101,6 +101,7 @@ class Engine:
             wake.committed,
             REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
             max_queue=settings.max_queue,
+            stored_again=lambda who, command: histories.stored_again(who, command),
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once.
@@ -109,7 +110,8 @@ class Engine:
         """
         submit = self._writer.intake.submit
         self._once = AnsweredOnce(submit)
-        self.stored_first = LongHistories(store, lambda who, parts: submit(who, parts, "", None)).stored_first
+        histories = LongHistories(store, lambda who, parts: submit(who, parts, "", None))
+        self.stored_first = histories.stored_first
         """Stores the long histories of a command, and gives the command without them."""
         self._workers = Workers(self._serving)
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep(), self._leads)
