@@ -29,7 +29,7 @@ MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_auto
 PAGE_OF_NODES = "docs/operate/nodes.md"
 PAGE_OF_AUDIT = "docs/concepts/audit.md"
 PAGE_OF_RETENTION, ERASURE = "docs/concepts/retention.md", "acceptance/test_retention.py"
-SHARED = "engine/erasure/test_shared_content.py"
+SHARED, BY_SIZE = "engine/erasure/test_shared_content.py", "engine/erasure/test_by_size.py"
 AUDIT, ACTS = "acceptance/test_audit.py", "engine/commands/acts/test_acts.py"
 BUDGETS, SPENDING = "acceptance/test_budgets.py", "engine/reactions/test_budgets.py"
 ALERTS, FIRING, SENDING, TIMED = (
@@ -1193,6 +1193,20 @@ ERASED = (
         ),
         (),
         of(PAGE_OF_RETENTION, "A message that another run has in its history stays"),
+    ),
+    Promise(
+        "By size, what ended first in the log goes first, whatever the clock was; and no more than is too much.",
+        (
+            f"{BY_SIZE}::test_a_wrong_clock_changes_nothing_of_who_goes_first",
+            f"{BY_SIZE}::test_what_has_ended_by_a_clock_that_was_ahead_is_erased_all_the_same",
+            f"{BY_SIZE}::test_what_was_erased_by_hand_is_held_no_more",
+            f"{BY_SIZE}::test_what_an_erasure_leaves_is_not_held",
+            f"{BY_SIZE}::test_what_was_erased_in_part_is_taken_off_once",
+            f"{BY_SIZE}::test_content_that_is_swept_is_held_no_more",
+            f"{BY_SIZE}::test_after_any_story_the_figure_is_that_of_a_restart_and_that_of_a_scan",
+        ),
+        (),
+        of(PAGE_OF_RETENTION, "By size, the runs whose ends come first in the log go first"),
     ),
     Promise(
         "An erasure is carried out in steps, and gone on with after a kill.",

@@ -18,6 +18,7 @@ from towerlog.engine.commit.replies import decode_ids
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.erasure.age_clock import AgeClock
+from towerlog.engine.erasure.content_size import HeldNow
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -117,7 +118,8 @@ class Engine:
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep(), self._leads)
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings), may_look=self._leads)
-        parts = (self._writer, self._erased, self._age, self._leads)
+        self._held = HeldNow(store)
+        parts = (self._writer, self._erased, self._age, self._leads, self._held)
         self._erasures, kept = retention_services(store, self._serving, *parts)
         self._keeping = Timer(kept)
         self.before_sweep: Callable[[], None] = lambda: None
@@ -163,10 +165,14 @@ class Engine:
         if self.peers is not None:
             self.peers.tell_erased(org, run)
 
+    def _erased_elsewhere(self, org: int, run: int) -> None:
+        self._forget(org, run)
+        self._held.forget(org)
+
     async def start(self) -> None:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
-            self.peers.erased = self._forget
+            self.peers.erased = self._erased_elsewhere
             self.peers.asked = lambda one: self._workers.note_asked(one.org, one.agents, one.labels)
             await self.peers.start()
         self._writer.start()

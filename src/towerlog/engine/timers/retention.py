@@ -85,9 +85,9 @@ class Retention:
         if not runs and policy.max_bytes is not None:
             if await self._held.of(policy.org, policy.kind) <= policy.max_bytes:
                 return False
-            reason, before = BY_SIZE, self._serving.clock.now_ms() + 1
-            # One by one: how much it was is known afterwards.
-            runs = await self._store.runs_held(policy.org, policy.kind, before, 1)
+            reason = BY_SIZE
+            # One by one: how much it was is known afterwards. By the log and not by time: a clock may have been wrong.
+            runs = await self._store.runs_held(policy.org, policy.kind, None, 1)
         return bool(runs) and await self._erase(runs, policy.kind, reason)
 
     async def _erase(self, runs: list[RunRow], kind: Erases, reason: str) -> bool:
@@ -100,9 +100,7 @@ class Retention:
         if await self._upkeep(find, _needs, place) is None:
             return False
         for row in runs:
-            done = await self._carrying_out.finish(row.run)
-            if done is not None:
-                self._held.take_off(done)
+            await self._carrying_out.finish(row.run)
         return True
 
 
@@ -127,9 +125,12 @@ class FreePages:
     others overwritten. A minute later the same of content that came with what was never stored; not while it may still
     be on its way to its event."""
 
-    def __init__(self, store: Store, serving: ServingTime, between: Between, carrying_out: CarryingOut) -> None:
-        """`between` writes between two groups."""
+    def __init__(
+        self, store: Store, serving: ServingTime, between: Between, carrying_out: CarryingOut, held: HeldNow
+    ) -> None:
+        """`between` writes between two groups; `held` has to count anew what it takes out."""
         self._store = store
+        self._held = held
         self._serving = serving
         self._between = between
         self._carrying_out = carrying_out
@@ -155,6 +156,7 @@ class FreePages:
     async def _sweep_content(self) -> None:
         while (before := self._content) is not None:
             self._content = await self._between(partial(_swept, before))
+            self._held.forget_content()
         self._page = 1
 
     async def _go_over(self) -> None:
@@ -179,11 +181,12 @@ def retention_services(
     forget: Callable[[int, int], None],
     age: AgeClock,
     leads: Callable[[], bool],
+    held: HeldNow,
 ) -> tuple[ErasureRequests, tuple[TimedService, ...]]:
     """What answers requests of erasure, and what time does about retention. `forget`: see `CarryingOut`; `leads`:
     whether policies are carried out here. Room is given back by whoever has erased something."""
-    held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, forget)
+    carrying_out = CarryingOut(store, writer.between, held, forget)
     requests = ErasureRequests(store, serving, carrying_out, held, age)
     upkeep = partial(writer.upkeep, makes_room=True)
     retention = Retention(store, serving, upkeep, carrying_out, held, requests, age, leads)
-    return requests, (age, retention, FreePages(store, serving, writer.between, carrying_out))
+    return requests, (age, retention, FreePages(store, serving, writer.between, carrying_out, held))
