@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -103,12 +104,17 @@ async def test_what_an_erasure_leaves_is_not_held(rig: Rig) -> None:
 
 
 async def test_what_was_erased_in_part_is_taken_off_once(rig: Rig) -> None:
-    row, _ = await told(rig, "r", deltas=40), await told(rig, "other", deltas=40)
-    await rig.do(SetRetention(Erases.DELTAS, 60_000, None))
+    checkpoint = state(0, [b'"short"'])
+    named = msgspec.structs.replace(checkpoint, facts=msgspec.structs.replace(checkpoint.facts, name="x" * 100))
+    [stored] = await rig.append(named)
+    assert isinstance(stored, Stored)
+    await rig.do(KillRun(stored.run_id))
+    await told(rig, "other", deltas=40)
+    await rig.do(SetRetention(Erases.CHECKPOINTS, 60_000, None))
     rig.clock.advance(DAY_MS)
     before = await figures(rig, rig.org)
     await rig.engine._keeping.sweep()
-    await rig.do(EraseRun(row.run_id))
+    await rig.do(EraseRun(stored.run_id))
     assert before > await figures(rig, rig.org) == await counted_anew(rig, rig.org)
 
 
