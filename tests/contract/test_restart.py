@@ -14,6 +14,8 @@ from tests.support.launcher import launch_python
 from tests.support.lookups import looked_up
 from tests.support.wait import wait_until
 from towerlog.engine.verify import verify_org
+from towerlog.model.facts import Erases
+from towerlog.model.retention import Erasing
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
@@ -100,4 +102,28 @@ async def test_the_age_clock_is_kept(backend: Backend, clock: FakeClock, ids: Se
     await store.close()
     again = await backend.open(clock, ids)
     assert await again.age_kept() == ('{"now_ms":2}', events[-1].recorded_at)
+    await again.close()
+
+
+async def test_what_is_left_to_wipe_is_kept_until_all_of_it_was_gone_over(
+    backend: Backend, clock: FakeClock, ids: SeededIds
+) -> None:
+    store = await backend.make().open(clock, ids)
+    org = (await store.org_create(*identity(1))).org
+    row = run_row(org=org, last_seq=1, last_position=1)
+    async with store.begin() as unit:
+        changes = run_changes(row, [event(1, 1, org=org)])
+        changes.erasing.append(Erasing(row.run, org, Erases.DELTAS, 1, row.run_id))
+        await unit.commit(changes)
+    assert await store.unwiped() == 0
+    async with store.begin() as unit:
+        await unit.erase(row.run)
+    before = await store.unwiped()
+    assert before > 0
+    await store.wiped(before - 1)
+    await store.close()
+    again = await backend.open(clock, ids)
+    assert await again.unwiped() == before, "some of it was not gone over"
+    await again.wiped(before)
+    assert await again.unwiped() == 0
     await again.close()

@@ -1698,6 +1698,20 @@ ERASED = (
         "    return False\n",
     ),
     Fault(
+        "what was erased right before a kill stays in the file",
+        "engine/erasure/test_retention.py::test_what_was_erased_right_before_a_kill_is_overwritten_after_the_next_start",
+        "towerlog.engine.timers.retention",
+        "if not self._has_asked and await self._store.unwiped():",
+        "if False:",
+    ),
+    Fault(
+        "a step of an erasure is not marked as one to go over the pages after",
+        "engine/erasure/test_retention.py::test_what_was_erased_right_before_a_kill_is_overwritten_after_the_next_start",
+        "towerlog.store.sqlite.erasure.steps",
+        "            policies.note_step(db)\n",
+        "",
+    ),
+    Fault(
         "by size those go first whose time is the oldest",
         "engine/erasure/test_by_size.py::test_a_wrong_clock_changes_nothing_of_who_goes_first[sqlite--100]",
         "towerlog.engine.timers.retention",

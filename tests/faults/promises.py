@@ -1171,6 +1171,8 @@ ERASED = (
             "engine/erasure/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
             "store/sqlite/erasure/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
             f"{ERASURE}::test_a_repeat_does_not_bring_it_back",
+            "engine/erasure/test_retention.py::"
+            "test_what_was_erased_right_before_a_kill_is_overwritten_after_the_next_start",
         ),
         (),
         of(SECURITY, "The content of a run or a thread is erased by one request"),

@@ -136,6 +136,10 @@ class FreePages:
         self._carrying_out = carrying_out
         self._began_at: int | None = None
         """Of the last time that all was gone over."""
+        self._has_asked = False
+        """Whether there is something left to do from before this start."""
+        self._steps = 0
+        """Of erasures, up to which all is being gone over; 0: it is not, or it was."""
         self._page = 0
         """From which on pages are to be gone over; 0: none."""
         self._content: tuple[int, int] | None = None
@@ -143,15 +147,22 @@ class FreePages:
 
     async def sweep(self) -> None:
         """Goes over all of them, unless somebody reads what is to be overwritten: then it goes on later."""
+        if not self._has_asked and await self._store.unwiped():
+            self._carrying_out.has_room_to_give_back = True
+        self._has_asked = True
         now_ms, began_at = self._serving.clock.steady_ms(), self._began_at
         is_time = began_at is None or now_ms - began_at >= OVER_MS
         if self._carrying_out.has_room_to_give_back and is_time:
             self._carrying_out.has_room_to_give_back = False
             self._began_at = began_at = now_ms
             self._page, self._content = 1, await self._store.content_end()
+            self._steps = await self._store.unwiped()
         if began_at is not None and self._content is not None and now_ms - began_at >= ON_ITS_WAY_MS:
             await self._sweep_content()
         await self._go_over()
+        if self._steps and not self._page and self._content is None:
+            await self._store.wiped(self._steps)
+            self._steps = 0
 
     async def _sweep_content(self) -> None:
         while (before := self._content) is not None:

@@ -67,6 +67,14 @@ class RetentionStore(Protocol):
         """Keeps the state of the clock by which things grow old."""
         ...
 
+    async def unwiped(self) -> int:
+        """How many steps of erasures nobody has gone over the pages after, also before a restart: see `wiped`."""
+        ...
+
+    async def wiped(self, steps: int) -> None:
+        """All pages were gone over since there were so many; where there are more by now, these are still to be."""
+        ...
+
     async def wipe(self, page: int) -> int:
         """Overwrites what is free in some pages of the store from a page on; the next page, 0 at the end.
 

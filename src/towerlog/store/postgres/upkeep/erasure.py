@@ -70,6 +70,7 @@ async def erase_step(db: Db, run: int) -> Erasing | None:
     if erasing is not None:
         erasing = await _step(db, _replace(erasing, freed=NOTHING_FREED), Room(STEP_ROWS, STEP_BYTES))
         await policies.keep(db, erasing)
+        await policies.note_step(db)
     return erasing
 
 

@@ -79,6 +79,22 @@ async def age_keep(db: Db, state: str) -> None:
     await db.do("INSERT INTO meta VALUES ('age', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value", state)
 
 
+async def note_step(db: Db) -> None:
+    """One step more after which the tables are to be gone over."""
+    more = "value = (meta.value::bigint + 1)::text"
+    await db.do(f"INSERT INTO meta VALUES ('unwiped', '1') ON CONFLICT (name) DO UPDATE SET {more}")
+
+
+async def unwiped(db: Db) -> int:
+    """How many steps there were after which they were not."""
+    return int(await db.value("SELECT value FROM meta WHERE name = 'unwiped'") or 0)
+
+
+async def wiped(db: Db, steps: int) -> None:
+    """They were, after so many."""
+    await db.do("DELETE FROM meta WHERE name = 'unwiped' AND value = $1", str(steps))
+
+
 async def runs_held(db: Db, org: int, kind: Erases, before_ms: int | None, limit: int) -> Found[RunRow]:
     """Runs that have such content, the first to end first: by time those that ended before one (wall ms), else all in
     the order of the log."""

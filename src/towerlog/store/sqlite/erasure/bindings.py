@@ -23,6 +23,8 @@ class ErasingAsks(HasPools):
     gives_back = Ask(reclaim.gives_back)
     age_kept = Ask(policies.age_kept)
     age_keep = Ask(policies.age_keep, Where.BETWEEN_UNITS)
+    unwiped = Ask(policies.unwiped)
+    wiped = Ask(policies.wiped, Where.BETWEEN_UNITS)
     wipe = Ask(reclaim.wipe, Where.BETWEEN_UNITS)
 
 

@@ -77,6 +77,24 @@ def age_keep(db: apsw.Connection, state: str) -> None:
     db.execute("INSERT OR REPLACE INTO meta VALUES ('age', ?)", (state,))
 
 
+def note_step(db: apsw.Connection) -> None:
+    """One step more after which the pages are to be gone over."""
+    db.execute(
+        "INSERT INTO meta VALUES ('unwiped', '1')"
+        " ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)"
+    )
+
+
+def unwiped(db: apsw.Connection) -> int:
+    """How many steps there were after which they were not."""
+    return int(one(db, "SELECT value FROM meta WHERE name = 'unwiped'", ()) or 0)
+
+
+def wiped(db: apsw.Connection, steps: int) -> None:
+    """They were, after so many."""
+    db.execute("DELETE FROM meta WHERE name = 'unwiped' AND value = ?", (str(steps),))
+
+
 def runs_held(db: apsw.Connection, org: int, kind: Erases, before_ms: int | None, limit: int) -> Found[RunRow]:
     """Runs that have such content, the first to end first: by time those that ended before one (wall ms), else all in
     the order of the log."""

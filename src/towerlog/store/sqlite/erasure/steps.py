@@ -58,6 +58,7 @@ def erase_step(db: apsw.Connection, run: int) -> Erasing | None:
         if erasing is not None:
             erasing = _step(db, _replace(erasing, freed=NOTHING_FREED), Room(STEP_ROWS, STEP_BYTES))
             policies.keep(db, erasing)
+            policies.note_step(db)
     return erasing
 
 
