@@ -1698,6 +1698,22 @@ ERASED = (
         "    return False\n",
     ),
     Fault(
+        "the log is written by whoever logs",
+        "asgi/process/test_logs.py::test_an_end_does_not_wait_for_a_log_that_nobody_reads",
+        "towerlog.asgi.process.logs",
+        "handler = LogThread(STANDARD_ERROR)",
+        "handler = logging.StreamHandler()",
+        by=("TimeoutExpired",),
+    ),
+    Fault(
+        "lines that are dropped are not counted",
+        "asgi/process/test_logs.py::test_who_logs_does_not_wait_for_who_reads_and_what_has_no_room_is_counted",
+        "towerlog.asgi.process.log_thread",
+        "                if is_full:\n                    self.dropped += 1\n",
+        "                if is_full:\n                    pass\n",
+        by=("AssertionError", "ValueError"),
+    ),
+    Fault(
         "what was erased right before a kill stays in the file",
         "engine/erasure/test_retention.py::test_what_was_erased_right_before_a_kill_is_overwritten_after_the_next_start",
         "towerlog.engine.timers.retention",

@@ -123,6 +123,7 @@ DURABLE = (
             "store/sqlite/connections/test_connection.py::test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk",
             f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
             f"{STARTS}::test_no_log_is_written_again_while_another_process_writes_to_it",
+            "faults/test_stuck_log.py::test_after_a_failed_sync_the_process_ends_at_once_though_nobody_reads_its_log",
         ),
         ("sync_retried", "error_swallowed", "log_taken_as_found", "command_takes_no_place", "log_written_unlocked"),
         of(LIMITS, "A write or a sync that fails for another reason is final"),
@@ -376,6 +377,16 @@ ORDER = (
             "threads are listed by the clock",
         ),
         of(DEPLOY, "The machine's clock may be set, ahead or back, while the server runs."),
+    ),
+    Promise(
+        "A log that nobody reads holds up neither requests nor the end of the process; what is dropped of it is counted.",
+        (
+            "faults/test_stuck_log.py::test_requests_and_an_orderly_end_do_not_wait_for_who_reads_the_log",
+            "asgi/process/test_logs.py::test_who_logs_does_not_wait_for_who_reads_and_what_has_no_room_is_counted",
+            "asgi/process/test_logs.py::test_an_end_does_not_wait_for_a_log_that_nobody_reads",
+        ),
+        (),
+        of(DEPLOY, "A log that nobody reads, such as a pipe"),
     ),
     Promise(
         "A wall clock that is wrong, before a start or after it, ahead or behind, deletes nothing.",
