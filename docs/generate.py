@@ -372,6 +372,16 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("engine.plan.plan", "MAX_PLAN_RUNS", "runs that one commit looks at or changes, the same"),
         ("engine.load.misses", "MAX_MISSING", "rows that placing lacks before they are loaded, and it begins anew"),
+        (
+            "engine.commit.lost_content",
+            "MAX_TIMES_STORED",
+            "times that a long history is stored again because of what was erased meanwhile",
+        ),
+        (
+            "asgi.process.log_thread",
+            "MAX_WAITING_BYTES",
+            "bytes of the log while nobody reads it; lines beyond are counted",
+        ),
         ("engine.commit.replies", "MAX_WAITING_BYTES", "bytes of replies that wait to be stored for a repeat"),
         ("engine.follow.channel", "RING_FRAMES", "newest frames of a followed run"),
         ("engine.follow.channel", "LIVE_RING_FRAMES", "newest events of a channel of live push"),

@@ -26,7 +26,7 @@ from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.exit import end_in
-from towerlog.asgi.process.logs import set_up_logging
+from towerlog.asgi.process.logs import open_standard_files, set_up_logging
 from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.process.workers import ServerProcesses
 from towerlog.asgi.push.sockets import SECRET_CHARS
@@ -188,6 +188,7 @@ def run(settings: Settings, announce: Callable[[Started], None]) -> int:
 
     Raises what opening the store raises, OSError when the address is taken, UnfitServer for the wrong uvicorn.
     """
+    open_standard_files()
     if settings.workers > 1:
         return _run_workers(settings, announce)
     return _run_one(settings, announce, None)

@@ -18,6 +18,8 @@ from towerlog.config import Settings
 from towerlog.engine.audit.outside import clock_confirmed
 from towerlog.engine.verify import verify_org
 from towerlog.model.audit import SERVER, Action, AuditEntry, AuditFilter
+from towerlog.model.facts import Erases
+from towerlog.model.retention import Erasing
 from towerlog.storage import open_identities
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
@@ -133,3 +135,27 @@ def _confirmed_beside(backend: Backend, folder: Path, word: str, told: list[Audi
         identities.clock_confirm(word, told)
     finally:
         identities.close()
+
+
+async def test_what_is_left_to_wipe_is_kept_until_all_of_it_was_gone_over(
+    backend: Backend, clock: FakeClock, ids: SeededIds
+) -> None:
+    store = await backend.make().open(clock, ids)
+    org = (await store.org_create(*identity(1))).org
+    row = run_row(org=org, last_seq=1, last_position=1)
+    async with store.begin() as unit:
+        changes = run_changes(row, [event(1, 1, org=org)])
+        changes.erasing.append(Erasing(row.run, org, Erases.DELTAS, 1, row.run_id))
+        await unit.commit(changes)
+    assert await store.unwiped() == 0
+    async with store.begin() as unit:
+        await unit.erase(row.run)
+    before = await store.unwiped()
+    assert before > 0
+    await store.wiped(before - 1)
+    await store.close()
+    again = await backend.open(clock, ids)
+    assert await again.unwiped() == before, "some of it was not gone over"
+    await again.wiped(before)
+    assert await again.unwiped() == 0
+    await again.close()

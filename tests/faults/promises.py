@@ -29,6 +29,7 @@ MESSAGES, AUTOMATIC = "acceptance/test_told_answers.py", "engine/audit/test_auto
 PAGE_OF_NODES = "docs/operate/nodes.md"
 PAGE_OF_AUDIT = "docs/concepts/audit.md"
 PAGE_OF_RETENTION, ERASURE = "docs/concepts/retention.md", "acceptance/test_retention.py"
+SHARED, BY_SIZE = "engine/erasure/test_shared_content.py", "engine/erasure/test_by_size.py"
 AUDIT, ACTS = "acceptance/test_audit.py", "engine/commands/acts/test_acts.py"
 BUDGETS, SPENDING = "acceptance/test_budgets.py", "engine/reactions/test_budgets.py"
 ALERTS, FIRING, SENDING, TIMED = (
@@ -122,6 +123,7 @@ DURABLE = (
             "store/sqlite/connections/test_connection.py::test_opening_commits_nothing_behind_a_log_that_may_not_be_on_disk",
             f"{STARTS}::test_a_command_appends_nothing_to_what_a_failed_sync_has_lost",
             f"{STARTS}::test_no_log_is_written_again_while_another_process_writes_to_it",
+            "faults/test_stuck_log.py::test_after_a_failed_sync_the_process_ends_at_once_though_nobody_reads_its_log",
         ),
         ("sync_retried", "error_swallowed", "log_taken_as_found", "command_takes_no_place", "log_written_unlocked"),
         of(LIMITS, "A write or a sync that fails for another reason is final"),
@@ -228,6 +230,7 @@ WHOLE = (
             "acceptance/test_cli.py::test_verify_finds_a_forged_projection_and_rebuild_mends_it",
             f"{VERIFY}::test_an_index_row_that_was_flipped_is_found_and_its_event_named",
             f"{VERIFY}::test_a_rebuild_works_whatever_else_is_damaged",
+            f"{VERIFY}::test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it",
         ),
         (),
         of(SECURITY, "`towerlog verify` walks all of it"),
@@ -374,6 +377,16 @@ ORDER = (
             "threads are listed by the clock",
         ),
         of(DEPLOY, "The machine's clock may be set, ahead or back, while the server runs."),
+    ),
+    Promise(
+        "A log that nobody reads holds up neither requests nor the end of the process; what it loses is counted.",
+        (
+            "faults/test_stuck_log.py::test_requests_and_an_orderly_end_do_not_wait_for_who_reads_the_log",
+            "asgi/process/test_logs.py::test_who_logs_does_not_wait_for_who_reads_and_what_has_no_room_is_counted",
+            "asgi/process/test_logs.py::test_an_end_does_not_wait_for_a_log_that_nobody_reads",
+        ),
+        (),
+        of(DEPLOY, "A log that nobody reads, such as a pipe"),
     ),
     Promise(
         "A wall clock that is wrong, before a start or after it, ahead or behind, deletes nothing.",
@@ -1201,6 +1214,8 @@ ERASED = (
             "engine/erasure/test_stories.py::test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words",
             "store/sqlite/erasure/test_reclaim.py::test_no_byte_of_a_deleted_row_is_left_and_the_rest_is_whole",
             f"{ERASURE}::test_a_repeat_does_not_bring_it_back",
+            "engine/erasure/test_retention.py::"
+            "test_what_was_erased_right_before_a_kill_is_overwritten_after_the_next_start",
         ),
         (),
         of(SECURITY, "The content of a run or a thread is erased by one request"),
@@ -1213,9 +1228,30 @@ ERASED = (
     ),
     Promise(
         "What another run has in its history stays.",
-        (f"{ERASURE}::test_content_that_another_run_has_stays",),
+        (
+            f"{ERASURE}::test_content_that_another_run_has_stays",
+            f"{SHARED}::test_what_is_erased_between_the_look_and_the_commit_is_stored_again",
+            f"{SHARED}::test_metas_are_stored_again_where_another_run_holds_the_messages",
+            f"{SHARED}::test_what_is_erased_before_the_event_comes_is_stored_again",
+            f"{SHARED}::test_metas_that_are_erased_before_the_event_comes_are_stored_again",
+            f"{SHARED}::test_a_workers_report_is_stored_again_as_well",
+        ),
         (),
         of(PAGE_OF_RETENTION, "A message that another run has in its history stays"),
+    ),
+    Promise(
+        "By size, what ended first in the log goes first, whatever the clock was; and no more than is too much.",
+        (
+            f"{BY_SIZE}::test_a_wrong_clock_changes_nothing_of_who_goes_first",
+            f"{BY_SIZE}::test_what_has_ended_by_a_clock_that_was_ahead_is_erased_all_the_same",
+            f"{BY_SIZE}::test_what_was_erased_by_hand_is_held_no_more",
+            f"{BY_SIZE}::test_what_an_erasure_leaves_is_not_held",
+            f"{BY_SIZE}::test_what_was_erased_in_part_is_taken_off_once",
+            f"{BY_SIZE}::test_content_that_is_swept_is_held_no_more",
+            f"{BY_SIZE}::test_after_any_story_the_figure_is_that_of_a_restart_and_that_of_a_scan",
+        ),
+        (),
+        of(PAGE_OF_RETENTION, "By size, the runs whose ends come first in the log go first"),
     ),
     Promise(
         "An erasure is carried out in steps, and gone on with after a kill.",

@@ -113,3 +113,12 @@ def test_a_rebuild_of_a_damaged_log_is_refused_and_changes_nothing(path: Path) -
     assert path.read_bytes() == before
     left: list[Any] = [file.name for file in path.parent.iterdir() if "partial" in file.name or "before" in file.name]
     assert left == []
+
+
+def test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("DELETE FROM message WHERE message = (SELECT min(message) FROM message)")
+    [found] = complaints(path)
+    assert "its history cannot be read" in found
+    made = answered("rebuild", "--data-dir", path.parent)
+    assert made["not_mended"] == [f"not mended: {found}"]

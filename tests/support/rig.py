@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.backends import SqliteBackend
+from tests.support.backends import Backend, SqliteBackend
 from tests.support.fakes import FakeClock, SeededIds
 from towerlog.ambient import Clock, Ids
 from towerlog.engine import bootstrap
@@ -121,11 +121,17 @@ async def open_rig(
     clock: FakeClock | None = None,
     ids: SeededIds | None = None,
     prices: PriceList | None = None,
+    backend: Backend | None = None,
 ) -> AsyncIterator[Rig]:
-    """A rig on the database in this folder; the first to open it makes the organisation `default`."""
+    """A rig on the database in this folder, or on another one; the first to open it makes the organisation
+    `default`. Only in this folder's is a fatal failure noted."""
     clock, ids = clock or FakeClock(), ids or SeededIds()
     fatal: list[StorageFailed] = []
-    store = await SqliteBackend.fresh(folder).make().open(clock, ids, fatal.append)
+    own = SqliteBackend.fresh(folder)
+    # Most tests look into the file, so the type says that there is one.
+    store: Any = await (
+        own.make().open(clock, ids, fatal.append) if backend is None else backend.make().open(clock, ids)
+    )
     rig = Rig(store, clock, ids, settings or EngineSettings(), fatal, prices)
     try:
         orgs = await store.orgs()

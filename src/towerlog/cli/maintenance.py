@@ -111,8 +111,8 @@ def rebuild(settings: Settings, as_json: bool) -> None:
     The log and all that is not made from it are copied into a new file, which takes the place of the old one when all
     of it is there; so it works whatever else is damaged, and needs as much room again. The old file is kept. In
     PostgreSQL the indexes are made anew and each organisation is rebuilt in one transaction instead, and nothing is
-    kept. Refused where the log itself is damaged. The audit is kept as it is: what is wrong with it is named, and stays
-    wrong.
+    kept. Refused where the log itself is damaged. The audit and the histories of checkpoints are kept as they are: what
+    is wrong with them is named, and stays wrong.
     """
     clock, unmended = SystemClock(), Findings()
     rebuilt = _rebuilt_in_place if is_shared(settings) else _rebuilt_file
@@ -121,7 +121,7 @@ def rebuild(settings: Settings, as_json: bool) -> None:
         note(f"lost: {one}")
     if unmended.count:
         unmended.show()
-        note("towerlog: the audit is damaged, and no rebuild mends it: there is nothing that it could be made from.")
+        note("towerlog: what is named here is damaged, and no rebuild mends it: nothing tells what stood there.")
     fields = {"ok": True, "events": events, "lost": lost, "moved_to": aside, "not_mended": unmended.shown}
     kept = "" if aside is None else f" What was there before is {aside}."
     answer(as_json, fields, lambda: say(f"Rebuilt from {counted(events, 'event')}.{kept}"))
@@ -272,7 +272,7 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
 async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: Findings) -> int:
     """Rebuilds every organisation, and says so in its audit; how many events it has folded.
 
-    `unmended`: told what is wrong with the audit.
+    `unmended`: told what is wrong with the audit, and with the histories of checkpoints.
     """
     events = 0
     for org in await store.orgs():
@@ -286,7 +286,7 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
             return [store_rebuilt(operator(), org, clock.now_ms(), folded, lost)]
 
         with progress(org.name, await _last_position(store, org.org)) as done:
-            events += await rebuild_org(store, org.org, done, told)
+            events += await rebuild_org(store, org.org, done, told, differs)
     return events
 
 

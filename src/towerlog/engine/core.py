@@ -80,6 +80,7 @@ class Engine:
             wake.committed,
             REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
             max_queue=settings.max_queue,
+            stored_again=lambda who, command: histories.stored_again(who, command),
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once.
@@ -89,7 +90,8 @@ class Engine:
         submit = self._writer.intake.submit
         self._answers = RepeatedAnswers(store, self._reads, Replies(store, self._reads), self._writer.intake)
         self._once = AnsweredOnce(submit)
-        self.stored_first = LongHistories(store, lambda who, parts: submit(who, parts, "", None)).stored_first
+        histories = LongHistories(store, lambda who, parts: submit(who, parts, "", None))
+        self.stored_first = histories.stored_first
         """Stores the long histories of a command, and gives the command without them."""
         self.services = Services(
             store,
@@ -113,10 +115,14 @@ class Engine:
         if self.peers is not None:
             self.peers.tell_erased(org, run)
 
+    def _erased_elsewhere(self, org: int, run: int) -> None:
+        self._forget(org, run)
+        self.services.held.forget(org)
+
     async def start(self) -> None:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
-            self.peers.erased = self._forget
+            self.peers.erased = self._erased_elsewhere
             self.peers.asked = lambda one: self.services.workers.note_asked(one.org, one.agents, one.labels)
             await self.peers.start()
         self._writer.start()

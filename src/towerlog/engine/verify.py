@@ -239,7 +239,7 @@ async def verify_org(
     _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
     _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
     for row in checkpoints:
-        await _check_history(store, refold, row)
+        await _check_history(store, refold.differ, _checkpoint_name(refold, row), row)
     for kind in ("messages", "nodes", "metas"):
         await _check_content(store, refold, org, kind)
     await check_audit(store, refold.differ, org)
@@ -340,19 +340,18 @@ def _plain_field(row: Any, name: str) -> bytes:
     return msgspec.json.encode(getattr(row, name))
 
 
-async def _check_history(store: Store, refold: Refold, row: CheckpointRow) -> None:
-    """The messages and metas that a checkpoint points at must be there, to the last."""
-    what = _checkpoint_name(refold, row)
+async def _check_history(store: Store, report: Report, what: str, row: CheckpointRow) -> None:
+    """The messages and metas that a checkpoint points at must be there, to the last. `what`: what it is called."""
     try:
         if row.node:
             await store.history(row.org, bytes.fromhex(row.node), row.length)
     except (Damaged, StorageFailed, ValueError) as error:
-        refold.differ(f"{what}: its history cannot be read: {error}")
+        report(f"{what}: its history cannot be read: {error}")
     try:
         if row.metas:
             await store.metas(row.org, bytes.fromhex(row.metas))
     except (Damaged, StorageFailed, ValueError) as error:
-        refold.differ(f"{what}: its metas are not all there: {error}")
+        report(f"{what}: its metas are not all there: {error}")
 
 
 async def rebuild_org(
@@ -360,11 +359,13 @@ async def rebuild_org(
     org: int,
     progress: Progress = lambda _: None,
     told: Callable[[int], list[AuditEntry]] = lambda _: [],
+    unmended: Report = lambda _: None,
 ) -> int:
     """Writes every projection anew from the log; returns how many events were folded. Nobody else may write.
 
-    `told`: what the audit says of it, by the number of events. Raises Damaged where the log is not whole: what is
-    folded from it would be wrong for good.
+    `told`: what the audit says of it, by the number of events. `unmended` is told of histories that checkpoints point
+    at and that are not all there: they are in no event. Raises Damaged where the log is not whole: what is folded from
+    it would be wrong for good.
     """
     refold, _ = await refold_org(store, org, lambda _: None, progress)
     if refold.log_faults:
@@ -383,4 +384,6 @@ async def rebuild_org(
     )
     async with store.begin() as unit:
         await unit.commit(changes)
+    for row in refold.checkpoints.values():
+        await _check_history(store, unmended, _checkpoint_name(refold, row), row)
     return folded

@@ -34,6 +34,19 @@ class RetentionPolicy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """A user id."""
 
 
+class FreedBytes(NamedTuple):
+    """What one step of an erasure has freed of what was held: of deltas, of events that brought a checkpoint, of all
+    events, and of the content store. In bytes as stored."""
+
+    deltas: int = 0
+    checkpoints: int = 0
+    events: int = 0
+    content: int = 0
+
+
+NOTHING_FREED = FreedBytes()
+
+
 class Erasing(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An erasure that was told and is being carried out: what is left to do, and what was done."""
 
@@ -52,6 +65,15 @@ class Erasing(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     counts: dict[str, tuple[int, int]] = {}
     """Kind → how many, and their bytes as stored."""
     is_done: bool = False
+    freed: FreedBytes = NOTHING_FREED
+    """By the last step."""
+
+    def with_freed(self, **more: int) -> Erasing:
+        """With so many more bytes freed by this step, of each kind."""
+        freed = self.freed
+        return msgspec.structs.replace(
+            self, freed=freed._replace(**{kind: getattr(freed, kind) + size for kind, size in more.items()})
+        )
 
     def counted(self, kind: str, count: int, size: int) -> Erasing:
         """With so many more erased."""
@@ -62,7 +84,7 @@ class Erasing(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class HeldBytes(NamedTuple):
-    """What a stretch of the log holds, as it is stored."""
+    """What a stretch of the log holds that may be erased, as it is stored."""
 
     until: int
     """The position up to which was counted."""

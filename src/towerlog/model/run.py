@@ -171,6 +171,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     end_told_at: int | None = None
     """When its sender says that it ended."""
     ended_seq: int | None = None
+    ended_position: int | None = None
     usage: Usage = NO_USAGE
     """What `spending` adds up to. Its cost is higher where what was computed could not be taken back."""
     run_total: Usage = NO_USAGE

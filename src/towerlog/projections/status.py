@@ -94,6 +94,7 @@ def _fold_end(event: Event, changes: dict[str, Any]) -> None:
     changes["ended_at"] = event.recorded_at
     changes["end_told_at"] = event.told_at()
     changes["ended_seq"] = event.seq
+    changes["ended_position"] = event.position
     changes["error"] = event.facts.error
     changes["forced"] = event.effects.forced
     changes |= {"pending": (), "questions": (), "awaits_approval": False, "pause_taken": None}

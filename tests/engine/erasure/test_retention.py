@@ -10,12 +10,13 @@ import apsw
 import msgspec
 import pytest
 
+from tests.engine.erasure.erasure import keep, marks_in_files
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.verify import verify_org
 from towerlog.model import command as c
 from towerlog.model.event import Draft, EventType, RunByForeignId
 from towerlog.model.facts import Effects, Erases, Facts
-from towerlog.model.retention import EraseRun, RunRetention, SetRetention
+from towerlog.model.retention import EraseRun, EraseThread, RunRetention, SetRetention
 from towerlog.model.run import RunRow
 
 DAY_MS = 86_400_000
@@ -137,3 +138,34 @@ async def test_pages_go_back_at_once_where_the_disk_is_nearly_full(rig: Rig) -> 
     rig.store.space.forget()
     assert rig.store.space.is_low()
     assert await free_pages() == 0
+
+
+def copy_store(folder: Path, to: Path) -> None:
+    """The files of the store, as a kill leaves them."""
+    for file in folder.glob("towerlog.db*"):
+        (to / file.name).write_bytes(file.read_bytes())
+
+
+async def test_what_was_erased_right_before_a_kill_is_overwritten_after_the_next_start(tmp_path: Path) -> None:
+    """Nothing of it has reached a page but the rows that are left: all else is done by the start that comes then."""
+    word = "erasedbeforethekill"
+    async with open_rig(tmp_path) as rig:
+        for number in range(30):
+            await told(rig, f"r{number}", deltas=20, text=f"{word} {number} " + os.urandom(300).hex())
+        await rig.do(EraseThread("r3"))
+        for number in range(0, 30, 2):
+            await rig.do(EraseThread(f"r{number}"))
+        killed = tmp_path / "killed"
+        killed.mkdir()
+        copy_store(tmp_path, killed)
+    kept = {f"{word} {number} " for number in range(1, 30, 2) if number != 3}
+    async with open_rig(killed) as rig:
+        assert await rig.store.unwiped() > 0
+        await keep(rig)
+        for number in range(30):
+            found = marks_in_files(rig.store.path, f"{word} {number} ")
+            assert bool(found) == (f"{word} {number} " in kept), number
+        assert await rig.store.writer.call(lambda db: int(db.pragma("freelist_count"))) == 0
+        assert await rig.store.unwiped() == 0
+        await rig.do(EraseThread("r1"))
+        assert await rig.store.unwiped() > 0

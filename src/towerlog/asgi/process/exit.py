@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
 
 import structlog
 
+WORDS_SECONDS = 0.3
 _log = structlog.get_logger("towerlog.server")
 
 
@@ -19,12 +21,26 @@ def end_in(seconds: float, code: int, why: str) -> None:
     """
 
     def end() -> None:
-        _log.warning(why, exit_code=code)
-        with contextlib.suppress(OSError, ValueError):  # a pipe whose reader has gone must not keep it from ending
-            sys.stdout.flush()
-            sys.stderr.flush()
+        # Whoever reads what is written here may have gone, or stand still: that must not keep the process from ending.
+        words = threading.Thread(target=_last_words, args=(code, why), daemon=True)
+        words.start()
+        words.join(WORDS_SECONDS)
         os._exit(code)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
+
+
+def flush_all() -> None:
+    """Writes out what was printed and logged."""
+    with contextlib.suppress(OSError, ValueError):  # the reader of a pipe may have gone
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _last_words(code: int, why: str) -> None:
+    _log.warning(why, exit_code=code)
+    flush_all()

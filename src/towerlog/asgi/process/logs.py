@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import structlog
+
+from towerlog.asgi.process.log_thread import LogThread
+
+STANDARD_ERROR = 2
+
+
+def open_standard_files() -> None:
+    """Opens those of the standard files that are closed, on nothing: what the process opens next would take their
+    numbers, and be written to by whoever means them."""
+    for descriptor in range(STANDARD_ERROR + 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 def set_up_logging(level: str) -> None:
@@ -25,7 +40,7 @@ def set_up_logging(level: str) -> None:
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.JSONRenderer(),
     ]
-    handler = logging.StreamHandler()
+    handler = LogThread(STANDARD_ERROR)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=render, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -10,13 +10,14 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
 
 import structlog
+
+from towerlog.asgi.process.exit import flush_all
 
 PAUSE_S = 1.0
 """Before a process that was killed is started again."""
@@ -69,9 +70,7 @@ class ServerProcesses:
         except BaseException:  # the last there is: nothing above it may run in this process
             traceback.print_exc()
         finally:
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.flush()
-                sys.stderr.flush()
+            flush_all()
             os._exit(code)
 
     def _ended(self, number: int, code: int) -> None:

@@ -2,18 +2,23 @@
 
 A history may have ten thousands of messages. In one commit with their event, everybody else would wait for all of them;
 and a row for each, under a key that is a hash, would touch nearly as many pages. So they are kept as blocks: so many
-messages in one row. Content is named by its hash and stays, so it may lie there before a checkpoint names it; where the
-event is not taken after all, nothing shows it. What is stored already is found out beside the writer.
+messages in one row. Content is named by its hash, so it may lie there before a checkpoint names it; where the event is
+not taken after all, nothing shows it. What is stored already is found out beside the writer, and an erasure may take it
+before the writer comes to it. So each commit that builds on stored content looks whether that is there: a part looks at
+what it goes on from, the event at the ends of its history. Where it is not, the history is stored again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
+from towerlog.engine.commit.turn import ContentGone
 from towerlog.engine.control.holders import may_repeat
+from towerlog.engine.ingest.content import is_stored, needs_of_stored
 from towerlog.engine.load.cache import metas_mark, org_mark
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
@@ -40,6 +45,9 @@ NAMED_AT_ONCE = 4096
 NAMED_ON_LOOP = 128
 NAMED_ON_LOOP_BYTES = 64 * 1024
 """Messages that are named on the event loop; of more, in a thread."""
+MAX_TRIES = 8
+"""How often a history is stored anew because of what was erased meanwhile. Each time costs an erasure a step of its
+own, between two commits; where that goes on, the sender is asked to come again."""
 _replace = msgspec.structs.replace
 Submit = Callable[[Principal, KeepContent], Awaitable[object]]
 
@@ -65,8 +73,16 @@ class LongHistories:
 
     async def stored_first(self, principal: Principal, command: Append | Report) -> Append | Report:
         """The command, with its histories stored where they are long. Raises what the writer refuses a part with."""
-        if not is_long(command):
-            return command
+        return await self.stored_again(principal, command) if is_long(command) else command
+
+    async def stored_again(self, principal: Principal, command: Append | Report) -> Append | Report:
+        """The same of what was found to be long before, and of which something may not be there any more."""
+        for _ in range(MAX_TRIES):
+            with suppress(ContentGone):
+                return await self._stored(principal, command)
+        raise ContentGone(retry_after=1)
+
+    async def _stored(self, principal: Principal, command: Append | Report) -> Append | Report:
         # Of a worker without the lease nothing is stored but what its quarantine has room for.
         is_taken = isinstance(command, Append) or await self._is_holder(principal, command)
         one = _Storing(self._store, self._submit, principal)
@@ -184,13 +200,23 @@ def _meta_name(meta: bytes) -> bytes:
     return META + meta
 
 
-def needs_of_parts(_needs: Needs, _principal: Principal, _command: KeepContent) -> None:
-    """Nothing: what goes into the content store is written whether or not it is there."""
+def needs_of_parts(needs: Needs, principal: Principal, command: KeepContent) -> None:
+    """Whether that is there which they go on from. What they are themselves is written whether or not it is there."""
+    for part in _first_parts(command):
+        needs_of_stored(needs, principal.org, part.parent, of_metas=part.is_meta)
+
+
+def _first_parts(command: KeepContent) -> list[ContentPart]:
+    """Those that go on from none of the parts before them."""
+    own = {(part.is_meta, part.key) for part in command.parts}
+    return [part for part in command.parts if (part.is_meta, part.parent) not in own]
 
 
 def keep_parts(plan: Plan, principal: Principal, command: KeepContent) -> ContentKept:
-    """Adds them."""
+    """Adds them. Raises ContentGone, before anything is added, where what one of them goes on from is there no more."""
     org = principal.org
+    if not all(is_stored(plan, org, part.parent, of_metas=part.is_meta) for part in _first_parts(command)):
+        raise ContentGone(retry_after=1)
     for part in command.parts:
         if part.is_meta:
             metas = MetaList(org, part.key, part.parent, part.body)

@@ -204,6 +204,13 @@ class Intake:
         self.queue.add(Submission(principal, command, dialect, waiter, size=size))
         self.wake.set()
 
+    def take_again(self, submission: Submission) -> None:
+        """Queues what was taken and could not be placed yet, behind what waits. Raises like `submit`."""
+        self._check(submission.command)
+        submission.is_begun = True
+        self.queue.add(submission)
+        self.wake.set()
+
     def take(self) -> list[Submission]:
         """The next group. What has no room any more is refused as if it came now, unless a part of it is stored."""
         group = self.queue.take()

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from towerlog.engine.load.rows import Needs, NeedsSteps
+from towerlog.errors import TowerlogError
 from towerlog.model.command import (
     Append,
     CreateRun,
@@ -22,6 +23,7 @@ from towerlog.model.command import (
     Write,
 )
 from towerlog.model.event import Draft
+from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
 from towerlog.model.run import text_bytes
@@ -61,6 +63,8 @@ class Submission(msgspec.Struct, eq=False):
     """Bytes of its events."""
     is_begun: bool = False
     """It was taken before: some of it may be durable."""
+    times_stored: int = 0
+    """How often its long histories were stored again."""
     address: str | None = None
     """Where it came from, for the audit."""
 
@@ -100,6 +104,19 @@ def note_defect(event: str, **fields: object) -> None:
     """Logs the exception under way. What broke the command may break its description too; that ends nothing."""
     with suppress(Exception):
         log.exception(event, **fields)
+
+
+def answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
+    """Tells its waiter, if that still waits."""
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        note_defect("answer_failed", command=type(submission.command).__name__)
 
 
 def needs_with_reply(needs: Needs, needs_of: Callable[..., NeedsSteps], submission: Submission) -> NeedsSteps:

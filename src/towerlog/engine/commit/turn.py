@@ -15,7 +15,7 @@ from towerlog.engine.load.rows import Known, Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
-from towerlog.errors import IdempotencyMismatch, TowerlogError
+from towerlog.errors import IdempotencyMismatch, Overloaded, TowerlogError
 from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Refusal
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, ReplyKept, Stored, Taken
@@ -39,13 +39,21 @@ class Verb(NamedTuple):
     """What the audit says of it; None for what is no act of a person: telemetry, and the work of workers."""
 
 
+class ContentGone(Overloaded):
+    """What this long history has in common with others is being erased; send it again."""
+
+    # The engine has such a history stored again. A sender is told where an erasure came between again and again.
+
+
 class PlanFull(Exception):
     """The plan is full after some items of a command; the others go on in a further group. Never leaves the writer."""
 
-    def __init__(self, results: list[Stored | Refusal]) -> None:
-        """What came of the items that were placed."""
+    def __init__(self, results: list[Stored | Refusal], *, lacks_content: bool = False) -> None:
+        """What came of the items that were placed. `lacks_content`: the next one has a history that must be stored
+        again before."""
         super().__init__()
         self.results = results
+        self.lacks_content = lacks_content
 
     def rest_of(self, command: Write) -> Append | Report:
         """The command with what is left to do of it."""

@@ -106,13 +106,13 @@ class ErasureRequests:
 
     async def _due(self, policy: RetentionPolicy) -> RetentionDue:
         """What a policy would erase: by age, or where there is too much."""
-        before = await self._age.before(policy.max_age_ms or 0)
+        before: int | None = await self._age.before(policy.max_age_ms or 0)
         held = None if policy.max_bytes is None else await self._held.of(policy.org, policy.kind)
         is_over = held is not None and policy.max_bytes is not None and held > policy.max_bytes
         if policy.max_age_ms is None and not is_over:
             return RetentionDue(policy, 0, False, None, held)
         if is_over:
-            before = self._serving.clock.now_ms() + 1
+            before = None
         runs: list[RunRow] = await self._store.runs_held(policy.org, policy.kind, before, COUNTED_RUNS + 1)
         if is_over and held is not None and policy.max_bytes is not None and policy.max_age_ms is None:
             runs = runs[: max(1, len(runs) * (held - policy.max_bytes) // held)]

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
+from towerlog.engine.erasure.content_size import HeldNow
+from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing
 from towerlog.store.base import RetentionStore, Unit
 
@@ -27,10 +30,13 @@ class Between(Protocol):
 class CarryingOut:
     """Of one engine."""
 
-    def __init__(self, store: RetentionStore, between: Between, forget: Callable[[int, int], None]) -> None:
-        """`forget` is called with the organisation and the run of which something was erased: it may be held in
-        memory."""
+    def __init__(
+        self, store: RetentionStore, between: Between, held: HeldNow, forget: Callable[[int, int], None]
+    ) -> None:
+        """`held` is told what was freed. `forget` is called with the organisation and the run of which something was
+        erased: it may be held in memory."""
         self._store = store
+        self._held = held
         self._between = between
         self._forget = forget
         self._locks: dict[int, asyncio.Lock] = {}
@@ -53,8 +59,10 @@ class CarryingOut:
                 self._done.pop(run, None)
 
     async def _steps(self, run: int) -> Erasing | None:
+        org = shard_org(run)
         while True:
-            erasing = await self._between(lambda unit: unit.erase(run))
+            await self._held.catch_up(org)
+            erasing = await self._between(lambda unit: self._held.step(org, partial(unit.erase, run)))
             if erasing is None:
                 return None
             self.has_room_to_give_back = True

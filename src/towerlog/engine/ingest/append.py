@@ -7,7 +7,7 @@ from typing import assert_never
 import msgspec
 
 from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, WORK_OF_REFUSED, work_of_item
-from towerlog.engine.commit.turn import PlanFull
+from towerlog.engine.commit.turn import ContentGone, PlanFull
 from towerlog.engine.control.receipts import mark_delivered, with_receipts
 from towerlog.engine.control.rights import (
     as_told_by,
@@ -146,9 +146,7 @@ def place_items(
     plan: Plan, principal: Principal, items: list[Item], dialect: str, agent: AgentRow | None = None
 ) -> Steps[list[Stored | Refusal]]:
     """The items of a request, each by itself; `agent`: all of them are this agent's. Raises PlanFull."""
-    results: list[Stored | Refusal] = []
-    targets: Targets = {}
-    missing = Unloaded()
+    results, targets, missing = list[Stored | Refusal](), Targets(), Unloaded()
     work, is_batch = 0, len(items) > 1
     at_once = _items_at_once(plan.cache, principal.org) if is_batch else 1
     book = plan.reactions.book
@@ -181,6 +179,8 @@ def place_items(
                 yield from finish(plan)
         except Exception as error:
             if not missing.pass_over(error):
+                if isinstance(error, ContentGone):
+                    raise PlanFull(results, lacks_content=True) from None
                 raise
             if missing.is_enough:
                 plan.known.take_only(items, index + 1)

@@ -10,10 +10,11 @@ messages are kept in the same way, but a turn at a time: see `MetaList`. Long hi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
+from towerlog.engine.commit.turn import ContentGone
 from towerlog.engine.load.cache import metas_mark, org_mark
 from towerlog.engine.load.rows import Known, Needs
 from towerlog.engine.plan.plan import Plan
@@ -75,8 +76,9 @@ def needs_of_history(needs: Needs, org: int, history: History) -> None:
     """How much of it is stored; nothing where a prefix was seen lately. Of what was stored before its event, whether it
     is still there: an erasure may have come between."""
     cached, base, stored = needs.cache.nodes, history.base, history.stored
-    if stored is not None and stored.node and org_mark(org) + stored.node not in cached:
-        needs.want(Kind.CHAIN, (org, stored.node))
+    if stored is not None:
+        needs_of_stored(needs, org, stored.node)
+        needs_of_stored(needs, org, stored.metas, of_metas=True)
     if stored is not None or history.is_long:
         return
     if base is not None and org_mark(org) + base.node not in cached:
@@ -87,17 +89,37 @@ def needs_of_history(needs: Needs, org: int, history: History) -> None:
             needs.want(kind, (org, prefixes.names))
 
 
+def needs_of_stored(needs: Needs, org: int, key: bytes, *, of_metas: bool = False) -> None:
+    """Whether a node or a list of metas is there, unless it is no name at all: see `is_stored`."""
+    if key and (metas_mark(org) if of_metas else org_mark(org)) + key not in needs.cache.nodes:
+        needs.want(*_place_of(org, key, of_metas))
+
+
+def _place_of(org: int, key: bytes, of_metas: bool) -> tuple[Kind, Any]:
+    return (Kind.METAS, (org, (key,))) if of_metas else (Kind.CHAIN, (org, key))
+
+
+def is_stored(plan: Plan, org: int, key: bytes, *, of_metas: bool = False) -> bool:
+    """Whether a node or a list of metas is stored, or about to be; what has no name is. With it is all before it: no
+    erasure takes what something goes on from."""
+    if not key:
+        return True
+    name = (metas_mark(org) if of_metas else org_mark(org)) + key
+    return name in plan.content or name in plan.cache.nodes or bool(plan.loaded(*_place_of(org, key, of_metas)))
+
+
 def has_base(plan: Plan, org: int, history: History) -> bool:
     """Whether what a history goes on from is stored, or about to be, and as long as it says; it may be nothing.
 
     Of a long one: whether it was when the history itself was to be stored. What came later helps it no more; sent
-    again, it is stored.
+    again, it is stored. Raises ContentGone where it was stored and is there no more.
     """
     base, stored = history.base, history.stored
-    if stored is not None and stored.node:
-        key = org_mark(org) + stored.node
-        return key in plan.content or key in plan.cache.nodes or plan.loaded(Kind.CHAIN, (org, stored.node)) is not None
-    if base is None or stored is not None:
+    if stored is not None:
+        if not (is_stored(plan, org, stored.node) and is_stored(plan, org, stored.metas, of_metas=True)):
+            raise ContentGone(retry_after=1)
+        return True
+    if base is None:
         return True
     if history.is_long:
         return False

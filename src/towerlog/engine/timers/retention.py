@@ -85,9 +85,9 @@ class Retention:
         if not runs and policy.max_bytes is not None:
             if await self._held.of(policy.org, policy.kind) <= policy.max_bytes:
                 return False
-            reason, before = BY_SIZE, self._serving.clock.now_ms() + 1
-            # One by one: how much it was is known afterwards.
-            runs = await self._store.runs_held(policy.org, policy.kind, before, 1)
+            reason = BY_SIZE
+            # One by one: how much it was is known afterwards. By the log and not by time: a clock may have been wrong.
+            runs = await self._store.runs_held(policy.org, policy.kind, None, 1)
         return bool(runs) and await self._erase(runs, policy.kind, reason)
 
     async def _erase(self, runs: list[RunRow], kind: Erases, reason: str) -> bool:
@@ -100,9 +100,7 @@ class Retention:
         if await self._upkeep(find, _needs, place) is None:
             return False
         for row in runs:
-            done = await self._carrying_out.finish(row.run)
-            if done is not None:
-                self._held.take_off(done)
+            await self._carrying_out.finish(row.run)
         return True
 
 
@@ -127,14 +125,21 @@ class FreePages:
     others overwritten. A minute later the same of content that came with what was never stored; not while it may still
     be on its way to its event."""
 
-    def __init__(self, store: Store, serving: ServingTime, between: Between, carrying_out: CarryingOut) -> None:
-        """`between` writes between two groups."""
+    def __init__(
+        self, store: Store, serving: ServingTime, between: Between, carrying_out: CarryingOut, held: HeldNow
+    ) -> None:
+        """`between` writes between two groups; `held` has to count anew what it takes out."""
         self._store = store
+        self._held = held
         self._serving = serving
         self._between = between
         self._carrying_out = carrying_out
         self._began_at: int | None = None
         """Of the last time that all was gone over."""
+        self._has_asked = False
+        """Whether there is something left to do from before this start."""
+        self._steps = 0
+        """Of erasures, up to which all is being gone over; 0: it is not, or it was."""
         self._page = 0
         """From which on pages are to be gone over; 0: none."""
         self._content: tuple[int, int] | None = None
@@ -142,19 +147,27 @@ class FreePages:
 
     async def sweep(self) -> None:
         """Goes over all of them, unless somebody reads what is to be overwritten: then it goes on later."""
+        if not self._has_asked and await self._store.unwiped():
+            self._carrying_out.has_room_to_give_back = True
+        self._has_asked = True
         now_ms, began_at = self._serving.clock.steady_ms(), self._began_at
         is_time = began_at is None or now_ms - began_at >= OVER_MS
         if self._carrying_out.has_room_to_give_back and is_time:
             self._carrying_out.has_room_to_give_back = False
             self._began_at = began_at = now_ms
             self._page, self._content = 1, await self._store.content_end()
+            self._steps = await self._store.unwiped()
         if began_at is not None and self._content is not None and now_ms - began_at >= ON_ITS_WAY_MS:
             await self._sweep_content()
         await self._go_over()
+        if self._steps and not self._page and self._content is None:
+            await self._store.wiped(self._steps)
+            self._steps = 0
 
     async def _sweep_content(self) -> None:
         while (before := self._content) is not None:
             self._content = await self._between(partial(_swept, before))
+            self._held.forget_content()
         self._page = 1
 
     async def _go_over(self) -> None:
@@ -179,11 +192,12 @@ def retention_services(
     forget: Callable[[int, int], None],
     age: AgeClock,
     leads: Callable[[], bool],
+    held: HeldNow,
 ) -> tuple[ErasureRequests, tuple[TimedService, ...]]:
     """What answers requests of erasure, and what time does about retention. `forget`: see `CarryingOut`; `leads`:
     whether policies are carried out here. Room is given back by whoever has erased something."""
-    held, carrying_out = HeldNow(store), CarryingOut(store, writer.between, forget)
+    carrying_out = CarryingOut(store, writer.between, held, forget)
     requests = ErasureRequests(store, serving, carrying_out, held, age)
     upkeep = partial(writer.upkeep, makes_room=True)
     retention = Retention(store, serving, upkeep, carrying_out, held, requests, age, leads)
-    return requests, (age, retention, FreePages(store, serving, writer.between, carrying_out))
+    return requests, (age, retention, FreePages(store, serving, writer.between, carrying_out, held))

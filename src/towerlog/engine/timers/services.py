@@ -9,6 +9,7 @@ from towerlog.ambient import ServingTime
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.erasure.age_clock import AgeClock
+from towerlog.engine.erasure.content_size import HeldNow
 from towerlog.engine.settings import EngineSettings
 from towerlog.engine.timers.alerts import UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
@@ -52,7 +53,8 @@ class Services:
         self.deadlines = Timer(self._of_deadlines(), lambda: self.before_sweep(), leads)
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self.rules = Timer(self._of_rules(), may_look=leads)
-        self.erasures, kept = retention_services(store, serving, writer, forget, self.age, leads)
+        self.held = HeldNow(store)
+        self.erasures, kept = retention_services(store, serving, writer, forget, self.age, leads, self.held)
         self.retention = Timer(kept)
         self.sender = None if ways_out is None else self._sending(ways_out, wake, leads)
         self._tasks: list[asyncio.Task[None]] = []

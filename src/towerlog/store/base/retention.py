@@ -30,8 +30,12 @@ class RetentionStore(Protocol):
         """Those of all organisations."""
         ...
 
-    async def runs_held(self, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
-        """Runs that ended before a time (wall ms) and have such content, the first to end first."""
+    async def runs_held(self, org: int, kind: Erases, before_ms: int | None, limit: int) -> Found[RunRow]:
+        """Runs that have such content, the first to end first.
+
+        By time those that ended before one (wall ms); with None all, in the order in which their ends stand in the
+        log, whatever the clock was then.
+        """
         ...
 
     async def erasing_next(self, after: int, limit: int) -> list[int]:
@@ -39,7 +43,8 @@ class RetentionStore(Protocol):
         ...
 
     async def held_bytes(self, org: int, after: int, limit: int) -> HeldBytes:
-        """What the events after a position hold, so many of them; `until` is `after` where there are none."""
+        """What the events after a position hold that may be erased, so many of them; `until` is `after` where there are
+        none. Tombstones and what tells of an erasure hold nothing."""
         ...
 
     async def content_bytes(self, org: int, after: tuple[int, int, int], limit: int) -> tuple[int, int, int, int]:
@@ -64,6 +69,14 @@ class RetentionStore(Protocol):
 
     async def age_confirmed(self) -> str | None:
         """What `Identities.clock_confirm` wrote last."""
+        ...
+
+    async def unwiped(self) -> int:
+        """How many steps of erasures nobody has gone over the pages after, also before a restart: see `wiped`."""
+        ...
+
+    async def wiped(self, steps: int) -> None:
+        """All pages were gone over since there were so many; where there are more by now, these are still to be."""
         ...
 
     async def wipe(self, page: int) -> int:

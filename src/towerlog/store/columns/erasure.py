@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
 from towerlog.model.retention import Erasing
 
 _SCOPES = list(Erases)
+
+
+UNCOUNTED = (EventType.ERASED, EventType.RUN_ERASED)
+"""Types of events that hold nothing which could be erased."""
+UNCOUNTED_SQL = ", ".join(f"'{kind}'" for kind in UNCOUNTED)
 
 
 class Room:
@@ -40,6 +46,15 @@ class Gone:
         """One more."""
         self.count += 1
         self.size += size or 0
+
+
+def freed_with(erasing: Erasing, event: Event, size: int) -> Erasing:
+    """With an event of so many bytes erased, body and facts: see `HeldBytes`. What was a tombstone was held no more."""
+    if event.type in UNCOUNTED:
+        return erasing
+    deltas = size if event.type is EventType.MESSAGE_DELTA else 0
+    checkpoints = size if event.type is EventType.CHECKPOINT else 0
+    return erasing.with_freed(deltas=deltas, checkpoints=checkpoints, events=size)
 
 
 def scope_place(kind: Erases) -> int:

@@ -1,4 +1,5 @@
-"""The columns of a run by which retention finds it: when it ended, and what it has left to erase."""
+"""The columns of a run by which retention finds it: when it ended, by time and in the log, and what it has left to
+erase."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ HELD = {Erases.DELTAS: 1, Erases.CHECKPOINTS: 2, Erases.EVENTS: 4}
 """Bits of the column `held`."""
 
 
-def held_columns(row: RunRow) -> tuple[int | None, int | None]:
-    """(ended_at, held); both None where there is nothing to erase."""
+def held_columns(row: RunRow) -> tuple[int | None, int | None, int | None]:
+    """(ended_at, ended_position, held); all None where there is nothing to erase."""
     held = sum(HELD[kind] for kind in holds(row))
-    return (row.ended_at, held) if held else (None, None)
+    return (row.ended_at, row.ended_position, held) if held else (None, None, None)
 
 
 def holds_other(change: RunChange) -> bool:

@@ -54,7 +54,7 @@ CHECKED_COLUMNS = (
 KEY_COLUMNS = "org, key_id, user_id, name, scopes, digest, hint, created_at, revoked_at"
 RUN_COLUMNS = (
     "run, org, run_id, thread_id, trace_id, foreign_id, agent, status, model, persona_id, parent_key, began_at,"
-    " cancel_requested_at, quiet, seen_at, ended_at, held, doc"
+    " cancel_requested_at, quiet, seen_at, ended_at, ended_position, held, doc"
 )
 LANE_COLUMNS = "run, org, state, agent, label_set, queue_position, queued_at, expires_at, doc"
 REPLY_COLUMNS = "org, name, digest, status, body, created_at, run, lease_epoch, ids"
@@ -220,7 +220,7 @@ _indexed_fields = attrgetter(
     "idle",
     "implicit",
     "sends_heartbeats",
-    # And `ended_at` and `held`.
+    # And `ended_at`, `ended_position` and `held`.
     "ended_at",
     "deltas_erased_at",
     "checkpoints_erased_at",

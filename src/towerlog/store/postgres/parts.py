@@ -146,6 +146,8 @@ class UpkeepQuestions(HasConnections):
     age_kept = Question(policies.age_kept)
     age_confirmed = Question(policies.age_confirmed)
     age_keep = Question(policies.age_keep, Via.BETWEEN_UNITS)
+    unwiped = Question(policies.unwiped)
+    wiped = Question(policies.wiped, Via.BETWEEN_UNITS)
     wipe = Question(erasure.wipe, Via.APART)
 
     rows = Question(verification.all_rows)

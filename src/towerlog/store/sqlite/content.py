@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import apsw
 import msgspec
 
@@ -34,7 +36,9 @@ def _history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[by
         " SELECT walk.parent, walk.message, walk.block, walk.place, message.body, message.packed FROM walk"
         " LEFT JOIN message ON message.org = ?1 AND message.key = walk.message ORDER BY depth"
     )
-    return history_of(db.execute(sql, (org, node, length)), node, length)
+    # Whoever keeps the error would keep the question open, and with it the log.
+    with closing(db.execute(sql, (org, node, length))) as found:
+        return history_of(found, node, length)
 
 
 def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:

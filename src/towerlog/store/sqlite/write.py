@@ -21,11 +21,11 @@ from towerlog.store.sqlite.people import members, organisations
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
 _EVENT = f"INSERT INTO event ({rows.EVENT_COLUMNS}) VALUES ({', '.join('?' * 15)})"
-_RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 18)})"
+_RUN_NEW = f"INSERT INTO run ({rows.RUN_COLUMNS}) VALUES ({', '.join('?' * 19)})"
 _RUN_MOVED = (
     "UPDATE run SET foreign_id = ?6, agent = ?7, status = ?8, model = ?9, persona_id = ?10, parent_key = ?11,"
     " began_at = ?12, cancel_requested_at = ?13, quiet = ?14, seen_at = ?15, ended_at = ?16,"
-    " held = ?17, doc = ?18 WHERE run = ?1"
+    " ended_position = ?17, held = ?18, doc = ?19 WHERE run = ?1"
     " AND org = ?2 AND run_id = ?3 AND thread_id = ?4 AND trace_id = ?5"
 )
 _RUN_THREAD = "UPDATE run SET thread_id = ? WHERE run = ?"

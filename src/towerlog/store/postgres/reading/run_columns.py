@@ -14,7 +14,7 @@ COLUMNS = (
     ("run", "bigint"), ("org", "bigint"), ("run_id", "text"), ("thread_id", "text"), ("trace_id", "text"),
     ("foreign_id", "text"), ("agent", "text"), ("status", "text"), ("model", "text"), ("persona_id", "text"),
     ("parent_key", "text"), ("began_at", "bigint"), ("cancel_requested_at", "bigint"), ("quiet", "boolean"),
-    ("seen_at", "bigint"), ("ended_at", "bigint"), ("held", "integer"), ("names", "text"),
+    ("seen_at", "bigint"), ("ended_at", "bigint"), ("ended_position", "bigint"), ("held", "integer"), ("names", "text"),
     ("failed", "boolean"), ("silent", "boolean"), ("took_ms", "bigint"), ("tags", "bytea"),
     *((name, "bigint") for name in rows.USAGE_FIGURES), ("doc", "bytea"),
 )  # fmt: skip

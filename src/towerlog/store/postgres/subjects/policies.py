@@ -9,7 +9,7 @@ from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing, HeldBytes, RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import both, scope_place
+from towerlog.store.columns.erasure import UNCOUNTED_SQL, both, scope_place
 from towerlog.store.columns.retention import HELD
 from towerlog.store.postgres.connections import Db
 from towerlog.store.values import Found
@@ -91,21 +91,41 @@ async def age_confirm(db: Db, confirm: str) -> None:
     await db.do(sql, confirm)
 
 
-async def runs_held(db: Db, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
-    """Runs that ended before a time (wall ms) and have such content, the first to end first."""
-    where = f"org = $1 AND held & {HELD[kind]} <> 0 AND ended_at < $2"
-    found = await db.rows(f"SELECT doc FROM run WHERE {where} ORDER BY ended_at LIMIT $3", org, before_ms, limit)
+async def note_step(db: Db) -> None:
+    """One step more after which the tables are to be gone over."""
+    more = "value = (meta.value::bigint + 1)::text"
+    await db.do(f"INSERT INTO meta VALUES ('unwiped', '1') ON CONFLICT (name) DO UPDATE SET {more}")
+
+
+async def unwiped(db: Db) -> int:
+    """How many steps there were after which they were not."""
+    return int(await db.value("SELECT value FROM meta WHERE name = 'unwiped'") or 0)
+
+
+async def wiped(db: Db, steps: int) -> None:
+    """They were, after so many."""
+    await db.do("DELETE FROM meta WHERE name = 'unwiped' AND value = $1", str(steps))
+
+
+async def runs_held(db: Db, org: int, kind: Erases, before_ms: int | None, limit: int) -> Found[RunRow]:
+    """Runs that have such content, the first to end first: by time those that ended before one (wall ms), else all in
+    the order of the log."""
+    told: tuple[int, ...] = (org, limit) if before_ms is None else (org, limit, before_ms)
+    order = "ORDER BY ended_position" if before_ms is None else "AND ended_at < $3 ORDER BY ended_at"
+    sql = f"SELECT doc FROM run WHERE org = $1 AND held & {HELD[kind]} <> 0 {order} LIMIT $2"
+    found = await db.rows(sql, *told)
     return rows.up_to_a_page(found, lambda row: rows.decode_run(row[0]))
 
 
 async def held_bytes(db: Db, org: int, after: int, limit: int) -> HeldBytes:
-    """What the events after a position hold, so many of them; `until` is `after` where there are none."""
+    """What the events after a position hold that may be erased, so many of them; `until` is `after` where there are
+    none."""
     sql = (
-        "SELECT max(position), coalesce(sum(size), 0)::bigint,"
+        f"SELECT max(position), coalesce(sum(size) FILTER (WHERE type NOT IN ({UNCOUNTED_SQL})), 0)::bigint,"
         " coalesce(sum(size) FILTER (WHERE type = 'message.delta'), 0)::bigint,"
         " coalesce(sum(size) FILTER (WHERE type = 'checkpoint'), 0)::bigint FROM"
         " (SELECT position, type, length(data) + coalesce(length(facts), 0) AS size FROM event"
-        " WHERE org = $1 AND position > $2 ORDER BY position LIMIT $3) AS some"
+        " WHERE org = $1 AND position > $2 ORDER BY position LIMIT $3) AS page"
     )
     last, whole, deltas, checkpoints = await db.row(sql, org, after, limit) or (None, 0, 0, 0)
     return HeldBytes(after) if last is None else HeldBytes(last, deltas, checkpoints, whole)
@@ -116,7 +136,7 @@ async def content_bytes(db: Db, org: int, after: tuple[int, int, int], limit: in
     found, size = [], 0
     for table, column, since in zip(("message", "node", "meta_list"), ("body", "block", "body"), after, strict=True):
         inner = f"SELECT number, {column} AS body FROM {table} WHERE org = $1 AND number > $2 ORDER BY number LIMIT $3"
-        sql = f"SELECT max(number), coalesce(sum(length(body)), 0)::bigint FROM ({inner}) AS some"
+        sql = f"SELECT max(number), coalesce(sum(length(body)), 0)::bigint FROM ({inner}) AS page"
         last, held = await db.row(sql, org, since, limit) or (None, 0)
         found.append(since if last is None else last)
         size += held

@@ -16,10 +16,10 @@ from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody, Deliver
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
 from towerlog.model.principal import SHARD_BITS
-from towerlog.model.retention import Erasing
+from towerlog.model.retention import NOTHING_FREED, Erasing
 from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import Gone, Room
+from towerlog.store.columns.erasure import Gone, Room, freed_with
 from towerlog.store.compression import Packer
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.locks import hold
@@ -68,8 +68,9 @@ async def erase_step(db: Db, run: int) -> Erasing | None:
     none."""
     erasing = await policies.erasing_of(db, run)
     if erasing is not None:
-        erasing = await _step(db, erasing, Room(STEP_ROWS, STEP_BYTES))
+        erasing = await _step(db, _replace(erasing, freed=NOTHING_FREED), Room(STEP_ROWS, STEP_BYTES))
         await policies.keep(db, erasing)
+        await policies.note_step(db)
     return erasing
 
 
@@ -87,7 +88,7 @@ async def _content(db: Db, erasing: Erasing, room: Room) -> Erasing:
     nodes = await erase_nodes(db, erasing.org, list(map(bytes.fromhex, erasing.nodes)), room, gone)
     metas = await erase_metas(db, erasing.org, list(map(bytes.fromhex, erasing.metas)), room, gone)
     left = _replace(erasing, nodes=tuple(key.hex() for key in nodes), metas=tuple(key.hex() for key in metas))
-    return left.counted("messages", gone.count, gone.size)
+    return left.counted("messages", gone.count, gone.size).with_freed(content=gone.size)
 
 
 async def _checkpoints(db: Db, erasing: Erasing, room: Room) -> Erasing:
@@ -132,6 +133,7 @@ async def _events(db: Db, erasing: Erasing, room: Room) -> Erasing:
             metas += [key for key in (checkpoint.metas, held.metas if held else "") if key]
         await _leave(db, tombstone(event, erasing.scope, before or b""), packer)
         size += len(event.facts_json)
+        erasing = freed_with(erasing, event, size)
         (deltas if original_type(event) is EventType.MESSAGE_DELTA else gone).add(size)
         room.take(size)
     left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))

@@ -22,9 +22,8 @@ from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.failures import storage_errors
-from towerlog.store.postgres.subjects import audit, people
+from towerlog.store.postgres.subjects import audit, people, policies
 from towerlog.store.postgres.times import OwnTimes
-from towerlog.store.postgres.upkeep import policies
 
 T = TypeVar("T")
 KEYS_PAGE = 500

@@ -229,8 +229,10 @@ CREATE TABLE run (
     cancel_requested_at bigint,
     quiet boolean NOT NULL,
     seen_at bigint,
-    -- When it ended, while it has content that may be erased, and of which kinds (1 deltas, 2 checkpoints, 4 events).
+    -- When it ended, while it has content that may be erased, where in the log, and of which kinds that is (1 deltas,
+    -- 2 checkpoints, 4 events).
     ended_at bigint,
+    ended_position bigint,
     held integer,
     -- What screens search by and add up: its names in lower case, whether it has failed or is silent, how long it took
     -- (null: it has not ended), a digest of each member of its metadata, and what it has used.
@@ -254,6 +256,9 @@ CREATE TABLE run (
 CREATE INDEX run_held_deltas ON run (org, ended_at) WHERE held & 1 <> 0;
 CREATE INDEX run_held_checkpoints ON run (org, ended_at) WHERE held & 2 <> 0;
 CREATE INDEX run_held_events ON run (org, ended_at) WHERE held & 4 <> 0;
+CREATE INDEX run_ended_deltas ON run (org, ended_position) WHERE held & 1 <> 0;
+CREATE INDEX run_ended_checkpoints ON run (org, ended_position) WHERE held & 2 <> 0;
+CREATE INDEX run_ended_events ON run (org, ended_position) WHERE held & 4 <> 0;
 CREATE UNIQUE INDEX run_by_id ON run (org, run_id);
 CREATE INDEX run_by_thread ON run (org, thread_id, run);
 CREATE INDEX run_by_trace ON run (org, trace_id, run);

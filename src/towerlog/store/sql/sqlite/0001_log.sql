@@ -196,14 +196,19 @@ CREATE TABLE run (
     cancel_requested_at INTEGER,
     quiet INTEGER NOT NULL,
     seen_at INTEGER,
-    -- When it ended, while it has content that may be erased, and of which kinds (1 deltas, 2 checkpoints, 4 events).
+    -- When it ended, while it has content that may be erased, where in the log, and of which kinds that is (1 deltas,
+    -- 2 checkpoints, 4 events).
     ended_at INTEGER,
+    ended_position INTEGER,
     held INTEGER,
     doc BLOB NOT NULL
 );
 CREATE INDEX run_held_deltas ON run (org, ended_at) WHERE held & 1;
 CREATE INDEX run_held_checkpoints ON run (org, ended_at) WHERE held & 2;
 CREATE INDEX run_held_events ON run (org, ended_at) WHERE held & 4;
+CREATE INDEX run_ended_deltas ON run (org, ended_position) WHERE held & 1;
+CREATE INDEX run_ended_checkpoints ON run (org, ended_position) WHERE held & 2;
+CREATE INDEX run_ended_events ON run (org, ended_position) WHERE held & 4;
 CREATE UNIQUE INDEX run_by_id ON run (org, run_id);
 CREATE INDEX run_by_thread ON run (org, thread_id);
 CREATE INDEX run_by_trace ON run (org, trace_id);

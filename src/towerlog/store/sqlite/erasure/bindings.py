@@ -24,6 +24,8 @@ class ErasingAsks(HasPools):
     age_kept = Ask(policies.age_kept)
     age_confirmed = Ask(policies.age_confirmed)
     age_keep = Ask(policies.age_keep, Where.BETWEEN_UNITS)
+    unwiped = Ask(policies.unwiped)
+    wiped = Ask(policies.wiped, Where.BETWEEN_UNITS)
     wipe = Ask(reclaim.wipe, Where.BETWEEN_UNITS)
 
 

@@ -11,7 +11,7 @@ from towerlog.model.principal import SHARD_BITS
 from towerlog.model.retention import Erasing, HeldBytes, RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import both, scope_place
+from towerlog.store.columns.erasure import UNCOUNTED_SQL, both, scope_place
 from towerlog.store.columns.retention import HELD
 from towerlog.store.sqlite.reads import one
 from towerlog.store.values import Found
@@ -88,16 +88,39 @@ def age_confirm(db: apsw.Connection, confirm: str) -> None:
     db.execute("INSERT OR REPLACE INTO meta VALUES ('age_confirmed', ?)", (confirm,))
 
 
-def runs_held(db: apsw.Connection, org: int, kind: Erases, before_ms: int, limit: int) -> Found[RunRow]:
-    """Runs that ended before a time (wall ms) and have such content, the first to end first."""
-    sql = f"SELECT doc FROM run WHERE org = ? AND held & {HELD[kind]} AND ended_at < ? ORDER BY ended_at LIMIT ?"
-    return rows.up_to_a_page(db.execute(sql, (org, before_ms, limit)), lambda row: rows.decode_run(row[0]))
+def note_step(db: apsw.Connection) -> None:
+    """One step more after which the pages are to be gone over."""
+    db.execute(
+        "INSERT INTO meta VALUES ('unwiped', '1')"
+        " ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)"
+    )
+
+
+def unwiped(db: apsw.Connection) -> int:
+    """How many steps there were after which they were not."""
+    return int(one(db, "SELECT value FROM meta WHERE name = 'unwiped'", ()) or 0)
+
+
+def wiped(db: apsw.Connection, steps: int) -> None:
+    """They were, after so many."""
+    db.execute("DELETE FROM meta WHERE name = 'unwiped' AND value = ?", (str(steps),))
+
+
+def runs_held(db: apsw.Connection, org: int, kind: Erases, before_ms: int | None, limit: int) -> Found[RunRow]:
+    """Runs that have such content, the first to end first: by time those that ended before one (wall ms), else all in
+    the order of the log."""
+    told: tuple[int, ...] = (org, limit) if before_ms is None else (org, before_ms, limit)
+    order = "ORDER BY ended_position" if before_ms is None else "AND ended_at < ? ORDER BY ended_at"
+    sql = f"SELECT doc FROM run WHERE org = ? AND held & {HELD[kind]} {order} LIMIT ?"
+    return rows.up_to_a_page(db.execute(sql, told), lambda row: rows.decode_run(row[0]))
 
 
 def held_bytes(db: apsw.Connection, org: int, after: int, limit: int) -> HeldBytes:
-    """What the events after a position hold, so many of them; `until` is `after` where there are none."""
+    """What the events after a position hold that may be erased, so many of them; `until` is `after` where there are
+    none."""
     sql = (
-        "SELECT max(key), total(size), total(size) FILTER (WHERE type = 'message.delta'),"
+        f"SELECT max(key), total(size) FILTER (WHERE type NOT IN ({UNCOUNTED_SQL})),"
+        " total(size) FILTER (WHERE type = 'message.delta'),"
         " total(size) FILTER (WHERE type = 'checkpoint') FROM"
         " (SELECT key, type, length(data) + ifnull(length(facts), 0) AS size FROM event"
         " WHERE key > ? AND key <= ? ORDER BY key LIMIT ?)"

@@ -16,10 +16,10 @@ from towerlog.model.alert import AlertRow
 from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody, DeliveryState
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
-from towerlog.model.retention import Erasing
+from towerlog.model.retention import NOTHING_FREED, Erasing
 from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import Gone, Room
+from towerlog.store.columns.erasure import Gone, Room, freed_with
 from towerlog.store.compression import Packer
 from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
@@ -56,8 +56,9 @@ def erase_step(db: apsw.Connection, run: int) -> Erasing | None:
     with transaction(db, makes_room=True):
         erasing = policies.erasing_of(db, run)
         if erasing is not None:
-            erasing = _step(db, erasing, Room(STEP_ROWS, STEP_BYTES))
+            erasing = _step(db, _replace(erasing, freed=NOTHING_FREED), Room(STEP_ROWS, STEP_BYTES))
             policies.keep(db, erasing)
+            policies.note_step(db)
     return erasing
 
 
@@ -78,7 +79,7 @@ def _content(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
     nodes = erase_nodes(db, erasing.org, list(map(bytes.fromhex, erasing.nodes)), room, gone)
     metas = erase_metas(db, erasing.org, list(map(bytes.fromhex, erasing.metas)), room, gone)
     left = _replace(erasing, nodes=tuple(key.hex() for key in nodes), metas=tuple(key.hex() for key in metas))
-    return left.counted("messages", gone.count, gone.size)
+    return left.counted("messages", gone.count, gone.size).with_freed(content=gone.size)
 
 
 def _checkpoints(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
@@ -119,6 +120,7 @@ def _events(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
             nodes += [key for key in (checkpoint.node, held.node if held else "") if key]
             metas += [key for key in (checkpoint.metas, held.metas if held else "") if key]
         size += len(event.facts_json)
+        erasing = freed_with(erasing, event, size)
         row = rows.event_row(tombstone(event, erasing.scope, before or trimmed or b""), packer)
         if size > MOVED_ABOVE_BYTES:
             db.execute(_GONE, row[:1])
