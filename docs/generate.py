@@ -457,6 +457,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     "What goes out": [
         ("egress.http", "POST_SECONDS", "seconds for a post, from the look-up of the name to the end of the answer"),
         ("egress.http", "MAX_ANSWER_BYTES", "bytes read of an answer, its head included"),
+        ("egress.answers", "MAX_PIECES", "pieces of an answer: reads, header lines, chunks, preliminary answers"),
+        ("egress.connections", "PROMPT_READS", "reads of an answer that follow each other at once"),
+        ("egress.connections", "GATHER_SECONDS", "seconds between two further reads"),
+        ("egress.connections", "MAX_READ_BYTES", "bytes of one read"),
+        ("egress.connections", "MAX_TLS_BYTES", "bytes that TLS may need beside those of an answer"),
         ("egress.http", "MAX_CONTENT_BYTES", "bytes of a body that is posted"),
         ("egress.http", "MAX_HEADERS", "headers of a post beside the transport's own"),
         ("egress.targets", "MAX_URL_CHARS", "characters of a URL"),
