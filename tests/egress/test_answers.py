@@ -10,7 +10,7 @@ import pytest
 from tests.egress.certificates import serving, trusted
 from tests.egress.receivers import ORG, answer_of, failure_of, outside, receiving, saying
 from towerlog.egress.answers import MAX_PIECES, AnswerReader
-from towerlog.egress.connections import Turns
+from towerlog.egress.connections import ReadingTurns
 from towerlog.egress.http import MAX_ANSWER_BYTES
 from towerlog.egress.outcomes import EgressError, EgressFailure, HttpAnswer, Undelivered
 
@@ -86,7 +86,7 @@ async def test_an_answer_of_few_pieces_is_whole(said: bytes, body: bytes) -> Non
 
 
 async def test_in_one_turn_of_the_loop_one_answer_is_read() -> None:
-    turns, turn, went_on = Turns(), 0, []
+    turns, turn, went_on = ReadingTurns(), 0, []
 
     async def count_turns() -> None:
         nonlocal turn

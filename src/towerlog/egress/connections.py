@@ -74,7 +74,7 @@ async def first_connected(addresses: Iterable[Address], connect: Callable[[Addre
     raise EgressError(EgressFailure.NOT_CONNECTED, words)
 
 
-class Turns:
+class ReadingTurns:
     """One for all connections of a process: in a turn of the event loop only one of them goes on."""
 
     def __init__(self) -> None:
@@ -86,10 +86,10 @@ class Turns:
             await asyncio.sleep(0)
 
 
-class Connection:
+class OutgoingConnection:
     """A connection for one request."""
 
-    def __init__(self, turns: Turns, max_bytes: int) -> None:
+    def __init__(self, turns: ReadingTurns, max_bytes: int) -> None:
         """Not connected yet. At most `max_bytes` are read."""
         self._turns = turns
         self._opened: _PacedStream | None = None
@@ -152,7 +152,7 @@ class Connection:
 class _PacedStream(ByteStream):
     """What comes off the network, below TLS: so much and no more, in turns, and not in more reads than are needed."""
 
-    def __init__(self, inner: ByteStream, turns: Turns, max_bytes: int) -> None:
+    def __init__(self, inner: ByteStream, turns: ReadingTurns, max_bytes: int) -> None:
         self._inner = inner
         self._turns = turns
         self._left = max_bytes

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from towerlog.ambient import Clock
 from towerlog.egress.addresses import Allowed, why_forbidden
 from towerlog.egress.answers import AnswerReader
-from towerlog.egress.connections import Connection, Turns, is_own
+from towerlog.egress.connections import OutgoingConnection, ReadingTurns, is_own
 from towerlog.egress.hosts import Address, is_local_name
 from towerlog.egress.lookups import Lookups
 from towerlog.egress.outcomes import EgressError, EgressFailure, HttpAnswer, Undelivered, attempted
@@ -42,7 +42,7 @@ _NETWORK = "only what TOWERLOG_EGRESS_ALLOW lists is let through besides public 
 class Poster:
     """The way out for everything that goes to a URL. One for a process; used by the thread of its event loop."""
 
-    def __init__(self, clock: Clock, allowed: Allowed, trust: Trust, lookups: Lookups, turns: Turns) -> None:
+    def __init__(self, clock: Clock, allowed: Allowed, trust: Trust, lookups: Lookups, turns: ReadingTurns) -> None:
         """`allowed` is let through by the guard; `trust` says which certificates are trusted; `turns` are those of
         all that is read from outside."""
         self._clock = clock
@@ -97,7 +97,7 @@ class Poster:
         except BadTarget as error:
             raise EgressError(EgressFailure.REFUSED_HERE, str(error)) from None
         addresses = await self._checked(target, org_id)
-        connection = Connection(self._turns, MAX_ANSWER_BYTES)
+        connection = OutgoingConnection(self._turns, MAX_ANSWER_BYTES)
         try:
             await connection.open(addresses, target.port)
             if target.scheme == "https":
