@@ -180,6 +180,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.name_pattern", "MAX_QUESTION_MARKS", "`?` in it, none of them between two `*`"),
         ("model.budget", "MAX_RESERVATIONS", "reservations of an organisation that are open at a time"),
         ("model.budget", "MAX_RESERVATIONS_OF_KEY", "the same of one key"),
+        ("model.budget", "MAX_REFUSALS_TOLD", "refused reservations of a budget in a minute that logs tell of"),
         ("model.budget", "MAX_HOLD_SECONDS", "seconds that a reservation holds its amount"),
         ("model.alert", "MAX_RULES", "alert rules of an organisation"),
         ("model.alert_channel", "MAX_CHANNELS", "channels of an alert rule"),
