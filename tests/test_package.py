@@ -23,7 +23,7 @@ from towerlog.cli.exits import UNAVAILABLE
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 300
 SERVER_PACKAGES = {
-    "aiosmtplib", "anyio", "apsw", "argon2-cffi", "genai-prices", "httpcore2", "httptools", "joserfc", "jsonschema-rs",
+    "aiosmtplib", "anyio", "apsw", "argon2-cffi", "genai-prices", "httptools", "joserfc", "jsonschema-rs",
     "markdown-it-py", "msgspec", "opentelemetry-proto", "prometheus-client", "protobuf", "structlog", "uvicorn",
     "uvloop", "websockets", "zstandard",
 }  # fmt: skip

@@ -65,6 +65,30 @@ def test_an_erased_run_keeps_its_figures_and_nothing_else(own: Server) -> None:
     wait_until(lambda: not files_with_word(own), "the bytes to be overwritten")
 
 
+def test_what_was_said_is_gone_from_stored_replies(own: Server) -> None:
+    """A reply that was kept for an Idempotency-Key, and what it could be made of again."""
+    client = own.client()
+
+    def told(number: int, kind: str, **data: Any) -> dict[str, Any]:
+        event = {"event_id": f"e{number}", "client_seq": number, "run_key": "r", "type": kind, "data": data}
+        batch = {"client_id": "c", "runs": ["r"], "events": [event]}
+        reply = client.post("/api/v1/events", json=batch, headers={"Idempotency-Key": f"k{number}"})
+        return dict(ok(reply))
+
+    run_id = told(1, "run.started", input=WORD)["results"][0]["run_id"]
+    told(2, "run.waiting_for_input", question=WORD, question_key="q")
+    for number, kind in enumerate(("message", "input"), 3):
+        ok(client.post(f"/v1/runs/{run_id}/input", json={"content": WORD, "type": kind}))
+        assert WORD in str(told(number, "step", name=WORD)["commands"])
+    told(5, "run.failed", error=WORD)
+    assert files_with_word(own), "it is found where it is"
+    erased = ok(client.delete(f"/api/v1/runs/{run_id}"))["runs"][0]["erased"]
+    assert {one["kind"]: one["count"] for one in erased}["replies"] == 5
+    wait_until(lambda: not files_with_word(own), "the bytes to be overwritten")
+    again = told(3, "step", name=WORD)
+    assert (again["results"][0]["run_id"], again["commands"]) == (run_id, [])
+
+
 def test_all_dialects_answer_about_an_erased_run(own: Server) -> None:
     client = own.client()
     save_batch(client, started("th", "tr"), snapshot("th", "tr", 1, [{"role": "user", "content": WORD}]))

@@ -30,7 +30,8 @@ slow = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "name", ["reporting", *(pytest.param(name, marks=slow) for name in ("control", "follow", "delivery", "compat"))]
+    "name",
+    ["reporting", *(pytest.param(name, marks=slow) for name in ("control", "follow", "delivery", "compat", "hostile"))],
 )
 def test_node(fresh_server, name: str) -> None:
     node_tests(fresh_server(), name)

@@ -2,7 +2,7 @@
 
 A request goes to an address that was checked a moment before, over a connection of its own that is closed afterwards.
 Nothing of the environment has a part in it (proxies, `.netrc`), no redirect is followed, no cookie is kept, nothing is
-decompressed: `httpcore2`, the transport below `httpx2`, has none of these.
+decompressed. How an answer is read is in `answers`, at what pace in `connections`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import re
 import ssl
 from collections.abc import Mapping
 
-import httpcore2
-
 from towerlog.ambient import Clock
 from towerlog.egress.addresses import Allowed, why_forbidden
-from towerlog.egress.connections import BROKEN_OFF, PinnedNetwork, is_own
+from towerlog.egress.answers import AnswerReader
+from towerlog.egress.connections import OutgoingConnection, ReadingTurns, is_own
 from towerlog.egress.hosts import Address, is_local_name
 from towerlog.egress.lookups import Lookups
 from towerlog.egress.outcomes import EgressError, EgressFailure, HttpAnswer, Undelivered, attempted
@@ -43,12 +42,14 @@ _NETWORK = "only what TOWERLOG_EGRESS_ALLOW lists is let through besides public 
 class Poster:
     """The way out for everything that goes to a URL. One for a process; used by the thread of its event loop."""
 
-    def __init__(self, clock: Clock, allowed: Allowed, trust: Trust, lookups: Lookups) -> None:
-        """`allowed` is let through by the guard; `trust` says which certificates are trusted."""
+    def __init__(self, clock: Clock, allowed: Allowed, trust: Trust, lookups: Lookups, turns: ReadingTurns) -> None:
+        """`allowed` is let through by the guard; `trust` says which certificates are trusted; `turns` are those of
+        all that is read from outside."""
         self._clock = clock
         self._allowed = allowed
         self._trust = trust
         self._lookups = lookups
+        self._turns = turns
 
     async def post(
         self, url: str, content: bytes, headers: Mapping[str, str], *, org_id: str
@@ -79,32 +80,38 @@ class Poster:
     async def _sent(
         self, method: str, url: str, content: bytes, headers: Mapping[str, str], org_id: str
     ) -> HttpAnswer | Undelivered:
-        exchange = _Exchange(method)
-        work = self._exchange(url, content, headers, org_id, exchange)
+        answer = AnswerReader()
+        work = self._exchange(method, url, content, headers, org_id, answer)
         failed = await attempted(work, self._clock, POST_SECONDS, lambda: f"no answer within {POST_SECONDS:g} seconds")
-        if exchange.status is None:
+        if answer.status is None:
             return failed
-        return HttpAnswer(exchange.status, bytes(exchange.body), exchange.is_whole, failed.duration_ms)
+        return HttpAnswer(answer.status, bytes(answer.body), answer.is_whole, failed.duration_ms)
 
     async def _exchange(
-        self, url: str, content: bytes, headers: Mapping[str, str], org_id: str, exchange: _Exchange
+        self, method: str, url: str, content: bytes, headers: Mapping[str, str], org_id: str, answer: AnswerReader
     ) -> None:
-        """Raises EgressError; what has come until then is in `exchange`."""
+        """Raises EgressError; what has come until then is in `answer`."""
         _check_message(content, headers)
         try:
             target = read_url(url)
         except BadTarget as error:
             raise EgressError(EgressFailure.REFUSED_HERE, str(error)) from None
-        network = PinnedNetwork(await self._checked(target, org_id), MAX_ANSWER_BYTES)
-        tls = await self._trust.context() if target.scheme == "https" else None
+        addresses = await self._checked(target, org_id)
+        connection = OutgoingConnection(self._turns, MAX_ANSWER_BYTES)
         try:
-            await _converse(target, content, headers, network, tls, exchange)
-        except httpcore2.ProtocolError:
-            if network.is_ended:
-                raise EgressError(EgressFailure.BROKEN_OFF, BROKEN_OFF) from None
-            raise EgressError(EgressFailure.NOT_UNDERSTOOD, "what came is no answer of HTTP") from None
+            await connection.open(addresses, target.port)
+            if target.scheme == "https":
+                await connection.start_tls(await self._tls(), target.name)
+            await connection.send(_request(method, target, content, headers))
+            while not answer.is_done:
+                answer.take(await connection.read())
         finally:
-            await network.close()
+            await connection.close()
+
+    async def _tls(self) -> ssl.SSLContext:
+        context = await self._trust.context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
     async def _checked(self, target: Target, org_id: str) -> tuple[Address, ...]:
         """The addresses of a host that may be connected to: all it has, or EgressError."""
@@ -132,41 +139,19 @@ class Poster:
         return addresses
 
 
-class _Exchange:
-    """What has come of an answer so far."""
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.status: int | None = None
-        self.body = bytearray()
-        self.is_whole = False
-
-
-async def _converse(
-    target: Target,
-    content: bytes,
-    headers: Mapping[str, str],
-    network: PinnedNetwork,
-    tls: ssl.SSLContext | None,
-    exchange: _Exchange,
-) -> None:
-    """Sends the request and reads the answer, on a connection that is used for nothing else."""
-    scheme, name = target.scheme.encode(), target.name.encode()
-    origin = httpcore2.Origin(scheme, name, target.port)
-    connection = httpcore2.AsyncHTTPConnection(origin, ssl_context=tls, network_backend=network)
-    url = httpcore2.URL(scheme=scheme, host=name, port=target.port, target=target.path.encode())
-    sent = [
-        *(("Host", target.authority), ("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")),
-        *(("Connection", "close"), *headers.items()),
-    ]
-    async with connection.stream(exchange.method, url, headers=sent, content=content) as response:
-        exchange.status = response.status
-        if response.status == 101:
-            # Another protocol follows, which nobody has asked for.
-            return
-        async for part in response.aiter_stream():
-            exchange.body += part
-        exchange.is_whole = True
+def _request(method: str, target: Target, content: bytes, headers: Mapping[str, str]) -> bytes:
+    """All of a request, whose parts were checked."""
+    sent = {
+        "Host": target.authority,
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        **headers,
+    }
+    if method == "POST":
+        sent["Content-Length"] = str(len(content))
+    lines = [f"{method} {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
+    return "\r\n".join(lines).encode("ascii") + content
 
 
 def _check_message(content: bytes, headers: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from towerlog.ambient import Clock
 from towerlog.egress.addresses import parse_allowed
+from towerlog.egress.connections import ReadingTurns
 from towerlog.egress.http import Poster
 from towerlog.egress.lookups import Lookups, Resolve, resolve_by_system
 from towerlog.egress.mail.mailboxes import parse_mail_server
@@ -54,5 +55,6 @@ def open_outside(
         raise ValueError(f"oidc_issuer: {error}") from None
     lookups = Lookups(resolve)
     mailer = Mailer(clock, server, Trust(trust), lookups) if server is not None else None
-    to_provider = Poster(clock, of_provider, Trust(trust), lookups)
-    return Outside(Poster(clock, allowed, Trust(trust), lookups), mailer, to_provider)
+    turns = ReadingTurns()
+    to_provider = Poster(clock, of_provider, Trust(trust), lookups, turns)
+    return Outside(Poster(clock, allowed, Trust(trust), lookups, turns), mailer, to_provider)

@@ -1,6 +1,7 @@
 """Signed links by which one approval is answered once: how they are written into a token, and read from one.
 
-A token is what its link says, signed with a secret of the store. Nothing is stored until it is used.
+A token is what its link says, signed and hidden with a secret of the store: who has a link learns of nobody's id by it.
+Nothing is stored until it is used.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ MAX_LINK_SECONDS = 30 * 24 * 3600
 NONCE_CHARS = 24
 MAX_SENT_TO_CHARS = 200
 _PURPOSE = b"towerlog answer link"
+_HIDING = b"towerlog answer link: what it says"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -57,7 +59,8 @@ def path_of(secret: str, link: AnswerLink) -> str:
 def seal(secret: str, link: AnswerLink) -> str:
     """The token: letters, digits, `-` and `_`."""
     text = _encode(_Written(link))
-    return _spelled(_signature(secret, text) + text)
+    signature = _signature(secret, text)
+    return _spelled(signature + _hidden(secret, signature, text))
 
 
 def opened(secret: str, token: str) -> AnswerLink | None:
@@ -68,7 +71,8 @@ def opened(secret: str, token: str) -> AnswerLink | None:
         sealed = urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except (binascii.Error, ValueError):
         return None
-    signature, text = sealed[:_DIGEST_BYTES], sealed[_DIGEST_BYTES:]
+    signature = sealed[:_DIGEST_BYTES]
+    text = _hidden(secret, signature, sealed[_DIGEST_BYTES:])
     if not hmac.compare_digest(signature, _signature(secret, text)):
         return None
     # Base64 has several spellings of one value; only the one that is written here is read.
@@ -87,6 +91,15 @@ def is_told_by(rule: AlertRule | None, link: AnswerLink) -> bool:
 
 def _spelled(sealed: bytes) -> str:
     return urlsafe_b64encode(sealed).decode("ascii").rstrip("=")
+
+
+def _hidden(secret: str, signature: bytes, text: bytes) -> bytes:
+    """The text hidden, or what was hidden as text: under a stream of bytes that the signature of the text begins, so
+    that no two texts have the same (the construction SIV, RFC 5297, of HMAC)."""
+    key = hmac.digest(secret.encode(), _HIDING, hashlib.sha256)
+    blocks = range(-(-len(text) // _DIGEST_BYTES))
+    stream = b"".join(hmac.digest(key, signature + number.to_bytes(4, "big"), hashlib.sha256) for number in blocks)
+    return bytes(one ^ other for one, other in zip(text, stream, strict=False))
 
 
 def _signature(secret: str, text: bytes) -> bytes:

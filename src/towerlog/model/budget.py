@@ -26,6 +26,8 @@ MAX_RESERVATIONS = 10_000
 """Of an organisation that may be open at a time."""
 MAX_RESERVATIONS_OF_KEY = 2500
 """The same of one key, so that none takes the place of all others."""
+MAX_REFUSALS_TOLD = 60
+"""Reservations that one budget refuses in a minute and that their runs' logs tell of."""
 MAX_KNOWN_AMOUNTS = 4096
 """Of which it is kept where they warn: rules ask it of every budget with each sum that is spent."""
 MAX_KNOWN_HOURS = 64
@@ -140,6 +142,9 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Number of the last run that the step has reached."""
     has_paused: bool = False
     """Some runs are paused by it."""
+    refused_since: int = 0
+    refusals_told: int = 0
+    """When the minute began in which it last told of a reservation that it refused, and how many it told of in it."""
     deleted: bool = False
     """It is gone for everybody, and is kept until the runs that it paused go on."""
 

@@ -6,7 +6,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from towerlog.model.budget import BudgetRow, BudgetStep, Period, PeriodCount, SpendingPace, period_start
+from towerlog.model.budget import (
+    MAX_REFUSALS_TOLD,
+    BudgetRow,
+    BudgetStep,
+    Period,
+    PeriodCount,
+    SpendingPace,
+    period_start,
+)
+from towerlog.model.computed_costs import MINUTE_MS
 from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import MAX_SUM, summed
 from towerlog.projections.usage import HOUR_MS
@@ -100,6 +109,14 @@ def held(row: BudgetRow, amount_nanos: int) -> BudgetRow:
 def has_room(row: BudgetRow, amount_nanos: int) -> bool:
     """Whether so much more may be spent, whatever is held already."""
     return row.spent_nanos + row.reserved_nanos + amount_nanos <= row.amount_nanos
+
+
+def refused(row: BudgetRow, now_ms: int) -> BudgetRow | None:
+    """After a reservation that it refused and tells of; None where it has told of enough of them in this minute."""
+    is_new = not 0 <= now_ms - row.refused_since < MINUTE_MS
+    if is_new:
+        return _replace(row, refused_since=now_ms, refusals_told=1)
+    return _replace(row, refusals_told=row.refusals_told + 1) if row.refusals_told < MAX_REFUSALS_TOLD else None
 
 
 def stepped(row: BudgetRow, after: int | None) -> BudgetRow | None:

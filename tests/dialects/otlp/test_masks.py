@@ -69,6 +69,32 @@ def test_forms_of_secrets(secret: str) -> None:
             assert part.encode() not in text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /a?access_token=hunter22&page=2", "https://h/a?b=c&api_key=hunter22", "export OPENAI_API_KEY=hunter22",
+        "Server=db;User Id=bob;Password=hunter22;", "Driver=x;Pwd=hunter22;Port=5", "password=hunter22",
+        "a PWD=hunter22 b",
+        "mysql --password hunter22 --host db", "tool --api-key=hunter22", "X-Api-Key: hunter22",
+        "user: bob\npassword: hunter22",
+        "user: bob\n  db_password: hunter22\nport: 5", "Cookie: a=hunter22; b=hunter22",
+        "GET /\nSet-Cookie: sid=hunter22; Path=/",
+        "curl -H 'X-Api-Key: hunter22' https://h", "password = hunter22",
+        "[db]\nclient_secret = hunter22  # of the test",
+        "Authorization: hunter22", "{'env': 'A_TOKEN=hunter22'}",
+    ],
+)  # fmt: skip
+def test_values_without_quotes(text: str) -> None:
+    for value in (text, json.dumps({"deep": text}), [text, "stays"]):
+        told = json.dumps({"a": value, "after": "stays"}).encode()
+        left = masked_text(told)
+        assert json.loads(left)["after"] == "stays"
+        assert b"hunter22" not in left
+        assert MASK.encode() in left
+        assert masked_text(left) == left, "what is masked is not masked again"
+    assert clean({"db.pwd": "hush"}) == {"db.pwd": MASK}
+
+
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("name", ["api_key", "Authorization", "password", "X-Api-Key", "secrets", "token"])
 def test_members_of_text_that_is_json(quote: str, name: str) -> None:
@@ -86,6 +112,15 @@ def test_members_of_text_that_is_json(quote: str, name: str) -> None:
         "a basic thing",
         "sk-short",
         "risk-free-" * 5,
+        "the password: it is under the mat",
+        "his secret: nobody knows",
+        "password: a word, and then another",
+        "monkey=banana",
+        "key=value",
+        "if token == other",
+        "the token is here",
+        "--token-count 500",
+        "keys: a, b",
     ],
 )
 def test_other_text_stays(text: str) -> None:

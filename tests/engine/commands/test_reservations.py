@@ -12,6 +12,7 @@ from tests.support.rig import Rig
 from towerlog.errors import NotFound
 from towerlog.model.audit import AuditFilter, ListAudit
 from towerlog.model.budget import (
+    MAX_REFUSALS_TOLD,
     BudgetAction,
     BudgetScope,
     CreateBudget,
@@ -67,6 +68,21 @@ async def test_what_is_held_is_listed_by_budget_run_and_key(rig: Rig) -> None:
         await held(rig, run_id="0196b2c4-7b80-7000-8000-00000000dead")
     stranger = await rig.make_org("stranger")
     assert (await rig.do(ListReservations(9), principal=stranger)).rows == []
+
+
+async def test_refused_reservations_are_told_of_so_often_a_minute(rig: Rig) -> None:
+    _, runs = await setting(rig)
+
+    async def told() -> int:
+        return sum(one.facts.name == "inference_budget_exceeded" for one in await rig.log())
+
+    for _ in range(MAX_REFUSALS_TOLD + 20):
+        reply = await rig.do(ReserveBudget(runs["writer"], 11 * DOLLAR))
+        assert reply.reservation_id is None, "each of them is refused"
+    assert await told() == MAX_REFUSALS_TOLD
+    rig.clock.advance(60_000)
+    await rig.do(ReserveBudget(runs["writer"], 11 * DOLLAR))
+    assert await told() == MAX_REFUSALS_TOLD + 1
 
 
 async def test_a_released_reservation_holds_nothing_and_is_told_in_the_audit(rig: Rig) -> None:

@@ -176,6 +176,34 @@ def test_a_silent_stream_counts_as_contact() -> None:
         reconnects.failed(Unreachable("away"))
 
 
+async def test_streams_without_anything_in_them_are_given_up() -> None:
+    empty = [stream()] * 1000
+    with talking(*empty) as talker, pytest.raises(Unreachable, match="before anything came"):
+        list(follow(Http(talker.url), RunCursor("r", 0), patience_s=0.2))
+    with talking(*empty) as talker, pytest.raises(Unreachable, match="before anything came"):
+        await anext(async_follow(AsyncHttp(talker.url), RunCursor("r", 0), patience_s=0.2))
+
+
+def test_a_stream_that_was_quiet_for_a_while_counts_as_contact() -> None:
+    now = 0.0
+    reconnects = cursors.Reconnects(10.0, lambda: now)
+    for _ in range(5):
+        reconnects.opened()
+        now += cursors.QUIET_S + 10.0
+        reconnects.ended()
+    reconnects.opened()
+    now += 9.0 - cursors.QUIET_S
+    reconnects.failed(Unreachable("away"))
+    for _ in range(2):
+        reconnects.opened()
+        now += cursors.QUIET_S / 2
+        reconnects.ended()
+    now += 10.0
+    reconnects.opened()
+    with pytest.raises(Unreachable, match="before anything came"):
+        reconnects.ended()
+
+
 def test_closing_ends_a_follower_in_another_thread() -> None:
     with talking(stream(frame(1), whole=False).removesuffix(CLOSE) + HANG) as talker:
         http, closed, got = Http(talker.url), Signal(), []

@@ -1,10 +1,10 @@
 /** Asks a server: calls that are awaited and throw a `TowerlogError`. */
 
-import { type Query, parsedUrl, pathOf, withQuery } from "../wire/address.js";
+import { type Query, pathOf, withQuery } from "../wire/address.js";
 import { TowerlogError } from "../wire/errors.js";
 import { type Http, type HttpReply, TIMEOUT_MS, failureOf } from "../wire/http.js";
 import { uuid7 } from "../wire/ids.js";
-import { jsonOf } from "../wire/refusals.js";
+import { isObject, jsonOf } from "../wire/refusals.js";
 import { callPauseMs, paused } from "../wire/retries.js";
 import type { CreatedRun, InputOptions, NewRun, RunDetail, RunFilters, RunRow } from "./types.js";
 
@@ -51,22 +51,25 @@ export class Client {
       // A key may have a slash, which no path can.
       if (!(error instanceof TowerlogError) || (error.status !== 400 && error.status !== 404)) throw error;
       const query = { q: KEY_PREFIX + runId, limit: PAGE };
-      const found = await this.request<{ data: { run_id: string; foreign_id: string }[] }>("GET", "/api/v1/runs", { query });
-      const run = found.data.find((row) => row.foreign_id === query.q);
-      if (run === undefined) throw error;
+      const found = await this.request<unknown>("GET", "/api/v1/runs", { query });
+      const rows: unknown[] = isObject(found) && Array.isArray(found.data) ? found.data : [];
+      const run = rows.filter(isObject).find((row) => row.foreign_id === query.q);
+      if (typeof run?.run_id !== "string") throw error;
       return this.request("GET", pathOf("/v1/runs/{runId}", { runId: run.run_id }));
     }
   }
 
   /** All runs that the filters find, newest first, a page at a time. */
   async *list(filters: RunFilters): AsyncGenerator<RunRow, void, undefined> {
-    let path: string | null = withQuery("/v1/runs", { limit: PAGE, ...filters });
-    while (path !== null) {
+    let path = withQuery("/v1/runs", { limit: PAGE, ...filters });
+    for (;;) {
       const reply: HttpReply = await this.#send("GET", path, {});
       const rows = jsonOf(reply);
       if (!Array.isArray(rows)) throw new TowerlogError("bad_answer", "the server's reply is not a page of a list");
       yield* rows as RunRow[];
-      path = nextOf(reply.headers.get("link"));
+      const query = nextOf(reply.headers.get("link"));
+      if (query === null) return;
+      path = `/v1/runs?${query}`;
     }
   }
 
@@ -106,10 +109,12 @@ function bodyOf(value: unknown): string {
   }
 }
 
-/** The path of `rel="next"` in a `Link` header; null where there is none. */
+/** The query of `rel="next"` in a `Link` header; null where there is none. Where that leads is not the server's to say. */
 function nextOf(link: string | null): string | null {
-  const found = /<([^>]*)>;\s*rel="?next"?/.exec(link ?? "");
-  if (found?.[1] === undefined) return null;
-  const target = parsedUrl(found[1]);
-  return target === null ? found[1] : target.pathname + target.search;
+  for (const part of (link ?? "").split("<").slice(1)) {
+    const [target = "", parameters = ""] = part.split(">");
+    const isNext = (parameters.split(",")[0] ?? "").split(";").some((one) => /^rel="?next"?$/.test(one.trim()));
+    if (isNext) return /\?([^#]+)/.exec(target)?.[1] ?? null;
+  }
+  return null;
 }

@@ -14,6 +14,8 @@ const PATIENCE_MS = 300_000;
 const FIRST_CONTACT_MS = 5_000;
 /** Servers send a ping every 15 seconds: a connection that is silent for longer is broken. */
 const SILENCE_MS = 45_000;
+/** A stream that ends sooner, with nothing in it, counts as one that was never there. */
+const QUIET_MS = 1_000;
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 2_000;
 
@@ -58,8 +60,8 @@ class Cursor {
   }
 
   #gap(gap: Partial<Gap>): Gap {
-    if (typeof gap.oldest_seq === "number") {
-      this.afterSeq = Math.max(this.afterSeq, gap.oldest_seq - 1);
+    if (Number.isSafeInteger(gap.oldest_seq)) {
+      this.afterSeq = Math.max(this.afterSeq, (gap.oldest_seq as number) - 1);
     } else {
       // Another log: the place means nothing there, so it is followed from its beginning.
       this.afterSeq = 0;
@@ -69,6 +71,7 @@ class Cursor {
   }
 
   #event(event: RunEvent): RunEvent | null {
+    if (!Number.isSafeInteger(event.seq)) throw new TowerlogError("bad_answer", "an event of the stream has no seq");
     if (event.seq <= this.afterSeq) return null;
     if (event.seq !== this.afterSeq + 1) {
       throw new TowerlogError("bad_answer", `the stream went from seq ${this.afterSeq} to ${event.seq}`);
@@ -96,9 +99,11 @@ export async function* follow(
         backoff.reset();
         yield one;
       }
+      [heardAt, patienceMs] = [connection.heardAt ?? heardAt, options.patienceMs ?? PATIENCE_MS];
     } catch (error) {
       const failure = failureOf(error);
-      if (connection.heardAt !== null) [heardAt, patienceMs] = [connection.heardAt, options.patienceMs ?? PATIENCE_MS];
+      if (connection.openedAt !== null) patienceMs = options.patienceMs ?? PATIENCE_MS;
+      heardAt = connection.heardAt ?? heardAt;
       const isOver = !failure.isTemporary || performance.now() - heardAt >= patienceMs;
       if (isOver && !isEnded()) throw failure;
     } finally {
@@ -110,8 +115,8 @@ export async function* follow(
 
 /** One connection of a follower. */
 class Connection {
-  /** When something came last, if only a ping. */
-  heardAt: number | null = null;
+  openedAt: number | null = null;
+  #cameAt: number | null = null;
   readonly #call = new AbortController();
   readonly #unlink: () => void;
   #silence: ReturnType<typeof setTimeout> | undefined;
@@ -125,6 +130,12 @@ class Connection {
     this.#unlink = linked(this.#call, ends, http.closed);
   }
 
+  /** When the server was heard of last, if only by a ping, or by a stream that it kept open. */
+  get heardAt(): number | null {
+    const isQuiet = this.openedAt !== null && performance.now() - this.openedAt >= QUIET_MS;
+    return this.#cameAt ?? (isQuiet ? performance.now() : null);
+  }
+
   async *events(): AsyncGenerator<RunEvent | Gap, void, undefined> {
     this.#expectSomething();
     const headers = { Accept: "text/event-stream", "Last-Event-ID": this.cursor.lastEventId };
@@ -133,16 +144,17 @@ class Connection {
       throw refusalOf({ status: response.status, headers: response.headers, text: await wholeText(response) });
     }
     this.cursor.connected(response);
-    this.heardAt = performance.now();
+    this.openedAt = performance.now();
     const [frames, reader] = [new FrameReader(), response.body?.getReader()];
     for (let piece = await reader?.read(); piece?.value !== undefined; piece = await reader?.read()) {
       this.#expectSomething();
-      this.heardAt = performance.now();
+      this.#cameAt = performance.now();
       for (const frame of frames.feed(piece.value)) {
         const one = this.cursor.take(frame);
         if (one !== null) yield one;
       }
     }
+    if (this.heardAt === null && !this.cursor.isFinished) throw new TowerlogError("unreachable", "the stream ended before anything came");
   }
 
   close(): void {

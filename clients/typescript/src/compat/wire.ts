@@ -1,6 +1,6 @@
 /** The dialect `steps`: one event a request. Its rate is limited by the server, whose `Retry-After` is heeded. */
 
-import { type BatchReply, type Command, type Range, type Wire, failedReply } from "../wire/batch.js";
+import { type BatchReply, type Range, type Wire, commandsOf, failedReply } from "../wire/batch.js";
 import { TowerlogError } from "../wire/errors.js";
 import { type Http, failureOf } from "../wire/http.js";
 import { uuid7 } from "../wire/ids.js";
@@ -37,8 +37,7 @@ function read(body: unknown, sent: string): BatchReply {
     return failedReply(new TowerlogError("bad_answer", "the reply is not that of a Towerlog server"));
   }
   const runKey = String((JSON.parse(sent) as JsonObject).sdk_run_id);
-  const commands = Array.isArray(body.commands) ? body.commands.filter(isObject) : [];
-  const named = commands.map((command) => ({ ...command, run_key: runKey })) as unknown as Command[];
+  const named = commandsOf(Array.isArray(body.commands) ? body.commands.map((one) => (isObject(one) ? { ...one, run_key: runKey } : one)) : []);
   const warning = typeof body.budget_warning === "string" ? body.budget_warning : "";
   return reply({ results: [{ status: "stored" }], commands: named, words: warning });
 }

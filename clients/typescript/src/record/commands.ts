@@ -7,6 +7,7 @@
 
 import type { Command } from "../wire/batch.js";
 import { TowerlogError } from "../wire/errors.js";
+import { wordOf } from "../wire/refusals.js";
 import { Pending } from "./pending.js";
 
 /** Command ids of a run that are remembered, to recognise repetitions. */
@@ -106,7 +107,7 @@ export class Inbox {
     const taken = this.#messages;
     this.#messages = [];
     for (const command of taken) this.acknowledge(command, true);
-    return taken.map((command) => command.content ?? "");
+    return taken.map((command) => wordOf(command.content));
   }
 
   /** Begins the requested pause: what ends with it. Null when no pause was requested. */
@@ -124,7 +125,7 @@ export class Inbox {
   }
 
   #answered(command: Command): void {
-    const key = String(command.question_key);
+    const key = command.question_key ?? "";
     const pending = this.#asking.get(key);
     this.#asking.delete(key);
     if (pending !== undefined) {
@@ -157,7 +158,7 @@ export class Inbox {
   #cancel(command: Command): void {
     this.#isCancelled = true;
     this.#unnoticed = command;
-    this.reason = command.content || null;
+    this.reason = wordOf(command.content) || null;
     const waiting: { reject(error: unknown): void }[] = [...this.#asking.values()];
     if (this.#paused !== null) waiting.push(this.#paused);
     this.#asking.clear();

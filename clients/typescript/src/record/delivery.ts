@@ -5,6 +5,7 @@
 
 import type { Leaving, Platform } from "../platform.js";
 import { BATCH_BYTES, BATCH_EVENTS, type BatchReply, type Command, type EventResult, type Wire, strangeStatus } from "../wire/batch.js";
+import { describe } from "../values/texts.js";
 import { printable } from "../wire/refusals.js";
 import { Backoff, timerMs } from "../wire/retries.js";
 import type { Backlog, Entry } from "./backlog.js";
@@ -142,9 +143,14 @@ export class Delivery {
   async #send(): Promise<void> {
     this.#isSending = true;
     try {
-      while (!this.#isStopped && (this.backlog.waiting > 0 || !this.losses.areTold)) await this.#sendOnce();
-    } catch (error) {
-      this.#note(`internal error: ${String(error)}`);
+      while (!this.#isStopped && (this.backlog.waiting > 0 || !this.losses.areTold)) {
+        try {
+          await this.#sendOnce();
+        } catch (error) {
+          // A defect of this package: what was on its way is sent again, after a pause as after any failure.
+          await this.#later(`internal error: ${describe(error)}`, 0);
+        }
+      }
     } finally {
       this.#isSending = false;
       if (this.backlog.pending === 0) {
@@ -164,9 +170,22 @@ export class Delivery {
   }
 
   async #dispatch(batch: Entry[]): Promise<void> {
+    let isSettled = false;
+    try {
+      isSettled = await this.#isSettled(batch);
+    } finally {
+      // Whatever has happened, the batch goes one way or the other.
+      if (!this.#isStopped) this.#done(batch, isSettled);
+    }
+  }
+
+  async #isSettled(batch: Entry[]): Promise<boolean> {
     const answer = await this.#try(batch.map((entry) => entry.line));
-    const isSettled = answer !== null && (answer.disposition === "taken" ? await this.#isTaken(batch, answer) : this.#narrow(batch, answer));
-    if (this.#isStopped) return;
+    if (answer === null) return false;
+    return answer.disposition === "taken" ? await this.#isTaken(batch, answer) : this.#narrow(batch, answer);
+  }
+
+  #done(batch: Entry[], isSettled: boolean): void {
     if (isSettled) {
       this.#batchMax = Math.min(this.wire.maxEvents, this.#batchMax * 2);
       this.backlog.settle(batch);
@@ -197,7 +216,7 @@ export class Delivery {
     if (strange !== null) {
       this.#refuse(entry, strange, strange);
     } else if (result.status === "refused") {
-      this.#refuse(entry, `refused: ${String(result.code)}`, String(result.message));
+      this.#refuse(entry, `refused: ${result.code || "no code"}`, result.message || "no reason");
     } else {
       this.counts.acknowledged += 1;
       this.counts.duplicates += result.status === "duplicate" ? 1 : 0;

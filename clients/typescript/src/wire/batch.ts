@@ -2,7 +2,7 @@
 
 import type { TowerlogError } from "./errors.js";
 import { type Http, type HttpReply, TIMEOUT_MS, failureOf } from "./http.js";
-import { type JsonObject, isObject, jsonOf, refusalOf } from "./refusals.js";
+import { type JsonObject, isObject, jsonOf, refusalOf, wordOf } from "./refusals.js";
 
 export const BATCH_EVENTS = 100;
 export const BATCH_BYTES = 256 * 1024;
@@ -16,7 +16,8 @@ export interface Command {
   readonly run_key: string;
   readonly command_id: number | string;
   readonly type: string;
-  readonly content?: string | null;
+  /** An answer may be any value; other commands have text. */
+  readonly content?: unknown;
   readonly question_key?: string | null;
   readonly expired?: boolean;
 }
@@ -93,7 +94,7 @@ export async function sendBatch(http: Http, batch: BatchRequest): Promise<BatchR
 /** What is wrong with the status of an event's result; null for one that says what became of it. */
 export function strangeStatus(result: EventResult): string | null {
   if (STATUSES.has(result.status)) return null;
-  const shown = String(result.status).slice(0, 40);
+  const shown = result.status.slice(0, 40);
   return `the server answered '${shown}' for an event, which says neither that it is stored nor that it is not`;
 }
 
@@ -107,10 +108,31 @@ export function readReply(reply: HttpReply, sent: number): BatchReply {
   }
   return {
     disposition: "taken",
-    results: results as unknown as EventResult[],
-    commands: commands.filter(isObject) as unknown as Command[],
+    results: results.map(resultOf),
+    commands: commandsOf(commands),
     retryAfterMs: 0,
     words: "",
+  };
+}
+
+/** The commands of a reply: what is none is left out, and no member is of another type than it says. */
+export function commandsOf(told: readonly unknown[]): Command[] {
+  return told.filter(isObject).flatMap((one) => {
+    const { run_key, command_id, type, question_key, expired } = one;
+    if (typeof run_key !== "string" || typeof type !== "string") return [];
+    if (typeof command_id !== "string" && typeof command_id !== "number") return [];
+    return [{ run_key, command_id, type, content: one.content ?? null, question_key: wordOf(question_key) || null, expired: expired === true }];
+  });
+}
+
+/** A result of an event; a status that is no word is one that nobody knows. */
+function resultOf(told: JsonObject): EventResult {
+  const { status, run_id, code, message } = told;
+  return {
+    status: wordOf(status) || typeof status,
+    run_id: typeof run_id === "string" ? run_id : null,
+    code: wordOf(code),
+    message: wordOf(message),
   };
 }
 

@@ -52,6 +52,8 @@ export class Http {
   async open(method: string, path: string, options: HttpOptions): Promise<Response> {
     const { url, apiKey, whyNot } = this.destination;
     if (whyNot !== null) throw new TowerlogError("invalid_argument", whyNot);
+    // What does not begin with one slash would go on with the host's name or its port: to another server, with the key.
+    if (!/^\/(?!\/)/.test(path)) throw new TowerlogError("invalid_argument", "a path begins with one slash");
     const headers: Record<string, string> = { ...options.headers };
     if (apiKey !== null) headers.Authorization = `Bearer ${apiKey}`;
     // By the session of a member, whose changes have to come from a page that can set a header.

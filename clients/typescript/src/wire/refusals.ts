@@ -5,6 +5,8 @@ import type { HttpReply } from "./http.js";
 import { retryAfterMs } from "./retries.js";
 
 const MAX_MESSAGE_CHARS = 2_000;
+/** Fields of a refusal that are told of. */
+const MAX_DETAILS = 100;
 const NO_REASON = "The server gave no reason.";
 /** The code of a refusal that names none. */
 const NO_CODE = "http";
@@ -34,13 +36,19 @@ export function refusalOf(reply: HttpReply): TowerlogError {
   if (said === null) return new TowerlogError(NO_CODE, printable(reply.text) || NO_REASON, { ...told, traceId });
   const inner = isObject(said.error) ? said.error : said;
   const errorText = typeof said.error === "string" ? said.error : undefined;
-  const message = inner.message || inner.detail || errorText || NO_REASON;
-  const code = inner.code || errorText || NO_CODE;
-  return new TowerlogError(printable(String(code).toLowerCase()), printable(String(message)), {
+  const message = wordOf(inner.message) || wordOf(inner.detail) || errorText || NO_REASON;
+  const code = wordOf(inner.code) || errorText || NO_CODE;
+  return new TowerlogError(printable(code.toLowerCase()), printable(message), {
     ...told,
     details: detailsOf(inner.details ?? inner.errors ?? inner.fieldErrors),
     traceId: typeof said.trace_id === "string" ? printable(said.trace_id) : traceId,
   });
+}
+
+/** A word that a server says, whatever stands in its place: empty for an object, a list or nothing. */
+export function wordOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  return typeof value === "number" || typeof value === "boolean" ? String(value) : "";
 }
 
 /** A server's words on one line, without what could control a terminal or pretend to be a line of a log. */
@@ -53,7 +61,8 @@ export function printable(text: string): string {
 
 function detailsOf(details: unknown): Record<string, string> {
   if (!isObject(details)) return {};
-  return Object.fromEntries(Object.entries(details).map(([name, what]) => [printable(name), printable(String(what))]));
+  const told = Object.entries(details).slice(0, MAX_DETAILS);
+  return Object.fromEntries(told.map(([name, what]) => [printable(name), printable(Array.isArray(what) ? what.map(wordOf).join(", ") : wordOf(what))]));
 }
 
 /** The value of a JSON text; undefined for what is none. */

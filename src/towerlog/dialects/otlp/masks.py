@@ -17,7 +17,7 @@ from typing import Any
 from towerlog.dialects.base import Pause, go_on
 from towerlog.dialects.fields import invalid_field
 from towerlog.dialects.otlp import forms
-from towerlog.dialects.otlp.forms import MASK, NAMES, Form
+from towerlog.dialects.otlp.forms import MASK, NAMES, Form, Inspected
 
 MAX_KNOWN_KEYS = 4096
 MAX_KEY_CHARS = 256
@@ -36,13 +36,73 @@ QUICK_SUSPECTED = 2000
 COUNTED_BYTES = 256 * 1024
 """Of a body that is not looked through again when it is decoded, right after this was asked for."""
 
-_SECRET_NAME = re.compile(rf"(?i:(?:{NAMES})s?$|(?:^|[._-])token$)|[a-z0-9]Token$")
+_SECRET_NAME = re.compile(rf"(?i:(?:{NAMES}|pwd)s?$|(?:^|[._-])token$)|[a-z0-9]Token$")
 _ENVIRONMENT = "process.environment_variable."
+
+_UNQUOTED = re.compile(
+    rb"(?:authorization|cookie|password|passwd|passphrase|pwd|secret|credential|key|token)s?"
+    rb"(?:(?P<assigned>=(?![=\s]))|(?P<line>[ ]?[:=][ ]{0,4}+)|(?P<option>[ ]{1,4}+))",
+    re.IGNORECASE,
+)
+"""The name of a secret that stands in no quotes, and what is between it and its value: in a query, a connection string
+or an environment; in a line of a header or of YAML; of an option of a command."""
+_VALUES = {
+    "assigned": re.compile(rb"[^\s\"'\\&;,<>(){}\[\]]{3,}+"),
+    "line": re.compile(rb"[^\s\"'\\]{3,}+(?=[ ]*+(?:[\"'\\\n#]|\Z))"),
+    "option": re.compile(rb"(?![-=:])[^\s\"'\\]{3,}+"),
+}
+_HEADERS = (b"cookie", b"authorization")
+_LINE = re.compile(rb"(?:[^\"'\\\n]|\\++t){3,}+")
+"""What follows a header: all of the line."""
+_BEFORE_BYTES = 64
+"""What is looked at before a name."""
+_NAME_BYTES = 20
+"""Of these, what tells whether it is one of a secret."""
+_NAME_SIGNS = bytes(range(48, 58)) + bytes(range(65, 91)) + bytes(range(97, 123)) + b"_-."
+
+
+def _named(text: bytes, at: int) -> Inspected | None:
+    return forms.member(text, at) or _unquoted(text, at)
+
+
+def _unquoted(text: bytes, at: int) -> Inspected | None:
+    """A value behind the name of a secret that stands in no quotes, inside of a string of the JSON."""
+    match = _UNQUOTED.match(text, at)
+    if match is None:
+        return None
+    kind = match.lastgroup or ""
+    before = text[max(0, at - _BEFORE_BYTES) : at]
+    if kind == "option" and b"--" not in before:
+        return None
+    word = text[at : match.start(kind)].lower()
+    if not (word == b"pwd" or forms.is_secret_name(text[max(0, at - _NAME_BYTES) : match.start(kind)])):
+        return None
+    around = before.rstrip(_NAME_SIGNS)
+    begun = before[len(around) :]
+    if kind == "option" and not begun.startswith(b"--"):
+        return None
+    if kind == "line" and not _begins_line(around, begun, at):
+        return None
+    is_header = kind == "line" and word.startswith(_HEADERS)
+    value = (_LINE if is_header else _VALUES[kind]).match(text, match.end())
+    return None if value is None else Inspected(value.start(), value.end())
+
+
+def _begins_line(around: bytes, name: bytes, at: int) -> bool:
+    """Whether a name begins a line, or a string; `around`: what stands before it."""
+    before = around.rstrip(b" ")
+    if not before:
+        return at <= _BEFORE_BYTES
+    # The letter of a line's end in JSON is taken for one of the name.
+    is_escape = before is around and before.endswith(b"\\") and name[:1] in (b"n", b"r", b"t")
+    return is_escape or before.endswith((b'"', b"'", b"\n", b"\\n", b"\\r", b"\\t"))
+
 
 Suspects = tuple[tuple[bytes, Form], ...]
 _OF_NAMES = b"key"
 SUSPECTS: Suspects = (
-    *((word, forms.member) for word in (b"auth", b"cookie", b"pass", b"secret", b"credential", b"token", _OF_NAMES)),
+    *((word, _named) for word in (b"auth", b"cookie", b"pass", b"secret", b"credential", b"token", _OF_NAMES)),
+    (b"pwd", _unquoted),
     (rb"\\u00", forms.escaped_member),
     *((word, forms.scheme) for word in (b"bearer", b"basic")),
     *((word, forms.key) for word in (b"sk-", b"akia", b"ghp_", b"gho_", b"ghs_", b"github_pat_", b"glpat-", b"hf_")),

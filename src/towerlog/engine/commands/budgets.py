@@ -228,7 +228,11 @@ def _check_quota(plan: Plan, principal: Principal) -> None:
 
 
 def _note_refusal(plan: Plan, row: RunRow, budget: BudgetRow, amount_nanos: int) -> None:
-    """A call that was not made, for the run's log and its agent's feed."""
+    """A call that was not made, for the run's log and its agent's feed; so many in a minute."""
+    told = fold.refused(budget, plan.now_ms)
+    if told is None:
+        return
+    plan.put_budget(budget.org, budget.budget_id, told)
     members = {
         "status": "budget_exceeded",
         "budget_id": budget.budget_id,

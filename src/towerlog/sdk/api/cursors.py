@@ -14,7 +14,7 @@ from towerlog.sdk.api.fleet_shapes import AgentEvent, Change
 from towerlog.sdk.api.requests import path_of, with_query
 from towerlog.sdk.api.shapes import Gap, RunEvent, Shape
 from towerlog.sdk.wire import json_text
-from towerlog.sdk.wire.errors import BadAnswer, SdkError
+from towerlog.sdk.wire.errors import BadAnswer, SdkError, Unreachable
 from towerlog.sdk.wire.retries import Backoff, is_worth_repeating
 from towerlog.sdk.wire.sse import Frame
 
@@ -24,6 +24,8 @@ PATIENCE_S = 300.0
 """How long a follower tries to reach a server that is away, unless the caller says otherwise."""
 FIRST_CONTACT_S = 5.0
 """The same for a server that has never answered: its address is more likely wrong than it is about to come back."""
+QUIET_S = 1.0
+"""A stream that ends sooner, with nothing in it, counts as one that was never there."""
 ACCEPT = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 2.0
@@ -148,15 +150,23 @@ class Reconnects:
         self._backoff = Backoff(MAX_PAUSE_S, FIRST_PAUSE_S)
         self._received_at = now()
         self._has_opened = False
+        self._opened_at: float | None = None
+        """Of a stream in which nothing has come yet."""
 
     def opened(self) -> None:
         """A stream was opened."""
         self._has_opened = True
-        self.received()
+        self._opened_at = self._now()
 
     def received(self) -> None:
         """A line has come, if only a ping."""
         self._received_at = self._now()
+        self._opened_at = None
+
+    def ended(self) -> None:
+        """A stream has ended, but not what is followed. Raises where nothing came in it, as `failed` does."""
+        if self._opened_at is not None:
+            self.failed(Unreachable("the stream ended before anything came"))
 
     def progressed(self) -> None:
         """An event has come: the next connection may be tried at once."""
@@ -164,6 +174,9 @@ class Reconnects:
 
     def failed(self, error: SdkError) -> None:
         """Raises the error when trying again is of no use, or has been tried for long enough."""
+        opened_at, self._opened_at = self._opened_at, None
+        if opened_at is not None and self._now() - opened_at >= QUIET_S:
+            self._received_at = self._now()
         patience_s = self._patience_s if self._has_opened else min(self._patience_s, FIRST_CONTACT_S)
         if not is_worth_repeating(error) or self._now() - self._received_at >= patience_s:
             raise error

@@ -45,6 +45,8 @@ def follow(
                     if frame is not None and (news := understood(partial(cursor.take, frame))) is not None:
                         reconnects.progressed()
                         yield news
+                if not cursor.finished:
+                    reconnects.ended()
         except SdkError as error:
             reconnects.failed(error)
         if not cursor.finished:

@@ -1,6 +1,9 @@
-"""How far an erasure has come: what one step may still do, what it has taken out, and two erasures made one."""
+"""How far an erasure has come: what one step may still do, what it has taken out, and two erasures made one; and what
+it leaves of a stored reply."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -9,6 +12,7 @@ from towerlog.model.facts import Erases
 from towerlog.model.retention import Erasing
 
 _SCOPES = list(Erases)
+_WAS_ERASED = "What it was about was erased."
 
 
 UNCOUNTED = (EventType.ERASED, EventType.RUN_ERASED)
@@ -55,6 +59,18 @@ def freed_with(erasing: Erasing, event: Event, size: int) -> Erasing:
     deltas = size if event.type is EventType.MESSAGE_DELTA else 0
     checkpoints = size if event.type is EventType.CHECKPOINT else 0
     return erasing.with_freed(deltas=deltas, checkpoints=checkpoints, events=size)
+
+
+def ids_left(ids: bytes) -> bytes:
+    """Of what a reply can be made again of (`StoredReply.ids`): all but what people and programs have said in it, which
+    are the pending commands, the members of no use, and why something was refused."""
+    left: dict[str, Any] = msgspec.json.decode(ids or b"{}")
+    for item in left.get("items", ()):
+        if (stored := item.get("stored")) is not None:
+            stored.update(commands=[], unused=[])
+        if (refusal := item.get("refusal")) is not None:
+            refusal.update(message=_WAS_ERASED, field=None)
+    return msgspec.json.encode(left) if ids else ids
 
 
 def scope_place(kind: Erases) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import assert_never
 
 from towerlog.engine.alerts.ways_out import warnings_of
@@ -11,6 +12,9 @@ from towerlog.model.alert import AlertNow, AlertRule, GetAlert, GetRule, ListAle
 from towerlog.model.delivery import DeliveryNow, GetDelivery, ListDeliveries
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Principal
+
+RULES_AT_ONCE = 2
+"""Rules whose channels are looked at in one turn of the event loop; each has at most ten."""
 
 
 async def answer_rules(source: QueryContext, principal: Principal, command: ListRules | GetRule) -> Page | RuleNow:
@@ -25,9 +29,19 @@ async def answer_rules(source: QueryContext, principal: Principal, command: List
             return _view(source, rule, is_open)
         case ListRules(limit, before):
             page, more = page_of(await store.alert_rules(org, limit + 1, before), limit)
-            return Page([_view(source, rule, is_open) for rule in page], str(page[-1].number) if more else None)
+            return Page(await _views(source, page, is_open), str(page[-1].number) if more else None)
         case _:
             assert_never(command)
+
+
+async def _views(source: QueryContext, rules: list[AlertRule], is_open: dict[str, int]) -> list[RuleNow]:
+    """In turns of the event loop: each channel's URL is read, and a page has up to 2,000 channels."""
+    views = []
+    for number, rule in enumerate(rules, 1):
+        views.append(_view(source, rule, is_open))
+        if not number % RULES_AT_ONCE:
+            await asyncio.sleep(0)
+    return views
 
 
 def _view(source: QueryContext, rule: AlertRule, is_open: dict[str, int]) -> RuleNow:

@@ -19,7 +19,7 @@ from towerlog.model.principal import SHARD_BITS
 from towerlog.model.retention import NOTHING_FREED, Erasing
 from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import Gone, Room, freed_with
+from towerlog.store.columns.erasure import Gone, Room, freed_with, ids_left
 from towerlog.store.compression import Packer
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.locks import hold
@@ -238,12 +238,13 @@ async def _replies(db: Db, erasing: Erasing, room: Room) -> Erasing:
     """Replies kept for Idempotency-Keys that are about the run: a repeat is answered anew, of what is left."""
     after = erasing.replies_after or ""
     while erasing.scope is Erases.EVENTS and room.is_left:
-        sql = "SELECT name, run, ids, body FROM reply WHERE org = $1 AND name > $2 ORDER BY name LIMIT $3"
-        page = await db.rows(sql, erasing.org, after, REPLIES_AT_ONCE)
+        asked = "SELECT name, run, ids, body FROM reply WHERE org = $1 AND name > $2 ORDER BY name LIMIT $3"
+        page = await db.rows(asked, erasing.org, after, REPLIES_AT_ONCE)
         for name, run, ids, body in page:
             after = name
             if run == erasing.run or erasing.run_id.encode() in ids or erasing.run_id.encode() in body:
-                await db.do("UPDATE reply SET body = '', status = 0 WHERE org = $1 AND name = $2", erasing.org, name)
+                sql = "UPDATE reply SET body = '', status = 0, ids = $3 WHERE org = $1 AND name = $2"
+                await db.do(sql, erasing.org, name, ids_left(ids))
                 erasing = erasing.counted("replies", 1, len(body))
         if len(page) < REPLIES_AT_ONCE:
             return erasing

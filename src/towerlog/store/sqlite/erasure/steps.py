@@ -19,7 +19,7 @@ from towerlog.model.facts import Erases
 from towerlog.model.retention import NOTHING_FREED, Erasing
 from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import Gone, Room, freed_with
+from towerlog.store.columns.erasure import Gone, Room, freed_with, ids_left
 from towerlog.store.compression import Packer
 from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
@@ -219,12 +219,13 @@ def _replies(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
     """Replies kept for Idempotency-Keys that are about the run: a repeat is answered anew, of what is left."""
     after = erasing.replies_after or ""
     while erasing.scope is Erases.EVENTS and room.is_left:
-        sql = "SELECT name, run, ids, body FROM reply WHERE org = ? AND name > ? ORDER BY name LIMIT ?"
-        page = list(db.execute(sql, (erasing.org, after, REPLIES_AT_ONCE)))
+        asked = "SELECT name, run, ids, body FROM reply WHERE org = ? AND name > ? ORDER BY name LIMIT ?"
+        page = list(db.execute(asked, (erasing.org, after, REPLIES_AT_ONCE)))
         for name, run, ids, body in page:
             after = name
             if run == erasing.run or erasing.run_id.encode() in bytes(ids) or erasing.run_id.encode() in bytes(body):
-                db.execute("UPDATE reply SET body = x'', status = 0 WHERE org = ? AND name = ?", (erasing.org, name))
+                sql = "UPDATE reply SET body = x'', status = 0, ids = ? WHERE org = ? AND name = ?"
+                db.execute(sql, (ids_left(bytes(ids)), erasing.org, name))
                 erasing = erasing.counted("replies", 1, len(body))
         if len(page) < REPLIES_AT_ONCE:
             return erasing
