@@ -75,7 +75,7 @@ def _tried(
         _say_other(path, words_of(error).removeprefix(f"{path}: "), as_json, is_ok=not is_named)
         return not is_named
     try:
-        return not _imported(client, source, name, as_json)
+        return _imported(client, source, name, as_json)
     except (Malformed, OSError) as error:
         copies.forget()
         _say_other(path, words_of(error).removeprefix(f"{path}: "), as_json, is_ok=False)
@@ -92,8 +92,8 @@ def _say_other(path: Path, words: str, as_json: bool, *, is_ok: bool) -> None:
         note(f"{path}: {words}; not imported.")
 
 
-def _imported(client: Client | None, source: Source, name: str, as_json: bool) -> int:
-    """Imports a file and says so; how many of its events were refused."""
+def _imported(client: Client | None, source: Source, name: str, as_json: bool) -> bool:
+    """Imports a file and says so; whether all of it has arrived."""
     path, skipped, outcome = source.path, Counter[str](), ImportOutcome()
     events = events_in(source, name, lambda kind: skipped.update([kind]))
     with progress(f"events of {path.name}") as done:
@@ -110,12 +110,12 @@ def _imported(client: Client | None, source: Source, name: str, as_json: bool) -
     if as_json:
         click.echo(json_line(_fields(source, name, outcome, skipped, is_sent=client is not None)))
     else:
-        say(_words(path, name, outcome, is_sent=client is not None))
+        say(_words(source, name, outcome, is_sent=client is not None))
     for refusal in outcome.refusals:
         note(refusal)
     _note_lines(path, "left out", source.bad_lines)
     _note_lines(path, "read with replaced characters", source.mended_lines)
-    return outcome.results["refused"]
+    return not (outcome.results["refused"] or source.bad_lines)
 
 
 def _note_lines(path: Path, what: str, lines: dict[int, str]) -> None:
@@ -126,11 +126,13 @@ def _note_lines(path: Path, what: str, lines: dict[int, str]) -> None:
         note(f"{path}: {len(lines) - MAX_NAMED_LINES} more lines were {what}.")
 
 
-def _words(path: Path, name: str, outcome: ImportOutcome, *, is_sent: bool) -> str:
+def _words(source: Source, name: str, outcome: ImportOutcome, *, is_sent: bool) -> str:
     runs, events = len(outcome.run_keys), outcome.events
-    found = f"{path.name} ({name}): {_some(runs, 'run')}, {_some(events, 'event')}"
+    found = f"{source.path.name} ({name}): {_some(runs, 'run')}, {_some(events, 'event')}"
     if outcome.first_time is not None:
         found += f" from {outcome.first_time} to {outcome.last_time}"
+    if source.bad_lines:
+        found += f", without {_some(len(source.bad_lines), 'line')} that could not be read"
     if is_sent:
         known, refused = outcome.results["duplicate"], outcome.results["refused"]
         return f"{found}: {outcome.results['stored']} stored, {known} known already, {refused} refused."
@@ -143,7 +145,9 @@ def _some(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _fields(source: Source, name: str, outcome: ImportOutcome, skipped: Counter[str], *, is_sent: bool) -> dict[str, Any]:
+def _fields(
+    source: Source, name: str, outcome: ImportOutcome, skipped: Counter[str], *, is_sent: bool
+) -> dict[str, Any]:
     is_priced = outcome.model_calls > outcome.calls_without_cost
     sent = {
         "stored": outcome.results["stored"],
@@ -152,7 +156,7 @@ def _fields(source: Source, name: str, outcome: ImportOutcome, skipped: Counter[
         "run_ids": [run_id for run_id in outcome.run_keys.values() if run_id is not None],
     }
     return {
-        "ok": not outcome.results["refused"],
+        "ok": not (outcome.results["refused"] or source.bad_lines),
         "file": str(source.path),
         "format": name,
         "runs": len(outcome.run_keys),

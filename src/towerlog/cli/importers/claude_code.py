@@ -50,7 +50,7 @@ def read(source: Source, skipped: Callable[[str], None]) -> Iterator[ImportedEve
     yield from reader.ends()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Overview:
     """What is known of a file once it was read to its end."""
 
@@ -135,7 +135,7 @@ class _Reader:
     def _is_copy(self, key: str, entry: Json, message: Json) -> bool:
         """Whether another session has this entry. A message of the model keeps its id where its entry has a new one."""
         names = [name for name in (entry.get("uuid"), message.get("id")) if text_of(name) is not None]
-        return any([self._source.copies.is_copy(f"{NAME}:{name}", key) for name in names])
+        return any(self._source.copies.is_copy(f"{NAME}:{name}", key) for name in names)
 
     def _agent_of(self, entry: Json, entry_id: str) -> str | None:
         """The sub-agent that an entry is of; where none is named, the first entry of its side chain."""

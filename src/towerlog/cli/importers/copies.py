@@ -43,6 +43,7 @@ class Copies:
         if self._file is not None and self._new:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._file.open("ab") as opened:
+                opened.write(bytes(-opened.tell() % _RECORD))  # what an import that was stopped has cut
                 opened.write(b"".join(item + run for item, run in self._new.items()))
         self._owners |= self._new
         self._new = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +21,13 @@ MAX_BAD_LINES = 100_000
 """Lines without a value of which the number is remembered."""
 GOES_ON_MS = 3_600_000
 """So long after its last sign of life a session may go on."""
+CHUNK_BYTES = 64 * 1024
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLANK = b" \t\r\n\x00"
 """Zeros are what a crash leaves of a line whose file had its room already."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Source:
     """A file, which is read as often as it is called."""
 
@@ -72,7 +72,7 @@ class Source:
 
     def _as_one(self, file: BinaryIO, first: bytes) -> tuple[bool, Any]:
         """Whether the file is one value over several lines, and that value."""
-        if len(first) > MAX_LINE_BYTES or _value_of(first)[1] is None or first.lstrip()[:1] not in (b"{", b"["):
+        if len(first) > MAX_LINE_BYTES or _value_of(first)[1] is None or _bare(first)[:1] not in (b"{", b"["):
             return False, None
         place = file.tell()
         file.seek(0)
@@ -88,7 +88,7 @@ class Source:
     def _values(self, first: bytes, lines: Iterator[bytes]) -> Values:
         number, line, after = 1, first, next(lines, None)
         while True:
-            if line.strip(_BLANK):
+            if _bare(line):
                 value, why = _value_of(line)
                 if why is None:
                     yield number, value
@@ -103,14 +103,12 @@ class Source:
 
 
 def _lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """Lines in UTF-8, without the mark at the beginning; of one that is too long, so much that it shows."""
-    head = file.read(4)
+    """Lines in UTF-8; of one that is too long, so much that it shows."""
+    head = file.read(2)
     file.seek(0)
-    if head[:2] in _UTF_16:
+    if head in _UTF_16:
         yield from _lines_of_utf16(file)
         return
-    if head.startswith(codecs.BOM_UTF8):
-        file.seek(len(codecs.BOM_UTF8))
     while line := file.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES:
             rest = line
@@ -121,12 +119,19 @@ def _lines_of(file: BinaryIO) -> Iterator[bytes]:
 
 def _lines_of_utf16(file: BinaryIO) -> Iterator[bytes]:
     """As PowerShell writes what it is given. By lines of text, since half a line end is a part of other characters."""
-    text = io.TextIOWrapper(file, "utf-16", errors="replace", newline="\n")
-    try:
-        while line := text.readline(MAX_LINE_BYTES + 1):
-            yield line.encode("utf-8", "replace")
-    finally:
-        text.detach()
+    decode = codecs.getincrementaldecoder("utf-16")("replace").decode
+    parts: list[str] = []
+    size = 0
+    while chunk := file.read(CHUNK_BYTES):
+        first, *others = decode(chunk).split("\n")
+        if size <= MAX_LINE_BYTES:
+            parts.append(first)
+            size += len(first)
+        for other in others:
+            yield f"{''.join(parts)}\n".encode("utf-8", "replace")
+            parts, size = [other], len(other)
+    if any(parts):
+        yield "".join(parts).encode("utf-8", "replace")
 
 
 def _in_utf8(text: bytes) -> bytes:
@@ -135,12 +140,17 @@ def _in_utf8(text: bytes) -> bytes:
     return text.removeprefix(codecs.BOM_UTF8)
 
 
+def _bare(line: bytes) -> bytes:
+    """Without what stands around a value. Files that were put together have marks in their midst."""
+    return line.strip(_BLANK).removeprefix(codecs.BOM_UTF8).removesuffix(codecs.BOM_UTF8).strip(_BLANK)
+
+
 def _value_of(line: bytes) -> tuple[Any, str | None]:
     """The value of a line, or why it has none."""
     if len(line) > MAX_LINE_BYTES:
         return None, f"is longer than {MAX_LINE_BYTES} bytes"
     try:
-        return json_text.read(line.strip(_BLANK)), None
+        return json_text.read(_bare(line)), None
     except UnicodeDecodeError:
         return None, "has bytes that are no UTF-8"
     except ValueError as error:
@@ -149,7 +159,7 @@ def _value_of(line: bytes) -> tuple[Any, str | None]:
 
 def _mended(line: bytes) -> tuple[Any, bool]:
     """The value of a line with bytes that are no UTF-8, which are replaced; whether that makes a value of it."""
-    text = line.strip(_BLANK).decode("utf-8", "replace")
+    text = _bare(line).decode("utf-8", "replace")
     if len(line) > MAX_LINE_BYTES or "\ufffd" not in text:
         return None, False
     try:
