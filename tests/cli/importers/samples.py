@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 SESSION = "5f0c1a52-6c0e-4d0e-9f0a-0d9a7a1f0001"
 CODEX_SESSION = "0199f2aa-1111-7000-8000-00000000c0de"
+LONG_AGO_S = 1_772_400_000
+"""An hour and more after the times of the samples."""
 USAGE = {
     "input_tokens": 200,
     "cache_creation_input_tokens": 50,
@@ -17,9 +20,16 @@ USAGE = {
 }
 
 
-def written(path: Path, *lines: Any) -> Path:
-    """A file of lines."""
+def written(path: Path, *lines: Any, goes_on: bool = False) -> Path:
+    """A file of lines, which nobody has written to for long; or else just now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path if goes_on else left(path)
+
+
+def left(path: Path) -> Path:
+    """A file that nobody has written to for long."""
+    os.utime(path, (LONG_AGO_S, LONG_AGO_S))
     return path
 
 
@@ -56,13 +66,13 @@ def claude_code() -> list[dict[str, Any]]:
     task = {"type": "tool_use", "id": "toolu_2", "name": "Task", "input": {"prompt": "count them"}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "3 files"}]}
     failed = {"type": "tool_result", "tool_use_id": "toolu_2", "content": "no such agent", "is_error": True}
-    early = {**USAGE, "output_tokens": 3}
+    early = {"usage": {**USAGE, "output_tokens": 3}, "stop_reason": None}
     return [
         {"type": "file-history-snapshot", "messageId": "m0", "snapshot": {}},
         entry(1, "user", {"role": "user", "content": "which towers lean?"}),
-        entry(2, "assistant", of_model("msg_1", {"type": "thinking", "thinking": "hm"}, usage=early)),
-        entry(3, "assistant", of_model("msg_1", {"type": "text", "text": "Let me look."}, usage=early)),
-        entry(4, "assistant", of_model("msg_1", call, usage=early)),
+        entry(2, "assistant", of_model("msg_1", {"type": "thinking", "thinking": "hm"}, **early)),
+        entry(3, "assistant", of_model("msg_1", {"type": "text", "text": "Let me look."}, **early)),
+        entry(4, "assistant", of_model("msg_1", call, **early)),
         entry(5, "user", {"role": "user", "content": [result]}, toolUseResult={"files": 3}),
         entry(6, "assistant", of_model("msg_1", task)),
         entry(7, "user", {"role": "user", "content": "count them"}, isSidechain=True, parentUuid=None),
