@@ -199,6 +199,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """What `in_chain` gives of `data`, the same."""
     inside: Facts | None = None
     """Of what begins or ends a workflow or a team: the facts of the plain event that it is inside an agent's run."""
+    part: bool = False
+    """Told by a part of its run: the agent that it names is its own, and not the run's."""
     otherwise: Draft | None = None
     """What it is if its run has something else under its id: a second account of a call whose figures count once."""
 

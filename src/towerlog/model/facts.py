@@ -165,6 +165,8 @@ class Effects(
     origin: Origin | None = None
     reporter_key: str | None = None
     """Id of the API key that reports the run from here on: of its first event, and of its start; of who created it."""
+    assumes_agent: str | None = None
+    """Of the first event of a run whose agent nobody has named: what stands for it until somebody does."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset, not None: msgspec decodes no union of Raw with None."""
 
@@ -235,6 +237,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     by_other: bool = False
     """Telemetry of a run that is another key's: it counts, and moves neither a model, the run's or that of one of its
     agents, nor its open calls."""
+    part: bool = False
+    """Told by a part of its run: the agent that it names is its own, and not the run's."""
     erased: str | None = None
     """Of a tombstone: the type of the event whose content is gone."""
     effects: Effects | None = None

@@ -13,6 +13,7 @@ import msgspec
 
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
+from towerlog.model.assumed import AssumedCells
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells
 from towerlog.model.ledger import Ledger
 from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
@@ -140,6 +141,15 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A workflow or a team started it, no agent."""
     agent: str | None = None
     """The name of the run's main agent: the first one named."""
+    assumed_agent: bool = False
+    """Nobody has named it: it is what stands for one, the service that reports the run."""
+    assumed_cells: AssumedCells = ()
+    """While no agent is named: where what stands for one has been counted."""
+    began_cell: tuple[int, str, str] | None = None
+    """The same of its start: hour, agent and status of that roll-up cell."""
+    was_agent: str | None = None
+    named_seq: int = 0
+    """What stood for its agent, and the first event that did not stand under that: what was before is the agent's."""
     model: str | None = None
     first_model: str | None = None
     """The model that was named first: its start and its end count there."""

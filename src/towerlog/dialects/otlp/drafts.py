@@ -32,7 +32,6 @@ from towerlog.errors import TooLarge
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.run import PLACEHOLDER_AGENTS
 from towerlog.model.usage import UsageReport
 
 MAX_SHARED_BYTES = 16 * 1024
@@ -268,7 +267,8 @@ class _Made:
 
     def _draft(self, kind: EventType, told: dict[str, Any], facts: Facts, at_ms: int | None, event_id: str) -> Draft:
         data = encoded(told, self._storing)
-        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, DEFAULT_AGENT)
+        default, part = self._service or DEFAULT_AGENT, kind is not _STARTED
+        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, default, part=part)
 
 
 def masked_event(event: dict[str, Any]) -> dict[str, Any]:
@@ -300,6 +300,3 @@ def _response_key(response_id: str) -> str:
     if len(response_id) > MAX_RESPONSE_CHARS or not response_id.isprintable():
         response_id = hashlib.blake2b(response_id.encode(), digest_size=16).hexdigest()
     return f"response:{masked_id(response_id)}"
-
-
-assert DEFAULT_AGENT in PLACEHOLDER_AGENTS

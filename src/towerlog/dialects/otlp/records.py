@@ -48,7 +48,8 @@ def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Stori
         _event_id(record, name, data),
         None,
         lookups.label(attributes, names.AGENT_NAME),
-        DEFAULT_AGENT,
+        record.source.service or DEFAULT_AGENT,
+        part=True,
     )
 
 

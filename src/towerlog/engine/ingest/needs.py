@@ -30,6 +30,7 @@ from towerlog.model.event import (
     id_of_key,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
+from towerlog.model.naming import may_be_named
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.store.values import Kind
@@ -124,6 +125,8 @@ def needs_of_draft(
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
+        if row.agent is not None and may_be_named(row):
+            needs.agent(org, row.agent)
         known = needs.cache.event_ids.get(row.run)
         may_repeat = draft.natural_key is not None or known is None
         if event_id is not None and known is not None and not may_repeat:

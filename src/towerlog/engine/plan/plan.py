@@ -28,6 +28,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, OpenRun, RunById, RunRef
 from towerlog.model.facts import NO_FACTS, Facts, Origin
 from towerlog.model.lane import Lane, WallOf
+from towerlog.model.naming import is_named_by, named
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
@@ -271,13 +272,12 @@ class Plan:
         org, run, late, name = row.org, row.run, row.status in TERMINAL, agent.name
         late = late and (effects is None or not reports_recovery(row, kind, effects))
         is_plain = effects is None and kind in PLAIN_TYPES and not late
-        if is_plain and row.agent != name:
-            is_plain = facts.foreign or not run_fold.names_agent(row, name)
+        is_plain = is_plain and (row.agent == name or not is_named_by(row, facts, name, late=late))
         parts: dict[str, Any] | None = None
         if not is_plain:
             row = self.row_of(run_state)
             if effects is not None:
-                facts, parts = told_parts(self, row, facts, name, occurred_at, late=late)
+                facts, parts = told_parts(self, named(row, facts, name, late=late), facts, name, occurred_at, late=late)
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS
