@@ -32,6 +32,7 @@ from towerlog.model.run import (
     long_call_id,
     step_key,
 )
+from towerlog.model.span import with_calls
 from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
 from towerlog.projections import checkpoints, clients, commands, computed_costs, questions
 from towerlog.projections import status as status_fold
@@ -103,6 +104,8 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         changes["start_told_at"] = event.told_at()
     if event.effects.report is not None or event.effects.repriced is not None:
         changes["usage_seq"] = event.seq
+    if event.effects.calls:
+        changes["calls"] = with_calls(row.calls, event.effects.calls, event.effects.priced)
     if event.type in TIMED_TYPES and not event.facts.by_other:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.late:

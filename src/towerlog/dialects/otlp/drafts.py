@@ -139,6 +139,7 @@ class _Made:
         self._service = self.span.source.service
         self._run = trace.run_of(node)
         self._agent = trace.agent_of(node)
+        self._place = trace.place_of(node)
 
     def start(self) -> Placed:
         """The beginning of a run."""
@@ -155,7 +156,8 @@ class _Made:
             is_start=True, parent_key=self._trace.parent_key(self.node), metadata=msgspec.Raw(_ENCODE(metadata))
         )
         draft = self._draft(_STARTED, told, Facts(effects=effects), span.start_ms, f"{span.span_id}.start")
-        return Placed(span.start, 0 if span.is_root else 1, draft)
+        # Whatever clocks say: a run begins before what is told of it.
+        return Placed(min(self.node.first or span.start, span.start), 0 if span.is_root else 1, draft)
 
     def end(self) -> Placed:
         """The end of a run."""
@@ -199,7 +201,7 @@ class _Made:
         """A call of a model. One whose figures another span tells is a step."""
         node, span = self.node, self.span
         if not node.counts:
-            return self.step()
+            return self.step()  # another span tells more of this response
         attributes = span.attributes
         failed = lookups.failed(span)
         model = lookups.model_of(attributes)
@@ -268,7 +270,8 @@ class _Made:
     def _draft(self, kind: EventType, told: dict[str, Any], facts: Facts, at_ms: int | None, event_id: str) -> Draft:
         data = encoded(told, self._storing)
         default, part = self._service or DEFAULT_AGENT, kind is not _STARTED
-        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, default, part=part)
+        own = self._place
+        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, default, part=part, span=own)
 
 
 def masked_event(event: dict[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import named_or_assumed, origin_of, resuming
 from towerlog.engine.ingest.pairs import paired, step_timed
+from towerlog.engine.ingest.spans import Refs, placed_span
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
 from towerlog.engine.load.steps import Steps
@@ -150,6 +151,7 @@ def place_items(
     """The items of a request, each by itself; `agent`: all of them are this agent's. Raises PlanFull."""
     results: list[Stored | Refusal] = []
     targets: Targets = {}
+    refs: Refs = {}
     missing = Unloaded()
     work, is_batch = 0, len(items) > 1
     at_once = _items_at_once(plan.cache, principal.org) if is_batch else 1
@@ -170,9 +172,11 @@ def place_items(
         try:
             try:
                 replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
-                result = _place(plan, principal, item, dialect, agent, targets, replayed)
+                told = item if item.span is None else placed_span(plan, principal.org, item, refs)
+                result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
-                    result = _place(plan, principal, item.otherwise, dialect, agent, targets, replayed)
+                    told = placed_span(plan, principal.org, item.otherwise, refs)
+                    result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if type(result) is Refusal:
                     work += WORK_OF_REFUSED
                 results.append(result)
@@ -312,6 +316,8 @@ def _store(
         origin = origin_of(plan, principal, draft, dialect)
         run_state = plan.begin_run(principal.org, origin, draft.type)
         plan.name_run(principal.org, draft.run, run_state.row.run)
+        if draft.span is not None:
+            plan.trace_runs.setdefault((principal.org, draft.span.trace), []).append(run_state.row.run)
         facts = with_effects(facts, origin=origin)
     elif facts.effects is not None and reports_an_end(draft):
         row = run_state.row

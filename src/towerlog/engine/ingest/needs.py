@@ -6,6 +6,7 @@ from towerlog.engine.alerts.scope import needs_of_end
 from towerlog.engine.control.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
+from towerlog.engine.ingest.spans import needs_of_span
 from towerlog.engine.load.own_runs import parent_within, top_of
 from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
@@ -122,6 +123,7 @@ def needs_of_draft(
     if not is_known:
         rows[key] = needs.run(org, ref)
     row = rows[key]
+    needs_of_span(needs, org, draft)
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:

@@ -69,13 +69,13 @@ class Plan:
         self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}  # see `postponed`
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
+        self.trace_runs: dict[tuple[int, str], list[int]] = {}  # by a trace's foreign id: runs that begin here
         # No `cached_property`: it gives the plan a dictionary, in which each attribute is looked up then.
         self._alerts: AlertChanges | None = None
         self._prices: PlacedPrices | None = None
         self._budgets: OrgRows[BudgetSet] | None = None
         self._agents: dict[tuple[int, str], AgentRow] = {}  # all asked for, as before this group; and new ones
-        self.content: dict[bytes, int] = {}
-        """Keys of the nodes and lists of metas that this group has added → how many messages or metas they have."""
+        self.content: dict[bytes, int] = {}  # keys of nodes and lists of metas added here → how many they have
 
     def counters(self, org: int) -> Counters:
         """The organisation's counters, to be counted on in place; they are written with this plan."""
