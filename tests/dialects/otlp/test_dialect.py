@@ -182,18 +182,32 @@ def test_what_is_no_number_is_unknown(value: Any) -> None:
     assert usage(gen_ai__usage__input_tokens=value, gen_ai__usage__output_tokens=90) == Usage(output_tokens=90)
 
 
-def test_outer_calls_and_second_accounts_do_not_count() -> None:
+def test_second_accounts_do_not_count_and_outer_calls_say_what_is_below_them() -> None:
     figures = {"gen_ai__usage__input_tokens": 5, "gen_ai__usage__output_tokens": 7}
     chat = {"gen_ai__operation__name": "chat", "gen_ai__request__model": "m", **figures}
     found = drafts(
-        span(2, 1, **chat, gen_ai__response__id="r"),
+        span(2, 5, **chat, gen_ai__response__id="r"),
+        span(5, 1, name="try"),
         span(1, gen_ai__operation__name="chat", **figures),
         span(3, 9, **chat, gen_ai__response__id="r"),
         span(4, 9, **chat),
     )
-    counted = [one for one in found if one.effects.report is not None]
-    assert [one.event_id for one in counted] == [f"{4:016x}", "response:r"]
-    assert {one.event_id for one in found if one.type is EventType.STEP} == {f"{1:016x}", f"{3:016x}"}
+    counted = {one.event_id: one.span for one in found if one.effects.report is not None}
+    assert sorted(map(str, counted)) == [f"{1:016x}", f"{4:016x}", "response:r"]
+    places = [counted[event_id] for event_id in ("response:r", f"{1:016x}", f"{4:016x}")]
+    assert [one and (one.above, one.covers, one.hangs) for one in places] == [
+        (f"{1:016x}", (), None), (None, (f"{5:016x}",), None), (f"{9:016x}", (), f"{9:016x}"),
+    ]  # fmt: skip
+    assert {one.event_id for one in found if one.type is EventType.STEP} == {f"{5:016x}", f"{3:016x}"}
+
+
+def test_each_root_begins_a_run() -> None:
+    found = drafts(span(4, 2), span(3, 1), span(2), span(1))
+    runs = {one.event_id: run_of(one).foreign_id for one in found}
+    trace = f"otlp:{1:032x}"
+    assert {runs[f"{one:016x}"] for one in (3,)} == {runs[f"{1:016x}.start"]} == {trace}
+    assert {runs[f"{one:016x}"] for one in (4,)} == {runs[f"{2:016x}.start"]} == {f"{trace}:{2:016x}"}
+    assert {one.span.root for one in found if one.span is not None} == {f"{trace}:{n:016x}" for n in (1, 2)}
 
 
 def test_a_call_that_has_told_nothing_leaves_the_figures_to_the_one_above() -> None:
