@@ -30,6 +30,8 @@ class SpanPlace(msgspec.Struct, frozen=True, gc=False):
     """The nearest model call with figures above it in the request; else as `hangs`."""
     covers: tuple[str, ...] = ()
     """Of a model call: the spans below it in the request, down to the next calls."""
+    began_ms: int | None = None
+    """When it began, by its sender's clock."""
     parent_root: str | None = None
     """Of a span that begins a child run: `root` of the run above."""
 

@@ -18,7 +18,7 @@ from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.verify import verify_org
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, ListBudgets, Period
-from towerlog.model.event import EventType, Refusal
+from towerlog.model.event import Refusal
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, RunRow
 from towerlog.model.usage import NO_USAGE, Usage, add

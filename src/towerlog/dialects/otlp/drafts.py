@@ -173,8 +173,8 @@ class _Made:
         failed = lookups.failed(span)
         facts = Facts(error=_error_of(span), success=False) if failed else Facts(success=True)
         draft = self._draft(_FAILED if failed else _COMPLETED, told, facts, span.end_ms, f"{span.span_id}.end")
-        # A run without a time of its end ends behind all that is told of it.
-        return Placed(span.end or 2 * MAX_NANOS, 9 if span.is_root else 8, draft)
+        # A run without a time of its end ends behind all that is told of it, and none ends before it begins.
+        return Placed(max(span.start, span.end) if span.end else 2 * MAX_NANOS, 9 if span.is_root else 8, draft)
 
     def tool(self) -> Iterator[Placed]:
         """A call of a tool, and its result."""
@@ -241,7 +241,7 @@ class _Made:
         told: dict[str, Any] = {"name": span.name, "trace_id": span.trace_id, "span_id": span.span_id}
         if span.parent_id:
             told["parent_span_id"] = span.parent_id
-        return told
+        return told | {"towerlog_invalid": span.unused} if span.unused else told
 
     def _whole(self, without: tuple[str | None, ...], sources: dict[str, str | None]) -> dict[str, Any]:
         """All that the span says, without attributes that stand elsewhere."""

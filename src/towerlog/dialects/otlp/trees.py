@@ -87,6 +87,7 @@ class Trace(msgspec.Struct, eq=False):
             node.hangs,
             call,
             tuple(node.covers),
+            node.span.start_ms,
             self._root(above) if is_child else None,
         )
 

@@ -100,11 +100,19 @@ def _name_of_root(plan: Plan, trace: str, root: str, runs: list[RunRow]) -> str:
 
 
 def _name_of_context(plan: Plan, place: SpanPlace, runs: list[RunRow]) -> str:
-    """What the run of a span is called whose parent is not in its request: that of the parent, if it has come."""
+    """What the run of a span is called whose parent is not in its request: that of the parent, if it has come.
+
+    What began after the run of the trace had ended is of another root, which comes later: it stands in the run that its
+    parent would begin.
+    """
     own = f"{place.trace}:{place.hangs}"
     ids = (f"{place.hangs}", f"{place.hangs}.start")
     found = (row for row in runs if row.foreign_id == own or any(_has(plan, row, one) for one in ids))
-    return next((row.foreign_id or place.trace for row in found), place.trace)
+    known = next((row.foreign_id or place.trace for row in found), None)
+    head = next((row for row in runs if row.foreign_id == place.trace), None)
+    ended_at = None if head is None or not head.is_terminal() else head.end_told_at
+    is_later = ended_at is not None and place.began_ms is not None and place.began_ms >= ended_at
+    return known or (own if is_later else place.trace)
 
 
 def _with_parent(plan: Plan, draft: Draft, place: SpanPlace, runs: list[RunRow]) -> Draft:
