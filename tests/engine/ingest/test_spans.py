@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,102 @@ async def check(rig: Rig, names: Any, rnd: random.Random) -> None:
         if rnd.random() < 0.2:
             rig.engine.forget()
     assert await sums(rig, cut) == await sums(rig, whole)
+
+
+# One thing at a time
+
+
+async def cut(rig: Rig, *requests: list[Json]) -> dict[str, Any]:
+    """What is shown once these requests have come, in an organisation of its own."""
+    who = await with_budgets(rig, f"org {rig.ids.uuid()}")
+    for spans in requests:
+        await send(rig, who, *spans)
+    return await sums(rig, who)
+
+
+@pytest.fixture
+async def priced(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with open_rig(tmp_path, prices=FixedPrices({"m1": card(1_000_000, 1, 1, 1, 1)})) as opened:
+        yield opened
+
+
+LEAD, SCOUT = agent(1, 0, "lead"), agent(2, 1, "scout")
+CALL = chat(3, 2, 100, gen_ai__agent__name="scout")
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [[[CALL, SCOUT, LEAD], [CALL]], [[CALL], [CALL, SCOUT, LEAD]], [[CALL], [SCOUT], [CALL], [LEAD], [CALL, SCOUT]]],
+    ids=["all and again", "alone and all", "one by one"],
+)
+async def test_a_span_that_is_sent_again_in_another_batch_counts_once(priced: Rig, requests: list[list[Json]]) -> None:
+    found = await cut(priced, *requests)
+    assert found == await cut(priced, [CALL, SCOUT, LEAD])
+    assert found["all"][2] == 101
+
+
+async def test_what_a_run_spent_before_its_root_came_is_the_agents_of_the_root(priced: Rig) -> None:
+    """And its budget counts it."""
+    late = await cut(priced, [chat(2, 1, 100)], [LEAD])
+    assert late == await cut(priced, [chat(2, 1, 100), LEAD])
+    assert list(late["agents"]) == list(late["agent rows"]) == ["lead"]
+    assert late["budgets"] == {"all": 100_000_001, "lead": 100_000_001}
+
+
+async def test_until_an_agent_is_named_the_service_is_it(priced: Rig) -> None:
+    found = await cut(priced, [chat(2, 1, 100)])
+    assert (list(found["agents"]), found["budgets"]["weather"]) == (["weather"], 100_000_001)
+    assert list(found["trees"]) == ["weather"]
+
+
+async def test_a_part_that_names_an_agent_does_not_name_the_run(priced: Rig) -> None:
+    found = await cut(priced, [CALL], [chat(4, 1, 10)], [LEAD])
+    assert list(found["trees"]) == ["lead"]
+    assert {name: figures[2] for name, figures in found["agents"].items()} == {"scout": 101, "lead": 11}
+
+
+OUTER, INNER = chat(2, 1, 100), chat(4, 2, 90, model="m2")
+
+
+@pytest.mark.parametrize("requests", [[[INNER], [OUTER]], [[OUTER], [INNER]], [[INNER, OUTER]]], ids=["1", "2", "3"])
+async def test_an_outer_call_counts_what_exceeds_those_below_it(priced: Rig, requests: list[list[Json]]) -> None:
+    assert (await cut(priced, *requests, [LEAD]))["all"][:3] == (100, 1, 101)
+
+
+async def test_what_stands_between_two_calls_is_seen_through(priced: Rig) -> None:
+    between = span(5, 2, name="try")
+    inner = chat(4, 5, 100)
+    for requests in ([[inner], [between], [OUTER]], [[inner], [between, OUTER]], [[inner, between], [OUTER]]):
+        assert (await cut(priced, *requests, [LEAD]))["all"][2] == 101
+
+
+async def test_a_told_cost_does_not_count_beside_what_was_computed_of_it(priced: Rig) -> None:
+    outer = chat(2, 1, 100, gen_ai__usage__cost=0.2)
+    inner = chat(4, 2, 100)
+    for requests in ([[inner], [outer]], [[outer], [inner]], [[inner, outer]]):
+        assert (await cut(priced, *requests, [LEAD]))["all"][3] == DOLLAR // 5
+
+
+async def test_each_root_has_a_run_with_what_is_below_it(rig: Rig) -> None:
+    """Whichever comes first, and whether or not its parent is in another process."""
+    first = [agent(1, 0, "lead"), chat(2, 1, 100)]
+    second = [agent(3, 9, "scout") | {"flags": 0x300}, chat(4, 3, 10), agent(5, 3, "critic"), chat(6, 5, 1)]
+    for requests in ([[*first, *second]], [first, second], [second, first], [first, second[:1], second[1:]]):
+        found = await cut(rig, *requests)
+        assert {name: figures[2] for name, figures in found["trees"].items()} == {"lead": 101, "scout": 13}
+
+
+async def test_the_second_turn_of_a_session_that_is_one_trace_is_a_run(rig: Rig) -> None:
+    """Its children come before its root, and after the end of the first turn."""
+
+    def at(told: Json, seconds: int) -> Json:
+        """So long after an hour ago."""
+        moved = rig.clock.now_ms() * 10**6 - 1_775_127_600 * 10**9 + seconds * 10**9
+        return told | {name: str(int(told[name]) + moved) for name in ("startTimeUnixNano", "endTimeUnixNano")}
+
+    first = [[at(chat(2, 1, 100), 0)], [at(agent(1, 0, "lead"), 0)]]
+    direct, deep, between, root = chat(4, 3, 10), chat(6, 5, 1), span(5, 3, name="step"), agent(3, 0, "scout")
+    for second in ([[direct], [root]], [[direct, deep], [between], [root]], [[direct, deep], [between, root]]):
+        found = await cut(rig, *first, *([at(one, 60) for one in spans] for spans in second))
+        expected = 11 + (2 if len(second[0]) > 1 else 0)
+        assert {name: figures[2] for name, figures in found["trees"].items()} == {"lead": 101, "scout": expected}

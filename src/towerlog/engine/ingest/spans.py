@@ -51,6 +51,7 @@ def placed_span(plan: Plan, org: int, draft: Draft, refs: Refs) -> Draft:
         draft = _in_run(draft, _name_of_root(plan, place.trace, place.root, runs), refs)
     elif place.hangs is not None and not draft.effects.is_start and _is_of_trace(draft):
         draft = _in_run(draft, _name_of_context(plan, place, runs), refs)
+    draft = _in_own_run(draft, place, runs, refs)
     return _counted(draft, place, runs) if runs else _remembered(draft, place)
 
 
@@ -113,6 +114,19 @@ def _name_of_context(plan: Plan, place: SpanPlace, runs: list[RunRow]) -> str:
     ended_at = None if head is None or not head.is_terminal() else head.end_told_at
     is_later = ended_at is not None and place.began_ms is not None and place.began_ms >= ended_at
     return known or (own if is_later else place.trace)
+
+
+def _in_own_run(draft: Draft, place: SpanPlace, runs: list[RunRow], refs: Refs) -> Draft:
+    """A span that begins no run and whose children came first, in a run of their own: it tells what is above that."""
+    own = f"{place.trace}:{place.span_id}"
+    row = next((row for row in runs if row.foreign_id == own), None)
+    above = getattr(draft.run, "foreign_id", own)
+    if row is None or above == own:
+        return draft
+    draft = _in_run(draft, own, refs)
+    if row.parent_key is not None:
+        return draft
+    return _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_FOREIGN + above))
 
 
 def _with_parent(plan: Plan, draft: Draft, place: SpanPlace, runs: list[RunRow]) -> Draft:
