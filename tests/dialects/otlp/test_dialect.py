@@ -193,13 +193,16 @@ def test_second_accounts_do_not_count_and_outer_calls_say_what_is_below_them() -
         span(3, 9, **chat, gen_ai__response__id="r"),
         span(4, 9, **chat),
     )
-    counted = {one.event_id: one.span for one in found if one.effects.report is not None}
-    assert sorted(map(str, counted)) == [f"{1:016x}", f"{4:016x}", "response:r"]
-    places = [counted[event_id] for event_id in ("response:r", f"{1:016x}", f"{4:016x}")]
-    assert [one and (one.above, one.covers, one.hangs) for one in places] == [
-        (f"{1:016x}", (), None), (None, (f"{5:016x}",), None), (f"{9:016x}", (), f"{9:016x}"),
-    ]  # fmt: skip
-    assert {one.event_id for one in found if one.type is EventType.STEP} == {f"{5:016x}", f"{3:016x}"}
+    counted = [(one.event_id, one.span) for one in found if one.effects.report is not None]
+    places = {event_id: span_ and (span_.above, span_.covers, span_.hangs) for event_id, span_ in reversed(counted)}
+    assert places == {
+        "response:r": (f"{1:016x}", (), None),
+        f"{1:016x}": (None, (f"{5:016x}",), None),
+        f"{4:016x}": (f"{9:016x}", (), f"{9:016x}"),
+    }
+    # The account that tells most comes first, and any other is a step then.
+    others = [one.otherwise.event_id for one in found if one.otherwise is not None]
+    assert others == [f"{2:016x}", f"{3:016x}"]
 
 
 def test_each_root_begins_a_run() -> None:

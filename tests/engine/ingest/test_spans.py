@@ -229,6 +229,18 @@ async def test_a_part_that_names_an_agent_does_not_name_the_run(priced: Rig) -> 
     assert {name: figures[2] for name, figures in found["agents"].items()} == {"scout": 101, "lead": 11}
 
 
+async def test_two_accounts_of_one_response_count_once_however_they_come(rig: Rig) -> None:
+    """And what is sent again is known again."""
+    one = chat(2, 1, 100, gen_ai__response__id="r")
+    other = chat(3, 1, 100, gen_ai__response__id="r", gen_ai__usage__cost=0.5)
+    for requests in ([[one], [other], [one, other], [other, one]], [[one, other], [other], [one]]):
+        found = await cut(rig, *requests, [LEAD])
+        assert found["all"][2] == 101
+        assert sorted(one.type for one in await rig.log((await rig.store.orgs())[-1].org)) == [
+            "model.call", "run.completed", "run.started", "step",
+        ]  # fmt: skip
+
+
 OUTER, INNER = chat(2, 1, 100), chat(4, 2, 90, model="m2")
 
 

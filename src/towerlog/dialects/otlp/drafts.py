@@ -198,10 +198,8 @@ class _Made:
         yield Placed(span.end, 5, self._draft(_TOOL_RESULT, told, facts, span.end_ms, span.span_id))
 
     def call(self) -> Placed:
-        """A call of a model. One whose figures another span tells is a step."""
+        """A call of a model; a step where another span has told of its response."""
         node, span = self.node, self.span
-        if not node.counts:
-            return self.step()  # another span tells more of this response
         attributes = span.attributes
         failed = lookups.failed(span)
         model = lookups.model_of(attributes)
@@ -224,7 +222,7 @@ class _Made:
         if node.response_id is not None:
             twin = msgspec.structs.replace(draft, type=_STEP, facts=self._step_facts())
             draft = msgspec.structs.replace(draft, event_id=_response_key(node.response_id), otherwise=twin)
-        return Placed(span.end, 5, draft)
+        return Placed(node.told_at, 5 if node.counts else 6, draft)
 
     def step(self) -> Placed:
         """Anything else."""

@@ -36,6 +36,8 @@ class SpanNode(msgspec.Struct, eq=False):
     response_id: str | None = None
     counts: bool = False
     """A model call that is one: no other span of the request tells more of the same response."""
+    told_at: int = 0
+    """When it is told of in the log: spans of one response together, the one that counts first."""
     call: SpanNode | None = None
     """The nearest model call with figures above it."""
     hangs: str | None = None
@@ -164,6 +166,7 @@ def _count(trace: Trace) -> None:
     """Which model calls count, once for each response; and which stand above which."""
     calls = [node for node in trace.nodes if node.kind == names.MODEL]
     told: dict[str, SpanNode] = {}
+    ended: dict[str, list[int]] = {}
     for node in calls:
         node.usage = lookups.usage_of(node.span.attributes)
         node.response_id = lookups.response_id_of(node.span.attributes)
@@ -172,6 +175,9 @@ def _count(trace: Trace) -> None:
             told[node.response_id or ""] = node
             other.counts, other = False, node
         node.counts = other is node
+        ended.setdefault(node.response_id or "", []).append(node.span.end)
+    for node in calls:
+        node.told_at = node.span.end if node.response_id is None else min(ended[node.response_id])
     for node in trace.nodes:
         _find_call(node)
         if node.call is not None and not _has_figures(node):
