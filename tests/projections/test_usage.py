@@ -18,6 +18,7 @@ from towerlog.model.spending import AgentShare
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, UsageRow
 from towerlog.projections import runs as run_fold
 from towerlog.projections import usage
+from towerlog.projections.computed_costs import corrections
 
 KEY = (1, 7, "a", "m", "running")
 ONE = event(1, 1)
@@ -106,6 +107,8 @@ def played(told: list[Any]) -> tuple[list[tuple[RunRow | None, RunRow, Event, st
         cells[key] = usage.fold(cells.get(key), key, before, row, one)
         for shift in usage.shifts(before, row, one, agent):
             cells[shift[0]] = usage.shifted(cells.get(shift[0]), shift)
+        for correction in corrections(before, row, one, agent):
+            cells[correction.key] = usage.corrected(cells.get(correction.key), correction)
         steps.append((before, row, one, agent))
     return steps, cells
 
@@ -136,7 +139,8 @@ def test_events_starts_and_ends_stand_under_models_whenever_those_are_named(told
             model = "" if one.effects.report is not None else first_after(steps, at, agent)
         count(row, one, agent, model, 0)
         if before is None:
-            count(row, one, agent, run_model, 1)
+            last = steps[-1][1]
+            count(row, one, str(last.agent) if last.was_agent == agent else agent, run_model, 1)
         if row.is_terminal() and (before is None or not before.is_terminal()):
             count(row, one, agent, run_model, 2)
     counted = {key: [cell.events, cell.runs_started, cell.runs_ended] for key, cell in cells.items()}
@@ -146,7 +150,7 @@ def test_events_starts_and_ends_stand_under_models_whenever_those_are_named(told
 
 @given(tellings)
 def test_the_sums_by_hour_agent_and_status_do_not_depend_on_models(told: list[Any]) -> None:
-    """Whatever moves, moves between models alone; and tokens do not move."""
+    """Whatever moves for a model, moves between models alone; and tokens do not move."""
     with_models, without = played(told)[1], played([(kind, agent, None, *more) for kind, agent, _, *more in told])[1]
 
     def sums(cells: dict[Any, UsageRow]) -> dict[Any, list[int]]:

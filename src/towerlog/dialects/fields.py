@@ -17,6 +17,7 @@ from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call
 from towerlog.dialects.members import fits_only_as_number, names_at, read_singly, whole_number
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
+from towerlog.model.agent import plain_name
 from towerlog.model.event import FieldWarning, Refusal
 from towerlog.model.facts import NO_FACTS, Effects, Facts
 from towerlog.model.times import parse_ms
@@ -226,11 +227,11 @@ def bounded_text(value: str | None, field: str, longest: int = 200) -> str | Non
 def agent_name(value: str | None, field: str, warnings: Warnings) -> str | None:
     """An agent's name: one line of bounded length, which may have a `/`; None for none."""
     named = bounded_text(value, field, MAX_LABEL_CHARS)
-    if named is None or named.isprintable() or not _CONTROL.search(named):
-        return named
-    message = f"{field}: line breaks and control characters of a name are taken for blanks"
-    warnings.append(FieldWarning(field=field, message=message))
-    return " ".join(_CONTROL.sub(" ", named).split()) or None
+    fit = named if named is None else plain_name(named)
+    if fit != named:
+        message = f"{field}: line breaks and control characters of a name are taken for blanks"
+        warnings.append(FieldWarning(field=field, message=message))
+    return fit or None
 
 
 def path_id(value: str, kind: str) -> str:

@@ -24,7 +24,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms
 from towerlog.model.tombstone import as_folded, covers
-from towerlog.model.usage import UsageRow, add
+from towerlog.model.usage import UsageRow
 from towerlog.projections import agents as agent_fold
 from towerlog.projections import approvals as approval_fold
 from towerlog.projections import checkpoints as checkpoint_fold
@@ -124,11 +124,11 @@ class Refold:
             self.lack(f"position {first.position}: its content is gone, and nothing in {self.run_name(run)} tells why")
 
     def _correct(self, correction: Correction) -> None:
-        key, usage = correction
+        key = correction.key
         self.usage[key] = usage_fold.corrected(self.usage.get(key), correction)
         agent = next((row for row in self.agents.values() if row.name == key[2]), None)
         if agent is not None:
-            self.agents[agent.agent] = msgspec.structs.replace(agent, usage=add(agent.usage, usage))
+            self.agents[agent.agent] = agent_fold.corrected(agent, correction)
 
     def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow) -> None:
         report = event.effects.report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from towerlog.model.usage import NO_USAGE, Usage
@@ -27,3 +29,15 @@ class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     last_event_at: int | None = None
     """Wall ms, like `last_heartbeat_at`."""
     last_heartbeat_at: int | None = None
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What breaks a line or turns the direction of writing."""
+
+
+def plain_name(name: str) -> str:
+    """A name on one line, without control characters; it may be nothing then."""
+    # `isprintable` is fast and true for nearly all names.
+    if name.isprintable() or not _CONTROL.search(name):
+        return name
+    return " ".join(_CONTROL.sub(" ", name).split())

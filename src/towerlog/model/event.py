@@ -16,6 +16,7 @@ from towerlog.errors import Damaged
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, Effects, Facts
 from towerlog.model.run import Status
+from towerlog.model.span import SpanPlace
 from towerlog.model.times import told_time
 
 
@@ -199,6 +200,10 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """What `in_chain` gives of `data`, the same."""
     inside: Facts | None = None
     """Of what begins or ends a workflow or a team: the facts of the plain event that it is inside an agent's run."""
+    part: bool = False
+    """Told by a part of its run: the agent that it names is its own, and not the run's."""
+    span: SpanPlace | None = None
+    """Of a span: where it stands in its trace."""
     otherwise: Draft | None = None
     """What it is if its run has something else under its id: a second account of a call whose figures count once."""
 

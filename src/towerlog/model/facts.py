@@ -16,6 +16,7 @@ from towerlog.model.checkpoint import StoredState
 from towerlog.model.computed_costs import MINUTE_MS, Priced, Repriced, TakenBack
 from towerlog.model.price import CardSince
 from towerlog.model.run import ForkedFrom, Status
+from towerlog.model.span import ToldCall
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 
 
@@ -165,6 +166,10 @@ class Effects(
     origin: Origin | None = None
     reporter_key: str | None = None
     """Id of the API key that reports the run from here on: of its first event, and of its start; of who created it."""
+    calls: tuple[ToldCall, ...] = ()
+    """Of a span: what is remembered of the figures of model calls from now on, its own first if it is one."""
+    assumes_agent: str | None = None
+    """Of the first event of a run whose agent nobody has named: what stands for it until somebody does."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object merged into the run's metadata. Unset, not None: msgspec decodes no union of Raw with None."""
 
@@ -235,6 +240,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     by_other: bool = False
     """Telemetry of a run that is another key's: it counts, and moves neither a model, the run's or that of one of its
     agents, nor its open calls."""
+    part: bool = False
+    """Told by a part of its run: the agent that it names is its own, and not the run's."""
     erased: str | None = None
     """Of a tombstone: the type of the event whose content is gone."""
     effects: Effects | None = None

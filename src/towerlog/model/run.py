@@ -13,8 +13,10 @@ import msgspec
 
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
+from towerlog.model.assumed import AssumedCells
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells
 from towerlog.model.ledger import Ledger
+from towerlog.model.span import ToldCall
 from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
 from towerlog.model.usage import NO_USAGE, Usage
 
@@ -140,6 +142,15 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A workflow or a team started it, no agent."""
     agent: str | None = None
     """The name of the run's main agent: the first one named."""
+    assumed_agent: bool = False
+    """Nobody has named it: it is what stands for one, the service that reports the run."""
+    assumed_cells: AssumedCells = ()
+    """While no agent is named: where what stands for one has been counted."""
+    began_cell: tuple[int, str, str] | None = None
+    """The same of its start: hour, agent and status of that roll-up cell."""
+    was_agent: str | None = None
+    named_seq: int = 0
+    """What stood for its agent, and the first event that did not stand under that: what was before is the agent's."""
     model: str | None = None
     first_model: str | None = None
     """The model that was named first: its start and its end count there."""
@@ -188,6 +199,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of the prices that it was computed with."""
     usage_seq: int = 0
     """Of the last event that moved what it has spent."""
+    calls: tuple[ToldCall, ...] = ()
+    """Of spans: the last model calls, whose figures are compared with those of others above and below them."""
     process: str | None = None
     """The process whose cost it told last (`UsageReport.process`)."""
     error: str | None = None

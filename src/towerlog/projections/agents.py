@@ -45,6 +45,16 @@ def after(
     )
 
 
+def corrected(row: AgentRow, correction: Correction) -> AgentRow:
+    """The row after a correction of one of its cells."""
+    return msgspec.structs.replace(
+        row,
+        run_count=row.run_count + correction.began,
+        usage=add(row.usage, correction.usage),
+        price_version=merged_version(row.price_version, correction.version),
+    )
+
+
 def latest(known: int | None, at: int) -> int:
     """The later of two heartbeats. The wall clock may have been set back between them."""
     return at if known is None else max(known, at)
@@ -116,6 +126,11 @@ class Tallies(msgspec.Struct, eq=False):
         """What an event takes out of a cell of this agent."""
         one, cell = self._of(agent), self._cell(correction.key)
         one.usage, cell.usage = add(one.usage, correction.usage), add(cell.usage, correction.usage)
+        one.runs += correction.began
+        cell.began += correction.began
+        if correction.version is not None:
+            one.version = merged_version(one.version, correction.version)
+            cell.version = merged_version(cell.version, correction.version)
 
     def beat(self, agent: AgentRow) -> None:
         """A sign of life outside any run."""

@@ -21,6 +21,8 @@ from towerlog.model.computed_costs import (
     with_computed,
 )
 from towerlog.model.event import Event
+from towerlog.model.facts import Moved
+from towerlog.model.naming import named
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, larger, subtract, summed
 
@@ -30,10 +32,14 @@ _replace = msgspec.structs.replace
 
 
 class Correction(NamedTuple):
-    """What an event takes out of a cell in which an earlier one was counted; figures are at most 0."""
+    """What an event takes out of a cell in which an earlier one was counted, or brings from there into another."""
 
     key: UsageKey
     usage: Usage
+    version: str | None = None
+    """Of the prices that what it brings was computed with."""
+    began: int = 0
+    """Starts of runs."""
 
 
 def totals_after(row: RunRow, target: Usage, agent: str, of: Repriced | None = None) -> tuple[Usage, ComputedCells]:
@@ -90,10 +96,53 @@ def told(report: UsageReport, before: Usage, after: Usage, *, is_free: bool = Fa
 
 
 def corrections(before: RunRow | None, after: RunRow, event: Event, agent: str | None) -> list[Correction]:
-    """What an event takes out of the cells of earlier ones: it tells a cost of what they were priced for."""
-    if event.facts.spent is None or before is None or not before.computed_cells:
+    """What an event moves of what earlier ones have counted: it names the agent that they were of, or it tells a cost
+    of what they were priced for."""
+    if before is None:
         return []
-    found, lost = [], sum(one.nanos for one in event.facts.taken_back)
+    row = named(before, event.facts, agent, late=event.late)
+    found = [] if row is before else _of_name(before, row)
+    return found + corrections_of_costs(row, after, event, agent)
+
+
+def _of_name(before: RunRow, row: RunRow) -> list[Correction]:
+    """All that was counted for what stood for an agent goes to the agent; `row`: as it is named."""
+    if row.agent is None or before.agent is None or row.agent == before.agent:
+        return []
+    found: list[Correction] = []
+    if before.began_cell is not None:
+        hour, was, status = before.began_cell
+        model = before.first_model or ""
+        found += _moved((row.org, hour, was, model, status), row.agent, NO_USAGE, None, 1)
+    for cell in before.assumed_cells:
+        key = (row.org, cell.hour, before.agent, cell.model, cell.status)
+        found += _moved(key, row.agent, cell.usage, cell.version, 0)
+    return found
+
+
+def _moved(key: UsageKey, agent: str, usage: Usage, version: str | None, began: int) -> list[Correction]:
+    org, hour, _, model, status = key
+    less = subtract(NO_USAGE, usage)
+    return [Correction(key, less, None, -began), Correction((org, hour, agent, model, status), usage, version, began)]
+
+
+def money_of_name(before: RunRow | None, event: Event, agent: str | None) -> list[Moved]:
+    """The money that goes with the name of an agent, each part with when it was counted."""
+    row = before if before is None else named(before, event.facts, agent, late=event.late)
+    if before is None or row is None or row.agent is None or before.agent is None or row.agent == before.agent:
+        return []
+    costs = [(cell.usage.cost_nanos or 0, cell.arrived * MINUTE_MS) for cell in before.assumed_cells]
+    names = ((before.agent, -1), (row.agent, 1))
+    return [Moved(name, sign * nanos, at_ms) for nanos, at_ms in costs if nanos for name, sign in names]
+
+
+def corrections_of_costs(before: RunRow, after: RunRow, event: Event, agent: str | None) -> list[Correction]:
+    """What an event takes out of the cells of earlier ones: it tells a cost of what they were priced for. `before`: as
+    it has named the run's agent."""
+    if event.facts.spent is None or not before.computed_cells:
+        return []
+    found: list[Correction] = []
+    lost = sum(one.nanos for one in event.facts.taken_back)
     for cell in taken(before, after.usage, agent or "", event.effects.repriced):
         gone = min(lost, cell.nanos)
         lost -= gone

@@ -17,6 +17,7 @@ from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT, is_of_agent, is_waiting
+from towerlog.model.naming import may_be_named, named
 from towerlog.model.run import (
     MAX_OPEN_ID_CHARS,
     MAX_OPEN_TOOL_CHARS,
@@ -31,11 +32,12 @@ from towerlog.model.run import (
     long_call_id,
     step_key,
 )
+from towerlog.model.span import with_calls
 from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
 from towerlog.projections import checkpoints, clients, commands, computed_costs, questions
 from towerlog.projections import status as status_fold
 from towerlog.projections.metadata import metadata_after
-from towerlog.projections.usage import hour_of, key_of
+from towerlog.projections.usage import hour_of, key_of, with_assumed_cells
 
 _replace = msgspec.structs.replace
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -85,6 +87,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
 
     `shares`: what `parts_after` gives, by who has it already.
     """
+    row = named(row, event.facts, agent, late=event.late)
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
@@ -101,19 +104,23 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         changes["start_told_at"] = event.told_at()
     if event.effects.report is not None or event.effects.repriced is not None:
         changes["usage_seq"] = event.seq
+    if event.effects.calls:
+        changes["calls"] = with_calls(row.calls, event.effects.calls, event.effects.priced)
     if event.type in TIMED_TYPES and not event.facts.by_other:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.late:
         if not status_fold.is_word_of_server(event.effects):
             changes["late_events"] = row.late_events + 1
         if event.effects.is_start:
-            _fill(row, event.effects, agent, changes)
+            if row.agent is None:
+                changes["agent"] = agent
+            _fill(row, event.effects, changes)
         if _tells_usage(event.effects) or checkpoints.is_kept(event, row):
             changes |= parts_after(row, event.facts, agent, late=event.late) if shares is None else shares
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
         _place(row, event, agent, changes)
-        return status_fold.erased(_with_computed(row, _replace(row, **changes), event, agent), event)
+        return status_fold.erased(_with_cells(row, _replace(row, **changes), event, agent), event)
     if is_of_agent(event.type, event.facts.effects):
         _fold_life(row, event, changes)
     elif event.type is _SILENT:
@@ -122,7 +129,9 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         # A person's answer, decision or message, after which the agent has the whole threshold of silence again.
         at = event.recorded_at
         changes |= {"expected_at": at, "seen_at": seen_after(row, at), "silent_at": None, "idle": False}
-    if not event.facts.foreign and names_agent(row, agent):
+    if row.agent is None and event.effects.assumes_agent is not None:
+        changes |= {"agent": event.effects.assumes_agent, "assumed_agent": True}
+    elif row.agent is None and not event.facts.foreign and agent is not None:
         changes["agent"] = agent
     if event.facts.effects is not None:
         _fold_effects(row, event, agent, changes, shares)
@@ -131,7 +140,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         questions.fold(row, event, changes)
     status_fold.fold(row, event, changes)
     _place(row, event, agent, changes)
-    return _with_computed(row, _replace(row, **changes), event, agent)
+    return _with_cells(row, _replace(row, **changes), event, agent)
 
 
 def fold_plain(
@@ -189,6 +198,12 @@ def _place(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]
     changes["unplaced"] = unplaced
 
 
+def _with_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
+    """The row after an event, with where it is counted what may be corrected."""
+    after = _with_computed(before, after, event, agent)
+    return with_assumed_cells(before, after, event, agent) if may_be_named(after) else after
+
+
 def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event, with where its computed cost is counted."""
     usage, was = after.usage, before.usage
@@ -219,18 +234,6 @@ def _with_unplaced(
     return unplaced if len(unplaced) >= MAX_UNPLACED else (*unplaced, (hour, agent, status, events))
 
 
-def names_agent(row: RunRow, agent: str | None) -> bool:
-    """Whether this event is the first to name a real agent for its run."""
-    if agent is None or row.agent == agent:
-        return False
-    return row.agent is None or (may_be_named(row) and agent not in PLACEHOLDER_AGENTS)
-
-
-def may_be_named(row: RunRow) -> bool:
-    """Whether no event has named a real agent for its run yet."""
-    return row.agent is None or row.agent in PLACEHOLDER_AGENTS
-
-
 def seen_after(row: RunRow, recorded_at: int) -> int:
     """`seen_at` after a sign of life. Moved at most once in SEEN_GRAIN_MS, since an index is on it."""
     return recorded_at if is_seen_at_stale(row, recorded_at) else row.seen_at
@@ -255,9 +258,7 @@ def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["output_at"] = at
 
 
-def _fill(row: RunRow, effects: Effects, agent: str | None, changes: dict[str, Any]) -> None:
-    if names_agent(row, agent):
-        changes["agent"] = agent
+def _fill(row: RunRow, effects: Effects, changes: dict[str, Any]) -> None:
     found = {"model": effects.model, "parent_key": effects.parent_key}
     changes |= {name: value for name, value in found.items() if getattr(row, name) is None and value is not None}
     if effects.metadata is not msgspec.UNSET:

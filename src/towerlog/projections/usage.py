@@ -11,13 +11,17 @@ what spent something before its agent named any stays without one, since nobody 
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from towerlog.model.assumed import AssumedCell, less_assumed, with_assumed
 from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import Event
+from towerlog.model.naming import named
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
-from towerlog.projections.computed_costs import Correction, UsageKey
+from towerlog.projections.computed_costs import Correction, UsageKey, arrived_of, corrections_of_costs
 
 HOUR_MS = 3_600_000
 
@@ -68,6 +72,7 @@ def shifts(before: RunRow | None, after: RunRow, event: Event, agent: str | None
     """
     found: list[Shift] = []
     org = after.org
+    before = None if before is None else named(before, event.facts, agent, late=event.late)
     if after.has_ended_since(before):
         key = (org, hour_of(event), agent or "", after.first_model or "", after.status.value)
         found.append((key, 0, 0, 1))
@@ -133,4 +138,31 @@ def version_of(event: Event) -> str | None:
 def corrected(cell: UsageRow | None, correction: Correction) -> UsageRow:
     """The cell after a correction; `cell` is None where there was none."""
     cell = UsageRow(*correction.key) if cell is None else cell
-    return msgspec.structs.replace(cell, usage=add(cell.usage, correction.usage))
+    return msgspec.structs.replace(
+        cell,
+        usage=add(cell.usage, correction.usage),
+        runs_started=cell.runs_started + correction.began,
+        price_version=merged_version(cell.price_version, correction.version),
+    )
+
+
+def with_assumed_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
+    """The row after an event of a run whose agent nobody has named, with what that has counted for what stands for it.
+
+    `before`: the row before it, as the event has named it.
+    """
+    changes: dict[str, Any] = {}
+    if event.seq == 1:
+        changes["began_cell"] = (hour_of(event), agent or "", after.status.value)
+    cells = after.assumed_cells
+    if event.facts.spent is not None and after.agent is not None:
+        for taken in corrections_of_costs(before, after, event, agent):
+            if taken.key[2] == after.agent:
+                cells = less_assumed(cells, (taken.key[1], *taken.key[3:]), taken.usage)
+        if agent == after.agent:
+            _, hour, _, model, status = key_of(after, event, agent)
+            one = AssumedCell(hour, model, status, arrived_of(event), event.facts.spent, version_of(event))
+            cells = with_assumed(cells, one)
+    if cells is not after.assumed_cells:
+        changes["assumed_cells"] = cells
+    return msgspec.structs.replace(after, **changes) if changes else after

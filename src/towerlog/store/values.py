@@ -97,6 +97,9 @@ class Kind(enum.StrEnum):
     """(org, thread id) (`ThreadRow`)."""
     THREAD_RUNS = "thread_runs"
     """(org, thread id, limit) (list of `RunRow`, newest first)."""
+    TRACE_RUNS = "trace_runs"
+    """(org, foreign id, limit) (list of `RunRow`, newest first: that of this foreign id, and those whose foreign ids
+    are it, a colon and more)."""
     AGENT = "agent"
     """(org, name) (`AgentRow`)."""
     AGENT_ID = "agent_id"

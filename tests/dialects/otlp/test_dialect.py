@@ -138,7 +138,8 @@ def test_events_are_in_the_order_in_which_things_happened() -> None:
         ({"session__id": "s", "metadata": '{"thread_id": "t"}'}, "s", True),
         ({"metadata": '{"thread_id": "t"}'}, "t", True),
         ({"langsmith__metadata__thread_id": "t"}, "t", True),
-        ({"session__id": "a/b"}, f"{1:032x}", False),
+        ({"session__id": "a/b"}, "a-b-c14cddc0", True),
+        ({"session__id": ".."}, "..-5ec1f7e7", True),
         ({"session__id": 7}, "7", True),
         ({}, f"{1:032x}", False),
     ],
@@ -182,18 +183,35 @@ def test_what_is_no_number_is_unknown(value: Any) -> None:
     assert usage(gen_ai__usage__input_tokens=value, gen_ai__usage__output_tokens=90) == Usage(output_tokens=90)
 
 
-def test_outer_calls_and_second_accounts_do_not_count() -> None:
+def test_second_accounts_do_not_count_and_outer_calls_say_what_is_below_them() -> None:
     figures = {"gen_ai__usage__input_tokens": 5, "gen_ai__usage__output_tokens": 7}
     chat = {"gen_ai__operation__name": "chat", "gen_ai__request__model": "m", **figures}
     found = drafts(
-        span(2, 1, **chat, gen_ai__response__id="r"),
+        span(2, 5, **chat, gen_ai__response__id="r"),
+        span(5, 1, name="try"),
         span(1, gen_ai__operation__name="chat", **figures),
         span(3, 9, **chat, gen_ai__response__id="r"),
         span(4, 9, **chat),
     )
-    counted = [one for one in found if one.effects.report is not None]
-    assert [one.event_id for one in counted] == [f"{4:016x}", "response:r"]
-    assert {one.event_id for one in found if one.type is EventType.STEP} == {f"{1:016x}", f"{3:016x}"}
+    counted = [(one.event_id, one.span) for one in found if one.effects.report is not None]
+    places = {event_id: span_ and (span_.above, span_.covers, span_.hangs) for event_id, span_ in reversed(counted)}
+    assert places == {
+        "response:r": (f"{1:016x}", (), None),
+        f"{1:016x}": (None, (f"{5:016x}",), None),
+        f"{4:016x}": (f"{9:016x}", (), f"{9:016x}"),
+    }
+    # The account that tells most comes first, and any other is a step then.
+    others = [one.otherwise.event_id for one in found if one.otherwise is not None]
+    assert others == [f"{2:016x}", f"{3:016x}"]
+
+
+def test_each_root_begins_a_run() -> None:
+    found = drafts(span(4, 2), span(3, 1), span(2), span(1))
+    runs = {one.event_id: run_of(one).foreign_id for one in found}
+    trace = f"otlp:{1:032x}"
+    assert {runs[f"{one:016x}"] for one in (3,)} == {runs[f"{1:016x}.start"]} == {trace}
+    assert {runs[f"{one:016x}"] for one in (4,)} == {runs[f"{2:016x}.start"]} == {f"{trace}:{2:016x}"}
+    assert {one.span.root for one in found if one.span is not None} == {f"{trace}:{n:016x}" for n in (1, 2)}
 
 
 def test_a_call_that_has_told_nothing_leaves_the_figures_to_the_one_above() -> None:
@@ -276,7 +294,6 @@ def test_the_process_is_told_where_its_run_begins() -> None:
         ({"traceId": ""}, "traceId: is required"),
         ({"traceId": "0" * 32}, "traceId: is required"),
         ({"spanId": None}, "spanId: is required"),
-        ({"startTimeUnixNano": "yesterday"}, "startTimeUnixNano: must be nanoseconds since 1970"),
         ({"attributes": 7}, "attributes: Expected `array`, got `int`"),
         ({"status": {"code": "odd"}}, "status.code: must be a number"),
     ],
@@ -289,20 +306,97 @@ def test_a_wrong_span_costs_none_of_its_neighbours(change: Json, message: str) -
     assert len(command.items) == 2
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "kept"),
+    [
+        ({"startTimeUnixNano": "yesterday"}, "startTimeUnixNano", "yesterday"),
+        ({"startTimeUnixNano": -5}, "startTimeUnixNano", -5),
+        ({"endTimeUnixNano": 1.5}, "endTimeUnixNano", 1.5),
+        ({"parentSpanId": "5b8efff798038103d269b633813fc60c"}, "parentSpanId", "5b8efff798038103d269b633813fc60c"),
+    ],
+    ids=str,
+)
+def test_times_and_parents_that_cannot_be_are_kept_and_not_used(change: Json, field: str, kept: Any) -> None:
+    command = decode(traces(span(2, 1) | change))
+    told = [one for one in command.items if isinstance(one, Draft)]
+    assert {json.dumps(json.loads(one.data)["towerlog_invalid"]) for one in told} == {json.dumps({field: kept})}
+    outcome = Appended([STORED for _ in told], (), False, False)
+    said = f"{field}: cannot be one; it is kept as it was sent and not used"
+    reply = endpoint("/v1/traces").encode(outcome, command, call({}, headers={b"content-type": JSON.encode()}))
+    assert json.loads(reply.body) == {"partialSuccess": {"rejectedSpans": "0", "errorMessage": said}}
+    if field == "parentSpanId":
+        assert [one.type for one in told] == [EventType.RUN_STARTED, EventType.RUN_COMPLETED]
+
+
+def test_a_parent_of_another_length_in_protobuf_makes_a_root() -> None:
+    body = traces(span(2, 1) | {"parentSpanId": "5b8efff798038103d269b633813fc60c"})
+    command = decode(as_protobuf("/v1/traces", body), kind=PROTOBUF)
+    assert [one.type for one in command.items if isinstance(one, Draft)] == [
+        EventType.RUN_STARTED,
+        EventType.RUN_COMPLETED,
+    ]
+
+
+def test_a_floating_point_time_is_a_time() -> None:
+    [told] = drafts(span(2, 1) | {"endTimeUnixNano": 1.775124001e18})
+    assert told.occurred_at == 1_775_124_001_000
+
+
+def test_a_run_that_ends_before_it_begins_begins_first() -> None:
+    told = span(1)
+    told |= {"startTimeUnixNano": told["endTimeUnixNano"], "endTimeUnixNano": told["startTimeUnixNano"]}
+    assert [one.type for one in drafts(told)] == [EventType.RUN_STARTED, EventType.RUN_COMPLETED]
+
+
+def test_a_pending_span_is_no_run_and_no_call() -> None:
+    pending = span(2, 1, logfire__span_type="pending_span", gen_ai__operation__name="chat", gen_ai__agent__name="a")
+    assert [one.type for one in drafts(pending)] == [EventType.STEP]
+
+
+def test_spans_of_langfuse_and_mlflow() -> None:
+    langfuse = {
+        "langfuse.observation.type": "generation",
+        "langfuse.observation.model.name": "gpt-4o",
+        "langfuse.observation.usage_details": '{"input": 100, "output": 10, "total": 110}',
+        "langfuse.observation.cost_details": '{"total": 0.3}',
+        "langfuse.observation.level": "ERROR",
+        "langfuse.observation.status_message": "bad",
+    }
+    mlflow = {
+        "mlflow.spanType": '"CHAT_MODEL"',
+        "mlflow.llm.model": '"gpt-4o"',
+        "mlflow.chat.tokenUsage": '{"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}',
+    }
+    for attributes, cost in ((langfuse, 300_000_000), (mlflow, None)):
+        told = span(2, 1)
+        told["attributes"] = [{"key": key, "value": attribute(value)} for key, value in attributes.items()]
+        [found] = drafts(told)
+        assert found.type is EventType.MODEL_CALL
+        assert found.effects.model == "gpt-4o"
+        assert found.effects.report is not None
+        assert found.effects.report.usage == Usage(100, None, None, 10, None, 110, cost)
+        assert found.facts.success is (cost is None)
+
+
+def test_names_of_agents_are_one_line() -> None:
+    [told] = drafts(span(2, 1, gen_ai__agent__name="a\nb\u202ec"))
+    assert told.agent == "a b c"
+
+
 def test_ids_in_base64_are_ids() -> None:
     told = span(2, 1) | {"traceId": "AAAAAAAAAAAAAAAAAAAAAQ==", "spanId": "AAAAAAAAAAI="}
     assert [run_of(one).foreign_id for one in drafts(told)] == [f"otlp:{1:032x}"]
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"7", b'{"resourceSpans": 7}', b'{"resourceSpans": [{"scopeSpans": {}}]}', b"{"]
+    "body", [b"[]", b"7", b'{"resourceSpans": 7}', b'{"resourceSpans": [{"scopeSpans": {}}]}', b"{", b'{"other": 1}']
 )
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(TowerlogError):
         decode(body)
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"resourceSpans": null}', b'{"other": 1}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"resourceSpans": null}', b'{"resourceSpans": [], "other": 1}'])
 def test_an_empty_request(body: bytes) -> None:
     assert decode(body).items == []
 

@@ -70,8 +70,13 @@ def usage_of(draft: Draft) -> Usage:
 
 
 def calls_of(found: list[Draft]) -> list[Draft]:
-    """Model calls of chats that say what they have used."""
-    return [one for one in found if usage_of(one).output_tokens is not None]
+    """Model calls of chats that say what they have used: of each response the first account."""
+    accounts: dict[tuple[str, str | None], Draft] = {}
+    for one in found:
+        if usage_of(one).output_tokens is not None:
+            assert one.span is not None
+            accounts.setdefault((one.span.trace, one.event_id), one)
+    return list(accounts.values())
 
 
 @by_name

@@ -32,7 +32,7 @@ from towerlog.dialects.otlp.spans import Lazy, ToldSpan, checked
 from towerlog.dialects.otlp.trees import NAME, traces_of
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append
-from towerlog.model.event import Draft, Item, Refusal, RunByForeignId
+from towerlog.model.event import Draft, FieldWarning, Item, Refusal, RunByForeignId
 from towerlog.model.outcome import Appended
 from towerlog.model.principal import Scope
 from towerlog.model.run import Status
@@ -89,7 +89,12 @@ def _decode_traces(call: Call) -> Append:
         else:
             spans.append(span)
     drafts, keys, unplaced = _placed(spans, call)
-    return _append([*drafts, *unplaced, *refused], keys)
+    warnings = [_unused(name) for span in spans for name in span.unused][:1]
+    return _append([*drafts, *unplaced, *refused], keys, tuple(warnings))
+
+
+def _unused(name: str) -> FieldWarning:
+    return FieldWarning(field=name, message=f"{name}: cannot be one; it is kept as it was sent and not used")
 
 
 def _read(told: Iterator[Lazy[T]], call: Call) -> Iterator[T | Refusal]:
@@ -119,10 +124,10 @@ def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[Draft], list[bytes]
     return [one[3] for one in found], [one[4] for one in found], refused
 
 
-def _append(items: list[Item], keys: list[bytes]) -> Append:
+def _append(items: list[Item], keys: list[bytes], warnings: tuple[FieldWarning, ...] = ()) -> Append:
     """`keys`: of each draft the span that it is of, if a request has several of one span."""
     ids = (*keys, *(None for _ in items[len(keys) :]))
-    return Append(NAME, items, shows_commands=False, sent_ids=ids)
+    return Append(NAME, items, shows_commands=False, sent_ids=ids, warnings=warnings)
 
 
 def _rejected(outcome: Appended, command: Append) -> tuple[int, str]:
@@ -142,9 +147,11 @@ def _rejected(outcome: Appended, command: Append) -> tuple[int, str]:
 def _encoder(reply: Any, part: Any) -> Callable[[Appended, Append, Call], Reply]:
     def encode(outcome: Appended, command: Append, call: Call) -> Reply:
         rejected, why = _rejected(outcome, command)
+        if not rejected and command.warnings:
+            why = command.warnings[0].message
         if _is_protobuf(call.headers):
             return Reply(200, protobuf.partial_success(rejected, why), PROTOBUF)
-        return reply_json(reply(part(str(rejected), why)) if rejected else reply())
+        return reply_json(reply(part(str(rejected), why)) if why else reply())
 
     return encode
 

@@ -32,7 +32,6 @@ from towerlog.errors import TooLarge
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.run import PLACEHOLDER_AGENTS
 from towerlog.model.usage import UsageReport
 
 MAX_SHARED_BYTES = 16 * 1024
@@ -140,6 +139,7 @@ class _Made:
         self._service = self.span.source.service
         self._run = trace.run_of(node)
         self._agent = trace.agent_of(node)
+        self._place = trace.place_of(node)
 
     def start(self) -> Placed:
         """The beginning of a run."""
@@ -156,7 +156,8 @@ class _Made:
             is_start=True, parent_key=self._trace.parent_key(self.node), metadata=msgspec.Raw(_ENCODE(metadata))
         )
         draft = self._draft(_STARTED, told, Facts(effects=effects), span.start_ms, f"{span.span_id}.start")
-        return Placed(span.start, 0 if span.is_root else 1, draft)
+        # Whatever clocks say: a run begins before what is told of it.
+        return Placed(min(self.node.first or span.start, span.start), 0 if span.is_root else 1, draft)
 
     def end(self) -> Placed:
         """The end of a run."""
@@ -172,8 +173,8 @@ class _Made:
         failed = lookups.failed(span)
         facts = Facts(error=_error_of(span), success=False) if failed else Facts(success=True)
         draft = self._draft(_FAILED if failed else _COMPLETED, told, facts, span.end_ms, f"{span.span_id}.end")
-        # A run without a time of its end ends behind all that is told of it.
-        return Placed(span.end or 2 * MAX_NANOS, 9 if span.is_root else 8, draft)
+        # A run without a time of its end ends behind all that is told of it, and none ends before it begins.
+        return Placed(max(span.start, span.end) if span.end else 2 * MAX_NANOS, 9 if span.is_root else 8, draft)
 
     def tool(self) -> Iterator[Placed]:
         """A call of a tool, and its result."""
@@ -197,10 +198,8 @@ class _Made:
         yield Placed(span.end, 5, self._draft(_TOOL_RESULT, told, facts, span.end_ms, span.span_id))
 
     def call(self) -> Placed:
-        """A call of a model. One whose figures another span tells is a step."""
+        """A call of a model; a step where another span has told of its response."""
         node, span = self.node, self.span
-        if not node.counts:
-            return self.step()
         attributes = span.attributes
         failed = lookups.failed(span)
         model = lookups.model_of(attributes)
@@ -223,7 +222,7 @@ class _Made:
         if node.response_id is not None:
             twin = msgspec.structs.replace(draft, type=_STEP, facts=self._step_facts())
             draft = msgspec.structs.replace(draft, event_id=_response_key(node.response_id), otherwise=twin)
-        return Placed(span.end, 5, draft)
+        return Placed(node.told_at, 5 if node.counts else 6, draft)
 
     def step(self) -> Placed:
         """Anything else."""
@@ -240,7 +239,7 @@ class _Made:
         told: dict[str, Any] = {"name": span.name, "trace_id": span.trace_id, "span_id": span.span_id}
         if span.parent_id:
             told["parent_span_id"] = span.parent_id
-        return told
+        return told | {"towerlog_invalid": span.unused} if span.unused else told
 
     def _whole(self, without: tuple[str | None, ...], sources: dict[str, str | None]) -> dict[str, Any]:
         """All that the span says, without attributes that stand elsewhere."""
@@ -268,7 +267,9 @@ class _Made:
 
     def _draft(self, kind: EventType, told: dict[str, Any], facts: Facts, at_ms: int | None, event_id: str) -> Draft:
         data = encoded(told, self._storing)
-        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, DEFAULT_AGENT)
+        default, part = self._service or DEFAULT_AGENT, kind is not _STARTED
+        own = self._place
+        return Draft(kind, self._run, data, facts, at_ms, event_id, None, self._agent, default, part=part, span=own)
 
 
 def masked_event(event: dict[str, Any]) -> dict[str, Any]:
@@ -300,6 +301,3 @@ def _response_key(response_id: str) -> str:
     if len(response_id) > MAX_RESPONSE_CHARS or not response_id.isprintable():
         response_id = hashlib.blake2b(response_id.encode(), digest_size=16).hexdigest()
     return f"response:{masked_id(response_id)}"
-
-
-assert DEFAULT_AGENT in PLACEHOLDER_AGENTS

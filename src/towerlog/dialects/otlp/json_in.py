@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from towerlog.dialects import fields
+from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.fields import invalid_field
 from towerlog.dialects.otlp.lookups import source_of
 from towerlog.dialects.otlp.shapes import (
@@ -21,11 +22,20 @@ from towerlog.dialects.otlp.shapes import (
     SpanEvent,
     SpanLink,
 )
-from towerlog.dialects.otlp.spans import QUICK_SPANS, SPAN_BYTES, TRACE_BYTES, Lazy, SpanSource, ToldRecord, ToldSpan
+from towerlog.dialects.otlp.spans import (
+    PARENT,
+    QUICK_SPANS,
+    SPAN_BYTES,
+    TRACE_BYTES,
+    Lazy,
+    SpanSource,
+    ToldRecord,
+    ToldSpan,
+)
 from towerlog.dialects.otlp.values import attributes_of, hex_id, nanos, plain, whole
 from towerlog.dialects.repair import repair
 from towerlog.dialects.structure import MAX_PARTS, has_too_many_parts, long_strings, parts_of
-from towerlog.errors import Malformed, TooLarge, TowerlogError
+from towerlog.errors import Invalid, Malformed, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 
 MAX_SPAN_PARTS = 200_000
@@ -92,6 +102,8 @@ def spans_of(body: bytes) -> Iterator[Lazy[ToldSpan]]:
     try:
         if len(body) <= QUICK_BYTES:
             whole = _WHOLE.decode(body)
+            if not whole.resource_spans:
+                _decoded(_SPANS, body)
             return (partial(_told, span, source) for span, source in _each_of(whole))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # one by one below: the wrong one is found, and the others are read
@@ -108,17 +120,26 @@ def check_metrics(body: bytes) -> None:
     _decoded(_METRICS, body)
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     """What a body says; one that is JSON but for what senders are known to get wrong is repaired."""
     if has_too_many_parts(body):
         raise TooLarge(f"body: is made of more than {MAX_PARTS} parts", field="body")
     try:
-        return fields.decode(decoder, body)
+        return _request(fields.decode(decoder, body), body)
     except Malformed:
         repaired = repair(body)
         if repaired is None:
             raise
-        return fields.decode(decoder, repaired.body)
+        return _request(fields.decode(decoder, repaired.body), repaired.body)
+
+
+def _request(told: Any, body: bytes) -> Any:
+    """What a body says, if it is a request: any object of JSON says nothing of spans. Raises Invalid."""
+    known = told.__struct_encode_fields__[0]
+    members = {} if told.resources is not None else msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    if members and known not in members:
+        raise invalid_field(known, "is required: the body is no request of OTLP")
+    return told
 
 
 def _found(decoder: msgspec.json.Decoder[Any], body: bytes) -> Iterator[tuple[msgspec.Raw, SpanSource]]:
@@ -175,15 +196,15 @@ def _one(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
 
 
 def _span(sent: ExportedSpan, source: SpanSource) -> ToldSpan:
-    status = sent.status
+    status, unused = sent.status, dict[str, Any]()
     return ToldSpan(
         hex_id(sent.trace_id, TRACE_BYTES, "traceId"),
         hex_id(sent.span_id, SPAN_BYTES, "spanId"),
-        hex_id(sent.parent_span_id, SPAN_BYTES, "parentSpanId"),
+        _parent(sent.parent_span_id, unused),
         sent.name or "",
         _code(sent.kind, "kind"),
-        nanos(sent.start, "startTimeUnixNano"),
-        nanos(sent.end, "endTimeUnixNano"),
+        _time(sent.start, "startTimeUnixNano", unused),
+        _time(sent.end, "endTimeUnixNano", unused),
         attributes_of(sent.attributes),
         source,
         0 if status is None else _code(status.code, "status.code"),
@@ -192,11 +213,29 @@ def _span(sent: ExportedSpan, source: SpanSource) -> ToldSpan:
         [_event(event) for event in sent.events],
         [_link(link) for link in sent.links],
         sent.trace_state or "",
+        unused,
     )
 
 
+def _parent(value: str | None, unused: dict[str, Any]) -> str:
+    """The id of the parent; a span whose parent has none that could be one is a root."""
+    try:
+        return hex_id(value, SPAN_BYTES, PARENT)
+    except Invalid:
+        unused[PARENT] = fields.truncated(value or "", MAX_LABEL_CHARS)
+        return ""
+
+
+def _time(value: float | str | None, field: str, unused: dict[str, Any]) -> int:
+    """A time, 0 for none and for what cannot be one."""
+    found = nanos(value)
+    if found is None:
+        unused[field] = fields.truncated(value, MAX_LABEL_CHARS) if isinstance(value, str) else value
+    return found or 0
+
+
 def _event(event: SpanEvent) -> dict[str, Any]:
-    told = {"name": event.name or "", "time_unix_nano": str(nanos(event.time, "events.timeUnixNano"))}
+    told = {"name": event.name or "", "time_unix_nano": str(nanos(event.time) or 0)}
     return told | {"attributes": attributes_of(event.attributes)} if event.attributes else told
 
 
@@ -210,7 +249,7 @@ def _record(sent: LogRecord, source: SpanSource) -> ToldRecord:
         hex_id(sent.trace_id, TRACE_BYTES, "traceId"),
         hex_id(sent.span_id, SPAN_BYTES, "spanId"),
         sent.event_name or "",
-        nanos(sent.time, "timeUnixNano") or nanos(sent.observed, "observedTimeUnixNano"),
+        nanos(sent.time) or nanos(sent.observed) or 0,
         plain(sent.body),
         attributes_of(sent.attributes),
         source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -14,11 +15,14 @@ from towerlog.dialects.otlp.names import Kind, Path
 from towerlog.dialects.otlp.spans import ERROR, SpanSource, ToldSpan
 from towerlog.dialects.otlp.values import opened
 from towerlog.errors import Invalid
+from towerlog.model.agent import plain_name
 from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage, parse_dollars
 
 Attributes = dict[str, Any]
 _BEFORE_NAMES = ("invoke_agent ", "invoke_workflow ", "create_agent ")
 _BEHIND_NAMES = (".run", ".workflow", ".agent")
+MAX_THREAD_CHARS = 8192
+"""Of the name of a session: it becomes an id of MAX_ID_CHARS."""
 MAX_NAMED_CHARS = 1000
 """Of a name that are looked through for secrets; it is cut after that."""
 RATE_LIMITED = frozenset({"429", "rate_limit_exceeded", "RateLimitError", "rate_limit_error"})
@@ -32,7 +36,7 @@ def kind_of(attributes: Attributes) -> Kind:
     for name, kinds in names.KINDS:
         value = attributes.get(name)
         if isinstance(value, str):
-            found = kinds.get(value.lower())
+            found = kinds.get(value.strip('"').lower())  # MLflow writes JSON
             if found is not None:
                 return found
     for kind, present in names.PRESENT:
@@ -66,12 +70,14 @@ def _member(value: Any, path: Path) -> Any:
 def label(attributes: Attributes, paths: Iterable[Path]) -> str | None:
     """The first of these that is text, as far as a name may be long; what is a secret in it masked."""
     value = first(attributes, paths)
-    return named(value) if isinstance(value, str) and value.strip() else None
+    if isinstance(value, str) and value.startswith('"'):
+        value = opened(value)
+    return (named(value) or None) if isinstance(value, str) and value.strip() else None
 
 
 def named(text: str) -> str:
-    """A text as a name: what is a secret in it masked, and cut."""
-    return fields.truncated(masked_name(text[:MAX_NAMED_CHARS]), MAX_LABEL_CHARS)
+    """A text as a name, on one line: what is a secret in it masked, and cut."""
+    return fields.truncated(masked_name(plain_name(text[:MAX_NAMED_CHARS])), MAX_LABEL_CHARS)
 
 
 def text(attributes: Attributes, paths: Iterable[Path], longest: int) -> str | None:
@@ -88,11 +94,14 @@ def place_of(attributes: Attributes, where: Iterable[str]) -> str | None:
 
 
 def thread_of(attributes: Attributes) -> str | None:
-    """The thread that a span names, if that can be one."""
+    """The thread that a span names. One that cannot be an id is made to fit, with a digest so that two stay two."""
+    told = text(attributes, names.THREAD, MAX_THREAD_CHARS)
     try:
-        return fields.optional_id(text(attributes, names.THREAD, MAX_ID_CHARS), "thread_id")
+        return fields.optional_id(told, "thread_id", MAX_ID_CHARS)
     except Invalid:
-        return None
+        told = told or ""
+    fit = "".join("-" if letter == "/" or not letter.isprintable() else letter for letter in told)
+    return f"{fit[: MAX_ID_CHARS - 9]}-{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def source_of(resource: Attributes, scope: dict[str, str]) -> SpanSource:
@@ -234,7 +243,7 @@ def error_of(span: ToldSpan) -> str:
         told = [str(about[name]) for name in _EXCEPTION if about.get(name)]
         if told:
             return fields.summary(": ".join(told))
-    for name in ("error.message", "error", "error.type"):
+    for name in ("error.message", "error", "langfuse.observation.status_message", "error.type"):
         value = span.attributes.get(name)
         if isinstance(value, str) and value:
             return fields.summary(value)

@@ -27,6 +27,8 @@ def _paths(*names: str | Path) -> tuple[Path, ...]:
 
 
 KINDS: tuple[tuple[str, Mapping[str, Kind]], ...] = (
+    # A copy of a span that is still under way, under an id of its own: the span follows.
+    ("logfire.span_type", {"pending_span": STEP}),
     (
         "openinference.span.kind",
         {
@@ -99,6 +101,38 @@ KINDS: tuple[tuple[str, Mapping[str, Kind]], ...] = (
     ),
     ("gen_ai.span.kind", {"agent": AGENT, "chain": CHAIN, "llm": MODEL, "tool": TOOL, "step": STEP}),
     ("llm.request.type", {"chat": MODEL, "completion": MODEL, "embedding": MODEL, "rerank": STEP}),
+    (
+        "langfuse.observation.type",
+        {
+            "agent": AGENT,
+            "chain": CHAIN,
+            "generation": MODEL,
+            "embedding": MODEL,
+            "tool": TOOL,
+            "retriever": STEP,
+            "evaluator": STEP,
+            "guardrail": STEP,
+            "event": STEP,
+            "span": STEP,
+        },
+    ),
+    (
+        "mlflow.spanType",
+        {
+            "agent": AGENT,
+            "chain": CHAIN,
+            "workflow": CHAIN,
+            "chat_model": MODEL,
+            "llm": MODEL,
+            "embedding": MODEL,
+            "tool": TOOL,
+            "retriever": STEP,
+            "reranker": STEP,
+            "parser": STEP,
+            "memory": STEP,
+            "task": STEP,
+        },
+    ),
 )
 """Attribute → its value in small letters → what a span is that has it. The first that says anything counts."""
 
@@ -150,6 +184,8 @@ MODEL_NAME = _paths(
     "ai.model.id",
     "langsmith.metadata.ls_model_name",
     "model",
+    "langfuse.observation.model.name",
+    "mlflow.llm.model",
 )
 
 PROVIDER = _paths(
@@ -191,6 +227,8 @@ ARGUMENTS = (
     "gen_ai.prompt",
     "tool_input",
     "tool_parameters",
+    "langfuse.observation.input",
+    "mlflow.spanInputs",
 )
 RESULT = (
     "gen_ai.tool.call.result",
@@ -200,8 +238,20 @@ RESULT = (
     "output.value",
     "traceloop.entity.output",
     "gen_ai.completion",
+    "langfuse.observation.output",
+    "mlflow.spanOutputs",
 )
-INPUT = ("input.value", "ai.prompt", "traceloop.entity.input", "gen_ai.input.messages", "gen_ai.prompt", "user_prompt")
+INPUT = (
+    "input.value",
+    "ai.prompt",
+    "traceloop.entity.input",
+    "gen_ai.input.messages",
+    "gen_ai.prompt",
+    "user_prompt",
+    "langfuse.trace.input",
+    "langfuse.observation.input",
+    "mlflow.spanInputs",
+)
 OUTPUT = (
     "final_result",
     "output.value",
@@ -209,6 +259,9 @@ OUTPUT = (
     "traceloop.entity.output",
     "gen_ai.output.messages",
     "gen_ai.completion",
+    "langfuse.trace.output",
+    "langfuse.observation.output",
+    "mlflow.spanOutputs",
 )
 """What an agent or a workflow was given, and what it has produced."""
 
@@ -216,6 +269,7 @@ FAILURES: tuple[tuple[str, frozenset[str]], ...] = (
     ("gen_ai.tool.status", frozenset({"error", "failure", "failed"})),
     ("gen_ai.task.status", frozenset({"error", "failure", "failed"})),
     ("tool.status", frozenset({"error", "failure", "failed"})),
+    ("langfuse.observation.level", frozenset({"error"})),
     ("success", frozenset({"false"})),
 )
 """Attributes that say of a span with a good status that what it did has failed."""
@@ -241,6 +295,8 @@ INPUT_TOKENS = _paths(
     "ai.usage.promptTokens",
     "ai.usage.tokens",
     ("langsmith.metadata.usage_metadata", "input_tokens"),
+    ("langfuse.observation.usage_details", "input"),
+    ("mlflow.chat.tokenUsage", "input_tokens"),
     "input_tokens",
 )
 EXCLUSIVE_INPUT = "input_tokens"
@@ -259,6 +315,7 @@ CACHED_TOKENS = _paths(
     ("langsmith.metadata.usage_metadata", "input_token_details", "cache_read"),
     ("gen_ai.usage.input_token_details", "cache_read"),
     "cache_read_tokens",
+    ("mlflow.chat.tokenUsage", "cache_read_input_tokens"),
 )
 CACHE_WRITE_TOKENS = _paths(
     "gen_ai.usage.cache_creation.input_tokens",
@@ -270,6 +327,7 @@ CACHE_WRITE_TOKENS = _paths(
     "ai.usage.inputTokenDetails.cacheWriteTokens",
     ("langsmith.metadata.usage_metadata", "input_token_details", "cache_creation"),
     "cache_creation_tokens",
+    ("mlflow.chat.tokenUsage", "cache_creation_input_tokens"),
 )
 OUTPUT_TOKENS = _paths(
     "gen_ai.usage.output_tokens",
@@ -280,6 +338,8 @@ OUTPUT_TOKENS = _paths(
     "ai.usage.completionTokens",
     ("langsmith.metadata.usage_metadata", "output_tokens"),
     "output_tokens",
+    ("langfuse.observation.usage_details", "output"),
+    ("mlflow.chat.tokenUsage", "output_tokens"),
 )
 REASONING_TOKENS = _paths(
     "gen_ai.usage.reasoning.output_tokens",
@@ -299,9 +359,17 @@ TOTAL_TOKENS = _paths(
     "llm.token_count.total",
     "ai.usage.totalTokens",
     ("langsmith.metadata.usage_metadata", "total_tokens"),
+    ("langfuse.observation.usage_details", "total"),
+    ("mlflow.chat.tokenUsage", "total_tokens"),
 )
 COST = _paths(
-    "operation.cost", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "llm.cost.total", "llm.usage.cost", "cost_usd"
+    "operation.cost",
+    "gen_ai.usage.cost",
+    "gen_ai.usage.total_cost",
+    "llm.cost.total",
+    "llm.usage.cost",
+    "cost_usd",
+    ("langfuse.observation.cost_details", "total"),
 )
 """Dollars of one call."""
 

@@ -18,8 +18,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from towerlog.dialects import fields
+from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.otlp.lookups import source_of
-from towerlog.dialects.otlp.spans import QUICK_SPANS, Lazy, SpanSource, ToldRecord, ToldSpan
+from towerlog.dialects.otlp.spans import PARENT, QUICK_SPANS, SPAN_BYTES, Lazy, SpanSource, ToldRecord, ToldSpan
 from towerlog.errors import Malformed, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
 
@@ -155,10 +156,12 @@ def _each(
 
 
 def _span(sent: Span, source: SpanSource, budget: _Budget) -> ToldSpan:
+    # One whose parent has no id that could be one is a root.
+    is_parent = len(sent.parent_span_id) in (0, SPAN_BYTES)
     return ToldSpan(
         _hex(sent.trace_id, 16, "traceId"),
         _hex(sent.span_id, 8, "spanId"),
-        _hex(sent.parent_span_id, 8, "parentSpanId"),
+        _hex(sent.parent_span_id, 8, PARENT) if is_parent else "",
         sent.name,
         sent.kind,
         sent.start_time_unix_nano,
@@ -171,6 +174,7 @@ def _span(sent: Span, source: SpanSource, budget: _Budget) -> ToldSpan:
         [_event(event, budget) for event in sent.events],
         [_link(link, budget) for link in sent.links],
         sent.trace_state,
+        {} if is_parent else {PARENT: sent.parent_span_id[:MAX_LABEL_CHARS].hex()},
     )
 
 
@@ -324,8 +328,8 @@ def _check_parts(part: bytes, kind: str) -> None:
 
 
 def partial_success(rejected: int, why: str) -> bytes:
-    """The reply to an export: empty where all is stored."""
-    if not rejected:
+    """The reply to an export: empty where all is stored and nothing is to be said."""
+    if not rejected and not why:
         return b""
     text = why.encode()
     inner = b"\x08" + _number(rejected) + b"\x12" + _number(len(text)) + text

@@ -19,6 +19,7 @@ from towerlog.dialects.otlp.values import NANOS_PER_MS, whole
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType, RunByForeignId
 from towerlog.model.facts import Effects, Facts
+from towerlog.model.span import SpanPlace
 from towerlog.model.usage import UsageReport
 
 UNNAMED = "log"
@@ -48,7 +49,9 @@ def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Stori
         _event_id(record, name, data),
         None,
         lookups.label(attributes, names.AGENT_NAME),
-        DEFAULT_AGENT,
+        record.source.service or DEFAULT_AGENT,
+        part=True,
+        span=SpanPlace(f"{NAME}:{key}", record.span_id, hangs=record.span_id or None) if record.trace_id else None,
     )
 
 

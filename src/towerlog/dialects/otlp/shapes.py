@@ -19,7 +19,7 @@ _NANOS = "1775124000000000000"
 Attributes = Annotated[
     list[KeyValue], v.said("Names and values.", [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}])
 ]
-Time = Annotated[int | str | None, v.said("Nanoseconds since 1970, as a text or a number.", _NANOS)]
+Time = Annotated[int | float | str | None, v.said("Nanoseconds since 1970, as a text or a number.", _NANOS)]
 TraceHex = Annotated[str | None, v.said("The trace: 32 hex digits.", _TRACE_ID)]
 SpanHex = Annotated[str | None, v.said("A span: 16 hex digits.", _SPAN_ID)]
 Code = int | str | None

@@ -16,6 +16,7 @@ ERROR = 2
 REMOTE_PARENT = 0x200
 """The flag of a span whose parent is in another process."""
 TRACE_BYTES, SPAN_BYTES = 16, 8
+PARENT = "parentSpanId"
 QUICK_SPANS = 250
 """Of a request that is read at once, on the event loop: each takes up to 100 µs."""
 T = TypeVar("T")
@@ -51,6 +52,8 @@ class ToldSpan(msgspec.Struct, frozen=True, gc=False):
     events: list[dict[str, Any]] = []
     links: list[dict[str, Any]] = []
     trace_state: str = ""
+    unused: dict[str, Any] = {}
+    """What it says and could not be used, by the name that OTLP has for it."""
 
     @property
     def is_root(self) -> bool:

@@ -1,8 +1,7 @@
 """The spans of a request as trees: which run each belongs to, whose it is, and whose figures count.
 
-Spans come as they end, children before their parents. What a request has of a trace is looked at together; of what came
-before or comes later nothing is known here, and nothing depends on it but the place of a span below a nested agent:
-without that agent's span in the request it stands in the run of its trace.
+Spans come as they end, children before their parents. What a request has of a trace is looked at together; what came
+before is found by the engine, by what is said here of each span's place.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from towerlog.dialects.otlp.names import Kind
 from towerlog.dialects.otlp.spans import ToldSpan
 from towerlog.model.event import RunByForeignId
 from towerlog.model.run import PARENT_FOREIGN
+from towerlog.model.span import SpanPlace
 from towerlog.model.usage import NO_USAGE, Usage
 
 NAME = "otlp"
@@ -35,9 +35,19 @@ class SpanNode(msgspec.Struct, eq=False):
     usage: Usage = NO_USAGE
     response_id: str | None = None
     counts: bool = False
-    """A model call whose figures count: none is below it, and no other span tells of the same response."""
-    has_call_below: bool = False
+    """A model call that is one: no other span of the request tells more of the same response."""
+    told_at: int = 0
+    """When it is told of in the log: spans of one response together, the one that counts first."""
+    call: SpanNode | None = None
+    """The nearest model call with figures above it."""
+    hangs: str | None = None
+    """The parent of the topmost span at or above it, which is not in the request."""
+    covers: list[str] = []
+    """Of a model call with figures: the spans below it, down to the next of these."""
+    first: int = 0
+    """When the first span of the run began that it begins."""
     is_placed: bool = False
+    is_joined: bool = False
 
     @property
     def begins_run(self) -> bool:
@@ -52,6 +62,8 @@ class Trace(msgspec.Struct, eq=False):
     nodes: list[SpanNode] = []
     by_id: dict[str, SpanNode] = {}
     thread_id: str | None = None
+    first_root: SpanNode | None = None
+    """Of several the one that began first: the run of the trace is its own, if none has begun before."""
     runs: dict[str, RunByForeignId] = {}
     """By the id of the span that begins it, empty for that of the trace: drafts of one run share its reference."""
 
@@ -60,13 +72,33 @@ class Trace(msgspec.Struct, eq=False):
         return self._run(node.begins)
 
     def parent_key(self, node: SpanNode) -> str | None:
-        """The run above the one that a span begins; None for the run of the trace."""
+        """The run above the one that a span begins; None for a root."""
         if node.span.is_root:
             return None
         return PARENT_FOREIGN + self._run(None if node.above is None else node.above.begins).foreign_id
 
+    def place_of(self, node: SpanNode) -> SpanPlace:
+        """Where a span stands in its trace."""
+        begins, above = node.begins, None if node.above is None else node.above.begins
+        is_child = begins is node and not node.span.is_root
+        call = node.hangs if node.call is None else node.call.span.span_id
+        return SpanPlace(
+            f"{NAME}:{self.trace_id}",
+            node.span.span_id,
+            self._root(begins),
+            node.hangs,
+            call,
+            tuple(node.covers),
+            node.span.start_ms,
+            self._root(above) if is_child else None,
+        )
+
+    def _root(self, begins: SpanNode | None) -> str | None:
+        is_root = begins is not None and begins.span.is_root
+        return f"{NAME}:{self.trace_id}:{begins.span.span_id}" if begins is not None and is_root else None
+
     def _run(self, begins: SpanNode | None) -> RunByForeignId:
-        own = "" if begins is None or begins.span.is_root else begins.span.span_id
+        own = "" if begins is None or begins is self.first_root else begins.span.span_id
         found = self.runs.get(own)
         if found is None:
             foreign_id = f"{NAME}:{self.trace_id}" + (f":{own}" if own else "")
@@ -103,8 +135,13 @@ def _join(trace: Trace) -> None:
         node.above = trace.by_id.get(node.span.parent_id) if node.span.parent_id else None
     for node in trace.nodes:
         _place(node)
+    for node in trace.nodes:
+        if node.begins is not None and node.span.start:
+            node.begins.first = min(node.begins.first or node.span.start, node.span.start)
     # By their beginnings, so that what is above comes first.
-    told = (lookups.thread_of(node.span.attributes) for node in sorted(trace.nodes, key=lambda node: node.span.start))
+    in_order = sorted(trace.nodes, key=lambda node: node.span.start)
+    trace.first_root = next((node for node in in_order if node.span.is_root), None)
+    told = (lookups.thread_of(node.span.attributes) for node in in_order)
     trace.thread_id = next((thread for thread in told if thread is not None), None)
     _count(trace)
 
@@ -126,25 +163,46 @@ def _place(node: SpanNode) -> None:
 
 
 def _count(trace: Trace) -> None:
-    """Which figures count: of model calls that have none below them, once for each response."""
+    """Which model calls count, once for each response; and which stand above which."""
     calls = [node for node in trace.nodes if node.kind == names.MODEL]
+    told: dict[str, SpanNode] = {}
+    ended: dict[str, list[int]] = {}
     for node in calls:
         node.usage = lookups.usage_of(node.span.attributes)
         node.response_id = lookups.response_id_of(node.span.attributes)
-    for node in calls:
-        above = node.above if node.usage != NO_USAGE else None
-        while above is not None and not above.has_call_below:
-            above.has_call_below = True
-            above = above.above
-    told: dict[str, SpanNode] = {}
-    for node in calls:
-        if node.has_call_below:
-            continue
         other = node if node.response_id is None else told.setdefault(node.response_id, node)
         if other is not node and _known(node.usage) > _known(other.usage):
             told[node.response_id or ""] = node
             other.counts, other = False, node
         node.counts = other is node
+        ended.setdefault(node.response_id or "", []).append(node.span.end)
+    for node in calls:
+        node.told_at = node.span.end if node.response_id is None else min(ended[node.response_id])
+    for node in trace.nodes:
+        _find_call(node)
+        if node.call is not None and not _has_figures(node):
+            node.call.covers.append(node.span.span_id)
+
+
+def _has_figures(node: SpanNode) -> bool:
+    return node.counts and node.usage != NO_USAGE
+
+
+def _find_call(node: SpanNode) -> None:
+    """Finds the model call above it, or what it hangs on, for it and for all on the way up. A circle leads nowhere."""
+    way: list[SpanNode] = []
+    at: SpanNode | None = node
+    while at is not None and not at.is_joined:
+        at.is_joined = True
+        way.append(at)
+        at = at.above
+    for below in reversed(way):
+        above = below.above
+        if above is None:
+            below.hangs = None if below.span.is_root else below.span.parent_id
+        else:
+            below.call = above if _has_figures(above) else above.call
+            below.hangs = above.hangs
 
 
 def _known(usage: Usage) -> int:

@@ -113,14 +113,17 @@ def _double(value: float | str) -> float | str | None:
     return value
 
 
-def nanos(value: int | str | None, field: str) -> int:
-    """A time in nanoseconds since 1970, 0 where there is none. Raises Invalid."""
+def nanos(value: float | str | None) -> int | None:
+    """A time in nanoseconds since 1970, 0 where there is none; None for what cannot be one.
+
+    Some writers of JSON make a floating-point number of it.
+    """
     if type(value) is str and len(value) == 19 and value.isascii() and value.isdigit():
         return int(value)  # as nearly all are
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else str(value)
     found = 0 if value is None or value == "" else whole(value)
-    if not isinstance(found, int) or not 0 <= found <= 2 * MAX_NANOS:
-        raise invalid_field(field, "must be nanoseconds since 1970")
-    return found
+    return found if isinstance(found, int) and 0 <= found <= 2 * MAX_NANOS else None
 
 
 def hex_id(value: str | None, size: int, field: str) -> str:

@@ -23,9 +23,9 @@ from towerlog.model.event import NATURAL, PLAIN_TYPES, QUESTION_TYPES, Draft, Ev
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, some
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane, QueueState
+from towerlog.model.naming import names_agent
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
-from towerlog.projections.runs import names_agent
 from towerlog.projections.status import reports_recovery
 from towerlog.store.values import Kind
 
@@ -74,7 +74,7 @@ def as_told_by(plan: Plan, principal: Principal, row: RunRow, draft: Draft, agen
         is_others = changes and lane.epoch > 0 and _is_in_queue(lane) and _is_to_its_worker(draft)
     if not is_others:
         return draft
-    if changes or (not row.is_terminal() and names_agent(row, agent)):
+    if changes or (not row.is_terminal() and not draft.part and names_agent(row, agent)):
         return as_foreign(draft)
     return _replace(draft, facts=_replace(draft.facts, by_other=True)) if draft.type in TELEMETRY else draft
 

@@ -41,7 +41,9 @@ from towerlog.engine.ingest.dedupe import (
 )
 from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
-from towerlog.engine.ingest.origins import origin_of, resuming
+from towerlog.engine.ingest.origins import named_or_assumed, origin_of, resuming
+from towerlog.engine.ingest.pairs import paired, step_timed
+from towerlog.engine.ingest.spans import Refs, placed_span
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
 from towerlog.engine.load.steps import Steps
@@ -65,10 +67,10 @@ from towerlog.model.event import (
     RunRef,
     id_of_key,
 )
-from towerlog.model.facts import Facts, with_effects
+from towerlog.model.facts import with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import LONG_ID, MAX_OPEN_ID_CHARS, TERMINAL, OpenTool, RunRow, long_call_id, step_key
+from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.times import told_time
 
 ITEMS_AT_ONCE = 8
@@ -147,6 +149,7 @@ def place_items(
 ) -> Steps[list[Stored | Refusal]]:
     """The items of a request, each by itself; `agent`: all of them are this agent's. Raises PlanFull."""
     results, targets, missing = list[Stored | Refusal](), Targets(), Unloaded()
+    refs: Refs = {}
     work, is_batch = 0, len(items) > 1
     at_once = _items_at_once(plan.cache, principal.org) if is_batch else 1
     book = plan.reactions.book
@@ -166,9 +169,11 @@ def place_items(
         try:
             try:
                 replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
-                result = _place(plan, principal, item, dialect, agent, targets, replayed)
+                told = item if item.span is None else placed_span(plan, principal.org, item, refs)
+                result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
-                    result = _place(plan, principal, item.otherwise, dialect, agent, targets, replayed)
+                    told = placed_span(plan, principal.org, item.otherwise, refs)
+                    result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if type(result) is Refusal:
                     work += WORK_OF_REFUSED
                 results.append(result)
@@ -305,11 +310,13 @@ def _store(
     if row_before is not None and type(ref) is RunByForeignId and ref.thread_id != row_before.thread_id:
         draft, stays = in_named_thread(plan, row_before, draft)
         unused += stays
-    facts = draft.facts
+    facts = named_or_assumed(draft, row_before, agent.name)
     if run_state is None:
         origin = origin_of(plan, principal, draft, dialect)
         run_state = plan.begin_run(principal.org, origin, draft.type)
         plan.name_run(principal.org, draft.run, run_state.row.run)
+        if draft.span is not None:
+            plan.trace_runs.setdefault((principal.org, draft.span.trace), []).append(run_state.row.run)
         facts = with_effects(facts, origin=origin)
     elif facts.effects is not None and reports_an_end(draft):
         row = run_state.row
@@ -327,7 +334,7 @@ def _store(
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft, facts, data, plan.now_ms)
     elif run_state.open_tools and facts.ends is not None and facts.duration_ms is None and not facts.by_other:
-        facts = _step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
+        facts = step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
     elif draft.type in QUESTION_TYPES:
         facts, data = with_question(run_state, draft.type, facts, data)
     event = plan.append(
@@ -344,56 +351,3 @@ def _store(
     row = run_state.row
     place = event.position, event.seq
     return Stored(*place, row.run_id, agent.name, False, event.late, row.pending, facts.foreign, unused)
-
-
-def paired(run_state: RunState, draft: Draft, facts: Facts, data: bytes, now: int) -> tuple[Facts, bytes]:
-    """A tool call's and its result's shared id: the sender's, else one made here. And of a result how long the call
-    took, where its sender has not told that and it is known which call it belongs to."""
-    call, call_id = None, facts.tool_call_id
-    # What another key tells belongs to none of the run's own calls.
-    if run_state.open_tools and draft.type is _TOOL_RESULT and not facts.by_other:
-        call = _called(run_state.open_tools, facts)
-        if call is not None and facts.duration_ms is None and (call_id is not None or not call.overlaps):
-            took = _took(call, draft.occurred_at, now)
-            facts = facts if took is None else _replace(facts, duration_ms=took)
-    if call_id is not None:
-        return facts, data
-    call_id = f"call-{run_state.seq + 1}" if call is None else call.call_id
-    if b'"tool_call_id"' not in data:
-        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
-        rest = data[1:].lstrip()
-        data = head + (b"" if rest.startswith(b"}") else b",") + rest
-    return _replace(facts, tool_call_id=call_id), data
-
-
-def _step_timed(run_state: RunState, facts: Facts, occurred_at: int | None, now: int) -> Facts:
-    """The facts of a step's end, with how long it took where its beginning is known; two of one name are a guess."""
-    key = step_key(facts.ends or "")
-    step = next((call for call in reversed(run_state.open_tools) if call.call_id == key), None)
-    took = None if step is None or step.overlaps else _took(step, occurred_at, now)
-    return facts if took is None else _replace(facts, duration_ms=took)
-
-
-def _took(call: OpenTool, occurred_at: int | None, now: int) -> int | None:
-    """How many ms a call took whose result comes now: by its sender's clock where that told both ends, else as they
-    arrived.
-
-    None where nothing was measured: the clock was set back in between, or both ends came with the same commit.
-    """
-    if call.told_at is not None and occurred_at is not None:
-        told_at = told_time(occurred_at, now)
-        if told_at is not None:
-            return told_at - call.told_at if told_at >= call.told_at else None
-    return now - call.called_at if now > call.called_at else None
-
-
-def _called(open_tools: tuple[OpenTool, ...], facts: Facts) -> OpenTool | None:
-    """The open call that a result belongs to: by its id; without one the newest of its tool, since the result of an
-    older one may have been lost."""
-    if facts.tool_call_id is not None:
-        is_long = len(facts.tool_call_id) > MAX_OPEN_ID_CHARS
-        call_id = long_call_id(facts.tool_call_id) if is_long else facts.tool_call_id
-        return next((call for call in reversed(open_tools) if call.call_id == call_id), None)
-    tool = facts.tool or ""
-    # A long id stands there by its digest, which is nobody's id.
-    return next((call for call in reversed(open_tools) if call.tool == tool and call.call_id[:1] != LONG_ID), None)

@@ -6,6 +6,7 @@ from towerlog.engine.alerts.scope import needs_of_end
 from towerlog.engine.control.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
+from towerlog.engine.ingest.spans import needs_of_span
 from towerlog.engine.load.own_runs import parent_within, top_of
 from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
@@ -30,6 +31,7 @@ from towerlog.model.event import (
     id_of_key,
 )
 from towerlog.model.facts import LATEST_STEP, Effects
+from towerlog.model.naming import may_be_named
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
 from towerlog.store.values import Kind
@@ -120,9 +122,12 @@ def needs_of_draft(
     if not is_known:
         rows[key] = needs.run(org, ref)
     row = rows[key]
+    needs_of_span(needs, org, draft)
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
+        if row.agent is not None and may_be_named(row):
+            needs.agent(org, row.agent)
         known = needs.cache.event_ids.get(row.run)
         may_repeat = draft.natural_key is not None or known is None
         if event_id is not None and known is not None and not may_repeat:

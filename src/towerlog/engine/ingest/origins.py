@@ -6,9 +6,10 @@ import msgspec
 
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Draft, OpenRun, RunByForeignId, RunById, RunByTrace
-from towerlog.model.facts import Origin, with_effects
+from towerlog.model.facts import Facts, Origin, with_effects
+from towerlog.model.naming import names_agent
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_TRACE, RunRow
+from towerlog.model.run import PARENT_TRACE, PLACEHOLDER_AGENTS, RunRow
 
 
 def origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
@@ -27,6 +28,18 @@ def origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> O
         source=dialect,
         unnamed_thread=isinstance(ref, RunByForeignId) and not ref.names_thread,
     )
+
+
+def named_or_assumed(draft: Draft, row: RunRow | None, agent: str) -> Facts:
+    """The facts of a draft of this agent, with whether it names the agent of its run; `row`: that before it.
+
+    A part of a run names none. Of a run that begins with one, or without an agent, something else stands for it.
+    """
+    facts = draft.facts
+    if draft.part and (row is None or names_agent(row, agent)):
+        facts = msgspec.structs.replace(facts, part=True)
+    is_assumed = draft.part or (draft.agent is None and draft.agent_default not in PLACEHOLDER_AGENTS)
+    return with_effects(facts, assumes_agent=draft.agent_default) if row is None and is_assumed else facts
 
 
 def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:

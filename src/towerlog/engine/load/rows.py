@@ -190,8 +190,11 @@ class Known:
     def _take_rows(self, kind: Kind, found: dict[Any, Any]) -> None:
         """Rows that came with an answer answer other questions as well."""
         cache = self.cache
-        if kind in (Kind.FAMILY, Kind.THREAD_RUNS):
+        if kind in (Kind.FAMILY, Kind.THREAD_RUNS, Kind.TRACE_RUNS):
             cache.runs.put_all((row.run, row) for rows in found.values() for row in rows)
+            if kind is Kind.TRACE_RUNS:
+                named = (row for rows in found.values() for row in rows if row.foreign_id is not None)
+                cache.refs.update({ref_key(row.org, RunByForeignId(str(row.foreign_id), "")): row.run for row in named})
         elif kind is Kind.CLAIMS:
             for pairs in found.values():
                 cache.lanes.put_all((lane.run, lane) for lane, _ in pairs)

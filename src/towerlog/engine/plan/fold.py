@@ -128,7 +128,7 @@ def fold_event(
     if after.thread_id != row.thread_id:
         for follow in plan.reactions.on_thread:
             follow(plan, before, after, event)
-    moved = event.facts.moved(agent.name)
+    moved = computed_fold.money_of_name(before, event, agent.name) + event.facts.moved(agent.name)
     if moved or (effects is not None and effects.reservation_id is not None):
         for count in plan.reactions.on_spent:
             count(plan, moved, after, event)

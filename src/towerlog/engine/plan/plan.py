@@ -28,6 +28,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, OpenRun, RunById, RunRef
 from towerlog.model.facts import NO_FACTS, Effects, Facts, Origin
 from towerlog.model.lane import Lane, WallOf
+from towerlog.model.naming import is_named_by, named
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.thread import ThreadRow
@@ -72,13 +73,13 @@ class Plan:
         self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}  # see `postponed`
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[RefKey, int] = {}
+        self.trace_runs: dict[tuple[int, str], list[int]] = {}  # by a trace's foreign id: runs that begin here
         # No `cached_property`: it gives the plan a dictionary, in which each attribute is looked up then.
         self._alerts: AlertChanges | None = None
         self._prices: PlacedPrices | None = None
         self._budgets: OrgRows[BudgetSet] | None = None
         self._agents: dict[tuple[int, str], AgentRow] = {}  # all asked for, as before this group; and new ones
-        self.content: dict[bytes, int] = {}
-        """Keys of the nodes and lists of metas that this group has added → how many messages or metas they have."""
+        self.content: dict[bytes, int] = {}  # keys of nodes and lists of metas added here → how many they have
 
     def counters(self, org: int) -> Counters:
         """The organisation's counters, to be counted on in place; they are written with this plan."""
@@ -271,12 +272,12 @@ class Plan:
         late = late and (effects is None or not reports_recovery(row, kind, effects))
         is_alone = late or not is_plain(kind, effects)  # folded by itself, as is the first that names its agent
         if not is_alone and row.agent != name:
-            is_alone = not facts.foreign and run_fold.names_agent(row, name)
+            is_alone = is_named_by(row, facts, name, late=late)
         parts: dict[str, Any] | None = None
         if is_alone:
             row = self.row_of(run_state)
             if effects is not None:
-                facts, parts = told_parts(self, row, facts, name, occurred_at, late=late)
+                facts, parts = told_parts(self, named(row, facts, name, late=late), facts, name, occurred_at, late=late)
         counters = self.changes.counters.get(org) or self.counters(org)
         counters.position = position = counters.position + 1
         future = occurred_at is not None and occurred_at > now + FUTURE_TOLERANCE_MS

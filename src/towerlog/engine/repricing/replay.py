@@ -118,16 +118,22 @@ class Replay:
         self._own = own
         self._earlier: dict[RepricedPlace, list[Event]] = {}
         self._known_seq = 0
-        for event, agent in earlier:
+        for event, told_by in earlier:
             if isinstance(event, Event):
+                agent = self._agent_of(event, told_by)
                 self._earlier.setdefault(self._place(row, event, agent), []).append(event)
             self._known_seq = event.seq
         self._old = Telling(row)
         self._new = Telling(row)
         self._parts: dict[RepricedPlace, Part] = {}
 
-    def take(self, event: Logged, agent: str) -> None:
-        """The next event of the run, which is this agent's."""
+    def _agent_of(self, event: Event, agent: str) -> str:
+        """Whose an event is now: what was told before the run's agent was named went to it then."""
+        row = self._row
+        return row.agent if row.agent is not None and event.seq < row.named_seq and agent == row.was_agent else agent
+
+    def take(self, event: Logged, told_by: str) -> None:
+        """The next event of the run, which this agent has told."""
         self.last_seq = event.seq
         if isinstance(event, DamagedEvent):
             self._has_gap = True
@@ -137,6 +143,7 @@ class Replay:
             return
         if effects.report is not None or effects.repriced is not None:
             self.usage_seq = event.seq
+        agent = self._agent_of(event, told_by)
         place = self._place(self._old.row, event, agent)
         part = self._part(place)
         if effects.repriced is not None:

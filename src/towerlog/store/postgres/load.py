@@ -241,6 +241,7 @@ def _spread(function: Callable[..., Awaitable[Any]]) -> Callable[[Db, Any], Awai
 
 _ALONE: dict[Kind, Callable[[Db, Any], Awaitable[Any]]] = {
     Kind.THREAD_RUNS: _spread(runs.newest_of_thread),
+    Kind.TRACE_RUNS: _spread(runs.runs_of_trace),
     Kind.SAME: events.says_the_same,
     Kind.EVENT: _event,
     Kind.STARTED: _started,

@@ -84,6 +84,10 @@ def _thread_runs(db: apsw.Connection, keys: list[tuple[int, str, int]]) -> dict[
     return {key: reads.runs(db, key[0], RunFilter(thread_id=key[1]), key[2], None) for key in keys}
 
 
+def _trace_runs(db: apsw.Connection, keys: list[tuple[int, str, int]]) -> dict[tuple[int, str, int], list[RunRow]]:
+    return {key: reads.runs_of_trace(db, *key) for key in keys}
+
+
 def _threads(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], ThreadRow]:
     return lookups.threads(db, keys)
 
@@ -283,6 +287,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.RUN: _runs,
     Kind.THREAD: _threads,
     Kind.THREAD_RUNS: _thread_runs,
+    Kind.TRACE_RUNS: _trace_runs,
     Kind.AGENT: _agents,
     Kind.AGENT_ID: _agent_ids,
     Kind.LANE: _lanes,

@@ -199,6 +199,15 @@ def runs_by_number(db: apsw.Connection, org: int, numbers: Sequence[int]) -> dic
     return {row[0]: rows.decode_run(row[1]) for row in found}
 
 
+def runs_of_trace(db: apsw.Connection, org: int, foreign_id: str, limit: int) -> list[RunRow]:
+    """The newest runs of a trace: that of this foreign id, and those whose foreign ids are it, a colon and more."""
+    sql = "SELECT doc FROM run WHERE org = ? AND foreign_id >= ? AND foreign_id < ? ORDER BY run DESC LIMIT ?"
+    # A semicolon comes next after a colon.
+    found = db.execute(sql, (org, foreign_id, foreign_id + ";", limit))
+    rows_of = (rows.decode_run(row[0]) for row in found)
+    return [row for row in rows_of if (row.foreign_id or "")[len(foreign_id) :][:1] in ("", ":")]
+
+
 def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
     """A thread by id."""
     doc = one(db, "SELECT doc FROM thread WHERE org = ? AND thread_id = ?", (org, thread_id))
