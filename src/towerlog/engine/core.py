@@ -37,6 +37,8 @@ from towerlog.engine.timers.alerts import UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
 from towerlog.engine.timers.cancels import OverdueCancels
+from towerlog.engine.timers.forwarding.deliveries import Deliveries, Spans
+from towerlog.engine.timers.forwarding.forwarder import Forwarder
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import TimedService, Timer
 from towerlog.engine.timers.messages.sender import Sender
@@ -72,10 +74,11 @@ class Engine:
         ways_out: WaysOut | None = None,
         price_list: PriceList | None = None,
         peers: Peers | None = None,
+        collector: Spans | None = None,
     ) -> None:
         """`wake` is told of every commit. `ways_out`: how people are told of alerts; without, messages wait.
         `price_list`: prices of models; without it what tells no cost stays unpriced. `peers`: other nodes, by whose
-        wake this one is told; without, this engine is alone with its store."""
+        wake this one is told; without, this engine is alone with its store. `collector`: where ended runs go."""
         settings = settings or EngineSettings()
         self._store = store
         self.peers, self._leads = peers, peers.leads if peers is not None else _always
@@ -93,15 +96,8 @@ class Engine:
         self._replies = Replies(store, self._reads)
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
-        self._writer = Writer(
-            store,
-            self._serving,
-            ids,
-            VERBS,
-            wake.committed,
-            REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
-            max_queue=settings.max_queue,
-        )
+        reactions, queue = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas), settings.max_queue
+        self._writer = Writer(store, self._serving, ids, VERBS, wake.committed, reactions, max_queue=queue)
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once.
 
@@ -121,6 +117,7 @@ class Engine:
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
         self._sender = None if ways_out is None else self._sending(ways_out, settings)
+        self._forwarder = None if collector is None else self._forwarding(collector)
         self._tasks: list[asyncio.Task[None]] = []
 
     def _timed(self, settings: EngineSettings) -> tuple[TimedService, ...]:
@@ -151,6 +148,10 @@ class Engine:
         self._wake.subscribe(sender.hear, of_messages=True)
         return sender
 
+    def _forwarding(self, collector: Spans) -> Forwarder:
+        deliveries = Deliveries(collector, self._serving.clock, self._leads)
+        return Forwarder(self._store, deliveries, self._leads)
+
     def _forget(self, org: int, run: int) -> None:
         """Something of a run was erased: nothing of it stays in memory here."""
         self._hub.forget(run, org)
@@ -173,6 +174,8 @@ class Engine:
         self._tasks.append(asyncio.create_task(self._keeping.run(), name="towerlog-retention"))
         if self._sender is not None:
             self._tasks.append(asyncio.create_task(self._sender.run(), name="towerlog-sender"))
+        if self._forwarder is not None:
+            self._tasks.append(asyncio.create_task(self._forwarder.run(), name="towerlog-forwarder"))
 
     def drain(self) -> None:
         """Answers every long poll now; nobody waits any more."""
@@ -188,6 +191,8 @@ class Engine:
         self._keeping.stop()
         if self._sender is not None:
             self._sender.stop()
+        if self._forwarder is not None:
+            self._forwarder.stop()
         for task in self._tasks:
             await task
         await self._writer.stop()
@@ -214,6 +219,7 @@ class Engine:
             "read_failures": self._store.damages.failures,
             "clock_off_seconds": int(self._age.off_ms / 1000),
             "deliveries_given_up": 0 if self._sender is None else self._sender.given_up,
+            **({} if self._forwarder is None else self._forwarder.figures()),
             "nodes": 1 + (0 if self.peers is None else len(self.peers.others)),
             "leads": int(self._leads()),
         }
