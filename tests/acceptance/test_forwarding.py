@@ -156,6 +156,7 @@ def test_a_kill_loses_no_run(collector: TraceCollector, fresh_server: FreshServe
     forward(5)
     collector.stop()
     forward(10)
+    wait_until(lambda: metric(server, "towerlog_forwarding_failures_total") >= 1, "an attempt that failed")
     server.kill()
     collector.start()
     server.start()
