@@ -1,4 +1,4 @@
-"""`towerlog import`: sessions of coding agents and exports of tracing tools, as runs with their own times."""
+"""`towerlog import`: sessions of coding agents, exports of tracing tools, and spans, as runs with their own times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from towerlog.cli.connect import client_of, local_key_explained, path_explained
 from towerlog.cli.escapes import json_line
 from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.importers.delivery import ImportOutcome, Sender
-from towerlog.cli.importers.files import FORMATS, events_in, format_of
+from towerlog.cli.importers.files import NAMES, events_in, format_of, requests_in
+from towerlog.cli.importers.otlp import NAME as OTLP
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import note, progress, say
 from towerlog.config import Settings
@@ -23,7 +24,7 @@ from towerlog.sdk.api.client import Client
 @click.command("import")
 @with_settings()
 @click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), help="What the files are; default: as they look.")
+@click.option("--format", "form", type=click.Choice(list(NAMES)), help="What the files are; default: as they look.")
 @click.option("--dry-run", is_flag=True, help="Only say what is in the files; no server is asked.")
 @as_json
 @click.argument(
@@ -32,7 +33,7 @@ from towerlog.sdk.api.client import Client
 def import_files(
     settings: Settings, url: str | None, form: str | None, dry_run: bool, as_json: bool, files: tuple[Path, ...]
 ) -> None:
-    """Imports sessions of Claude Code and Codex, and exports of Langfuse and LangSmith, as runs.
+    """Imports sessions of Claude Code and Codex, exports of Langfuse and LangSmith, and spans of OTLP, as runs.
 
     A session or a trace becomes a run, with its own times; a sub-agent of a session becomes a child. Tokens and money
     are as the file tells them, or unknown. To import a file again changes nothing but what is new in it. A session that
@@ -51,6 +52,8 @@ def import_files(
 def _imported(client: Client | None, path: Path, form: str | None, as_json: bool) -> int:
     """Imports a file and says so; how many of its events were refused."""
     name = form or format_of(path)
+    if name == OTLP:
+        return _exported(client, path, as_json)
     skipped: Counter[str] = Counter()
     outcome = ImportOutcome()
     events = events_in(path, name, lambda kind: skipped.update([kind]))
@@ -70,17 +73,47 @@ def _imported(client: Client | None, path: Path, form: str | None, as_json: bool
     return outcome.results["refused"]
 
 
-def _words(path: Path, name: str, outcome: ImportOutcome, *, is_sent: bool) -> str:
+def _exported(client: Client | None, path: Path, as_json: bool) -> int:
+    """Sends a file of OTLP and says so; how many of its spans and records were refused."""
+    # Not before it is asked for: it reads what the server reads.
+    from towerlog.cli.importers.exports import ExportOutcome, send_exports
+
+    outcome = ExportOutcome()
+    with progress(f"spans of {path.name}") as done:
+        send_exports(client, requests_in(path), outcome, done)
+    taken = None if client is None else outcome.items - outcome.refused
+    if as_json:
+        sent = {} if taken is None else {"taken": taken}
+        told = {"ok": not outcome.refused, "file": str(path), "format": OTLP, "spans": outcome.items}
+        click.echo(json_line({**told, **_figures(outcome.found), "refused": outcome.refused, **sent}))
+    else:
+        spans = f", {_some(outcome.items, 'span')}: {taken} taken, {outcome.refused} refused."
+        is_sent = client is not None
+        say(_found(path, OTLP, outcome.found) + (spans if is_sent else _used(outcome.found)))
+    for refusal in outcome.refusals:
+        note(refusal)
+    return outcome.refused
+
+
+def _found(path: Path, name: str, outcome: ImportOutcome) -> str:
     runs, events = len(outcome.run_keys), outcome.events
     found = f"{path.name} ({name}): {_some(runs, 'run')}, {_some(events, 'event')}"
-    if outcome.first_time is not None:
-        found += f" from {outcome.first_time} to {outcome.last_time}"
-    if is_sent:
-        known, refused = outcome.results["duplicate"], outcome.results["refused"]
-        return f"{found}: {outcome.results['stored']} stored, {known} known already, {refused} refused."
+    return found if outcome.first_time is None else f"{found} from {outcome.first_time} to {outcome.last_time}"
+
+
+def _words(path: Path, name: str, outcome: ImportOutcome, *, is_sent: bool) -> str:
+    found = _found(path, name, outcome)
+    if not is_sent:
+        return found + _used(outcome)
+    known, refused = outcome.results["duplicate"], outcome.results["refused"]
+    return f"{found}: {outcome.results['stored']} stored, {known} known already, {refused} refused."
+
+
+def _used(outcome: ImportOutcome) -> str:
+    """What a dry run says of the figures."""
     used = f"{_some(outcome.model_calls, 'model call')}, {outcome.input_tokens} tokens in, {outcome.output_tokens} out"
     cost = f"${outcome.cost_usd:f}" if outcome.model_calls > outcome.calls_without_cost else "cost unknown"
-    return f"{found}; {used}, {cost}. Nothing was sent."
+    return f"; {used}, {cost}. Nothing was sent."
 
 
 def _some(count: int, noun: str) -> str:
@@ -88,7 +121,6 @@ def _some(count: int, noun: str) -> str:
 
 
 def _fields(path: Path, name: str, outcome: ImportOutcome, skipped: Counter[str], *, is_sent: bool) -> dict[str, Any]:
-    is_priced = outcome.model_calls > outcome.calls_without_cost
     sent = {
         "stored": outcome.results["stored"],
         "duplicates": outcome.results["duplicate"],
@@ -99,6 +131,15 @@ def _fields(path: Path, name: str, outcome: ImportOutcome, skipped: Counter[str]
         "ok": not outcome.results["refused"],
         "file": str(path),
         "format": name,
+        **_figures(outcome),
+        "skipped": dict(skipped),
+        **(sent if is_sent else {}),
+    }
+
+
+def _figures(outcome: ImportOutcome) -> dict[str, Any]:
+    is_priced = outcome.model_calls > outcome.calls_without_cost
+    return {
         "runs": len(outcome.run_keys),
         "events": outcome.events,
         "first_time": outcome.first_time,
@@ -108,6 +149,4 @@ def _fields(path: Path, name: str, outcome: ImportOutcome, skipped: Counter[str]
         "output_tokens": outcome.output_tokens,
         "cost_usd": f"{outcome.cost_usd:f}" if is_priced else None,
         "calls_without_cost": outcome.calls_without_cost,
-        "skipped": dict(skipped),
-        **(sent if is_sent else {}),
     }

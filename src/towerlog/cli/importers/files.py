@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from towerlog.cli.importers import claude_code, codex, langfuse, langsmith
+from towerlog.cli.importers import claude_code, codex, langfuse, langsmith, otlp
 from towerlog.cli.importers.events import ImportedEvent, Values
 from towerlog.errors import Malformed
 from towerlog.sdk.wire import json_text
@@ -37,6 +37,23 @@ FORMATS: dict[str, Format] = {
 }
 
 
+NAMES = (*FORMATS, otlp.NAME)
+"""All that is read. Requests of OTLP are no events: the server makes those of them."""
+
+
+def requests_in(path: Path) -> Iterator[otlp.ExportRequest]:
+    """The requests of a file of OTLP. Raises Malformed, OSError."""
+    if not _is_protobuf(path):
+        return otlp.requests_of(values_of(path))
+    if path.stat().st_size > MAX_WHOLE_BYTES:
+        raise Malformed(f"{path}: is larger than {MAX_WHOLE_BYTES} bytes; export fewer spans at a time")
+    return otlp.requests_of_protobuf(path.read_bytes())
+
+
+def _is_protobuf(path: Path) -> bool:
+    return path.is_file() and otlp.is_protobuf(path)
+
+
 def events_in(path: Path, name: str, skipped: Skipped) -> Iterator[ImportedEvent]:
     """The events of a file of this format. Raises Malformed, OSError."""
     form = FORMATS[name]
@@ -47,13 +64,15 @@ def events_in(path: Path, name: str, skipped: Skipped) -> Iterator[ImportedEvent
 
 def format_of(path: Path) -> str:
     """Of which program a file is. Raises Malformed where it is of none, OSError."""
+    if _is_protobuf(path):
+        return otlp.NAME
     for place, (_, value) in enumerate(values_of(path)):
         found = next((name for name, form in FORMATS.items() if form.recognizes(value)), None)
-        if found is not None:
-            return found
+        if found is not None or otlp.recognizes(value):
+            return found or otlp.NAME
         if place >= LOOKED_AT:
             break
-    raise Malformed(f"{path}: is no file of {', '.join(FORMATS)}; if it is one, say which with --format")
+    raise Malformed(f"{path}: is no file of {', '.join(NAMES)}; if it is one, say which with --format")
 
 
 def values_of(path: Path) -> Values:
