@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,13 +19,10 @@ from towerlog.model.principal import Principal
 from towerlog.model.times import format_ms
 from towerlog.model.usage import format_dollars
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.wire.address import Response
-from towerlog.sdk.wire.errors import ApiError, SdkError
+from towerlog.sdk.api.requests import ApiRequest
+from towerlog.sdk.wire.errors import ApiError
 from towerlog.sdk.wire.refusals import accepted, json_of
-from towerlog.sdk.wire.retries import Retries
 
-REPLY_SECONDS = 60.0
-"""For the reply to one request."""
 _NOBODY = Principal(0, "", "", "", frozenset())
 _DECODERS: dict[str, Callable[[Call], Any]] = {one.path: one.decode for one in DIALECT.endpoints}
 
@@ -82,7 +78,10 @@ def send_exports(
 
 def _send(client: Client, request: ExportRequest, outcome: ExportOutcome, count: int) -> None:
     try:
-        reply = _answered(client, request)
+        # No method of the client is for another dialect. What the server knows adds nothing, so it may be sent again.
+        reply = client._send(
+            ApiRequest("POST", request.path, accepted, request.body, repeatable=True, content_type=request.kind)
+        )
     except ApiError as error:
         if not error.blames_content:
             raise
@@ -95,20 +94,6 @@ def _send(client: Client, request: ExportRequest, outcome: ExportOutcome, count:
     success = object_of(object_of(json_of(reply)).get("partialSuccess"))
     rest = next((value for name, value in success.items() if name.startswith("rejected")), 0)
     outcome.refuse(int(rest), str(success.get("errorMessage") or ""))
-
-
-def _answered(client: Client, request: ExportRequest) -> Response:
-    """The reply to a request. One that a server does not take for now is sent again. Raises ApiError, Unreachable."""
-    headers, retries, tried = {"Content-Type": request.kind}, Retries(), 0
-    while True:
-        try:
-            return accepted(client.http.request("POST", request.path, request.body, headers, REPLY_SECONDS))
-        except SdkError as error:
-            tried += 1
-            pause_s = retries.pause_s(tried, error)
-            if pause_s is None:
-                raise
-            time.sleep(pause_s)
 
 
 def _event(draft: Draft) -> ImportedEvent:
