@@ -140,6 +140,7 @@ LAWFUL_IMPORTS = {
     "server.py": "from towerlog import config\nfrom towerlog.egress import outside\nfrom towerlog.wake import local",
     "engine/pricing/price_list.py": "import genai_prices",
     "dialects/otlp/protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
+    "dialects/views/otlp_protobuf.py": "import google.protobuf\nimport opentelemetry.proto",
     "storage.py": "from towerlog import config\nfrom towerlog.store import sqlite",
     "egress/http.py": "from towerlog.egress import addresses",
     "egress/mail/mailer.py": "import aiosmtplib",
@@ -170,7 +171,7 @@ DATABASE = "Only the store opens a database, and a bus of one"
 BACKEND = "Only one module names a backend"
 WIRING = "Only the wiring names a wake"
 PRICES = "Only one module reads the list of prices"
-PROTOBUF = "Only one module reads protobuf"
+PROTOBUF = "Only one module reads protobuf, and one writes it"
 OUTWARD = "Only egress goes out, and only the wiring opens it"
 GUARD = "The guard of egress knows nothing of what is sent"
 SDK = "The SDK needs nothing but the standard library and the errors"

@@ -63,6 +63,8 @@ class Settings:
     allowed_hosts: str = ""
     egress_allow: str = ""
     smtp_url: str = ""
+    forward_otlp_url: str = ""
+    forward_otlp_headers: str = ""
     webhook_retry_seconds: str = "10,60,300"
     session_idle_minutes: int = 3 * 24 * 60
     oidc_issuer: str = ""
@@ -117,6 +119,8 @@ MEANINGS: dict[str, str] = {
     "allowed_hosts": "Host names, comma-separated, that requests may name; default: any, on loopback only local ones.",
     "egress_allow": "Hosts and networks that webhooks may reach beside public ones.",
     "smtp_url": "Mail server for alerts, as smtps://USER:PASSWORD@HOST?from=ADDRESS; empty: no mail is sent.",
+    "forward_otlp_url": "Collector of OpenTelemetry to which ended runs are sent, as http://HOST:4318; empty: none.",
+    "forward_otlp_headers": "Headers for it, as name=value,name=value with percent-encoded values.",
     "webhook_retry_seconds": "Seconds until each further attempt to deliver a message of an alert.",
     "session_idle_minutes": "Minutes after which a sign-in to the dashboard ends that no page or request has used.",
     "oidc_issuer": "Identity provider by which members may sign in (OpenID Connect): its issuer, letter for letter.",
@@ -129,7 +133,7 @@ MEANINGS: dict[str, str] = {
     "log_level": "debug, info, warning or error.",
 }
 
-SECRETS = ("bootstrap_key", "push_secret", "wake", "smtp_url", "oidc_client_secret")
+SECRETS = ("bootstrap_key", "push_secret", "wake", "smtp_url", "oidc_client_secret", "forward_otlp_headers")
 """Settings whose value is nobody's business: no message repeats one."""
 LOG_LEVELS, _ANY = ("debug", "info", "warning", "error"), 1 << 31
 # `_ANY` only keeps numbers within what every timer and counter can take.
@@ -152,12 +156,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "max_streams_per_key": (0, 1_000_000),
     "max_streams_per_org": (0, 1_000_000),
     "max_connections_per_address": (1, 1_000_000),
-    "max_rules_per_org": (0, 200),
-    "max_rules_per_key": (0, 200),
-    "max_budgets_per_org": (0, 200),
-    "max_budgets_per_key": (0, 200),
-    "max_prices_per_org": (0, 2000),
-    "max_prices_per_key": (0, 2000),
+    **dict.fromkeys(("max_rules_per_org", "max_rules_per_key", "max_budgets_per_org", "max_budgets_per_key"), (0, 200)),
+    **dict.fromkeys(("max_prices_per_org", "max_prices_per_key"), (0, 2000)),
     "session_idle_minutes": (5, 20_160),
     "keep_alive_seconds": (1, 86_400),
     "credits_per_dollar": (0, 1_000_000_000),

@@ -117,7 +117,8 @@ class Node:
             bounds = engine_settings(settings, secret)
             peers = peers_of(settings, store, clock, ids.uuid(), secret)
             wake = LocalWake() if peers is None else peers.wake
-            self._engine = Engine(store, wake, clock, ids, bounds, self.outside, self.prices, peers)
+            outside = self.outside
+            self._engine = Engine(store, wake, clock, ids, bounds, outside, self.prices, peers, outside.collector)
             await self._engine.start()
         except CannotJoin as error:
             await store.close()
@@ -164,6 +165,8 @@ def outside_of(settings: Settings, clock: Clock) -> Outside:
             egress_allow=settings.egress_allow,
             smtp_url=settings.smtp_url,
             oidc_issuer=settings.oidc_issuer,
+            forward_otlp_url=settings.forward_otlp_url,
+            forward_otlp_headers=settings.forward_otlp_headers,
         )
     except ValueError as error:
         raise BadSetting(str(error)) from None

@@ -159,3 +159,31 @@ async def test_what_is_left_to_wipe_is_kept_until_all_of_it_was_gone_over(
     await again.wiped(before)
     assert await again.unwiped() == 0
     await again.close()
+
+
+async def test_how_far_it_was_forwarded_is_kept(backend: Backend, clock: FakeClock, ids: SeededIds) -> None:
+    """From where it was first begun, and an organisation that comes later from its beginning."""
+    store = await backend.open(clock, ids)
+    first, second = [(await store.org_create(*identity(number, name=f"o{number}"))).org for number in (1, 2)]
+
+    async def write(org: int, number: int) -> None:
+        row = run_row(number, org=org, last_seq=1, last_position=number)
+        async with store.begin() as unit:
+            await unit.commit(run_changes(row, [event(number, 1, org=org, run=number)]))
+
+    await write(first, 1)
+    await store.forwarding_begin()
+    assert await store.forwarding_waits(-1, 10) == []
+    await write(first, 2)
+    await write(second, 1)
+    assert await store.forwarding_waits(-1, 10) == sorted([(first, 1, 2), (second, 0, 1)])
+    assert await store.forwarding_waits(-1, 1) == sorted([(first, 1, 2), (second, 0, 1)])[:1]
+    assert await store.forwarding_waits(max(first, second), 10) == []
+    await store.forwarding_keep(first, 2)
+    third = (await store.org_create(*identity(3, name="o3"))).org
+    await write(third, 1)
+    await store.close()
+    again = await backend.open(clock, ids)
+    await again.forwarding_begin()
+    assert await again.forwarding_waits(-1, 10) == sorted([(second, 0, 1), (third, 0, 1)])
+    await again.close()

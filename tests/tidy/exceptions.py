@@ -46,6 +46,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "EventResult": "an item of a reply, made and encoded at once",
     "FeedEvent": "an item of a reply, made and encoded at once",
     "ImportOutcome": "counted up while a file is imported, and owned by that import",
+    "ExportOutcome": "the same of a file of spans",
     "RunReader": "remembers what its agent said last and which tools it called, while one file is read",
     "Issue": "an item of a refusal, made and encoded at once",
     "RejectedEvent": "an item of a reply, made and encoded at once",

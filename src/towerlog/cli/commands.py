@@ -53,7 +53,7 @@ COMMANDS: dict[str, Command] = {
         "imports",
         "import_files",
         CLI,
-        "Imports sessions of Claude Code and Codex, and exports of Langfuse and LangSmith, as runs.",
+        "Imports sessions of Claude Code and Codex, exports of Langfuse and LangSmith, and spans of OTLP, as runs.",
     ),
     "keys": Command("admin", "keys", SERVER, "API keys: create, list and revoke them."),
     "links": Command("links", "links", CLI, "Sign-in links: list and revoke them."),

@@ -1,4 +1,4 @@
-"""`towerlog import`: sessions of coding agents and exports of tracing tools, as runs with their own times."""
+"""`towerlog import`: sessions of coding agents, exports of tracing tools, and spans, as runs with their own times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from towerlog.cli.escapes import json_line
 from towerlog.cli.exits import FOUND_WRONG, words_of
 from towerlog.cli.importers.copies import MAX_ITEMS, Copies, copies_file
 from towerlog.cli.importers.delivery import ImportOutcome, Sender
-from towerlog.cli.importers.files import ENDINGS, FORMATS, events_in, format_of, found_in
+from towerlog.cli.importers.files import ENDINGS, NAMES, events_in, format_of, found_in, requests_in
+from towerlog.cli.importers.otlp import NAME as OTLP
 from towerlog.cli.importers.sources import Source
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import note, progress, say
@@ -33,14 +34,14 @@ MAX_TOLD_LINES = 1_000
 @click.command("import")
 @with_settings()
 @click.option("--url", help="The server's address; default: TOWERLOG_URL, else that of the local server.")
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), help="What the files are; default: as they look.")
+@click.option("--format", "form", type=click.Choice(list(NAMES)), help="What the files are; default: as they look.")
 @click.option("--dry-run", is_flag=True, help="Only say what is in the files; no server is asked.")
 @as_json
 @click.argument("named", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="FILE…")
 def import_files(
     settings: Settings, url: str | None, form: str | None, dry_run: bool, as_json: bool, named: tuple[Path, ...]
 ) -> None:
-    """Imports sessions of Claude Code and Codex, and exports of Langfuse and LangSmith, as runs.
+    """Imports sessions of Claude Code and Codex, exports of Langfuse and LangSmith, and spans of OTLP, as runs.
 
     A session or a trace becomes a run, with its own times; a sub-agent of a session becomes a child. Of a folder all
     files below it are imported. Tokens and money are as the file tells them, or unknown. To import a file again changes
@@ -100,6 +101,8 @@ def _say_other(path: Path, words: str, as_json: bool, *, is_ok: bool) -> None:
 
 def _imported(client: Client | None, source: Source, name: str, as_json: bool) -> bool:
     """Imports a file and says so; whether all of it has arrived."""
+    if name == OTLP:
+        return _exported(client, source, as_json)
     path, skipped, outcome = source.path, Counter[str](), ImportOutcome()
     events = events_in(source, name, lambda kind: skipped.update([kind]))
     with progress(f"events of {path.name}") as done:
@@ -132,19 +135,54 @@ def _note_lines(path: Path, what: str, lines: dict[int, str]) -> None:
         note(f"{path}: {len(lines) - MAX_NAMED_LINES} more lines were {what}.")
 
 
-def _words(source: Source, name: str, outcome: ImportOutcome, *, is_sent: bool) -> str:
+def _exported(client: Client | None, source: Source, as_json: bool) -> bool:
+    """Sends a file of OTLP and says so; whether all of its spans and records were taken."""
+    # Not before it is asked for: it reads what the server reads.
+    from towerlog.cli.importers.exports import ExportOutcome, send_exports
+
+    path, outcome = source.path, ExportOutcome()
+    with progress(f"spans of {path.name}") as done:
+        send_exports(client, requests_in(source), outcome, done)
+    taken = None if client is None else outcome.items - outcome.refused
+    is_ok = not (outcome.refused or source.bad_lines)
+    if as_json:
+        sent = {} if taken is None else {"taken": taken}
+        told = {"ok": is_ok, "file": str(path), "format": OTLP, "spans": outcome.items}
+        lines = _lines_told(source)
+        click.echo(json_line({**told, **_figures(outcome.found), "refused": outcome.refused, **lines, **sent}))
+    else:
+        spans = f", {_some(outcome.items, 'span')}: {taken} taken, {outcome.refused} refused."
+        say(_found(source, OTLP, outcome.found) + (_used(outcome.found) if client is None else spans))
+    for refusal in outcome.refusals:
+        note(refusal)
+    _note_lines(path, "left out", source.bad_lines)
+    _note_lines(path, "read with replaced characters", source.mended_lines)
+    return is_ok
+
+
+def _found(source: Source, name: str, outcome: ImportOutcome) -> str:
     runs, events = len(outcome.run_keys), outcome.events
     found = f"{source.path.name} ({name}): {_some(runs, 'run')}, {_some(events, 'event')}"
     if outcome.first_time is not None:
         found += f" from {outcome.first_time} to {outcome.last_time}"
     if source.bad_lines:
         found += f", without {_some(len(source.bad_lines), 'line')} that could not be read"
-    if is_sent:
-        known, refused = outcome.results["duplicate"], outcome.results["refused"]
-        return f"{found}: {outcome.results['stored']} stored, {known} known already, {refused} refused."
+    return found
+
+
+def _words(source: Source, name: str, outcome: ImportOutcome, *, is_sent: bool) -> str:
+    found = _found(source, name, outcome)
+    if not is_sent:
+        return found + _used(outcome)
+    known, refused = outcome.results["duplicate"], outcome.results["refused"]
+    return f"{found}: {outcome.results['stored']} stored, {known} known already, {refused} refused."
+
+
+def _used(outcome: ImportOutcome) -> str:
+    """What a dry run says of the figures."""
     used = f"{_some(outcome.model_calls, 'model call')}, {outcome.input_tokens} tokens in, {outcome.output_tokens} out"
     cost = f"${outcome.cost_usd:f}" if outcome.model_calls > outcome.calls_without_cost else "cost unknown"
-    return f"{found}; {used}, {cost}. Nothing was sent."
+    return f"; {used}, {cost}. Nothing was sent."
 
 
 def _some(count: int, noun: str) -> str:
@@ -154,7 +192,6 @@ def _some(count: int, noun: str) -> str:
 def _fields(
     source: Source, name: str, outcome: ImportOutcome, skipped: Counter[str], *, is_sent: bool
 ) -> dict[str, Any]:
-    is_priced = outcome.model_calls > outcome.calls_without_cost
     sent = {
         "stored": outcome.results["stored"],
         "duplicates": outcome.results["duplicate"],
@@ -165,6 +202,23 @@ def _fields(
         "ok": not (outcome.results["refused"] or source.bad_lines),
         "file": str(source.path),
         "format": name,
+        **_figures(outcome),
+        "skipped": dict(skipped),
+        **_lines_told(source),
+        **(sent if is_sent else {}),
+    }
+
+
+def _lines_told(source: Source) -> dict[str, Any]:
+    return {
+        "bad_lines": list(source.bad_lines)[:MAX_TOLD_LINES],
+        "mended_lines": list(source.mended_lines)[:MAX_TOLD_LINES],
+    }
+
+
+def _figures(outcome: ImportOutcome) -> dict[str, Any]:
+    is_priced = outcome.model_calls > outcome.calls_without_cost
+    return {
         "runs": len(outcome.run_keys),
         "events": outcome.events,
         "first_time": outcome.first_time,
@@ -174,8 +228,4 @@ def _fields(
         "output_tokens": outcome.output_tokens,
         "cost_usd": f"{outcome.cost_usd:f}" if is_priced else None,
         "calls_without_cost": outcome.calls_without_cost,
-        "skipped": dict(skipped),
-        "bad_lines": list(source.bad_lines)[:MAX_TOLD_LINES],
-        "mended_lines": list(source.mended_lines)[:MAX_TOLD_LINES],
-        **(sent if is_sent else {}),
     }

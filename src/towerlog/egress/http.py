@@ -158,9 +158,13 @@ def _check_message(content: bytes, headers: Mapping[str, str]) -> None:
     """Raises EgressError for a message that is not sent."""
     if len(content) > MAX_CONTENT_BYTES:
         raise EgressError(EgressFailure.REFUSED_HERE, f"the body has more than {MAX_CONTENT_BYTES} bytes")
-    well = all(
+    if not headers_fit(headers):
+        raise EgressError(EgressFailure.REFUSED_HERE, "a header is not one that can be sent")
+
+
+def headers_fit(headers: Mapping[str, str]) -> bool:
+    """Whether these can be sent: few, visible characters alone, and none of the transport's own."""
+    return len(headers) <= MAX_HEADERS and all(
         _TOKEN.fullmatch(name) and name.lower() not in _OWN_HEADERS and _VALUE.fullmatch(value)
         for name, value in headers.items()
     )
-    if not well or len(headers) > MAX_HEADERS:
-        raise EgressError(EgressFailure.REFUSED_HERE, "a header is not one that can be sent")

@@ -28,6 +28,7 @@ from towerlog.engine.queries.repeats import RepeatedAnswers
 from towerlog.engine.queries.replies import Replies
 from towerlog.engine.repricing.reprice import Repricing
 from towerlog.engine.settings import EngineSettings
+from towerlog.engine.timers.forwarding.deliveries import Spans
 from towerlog.engine.timers.services import Services
 from towerlog.engine.verbs import REACTIONS, VERBS
 from towerlog.model import command as c
@@ -54,10 +55,11 @@ class Engine:
         ways_out: WaysOut | None = None,
         price_list: PriceList | None = None,
         peers: Peers | None = None,
+        collector: Spans | None = None,
     ) -> None:
         """`wake` is told of every commit. `ways_out`: how people are told of alerts; without, messages wait.
         `price_list`: prices of models; without it what tells no cost stays unpriced. `peers`: other nodes, by whose
-        wake this one is told; without, this engine is alone with its store."""
+        wake this one is told; without, this engine is alone with its store. `collector`: where ended runs go."""
         settings = settings or EngineSettings()
         self._store = store
         self.peers, self._leads = peers, peers.leads if peers is not None else _always
@@ -100,6 +102,7 @@ class Engine:
             wake,
             settings,
             ways_out=ways_out,
+            collector=collector,
             forget=self._erased,
             leads=self._leads,
         )
@@ -161,7 +164,7 @@ class Engine:
             "damaged": self._store.damages.found,
             "read_failures": self._store.damages.failures,
             "clock_off_seconds": int(self.services.age.off_ms / 1000),
-            "deliveries_given_up": self.services.given_up,
+            **self.services.figures(),
             "nodes": 1 + (0 if self.peers is None else len(self.peers.others)),
             "leads": int(self._leads()),
         }

@@ -115,6 +115,21 @@ def test_nested_agents_are_child_runs_and_hold_what_is_below_them() -> None:
     assert {one.agent for one in found if one not in inner} == {"outer"}
 
 
+@pytest.mark.parametrize(
+    ("name", "agent"),
+    [
+        ("Crew_814d6544-ac4a-41ee-81c3-e405f978369d.kickoff", "Crew"),
+        ("forecaster._execute_core", "forecaster"),
+        ("invoke_agent weather 814D6544-AC4A-41EE-81C3-E405F978369D", "weather"),
+        ("814d6544-ac4a-41ee-81c3-e405f978369d", "814d6544-ac4a-41ee-81c3-e405f978369d"),
+        ("a-b_c.run", "a-b_c"),
+    ],
+)
+def test_an_agent_that_its_span_alone_names_is_the_same_in_each_run(name: str, agent: str) -> None:
+    found = drafts(span(1, name=name, openinference__span__kind="CHAIN"))
+    assert {one.agent for one in found} == {agent}
+
+
 def test_spans_in_a_circle_are_stored() -> None:
     found = drafts(span(2, 3, name="a"), span(3, 2, name="b"), span(4, 4, name="c"))
     assert [one.type for one in found] == [EventType.STEP] * 3

@@ -39,7 +39,7 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 
 async def figures(rig: Rig, org: int) -> list[int]:
     """What the engine takes to be held, of each kind."""
-    return [await rig.engine._held.of(org, kind) for kind in KINDS]
+    return [await rig.engine.services.held.of(org, kind) for kind in KINDS]
 
 
 async def counted_anew(rig: Rig, org: int) -> list[int]:
@@ -62,11 +62,11 @@ async def test_a_wrong_clock_changes_nothing_of_who_goes_first(rig: Rig, days: i
     second = [await told(rig, f"second{number}", deltas=40) for number in range(3)]
     rig.clock.jump(-days * DAY_MS)
     third = [await told(rig, f"third{number}", deltas=40) for number in range(3)]
-    held = await rig.engine._held.of(rig.org, Erases.EVENTS)
+    held = await rig.engine.services.held.of(rig.org, Erases.EVENTS)
     await rig.do(SetRetention(Erases.EVENTS, None, held * 11 // 18))
     [due] = (await rig.do(RunRetention(dry_run=True))).due
     assert due.oldest_at == first[0].ended_at
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     erased = ["erased" in await types(rig, row) for row in first + second + third]
     assert erased == [True] * 4 + [False] * 5
 
@@ -75,7 +75,7 @@ async def test_what_has_ended_by_a_clock_that_was_ahead_is_erased_all_the_same(r
     rows = [await told(rig, f"r{number}", deltas=40) for number in range(4)]
     await rig.do(SetRetention(Erases.EVENTS, None, 0))
     rig.clock.jump(-100 * DAY_MS)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert ["erased" in await types(rig, row) for row in rows] == [True] * 4
 
 
@@ -89,7 +89,7 @@ async def test_what_was_erased_by_hand_is_held_no_more(rig: Rig) -> None:
         await rig.do(EraseRun(one.run_id))
         one = await told(rig, f"r{number}", deltas=40)
     await rig.do(RunRetention(dry_run=False))
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert "erased" not in await types(rig, one)
 
 
@@ -99,7 +99,7 @@ async def test_what_an_erasure_leaves_is_not_held(rig: Rig) -> None:
     for number in range(5):
         await told(rig, f"r{number}", deltas=40)
         await rig.do(RunRetention(dry_run=False))
-        await rig.engine._keeping.sweep()
+        await rig.engine.services.retention.sweep()
     assert await counted_anew(rig, rig.org) == await figures(rig, rig.org) == [0, 0, 0]
 
 
@@ -113,7 +113,7 @@ async def test_what_was_erased_in_part_is_taken_off_once(rig: Rig) -> None:
     await rig.do(SetRetention(Erases.CHECKPOINTS, 60_000, None))
     rig.clock.advance(DAY_MS)
     before = await figures(rig, rig.org)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     await rig.do(EraseRun(stored.run_id))
     assert before > await figures(rig, rig.org) == await counted_anew(rig, rig.org)
 
@@ -127,9 +127,9 @@ async def test_content_that_is_swept_is_held_no_more(rig: Rig) -> None:
     await rig.engine.stored_first(rig.principal, Append("steps", [state(1, long)]))
     before = await figures(rig, rig.org)
     await rig.do(EraseRun(stored.run_id))
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     rig.clock.advance(ON_ITS_WAY_MS)
-    await rig.engine._keeping.sweep()
+    await rig.engine.services.retention.sweep()
     assert await figures(rig, rig.org) == await counted_anew(rig, rig.org) == [0, 0, 0] != before
 
 
@@ -170,11 +170,11 @@ async def check_story(rig: Rig, name: str, told: list[list[tuple[str, Any]]], se
             kind, size = chosen.choice(KINDS), chosen.randrange(3000)
             await rig.do(SetRetention(kind, None, size), principal=who)
             await rig.do(RunRetention(dry_run=False), principal=who)
-            await rig.engine._keeping.sweep()
+            await rig.engine.services.retention.sweep()
             await rig.do(ClearRetention(kind), principal=who)
         if chosen.random() < 0.3:
             rig.clock.advance(max(OVER_MS, ON_ITS_WAY_MS))
-            await rig.engine._keeping.sweep()
+            await rig.engine.services.retention.sweep()
     found = await figures(rig, who.org)
     assert found == await counted_anew(rig, who.org)
     assert found[-1] == await scanned(rig, who.org)

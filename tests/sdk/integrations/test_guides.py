@@ -11,6 +11,7 @@ import pytest
 from tests.sdk.integrations.claude_agent.claude import INIT, RESULT, TEXT, stand_in
 from tests.sdk.integrations.clients.provider import provider
 from tests.sdk.integrations.frameworks import Told, python_of, run_program
+from tests.sdk.integrations.test_traced import FRAMEWORKS as TRACED
 from tests.support.pages import blocks
 from tests.support.server import NO_LIMITS, Server
 
@@ -35,7 +36,7 @@ def claude(folder: Path) -> dict[str, str]:
 
 
 def test_each_guide_has_its_environment() -> None:
-    assert {page.stem for page in GUIDES.glob("*.md")} == {"README", *FRAMEWORKS}
+    assert {page.stem for page in GUIDES.glob("*.md")} == {"README", *FRAMEWORKS, *TRACED}
 
 
 SLOW = {"claude-agent"}

@@ -127,9 +127,23 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily("towerlog_clock_off_seconds", off, figures["clock_off_seconds"])
         given_up = "Messages to people that were given up after their last attempt."
         yield CounterMetricFamily("towerlog_deliveries_given_up", given_up, figures["deliveries_given_up"])
+        if "spans_forwarded" in figures:
+            yield from _forwarding(figures)
         yield GaugeMetricFamily("towerlog_nodes", "Nodes of the store, as this one knows.", figures["nodes"])
         leads = "1 while this node does what one alone does: what time brings about, and messages to people."
         yield GaugeMetricFamily("towerlog_leads", leads, figures["leads"])
+
+
+def _forwarding(figures: Mapping[str, int]) -> Iterator[Metric]:
+    """What is forwarded to a collector, where there is one."""
+    sent = "Spans that the collector has taken."
+    yield CounterMetricFamily("towerlog_forwarded_spans", sent, figures["spans_forwarded"])
+    refused = "Spans that the collector has refused for good."
+    yield CounterMetricFamily("towerlog_forwarding_refused_spans", refused, figures["spans_refused"])
+    failures = "Requests to the collector that were not answered, or by an error, and were made again."
+    yield CounterMetricFamily("towerlog_forwarding_failures", failures, figures["forwarding_failures"])
+    behind = "Events of the log that were not looked at yet for what is to be forwarded."
+    yield GaugeMetricFamily("towerlog_forwarding_behind_events", behind, figures["forwarding_behind"])
 
 
 class LoopCollector(Collector):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from towerlog.cli.importers import claude_code, codex, langfuse, langsmith
+from towerlog.cli.importers import claude_code, codex, langfuse, langsmith, otlp
 from towerlog.cli.importers.events import ImportedEvent
 from towerlog.cli.importers.sources import MAX_WHOLE_BYTES, Source
 from towerlog.errors import Malformed
@@ -39,6 +39,24 @@ FORMATS: dict[str, Format] = {
 }
 
 
+NAMES = (*FORMATS, otlp.NAME)
+"""All that is read. Requests of OTLP are no events: the server makes those of them."""
+
+
+def requests_in(source: Source) -> Iterator[otlp.ExportRequest]:
+    """The requests of a file of OTLP. Raises Malformed, OSError."""
+    path = source.path
+    if not _is_protobuf(path):
+        return otlp.requests_of(source())
+    if path.stat().st_size > MAX_WHOLE_BYTES:
+        raise Malformed(f"{path}: is larger than {MAX_WHOLE_BYTES} bytes; export fewer spans at a time")
+    return otlp.requests_of_protobuf(path.read_bytes())
+
+
+def _is_protobuf(path: Path) -> bool:
+    return path.is_file() and otlp.is_protobuf(path)
+
+
 def events_in(source: Source, name: str, skipped: Skipped) -> Iterator[ImportedEvent]:
     """The events of a file of this format. Raises Malformed, OSError."""
     form = FORMATS[name]
@@ -49,18 +67,20 @@ def events_in(source: Source, name: str, skipped: Skipped) -> Iterator[ImportedE
 
 def format_of(source: Source) -> str | None:
     """Of which program a file is; None for an empty one. Raises Malformed where it is of none, OSError."""
+    if _is_protobuf(source.path):
+        return otlp.NAME
     place = -1
     for place, (_, value) in enumerate(source()):
         found = next((name for name, form in FORMATS.items() if form.recognizes(value)), None)
-        if found is not None:
-            return found
+        if found is not None or otlp.recognizes(value):
+            return found or otlp.NAME
         if place >= LOOKED_AT:
             break
     if place < 0 and not source.bad_lines:
         return None
     if place < 0:
         raise Malformed(f"{source.path}: is neither JSON nor lines of JSON: line 1 {source.bad_lines.get(1)}")
-    raise Malformed(f"{source.path}: is no file of {', '.join(FORMATS)}; if it is one, say which with --format")
+    raise Malformed(f"{source.path}: is no file of {', '.join(NAMES)}; if it is one, say which with --format")
 
 
 def found_in(named: Sequence[Path]) -> list[Path]:

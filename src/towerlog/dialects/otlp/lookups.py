@@ -20,7 +20,9 @@ from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage,
 
 Attributes = dict[str, Any]
 _BEFORE_NAMES = ("invoke_agent ", "invoke_workflow ", "create_agent ")
-_BEHIND_NAMES = (".run", ".workflow", ".agent")
+_BEHIND_NAMES = (".run", ".workflow", ".agent", ".kickoff", "._execute_core")
+_ID_IN_NAME = re.compile(r"[_-]?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+"""What some spans have behind the name of what they are of: with it each run would be another agent's."""
 MAX_THREAD_CHARS = 8192
 """Of the name of a session: it becomes an id of MAX_ID_CHARS."""
 MAX_NAMED_CHARS = 1000
@@ -124,7 +126,8 @@ def agent_of(span: ToldSpan, kind: Kind, *, begins_run: bool) -> str | None:
         name = name.removeprefix(before)
     for behind in _BEHIND_NAMES:
         name = name.removesuffix(behind)
-    return named(name.strip()) or None
+    # What is nothing but an id stays what it is called.
+    return named(_ID_IN_NAME.sub("", name).strip() or name.strip()) or None
 
 
 def model_of(attributes: Attributes) -> str | None:

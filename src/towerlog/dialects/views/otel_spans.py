@@ -26,23 +26,23 @@ _OK, _ERROR = 1, 2
 NANOS_PER_MS = 1_000_000
 MAX_VALUE_DEPTH = 32
 """Levels of a value that go out as such; what is deeper goes out as its JSON."""
+MAX_OPEN_CALLS, MAX_OPEN_STEPS = 1000, 100
+"""Of a run that have no end yet: of more the oldest are forgotten, and begin as long before their end as it says."""
+MAX_OPEN_BYTES = 8 * 1024 * 1024
+"""Of those calls together, unless one is larger by itself."""
 _MEMBERS = frozenset({"arguments", "result", "input"})
 
 
 def spans_of(run_id: str, events: Iterable[Event]) -> Iterator[tuple[int, Json]]:
     """The spans that end within these events of a run, which are in order; each with the `seq` of its end."""
-    made = _Spans(run_id)
-    for event in events:
-        made.take(event)
-        for span in made.found:
-            yield event.seq, span
-        made.found.clear()
+    return ((event.seq, span) for event, span in RunSpans(run_id).ended(events))
 
 
-class _Spans:
-    """Takes the events of a run in order."""
+class RunSpans:
+    """Takes the events of a run in order, page after page: a span may begin in one page and end in another."""
 
     def __init__(self, run_id: str) -> None:
+        """At the beginning of the run."""
         self.found: list[Json] = []
         self._trace_id = run_id.replace("-", "")
         self._root_id = self._trace_id[16:]
@@ -50,6 +50,15 @@ class _Spans:
         self._began: tuple[Event, Json] | None = None
         self._calls: dict[str, tuple[Event, Json]] = {}
         self._steps: dict[str, Event] = {}
+        self._open_bytes = 0
+
+    def ended(self, events: Iterable[Event]) -> Iterator[tuple[Event, Json]]:
+        """The spans that end with the next events, each with the event that ends it."""
+        for event in events:
+            self.take(event)
+            for span in self.found:
+                yield event, span
+            self.found.clear()
 
     def take(self, event: Event) -> None:
         """The next event."""
@@ -60,11 +69,28 @@ class _Spans:
         elif TARGET_STATUS.get(kind) in TERMINAL:
             self._end(event, data)
         elif kind is EventType.TOOL_CALL:
-            self._calls[event.facts.tool_call_id or ""] = event, data
+            self._open(event, data)
         elif kind is EventType.STEP and event.facts.begins is not None:
             self._steps[event.facts.begins] = event
+            if len(self._steps) > MAX_OPEN_STEPS:
+                del self._steps[next(iter(self._steps))]
         elif kind in _TOLD:
             _TOLD[kind](self, event, data)
+
+    def _open(self, event: Event, data: Json) -> None:
+        """Keeps a call until its result. Of too many, or too large ones, the oldest is not kept."""
+        call_id = event.facts.tool_call_id or ""
+        self._called(call_id)
+        self._calls[call_id] = event, data
+        self._open_bytes += len(event.data)
+        while len(self._calls) > MAX_OPEN_CALLS or (self._open_bytes > MAX_OPEN_BYTES and len(self._calls) > 1):
+            self._called(next(iter(self._calls)))
+
+    def _called(self, call_id: str) -> tuple[Event | None, Json]:
+        """The call of this id, which is kept no longer."""
+        event, data = self._calls.pop(call_id, (None, {}))
+        self._open_bytes -= 0 if event is None else len(event.data)
+        return event, data
 
     def _end(self, event: Event, data: Json) -> None:
         began, told = self._began or (None, {})
@@ -79,7 +105,7 @@ class _Spans:
         self.found.append(span)
 
     def _tool(self, event: Event, data: Json) -> None:
-        called, told = self._calls.pop(event.facts.tool_call_id or "", (None, {}))
+        called, told = self._called(event.facts.tool_call_id or "")
         span = self._span(event, {**told, **data}, f"execute_tool {event.facts.tool or ''}".strip(), called)
         if "attributes" not in data:
             members = event_members(event)
@@ -158,10 +184,10 @@ class _Spans:
         return span
 
 
-_TOLD: dict[EventType, Callable[[_Spans, Event, Json], None]] = {
-    EventType.TOOL_RESULT: _Spans._tool,
-    EventType.MODEL_CALL: _Spans._call,
-    EventType.STEP: _Spans._step,
+_TOLD: dict[EventType, Callable[[RunSpans, Event, Json], None]] = {
+    EventType.TOOL_RESULT: RunSpans._tool,
+    EventType.MODEL_CALL: RunSpans._call,
+    EventType.STEP: RunSpans._step,
 }
 
 

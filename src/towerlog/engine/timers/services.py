@@ -15,6 +15,8 @@ from towerlog.engine.timers.alerts import UnwatchedAlerts
 from towerlog.engine.timers.approvals import ExpiredApprovals
 from towerlog.engine.timers.budgets import ExpiredReservations, SteppingBudgets
 from towerlog.engine.timers.cancels import OverdueCancels
+from towerlog.engine.timers.forwarding.deliveries import Deliveries, Spans
+from towerlog.engine.timers.forwarding.forwarder import Forwarder
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import TimedService, Timer
 from towerlog.engine.timers.messages.sender import Sender
@@ -40,11 +42,13 @@ class Services:
         settings: EngineSettings,
         *,
         ways_out: WaysOut | None,
+        collector: Spans | None,
         forget: Callable[[int, int], None],
         leads: Callable[[], bool],
     ) -> None:
-        """`ways_out`: how people are told of alerts; without, messages wait. `forget` is told organisation and run when
-        something was erased of that run. `leads`: whether it is this node that looks."""
+        """`ways_out`: how people are told of alerts; without, messages wait. `collector`: where ended runs go.
+        `forget` is told organisation and run when something was erased of that run. `leads`: whether it is this node
+        that looks."""
         self._store, self._serving, self._writer, self._settings = store, serving, writer, settings
         self.age = AgeClock(store, serving)
         self.workers = Workers(serving)
@@ -57,6 +61,9 @@ class Services:
         self.erasures, kept = retention_services(store, serving, writer, forget, self.age, leads, self.held)
         self.retention = Timer(kept)
         self.sender = None if ways_out is None else self._sending(ways_out, wake, leads)
+        self.forwarder = None
+        if collector is not None:
+            self.forwarder = Forwarder(store, Deliveries(collector, serving.clock, leads), leads)
         self._tasks: list[asyncio.Task[None]] = []
 
     def _of_deadlines(self) -> tuple[TimedService, ...]:
@@ -89,16 +96,18 @@ class Services:
         wake.subscribe(sender.hear, of_messages=True)
         return sender
 
-    @property
-    def given_up(self) -> int:
-        """Messages that are not attempted any more, since the start."""
-        return 0 if self.sender is None else self.sender.given_up
+    def figures(self) -> dict[str, int]:
+        """What the sender and the forwarder have done since the start: name → figure."""
+        given_up = 0 if self.sender is None else self.sender.given_up
+        return {"deliveries_given_up": given_up} | ({} if self.forwarder is None else self.forwarder.figures())
 
     def start(self) -> None:
         """Begins to keep time, in tasks of its own."""
         runs = [("timer", self.deadlines.run), ("alerts", self.rules.run), ("retention", self.retention.run)]
         if self.sender is not None:
             runs.append(("sender", self.sender.run))
+        if self.forwarder is not None:
+            runs.append(("forwarder", self.forwarder.run))
         self._tasks += [asyncio.create_task(run(), name=f"towerlog-{name}") for name, run in runs]
 
     async def stop(self) -> None:
@@ -107,5 +116,7 @@ class Services:
             timer.stop()
         if self.sender is not None:
             self.sender.stop()
+        if self.forwarder is not None:
+            self.forwarder.stop()
         for task in self._tasks:
             await task

@@ -35,6 +35,8 @@ class ApiRequest(Generic[T]):
     wait_s: float = 0.0
     """How long the server may delay its reply, in addition to the usual timeout."""
     bytes_max: int = MAX_RESPONSE_BYTES
+    content_type: str = "application/json"
+    """Of the body."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def next_link(text: str) -> str | None:
 
 def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, str]:
     """The headers of a request: what its body is, and a key where a repetition would otherwise be another change."""
-    headers = {} if made.body is None else {"Content-Type": "application/json"}
+    headers = {} if made.body is None else {"Content-Type": made.content_type}
     if made.method == "POST" and not made.repeatable:
         headers["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
     return headers

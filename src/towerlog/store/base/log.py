@@ -73,3 +73,15 @@ class LogStore(Protocol):
     async def run_trim(self, org: int, run: int, before_seq: int) -> None:
         """Drops a run's events below a seq; what is left keeps its seq."""
         ...
+
+    async def forwarding_begin(self) -> None:
+        """Notes how far each organisation's log is, unless that was done before: from there on runs are forwarded."""
+        ...
+
+    async def forwarding_waits(self, after: int, limit: int) -> list[tuple[int, int, int]]:
+        """Organisations after a number whose log is further than it was forwarded: (number, so far, its newest)."""
+        ...
+
+    async def forwarding_keep(self, org: int, position: int) -> None:
+        """Notes how far an organisation's log was forwarded."""
+        ...

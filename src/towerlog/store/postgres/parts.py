@@ -13,7 +13,7 @@ from towerlog.store.postgres.subjects import alerts as told
 from towerlog.store.postgres.subjects import approvals as approval_queries
 from towerlog.store.postgres.subjects import audit as entries
 from towerlog.store.postgres.subjects import money, people, policies
-from towerlog.store.postgres.upkeep import erasure, verification
+from towerlog.store.postgres.upkeep import erasure, forwarding, verification
 
 
 class LogQuestions(HasConnections):
@@ -133,7 +133,7 @@ class StateQuestions(HasConnections):
 
 
 class UpkeepQuestions(HasConnections):
-    """Retention, verification, and what the whole store holds."""
+    """Retention, verification, forwarding, and what the whole store holds."""
 
     policies_of = Question(policies.policies_of)
     policies_all = Question(policies.policies_all)
@@ -149,6 +149,10 @@ class UpkeepQuestions(HasConnections):
     unwiped = Question(policies.unwiped)
     wiped = Question(policies.wiped, Via.BETWEEN_UNITS)
     wipe = Question(erasure.wipe, Via.APART)
+
+    forwarding_begin = Question(forwarding.forwarding_begin, Via.BETWEEN_UNITS)
+    forwarding_waits = Question(forwarding.forwarding_waits)
+    forwarding_keep = Question(forwarding.forwarding_keep, Via.BETWEEN_UNITS)
 
     rows = Question(verification.all_rows)
     structure_faults = Question(verification.structure_faults)

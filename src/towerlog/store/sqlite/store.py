@@ -34,6 +34,7 @@ from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
 from towerlog.store.sqlite.connections.transaction import PLENTY_BYTES, WalGauge
 from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
+from towerlog.store.sqlite.forwarding import ForwardingAsks
 from towerlog.store.sqlite.money import budgets as money
 from towerlog.store.sqlite.money.bindings import MoneyAsks
 from towerlog.store.sqlite.people.bindings import PeopleAsks
@@ -92,7 +93,7 @@ class SqliteUnit(ErasingUnit):
         return self.written
 
 
-class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, MoneyAsks, PeopleAsks):
+class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsks, PeopleAsks):
     """See `store/base` for what each method promises. Made by `open_store`."""
 
     name, exclusive = "sqlite", True

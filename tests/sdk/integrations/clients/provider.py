@@ -24,19 +24,40 @@ RESPONSE_USAGE = {
     "output_tokens_details": {"reasoning_tokens": 40},
 }
 ANTHROPIC_USAGE = {"input_tokens": 200, "cache_read_input_tokens": 1000, "output_tokens": 90}
+GEMINI_USAGE = {
+    "promptTokenCount": 1200,
+    "cachedContentTokenCount": 1000,
+    "candidatesTokenCount": 50,
+    "thoughtsTokenCount": 40,
+    "totalTokenCount": 1290,
+}
 WORDS = ("It ", "is ", "cold.")
+
+
+def wanted(names: list[str], told: Any) -> dict[str, Any] | None:
+    """The tool that is called of those that are there: `weather` until it has answered, then one for the end."""
+    if "weather" in names and "cold in" not in json.dumps(told):
+        return {"name": "weather", "arguments": {"city": "Oslo"}}
+    return {"name": "final_answer", "arguments": {"answer": "It is cold."}} if "final_answer" in names else None
 
 
 def chat(body: dict[str, Any]) -> list[Any]:
     """A whole answer, or its pieces."""
-    base = {"id": "c1", "created": 1, "model": "gpt-offline-2026"}
+    tool = wanted([one["function"]["name"] for one in body.get("tools") or ()], body["messages"])
+    # Each answer has an id of its own, as of a provider.
+    base = {"id": f"c{len(body['messages'])}", "created": 1, "model": "gpt-offline-2026"}
+    message, finish_reason = {"role": "assistant", "content": "It is cold."}, "stop"
+    if tool is not None:
+        function = {"name": tool["name"], "arguments": json.dumps(tool["arguments"])}
+        call = {"index": 0, "id": f"call_{tool['name']}", "type": "function", "function": function}
+        message, finish_reason = {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"  # type: ignore[dict-item]
     if not body.get("stream"):
-        message = {"role": "assistant", "content": "It is cold."}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "finish_reason": finish_reason}
         return [{**base, "object": "chat.completion", "choices": [choice], "usage": OPENAI_USAGE}]
     deltas = [{"reasoning_content": "Norway."}, *({"content": word} for word in WORDS)]
+    deltas = deltas if tool is None else [message]  # type: ignore[list-item]
     pieces = [{**base, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": one}]} for one in deltas]
-    pieces[-1]["choices"][0]["finish_reason"] = "stop"
+    pieces[-1]["choices"][0]["finish_reason"] = finish_reason  # type: ignore[index]
     if (body.get("stream_options") or {}).get("include_usage"):
         pieces.append({**base, "object": "chat.completion.chunk", "choices": [], "usage": OPENAI_USAGE})
     return [*pieces, "[DONE]"]
@@ -132,6 +153,17 @@ def messages(body: dict[str, Any]) -> list[Any]:
     ]
 
 
+def gemini(body: dict[str, Any]) -> list[Any]:
+    """A whole answer of Gemini."""
+    names = [one["name"] for tools in body.get("tools") or () for one in tools["functionDeclarations"]]
+    tool = wanted(names, body["contents"])
+    part = (
+        {"text": "It is cold."} if tool is None else {"functionCall": {"name": tool["name"], "args": tool["arguments"]}}
+    )
+    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+    return [{"candidates": [candidate], "usageMetadata": GEMINI_USAGE, "modelVersion": "gemini-offline"}]
+
+
 def embeddings(body: dict[str, Any]) -> list[Any]:
     """One vector."""
     data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
@@ -154,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "break" in json.dumps(body):
             self._send(400, "application/json", json.dumps({"error": {"message": "no"}}).encode())
             return
-        found = ANSWERS[self.path](body)
+        found = (gemini if self.path.startswith("/v1beta/") else ANSWERS[self.path])(body)
         if not body.get("stream"):
             self._send(200, "application/json", json.dumps(found[0]).encode())
             return

@@ -1,0 +1,80 @@
+"""What of a stretch of an organisation's log is forwarded: the spans of the runs that have ended by then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+import structlog
+
+from towerlog.dialects.views.otel_spans import RunSpans
+from towerlog.dialects.views.otlp_protobuf import span_bytes
+from towerlog.model.event import Event
+from towerlog.model.run import RunRow
+from towerlog.store.base import Store
+
+PAGE_EVENTS = 500
+"""Of a run that are read at a time; the store gives fewer where their bodies are large."""
+EVENTS_BEFORE_END = 1000
+"""Of a run that was forwarded before: so far before its end a call may lie whose result came afterwards."""
+
+log = structlog.get_logger("towerlog.forwarding")
+
+
+async def ended_runs(store: Store, org: int, after: int, until: int) -> list[RunRow]:
+    """Runs with events after one position, up to another, that have ended by now; by number."""
+    numbers = await store.runs_touched(org, after, until)
+    if numbers is None:
+        numbers = await _left_of(store, org, after, until)
+    rows = await store.runs_by_number(org, numbers)
+    return [rows[number] for number in sorted(rows) if rows[number].is_terminal()]
+
+
+async def _left_of(store: Store, org: int, after: int, until: int) -> list[int]:
+    """The same, where events of the stretch are gone: as many numbers as are left."""
+    found: set[int] = set()
+    while after < until and (page := await store.log(org, after, until - after)):
+        found |= {event.run for event in page if event.position <= until}
+        after = page[-1].position
+    return sorted(found)
+
+
+async def spans_between(store: Store, row: RunRow, after: int, until: int) -> AsyncIterator[list[bytes]]:
+    """The spans of an ended run that are due in a stretch of the log, in pages.
+
+    All of them where the run has ended in it; where it had ended before, those that came late; where it ends later,
+    none.
+    """
+    ended_at, seq = await _end_of(store, row), 0
+    if ended_at > until:
+        return
+    if ended_at <= after:
+        since, seq = after, max((row.ended_seq or 0) - EVENTS_BEFORE_END, 0)
+    else:
+        since = 0
+    spans = RunSpans(row.run_id)
+    while page := await store.events(row.org, row.run, seq, PAGE_EVENTS):
+        found = await asyncio.to_thread(_encoded, spans, [one for one in page if isinstance(one, Event)], since, until)
+        yield found
+        seq = page[-1].seq
+        if page[-1].position > until:
+            return
+
+
+async def _end_of(store: Store, row: RunRow) -> int:
+    """The position of its end; 0 where that is gone."""
+    found = await store.events_at(row.org, row.run, [row.ended_seq or 0])
+    end = found.get(row.ended_seq or 0)
+    return 0 if end is None else end.position
+
+
+def _encoded(spans: RunSpans, events: Iterable[Event], since: int, until: int) -> list[bytes]:
+    """Of a span that cannot be written the log tells; the others go out without it."""
+    found = []
+    for event, span in spans.ended(events):
+        if since < event.position <= until:
+            try:
+                found.append(span_bytes(span))
+            except Exception:
+                log.exception("span_left_out", org=event.org, run=event.run, seq=event.seq)
+    return found
