@@ -15,7 +15,8 @@ from tests.support.server import ADMIN_KEY, Server, clean_environment, executabl
 
 def asking(server: Server, *arguments: str, stdin: str | None = None, **env: str) -> Result:
     """What a command that asks this server printed and exited with."""
-    known = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY, **env}
+    state = str(server.data_dir.parent / "state")
+    known = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY, "XDG_STATE_HOME": state, **env}
     return towerlog(*arguments, stdin=stdin, **known)
 
 

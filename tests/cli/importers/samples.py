@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 SESSION = "5f0c1a52-6c0e-4d0e-9f0a-0d9a7a1f0001"
 CODEX_SESSION = "0199f2aa-1111-7000-8000-00000000c0de"
+LONG_AGO_S = 1_772_400_000
+"""An hour and more after the times of the samples."""
 USAGE = {
     "input_tokens": 200,
     "cache_creation_input_tokens": 50,
@@ -17,9 +20,16 @@ USAGE = {
 }
 
 
-def written(path: Path, *lines: Any) -> Path:
-    """A file of lines."""
+def written(path: Path, *lines: Any, goes_on: bool = False) -> Path:
+    """A file of lines, which nobody has written to for long; or else just now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path if goes_on else left(path)
+
+
+def left(path: Path) -> Path:
+    """A file that nobody has written to for long."""
+    os.utime(path, (LONG_AGO_S, LONG_AGO_S))
     return path
 
 

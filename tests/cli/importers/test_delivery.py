@@ -149,8 +149,8 @@ def test_what_is_refused_is_named_and_the_rest_arrives(server, tmp_path) -> None
     done = asking(server, "import", str(written(path, *changed)), "--json")
     assert done.exit_code == exits.FOUND_WRONG
     told = json.loads(done.stdout)
-    assert (told["ok"], told["refused"]) == (False, 2), "the answer and what the session has come to"
-    assert "line-13" in done.stderr
+    assert (told["ok"], told["refused"], told["stored"]) == (False, 1, 1), "the answer; what it has come to is late"
+    assert f"{at(7)}:2" in done.stderr
 
 
 def test_a_key_that_may_not_and_a_file_of_nobody_end_in_words(server, tmp_path) -> None:

@@ -1,12 +1,13 @@
 """Sessions of Claude Code: a file of lines, each an entry of the conversation. A session is a run, a sub-agent a child.
 
-A message of the model takes several lines, which all repeat its usage; the last one has it whole. So a file is read
-twice: first where each message ends.
+A message of the model takes several lines, whose usage grows until the last one has it whole. So a file is read twice:
+first where each message ends. Nothing says that a session has ended, and some files repeat what stands in others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from towerlog.cli.importers.events import (
@@ -23,49 +24,75 @@ from towerlog.cli.importers.events import (
     text_of,
     thread_of,
 )
+from towerlog.cli.importers.sources import Source
 
 NAME = "claude-code"
 _SPOKEN = frozenset({"user", "assistant"})
 _NO_MODEL = "<synthetic>"
 """The model of messages that the program has written itself."""
+_GOES_ON = frozenset({None, "tool_use", "pause_turn"})
+"""Why a message has stopped whose turn goes on."""
+_BESIDE = frozenset({"summary", "file-history-snapshot"})
+"""Entries without a session. Some files have no others."""
 
 
 def recognizes(value: Any) -> bool:
     """Whether a value is of such a file."""
     entry = object_of(value)
-    return "sessionId" in entry and ("uuid" in entry or "type" in entry)
+    return ("sessionId" in entry and ("uuid" in entry or "type" in entry)) or text_of(entry.get("type")) in _BESIDE
 
 
-def read(values: Callable[[], Values], skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
+def read(source: Source, skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
     """The events of a file. `skipped` is told of entries that say nothing of a run."""
-    reader = _Reader(_last_lines(values()), skipped)
-    for number, value in values():
+    reader = _Reader(source, _overview(source()), skipped)
+    for number, value in source():
         yield from reader.entry(number, object_of(value))
     yield from reader.ends()
 
 
-def _last_lines(values: Values) -> dict[str, int]:
+@dataclass(frozen=True)
+class _Overview:
+    """What is known of a file once it was read to its end."""
+
+    last_lines: dict[str, int] = field(default_factory=dict)
     """Message of the model → the last line that has a part of it."""
-    found: dict[str, int] = {}
+    newest: dict[tuple[str | None, str | None, bool], str] = field(default_factory=dict)
+    """Session, agent and whether it is a side chain → the message of the model that came last there."""
+
+
+def _overview(values: Values) -> _Overview:
+    found = _Overview()
     for number, value in values:
         entry = object_of(value)
         message_id = text_of(object_of(entry.get("message")).get("id"))
         if entry.get("type") == "assistant" and message_id is not None:
-            found[message_id] = number
+            if message_id not in found.last_lines:
+                found.newest[_chain_of(entry)] = message_id
+            found.last_lines[message_id] = number
     return found
+
+
+def _chain_of(entry: Json) -> tuple[str | None, str | None, bool]:
+    return text_of(entry.get("sessionId")), text_of(entry.get("agentId")), bool(entry.get("isSidechain"))
 
 
 class _Reader:
     """Entries in, events out."""
 
-    def __init__(self, last_lines: dict[str, int], skipped: Callable[[str], None]) -> None:
-        self._last_lines = last_lines
+    def __init__(self, source: Source, overview: _Overview, skipped: Callable[[str], None]) -> None:
+        self._source = source
+        self._overview = overview
         self._skipped = skipped
         self._runs: dict[str, RunReader] = {}
+        self._children: set[str] = set()
         self._roots: dict[str, str] = {}
         """Entry of a side chain → the first entry of that chain."""
         self._last: dict[str, str] = {}
         """Run → its last entry."""
+        self._at_rest: set[str] = set()
+        """Runs whose last turn has ended."""
+        self._forked_from: dict[str, str | None] = {}
+        """Session → the one that the entries before its own were copied from, where they say so."""
 
     def entry(self, number: int, entry: Json) -> Iterator[ImportedEvent]:
         """The events of one line."""
@@ -74,52 +101,82 @@ class _Reader:
             self._skipped(str(kind))
             return
         entry_id, time = text_of(entry.get("uuid")) or f"line-{number}", text_of(entry.get("timestamp"))
-        run, is_new = self._run_of(session, entry, entry_id)
-        if is_new:
-            yield self._start(run, entry, time)
-        self._last[run.run_key] = entry_id
         message = object_of(entry.get("message"))
+        chain = self._agent_of(entry, entry_id)
+        key = key_of(NAME, session, *([] if chain is None else [chain]))
+        if self._is_copy(key, entry, message):
+            self._skipped("copied from another session")
+            self._forked_from[session] = text_of(object_of(entry.get("forkedFrom")).get("sessionId"))
+            return
+        run, is_new = self._run_of(key, session, chain)
+        if is_new:
+            yield self._start(run, session, chain, entry, time)
+        self._last[key] = entry_id
         if kind == "assistant":
+            (self._at_rest.discard if message.get("stop_reason") in _GOES_ON else self._at_rest.add)(key)
             yield from self._of_model(run, number, entry_id, time, entry, message)
         elif kind == "user":
+            if not entry.get("isMeta"):
+                self._at_rest.discard(key)
             yield from _of_user(run, entry_id, time, entry, message, is_first=is_new)
         else:
             payload = given(subtype=entry.get("subtype"), content=entry.get("content"), level=entry.get("level"))
             yield run.event(entry_id, "other", time, {"name": "system", "payload": payload})
 
     def ends(self) -> Iterator[ImportedEvent]:
-        """The ends of all runs, children first."""
-        for run in sorted(self._runs.values(), key=lambda run: run.thread is not None):
-            yield run.end(f"end:{self._last[run.run_key]}", run.last_time, result=run.said)
+        """The ends of the runs that have one, children first."""
+        is_left = self._source.is_at_rest()
+        for key, run in sorted(self._runs.items(), key=lambda one: one[0] not in self._children):
+            if is_left or (key in self._at_rest and self._source.is_past(run.last_time)):
+                yield run.end(run.last_time, result=run.said)
+            else:
+                yield run.goes_on(self._last[key])
 
-    def _run_of(self, session: str, entry: Json, entry_id: str) -> tuple[RunReader, bool]:
-        chain = text_of(entry.get("agentId"))
-        if entry.get("isSidechain") and chain is None:
-            chain = self._roots.get(text_of(entry.get("parentUuid")) or "", entry_id)
-            self._roots[entry_id] = chain
-        key = key_of(NAME, session, *([chain] if chain and entry.get("isSidechain") else []))
+    def _is_copy(self, key: str, entry: Json, message: Json) -> bool:
+        """Whether another session has this entry. A message of the model keeps its id where its entry has a new one."""
+        names = [name for name in (entry.get("uuid"), message.get("id")) if text_of(name) is not None]
+        return any(self._source.copies.is_copy(f"{NAME}:{name}", key) for name in names)
+
+    def _agent_of(self, entry: Json, entry_id: str) -> str | None:
+        """The sub-agent that an entry is of; where none is named, the first entry of its side chain."""
+        if not entry.get("isSidechain"):
+            return None
+        named = text_of(entry.get("agentId"))
+        if named is not None:
+            return named
+        root = self._roots.get(text_of(entry.get("parentUuid")) or "", entry_id)
+        self._roots[entry_id] = root
+        return root
+
+    def _run_of(self, key: str, session: str, chain: str | None) -> tuple[RunReader, bool]:
         known = self._runs.get(key)
         if known is not None:
             return known, False
-        is_child = bool(entry.get("isSidechain"))
-        run = RunReader(key, f"{NAME}-subagent" if is_child else NAME, None if is_child else thread_of(session))
+        run = RunReader(key, NAME if chain is None else f"{NAME}-subagent", thread_of(session))
         self._runs[key] = run
+        if chain is not None:
+            self._children.add(key)
         return run, True
 
-    def _start(self, run: RunReader, entry: Json, time: str | None) -> ImportedEvent:
-        session = text_of(entry.get("sessionId")) or ""
-        is_child = run.thread is None
+    def _start(self, run: RunReader, session: str, chain: str | None, entry: Json, time: str | None) -> ImportedEvent:
         metadata = given(
             imported_from=NAME,
             session_id=session,
+            forked_from=text_of(object_of(entry.get("forkedFrom")).get("sessionId")) or self._forked_from.get(session),
             cwd=text_of(entry.get("cwd")),
             git_branch=text_of(entry.get("gitBranch")),
             version=text_of(entry.get("version")),
         )
         prompt = _text_in(object_of(entry.get("message")).get("content")) if entry.get("type") == "user" else None
-        return run.start(
-            time, input=prompt, metadata=metadata, parent_run_key=key_of(NAME, session) if is_child else None
-        )
+        parent = None if chain is None else key_of(NAME, session, *self._agents_above(chain))
+        return run.start(time, input=prompt, metadata=metadata, parent_run_key=parent)
+
+    def _agents_above(self, agent: str) -> list[str]:
+        """The sub-agent whose own one this is, if it is any: its file lies in a folder of that name."""
+        folder = self._source.path.parent
+        above = folder.parent.name.removeprefix("agent-")
+        is_nested = folder.name == "subagents" and folder.parent.name.startswith("agent-")
+        return [above] if is_nested and above != agent else []
 
     def _of_model(
         self, run: RunReader, number: int, entry_id: str, time: str | None, entry: Json, message: Json
@@ -135,8 +192,7 @@ class _Reader:
                 call_id = text_of(block.get("id")) or part_id
                 yield run.called(part_id, time, call_id, text_of(block.get("name")) or "tool", block.get("input"))
         model, usage = text_of(message.get("model")), object_of(message.get("usage"))
-        is_whole = message_id is None or self._last_lines.get(message_id) == number
-        if usage and model != _NO_MODEL and is_whole:
+        if usage and model != _NO_MODEL and self._is_whole(number, entry, message):
             data = given(
                 model=model,
                 provider="anthropic" if model and model.startswith("claude") else None,
@@ -149,6 +205,16 @@ class _Reader:
                 message_id=message_id,
             )
             yield run.event(f"usage:{message_id or entry_id}", "model.call", time, data)
+
+    def _is_whole(self, number: int, entry: Json, message: Json) -> bool:
+        """Whether this line has a message's usage, and no later one of a file that is still being written will."""
+        message_id = text_of(message.get("id"))
+        if message_id is None:
+            return True
+        if self._overview.last_lines.get(message_id) != number:
+            return False
+        may_grow = message.get("stop_reason") is None and self._overview.newest.get(_chain_of(entry)) == message_id
+        return not may_grow or self._source.is_at_rest()
 
 
 def _of_user(

@@ -1,11 +1,13 @@
-"""Sessions of Codex: a file of lines, each with a time, a type and a payload. A session is a run.
+"""Sessions of Codex: a file of lines, each with a time, a type and a payload. A session is a run, a sub-agent a child.
 
 What was said stands twice in it, as items of the model's conversation and as events for people: the items are imported,
-and of the events what people have said and what the models have used. Usage is told as running totals.
+and of the events what people have said and what the models have used. Usage is told as running totals. A session that
+was forked from another one begins with what stands in that one's file, written again at the time of the fork.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +25,8 @@ from towerlog.cli.importers.events import (
     text_of,
     thread_of,
 )
+from towerlog.cli.importers.sources import Source
+from towerlog.model.times import parse_ms
 from towerlog.sdk.wire import json_text
 
 NAME = "codex"
@@ -31,6 +35,10 @@ _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
 _COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens", "total_tokens")
 _TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted"})
+_ENDS_OF_TURNS = frozenset({"task_complete", "turn_complete", "turn_aborted"})
+_BEGINS_OF_TURNS = frozenset({"task_started", "turn_started", "user_message"})
+MAX_COPYING_MS = 500
+"""Between two lines of a history that is written again. No model has answered that soon."""
 
 
 def recognizes(value: Any) -> bool:
@@ -39,63 +47,146 @@ def recognizes(value: Any) -> bool:
     return entry.get("type") in _TYPES and isinstance(entry.get("payload"), dict)
 
 
-def read(values: Callable[[], Values], skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
+def read(source: Source, skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
     """The events of a file. `skipped` is told of entries that say nothing of a run."""
-    reader = _Reader(skipped)
-    for number, value in values():
-        entry = object_of(value)
-        yield from reader.entry(f"line-{number}", str(entry.get("type")), entry)
+    reader = _Reader(source, _last_copied(source()), skipped)
+    for number, value in source():
+        yield from reader.entry(number, object_of(value))
     yield from reader.end()
+
+
+def _parent_of(meta: Json) -> str | None:
+    """The session whose sub-agent this one is."""
+    return text_of(_spawned(meta).get("parent_thread_id")) or text_of(meta.get("parent_thread_id"))
+
+
+def _spawned(meta: Json) -> Json:
+    return object_of(object_of(object_of(meta.get("source")).get("subagent")).get("thread_spawn"))
+
+
+def _thread_of(meta: Json) -> str | None:
+    """That of the session at the top; None where it is not told: the run stands in its parent's then."""
+    parent = _parent_of(meta)
+    if parent is None:
+        return text_of(meta.get("id"))
+    return text_of(meta.get("session_id")) or (parent if _spawned(meta).get("depth") == 1 else None)
+
+
+def _last_copied(values: Values) -> int:
+    """The last line that was copied from another session; 0 where there is none.
+
+    The copy is written in one go, where its lines do not keep their times. The session's own first prompt may stand in
+    the same go, so it ends with the last answer there: that of the session's own prompt takes longer.
+    """
+    own: Json | None = None
+    found, is_fork, newest = 0, False, 0
+    for number, value in values:
+        entry = object_of(value)
+        payload, kind, time = object_of(entry.get("payload")), entry.get("type"), _ms(entry.get("timestamp"))
+        if own is None:
+            own = payload if kind == "session_meta" else {}
+            is_fork = text_of(own.get("forked_from_id")) is not None
+        elif kind == "session_meta" and payload.get("id") != own.get("id"):
+            found, is_fork = number, True
+        elif not is_fork or time is None or time - newest > MAX_COPYING_MS:
+            return found
+        elif kind == "compacted" or _is_answer(kind, payload):
+            found = number
+        newest = max(newest, time or 0)
+    return found
+
+
+def _is_answer(kind: Any, payload: Json) -> bool:
+    """Whether a line is of what came of a prompt."""
+    if kind == "response_item":
+        return payload.get("type") != "message" or payload.get("role") == "assistant"
+    return kind == "event_msg" and (
+        object_of(payload.get("info")) != {} or payload.get("type") in {*_ENDS_OF_TURNS, "agent_message"}
+    )
+
+
+def _ms(time: Any) -> int | None:
+    try:
+        return parse_ms(time) if isinstance(time, str) else None
+    except ValueError:
+        return None
 
 
 class _Reader:
     """Entries in, events out."""
 
-    def __init__(self, skipped: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, last_copied: int, skipped: Callable[[str], None]) -> None:
+        self._source = source
+        self._last_copied = last_copied
         self._skipped = skipped
         self._run: RunReader | None = None
         self._meta: Json = {}
         self._model: str | None = None
         self._totals: dict[str, int] = {}
+        """The highest of each that was told."""
         self._last = ""
+        self._at_rest = False
+        """Whether the last turn has ended."""
+        self._times: Counter[str] = Counter()
 
-    def entry(self, entry_id: str, kind: str, entry: Json) -> Iterator[ImportedEvent]:
+    def entry(self, number: int, entry: Json) -> Iterator[ImportedEvent]:
         """The events of one line."""
-        payload, time = object_of(entry.get("payload")), text_of(entry.get("timestamp"))
+        kind, payload, time = str(entry.get("type")), object_of(entry.get("payload")), text_of(entry.get("timestamp"))
+        # Not by lines: a session may go on in a second file.
+        self._times[time or ""] += 1
+        entry_id = f"line-{number}" if time is None else f"{time}:{self._times[time]}"
         if kind == "session_meta" and not self._meta:
             self._meta = payload
         elif kind == "turn_context":
             self._model = text_of(payload.get("model")) or self._model
-        elif kind == "event_msg" and payload.get("type") == "user_message":
-            yield from self._prompt(entry_id, time, payload)
-        elif kind == "event_msg" and payload.get("type") == "token_count":
-            yield from self._used(entry_id, time, object_of(payload.get("info")))
+        elif number <= self._last_copied:
+            self._skipped("copied from another session")
+            self._totals |= _counts_of(object_of(payload.get("info")).get("total_token_usage"))
+        elif kind == "event_msg":
+            yield from self._event(entry_id, time, str(payload.get("type")), payload)
         elif kind == "response_item":
             yield from self._item(entry_id, time, payload)
         else:
-            self._skipped(f"{kind}/{payload.get('type')}" if kind == "event_msg" else kind)
+            self._skipped(kind)
 
     def end(self) -> Iterator[ImportedEvent]:
-        """The end of the session."""
+        """The end of the session, if it has one."""
         run = self._run
-        if run is not None:
-            yield run.end(f"end:{self._last}", run.last_time, result=run.said)
+        if run is None:
+            return
+        if self._source.is_at_rest() or (self._at_rest and self._source.is_past(run.last_time)):
+            yield run.end(run.last_time, result=run.said)
+        else:
+            yield run.goes_on(self._last)
+
+    def _event(self, entry_id: str, time: str | None, name: str, payload: Json) -> Iterator[ImportedEvent]:
+        self._at_rest = name in _ENDS_OF_TURNS or (self._at_rest and name not in _BEGINS_OF_TURNS)
+        if name == "user_message":
+            yield from self._prompt(entry_id, time, payload)
+        elif name == "token_count":
+            yield from self._used(entry_id, time, object_of(payload.get("info")))
+        else:
+            self._skipped(f"event_msg/{name}")
 
     def _begun(self, entry_id: str, time: str | None, prompt: str | None) -> Iterator[ImportedEvent]:
         """The start, before the first event of the run."""
         self._last = entry_id
         if self._run is not None:
             return
-        session = text_of(self._meta.get("id")) or "unknown"
-        run = self._run = RunReader(key_of(NAME, session), NAME, thread_of(session))
+        session, parent = text_of(self._meta.get("id")) or "unknown", _parent_of(self._meta)
+        agent = NAME if parent is None else f"{NAME}-subagent"
+        run = self._run = RunReader(key_of(NAME, session), agent, thread_of(_thread_of(self._meta)))
         metadata = given(
             imported_from=NAME,
             session_id=session,
+            forked_from=text_of(self._meta.get("forked_from_id")),
             cwd=text_of(self._meta.get("cwd")),
             git_branch=text_of(object_of(self._meta.get("git")).get("branch")),
             version=text_of(self._meta.get("cli_version")),
         )
-        yield run.start(text_of(self._meta.get("timestamp")) or time, input=prompt, metadata=metadata)
+        parent_key = None if parent is None else key_of(NAME, parent)
+        begun = text_of(self._meta.get("timestamp")) or time
+        yield run.start(begun, input=prompt, metadata=metadata, parent_run_key=parent_key)
 
     def _prompt(self, entry_id: str, time: str | None, payload: Json) -> Iterator[ImportedEvent]:
         text, is_first = text_of(payload.get("message")), self._run is None
@@ -137,19 +228,8 @@ class _Reader:
 
     def _used(self, entry_id: str, time: str | None, info: Json) -> Iterator[ImportedEvent]:
         """What was used since it was told last. Many of these only repeat a total."""
-        totals = {
-            name: count
-            for name in _COUNTS
-            if (count := count_of(object_of(info.get("total_token_usage")).get(name))) is not None
-        }
-        if not totals or totals == self._totals:
-            return
-        used = {name: count - self._totals.get(name, 0) for name, count in totals.items()}
-        self._totals = totals
-        if any(count < 0 for count in used.values()):
-            # The totals have begun anew: what is known is the last call by itself.
-            last = object_of(info.get("last_token_usage"))
-            used = {name: count for name in _COUNTS if (count := count_of(last.get(name))) is not None}
+        totals, last = _counts_of(info.get("total_token_usage")), _counts_of(info.get("last_token_usage"))
+        used = self._risen(totals, last)
         cached, reasoning = used.get("cached_input_tokens"), used.get("reasoning_output_tokens")
         data = given(
             model=self._model,
@@ -163,6 +243,30 @@ class _Reader:
             yield from self._begun(entry_id, time, None)
             assert self._run is not None
             yield self._run.event(entry_id, "model.call", time, data)
+
+    def _risen(self, totals: dict[str, int], last: dict[str, int]) -> dict[str, int]:
+        """By what the totals have risen. `last`: what the last call has used, as it is told beside them.
+
+        A total that falls moves nothing, and what it rises by afterwards counts from where it has been. Totals that are
+        those of the last call alone have begun anew. The first ones of a file that are more than its call go on from an
+        earlier file of the session, unless the lines that tell of these calls could not be read.
+        """
+        is_first = not self._totals and not self._source.bad_lines
+        if last and (is_first or (totals == last and _is_below(totals, self._totals))):
+            self._totals = totals
+            return last
+        used = {name: max(0, count - self._totals.get(name, 0)) for name, count in totals.items()}
+        self._totals |= {name: max(count, self._totals.get(name, 0)) for name, count in totals.items()}
+        return used
+
+
+def _counts_of(usage: Any) -> dict[str, int]:
+    told = object_of(usage)
+    return {name: count for name in _COUNTS if (count := count_of(told.get(name))) is not None}
+
+
+def _is_below(totals: dict[str, int], known: dict[str, int]) -> bool:
+    return any(count < known.get(name, 0) for name, count in totals.items())
 
 
 def _text_of(item: Json) -> str | None:

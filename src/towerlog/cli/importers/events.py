@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from towerlog.sdk.wire import json_text
 from towerlog.sdk.wire.json_text import Figure
 
 MAX_KEY_CHARS = 128
@@ -58,8 +59,10 @@ class RunReader:
         return ImportedEvent(self.run_key, key_of(event_id), kind, time, data, self.agent, self.thread, is_end)
 
     def start(self, time: str | None, **data: Any) -> ImportedEvent:
-        """The beginning of the run."""
-        return self.event("start", "run.started", time, given(**data))
+        """The beginning of the run. What is told of it later, when more is known, is told beside it."""
+        members = given(**data)
+        event_id = f"start:{_digest_of(self.agent, self.thread, time, members)}"
+        return self.event(event_id, "run.started", time, members)
 
     def text(self, event_id: str, time: str | None, text: str, message_id: str | None, **data: Any) -> ImportedEvent:
         """A whole message of its agent."""
@@ -81,9 +84,15 @@ class RunReader:
             event_id, "tool.result", time, given(tool=tool and tool[:200], tool_call_id=call_id, result=result, **data)
         )
 
-    def end(self, event_id: str, time: str | None, kind: str = "run.completed", **data: Any) -> ImportedEvent:
+    def goes_on(self, last: str) -> ImportedEvent:
+        """That the file does not say how the run ends, at its event `last`: until it does, nobody waits for more."""
+        data = {"reason": "it was still going on when it was imported"}
+        return self.event(f"goes-on:{last}", "run.paused", self.last_time, data, is_end=True)
+
+    def end(self, time: str | None, kind: str = "run.completed", **data: Any) -> ImportedEvent:
         """The end of the run."""
-        return self.event(event_id, kind, time, given(**data), is_end=True)
+        members = given(**data)
+        return self.event(f"end:{_digest_of(kind, time, members)}", kind, time, members, is_end=True)
 
 
 def given(**members: Any) -> Json:
@@ -95,7 +104,7 @@ def key_of(*parts: str) -> str:
     """A name of an event or a run that a server takes: that of the file, and its digest where it is no such name."""
     key = ":".join(parts)
     is_fit = 0 < len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable() and " " not in key
-    return key if is_fit else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+    return key if is_fit else _digest(key)
 
 
 def thread_of(text: Any) -> str | None:
@@ -103,7 +112,7 @@ def thread_of(text: Any) -> str | None:
     if not isinstance(text, str) or not text:
         return None
     is_fit = len(text) <= MAX_KEY_CHARS and text.isprintable() and "/" not in text and text.isascii()
-    return text if is_fit and " " not in text else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return text if is_fit and " " not in text else _digest(text)
 
 
 def text_of(value: Any) -> str | None:
@@ -164,6 +173,14 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return "… nested deeper than is imported" if depth > MAX_DEPTH else [plain(one, depth + 1) for one in value]
     return value
+
+
+def _digest_of(*values: Any) -> str:
+    return _digest(json_text.write(values))[:16]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def _plain_text(text: str) -> str:

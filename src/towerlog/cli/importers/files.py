@@ -1,21 +1,23 @@
-"""Files to import: their values, line by line or whole, and of which program they are."""
+"""Files to import: which there are, and of which program they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from towerlog.cli.importers import claude_code, codex, langfuse, langsmith
-from towerlog.cli.importers.events import ImportedEvent, Values
+from towerlog.cli.importers.events import ImportedEvent
+from towerlog.cli.importers.sources import MAX_WHOLE_BYTES, Source
 from towerlog.errors import Malformed
-from towerlog.sdk.wire import json_text
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
-MAX_WHOLE_BYTES = 512 * 1024 * 1024
-"""Of a file that is one value, or whose traces have to be put together: it is held in memory."""
+MAX_FILES = 100_000
+"""Files of one import."""
 LOOKED_AT = 20
 """Values of a file by which it is recognised: sessions begin with entries of several kinds."""
+
+ENDINGS = (".jsonl", ".json")
+"""Of the files in a folder that are imported, if they are of a program."""
 
 Skipped = Callable[[str], None]
 
@@ -24,7 +26,7 @@ class Format(NamedTuple):
     """Files of a program."""
 
     recognizes: Callable[[Any], bool]
-    read: Callable[[Callable[[], Values], Skipped], Iterator[ImportedEvent]]
+    read: Callable[[Source, Skipped], Iterator[ImportedEvent]]
     is_whole: bool
     """Its traces are put together before the first event."""
 
@@ -37,66 +39,40 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def events_in(path: Path, name: str, skipped: Skipped) -> Iterator[ImportedEvent]:
+def events_in(source: Source, name: str, skipped: Skipped) -> Iterator[ImportedEvent]:
     """The events of a file of this format. Raises Malformed, OSError."""
     form = FORMATS[name]
-    if form.is_whole and path.stat().st_size > MAX_WHOLE_BYTES:
-        raise Malformed(f"{path}: is larger than {MAX_WHOLE_BYTES} bytes; export fewer traces at a time")
-    return form.read(lambda: values_of(path), skipped)
+    if form.is_whole and source.path.stat().st_size > MAX_WHOLE_BYTES:
+        raise Malformed(f"{source.path}: is larger than {MAX_WHOLE_BYTES} bytes; export fewer traces at a time")
+    return form.read(source, skipped)
 
 
-def format_of(path: Path) -> str:
-    """Of which program a file is. Raises Malformed where it is of none, OSError."""
-    for place, (_, value) in enumerate(values_of(path)):
+def format_of(source: Source) -> str | None:
+    """Of which program a file is; None for an empty one. Raises Malformed where it is of none, OSError."""
+    place = -1
+    for place, (_, value) in enumerate(source()):
         found = next((name for name, form in FORMATS.items() if form.recognizes(value)), None)
         if found is not None:
             return found
         if place >= LOOKED_AT:
             break
-    raise Malformed(f"{path}: is no file of {', '.join(FORMATS)}; if it is one, say which with --format")
+    if place < 0 and not source.bad_lines:
+        return None
+    if place < 0:
+        raise Malformed(f"{source.path}: is neither JSON nor lines of JSON: line 1 {source.bad_lines.get(1)}")
+    raise Malformed(f"{source.path}: is no file of {', '.join(FORMATS)}; if it is one, say which with --format")
 
 
-def values_of(path: Path) -> Values:
-    """The values of a file of lines, with the numbers of these; else the one value that it is.
+def found_in(named: Sequence[Path]) -> list[Path]:
+    """The files that are named, and those in the folders that are; older ones first, and sub-agents behind sessions.
 
-    A last line that is not whole is left out: its program may be writing it. Raises Malformed, OSError.
+    So a history that was copied counts in the session that it is of. Raises Malformed for too many, OSError.
     """
-    if not path.is_file():  # a pipe may never say anything, and cannot be read from its beginning again
-        raise Malformed(f"{path}: is no regular file")
-    with path.open("rb") as file:
-        first = _line_of(path, file.readline(MAX_LINE_BYTES + 1), 1)
-        try:
-            value = json_text.read(first)
-        except ValueError:
-            file.seek(0)
-            yield 1, _whole(path, file.read(MAX_WHOLE_BYTES + 1))
-            return
-        yield 1, value
-        number = 1
-        while line := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            text = _line_of(path, line, number)
-            if not text.strip():
-                continue
-            try:
-                value = json_text.read(text)
-            except ValueError as error:
-                if not line.endswith(b"\n"):
-                    return
-                raise Malformed(f"{path}: line {number} is not JSON: {error}") from None
-            yield number, value
-
-
-def _line_of(path: Path, line: bytes, number: int) -> bytes:
-    if len(line) > MAX_LINE_BYTES:
-        raise Malformed(f"{path}: line {number} is longer than {MAX_LINE_BYTES} bytes")
-    return line
-
-
-def _whole(path: Path, text: bytes) -> Any:
-    if len(text) > MAX_WHOLE_BYTES:
-        raise Malformed(f"{path}: is larger than {MAX_WHOLE_BYTES} bytes")
-    try:
-        return json_text.read(text)
-    except ValueError as error:
-        raise Malformed(f"{path}: is neither JSON nor lines of JSON: {error}") from None
+    files: dict[Path, None] = {}
+    for path in named:
+        inside = (one for ending in ENDINGS for one in path.rglob(f"*{ending}") if one.is_file())
+        for file in inside if path.is_dir() else [path]:
+            files[file] = None
+            if len(files) > MAX_FILES:
+                raise Malformed(f"{path}: more than {MAX_FILES} files; import a part of them at a time")
+    return sorted(files, key=lambda file: ("subagents" in file.parts, file.stat().st_mtime_ns, str(file)))

@@ -94,7 +94,9 @@ def _events_of(trace_id: str, trace: Json, observations: list[Json]) -> Iterator
     roots = [span for span in spans if span.parent_id not in known]
     root = roots[0] if len(roots) == 1 else None
     name = name_of(trace.get("name"), root.name if root is not None else NAME)
-    run = RunReader(key_of(NAME, trace_id), name, thread_of(trace.get("sessionId")) or thread_of(trace_id))
+    # Observations alone do not know their session: a thread that they named would be the first, and stay.
+    thread = thread_of(trace.get("sessionId")) or (thread_of(trace_id) if trace else None)
+    run = RunReader(key_of(NAME, trace_id), name, thread)
     metadata = given(
         imported_from=NAME,
         trace_id=trace_id,
@@ -115,6 +117,7 @@ def _events_of(trace_id: str, trace: Json, observations: list[Json]) -> Iterator
             output=trace.get("output", None if root is None else root.output),
             error=failure,
             metadata=metadata,
+            goes_on=trace.get("output") is None and any(span.goes_on for span in roots),
         ),
         spans,
     )
@@ -123,6 +126,9 @@ def _events_of(trace_id: str, trace: Json, observations: list[Json]) -> Iterator
 def _span_of(one: Json) -> Span:
     kind = _KINDS.get(str(one.get("type")).upper(), "step")
     is_error = str(one.get("level")).upper() == "ERROR"
+    figures = _figures(one) if kind == "model" else {}
+    # What goes on is told with zeros. What was told of a call that nobody has ended will not change any more.
+    is_told = any(type(count) is int and count for count in figures.values())
     return Span(
         span_id=str(one.get("id")),
         parent_id=text_of(one.get("parentObservationId")),
@@ -133,7 +139,8 @@ def _span_of(one: Json) -> Span:
         input=one.get("input"),
         output=one.get("output"),
         error=(text_of(one.get("statusMessage")) or "failed") if is_error else None,
-        figures=_figures(one) if kind == "model" else {},
+        figures=figures,
+        goes_on=text_of(one.get("endTime")) is None and kind != "moment" and not (is_error or is_told),
     )
 
 

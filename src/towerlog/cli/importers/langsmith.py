@@ -99,6 +99,7 @@ def _events_of(trace_id: str, runs: dict[str, Json]) -> Iterator[ImportedEvent]:
             output=root.get("outputs"),
             error=failure,
             metadata=about,
+            goes_on=any(_goes_on(one) for one in ([root] if root else roots)),
         ),
         spans,
     )
@@ -118,7 +119,13 @@ def _span_of(one: Json, root_id: Any) -> Span:
         output=one.get("outputs"),
         error=_error_of(one),
         figures=_figures(one) if kind == "model" else {},
+        goes_on=_goes_on(one),
     )
+
+
+def _goes_on(one: Json) -> bool:
+    """Whether a run had not ended when it was exported."""
+    return text_of(one.get("end_time")) is None and _error_of(one) is None and one.get("status") != "success"
 
 
 def _error_of(one: Json) -> str | None:
@@ -141,18 +148,51 @@ def _figures(one: Json) -> Json:
         ),
         None,
     )
-    sent, written = count_of(one.get("prompt_tokens")), count_of(one.get("completion_tokens"))
-    of_sent, of_written = object_of(one.get("prompt_token_details")), object_of(one.get("completion_token_details"))
-    cached, made = count_of(of_sent.get("cache_read")), count_of(of_sent.get("cache_creation"))
-    reasoned = count_of(of_written.get("reasoning"))
     return given(
         model=model,
         provider=text_of(metadata.get("ls_provider")),
+        cost_usd=dollars_of(one.get("total_cost")),
+        **(_tokens_of_run(one) or _tokens_of_message(one) or _tokens_of_provider(one)),
+    )
+
+
+def _tokens_of_run(one: Json) -> Json:
+    """What LangSmith has counted."""
+    details = object_of(one.get("prompt_token_details")), object_of(one.get("completion_token_details"))
+    return _tokens(one, ("prompt_tokens", "completion_tokens"), details)
+
+
+def _tokens_of_message(one: Json) -> Json:
+    """What LangChain tells of the message that the model has written."""
+    for choices in list_of(object_of(one.get("outputs")).get("generations")):
+        for choice in map(object_of, choices if isinstance(choices, list) else [choices]):
+            message = object_of(choice.get("message"))
+            usage = object_of((object_of(message.get("kwargs")) or message).get("usage_metadata"))
+            details = object_of(usage.get("input_token_details")), object_of(usage.get("output_token_details"))
+            if found := _tokens(usage, ("input_tokens", "output_tokens"), details):
+                return found
+    return {}
+
+
+def _tokens_of_provider(one: Json) -> Json:
+    """What the provider has told beside its answer."""
+    told = object_of(object_of(one.get("outputs")).get("llm_output"))
+    usage = object_of(told.get("token_usage")) or object_of(told.get("usage"))
+    cached = object_of(usage.get("prompt_tokens_details")).get("cached_tokens")
+    reasoned = object_of(usage.get("completion_tokens_details")).get("reasoning_tokens")
+    details = given(cache_read=cached), given(reasoning=reasoned)
+    return _tokens(usage, ("prompt_tokens", "completion_tokens"), details)
+
+
+def _tokens(told: Json, names: tuple[str, str], details: tuple[Json, Json]) -> Json:
+    sent, written = count_of(told.get(names[0])), count_of(told.get(names[1]))
+    cached, made = count_of(details[0].get("cache_read")), count_of(details[0].get("cache_creation"))
+    reasoned = count_of(details[1].get("reasoning"))
+    return given(
         input_tokens=part_of(sent, cached, made),
         cached_input_tokens=cached,
         cache_write_tokens=made,
         output_tokens=part_of(written, reasoned),
         reasoning_tokens=reasoned,
-        total_tokens=count_of(one.get("total_tokens")),
-        cost_usd=dollars_of(one.get("total_cost")),
+        total_tokens=count_of(told.get("total_tokens")),
     )

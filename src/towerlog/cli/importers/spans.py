@@ -26,6 +26,8 @@ class Span:
     output: Any = None
     error: str | None = None
     figures: Json = field(default_factory=dict)
+    goes_on: bool = False
+    """It had not ended when the file was made: its beginning is known, and neither its result nor its figures."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Trace:
     output: Any = None
     error: str | None = None
     metadata: Json = field(default_factory=dict)
+    goes_on: bool = False
+    """It had not ended when the file was made."""
 
 
 def events_of(run: RunReader, trace: Trace, spans: Sequence[Span]) -> Iterator[ImportedEvent]:
@@ -49,10 +53,12 @@ def events_of(run: RunReader, trace: Trace, spans: Sequence[Span]) -> Iterator[I
     for span, is_end in _in_order(spans):
         yield from _end(run, span) if is_end else _begin(run, span)
     end = trace.end or max(times, key=_order, default=start)
-    if trace.error is not None:
-        yield run.end("end", end, "run.failed", error=trace.error)
+    if trace.goes_on:
+        yield run.goes_on(str(end))
+    elif trace.error is not None:
+        yield run.end(end, "run.failed", error=trace.error)
     else:
-        yield run.end("end", end, result=trace.output)
+        yield run.end(end, result=trace.output)
 
 
 def _in_order(spans: Sequence[Span]) -> list[tuple[Span, bool]]:
@@ -62,7 +68,7 @@ def _in_order(spans: Sequence[Span]) -> list[tuple[Span, bool]]:
     ends = [
         (max(_order(span.start), _order(span.end)), 1, -place, span)
         for place, span in enumerate(ordered)
-        if span.kind != "moment"
+        if span.kind != "moment" and not span.goes_on
     ]
     return [(span, bool(is_end)) for _, is_end, _, span in sorted([*begins, *ends], key=lambda one: one[:3])]
 
