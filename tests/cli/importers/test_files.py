@@ -120,6 +120,7 @@ MARK = b"\xef\xbb\xbf"
 AROUND = {
     "mark": MARK + GOOD,
     "mark in the midst": with_in_midst(MARK),
+    "mark alone": with_in_midst(MARK + b"\n"),
     "UTF-16": GOOD.decode().encode("utf-16"),
     "UTF-16 BE": b"\xfe\xff" + GOOD.decode().replace("\n", "\r\n").encode("utf-16-be"),
     "UTF-16 put together": with_in_midst(MARK).decode().encode("utf-16"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,8 @@ MAX_NAMED_CHARS = 1000
 """Of a name that are looked through for secrets; it is cut after that."""
 RATE_LIMITED = frozenset({"429", "rate_limit_exceeded", "RateLimitError", "rate_limit_error"})
 _EXCEPTION = ("exception.type", "exception.message")
+_CLASS = re.compile(r"([A-Za-z_][\w.]{0,199})(?:[(:]|$)")
+"""A status message that begins with the class of an exception, as most libraries write it."""
 
 
 def kind_of(attributes: Attributes) -> Kind:
@@ -200,12 +203,26 @@ def cost_of(attributes: Attributes) -> int | None:
 def failed(span: ToldSpan) -> bool:
     """Whether what a span did has failed, by its status or by an attribute that says so."""
     if span.code == ERROR:
-        return True
+        return _exception_of(span) not in names.NO_FAILURES
     for name, words in names.FAILURES:
         value = span.attributes.get(name)
         if value is not None and str(value).lower() in words:
             return True
     return False
+
+
+def _exception_of(span: ToldSpan) -> str | None:
+    """The class of the exception that a span has ended with, without its module."""
+    found = _CLASS.match(span.message)
+    # A message of one word may be a word of somebody.
+    is_class = found is not None and (found.end(1) < len(span.message) or found[1] in names.NO_FAILURES)
+    told: Any = found[1] if found is not None and is_class else None
+    for event in reversed(span.events if told is None else ()):
+        told = (event.get("attributes") or {}).get("exception.type")
+        if told:
+            break
+    told = told or span.attributes.get("error.type")
+    return told.rpartition(".")[2] if isinstance(told, str) else None
 
 
 def error_of(span: ToldSpan) -> str:

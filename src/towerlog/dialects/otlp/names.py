@@ -219,6 +219,18 @@ FAILURES: tuple[tuple[str, frozenset[str]], ...] = (
     ("success", frozenset({"false"})),
 )
 """Attributes that say of a span with a good status that what it did has failed."""
+NO_FAILURES = frozenset(
+    {
+        "GraphBubbleUp",
+        "GraphInterrupt",
+        "NodeInterrupt",
+        "ParentCommand",
+        "CancelledError",
+        "GeneratorExit",
+        "KeyboardInterrupt",
+    }
+)
+"""Exceptions by which a program goes on elsewhere, waits or is stopped. LangGraph asks a person or hands over so."""
 
 INPUT_TOKENS = _paths(
     "gen_ai.usage.input_tokens",

@@ -26,6 +26,11 @@ class OpenQuestion:
         self._schema = schema
 
     @property
+    def key(self) -> str:
+        """Its name in the run."""
+        return self._key
+
+    @property
     def is_answered(self) -> bool:
         """Whether there is an answer, or something else that ended the wait for it."""
         return self._answer.done()

@@ -11,12 +11,13 @@ from typing import Annotated, Any, TypedDict
 
 from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import tool
+from langchain_core.tools import InjectedToolCallId, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
@@ -205,6 +206,39 @@ def approved_inside() -> None:
     assert [m.content for m in result["messages"]][-2:] == ["published: yes", "Done."]
 
 
+def handed_over() -> None:
+    """A tool of a graph inside another hands over to a node of that one: the library tells it as an error."""
+
+    @tool
+    def hand_over(tool_call_id: Annotated[str, InjectedToolCallId]) -> Command[Any]:
+        """Lets the other one go on."""
+        told = [ToolMessage("handed over", tool_call_id=tool_call_id)]
+        return Command(goto="other", graph=Command.PARENT, update={"messages": told})
+
+    made = [{"name": "hand_over", "args": {}, "id": "call_1", "type": "tool_call"}]
+    inner = agent_graph(model(says("", tool_calls=made)), [hand_over], name="first")
+    outer = StateGraph(State)
+    outer.add_node("one", inner, destinations=("other",))
+    outer.add_node("other", lambda state: {"messages": [says("Bye.")]})
+    outer.add_edge(START, "one")
+    graph = outer.compile(name="swarm")
+    assert graph.invoke({"messages": [HumanMessage("go")]}, config("handed_over"))["messages"][-1].content == "Bye."
+
+
+class Repeating(GenericFakeChatModel):
+    """A model whose server tells in each piece of a stream what was used so far."""
+
+    def _stream(self, *args: Any, **options: Any) -> Any:
+        for written, piece in enumerate(("It ", "is ", "cold."), 1):
+            used = {"input_tokens": 100, "output_tokens": written, "total_tokens": 100 + written}
+            yield ChatGenerationChunk(message=AIMessageChunk(content=piece, usage_metadata=used))
+
+
+def repeated_usage() -> None:
+    made = Repeating(messages=iter([]))
+    assert "".join(piece.content for piece in made.stream("Oslo?", config("repeated_usage"))) == "It is cold."
+
+
 def cancelled() -> None:
     begun: list[str] = []
 
@@ -271,7 +305,17 @@ def broken_adapter() -> None:
 
 def main() -> None:
     found = [chain, streamed, tools, subgraph, inherited, asked, asked_async, answered_here, abandoned]
-    found += [approved_inside, cancelled, failed, retrieved, thoughtful, inside_a_run, broken_adapter]
+    found += [
+        approved_inside,
+        handed_over,
+        repeated_usage,
+        cancelled,
+        failed,
+        retrieved,
+        thoughtful,
+        inside_a_run,
+        broken_adapter,
+    ]
     only = os.environ.get("ONLY", "").split(",")
     for scenario in found:
         if only == [""] or scenario.__name__ in only:

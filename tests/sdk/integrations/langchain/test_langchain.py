@@ -116,6 +116,22 @@ def test_an_interrupt_is_a_question_of_the_run_which_goes_on(told: Told, thread:
     assert errors == [None] * len(errors), "an interrupt is no error"
 
 
+def test_a_hand_over_to_the_graph_around_is_no_failure(told: Told) -> None:
+    outer, inner = told.runs("handed_over")
+    assert [(run.agent, run.status, run.error) for run in (outer, inner)] == [
+        ("swarm", "completed", None),
+        ("first", "completed", None),
+    ]
+    for run in (outer, inner):
+        errors = [data.get("error") for data in datas(told, run, "step", "tool.result")]
+        assert errors == [None] * len(errors)
+
+
+def test_usage_that_each_piece_repeats_counts_once(told: Told) -> None:
+    run = told.run("repeated_usage")
+    assert (run.total_input_tokens, run.total_output_tokens) == (100, 3)
+
+
 def test_a_question_that_the_program_answers_is_withdrawn(told: Told) -> None:
     [run] = told.runs("answered_here")
     assert run.status == "completed"

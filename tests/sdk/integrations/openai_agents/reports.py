@@ -6,22 +6,29 @@ import asyncio
 import contextlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from agents import (
     Agent,
+    Model,
+    ModelResponse,
     ModelSettings,
     RunConfig,
     RunHooks,
     Runner,
+    RunState,
+    Usage,
     function_tool,
     set_default_openai_client,
     set_trace_processors,
 )
 from agents.exceptions import MaxTurnsExceeded
 from openai import AsyncOpenAI
+from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 
 import towerlog
 from tests.sdk.integrations.clients.provider import provider
@@ -154,6 +161,68 @@ def decided_here() -> None:
     assert ask("decided_here", asker, state).final_output == "Done."
 
 
+def press() -> Agent:
+    calls = [{"publish": {"text": "cold"}}, {"publish": {"text": "windy"}}]
+    return agent("press", *calls, "Done.", tools=[publish])
+
+
+def written_here() -> None:
+    """Each state is written down and read again before the run goes on."""
+    result = ask("written_here", press())
+    while result.interruptions:
+        result = go_on("written_here", json.loads(json.dumps(result.to_state().to_json())))
+    assert result.final_output == "Done."
+
+
+def written_elsewhere() -> None:
+    """The same, each time by another process."""
+    result = ask("written_elsewhere", press())
+    told = result.to_state().to_string()
+    assert towerlog.flush(60)
+    for _ in range(2):
+        done = subprocess.run([sys.executable, __file__, told], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        told = done.stdout.splitlines()[-1]
+    assert told == "Done."
+
+
+def go_on(thread: str, told: Any) -> Any:
+    """The run goes on with a state that was read, in which all is approved."""
+    asker = press()
+
+    async def act() -> Any:
+        state = await RunState.from_json(asker, told)
+        for item in state.get_interruptions():
+            state.approve(item)
+        return await Runner.run(asker, state, run_config=config(thread))
+
+    return on_a_loop(act)
+
+
+def elsewhere(told: str) -> None:
+    set_trace_processors([])
+    towerlog.openai_agents.install()
+    result = go_on("written_elsewhere", json.loads(told))
+    said = json.dumps(result.to_state().to_json()) if result.interruptions else result.final_output
+    sys.stdout.write(f"{said}\n")
+
+
+class Silent(Model):
+    """A model that tells no usage, as servers do that stream without it."""
+
+    async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
+        text = ResponseOutputText(text="Cold.", type="output_text", annotations=[])
+        said = ResponseOutputMessage(id="m", content=[text], role="assistant", status="completed", type="message")
+        return ModelResponse(output=[said], usage=Usage(), response_id=None)
+
+    def stream_response(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+def unknown_usage() -> None:
+    assert ask("unknown_usage", Agent(name="forecaster", model=Silent())).final_output == "Cold."
+
+
 def failed() -> None:
     endless = agent("endless", {"weather": {"city": "Oslo"}}, tools=[weather])
     with contextlib.suppress(MaxTurnsExceeded):
@@ -194,12 +263,16 @@ def main(url: str) -> None:
     towerlog.openai_agents.install()
     towerlog.openai_agents.install()
     found = [tools, sync, streamed, handoff, agent_as_tool, approved, denied, decided_here, failed, cancelled]
+    found += [written_here, written_elsewhere, unknown_usage]
     for scenario in (*found, broken_adapter):
         os.environ.update(OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY="k")
         scenario()
 
 
 if __name__ == "__main__":
-    with provider() as address:
-        main(address)
+    if sys.argv[1:]:
+        elsewhere(sys.argv[1])
+    else:
+        with provider() as address:
+            main(address)
     assert towerlog.flush(60), towerlog.status()

@@ -104,6 +104,24 @@ def test_what_the_program_decides_is_withdrawn(told: Told) -> None:
     assert [data["reason"] for data in datas(told, run, "run.question_withdrawn")] == ["the program has decided"]
 
 
+@pytest.mark.parametrize("thread", ["written_here", "written_elsewhere"])
+def test_a_run_goes_on_with_a_state_that_was_written_down(told: Told, thread: str) -> None:
+    [run] = told.runs(thread)
+    assert (run.agent, run.status, run.total_input_tokens) == ("press", "completed", 3600)
+    asked, withdrawn = datas(told, run, "run.waiting_for_input"), datas(told, run, "run.question_withdrawn")
+    assert [data["question_key"] for data in asked] == [data["question_key"] for data in withdrawn]
+    assert len(asked) == 2
+    assert len(datas(told, run, "tool.result")) == 2
+    assert datas(told, run, "run.completed")[0]["result"] == "Done."
+
+
+def test_usage_that_nobody_has_told_is_unknown(told: Told) -> None:
+    run = told.run("unknown_usage")
+    [call] = datas(told, run, "model.call")
+    assert not [name for name in call if name.endswith("_tokens")]
+    assert (run.total_input_tokens, run.total_output_tokens) == (None, None)
+
+
 def test_what_the_runner_raises_fails_the_run(told: Told) -> None:
     run = told.run("failed")
     assert run.status == "failed"

@@ -117,7 +117,8 @@ class ChainReports:
         if place.told is not None:
             place.told.finish(None if waits else error)
         if place.is_run and not (waits and self._interrupts.begin(place, None)):
-            place.run.finish(error=error)
+            # A graph that hands over to the one around it has done its part; around the outermost one there is none.
+            place.run.finish(error=None if waits and place.up is not None else error)
 
     # Models
 
@@ -165,6 +166,7 @@ class ChainReports:
         if place is None or not isinstance(place.told, ModelCall):
             return
         message = getattr(chunk, "message", None)
+        place.usage.note(getattr(message, "usage_metadata", None))
         pieces = pieces_of(token if message is None else message.content)
         for channel, text in (("thinking", pieces.thinking), ("text", pieces.text)):
             if text:
@@ -184,7 +186,8 @@ class ChainReports:
             place.run.message_delta(text, span=call)
         call.response = message_of(message) if is_message(message) else text
         told = {**(getattr(response, "llm_output", None) or {}), **(getattr(message, "response_metadata", None) or {})}
-        call.usage = getattr(message, "usage_metadata", None) or told.get("token_usage") or told.get("usage")
+        summed = getattr(message, "usage_metadata", None)
+        call.usage = place.usage.of_call(summed) or told.get("token_usage") or told.get("usage")
         call.finish_reason = told.get("finish_reason") or told.get("stop_reason")
         call.model = told.get("model_name") or told.get("model") or call.model
         call.finish()
@@ -288,7 +291,10 @@ class ChainReports:
         if place is None or not isinstance(place.told, ToolCall | ModelCall):
             return
         if self._interrupts.note(place, error):
-            place.told.interrupt("waits for a person")
+            if place.outermost().interrupts:
+                place.told.interrupt("waits for a person")
+            else:
+                place.told.finish()
         elif isinstance(error, CANCELLATIONS):
             place.told.interrupt(error)
         elif isinstance(place.told, ToolCall):

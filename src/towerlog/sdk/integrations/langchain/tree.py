@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from towerlog.sdk.integrations.langchain.messages import plain
+from towerlog.sdk.integrations.langchain.stream_usage import StreamUsage
 from towerlog.sdk.integrations.new_messages import ToldMessages
 from towerlog.sdk.record.current import Active
 from towerlog.sdk.record.recorder import Recorder
@@ -53,6 +54,8 @@ class Place:
     told: Step | ToolCall | ModelCall | None = None
     said: bool = False
     """Of a model call: whether a piece of its text was told."""
+    usage: StreamUsage = field(default_factory=StreamUsage)
+    """Of a model call: what its pieces have told."""
     thread: str | None = None
     entered: Active | None = None
     """Of the outermost: what makes its run the current one."""

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import json
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.record.run import BaseRun
@@ -24,6 +24,22 @@ class RunnerApprovals:
         """Asks. Raises RunCancelled."""
         self._run = run
         self._asked = [(item, OpenQuestion(run, question_of(item))) for item in interruptions]
+
+    @property
+    def run_key(self) -> str:
+        """Of the run."""
+        return self._run.run_key or ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended, as where it was cancelled or went on already."""
+        return self._run.ended
+
+    def told(self) -> dict[str, Any]:
+        """Which run waits, by which another process finds it."""
+        questions = [question.key for _, question in self._asked]
+        named = {"agent": self._run.agent, "thread": self._run.thread}
+        return {"run_key": self.run_key, "questions": questions, **{k: v for k, v in named.items() if v is not None}}
 
     def link(self, result: Any) -> None:
         """The run goes on with whatever is made of this result."""
@@ -68,10 +84,20 @@ class RunnerApprovals:
         return state
 
 
-def linked_to(value: Any) -> RunnerApprovals | None:
+class Approvals(Protocol):
+    """What a run waits for, here or in another process."""
+
+    def told(self) -> dict[str, Any]:
+        """Which run that is, as JSON."""
+
+    def goes_on(self) -> BaseRun:
+        """The run, which goes on."""
+
+
+def linked_to(value: Any) -> Approvals | None:
     """What a result or a state waits for."""
-    found = getattr(value, LINK, None)
-    return found if isinstance(found, RunnerApprovals) else None
+    found: Approvals | None = getattr(value, LINK, None)
+    return found
 
 
 def question_of(item: Any) -> str:
@@ -100,6 +126,6 @@ async def aanswer(result: Any, timeout: float | None = None) -> Any:  # noqa: AS
 
 def _waiting(result: Any) -> RunnerApprovals:
     found = linked_to(result)
-    if found is None:
+    if not isinstance(found, RunnerApprovals):
         raise ValueError("this result waits for nobody")
     return found

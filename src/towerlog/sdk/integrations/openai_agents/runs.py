@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.openai_agents.approvals import RunnerApprovals, linked_to
 from towerlog.sdk.integrations.openai_agents.hooks import hooks_class
+from towerlog.sdk.integrations.openai_agents.states import States
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.current import activated
 from towerlog.sdk.record.default import default_recorder
@@ -60,6 +61,7 @@ def install(recorder: Recorder | None = None) -> None:
         result.stream_events = functools.partial(_events, result.stream_events, result, reports, begun)
         return result
 
+    reports.states.install()
     setattr(AgentRunner, MARK, (run, run_streamed))
     AgentRunner.run, AgentRunner.run_streamed = run_reported, streamed_reported
 
@@ -78,6 +80,10 @@ class Runs:
         """By default that of the environment."""
         self.guard = Guard("the adapter of the OpenAI Agents SDK")
         self._recorder = recorder
+        self.states = States(self._recorder_now)
+
+    def _recorder_now(self) -> Recorder:
+        return self._recorder or default_recorder()
 
     @guarded
     def begin(self, agent: Any, given: Any, options: dict[str, Any], *, streams: bool) -> Begun:
@@ -88,7 +94,7 @@ class Runs:
             run = waiting.goes_on()
         else:
             told = given if captures_content() and isinstance(given, str | list) else None
-            run = (self._recorder or default_recorder()).start_run(agent.name, _thread_of(options), told)
+            run = self._recorder_now().start_run(agent.name, _thread_of(options), told)
         return Begun(run, hooks(run, options.get("hooks"), options.get("run_config"), streams))
 
     @guarded
@@ -99,7 +105,9 @@ class Runs:
             run.finish(result.final_output if run.captures_content else None)
             return
         try:
-            RunnerApprovals(run, interruptions).link(result)
+            approvals = RunnerApprovals(run, interruptions)
+            approvals.link(result)
+            self.states.waits(approvals)
         except RunCancelled as error:
             run.end_with(error)
 

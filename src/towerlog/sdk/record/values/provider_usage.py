@@ -150,14 +150,15 @@ FORMS = (
 def usage_of(usage: object) -> dict[str, int]:
     """What a provider says of one call, in buckets that share no token, and the total where it says more.
 
-    Taken are mappings and objects with attributes. Raises ValueError if they say nothing known.
+    Taken are mappings and objects with attributes. An object of zeros alone is what a framework has of a call whose
+    usage nobody told it: nothing is known then. Raises ValueError for what has no form that is known.
     """
     read = _Reader(usage)
     for form in FORMS:
         if any(read.has(mark) for mark in form.marks):
             known = _in_buckets(form, read)
             if known:
-                return known
+                return known if isinstance(usage, Mapping) or any(known.values()) else {}
     raise ValueError("no usage of a known form")
 
 

@@ -1,0 +1,98 @@
+"""States of the runner that are written down and read again, here or in another process: they lead to their run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from towerlog.sdk.integrations.guard import Guard, guarded
+from towerlog.sdk.integrations.openai_agents.approvals import LINK, RunnerApprovals, linked_to
+from towerlog.sdk.record.recorder import Recorder
+from towerlog.sdk.record.run import BaseRun
+
+MEMBER = "towerlog"
+"""Of a state as JSON: the run that waits, and its questions."""
+MAX_WAITING = 1_000
+"""Runs of this process that wait and are remembered."""
+MAX_QUESTIONS = 1_000
+
+
+class WrittenApprovals:
+    """What a run waits for that was begun in another process, as a state tells of it."""
+
+    def __init__(self, recorder: Callable[[], Recorder], told: Mapping[str, Any]) -> None:
+        """`told`: what `RunnerApprovals.told` has written."""
+        self._recorder = recorder
+        self._told = told
+
+    def told(self) -> dict[str, Any]:
+        """The same again, for a state that is written once more."""
+        return dict(self._told)
+
+    def goes_on(self) -> BaseRun:
+        """The run, told of by this process from now on. Nobody has to answer its questions any more."""
+        told = self._told
+        run = self._recorder().start_run(told.get("agent"), told.get("thread"), run_key=str(told["run_key"]))
+        for key in list(told.get("questions") or ())[:MAX_QUESTIONS]:
+            run.tell("run.question_withdrawn", {"question_key": str(key), "reason": "the program has decided"})
+        return run
+
+
+class States:
+    """The runs that wait, by their keys; and what a state says of its own."""
+
+    def __init__(self, recorder: Callable[[], Recorder]) -> None:
+        """`recorder`: for runs of other processes."""
+        self.guard = Guard("the adapter of the OpenAI Agents SDK")
+        self._recorder = recorder
+        self._lock = threading.Lock()
+        self._waiting: dict[str, RunnerApprovals] = {}
+
+    def waits(self, approvals: RunnerApprovals) -> None:
+        """Remembers a run that waits."""
+        with self._lock:
+            self._waiting[approvals.run_key] = approvals
+            while len(self._waiting) > MAX_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+
+    def install(self) -> None:
+        """States tell their run where they are written, and know it where they are read."""
+        from agents.run_state import RunState
+
+        written, read = RunState.to_json, RunState.from_json
+
+        @functools.wraps(written)
+        def to_json(state: Any, *args: Any, **options: Any) -> dict[str, Any]:
+            told: dict[str, Any] = written(state, *args, **options)
+            self._write(state, told)
+            return told
+
+        @functools.wraps(read)
+        async def from_json(*args: Any, **options: Any) -> Any:
+            state = await read(*args, **options)
+            self._read(state, options.get("state_json", args[1] if len(args) > 1 else None))
+            return state
+
+        RunState.to_json = to_json
+        RunState.from_json = staticmethod(from_json)
+
+    @guarded
+    def _write(self, state: Any, told: dict[str, Any]) -> None:
+        waiting = linked_to(state)
+        if waiting is not None:
+            told[MEMBER] = waiting.told()
+
+    @guarded
+    def _read(self, state: Any, told: Any) -> None:
+        link = told.get(MEMBER) if isinstance(told, Mapping) else None
+        if not isinstance(link, Mapping) or not isinstance(link.get("run_key"), str):
+            return
+        with self._lock:
+            here = self._waiting.pop(link["run_key"], None)
+        if here is not None and here.is_over:
+            return
+        with contextlib.suppress(AttributeError):
+            setattr(state, LINK, here or WrittenApprovals(self._recorder, link))
