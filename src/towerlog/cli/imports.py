@@ -13,9 +13,9 @@ from towerlog.cli.connect import COMMANDS as OF_COMMANDS
 from towerlog.cli.connect import client_of, local_key_explained, path_explained, server_of
 from towerlog.cli.escapes import json_line
 from towerlog.cli.exits import FOUND_WRONG, words_of
-from towerlog.cli.importers.copies import Copies, copies_file
+from towerlog.cli.importers.copies import MAX_ITEMS, Copies, copies_file
 from towerlog.cli.importers.delivery import ImportOutcome, Sender
-from towerlog.cli.importers.files import FORMATS, events_in, format_of, found_in
+from towerlog.cli.importers.files import ENDINGS, FORMATS, events_in, format_of, found_in
 from towerlog.cli.importers.sources import Source
 from towerlog.cli.options import as_json, with_settings
 from towerlog.cli.output import note, progress, say
@@ -48,15 +48,21 @@ def import_files(
     says what became of it; with --json an object.
     """
     files = found_in(named)
+    if not files:
+        note(f"There are no files that end in {' or '.join(ENDINGS)}.")
+        raise SystemExit(FOUND_WRONG)
     with local_key_explained(settings, OF_COMMANDS), path_explained(url):
         if dry_run:
-            done = [_tried(None, Copies(), path, form, as_json, is_named=path in named) for path in files]
+            copies = Copies()
+            done = [_tried(None, copies, path, form, as_json, is_named=path in named) for path in files]
         else:
             address, key = server_of(settings, url, OF_COMMANDS)
             name = address if isinstance(address, str) else address.name
             copies = Copies(copies_file(state_folder(), name, key))
             with client_of(settings, url) as client:
                 done = [_tried(client, copies, path, form, as_json, is_named=path in named) for path in files]
+    if copies.is_full:
+        note(f"More than {MAX_ITEMS} entries are not remembered; what later sessions copy from these may count again.")
     if not all(done):
         raise SystemExit(FOUND_WRONG)
 

@@ -66,13 +66,13 @@ def claude_code() -> list[dict[str, Any]]:
     task = {"type": "tool_use", "id": "toolu_2", "name": "Task", "input": {"prompt": "count them"}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "3 files"}]}
     failed = {"type": "tool_result", "tool_use_id": "toolu_2", "content": "no such agent", "is_error": True}
-    early = {**USAGE, "output_tokens": 3}
+    early = {"usage": {**USAGE, "output_tokens": 3}, "stop_reason": None}
     return [
         {"type": "file-history-snapshot", "messageId": "m0", "snapshot": {}},
         entry(1, "user", {"role": "user", "content": "which towers lean?"}),
-        entry(2, "assistant", of_model("msg_1", {"type": "thinking", "thinking": "hm"}, usage=early)),
-        entry(3, "assistant", of_model("msg_1", {"type": "text", "text": "Let me look."}, usage=early)),
-        entry(4, "assistant", of_model("msg_1", call, usage=early)),
+        entry(2, "assistant", of_model("msg_1", {"type": "thinking", "thinking": "hm"}, **early)),
+        entry(3, "assistant", of_model("msg_1", {"type": "text", "text": "Let me look."}, **early)),
+        entry(4, "assistant", of_model("msg_1", call, **early)),
         entry(5, "user", {"role": "user", "content": [result]}, toolUseResult={"files": 3}),
         entry(6, "assistant", of_model("msg_1", task)),
         entry(7, "user", {"role": "user", "content": "count them"}, isSidechain=True, parentUuid=None),

@@ -80,6 +80,21 @@ def test_of_a_folder_all_files_are_imported_and_those_of_others_are_no_failure(s
     assert len(server.client().get("/api/v1/runs").json()["data"]) == 1
 
 
+def test_a_folder_without_files_is_told(tmp_path) -> None:
+    done = towerlog("import", tmp_path, "--dry-run")
+    assert (done.exit_code, "no files that end in .jsonl" in done.stderr) == (exits.FOUND_WRONG, True)
+
+
+def test_a_dry_run_counts_copies_once_and_remembers_nothing(tmp_path) -> None:
+    lines = samples.claude_code()
+    one = written(tmp_path / "one.jsonl", *lines)
+    two = written(tmp_path / "two.jsonl", *({**line, "sessionId": "other"} for line in lines if "uuid" in line))
+    for _ in range(2):
+        done = towerlog("import", one, two, "--dry-run", "--json", XDG_STATE_HOME=str(tmp_path))
+        assert [json.loads(line)["model_calls"] for line in done.stdout.splitlines()] == [3, 0]
+    assert not (tmp_path / "towerlog").exists()
+
+
 def test_a_server_that_cannot_be_reached_ends_it_at_once(tmp_path) -> None:
     files = [written(tmp_path / name, *samples.codex()) for name in ("one.jsonl", "two.jsonl")]
     env = {"TOWERLOG_URL": "http://127.0.0.1:1", "TOWERLOG_API_KEY": "tl_x", "XDG_STATE_HOME": str(tmp_path)}

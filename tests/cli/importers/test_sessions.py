@@ -13,6 +13,9 @@ from tests.cli.importers import samples
 from tests.cli.importers.samples import at, entry, left, of_model, written
 from tests.cli.serving import asking, told_json
 from tests.support.server import NO_LIMITS, Server
+from towerlog.ambient import SystemClock
+from towerlog.cli.importers.files import events_in, format_of
+from towerlog.cli.importers.sources import Source
 
 FORK = "0199f2aa-2222-7000-8000-00000000f04c"
 OTHER = "5f0c1a52-6c0e-4d0e-9f0a-0d9a7a1f0002"
@@ -75,6 +78,23 @@ def used(second: int, total: tuple[int, int], last: tuple[int, int] | None = Non
 def meta(second: int, session: str, **more: Any) -> dict[str, Any]:
     """The head of a session of Codex."""
     return line(second, "session_meta", id=session, timestamp=at(second), cwd="/srv", cli_version="0.145.0", **more)
+
+
+@pytest.mark.parametrize("sample", [samples.claude_code, samples.codex], ids=lambda one: one.__name__)
+def test_what_is_told_of_a_part_is_told_the_same_of_the_whole(tmp_path: Path, sample: Any) -> None:
+    """Wherever a session is cut: no event has other figures later under the same id."""
+
+    def told(lines: list[Any], *, goes_on: bool) -> dict[tuple[str, str], Any]:
+        source = Source(written(tmp_path / "s.jsonl", *lines, goes_on=goes_on), SystemClock().now_ms())
+        events = events_in(source, str(format_of(source)), lambda kind: None)
+        return {(event.run_key, event.event_id): (event.type, event.time, event.data) for event in events}
+
+    whole = told(sample(), goes_on=False)
+    for length in range(1, len(sample())):
+        part = told(sample()[:length], goes_on=True)
+        for name, event in part.items():
+            # An end of a turn that is long ago is taken for that of its session.
+            assert event[0] in ("run.paused", "run.completed") or whole[name] == event, length
 
 
 def test_a_message_that_is_still_written_has_no_figures_until_it_is_whole(server, tmp_path) -> None:

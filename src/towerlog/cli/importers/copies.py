@@ -30,11 +30,16 @@ class Copies:
             for place in range(0, len(told) - _RECORD + 1, _RECORD):
                 self._owners.setdefault(told[place : place + _WORD], told[place + _WORD : place + _RECORD])
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more names are remembered."""
+        return len(self._owners) + len(self._new) >= MAX_ITEMS
+
     def is_copy(self, name: str, run_key: str) -> bool:
         """Whether another run has what is named so; otherwise this one has it from now on."""
         item, run = _digest(name), _digest(run_key)
         owner = self._owners.get(item) or self._new.get(item)
-        if owner is None and len(self._owners) + len(self._new) < MAX_ITEMS:
+        if owner is None and not self.is_full:
             self._new[item] = run
         return owner is not None and owner != run
 

@@ -75,4 +75,12 @@ def found_in(named: Sequence[Path]) -> list[Path]:
             files[file] = None
             if len(files) > MAX_FILES:
                 raise Malformed(f"{path}: more than {MAX_FILES} files; import a part of them at a time")
-    return sorted(files, key=lambda file: ("subagents" in file.parts, file.stat().st_mtime_ns, str(file)))
+    return sorted(files, key=_place)
+
+
+def _place(file: Path) -> tuple[bool, int, str]:
+    is_of_agent = "subagents" in file.parts or file.name.startswith("agent-")
+    try:
+        return is_of_agent, file.stat().st_mtime_ns, str(file)
+    except OSError:  # it is gone meanwhile, which is said of it alone
+        return is_of_agent, 0, str(file)
