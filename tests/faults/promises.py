@@ -379,7 +379,7 @@ ORDER = (
         of(DEPLOY, "The machine's clock may be set, ahead or back, while the server runs."),
     ),
     Promise(
-        "A log that nobody reads holds up neither requests nor the end of the process; what is dropped of it is counted.",
+        "A log that nobody reads holds up neither requests nor the end of the process; what is dropped is counted.",
         (
             "faults/test_stuck_log.py::test_requests_and_an_orderly_end_do_not_wait_for_who_reads_the_log",
             "asgi/process/test_logs.py::test_who_logs_does_not_wait_for_who_reads_and_what_has_no_room_is_counted",
