@@ -19,6 +19,7 @@ from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.engine.erasure.content_size import HeldNow
+from towerlog.engine.erasure.requests import ErasureRequests
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -102,7 +103,7 @@ class Engine:
             wake.committed,
             REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
             max_queue=settings.max_queue,
-            stored_again=lambda who, command: histories.stored_again(who, command),
+            stored_again=lambda who, command: self._histories.stored_again(who, command),
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once.
@@ -111,21 +112,24 @@ class Engine:
         """
         submit = self._writer.intake.submit
         self._once = AnsweredOnce(submit)
-        histories = LongHistories(store, lambda who, parts: submit(who, parts, "", None))
-        self.stored_first = histories.stored_first
+        self._histories = LongHistories(store, lambda who, parts: submit(who, parts, "", None))
+        self.stored_first = self._histories.stored_first
         """Stores the long histories of a command, and gives the command without them."""
         self._workers = Workers(self._serving)
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep(), self._leads)
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings), may_look=self._leads)
         self._held = HeldNow(store)
-        parts = (self._writer, self._erased, self._age, self._leads, self._held)
-        self._erasures, kept = retention_services(store, self._serving, *parts)
-        self._keeping = Timer(kept)
+        self._erasures, self._keeping = self._retention()
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
         self._sender = None if ways_out is None else self._sending(ways_out, settings)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _retention(self) -> tuple[ErasureRequests, Timer]:
+        parts = (self._writer, self._erased, self._age, self._leads, self._held)
+        requests, kept = retention_services(self._store, self._serving, *parts)
+        return requests, Timer(kept)
 
     def _timed(self, settings: EngineSettings) -> tuple[TimedService, ...]:
         """What is looked at again and again, in this order."""
