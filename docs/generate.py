@@ -381,7 +381,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         (
             "asgi.process.log_thread",
             "MAX_WAITING_BYTES",
-            "bytes of the log while nobody reads it; lines beyond are counted",
+            "bytes of the log while nobody reads it; more is dropped",
         ),
         ("engine.commit.replies", "MAX_WAITING_BYTES", "bytes of replies that wait to be stored for a repeat"),
         ("engine.follow.channel", "RING_FRAMES", "newest frames of a followed run"),

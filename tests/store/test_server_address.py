@@ -84,3 +84,14 @@ def test_as_root_the_file_belongs_to_the_owner_of_the_folder(database) -> None:
     assert file_of(database).stat().st_uid == database.parent.stat().st_uid
     assert address_of_server(database) == URL
     held.close()
+
+
+def test_where_the_file_cannot_be_removed_nobody_is_sent_there_all_the_same(database) -> None:
+    """And the stop of the server goes on: the folder may be one that nobody may write to any more."""
+    held = Listening(database, URL)
+    file_of(database).rename(database.with_name("moved"))
+    file_of(database).mkdir()
+    held.close()
+    file_of(database).rmdir()
+    database.with_name("moved").rename(file_of(database))
+    assert address_of_server(database) is None

@@ -61,7 +61,6 @@ NOT_FROZEN: Mapping[str, str] = {
     "LanesRefusal": "a refusal, filled in and encoded at once",
     "RunsRefusal": "a refusal, filled in and encoded at once",
     "SentFields": "the fields of a request's event, filled in while it is read",
-    "_Held": "counted up while the store is read, and owned by the one counter",
     "_CommandData": "an event's body as its sender wrote it, decoded and read once",
     "_OfAgent": "counted up while a group is placed, and owned by its tally",
     "_OfCell": "counted up while a group is placed, and owned by its tally",

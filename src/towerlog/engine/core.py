@@ -82,7 +82,7 @@ class Engine:
             wake.committed,
             REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
             max_queue=settings.max_queue,
-            stored_again=lambda who, command: histories.stored_again(who, command),
+            stored_again=lambda who, command: self._histories.stored_again(who, command),
         )
         self.enlist: Callable[[Principal, c.Append | c.Report, str, Waiter, int], None] = self._writer.intake.enlist
         """Carries out telemetry; the waiter is told what came of it. Raises what refuses it at once.
@@ -92,8 +92,8 @@ class Engine:
         submit = self._writer.intake.submit
         self._answers = RepeatedAnswers(store, self._reads, Replies(store, self._reads), self._writer.intake)
         self._once = AnsweredOnce(submit)
-        histories = LongHistories(store, lambda who, parts: submit(who, parts, "", None))
-        self.stored_first = histories.stored_first
+        self._histories = LongHistories(store, lambda who, parts: submit(who, parts, "", None))
+        self.stored_first = self._histories.stored_first
         """Stores the long histories of a command, and gives the command without them."""
         self.services = Services(
             store,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from towerlog.store import owner
@@ -37,9 +38,11 @@ class Listening:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """From now on nobody is sent there. May be called twice."""
+        """From now on nobody is sent there, also where the file cannot be removed: nobody holds it then. May be called
+        twice."""
         if self._descriptor is not None:
-            self._file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.unlink()
             os.close(self._descriptor)
             self._descriptor = None
 

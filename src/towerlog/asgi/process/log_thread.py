@@ -27,7 +27,7 @@ class LogThread(logging.Handler):
         super().__init__()
         self._descriptor = descriptor
         self._changed = threading.Condition()
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[bytes] = deque(maxlen=MAX_WAITING_BYTES)  # each has some bytes
         self._waiting_bytes = 0
         """Of the lines, and of those that are being written."""
         self.dropped = 0

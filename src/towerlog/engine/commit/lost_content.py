@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from towerlog.engine.commit.queue import Intake
-from towerlog.engine.commit.submission import Submission, answer, note_defect
+from towerlog.engine.commit.submission import Submission, note_defect
 from towerlog.engine.commit.turn import ContentGone
 from towerlog.errors import Internal, TowerlogError
 from towerlog.model.command import Append, Report
@@ -23,9 +23,13 @@ StoredAgain = Callable[[Principal, Append | Report], Awaitable[Append | Report]]
 class LostContent:
     """Of one writer."""
 
-    def __init__(self, intake: Intake, stored_again: StoredAgain) -> None:
-        """`stored_again` stores the long histories of a command, and gives the command without them."""
+    def __init__(
+        self, intake: Intake, stored_again: StoredAgain, answer: Callable[[Submission, TowerlogError], None]
+    ) -> None:
+        """`stored_again` stores the long histories of a command, and gives the command without them; `answer` tells
+        who waits for a command what came of it."""
         self._intake = intake
+        self._answer = answer
         self._stored_again = stored_again
         self._tasks: set[asyncio.Task[None]] = set()
         """One for each command: as many as requests are under way at most."""
@@ -51,7 +55,7 @@ class LostContent:
                 submission.command = await self._stored_again(submission.principal, command)
             self._intake.take_again(submission)
         except TowerlogError as error:
-            answer(submission, error)
+            self._answer(submission, error)
         except Exception:  # as in the writer: the one at fault fails, and is answered
             note_defect("command_failed", command=type(submission.command).__name__)
-            answer(submission, Internal())
+            self._answer(submission, Internal())

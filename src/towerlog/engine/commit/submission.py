@@ -10,7 +10,6 @@ import msgspec
 import structlog
 
 from towerlog.engine.load.rows import Needs, NeedsSteps
-from towerlog.errors import TowerlogError
 from towerlog.model.command import (
     Append,
     CreateRun,
@@ -23,7 +22,6 @@ from towerlog.model.command import (
     Write,
 )
 from towerlog.model.event import Draft
-from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
 from towerlog.model.run import text_bytes
@@ -104,19 +102,6 @@ def note_defect(event: str, **fields: object) -> None:
     """Logs the exception under way. What broke the command may break its description too; that ends nothing."""
     with suppress(Exception):
         log.exception(event, **fields)
-
-
-def answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
-    """Tells its waiter, if that still waits."""
-    try:
-        if submission.waiter.done():
-            return
-        if isinstance(outcome, TowerlogError):
-            submission.waiter.set_exception(outcome)
-        else:
-            submission.waiter.set_result(outcome)
-    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
-        note_defect("answer_failed", command=type(submission.command).__name__)
 
 
 def needs_with_reply(needs: Needs, needs_of: Callable[..., NeedsSteps], submission: Submission) -> NeedsSteps:

@@ -16,7 +16,7 @@ from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
-from towerlog.engine.commit.submission import Submission, answer, needs_with_reply, note_defect
+from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
@@ -71,7 +71,7 @@ class Writer:
         self._bodies = self.intake.bodies
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
-        self._lost = LostContent(self.intake, stored_again)
+        self._lost = LostContent(self.intake, stored_again, _answer)
         self.groups = 0
         self.commands = 0
         self.reloads = 0
@@ -247,7 +247,7 @@ class Writer:
                     left.insert(0, submission)
             else:
                 self.commands += 1
-                answer(submission, outcome)
+                _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
         if plan.changes.alerts:
@@ -374,10 +374,23 @@ def _whole(found: Found, place: Callable[[Plan, Found], Steps[None]], _turn: Tur
     return True
 
 
+def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
+    """Tells its waiter, if that still waits."""
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+        note_defect("answer_failed", command=type(submission.command).__name__)
+
+
 def _fail(group: list[Submission], error: TowerlogError) -> None:
     """Tells all of them the same."""
     for submission in group:
-        answer(submission, error)
+        _answer(submission, error)
 
 
 def _with_new_messages(changes: Changes) -> frozenset[int]:
