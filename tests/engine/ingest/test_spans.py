@@ -224,9 +224,10 @@ async def test_until_an_agent_is_named_the_service_is_it(priced: Rig) -> None:
 
 
 async def test_a_part_that_names_an_agent_does_not_name_the_run(priced: Rig) -> None:
-    found = await cut(priced, [CALL], [chat(4, 1, 10)], [LEAD])
-    assert list(found["trees"]) == ["lead"]
-    assert {name: figures[2] for name, figures in found["agents"].items()} == {"scout": 101, "lead": 11}
+    for requests in ([[CALL], [chat(4, 1, 10)], [LEAD]], [[chat(4, 1, 10)], [CALL], [LEAD]]):
+        found = await cut(priced, *requests)
+        assert list(found["trees"]) == ["lead"]
+        assert {name: figures[2] for name, figures in found["agents"].items()} == {"scout": 101, "lead": 11}
 
 
 async def test_two_accounts_of_one_response_count_once_however_they_come(rig: Rig) -> None:

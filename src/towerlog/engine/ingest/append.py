@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 import msgspec
 
 from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, WORK_OF_REFUSED, work_of_item
@@ -42,7 +40,7 @@ from towerlog.engine.ingest.dedupe import (
 from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import named_or_assumed, origin_of, resuming
-from towerlog.engine.ingest.pairs import paired, step_timed
+from towerlog.engine.ingest.other_items import agent_by_id, place_other
 from towerlog.engine.ingest.spans import Refs, placed_span
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
@@ -51,13 +49,12 @@ from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.plan import Plan, is_plain
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.reactions.budgets import with_warnings
-from towerlog.errors import Damaged, IdReused, NotFound
+from towerlog.errors import Damaged, IdReused
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
 from towerlog.model.event import (
     QUESTION_TYPES,
     TOOL_TYPES,
-    AgentHeartbeat,
     Draft,
     EventType,
     Item,
@@ -67,10 +64,10 @@ from towerlog.model.event import (
     RunRef,
     id_of_key,
 )
-from towerlog.model.facts import with_effects
+from towerlog.model.facts import Facts, with_effects
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import TERMINAL, RunRow
+from towerlog.model.run import LONG_ID, MAX_OPEN_ID_CHARS, TERMINAL, OpenTool, RunRow, long_call_id, step_key
 from towerlog.model.times import told_time
 
 ITEMS_AT_ONCE = 8
@@ -164,7 +161,7 @@ def place_items(
         if is_batch:
             work += work_of_item(item) + (len(item.data) // BYTES_OF_WORK if type(item) is Draft else 0)
         if type(item) is not Draft:
-            results.append(_place_other(plan, principal, item))
+            results.append(place_other(plan, principal, item))
             continue
         try:
             try:
@@ -200,28 +197,6 @@ def place_items(
 def _items_at_once(cache: Cache, org: int) -> int:
     is_governed = cache.prices.get(org) or cache.budgets.get(org) or cache.alert_rules.get(org)
     return 1 if is_governed else ITEMS_AT_ONCE
-
-
-def _place_other(plan: Plan, principal: Principal, item: Item) -> Stored | Refusal:
-    match item:
-        case Refusal():
-            return item
-        case AgentHeartbeat():
-            row = plan.agent(principal.org, item.agent)
-            plan.tallies.beat(row)
-            return Stored(0, 0, "", row.name)
-        case Draft():
-            raise TypeError("a draft has a place of its own")
-        case _:
-            assert_never(item)
-
-
-def agent_by_id(plan: Plan, org: int, agent_id: str) -> AgentRow:
-    """An agent by UUID. Raises NotFound."""
-    name = plan.known.agent_name(org, agent_id)
-    if name is None:
-        raise NotFound("agent")
-    return plan.agent(org, name)
 
 
 def _place(
@@ -310,7 +285,8 @@ def _store(
     if row_before is not None and type(ref) is RunByForeignId and ref.thread_id != row_before.thread_id:
         draft, stays = in_named_thread(plan, row_before, draft)
         unused += stays
-    facts = named_or_assumed(draft, row_before, agent.name)
+    is_known = run_state is not None and not draft.part
+    facts = draft.facts if is_known else named_or_assumed(draft, row_before, agent.name)
     if run_state is None:
         origin = origin_of(plan, principal, draft, dialect)
         run_state = plan.begin_run(principal.org, origin, draft.type)
@@ -334,7 +310,7 @@ def _store(
     if draft.type in TOOL_TYPES:
         facts, data = paired(run_state, draft, facts, data, plan.now_ms)
     elif run_state.open_tools and facts.ends is not None and facts.duration_ms is None and not facts.by_other:
-        facts = step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
+        facts = _step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
     elif draft.type in QUESTION_TYPES:
         facts, data = with_question(run_state, draft.type, facts, data)
     event = plan.append(
@@ -351,3 +327,56 @@ def _store(
     row = run_state.row
     place = event.position, event.seq
     return Stored(*place, row.run_id, agent.name, False, event.late, row.pending, facts.foreign, unused)
+
+
+def paired(run_state: RunState, draft: Draft, facts: Facts, data: bytes, now: int) -> tuple[Facts, bytes]:
+    """A tool call's and its result's shared id: the sender's, else one made here. And of a result how long the call
+    took, where its sender has not told that and it is known which call it belongs to."""
+    call, call_id = None, facts.tool_call_id
+    # What another key tells belongs to none of the run's own calls.
+    if run_state.open_tools and draft.type is _TOOL_RESULT and not facts.by_other:
+        call = _called(run_state.open_tools, facts)
+        if call is not None and facts.duration_ms is None and (call_id is not None or not call.overlaps):
+            took = _took(call, draft.occurred_at, now)
+            facts = facts if took is None else _replace(facts, duration_ms=took)
+    if call_id is not None:
+        return facts, data
+    call_id = f"call-{run_state.seq + 1}" if call is None else call.call_id
+    if b'"tool_call_id"' not in data:
+        head = b'{"tool_call_id":' + msgspec.json.encode(call_id)
+        rest = data[1:].lstrip()
+        data = head + (b"" if rest.startswith(b"}") else b",") + rest
+    return _replace(facts, tool_call_id=call_id), data
+
+
+def _step_timed(run_state: RunState, facts: Facts, occurred_at: int | None, now: int) -> Facts:
+    """The facts of a step's end, with how long it took where its beginning is known; two of one name are a guess."""
+    key = step_key(facts.ends or "")
+    step = next((call for call in reversed(run_state.open_tools) if call.call_id == key), None)
+    took = None if step is None or step.overlaps else _took(step, occurred_at, now)
+    return facts if took is None else _replace(facts, duration_ms=took)
+
+
+def _took(call: OpenTool, occurred_at: int | None, now: int) -> int | None:
+    """How many ms a call took whose result comes now: by its sender's clock where that told both ends, else as they
+    arrived.
+
+    None where nothing was measured: the clock was set back in between, or both ends came with the same commit.
+    """
+    if call.told_at is not None and occurred_at is not None:
+        told_at = told_time(occurred_at, now)
+        if told_at is not None:
+            return told_at - call.told_at if told_at >= call.told_at else None
+    return now - call.called_at if now > call.called_at else None
+
+
+def _called(open_tools: tuple[OpenTool, ...], facts: Facts) -> OpenTool | None:
+    """The open call that a result belongs to: by its id; without one the newest of its tool, since the result of an
+    older one may have been lost."""
+    if facts.tool_call_id is not None:
+        is_long = len(facts.tool_call_id) > MAX_OPEN_ID_CHARS
+        call_id = long_call_id(facts.tool_call_id) if is_long else facts.tool_call_id
+        return next((call for call in reversed(open_tools) if call.call_id == call_id), None)
+    tool = facts.tool or ""
+    # A long id stands there by its digest, which is nobody's id.
+    return next((call for call in reversed(open_tools) if call.tool == tool and call.call_id[:1] != LONG_ID), None)
