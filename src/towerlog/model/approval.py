@@ -135,6 +135,8 @@ class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     told_seq: int | None = None
     words: str = ""
     """Both as they were when it was closed, see `OpenQuestion`."""
+    closed_seq: int = 0
+    """Of the event that closed it: what was asked after that, nobody can have meant who answered this one."""
 
     def state(self) -> ApprovalState:
         """What became of it, in a word."""

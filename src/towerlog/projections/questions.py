@@ -203,7 +203,9 @@ def named_question(row: RunRow, question_id: int | None, key: str | None) -> Ope
 
 def _closed(found: OpenQuestion, event: Event, **how: Any) -> ClosedQuestion:
     told_seq, words = found.told_seq, found.words
-    return ClosedQuestion(found.question_id, event.recorded_at, found.key, told_seq=told_seq, words=words, **how)
+    return ClosedQuestion(
+        found.question_id, event.recorded_at, found.key, told_seq=told_seq, words=words, closed_seq=event.seq, **how
+    )
 
 
 def _close(row: RunRow, changes: dict[str, Any], closed: ClosedQuestion) -> None:

@@ -22,7 +22,8 @@ STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN
 
 
 SECOND_ANSWER_MS = 5_000
-"""For so long after a question was closed, an input that names none is taken for another answer to it."""
+"""For so long after a question was closed, an input that names none is taken for another answer to it, and reaches no
+question that was asked since."""
 WRITTEN_TO = frozenset({Status.RUNNING, Status.WAITING})
 AS_MESSAGE = "To write to the run all the same, send it a message: `towerlog runs message`."
 
@@ -69,7 +70,9 @@ def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> No
     if command.question_id is not None:
         closed, asked = closed_question(row, command.question_id), row.question(command.question_id)
     else:
-        closed, asked = row.closed_questions[-1] if row.closed_questions else None, row.awaited()
+        asked = row.awaited()
+        closed = row.closed_questions[-1] if row.closed_questions else None
+        closed = closed if asked is None else _closed_before(row, asked)
     if asked is not None:
         needs_of_check(needs, row, asked)
     if closed is not None and closed.by is not None:
@@ -132,6 +135,8 @@ def _meant(plan: Plan, row: RunRow, command: GiveInput) -> OpenQuestion | None:
         check_words(question, command.asked_seq)
         return question
     if (awaited := row.awaited()) is not None:
+        if (before := _closed_before(row, awaited)) is not None and _is_recent(before, plan.now_ms):
+            raise _names_no_question(plan, row, before, awaited)
         return awaited
     if row.awaits_approval:
         raise AwaitsApproval(_how_to_decide(row))
@@ -153,6 +158,26 @@ def check_words(question: OpenQuestion, asked_seq: int | None) -> None:
         )
 
 
+def _closed_before(row: RunRow, asked: OpenQuestion) -> ClosedQuestion | None:
+    """The last question that was closed before this one was asked."""
+    return next((one for one in reversed(row.closed_questions) if one.closed_seq < asked.asked_seq()), None)
+
+
+def _is_recent(closed: ClosedQuestion, now_ms: int) -> bool:
+    return 0 <= now_ms - closed.closed_at < SECOND_ANSWER_MS
+
+
+def _names_no_question(plan: Plan, row: RunRow, before: ClosedQuestion, asked: OpenQuestion) -> QuestionClosed:
+    """Refuses an input that names no question, where another was open a moment ago: its sender may have read that."""
+    hint = (
+        f"Question {asked.question_id} was asked since, and an input without a question_id does not answer it: read "
+        f"it, and name it."
+    )
+    refusal = refusal_of_closed(plan, row, before.question_id, hint)
+    details = {"question_id": str(before.question_id), "open_question_id": str(asked.question_id)}
+    return QuestionClosed(refusal.message, details=refusal.details | details)
+
+
 def _just_closed(row: RunRow, now_ms: int) -> int | None:
     """The question that whoever names none most likely means: one that was there a moment ago.
 
@@ -163,8 +188,7 @@ def _just_closed(row: RunRow, now_ms: int) -> int | None:
     if untaken:
         return untaken[-1] or 0
     newest = row.closed_questions[-1] if row.closed_questions else None
-    is_recent = newest is not None and 0 <= now_ms - newest.closed_at < SECOND_ANSWER_MS
-    return newest.question_id if newest is not None and is_recent else None
+    return newest.question_id if newest is not None and _is_recent(newest, now_ms) else None
 
 
 def closed_question(row: RunRow, question_id: int) -> ClosedQuestion | None:
