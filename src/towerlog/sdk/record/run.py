@@ -302,6 +302,7 @@ class BaseRun:
             for call in reversed([*self._calls.values()]):
                 call.interrupt("the run has ended")
             self.tell(event_type, data)
+            self._inbox.close()
 
     def _settle_mark(self) -> None:
         """Reports the last step of this thread as one event, unless it has become a block."""
@@ -340,10 +341,14 @@ class BaseRun:
         An input is when its question's `ask` takes it, a message when `messages` gives it, a pause at the next
         `pause_point`.
         """
-        self._inbox.take(command)
+        if not self.ended:
+            self._inbox.take(command)
 
     def messages(self) -> list[Any]:
-        """What people have written to the run, without having been asked, since the last call. Never waits."""
+        """What people have written to the run, without having been asked, since the last call. Never waits.
+
+        Raises RunCancelled where there is nothing, and will be nothing: the run was cancelled.
+        """
         return self._inbox.messages()
 
     def hand_back(self) -> None:
@@ -364,7 +369,7 @@ class BaseRun:
 
     def ask_later(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
         """Tells a question with what is said beside it; its key, and its answer to come."""
-        self._inbox.check()
+        self._inbox.check_open()
         text = question if isinstance(question, str) else str_of(question)
         key = self._questions.key_of(text)
         self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
