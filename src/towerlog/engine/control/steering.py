@@ -15,6 +15,7 @@ from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal, User
 from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, RunRow, Status, text_bytes
 from towerlog.model.times import format_ms
+from towerlog.projections.questions import left_answers
 from towerlog.store.values import Kind
 
 STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN_RESUME_REQUESTED}
@@ -25,6 +26,7 @@ SECOND_ANSWER_MS = 5_000
 """For so long after a question was closed, an input that names none is taken for another answer to it, and reaches no
 question that was asked since."""
 WRITTEN_TO = frozenset({Status.RUNNING, Status.WAITING})
+GONE_PAST = "the next attempt has not asked it again"
 AS_MESSAGE = "To write to the run all the same, send it a message: `towerlog runs message`."
 
 
@@ -103,7 +105,25 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
         return RunChanged(plan.note(row, EventType.RUN_MESSAGE, members, facts, by=CONTROL), changed=True)
     members["question_id"] = question.question_id
     facts = Facts(effects=Effects(requests="input", question_id=question.question_id))
-    return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)
+    row = plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL)
+    # An attempt that asks what none before it has asked goes another way than they did.
+    goes_past = row.lease_epoch > 1 and question.first_epoch == row.lease_epoch
+    return RunChanged(_without_left(plan, row) if goes_past else row, changed=True)
+
+
+def _without_left(plan: Plan, row: RunRow) -> RunRow:
+    """The run without the questions that only attempts before have asked, and without the answers to these: the log
+    says of each that nobody takes it."""
+    for asked in row.questions:
+        if asked.epoch != row.lease_epoch:
+            members = {"question_id": asked.question_id, "reason": GONE_PAST}
+            facts = Facts(effects=Effects(question_id=asked.question_id))
+            row = plan.note(row, EventType.RUN_QUESTION_WITHDRAWN, members, facts, by=CONTROL)
+    for left in left_answers(row):
+        said = {"command_id": left.command_id, "type": left.type, "taken": False, "reason": GONE_PAST}
+        facts = Facts(effects=Effects(command_id=left.command_id, untaken=True))
+        row = plan.note(row, EventType.COMMAND_ACKNOWLEDGED, said, facts, by=CONTROL)
+    return row
 
 
 def _author(plan: Plan, principal: Principal, link: AnswerLink | None) -> dict[str, object]:

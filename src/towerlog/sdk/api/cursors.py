@@ -21,9 +21,7 @@ from towerlog.sdk.wire.sse import Frame
 S = TypeVar("S", bound=Shape)
 
 PATIENCE_S = 300.0
-"""How long a follower tries to reach a server that is away, unless the caller says otherwise."""
-FIRST_CONTACT_S = 5.0
-"""The same for a server that has never answered: its address is more likely wrong than it is about to come back."""
+"""How long a follower tries to reach a server that is away, from its beginning on, unless the caller says otherwise."""
 ACCEPT = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 2.0
@@ -147,15 +145,9 @@ class Reconnects:
         self._now = now
         self._backoff = Backoff(MAX_PAUSE_S, FIRST_PAUSE_S)
         self._received_at = now()
-        self._has_opened = False
-
-    def opened(self) -> None:
-        """A stream was opened."""
-        self._has_opened = True
-        self.received()
 
     def received(self) -> None:
-        """A line has come, if only a ping."""
+        """A stream was opened, or a line has come, if only a ping."""
         self._received_at = self._now()
 
     def progressed(self) -> None:
@@ -164,8 +156,7 @@ class Reconnects:
 
     def failed(self, error: SdkError) -> None:
         """Raises the error when trying again is of no use, or has been tried for long enough."""
-        patience_s = self._patience_s if self._has_opened else min(self._patience_s, FIRST_CONTACT_S)
-        if not is_worth_repeating(error) or self._now() - self._received_at >= patience_s:
+        if not is_worth_repeating(error) or self._now() - self._received_at >= self._patience_s:
             raise error
 
     def pause_s(self) -> float:
