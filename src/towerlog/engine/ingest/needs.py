@@ -132,7 +132,7 @@ def needs_of_draft(
                 may_repeat = hash(id_of_key(principal.key_id, event_id)) in known
         if may_repeat:
             _needs_of_ids(needs, principal, draft, row)
-        if (row.pending or row.is_terminal()) and not is_known:
+        if (row.pending or row.status in TERMINAL) and not is_known:
             needs_of_telling(needs, principal, row)
         if row.pending and not is_known:
             needs.notes(row)

@@ -47,7 +47,10 @@ def test_an_attempt_that_begins_anew_counts_its_own_checkpoints() -> None:
 def test_the_checkpoint_that_an_attempt_goes_on_from_is_known_until_it_makes_one() -> None:
     keys, history = QuestionKeys(), [{"role": "user", "content": "go"}]
     assert not keys.goes_on_from(history, None)
-    keys.resumed({"step_index": 1, "history": [*history]})
+    resumed: list[object] = [*history]
+    keys.resumed({"step_index": 1, "history": resumed})
+    resumed.append({"role": "tool"})
+    assert not keys.goes_on_from(resumed, None), "the agent goes on in the list that it was given"
     assert keys.goes_on_from(history, None)
     assert not keys.goes_on_from(history, {"n": 1})
     assert not keys.goes_on_from([*history, {}], None)

@@ -12,6 +12,7 @@ the wire is no place: it goes on from the lost attempt's, also for a program tha
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,8 +30,9 @@ class QuestionKeys:
         # As many as were asked; never cleared, since a step index may come twice.
         self._counts: dict[str, int] = {}
         self._moved = False
-        self._resumed: Mapping[str, Any] | None = None
-        """The checkpoint that the agent goes on from, until it makes one."""
+        self._resumed: str | None = None
+        """Stands for the checkpoint that the agent goes on from, until it makes one: the agent has the lists of that in
+        hand, and may change them."""
 
     def after_fork(self) -> None:
         """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
@@ -43,12 +45,11 @@ class QuestionKeys:
         """
         if not self._moved:
             self.checkpoint(step_of(checkpoint))
-            self._resumed = checkpoint
+            self._resumed = _digest_of(checkpoint.get("history"), checkpoint.get("state"))
 
     def goes_on_from(self, history: Sequence[Any], state: Mapping[str, Any] | None) -> bool:
         """Whether this is the checkpoint that the attempt goes on from, as it has made none since: the same place."""
-        known = self._resumed
-        return known is not None and known.get("history") == history and known.get("state") == state
+        return self._resumed is not None and self._resumed == _digest_of(history, state)
 
     def checkpoint(self, step_index: int | None) -> None:
         """A checkpoint was made, with the index that the program gave it: what is asked from now on comes after it."""
@@ -63,6 +64,15 @@ class QuestionKeys:
             asked = f"{self._place}.{digest}"
             count = self._counts[asked] = self._counts.get(asked, 0) + 1
             return f"{asked}.{count}"
+
+
+def _digest_of(history: object, state: object) -> str | None:
+    """What stands for a checkpoint; None for one that is no JSON."""
+    try:
+        text = json.dumps([history, state], sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def step_of(checkpoint: Mapping[str, Any] | None) -> int:
