@@ -592,7 +592,6 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "seconds that an `ask` whose time is over waits to hear whether an answer was first",
         ),
         ("sdk.api.cursors", "PATIENCE_S", "seconds for which a follower looks for a server that is gone"),
-        ("sdk.api.cursors", "FIRST_CONTACT_S", "seconds for which it looks for one that it has never met"),
         ("asgi.pages.mcp.tools", "MAX_ANSWER_BYTES", "bytes that a tool of MCP hands out of an answer"),
         ("asgi.pages.mcp.tools", "MAX_WAIT_SECONDS", "seconds that `tail_run` of MCP waits for an event"),
         ("cli.importers.events", "MAX_TEXT_CHARS", "characters of a text that `towerlog import` sends"),

@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.feeds import claim, create_run, ok, report
 from tests.sdk.support.failing_proxy import failing_proxy
-from tests.sdk.worker_process import Control, WorkerProcess
+from tests.sdk.worker_process import SERVED, Control, WorkerProcess
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
 
@@ -35,8 +35,8 @@ def start(server, key, tmp_path) -> Iterator[Start]:
     """Starts workers that end with the test."""
     made: list[WorkerProcess] = []
 
-    def begin(*options: str, beside: Any = server, key: str = key) -> WorkerProcess:
-        made.append(WorkerProcess(beside, key, tmp_path / f"worker-{len(made)}", *options))
+    def begin(*options: str, beside: Any = server, key: str = key, app: str = SERVED) -> WorkerProcess:
+        made.append(WorkerProcess(beside, key, tmp_path / f"worker-{len(made)}", *options, app=app))
         return made[-1]
 
     yield begin
@@ -74,6 +74,24 @@ def test_an_answer_that_is_given_while_nobody_holds_the_run_reaches_the_next_att
     start("--lease-seconds", "60")
     assert control.until(run_id, "completed")["result"] == {"published": "yes"}
     assert control.detail(run_id)["questions"] == []
+
+
+@pytest.mark.parametrize("agent", ["saving", "resuming", "paying"])
+def test_a_checkpoint_without_an_index_of_its_own_does_not_make_another_question(control, start, agent) -> None:
+    app = "tests.sdk.served_approvals:app" if agent == "paying" else SERVED
+    run_id = control.create("t", agent)
+    for attempt in (1, 2):
+        worker = start("--lease-seconds", "1", app=app)
+        wait_until(lambda n=attempt: len(control.events(run_id, "run.waiting_for_input")) == n, "the question")
+        worker.kill()
+        control.until(run_id, "queued")
+        assert len(control.detail(run_id)["questions"]) == 1, "it is the same one"
+    [question] = control.detail(run_id)["questions"]
+    assert answered(control, run_id, "never", question["question_id"]) == 200
+    start("--lease-seconds", "60", app=app)
+    assert control.until(run_id, "completed")["result"] == "never"
+    [closed] = control.detail(run_id)["closed_questions"]
+    assert (closed["state"], closed["taken_at"] is not None) == ("answered", True)
 
 
 def test_the_answer_to_a_later_question_is_not_given_to_the_first(control, start) -> None:

@@ -265,7 +265,8 @@ def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
     for verb in ("answer", "input"):
         sent = asking(server, "runs", verb, run_id, "-", stdin="three\n")
         if verb == "answer":
-            assert (sent.exit_code, sent.stdout) == (0, f"Answer sent to run {run_id}.\n")
+            assert sent.exit_code == 0
+            assert sent.stdout.startswith(f"Answer sent to run {run_id}, to question ")
     assert sent.exit_code == exits.FOUND_WRONG, "it is answered"
     assert "the first answer counts" in sent.stderr
     told_types = "run.message,run.input"
@@ -283,7 +284,24 @@ def test_an_answer_never_becomes_a_message(server) -> None:
     assert "towerlog runs message" in sent.stderr
 
 
-def test_an_answer_names_the_question_that_was_open_and_says_which_others_are(server) -> None:
+def test_an_answer_is_told_with_its_question_and_never_reaches_the_next(server) -> None:
+    name = unique("told")
+    told(server, "run_start", name)
+    run_id = run_id_of(server, name)
+    told(server, "human_input_requested", name, question="Delete TEST?")
+    first = asking(server, "runs", "answer", run_id, "yes")
+    assert (first.exit_code, first.stdout) == (0, f"Answer sent to run {run_id}, to question 2: Delete TEST?\n")
+    told(server, "human_input_requested", name, question="Delete PROD?")
+    second = asking(server, "runs", "answer", run_id, "yes")
+    assert second.exit_code == exits.FOUND_WRONG
+    assert "Question 2 was answered by admin at" in second.stderr
+    [asked] = told_json(server, "runs", "show", run_id)["questions"]
+    assert f"Question {asked['question_id']} was asked since" in second.stderr
+    named = told_json(server, "runs", "answer", run_id, "no", "--question", str(asked["question_id"]))
+    assert named == {"ok": True, "run_id": run_id, "question_id": asked["question_id"]}
+
+
+def test_of_several_questions_an_answer_names_one(server) -> None:
     key = unique("key")
     told_ones = [("run.started", {})]
     told_ones += [
@@ -296,8 +314,12 @@ def test_an_answer_names_the_question_that_was_open_and_says_which_others_are(se
     ]
     sent = server.client().post("/api/v1/events", json={"client_id": key, "events": events})
     run_id = str(sent.json()["results"][0]["run_id"])
-    first = asking(server, "runs", "answer", run_id, "yes")
-    assert (first.exit_code, first.stdout) == (0, f"Answer sent to run {run_id}.\n")
+    unnamed = asking(server, "runs", "answer", run_id, "yes")
+    assert unnamed.exit_code == exits.USAGE
+    assert "--question ID.\n  2  Delete the test database?\n  3  Delete the real one?\n" in unnamed.stderr
+    first = asking(server, "runs", "answer", run_id, "yes", "--question", "2")
+    assert first.exit_code == 0
+    assert first.stdout == f"Answer sent to run {run_id}, to question 2: Delete the test database?\n"
     assert first.stderr == "Question 3 is still open: Delete the real one?\n"
     taken = asking(server, "runs", "answer", run_id, "no", "--question", "2")
     assert taken.exit_code == exits.FOUND_WRONG

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from typing import Any
+from uuid import uuid4
 
 import towerlog
 from towerlog.sdk.work.app import App
@@ -160,3 +161,19 @@ def nesting(run: Any) -> bool:
     with towerlog.record_run(agent="nested") as inner:
         inner.message_delta("below")
     return towerlog.flush(10)
+
+
+@app.agent("saving")
+async def saving(run: Any) -> str:
+    """Begins at the beginning, whatever was reached before."""
+    for said in ("go", f"thinks {uuid4()}"):
+        run.checkpoint([{"role": "user", "content": said}])
+    return str(await run.ask("Pay?"))
+
+
+@app.agent("resuming")
+async def resuming(run: Any) -> str:
+    """Goes on from its checkpoint, and saves that again."""
+    history = run.resume["history"] if run.resume else [{"role": "user", "content": "go"}]
+    run.checkpoint(history)
+    return str(await run.ask("Pay?"))

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { TowerlogError } from "towerlog";
+import { type Run, TowerlogError } from "towerlog";
 
 import { client, eventsOf, unique, until } from "./support/rig.js";
 
@@ -160,5 +160,48 @@ test("a run is paused, reads what was written to it, and goes on", async () => {
   run.finish();
   assert.ok(await tl.flush());
   assert.equal((await tl.get(id)).status, "completed");
+  await tl.close();
+});
+
+test("whoever waits or looks learns that somebody has ended the run", async () => {
+  const { tl } = client();
+  const ways: Record<string, (run: Run) => Promise<unknown>> = {
+    asks: (run) => run.ask("Pay?"),
+    pauses: (run) => run.pausePoint(),
+    checks: (run) => until("a cancel", () => (run.step("works"), run.check())),
+    reads: (run) => until("a cancel", () => run.messages().length > 0),
+  };
+  for (const [way, wait] of Object.entries(ways)) {
+    const run = tl.startRun({ runKey: unique(way) });
+    assert.ok(await tl.flush());
+    if (way === "pauses") {
+      await tl.request("POST", `/api/v1/runs/${run.id}:pause`, { body: {} });
+      run.step("hears of it");
+      assert.ok(await tl.flush());
+    }
+    const waiting = wait(run);
+    const ended = assert.rejects(waiting, { code: "cancelled", message: "the run has ended as cancelled: too dear" }, way);
+    if (way === "asks" || way === "pauses") {
+      const status = way === "asks" ? "waiting_for_input" : "paused";
+      await until(status, async () => (await tl.get(run.id ?? "")).status === status);
+    }
+    await tl.request("POST", `/api/v1/runs/${run.id}:kill`, { body: { reason: "too dear" } });
+    await ended;
+    await assert.rejects(run.ask("And now?"), { code: "cancelled" });
+  }
+  await tl.close();
+});
+
+test("a question ends with its run, so that the program can end", async () => {
+  const { tl } = client();
+  let open: Promise<string> | undefined;
+  let left: Run | undefined;
+  await tl.run({ runKey: unique("leaves") }, async (run) => {
+    open = run.ask("Pay?");
+    open.catch(() => undefined);
+    left = run;
+  });
+  await assert.rejects(open ?? Promise.resolve(), { code: "cancelled", message: "the run has ended" });
+  await assert.rejects(left?.ask("And now?") ?? Promise.resolve(), { code: "cancelled" });
   await tl.close();
 });

@@ -87,8 +87,32 @@ test("who stops reading, or aborts, ends the stream", async () => {
   await tl.close();
 });
 
-test("a server that never answers is given up soon", async () => {
+test("a stream that a proxy ends whole counts as contact, however long it was", async () => {
+  const patienceMs = 1_000;
+  const relay = await new Relay().start();
+  const beganAt = performance.now();
+  let [seq, refused] = [0, false];
+  relay.fault = () => {
+    const isLong = performance.now() - beganAt > 1.5 * patienceMs;
+    if (isLong && !refused) return ((refused = true), { refuses: true });
+    seq += 1;
+    const frame = `id: ${seq}\ndata: ${JSON.stringify({ seq, type: "step", data: {} })}\n\n`;
+    const end = isLong ? 'event: end\ndata: {"status": "completed"}\n\n' : "";
+    return { status: 200, headers: { "Content-Type": "text/event-stream" }, body: frame + end };
+  };
+  const { tl } = client({ url: relay.url });
+  const seqs: number[] = [];
+  for await (const event of tl.follow("0196b2c4-5d1e-7c3a-9f10-000000000000", { patienceMs })) if ("seq" in event) seqs.push(event.seq);
+  assert.ok(refused && seqs.length === seq);
+  await tl.close();
+  await relay.stop();
+});
+
+test("a server that is away at first is waited for, and given up when the time is over", async () => {
   const { tl } = client({ url: "http://127.0.0.1:1" });
-  await assert.rejects(tl.follow("0196b2c4-5d1e-7c3a-9f10-000000000000", { patienceMs: 300 }).next(), { code: "unreachable" });
+  const beganAt = performance.now();
+  const followed = tl.follow("0196b2c4-5d1e-7c3a-9f10-000000000000", { patienceMs: 6_000 });
+  await assert.rejects(followed.next(), { code: "unreachable" });
+  assert.ok(performance.now() - beganAt >= 6_000);
   await tl.close();
 });

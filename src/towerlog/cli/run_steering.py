@@ -96,30 +96,50 @@ def create_run(
 @click.command("answer")
 @with_run
 @click.argument("text")
-@click.option("--question", "question_id", type=int, metavar="ID", help="The question to answer; default: the oldest.")
+@click.option(
+    "--question", "question_id", type=int, metavar="ID", help="The question to answer; needed where several are open."
+)
 def answer_run(client: Client, run_id: str, text: str, question_id: int | None, as_json: bool) -> None:
-    """Answers a question of a run. TEXT - reads standard input."""
-    content = _text(text)
-    open_ones = _open_questions(client, run_id)
-    if question_id is None and open_ones:
-        # By its id, so that a question that somebody else answers meanwhile does not pass this answer on to the next.
-        question_id = open_ones[0].question_id
-    asked = next((one.asked_seq for one in open_ones if one.question_id == question_id), None)
-    client.give_input(run_id, content, question_id=question_id, asked_seq=asked, kind="input")
-    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Answer sent to run {run_id}."))
+    """Answers a question of a run. TEXT - reads standard input.
+
+    Without --question, an answer that comes within five seconds of another one to the run reaches no question that was
+    asked in between.
+    """
+    content, run = _text(text), _readable(client, run_id)
+    open_ones = () if run is None else run.questions
+    if question_id is None and len(open_ones) > 1:
+        raise click.UsageError(_several(run_id, open_ones))
+    # No id that was only just looked up: whoever answers has read what was open before.
+    client.give_input(run_id, content, question_id=question_id, kind="input")
+    answered = question_id if run is None or question_id else _answered_since(client, run_id, run.last_seq, content)
+    words = "".join(f": {one.question or ''}" for one in open_ones if one.question_id == answered)
+    named = "." if answered is None else f", to question {answered}{words}"
+    members = {} if answered is None else {"question_id": answered}
+    answer(as_json, {"ok": True, "run_id": run_id, **members}, lambda: say(f"Answer sent to run {run_id}{named}"))
     for one in open_ones:
-        if one.question_id != question_id and not as_json:
+        if one.question_id != answered and not as_json:
             note(f"Question {one.question_id} is still open: {one.question or ''}")
 
 
-def _open_questions(client: Client, run_id: str) -> Sequence[Question]:
-    """The open questions of a run, oldest first; none where the key may steer runs and not read them."""
+def _several(run_id: str, open_ones: Sequence[Question]) -> str:
+    listed = "\n".join(f"  {one.question_id}  {one.question or ''}" for one in open_ones)
+    return f"Run {run_id} has several open questions: say which one you answer with --question ID.\n{listed}"
+
+
+def _answered_since(client: Client, run_id: str, seq: int, content: str) -> int | None:
+    """The question that an answer in these words has reached since this event."""
+    answers = client.list_events(run_id, seq, types=["run.input"])
+    return next((one.data.get("question_id") for one in answers if one.data.get("content") == content), None)
+
+
+def _readable(client: Client, run_id: str) -> RunInfo | None:
+    """The run as it is; None where the key may steer runs and not read them."""
     try:
-        return client.get_run(run_id, with_children=False).questions
+        return client.get_run(run_id, with_children=False)
     except ApiError as error:
         if error.status != FORBIDDEN:
             raise
-        return ()
+        return None
 
 
 @click.command("message")
@@ -167,25 +187,15 @@ def kill_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> 
 
 def _steer(client: Client, run_id: str, action: Literal["pause", "resume"], reason: str | None, as_json: bool) -> None:
     """Asks for a pause or its end, and says whether there was anything to ask for."""
-    before = _last_seq(client, run_id)
+    before = _readable(client, run_id)
     run = client.pause_run(run_id, reason) if action == "pause" else client.resume_run(run_id, reason)
-    if before is None or any(client.list_events(run_id, before, types=[f"run.{action}_requested"])):
+    if before is None or any(client.list_events(run_id, before.last_seq, types=[f"run.{action}_requested"])):
         words = f"{action.capitalize()} requested. Run {{}} is {{}}."
     elif action == "pause":
         words = "Nothing to do: run {} is paused already, or a pause was requested before."
     else:
         words = "Nothing to do: run {} is not paused; it is {}."
     _steered(run, as_json, words)
-
-
-def _last_seq(client: Client, run_id: str) -> int | None:
-    """The run's newest event; None where the key may steer runs and not read them."""
-    try:
-        return client.get_run(run_id, with_children=False).last_seq
-    except ApiError as error:
-        if error.status != FORBIDDEN:
-            raise
-        return None
 
 
 def _steered(run: RunInfo, as_json: bool, words: str) -> None:

@@ -98,6 +98,8 @@ class OpenQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When it expires, or has expired; None for never."""
     expired: bool = False
     """It has expired and goes on waiting."""
+    first_epoch: int = 0
+    """Lease epoch of the attempt that has asked it first."""
 
     def asked_seq(self) -> int:
         """The event that says what is asked now."""
@@ -135,6 +137,10 @@ class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     told_seq: int | None = None
     words: str = ""
     """Both as they were when it was closed, see `OpenQuestion`."""
+    closed_seq: int = 0
+    """Of the event that closed it: what was asked after that, nobody can have meant who answered this one."""
+    epoch: int = 0
+    """Lease epoch of the attempt that has asked it last."""
 
     def state(self) -> ApprovalState:
         """What became of it, in a word."""

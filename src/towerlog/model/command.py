@@ -54,6 +54,8 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     agent_id: str | None = None
     polled: tuple[RunByForeignId, ...] = ()
     wait_ms: int = 0
+    going_on: frozenset[str] = frozenset()
+    """Foreign ids of those of `polled` that the sender takes for runs that have not ended."""
     shows_commands: bool = True
     sent_ids: tuple[bytes | None, ...] = ()
     warnings: tuple[FieldWarning, ...] = ()

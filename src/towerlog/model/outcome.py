@@ -61,10 +61,11 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 
 class PolledRun(msgspec.Struct, frozen=True, gc=False):
-    """A run that a sender asked about, by the name that it used."""
+    """A run that a sender asked about, by the name that it used; `goes_on`: as one that has not ended."""
 
     ref: RunByForeignId
     row: RunRow
+    goes_on: bool = False
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -155,11 +156,8 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A run under its lease, with what the worker needs.
-
-    `checkpoint`: the state to continue from; `thread_history`: where there is none, the messages that the thread's
-    earlier runs left.
-    """
+    """A run under its lease, with what the worker needs. `checkpoint`: the state to continue from; `thread_history`:
+    where there is none, the messages that the thread's earlier runs left."""
 
     view: RunView
     lane: Lane

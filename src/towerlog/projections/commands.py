@@ -67,7 +67,8 @@ def may_have_made(row: RunRow | None, command_id: int) -> bool:
     if row is None:
         return False
     made = row.command_ids
-    if command_id in made or any(one.command_id == command_id for one in row.pending):
+    # An end that is told to whoever goes on with the run is named by its seq.
+    if command_id in made or command_id == row.ended_seq or any(one.command_id == command_id for one in row.pending):
         return True
     return len(made) >= MAX_COMMAND_IDS and command_id < made[0]
 

@@ -91,13 +91,17 @@ def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     terms = event.effects.terms or NO_TERMS
     asked = OpenQuestion(
         event.seq, event.recorded_at, text, key, epoch, event.position,
-        words=words, terms=terms, expires_at=terms.due(event.recorded_at),
+        first_epoch=epoch, words=words, terms=terms, expires_at=terms.due(event.recorded_at),
     )  # fmt: skip
     if known is None:
         _leave_answers(row, key, changes)
         questions = (*_with_room(row.questions, epoch), asked)
     else:
         questions = tuple(_again(one, asked) if one.question_id == known else one for one in row.questions)
+        if row.question(known) is None:  # its answer lies ready
+            changes["closed_questions"] = tuple(
+                _replace(one, epoch=epoch) if one.question_id == known else one for one in row.closed_questions
+            )
     changes["questions"] = _shortened(questions)
 
 
@@ -192,6 +196,18 @@ def left_untaken(row: RunRow, command_id: int | None) -> tuple[ClosedQuestion, .
     return tuple(_replace(one, withdrawn=True) if one.question_id in answered else one for one in row.closed_questions)
 
 
+def left_answers(row: RunRow) -> tuple[Pending, ...]:
+    """Answers that wait for an agent which has not asked for them: only an attempt before has."""
+    asked = {one.question_id for one in row.closed_questions if one.epoch == row.lease_epoch}
+    return tuple(one for one in row.pending if one.type == "input" and one.question_id not in asked)
+
+
+def at_the_end(row: RunRow) -> tuple[ClosedQuestion, ...]:
+    """The closed questions at the end: nobody has taken the answers that only an attempt before has asked for."""
+    left = {one.question_id for one in left_answers(row)} if row.lease_epoch else set()
+    return tuple(_replace(one, withdrawn=True) if one.question_id in left else one for one in row.closed_questions)
+
+
 def named_question(row: RunRow, question_id: int | None, key: str | None) -> OpenQuestion | None:
     """The open question of this id or key; the oldest that is waited for where neither is given."""
     if question_id is not None:
@@ -202,8 +218,16 @@ def named_question(row: RunRow, question_id: int | None, key: str | None) -> Ope
 
 
 def _closed(found: OpenQuestion, event: Event, **how: Any) -> ClosedQuestion:
-    told_seq, words = found.told_seq, found.words
-    return ClosedQuestion(found.question_id, event.recorded_at, found.key, told_seq=told_seq, words=words, **how)
+    return ClosedQuestion(
+        found.question_id,
+        event.recorded_at,
+        found.key,
+        told_seq=found.told_seq,
+        words=found.words,
+        closed_seq=event.seq,
+        epoch=found.epoch,
+        **how,
+    )
 
 
 def _close(row: RunRow, changes: dict[str, Any], closed: ClosedQuestion) -> None:

@@ -13,6 +13,7 @@ from towerlog.model.approval import awaited
 from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import Effects, Erases
 from towerlog.model.run import TRANSITIONS, RunRow, Status
+from towerlog.projections.questions import at_the_end
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _STARTED = EventType.RUN_STARTED
@@ -54,7 +55,7 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
             changes.setdefault("started_at", event.recorded_at)
         # No status may follow an end, so an empty row of the table marks one.
         if not TRANSITIONS[target]:
-            _fold_end(event, changes)
+            _fold_end(row, event, changes)
 
 
 def _is_awaited(row: RunRow, changes: dict[str, Any]) -> bool:
@@ -90,7 +91,9 @@ def _stays_queued(row: RunRow, event: Event, target: Status) -> bool:
     return requeued and not event.effects.claims and bool(TRANSITIONS[target])
 
 
-def _fold_end(event: Event, changes: dict[str, Any]) -> None:
+def _fold_end(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    if row.pending and row.closed_questions:
+        changes.setdefault("closed_questions", at_the_end(row))
     changes["ended_at"] = event.recorded_at
     changes["end_told_at"] = event.told_at()
     changes["ended_seq"] = event.seq

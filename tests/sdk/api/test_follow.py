@@ -156,17 +156,21 @@ async def test_a_server_that_stays_away_is_given_up(held_port) -> None:
         await anext(async_follow(AsyncHttp(url), RunCursor("r", 0), patience_s=0.05))
 
 
-async def test_a_stranger_gets_less_patience_than_a_server_that_was_met(monkeypatch, held_port) -> None:
-    monkeypatch.setattr(cursors, "FIRST_CONTACT_S", 0.05)
-    with pytest.raises(Unreachable):
-        list(follow(Http(held_port.url), RunCursor("r", 0), patience_s=600))
+def test_a_server_that_is_away_at_first_is_waited_for_as_long_as_later() -> None:
+    now = 0.0
+    reconnects = cursors.Reconnects(300.0, lambda: now)
+    now = 299.0
+    reconnects.failed(Unreachable("away"))
+    now = 300.0
+    with pytest.raises(Unreachable, match="away"):
+        reconnects.failed(Unreachable("away"))
 
 
 def test_a_silent_stream_counts_as_contact() -> None:
     # Patience runs from the moment in which the stream broke, not from the last event.
     now = 0.0
     reconnects = cursors.Reconnects(10.0, lambda: now)
-    reconnects.opened()
+    reconnects.received()
     now = 1000.0
     reconnects.received()
     now = 1009.0

@@ -164,7 +164,7 @@ def test_a_lost_run_goes_on_from_its_checkpoint() -> None:
     assert result == "It is cold."
     # The tool is not called again, and the steps are counted on.
     assert again.of("tool.call") == []
-    assert [data["step_index"] for data in again.of("checkpoint")] == [3, 4]
+    assert [data["step_index"] for data in again.of("checkpoint")] == [3], "what it goes on from is not told again"
     assert ModelMessagesTypeAdapter.validate_python(again.of("checkpoint")[0]["history"])
 
 

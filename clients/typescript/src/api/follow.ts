@@ -8,10 +8,8 @@ import { Backoff, paused } from "../wire/retries.js";
 import { type Frame, FrameReader } from "../wire/sse.js";
 import type { Gap, RunEvent } from "./types.js";
 
-/** How long a server may be away, unless the caller says otherwise. */
+/** How long a server may be away, from the beginning on, unless the caller says otherwise. */
 const PATIENCE_MS = 300_000;
-/** The same for one that has never answered: its address is more likely wrong than it is about to come back. */
-const FIRST_CONTACT_MS = 5_000;
 /** Servers send a ping every 15 seconds: a connection that is silent for longer is broken. */
 const SILENCE_MS = 45_000;
 /** A stream that ends sooner, with nothing in it, counts as one that was never there. */
@@ -91,7 +89,8 @@ export async function* follow(
   const isEnded = (): boolean => http.closed.aborted || options.signal?.aborted === true;
   const cursor = new Cursor(options.afterSeq ?? 0);
   const backoff = new Backoff(MAX_PAUSE_MS, FIRST_PAUSE_MS);
-  let [heardAt, patienceMs] = [performance.now(), Math.min(options.patienceMs ?? PATIENCE_MS, FIRST_CONTACT_MS)];
+  const patienceMs = options.patienceMs ?? PATIENCE_MS;
+  let heardAt = performance.now();
   while (!cursor.isFinished && !isEnded()) {
     const connection = new Connection(http, path, cursor, options.signal);
     try {
@@ -99,16 +98,15 @@ export async function* follow(
         backoff.reset();
         yield one;
       }
-      [heardAt, patienceMs] = [connection.heardAt ?? heardAt, options.patienceMs ?? PATIENCE_MS];
     } catch (error) {
       const failure = failureOf(error);
-      if (connection.openedAt !== null) patienceMs = options.patienceMs ?? PATIENCE_MS;
-      heardAt = connection.heardAt ?? heardAt;
-      const isOver = !failure.isTemporary || performance.now() - heardAt >= patienceMs;
+      const isOver = !failure.isTemporary || performance.now() - (connection.heardAt ?? heardAt) >= patienceMs;
       if (isOver && !isEnded()) throw failure;
     } finally {
       connection.close();
     }
+    // Also where the connection ended whole: a proxy may end it so.
+    heardAt = connection.heardAt ?? heardAt;
     if (!cursor.isFinished) await paused(backoff.nextMs(), options.signal, http.closed);
   }
 }

@@ -33,6 +33,8 @@ export class Inbox {
   #pause: Command | null = null;
   #paused: Pending<void> | null = null;
   #isCancelled = false;
+  /** The program has ended the run. */
+  #isClosed = false;
   /** A cancel of which the program has not learnt yet. */
   #unnoticed: Command | null = null;
   #abort: AbortController | null = null;
@@ -77,6 +79,7 @@ export class Inbox {
     this.#answers.delete(key);
     if (command !== undefined) this.#give(pending, command);
     else if (this.noticesCancel()) pending.reject(this.cancellation());
+    else if (this.#isClosed) pending.reject(ended());
     else this.#asking.set(key, pending);
     return pending;
   }
@@ -102,9 +105,10 @@ export class Inbox {
     pending?.reject(new TowerlogError("question_refused", words));
   }
 
-  /** The messages that have come since the last call; acknowledged by it. */
+  /** The messages that have come since the last call; acknowledged by it. Throws where a cancel is all that has come. */
   messages(): string[] {
     const taken = this.#messages;
+    if (taken.length === 0 && this.noticesCancel()) throw this.cancellation();
     this.#messages = [];
     for (const command of taken) this.acknowledge(command, true);
     return taken.map((command) => wordOf(command.content));
@@ -122,6 +126,27 @@ export class Inbox {
 
   cancellation(): TowerlogError {
     return new TowerlogError("cancelled", this.reason ?? "the run was cancelled");
+  }
+
+  /** Throws where nobody answers any more: after a cancel, and after the end of the run. */
+  checkOpen(): void {
+    if (this.noticesCancel()) throw this.cancellation();
+    if (this.#isClosed) throw ended();
+  }
+
+  /** Ends all waits: the program has ended the run. */
+  close(): void {
+    this.#isClosed = true;
+    this.#pause = null;
+    for (const pending of this.#stopWaiting()) pending.reject(ended());
+  }
+
+  #stopWaiting(): { reject(error: unknown): void }[] {
+    const waiting: { reject(error: unknown): void }[] = [...this.#asking.values()];
+    if (this.#paused !== null) waiting.push(this.#paused);
+    this.#asking.clear();
+    this.#paused = null;
+    return waiting;
   }
 
   #answered(command: Command): void {
@@ -159,15 +184,16 @@ export class Inbox {
     this.#isCancelled = true;
     this.#unnoticed = command;
     this.reason = wordOf(command.content) || null;
-    const waiting: { reject(error: unknown): void }[] = [...this.#asking.values()];
-    if (this.#paused !== null) waiting.push(this.#paused);
-    this.#asking.clear();
-    this.#paused = null;
+    const waiting = this.#stopWaiting();
     // Who waits is told at once. Other code learns of it where it looks, and may never look.
     if (waiting.length > 0 || this.#abort !== null) this.noticesCancel();
     for (const pending of waiting) pending.reject(this.cancellation());
     this.#abort?.abort(this.cancellation());
   }
+}
+
+function ended(): TowerlogError {
+  return new TowerlogError("cancelled", "the run has ended");
 }
 
 function remember<T>(known: Set<T>, one: T, most: number): void {

@@ -193,6 +193,7 @@ export class Run implements SpanRun {
     for (const call of [...this.#calls].reverse()) call.interrupt("the run has ended");
     this.tell(type, data);
     this.#listening?.();
+    this.#inbox.close();
     this.sink.ended(this);
   }
 
@@ -234,7 +235,7 @@ export class Run implements SpanRun {
    * `question_refused` or `question_expired`. An answer that the server took before a withdrawal is returned all the same.
    */
   async ask<T = string>(question: string, options: AskOptions = {}): Promise<T> {
-    this.check();
+    this.#inbox.checkOpen();
     options.signal?.throwIfAborted();
     const key = this.#keyOf(question);
     const answer = this.#inbox.answer(key);

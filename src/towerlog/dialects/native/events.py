@@ -176,14 +176,15 @@ def _decode_events(call: Call) -> Append:
         return draft
 
     items = details.items_of(events, item, warnings)
-    for index, run_key in enumerate(body.runs or ()):
-        ref = run_ref(run_key, None, f"runs.{index}")
+    going_on = [run_ref(run_key, None, f"runs.{index}") for index, run_key in enumerate(body.runs or ())]
+    for ref in going_on:
         refs.setdefault(ref.foreign_id, ref)
     return Append(
         NAME,
         items,
         polled=tuple(refs.values()),
         wait_ms=1000 * (body.wait_seconds or 0),
+        going_on=frozenset(ref.foreign_id for ref in going_on),
         sent_ids=tuple(sent_ids),
         warnings=tuple(warnings),
     )

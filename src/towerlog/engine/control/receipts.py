@@ -1,6 +1,9 @@
 """Receipts: the reply that carries a command for the first time is on record, in the same commit.
 
 A receipt is no acknowledgement: a command is sent again with every reply until an event acknowledges it.
+
+A run that has ended has no commands. Whoever goes on with it although somebody else has ended it is told so in the form
+that every agent knows: a cancel with each reply, made from the row and on no record.
 """
 
 from __future__ import annotations
@@ -13,13 +16,48 @@ from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import NotFound
-from towerlog.model.command import Deliver
-from towerlog.model.event import EventType, Refusal, RunById
+from towerlog.model.command import Append, Deliver
+from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
-from towerlog.model.outcome import Delivered, Stored
+from towerlog.model.outcome import Delivered, PolledRun, Stored
 from towerlog.model.principal import Principal
-from towerlog.model.run import Pending, RunRow
+from towerlog.model.run import Pending, RunRow, Status
+
+
+def ending_of(row: RunRow) -> Pending:
+    """What tells somebody who goes on with a run that it has ended."""
+    why = f": {row.cancel_reason}" if row.cancel_reason else ""
+    return Pending(row.ended_seq or 0, "cancel", f"the run has ended as {row.status}{why}", delivered=True)
+
+
+def is_ended_by_server(row: RunRow) -> bool:
+    """Whether a run has ended, and not by a word of its agent."""
+    return row.is_terminal() and (row.forced or row.status is Status.LOST)
+
+
+def polled_run(plan: Plan, ref: RunByForeignId, row: RunRow, command: Append, has_asked: bool) -> PolledRun:
+    """A run with what is wanted of it, on record as delivered. `has_asked`: its sender asks what nobody can answer."""
+    goes_on = has_asked or ref.foreign_id in command.going_on
+    return with_end(PolledRun(ref, mark_delivered(plan, row, command.dialect), goes_on))
+
+
+def with_end(polled: PolledRun) -> PolledRun:
+    """A polled run as it is shown: one that has ended with its end, where its sender goes on with it or another has
+    ended it. An agent that reports what it has used after its own end is told nothing."""
+    row = polled.row
+    if not row.is_terminal():
+        return polled
+    pending = (ending_of(row),) if polled.goes_on or is_ended_by_server(row) else ()
+    return msgspec.structs.replace(polled, row=msgspec.structs.replace(row, pending=pending))
+
+
+def commands_with(row: RunRow, draft: Draft) -> tuple[Pending, ...]:
+    """What the sender of an event is told of its run. An agent that reports what it has used after its own end is not
+    told of that end; who asks what nobody can answer any more is told of any."""
+    if is_ended_by_server(row) or (row.is_terminal() and draft.type is EventType.RUN_WAITING):
+        return (ending_of(row),)
+    return row.pending
 
 
 def mark_delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
@@ -41,19 +79,30 @@ def with_receipts(
     told = yield from all_of(_told_of(plan, principal, run_id, dialect) for run_id in run_ids)
     final = dict(zip(run_ids, told, strict=True))
     shown = [
-        msgspec.structs.replace(one, commands=final[one.run_id][0]) if isinstance(one, Stored) and one.commands else one
+        msgspec.structs.replace(one, commands=_by_the_end(one, final[one.run_id][0]))
+        if isinstance(one, Stored) and one.commands
+        else one
         for one in results
     ]
-    return shown, any(is_news for _, is_news in told)
+    return shown, any(row is not None and is_news for row, is_news in told)
 
 
-def _told_of(plan: Plan, principal: Principal, run_id: str, dialect: str) -> Steps[tuple[tuple[Pending, ...], bool]]:
-    """What is wanted of a run, on record as delivered, and whether any of it is told for the first time."""
+def _told_of(plan: Plan, principal: Principal, run_id: str, dialect: str) -> Steps[tuple[RunRow | None, bool]]:
+    """A run with what is wanted of it on record as delivered, and whether any of it is told for the first time. None:
+    that is for others."""
     yield
     row = plan.run(principal.org, RunById(run_id))
     if row is None or not may_be_told(plan, principal, row):
-        return (), False
-    return mark_delivered(plan, row, dialect).pending, row.has_undelivered()
+        return None, False
+    return mark_delivered(plan, row, dialect), row.has_undelivered() or row.is_terminal()
+
+
+def _by_the_end(result: Stored, row: RunRow | None) -> tuple[Pending, ...]:
+    """What is told with a result by the end of its batch: that its run has ended only where it said so before."""
+    if row is None or not row.is_terminal():
+        return () if row is None else row.pending
+    ending = ending_of(row)
+    return (ending,) if ending in result.commands else ()
 
 
 def needs_of_deliver(needs: Needs, principal: Principal, command: Deliver) -> Steps[None]:

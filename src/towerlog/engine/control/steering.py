@@ -15,6 +15,7 @@ from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal, User
 from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, RunRow, Status, text_bytes
 from towerlog.model.times import format_ms
+from towerlog.projections.questions import left_answers
 from towerlog.store.values import Kind
 
 STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN_RESUME_REQUESTED}
@@ -22,8 +23,10 @@ STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN
 
 
 SECOND_ANSWER_MS = 5_000
-"""For so long after a question was closed, an input that names none is taken for another answer to it."""
+"""For so long after a question was closed, an input that names none is taken for another answer to it, and reaches no
+question that was asked since."""
 WRITTEN_TO = frozenset({Status.RUNNING, Status.WAITING})
+GONE_PAST = "the next attempt has not asked it again"
 AS_MESSAGE = "To write to the run all the same, send it a message: `towerlog runs message`."
 
 
@@ -69,7 +72,9 @@ def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> No
     if command.question_id is not None:
         closed, asked = closed_question(row, command.question_id), row.question(command.question_id)
     else:
-        closed, asked = row.closed_questions[-1] if row.closed_questions else None, row.awaited()
+        asked = row.awaited()
+        closed = row.closed_questions[-1] if row.closed_questions else None
+        closed = closed if asked is None else _closed_before(row, asked)
     if asked is not None:
         needs_of_check(needs, row, asked)
     if closed is not None and closed.by is not None:
@@ -100,7 +105,25 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
         return RunChanged(plan.note(row, EventType.RUN_MESSAGE, members, facts, by=CONTROL), changed=True)
     members["question_id"] = question.question_id
     facts = Facts(effects=Effects(requests="input", question_id=question.question_id))
-    return RunChanged(plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL), changed=True)
+    row = plan.note(row, EventType.RUN_INPUT, members, facts, by=CONTROL)
+    # An attempt that asks what none before it has asked goes another way than they did.
+    goes_past = row.lease_epoch > 1 and question.first_epoch == row.lease_epoch
+    return RunChanged(_without_left(plan, row) if goes_past else row, changed=True)
+
+
+def _without_left(plan: Plan, row: RunRow) -> RunRow:
+    """The run without the questions that only attempts before have asked, and without the answers to these: the log
+    says of each that nobody takes it."""
+    for asked in row.questions:
+        if asked.epoch != row.lease_epoch:
+            members = {"question_id": asked.question_id, "reason": GONE_PAST}
+            facts = Facts(effects=Effects(question_id=asked.question_id))
+            row = plan.note(row, EventType.RUN_QUESTION_WITHDRAWN, members, facts, by=CONTROL)
+    for left in left_answers(row):
+        said = {"command_id": left.command_id, "type": left.type, "taken": False, "reason": GONE_PAST}
+        facts = Facts(effects=Effects(command_id=left.command_id, untaken=True))
+        row = plan.note(row, EventType.COMMAND_ACKNOWLEDGED, said, facts, by=CONTROL)
+    return row
 
 
 def _author(plan: Plan, principal: Principal, link: AnswerLink | None) -> dict[str, object]:
@@ -132,6 +155,8 @@ def _meant(plan: Plan, row: RunRow, command: GiveInput) -> OpenQuestion | None:
         check_words(question, command.asked_seq)
         return question
     if (awaited := row.awaited()) is not None:
+        if (before := _closed_before(row, awaited)) is not None and _is_recent(before, plan.now_ms):
+            raise _names_no_question(plan, row, before, awaited)
         return awaited
     if row.awaits_approval:
         raise AwaitsApproval(_how_to_decide(row))
@@ -153,6 +178,26 @@ def check_words(question: OpenQuestion, asked_seq: int | None) -> None:
         )
 
 
+def _closed_before(row: RunRow, asked: OpenQuestion) -> ClosedQuestion | None:
+    """The last question that was closed before this one was asked."""
+    return next((one for one in reversed(row.closed_questions) if one.closed_seq < asked.asked_seq()), None)
+
+
+def _is_recent(closed: ClosedQuestion, now_ms: int) -> bool:
+    return 0 <= now_ms - closed.closed_at < SECOND_ANSWER_MS
+
+
+def _names_no_question(plan: Plan, row: RunRow, before: ClosedQuestion, asked: OpenQuestion) -> QuestionClosed:
+    """Refuses an input that names no question, where another was open a moment ago: its sender may have read that."""
+    hint = (
+        f"Question {asked.question_id} was asked since, and an input without a question_id does not answer it: read "
+        f"it, and name it."
+    )
+    refusal = refusal_of_closed(plan, row, before.question_id, hint)
+    details = {"question_id": str(before.question_id), "open_question_id": str(asked.question_id)}
+    return QuestionClosed(refusal.message, details=refusal.details | details)
+
+
 def _just_closed(row: RunRow, now_ms: int) -> int | None:
     """The question that whoever names none most likely means: one that was there a moment ago.
 
@@ -163,8 +208,7 @@ def _just_closed(row: RunRow, now_ms: int) -> int | None:
     if untaken:
         return untaken[-1] or 0
     newest = row.closed_questions[-1] if row.closed_questions else None
-    is_recent = newest is not None and 0 <= now_ms - newest.closed_at < SECOND_ANSWER_MS
-    return newest.question_id if newest is not None and is_recent else None
+    return newest.question_id if newest is not None and _is_recent(newest, now_ms) else None
 
 
 def closed_question(row: RunRow, question_id: int) -> ClosedQuestion | None:

@@ -12,6 +12,7 @@ import msgspec
 
 from towerlog.ambient import Clock
 from towerlog.engine.commands.lanes import LANES
+from towerlog.engine.control.receipts import with_end
 from towerlog.engine.follow.polls import Polls
 from towerlog.errors import TowerlogError
 from towerlog.model.command import Append, Claim, Deliver, Idempotency, Report
@@ -88,12 +89,13 @@ class Waits:
         """Waits for a command to any of the polled runs, unless the reply carries a new one already."""
         if outcome.has_news:
             return outcome
-        rows = await self._until_command(principal.org, [one.row for one in outcome.polled], wait_ms)
+        going_on = frozenset(one.row.run for one in outcome.polled if one.goes_on)
+        rows = await self._until_command(principal.org, [one.row for one in outcome.polled], wait_ms, going_on)
         # Also what was carried before: the run may have become another key's meanwhile, and then it is told nothing.
-        pending = tuple(row.run_id for row in rows if row.pending)
+        pending = tuple(row.run_id for row in rows if row.pending and not row.is_terminal())
         told = await self._delivered(principal, Deliver(pending, by=dialect), dialect) if pending else {}
         shown = [told.get(row.run_id) or _replace(row, pending=()) for row in rows]
-        polled = [_replace(one, row=row) for one, row in zip(outcome.polled, shown, strict=True)]
+        polled = [with_end(_replace(one, row=row)) for one, row in zip(outcome.polled, shown, strict=True)]
         return _replace(outcome, polled=tuple(polled))
 
     async def _delivered(self, principal: Principal, command: Deliver, dialect: str) -> Mapping[str, RunRow]:
@@ -104,15 +106,23 @@ class Waits:
             return {}  # what was sent is stored, and must not be sent again for this; the next reply tells it
         return outcome.rows if isinstance(outcome, Delivered) else {}
 
-    async def _until_command(self, org: int, rows: list[RunRow], wait_ms: int) -> list[RunRow]:
-        """The same runs as they are when one has a new command, all have ended, or time is up."""
+    async def _until_command(
+        self, org: int, rows: list[RunRow], wait_ms: int, going_on: frozenset[int] = frozenset()
+    ) -> list[RunRow]:
+        """The same runs as they are when one has a new command, all have ended, one of `going_on`
+        ends, or time is up."""
         deadline, left_ms = self._clock.steady_ms() + wait_ms, wait_ms
-        while left_ms > 0 and not self._polls.stopped and _may_get_command(rows):
+        had_ended = _ended(rows, going_on)
+
+        def is_over(rows: list[RunRow]) -> bool:
+            return not _may_get_command(rows) or _ended(rows, going_on) != had_ended
+
+        while left_ms > 0 and not self._polls.stopped and not is_over(rows):
             ticket = self._polls.enter_runs(row.run for row in rows if not row.is_terminal())
             try:
                 # Looked up after entering: what was committed before is seen here, what comes later wakes.
                 rows = await self._current(org, rows)
-                if not _may_get_command(rows):
+                if is_over(rows):
                     break
                 await self._polls.wait(ticket, left_ms)
                 rows = await self._current(org, rows)
@@ -124,6 +134,10 @@ class Waits:
     async def _current(self, org: int, rows: list[RunRow]) -> list[RunRow]:
         found = await self._look_up(org, [row.run for row in rows])
         return [found.get(row.run, row) for row in rows]
+
+
+def _ended(rows: list[RunRow], going_on: frozenset[int]) -> int:
+    return sum(row.run in going_on and row.is_terminal() for row in rows)
 
 
 def _may_get_command(rows: list[RunRow]) -> bool:

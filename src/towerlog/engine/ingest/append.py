@@ -6,7 +6,7 @@ import msgspec
 
 from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, WORK_OF_REFUSED, work_of_item
 from towerlog.engine.commit.turn import ContentGone, PlanFull
-from towerlog.engine.control.receipts import mark_delivered, with_receipts
+from towerlog.engine.control.receipts import commands_with, polled_run, with_receipts
 from towerlog.engine.control.rights import (
     as_told_by,
     has_own_ids,
@@ -71,8 +71,8 @@ from towerlog.model.run import LONG_ID, MAX_OPEN_ID_CHARS, TERMINAL, OpenTool, R
 from towerlog.model.times import told_time
 
 ITEMS_AT_ONCE = 8
-"""Of one request, before the event loop may go on with something else: an item may cost a millisecond. What an
-organisation has set up (prices, budgets, rules) may make it more; then it is one."""
+"""Of one request, before the event loop may go on with something else: an item may cost a millisecond. With what an
+organisation has set up (prices, budgets, rules) it may be more; then it is one."""
 _replace = msgspec.structs.replace
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _TOOL_RESULT = EventType.TOOL_RESULT
@@ -118,9 +118,8 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[App
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
     org, dialect = principal.org, command.dialect
     agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
-    results = yield from place_items(plan, principal, command.items, dialect, agent)
-    if command.placed:
-        results = [*command.placed, *results]
+    placed = yield from place_items(plan, principal, command.items, dialect, agent)
+    results = [*command.placed, *placed] if command.placed else placed
     budgets = plan.cache.budgets.get(org)
     if budgets is None or budgets:  # most have none
         results = with_warnings(plan, org, results)
@@ -131,13 +130,14 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[App
             has_warnings = has_warnings or result.foreign or bool(result.unused)
     if has_commands and command.shows_commands:
         results, has_news = yield from with_receipts(plan, principal, results, dialect)
+    ended = {one.run_id for one in results if type(one) is Stored and one.late and one.commands}
     told: list[PolledRun] = []
     for ref in command.polled:
         yield
         row = plan.run(org, ref)
         if row is not None and may_be_told(plan, principal, row):
             has_news = has_news or row.has_undelivered()
-            told.append(PolledRun(ref, mark_delivered(plan, row, dialect)))
+            told.append(polled_run(plan, ref, row, command, row.run_id in ended))
     return Appended(results, tuple(told), has_news, has_warnings)
 
 
@@ -325,8 +325,8 @@ def _store(
         told=draft,
     )
     row = run_state.row
-    place = event.position, event.seq
-    return Stored(*place, row.run_id, agent.name, False, event.late, row.pending, facts.foreign, unused)
+    told = commands_with(row, draft) if event.late else row.pending
+    return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, told, facts.foreign, unused)
 
 
 def paired(run_state: RunState, draft: Draft, facts: Facts, data: bytes, now: int) -> tuple[Facts, bytes]:

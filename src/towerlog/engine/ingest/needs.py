@@ -137,9 +137,10 @@ def needs_of_draft(
                 may_repeat = hash(id_of_key(principal.key_id, event_id)) in known
         if may_repeat:
             _needs_of_ids(needs, principal, draft, row)
+        if (row.pending or row.status in TERMINAL) and not is_known:
+            needs_of_telling(needs, principal, row)
         if row.pending and not is_known:
             needs.notes(row)
-            needs_of_telling(needs, principal, row)
         if (row.has_lane and not is_known) or draft.facts.client_id is not None:
             needs_of_change(needs, principal, row)
         if needs.cache.budgets.get(org):

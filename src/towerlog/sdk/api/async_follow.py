@@ -36,7 +36,7 @@ async def async_follow(
                 if stream.status >= 300:
                     raise refusal(Response(stream.status, stream.headers, await stream.read()))
                 cursor.connected(stream.status, stream.headers)
-                reconnects.opened()
+                reconnects.received()
                 reader = FrameReader()
                 async for line in stream:
                     reconnects.received()

@@ -21,9 +21,7 @@ from towerlog.sdk.wire.sse import Frame
 S = TypeVar("S", bound=Shape)
 
 PATIENCE_S = 300.0
-"""How long a follower tries to reach a server that is away, unless the caller says otherwise."""
-FIRST_CONTACT_S = 5.0
-"""The same for a server that has never answered: its address is more likely wrong than it is about to come back."""
+"""How long a follower tries to reach a server that is away, from its beginning on, unless the caller says otherwise."""
 QUIET_S = 1.0
 """A stream that ends sooner, with nothing in it, counts as one that was never there."""
 ACCEPT = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
@@ -149,17 +147,15 @@ class Reconnects:
         self._now = now
         self._backoff = Backoff(MAX_PAUSE_S, FIRST_PAUSE_S)
         self._received_at = now()
-        self._has_opened = False
         self._opened_at: float | None = None
         """Of a stream in which nothing has come yet."""
 
     def opened(self) -> None:
         """A stream was opened."""
-        self._has_opened = True
         self._opened_at = self._now()
 
     def received(self) -> None:
-        """A line has come, if only a ping."""
+        """A stream was opened, or a line has come, if only a ping."""
         self._received_at = self._now()
         self._opened_at = None
 
@@ -177,8 +173,7 @@ class Reconnects:
         opened_at, self._opened_at = self._opened_at, None
         if opened_at is not None and self._now() - opened_at >= QUIET_S:
             self._received_at = self._now()
-        patience_s = self._patience_s if self._has_opened else min(self._patience_s, FIRST_CONTACT_S)
-        if not is_worth_repeating(error) or self._now() - self._received_at >= patience_s:
+        if not is_worth_repeating(error) or self._now() - self._received_at >= self._patience_s:
             raise error
 
     def pause_s(self) -> float:

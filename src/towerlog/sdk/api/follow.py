@@ -37,7 +37,7 @@ def follow(
                 if stream.status >= 300:
                     raise refusal(Response(stream.status, stream.headers, stream.read()))
                 cursor.connected(stream.status, stream.headers)
-                reconnects.opened()
+                reconnects.received()
                 reader = FrameReader()
                 for line in stream:
                     reconnects.received()

@@ -196,12 +196,18 @@ class CallReports(AbstractCapability[Any]):
 
     def __post_init__(self) -> None:
         self._reporter = Reporter(self.run)
+        # The first request of an attempt that goes on from a checkpoint is made from that, which the server has. The
+        # library gives its last message marks of this attempt, so that it is not the same any more.
+        resume = self.run.resume or {}
+        self._resumed_messages = len(resume.get("history", ()))
 
     async def wrap_model_request(self, ctx: RunContext[Any], *, request_context: Any, handler: Any) -> Any:
         """Reports what has come back from tools, the call, and the text of its response."""
         self._reporter.returned(ctx.messages, ctx.run_id)
         if self.pauses is not None:
-            self.run.checkpoint(history_of(list(ctx.messages)))
+            if len(ctx.messages) != self._resumed_messages:
+                self.run.checkpoint(history_of(list(ctx.messages)))
+            self._resumed_messages = 0
             await self.pauses.pause_point()
         begun_at = time.monotonic()
         response: parts.ModelResponse = await handler(request_context)

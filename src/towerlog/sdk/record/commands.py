@@ -34,10 +34,12 @@ Command = Mapping[str, Any]
 NO_ANSWER = "no answer in time"
 CANCELLED = "cancelled"
 """What `RunCancelled` says where nobody gave a reason."""
+ENDED = "the run has ended"
+"""What `RunCancelled` says to whoever still waits when the program itself has ended the run."""
 
 
 class RunCancelled(Exception):
-    """The run was cancelled; its text is the reason, where the person gave one."""
+    """The run was cancelled, or has ended otherwise; its text is the reason, where the person gave one."""
 
 
 class QuestionRefused(Exception):
@@ -96,6 +98,7 @@ class Inbox:
         self._unnoticed: Command | None = None
         """A cancel of which the program has not learnt yet."""
         self.cancelled = False
+        self._is_closed = False
 
     def notices_cancel(self) -> bool:
         """Whether there was a cancel, for code of the program: it is acknowledged then, as the program knows."""
@@ -146,6 +149,21 @@ class Inbox:
         if self.notices_cancel():
             raise self._cancellation()
 
+    def check_open(self) -> None:
+        """Raises RunCancelled after a cancel, and after the end of the run: nobody answers what is asked then."""
+        self.check()
+        if self._is_closed:
+            raise RunCancelled(ENDED)
+
+    def close(self) -> None:
+        """Ends all waits with RunCancelled: the program has ended the run, so that nothing is to come any more."""
+        with self._lock:
+            self._is_closed, self._pause = True, None
+            waiting = self._stop_waiting()
+        for future in waiting:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(RunCancelled(ENDED))
+
     def on_cancel(self, callback: Callable[[], None]) -> None:
         """Calls back once on a cancel; at once if there was one already."""
         with self._lock:
@@ -162,8 +180,8 @@ class Inbox:
             command, refused = self._answers.pop(key, None), self._refusals.pop(key, None)
             if refused is not None:
                 future.set_exception(_refusal(refused))
-            elif command is None and self.cancelled:
-                future.set_exception(self._cancellation())
+            elif command is None and (self.cancelled or self._is_closed):
+                future.set_exception(self._cancellation() if self.cancelled else RunCancelled(ENDED))
             elif command is None:
                 self._asking[key] = future
         if command is not None and refused is None:
@@ -187,10 +205,13 @@ class Inbox:
             return True
 
     def messages(self) -> list[Any]:
-        """The messages that have come since the last call; acknowledged by it."""
+        """The messages that have come since the last call; acknowledged by it. Raises RunCancelled where there are
+        none any more, since the run was cancelled."""
         with self._lock:
             taken = [*self._messages]
             self._messages.clear()
+        if not taken:
+            self.check()
         for command in taken:
             self._acknowledge(command)
         return [command.get("content") for command in taken]
@@ -263,15 +284,20 @@ class Inbox:
     def _cancellation(self) -> RunCancelled:
         return RunCancelled(self.reason or CANCELLED)
 
+    def _stop_waiting(self) -> list[Future[Any]]:
+        """Under the lock: what is waited for, which is forgotten."""
+        waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
+        self._asking.clear()
+        self._paused = None
+        return waiting
+
     def _cancel(self, command: Command) -> None:
         with self._lock:
             self.cancelled = True
             self._unnoticed = command
             content = command.get("content")
             self.reason = str(content) if content else None
-            waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
-            self._asking.clear()
-            self._paused = None
+            waiting = self._stop_waiting()
             callbacks = [*self._callbacks]
             self._callbacks.clear()
         if waiting or callbacks:

@@ -23,7 +23,7 @@ from towerlog.sdk.record.values.capture import captures_content, without_content
 from towerlog.sdk.record.values.encoding import describe, name_text, one_line, str_of
 from towerlog.sdk.record.values.figures import Fit, count, dollars, items, milliseconds
 from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, usage_of
-from towerlog.sdk.record.values.question_keys import QuestionKeys
+from towerlog.sdk.record.values.question_keys import QuestionKeys, step_of
 
 SETTLE_S = 5.0
 """How long an `ask` whose time is over waits for the server to say whether an answer was first."""
@@ -72,7 +72,7 @@ class BaseRun:
         self._resume = resume
         self._questions = QuestionKeys()
         self._handed_back = False
-        self._steps_taken = _steps_of(resume)
+        self._steps_taken = step_of(resume)
         self._marks = threading.local()
         self._inbox = Inbox(self._acknowledge)
 
@@ -87,7 +87,8 @@ class BaseRun:
     @property
     def resume(self) -> dict[str, Any] | None:
         """The last checkpoint of an earlier attempt; None without any. Who reads it goes on from there."""
-        self._questions.resumed(_steps_of(self._resume))
+        if self._resume is not None:
+            self._questions.resumed(self._resume)
         return self._resume
 
     # Reporting
@@ -241,14 +242,17 @@ class BaseRun:
         history_meta: Sequence[Any] | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """The whole state after a step, from which a lost run is resumed. By default steps count from 1.
+        """The whole state after a step, from which a lost run is resumed. By default steps count from 1, or from
+        the step that the run was resumed from; the state that it was resumed from is not sent again.
 
         Sent whole, or not at all: one over 16 MiB is counted as dropped, and the one before it stays.
         """
         fit = Fit()
         fit.take("step_index", step_index, count)
+        if "step_index" not in fit.data and self._questions.goes_on_from(history, state):
+            return
+        self._questions.checkpoint(fit.data.get("step_index"))
         self._steps_taken = fit.data.setdefault("step_index", self._steps_taken + 1)
-        self._questions.checkpoint(self._steps_taken)
         fit.take("history_meta", history_meta, items)
         if state is not None:
             fit.data["state"] = state
@@ -302,6 +306,7 @@ class BaseRun:
             for call in reversed([*self._calls.values()]):
                 call.interrupt("the run has ended")
             self.tell(event_type, data)
+            self._inbox.close()
 
     def _settle_mark(self) -> None:
         """Reports the last step of this thread as one event, unless it has become a block."""
@@ -340,10 +345,12 @@ class BaseRun:
         An input is when its question's `ask` takes it, a message when `messages` gives it, a pause at the next
         `pause_point`.
         """
-        self._inbox.take(command)
+        if not self.ended:
+            self._inbox.take(command)
 
     def messages(self) -> list[Any]:
-        """What people have written to the run, without having been asked, since the last call. Never waits."""
+        """What people have written to the run, without having been asked, since the last call. Never waits. Raises
+        RunCancelled where a cancel is all that has come."""
         return self._inbox.messages()
 
     def hand_back(self) -> None:
@@ -364,7 +371,7 @@ class BaseRun:
 
     def ask_later(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
         """Tells a question with what is said beside it; its key, and its answer to come."""
-        self._inbox.check()
+        self._inbox.check_open()
         text = question if isinstance(question, str) else str_of(question)
         key = self._questions.key_of(text)
         self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
@@ -381,12 +388,6 @@ class BaseRun:
         """Withdraws a question, and does not wait for what the server says to that."""
         self._withdraw(key, reason)
         self._inbox.give_up(key)
-
-
-def _steps_of(resume: Mapping[str, Any] | None) -> int:
-    """The step index of the checkpoint that a run resumes from."""
-    taken = resume.get("step_index") if isinstance(resume, dict) else None
-    return taken if isinstance(taken, int) else 0
 
 
 def _place(span: Span | str | None, parent: Span | str | None) -> dict[str, str]:

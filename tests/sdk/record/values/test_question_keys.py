@@ -23,9 +23,39 @@ def test_an_attempt_that_goes_on_from_a_checkpoint_calls_what_follows_it_the_sam
     before = lost.key_of("Go on?")
     lost.checkpoint(1)
     after = lost.key_of("Go on?")
-    resumed.resumed(1)
+    resumed.resumed({"step_index": 1})
     assert (resumed.key_of("Go on?"), anew.key_of("Go on?")) == (after, before)
     assert before != after
+
+
+def test_an_attempt_that_begins_anew_counts_its_own_checkpoints() -> None:
+    lost, anew = QuestionKeys(), QuestionKeys()
+    keys = []
+    for attempt in (lost, anew):
+        attempt.checkpoint(None)
+        attempt.checkpoint(None)
+        keys.append(attempt.key_of("Go on?"))
+    resumed = QuestionKeys()
+    resumed.resumed({"step_index": 2})
+    keys.append(resumed.key_of("Go on?"))
+    assert len(set(keys)) == 1
+    resumed.checkpoint(None)
+    lost.checkpoint(None)
+    assert resumed.key_of("Go on?") == lost.key_of("Go on?")
+
+
+def test_the_checkpoint_that_an_attempt_goes_on_from_is_known_until_it_makes_one() -> None:
+    keys, history = QuestionKeys(), [{"role": "user", "content": "go"}]
+    assert not keys.goes_on_from(history, None)
+    resumed: list[object] = [*history]
+    keys.resumed({"step_index": 1, "history": resumed})
+    resumed.append({"role": "tool"})
+    assert not keys.goes_on_from(resumed, None), "the agent goes on in the list that it was given"
+    assert keys.goes_on_from(history, None)
+    assert not keys.goes_on_from(history, {"n": 1})
+    assert not keys.goes_on_from([*history, {}], None)
+    keys.checkpoint(None)
+    assert not keys.goes_on_from(history, None)
 
 
 def test_no_key_comes_twice_although_a_step_does() -> None:
@@ -34,7 +64,7 @@ def test_no_key_comes_twice_although_a_step_does() -> None:
     for step in (1, 2, 1):
         keys.checkpoint(step)
         found.append(keys.key_of("Go on?"))
-    keys.resumed(1)
+    keys.resumed({"step_index": 1})
     found.append(keys.key_of("Go on?"))
     assert len(set(found)) == 4
 
