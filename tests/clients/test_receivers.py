@@ -1,6 +1,6 @@
 """What the server sends to others, as libraries of the receiving side read it: signatures, embeds, cards.
 
-They come from npm; `tools.py` says how. The reference library of Python is in `tests/egress/test_webhooks.py`.
+They come from npm; `tools.py` says how. The reference library of Python is in `tests/egress/notices/test_webhooks.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import pytest
 
 from tests.clients.tools import HERE, node_modules, program
 from towerlog.ambient import SystemClock, SystemIds
-from towerlog.egress.chat import CHAT_BODIES, Notice, Severity
-from towerlog.egress.webhooks import make_secret, signed_headers
+from towerlog.egress.notices.chat import CHAT_BODIES, Notice, Severity
+from towerlog.egress.notices.webhooks import make_secret, signed_headers
 
 IDS = SystemIds(SystemClock())
 LONG = ["x" * 5000, "🚀" * 5000, "<@everyone> **{{x}}** &", "*" * 5000, "", "\n"]

@@ -1095,8 +1095,8 @@ OUTWARD = (
     ),
     Fault(
         "a signature leaves out the message's id",
-        "egress/test_webhooks.py::test_the_reference_library_accepts_what_we_sign",
-        "towerlog.egress.webhooks",
+        "egress/notices/test_webhooks.py::test_the_reference_library_accepts_what_we_sign",
+        "towerlog.egress.notices.webhooks",
         'signed = f"{webhook_id}.{sent_at_s}.".encode() + body',
         'signed = f"{sent_at_s}.".encode() + body',
         by=("WebhookVerificationError",),
@@ -1110,8 +1110,8 @@ OUTWARD = (
     ),
     Fault(
         "a notice mentions whom its text names",
-        "egress/test_chat.py::test_in_slack_no_text_is_more_than_text",
-        "towerlog.egress.chat",
+        "egress/notices/test_chat.py::test_in_slack_no_text_is_more_than_text",
+        "towerlog.egress.notices.chat",
         "    return text.translate(_SLACK_ESCAPES)",
         "    return text",
     ),

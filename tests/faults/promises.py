@@ -849,9 +849,9 @@ OUTWARD = (
     Promise(
         "Signatures of webhooks are those of Standard Webhooks.",
         (
-            "egress/test_webhooks.py::test_the_reference_library_accepts_what_we_sign",
-            "egress/test_webhooks.py::test_our_signature_is_the_references",
-            "egress/test_webhooks.py::test_what_was_changed_on_the_way_is_not_accepted",
+            "egress/notices/test_webhooks.py::test_the_reference_library_accepts_what_we_sign",
+            "egress/notices/test_webhooks.py::test_our_signature_is_the_references",
+            "egress/notices/test_webhooks.py::test_what_was_changed_on_the_way_is_not_accepted",
             "dialects/native/alerts/test_alerts.py::test_a_delivery_shows_no_secret",
             "dialects/alerts/test_rules.py::test_a_rule_is_shown_without_its_secrets_but_for_new_ones",
         ),
@@ -863,9 +863,9 @@ OUTWARD = (
         (
             "egress/mail/test_letters.py::test_no_text_makes_a_header_or_a_recipient",
             "egress/mail/test_letters.py::test_whatever_is_written_makes_one_tame_message",
-            "egress/test_chat.py::test_in_slack_no_text_is_more_than_text",
-            "egress/test_chat.py::test_in_discord_no_text_is_more_than_text",
-            "egress/test_chat.py::test_in_teams_no_text_is_more_than_text",
+            "egress/notices/test_chat.py::test_in_slack_no_text_is_more_than_text",
+            "egress/notices/test_chat.py::test_in_discord_no_text_is_more_than_text",
+            "egress/notices/test_chat.py::test_in_teams_no_text_is_more_than_text",
         ),
         (),
         of(SECURITY, "What others wrote makes no header of a mail"),

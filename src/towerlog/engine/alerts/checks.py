@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from towerlog.egress.mail.mailboxes import BadMailbox, read_mailbox
+from towerlog.egress.notices.webhooks import BadSecret, key_of
 from towerlog.egress.targets import BadTarget, read_url
-from towerlog.egress.webhooks import BadSecret, key_of
 from towerlog.errors import Invalid
 from towerlog.model.alert import ABOUT_NO_RUN, AlertAct, AlertConfig, AlertTrigger
 from towerlog.model.alert_channel import AlertChannel, ChannelType

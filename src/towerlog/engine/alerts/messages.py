@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.egress.chat import Notice, Severity
+from towerlog.egress.notices.chat import Notice, Severity
 from towerlog.model.alert import AlertRow, AlertRule, AlertState
 from towerlog.model.delivery import Delivery, NoticeKind
 from towerlog.model.times import format_ms

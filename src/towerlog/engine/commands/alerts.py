@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from towerlog.ambient import Ids
-from towerlog.egress.webhooks import MAX_SECRETS, make_secret
+from towerlog.egress.notices.webhooks import MAX_SECRETS, make_secret
 from towerlog.engine.alerts.checks import check_channels, check_figures, no_such_run
 from towerlog.engine.commands.quotas import check_quota
 from towerlog.engine.load.rows import Needs

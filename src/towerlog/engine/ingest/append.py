@@ -130,7 +130,9 @@ def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[App
             has_warnings = has_warnings or result.foreign or bool(result.unused)
     if has_commands and command.shows_commands:
         results, has_news = yield from with_receipts(plan, principal, results, dialect)
-    ended = {one.run_id for one in results if type(one) is Stored and one.late and one.commands}
+    ended = (
+        {one.run_id for one in results if type(one) is Stored and one.late and one.commands} if command.polled else ()
+    )
     told: list[PolledRun] = []
     for ref in command.polled:
         yield
@@ -275,10 +277,9 @@ def _store(
     agent: AgentRow,
     event_id: str | None,
 ) -> Stored:
-    facts, data = draft.facts, draft.data
-    unused: tuple[tuple[str, str], ...] = ()
+    data, unused = draft.data, tuple[tuple[str, str], ...]()
     row_before = None if run_state is None else run_state.row
-    if facts.effects is not None:
+    if draft.facts.effects is not None:
         draft, unused = without_circle(plan, principal.org, row_before, draft)
         unused += unused_of(plan, principal.org, row_before, draft)
     ref = draft.run

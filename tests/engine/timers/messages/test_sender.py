@@ -18,8 +18,8 @@ from tests.engine.alerts.alerting import alerts, deliveries, failure, make
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until_async
 from towerlog.ambient import SystemClock, SystemIds
+from towerlog.egress.notices.webhooks import MAX_SECRETS
 from towerlog.egress.outside import Outside
-from towerlog.egress.webhooks import MAX_SECRETS
 from towerlog.engine.timers.messages import sender as sending
 from towerlog.engine.timers.messages.outbox import MAX_OF_ORGANISATION, MAX_OF_RECEIVER
 from towerlog.engine.timers.messages.sender import Sender

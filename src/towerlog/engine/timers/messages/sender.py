@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from towerlog.ambient import Clock
-from towerlog.egress.chat import CHAT_BODIES
+from towerlog.egress.notices.chat import CHAT_BODIES
+from towerlog.egress.notices.webhooks import signed_headers
 from towerlog.egress.outcomes import EgressFailure, HttpAnswer, MailAccepted, Undelivered
-from towerlog.egress.webhooks import signed_headers
 from towerlog.engine.alerts.messages import mail_of, notice_of, with_links
 from towerlog.engine.alerts.ways_out import NO_MAIL, WaysOut
 from towerlog.engine.load.rows import Needs

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.egress.receivers import ORG, answer_of, outside, receiving
 from towerlog.ambient import SystemClock, SystemIds
-from towerlog.egress.webhooks import MAX_SECRETS, BadSecret, key_of, make_secret, signed_headers
+from towerlog.egress.notices.webhooks import MAX_SECRETS, BadSecret, key_of, make_secret, signed_headers
 
 IDS = SystemIds(SystemClock())
 ID = "msg_019a7e3c"

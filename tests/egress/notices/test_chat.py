@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.egress.receivers import ORG, answer_of, outside, receiving
-from towerlog.egress.chat import CHAT_BODIES, MAX_LINES, Notice, Severity
+from towerlog.egress.notices.chat import CHAT_BODIES, MAX_LINES, Notice, Severity
 from towerlog.egress.plain import units
 
 NOTICE = Notice(
