@@ -296,9 +296,7 @@ def _store(
             plan.trace_runs.setdefault((principal.org, draft.span.trace), []).append(run_state.row.run)
         facts = with_effects(facts, origin=origin)
     elif facts.effects is not None and reports_an_end(draft):
-        row = run_state.row
-        start, end = row.span_to(plan.now_ms, told_time(draft.occurred_at, plan.now_ms))
-        facts = _replace(facts, duration_ms=end - (row.created_at if start is None else start))
+        facts = _timed_end(run_state.row, draft, facts, plan.now_ms)
     # What has no effects says nothing new of a run that somebody reports: that is most of all events.
     reporter_key = run_state.row.reporter_key
     if (facts.effects is not None or reporter_key is None) and makes_reporter(run_state.row, draft):
@@ -328,6 +326,12 @@ def _store(
     row = run_state.row
     told = commands_with(row, draft) if event.late else row.pending
     return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, told, facts.foreign, unused)
+
+
+def _timed_end(row: RunRow, draft: Draft, facts: Facts, now: int) -> Facts:
+    """The facts of a run's end, with how long the run took."""
+    start, end = row.span_to(now, told_time(draft.occurred_at, now))
+    return _replace(facts, duration_ms=end - (row.created_at if start is None else start))
 
 
 def paired(run_state: RunState, draft: Draft, facts: Facts, data: bytes, now: int) -> tuple[Facts, bytes]:
