@@ -119,7 +119,6 @@ class Engine:
         self._timer = Timer(self._timed(settings), lambda: self.before_sweep(), self._leads)
         # Beside the other: however many rules there are, what they look at delays no lease and no cancel.
         self._watching = Timer(self._watched(settings), may_look=self._leads)
-        self._held = HeldNow(store)
         self._erasures, self._keeping = self._retention()
         self.before_sweep: Callable[[], None] = lambda: None
         """Called by the timer whenever it begins to look at what time has brought about."""
@@ -127,6 +126,7 @@ class Engine:
         self._tasks: list[asyncio.Task[None]] = []
 
     def _retention(self) -> tuple[ErasureRequests, Timer]:
+        self._held = HeldNow(self._store)
         parts = (self._writer, self._erased, self._age, self._leads, self._held)
         requests, kept = retention_services(self._store, self._serving, *parts)
         return requests, Timer(kept)
