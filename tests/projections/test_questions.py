@@ -48,7 +48,7 @@ def test_a_run_waits_until_its_last_question_is_closed() -> None:
     assert (open_ids(row), row.status) == ([1, 2], Status.WAITING)
     row = answered(row, 2)
     assert (open_ids(row), row.status) == ([1], Status.WAITING)
-    assert row.closed_questions == (ClosedQuestion(2, START_MS + 3, by="me"),)
+    assert row.closed_questions == (ClosedQuestion(2, START_MS + 3, by="me", closed_seq=3),)
     row = answered(row, 1)
     assert (open_ids(row), row.status) == ([], Status.RUNNING)
     assert [(one.type, one.question_id) for one in row.pending] == [("input", 2), ("input", 1)]
@@ -99,11 +99,11 @@ def test_only_an_open_question_is_withdrawn_and_an_answer_stays() -> None:
     row = told(row, E.RUN_QUESTION_WITHDRAWN, question_key="k")
     assert ([one.content for one in row.pending], open_ids(row), row.status) == (["yes"], [2], Status.WAITING)
     first = row.closed_questions[-1]
-    assert first == ClosedQuestion(1, START_MS + 3, "k", "me", words=first.words)
+    assert first == ClosedQuestion(1, START_MS + 3, "k", "me", words=first.words, closed_seq=3)
     row = told(row, E.RUN_QUESTION_WITHDRAWN, question_id=2)
     assert (open_ids(row), row.status) == ([], Status.RUNNING)
     second = row.closed_questions[-1]
-    assert second == ClosedQuestion(2, START_MS + 5, "l", withdrawn=True, words=second.words)
+    assert second == ClosedQuestion(2, START_MS + 5, "l", withdrawn=True, words=second.words, closed_seq=5)
 
 
 def test_a_withdrawal_of_nothing_that_is_open_closes_nothing() -> None:

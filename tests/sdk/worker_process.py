@@ -118,7 +118,8 @@ class Control:
         assert self.client.post(f"/v1/runs/{run_id}:cancel", json={}).status_code == 200
 
     def answer(self, run_id: str, content: str) -> None:
-        reply = self.client.post(f"/v1/runs/{run_id}/input", json={"content": content})
+        body = {"content": content, "question_id": self.detail(run_id)["question_id"]}
+        reply = self.client.post(f"/v1/runs/{run_id}/input", json=body)
         assert reply.status_code == 200, reply.text
 
     def late_report(self, run_id: str, worker_id: str, epoch: int, words: str) -> httpx2.Response:

@@ -116,30 +116,29 @@ def _target_of(plan: Plan, org: int, ref: RunRef) -> _Target:
 
 def append_items(plan: Plan, principal: Principal, command: Append) -> Steps[Appended]:
     """Stores what can be stored; one result per item, in order. Raises NotFound for an unknown `agent_id`."""
-    org, dialect = principal.org, command.dialect
-    agent = None if command.agent_id is None else agent_by_id(plan, org, command.agent_id)
-    placed = yield from place_items(plan, principal, command.items, dialect, agent)
+    org, agent_id = principal.org, command.agent_id
+    agent = None if agent_id is None else agent_by_id(plan, org, agent_id)
+    placed = yield from place_items(plan, principal, command.items, command.dialect, agent)
     results = [*command.placed, *placed] if command.placed else placed
     budgets = plan.cache.budgets.get(org)
     if budgets is None or budgets:  # most have none
         results = with_warnings(plan, org, results)
-    has_news = has_commands = has_warnings = False
+    has_news = has_warnings = False
+    with_commands, told = list[Stored](), list[PolledRun]()
     for result in results:
         if type(result) is Stored:
-            has_commands = has_commands or bool(result.commands)
+            if result.commands:
+                with_commands.append(result)
             has_warnings = has_warnings or result.foreign or bool(result.unused)
-    if has_commands and command.shows_commands:
-        results, has_news = yield from with_receipts(plan, principal, results, dialect)
-    ended = (
-        {one.run_id for one in results if type(one) is Stored and one.late and one.commands} if command.polled else ()
-    )
-    told: list[PolledRun] = []
+    if with_commands and command.shows_commands:
+        results, has_news = yield from with_receipts(plan, principal, results, command.dialect)
     for ref in command.polled:
         yield
         row = plan.run(org, ref)
         if row is not None and may_be_told(plan, principal, row):
             has_news = has_news or row.has_undelivered()
-            told.append(polled_run(plan, ref, row, command, row.run_id in ended))
+            has_asked = any(one.late and one.run_id == row.run_id for one in with_commands)
+            told.append(polled_run(plan, ref, row, command, has_asked))
     return Appended(results, tuple(told), has_news, has_warnings)
 
 
