@@ -194,7 +194,11 @@ def test_what_comes_after_the_end_is_kept_and_changes_nothing(
     run = unique("run")
     tell(client, "run_end", run, USAGE)
     before = back.run(run)
-    tell(client, late, run, {"note": "late"})
+    reply = client.post("/api/ingest", json=sdk_event(late, run, {"note": "late"}))
+    assert reply.status_code == 200
+    # Who asks what nobody can answer any more is told that.
+    asks = late == "human_input_requested"
+    assert [one["type"] for one in reply.json().get("commands", [])] == (["cancel"] if asks else [])
     assert back.run(run) == before
     assert len(back.events(run)) == 2
 

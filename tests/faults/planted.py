@@ -1039,9 +1039,9 @@ OUTWARD = (
     Fault(
         "a name is looked up again to be connected to",
         "egress/test_hostile_urls.py::test_a_name_that_changes_its_address_is_connected_to_at_the_checked_one",
-        "towerlog.egress.connections",
-        "inner.connect_tcp(str(address), port,",
-        "inner.connect_tcp(host, port,",
+        "towerlog.egress.http",
+        "await connection.open(addresses, target.port)",
+        "await connection.open(await self._lookups.find(target.name, target.port, org_id), target.port)",
     ),
     Fault(
         "what is assigned to nobody is open",
@@ -1067,9 +1067,9 @@ OUTWARD = (
     Fault(
         "an answer is read without a bound",
         "egress/test_http.py::test_of_an_endless_answer_the_first_64_kib_are_read[uvloop-length]",
-        "towerlog.egress.connections",
-        "        self._network.left -= len(data)\n",
-        "",
+        "towerlog.egress.http",
+        "OutgoingConnection(self._turns, MAX_ANSWER_BYTES)",
+        "OutgoingConnection(self._turns, 1 << 30)",
     ),
     Fault(
         "an answer has no deadline",
@@ -1082,8 +1082,8 @@ OUTWARD = (
         "TLS asks for the address and not for the name",
         "egress/test_http_tls.py::test_over_tls_the_name_is_asked_for_and_checked_and_the_address_is_the_checked_one",
         "towerlog.egress.connections",
-        "self._inner.start_tls(ssl_context, server_hostname, timeout)",
-        'self._inner.start_tls(ssl_context, "127.0.0.1", timeout)',
+        "self._opened, hostname=name, ssl_context=context",
+        'self._opened, hostname="127.0.0.1", ssl_context=context',
     ),
     Fault(
         "mail goes without TLS where STARTTLS is not offered",

@@ -7,7 +7,7 @@ that answer was right, and changes itself the way the promise says. `now` is ste
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ATTEMPTS = 3
 CANCEL_DEADLINE_MS = 30_000
@@ -41,6 +41,21 @@ class Sent:
         return self.status is None and self.takes not in (None, "input")
 
 
+@dataclass(frozen=True)
+class Question:
+    """An open one."""
+
+    marker: str
+    key: str | None
+    epoch: int
+    """Of who asked it last."""
+    words: str
+    """What is asked now."""
+    first_epoch: int
+    moment: int
+    """When it was asked last, in the order of all that happens."""
+
+
 @dataclass
 class Wish:
     """A command that waits for its agent."""
@@ -51,6 +66,8 @@ class Wish:
     """Of an answer: the key of its question."""
     words: str = ""
     """And its words."""
+    epoch: int = 0
+    """Of who asked that question last."""
 
 
 @dataclass
@@ -77,12 +94,11 @@ class Run:
     """Oldest first."""
     pause_taken: bool = False
     """The agent has taken a pause that nobody has ended; the next attempt is told of it again."""
-    questions: list[tuple[str, str | None, int, str]] = field(default_factory=list)
-    """(marker, key, epoch of who asked it last, what is asked now) of the open ones, oldest first. They outlive their
-    worker."""
+    questions: list[Question] = field(default_factory=list)
+    """The open ones, oldest first. They outlive their worker."""
     asking_epoch: int = 0
-    closed_at: int | None = None
-    """Wall time at which its newest closed question was closed."""
+    closed: list[tuple[int, int]] = field(default_factory=list)
+    """(moment, wall time) at which each of its closed questions was closed."""
     spent: int = 0
     kept: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -99,9 +115,9 @@ class Run:
         return [(wish.kind, wish.delivered) for wish in self.pending]
 
     @property
-    def awaited(self) -> list[tuple[str, str | None, int]]:
+    def awaited(self) -> list[Question]:
         """The questions of the last attempt that has asked any."""
-        return [one for one in self.questions if one[2] == self.asking_epoch]
+        return [one for one in self.questions if one.epoch == self.asking_epoch]
 
     def goes_on(self) -> None:
         """A run that goes on waits while a question is open; one that runs is not paused."""
@@ -154,6 +170,11 @@ class Model:
         self.revoked: set[str] = set()
         self._wall_ms = wall_ms
         self._places = 0
+        self._moments = 0
+
+    def _next_moment(self) -> int:
+        self._moments += 1
+        return self._moments
 
     def _next_position(self) -> int:
         self._places += 1
@@ -286,52 +307,69 @@ class Model:
         return "ok"
 
     def input(self, run_id: str, marker: str | None = None) -> str:
-        """An answer to the question of this marker, or to the oldest that is waited for; without any it is a message,
-        but not so soon after one was closed."""
+        """An answer to the question of this marker, or to the oldest that is waited for; without any it is a message.
+        What names none is taken for a second answer to one that was closed a moment ago, unless the one that it would
+        answer was asked before that."""
         run = self.runs[run_id]
         if run.ended or run.status == "cancelling":
             return "run_not_active"
-        meant = [one for one in run.questions if one[0] == marker] if marker is not None else run.awaited[:1]
-        is_second = any(wish.kind == "input" for wish in run.pending) or (
-            run.closed_at is not None and 0 <= self._wall_ms() - run.closed_at < SECOND_ANSWER_MS
-        )
-        if not meant and (marker is not None or is_second):
+        meant = [one for one in run.questions if one.marker == marker] if marker is not None else run.awaited[:1]
+        before = [at for moment, at in run.closed if not meant or moment < meant[0].moment][-1:]
+        is_second = any(0 <= self._wall_ms() - at < SECOND_ANSWER_MS for at in before)
+        is_second = is_second or (not meant and any(wish.kind == "input" for wish in run.pending))
+        if (not meant and marker is not None) or (marker is None and is_second):
             return "question_closed"
         if not meant and run.status != "running":
             return "run_not_active"
         kind = "input" if meant else "message"
         if sum(wish.kind == kind for wish in run.pending) >= MAX_INPUTS:
             return "conflict"
-        run.pending.append(Wish(kind, key=meant[0][1], words=meant[0][3]) if meant else Wish(kind))
+        asked = meant[0] if meant else None
+        run.pending.append(Wish(kind) if asked is None else Wish(kind, False, asked.key, asked.words, asked.epoch))
         self._close(run, meant)
+        if asked is not None and run.epoch > 1 and asked.first_epoch == run.epoch:
+            self._leave(run)
         return "ok"
 
-    def _close(self, run: Run, closed: list[tuple[str, str | None, int, str]]) -> None:
+    def _leave(self, run: Run) -> None:
+        """An attempt that is answered what none before it has asked goes another way: nobody takes what these asked."""
+        for left in [one for one in run.questions if one.epoch != run.epoch]:
+            self._close(run, [left])
+        run.pending = [wish for wish in run.pending if wish.kind != "input" or wish.epoch == run.epoch]
+
+    def _close(self, run: Run, closed: list[Question]) -> None:
         run.questions = [one for one in run.questions if one not in closed]
-        run.closed_at = self._wall_ms() if closed else run.closed_at
+        run.closed += [(self._next_moment(), self._wall_ms()) for _ in closed]
         if run.status == "waiting_for_input":
             run.goes_on()
 
     def _ask(self, run: Run, item: Sent, is_known: bool) -> None:
         run.asking_epoch = run.epoch
         if is_known:
-            run.questions = [
-                (one[0], one[1], run.epoch, item.words) if one[1] == item.key else one for one in run.questions
-            ]
+            run.questions = [self._again(run, one, item) if one.key == item.key else one for one in run.questions]
+            for wish in run.pending:
+                if wish.kind == "input" and wish.key == item.key:
+                    wish.epoch = run.epoch
         else:
             # An answer to other words under the same key is none to these.
             run.pending = [wish for wish in run.pending if item.key is None or wish.key != item.key]
-            run.questions.append((item.marker, item.key, run.epoch, item.words))
+            moment = self._next_moment()
+            run.questions.append(Question(item.marker, item.key, run.epoch, item.words, run.epoch, moment))
+
+    def _again(self, run: Run, asked: Question, item: Sent) -> Question:
+        """In the same words it is as old as it was."""
+        moment = asked.moment if asked.words == item.words else self._next_moment()
+        return replace(asked, epoch=run.epoch, words=item.words, moment=moment)
 
     @staticmethod
     def _is_asked_again(run: Run, item: Sent) -> bool:
         """The same key again is the same question: open still, or answered in the same words and not taken yet."""
         answered = [wish.key for wish in run.pending if wish.kind == "input" and wish.words == item.words]
-        return item.key is not None and item.key in [one[1] for one in run.questions] + answered
+        return item.key is not None and item.key in [one.key for one in run.questions] + answered
 
     def _withdraw(self, run: Run, item: Sent) -> None:
         """Only an open question can be withdrawn: an answer that was first counts."""
-        found = [one for one in run.questions if one[1] == item.key][:1] if item.key is not None else run.awaited[:1]
+        found = [one for one in run.questions if one.key == item.key][:1] if item.key is not None else run.awaited[:1]
         self._close(run, found)
 
     def tell(self, run_id: str, key: str, items: list[Sent]) -> None:

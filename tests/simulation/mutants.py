@@ -246,10 +246,17 @@ MUTANTS = (
     ),
     Mutant(
         "who answers second writes a message",
-        steering._just_closed,
-        "0 <= now_ms - newest.closed_at < SECOND_ANSWER_MS",
+        steering._is_recent,
+        "0 <= now_ms - closed.closed_at < SECOND_ANSWER_MS",
         "False",
     ),
+    Mutant(
+        "a second answer reaches what was asked since",
+        steering._closed_before,
+        "one.closed_seq < asked.asked_seq()",
+        "False",
+    ),
+    Mutant("what an attempt has gone past stays", steering.give_input, "if goes_past else row", "if False else row"),
     Mutant("what a lost attempt has asked is waited for", questions._ask, 'changes["asking_epoch"] = epoch', "pass"),
     Mutant("a pause is lost with its worker", command_fold.fold, "if row.pause_taken is not None:", "if False:"),
     Mutant("the second answer is taken too", questions._close, "one.question_id != closed.question_id", "True"),
@@ -281,7 +288,7 @@ MUTANTS = (
     Mutant(
         "a batch repeats what it acknowledges",
         receipts.with_receipts,
-        "(one, commands=final[one.run_id][0])",
+        "(one, commands=_by_the_end(one, final[one.run_id][0]))",
         "(one)",
     ),
     Mutant("what was given back is anybody's", status_fold._stays_queued, "row.lease_epoch > 0", "row.attempt > 0"),
@@ -402,6 +409,8 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a withdrawal closes the oldest question",
         "one answer ends every wait",
         "a claim forgets the questions",
+        "a second answer reaches what was asked since",
+        "what an attempt has gone past stays",
     ),
     "a delivery is noted once": (
         "a delivery is noted every time",

@@ -277,7 +277,9 @@ class Reporting:
             assert not isinstance(result, Stored) or not result.commands or said.key in mine, "told to a stranger"
         for one in answer.polled:
             told = [pending.command_id for pending in one.row.pending]
-            wanted = self.runs[one.ref.foreign_id.removeprefix("sdk:")].cancel
+            run = self.runs[one.ref.foreign_id.removeprefix("sdk:")]
+            # Of a run that the server has ended its sender is told so, whatever it sends.
+            wanted = one.row.ended_seq if run.ended and (one.row.forced or run.status is Status.LOST) else run.cancel
             assert told == ([] if wanted is None else [wanted]), "other commands are told than wanted"
 
     async def _cancel(self) -> None:

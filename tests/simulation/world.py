@@ -527,6 +527,9 @@ class World:
                 assert isinstance(result, Stored), repr(result)
                 if self.model.runs[run_id].tells(key):
                     self._is_told(run_id, result.commands)
+                elif self.model.runs[run_id].ended and key == PEOPLE:
+                    # Of a run that somebody else has ended its maker is told so, and nothing else.
+                    assert all(_tells_the_end(one) for one in result.commands), f"{run_id[-4:]}: {result.commands}"
                 else:
                     assert result.commands == (), f"{run_id[-4:]}: a stranger is told {result.commands}"
 
@@ -548,13 +551,15 @@ class World:
             lane = await self._store.lane(self.org, row.run)
             assert lane is not None
             held = (run.lane, run.worker, run.epoch, run.attempt)
-            ours = (run.status, *held, run.attempt, run.spent, run.told, [text for *_, text in run.questions])
+            ours = (run.status, *held, run.attempt, run.spent, run.told, [one.words for one in run.questions])
             theirs = (row.status, lane.state, lane.worker_id, lane.epoch, lane.attempt, row.attempt)
             pending = [(command.type, command.delivered) for command in row.pending]
             asked = [one.text or "" for one in row.questions]
             found = (*theirs, row.usage.input_tokens or 0, pending, asked)
             assert found == ours, f"{run_id[-4:]} should be {ours}, is {found}"
-            markers = zip([one.question_id for one in row.questions], [one[0] for one in run.questions], strict=True)
+            markers = zip(
+                [one.question_id for one in row.questions], [one.marker for one in run.questions], strict=True
+            )
             self._seen.setdefault(run_id, {}).update(markers)
             if run.lane == "held":
                 assert lane.expires_at == run.deadline, f"the deadline of {run_id[-4:]}"
@@ -593,3 +598,7 @@ def expect(code: str, answer: Answer) -> None:
     """The answer is the one that the model asked for."""
     actual = answer.code if isinstance(answer, TowerlogError) else "ok"
     assert actual == code, f"should be {code}, is {actual}: {answer!r}"
+
+
+def _tells_the_end(command: Pending) -> bool:
+    return command.type == "cancel" and (command.content or "").startswith("the run has ended as ")
