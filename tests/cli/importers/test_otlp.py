@@ -17,6 +17,7 @@ from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
 from towerlog.cli.importers import otlp
 from towerlog.cli.importers.files import format_of, requests_in
+from towerlog.cli.importers.sources import Source
 from towerlog.errors import Malformed
 
 Json = dict[str, Any]
@@ -102,7 +103,7 @@ def test_a_large_request_is_sent_in_parts(server: Server, tmp_path: Path) -> Non
     many = [span(number + 1, 1 if number else 0, name="x" * 300) for number in range(12_000)]
     path = tmp_path / "large.json"
     path.write_text(json.dumps(traces(*many, service="big")))
-    parts = [json.loads(one.body) for one in requests_in(path)]
+    parts = [json.loads(one.body) for one in requests_in(Source(path, 0))]
     assert [len(one["resourceSpans"][0]["scopeSpans"][0]["spans"]) for one in parts] == [5000, 5000, 2000]
     assert all(one["resourceSpans"][0]["resource"] == {
         "attributes": [{"key": "service.name", "value": {"stringValue": "big"}}]
@@ -117,13 +118,13 @@ def test_protobuf_is_parted_between_its_processes(tmp_path: Path) -> None:
     one = as_protobuf("/v1/traces", traces(span(1, name="y" * 1_500_000)))
     path = tmp_path / "spans.pb"
     path.write_bytes(one * 5)
-    assert format_of(path) == "otlp"
-    found = list(requests_in(path))
+    assert format_of(Source(path, 0)) == "otlp"
+    found = list(requests_in(Source(path, 0)))
     assert b"".join(request.body for request in found) == one * 5
     assert [len(request.body) // len(one) for request in found] == [2, 2, 1]
     path.write_bytes(one * 2 + b"\x12\x02ab")
     with pytest.raises(Malformed, match="from byte"):
-        list(requests_in(path))
+        list(requests_in(Source(path, 0)))
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"\n\n{}", b'\n{"a": 1}', b"\x0a\xff\xff\xff\x7fabc"])
