@@ -125,7 +125,7 @@ def test_tail_never_gives_more_than_5000(client: httpx2.Client, back: ReadBack, 
     assert shown == list(range(10, 5_010))
 
 
-@pytest.mark.parametrize("value", ["yes", "1", "TRUE", "True", "0", "null"])
+@pytest.mark.parametrize("value", ["yes", "1", "on", "t", "0", "null"])
 def test_follow_is_true_or_false(client: httpx2.Client, agent: str, value: str) -> None:
     reply = client.get(f"/agents/{agent}/events", params={"follow": value})
     assert reply.status_code == 400

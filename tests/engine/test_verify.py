@@ -130,7 +130,7 @@ def doc(table: str, field: str, value: str) -> str:
 
 RUN_COPIED = (
     "INSERT INTO run SELECT run + 50, org, 'forged', thread_id, trace_id, foreign_id, agent, status, model, persona_id,"
-    " parent_key, began_at, cancel_requested_at, quiet, seen_at, ended_at, held, CAST(json_set("
+    " parent_key, began_at, cancel_requested_at, quiet, seen_at, ended_at, ended_position, held, CAST(json_set("
     "CAST(doc AS TEXT), '$.run', run + 50, '$.run_id', 'forged') AS BLOB) FROM run LIMIT 1"
 )
 

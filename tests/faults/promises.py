@@ -832,7 +832,12 @@ OUTWARD = (
             f"{POSTS}::test_a_slow_body_has_answered_all_the_same",
         ),
         (),
-        of(SECURITY, "No redirect is followed, nothing of the environment", "An answer has 10 seconds and 64 KiB."),
+        of(
+            SECURITY,
+            "No redirect is followed, nothing of the environment",
+            "An answer has 10 seconds, 64 KiB and 1,024 pieces (lines of its head, chunks), and all answers are read"
+            " in turns.",
+        ),
     ),
     Promise(
         "TLS is checked against the name, and mail is not sent without the TLS that it is to have.",

@@ -182,9 +182,9 @@ def test_a_silent_stream_counts_as_contact() -> None:
 
 async def test_streams_without_anything_in_them_are_given_up() -> None:
     empty = [stream()] * 1000
-    with talking(*empty) as talker, pytest.raises(Unreachable, match="before anything came"):
+    with talking(*empty) as talker, pytest.raises(Unreachable, match=r"before anything came|closed the connection"):
         list(follow(Http(talker.url), RunCursor("r", 0), patience_s=0.2))
-    with talking(*empty) as talker, pytest.raises(Unreachable, match="before anything came"):
+    with talking(*empty) as talker, pytest.raises(Unreachable, match=r"before anything came|closed the connection"):
         await anext(async_follow(AsyncHttp(talker.url), RunCursor("r", 0), patience_s=0.2))
 
 
@@ -204,7 +204,7 @@ def test_a_stream_that_was_quiet_for_a_while_counts_as_contact() -> None:
         reconnects.ended()
     now += 10.0
     reconnects.opened()
-    with pytest.raises(Unreachable, match="before anything came"):
+    with pytest.raises(Unreachable, match=r"before anything came|closed the connection"):
         reconnects.ended()
 
 

@@ -27,7 +27,7 @@ OF_ALL = {
     "deliveries_waiting", "bodies_waiting", "deliveries_due", "alerts_drop", "policies_all", "erasing_next",
     "content_end", "gives_back", "age_kept", "age_keep", "age_confirmed", "wipe", "structure_faults", "stock",
     "replies_drop",
-    "forwarding_begin", "forwarding_waits",
+    "forwarding_begin", "forwarding_waits", "unwiped", "wiped",
 }  # fmt: skip
 """Questions that see the rows of every organisation: they begin with a secret, or are timers' or the operator's."""
 

@@ -84,7 +84,7 @@ class RunnerApprovals:
         return state
 
 
-class Approvals(Protocol):
+class LinkedApprovals(Protocol):
     """What a run waits for, here or in another process."""
 
     def told(self) -> dict[str, Any]:
@@ -94,9 +94,9 @@ class Approvals(Protocol):
         """The run, which goes on."""
 
 
-def linked_to(value: Any) -> Approvals | None:
+def linked_to(value: Any) -> LinkedApprovals | None:
     """What a result or a state waits for."""
-    found: Approvals | None = getattr(value, LINK, None)
+    found: LinkedApprovals | None = getattr(value, LINK, None)
     return found
 
 
