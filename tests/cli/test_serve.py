@@ -77,6 +77,8 @@ def test_requests_are_logged_when_asked_for_without_their_queries(tmp_path: Path
         assert (
             client.post("/api/ingest", json={"event_type": "step", "sdk_run_id": "r", "payload": {}}).status_code == 200
         )
+        # A thread writes them, after the reply.
+        wait_until(lambda: '"/api/ingest"' in server.log, "the line of the last request")
         lines = [json.loads(line) for line in server.log.splitlines() if '"towerlog.access"' in line]
     finally:
         server.close()

@@ -404,7 +404,16 @@ def test_ids_in_base64_are_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"7", b'{"resourceSpans": 7}', b'{"resourceSpans": [{"scopeSpans": {}}]}', b"{", b'{"other": 1}']
+    "body",
+    [
+        b"[]",
+        b"7",
+        b'{"resourceSpans": 7}',
+        b'{"resourceSpans": [{"scopeSpans": {}}]}',
+        b"{",
+        b'{"other": 1}',
+        b'{"resou\xff\xffceSpans": []}',
+    ],
 )
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(TowerlogError):

@@ -136,7 +136,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
 def _request(told: Any, body: bytes) -> Any:
     """What a body says, if it is a request: any object of JSON says nothing of spans. Raises Invalid."""
     known = told.__struct_encode_fields__[0]
-    members = {} if told.resources is not None else msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    members = {} if told.resources is not None else fields.members_of(body)
     if members and known not in members:
         raise invalid_field(known, "is required: the body is no request of OTLP")
     return told
