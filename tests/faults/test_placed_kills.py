@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import operator
 import shutil
 import signal
 import threading
@@ -76,6 +78,14 @@ class Killed:
 
 def test_there_are_enough_points() -> None:
     assert len(POINTS) >= LEAST
+
+
+def test_each_point_is_in_the_program() -> None:
+    """A function that was renamed would make its point one that is never reached."""
+    for point in POINTS.values():
+        if point.function:
+            module, _, name = point.function.partition(":")
+            assert callable(operator.attrgetter(name)(importlib.import_module(module))), point.function
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Point(NamedTuple):
 
 
 STORE = "towerlog.store.sqlite"
-WRITE, WHOLE = f"{STORE}.write", f"{STORE}.upkeep.whole"
+WRITE, WHOLE = f"{STORE}.write", f"{STORE}.upkeep.matching_files"
 
 
 def _has(field: str) -> Callable[..., bool]:
@@ -67,11 +67,11 @@ POINTS = {
     "between two pages of a checkpoint": Point("hurried load", rule="page .db KILL 1 1"),
     "between the pages of a checkpoint and their sync": Point("hurried load", rule="sync .db KILL 0 1"),
     "between a checkpoint and its note": Point(
-        "hurried load", function=f"{STORE}.connection:checkpoint", is_after=True
+        "hurried load", function=f"{STORE}.connections.connection:checkpoint", is_after=True
     ),
     "between the restart of a log that was held and the next group": Point(
         "held load",
-        function=f"{STORE}.connection:checkpoint",
+        function=f"{STORE}.connections.connection:checkpoint",
         is_after=True,
         given=_mode("SQLITE_CHECKPOINT_RESTART"),
         done=lambda moved: bool(moved[0] >= 0),
@@ -102,8 +102,10 @@ POINTS = {
         "claim", function=f"{WRITE}:write_changes", is_after=True, given=_has("lanes")
     ),
     # A start and a stop.
-    "before the schema of a new store": Point("first start", function=f"{STORE}.connection:migrate"),
-    "between the schema of a new store and its name": Point("first start", function=f"{STORE}.connection:ensure_epoch"),
+    "before the schema of a new store": Point("first start", function=f"{STORE}.connections.connection:migrate"),
+    "between the schema of a new store and its name": Point(
+        "first start", function=f"{STORE}.connections.connection:ensure_epoch"
+    ),
     "before a log that a kill has left is synced": Point("start", rule="sync .db-wal KILL 0 1"),
     "before leases are given their length anew": Point("start", function=f"{WRITE}:refresh_leases"),
     "before the log is emptied at a stop": Point("stop", function=f"{WHOLE}:settle_log"),
