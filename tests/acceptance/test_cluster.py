@@ -77,7 +77,7 @@ def test_several_processes_serve_one_port(tmp_path: Path, unique) -> None:
         assert len(again) == 1
         talk(server.base_url, unique("thread"))
         server.stop()
-        assert "a worker was lost" in server.log
+        server.says("a worker was lost")
 
 
 def children_of(pid: int, count: int) -> list[int]:

@@ -42,7 +42,7 @@ def newest_entry(client: httpx2.Client, action: str) -> Json:
 
 def test_the_first_start_prints_a_link_that_signs_in_once(fresh_server) -> None:
     server = fresh_server()
-    [token] = LINK.findall(server.log)
+    [token] = LINK.findall(server.says("/sign-in#token="))
     first = browser(server)
     assert first.post(SIGN_IN, json={"token": token}).status_code == 204
     who = ok(first.get(SESSION))

@@ -182,8 +182,8 @@ def test_whatever_comes_back_is_told_in_one_word(start) -> None:
 
 
 def test_a_provider_that_does_not_answer_is_told_as_that(fresh_server) -> None:
-    held = HeldPort()
-    server = fresh_server(TOWERLOG_OIDC_ISSUER=f"http://localhost:{held.number}", TOWERLOG_OIDC_CLIENT_ID="towerlog")
-    assert browser(server).get(BEGIN).headers["location"] == "/sign-in?error=unavailable"
-    assert "a sign-in by the identity provider failed" in server.log
-    held.close()
+    with HeldPort() as held:
+        issuer = f"http://localhost:{held.number}"
+        server = fresh_server(TOWERLOG_OIDC_ISSUER=issuer, TOWERLOG_OIDC_CLIENT_ID="towerlog")
+        assert browser(server).get(BEGIN).headers["location"] == "/sign-in?error=unavailable"
+        server.says("a sign-in by the identity provider failed")

@@ -98,7 +98,7 @@ def test_the_next_start_takes_it(aged: Aged) -> None:
     aged.keep_age(100 * DAY_S)
     answered(*COMMAND, "--yes", *aged.options)
     aged.server.start()
-    wait_until(lambda: "clock_confirmed" in aged.server.log, "the word to be taken")
+    aged.server.says("clock_confirmed")
     assert not is_off(aged.server)
 
 
@@ -109,7 +109,7 @@ def test_a_clock_that_is_behind_is_said_to_delete_nothing(aged: Aged) -> None:
     assert "behind the time" in done.stderr
     assert "That deletes nothing." in done.stderr
     aged.server.start()
-    wait_until(lambda: "clock_confirmed" in aged.server.log, "the word to be taken")
+    aged.server.says("clock_confirmed")
 
 
 def test_where_nothing_is_held_back_there_is_nothing_to_confirm(aged: Aged) -> None:

@@ -33,7 +33,7 @@ def test_a_server_and_commands_beside_it_share_a_database(tmp_path: Path, url: s
         assert run["thread_id"] == "r1"
         verified = server.cli_json("verify")
         assert (verified["ok"], verified["events"]) == (True, 1)
-        assert "data   postgresql://towerlog@/" in server.log
+        server.says("data   postgresql://towerlog@/")
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path, url: str) -> None:

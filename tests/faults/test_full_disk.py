@@ -177,7 +177,7 @@ def test_the_guard_refuses_writes_and_nothing_else(faulty: Faulty) -> None:
     assert client.delete(f"/api/v1/keys/{key['key_id']}").status_code < 300, "what makes nothing larger goes on"
     doctor = server.cli("doctor", "--json")
     assert '"check":"disk","verdict":"wrong"' in doctor.stdout.replace(" ", ""), doctor.stdout
-    wait_until(lambda: BEGAN in server.log, "the log to say so")
+    server.says(BEGAN)
     server.fail(f"free - {101 * MIB}")
     wait_until(lambda: send(server, "after") == 200, "writes to come back")
     assert [one["event"] for one in told_of_writes(server)] == [BEGAN, ENDED]

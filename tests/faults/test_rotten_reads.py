@@ -85,7 +85,8 @@ def test_one_damaged_event_is_named_everywhere_and_hides_no_other(path: Path, se
     assert shown.headers["x-damaged"] == f"{run_id}#{BAD}"
     assert "murk" not in shown.text
     assert metric(server, "towerlog_damaged_reads_total") >= 4
-    assert server.log.count("a stored event is damaged") == 1, "once, however often it is read"
+    told = "a stored event is damaged"
+    assert server.says(told).count(told) == 1, "once, however often it is read"
     assert client.get("/readyz").status_code == 200, "one event of many is no reason to serve nobody"
 
 
@@ -160,7 +161,7 @@ def test_a_page_that_is_gone_costs_what_lay_on_it(path: Path, serve: Serve) -> N
     assert 10 < len(gone) < LAST / 2
     assert frames[-1].event == "end"
     assert metric(server, "towerlog_read_failures_total") >= 1
-    assert "a read of the store failed" in server.log
+    server.says("a read of the store failed")
     # It repeats: whoever balances the load sends people elsewhere.
     for _ in range(3):
         client.get(f"/api/v1/runs/{run_id}/events", params={"limit": 500})

@@ -27,6 +27,7 @@ from click.testing import CliRunner, Result
 from tests.support.launcher import Launched, launch, run
 from tests.support.ports import HeldPort
 from tests.support.postgres import cluster
+from tests.support.wait import wait_until
 from towerlog.cli import main
 
 ADMIN_KEY = "adm_" + "0123456789abcdefghijklmnopqrstuvwxyzABCD"
@@ -229,9 +230,17 @@ class Server:
         with open(f"/proc/{self._running().pid}/status") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
+    def says(self, words: str) -> str:
+        """All that the process has printed, once these words are in it.
+
+        Lines of its log are written by a thread of their own, perhaps after the reply to what they tell of.
+        """
+        wait_until(lambda: words in self.log, f"{words!r} in the log of the server")
+        return self.log
+
     @property
     def log(self) -> str:
-        """All that the process has printed so far."""
+        """All that the process has printed so far: what it did last may be missing (see `says`)."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def _running(self) -> subprocess.Popen[bytes] | Launched:
