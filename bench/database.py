@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bench import servers
-from bench.servers import BENCH_KEY, HOST, Server, ServerFailed, held_port, launch, towerlog_program
+from bench.servers import Server, ServerFailed
 
 SETTINGS = {
     "listen_addresses": "",
@@ -58,28 +58,14 @@ class Database:
         self.run("createdb", "-h", str(self.folder), "-U", "towerlog", name)
         return f"postgresql://towerlog@/{name}?host={self.folder}"
 
-    @contextmanager
-    def towerlog(self, data_dir: Path) -> Iterator[Server]:
-        """A running `towerlog serve` on a database of its own; killed at the end unless it was stopped."""
-        with held_port() as port:
-            command = [str(towerlog_program()), "serve", "--host", HOST, "--port", str(port)]
-            command += ["--data-dir", str(data_dir), "--database-url", self.fresh()]
-            server = launch("towerlog", command, port, BENCH_KEY, data_dir)
-            try:
-                yield server
-            finally:
-                server.kill()
+    def towerlog(self, data_dir: Path) -> AbstractContextManager[Server]:
+        """A running `towerlog serve` on a database of its own."""
+        return servers.towerlog(data_dir, "--database-url", self.fresh())
 
-    @contextmanager
-    def floor(self, data_dir: Path) -> Iterator[Server]:
+    def floor(self, data_dir: Path) -> AbstractContextManager[Server]:
         """The floor on a database of its own."""
-        with held_port() as port:
-            command = [sys.executable, "-m", "bench.floor_postgres", self.fresh(), str(port)]
-            server = launch("floor", command, port, BENCH_KEY, data_dir)
-            try:
-                yield server
-            finally:
-                server.kill()
+        program = [sys.executable, "-m", "bench.floor_postgres", self.fresh()]
+        return servers.running("floor", lambda port: [*program, str(port)], data_dir)
 
 
 @contextmanager

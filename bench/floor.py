@@ -17,8 +17,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
 
 import apsw
 import msgspec
@@ -63,6 +63,44 @@ decode_one = msgspec.json.Decoder(Event).decode
 decode_many = msgspec.json.Decoder(Batch).decode
 
 Item = tuple[list[Event], "asyncio.Future[None]"]
+Row = tuple[Any, ...]
+
+
+def take(queue: collections.deque[Item]) -> list[Item]:
+    """What waits now, up to the bound of one commit."""
+    items: list[Item] = []
+    count = 0
+    while queue and count < MAX_EVENTS_PER_COMMIT:
+        items.append(queue.popleft())
+        count += len(items[-1][0])
+    return items
+
+
+def plan(items: list[Item], runs: dict[str, list[int]]) -> tuple[list[Row], list[list[Any]], list[Row]]:
+    """Rows to insert, run rows to update and new run rows for one commit; `runs`: number and last seq of each."""
+    rows: list[Row] = []
+    updates: dict[int, list[Any]] = {}
+    new: list[Row] = []
+    now = int(time.time() * 1e6)
+    for events, _ in items:
+        for e in events:
+            run = runs.get(e.run_id)
+            if run is None:
+                run = runs[e.run_id] = [len(runs) + 1, 0]
+                new.append((run[0], e.run_id, "running"))
+            run[1] += 1
+            rows.append((run[0], run[1], now, e.type, bytes(e.data)))
+            u = updates.setdefault(run[0], [0, 0, 0.0, None, now, run[0]])
+            u[0], u[1], u[2], u[3] = run[1], u[1] + (e.tokens or 0), u[2] + (e.cost_usd or 0.0), e.status or u[3]
+    return rows, list(updates.values()), new
+
+
+class Writes(Protocol):
+    """What commits events."""
+
+    def submit(self, events: list[Event]) -> "asyncio.Future[None]":
+        """A future that is done when the events are committed."""
+        ...
 
 
 class Writer(threading.Thread):
@@ -86,33 +124,6 @@ class Writer(threading.Thread):
         self.wake.set()
         return future
 
-    def plan(self, items: list[Item]) -> tuple[list[tuple[Any, ...]], Iterable[list[Any]], list[tuple[Any, ...]]]:
-        """Rows to insert, run rows to update and new run rows for one commit."""
-        rows: list[tuple[Any, ...]] = []
-        updates: dict[int, list[Any]] = {}
-        new: list[tuple[Any, ...]] = []
-        now = int(time.time() * 1e6)
-        for events, _ in items:
-            for e in events:
-                run = self.runs.get(e.run_id)
-                if run is None:
-                    run = self.runs[e.run_id] = [len(self.runs) + 1, 0]
-                    new.append((run[0], e.run_id, "running"))
-                run[1] += 1
-                rows.append((run[0], run[1], now, e.type, bytes(e.data)))
-                u = updates.setdefault(run[0], [0, 0, 0.0, None, now, run[0]])
-                u[0], u[1], u[2], u[3] = run[1], u[1] + (e.tokens or 0), u[2] + (e.cost_usd or 0.0), e.status or u[3]
-        return rows, updates.values(), new
-
-    def take(self) -> list[Item]:
-        """What waits now, up to the bound of one commit."""
-        items: list[Item] = []
-        count = 0
-        while self.queue and count < MAX_EVENTS_PER_COMMIT:
-            items.append(self.queue.popleft())
-            count += len(items[-1][0])
-        return items
-
     def run(self) -> None:
         """Commit group after group until the process ends."""
         cursor = self.db.cursor()
@@ -120,8 +131,8 @@ class Writer(threading.Thread):
             self.wake.wait()
             self.wake.clear()
             while self.queue:
-                items = self.take()
-                rows, updates, new = self.plan(items)
+                items = take(self.queue)
+                rows, updates, new = plan(items, self.runs)
                 cursor.execute("begin immediate")
                 if new:
                     cursor.executemany(INSERT_RUN, new)
@@ -144,11 +155,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Floor:
-    """The ASGI application: no router, no request object, two paths."""
+    """The ASGI application: no router, no request object, two paths. Its writer is started with the server."""
 
-    def __init__(self, data_dir: str) -> None:
-        self.data_dir = data_dir
-        self.writer: Writer | None = None
+    def __init__(self, start: Callable[[], Awaitable[Writes]]) -> None:
+        self.start = start
+        self.writer: Writes | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -168,8 +179,7 @@ class Floor:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self.writer = Writer(os.path.join(self.data_dir, "floor.db"), asyncio.get_running_loop())
-                self.writer.start()
+                self.writer = await self.start()
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
@@ -190,7 +200,18 @@ def main() -> None:
     data_dir = sys.argv[1]
     os.makedirs(data_dir, exist_ok=True)
     port = int(sys.argv[2]) if len(sys.argv) > 2 else DEFAULT_PORT
-    uvicorn.run(Floor(data_dir), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+    async def start() -> Writes:
+        writer = Writer(os.path.join(data_dir, "floor.db"), asyncio.get_running_loop())
+        writer.start()
+        return writer
+
+    serve(Floor(start), port)
+
+
+def serve(app: Floor, port: int) -> None:
+    """Until told to stop."""
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

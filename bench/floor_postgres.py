@@ -10,24 +10,11 @@ seq per run, one row per run, and nothing else.
 import asyncio
 import collections
 import sys
-import time
 from typing import Any
 
 import asyncpg
-import uvicorn
 
-from bench.floor import (
-    MAX_EVENTS_PER_COMMIT,
-    Event,
-    Item,
-    Message,
-    Receive,
-    Send,
-    answer,
-    decode_many,
-    decode_one,
-    read_body,
-)
+from bench.floor import Event, Floor, Item, Writes, answer, plan, serve, take
 
 SCHEMA = """
 create table if not exists run(
@@ -66,41 +53,14 @@ class Writer:
         self.wake.set()
         return future
 
-    def take(self) -> list[Item]:
-        """What waits now, up to the bound of one commit."""
-        items: list[Item] = []
-        count = 0
-        while self.queue and count < MAX_EVENTS_PER_COMMIT:
-            items.append(self.queue.popleft())
-            count += len(items[-1][0])
-        return items
-
-    def plan(self, items: list[Item]) -> tuple[list[tuple[Any, ...]], list[list[Any]], list[tuple[Any, ...]]]:
-        """Rows to insert, run rows to update and new run rows for one commit."""
-        rows: list[tuple[Any, ...]] = []
-        updates: dict[int, list[Any]] = {}
-        new: list[tuple[Any, ...]] = []
-        now = int(time.time() * 1e6)
-        for events, _ in items:
-            for e in events:
-                run = self.runs.get(e.run_id)
-                if run is None:
-                    run = self.runs[e.run_id] = [len(self.runs) + 1, 0]
-                    new.append((run[0], e.run_id, "running"))
-                run[1] += 1
-                rows.append((run[0], run[1], now, e.type, bytes(e.data)))
-                u = updates.setdefault(run[0], [0, 0, 0.0, None, now, run[0]])
-                u[0], u[1], u[2], u[3] = run[1], u[1] + (e.tokens or 0), u[2] + (e.cost_usd or 0.0), e.status or u[3]
-        return rows, list(updates.values()), new
-
     async def run(self) -> None:
         """Commit group after group until the process ends."""
         while True:
             await self.wake.wait()
             self.wake.clear()
             while self.queue:
-                items = self.take()
-                rows, updates, new = self.plan(items)
+                items = take(self.queue)
+                rows, updates, new = plan(items, self.runs)
                 async with self.db.transaction():
                     if new:
                         await self.db.execute(INSERT_RUN, *zip(*new, strict=True))
@@ -109,44 +69,18 @@ class Writer:
                 answer(items)
 
 
-class Floor:
-    """The ASGI application: no router, no request object, two paths."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.writer: Writer | None = None
-        self.task: asyncio.Task[None] | None = None
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self.live(receive, send)
-            return
-        body = await read_body(receive)
-        events = [decode_one(body)] if scope["path"] == "/v1/events" else decode_many(body).events
-        assert self.writer is not None
-        await self.writer.submit(events)
-        reply = b'{"ok":true,"n":%d}' % len(events)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(reply))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": reply})
-
-    async def live(self, receive: Receive, send: Send) -> None:
-        """Start the writer with the server."""
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                db = await asyncpg.connect(self.url)
-                await db.execute(SCHEMA)
-                self.writer = Writer(db)
-                self.task = asyncio.create_task(self.writer.run())
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-
-
 def main() -> None:
     """Serve on loopback until told to stop."""
-    uvicorn.run(Floor(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", access_log=False)
+    tasks: list[asyncio.Task[None]] = []
+
+    async def start() -> Writes:
+        db = await asyncpg.connect(sys.argv[1])
+        await db.execute(SCHEMA)
+        writer = Writer(db)
+        tasks.append(asyncio.create_task(writer.run()))
+        return writer
+
+    serve(Floor(start), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,24 +156,23 @@ BENCH_KEY = "bench-" + secrets.token_hex(24)
 
 
 @contextmanager
-def towerlog(data_dir: Path) -> Iterator[Server]:
-    """A running `towerlog serve` on this data folder; killed at the end unless it was stopped."""
+def running(name: str, command: Callable[[int], list[str]], data_dir: Path) -> Iterator[Server]:
+    """A running server, of the command for its port; killed at the end unless it was stopped."""
     with held_port() as port:
-        command = [str(towerlog_program()), "serve", "--host", HOST, "--port", str(port), "--data-dir", str(data_dir)]
-        server = launch("towerlog", command, port, BENCH_KEY, data_dir)
+        server = launch(name, command(port), port, BENCH_KEY, data_dir)
         try:
             yield server
         finally:
             server.kill()
 
 
-@contextmanager
-def floor(data_dir: Path) -> Iterator[Server]:
-    """A running floor on this data folder; killed at the end unless it was stopped."""
-    with held_port() as port:
-        command = [sys.executable, str(BENCH_DIR / "floor.py"), str(data_dir), str(port)]
-        server = launch("floor", command, port, BENCH_KEY, data_dir)
-        try:
-            yield server
-        finally:
-            server.kill()
+def towerlog(data_dir: Path, *options: str) -> AbstractContextManager[Server]:
+    """A running `towerlog serve` on this data folder, with these options beside."""
+    serve = [str(towerlog_program()), "serve", "--host", HOST, "--data-dir", str(data_dir), *options]
+    return running("towerlog", lambda port: [*serve, "--port", str(port)], data_dir)
+
+
+def floor(data_dir: Path) -> AbstractContextManager[Server]:
+    """A running floor on this data folder."""
+    program = [sys.executable, str(BENCH_DIR / "floor.py"), str(data_dir)]
+    return running("floor", lambda port: [*program, str(port)], data_dir)
