@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cli.serving import asking, lines, told_json
+from tests.cli.terminal import seen
 from tests.sdk.served import checkpoint, told, unique
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
@@ -40,6 +42,26 @@ def test_what_waits_is_listed(server) -> None:
     assert "high" in line
     run_id = calls.partition(".")[0]
     assert [one["approval_id"] for one in told_json(server, "approvals", "ls", "--run", run_id)["data"]] == [calls]
+
+
+def test_what_waits_is_shown_whole_beside_its_run(server) -> None:
+    question, calls = waiting(server, "question"), waiting(server, "approval")
+    shown = "\n".join(lines(server, "approvals", "show", question[:-1]))
+    assert "Send\\x07 it?" in shown
+    assert re.search(r"risk +high", shown)
+    run_id = calls.partition(".")[0]
+    [call] = told_json(server, "approvals", "show", calls)["tool_calls"]
+    for command in (("approvals", "show", calls), ("runs", "show", run_id)):
+        assert f"{call['name']} " in "\n".join(lines(server, *command))
+    assert calls in "\n".join(lines(server, "runs", "show", run_id))
+    assert asking(server, "approvals", "show", "nothing").exit_code == exits.FOUND_WRONG
+
+
+def test_at_80_columns_it_can_be_read_what_waits(server) -> None:
+    told(server, "human_input_requested", unique("asks"), question="Delete all of last year's reports?", risk="high")
+    shown = seen(server, 80, "approvals", "ls")
+    assert any("Delete all of last year's" in line for line in shown), shown
+    assert all(len(line) <= 80 for line in shown)
 
 
 @pytest.mark.parametrize(("verb", "state"), [("approve", "approved"), ("deny", "denied")])

@@ -16,7 +16,10 @@ from towerlog.model.times import format_ms
         (None, ""),
         (0, "0 ms"),
         (999, "999 ms"),
+        (999.6, "1.0 s"),
         (1_500, "1.5 s"),
+        (5_088, "5.0 s"),
+        (59_999, "59.9 s"),
         (61_000, "1 min 1 s"),
         (3_660_000, "1 h 1 min"),
         (90_000_000, "1 d 1 h"),
@@ -24,6 +27,27 @@ from towerlog.model.times import format_ms
 )
 def test_durations(milliseconds, words) -> None:
     assert formatting.duration(milliseconds) == words
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({"id": "call_1", "name": "publish", "arguments": {"title": "Q3"}}, 'publish {"title": "Q3"}'),
+        ({"type": "function", "function": {"name": "rm", "arguments": '{"path":"/"}'}}, 'rm {"path":"/"}'),
+        ({"tool_name": "ls", "args": {}}, "ls {}"),
+        ({"tool": "now"}, "now"),
+        ({"what": 1}, '{"what": 1}'),
+        ("publish", '"publish"'),
+        (7, "7"),
+    ],
+)
+def test_tool_calls_are_shown_by_name_and_arguments(call, words) -> None:
+    assert formatting.calls_in([call, call]) == [words, words]
+
+
+def test_what_is_no_list_of_tool_calls() -> None:
+    assert formatting.calls_in(None) == []
+    assert formatting.calls_in({"name": "ls"}) == ["ls"]
 
 
 def test_a_duration_that_no_number_is_is_unknown() -> None:

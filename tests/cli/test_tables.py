@@ -85,7 +85,7 @@ def test_the_short_id_of_a_list_is_taken_by_every_command(server, width) -> None
 
 
 def test_times_are_told_from_now_or_in_utc(server) -> None:
-    assert any(row.split()[-1] == "ago" or " ago " in row for row in seen(server, 80, "runs", "ls")[1:])
+    assert any({"ago", "now"} & set(row.split()) for row in seen(server, 80, "runs", "ls")[1:])
     utc = seen(server, 140, "runs", "ls", "--utc")
     assert all("Z" in row for row in utc[1:])
     assert not any(" ago" in row for row in utc)
@@ -123,7 +123,15 @@ def test_the_beginning_of_several_ids_is_refused_with_their_names(server) -> Non
     for nobody in ("ffff", "nonsense", "%"):
         done = asking(server, "runs", "show", nobody)
         assert done.exit_code == exits.FOUND_WRONG
-        assert f"no run whose id begins with '{nobody}'" in done.stderr
+        assert f"no run whose id begins or ends with '{nobody}'" in done.stderr
+
+
+def test_a_run_is_found_by_the_end_of_its_id_too(server) -> None:
+    """Which is what the dashboard and logs show."""
+    run_ids = [line.split()[0] for line in lines(server, "runs", "ls")[1:]]
+    for run_id in run_ids:
+        for end in (run_id[-6:], run_id[-12:].upper()):
+            assert seen(server, 80, "runs", "show", end) == seen(server, 80, "runs", "show", run_id)
 
 
 def test_a_table_in_a_pipe_is_as_wide_as_it_has_to_be(capsys) -> None:

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { named, ticks } from '../src/model/bars';
+import { named, sumOf, ticks } from '../src/model/bars';
 
 test('a scale has round values from 0 to the most', () => {
   expect(ticks(0, false)).toEqual([0]);
@@ -26,4 +26,12 @@ test('steps are named as far as there is room, and the last one always', () => {
   expect(named(24, 300)).toEqual([5, 11, 17, 23]);
   expect(named(24, 0)).toEqual([23]);
   expect(named(0, 300)).toEqual([]);
+});
+
+test('a sum of which a part is unknown says so, and is not 0 where all of it is', () => {
+  const figure = (value: number): string => `$${value}`;
+  expect(sumOf([1, 0, 2], figure, 'unpriced')).toBe('$3');
+  expect(sumOf([0, 0], figure, 'unpriced')).toBe('$0');
+  expect(sumOf([1, null], figure, 'unpriced')).toBe('$1 and what is unpriced');
+  expect(sumOf([0, null], figure, 'unpriced')).toBe('unpriced');
 });

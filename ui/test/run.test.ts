@@ -199,6 +199,7 @@ describe('figures over time', () => {
   });
   it('are summed by step', () => {
     expect(summed(rows, T, T + 3 * HOUR, 24 * HOUR, ({ cost }) => cost).values).toEqual([3]);
+    expect(summed(rows, T, T + 3 * HOUR, HOUR, ({ cost }) => cost).values).toEqual([1, 0, 2, null]);
   });
 });
 

@@ -10,13 +10,14 @@ import { below, rolledUp } from '../src/model/tree';
 import { boundOf } from '../src/pages/runs/bounds';
 
 const turn = (who: Turn['who'], text: string, name = who as string): Turn => ({ who, name, text, seq: 1, failed: false });
-const row = (more: object) => ({ source: 'sdk', input: null, result: null, error: null, question: null, ended_at: null, ...more });
+const row = (more: object) => ({ source: 'sdk', status: 'running', input: null, result: null, error: null, question: null, ended_at: null, ...more });
 
 describe('what a run was asked and gave', () => {
   it('is on its row', () => {
     expect(exchangeOf(row({ input: 'draft', result: { pages: 1 }, ended_at: 'x' }), [])).toEqual({ asked: 'draft', gave: '{"pages":1}', kind: 'result' });
     expect(exchangeOf(row({ source: 'checkpoints', input: 'draft', result: { thread_id: 't' } }), []).gave).toBe('');
-    expect(exchangeOf(row({ input: 'draft', error: 'no paper', result: 1 }), []).kind).toBe('error');
+    expect(exchangeOf(row({ input: 'draft', status: 'failed', error: 'no paper', result: 1 }), []).kind).toBe('error');
+    expect(exchangeOf(row({ input: 'draft', status: 'cancelled', error: 'changed my mind' }), []).kind).toBe('reason');
     expect(exchangeOf(row({ input: 'draft', question: 'Send it?' }), [])).toEqual({ asked: 'draft', gave: 'Send it?', kind: 'question' });
   });
   it('or what was said first and last', () => {

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line, visible
+from towerlog.cli.formatting import calls_in
 from towerlog.cli.groups import ListGroup
-from towerlog.cli.output import answer, say
-from towerlog.cli.run_ids import only_one
+from towerlog.cli.output import answer, say, show_fields
+from towerlog.cli.run_ids import full_run_id, only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import Answered, Approval
 
 KINDS = ("question", "approval")
+_ON_EXPIRY = {
+    "wait": "it goes on waiting",
+    "deny": "it counts as expired, and is denied",
+    "cancel": "its run is cancelled",
+}
 MAX_ASKED_CHARS = 200
 """Of a question, or of tool calls, in a table."""
 COLUMNS = (
@@ -26,29 +32,42 @@ COLUMNS = (
     Column("RISK", rank=3),
     Column("ASKED", "time", rank=5),
     Column("EXPIRES", "time", rank=2),
-    Column("WHAT"),
+    Column("WHAT", least=32),
 )
 
 
 @click.group(cls=ListGroup)
 def approvals() -> None:
-    """What waits for a person: list, approve, deny and answer it."""
+    """What waits for a person: list, show, approve, deny and answer it."""
 
 
 @approvals.command("ls")
 @with_client
 @click.option("--kind", type=click.Choice(KINDS), help="Only questions, or only tool calls.")
-@click.option("--run", "run_id", help="Only of this run.")
+@click.option("--run", "run_id", help="Only of this run, by its id or a short one.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
 def list_approvals(client: Client, kind: str | None, run_id: str | None, limit: int, view: View, as_json: bool) -> None:
     """Lists what waits for a person, oldest first."""
-    found = list(islice(client.list_approvals(kind, run_id), limit))
+    whole = full_run_id(client, run_id) if run_id else None
+    found = list(islice(client.list_approvals(kind, whole), limit))
     answer(
         as_json,
         {"data": [one.raw for one in found]},
         lambda: show_table(COLUMNS, [_row(one) for one in found], empty="Nothing waits for a person.", view=view),
     )
+
+
+@approvals.command("show")
+@with_client
+@click.argument("approval")
+def show_approval(client: Client, approval: str, as_json: bool) -> None:
+    """Shows all that is known of APPROVAL, given by its id or the beginning of it."""
+    wanted = _id(client, approval)
+    found = next((one for one in client.list_approvals() if one.approval_id == wanted), None)
+    if found is None:
+        raise NotFound("approval", f"Nothing with the id {wanted!r} waits for a person.")
+    answer(as_json, dict(found.raw), lambda: show_fields(fields_of(found)))
 
 
 @approvals.command("approve")
@@ -108,8 +127,27 @@ def _told(done: Answered, as_json: bool) -> None:
     answer(as_json, dict(done.raw), lambda: say(words))
 
 
+def fields_of(one: Approval) -> list[tuple[str, object]]:
+    """What a person has to know to decide, whole: each tool call with its arguments on a line of its own."""
+    what: list[tuple[str, object]] = [("asks", one.question)]
+    if one.kind == "approval":
+        what = [("calls", call) for call in calls_in(one.tool_calls)]
+    terms = _ON_EXPIRY.get(one.on_expiry, one.on_expiry)
+    return [
+        (one.kind, one.approval_id),
+        ("run", one.run_id),
+        ("agent", one.agent),
+        ("thread", one.thread_id),
+        *what,
+        ("context", json_line(one.context) if one.context else None),
+        ("answer", f"JSON that fits {json_line(one.schema)}" if one.schema else None),
+        ("risk", one.risk),
+        ("asked", one.asked_at),
+        ("expires", f"{one.expires_at}; then {terms}" if one.expires_at else None),
+    ]
+
+
 def _row(one: Approval) -> tuple[str | None, ...]:
-    asked: Any = one.question if one.kind == "question" else json_line(one.tool_calls)
-    text = str(asked or "")
+    text = one.question or "" if one.kind == "question" else "; ".join(calls_in(one.tool_calls))
     text = text if len(text) <= MAX_ASKED_CHARS else text[:MAX_ASKED_CHARS] + "…"
     return (one.approval_id, one.kind, one.agent, one.risk, one.asked_at, one.expires_at, text)

@@ -106,7 +106,9 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """They could be read, or this would not run; some deserve a warning."""
-    yield Finding("settings", "ok", f"data folder {settings.data_dir}, address {local_url(settings)}")
+    yield Finding(
+        "settings", "ok", f"data folder {settings.data_dir}; `towerlog serve` listens on {local_url(settings)}"
+    )
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
     if os.environ.get("TOWERLOG_URL") and not os.environ.get("TOWERLOG_API_KEY"):

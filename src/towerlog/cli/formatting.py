@@ -1,4 +1,4 @@
-"""Numbers and times as people read them: durations, money, counts, sizes, points in time."""
+"""Values as people read them: durations, money, counts, sizes, points in time, tool calls."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import re
 import click
 
 from towerlog.ambient import SystemClock
+from towerlog.cli.escapes import json_line
 from towerlog.model.times import format_ms, parse_ms
 
 LEAST_SHOWN = 0.0001
 """The smallest cost that is shown as a figure, in dollars."""
 _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 TIME_FORMS = "a time such as 2026-04-02T10:00:00Z nor an age such as 90m, 24h or 7d"
+_CALL_NAMES = ("name", "tool_name", "tool", "toolName")
+_CALL_ARGUMENTS = ("arguments", "args", "input")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -23,13 +26,35 @@ def duration(milliseconds: float | None) -> str:
         return ""
     seconds = milliseconds / 1000
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds >= 1 else f"{milliseconds:.0f} ms"
+        # Cut as the minutes below are, and as the dashboard does it: nothing takes longer than it did.
+        return f"{round(milliseconds) // 100 / 10:.1f} s" if milliseconds >= 999.5 else f"{milliseconds:.0f} ms"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def calls_in(tool_calls: object) -> list[str]:
+    """Tool calls as frameworks write them, each as its name and its arguments; what is none of those, as JSON."""
+    calls = tool_calls if isinstance(tool_calls, list) else [] if tool_calls is None else [tool_calls]
+    return [_call(call) for call in calls]
+
+
+def _call(given: object) -> str:
+    if not isinstance(given, dict):
+        return json_line(given)
+    inner = given.get("function")
+    call = inner if isinstance(inner, dict) else given
+    name = next((call[key] for key in _CALL_NAMES if isinstance(call.get(key), str)), None)
+    if name is None:
+        return json_line(given)
+    arguments = next((call[key] for key in _CALL_ARGUMENTS if call.get(key) is not None), None)
+    if arguments is None:
+        return str(name)
+    # Arguments are often JSON in a text.
+    return f"{name} {arguments if isinstance(arguments, str) else json_line(arguments)}"
 
 
 def ago(milliseconds: int) -> str:

@@ -1,10 +1,14 @@
-"""Runs by the beginning of their ids: every command that takes a run takes the short id of a table."""
+"""Runs by short ids: every command that takes a run takes the beginning of its id, or the end.
+
+Tables of commands show the beginning; the dashboard and logs show the end, which tells runs of one minute apart.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from functools import wraps
+from itertools import islice
 from typing import Any
 
 import click
@@ -18,7 +22,9 @@ CUT = "…"
 """What a table ends a cell with that it has cut; whoever copies an id may copy it too."""
 MAX_NAMED = 4
 """Candidates that an error names."""
-_BEGINNING = re.compile(r"[0-9a-fA-F-]{1,36}")
+MAX_LOOKED_AT = 200
+"""Runs with these characters somewhere in an id, of which the ends are looked at."""
+_PART = re.compile(r"[0-9a-fA-F-]{1,36}")
 
 
 def with_run(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,19 +38,26 @@ def with_run(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def full_run_id(client: Client, given: str) -> str:
-    """The id of the one run whose id begins with this. Raises NotFound for none and for several."""
+    """The id of the one run whose id begins with this, else of the one whose ends so. Raises NotFound otherwise."""
     given = given.removesuffix(CUT)
     if len(given) == ID_CHARS:
         return given
-    found = client.find_runs(given) if _BEGINNING.fullmatch(given) and given.strip("-") else ()
-    return only_one(given, found, "run")
+    if not _PART.fullmatch(given) or not given.strip("-"):
+        return only_one(given, (), "run", "begins or ends")
+    found = client.find_runs(given) or _ending_with(client, given.lower())
+    return only_one(given, found, "run", "begins or ends")
 
 
-def only_one(given: str, found: tuple[str, ...], kind: str) -> str:
-    """The one id that was found by its beginning. Raises NotFound for none and for several."""
+def _ending_with(client: Client, end: str) -> tuple[str, ...]:
+    looked_at = islice(client.list_run_rows(q=end), MAX_LOOKED_AT)
+    return tuple(row.run_id for row in looked_at if row.run_id.endswith(end))
+
+
+def only_one(given: str, found: tuple[str, ...], kind: str, part: str = "begins") -> str:
+    """The one id that was found by a part of it. Raises NotFound for none and for several."""
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NotFound(kind, f"There is no {kind} whose id begins with {given!r}.")
+        raise NotFound(kind, f"There is no {kind} whose id {part} with {given!r}.")
     named = ", ".join(found[:MAX_NAMED]) + (", …" if len(found) > MAX_NAMED else "")
-    raise NotFound(kind, f"{given!r} is the beginning of more than one {kind} id: {named}. Give more of it.")
+    raise NotFound(kind, f"{given!r} fits more than one {kind} id: {named}. Give more of it.")

@@ -10,7 +10,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line
-from towerlog.cli.formatting import cost_words, counted, duration, money, number, since_option, until_option
+from towerlog.cli.formatting import calls_in, cost_words, counted, duration, money, number, since_option, until_option
 from towerlog.cli.groups import Group
 from towerlog.cli.output import answer, note, say, show_fields
 from towerlog.cli.run_ids import with_run
@@ -137,10 +137,22 @@ def _status(run: RunInfo) -> str:
 def show_run(client: Client, run_id: str, utc: bool, as_json: bool) -> None:
     """Shows everything about a run, and the runs below it."""
     run = client.get_run(run_id)
-    answer(as_json, dict(run.raw), lambda: _show(run, utc))
+    answer(as_json, dict(run.raw), lambda: _show(run, utc, _calls_that_wait(client, run)))
 
 
-def _show(run: RunInfo, utc: bool) -> None:
+def _calls_that_wait(client: Client, run: RunInfo) -> list[tuple[str, object]]:
+    """Tool calls of it about which a person has to decide, and how."""
+    waiting = client.list_approvals("approval", run.run_id) if run.status == "waiting_for_input" else ()
+    return [
+        (
+            "waits for",
+            f"{'; '.join(calls_in(one.tool_calls)) or 'tool calls'} (towerlog approvals show {one.approval_id})",
+        )
+        for one in waiting
+    ]
+
+
+def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
     def at(text: str | None) -> str | None:
         return moment(text, utc) if text else None
 
@@ -171,6 +183,7 @@ def _show(run: RunInfo, utc: bool) -> None:
             ("in all", _tree(run.tree)),
             *((f"question {one.question_id}", _closed(one, at)) for one in run.closed_questions),
             *((f"question {one.question_id}", one.question or "") for one in run.questions),
+            *calls,
             ("error", run.error if run.cancel is None or run.error != run.cancel.reason else None),
             *_cancel(run, at),
             *_heard(run.liveness, at),

@@ -36,3 +36,10 @@ export function named(count: number, width: number, room = 64): number[] {
   const each = Math.max(Math.ceil((count * room) / Math.max(width, 1)), 1);
   return Array.from({ length: count }, (_, at) => at).filter((at) => (count - 1 - at) % each === 0);
 }
+
+/** The sum of what is known, and that something is not; the word for it where nothing is. */
+export function sumOf(values: readonly (number | null)[], figure: (value: number) => string, unknown: string): string {
+  const sum = values.reduce<number>((all, value) => all + (value ?? 0), 0);
+  if (!values.includes(null)) return figure(sum);
+  return sum > 0 ? `${figure(sum)} and what is ${unknown}` : unknown;
+}

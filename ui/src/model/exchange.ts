@@ -2,6 +2,7 @@
 
 import type { Turn } from './events';
 import { asText } from './json';
+import { FAILED } from './status';
 
 /** JSON up to so many characters stands on one line. */
 const SHORT = 200;
@@ -10,12 +11,13 @@ export interface Exchange {
   /** Empty: it tells of nothing that it was asked. */
   readonly asked: string;
   readonly gave: string;
-  /** What `gave` is: what it produced, what it said last, what went wrong, what it asks a person. */
-  readonly kind: 'result' | 'said' | 'error' | 'question';
+  /** What `gave` is: what it produced, what it said last, what went wrong, why somebody ended it, what it asks a person. */
+  readonly kind: 'result' | 'said' | 'error' | 'reason' | 'question';
 }
 
 interface Row {
   readonly source: string;
+  readonly status: string;
   readonly input?: unknown;
   readonly result?: unknown;
   readonly error: string | null;
@@ -31,7 +33,7 @@ export function needsTurns(run: Row): boolean {
 /** The two of them. `turns`: what was said, in order; empty where it was not read. */
 export function exchangeOf(run: Row, turns: readonly Turn[]): Exchange {
   const asked = isNothing(run.input) ? (turns.find(({ who, text }) => who === 'person' && text !== '')?.text ?? '') : brief(run.input);
-  if (run.error !== null) return { asked, gave: run.error, kind: 'error' };
+  if (run.error !== null) return { asked, gave: run.error, kind: FAILED.includes(run.status) ? 'error' : 'reason' };
   const result = resultOf(run);
   if (!isNothing(result)) return { asked, gave: brief(result), kind: 'result' };
   if (run.ended_at === null && run.question !== null) return { asked, gave: run.question, kind: 'question' };

@@ -41,6 +41,17 @@ export function spending(usd: number | null, unpricedCalls: number, tokens: numb
   return isNothing ? { short: '–', exact: 'No tokens and no cost were reported.' } : money(usd);
 }
 
+/** Money of an hour: 0 where no model was called, null where what was called has no price. */
+export function costOf(hour: { readonly cost_usd: number | null; readonly unpriced_calls: number; readonly usage: { readonly total_tokens: number | null } }): number | null {
+  return hour.cost_usd ?? (hour.unpriced_calls === 0 && hour.usage.total_tokens === null ? 0 : null);
+}
+
+/** The sum of what is known of two figures; null where neither is. */
+export function plus(one: number | null | undefined, other: number | null): number | null {
+  if (one === null || one === undefined) return other;
+  return other === null ? one : one + other;
+}
+
 /** Tokens, or anything that is counted. Unknown is a dash. */
 export function count(number: number | null | undefined, unit = 'tok'): Shown {
   if (number === null || number === undefined) return { short: '–', exact: 'not told' };

@@ -1,5 +1,7 @@
 /** Figures by hour or day, with the hours in which nothing was. */
 
+import { plus } from './numbers';
+
 interface Cell {
   readonly hour: string | null;
 }
@@ -20,7 +22,7 @@ export function dense<Row extends Cell>(rows: readonly Row[], from: number, to: 
   return { times, rows: times.map((at) => known.get(at)) };
 }
 
-/** The sums of rows that begin in the same step, by the names of their figures; null where none is known. */
+/** The sums of rows that begin in the same step; 0 where there is no row, null where no row of the step tells its figure. */
 export function summed<Row extends Cell>(
   rows: readonly Row[],
   from: number,
@@ -28,16 +30,15 @@ export function summed<Row extends Cell>(
   stepMs: number,
   figure: (row: Row) => number | null,
 ): { times: number[]; values: (number | null)[] } {
-  const sums = new Map<number, number>();
+  const sums = new Map<number, number | null>();
   for (const row of rows) {
-    const value = row.hour === null ? null : figure(row);
-    if (value === null || row.hour === null) continue;
+    if (row.hour === null) continue;
     const at = floor(Date.parse(row.hour), stepMs);
-    sums.set(at, (sums.get(at) ?? 0) + value);
+    sums.set(at, plus(sums.get(at), figure(row)));
   }
   const times: number[] = [];
   for (let at = floor(from, stepMs); at <= to; at += stepMs) times.push(at);
-  return { times, values: times.map((at) => sums.get(at) ?? 0) };
+  return { times, values: times.map((at) => (sums.has(at) ? (sums.get(at) ?? null) : 0)) };
 }
 
 function floor(ms: number, stepMs: number): number {

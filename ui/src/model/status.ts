@@ -50,6 +50,9 @@ export function lookOf(status: string): StatusLook {
   return LOOKS[status as Status] ?? OTHERS[status] ?? { ...UNKNOWN, words: status };
 }
 
+/** Statuses of runs that went wrong. */
+export const FAILED = ['failed', 'lost', 'budget_exceeded'];
+
 /** Whether a run of this status goes on no more. */
 export function isEnded(status: string): boolean {
   return ENDS.has(status);

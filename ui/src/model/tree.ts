@@ -1,5 +1,7 @@
 /** Runs below a run, each with what it and those below it have used. */
 
+import { plus } from './numbers';
+
 export interface Branch {
   readonly total_cost_usd: number | null;
   readonly unpriced_calls: number;
@@ -35,9 +37,4 @@ export interface Placed<Run> {
 /** The runs below one, each before those that it has started. */
 export function below<Run extends { readonly children?: readonly Run[] | undefined }>(runs: readonly Run[], depth = 0): Placed<Run>[] {
   return runs.flatMap((run) => [{ run, depth }, ...below(run.children ?? [], depth + 1)]);
-}
-
-function plus(one: number | null, other: number | null): number | null {
-  if (one === null) return other;
-  return other === null ? one : one + other;
 }

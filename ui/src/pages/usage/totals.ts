@@ -1,6 +1,7 @@
 /** Sums of usage, by name and over all. What is not known of any is null, never 0. */
 
 import type { RunSum, UsageTotal } from '../../api/types';
+import { plus } from '../../model/numbers';
 import { dense } from '../../model/series';
 
 const HOUR = 3_600_000;
@@ -28,9 +29,6 @@ export interface Group {
   readonly p50: number | null;
   readonly p95: number | null;
 }
-
-/** Statuses of runs that went wrong. */
-export const FAILED = ['failed', 'lost', 'budget_exceeded'];
 
 interface Took {
   readonly group: string | null;
@@ -131,9 +129,4 @@ export function totals(rows: readonly UsageTotal[]): Totals {
 /** Buckets that share no token, together; null where none is known. */
 function all(...buckets: readonly (number | null)[]): number | null {
   return buckets.reduce<number | null>((sum, bucket) => plus(sum, bucket), null);
-}
-
-function plus(one: number | null | undefined, other: number | null): number | null {
-  if (one === null || one === undefined) return other;
-  return other === null ? one : one + other;
 }
