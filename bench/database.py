@@ -45,18 +45,23 @@ class Database:
         self.user = user
         self._numbers = itertools.count(1)
 
-    def run(self, program: str, *arguments: str) -> None:
-        """One of its programs, to its end."""
+    def run(self, program: str, *arguments: str) -> str:
+        """One of its programs, to its end; what it printed."""
         command = [str(programs() / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, user=self.user, cwd=self.folder, check=False)
         if done.returncode:
             raise ServerFailed(f"{program}: {done.stderr.strip()[-500:]}")
+        return done.stdout
 
     def fresh(self) -> str:
         """The URL of a new empty database."""
         name = f"round{next(self._numbers)}"
         self.run("createdb", "-h", str(self.folder), "-U", "towerlog", name)
         return f"postgresql://towerlog@/{name}?host={self.folder}"
+
+    def size(self, url: str) -> int:
+        """The bytes of a database, with its indexes."""
+        return int(self.run("psql", "-At", "-c", "SELECT pg_database_size(current_database())", url))
 
     def towerlog(self, data_dir: Path) -> AbstractContextManager[Server]:
         """A running `towerlog serve` on a database of its own."""

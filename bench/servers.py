@@ -98,6 +98,11 @@ class Server:
             self.process.wait(STOP_DEADLINE_SECONDS)
 
 
+def bytes_in(folder: Path) -> int:
+    """The bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def answers_ready(port: int) -> bool:
     """True when /readyz answers 200."""
     connection = http.client.HTTPConnection(HOST, port, timeout=5)

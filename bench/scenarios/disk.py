@@ -1,12 +1,12 @@
 """Disk: a thread whose every turn sends its whole history again, against the bytes of the final history."""
 
-from pathlib import Path
 from typing import Any
 
 from bench import servers
 from bench.context import Context
 from bench.corpus import FILL, compact, prose
 from bench.figures import Row
+from bench.servers import bytes_in
 from bench.ways import CheckpointsWay, event_id, timestamp
 from bench.wire import Client, Refused
 
@@ -47,11 +47,6 @@ def checkpoint(history: list[dict[str, Any]], turn: int) -> dict[str, Any]:
         "run_cost_usd": turn / 1000,
     }
     return {"type": "checkpoint", "event_id": event_id(turn), "occurred_at": timestamp(turn), "data": data}
-
-
-def bytes_in(folder: Path) -> int:
-    """The bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def send_thread(client: Client, turns: int) -> int:

@@ -70,9 +70,9 @@ def post_all(client: Client, events: list[bytes]) -> None:
             raise Refused(f"not all was stored: {reply.body[:300]!r}")
 
 
-def fill(context: Context, server: Server, folder: Path) -> float:
-    """Store the events; the events a second that this took in."""
-    count = context.effort.stored_events // EVENTS_PER_RUN
+def fill(server: Server, folder: Path, events: int) -> float:
+    """Store so many events; how many a second it took in."""
+    count = events // EVENTS_PER_RUN
     targets = [Target(n, f"stored-{n}") for n in range(count)]
     path = folder / "fill.corpus"
     sent = corpus.write(path, requests(step_events(targets, timestamp()), server.key))
@@ -179,10 +179,12 @@ def measure(context: Context) -> list[Row]:
     with context.folder(NAME) as folder:
         data = folder / "data"
         with servers.towerlog(data) as server:
-            rate = fill(context, server, folder)
+            rate = fill(server, folder, context.effort.stored_events)
             context.say(f"million: stored {context.effort.stored_events:,} events at {rate:,.0f}/s")
             rows = [Row(NAME, "filling the store, batches of 1,000", "events/s", rate)]
             with context.profiler.watching(server.process.pid, "million-reads"):
                 rows += read_rows(context, server)
             server.stop()
+        each = servers.bytes_in(data) / context.effort.stored_events
+        rows.append(Row(NAME, f"disk of each of them, {EVENT_BYTES} B as it was sent", "B", each))
         return rows + restart_rows(context, data)

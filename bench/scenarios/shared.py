@@ -1,9 +1,13 @@
 """The same on PostgreSQL: single events at 64 connections, batches of 100; the floor is uvicorn and asyncpg."""
 
+from pathlib import Path
+
+from bench import servers
 from bench.context import Context
-from bench.database import postgres
+from bench.database import Database, postgres
 from bench.duel import Duel, Shape, fight
 from bench.figures import Row
+from bench.scenarios.million import EVENT_BYTES, EVENTS_PER_RUN, fill
 from bench.ways import BATCH_WAYS, SINGLE_WAYS
 
 NAME = "postgres"
@@ -27,7 +31,21 @@ def measure(context: Context) -> list[Row]:
                 shape = Shape(connections=8, length=100, runs=way.runs_per_batch, size=1024)
                 duel = fight(context, way, shape, f"postgres-batch-{way.name}", sides)
                 rows += _rows(duel, f"PostgreSQL: batches of 100, {way.name}", BATCH_RATIO_MIN)
+        rows.append(_disk(context, database, folder))
     return rows
+
+
+def _disk(context: Context, database: Database, folder: Path) -> Row:
+    """What the database has of each event."""
+    events = max(context.effort.stored_events // 10, EVENTS_PER_RUN)
+    url = database.fresh()
+    empty = database.size(url)
+    with servers.towerlog(folder / "filled", "--database-url", url) as server:
+        rate = fill(server, folder, events)
+        context.say(f"postgres: stored {events:,} events at {rate:,.0f}/s")
+        server.stop()
+    each = (database.size(url) - empty) / events
+    return Row(NAME, f"PostgreSQL: disk of each of {events:,} events, {EVENT_BYTES} B as it was sent", "B", each)
 
 
 def _rows(duel: Duel, label: str, ratio: float) -> list[Row]:
