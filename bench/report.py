@@ -7,7 +7,7 @@ python bench/report.py --into docs/performance.md [FILE]    put it between the p
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,18 @@ END = "<!-- results: end -->"
 HEADINGS = ("", "floor", "towerlog", "measured", "must be", "")
 WORDS = {"ok": "ok", "short": "SHORT", "info": "", "failed": "FAILED"}
 SIGNS = {"at least": "≥", "at most": "≤"}
+SIZES = {
+    "single POST, steps": "Events taken in by one process on SQLite, one a request",
+    "batches of 100, sdk": "The same in batches of 100",
+    "PostgreSQL: single POST, steps": "Events taken in by one node on PostgreSQL, one a request",
+    "PostgreSQL: batches of 100, sdk": "The same in batches of 100",
+    "claims, 32 workers": "Claims of runs by workers",
+    "disk of each of them, 320 B as it was sent": "Disk of an event of 320 B in SQLite, indexes included",
+    "PostgreSQL: disk of each of 100,000 events, 320 B as it was sent": "The same in PostgreSQL",
+    "idle memory, 1,000,000 events": "Memory of a process at rest, a million events stored",
+    "9,900 idle followers: memory of each": "Memory of a follower (SSE) to which nothing comes",
+}
+"""Rows that say what a machine must have, and what a page for operators calls them."""
 
 
 def figure(value: float | None, unit: str = "") -> str:
@@ -108,14 +120,27 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", summary(results["rows"], names_short=False)])
 
 
+def _lines(page: str) -> Iterator[list[str]]:
+    """The cells of each line of a page's table."""
+    for line in page.partition(BEGIN)[2].partition(END)[0].splitlines():
+        told = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(told) == len(HEADINGS):
+            yield told
+
+
+def sizes(page: str) -> str:
+    """What the table of a page says of one process, for whoever sizes a machine; or that it was not measured."""
+    figures = {name: towerlog for name, _, towerlog, *_ in _lines(page)}
+    lines = [f"| {words} | {figures.get(name, 'not measured')} |" for name, words in SIZES.items()]
+    return "\n".join(["| | measured |", "|---|---:|", *lines])
+
+
 def falls_short(page: str) -> str:
     """What the table of a page says SHORT of, a line for each threshold that several rows have."""
     found: dict[tuple[str, str], list[str]] = {}
-    for line in page.partition(BEGIN)[2].partition(END)[0].splitlines():
-        told = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(told) != len(HEADINGS) or told[-1] != WORDS["short"]:
+    for name, _, _, figure_told, must, verdict in _lines(page):
+        if verdict != WORDS["short"]:
             continue
-        name, _, _, figure_told, must, _ = told
         group, _, which = name.partition(", ") if ", " in name else name.partition(": ")
         found.setdefault((group, must), []).append(f"{which} {figure_told}")
     lines = [f"- {group} ({must}): {'; '.join(rows)}." for (group, must), rows in found.items()]

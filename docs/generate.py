@@ -1039,6 +1039,13 @@ def falls_short() -> str:
     return str(report.falls_short((DOCS / "performance.md").read_text("utf-8")))
 
 
+def sizes() -> str:
+    """What was measured that says how large a machine has to be."""
+    sys.path.insert(0, str(ROOT))
+    report = importlib.import_module("bench.report")
+    return str(report.sizes((DOCS / "performance.md").read_text("utf-8")))
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
@@ -1054,6 +1061,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "rooms": rooms,
     "layers": layers,
     "falls-short": falls_short,
+    "sizes": sizes,
     "walk": walk,
     "promises": promises,
 }

@@ -105,3 +105,17 @@ def test_a_worker_whose_events_have_no_times_is_measured_by_arrival(back: ReadBa
     arrived = [parse_ms(event["created_at"]) for event in (call, result)]
     assert result.get("duration_ms", 0) == arrived[1] - arrived[0]
     assert back.activity(back.agent_id(agent))[-1]["duration_ms"] == result.get("duration_ms")
+
+
+def test_the_times_of_a_run_that_was_told_late_stand_in_their_order(back: ReadBack, unique: Unique) -> None:
+    """By its sender's clock it had ended before it was created here: clients measure between any two of a row."""
+    thread = unique("thread")
+    began, ended = moments()
+    tell(back.client, "run_start", thread, {"task": "count"}, agent_name=unique("agent"), occurred_at=began)
+    tell(back.client, "run_end", thread, {"success": True}, occurred_at=ended)
+    run_id = back.run(thread)["run_id"]
+    [row] = [one for one in back.client.get("/v1/runs", params={"thread_id": thread}).json()]
+    [of_thread] = back.client.get(f"/v1/threads/{row['thread_id']}/runs").json()
+    whole = back.client.get(f"/v1/runs/{run_id}").json()
+    assert parse_ms(row["completed_at"]) - parse_ms(row["created_at"]) == row["duration_ms"] == SPAN
+    assert whole["created_at"] == whole["started_at"] == row["created_at"] == of_thread["created_at"]

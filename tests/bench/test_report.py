@@ -102,6 +102,14 @@ def test_the_section_replaces_what_stood_between_the_markers_and_nothing_else() 
         report.put_between_markers("no markers here", "new")
 
 
+def test_sizes_are_the_figures_of_the_table_and_say_what_was_not_measured() -> None:
+    rows = [Row("s", "batches of 100, sdk", "events/s", 21_700.0, 60_000.0, "ratio").as_json()]
+    page = report.put_between_markers(f"{report.BEGIN}\n{report.END}\n", report.markdown({**RESULTS, "rows": rows}))
+    told = report.sizes(page).splitlines()[2:]
+    assert [line.split("|")[2].strip() for line in told if "not measured" not in line] == ["21,700 events/s"]
+    assert len(told) == len(report.SIZES)
+
+
 def test_the_page_tells_what_its_table_says_is_short_by_threshold() -> None:
     short = [
         Row("s", f"single POST, {way}", "events/s", done, 10_000.0, "ratio", bound="at least", threshold=0.55).as_json()

@@ -62,6 +62,14 @@ def test_a_span_is_measured_by_the_senders_clock_where_it_told_both_ends() -> No
     assert row().began_at() == row().created_at
 
 
+def test_no_run_is_shown_as_created_after_its_start() -> None:
+    told = row(started_at=150, start_told_at=20, ended_at=350, end_told_at=90)
+    assert (told.shown_created_at(), told.span()) == (20, (20, 90))
+    assert row(started_at=150, ended_at=350).shown_created_at() == 100
+    assert row(ended_at=350).shown_created_at() == 100
+    assert row(started_at=150, start_told_at=9000, ended_at=350, end_told_at=9150).shown_created_at() == 100
+
+
 def test_no_clock_that_was_set_back_makes_a_span_negative() -> None:
     assert row(started_at=150, start_told_at=9150, ended_at=350, end_told_at=9000).duration_ms() == 200
     assert row(started_at=350, ended_at=150).span() == (350, 350)

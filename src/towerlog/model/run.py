@@ -338,6 +338,11 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """When it began, for lists: by its sender's clock where that told it, else when it was created here."""
         return self.created_at if self.start_told_at is None else self.start_told_at
 
+    def shown_created_at(self) -> int:
+        """When it was created, beside the times of `span`: not after its start, which another clock may have told."""
+        started_at, _ = self.span()
+        return self.created_at if started_at is None else min(self.created_at, started_at)
+
     def span(self) -> tuple[int | None, int | None]:
         """Start and end, None for what has not come. By the sender's clock where it told both, else as they arrived."""
         if self.ended_at is None:
