@@ -114,7 +114,7 @@ def test_the_times_of_a_run_that_was_told_late_stand_in_their_order(back: ReadBa
     tell(back.client, "run_start", thread, {"task": "count"}, agent_name=unique("agent"), occurred_at=began)
     tell(back.client, "run_end", thread, {"success": True}, occurred_at=ended)
     run_id = back.run(thread)["run_id"]
-    [row] = [one for one in back.client.get("/v1/runs", params={"thread_id": thread}).json()]
+    [row] = back.client.get("/v1/runs", params={"thread_id": thread}).json()
     [of_thread] = back.client.get(f"/v1/threads/{row['thread_id']}/runs").json()
     whole = back.client.get(f"/v1/runs/{run_id}").json()
     assert parse_ms(row["completed_at"]) - parse_ms(row["created_at"]) == row["duration_ms"] == SPAN

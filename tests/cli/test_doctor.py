@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,7 +57,7 @@ def test_all_is_well_beside_a_running_server(tmp_path) -> None:
     try:
         server.start()
         verdicts, said = checked("--data-dir", server.data_dir)
-        assert set(verdicts.values()) == {"ok"}, said
+        assert set(verdicts.values()) == {"ok"}, [one for one in said["checks"] if one["verdict"] != "ok"]
         assert set(verdicts) == {
             "settings",
             "store",
@@ -118,6 +119,20 @@ def test_a_key_that_is_not_good_is_wrong(tmp_path) -> None:
         assert verdicts["settings"] == "wrong"
     finally:
         server.close()
+
+
+def test_copies_that_a_killed_command_has_left_are_named_after_an_hour(tmp_path) -> None:
+    data = tmp_path / "data"
+    answered("keys", "create", "--init", "--name", "n", "--scopes", "read", "--data-dir", data)
+    old, fresh = data / ".towerlog.db.x1.partial", data / ".backup.db.x2.partial"
+    for file in (old, fresh):
+        file.write_bytes(bytes(5000))
+    os.utime(old, (time.time() - 4000,) * 2)
+    verdicts, said = checked("--data-dir", data)
+    [words] = [one["message"] for one in said["checks"] if one["check"] == "copies"]
+    assert verdicts["copies"] == "warn"
+    assert old.name in words
+    assert fresh.name not in words
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,30 @@
-"""What `towerlog doctor` finds of a store in PostgreSQL."""
+"""What `towerlog doctor` finds of a store in PostgreSQL, and of copies that were left beside one of files."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
 from towerlog.ambient import SystemClock
+from towerlog.cli.escapes import visible
 from towerlog.cli.exits import words_of
 from towerlog.cli.formatting import counted, size
 from towerlog.config import BadSetting, Settings
 from towerlog.errors import SchemaMismatch, TowerlogError
 from towerlog.model.principal import Org
 from towerlog.storage import database_name, health_of, opened_for_reading
+from towerlog.store.placing import PARTIAL
 from towerlog.store.stock import DatabaseHealth
 
 NO_WALL = "this user may not make the role that servers act as; see docs/operate/postgres.md"
 SLOW_COMMIT_MS = 50.0
 WRONG_CLOCK_MS = 5000
+LEFT_OVER_S = 3600.0
+"""A copy that nobody has written to for so long is left over."""
+MAX_NAMED = 4
 _UNREADABLE = (TowerlogError, OSError, SchemaMismatch, BadSetting)
 
 
@@ -75,3 +81,14 @@ async def _orgs(settings: Settings) -> list[Org]:
     async with opened_for_reading(settings, SystemClock()) as store:
         await store.ping()
         return await store.orgs()
+
+
+def check_copies(folder: Path) -> Iterator[Finding]:
+    """Copies that a killed command has left: they take room, and keep what was erased since."""
+    before = SystemClock().now_ms() / 1000 - LEFT_OVER_S
+    found = [file for file in folder.glob(f".*{PARTIAL}") if file.is_file() and file.stat().st_mtime < before]
+    if found:
+        names = ", ".join(visible(file.name) for file in found[:MAX_NAMED]) + (", …" if len(found) > MAX_NAMED else "")
+        taken = sum(file.stat().st_size for file in found)
+        said = f"{size(taken)} in copies that a killed command has left in {folder}, remove them: {names}"
+        yield Finding("copies", "warn", said, {"left_over_bytes": taken})

@@ -19,7 +19,7 @@ import msgspec
 from towerlog import __version__
 from towerlog.ambient import SystemClock
 from towerlog.cli.connect import COMMANDS, address_of, client_of, local_key_explained, local_url
-from towerlog.cli.database_checks import Finding, check_database
+from towerlog.cli.database_checks import Finding, check_copies, check_database
 from towerlog.cli.escapes import visible
 from towerlog.cli.exits import FOUND_WRONG, NO_PERMISSION, words_of
 from towerlog.cli.formatting import counted, duration, size
@@ -48,9 +48,8 @@ _OBSTACLES = {
 LITTLE_SPACE_BYTES = 1 << 30
 SLOW_SYNC_MS = 50.0
 WRONG_CLOCK_S = 5.0
-ASK_S = 5.0
-LONG_QUEUED_MS = 60_000
-"""A run that waits for longer than this has no worker that serves its agent, or too few."""
+ASK_S = 10.0
+LONG_QUEUED_MS = 60_000  # who waits for longer has no worker that serves its agent, or too few
 MAX_COUNTED = 1000
 LATELY_MS = 24 * 3_600_000
 LOST_LATELY: dict[str, Any] = {"status": "lost", "age_ms": LATELY_MS, "verdict": None}
@@ -160,6 +159,7 @@ def check_store(settings: Settings, _url: str | None) -> Iterator[Finding]:
     if not gives_back:
         said += f"; it does not become smaller when something is erased: stop the server, then {KEEPS_ROOM}"
     yield Finding("store", "ok" if gives_back else "warn", said, figures)
+    yield from check_copies(path.parent)
 
 
 def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
@@ -207,7 +207,9 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
         yield Finding("server", "warn", words_of(error))
         return
     try:
+        asked_at = SystemClock().now_ms() / 1000
         ready = http.request("GET", "/readyz")
+        told_at = SystemClock().now_ms() / 1000
         version = str(json_of(http.request("GET", "/openapi.json"))["info"]["version"])
     except (KeyError, TypeError, BadAnswer):
         yield Finding("server", "wrong", f"what answers at {http.address} is not a Towerlog server")
@@ -222,7 +224,7 @@ def check_server(settings: Settings, url: str | None) -> Iterator[Finding]:
     verdict = "ok" if well else "wrong" if ready.status != 200 else "warn"
     state = "is ready" if ready.status == 200 else f"is not ready: {_obstacle(ready)}"
     yield Finding("server", verdict, f"{http.address} {state}; version {version}, this command is {__version__}")
-    yield from _clock(ready.headers.get("date"))
+    yield from _clock(ready.headers.get("date"), asked_at, told_at)
     if b'"clock_off"' in ready.body:
         words = "the server's clock was set, or it was away: nothing is deleted for its age yet. If it is right now: "
         yield Finding("clock", "warn", f"{words}`towerlog retention confirm-clock`")
@@ -239,15 +241,16 @@ def _obstacle(ready: Response) -> str:
     return f"{word or 'it answers'} ({ready.status}){advice}"
 
 
-def _clock(date: str | None) -> Iterator[Finding]:
-    """Compares the clocks: the server's has a resolution of a second, and the reply took its time."""
+def _clock(date: str | None, asked_at: float, told_at: float) -> Iterator[Finding]:
+    """Compares the clocks: the server's second lies somewhere between the question and the reply."""
     if not date:
         yield Finding("clock", "warn", "the server does not send its time")
         return
-    skew_s = parsedate_to_datetime(date).timestamp() + 0.5 - SystemClock().now_ms() / 1000
-    verdict = "ok" if abs(skew_s) <= WRONG_CLOCK_S else "warn"
+    second = parsedate_to_datetime(date).timestamp()
+    skew_s = max(second - told_at, 0.0) or min(second + 1 - asked_at, 0.0)
     message = f"the clocks of the server and of this machine differ by at most {max(abs(skew_s), 1):.0f} s"
-    yield Finding("clock", verdict, message, {"clock_skew_seconds": round(skew_s, 1)})
+    figures = {"clock_skew_seconds": round(skew_s, 1)}
+    yield Finding("clock", "ok" if abs(skew_s) <= WRONG_CLOCK_S else "warn", message, figures)
 
 
 def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:

@@ -12,6 +12,9 @@ import msgspec
 from towerlog.store.owner import give_to_owner
 from towerlog.store.sync import sync
 
+PARTIAL = ".partial"
+"""How the hidden name of a copy ends that is being made."""
+
 
 class Copy(msgspec.Struct, frozen=True):
     """A finished database under a temporary name."""
@@ -30,7 +33,7 @@ class Copy(msgspec.Struct, frozen=True):
 
 def partial_beside(target: Path) -> Path:
     """An empty file of a name of its own in the folder of `target`. Raises OSError."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent)
     os.close(handle)
     return Path(name)
 

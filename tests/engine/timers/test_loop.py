@@ -17,7 +17,7 @@ from towerlog.engine.timers.cancels import OverdueCancels
 from towerlog.engine.timers.leases import ExpiredLeases
 from towerlog.engine.timers.loop import Timer
 from towerlog.engine.timers.old_rows import DROP_SWEEP_MS, DROPPED_AT_ONCE, REPLY_LIFE_MS
-from towerlog.errors import StorageFailed
+from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.command import CancelRun, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Facts
@@ -410,6 +410,29 @@ async def test_what_is_final_is_told_by_the_store_alone(is_final: bool) -> None:
         async def sweep(self) -> None:
             raise failed
 
+    timer = Timer((Failing(),))
     with structlog.testing.capture_logs() as told:
-        await loop._look(Failing())
+        await timer._look(timer._services[0])
     assert [one["event"] for one in told] == ([] if is_final else ["sweep_failed"])
+
+
+@pytest.mark.parametrize("error", [StorageFailed("no room"), Overloaded("busy"), RuntimeError("a defect")])
+async def test_a_sweep_that_goes_on_failing_is_logged_when_it_begins_and_ends(error: Exception) -> None:
+    class Failing:
+        fails: Exception | None = error
+
+        async def sweep(self) -> None:
+            if self.fails is not None:
+                raise self.fails
+
+    one = Failing()
+    timer = Timer((one,))
+    with structlog.testing.capture_logs() as told:
+        for _ in range(3):
+            await timer._look(one)
+        one.fails = StorageFailed("something else")
+        await timer._look(one)
+        one.fails = None
+        for _ in range(3):
+            await timer._look(one)
+    assert [line["event"] for line in told] == ["sweep_failed", "sweep_failed", "sweep_works_again"]

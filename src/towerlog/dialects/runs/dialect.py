@@ -81,7 +81,9 @@ def _encode_created(outcome: RunCreated, command: object, call: Call) -> Reply:
 
 def _encode_list_of_thread(outcome: Page, command: object, call: Call) -> Reply:
     rows = [view.row for view in outcome.rows if isinstance(view, RunView)]
-    return reply_json([ThreadRun(row.run_id, STATUS_WORDS[row.status], format_ms(row.shown_created_at())) for row in rows])
+    return reply_json(
+        [ThreadRun(row.run_id, STATUS_WORDS[row.status], format_ms(row.shown_created_at())) for row in rows]
+    )
 
 
 def _encode_list(outcome: Page, command: object, call: Call) -> Reply:

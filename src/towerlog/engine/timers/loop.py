@@ -86,6 +86,8 @@ class Timer:
         self._before_sweep = before_sweep
         self._may_look = may_look
         self._stopping = asyncio.Event()
+        self._failing: dict[TimedService, str] = {}
+        """What the last sweep of a service has failed with, of those that have."""
 
     async def run(self) -> None:
         """Sweeps until stopped. A failing store is the writer's to report; the sweeps go on."""
@@ -93,7 +95,7 @@ class Timer:
             self._before_sweep()
             for service in self._services:
                 if self._may_look():
-                    await _look(service)
+                    await self._look(service)
             try:
                 await asyncio.wait_for(self._stopping.wait(), SWEEP_SECONDS)
             except TimeoutError:
@@ -108,14 +110,23 @@ class Timer:
         for service in self._services:
             await service.sweep()
 
+    async def _look(self, service: TimedService) -> None:
+        """One sweep. What fails in one service keeps no other from its work; what lasts is logged when it begins and
+        when it is over."""
+        name = type(service).__name__
+        try:
+            await service.sweep()
+        except (StorageFailed, Overloaded) as error:
+            # What is final was told, and nothing comes between that and the end of the process.
+            if not (isinstance(error, StorageFailed) and error.fatal) and self._is_new(service, error.message):
+                log.warning("sweep_failed", service=name, error=error.message)
+        except Exception as error:  # a defect in one sweep must not end all later ones
+            if self._is_new(service, repr(error)):
+                log.exception("sweep_failed", service=name)
+        else:
+            if self._failing.pop(service, None) is not None:
+                log.info("sweep_works_again", service=name)
 
-async def _look(service: TimedService) -> None:
-    """One sweep. What fails in one service keeps no other from its work."""
-    try:
-        await service.sweep()
-    except (StorageFailed, Overloaded) as error:
-        # What is final was told, and nothing comes between that and the end of the process.
-        if not (isinstance(error, StorageFailed) and error.fatal):
-            log.warning("sweep_failed", service=type(service).__name__, error=error.message)
-    except Exception:  # a defect in one sweep must not end all later ones
-        log.exception("sweep_failed", service=type(service).__name__)
+    def _is_new(self, service: TimedService, error: str) -> bool:
+        before, self._failing[service] = self._failing.get(service), error
+        return before != error

@@ -80,6 +80,8 @@ def _extended(error: apsw.Error) -> int:
 def _words(error: apsw.Error, extended: int, cause: int) -> str:
     if isinstance(error, apsw.ReadOnlyError):
         return "the database cannot be written: the file system or the file is read-only"
+    if isinstance(error, apsw.BusyError):
+        return "another program holds the lock for writing of the database"
     if isinstance(error, apsw.CorruptError):
         return f"the database is damaged ({error}); {_WAY_OUT}"
     if isinstance(error, apsw.NotADBError):

@@ -8,6 +8,7 @@ rolled back is cut off the log, where it would hold that room.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import apsw
 
-from towerlog.errors import DiskFull
+from towerlog.errors import DiskFull, StorageFailed
 from towerlog.store.space import Space
 from towerlog.store.sqlite.connections.connection import PAGE_BYTES, StoreConnection, log_of
 from towerlog.store.sqlite.connections.failures import is_full
@@ -94,7 +95,8 @@ def roll_back(db: apsw.Connection, error: BaseException) -> None:
 
 
 def commit(db: apsw.Connection, *, makes_room: bool = False) -> None:
-    """Ends a transaction. Raises apsw.Error, DiskFull; it is to be rolled back then."""
+    """Ends a transaction. Raises apsw.Error, StorageFailed; it is to be rolled back then."""
+    _refuse_moved(db)
     space = db.space if isinstance(db, StoreConnection) else None
     if space is None:
         db.execute("COMMIT")
@@ -109,6 +111,17 @@ def commit(db: apsw.Connection, *, makes_room: bool = False) -> None:
     except BaseException:
         space.database_bytes = before
         raise
+
+
+def _refuse_moved(db: apsw.Connection) -> None:
+    """Raises StorageFailed where its path leads to another file by now, or to none.
+
+    What is committed to a file without a name is gone with this process. It passes: the file may be put back.
+    """
+    has_moved = ctypes.c_int(0)
+    db.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(has_moved))
+    if has_moved.value:
+        raise StorageFailed("the database was moved or removed while it was in use; nothing was stored", retry_after=1)
 
 
 def _commit_beside(db: apsw.Connection, space: Space, leaves: int) -> None:

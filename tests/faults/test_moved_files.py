@@ -1,0 +1,47 @@
+"""The database is moved away, or replaced, while a server has it open: nothing is acknowledged that has no name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.support.senders import ingest, sdk_event
+from tests.support.server import NO_LIMITS, Server
+from tests.support.wait import wait_until
+
+REFUSED = "the database was moved or removed while it was in use"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path / "data", NO_LIMITS) as one:
+        yield one
+
+
+def sent(client: httpx2.Client, number: int) -> int:
+    """The status of one event."""
+    return ingest(client, sdk_event("step", "moved", {"n": number}, event_id=f"e{number}")).status_code
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_is_sent_meanwhile_is_refused_until_it_is_put_back(server: Server, replaced: bool) -> None:
+    database, aside = server.data_dir / "towerlog.db", server.data_dir / "aside.db"
+    with server.client() as client, server.client(None) as nobody:
+        assert sent(client, 1) == 200
+        database.rename(aside)
+        if replaced:
+            database.write_bytes(b"")
+        assert sent(client, 2) == 503
+        server.says(REFUSED)
+        assert nobody.get("/readyz").json()["status"] == "writes_refused"
+        aside.rename(database)
+        wait_until(lambda: sent(client, 3) == 200, "writes to be taken again")
+        wait_until(lambda: nobody.get("/readyz").status_code == 200, "it to be ready again")
+        run_id = client.get("/v1/runs").json()[0]["run_id"]
+        stored = [event["event_id"] for event in client.get(f"/api/v1/runs/{run_id}/events").json()["data"]]
+    assert stored == ["e1", "e3"]
+    server.restart()
+    assert server.cli_json("verify")["ok"]
