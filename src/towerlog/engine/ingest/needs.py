@@ -50,8 +50,7 @@ RUNS_AT_ONCE = 128
 def needs_of_append(needs: Needs, principal: Principal, command: Append) -> NeedsSteps:
     """All items, the agent they are of, and the runs that the reply tells about."""
     org = principal.org
-    if org not in needs.cache.counters:
-        needs.counters(org)
+    needs.counters(org)
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
     told = needs_of_items(needs, principal, command, names_agents=command.agent_id is None)
@@ -141,7 +140,8 @@ def needs_of_draft(
             needs_of_telling(needs, principal, row)
         if row.pending and not is_known:
             needs.notes(row)
-        if (row.has_lane and not is_known) or draft.facts.client_id is not None:
+        # All drafts of a request have a client, or none.
+        if not is_known and (row.has_lane or draft.facts.client_id is not None):
             needs_of_change(needs, principal, row)
         if needs.cache.budgets.get(org):
             needs_of_warning(needs, row)
