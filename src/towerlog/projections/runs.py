@@ -354,8 +354,7 @@ def _spending_after(spending: Spending, effects: Effects, model: str | None, age
     if effects.report is not None:
         step = None if checkpoint is None else checkpoint.step_index
         spending = spending.after(effects.report, agent, step, effects.priced)
-    known = spending.shares.get(agent)
-    share = before = AgentShare() if known is None else known
+    share = before = spending.shares.get(agent) or AgentShare()
     if checkpoint is not None and has_step:
         share = share.at(checkpoint.step_index, checkpoint.status == AWAITED)
     if model is not None and model != share.model:

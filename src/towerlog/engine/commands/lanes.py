@@ -187,7 +187,8 @@ def _ended(row: RunRow) -> RunEnded:
 
 def needs_of_report(needs: Needs, principal: Principal, command: Report) -> NeedsSteps:
     """The run, its lane, and what the items need."""
-    needs.counters(principal.org)
+    if principal.org not in needs.cache.counters:
+        needs.counters(principal.org)  # and what is loaded with them
     row = needs.run(principal.org, RunById(command.run_id))
     if row is None:
         return None

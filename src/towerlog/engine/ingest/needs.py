@@ -50,7 +50,8 @@ RUNS_AT_ONCE = 128
 def needs_of_append(needs: Needs, principal: Principal, command: Append) -> NeedsSteps:
     """All items, the agent they are of, and the runs that the reply tells about."""
     org = principal.org
-    needs.counters(org)
+    if org not in needs.cache.counters:
+        needs.counters(org)
     if command.agent_id is not None:
         needs.agent_by_id(org, command.agent_id)
     told = needs_of_items(needs, principal, command, names_agents=command.agent_id is None)

@@ -237,8 +237,6 @@ class Needs:
 
     def counters(self, org: int) -> None:
         """Everything that gives out a number; and the prices, budgets and rules, which whatever happens may move."""
-        if org in self.cache.counters:
-            return  # with it the others were loaded; one that was dropped since is looked up when it is wanted
         self.want(Kind.COUNTERS, org)
         self.want(Kind.BUDGETS, org)
         self.want(Kind.PRICES, org)
