@@ -286,9 +286,10 @@ class ServingTime:
     def walls(self) -> Callable[[int], int]:
         """`wall_of` for several moments, as it tells them now: the clocks are read once for all of them."""
         self.now()
-        return self._wall_of
+        return self.wall_as_read
 
-    def _wall_of(self, serving_ms: int) -> int:
+    def wall_as_read(self, serving_ms: int) -> int:
+        """`wall_of` by the clocks as they were read last: for who does all at one time, which `begin` has read."""
         span = self._spans[-1]
         if span.began_at > serving_ms:
             span = next((span for span in reversed(self._spans) if span.began_at <= serving_ms), self._spans[0])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towerlog.model.texts import Texts, bytes_of
+from towerlog.model.texts import FEW_TEXTS, FEW_TEXTS_BYTES, Texts, bytes_of, texts_of
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -48,3 +48,17 @@ def test_equal_is_only_what_has_the_same_hash(other: object) -> None:
     assert texts == Texts(b"[1,2]")
     assert texts != other
     assert other != texts
+
+
+@pytest.mark.parametrize("sent", [[], [{"a": [1]}, "b"], [1] * FEW_TEXTS])
+def test_few_texts_are_held_one_by_one(sent: list[object]) -> None:
+    assert texts_of(json.dumps(sent, indent=1).encode()) == tuple(
+        json.dumps(one, separators=(",", ":")).encode() for one in sent
+    )
+
+
+@pytest.mark.parametrize("sent", [[1] * (FEW_TEXTS + 1), ["x" * FEW_TEXTS_BYTES]])
+def test_many_texts_and_long_ones_are_held_as_one(sent: list[object]) -> None:
+    text = json.dumps(sent, indent=1).encode()
+    assert isinstance(texts_of(text), Texts)
+    assert texts_of(text) == Texts(text)

@@ -302,7 +302,7 @@ class Gate:
     def reply(self, exchange: Exchange, outcome: Outcome) -> Reply:
         """The reply to an outcome."""
         route = exchange.route
-        if route is not None and route.limited and type(outcome) in HOLDER_OUTCOMES:
+        if self._limiters and route is not None and route.limited and type(outcome) in HOLDER_OUTCOMES:
             self._heartbeats.note(outcome, exchange.steady_ms, is_counted=exchange.over is not None)
         if isinstance(outcome, Replayed):
             return Reply(outcome.status, outcome.body)

@@ -22,7 +22,7 @@ from towerlog.model.checkpoint import APPROVED, AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
-from towerlog.model.texts import Texts
+from towerlog.model.texts import texts_of
 from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
 
 MAX_MESSAGES = 50_000
@@ -214,14 +214,14 @@ def _history(
     return History(messages, meta, beginning)
 
 
-def _items(raw: msgspec.Raw, field: str, deepest: int) -> Texts | None:
+def _items(raw: msgspec.Raw, field: str, deepest: int) -> Sequence[bytes] | None:
     """The items of an array, as one compact JSON text each; None for null."""
     text = _array(raw, field)
     if text is None:
         return None
     check_length(text, field, MAX_MESSAGES)
     check_depth(text, field, deepest, around=1)
-    return Texts(text)
+    return texts_of(text)
 
 
 def _array(raw: msgspec.Raw, field: str) -> bytes | None:

@@ -44,6 +44,8 @@ def named(row: RunRow, facts: Facts, agent: str | None, *, late: bool) -> RunRow
     What stands for an agent until then has told running totals, increments and models: all of that is the agent's.
     """
     was = row.agent
+    if was == agent and not row.assumed_agent:
+        return row  # as with nearly all events
     if was is not None and was == agent and row.assumed_agent and _is_start(facts):
         return _replace(row, assumed_agent=False, assumed_cells=(), began_cell=None)  # named as what stood for it
     if was is None or agent is None or not is_named_by(row, facts, agent, late=late):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -80,9 +80,9 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """Some of the results are `foreign` or have something `unused`."""
 
 
-def has_warnings(results: list[Stored | Refusal]) -> bool:
+def has_warnings(results: Sequence[Stored | Refusal]) -> bool:
     """Whether the sender is to be told more of any of them than that it is stored."""
-    return any(isinstance(one, Stored) and (one.foreign or one.unused) for one in results)
+    return any(type(one) is Stored and (one.foreign or one.unused) for one in results)
 
 
 class TreeUsage(msgspec.Struct, frozen=True, gc=False):

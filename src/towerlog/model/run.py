@@ -275,7 +275,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def has_undelivered(self) -> bool:
         """Whether a command is pending that no reply has carried yet."""
-        return any(not command.delivered for command in self.pending)
+        return bool(self.pending) and any(not command.delivered for command in self.pending)
 
     def awaited(self) -> OpenQuestion | None:
         """The oldest question that somebody waits for: what an answer without a name is an answer to."""

@@ -11,6 +11,10 @@ import msgspec
 
 from towerlog.model.byte_list import Packed
 
+FEW_TEXTS = 64
+FEW_TEXTS_BYTES = 16 * 1024
+"""So many, of so many bytes together, are held one by one: they take little memory either way, and are read several
+times each."""
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -19,11 +23,12 @@ class Texts(Packed):
 
     __slots__ = ("_array", "_begins")
 
-    def __init__(self, text: bytes) -> None:
-        """`text`: a JSON array. Raises msgspec.DecodeError for what is none."""
+    def __init__(self, text: bytes, items: list[msgspec.Raw] | None = None) -> None:
+        """`text`: a JSON array. `items`: those of a compact one. Raises msgspec.DecodeError for what is none."""
         # In a compact array the items are compact, and one comma stands between two of them.
-        self._array = compact = msgspec.json.format(text, indent=-1)
-        sizes = [memoryview(item).nbytes + 1 for item in _ITEMS.decode(compact)]
+        self._array = compact = msgspec.json.format(text, indent=-1) if items is None else text
+        items = _ITEMS.decode(compact) if items is None else items
+        sizes = [memoryview(item).nbytes + 1 for item in items]
         self._begins = packed_array("I", accumulate(sizes, initial=1))
         """Where each item begins, and where one more would."""
 
@@ -56,6 +61,14 @@ class Texts(Packed):
     def of(cls, texts: Sequence[bytes]) -> Texts:
         """The same of texts that are held one by one."""
         return texts if isinstance(texts, Texts) else cls(b"[%b]" % b",".join(texts))
+
+
+def texts_of(text: bytes) -> Sequence[bytes]:
+    """The items of a JSON array, each without blanks between its tokens. Raises like `Texts`."""
+    compact = msgspec.json.format(text, indent=-1)
+    items = _ITEMS.decode(compact)
+    is_small = len(items) <= FEW_TEXTS and len(compact) <= FEW_TEXTS_BYTES
+    return tuple(map(bytes, items)) if is_small else Texts(compact, items)
 
 
 def bytes_of(texts: Sequence[bytes]) -> int:

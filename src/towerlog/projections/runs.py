@@ -354,12 +354,12 @@ def _spending_after(spending: Spending, effects: Effects, model: str | None, age
     if effects.report is not None:
         step = None if checkpoint is None else checkpoint.step_index
         spending = spending.after(effects.report, agent, step, effects.priced)
-    share = spending.shares.get(agent, AgentShare())
+    share = before = spending.shares.get(agent) or AgentShare()
     if checkpoint is not None and has_step:
         share = share.at(checkpoint.step_index, checkpoint.status == AWAITED)
     if model is not None and model != share.model:
         share = _replace(share, model=model, several_models=share.several_models or share.model is not None)
-    return spending if share == spending.shares.get(agent, AgentShare()) else spending.with_share(agent, share)
+    return spending if share is before else spending.with_share(agent, share)
 
 
 def tools_after(open_tools: tuple[OpenTool, ...], event: Event) -> tuple[OpenTool, ...]:

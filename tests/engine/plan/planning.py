@@ -32,4 +32,4 @@ async def plan_on(
     """A plan that knows what was asked for."""
     known = Known(Cache() if cache is None else cache)
     await load(unit, known, rig.clock.steady_ms(), [(ask,)], rig.engine._writer._in_steps)
-    return Plan(known, rig.clock.now_ms(), rig.clock.steady_ms(), rig.ids, REACTIONS, lambda: int)
+    return Plan(known, rig.clock.now_ms(), rig.clock.steady_ms(), rig.ids, REACTIONS, int)

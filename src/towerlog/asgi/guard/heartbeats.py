@@ -12,7 +12,7 @@ from towerlog.model.outcome import Claimed, Outcome, Reported
 
 PER_LEASE = 6
 MAX_HOLDERS = 10_000
-HOLDER_OUTCOMES = frozenset({Reported, Claimed})
+HOLDER_OUTCOMES = (Reported, Claimed)
 """The outcomes that say who holds what."""
 
 
@@ -41,15 +41,11 @@ class Heartbeats:
 
     def note(self, outcome: Outcome, steady_ms: int, *, is_counted: bool = False) -> None:
         """Learns from an outcome who holds what, and that it has just reported; `is_counted`: as `allows` knows."""
-        match outcome:
-            case Reported(view=view, lane=lane):
-                holder = self._holder(view.row.run_id, lane)
-                if holder is not None and not is_counted:
-                    holder.add(steady_ms)
-            case Claimed(view=view, lane=lane):
-                self._holder(view.row.run_id, lane)
-            case _:
-                pass
+        if not isinstance(outcome, HOLDER_OUTCOMES):
+            return
+        holder = self._holder(outcome.view.row.run_id, outcome.lane)
+        if holder is not None and not is_counted and type(outcome) is Reported:
+            holder.add(steady_ms)
 
     def allows(self, key_id: str, command: Command, steady_ms: int) -> bool:
         """Whether this command is a heartbeat of a known holder that has come fewer than six times in a lease.

@@ -210,7 +210,7 @@ def release(plan: Plan, principal: Principal, command: ReleaseReservation) -> Re
         raise NotFound("reservation")
     row = plan.run_by_number(held.run)
     free(plan, held)
-    return ReservationNow(_replace(held, expires_at=plan.walls()(held.expires_at)), "" if row is None else row.run_id)
+    return ReservationNow(_replace(held, expires_at=plan.wall_of(held.expires_at)), "" if row is None else row.run_id)
 
 
 def _check_quota(plan: Plan, principal: Principal) -> None:

@@ -22,10 +22,10 @@ from towerlog.engine.plan.plan import Plan
 from towerlog.errors import AlreadyClaimed, LeaseLost, Overloaded, RunEnded, TowerlogError
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.command import Claim, ClaimRun, Finish, Release, Report
-from towerlog.model.event import TARGET_STATUS, Draft, EventType, Item, RunById
+from towerlog.model.event import TARGET_STATUS, Draft, EventType, Item, Refusal, RunById
 from towerlog.model.facts import Effects, Facts, LaneFacts
 from towerlog.model.lane import MAX_ATTEMPTS, Lane, QueueState
-from towerlog.model.outcome import NothingToClaim, Reported, Taken, has_warnings
+from towerlog.model.outcome import NothingToClaim, Reported, Stored, Taken, has_warnings
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.times import format_ms
@@ -102,10 +102,10 @@ def claim_run(plan: Plan, principal: Principal, command: ClaimRun) -> Taken:
         raise AlreadyClaimed("The run is not in the queue.")
     if lane.is_held(plan.serving_ms):
         if lane.worker_id == command.worker_id and _has_key(plan, principal, lane):
-            renewed = _renewed(plan, lane, command.lease_ms)
-            again = _replace(renewed, epoch=lane.epoch + 1, key_id=principal.key_id, reported=False)
+            renewed = _renewed(plan, lane, command.lease_ms, reported=False)
+            again = _replace(renewed, epoch=lane.epoch + 1, key_id=principal.key_id)
             return _told(plan, _claimed(plan, again, row))
-        until = format_ms(lane.on_wall(plan.walls()).expires_at or 0)
+        until = format_ms(lane.on_wall(plan.wall_of).expires_at or 0)
         raise AlreadyClaimed(f"The run is held until {until}.", details={"lease_expires_at": until})
     held = _take(plan, principal, lane, command)
     if held is None:
@@ -162,12 +162,13 @@ def _claimed(plan: Plan, lane: Lane, row: RunRow) -> Taken:
     return Taken(plan.note(row, EventType.LANE_CLAIMED, members, Facts(effects=Effects(lane=marks)), by=LANES), lane)
 
 
-def _renewed(plan: Plan, lane: Lane, lease_ms: int | None) -> Lane:
-    """From now; never shorter than what is left unless a length was asked for."""
-    expires_at = plan.serving_ms + (lease_ms or lane.lease_ms)
+def _renewed(plan: Plan, lane: Lane, lease_ms: int | None, *, reported: bool) -> Lane:
+    """From now; never shorter than what is left unless a length was asked for. `reported`: its holder has."""
+    now_ms = plan.serving_ms
+    expires_at = now_ms + (lease_ms or lane.lease_ms)
     if lease_ms is None:
-        expires_at = max(expires_at, lane.expires_at or 0)
-    lane = _replace(lane, expires_at=expires_at, lease_ms=lease_ms or lane.lease_ms, last_heartbeat=plan.serving_ms)
+        lease_ms, expires_at = lane.lease_ms, max(expires_at, lane.expires_at or 0)
+    lane = _replace(lane, expires_at=expires_at, lease_ms=lease_ms, last_heartbeat=now_ms, reported=reported)
     plan.put_lane(lane)
     return lane
 
@@ -186,7 +187,8 @@ def _ended(row: RunRow) -> RunEnded:
 
 def needs_of_report(needs: Needs, principal: Principal, command: Report) -> NeedsSteps:
     """The run, its lane, and what the items need."""
-    needs.counters(principal.org)
+    if principal.org not in needs.cache.counters:
+        needs.counters(principal.org)  # and what is loaded with them
     row = needs.run(principal.org, RunById(command.run_id))
     if row is None:
         return None
@@ -207,22 +209,23 @@ def report(plan: Plan, principal: Principal, command: Report) -> Steps[Reported 
     row = run_of(plan, principal, command.run_id)
     lane = _held_lane(plan, principal, row, command)
     ends = [item for item in command.items if _is_end(item)] if row.is_terminal() else []
-    if any(lane is None or not _is_known(plan, row, end) for end in ends):
+    if ends and (lane is None or not all(_is_known(plan, row, end) for end in ends)):
         return (yield from _quarantine(plan, principal, row, command, command.items, _ended(row)))
     if lane is None:
         return (yield from _quarantine(plan, principal, row, command, command.items, LeaseLost()))
-    if any(type(item) is Draft and item.history is not None and came_too_early(item.history) for item in command.items):
-        raise Overloaded("The lease had not been granted when a long history was to be stored.", retry_after=1)
+    for item in command.items:
+        if type(item) is Draft and item.history is not None and came_too_early(item.history):
+            raise Overloaded("The lease had not been granted when a long history was to be stored.", retry_after=1)
     if lane.state is QueueState.HELD:
-        lane = _replace(_renewed(plan, lane, command.lease_ms), reported=True)
+        lane = _renewed(plan, lane, command.lease_ms, reported=True)
         lane, row = _phase(plan, lane, row, command)
-        plan.put_lane(lane)
     results = yield from place_items(plan, principal, command.items, command.dialect)
-    results = [*command.placed, *results]
+    if command.placed:
+        results = [*command.placed, *results]
     row = plan.now_of(row)
     has_news = row.has_undelivered()
-    told = _reported(plan, principal, mark_delivered(plan, row, command.dialect or LANES), plan.lane(row.run) or lane)
-    return _replace(told, results=results, has_news=has_news, has_warnings=has_warnings(results))
+    row = mark_delivered(plan, row, command.dialect or LANES)
+    return _reported(plan, principal, row, plan.lane(row.run) or lane, results, has_news)
 
 
 def _is_end(item: Item) -> bool:
@@ -240,7 +243,7 @@ def _is_known(plan: Plan, row: RunRow, item: Item) -> bool:
 
 
 def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, RunRow]:
-    """Applies phase and log line; what changed is an event."""
+    """Applies phase and log line; what changed is an event. The lane is put into the plan."""
     members: dict[str, object] = {}
     if command.phase is not None and command.phase != lane.phase:
         members["phase"] = command.phase
@@ -251,6 +254,7 @@ def _phase(plan: Plan, lane: Lane, row: RunRow, command: Report) -> tuple[Lane, 
     lane = _replace(lane, phase=command.phase or lane.phase, log_line=command.log_line or lane.log_line)
     marks = LaneFacts(phase=command.phase) if "phase" in members else None
     row = plan.note(row, EventType.LANE_REPORT, members, Facts(effects=Effects(lane=marks)), by=LANES)
+    plan.put_lane(lane)
     return lane, row
 
 
@@ -318,9 +322,17 @@ def _released(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Repo
     return _reported(plan, principal, _replace(row, pending=(), questions=()), lane)
 
 
-def _reported(plan: Plan, principal: Principal, row: RunRow, lane: Lane) -> Reported:
-    lane = lane.on_wall(plan.walls())
-    return Reported(lane_view(principal, row, lane, plan.agent(row.org, row.agent or DEFAULT_AGENT)), lane)
+def _reported(
+    plan: Plan,
+    principal: Principal,
+    row: RunRow,
+    lane: Lane,
+    results: list[Stored | Refusal] | None = None,
+    has_news: bool = False,
+) -> Reported:
+    lane = lane.on_wall(plan.wall_of)
+    view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or DEFAULT_AGENT))
+    return Reported(view, lane, results or [], has_news, has_warnings(results or ()))
 
 
 def _done(lane: Lane) -> Lane:

@@ -161,7 +161,7 @@ class Writer:
         turn.known.claim_limit = claims
         while True:
             await load(unit, turn.known, turn.serving_ms, asking, self._in_steps)
-            plan = Plan(turn.known, turn.now_ms, turn.serving_ms, turn.ids, self._reactions, self._serving.walls)
+            plan = Plan(turn.known, turn.now_ms, turn.serving_ms, turn.ids, self._reactions, self._serving.wall_as_read)
             try:
                 outcome = await self._in_steps(place(turn, plan), plan)
                 if outcome is not None:

@@ -65,6 +65,7 @@ from towerlog.model.event import (
     id_of_key,
 )
 from towerlog.model.facts import Facts, with_effects
+from towerlog.model.lane import QueueState
 from towerlog.model.outcome import Appended, PolledRun, Stored
 from towerlog.model.principal import Principal
 from towerlog.model.run import LONG_ID, MAX_OPEN_ID_CHARS, TERMINAL, OpenTool, RunRow, long_call_id, step_key
@@ -97,8 +98,12 @@ class _Target(msgspec.Struct):
         """Whether the run, which has a lane, may have something under this id among those of the sender's key."""
         if run_state.row is not self.row:
             self.row, self.own = run_state.row, id_of_key(principal.key_id, "")
-            self.keeps_own = has_own_ids(plan, principal, run_state.row)
-            self.is_others = is_of_another(plan, principal, run_state.row)
+            lane = plan.lane(run_state.row.run)
+            if lane is not None and lane.state is QueueState.HELD and lane.key_id == principal.key_id:
+                self.keeps_own = self.is_others = False  # as nearly always: its holder's
+            else:
+                self.keeps_own = has_own_ids(plan, principal, run_state.row)
+                self.is_others = is_of_another(plan, principal, run_state.row)
         known = run_state.known_ids
         if event_id is None or known is None:
             return event_id is not None

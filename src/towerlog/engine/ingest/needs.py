@@ -141,7 +141,8 @@ def needs_of_draft(
             needs_of_telling(needs, principal, row)
         if row.pending and not is_known:
             needs.notes(row)
-        if (row.has_lane and not is_known) or draft.facts.client_id is not None:
+        # All drafts of a request have a client, or none.
+        if not is_known and (row.has_lane or draft.facts.client_id is not None):
             needs_of_change(needs, principal, row)
         if needs.cache.budgets.get(org):
             needs_of_warning(needs, row)

@@ -84,10 +84,12 @@ def top_of(row: RunRow, parent_key: str | None, find: Find) -> tuple[str, RunRow
     """
     seen = {row.trace_id}
     for _ in range(MAX_CLIMB):
+        if parent_key is None:  # as with most runs
+            return row.trace_id, row
         above = parent_within(msgspec.structs.replace(row, parent_key=parent_key), find)
         if above is None:
-            is_trace = parent_key is not None and parent_key.startswith(PARENT_TRACE)
-            return ((parent_key or "").removeprefix(PARENT_TRACE), None) if is_trace else (row.trace_id, row)
+            is_trace = parent_key.startswith(PARENT_TRACE)
+            return (parent_key.removeprefix(PARENT_TRACE), None) if is_trace else (row.trace_id, row)
         if above.trace_id in seen:
             return min(seen), None  # a circle: any of its names will do, but the same for all of them
         row, parent_key = above, above.parent_key

@@ -59,12 +59,12 @@ class Plan:
     """The changes of one group, growing."""
 
     def __init__(
-        self, known: Known, now_ms: int, serving_ms: int, ids: Ids, reactions: Reactions, walls: Callable[[], WallOf]
+        self, known: Known, now_ms: int, serving_ms: int, ids: Ids, reactions: Reactions, wall_of: WallOf
     ) -> None:
-        """A group has one time: of the wall clock, and of the clock of leases, whose moments `walls()` shows."""
+        """A group has one time: of the wall clock, and of the clock of leases, whose moments `wall_of` shows."""
         self.known, self.cache = known, known.cache
         self.ids = ids
-        self.now_ms, self.serving_ms, self.walls = now_ms, serving_ms, walls
+        self.now_ms, self.serving_ms, self.wall_of = now_ms, serving_ms, wall_of
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
         self.reactions = reactions
