@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sys
 from typing import Any
 
@@ -11,7 +13,23 @@ from towerlog.cli.exits import explained
 
 def main() -> None:
     """Runs the command line. Without click, prints which extra to install and exits with 69."""
+    _import_structlog()
     _command_line()(prog_name="towerlog")
+
+
+def _import_structlog() -> None:
+    """Imports structlog as it is where rich is not installed.
+
+    Rich was an eighth of what a start imports, for tracebacks with the values of local variables, which may be secrets.
+    """
+    if "rich" not in sys.modules:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # what stands there as None cannot be imported
+        try:
+            # Without the extra `server` there is none.
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module("structlog")
+        finally:
+            del sys.modules["rich"]
 
 
 @explained

@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,15 @@ def test_help_names_every_setting_and_exit_code() -> None:
     printed = towerlog("serve", "--help").stdout
     for words in ("TOWERLOG_BOOTSTRAP_KEY", "TOWERLOG_LANES_MIN_LEASE_SECONDS", "Exit codes:", " 78  "):
         assert words in printed
+
+
+def test_a_start_imports_no_rich_though_it_is_installed() -> None:
+    """A tenth of a start was rich, which the log of a server never uses."""
+    command = [sys.executable, "-X", "importtime", "-m", "towerlog", "serve", "--help"]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    names = {line.rpartition("|")[2].strip() for line in imported.splitlines()}
+    assert {"structlog.dev", "towerlog.cli.main"} <= names
+    assert not [name for name in names if name.startswith("rich.")]
+    found = "import towerlog.__main__ as program; program._import_structlog(); import rich; print(rich.__name__)"
+    said = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True).stdout
+    assert said == "rich\n", "who wants it has it"

@@ -1498,8 +1498,8 @@ TOLD = (
         "a rule of one agent meets none of its events",
         "engine/alerts/test_reactions.py::test_a_rule_looks_only_at_its_scope",
         "towerlog.engine.alerts.scope",
-        'found = [ALL, ScopeKey("agent", self._agent), ScopeKey("thread", row.thread_id)]',
-        'found = [ALL, ScopeKey("thread", row.thread_id)]',
+        'found = [ALL, ("agent", self._agent), ("thread", row.thread_id)]',
+        'found = [ALL, ("thread", row.thread_id)]',
     ),
     Fault(
         "rules are known as they were when somebody first asked",

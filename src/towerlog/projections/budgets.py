@@ -71,7 +71,11 @@ def spent(row: BudgetRow, cost_nanos: int, now_ms: int) -> Crossed:
 
     Who spends the whole amount at once is told that it is exceeded, and warned as well.
     """
-    row = current(row, now_ms)
+    return spent_in_period(current(row, now_ms), cost_nanos)
+
+
+def spent_in_period(row: BudgetRow, cost_nanos: int) -> Crossed:
+    """The same of a budget that is in the period of this moment."""
     # A period that began with what the roll-ups had of it, by the senders' clocks, may get back more than it has.
     least = -MAX_SUM if row.period is Period.TOTAL else 0
     after = _marked(row, max(least, summed(row.spent_nanos, cost_nanos)))

@@ -12,8 +12,9 @@ import pytest
 from tests.asgi.conversation import HandClock, ask
 from towerlog.asgi.app import App
 from towerlog.asgi.guard import tickets
-from towerlog.asgi.pages.guides import pages as guide_pages
-from towerlog.asgi.pages.guides.markup import Guide, rendered
+from towerlog.asgi.pages.guides import markup
+from towerlog.asgi.pages.guides.frame import Guide
+from towerlog.asgi.pages.guides.markup import rendered
 from towerlog.errors import StorageFailed
 
 STRANGER = ("203.0.113.9", 1)
@@ -191,7 +192,7 @@ async def test_a_guide_is_made_once(app: App, monkeypatch: pytest.MonkeyPatch) -
         made.append(guide.page)
         return rendered(guide, links)
 
-    monkeypatch.setattr(guide_pages, "rendered", counted)
+    monkeypatch.setattr(markup, "rendered", counted)
     asked = [ask(app, "GET", f"/docs/guides/{name}", key=None) for name in ("steps", "runs") * 5]
     assert {one.status for one in await asyncio.gather(*asked)} == {200}
     assert sorted(made) == ["dialects/runs.md", "dialects/steps.md"]

@@ -409,6 +409,19 @@ async def test_a_tree_counts_what_was_spent_before_it_was_known_to_be_one(rig: R
     assert [(await read(rig, row)).spent_nanos for row in (*made, *later)] == [1110] * 4
 
 
+async def test_a_run_that_joins_a_tree_is_counted_in_the_period_of_that_moment(rig: Rig) -> None:
+    await rig.append(call("top", None))
+    top = (await rows(rig))["top"]
+    row = await make(rig, BudgetScope(run_id=top.run_id), period=Period.HOUR)
+    await rig.append(call("top", 500))
+    rig.clock.jump(HOUR_MS)
+    await rig.append(call("kid", 100))
+    begun = Facts(effects=Effects(parent_key="trace:top"))
+    await rig.append(draft(EventType.RUN_STARTED, traced("kid"), facts=begun, agent="writer"))
+    after = await read(rig, row)
+    assert (after.spent_nanos, after.period_start - row.period_start) == (100, HOUR_MS)
+
+
 async def test_a_run_that_joins_a_used_up_tree_is_stopped_with_all_below_it(rig: Rig) -> None:
     await rig.append(call("top", None))
     top = (await rows(rig))["top"]

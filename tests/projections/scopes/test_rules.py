@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model.alert import AlertRule, AlertScope, AlertTrigger
-from towerlog.projections.scopes.row_sets import ALL, ScopeKey
+from towerlog.projections.scopes.row_sets import ALL
 from towerlog.projections.scopes.rules import RuleSet
 
 NAMES = ("a", "b")
@@ -30,7 +30,7 @@ def rules_of(told: list[tuple[AlertTrigger, AlertScope, bool]]) -> list[AlertRul
 def found(rules: RuleSet, trigger: AlertTrigger, place: dict[str, str]) -> list[AlertRule]:
     """As the engine asks: by what something is, and then by all of the scope."""
     kinds = {"agent": "agent", "thread_id": "thread", "run_id": "run", "label": "label", "persona": "persona"}
-    keys = [ALL, *[ScopeKey(kinds[name], value) for name, value in place.items()]]
+    keys = [ALL, *[(kinds[name], value) for name, value in place.items()]]
     return [one for one in rules.about(trigger, lambda _: keys) if covers(one.scope, place)]
 
 
@@ -61,6 +61,4 @@ def test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now(told,
 
 def test_what_is_about_others_is_not_looked_at() -> None:
     others = [AlertRule(1, f"r{n}", n, "ours", AlertTrigger.ERROR, 0, AlertScope(agent=f"a{n}")) for n in range(200)]
-    assert [
-        one.number for one in RuleSet(others).about(AlertTrigger.ERROR, lambda _: [ALL, ScopeKey("agent", "a7")])
-    ] == [7]
+    assert [one.number for one in RuleSet(others).about(AlertTrigger.ERROR, lambda _: [ALL, ("agent", "a7")])] == [7]

@@ -36,6 +36,13 @@ def test_an_id_is_a_uuid_of_version_7_with_its_time_in_front() -> None:
     assert before_ms <= made.int >> 80 <= time.time_ns() // 1_000_000
 
 
+def test_an_id_has_the_time_that_it_is_made_for_also_where_the_clock_goes_back() -> None:
+    source = Source()
+    first = 1_700_000_000_000 & ~0xFFFF
+    times = [first, first + 1, first + 0xFFFF, first + 0x10000, first, 0, 2**48 - 1]
+    assert [uuid.UUID(source.uuid7_at(one)).int >> 80 for one in times] == times
+
+
 def test_no_two_are_the_same() -> None:
     assert len({uuid7() for _ in range(10_000)}) == 10_000
 

@@ -87,6 +87,8 @@ def on_budget(plan: Plan, moves: list[tuple[BudgetRow, BudgetRow]], run: RunRow)
     fractions, wanted = [_fraction(rule) for rule in rules], Wanted(plan, run.agent or NOBODY)
     reached: dict[int, tuple[tuple[AlertRule, ...], int]] = {}
     for before, after in moves:
+        if after.spent_nanos < warn_nanos(after.amount_nanos, fractions[0]):
+            continue
         # What is looked at of a budget are the rules whose fraction it has reached.
         count = bisect(fractions, after.spent_nanos, key=partial(warn_nanos, after.amount_nanos))
         if count and count not in reached:

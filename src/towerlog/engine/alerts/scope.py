@@ -52,13 +52,13 @@ class RunPlace:
     def keys(self, kinds: frozenset[str]) -> list[ScopeKey]:
         """What it is, of these kinds."""
         row = self._row
-        found = [ALL, ScopeKey("agent", self._agent), ScopeKey("thread", row.thread_id)]
+        found = [ALL, ("agent", self._agent), ("thread", row.thread_id)]
         if "persona" in kinds and row.persona_id is not None:
-            found += [ScopeKey("persona", row.persona_id), ScopeKey("persona", split_persona_id(row.persona_id)[0])]
+            found += [("persona", row.persona_id), ("persona", split_persona_id(row.persona_id)[0])]
         if "run" in kinds:
-            found += [ScopeKey("run", run_id) for run_id in self.above]
+            found += [("run", run_id) for run_id in self.above]
         if "label" in kinds:
-            found += [ScopeKey("label", label) for label in self.labels]
+            found += [("label", label) for label in self.labels]
         return found
 
     def is_in(self, scope: AlertScope) -> bool:
@@ -127,7 +127,7 @@ def needs_of_end(needs: Needs, row: RunRow, trigger: AlertTrigger) -> None:
     rules = needs.cache.alert_rules.get(row.org)
     if not rules:
         return
-    keys = [ALL, ScopeKey("agent", row.agent or DEFAULT_AGENT), ScopeKey("thread", row.thread_id)]
+    keys = [ALL, ("agent", row.agent or DEFAULT_AGENT), ("thread", row.thread_id)]
     for rule in rules.about(trigger, lambda _: keys):
         key = (row.org, rule.rule_id, run_subject(row.run_id))
         if key not in needs.cache.alerts and covers(rule.scope, row):

@@ -68,15 +68,21 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
     rows: dict[str, BudgetRow] = {}
     for one in moved:
         for row in in_scope(plan, org, one.agent, after.thread_id, after):
+            budget_id = row.budget_id
             if one.is_in(row.period_start):
-                rows[row.budget_id], sums[row.budget_id] = row, summed(sums.get(row.budget_id, 0), one.nanos)
+                # Nearly always one of an event's agents has spent something.
+                sums[budget_id] = summed(sums[budget_id], one.nanos) if budget_id in sums else one.nanos
+                rows[budget_id] = row
     _move(plan, list(rows.values()), sums, after)
 
 
 def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow) -> None:
-    """Moves budgets by what was spent of each, and tells and stops whom that concerns. `after`: the run that spent."""
+    """Moves budgets by what was spent of each, and tells and stops whom that concerns.
+
+    `rows`: in their present periods; `after`: the run that spent.
+    """
     org, counting = after.org, [row for row in rows if sums[row.budget_id]]
-    counted = [fold.spent(row, sums[row.budget_id], plan.now_ms) for row in counting]
+    counted = [fold.spent_in_period(row, sums[row.budget_id]) for row in counting]
     for row, _, _ in counted:
         plan.put_budget(org, row.budget_id, row)
     for row, warns, exceeds in counted:
@@ -85,7 +91,7 @@ def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow
         if exceeds:
             _note(plan, after, EventType.BUDGET_EXCEEDED, row, row.told())
     for row, _, _ in counted:
-        if row.is_stopping():
+        if row.exceeded and row.is_stopping():
             stop(plan, row, plan.now_of(after))
     moves = [(before, row) for before, (row, _, _) in zip(counting, counted, strict=True)]
     for react in plan.reactions.on_budget:
@@ -107,7 +113,8 @@ def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
         if row.is_stopping():
             plan.put_budget(row.org, row.budget_id, fold.stopping(row))
             stop(plan, row, plan.now_of(after))
-    _move(plan, [plan.budget(row.org, row.budget_id) or row for row in joined], sums, after)
+    now = [fold.current(plan.budget(row.org, row.budget_id) or row, plan.now_ms) for row in joined]
+    _move(plan, now, sums, after)
 
 
 def join_thread(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from towerlog.model.budget import BudgetRow
-from towerlog.projections.scopes.row_sets import ALL, RowSet, ScopeIndex, ScopeKey, key_of
+from towerlog.projections.scopes.row_sets import ALL, RowSet, ScopeIndex, key_of
 
 
 class BudgetSet(RowSet[BudgetRow]):
@@ -40,7 +40,12 @@ class BudgetSet(RowSet[BudgetRow]):
     def put(self, row_id: str, row: BudgetRow | None) -> None:
         before = self.get(row_id)
         super().put(row_id, row)
-        if before is None or row is None or _flags(before) != _flags(row):
+        if (
+            before is None
+            or row is None
+            or before.exceeded is not row.exceeded
+            or before.reserved_nanos != row.reserved_nanos
+        ):
             self._note(row_id, row)
 
     def _note(self, row_id: str, row: BudgetRow | None) -> None:
@@ -69,21 +74,17 @@ class BudgetSet(RowSet[BudgetRow]):
 
     def about(self, agent: str | None, thread_id: str, above: Iterable[str] = ()) -> list[BudgetRow]:
         """Those that count what this agent spends in this thread, and in the trees of these runs; the oldest first."""
-        keys = [
-            ALL,
-            ScopeKey("agent", agent or ""),
-            ScopeKey("thread", thread_id),
-            *[ScopeKey("run", run_id) for run_id in above],
-        ]
+        keys = [ALL, ("agent", agent or ""), ("thread", thread_id)]
+        keys += [("run", run_id) for run_id in above]
         return [self[budget_id] for budget_id in self.index.ids(keys)]
 
     def of_trees(self, run_ids: Iterable[str]) -> list[BudgetRow]:
         """Those of the trees of these runs."""
-        return [self[budget_id] for budget_id in self.index.ids(ScopeKey("run", run_id) for run_id in run_ids)]
+        return [self[budget_id] for budget_id in self.index.ids(("run", run_id) for run_id in run_ids)]
 
     def of_thread(self, thread_id: str) -> list[BudgetRow]:
         """Those of this thread."""
-        return [self[budget_id] for budget_id in self.index.ids([ScopeKey("thread", thread_id)])]
+        return [self[budget_id] for budget_id in self.index.ids([("thread", thread_id)])]
 
     @property
     def counts_trees(self) -> bool:
@@ -104,7 +105,3 @@ class BudgetSet(RowSet[BudgetRow]):
     def holds(self) -> bool:
         """Whether reservations hold something of some budget."""
         return bool(self._holding)
-
-
-def _flags(row: BudgetRow) -> tuple[bool, int]:
-    return row.exceeded, row.reserved_nanos

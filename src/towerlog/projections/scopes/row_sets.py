@@ -7,7 +7,7 @@ narrowest of what it is about, so a look-up costs as much as it finds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, NamedTuple, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from towerlog.model.alert import AlertScope
 from towerlog.model.budget import BudgetScope
@@ -15,29 +15,24 @@ from towerlog.model.budget import BudgetScope
 V = TypeVar("V")
 
 
-class ScopeKey(NamedTuple):
-    """Something that a row may be about."""
-
-    kind: str
-    """`agent`, `thread`, `run` (the root of a tree), `persona`, `label`; empty: all of the organisation."""
-    name: str
-
-
-ALL = ScopeKey("", "")
+ScopeKey = tuple[str, str]
+"""Something that a row may be about, a kind and a name. The kinds are `agent`, `thread`, `run` (the root of a tree),
+`persona` and `label`; empty is all of the organisation. A plain tuple, since each event makes some."""
+ALL: ScopeKey = ("", "")
 
 
 def key_of(scope: BudgetScope | AlertScope) -> ScopeKey:
     """The narrowest of what a scope names: what happens outside of that is outside of the scope."""
     if scope.run_id is not None:
-        return ScopeKey("run", scope.run_id)
+        return "run", scope.run_id
     if scope.thread_id is not None:
-        return ScopeKey("thread", scope.thread_id)
+        return "thread", scope.thread_id
     if isinstance(scope, AlertScope):
         if scope.label is not None:
-            return ScopeKey("label", scope.label)
+            return "label", scope.label
         if scope.persona is not None:
-            return ScopeKey("persona", scope.persona)
-    return ALL if scope.agent is None else ScopeKey("agent", scope.agent)
+            return "persona", scope.persona
+    return ALL if scope.agent is None else ("agent", scope.agent)
 
 
 class ScopeIndex:
@@ -48,14 +43,19 @@ class ScopeIndex:
         self._ids: dict[ScopeKey, list[tuple[int, str]]] = {}
         for place, (row_id, key) in enumerate(keys):
             self._ids.setdefault(key, []).append((place, row_id))
-        self.kinds = frozenset(key.kind for key in self._ids)
+        self.kinds = frozenset(kind for kind, _ in self._ids)
         """Of what some row is about: what nothing is about need not be found out."""
 
     def ids(self, keys: Iterable[ScopeKey]) -> list[str]:
         """Of the rows that are about one of these, the oldest first."""
-        parts = [part for key in keys if (part := self._ids.get(key)) is not None]
-        found = parts[0] if len(parts) == 1 else sorted(entry for part in parts for entry in part)
-        return [row_id for _, row_id in found]
+        found: list[tuple[int, str]] = []
+        parts = 0
+        for key in keys:
+            part = self._ids.get(key)
+            if part is not None:
+                found = [*found, *part] if parts else part
+                parts += 1
+        return [row_id for _, row_id in (sorted(found) if parts > 1 else found)]
 
 
 class RowSet(dict[str, V]):

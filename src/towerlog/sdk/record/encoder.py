@@ -22,7 +22,7 @@ from towerlog.sdk.record.values.encoding import (
     encode_event,
     with_converted,
 )
-from towerlog.sdk.wire.ids import uuid7
+from towerlog.sdk.wire.ids import uuid7_at
 
 MAX_CHECKPOINT_BYTES = 16 * 1024 * 1024 - 64 * 1024
 """The largest checkpoint that is sent: with its envelope it must fit into one request of 16 MiB."""
@@ -70,11 +70,12 @@ class EventEncoder:
 
     def _stamp(self, event: dict[str, Any]) -> None:
         self.seq += 1
-        event["event_id"] = uuid7()
+        now_ms = time.time_ns() // 1_000_000
+        event["event_id"] = uuid7_at(now_ms)
         event["client_seq"] = self.seq
         if self._run_key is not None:
             event["run_key"] = self._run_key
-        event["time"] = time.time_ns() // 1_000_000
+        event["time"] = now_ms
 
     def encode_loss(self, from_seq: int, to_seq: int, reason: str) -> bytes:
         """A notice that these numbers, both ends included, will never come. It has a number of its own."""

@@ -73,7 +73,8 @@ class BaseRun:
         self._questions = QuestionKeys()
         self._handed_back = False
         self._steps_taken = step_of(resume)
-        self._marks = threading.local()
+        # Thread → the last step that it has told. A dictionary, for a thread's own variables are slow to look up.
+        self._marks: dict[int, weakref.ref[Step]] = {}
         self._inbox = Inbox(self._acknowledge)
 
     def __repr__(self) -> str:
@@ -102,9 +103,11 @@ class BaseRun:
         told = data if self.captures_content else without_content(event_type, data)
         if told is None:
             return
+        event: dict[str, Any] = {"type": event_type, "data": told}
         name = self.agent if agent is None else name_text(agent)
-        named = {} if name is None else {"agent": name}
-        self.sink.put({"type": event_type, "data": told, **named})
+        if name is not None:
+            event["agent"] = name
+        self.sink.put(event)
 
     def step(
         self,
@@ -123,7 +126,7 @@ class BaseRun:
         self._settle_mark()
         step = Step(self, name, payload, span_id, parent, agent)
         # Weakly: a step that nobody holds is reported when it is freed, which is at once.
-        self._marks.last = weakref.ref(step)
+        self._marks[threading.get_ident()] = weakref.ref(step)
         return step
 
     def tool_call(
@@ -186,22 +189,19 @@ class BaseRun:
         fit.take("usage", usage, usage_of)
         buckets = fit.data.pop("usage", {})
         given = (input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens)
-        if any(value is not None for value in given):
-            # It was the total of other figures.
-            buckets.pop(TOTAL, None)
         for name, value in zip(BUCKETS, given, strict=True):
-            fit.take(name, value, count)
+            if value is not None:
+                # What stands beside it was the total of other figures.
+                buckets.pop(TOTAL, None)
+                fit.take(name, value, count)
         fit.take("cost_usd", cost_usd, dollars)
         fit.take("duration_ms", duration_ms, milliseconds)
         fit.take("time_to_first_token_ms", time_to_first_token_ms, milliseconds)
         named = "unknown" if model is None else name_text(model)
-        said = {name: value for name, value in more.items() if value is not None}
+        said = {name: value for name, value in more.items() if value is not None} if more else more
         place = _place(span, parent_in(self) if parent is None else parent)
-        self.tell(
-            "model.call",
-            {**take_reservation(self), **said, "model": named, **buckets, **fit.all(), **place},
-            agent=agent,
-        )
+        data = {**take_reservation(self), **said, "model": named, **buckets, **fit.all(), **place}
+        self.tell("model.call", data, agent=agent)
 
     def start_model_call(
         self,
@@ -310,12 +310,10 @@ class BaseRun:
 
     def _settle_mark(self) -> None:
         """Reports the last step of this thread as one event, unless it has become a block."""
-        last = getattr(self._marks, "last", None)
-        if last is not None:
-            self._marks.last = None
-            step = last()
-            if step is not None:
-                step.settle()
+        last = self._marks.pop(threading.get_ident(), None) if self._marks else None
+        step = None if last is None else last()
+        if step is not None:
+            step.settle()
 
     # Commands
 
@@ -392,5 +390,9 @@ class BaseRun:
 
 def _place(span: Span | str | None, parent: Span | str | None) -> dict[str, str]:
     """The members that say where an event stands among the spans."""
-    placed = {"span_id": span, "parent_span_id": parent}
-    return {name: id_of(one) for name, one in placed.items() if one}
+    placed: dict[str, str] = {}
+    if span:
+        placed["span_id"] = id_of(span)
+    if parent:
+        placed["parent_span_id"] = id_of(parent)
+    return placed

@@ -74,7 +74,7 @@ class RunSink:
             with self._lock:
                 self._told_at = time.monotonic()
                 state = self._recorder.state
-                encoder = self._encoder_in(state)
+                encoder = self._encoder if state is self._state else self._encoder_in(state)
                 # The first event of a forked process may overtake the start, and begins the run on the server then.
                 if self._thread is not None and (encoder.seq == 0 or event["type"] == "run.started"):
                     event["thread"] = self._thread

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from towerlog.asgi.pages.guides.markup import Guide, rendered
+from towerlog.asgi.pages.guides.frame import Guide
+from towerlog.asgi.pages.guides.markup import rendered
 
 LINKS = {"concepts/runs.md": "/docs/guides/concepts-runs", "start.md": "/docs/guides/start"}
 

@@ -10,7 +10,6 @@ import itertools
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -18,35 +17,12 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
+from towerlog.asgi.pages.guides.frame import TEMPLATE, Guide
+
 _COMMENT = re.compile(r"^<!--.*?-->\n?", re.MULTILINE)
 _NOT_IN_ANCHOR = re.compile(r"[^\w\- ]")
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · Towerlog</title>
-<link rel="stylesheet" href="/docs/guide.css">
-</head>
-<body>
-<header><nav aria-label="Towerlog"><a href="/docs/guides/index">Documentation</a> <a href="/docs">API</a>\
-{more}</nav></header>
-<main>
-{body}</main>
-</body>
-</html>
-"""
 MIN_LISTED = 3
 """Headings from which on a page begins with a list of them."""
-
-
-@dataclass(frozen=True)
-class Guide:
-    """A page: where it is served, its path in the docs, and its Markdown."""
-
-    path: str
-    page: str
-    text: str
 
 
 def rendered(guide: Guide, links: Mapping[str, str]) -> str:
@@ -64,13 +40,7 @@ def rendered(guide: Guide, links: Mapping[str, str]) -> str:
     title = next((text for level, _, text in headings if level == 1), guide.page)
     body = parts[0] + _list_of(headings) + parts[1]
     more = f' <a href="{html.escape(guide.path)}.md">This page as Markdown</a>'
-    return _TEMPLATE.format(title=html.escape(title), more=more, body=body)
-
-
-def notice(title: str, words: str) -> str:
-    """A page that says something, with a link to the list of all pages."""
-    link = f'<p><a href="/docs/guides/index">{html.escape(words)}</a></p>'
-    return _TEMPLATE.format(title=html.escape(title), more="", body=f"<h1>{html.escape(title)}</h1>\n{link}\n")
+    return TEMPLATE.format(title=html.escape(title), more=more, body=body)
 
 
 class _Renderer(RendererHTML):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from towerlog.asgi.pages.guides.markup import Guide, notice, rendered
+from towerlog.asgi.pages.guides.frame import Guide, notice
 from towerlog.asgi.pages.security import STILL_HEADERS
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects.base import HTML, PLAIN_TEXT, Reply
@@ -120,6 +120,9 @@ class Guides:
         text = self._text(page)
         if as_markdown:
             return Reply(200, text.encode(), PLAIN_TEXT, STILL_HEADERS)
+        # Here, since it reads Markdown: a twentieth of what a start would import, and most are never asked for a page.
+        from towerlog.asgi.pages.guides.markup import rendered
+
         links = {target: guide_path(of) for target, of in self._names.items()}
         return Reply(200, rendered(Guide(guide_path(name), page, text), links).encode(), HTML, STILL_HEADERS)
 

@@ -107,9 +107,11 @@ class Backlog:
 
     def put(self, run_key: str, seq: int, line: bytes) -> None:
         """Adds an event, or drops one, this or the oldest, when there is no room."""
-        entry = Entry(run_key, seq, line, time.monotonic_ns())
+        # As `Entry` itself does it, without the call of Python between.
+        entry = tuple.__new__(Entry, (run_key, seq, line, time.monotonic_ns()))
+        size = len(line)
         with self._short:
-            while self._memory and not self._fits(len(line)):
+            while self._memory and (self._bytes + size > self._bytes_max or len(self._memory) >= MAX_MEMORY_EVENTS):
                 if self._overflow == "newest":
                     self._losses.note(self.client_id, run_key, seq, NO_ROOM)
                     return
@@ -118,11 +120,8 @@ class Backlog:
                 self.done += 1
                 self._losses.note(self.client_id, oldest.run_key, oldest.seq, NO_ROOM)
             self._memory.append(entry)
-            self._bytes += len(line)
+            self._bytes += size
             self.accepted += 1
-
-    def _fits(self, size: int) -> bool:
-        return self._bytes + size <= self._bytes_max and len(self._memory) < MAX_MEMORY_EVENTS
 
     def take(self, events_max: int, bytes_max: int) -> Batch | None:
         """The oldest events, those on disk first. They stay in the backlog until `settle`."""

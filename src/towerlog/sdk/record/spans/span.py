@@ -35,6 +35,12 @@ class SpanRun(Protocol):
 class Span:
     """The time between two events. A span that is open when another begins is its parent."""
 
+    # Until something else is known: what is not stored in each span need not be when one is made.
+    _began_ns: int | None = None
+    _ended = False
+    _outer: Span | None = None
+    _parent: str | None = None
+
     def __init__(
         self, run: SpanRun, span_id: str | None = None, parent: Span | str | None = None, agent: object = None
     ) -> None:
@@ -42,11 +48,7 @@ class Span:
         self._span_id = span_id
         self._run = run
         self._agent = agent
-        self._began_ns: int | None = None
-        self._ended = False
-        self._outer: Span | None = None
         self._given = parent
-        self._parent: str | None = None
 
     @property
     def span_id(self) -> str:
@@ -58,15 +60,15 @@ class Span:
     def _open(self) -> None:
         if self._given is None:
             self._outer = _open_one()
+            self._parent = _id_in(self._run, self._outer)
             _current_span.set(self)
-        self._parent = self._parent_now()
+        else:
+            self._parent = id_of(self._given) or None
         self._began_ns = time.monotonic_ns()
 
     def _parent_now(self) -> str | None:
-        """The id of its parent; without a given one that of the innermost open span around it."""
-        if self._given is not None:
-            return id_of(self._given) or None
-        return parent_in(self._run, self)
+        """The id of its parent before it is open; without a given one that of the innermost open span around it."""
+        return parent_in(self._run) if self._given is None else id_of(self._given) or None
 
     def _close(self) -> int | None:
         """Milliseconds since the start; None if there was none, or if the end has been reported already."""
@@ -97,11 +99,13 @@ def _open_one() -> Span | None:
     return span
 
 
-def parent_in(run: object, inside: Span | None = None) -> str | None:
-    """The id of the innermost open span of this run; of those around `inside`, where that is the current one."""
-    span = _open_one()
-    if span is not None and span is inside:
-        span = span._outer
+def parent_in(run: object) -> str | None:
+    """The id of the innermost open span of this run in this context."""
+    return _id_in(run, _open_one())
+
+
+def _id_in(run: object, span: Span | None) -> str | None:
+    """The id of the first open span of this run from `span` outwards."""
     while span is not None and (span._ended or span._run is not run):
         span = span._outer
     return None if span is None else span.span_id

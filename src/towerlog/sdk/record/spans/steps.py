@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from types import TracebackType
 from typing import Any
 
@@ -38,9 +37,13 @@ class Step(Span):
             self._tell(self._data(self._parent_now()))
 
     def __del__(self) -> None:
-        # At interpreter shutdown the modules that this needs may be gone.
-        with contextlib.suppress(Exception):
+        if self._told:
+            return
+        try:
             self.settle()
+        except Exception:
+            # At interpreter shutdown the modules that this needs may be gone.
+            return
 
     def begin(self) -> Step:
         """Reports the start."""

@@ -45,6 +45,8 @@ class Fit:
 
 def count(value: Any) -> int:
     """A whole number from 0 on: also a float or a text that is one, and the integers of other libraries."""
+    if type(value) is int and 0 <= value <= MAX_COUNT:
+        return value
     if isinstance(value, bool):
         raise TypeError("a boolean is not a number")
     if isinstance(value, str):
@@ -61,7 +63,8 @@ def dollars(value: Any) -> float:
     """An amount of money in dollars from 0 on, from any number or its text."""
     if isinstance(value, bool):
         raise TypeError("a boolean is not a number")
-    found = float(str(value))
+    # The text of another number may say more than its float would: a Decimal, say.
+    found = value if type(value) is float else float(str(value))
     if not 0 <= found <= MAX_DOLLARS:
         raise ValueError("not an amount")
     return found
