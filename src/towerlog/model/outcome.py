@@ -224,6 +224,9 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     """Of sums over a time: from when to before when, in wall ms."""
     live_cursor: str | None = None
     """Of rows that can be watched: after this place, changes may be missing here."""
+    run: RunRow | None = None
+    agents: Mapping[int, str] = {}
+    """Of events, where that was asked for: their run, and by number the names of the agents that they are of."""
 
 
 class LaneView(msgspec.Struct, frozen=True, gc=False):

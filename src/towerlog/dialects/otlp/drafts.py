@@ -105,7 +105,7 @@ def clean(attributes: dict[str, Any], without: tuple[str | None, ...] = ()) -> d
     """Attributes to be stored: without some that stand elsewhere, and with those masked that are named for secrets."""
     found: dict[str, Any] = {}
     for name, value in attributes.items():
-        if name in without:
+        if name in without or name in names.OURS:
             continue
         if names_secret(name) and value is not None and not isinstance(value, bool):
             value = MASK
