@@ -33,7 +33,7 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListEven
     if not command.names_agents:
         return o.Page(page, following)
     known = await source.store.agents_by_number(run.org, sorted({one.agent for one in page}))
-    return o.Page(page, following, run=run, agents={one.agent: one.name for one in known})
+    return o.Page(page, following, about=(run, {one.agent: one.name for one in known}))
 
 
 def _until_damaged(found: Sequence[Logged]) -> tuple[list[Event], DamagedEvent | None]:

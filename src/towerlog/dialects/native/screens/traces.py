@@ -47,8 +47,10 @@ def _decode_trace(call: Call) -> ListEvents:
 
 def _encode_trace(page: Page, command: ListEvents, _call: Call) -> Reply:
     events = (row for row in page.rows if isinstance(row, Event))
-    run = page.run
-    names = RunNames() if run is None else RunNames(run.agent, run.thread_id, page.agents)
+    names = RunNames()
+    if page.about is not None:
+        run, agents = page.about
+        names = RunNames(run.agent, run.thread_id, agents)
     spans = RunSpans(command.run_id, names)
     scopes_told: dict[bytes, tuple[Any, list[msgspec.Raw]]] = {}
     following: str | int | None = page.next
