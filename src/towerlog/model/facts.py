@@ -185,10 +185,6 @@ class Effects(
             return self.repriced.version or None
         return None if self.priced is None else self.priced.version
 
-    def corrects(self) -> Repriced | Recount | None:
-        """Of what was counted earlier it changes the figures."""
-        return self.recount if self.repriced is None else self.repriced
-
     def told_or_computed(self) -> Usage:
         """The figures of its report, with the cost that was computed where none was told."""
         usage = NO_USAGE if self.report is None else self.report.usage
@@ -265,7 +261,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return []
         found = []
         if self.spent.cost_nanos:
-            of = None if self.effects is None else self.effects.corrects()
+            of = None if self.effects is None else self.effects.repriced or self.effects.recount
             at_ms = None if of is None else of.arrived * MINUTE_MS
             found.append(Moved(agent, self.spent.cost_nanos, at_ms))
         found += [Moved(one.agent, -one.nanos, one.arrived * MINUTE_MS) for one in self.taken_back]

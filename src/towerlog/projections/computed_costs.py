@@ -151,7 +151,8 @@ def corrections_of_costs(before: RunRow, after: RunRow, event: Event, agent: str
         return []
     found: list[Correction] = []
     lost = sum(one.nanos for one in event.facts.taken_back)
-    for cell in taken(before, after.usage, agent or "", event.effects.corrects()):
+    effects = event.effects
+    for cell in taken(before, after.usage, agent or "", effects.repriced or effects.recount):
         gone = min(lost, cell.nanos)
         lost -= gone
         key = (after.org, cell.hour, cell.agent, cell.model, cell.status)
@@ -221,5 +222,6 @@ def cells_after(
 
 def arrived_of(event: Event) -> int:
     """When what an event counts arrived, in minutes since the epoch: of what is counted anew, when that did."""
-    of = event.effects.corrects()
+    effects = event.effects
+    of = effects.repriced or effects.recount
     return event.recorded_at // MINUTE_MS if of is None else of.arrived

@@ -51,11 +51,12 @@ def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
     that of its agent: what one agent spends never stands under the model of another. What is counted anew of a call
     stands where the call does.
     """
-    of = event.effects.corrects()
+    effects = event.effects
+    of = effects.repriced or effects.recount
     if of is None:
-        model = event.effects.model or after.model_of(agent)
+        model = effects.model or after.model_of(agent)
         return (event.org, hour_of(event), agent or "", model or "", after.status.value)
-    recount = event.effects.recount
+    recount = effects.recount
     return (event.org, of.hour, agent or "", of.model, after.status.value if recount is None else recount.status)
 
 
@@ -153,8 +154,11 @@ def corrected(cell: UsageRow | None, correction: Correction) -> UsageRow:
 def with_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event, with where it is counted what may be corrected."""
     after = _with_computed(before, after, event, agent)
-    if event.facts.effects is not None and (event.effects.calls or event.effects.below):
+    effects = event.facts.effects
+    if effects is not None and (effects.calls or effects.below):
         after = _with_calls(after, event, agent)
+    if event.seq > 1 and event.facts.spent is None:
+        return after
     return _with_assumed_cells(before, after, event, agent) if may_be_named(after) else after
 
 

@@ -142,7 +142,8 @@ class RunSpans:
     def _figures(self, event: Event, data: Json) -> None:
         """What an event that is no model call has added to what its run has used: totals, mostly."""
         spent = event.facts.spent
-        if spent is None or "attributes" in data or event.effects.corrects() is not None:
+        effects = event.effects
+        if spent is None or "attributes" in data or effects.repriced is not None or effects.recount is not None:
             return
         figures = self._usage_of(event, spent)
         if not any(figures.values()):
