@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
 from tests.acceptance.conftest import Unique
+from tests.acceptance.five_ways import checkpoints_feed, runs_feed, steps_feed
 from tests.support.otlp import JSON, PROTOBUF, Export, Json, as_protobuf, exports, span, traces
 from tests.support.server import Server
 
@@ -277,7 +278,7 @@ def test_what_came_in_goes_out(org: httpx2.Client, export: Export) -> None:
     for row in runs_of(org):
         reply = org.get(f"/api/v1/runs/{row['run_id']}/otlp").json()
         accepted(reply)
-        out |= {one["spanId"]: one for one in reply["resourceSpans"][0]["scopeSpans"][0]["spans"]}
+        out |= {one["spanId"]: one for one in spans_in(reply)}
     assert set(out) == set(sent)
     for span_id, one in out.items():
         was = sent[span_id]
@@ -288,18 +289,14 @@ def test_what_came_in_goes_out(org: httpx2.Client, export: Export) -> None:
         )
 
 
+def spans_in(reply: Json) -> list[Json]:
+    return [one for scope in reply["resourceSpans"][0]["scopeSpans"] for one in scope["spans"]]
+
+
 def accepted(reply: Json) -> None:
     """Whether the types of OTLP take it, all members known."""
     ParseDict(
-        {
-            "resourceSpans": [
-                {
-                    "scopeSpans": [
-                        {"spans": [_in_base64(one) for one in reply["resourceSpans"][0]["scopeSpans"][0]["spans"]]}
-                    ]
-                }
-            ]
-        },
+        {"resourceSpans": [{"scopeSpans": [{"spans": [_in_base64(one) for one in spans_in(reply)]}]}]},
         TracesData(),
     )
 
@@ -331,7 +328,7 @@ def test_a_run_of_the_sdk_goes_out(org: httpx2.Client) -> None:
     [row] = runs_of(org)
     reply = org.get(f"/api/v1/runs/{row['run_id']}/otlp").json()
     accepted(reply)
-    tool, call, step, root = reply["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    tool, call, step, root = spans_in(reply)
     assert [one["name"] for one in (tool, call, step)] == ["execute_tool search", "chat gpt-4o", "plan"]
     assert {one["parentSpanId"] for one in (tool, call, step)} == {root["spanId"]}
     assert root["parentSpanId"] == ""
@@ -345,6 +342,61 @@ def test_a_run_of_the_sdk_goes_out(org: httpx2.Client) -> None:
     assert back["status"] == "completed"
 
 
+TOTALS = [
+    ("run.started", {"input": "weather?"}),
+    ("model.call", {"model": "gpt-4o", "input_tokens": 200, "output_tokens": 90, "cost_usd": 0.2}),
+    ("usage", {"total_tokens": 500, "cost_usd": 0.5}),
+    ("run.completed", {"result": "rain"}),
+]
+
+
+def by_native(client: httpx2.Client) -> tuple[str, str]:
+    """A run with a bare total beyond its call."""
+    told: list[Json] = [
+        {"event_id": f"e{at}", "client_seq": at, "run_key": "k", "type": kind, "data": data}
+        for at, (kind, data) in enumerate(TOTALS, start=1)
+    ]
+    told[0] |= {"thread": "sky", "agent": "forecaster"}
+    reply = client.post("/api/v1/events", json={"client_id": "desk", "events": told})
+    assert reply.status_code == 200, reply.text
+    return runs_of(client)[0]["run_id"], "sky"
+
+
+FEEDS = [by_native, checkpoints_feed, steps_feed, runs_feed]
+
+
+@pytest.mark.parametrize("feed", FEEDS, ids=lambda one: one.__name__)
+def test_a_run_of_each_dialect_comes_back_elsewhere_as_it_was(server: Server, unique: Unique, feed: Any) -> None:
+    """Its tokens, its money, its agent and its thread; by a request, and by `towerlog import` of the same file."""
+    ours, theirs = (server.client(server.make_org(unique("otlp"))[1]) for _ in range(2))
+    run_id, _ = feed(ours)
+    row = ours.get(f"/api/v1/runs/{run_id}").json()
+    reply = ours.get(f"/api/v1/runs/{run_id}/otlp").json()
+    accepted(reply)
+    again = json.dumps(reply).encode()
+    assert send(theirs, "/v1/traces", again).json() == {}
+    [back] = runs_of(theirs)
+    kept = [name for name in row["usage"] if name.endswith("_tokens")]
+    told = {name: row["usage"][name] or 0 for name in kept}
+    assert {name: back["usage"][name] or 0 for name in kept} == told
+    assert (back["total_cost_usd"] or 0) == (row["total_cost_usd"] or 0)
+    assert (back["agent"], back["thread_id"], back["status"]) == (row["agent"], row["thread_id"], row["status"])
+    # And from there again: what came in as spans is known.
+    out = theirs.get(f"/api/v1/runs/{back['run_id']}/otlp").content
+    assert send(theirs, "/v1/traces", out).json() == {}
+    assert len(runs_of(theirs)) == 1
+
+
+def test_a_run_of_an_exporter_is_known_when_it_comes_back(org: httpx2.Client) -> None:
+    for export in EXPORTS:
+        send(org, export.path, export.sent(JSON))
+    rows = runs_of(org)
+    for row in rows:
+        reply = org.get(f"/api/v1/runs/{row['run_id']}/otlp")
+        assert send(org, "/v1/traces", reply.content).json() == {}, row
+    assert {row["run_id"]: row["usage"] for row in runs_of(org)} == {row["run_id"]: row["usage"] for row in rows}
+
+
 def test_a_long_run_goes_out_in_parts(org: httpx2.Client) -> None:
     many = [span(number, 1) for number in range(2, 1202)]
     send(org, "/v1/traces", json.dumps(traces(*many, span(1))).encode())
@@ -352,6 +404,6 @@ def test_a_long_run_goes_out_in_parts(org: httpx2.Client) -> None:
     path, found = f"/api/v1/runs/{row['run_id']}/otlp", set()
     while path:
         reply = org.get(path)
-        found |= {one["spanId"] for one in reply.json()["resourceSpans"][0]["scopeSpans"][0]["spans"]}
+        found |= {one["spanId"] for one in spans_in(reply.json())}
         path = reply.links.get("next", {}).get("url", "")
     assert found == {one["spanId"] for one in (*many, span(1))}

@@ -71,7 +71,7 @@ def test_types_of_the_runs_dialect_keep_their_type_and_payload(type_) -> None:
 
 SERVERS_OWN = [
     "run.queued", "run.cancel_requested", "run.pause_requested", "run.resume_requested", "run.silent", "run.lost",
-    "run.message", "approval.expired", "cost.repriced", "run.erased", "erased",
+    "run.message", "approval.expired", "cost.repriced", "usage.recounted", "run.erased", "erased",
     "command.delivered", "lane.claimed", "lane.report", "lane.released", "lane.lost",
 ]  # fmt: skip
 

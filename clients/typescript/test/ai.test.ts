@@ -96,6 +96,22 @@ test("a stream is told as it is read, with its thoughts, its figures and its end
   await tl.close();
 });
 
+test("a stream that is left early ends its run", async () => {
+  const { tl } = client();
+  const agent = unique("leaver");
+  const { streamText } = recordAI(ai, tl, { agent });
+  for (const read of ["textStream", "fullStream"] as const) {
+    const result = streamText({ model: model(streamed(PIECES)), prompt: "Oslo?" });
+    for await (const _ of result[read]) break;
+  }
+  const whole = streamText({ model: model(streamed(PIECES)), prompt: "Oslo?" });
+  assert.equal(await new Response(whole.textStream.pipeThrough(new TextEncoderStream())).text(), "It is cold.");
+  assert.ok(await tl.flush());
+  const found = await rows(tl, agent);
+  assert.deepEqual((await Promise.all(found.map((row) => tl.get(row.run_id)))).map((run) => run.status), ["completed", "completed", "completed"]);
+  await tl.close();
+});
+
 test("failures are the program's, and are told", async () => {
   const { tl } = client();
   const agent = unique("unlucky");

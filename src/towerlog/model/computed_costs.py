@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.usage import add_known, larger, summed
+from towerlog.model.usage import Usage, add_known, larger, summed
 
 MAX_COMPUTED_CELLS = 64
 """Roll-up cells of a run of which it is remembered what was computed in them, those that were added to most lately.
@@ -26,10 +26,12 @@ class Priced(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Nano-dollars; None: no price is known."""
     version: str | None = None
     """Whose prices these are, and which."""
+    unpriced: int | None = None
+    """Reports without a price that it adds, of a recount; None: it is one where no price is known."""
 
     def as_computed(self) -> Computed:
         """As a part of a sum."""
-        return Computed(self.nanos, int(self.nanos is None))
+        return Computed(self.nanos, int(self.nanos is None) if self.unpriced is None else self.unpriced)
 
 
 class Repriced(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -54,6 +56,20 @@ class Repriced(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of what counts of all these together."""
     arrived: int = 0
     """When the first of the reports arrived here, in minutes since the epoch."""
+
+
+class Recount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Figures of a model call that were counted, and of which less or more counts now. The report beside it says how
+    much more, in figures that may be less than 0."""
+
+    hour: int
+    """Since the epoch; with agent, model and status the roll-up cell that counts it."""
+    model: str
+    status: str
+    arrived: int
+    """When the call arrived here, in minutes since the epoch."""
+    was: Usage
+    """What was counted of it, without a computed cost."""
 
 
 class Computed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -124,7 +140,7 @@ def with_computed(cells: ComputedCells, added: ComputedCell) -> ComputedCells:
 
 
 def take(
-    cells: ComputedCells, nanos: int, unpriced: int, agent: str, of: Repriced | None = None
+    cells: ComputedCells, nanos: int, unpriced: int, agent: str, of: Repriced | Recount | None = None
 ) -> tuple[ComputedCells, ComputedCells]:
     """What is left in the cells when so much is taken out of them, and what was taken from each, in its order.
 
@@ -142,7 +158,7 @@ def take(
     return tuple(cell for cell in left.values() if cell.nanos or cell.unpriced), tuple(taken)
 
 
-def _fits(cell: ComputedCell, agent: str, of: Repriced | None) -> int:
+def _fits(cell: ComputedCell, agent: str, of: Repriced | Recount | None) -> int:
     is_of = of is not None and (cell.hour, cell.model) == (of.hour, of.model)
     return (cell.agent == agent) * (1 + is_of)
 

@@ -43,6 +43,7 @@ class EventType(enum.StrEnum):
     BUDGET_WARNING = "budget.warning"
     BUDGET_EXCEEDED = "budget.exceeded"
     COST_REPRICED = "cost.repriced"
+    USAGE_RECOUNTED = "usage.recounted"
     MESSAGE_DELTA = "message.delta"
     TOOL_CALL = "tool.call"
     TOOL_RESULT = "tool.result"

@@ -13,10 +13,10 @@ import msgspec
 
 from towerlog.model.approval import OnExpiry, Terms
 from towerlog.model.checkpoint import StoredState
-from towerlog.model.computed_costs import MINUTE_MS, Priced, Repriced, TakenBack
+from towerlog.model.computed_costs import MINUTE_MS, Priced, Recount, Repriced, TakenBack
 from towerlog.model.price import CardSince
 from towerlog.model.run import ForkedFrom, Status
-from towerlog.model.span import ToldCall
+from towerlog.model.span import BelowSpan, ToldCall
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 
 
@@ -168,6 +168,12 @@ class Effects(
     """Id of the API key that reports the run from here on: of its first event, and of its start; of who created it."""
     calls: tuple[ToldCall, ...] = ()
     """Of a span: what is remembered of the figures of model calls from now on, its own first if it is one."""
+    below: tuple[BelowSpan, ...] = ()
+    """What is added to sums of model calls below spans that have not come."""
+    uncounted: bool = False
+    """Figures of a model call do not count, since what is above or below it is remembered no more."""
+    recount: Recount | None = None
+    """Its report changes what was counted of an earlier call."""
     assumes_agent: str | None = None
     """Of the first event of a run whose agent nobody has named: what stands for it until somebody does."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -234,6 +240,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     client_key: str | None = None
     """Id of the API key that numbers under this client id from here on; None: it is the one that did before, or for a
     new client the one that reports the run."""
+    parent_span_id: str | None = None
+    """Of a span that has a parent: its id."""
     foreign: bool = False
     """Would change a run that another key holds, or has put into the queue. What reports the change is kept as `other`
     under `name`; what only names an agent for the run keeps its type, and the run its agent."""
@@ -253,8 +261,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return []
         found = []
         if self.spent.cost_nanos:
-            repriced = None if self.effects is None else self.effects.repriced
-            at_ms = None if repriced is None else repriced.arrived * MINUTE_MS
+            of = None if self.effects is None else self.effects.repriced or self.effects.recount
+            at_ms = None if of is None else of.arrived * MINUTE_MS
             found.append(Moved(agent, self.spent.cost_nanos, at_ms))
         found += [Moved(one.agent, -one.nanos, one.arrived * MINUTE_MS) for one in self.taken_back]
         return found

@@ -29,6 +29,7 @@ NOT_FROM_AGENT = frozenset(
         EventType.COMMAND_DELIVERED,
         EventType.LANE_LOST,
         EventType.COST_REPRICED,
+        EventType.USAGE_RECOUNTED,
         EventType.RUN_ERASED,
         EventType.ERASED,
     }

@@ -56,7 +56,7 @@ def named(row: RunRow, facts: Facts, agent: str | None, *, late: bool) -> RunRow
         changes["shares"] = shares
     if row.start_cell is not None and row.start_cell[1] == was:
         changes["start_cell"] = (row.start_cell[0], agent, row.start_cell[2])
-    changes["began_cell"] = None
+    changes |= {"began_cell": None, "calls": row.calls.renamed(was, agent)}
     cells = tuple(_replace(cell, agent=agent) if cell.agent == was else cell for cell in row.computed_cells)
     return _replace(row, computed_cells=cells, named_seq=row.last_seq + 1, **changes)
 

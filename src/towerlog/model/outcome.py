@@ -223,7 +223,9 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     span: tuple[int, int] | None = None
     """Of sums over a time: from when to before when, in wall ms."""
     live_cursor: str | None = None
-    """Of rows that can be watched: after this place, changes may be missing here."""
+    """Of rows that can be watched: changes after this may be missing."""
+    about: tuple[RunRow, Mapping[int, str]] | None = None
+    """Where that was asked for: the run of events, and the names of their agents by number."""
 
 
 class LaneView(msgspec.Struct, frozen=True, gc=False):

@@ -166,6 +166,8 @@ class ListEvents(msgspec.Struct, frozen=True, gc=False):
     after_seq: int = 0
     types: tuple[str, ...] | None = None
     quarantined: bool = False
+    names_agents: bool = False
+    """Also the run, and the names of the agents that they are of."""
 
 
 class Tail(msgspec.Struct, frozen=True, gc=False):

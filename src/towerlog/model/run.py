@@ -16,7 +16,7 @@ from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
 from towerlog.model.assumed import AssumedCells
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells
 from towerlog.model.ledger import Ledger
-from towerlog.model.span import ToldCall
+from towerlog.model.span import NO_CALLS, ToldCalls
 from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
 from towerlog.model.usage import NO_USAGE, Usage
 
@@ -199,8 +199,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of the prices that it was computed with."""
     usage_seq: int = 0
     """Of the last event that moved what it has spent."""
-    calls: tuple[ToldCall, ...] = ()
-    """Of spans: the last model calls, whose figures are compared with those of others above and below them."""
+    calls: ToldCalls = NO_CALLS
+    """Of spans: model calls, whose figures are compared with those of others above and below them."""
     process: str | None = None
     """The process whose cost it told last (`UsageReport.process`)."""
     error: str | None = None

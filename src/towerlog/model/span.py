@@ -14,6 +14,14 @@ from towerlog.model.usage import NO_USAGE, Usage, add
 MAX_TOLD_CALLS = 32
 """Model calls of a run whose figures are remembered, the last ones: what is told later of those above or below them is
 compared with these."""
+MAX_OPEN_PARENTS = 64
+"""Spans of a run that have not come and have model calls below them: the last ones whose sums are remembered."""
+MAX_GONE_IDS = 512
+"""Spans of which nothing is remembered but that there was something: the last ones."""
+CALLS_FORGOTTEN = "calls_forgotten"
+"""As a flag of a run's figures: a model call was not counted, since what is above or below it in its trace is not
+remembered any more."""
+SPAN_ID_BYTES = 8
 
 
 class SpanPlace(msgspec.Struct, frozen=True, gc=False):
@@ -27,28 +35,131 @@ class SpanPlace(msgspec.Struct, frozen=True, gc=False):
     hangs: str | None = None
     """The parent of the topmost span at or above it in the request, which is not there itself."""
     above: str | None = None
-    """The nearest model call with figures above it in the request; else as `hangs`."""
-    covers: tuple[str, ...] = ()
-    """Of a model call: the spans below it in the request, down to the next calls."""
+    """The nearest model call above it in the request; else the parent of the topmost span there at or above it."""
+    is_call: bool = False
+    """Of a model call that tells figures."""
     began_ms: int | None = None
     """When it began, by its sender's clock."""
     parent_root: str | None = None
     """Of a span that begins a child run: `root` of the run above."""
+    changes: tuple[CallChange, ...] = ()
+    """What it changes of what counts of calls that have come. Worked out when it is placed."""
 
 
 class ToldCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The figures of a model call of a trace."""
+    """The figures of a model call of a trace, and where they are counted."""
 
     span_id: str
     above: str | None
+    """Where to look for what is above it."""
     told: Usage
-    """As its sender has told them, with the cost that was computed where none was told."""
+    """As its sender has told them."""
     inner: Usage = NO_USAGE
     """What counts of the calls below it."""
+    same_as: str | None = None
+    """The call that tells of the same response: its figures count for both, and these do not."""
+    priced: Priced | None = None
+    """What was computed of `own`, where that has no cost."""
+    agent: str = ""
+    model: str = ""
+    provider: str | None = None
+    status: str = ""
+    at_ms: int = 0
+    """When it happened, wall ms: with agent, model and status the roll-up cell in which it is counted."""
+    arrived: int = 0
+    """When it arrived here, in minutes since the epoch."""
+
+    def own(self) -> Usage:
+        """What counts of it beside those below it."""
+        return excess(self.told, self.inner)
 
     def whole(self) -> Usage:
         """What counts of it and of those below it."""
-        return add(self.inner, excess(self.told, self.inner))
+        own = self.own()
+        if own.cost_nanos is None and self.priced is not None and self.priced.nanos is not None:
+            own = msgspec.structs.replace(own, cost_nanos=self.priced.nanos)
+        return add(self.inner, own)
+
+
+class CallChange(msgspec.Struct, frozen=True, gc=False):
+    """What counts of a call otherwise than before, since one below it has come."""
+
+    run: int
+    """The number of its run."""
+    call: ToldCall
+    """As it is now."""
+    was: Usage
+    """What has counted of it, without a computed cost."""
+    change: Usage
+    """What is added to that; figures may be less than 0."""
+    priced: Priced | None
+    """The same of what was computed of it."""
+
+
+class BelowSpan(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What counts of the model calls below a span that has not come."""
+
+    span_id: str
+    usage: Usage
+    """What to add; nothing: the span has come."""
+    is_lost: bool = False
+    """It is remembered that there was something, and no more."""
+
+
+class ToldCalls(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is remembered of the model calls of a trace in one of its runs, the newest at the end."""
+
+    calls: tuple[ToldCall, ...] = ()
+    below: tuple[BelowSpan, ...] = ()
+    gone: bytes = b""
+    """Ids of spans that are remembered no more, one after the other."""
+
+    def call(self, span_id: str) -> ToldCall | None:
+        """The call of a span."""
+        for one in self.calls:
+            if one.span_id == span_id:
+                return one
+        return None
+
+    def sum_below(self, span_id: str) -> Usage:
+        """What counts below a span that has not come."""
+        for one in self.below:
+            if one.span_id == span_id:
+                return one.usage
+        return NO_USAGE
+
+    def forgot(self, span_id: str) -> bool:
+        """Whether there was something of a span that is remembered no more."""
+        mark = bytes.fromhex(span_id) if self.gone else b""
+        at = self.gone.find(mark) if mark else -1
+        while at % SPAN_ID_BYTES and at >= 0:  # within two of them
+            at = self.gone.find(mark, at + 1)
+        return at >= 0
+
+    def after(self, told: tuple[ToldCall, ...], more: tuple[BelowSpan, ...]) -> ToldCalls:
+        """With calls in place of what was known of them, and with sums that have grown."""
+        names = {one.span_id for one in told}
+        calls = (*(one for one in self.calls if one.span_id not in names), *told)
+        below = {one.span_id: one.usage for one in self.below if one.span_id not in names}
+        for one in more:
+            known = below.pop(one.span_id, NO_USAGE)
+            if one.usage != NO_USAGE:
+                below[one.span_id] = add(known, one.usage)
+        sums = tuple(BelowSpan(span_id, usage) for span_id, usage in below.items())
+        lost = [one.span_id for one in calls[:-MAX_TOLD_CALLS]] + [one.span_id for one in sums[:-MAX_OPEN_PARENTS]]
+        lost += [one.span_id for one in more if one.is_lost]
+        gone = self.gone + b"".join(map(bytes.fromhex, lost))
+        return ToldCalls(calls[-MAX_TOLD_CALLS:], sums[-MAX_OPEN_PARENTS:], gone[-MAX_GONE_IDS * SPAN_ID_BYTES :])
+
+    def renamed(self, was: str, agent: str) -> ToldCalls:
+        """With what one agent has told as another's."""
+        if all(one.agent != was for one in self.calls):
+            return self
+        calls = [msgspec.structs.replace(one, agent=agent) if one.agent == was else one for one in self.calls]
+        return msgspec.structs.replace(self, calls=tuple(calls))
+
+
+NO_CALLS = ToldCalls()
 
 
 def excess(told: Usage, inner: Usage) -> Usage:
@@ -77,19 +188,3 @@ def _beyond(told: tuple[int | None, ...], inner: tuple[int | None, ...]) -> list
         spare -= more
         found.append(more if more or (one == 0 and below is None) else None)
     return found
-
-
-def smaller(left: Usage, right: Usage) -> Usage:
-    """The smaller figure of each bucket; unknown where one of the two is."""
-    pairs = zip(msgspec.structs.astuple(left), msgspec.structs.astuple(right), strict=True)
-    return Usage(*[None if one is None or other is None else min(one, other) for one, other in pairs])
-
-
-def with_calls(calls: tuple[ToldCall, ...], told: tuple[ToldCall, ...], priced: Priced | None) -> tuple[ToldCall, ...]:
-    """With the figures of calls, in place of what was known of them. `priced`: what was computed of the first."""
-    if priced is not None and priced.nanos is not None and told[0].told.cost_nanos is None:
-        cost = add(Usage(cost_nanos=priced.nanos), Usage(cost_nanos=told[0].inner.cost_nanos)).cost_nanos
-        first = msgspec.structs.replace(told[0], told=msgspec.structs.replace(told[0].told, cost_nanos=cost))
-        told = (first, *told[1:])
-    names = {one.span_id for one in told}
-    return (*(one for one in calls if one.span_id not in names), *told)[-MAX_TOLD_CALLS:]

@@ -35,6 +35,7 @@ COMPUTED_KEPT = "computed_kept"
 """A told cost is lower than what was computed before in more than `MAX_COMPUTED_CELLS` hours, agents, models: not all
 of that could be taken back."""
 
+_OF_CALLS = ("delta", "change")
 _replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode
 
@@ -86,7 +87,7 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def counted(self) -> Usage:
         """What counts of what it has told."""
-        return _whole(_together(self.increments, self.totals, self.sides))
+        return whole(_together(self.increments, self.totals, self.sides))
 
     def computed_cost(self) -> Computed:
         """What counts of what was computed: nothing that a cost which it told is of already."""
@@ -99,7 +100,7 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def with_computed(self, priced: Priced, kind: str) -> AgentShare:
         """With what was computed of a report of this kind more."""
         one = priced.as_computed()
-        if kind == "delta":
+        if kind in _OF_CALLS:
             return _replace(self, computed=self.computed.plus(one))
         return _replace(self, computed_total=self.computed_total.or_larger(self.computed_cost().plus(one)))
 
@@ -155,7 +156,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             told = add(told, self.retired.counted())
         if self.process_cost is not None:
             told = _replace(told, cost_nanos=larger(told.cost_nanos, self.process_cost))
-        return _whole(_together(told, self.run_total, self.run_sides))
+        return whole(_together(told, self.run_total, self.run_sides))
 
     def after(
         self, report: UsageReport, agent: str, step_index: int | None = None, priced: Priced | None = None
@@ -268,8 +269,9 @@ def _share_after(
 ) -> tuple[AgentShare, bool]:
     """What an agent has told after one report more, and whether a running total fell."""
     kind, turns, turn = report.kind, share.turns, share.turn
-    if kind == "delta":
-        return _replace(share, increments=add(share.increments, _whole(usage))), False
+    if kind in _OF_CALLS:
+        more = whole(usage) if kind == "delta" else usage
+        return _replace(share, increments=add(share.increments, more)), False
     told = _totals_of(kind, usage)
     if kind == "turn":
         more, call = _call_of(share, usage, step_index)
@@ -312,7 +314,7 @@ def _retired(together: AgentShare, agent: str, gone: AgentShare) -> AgentShare:
     return AgentShare(increments, step_index=step, step_agent=name if step >= 0 else None, computed=computed)
 
 
-def _whole(usage: Usage) -> Usage:
+def whole(usage: Usage) -> Usage:
     """With `total_tokens` at least the sum of the buckets: a bare total counts what it says beyond them."""
     split = usage.split_tokens()
     if split is None or (usage.total_tokens is not None and usage.total_tokens >= split):

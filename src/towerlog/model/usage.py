@@ -99,9 +99,10 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Figures as they were sent, and how they are meant."""
 
     usage: Usage
-    kind: Literal["total", "delta", "turn"] = "total"
+    kind: Literal["total", "delta", "turn", "change"] = "total"
     """`total`: running totals, of one agent or of the run. `delta`: the increment of one model call. `turn`: a running
-    total of all tokens beside input and output that are running totals where they add up to it, else an increment."""
+    total of all tokens beside input and output that are running totals where they add up to it, else an increment.
+    `change`: what is added to an increment that was told before, which may be less than 0."""
     whole_run: bool = False
     """The running totals are of the whole run, not of one agent in it."""
     process_cost: bool = False

@@ -15,6 +15,7 @@ from towerlog.model.computed_costs import (
     Computed,
     ComputedCell,
     ComputedCells,
+    Recount,
     Repriced,
     TakenBack,
     take,
@@ -24,7 +25,7 @@ from towerlog.model.event import Event
 from towerlog.model.facts import Moved
 from towerlog.model.naming import named
 from towerlog.model.run import RunRow
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, larger, subtract, summed
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, larger, subtract, summed
 
 UsageKey = tuple[int, int, str, str, str]
 """Organisation, hour since the epoch, agent, model, status."""
@@ -42,7 +43,9 @@ class Correction(NamedTuple):
     """Starts of runs."""
 
 
-def totals_after(row: RunRow, target: Usage, agent: str, of: Repriced | None = None) -> tuple[Usage, ComputedCells]:
+def totals_after(
+    row: RunRow, target: Usage, agent: str, of: Repriced | Recount | None = None
+) -> tuple[Usage, ComputedCells]:
     """What a run has spent after a report of an agent, and the cells that its computed cost is left in.
 
     `target`: what all reports add up to. The cost falls to it only as far as something can be taken back: of
@@ -60,6 +63,11 @@ def totals_after(row: RunRow, target: Usage, agent: str, of: Repriced | None = N
         computed_nanos=larger(target.computed_nanos, (before.computed_nanos or 0) - nanos or None),
         unpriced_calls=larger(target.unpriced_calls, (before.unpriced_calls or 0) - unpriced or None),
     ), left
+
+
+def totals_recounted(row: RunRow, target: Usage, change: Usage, agent: str, of: Recount) -> tuple[Usage, ComputedCells]:
+    """The same after a change of what was counted of a call: what its sender has told may fall."""
+    return totals_after(_replace(row, usage=add(row.usage, change)), target, agent, of)
 
 
 def _back(before: Usage, target: Usage) -> tuple[int, int]:
@@ -143,7 +151,8 @@ def corrections_of_costs(before: RunRow, after: RunRow, event: Event, agent: str
         return []
     found: list[Correction] = []
     lost = sum(one.nanos for one in event.facts.taken_back)
-    for cell in taken(before, after.usage, agent or "", event.effects.repriced):
+    effects = event.effects
+    for cell in taken(before, after.usage, agent or "", effects.repriced or effects.recount):
         gone = min(lost, cell.nanos)
         lost -= gone
         key = (after.org, cell.hour, cell.agent, cell.model, cell.status)
@@ -151,7 +160,9 @@ def corrections_of_costs(before: RunRow, after: RunRow, event: Event, agent: str
     return found
 
 
-def taken_back(row: RunRow, after: Usage, agent: str, of: Repriced | None, lost: int) -> tuple[TakenBack, ...]:
+def taken_back(
+    row: RunRow, after: Usage, agent: str, of: Repriced | Recount | None, lost: int
+) -> tuple[TakenBack, ...]:
     """From whom so much is taken back: in the order of `corrections`. `row`: the run before, `after`: its totals."""
     found: list[TakenBack] = []
     for cell in taken(row, after, agent, of):
@@ -162,7 +173,7 @@ def taken_back(row: RunRow, after: Usage, agent: str, of: Repriced | None, lost:
     return tuple(found)
 
 
-def taken(row: RunRow, after: Usage, agent: str, of: Repriced | None = None) -> ComputedCells:
+def taken(row: RunRow, after: Usage, agent: str, of: Repriced | Recount | None = None) -> ComputedCells:
     """What an event of an agent takes out of the cells of a run, which is `row` before it and has spent `after`."""
     nanos, unpriced = _back(row.usage, after)
     return take(row.computed_cells, nanos, unpriced, agent, of)[1] if nanos or unpriced else ()
@@ -190,6 +201,16 @@ def repriced(before: Usage, after: Usage) -> Usage:
     return Usage(cost_nanos=cost or None, computed_nanos=computed if computed > 0 else None)
 
 
+def recounted(before: Usage, after: Usage) -> tuple[Usage, int]:
+    """What a recount adds to the cell of its call, and how much computed cost is taken back from the cells that have
+    it."""
+    found = subtract(after, before)
+    lost = -min(0, found.computed_nanos or 0)
+    if lost:
+        found = _replace(found, cost_nanos=(found.cost_nanos or 0) + lost or None, computed_nanos=None)
+    return (found if (found.unpriced_calls or 0) > 0 else _replace(found, unpriced_calls=None)), lost
+
+
 def cells_after(
     cells: ComputedCells, before: Usage, after: Usage, place: tuple[int, str, str, str], arrived: int
 ) -> ComputedCells:
@@ -200,6 +221,7 @@ def cells_after(
 
 
 def arrived_of(event: Event) -> int:
-    """When what an event counts arrived, in minutes since the epoch: of a new pricing, what it is of."""
-    repriced = event.effects.repriced
-    return event.recorded_at // MINUTE_MS if repriced is None else repriced.arrived
+    """When what an event counts arrived, in minutes since the epoch: of what is counted anew, when that did."""
+    effects = event.effects
+    of = effects.repriced or effects.recount
+    return event.recorded_at // MINUTE_MS if of is None else of.arrived

@@ -17,7 +17,7 @@ from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT, is_of_agent, is_waiting
-from towerlog.model.naming import may_be_named, named
+from towerlog.model.naming import named
 from towerlog.model.run import (
     MAX_OPEN_ID_CHARS,
     MAX_OPEN_TOOL_CHARS,
@@ -32,12 +32,12 @@ from towerlog.model.run import (
     long_call_id,
     step_key,
 )
-from towerlog.model.span import with_calls
+from towerlog.model.span import CALLS_FORGOTTEN
 from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
 from towerlog.projections import checkpoints, clients, commands, computed_costs, questions
 from towerlog.projections import status as status_fold
 from towerlog.projections.metadata import metadata_after
-from towerlog.projections.usage import hour_of, key_of, with_assumed_cells
+from towerlog.projections.usage import hour_of, with_cells
 
 _replace = msgspec.structs.replace
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -104,8 +104,6 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         changes["start_told_at"] = event.told_at()
     if event.effects.report is not None or event.effects.repriced is not None:
         changes["usage_seq"] = event.seq
-    if event.effects.calls:
-        changes["calls"] = with_calls(row.calls, event.effects.calls, event.effects.priced)
     if event.type in TIMED_TYPES and not event.facts.by_other:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.late:
@@ -120,7 +118,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
         _place(row, event, agent, changes)
-        return status_fold.erased(_with_cells(row, _replace(row, **changes), event, agent), event)
+        return status_fold.erased(with_cells(row, _replace(row, **changes), event, agent), event)
     if is_of_agent(event.type, event.facts.effects):
         _fold_life(row, event, changes)
     elif event.type is _SILENT:
@@ -140,7 +138,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         questions.fold(row, event, changes)
     status_fold.fold(row, event, changes)
     _place(row, event, agent, changes)
-    return _with_cells(row, _replace(row, **changes), event, agent)
+    return with_cells(row, _replace(row, **changes), event, agent)
 
 
 def fold_plain(
@@ -196,23 +194,6 @@ def _place(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]
     if not _tells_usage(effects) and not has_named_model(shares, agent):
         unplaced = _with_unplaced(unplaced, *cell, 1)
     changes["unplaced"] = unplaced
-
-
-def _with_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
-    """The row after an event, with where it is counted what may be corrected."""
-    after = _with_computed(before, after, event, agent)
-    return with_assumed_cells(before, after, event, agent) if may_be_named(after) else after
-
-
-def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
-    """The row after an event, with where its computed cost is counted."""
-    usage, was = after.usage, before.usage
-    if usage is was or (usage.computed_nanos is was.computed_nanos and usage.unpriced_calls is was.unpriced_calls):
-        return after
-    # The cell as the roll-ups have it, so it is asked of the row as it is then.
-    place, arrived = key_of(after, event, agent)[1:], computed_costs.arrived_of(event)
-    cells = computed_costs.cells_after(after.computed_cells, before.usage, after.usage, place, arrived)
-    return after if cells is after.computed_cells else _replace(after, computed_cells=cells)
 
 
 def has_named_model(shares: Mapping[str, AgentShare], agent: str | None) -> bool:
@@ -292,7 +273,8 @@ def _fold_effects(
 
 
 def _tells_usage(effects: Effects) -> bool:
-    return effects.report is not None or effects.model is not None or effects.repriced is not None
+    is_told = effects.report is not None or effects.model is not None
+    return is_told or effects.repriced is not None or effects.uncounted
 
 
 def _failed_at_once(event: Event) -> bool:
@@ -325,9 +307,15 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
     usage, cells = row.usage, row.computed_cells
     if effects.report is not None or effects.repriced is not None:
         target = after.usage() if (of := effects.repriced) is None else computed_costs.moved_by(usage, of.counted)
-        usage, cells = computed_costs.totals_after(row, target, agent or "", of)
+        if effects.recount is not None and effects.report is not None:
+            change = effects.report.usage
+            usage, cells = computed_costs.totals_recounted(row, target, change, agent or "", effects.recount)
+        else:
+            usage, cells = computed_costs.totals_after(row, target, agent or "", of)
         if (usage.computed_nanos or 0) > (target.computed_nanos or 0):
             after = after.flagged(COMPUTED_KEPT)
+    if effects.uncounted:
+        after = after.flagged(CALLS_FORGOTTEN)
     version = merged_version(row.price_version, effects.version_computed_with())
     return {
         "shares": after.shares,

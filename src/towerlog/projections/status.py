@@ -127,7 +127,8 @@ _GONE: dict[str, Any] = {
 
 def is_word_of_server(effects: Effects) -> bool:
     """Whether an event that came after its run's end is no late report, but what the server says of the run."""
-    return effects.budget_id is not None or effects.repriced is not None or effects.erases is not None
+    corrects = effects.repriced or effects.recount
+    return effects.budget_id is not None or corrects is not None or effects.erases is not None
 
 
 def erased(row: RunRow, event: Event) -> RunRow:

@@ -18,10 +18,10 @@ import msgspec
 from towerlog.model.assumed import AssumedCell, less_assumed, with_assumed
 from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import Event
-from towerlog.model.naming import named
+from towerlog.model.naming import may_be_named, named
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
-from towerlog.projections.computed_costs import Correction, UsageKey, arrived_of, corrections_of_costs
+from towerlog.projections.computed_costs import Correction, UsageKey, arrived_of, cells_after, corrections_of_costs
 
 HOUR_MS = 3_600_000
 
@@ -48,11 +48,16 @@ def added(before: Usage, after: Usage) -> Usage:
 
 def key_of(after: RunRow, event: Event, agent: str | None) -> UsageKey:
     """The key of the cell that an event adds to. The status is the run's after it, the model what the event says, else
-    that of its agent: what one agent spends never stands under the model of another.
+    that of its agent: what one agent spends never stands under the model of another. What is counted anew of a call
+    stands where the call does.
     """
-    repriced = event.effects.repriced
-    model = (event.effects.model or after.model_of(agent)) if repriced is None else repriced.model
-    return (event.org, hour_of(event), agent or "", model or "", after.status.value)
+    effects = event.effects
+    of = effects.repriced or effects.recount
+    if of is None:
+        model = effects.model or after.model_of(agent)
+        return (event.org, hour_of(event), agent or "", model or "", after.status.value)
+    recount = effects.recount
+    return (event.org, of.hour, agent or "", of.model, after.status.value if recount is None else recount.status)
 
 
 def hour_of(event: Event) -> int:
@@ -146,7 +151,48 @@ def corrected(cell: UsageRow | None, correction: Correction) -> UsageRow:
     )
 
 
-def with_assumed_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
+def with_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
+    """The row after an event, with where it is counted what may be corrected."""
+    after = _with_computed(before, after, event, agent)
+    effects = event.facts.effects
+    if effects is not None and (effects.calls or effects.below):
+        after = _with_calls(after, event, agent)
+    if event.seq > 1 and event.facts.spent is None:
+        return after
+    return _with_assumed_cells(before, after, event, agent) if may_be_named(after) else after
+
+
+def _with_calls(after: RunRow, event: Event, agent: str | None) -> RunRow:
+    """The row after an event, with what is remembered of model calls; its own with the cell that it is counted in."""
+    calls, effects = event.effects.calls, event.effects
+    if calls and not calls[0].status:
+        _, _, _, model, status = key_of(after, event, agent)
+        own = msgspec.structs.replace(
+            calls[0],
+            priced=effects.priced,
+            agent=agent or "",
+            model=model,
+            provider=effects.provider,
+            status=status,
+            at_ms=event.happened_at(),
+            arrived=arrived_of(event),
+        )
+        calls = (own, *calls[1:])
+    return msgspec.structs.replace(after, calls=after.calls.after(calls, effects.below))
+
+
+def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
+    """The row after an event, with where its computed cost is counted."""
+    usage, was = after.usage, before.usage
+    if usage is was or (usage.computed_nanos is was.computed_nanos and usage.unpriced_calls is was.unpriced_calls):
+        return after
+    # The cell as the roll-ups have it, so it is asked of the row as it is then.
+    place, arrived = key_of(after, event, agent)[1:], arrived_of(event)
+    cells = cells_after(after.computed_cells, before.usage, after.usage, place, arrived)
+    return after if cells is after.computed_cells else msgspec.structs.replace(after, computed_cells=cells)
+
+
+def _with_assumed_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:
     """The row after an event of a run whose agent nobody has named, with what that has counted for what stands for it.
 
     `before`: the row before it, as the event has named it.

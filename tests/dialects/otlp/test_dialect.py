@@ -209,11 +209,11 @@ def test_second_accounts_do_not_count_and_outer_calls_say_what_is_below_them() -
         span(4, 9, **chat),
     )
     counted = [(one.event_id, one.span) for one in found if one.effects.report is not None]
-    places = {event_id: span_ and (span_.above, span_.covers, span_.hangs) for event_id, span_ in reversed(counted)}
+    places = {event_id: span_ and (span_.above, span_.is_call, span_.hangs) for event_id, span_ in reversed(counted)}
     assert places == {
-        "response:r": (f"{1:016x}", (), None),
-        f"{1:016x}": (None, (f"{5:016x}",), None),
-        f"{4:016x}": (f"{9:016x}", (), f"{9:016x}"),
+        "response:r": (f"{1:016x}", True, None),
+        f"{1:016x}": (None, True, None),
+        f"{4:016x}": (f"{9:016x}", True, f"{9:016x}"),
     }
     # The account that tells most comes first, and any other is a step then.
     others = [one.otherwise.event_id for one in found if one.otherwise is not None]

@@ -22,6 +22,7 @@ from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, ListB
 from towerlog.model.event import Refusal
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, RunRow
+from towerlog.model.span import MAX_GONE_IDS, MAX_OPEN_PARENTS, MAX_TOLD_CALLS
 from towerlog.model.usage import NO_USAGE, Usage, add
 
 DOLLAR = 1_000_000_000
@@ -98,47 +99,58 @@ async def with_budgets(rig: Rig, name: str) -> Principal:
     return who
 
 
+MODELS = ("m1", "m2")
+
+
 def trace_of(rnd: random.Random) -> list[Json]:
-    """A trace of one root, with nested agents, tools, and model calls above each other."""
+    """A trace of one root, with agents, tools, steps and model calls below each other, whichever below which."""
     spans, numbers = [agent(1, 0, "lead")], itertools.count(2)
     places: list[tuple[int, str]] = [(1, "lead")]
     for _ in range(rnd.randint(1, 9)):
         number, (parent, name) = next(numbers), rnd.choice(places)
         kind = rnd.random()
-        if kind < 0.2:
-            nested = rnd.choice(AGENTS[1:])
-            spans.append(agent(number, parent, nested))
-            places.append((number, nested))
-        elif kind < 0.35:
+        if kind < 0.15:
+            name = rnd.choice(AGENTS[1:])
+            spans.append(agent(number, parent, name))
+        elif kind < 0.3:
             spans.append(span(number, parent, name="turn"))
-            places.append((number, name))
-        elif kind < 0.5:
+        elif kind < 0.4:
             tool = {"gen_ai__operation__name": "execute_tool", "gen_ai__tool__name": "ls"}
             spans.append(span(number, parent, **tool))
         else:
             spans += calls_of(rnd, number, parent, name, numbers)
+        places.append((number, name))
     return spans
 
 
 def calls_of(rnd: random.Random, number: int, parent: int, name: str, numbers: Any) -> list[Json]:
-    """A model call, perhaps with others below it: it tells what these use together, or more."""
+    """A model call, perhaps with others below it: it tells what these use together, or more, or less."""
     # The agent of the root is that of all that names none; of a nested one each call says whose it is.
     told: dict[str, Any] = {} if name == "lead" and rnd.random() < 0.5 else {"gen_ai__agent__name": name}
+    told["model"] = rnd.choice(MODELS)
     inner = [rnd.randint(1, 50) for _ in range(rnd.choice((0, 0, 1, 2)))]
-    own = sum(inner) + rnd.choice((0, 0, 7)) if inner else rnd.randint(1, 50)
-    costs = rnd.random() < 0.3
-    cost = {"gen_ai__usage__cost": own / 1000} if costs else {}
-    found = [chat(number, parent, own, gen_ai__response__id=f"r{number}", **told, **cost)] if not inner else []
-    if inner:
-        figures = {"gen_ai__usage__input_tokens": own, "gen_ai__usage__output_tokens": len(inner)}
-        found.append(span(number, parent, gen_ai__request__model="m1", **CHAT, **figures, **told, **cost))
+    own = max(1, sum(inner) + rnd.choice((0, 0, 7, -3))) if inner else rnd.randint(1, 50)
+    if rnd.random() < 0.4:
+        told["gen_ai__usage__cost"] = own / 1000
+    if rnd.random() < 0.3:
+        told["gen_ai__usage__cache_read__input_tokens"] = own // 2
+    named = {"gen_ai__response__id": f"r{number}"} if rnd.random() < 0.5 else {}
+    found = [chat(number, parent, own, **told, **named)]
+    if named and rnd.random() < 0.3:
+        found.append(chat(next(numbers), parent, own, **told, **named))
+    told.pop("gen_ai__usage__cost", None)
+    told.pop("gen_ai__usage__cache_read__input_tokens", None)
     for one in inner:
-        cost = {"gen_ai__usage__cost": one / 1000} if costs else {}
-        found.append(chat(next(numbers), number, one, **told, **cost))
+        between = next(numbers)
+        if rnd.random() < 0.5:
+            found.append(span(between, number, name="try"))
+        above = between if len(found) and found[-1]["spanId"] == f"{between:016x}" else number
+        cost = {"gen_ai__usage__cost": one / 1000} if rnd.random() < 0.3 else {}
+        found.append(chat(next(numbers), above, one, **told | {"model": rnd.choice(MODELS)}, **cost))
     return found
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [25, pytest.param(1500, marks=pytest.mark.slow)])
 def test_the_sums_of_a_trace_are_those_of_one_request(tmp_path: Path, examples: int) -> None:
     """However it is cut into requests, whichever comes first, and whatever is sent again."""
     names = map("org {}".format, itertools.count())
@@ -154,7 +166,7 @@ def test_the_sums_of_a_trace_are_those_of_one_request(tmp_path: Path, examples: 
         def holds(seed: int) -> None:
             runner.run(check(rig, names, random.Random(seed)))
 
-        opened = open_rig(tmp_path, prices=FixedPrices({"m1": card(3, 1, 4, 7, 9)}))
+        opened = open_rig(tmp_path, prices=FixedPrices({"m1": card(3, 1, 4, 7, 9)}))  # and none of m2
         rig = runner.run(opened.__aenter__())
         try:
             holds()
@@ -174,7 +186,32 @@ async def check(rig: Rig, names: Any, rnd: random.Random) -> None:
         sent = sent[count:]
         if rnd.random() < 0.2:
             rig.engine.forget()
-    assert await sums(rig, cut) == await sums(rig, whole)
+    found = await sums(rig, cut)
+    assert found == await sums(rig, whole)
+    assert found["all"][2] == sum(by_the_rule(spans))
+
+
+def by_the_rule(spans: list[Json]) -> tuple[int, int]:
+    """Input and output of a trace: a model call with others below it counts what exceeds those."""
+
+    def figures(told: Json) -> tuple[int, int]:
+        found = {one["key"]: int(one["value"].get("intValue", 0)) for one in told["attributes"]}
+        return found.get("gen_ai.usage.input_tokens", 0), found.get("gen_ai.usage.output_tokens", 0)
+
+    def whole(told: Json) -> tuple[int, int]:
+        below = [whole(one) for one in first if one.get("parentSpanId") == told["spanId"]]
+        sent, written = figures(told)
+        return max(sent, sum(one for one, _ in below)), max(written, sum(one for _, one in below))
+
+    # Of one response the first account; the generator lets both tell the same, and only the first has calls below it.
+    seen: set[str] = set()
+    first = []
+    for told in spans:
+        ids = [one["value"]["stringValue"] for one in told["attributes"] if one["key"] == "gen_ai.response.id"]
+        if not seen.intersection(ids):
+            first.append(told)
+        seen.update(ids)
+    return whole(first[0])
 
 
 # One thing at a time
@@ -255,6 +292,77 @@ async def test_what_stands_between_two_calls_is_seen_through(priced: Rig) -> Non
     inner = chat(4, 5, 100)
     for requests in ([[inner], [between], [OUTER]], [[inner], [between, OUTER]], [[inner, between], [OUTER]]):
         assert (await cut(priced, *requests, [LEAD]))["all"][2] == 101
+
+
+BETWEEN = span(5, 2, name="try")
+UNDER = chat(4, 5, 90, model="m2")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((OUTER, BETWEEN, UNDER))))
+async def test_the_models_share_what_they_share_in_one_request(priced: Rig, order: tuple[Json, ...]) -> None:
+    """Whatever comes first: the outer one, the inner one, or what stands between them."""
+    found = await cut(priced, *([one] for one in order), [LEAD])
+    assert found == await cut(priced, [*order, LEAD])
+    assert {model: figures[2] for model, figures in found["models"].items()} == {"m1": 10, "m2": 91}
+
+
+async def test_a_run_of_an_agent_below_a_call_changes_what_the_call_counts_in_its_own_run(priced: Rig) -> None:
+    inner = [agent(5, 2, "scout"), chat(4, 5, 90, gen_ai__agent__name="scout")]
+    found = await cut(priced, [OUTER], inner, [LEAD])
+    assert found == await cut(priced, [OUTER, *inner, LEAD])
+    assert {name: figures[2] for name, figures in found["agents"].items()} == {"lead": 10, "scout": 91}
+    log = await priced.log((await priced.store.orgs())[-2].org)
+    assert [one.type for one in log].count("usage.recounted") == 1
+
+
+async def test_a_root_in_another_process_is_below_the_call_that_called_it(priced: Rig) -> None:
+    remote = [agent(5, 2, "scout") | {"flags": 0x300}, chat(4, 5, 90)]
+    for requests in ([[*remote, OUTER, LEAD]], [remote, [OUTER, LEAD]], [[OUTER, LEAD], remote]):
+        assert (await cut(priced, *requests))["all"][2] == 101
+
+
+async def test_what_is_below_the_second_account_of_a_response_is_below_the_response(priced: Rig) -> None:
+    one, other = (chat(number, 1, 100, gen_ai__response__id="r") for number in (2, 3))
+    inner = chat(4, 3, 90)
+    for order in itertools.permutations((one, other, inner)):
+        assert (await cut(priced, *([told] for told in order), [LEAD]))["all"][2] == 101
+    assert (await cut(priced, [one, other, inner, LEAD]))["all"][2] == 101
+
+
+async def test_a_call_below_one_that_is_remembered_no_more_does_not_count(priced: Rig) -> None:
+    """Rather less than twice, and the run says so."""
+    who = await with_budgets(priced, "many")
+    named = {"gen_ai__response__id": "r"}
+    for outer in (OUTER, chat(3, 1, 100, **named)):
+        await send(priced, who, outer)
+    await send(priced, who, *(chat(number, 1, 1) for number in range(10, 60)))
+    await send(priced, who, chat(4, 2, 90), chat(5, 3, 90))
+    await send(priced, who, chat(6, 4, 80))
+    assert (await sums(priced, who))["all"][2] == 101 + 101 + 50 * 2
+    (run,) = (await priced.store.rows(who.org)).runs
+    assert run.usage_flags == ("calls_forgotten",)
+
+
+async def test_calls_of_a_trace_are_remembered_within_bounds(priced: Rig) -> None:
+    who = await with_budgets(priced, "many")
+    for part in range(4):
+        at = 100 + part * 200
+        await send(priced, who, *(chat(number, 5000 + number, 1) for number in range(at, at + 200)))
+    (run,) = (await priced.store.rows(who.org)).runs
+    told = run.calls
+    assert (len(told.calls), len(told.below)) == (MAX_TOLD_CALLS, MAX_OPEN_PARENTS)
+    assert len(told.gone) == 8 * MAX_GONE_IDS
+    # Those with the lowest numbers came last: they end last.
+    await send(priced, who, chat(5000 + 700, 1, 10))
+    assert (await sums(priced, who))["all"][2] == 1600 + 9
+    await send(priced, who, chat(5000 + 899, 1, 10))
+    assert (await sums(priced, who))["all"][2] == 1600 + 9, "its sum is forgotten"
+    await send(priced, who, span(5000 + 898, 9000, name="try"))
+    await send(priced, who, chat(9000, 1, 10))
+    await send(priced, who, chat(9001, 1, 10))
+    assert (await sums(priced, who))["all"][2] == 1600 + 9 + 11
+    await send(priced, who, span(5000 + 897, 9001, name="try"))
+    assert (await sums(priced, who))["all"][2] == 1600 + 9, "and that there was something below it"
 
 
 async def test_a_told_cost_does_not_count_beside_what_was_computed_of_it(priced: Rig) -> None:

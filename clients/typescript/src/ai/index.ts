@@ -8,6 +8,7 @@
 import type { Run, Towerlog } from "../node.js";
 import { linked } from "../wire/http.js";
 import { type JsonObject, isObject } from "../wire/refusals.js";
+import { watchedResult } from "./leaving.js";
 import { type Model, type Place, contentOf, finishRun, isModel, quietly, reported } from "./model.js";
 import { reportedTools } from "./tools.js";
 
@@ -69,7 +70,10 @@ function asked(ask: Ask, given: JsonObject, ai: { gateway?: unknown }, tl: Tower
   if (model !== undefined) watched.model = reported(model, () => place);
   if (isObject(given.tools)) watched.tools = reportedTools(given.tools, () => run);
   const own = current === undefined ? run : undefined;
-  if (isStreamed) return tl.within(run, () => ask(withEnds(watched, own, unlink)));
+  if (isStreamed) {
+    const result = tl.within(run, () => ask(withEnds(watched, own, unlink)));
+    return own === undefined ? result : watchedResult(result, () => quietly(() => left(own, unlink)));
+  }
   return tl.within(run, () => whole(ask, watched, own, unlink));
 }
 
@@ -84,6 +88,12 @@ async function whole(ask: Ask, given: JsonObject, own: Run | undefined, unlink: 
   } finally {
     unlink();
   }
+}
+
+/** Nobody reads on: the run ends with what it has by then. */
+function left(own: Run, unlink: () => void): void {
+  unlink();
+  finishRun(own, undefined);
 }
 
 /** A streamed call ends where the AI SDK says so, which it does once somebody has read it. */

@@ -105,7 +105,7 @@ def clean(attributes: dict[str, Any], without: tuple[str | None, ...] = ()) -> d
     """Attributes to be stored: without some that stand elsewhere, and with those masked that are named for secrets."""
     found: dict[str, Any] = {}
     for name, value in attributes.items():
-        if name in without:
+        if name in without or name in names.OURS:
             continue
         if names_secret(name) and value is not None and not isinstance(value, bool):
             value = MASK
@@ -155,7 +155,13 @@ class _Made:
         effects = Effects(
             is_start=True, parent_key=self._trace.parent_key(self.node), metadata=msgspec.Raw(_ENCODE(metadata))
         )
-        draft = self._draft(_STARTED, told, Facts(effects=effects), span.start_ms, f"{span.span_id}.start")
+        draft = self._draft(
+            _STARTED,
+            told,
+            Facts(parent_span_id=span.parent_id or None, effects=effects),
+            span.start_ms,
+            f"{span.span_id}.start",
+        )
         # Whatever clocks say: a run begins before what is told of it.
         return Placed(min(self.node.first or span.start, span.start), 0 if span.is_root else 1, draft)
 
@@ -185,7 +191,7 @@ class _Made:
         called = self._names() | {"tool": tool, "tool_call_id": call_id}
         if asked is not None:
             called["arguments"] = _content(attributes[asked])
-        facts = Facts(tool=tool or None, tool_call_id=call_id)
+        facts = Facts(tool=tool or None, tool_call_id=call_id, parent_span_id=span.parent_id or None)
         yield Placed(span.start, 4, self._draft(_TOOL_CALL, called, facts, span.start_ms, f"{span.span_id}.call"))
         failed = lookups.failed(span)
         told = self._whole((asked, answered), {"arguments": asked, "result": answered})
@@ -214,6 +220,7 @@ class _Made:
             name=lookups.call_name(span) if failed else None,
             success=not failed,
             duration_ms=span.duration_ms,
+            parent_span_id=span.parent_id or None,
             effects=Effects(
                 report=UsageReport(node.usage, "delta"), model=model, provider=lookups.provider_of(attributes)
             ),
@@ -231,7 +238,7 @@ class _Made:
         return Placed(self.span.end, 5, draft)
 
     def _step_facts(self) -> Facts:
-        return Facts(duration_ms=self.span.duration_ms)
+        return Facts(duration_ms=self.span.duration_ms, parent_span_id=self.span.parent_id or None)
 
     def _names(self) -> dict[str, Any]:
         """What names the span."""

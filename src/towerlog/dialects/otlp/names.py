@@ -29,6 +29,7 @@ def _paths(*names: str | Path) -> tuple[Path, ...]:
 KINDS: tuple[tuple[str, Mapping[str, Kind]], ...] = (
     # A copy of a span that is still under way, under an id of its own: the span follows.
     ("logfire.span_type", {"pending_span": STEP}),
+    ("towerlog.span.kind", {"usage": MODEL}),
     (
         "openinference.span.kind",
         {
@@ -370,8 +371,12 @@ COST = _paths(
     "llm.usage.cost",
     "cost_usd",
     ("langfuse.observation.cost_details", "total"),
+    "towerlog.cost_usd",
 )
 """Dollars of one call."""
+
+OURS = frozenset({"towerlog.cost_usd", "towerlog.run.id"})
+"""Attributes that spans get on the way out. They are read and not kept: what comes back is what went out."""
 
 LOG_NAMES = ("event.name",)
 """Attributes with the name of a log record that has none itself."""

@@ -38,12 +38,10 @@ class SpanNode(msgspec.Struct, eq=False):
     """A model call that is one: no other span of the request tells more of the same response."""
     told_at: int = 0
     """When it is told of in the log: spans of one response together, the one that counts first."""
-    call: SpanNode | None = None
-    """The nearest model call with figures above it."""
+    call: str | None = None
+    """The nearest model call with figures above it; else the parent of the topmost span at or above it."""
     hangs: str | None = None
-    """The parent of the topmost span at or above it, which is not in the request."""
-    covers: list[str] = []
-    """Of a model call with figures: the spans below it, down to the next of these."""
+    """The parent of the topmost span at or above it, which is not in the request; None for what is below a root."""
     first: int = 0
     """When the first span of the run began that it begins."""
     is_placed: bool = False
@@ -81,14 +79,13 @@ class Trace(msgspec.Struct, eq=False):
         """Where a span stands in its trace."""
         begins, above = node.begins, None if node.above is None else node.above.begins
         is_child = begins is node and not node.span.is_root
-        call = node.hangs if node.call is None else node.call.span.span_id
         return SpanPlace(
             f"{NAME}:{self.trace_id}",
             node.span.span_id,
             self._root(begins),
             node.hangs,
-            call,
-            tuple(node.covers),
+            node.call,
+            _has_figures(node),
             node.span.start_ms,
             self._root(above) if is_child else None,
         )
@@ -180,12 +177,10 @@ def _count(trace: Trace) -> None:
         node.told_at = node.span.end if node.response_id is None else min(ended[node.response_id])
     for node in trace.nodes:
         _find_call(node)
-        if node.call is not None and not _has_figures(node):
-            node.call.covers.append(node.span.span_id)
 
 
 def _has_figures(node: SpanNode) -> bool:
-    return node.counts and node.usage != NO_USAGE
+    return node.kind == names.MODEL and node.usage != NO_USAGE
 
 
 def _find_call(node: SpanNode) -> None:
@@ -199,9 +194,10 @@ def _find_call(node: SpanNode) -> None:
     for below in reversed(way):
         above = below.above
         if above is None:
+            below.call = below.span.parent_id or None
             below.hangs = None if below.span.is_root else below.span.parent_id
         else:
-            below.call = above if _has_figures(above) else above.call
+            below.call = above.span.span_id if _has_figures(above) else above.call
             below.hangs = above.hangs
 
 

@@ -8,7 +8,7 @@ its result, a run with its end.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +23,9 @@ Json = dict[str, Any]
 _INTERNAL, _CLIENT = 1, 3
 _KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 _OK, _ERROR = 1, 2
+_OTLP = "otlp"
+"""The dialect of what came in as a span."""
+COST = "towerlog.cost_usd"
 NANOS_PER_MS = 1_000_000
 MAX_VALUE_DEPTH = 32
 """Levels of a value that go out as such; what is deeper goes out as its JSON."""
@@ -31,19 +34,30 @@ MAX_OPEN_CALLS, MAX_OPEN_STEPS = 1000, 100
 MAX_OPEN_BYTES = 8 * 1024 * 1024
 """Of those calls together, unless one is larger by itself."""
 _MEMBERS = frozenset({"arguments", "result", "input"})
+_REMOTE_PARENT = 0x300
+"""Flags of a span whose parent is in another process."""
+_USAGE_KIND = "usage"
+"""As `towerlog.span.kind`: a span that has nothing but figures."""
 
 
-def spans_of(run_id: str, events: Iterable[Event]) -> Iterator[tuple[int, Json]]:
-    """The spans that end within these events of a run, which are in order; each with the `seq` of its end."""
-    return ((event.seq, span) for event, span in RunSpans(run_id).ended(events))
+class RunNames(msgspec.Struct, frozen=True):
+    """What the spans of a run say of it beside its events."""
+
+    agent: str | None = None
+    thread_id: str | None = None
+    agents: Mapping[int, str] = {}
+    """The names of those that its events are of, by number."""
 
 
 class RunSpans:
     """Takes the events of a run in order, page after page: a span may begin in one page and end in another."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, names: RunNames = RunNames()) -> None:  # noqa: B008 frozen
         """At the beginning of the run."""
         self.found: list[Json] = []
+        self.names = names
+        self.resource: Json = {}
+        """Attributes of the process, as far as the beginning of the run has told them."""
         self._trace_id = run_id.replace("-", "")
         self._root_id = self._trace_id[16:]
         self._run_id = run_id
@@ -64,8 +78,12 @@ class RunSpans:
         """The next event."""
         kind, data = event.type, decode_any(event.data)
         data = data if isinstance(data, dict) else {}
+        if kind is not EventType.MODEL_CALL:
+            self._figures(event, data)
         if kind is EventType.RUN_STARTED:
             self._began = event, data
+            resource = data.get("resource")
+            self.resource = resource if isinstance(resource, dict) else self.resource
         elif TARGET_STATUS.get(kind) in TERMINAL:
             self._end(event, data)
         elif kind is EventType.TOOL_CALL:
@@ -94,15 +112,61 @@ class RunSpans:
 
     def _end(self, event: Event, data: Json) -> None:
         began, told = self._began or (None, {})
-        name = data.get("name") or told.get("name") or "run"
+        if event.dialect == _OTLP and "attributes" not in data and "span_id" in data:
+            return  # a call that is a run: its own event tells all of it
+        agent = self.names.agent
+        name = data.get("name") or told.get("name") or (f"invoke_agent {agent}" if agent else "run")
         span = self._span(event, {**told, **data}, str(name), began)
         if "span_id" not in data:
             span |= {"spanId": self._root_id, "parentSpanId": ""}
-            _add(span, {"gen_ai.operation.name": "invoke_agent"})
+            _add(span, self._about(event, data, began, told))
+        elif began is not None and began.facts.parent_span_id and began.effects.parent_key is None:
+            span["flags"] = _REMOTE_PARENT
         _add(span, {"towerlog.run.id": self._run_id})
-        if event.type is not EventType.RUN_COMPLETED:
+        if event.type is not EventType.RUN_COMPLETED and "status" not in data:
             span["status"] = {"code": _ERROR, "message": event.facts.error or event.type.value}
         self.found.append(span)
+
+    def _about(self, event: Event, data: Json, began: Event | None, told: Json) -> Json:
+        """What a run is that did not come in as a span."""
+        given = event_members(began).get("input", told.get("input")) if began is not None else None
+        produced = event_members(event).get("result", data.get("result"))
+        return {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": self.names.agent,
+            "gen_ai.conversation.id": self.names.thread_id,
+            "input.value": _as_text(_opened(given)),
+            "output.value": _as_text(_opened(produced)),
+        }
+
+    def _figures(self, event: Event, data: Json) -> None:
+        """What an event that is no model call has added to what its run has used: totals, mostly."""
+        spent = event.facts.spent
+        effects = event.effects
+        if spent is None or "attributes" in data or effects.repriced is not None or effects.recount is not None:
+            return
+        figures = self._usage_of(event, spent)
+        if not any(figures.values()):
+            return
+        model = event.effects.model
+        span = self._span(event, {}, "usage", None)
+        span |= {"traceId": self._trace_id, "spanId": _made_id(self._run_id, event.seq, _USAGE_KIND)}
+        _add(span, {"towerlog.span.kind": _USAGE_KIND, "gen_ai.request.model": model} | figures)
+        _add(span, {"gen_ai.agent.name": self.names.agents.get(event.agent)})
+        self.found.append(span)
+
+    def _usage_of(self, event: Event, usage: Usage) -> Json:
+        figures = {
+            "gen_ai.usage.input_tokens": usage.all_input_tokens(),
+            "gen_ai.usage.cache_read.input_tokens": usage.cached_input_tokens,
+            "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
+            "gen_ai.usage.output_tokens": usage.all_output_tokens(),
+            "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
+            "gen_ai.usage.total_tokens": usage.total_tokens,
+        }
+        found: Json = {name: figure for name, figure in figures.items() if figure is not None and figure >= 0}
+        cost = usage.cost_nanos
+        return found if cost is None or cost < 0 else found | {COST: float(format_dollars(cost))}
 
     def _tool(self, event: Event, data: Json) -> None:
         called, told = self._called(event.facts.tool_call_id or "")
@@ -120,33 +184,30 @@ class RunSpans:
                     "gen_ai.tool.call.result": _opened(members.get("result", data.get("result"))),
                 },
             )
-        if event.facts.success is False:
+        if event.facts.success is False and "status" not in data:
             span["status"] = {"code": _ERROR, "message": str(event_members(event).get("error") or "failed")}
         self.found.append(span)
 
     def _call(self, event: Event, data: Json) -> None:
         effects = event.effects
-        span = self._span(event, data, f"chat {effects.model or ''}".strip(), None) | {"kind": _CLIENT}
+        span = self._span(event, data, f"chat {effects.model or ''}".strip(), None)
         if "attributes" not in data:
-            usage = Usage() if effects.report is None else effects.report.usage
-            _add(
-                span,
-                {
-                    "gen_ai.operation.name": "chat",
-                    "gen_ai.provider.name": effects.provider,
-                    "gen_ai.request.model": effects.model,
-                    "gen_ai.response.model": effects.model,
-                    "gen_ai.usage.input_tokens": usage.all_input_tokens(),
-                    "gen_ai.usage.cache_read.input_tokens": usage.cached_input_tokens,
-                    "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
-                    "gen_ai.usage.output_tokens": usage.all_output_tokens(),
-                    "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
-                },
-            )
-        cost = effects.told_or_computed().cost_nanos
-        if cost is not None:
-            _add(span, {"towerlog.cost_usd": float(format_dollars(cost))})
-        if event.facts.success is False:
+            span["kind"] = _CLIENT
+            told = effects.told_or_computed() if event.facts.spent is None else event.facts.spent
+            about = {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": effects.provider,
+                "gen_ai.request.model": effects.model,
+                "gen_ai.response.model": effects.model,
+                "gen_ai.agent.name": self.names.agents.get(event.agent),
+            }
+            _add(span, about | self._usage_of(event, told))
+        else:
+            # Of a call above others, with what those cost: it counts what exceeds that.
+            whole = effects.calls[0].whole() if effects.calls else effects.told_or_computed()
+            cost = whole.cost_nanos
+            _add(span, {} if cost is None else {COST: float(format_dollars(cost))})
+        if event.facts.success is False and "status" not in data:
             span["status"] = {"code": _ERROR, "message": event.facts.name or "failed"}
         self.found.append(span)
 
@@ -176,8 +237,17 @@ class RunSpans:
         }
         attributes = data.get("attributes")
         if isinstance(attributes, dict):
-            _add(span, {**attributes, **_restored(data)})
+            _add(span, attributes, as_told=True)
+            _add(span, _restored(data))
+            if event.dialect == _OTLP:
+                span |= {"kind": _KINDS.get(str(data.get("kind")), 0), "status": {}}
         span["events"] = _events(data.get("events"))
+        if isinstance(data.get("scope"), dict):
+            span["scope"] = data["scope"]
+        if isinstance(data.get("trace_state"), str):
+            span["traceState"] = data["trace_state"]
+        if links := _links(data.get("links")):
+            span["links"] = links
         status = data.get("status")
         if isinstance(status, dict) and isinstance(status.get("code"), int):
             span["status"] = {"code": status["code"], "message": str(status.get("message") or "")}
@@ -199,8 +269,20 @@ def _events(told: Any) -> list[Json]:
             event: Json = {"timeUnixNano": str(_nanos(one.get("time_unix_nano"))), "name": str(one.get("name") or "")}
             attributes = one.get("attributes")
             event["attributes"] = []
-            _add(event, attributes if isinstance(attributes, dict) else {})
+            _add(event, attributes if isinstance(attributes, dict) else {}, as_told=True)
             found.append(event)
+    return found
+
+
+def _links(told: Any) -> list[Json]:
+    """Other spans that a span has named, where it came in as one."""
+    found: list[Json] = []
+    for one in told if isinstance(told, list) else ():
+        if isinstance(one, dict) and _hex(one.get("trace_id"), 32) and _hex(one.get("span_id"), 16):
+            link: Json = {"traceId": one["trace_id"], "spanId": one["span_id"], "attributes": []}
+            attributes = one.get("attributes")
+            _add(link, attributes if isinstance(attributes, dict) else {}, as_told=True)
+            found.append(link)
     return found
 
 
@@ -210,18 +292,40 @@ def _restored(data: Json) -> Json:
     if not isinstance(sources, dict):
         return {}
     return {
-        name: data[member]
+        name: _as_text(data[member])
         for member, name in sources.items()
         if member in _MEMBERS and isinstance(name, str) and member in data
     }
 
 
-def _add(span: Json, attributes: Json) -> None:
-    """Adds attributes that are known, and that the span does not have."""
+def _add(span: Json, attributes: Json, *, as_told: bool = False) -> None:
+    """Adds attributes that are known, and that the span does not have. `as_told`: an object stays one."""
     known = {one["key"] for one in span["attributes"]}
     for name, value in attributes.items():
         if value is not None and name not in known:
-            span["attributes"].append({"key": name, "value": _value(_text_of(value))})
+            told = _told_value(value) if as_told else _value(_text_of(value))
+            span["attributes"].append({"key": name, "value": told})
+
+
+def told_attributes(attributes: Json) -> list[Json]:
+    """Attributes of a process, as they were told."""
+    return [{"key": name, "value": _told_value(value)} for name, value in attributes.items()]
+
+
+def _told_value(value: Any, depth: int = 0) -> Json:
+    """A value as it came in."""
+    if depth < MAX_VALUE_DEPTH and isinstance(value, dict):
+        return {"kvlistValue": {"values": [{"key": k, "value": _told_value(v, depth + 1)} for k, v in value.items()]}}
+    if depth < MAX_VALUE_DEPTH and isinstance(value, list):
+        return {"arrayValue": {"values": [_told_value(one, depth + 1) for one in value]}}
+    if value is None:
+        return {}
+    return _value(_text_of(value), MAX_VALUE_DEPTH)
+
+
+def _as_text(value: Any) -> Any:
+    """A value of JSON as its text; a text as it is."""
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _text_of(value: Any) -> Any:
@@ -254,5 +358,5 @@ def _hex(value: Any, digits: int) -> str:
     return str(value) if is_hex else ""
 
 
-def _made_id(run_id: str, seq: int) -> str:
-    return hashlib.blake2b(f"{run_id}:{seq}".encode(), digest_size=8).hexdigest()
+def _made_id(run_id: str, seq: int, of: str = "") -> str:
+    return hashlib.blake2b(f"{run_id}:{seq}{of}".encode(), digest_size=8).hexdigest()

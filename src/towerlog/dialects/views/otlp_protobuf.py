@@ -8,7 +8,13 @@ from typing import Any
 import msgspec
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    InstrumentationScope,
+    KeyValue,
+    KeyValueList,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
@@ -68,7 +74,12 @@ def _span(span: Json) -> Span:
         end_time_unix_nano=_nanos(span["endTimeUnixNano"]),
         attributes=_attributes(span),
         status=_status(span["status"]),
+        flags=span.get("flags", 0),
+        trace_state=_text(span.get("traceState", "")),
     )
+    for link in span.get("links", ()):
+        trace_id, span_id = bytes.fromhex(link["traceId"]), bytes.fromhex(link["spanId"])
+        made.links.add(trace_id=trace_id, span_id=span_id, attributes=_attributes(link))
     for one in span["events"]:
         at = _nanos(one["timeUnixNano"])
         made.events.add(time_unix_nano=at, name=_text(one["name"]), attributes=_attributes(one))
@@ -101,8 +112,13 @@ def _attributes(holder: Json) -> list[KeyValue]:
 
 
 def _value(told: Mapping[str, Any]) -> AnyValue:
+    if not told:
+        return AnyValue()
     [(kind, value)] = told.items()
     match kind:
+        case "kvlistValue":
+            pairs = [KeyValue(key=_text(one["key"]), value=_value(one["value"])) for one in value["values"]]
+            return AnyValue(kvlist_value=KeyValueList(values=pairs))
         case "boolValue":
             return AnyValue(bool_value=value)
         case "intValue":

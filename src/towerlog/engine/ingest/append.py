@@ -15,6 +15,7 @@ from towerlog.engine.control.rights import (
     may_be_told,
     numbered,
 )
+from towerlog.engine.ingest.calls import recount
 from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
 from towerlog.engine.ingest.checks import (
     completed,
@@ -175,7 +176,7 @@ def place_items(
                 told = item if item.span is None else placed_span(plan, principal.org, item, refs)
                 result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
-                    told = placed_span(plan, principal.org, item.otherwise, refs)
+                    told = placed_span(plan, principal.org, item.otherwise, refs, item.event_id)
                     result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if type(result) is Refusal:
                     work += WORK_OF_REFUSED
@@ -316,6 +317,8 @@ def _store(
         facts = _step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
     elif draft.type in QUESTION_TYPES:
         facts, data = with_question(run_state, draft.type, facts, data)
+    if draft.span is not None and draft.span.changes:
+        recount(plan, principal.org, draft.span.changes)
     event = plan.append(
         run_state,
         agent,

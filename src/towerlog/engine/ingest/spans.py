@@ -1,7 +1,8 @@
 """Spans of a trace that come in several requests: each is stored once, in the run that it belongs to, and counts once.
 
 A request knows its own spans. What came before is looked up in the runs of the trace: the span itself, which may stand
-in another run than this request would put it in; its parent; and the figures of model calls above and below it.
+in another run than this request would put it in; its parent; and, in `calls`, what counts of model calls above and
+below it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ from collections.abc import Iterator
 
 import msgspec
 
+from towerlog.engine.ingest.calls import counted, needs_of_calls
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Draft, Event, RunByForeignId
 from towerlog.model.facts import with_effects
 from towerlog.model.run import PARENT_FOREIGN, RunRow
-from towerlog.model.span import SpanPlace, ToldCall, excess, smaller
-from towerlog.model.usage import NO_USAGE, Usage, add, subtract
+from towerlog.model.span import SpanPlace
 from towerlog.store.values import Kind
 
 MAX_TRACE_RUNS = 256
 """Runs of one trace in which a span is looked for, the newest."""
-MAX_CALLS_ABOVE = 16
-"""Model calls one above the other whose figures are compared."""
 Refs = dict[RunByForeignId, RunByForeignId]
 """References of a request that were made here: equal ones are one, and live as long as it is placed."""
 _replace = msgspec.structs.replace
@@ -32,13 +31,17 @@ def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
     """The runs of its trace, and what these have under its ids."""
     if draft.span is None:
         return
-    for row in needs.want(Kind.TRACE_RUNS, (org, draft.span.trace, MAX_TRACE_RUNS)) or ():
+    rows = needs.want(Kind.TRACE_RUNS, (org, draft.span.trace, MAX_TRACE_RUNS)) or ()
+    for row in rows:
         for event_id in _ids(draft):
             needs.event_id(row.run, event_id)
+    if rows:
+        needs_of_calls(needs, draft.span, rows)
 
 
-def placed_span(plan: Plan, org: int, draft: Draft, refs: Refs) -> Draft:
-    """The draft of a span, in the run that it belongs to and with what counts of its figures."""
+def placed_span(plan: Plan, org: int, draft: Draft, refs: Refs, twin: str | None = None) -> Draft:
+    """The draft of a span, in the run that it belongs to and with what counts of its figures. `twin`: the id of the
+    event of another span that tells of the same response."""
     place = draft.span
     if place is None:
         return draft
@@ -52,7 +55,7 @@ def placed_span(plan: Plan, org: int, draft: Draft, refs: Refs) -> Draft:
     elif place.hangs is not None and not draft.effects.is_start and _is_of_trace(draft):
         draft = _in_run(draft, _name_of_context(plan, place, runs), refs)
     draft = _in_own_run(draft, place, runs, refs)
-    return _counted(draft, place, runs) if runs else _remembered(draft, place)
+    return counted(plan, org, draft, place, runs, twin)
 
 
 def _runs(plan: Plan, org: int, trace: str) -> Iterator[RunRow]:
@@ -141,70 +144,3 @@ def _with_parent(plan: Plan, draft: Draft, place: SpanPlace, runs: list[RunRow])
     if name is None:
         return draft
     return _replace(draft, facts=with_effects(draft.facts, parent_key=PARENT_FOREIGN + name))
-
-
-# Figures of model calls above each other
-
-
-def _told(draft: Draft) -> Usage:
-    report = draft.effects.report
-    return NO_USAGE if report is None else report.usage
-
-
-def _remembered(draft: Draft, place: SpanPlace) -> Draft:
-    """The first call of a trace."""
-    told = _told(draft)
-    return draft if told == NO_USAGE else _with(draft, told, [ToldCall(place.span_id, place.above, told)])
-
-
-def _with(draft: Draft, counts: Usage, calls: list[ToldCall]) -> Draft:
-    report = draft.effects.report
-    if report is not None:
-        report = None if counts == NO_USAGE else _replace(report, usage=counts)
-    return _replace(draft, facts=with_effects(draft.facts, report=report, calls=tuple(calls)))
-
-
-def _counted(draft: Draft, place: SpanPlace, runs: list[RunRow]) -> Draft:
-    """A span with what counts of its figures, and with what it changes of what is remembered of calls."""
-    known: dict[str, ToldCall] = {}
-    for row in runs:
-        for call in row.calls:
-            other = known.get(call.span_id)
-            if other is None or (call.inner.all_tokens() or 0) > (other.inner.all_tokens() or 0):
-                known[call.span_id] = call
-    told = _told(draft)
-    if not known and told == NO_USAGE:
-        return draft
-    if told == NO_USAGE:
-        # What is below it is below what is above it.
-        joined = [call for call in known.values() if call.above == place.span_id and call.above != place.above]
-        changed = [_replace(call, above=place.above) for call in joined]
-        return _replace(draft, facts=with_effects(draft.facts, calls=tuple(changed))) if changed else draft
-    below = {place.span_id, *place.covers}
-    inner = NO_USAGE
-    for call in known.values():
-        if call.above in below and call.span_id not in below:
-            inner = add(inner, call.whole())
-    own = ToldCall(place.span_id, place.above, told, inner)
-    counts, changed = excess(told, inner), [own]
-    more, above = own.whole(), known.get(place.above or "")
-    for _ in range(MAX_CALLS_ABOVE):
-        if above is None:
-            break
-        wider = _replace(above, inner=add(above.inner, more))
-        changed.append(wider)
-        more = _gain(above.whole(), wider.whole())
-        counts = smaller(counts, more)
-        above = known.get(above.above or "")
-    return _with(draft, counts if inner == NO_USAGE and len(changed) == 1 else _known(counts), changed)
-
-
-def _gain(before: Usage, after: Usage) -> Usage:
-    """What is more now; nothing of what is not."""
-    figures = msgspec.structs.astuple(subtract(after, before))
-    return Usage(*[None if one is None else max(0, one) for one in figures])
-
-
-def _known(counts: Usage) -> Usage:
-    """Nothing where no figure is above 0: a call that adds nothing to those above it."""
-    return counts if any(msgspec.structs.astuple(counts)) else NO_USAGE

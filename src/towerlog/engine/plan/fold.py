@@ -74,6 +74,11 @@ def told_parts(
         parts = run_fold.parts_after(row, facts, agent, late=late)
         after = parts["usage"]
         return _with_spent(row, facts, effects, agent, computed_fold.repriced(row.usage, after), after), parts
+    if effects.recount is not None:
+        parts = run_fold.parts_after(row, facts, agent, late=late)
+        spent, lost = computed_fold.recounted(row.usage, parts["usage"])
+        taken = computed_fold.taken_back(row, parts["usage"], agent, effects.recount, lost)
+        return msgspec.structs.replace(facts, spent=spent, taken_back=taken), parts
     told_at = told_time(occurred_at, plan.now_ms)
     at_ms = plan.now_ms if told_at is None else told_at
     worth = priced(plan.reactions.book, plan.prices.all_of(row.org), row, effects, agent, at_ms)

@@ -81,15 +81,31 @@ def priced(
     if report is None or found is None:
         return None
     tokens, model = found
-    card = None if model is None else book.card(own, effects.provider, model, at_ms)
-    nanos = None if card is None else card.cost_nanos(tokens, is_call=report.kind != "total")
+    return worth(book, own, tokens, effects.provider, model, at_ms, is_call=report.kind != "total")
+
+
+def worth(
+    book: PriceBook,
+    own: tuple[PriceRow, ...],
+    tokens: Usage,
+    provider: str | None,
+    model: str | None,
+    at_ms: int,
+    *,
+    is_call: bool = True,
+) -> Priced | None:
+    """What figures are worth; None where there is nothing to price."""
+    if tokens.cost_nanos is not None or not has_tokens(tokens):
+        return None
+    card = None if model is None else book.card(own, provider, model, at_ms)
+    nanos = None if card is None else card.cost_nanos(tokens, is_call=is_call)
     return UNPRICED if card is None or nanos is None else Priced(nanos, card.version)
 
 
 def to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | None] | None:
     """The tokens of a report and their model; None where there is nothing to price. `row`: its run before it."""
     report = effects.report
-    if report is None or report.usage.cost_nanos is not None or not _has_tokens(report.usage):
+    if report is None or report.usage.cost_nanos is not None or not has_tokens(report.usage):
         return None
     if report.kind == "delta":
         return report.usage, effects.model or row.model_of(agent)
@@ -109,7 +125,7 @@ def _added_by_total(row: RunRow, report: UsageReport, agent: str) -> Usage | Non
         known, now = spending.shares.get(agent), after.shares[agent].counted()
         before = NO_USAGE if known is None else known.counted()
     added = now if before == NO_USAGE else subtract(now, before)
-    return added if now.cost_nanos is None and _has_tokens(added) else None
+    return added if now.cost_nanos is None and has_tokens(added) else None
 
 
 def _model_of_total(row: RunRow, effects: Effects, report: UsageReport, agent: str) -> str | None:
@@ -123,7 +139,8 @@ def _model_of_total(row: RunRow, effects: Effects, report: UsageReport, agent: s
     return next(iter(named)) if len(named) == 1 and not several and row.retired is None else None
 
 
-def _has_tokens(usage: Usage) -> bool:
+def has_tokens(usage: Usage) -> bool:
+    """Whether there is anything to price."""
     # The two that nearly every report has come first.
     if usage.input_tokens or usage.output_tokens or usage.total_tokens:
         return True

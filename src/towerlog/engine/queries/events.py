@@ -29,7 +29,11 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListEven
         if damaged is not None and not page:
             raise damaged.error(run.run_id)
         more = more or damaged is not None
-    return o.Page(page, str(page[-1].seq) if more else None)
+    following = str(page[-1].seq) if more else None
+    if not command.names_agents:
+        return o.Page(page, following)
+    known = await source.store.agents_by_number(run.org, sorted({one.agent for one in page}))
+    return o.Page(page, following, about=(run, {one.agent: one.name for one in known}))
 
 
 def _until_damaged(found: Sequence[Logged]) -> tuple[list[Event], DamagedEvent | None]:

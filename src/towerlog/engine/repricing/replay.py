@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from towerlog.engine.pricing.book import PriceBook, to_price
+from towerlog.engine.pricing.book import PriceBook, has_tokens, to_price
 from towerlog.model.computed_costs import MINUTE_MS, NO_COMPUTED, Computed, ComputedCell, Priced, Repriced
 from towerlog.model.event import DamagedEvent, Event, Logged
-from towerlog.model.facts import with_effects
+from towerlog.model.facts import Effects, with_effects
 from towerlog.model.name_pattern import NamePattern
 from towerlog.model.price import CardSince, CostChange, PriceCard, PriceRow, Reprice
 from towerlog.model.run import RunRow
 from towerlog.model.spending import AgentShare
-from towerlog.model.usage import Usage
+from towerlog.model.usage import Usage, add
 from towerlog.projections import computed_costs as computed_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections.usage import HOUR_MS
@@ -164,7 +164,7 @@ class Replay:
                 _gain(before.computed_total, after.computed_total),
                 _counted(before.usage, after.usage),
             )
-            for cell in computed_fold.taken(before, after.usage, agent):
+            for cell in computed_fold.taken(before, after.usage, agent, effects.recount):
                 self._lose(cell, is_new=is_new)
 
     def changes(self) -> list[CostChange]:
@@ -207,7 +207,7 @@ class Replay:
         if effects.priced is None or effects.report is None:
             return effects.priced
         part.version = part.version or effects.priced.version or ""
-        found = to_price(self._old.row, effects, place.agent)
+        found = _to_price(self._old.row, effects, place.agent)
         if found is None:
             return effects.priced
         tokens, model = found
@@ -215,28 +215,27 @@ class Replay:
             model = place.model or None
         if model is None:
             return effects.priced
-        is_call = effects.report.kind != "total"
-        was = self._was(event, place, tokens, is_call=is_call)
+        was = self._was(event, place, tokens)
         if not self._is_meant(event, place):
             return was
         part.calls += 1
         at_ms = event.happened_at()
         card = self._book.card(self._own, effects.provider, model, at_ms)
-        nanos = None if card is None else card.cost_nanos(tokens, is_call=is_call)
+        now = _by(card, effects, tokens)
         part.cards.append(CardSince(at_ms, card))
-        if card is None or nanos is None:
+        if card is None or now is None:
             return was
         part.version = card.version
-        part.is_moved = part.is_moved or nanos != was.nanos
-        return Priced(nanos, card.version)
+        part.is_moved = part.is_moved or now.nanos != was.nanos
+        return now
 
-    def _was(self, event: Event, place: RepricedPlace, tokens: Usage, *, is_call: bool) -> Priced:
+    def _was(self, event: Event, place: RepricedPlace, tokens: Usage) -> Priced:
         """What is counted of a report now: by the newest prices that it was computed anew with."""
         for changed in reversed(self._earlier.get(place, ())):
             card = _card_at(changed.effects.cards, event.happened_at()) if event.seq < changed.seq else None
-            nanos = None if card is None else card.cost_nanos(tokens, is_call=is_call)
-            if card is not None and nanos is not None:
-                return Priced(nanos, card.version)
+            found = _by(card, event.effects, tokens)
+            if found is not None:
+                return found
         assert event.effects.priced is not None, "it was asked for"
         return event.effects.priced
 
@@ -269,6 +268,26 @@ class Replay:
             if some or calls:
                 sums.counted = Computed((sums.counted.nanos or 0) - some, sums.counted.unpriced - calls)
             nanos, unpriced = nanos - some, unpriced - calls
+
+
+def _to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | None] | None:
+    """The tokens of a report and their model; of a call that is counted anew, those that count now."""
+    if effects.recount is None or effects.report is None:
+        return to_price(row, effects, agent)
+    return add(effects.recount.was, effects.report.usage), effects.recount.model or None
+
+
+def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | None:
+    """What a report is worth by these prices; None where they do not tell. Of a call that is counted anew: how much
+    more it is worth than before."""
+    if card is None or effects.report is None:
+        return None
+    if effects.recount is None:
+        nanos = card.cost_nanos(tokens, is_call=effects.report.kind != "total")
+        return None if nanos is None else Priced(nanos, card.version)
+    both = tokens, effects.recount.was
+    now, was = (card.cost_nanos(one) if one.cost_nanos is None and has_tokens(one) else 0 for one in both)
+    return None if now is None or was is None else Priced(now - was, card.version, 0)
 
 
 def _gain(was: Computed, now: Computed) -> Computed:

@@ -9,7 +9,7 @@ import msgspec
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import MAX_SEQ, path_uuid, query_int
-from towerlog.dialects.views.otel_spans import spans_of
+from towerlog.dialects.views.otel_spans import RunNames, RunSpans, told_attributes
 from towerlog.model.event import Event
 from towerlog.model.outcome import Page
 from towerlog.model.principal import Scope
@@ -42,25 +42,32 @@ class RunTrace(msgspec.Struct, frozen=True):
 def _decode_trace(call: Call) -> ListEvents:
     limit = query_int(call.query, "limit", MAX_TRACE_EVENTS, 1, MAX_TRACE_EVENTS)
     after_seq = query_int(call.query, "after_seq", 0, 0, MAX_SEQ)
-    return ListEvents(path_uuid(call.path["run_id"], "run"), limit, after_seq)
+    return ListEvents(path_uuid(call.path["run_id"], "run"), limit, after_seq, names_agents=True)
 
 
 def _encode_trace(page: Page, command: ListEvents, _call: Call) -> Reply:
     events = (row for row in page.rows if isinstance(row, Event))
-    spans: list[msgspec.Raw] = []
+    names = RunNames()
+    if page.about is not None:
+        run, agents = page.about
+        names = RunNames(run.agent, run.thread_id, agents)
+    spans = RunSpans(command.run_id, names)
+    scopes_told: dict[bytes, tuple[Any, list[msgspec.Raw]]] = {}
     following: str | int | None = page.next
     size, reached = 0, command.after_seq
-    for seq, span in spans_of(command.run_id, events):
+    for event, span in spans.ended(events):
+        scope = span.pop("scope", {"name": "towerlog"})
         text = msgspec.json.encode(span)
         size += len(text)
-        if spans and size > MAX_TRACE_BYTES:
+        if scopes_told and size > MAX_TRACE_BYTES and event.seq != reached:
             following = reached
             break
-        spans.append(msgspec.Raw(text))
-        reached = seq
-    service = {"key": "service.name", "value": {"stringValue": "towerlog"}}
-    scope = {"scope": {"name": "towerlog"}, "spans": spans}
-    reply = RunTrace([{"resource": {"attributes": [service]}, "scopeSpans": [scope]}])
+        scopes_told.setdefault(msgspec.json.encode(scope), (scope, []))[1].append(msgspec.Raw(text))
+        reached = event.seq
+    told = spans.resource or {"service.name": "towerlog"}
+    found = [{"scope": scope, "spans": some} for scope, some in scopes_told.values()]
+    found = found or [{"scope": {"name": "towerlog"}, "spans": []}]
+    reply = RunTrace([{"resource": {"attributes": told_attributes(told)}, "scopeSpans": found}])
     if following is None:
         return reply_json(reply)
     link = f'</api/v1/runs/{command.run_id}/otlp?after_seq={following}&limit={command.limit}>; rel="next"'

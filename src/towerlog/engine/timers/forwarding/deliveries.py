@@ -74,6 +74,10 @@ class Deliveries:
         for run in runs:
             await self._taken(org_id, run, is_last=True)
 
+    def leave_out(self, count: int) -> None:
+        """So many spans cannot be written, and are not sent."""
+        self.refused += count
+
     async def _taken(self, org_id: str, spans: Sequence[bytes], *, is_last: bool) -> bool:
         """Whether they were. `is_last`: they are not sent in another way."""
         answer = await self._answer(request_of(org_id, spans))

@@ -122,7 +122,7 @@ class Forwarder:
         batch = _Batch(partial(self.deliveries.send, found.org_id))
         for row in await ended_runs(self._store, org, after, until):
             batch.begin_run()
-            async for page in spans_between(self._store, row, after, until):
+            async for page in spans_between(self._store, row, after, until, self.deliveries.leave_out):
                 for span in page:
                     await batch.add(span)
         await batch.send()

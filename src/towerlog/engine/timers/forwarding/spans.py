@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import structlog
 
-from towerlog.dialects.views.otel_spans import RunSpans
+from towerlog.dialects.views.otel_spans import RunNames, RunSpans
 from towerlog.dialects.views.otlp_protobuf import span_bytes
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
@@ -39,8 +39,11 @@ async def _left_of(store: Store, org: int, after: int, until: int) -> list[int]:
     return sorted(found)
 
 
-async def spans_between(store: Store, row: RunRow, after: int, until: int) -> AsyncIterator[list[bytes]]:
-    """The spans of an ended run that are due in a stretch of the log, in pages.
+async def spans_between(
+    store: Store, row: RunRow, after: int, until: int, left_out: Callable[[int], None]
+) -> AsyncIterator[list[bytes]]:
+    """The spans of an ended run that are due in a stretch of the log, in pages. `left_out` is called with how many
+    cannot be written.
 
     All of them where the run has ended in it; where it had ended before, those that came late; where it ends later,
     none.
@@ -52,9 +55,15 @@ async def spans_between(store: Store, row: RunRow, after: int, until: int) -> As
         since, seq = after, max((row.ended_seq or 0) - EVENTS_BEFORE_END, 0)
     else:
         since = 0
-    spans = RunSpans(row.run_id)
+    agents: dict[int, str] = {}
+    spans = RunSpans(row.run_id, RunNames(row.agent, row.thread_id, agents))
     while page := await store.events(row.org, row.run, seq, PAGE_EVENTS):
-        found = await asyncio.to_thread(_encoded, spans, [one for one in page if isinstance(one, Event)], since, until)
+        events = [one for one in page if isinstance(one, Event)]
+        unknown = {one.agent for one in events} - agents.keys()
+        agents |= {one.agent: one.name for one in await store.agents_by_number(row.org, sorted(unknown))}
+        found, lost = await asyncio.to_thread(_encoded, spans, events, since, until)
+        if lost:
+            left_out(lost)
         yield found
         seq = page[-1].seq
         if page[-1].position > until:
@@ -68,13 +77,14 @@ async def _end_of(store: Store, row: RunRow) -> int:
     return 0 if end is None else end.position
 
 
-def _encoded(spans: RunSpans, events: Iterable[Event], since: int, until: int) -> list[bytes]:
-    """Of a span that cannot be written the log tells; the others go out without it."""
-    found = []
+def _encoded(spans: RunSpans, events: Iterable[Event], since: int, until: int) -> tuple[list[bytes], int]:
+    """Of a span that cannot be written the log tells; the others go out without it. Also how many those are."""
+    found, lost = [], 0
     for event, span in spans.ended(events):
         if since < event.position <= until:
             try:
                 found.append(span_bytes(span))
             except Exception:
+                lost += 1
                 log.exception("span_left_out", org=event.org, run=event.run, seq=event.seq)
-    return found
+    return found, lost

@@ -1,0 +1,240 @@
+"""Figures of model calls above each other in a trace: each counts what exceeds those below it, whichever comes first.
+
+What a call counts follows from what it tells and from what counts below it, so it is the same in any order: where a
+call comes below one that has counted before, what that one counts is changed by an event beside it. A span between two
+calls is looked up in the log, or, while it has not come, holds the sum of what is below it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from towerlog.engine.control.cancel import CONTROL
+from towerlog.engine.load.rows import Needs
+from towerlog.engine.plan.plan import Plan
+from towerlog.engine.pricing.book import worth
+from towerlog.model.computed_costs import NO_COMPUTED, Priced, Recount
+from towerlog.model.event import Draft, EventType
+from towerlog.model.facts import Effects, Facts, with_effects
+from towerlog.model.run import RunRow
+from towerlog.model.span import BelowSpan, CallChange, SpanPlace, ToldCall
+from towerlog.model.spending import whole
+from towerlog.model.times import told_time
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
+from towerlog.projections.usage import HOUR_MS
+
+MAX_SPANS_ABOVE = 256
+MAX_CALLS_ABOVE = 16
+"""Spans, and model calls, one above the other whose figures are compared. A call with more above it does not count."""
+_replace = msgspec.structs.replace
+
+
+class _Chain(NamedTuple):
+    """The model calls above a span, from the nearest on."""
+
+    calls: list[tuple[RunRow, ToldCall]]
+    open: str | None
+    """The span above all these that has not come; None where nothing is left to come."""
+    is_lost: bool = False
+    """One of them is remembered no more."""
+
+
+def needs_of_calls(needs: Needs, place: SpanPlace, rows: list[RunRow]) -> None:
+    """The spans above a model call that are no such calls, as far as they have come."""
+    at: str | None = place.above if place.is_call else None
+    for _ in range(MAX_SPANS_ABOVE):
+        if at is None or any(row.calls.call(at) is not None for row in rows):
+            return
+        found = (needs.event_id(row.run, one) for row in rows for one in _ids_of(at))
+        event = next((one for one in list(found) if one is not None), None)
+        at = None if event is None else event.facts.parent_span_id
+
+
+def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], twin: str | None) -> Draft:
+    """A span with what counts of its figures, and with what it changes of what counts of calls above it.
+
+    `twin`: the id of the event of another span that tells of the same response.
+    """
+    told = _told(draft)
+    is_call = draft.type is EventType.MODEL_CALL and told != NO_USAGE
+    inner = NO_USAGE
+    for row in runs:
+        if row.calls.below:
+            inner = add(inner, row.calls.sum_below(place.span_id))
+    if is_call:
+        return _call(plan, org, draft, place, runs, inner)
+    if twin is not None:
+        return _twin(plan, org, draft, place, runs, inner, twin)
+    is_lost = any(row.calls.forgot(place.span_id) for row in runs)
+    if (inner == NO_USAGE and not is_lost) or place.is_call or _has_come(plan, runs, place.span_id):
+        return draft
+    # What is below it is below what is above it.
+    chain = _chain(plan, runs, place.above, {place.span_id})
+    return _lost(plan, org, draft, place, chain) if is_lost else _moved_up(plan, org, draft, place, chain, inner)
+
+
+def _told(draft: Draft) -> Usage:
+    report = draft.effects.report
+    return NO_USAGE if report is None else report.usage
+
+
+def _has_come(plan: Plan, runs: list[RunRow], span_id: str) -> bool:
+    return any(plan.event_by_id(row.run, one) is not None for row in runs for one in _ids_of(span_id))
+
+
+def _ids_of(span_id: str) -> tuple[str, ...]:
+    """Under which a span may be stored."""
+    return (span_id, f"{span_id}.start", f"{span_id}.call")
+
+
+def _chain(plan: Plan, runs: list[RunRow], span_id: str | None, passed: set[str]) -> _Chain:
+    """What is above, from this span on. A circle leads nowhere."""
+    calls: list[tuple[RunRow, ToldCall]] = []
+    for _ in range(MAX_SPANS_ABOVE):
+        if span_id is None or span_id in passed:
+            return _Chain(calls, None)
+        passed.add(span_id)
+        found = next(((row, one) for row in runs if (one := row.calls.call(span_id)) is not None), None)
+        if found is not None:
+            if found[1].same_as is None:
+                calls.append(found)
+            span_id = found[1].same_as or found[1].above
+            if len(calls) > MAX_CALLS_ABOVE:
+                break
+            continue
+        events = (plan.event_by_id(row.run, one) for row in runs for one in _ids_of(span_id))
+        event = next((one for one in events if one is not None), None)
+        if event is None:
+            return _Chain(calls, span_id, any(row.calls.forgot(span_id) for row in runs))
+        own = event.effects.calls[:1]
+        if own and own[0].span_id == span_id:
+            break
+        span_id = event.facts.parent_span_id
+    return _Chain(calls, None, is_lost=True)
+
+
+def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], inner: Usage) -> Draft:
+    chain = _chain(plan, runs, place.above, {place.span_id})
+    if chain.is_lost or any(row.calls.forgot(place.span_id) for row in runs):
+        return _replace(draft, facts=with_effects(draft.facts, report=None, uncounted=True))
+    call = ToldCall(place.span_id, place.above, _told(draft), inner)
+    own = call.own()
+    call = _replace(call, priced=_worth(plan, org, draft, own))
+    changed, changes, below = _changes(plan, org, draft, chain, call.whole())
+    report = draft.effects.report
+    if report is not None and own is not call.told:
+        report = _replace(report, usage=own) if any(msgspec.structs.astuple(own)) else None
+    facts = with_effects(draft.facts, report=report, calls=(call, *changed), below=below)
+    return _replace(draft, facts=facts, span=_replace(place, changes=changes) if changes else place)
+
+
+def _worth(plan: Plan, org: int, draft: Draft, usage: Usage) -> Priced | None:
+    """What the figures of a call are worth that is placed now: as they will be priced when it is."""
+    row = plan.run(org, draft.run)
+    agent = draft.agent or (row and row.agent) or draft.agent_default
+    model = draft.effects.model or (None if row is None else row.model_of(agent))
+    told_at = told_time(draft.occurred_at, plan.now_ms)
+    at_ms = plan.now_ms if told_at is None else told_at
+    return worth(plan.reactions.book, plan.prices.all_of(org), usage, draft.effects.provider, model, at_ms)
+
+
+def _twin(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], inner: Usage, twin: str) -> Draft:
+    """A second account of a response: what is below it is below the first one, unless that is below it itself."""
+    events = (plan.event_by_id(row.run, twin) for row in runs)
+    first = next((one.effects.calls[0] for one in events if one is not None and one.effects.calls), None)
+    passed: set[str] = set()
+    chain = None if first is None else _chain(plan, runs, first.span_id, passed)
+    if first is None or chain is None or place.span_id in passed:
+        up = _chain(plan, runs, place.above, {place.span_id})
+        return draft if inner == NO_USAGE else _moved_up(plan, org, draft, place, up, inner)
+    own = ToldCall(place.span_id, place.above, NO_USAGE, same_as=first.span_id, status=first.status or "-")
+    draft = draft if inner == NO_USAGE else _moved_up(plan, org, draft, place, chain, inner)
+    return _replace(draft, facts=with_effects(draft.facts, calls=(own, *draft.effects.calls)))
+
+
+def _moved_up(plan: Plan, org: int, draft: Draft, place: SpanPlace, chain: _Chain, inner: Usage) -> Draft:
+    """A span that is no call, with what counts below it as something below what is above it."""
+    if chain.is_lost:
+        return _replace(draft, facts=with_effects(draft.facts, uncounted=True))
+    changed, changes, below = _changes(plan, org, draft, chain, inner)
+    below = (BelowSpan(place.span_id, NO_USAGE), *below)
+    facts = with_effects(draft.facts, calls=tuple(changed), below=below)
+    return _replace(draft, facts=facts, span=_replace(place, changes=changes) if changes else place)
+
+
+def _lost(plan: Plan, org: int, draft: Draft, place: SpanPlace, chain: _Chain) -> Draft:
+    """A span below which calls have counted that are remembered no more: the call above it does not count."""
+    if chain.calls:
+        above = chain.calls[0][1]
+        draft = _moved_up(plan, org, draft, place, chain, subtract(above.whole(), above.inner))
+    elif chain.open is not None:
+        draft = _replace(draft, facts=with_effects(draft.facts, below=(BelowSpan(chain.open, NO_USAGE, True),)))
+    return _replace(draft, facts=with_effects(draft.facts, uncounted=True))
+
+
+def _changes(
+    plan: Plan, org: int, draft: Draft, chain: _Chain, gain: Usage
+) -> tuple[list[ToldCall], tuple[CallChange, ...], tuple[BelowSpan, ...]]:
+    """What changes above where so much more counts: calls of the draft's run that are only remembered otherwise, calls
+    that count less or more, and the sum below what has not come."""
+    kept, changes = list[ToldCall](), list[CallChange]()
+    run = getattr(draft.run, "foreign_id", "")
+    for row, call in chain.calls:
+        if not any(msgspec.structs.astuple(gain)):
+            break
+        wider = _replace(call, inner=add(call.inner, gain))
+        at = plan.reactions.book, plan.prices.all_of(org)
+        wider = _replace(wider, priced=worth(*at, wider.own(), call.provider, call.model or None, call.at_ms))
+        change, priced = _difference(call, wider)
+        if row.foreign_id == run and change == NO_USAGE and priced is None:
+            kept.append(wider)
+        else:
+            changes.append(CallChange(row.run, wider, whole(call.own()), change, priced))
+        gain = subtract(wider.whole(), call.whole())
+    has_more = chain.open is not None and any(msgspec.structs.astuple(gain))
+    return kept, tuple(changes), (BelowSpan(chain.open, gain),) if chain.open is not None and has_more else ()
+
+
+def _difference(call: ToldCall, wider: ToldCall) -> tuple[Usage, Priced | None]:
+    """How much more counts of a call: of its figures, and of what was computed of them."""
+    change = subtract(whole(wider.own()), whole(call.own()))
+    change = change if any(msgspec.structs.astuple(change)) else NO_USAGE
+    was, now = (NO_COMPUTED if one is None else one.as_computed() for one in (call.priced, wider.priced))
+    nanos, unpriced = (now.nanos or 0) - (was.nanos or 0), now.unpriced - was.unpriced
+    if not nanos and not unpriced:
+        return change, None
+    version = (wider.priced or call.priced or Priced()).version
+    return change, Priced(nanos or None, version, unpriced)
+
+
+def recount(plan: Plan, org: int, changes: tuple[CallChange, ...]) -> None:
+    """Changes what counts of calls that have come, each by an event of its run."""
+    for one in changes:
+        run_state, call = plan.run_state_of(one.run), one.call
+        assert run_state is not None, "its calls were read"
+        report = UsageReport(one.change, "change")
+        of = Recount(call.at_ms // HOUR_MS, call.model, call.status, call.arrived, one.was)
+        effects = Effects(report=report, priced=one.priced, provider=call.provider, calls=(call,), recount=of)
+        plan.append(
+            run_state,
+            plan.agent(org, call.agent),
+            EventType.USAGE_RECOUNTED,
+            msgspec.json.encode(_members(one)),
+            dialect=CONTROL,
+            facts=Facts(part=True, effects=effects),
+            occurred_at=call.at_ms,
+        )
+
+
+def _members(one: CallChange) -> dict[str, object]:
+    figures = {
+        "input_tokens": one.change.all_input_tokens(),
+        "output_tokens": one.change.all_output_tokens(),
+        "total_tokens": one.change.all_tokens(),
+    }
+    nanos = (one.change.cost_nanos or 0) + (0 if one.priced is None else one.priced.nanos or 0)
+    told: dict[str, object] = {"span_id": one.call.span_id, "model": one.call.model or None}
+    told |= {name: figure for name, figure in figures.items() if figure}
+    return told | {"cost_usd": dollars_json(nanos)} if nanos else told
