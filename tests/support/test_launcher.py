@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.sdk.talker import reply, talking
 from tests.support.launcher import ROOT, Launched, launch, launch_python, put_on_path, run
 from tests.support.ports import HeldPort
-from tests.support.server import clean_environment, executable
+from tests.support.server import clean_environment, executable, is_ready
 from tests.support.wait import wait_until
 
 DEADLINE_S = 60.0
@@ -113,6 +114,31 @@ def test_code_runs_as_in_an_interpreter_of_its_own(tmp_path, arguments) -> None:
     assert (code, (tmp_path / "out").read_text()) == (alone.returncode, alone.stdout)
     last = alone.stderr.splitlines()[-1:]
     assert (tmp_path / "errors").read_text().splitlines()[-1:] == last
+
+
+SERVES = """
+import atexit, sys
+from towerlog.__main__ import main
+before = set(sys.modules)
+atexit.register(lambda: print("late:", sorted(set(sys.modules) - before), flush=True))
+sys.argv = ["towerlog", "serve", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_server_imports_nothing_that_its_launcher_has_not(tmp_path) -> None:
+    """Hundreds of servers of a run would each pay for it: the list of prices alone takes a fifth of a second."""
+    with HeldPort() as port, (tmp_path / "said").open("wb") as output:
+        arguments = ["--port", str(port.number), "--data-dir", str(tmp_path / "data")]
+        started = launch_python(SERVES, arguments, clean_environment({}), output.fileno(), output.fileno())
+        try:
+            with httpx2.Client(base_url=port.url, trust_env=False) as client:
+                wait_until(lambda: is_ready(client), "the server to be ready")
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(DEADLINE_S) == 0
+        finally:
+            started.kill()
+    assert (tmp_path / "said").read_text().splitlines()[-1] == "late: []"
 
 
 def in_shell(folder: Path, script: str, given: str = "") -> subprocess.CompletedProcess[str]:

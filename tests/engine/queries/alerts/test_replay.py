@@ -123,7 +123,7 @@ async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tupl
         return sorted((one.fired_at, one.subject, one.agent) for one in live), sorted(looked)
 
 
-SEEDS = [*range(2), *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20)]]
+SEEDS = [0, *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20)]]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
