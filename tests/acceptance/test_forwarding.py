@@ -87,7 +87,7 @@ def test_a_run_that_has_ended_is_sent_as_its_endpoint_shows_it(
         wait_until(lambda: collector.roots() == [run_id], "the run at the collector")
         [shown] = client.get(f"/api/v1/runs/{run_id}/otlp").json()["resourceSpans"]
         [scope] = shown["scopeSpans"]
-    assert [one.name for one in collector.spans] == ["execute_tool ls", "chat gpt-4o", "run"]
+    assert [one.name for one in collector.spans] == ["execute_tool ls", "chat gpt-4o", "invoke_agent weather"]
     for ours, theirs in zip(scope["spans"], collector.spans, strict=True):
         assert ours["traceId"] == theirs.trace_id.hex()
         assert (ours["spanId"], ours["parentSpanId"]) == (theirs.span_id.hex(), theirs.parent_span_id.hex())
@@ -113,7 +113,7 @@ def test_what_comes_after_the_end_is_sent_alone(
             wait_until(lambda sent=4 + number: len(collector.spans) == sent, "the late span")
         send(client, other := unique("other"), events_of(other)[-1:])
         wait_until(lambda: len(collector.roots()) == 2, "the next run")
-    assert Counter(one.name for one in collector.spans) == {"execute_tool ls": 1, "chat gpt-4o": 3, "run": 2}
+    assert Counter(one.name for one in collector.spans) == {"execute_tool ls": 1, "chat gpt-4o": 3, "invoke_agent weather": 2}
     assert len({one.span_id for one in collector.spans}) == 6
 
 
