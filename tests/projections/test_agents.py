@@ -34,6 +34,19 @@ def test_only_what_an_event_added_is_added() -> None:
     assert row.usage == Usage(input_tokens=5, cost_nanos=-6, output_tokens=1)
 
 
+def test_only_what_the_agent_told_is_its_last_event() -> None:
+    run = run_row()
+    heard = agents.fold(AGENT, None, run, event(1, 1))
+    for n, kind in enumerate((EventType.RUN_SILENT, EventType.RUN_LOST, EventType.RUN_PAUSE_REQUESTED), start=2):
+        row = agents.fold(heard, run, run, event(n, n, type=kind))
+        assert (row.last_event_at, row.event_count) == (heard.last_event_at, 2)
+        tallies = agents.Tallies(START_MS + n)
+        tallies.take(heard, run, run, event(n, n, type=kind))
+        rows: dict[int, AgentRow] = {}
+        tallies.settle({(heard.org, heard.name): heard}, rows, {})
+        assert rows[heard.agent] == row, "what is counted in a group is what a rebuild folds"
+
+
 def test_failures_are_counted_unless_they_come_late() -> None:
     run = run_row()
     row = agents.fold(AGENT, run, run, event(1, 1, type=EventType.RUN_FAILED))

@@ -209,12 +209,22 @@ MAX_SPAN_CHARS = 8192
 """Of what both ends of a step are called; longer ones are not brought together."""
 
 
-def step_facts(name: str | None, phase: str | None, duration_ms: float | None) -> Facts:
-    """The facts of a step, or of one of its ends; `name` is what both ends call it, if they can be told to be one."""
+def step_facts(span_id: str | None, name: str | None, phase: str | None, duration_ms: float | None) -> Facts:
+    """The facts of a step, or of one of its ends. Both ends are told to be one by the id of their span, or, where they
+    tell none, by the step's name."""
     took = None if duration_ms is None else round(duration_ms)
-    if not name or len(name) > MAX_SPAN_CHARS or phase not in ("start", "end"):
-        return NO_FACTS if took is None else Facts(duration_ms=took)
-    return Facts(begins=name) if phase == "start" else Facts(ends=name, duration_ms=took)
+    both = span_id or name
+    if not both or len(both) > MAX_SPAN_CHARS or phase not in ("start", "end"):
+        step = truncated(name, MAX_LABEL_CHARS) if name else None
+        return _step_named(step) if took is None else Facts(step=step, duration_ms=took)
+    step = truncated(name, MAX_LABEL_CHARS) if name and name != both else None
+    return Facts(begins=both, step=step) if phase == "start" else Facts(ends=both, step=step, duration_ms=took)
+
+
+# As with `facts_named`: equal ones are encoded once for several.
+@functools.lru_cache(maxsize=MAX_KNOWN_NAMES)
+def _step_named(step: str | None) -> Facts:
+    return NO_FACTS if step is None else Facts(step=step)
 
 
 def bounded_text(value: str | None, field: str, longest: int = 200) -> str | None:

@@ -242,7 +242,7 @@ def _read_tool_result(data: bytes, where: str, warnings: Warnings) -> tuple[Even
 
 def _read_step(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     sent = read(_STEP, data, where, warnings)
-    return EventType.STEP, step_facts(sent.span_id or sent.name or sent.node_name, sent.phase, sent.duration_ms)
+    return EventType.STEP, step_facts(sent.span_id, sent.name or sent.node_name, sent.phase, sent.duration_ms)
 
 
 def _tool_name(sent: _Tool) -> str | None:

@@ -157,7 +157,7 @@ def _start_facts(_sent: _Start, _warnings: Warnings) -> tuple[EventType, Facts]:
 
 
 def _step_facts(sent: _Step, _warnings: Warnings) -> tuple[EventType, Facts]:
-    return _STEP, fields.step_facts(sent.node_name, sent.phase, sent.duration_ms)
+    return _STEP, fields.step_facts(None, sent.node_name, sent.phase, sent.duration_ms)
 
 
 def _tool_facts(sent: _ToolCall, _warnings: Warnings) -> tuple[EventType, Facts]:

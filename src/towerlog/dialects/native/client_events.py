@@ -195,7 +195,7 @@ def _question_key(text: str | None, where: str) -> str | None:
 def _step(sent: _Step, _data: bytes, where: str, warnings: Warnings) -> Facts:
     if not sent.name:
         details.missing(warnings, f"{where}.name")
-    return step_facts(sent.span_id or sent.name, sent.phase, sent.duration_ms)
+    return step_facts(sent.span_id, sent.name, sent.phase, sent.duration_ms)
 
 
 def _delta(sent: MessageDeltaData, _data: bytes, where: str, warnings: Warnings) -> Facts:

@@ -29,7 +29,7 @@ _TEMPLATE = """<!doctype html>
 <link rel="stylesheet" href="/docs/guide.css">
 </head>
 <body>
-<header><nav aria-label="Towerlog"><a href="/docs/guides/index">Documentation</a> <a href="/docs">API</a>\
+<header><nav aria-label="Towerlog"><a href="/">Dashboard</a> <a href="/docs/guides/index">Documentation</a> <a href="/docs">API</a>\
 {more}</nav></header>
 <main>
 {body}</main>
