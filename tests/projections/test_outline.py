@@ -89,9 +89,7 @@ def test_a_step_has_the_name_that_its_sender_gave_it_and_not_the_id_of_its_span(
     twins = [step_facts(one, "work", phase, None) for one, phase in ((span, "start"), (other, "start"), (span, "end"))]
     found = spans_of(*(moment(n, E.STEP, n * 10, facts) for n, facts in enumerate(twins, start=1)))
     assert found == [("step", "work", 10, 30, 1, 3, 1, 0), ("step", "work", 20, None, 2, 2, 1, 0)]
-    assert spans_of(moment(1, E.STEP, 5, step_facts(None, "plan", None, None))) == [
-        ("event", "plan", 5, 5, 1, 1, 1, 0)
-    ]
+    assert spans_of(moment(1, E.STEP, 5, step_facts(None, "plan", None, None))) == [("event", "plan", 5, 5, 1, 1, 1, 0)]
     assert spans_of(moment(1, E.STEP, 5, step_facts(None, "plan", None, 3.0)))[0][1] == "plan"
 
 

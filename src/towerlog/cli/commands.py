@@ -104,7 +104,7 @@ class NotInstalled(Exception):
 
     def __init__(self, what: str, extra: str) -> None:
         """`what` needs the extra."""
-        super().__init__(f"{what} needs packages that are not installed: pip install 'towerlog[{extra}]'")
+        super().__init__(f"{what} needs packages that are not installed: pip install '.[{extra}]' in a checkout")
 
 
 def load(module: str, extra: str, what: str) -> ModuleType:

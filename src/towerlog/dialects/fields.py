@@ -45,6 +45,9 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 EMPTY_OBJECT = b"{}"
 
+_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_TYPES, _QUOTED = re.compile(r"\b(?:str|int|float|bool)\b"), re.compile(r"^Expected `[^`]*`(?:, got `[^`]*`)?")
+"""What the decoder calls types after Python's names, and what they are called in JSON."""
 _AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
 _DOTS = (".", "..")
@@ -144,6 +147,7 @@ def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
     """
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
+    what = _QUOTED.sub(lambda types: _TYPES.sub(lambda type_: _WORDS[type_[0]], types[0]), what)
     # It may repeat a value of the sender's that is as long as a body.
     what = what if len(what) <= MAX_REASON_CHARS else f"{what[:MAX_REASON_CHARS]} …"
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
@@ -321,7 +325,7 @@ def flat(text: bytes) -> bytes:
 def kind_of(text: bytes) -> str:
     """The kind of a JSON value, for an error message; judged by its first character."""
     first = text[:1]
-    kinds = {b"{": "`object`", b"[": "`array`", b'"': "`str`", b"t": "`bool`", b"f": "`bool`", b"n": "`null`"}
+    kinds = {b"{": "`object`", b"[": "`array`", b'"': "`string`", b"t": "`boolean`", b"f": "`boolean`", b"n": "`null`"}
     return kinds.get(first, "`number`" if first else "nothing")
 
 

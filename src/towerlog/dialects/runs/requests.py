@@ -191,7 +191,7 @@ def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     if text[:1] == b"{":
         return one_line(text, "input", settings.max_depth, settings.max_event_bytes)
     if text[:1] != b'"':
-        raise invalid_field("input", f"Expected `str | object`, got {kind_of(text)}")
+        raise invalid_field("input", f"Expected `string | object`, got {kind_of(text)}")
     if len(text) > settings.max_event_bytes:
         raise errors.TooLarge(f"input: is larger than {settings.max_event_bytes} bytes", field="input")
     return text
