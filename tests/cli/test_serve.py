@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from tests.cli.commands import towerlog
+from tests.support.browser import OWN
 from tests.support.browser import SIGN_IN as SIGN_IN_PATH
 from tests.support.server import ADMIN_KEY, Server, clean_environment, executable
 from tests.support.wait import wait_until
@@ -75,7 +76,7 @@ def first_start(data: Path, *, on_a_terminal: bool, key: str = "") -> str:
             link = SIGN_IN.search(said.decode())
             if link is not None:
                 posted = httpx2.post(
-                    f"{link[1]}{SIGN_IN_PATH}", json={"token": link[2]}, headers={"X-Towerlog-Request": "1"}
+                    f"{link[1]}{SIGN_IN_PATH}", json={"token": link[2]}, headers={"Origin": link[1], **OWN}
                 )
                 assert posted.status_code == 204, posted.text
         finally:

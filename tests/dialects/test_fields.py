@@ -140,9 +140,9 @@ def test_numbers_and_doubled_names_keep_their_text(text: bytes) -> None:
     ("text", "kind"),
     [
         (b"[]", "`array`"),
-        (b'"x"', "`str`"),
+        (b'"x"', "`string`"),
         (b"null", "`null`"),
-        (b"true", "`bool`"),
+        (b"true", "`boolean`"),
         (b"-1", "`number`"),
         (b"", "nothing"),
     ],

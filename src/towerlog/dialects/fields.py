@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call
-from towerlog.dialects.members import fits_only_as_number, names_at, read_singly, whole_number
+from towerlog.dialects.members import fits_only_as_number, in_json_words, kind_of, names_at, read_singly, whole_number
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.agent import plain_name
@@ -45,9 +45,6 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 EMPTY_OBJECT = b"{}"
 
-_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-_TYPES, _QUOTED = re.compile(r"\b(?:str|int|float|bool)\b"), re.compile(r"^Expected `[^`]*`(?:, got `[^`]*`)?")
-"""What the decoder calls types after Python's names, and what they are called in JSON."""
 _AT = re.compile(r"^(?P<what>.*?) - at `(?P<where>(?:key in )?\$[^`]*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
 _DOTS = (".", "..")
@@ -147,7 +144,7 @@ def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
     """
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
-    what = _QUOTED.sub(lambda types: _TYPES.sub(lambda type_: _WORDS[type_[0]], types[0]), what)
+    what = in_json_words(what)
     # It may repeat a value of the sender's that is as long as a body.
     what = what if len(what) <= MAX_REASON_CHARS else f"{what[:MAX_REASON_CHARS]} …"
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
@@ -217,11 +214,10 @@ def step_facts(span_id: str | None, name: str | None, phase: str | None, duratio
     """The facts of a step, or of one of its ends. Both ends are told to be one by the id of their span, or, where they
     tell none, by the step's name."""
     took = None if duration_ms is None else round(duration_ms)
-    both = span_id or name
+    both, step = span_id or name, truncated(name, MAX_LABEL_CHARS) if name else None
     if not both or len(both) > MAX_SPAN_CHARS or phase not in ("start", "end"):
-        step = truncated(name, MAX_LABEL_CHARS) if name else None
         return _step_named(step) if took is None else Facts(step=step, duration_ms=took)
-    step = truncated(name, MAX_LABEL_CHARS) if name and name != both else None
+    step = None if both == name else step
     return Facts(begins=both, step=step) if phase == "start" else Facts(ends=both, step=step, duration_ms=took)
 
 
@@ -320,13 +316,6 @@ def flat(text: bytes) -> bytes:
     if 10 in text or 13 in text:
         return msgspec.json.format(text, indent=-1)
     return text
-
-
-def kind_of(text: bytes) -> str:
-    """The kind of a JSON value, for an error message; judged by its first character."""
-    first = text[:1]
-    kinds = {b"{": "`object`", b"[": "`array`", b'"': "`string`", b"t": "`boolean`", b"f": "`boolean`", b"n": "`null`"}
-    return kinds.get(first, "`number`" if first else "nothing")
 
 
 def splice(text: bytes, **fields: str | int | bool | None) -> bytes:

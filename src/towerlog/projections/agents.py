@@ -14,7 +14,7 @@ import msgspec
 from towerlog.model.agent import AgentRow
 from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import Event, EventType
-from towerlog.model.liveness import is_of_agent
+from towerlog.model.liveness import NOT_FROM_AGENT
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add
 from towerlog.projections.computed_costs import Correction, UsageKey
@@ -26,7 +26,7 @@ def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> Age
     failed = event.type is EventType.RUN_FAILED and not event.late
     beat_at = event.recorded_at if event.effects.beat else None
     usage = add(row.usage, counted(before, now, event))
-    heard_at = event.recorded_at if is_of_agent(event.type, event.facts.effects) else None
+    heard_at = event.recorded_at if _is_heard(now, event) else None
     folded = after(row, 1, before is None, failed, usage, heard_at, beat_at)
     version = merged_version(row.price_version, version_of(event))
     return folded if version == row.price_version else msgspec.structs.replace(folded, price_version=version)
@@ -46,6 +46,12 @@ def after(
         last_event_at=row.last_event_at if heard_at is None else heard_at,
         last_heartbeat_at=row.last_heartbeat_at if beat_at is None else latest(row.last_heartbeat_at, beat_at),
     )
+
+
+def _is_heard(now: RunRow, event: Event) -> bool:
+    """Whether an event came from the agent or its worker: it has moved its run's last sign of life (`model.liveness`),
+    which what comes after the end does not."""
+    return now.process_at == event.recorded_at or (event.late and event.type not in NOT_FROM_AGENT)
 
 
 def corrected(row: AgentRow, correction: Correction) -> AgentRow:
@@ -109,7 +115,7 @@ class Tallies(msgspec.Struct, eq=False):
         spent = counted(before, now, event)
         one = self._of(agent)
         one.events += 1
-        one.is_heard = one.is_heard or is_of_agent(event.type, event.facts.effects)
+        one.is_heard = one.is_heard or _is_heard(now, event)
         one.runs += before is None
         one.errors += event.type is EventType.RUN_FAILED and not event.late
         if event.effects.beat:

@@ -94,7 +94,7 @@ QUERIES = {
     "rows": ("/v1/runs",),
     "usage": ("/api/v1/usage",),
     "audit": ("/api/v1/audit",),
-    "reservations": ("/api/v1/budgets/reservations",),
+    "holds": ("/api/v1/budgets/reservations",),
     "alerts": ("/api/v1/alerts",),
     "deliveries": ("/api/v1/deliveries",),
 }

@@ -25,7 +25,6 @@ from towerlog.dialects.fields import (
     decode,
     decode_body,
     invalid_field,
-    kind_of,
     one_line,
     optional_id,
     page_limit,
@@ -33,6 +32,7 @@ from towerlog.dialects.fields import (
     path_uuid,
     time_ms_of,
 )
+from towerlog.dialects.members import kind_of
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.command import MAX_INPUT_BYTES, CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter

@@ -49,16 +49,14 @@ def count_runs(**filters: Any) -> ApiRequest[fleet.RunFacets]:
 
 def run_durations(by: str, /, **filters: Any) -> ApiRequest[tuple[fleet.RunDurations, ...]]:
     """How long ended runs took."""
-    return api_request(
-        "GET", "/api/v1/run-durations", many_in_data(fleet.RunDurations), query={"by": by, **known(filters, "runs")}
-    )
+    query = {"by": by, **known(filters, "runs")}
+    return api_request("GET", "/api/v1/run-durations", many_in_data(fleet.RunDurations), query=query)
 
 
 def run_sums(by: str, /, **filters: Any) -> ApiRequest[tuple[fleet.RunSum, ...]]:
     """What runs have used."""
-    return api_request(
-        "GET", "/api/v1/run-sums", many_in_data(fleet.RunSum), query={"by": by, **known(filters, "runs")}
-    )
+    query = {"by": by, **known(filters, "runs")}
+    return api_request("GET", "/api/v1/run-sums", many_in_data(fleet.RunSum), query=query)
 
 
 def list_run_rows(limit: int = PAGE, /, **filters: Any) -> Listing[shapes.RunRow]:
@@ -340,9 +338,7 @@ def reserve_budget(
 
 def list_reservations(limit: int = PAGE, /, **filters: Any) -> Listing[fleet.Reservation]:
     """Open reservations, newest first."""
-    return listing(
-        "/api/v1/budgets/reservations", fleet.Reservation, {"limit": limit, **known(filters, "reservations")}
-    )
+    return listing("/api/v1/budgets/reservations", fleet.Reservation, {"limit": limit, **known(filters, "holds")})
 
 
 def release_reservation(reservation_id: str) -> ApiRequest[fleet.Reservation]:

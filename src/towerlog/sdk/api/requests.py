@@ -27,7 +27,7 @@ FILTERS: Mapping[str, Sequence[str]] = {
     "rows": _OF_RUNS,
     "usage": ("since", "until", "agent", "model"),
     "audit": ("actor", "action", "object", "since"),
-    "reservations": ("budget_id", "run_id", "key_id"),
+    "holds": ("budget_id", "run_id", "key_id"),
     "alerts": ("rule_id", "state"),
     "deliveries": ("rule_id", "alert_id", "state"),
 }
