@@ -26,7 +26,6 @@ from towerlog.dialects.fields import (
     decode_any,
     facts_named,
     invalid_field,
-    kind_of,
     one_line,
     optional_id,
     read,
@@ -34,6 +33,7 @@ from towerlog.dialects.fields import (
     summary,
     unused,
 )
+from towerlog.dialects.members import kind_of
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
