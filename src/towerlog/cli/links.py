@@ -14,7 +14,9 @@ from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.members.shapes import SignInLink
+from towerlog.sdk.wire.errors import ApiError
 
+FORBIDDEN = 403
 COLUMNS = (
     Column("LINK ID", "id"),
     Column("MEMBER"),
@@ -59,7 +61,12 @@ def remove_link(client: Client, link_id: str, as_json: bool) -> None:
 def _names(client: Client) -> dict[str, str]:
     """The names of members and of keys, by their ids: either may have made a link."""
     names = {one.user_id: one.name for one in client.list_members()}
-    return names | {one.key_id: f"key {one.name!r}" for one in client.list_keys()}
+    try:
+        return names | {one.key_id: f"key {one.name!r}" for one in client.list_keys()}
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+        return names
 
 
 def _row(link: SignInLink, names: dict[str, str]) -> tuple[str | None, ...]:
