@@ -46,8 +46,10 @@ def test_a_variable_that_is_no_setting_is_found() -> None:
     known = {"TOWERLOG_PORT": "1", "TOWERLOG_BOOTSTRAP_KEY_FILE": "k", "TOWERLOG_URL": "u", "TOWERLOG_API_KEY": "k"}
     assert doubts({**NOWHERE, **known}) == []
     wrong = {"TOWERLOG_STEPS_RATE_PER_MINUT": "0", "TOWERLOG_COLOUR": "red", "TOWERLOGGER": "x"}
+    wrong["TOWERLOG_STEPS_RATE"] = "0"
     assert doubts({**known, **wrong}) == [
         "TOWERLOG_COLOUR is set, but there is no such setting",
+        "TOWERLOG_STEPS_RATE is set, but there is no such setting (did you mean TOWERLOG_STEPS_RATE_PER_MINUTE?)",
         "TOWERLOG_STEPS_RATE_PER_MINUT is set, but there is no such setting "
         "(did you mean TOWERLOG_STEPS_RATE_PER_MINUTE?)",
     ]

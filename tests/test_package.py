@@ -140,7 +140,7 @@ def test_a_command_without_its_packages_says_in_one_line_what_to_install(
         done = alone(folder, *program, *arguments)
         assert (done.returncode, done.stdout) == (UNAVAILABLE, "")
         assert done.stderr.count("\n") == 1
-        assert done.stderr.endswith(f"pip install 'towerlog[{extra}]'\n")
+        assert done.stderr.endswith(f"pip install '.[{extra}]' in a checkout\n")
 
 
 def test_the_version_of_uvicorn_is_bounded_to_what_was_tested(wheel: Path) -> None:

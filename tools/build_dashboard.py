@@ -1,6 +1,7 @@
 """Builds the dashboard: `ui/` → `src/towerlog/asgi/pages/ui/`, where the server and the wheel take it from.
 
     python tools/build_dashboard.py          # types of the API from our OpenAPI document, then the build
+    python tools/build_dashboard.py sizes    # the same, and how large each page has become
     python tools/build_dashboard.py types    # only the types, for whoever develops with `npm run dev`
     python tools/build_dashboard.py check    # its types, the order of its imports, its unit tests
 
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
             run(environment, "npm", "run", "--silent", "check")
             run(environment, "npm", "run", "--silent", "test")
         elif arguments != ["types"]:
-            build(environment)
+            build(environment, *arguments)
     except NotBuilt as failure:
         sys.stderr.write(f"The dashboard was not built: {failure}\n")
         return 0 if isinstance(failure, NoPackages) and not arguments else 1
@@ -105,7 +106,7 @@ def write_types(environment: dict[str, str]) -> None:
     run(environment, "npx", "--no-install", "openapi-typescript", str(DOCUMENT), "-o", str(SCHEMA), quiet=True)
 
 
-def build(environment: dict[str, str]) -> None:
+def build(environment: dict[str, str], *more: str) -> None:
     """The files, beside the old ones until they are whole."""
     fresh = MODULES / ".build"
     run(
@@ -120,7 +121,7 @@ def build(environment: dict[str, str]) -> None:
         str(fresh),
         "--emptyOutDir",
     )
-    run(environment, "node", "scripts/finish.mjs", str(fresh))
+    run(environment, "node", "scripts/finish.mjs", str(fresh), *more)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     shutil.move(fresh, OUTPUT)
 

@@ -101,15 +101,15 @@ MEANINGS: dict[str, str] = {
     "disk_guard_mib": "MiB of the disk that writes leave free (16 at least), else 503; -1 = 256 MiB or 5 %, if more.",
     "max_queue": "Commands that may wait for the writer; past it requests get 503.",
     "max_streams": "Event streams open at a time; past it requests get 503.",
-    "max_streams_per_key": "The same of one key.",
-    "max_streams_per_org": "The same of one organisation.",
+    "max_streams_per_key": "Event streams of one key open at a time.",
+    "max_streams_per_org": "Event streams of one organisation open at a time.",
     "max_connections_per_address": "Connections from one address at a time that have not shown a good key yet.",
     "max_rules_per_org": "Alert rules of one organisation; past it no more are made.",
-    "max_rules_per_key": "The same that one key, or one member, has made.",
+    "max_rules_per_key": "Alert rules that one key or member may create.",
     "max_budgets_per_org": "Budgets of one organisation; past it no more are made.",
-    "max_budgets_per_key": "The same that one key, or one member, has made.",
+    "max_budgets_per_key": "Budgets that one key or member may create.",
     "max_prices_per_org": "Prices of its own of one organisation; past it no more are made.",
-    "max_prices_per_key": "The same that one key, or one member, has made.",
+    "max_prices_per_key": "Prices that one key or member may create.",
     "keep_alive_seconds": "Seconds until an idle connection is closed; longer than proxies keep theirs (mostly 60).",
     "credits_per_dollar": "Credits per dollar for `credits_used` in the runs dialect, rounded up.",
     "cors_origins": "Origins, comma-separated, whose pages may call this server, as https://app.example.com; * = any.",
@@ -316,7 +316,8 @@ def doubts(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 def _meant(name: str, names: Iterable[str], prefix: str = "") -> str:
     """The one of these names that was probably meant, in brackets."""
-    near = difflib.get_close_matches(name, sorted(names), 1, 0.75)
+    begun = sorted(one for one in names if one.startswith(f"{name}_"))
+    near = difflib.get_close_matches(name, sorted(names), 1, 0.75) or begun
     return f" (did you mean {prefix}{near[0]}?)" if near else ""
 
 

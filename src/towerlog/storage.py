@@ -63,7 +63,7 @@ def database_name(settings: Settings) -> str:
 def check_extra() -> None:
     """Raises BadSetting where what PostgreSQL needs is not installed."""
     if find_spec("asyncpg") is None:
-        raise BadSetting("database_url: PostgreSQL needs the extra `postgres`: pip install 'towerlog[postgres]'")
+        raise BadSetting("database_url: PostgreSQL needs the extra `postgres`: pip install '.[postgres]' in a checkout")
 
 
 def check_workers(settings: Settings) -> None:
@@ -98,7 +98,7 @@ def peers_of(settings: Settings, store: Store, clock: Clock, node: str, secret: 
         bus = PostgresBus(settings.database_url)
     elif way != LOCAL:
         if find_spec("nats") is None:
-            raise BadSetting("wake: NATS needs the extra `nats`: pip install 'towerlog[nats]'")
+            raise BadSetting("wake: NATS needs the extra `nats`: pip install '.[nats]' in a checkout")
         from towerlog.wake.nats import NatsBus
 
         bus, way = NatsBus(settings.wake, f"towerlog.{store.epoch}", secret), "nats"

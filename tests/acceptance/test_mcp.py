@@ -282,7 +282,7 @@ def test_without_the_extra_it_says_which_one(tmp_path: Path) -> None:
         for _ in range(2):
             reply = server.client().post("/mcp", json=message("tools/list"), headers=ACCEPT)
             assert reply.status_code == 404
-            assert "pip install 'towerlog[mcp]'" in reply.json()["detail"]
+            assert "pip install '.[mcp]' in a checkout" in reply.json()["detail"]
         assert server.client(None).post("/mcp", json=message("tools/list"), headers=ACCEPT).status_code == 401
         assert server.client().get("/v1/runs").status_code == 200
 

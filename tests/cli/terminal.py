@@ -21,7 +21,9 @@ def on_terminal(width: int, *arguments: str, **env: str) -> tuple[int, list[str]
     """The exit code of `towerlog ARGUMENTS`, and the lines that it has written on a terminal, without their colours."""
     terminal, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    running = launch(arguments, {**clean_environment(env), "TERM": "xterm"}, child, child)
+    # The width once more by its variable: a process that was forked asks the terminal of the one it comes from.
+    shown_as = {"TERM": "xterm", "COLUMNS": str(width)}
+    running = launch(arguments, {**clean_environment(env), **shown_as}, child, child)
     os.close(child)
     shown = b""
     # The terminal of a child that has gone says so with an error.

@@ -113,7 +113,7 @@ def test_a_missing_package_is_told_in_one_line_by_the_extra_that_brings_it(monke
     with pytest.raises(SystemExit) as ended:
         main.get_command(click.Context(main), "serve")
     assert ended.value.code == exits.UNAVAILABLE
-    words = "towerlog: `towerlog serve` needs packages that are not installed: pip install 'towerlog[server]'\n"
+    words = "towerlog: `towerlog serve` needs packages that are not installed: pip install '.[server]' in a checkout\n"
     assert capsys.readouterr().err == words
 
 
@@ -130,4 +130,4 @@ def test_a_module_of_our_own_that_is_missing_is_a_defect(monkeypatch) -> None:
 def test_without_a_command_line_the_extra_of_the_command_is_named(arguments, extra) -> None:
     said = commands.without_click(arguments)
     assert isinstance(said, NotInstalled)
-    assert str(said).endswith(f"pip install 'towerlog[{extra}]'")
+    assert str(said).endswith(f"pip install '.[{extra}]' in a checkout")

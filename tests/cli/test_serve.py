@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import stat
@@ -11,9 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.cli.commands import towerlog
+from tests.support.browser import OWN
+from tests.support.browser import SIGN_IN as SIGN_IN_PATH
 from tests.support.server import ADMIN_KEY, Server, clean_environment, executable
 from tests.support.wait import wait_until
 from towerlog.cli.serve import greet
@@ -51,6 +56,42 @@ def test_a_key_is_kept_out_of_the_journal(tmp_path: Path) -> None:
     assert key not in said
     assert str(file) in said
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+SIGN_IN = re.compile(r"(http\S+)/sign-in#token=(\S+)")
+
+
+def first_start(data: Path, *, on_a_terminal: bool, key: str = "") -> str:
+    """What a first start prints: on a terminal or into a pipe, with a key of the operator's own or without."""
+    reading, writing = pty.openpty() if on_a_terminal else os.pipe()
+    env = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": key})
+    command = [executable(), "serve", "--port", "0", "--data-dir", str(data)]
+    with subprocess.Popen(command, env=env, stdout=writing, stderr=subprocess.DEVNULL) as serving:
+        os.close(writing)
+        said = b""
+        try:
+            while b"First start" not in said or (on_a_terminal and not key and b"/v1/runs" not in said):
+                found = os.read(reading, 65536)
+                assert found, said
+                said += found
+            link = SIGN_IN.search(said.decode())
+            if link is not None:
+                posted = httpx2.post(
+                    f"{link[1]}{SIGN_IN_PATH}", json={"token": link[2]}, headers={"Origin": link[1], **OWN}
+                )
+                assert posted.status_code == 204, posted.text
+        finally:
+            serving.send_signal(signal.SIGTERM)
+            os.close(reading)
+    return said.decode()
+
+
+def test_a_link_that_signs_in_is_printed_on_a_terminal_and_kept_out_of_logs(tmp_path: Path) -> None:
+    assert SIGN_IN.search(first_start(tmp_path / "a", on_a_terminal=True))
+    for data, on_a_terminal, key in (("b", False, ""), ("c", True, ADMIN_KEY), ("d", False, ADMIN_KEY)):
+        said = first_start(tmp_path / data, on_a_terminal=on_a_terminal, key=key)
+        assert "sign-in" not in said
+        assert "towerlog open --print" in said
 
 
 def test_the_folder_and_its_files_become_private_also_when_they_were_there(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from towerlog.ambient import format_uuid7
 from towerlog.cli import exits, tables
 from towerlog.cli.tables import Column, View, fitted, shortened, show_table
 
-WIDTHS = (80, 100, 140)
+WIDTHS = (60, 80, 100, 140)
 LONG = "an agent with a rather long name, such as frameworks give"
 LISTS = (
     ("runs", "ls"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from tests.support.server import NO_LIMITS, Server
+from tests.support.server import NO_LIMITS, Server, clean_environment, executable
 from towerlog.cli import exits
 from towerlog.cli.main import main
 from towerlog.cli.worker import VisibleFormatter, load_app, read_labels
@@ -63,6 +64,36 @@ def test_labels_are_names_and_values() -> None:
     for wrong in ("gpu", "=x", ""):
         with pytest.raises(click.UsageError):
             read_labels((wrong,))
+
+
+def test_a_command_is_reported_to_the_local_server_with_its_key_as_other_commands_ask_it(tmp_path) -> None:
+    data = tmp_path / "data"
+    known = {"TOWERLOG_DATA_DIR": str(data), "XDG_STATE_HOME": str(tmp_path / "state")}
+    shown = ["sh", "-c", "echo key:$TOWERLOG_API_KEY"]
+    with Server(data, NO_LIMITS) as server:
+        done = run_command("exec", "--agent", "nightly", "--", *shown, **known)
+        assert (done.returncode, done.stdout) == (0, "key:\n"), "the command itself is not given the key"
+        assert "no API key" not in done.stderr
+        [run] = server.client().get("/api/v1/runs", params={"agent": "nightly"}).json()["data"]
+        assert run["status"] == "completed"
+        wrong = run_command("exec", "--", "true", **known, TOWERLOG_PORT="many")
+        assert wrong.returncode == 0, "whatever is wrong with the settings, the command is run"
+        server.stop()
+        assert run_command("exec", "--agent", "nightly", "--", "true", **known).returncode == 0
+        server.start()
+        assert run_command("exec", "--agent", "later", "--", "true", **known).returncode == 0
+        runs = server.client().get("/api/v1/runs", params={"agent": "nightly"}).json()["data"]
+        assert len(runs) == 2, "what was kept meanwhile is delivered by the next"
+    nowhere = run_command("exec", "--", "true", **{**known, "TOWERLOG_DATA_DIR": str(tmp_path / "none")})
+    assert (nowhere.returncode, (tmp_path / "none").exists()) == (0, False)
+    assert "no API key" in nowhere.stderr
+
+
+def run_command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command as a process of its own."""
+    return subprocess.run(
+        [executable(), *arguments], env=clean_environment(env), capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def test_settings_that_cannot_be_end_with_words(folder, monkeypatch) -> None:

@@ -58,7 +58,7 @@ def test_all_five_dialects_feed_it(demo) -> None:
     with demo.client() as client:
         wait_until(
             lambda: {event["dialect"] for event in events_of(client)} >= RAW,
-            "events of all five dialects",
+            "events of all dialects with a wire of their own in the demo",
             deadline_s=LIVE_S,
         )
 

@@ -19,7 +19,7 @@ AGENT = AgentRow(1, 1, "id", "name", 5, last_heartbeat_at=77)
 
 
 def test_the_first_event_of_a_run_counts_the_run() -> None:
-    run = run_row(usage=Usage(input_tokens=3))
+    run = run_row(usage=Usage(input_tokens=3), process_at=START_MS + 1)
     row = agents.fold(AGENT, None, run, event(1, 1))
     assert (row.run_count, row.event_count, row.error_count) == (1, 1, 0)
     assert (row.usage, row.last_event_at, row.last_heartbeat_at) == (Usage(input_tokens=3), START_MS + 1, 77)
@@ -32,6 +32,19 @@ def test_only_what_an_event_added_is_added() -> None:
     after = run_row(usage=Usage(input_tokens=8, cost_nanos=4, output_tokens=1))
     row = agents.fold(AGENT, before, after, event(1, 2))
     assert row.usage == Usage(input_tokens=5, cost_nanos=-6, output_tokens=1)
+
+
+def test_only_what_the_agent_told_is_its_last_event() -> None:
+    run = run_row(process_at=START_MS + 1)
+    heard = agents.fold(AGENT, None, run, event(1, 1))
+    for n, kind in enumerate((EventType.RUN_SILENT, EventType.RUN_LOST, EventType.RUN_PAUSE_REQUESTED), start=2):
+        row = agents.fold(heard, run, run, event(n, n, type=kind))
+        assert (row.last_event_at, row.event_count) == (heard.last_event_at, 2)
+        tallies = agents.Tallies(START_MS + n)
+        tallies.take(heard, run, run, event(n, n, type=kind))
+        rows: dict[int, AgentRow] = {}
+        tallies.settle({(heard.org, heard.name): heard}, rows, {})
+        assert rows[heard.agent] == row, "what is counted in a group is what a rebuild folds"
 
 
 def test_failures_are_counted_unless_they_come_late() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import run_row
+from towerlog.dialects.fields import step_facts
 from towerlog.model.event import EventType
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts
 from towerlog.model.outline import MAX_OUTLINE_SPANS, Moment, Span, ToolFigures
@@ -77,6 +78,19 @@ def test_what_has_no_beginning_began_so_long_before_as_it_took() -> None:
     assert spans_of(moment(1, E.STEP, 0, Facts(begins="plan")), moment(2, E.STEP, 9, Facts(ends="plan"))) == [
         ("step", "plan", 0, 9, 1, 2, 1, 0)
     ]
+
+
+def test_a_step_has_the_name_that_its_sender_gave_it_and_not_the_id_of_its_span() -> None:
+    span, other = "01a229c1-9b6c-73b3-8410-6b4ecfeadcd7", "01a229c1-9b6c-73b3-8410-6b4ecfeadcd8"
+    begins, ends = (step_facts(span, "work", phase, took) for phase, took in (("start", None), ("end", 9.0)))
+    assert spans_of(moment(1, E.STEP, 0, begins), moment(2, E.STEP, 9, ends)) == [("step", "work", 0, 9, 1, 2, 1, 0)]
+    assert spans_of(moment(2, E.STEP, 9, ends)) == [("step", "work", 0, 9, 2, 2, 1, 0)]
+    # Two of one name at once are brought together by their ids.
+    twins = [step_facts(one, "work", phase, None) for one, phase in ((span, "start"), (other, "start"), (span, "end"))]
+    found = spans_of(*(moment(n, E.STEP, n * 10, facts) for n, facts in enumerate(twins, start=1)))
+    assert found == [("step", "work", 10, 30, 1, 3, 1, 0), ("step", "work", 20, None, 2, 2, 1, 0)]
+    assert spans_of(moment(1, E.STEP, 5, step_facts(None, "plan", None, None))) == [("event", "plan", 5, 5, 1, 1, 1, 0)]
+    assert spans_of(moment(1, E.STEP, 5, step_facts(None, "plan", None, 3.0)))[0][1] == "plan"
 
 
 def test_the_states_of_a_run() -> None:

@@ -32,7 +32,9 @@ COMMANDS: dict[str, Command] = {
         CLI,
         "Alerts: list them, set rules, and resend their messages.",
     ),
-    "approvals": Command("approvals", "approvals", CLI, "What waits for a person: list, approve, deny and answer it."),
+    "approvals": Command(
+        "approvals", "approvals", CLI, "What waits for a person: list, show, approve, deny and answer it."
+    ),
     "audit": Command("audit", "audit", CLI, "Shows who has changed what, when and from where, newest first."),
     "backup": Command("maintenance", "backup", SERVER, "Writes a copy of the store to FILE, which must not exist."),
     "budgets": Command("budgets", "budgets", CLI, "Budgets: list, set and remove them."),
@@ -104,7 +106,7 @@ class NotInstalled(Exception):
 
     def __init__(self, what: str, extra: str) -> None:
         """`what` needs the extra."""
-        super().__init__(f"{what} needs packages that are not installed: pip install 'towerlog[{extra}]'")
+        super().__init__(f"{what} needs packages that are not installed: pip install '.[{extra}]' in a checkout")
 
 
 def load(module: str, extra: str, what: str) -> ModuleType:

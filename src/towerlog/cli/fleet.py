@@ -13,8 +13,8 @@ from towerlog.cli.formatting import duration, money, number
 from towerlog.cli.groups import Group, ListGroup
 from towerlog.cli.output import answer, note
 from towerlog.cli.run_ids import ID_CHARS, only_one
-from towerlog.cli.tables import Column, View, moment, show_table, with_view
-from towerlog.cli.tail import INTERRUPTED, words_of_gap
+from towerlog.cli.tables import Column, View, moment, screen_width, show_table, with_view
+from towerlog.cli.tail import INTERRUPTED, cut, words_of_gap
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import AgentEvent, AgentInfo
@@ -122,7 +122,9 @@ def _event_line(event: AgentEvent, utc: bool) -> str:
     what = event.input_summary if event.input_summary != event.tool else None
     at = moment(event.timestamp or "", utc)
     words = (at, event.type, event.tool, what, well, duration(event.duration_ms))
-    return visible("  ".join(word for word in words if word))
+    line = visible("  ".join(word for word in words if word))
+    width = screen_width()
+    return line if width is None else cut(line, width)
 
 
 @click.group(cls=ListGroup)

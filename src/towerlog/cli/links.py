@@ -14,11 +14,13 @@ from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.members.shapes import SignInLink
+from towerlog.sdk.wire.errors import ApiError
 
+FORBIDDEN = 403
 COLUMNS = (
     Column("LINK ID", "id"),
     Column("MEMBER"),
-    Column("MADE BY", "id", rank=1),
+    Column("MADE BY", rank=1),
     Column("CREATED", "time", rank=2),
     Column("EXPIRES", "time"),
 )
@@ -36,7 +38,7 @@ def links() -> None:
 def list_links(client: Client, limit: int, view: View, as_json: bool) -> None:
     """Lists links that have not been used yet, newest first."""
     found = list(islice(client.list_sign_in_links(), limit))
-    names = {} if as_json or not found else {one.user_id: one.name for one in client.list_members()}
+    names = {} if as_json or not found else _names(client)
     answer(
         as_json,
         {"data": [link.raw for link in found]},
@@ -56,5 +58,17 @@ def remove_link(client: Client, link_id: str, as_json: bool) -> None:
     answer(as_json, dict(gone.raw), lambda: say(f"Link taken back: {gone.link_id}."))
 
 
+def _names(client: Client) -> dict[str, str]:
+    """The names of members and of keys, by their ids: either may have made a link."""
+    names = {one.user_id: one.name for one in client.list_members()}
+    try:
+        return names | {one.key_id: f"key {one.name!r}" for one in client.list_keys()}
+    except ApiError as error:
+        if error.status != FORBIDDEN:
+            raise
+        return names
+
+
 def _row(link: SignInLink, names: dict[str, str]) -> tuple[str | None, ...]:
-    return (link.link_id, names.get(link.user_id, link.user_id), link.made_by, link.created_at, link.expires_at)
+    by = names.get(link.made_by or "", link.made_by) or "the server's operator"
+    return (link.link_id, names.get(link.user_id, link.user_id), by, link.created_at, link.expires_at)

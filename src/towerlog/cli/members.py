@@ -16,7 +16,8 @@ from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.members.shapes import Member
 
-ROLES = ("viewer", "operator", "admin")
+_ARTICLES = {"viewer": "a", "operator": "an", "admin": "an"}
+ROLES = tuple(_ARTICLES)
 LINK_SECONDS = 24 * 3600
 COLUMNS = (
     Column("USER ID", "id", rank=1),
@@ -56,7 +57,13 @@ def add_member(client: Client, name: str, role: str, email: str | None, as_json:
     made = client.create_member(name, role, email)
     link = client.create_sign_in_link(made.user_id, LINK_SECONDS)
     fields = {**made.raw, "url": link.url}
-    answer(as_json, fields, lambda: say(f"{visible(name)} is {role} now, and signs in by\n{link.url}"))
+    answer(
+        as_json,
+        fields,
+        lambda: say(
+            f"{visible(name)} is now {_ARTICLES[role]} {role}. Sign-in link (works once, for 24 hours):\n{link.url}"
+        ),
+    )
 
 
 @members.command("set")

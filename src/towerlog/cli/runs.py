@@ -21,12 +21,14 @@ from towerlog.cli.tree import Tree
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import ClosedQuestion, DeliveryInfo, Lease, Liveness, RunInfo, TreeTotals
 
+LATE_MS = 1000
+"""A sender's own time may lie so far before the server has heard it: it is on its way, and clocks differ."""
 COLUMNS = (
     Column("RUN ID", "id"),
     Column("STATUS", least=17),
     Column("AGENT"),
     Column("THREAD", rank=4),
-    Column("CREATED", "time"),
+    Column("CREATED", "time", rank=1),
     Column("TOOK", "number", rank=2),
     Column("IN", "number", rank=5),
     Column("OUT", "number", rank=6),
@@ -241,7 +243,7 @@ def _below(tree: TreeTotals | None) -> str | None:
 def _created(run: RunInfo) -> str:
     """What the time of creation is: of a run that its sender told of later, only when the server first heard of it."""
     created, *others = map(time_in, (run.created_at, run.started_at or "", run.ended_at or ""))
-    is_late = created is not None and any(other is not None and other < created for other in others)
+    is_late = created is not None and any(other is not None and other < created - LATE_MS for other in others)
     return "first heard" if is_late else "created"
 
 
@@ -286,11 +288,19 @@ def _cancel(run: RunInfo, at: Shown) -> list[tuple[str, str | None]]:
 @runs.command("tail")
 @with_run
 @click.option("--after-seq", default=0, type=click.IntRange(0), help="Start after this event.")
+@click.option("--tail", type=click.IntRange(0), help="Start with so many of the newest events of the run.")
 @click.option("--no-children", is_flag=True, help="Do not follow the runs below it.")
 @click.option("--until-question", is_flag=True, help="End when the run, or one below it, asks a person something.")
 @click.option("--utc", is_flag=True, help="Show times in UTC; default: in this machine's zone.")
 def tail_run(
-    client: Client, run_id: str, after_seq: int, no_children: bool, until_question: bool, utc: bool, as_json: bool
+    client: Client,
+    run_id: str,
+    after_seq: int,
+    tail: int | None,
+    no_children: bool,
+    until_question: bool,
+    utc: bool,
+    as_json: bool,
 ) -> None:
     """Follows a run and the runs below it until they end: the agents' text as it is written, other events on a line.
 
@@ -298,6 +308,8 @@ def tail_run(
     indented below it; what happens in a run below stands further to the right, behind the name of its agent. At most 16
     runs are followed at a time. With --json each event is a line of JSON, with the id of its run.
     """
+    if tail is not None:
+        after_seq = max(after_seq, client.get_run(run_id, with_children=False).last_seq - tail)
     tree = Tree(client, run_id, after_seq, with_children=not no_children)
     show_tail(tree.events(), as_json, utc=utc, until_question=until_question)
     if tree.left_out:

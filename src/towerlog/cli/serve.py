@@ -38,10 +38,10 @@ ADMIN_KEY_FILE = "admin.key"
 def serve(settings: Settings) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
 
-    The first start creates the organisation "default" and prints its admin key, which cannot be shown again, and an
-    address that signs its first member in to the dashboard, once. Under systemd the key is written to admin.key in the
-    data folder instead and no address is printed, since the journal would keep both. Logs are JSON lines on standard
-    error.
+    The first start creates the organisation "default" and prints its admin key, which cannot be shown again. Under
+    systemd the key is written to admin.key in the data folder instead, since the journal would keep it. On a terminal,
+    and without a key of your own (TOWERLOG_BOOTSTRAP_KEY), it also prints an address that signs the first member in to
+    the dashboard, once; elsewhere `towerlog open --print` makes one. Logs are JSON lines on standard error.
     """
 
     def announce(started: Started) -> None:
@@ -58,7 +58,8 @@ def greet(started: Started, database: Path, name: str = "") -> None:
     is_kept = is_journal(sys.stdout)
     if started.sign_in_url is not None:
         say()
-        if is_kept:
+        # What is no terminal is kept as a log; who brings a key of their own wants nothing in it that signs in.
+        if started.admin_key is None or not sys.stdout.isatty():
             say("First start. `towerlog open --print` prints an address that signs you in to the dashboard.")
         else:
             say("First start. Sign in to the dashboard, once and within an hour (later: `towerlog open`):")

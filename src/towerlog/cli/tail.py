@@ -96,7 +96,7 @@ class Screen:
         head = f"{self._time(event.happened_at)}  {_margin(branch)}{INDENT * self._depth(branch, data)}"
         line = head + line_of(event.type, data)
         if sys.stdout.isatty() and event.type not in _WHOLE:
-            line = _cut(line, shutil.get_terminal_size().columns)
+            line = cut(line, shutil.get_terminal_size().columns)
         click.echo(line)
 
     def _time(self, text: str) -> str:
@@ -144,7 +144,7 @@ def _margin(branch: Branch) -> str:
     return f"{INDENT * min(branch.depth, MAX_DEPTH)}{visible(branch.label)[:MAX_LABEL_CHARS]}  "
 
 
-def _cut(line: str, width: int) -> str:
+def cut(line: str, width: int) -> str:
     """The line, cut where the screen ends."""
     from rich.cells import cell_len, set_cell_size
 

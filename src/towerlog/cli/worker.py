@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
-from towerlog.cli.connect import WORKERS, local_key_explained, server_of
+from towerlog.cli.connect import COMMANDS, WORKERS, local_key_explained, server_of
 from towerlog.cli.escapes import visible_text
-from towerlog.cli.exits import exit_codes
+from towerlog.cli.exits import exit_code_of, exit_codes
 from towerlog.cli.options import with_settings
 from towerlog.cli.output import note
-from towerlog.config import BadSetting, Settings
+from towerlog.config import BadSetting, Settings, load_settings
 from towerlog.sdk.record.backlog.destination import Destination
 from towerlog.sdk.record.default import DEFAULT, default_recorder
 from towerlog.sdk.wire.address import MovingUrl, Url
@@ -159,9 +159,26 @@ def execute(agent: str, thread: str | None, hide_arguments: bool, command: tuple
     The run has the command's start, end, exit code, duration, and the number of bytes that it printed. Input and output
     pass through unchanged and are not stored. The command runs whether or not the server can be reached; undelivered
     events are sent by the next program on this machine that reports to the same URL with the same key. The server and
-    the key come from TOWERLOG_URL and TOWERLOG_API_KEY; the key needs the scope `ingest`.
+    the key come from TOWERLOG_URL and TOWERLOG_API_KEY; the key needs the scope `ingest`. Without both, the run is
+    reported to the server of the data folder with its key (`cli.key`), which the command that is run does not get.
     """
+    _report_to_the_local_server()
     finished = execution.execute(command, default_recorder, agent=agent, thread=thread, hide_arguments=hide_arguments)
     if finished.error is not None:
         note(f"towerlog: {finished.error}")
     raise SystemExit(finished.exit_code)
+
+
+def _report_to_the_local_server() -> None:
+    """As other commands: where the environment names neither a server nor a key, those of the data folder, if it has a
+    store. Whatever is wrong with it, the command that is to be run is run."""
+    if os.environ.get("TOWERLOG_URL") or os.environ.get("TOWERLOG_API_KEY"):
+        return
+    try:
+        DEFAULT.report_to(Destination.of(*server_of(load_settings({}), None, COMMANDS)))
+    except FileNotFoundError:
+        pass  # no store: the SDK says that there is no key
+    except Exception as error:
+        if exit_code_of(error) is None:
+            raise
+        note(f"towerlog: {error}")

@@ -17,6 +17,7 @@ from towerlog.dialects import base, details, fields
 from towerlog.dialects.approvals.terms import SaidTerms, terms_of
 from towerlog.dialects.details import Label
 from towerlog.dialects.fields import NULL, Count, Warnings
+from towerlog.dialects.members import kind_of
 from towerlog.dialects.structure import check_depth, check_length
 from towerlog.model.checkpoint import APPROVED, AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
@@ -231,4 +232,4 @@ def _array(raw: msgspec.Raw, field: str) -> bytes | None:
         return text
     if text == b"null":
         return None
-    raise fields.invalid_field(field, f"Expected `array | null`, got {fields.kind_of(text)}")
+    raise fields.invalid_field(field, f"Expected `array | null`, got {kind_of(text)}")

@@ -15,6 +15,7 @@ import msgspec
 
 from towerlog.dialects import fields
 from towerlog.dialects.fields import Warnings
+from towerlog.dialects.members import kind_of
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import FieldWarning, Item, Refusal
 from towerlog.model.run import MAX_METADATA_BYTES
@@ -140,7 +141,7 @@ def as_object(text: bytes, field: str, largest: int, warnings: Warnings) -> byte
         return fields.EMPTY_OBJECT
     if len(text) > largest:
         raise TooLarge(f"{field}: is larger than {largest} bytes", field=field)
-    fields.unused(warnings, field, f"must be an object, not {fields.kind_of(text)}")
+    fields.unused(warnings, field, f"must be an object, not {kind_of(text)}")
     return b'{"%s":{"%s":%s}}' % (INVALID.encode(), field.encode(), text)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call
-from towerlog.dialects.members import fits_only_as_number, names_at, read_singly, whole_number
+from towerlog.dialects.members import fits_only_as_number, in_json_words, kind_of, names_at, read_singly, whole_number
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.agent import plain_name
@@ -144,6 +144,7 @@ def invalid(message: str, prefix: str = "", type_: Any = None) -> Invalid:
     """
     found = _AT.match(message)
     what, where = (found["what"], found["where"]) if found else (message, "$")
+    what = in_json_words(what)
     # It may repeat a value of the sender's that is as long as a body.
     what = what if len(what) <= MAX_REASON_CHARS else f"{what[:MAX_REASON_CHARS]} …"
     path = where.removeprefix("key in ").lstrip("$").replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
@@ -209,12 +210,21 @@ MAX_SPAN_CHARS = 8192
 """Of what both ends of a step are called; longer ones are not brought together."""
 
 
-def step_facts(name: str | None, phase: str | None, duration_ms: float | None) -> Facts:
-    """The facts of a step, or of one of its ends; `name` is what both ends call it, if they can be told to be one."""
+def step_facts(span_id: str | None, name: str | None, phase: str | None, duration_ms: float | None) -> Facts:
+    """The facts of a step, or of one of its ends. Both ends are told to be one by the id of their span, or, where they
+    tell none, by the step's name."""
     took = None if duration_ms is None else round(duration_ms)
-    if not name or len(name) > MAX_SPAN_CHARS or phase not in ("start", "end"):
-        return NO_FACTS if took is None else Facts(duration_ms=took)
-    return Facts(begins=name) if phase == "start" else Facts(ends=name, duration_ms=took)
+    both, step = span_id or name, truncated(name, MAX_LABEL_CHARS) if name else None
+    if not both or len(both) > MAX_SPAN_CHARS or phase not in ("start", "end"):
+        return _step_named(step) if took is None else Facts(step=step, duration_ms=took)
+    step = None if both == name else step
+    return Facts(begins=both, step=step) if phase == "start" else Facts(ends=both, step=step, duration_ms=took)
+
+
+# As with `facts_named`: equal ones are encoded once for several.
+@functools.lru_cache(maxsize=MAX_KNOWN_NAMES)
+def _step_named(step: str | None) -> Facts:
+    return NO_FACTS if step is None else Facts(step=step)
 
 
 def bounded_text(value: str | None, field: str, longest: int = 200) -> str | None:
@@ -306,13 +316,6 @@ def flat(text: bytes) -> bytes:
     if 10 in text or 13 in text:
         return msgspec.json.format(text, indent=-1)
     return text
-
-
-def kind_of(text: bytes) -> str:
-    """The kind of a JSON value, for an error message; judged by its first character."""
-    first = text[:1]
-    kinds = {b"{": "`object`", b"[": "`array`", b'"': "`str`", b"t": "`bool`", b"f": "`bool`", b"n": "`null`"}
-    return kinds.get(first, "`number`" if first else "nothing")
 
 
 def splice(text: bytes, **fields: str | int | bool | None) -> bytes:

@@ -140,3 +140,19 @@ def whole_number(text: bytes) -> int | None:
     if abs(number) > MAX_NUMBER or number != number.to_integral_value():
         return None
     return int(number)
+
+
+_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_TYPES, _QUOTED = re.compile(r"\b(?:str|int|float|bool)\b"), re.compile(r"^Expected `[^`]*`(?:, got `[^`]*`)?")
+
+
+def in_json_words(message: str) -> str:
+    """What the decoder says of types, which it calls by Python's names, in the words of JSON."""
+    return _QUOTED.sub(lambda types: _TYPES.sub(lambda type_: _WORDS[type_[0]], types[0]), message)
+
+
+def kind_of(text: bytes) -> str:
+    """The kind of a JSON value, for an error message; judged by its first character."""
+    first = text[:1]
+    kinds = {b"{": "`object`", b"[": "`array`", b'"': "`string`", b"t": "`boolean`", b"f": "`boolean`", b"n": "`null`"}
+    return kinds.get(first, "`number`" if first else "nothing")

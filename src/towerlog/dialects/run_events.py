@@ -26,7 +26,6 @@ from towerlog.dialects.fields import (
     decode_any,
     facts_named,
     invalid_field,
-    kind_of,
     one_line,
     optional_id,
     read,
@@ -34,6 +33,7 @@ from towerlog.dialects.fields import (
     summary,
     unused,
 )
+from towerlog.dialects.members import kind_of
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
@@ -242,7 +242,7 @@ def _read_tool_result(data: bytes, where: str, warnings: Warnings) -> tuple[Even
 
 def _read_step(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     sent = read(_STEP, data, where, warnings)
-    return EventType.STEP, step_facts(sent.span_id or sent.name or sent.node_name, sent.phase, sent.duration_ms)
+    return EventType.STEP, step_facts(sent.span_id, sent.name or sent.node_name, sent.phase, sent.duration_ms)
 
 
 def _tool_name(sent: _Tool) -> str | None:

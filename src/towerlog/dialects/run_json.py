@@ -175,7 +175,9 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     completed_at: v.CompletedAt | None
     failed_at: v.FailedAt | None
     ended_at: Annotated[str, v.time("When the run ended in any way.")] | None
-    last_event_at: Annotated[str, v.time("When its last event came.")] | None
+    last_event_at: (
+        Annotated[str, v.time("When its last event came, whoever told it; `liveness` has the agent's last.")] | None
+    )
     last_seq: Annotated[int, v.said("The number of its newest event.", 9)]
     late_events: Annotated[int, v.said("How many events came after its end.", 0)]
     events_erased_at: Annotated[str, v.time("When the content of its events was erased; its figures stay.")] | None

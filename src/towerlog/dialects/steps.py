@@ -20,6 +20,7 @@ from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, Warned, reply_json
 from towerlog.dialects.details import ForeignId, Label, Time
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject, Warnings
+from towerlog.dialects.members import kind_of
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
@@ -157,7 +158,7 @@ def _start_facts(_sent: _Start, _warnings: Warnings) -> tuple[EventType, Facts]:
 
 
 def _step_facts(sent: _Step, _warnings: Warnings) -> tuple[EventType, Facts]:
-    return _STEP, fields.step_facts(sent.node_name, sent.phase, sent.duration_ms)
+    return _STEP, fields.step_facts(None, sent.node_name, sent.phase, sent.duration_ms)
 
 
 def _tool_facts(sent: _ToolCall, _warnings: Warnings) -> tuple[EventType, Facts]:
@@ -305,7 +306,7 @@ def _known_type(value: str | None, field: str) -> None:
 def _is_object(value: msgspec.Raw, field: str) -> None:
     text = bytes(value)
     if text[:1] != b"{":
-        raise fields.invalid_field(field, f"Expected `object`, got {fields.kind_of(text)}")
+        raise fields.invalid_field(field, f"Expected `object`, got {kind_of(text)}")
 
 
 _CHECKS: tuple[tuple[str, msgspec.json.Decoder[Any], Callable[[Any, str], object]], ...] = (

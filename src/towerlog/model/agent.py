@@ -27,7 +27,8 @@ class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     price_version: str | None = None
     """Of the prices that the computed part of its cost comes from; `several` for more than one."""
     last_event_at: int | None = None
-    """Wall ms, like `last_heartbeat_at`."""
+    """Wall ms, like `last_heartbeat_at`: of the last event that came from it or its worker, not from the server or a
+    person."""
     last_heartbeat_at: int | None = None
 
 

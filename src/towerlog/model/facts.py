@@ -225,6 +225,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of the beginning of a step: what its end will call it."""
     ends: str | None = None
     """Of the end of a step: what its beginning has called it."""
+    step: str | None = None
+    """What a step is called, where its ends are called otherwise: by the id of their span."""
     success: bool | None = None
     duration_ms: int | None = None
     """How long what this event ends took: as its sender told it, else as it was measured when it was placed."""

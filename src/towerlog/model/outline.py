@@ -59,6 +59,7 @@ class MomentFacts(msgspec.Struct, frozen=True, gc=False):
     tool_call_id: str | None = None
     begins: str | None = None
     ends: str | None = None
+    step: str | None = None
     success: bool | None = None
     duration_ms: int | None = None
     error: str | None = None

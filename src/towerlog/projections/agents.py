@@ -14,6 +14,7 @@ import msgspec
 from towerlog.model.agent import AgentRow
 from towerlog.model.computed_costs import merged_version
 from towerlog.model.event import Event, EventType
+from towerlog.model.liveness import NOT_FROM_AGENT
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add
 from towerlog.projections.computed_costs import Correction, UsageKey
@@ -25,24 +26,32 @@ def fold(row: AgentRow, before: RunRow | None, now: RunRow, event: Event) -> Age
     failed = event.type is EventType.RUN_FAILED and not event.late
     beat_at = event.recorded_at if event.effects.beat else None
     usage = add(row.usage, counted(before, now, event))
-    folded = after(row, 1, before is None, failed, usage, event.recorded_at, beat_at)
+    heard_at = event.recorded_at if _is_heard(now, event) else None
+    folded = after(row, 1, before is None, failed, usage, heard_at, beat_at)
     version = merged_version(row.price_version, version_of(event))
     return folded if version == row.price_version else msgspec.structs.replace(folded, price_version=version)
 
 
 def after(
-    row: AgentRow, events: int, runs: int, errors: int, usage: Usage, last_event_at: int | None, beat_at: int | None
+    row: AgentRow, events: int, runs: int, errors: int, usage: Usage, heard_at: int | None, beat_at: int | None
 ) -> AgentRow:
-    """The row after some events at once; `usage` is its new total, `beat_at` the time of a heartbeat among them."""
+    """The row after some events at once; `usage` is its new total, `heard_at` the time of those of the agent itself,
+    `beat_at` of a heartbeat among them."""
     return msgspec.structs.replace(
         row,
         run_count=row.run_count + runs,
         event_count=row.event_count + events,
         error_count=row.error_count + errors,
         usage=usage,
-        last_event_at=row.last_event_at if last_event_at is None else last_event_at,
+        last_event_at=row.last_event_at if heard_at is None else heard_at,
         last_heartbeat_at=row.last_heartbeat_at if beat_at is None else latest(row.last_heartbeat_at, beat_at),
     )
+
+
+def _is_heard(now: RunRow, event: Event) -> bool:
+    """Whether an event came from the agent or its worker: it has moved its run's last sign of life (`model.liveness`),
+    which what comes after the end does not."""
+    return now.process_at == event.recorded_at or (event.late and event.type not in NOT_FROM_AGENT)
 
 
 def corrected(row: AgentRow, correction: Correction) -> AgentRow:
@@ -72,6 +81,8 @@ class _OfAgent(msgspec.Struct):
     events: int = 0
     runs: int = 0
     errors: int = 0
+    is_heard: bool = False
+    """Whether an event is among them that the agent or its worker told, and neither a person nor the server."""
     beat_at: int | None = None
     version: str | None = None
 
@@ -104,6 +115,7 @@ class Tallies(msgspec.Struct, eq=False):
         spent = counted(before, now, event)
         one = self._of(agent)
         one.events += 1
+        one.is_heard = one.is_heard or _is_heard(now, event)
         one.runs += before is None
         one.errors += event.type is EventType.RUN_FAILED and not event.late
         if event.effects.beat:
@@ -159,9 +171,9 @@ class Tallies(msgspec.Struct, eq=False):
         for key in {**self._agents, **self._plain}:
             row = agents[key]
             one = self._agents.get(key) or _OfAgent(row.usage, version=row.price_version)
-            events = one.events + self._plain.get(key, 0)
-            seen_at = self._now if events else None
-            changed = after(row, events, one.runs, one.errors, one.usage, seen_at, one.beat_at)
+            plain = self._plain.get(key, 0)
+            heard_at = self._now if plain or one.is_heard else None
+            changed = after(row, one.events + plain, one.runs, one.errors, one.usage, heard_at, one.beat_at)
             if one.version != row.price_version:
                 changed = msgspec.structs.replace(changed, price_version=one.version)
             rows[row.agent] = changed

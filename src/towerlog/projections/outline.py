@@ -96,9 +96,9 @@ class Outliner:
     def _take_step(self, moment: Moment, at: int) -> None:
         facts = moment.facts
         if facts.begins is not None:
-            self._begin("step", facts.begins, None, moment, at)
+            self._begin("step", facts.begins, None, moment, at, shown=facts.step)
         elif facts.ends is not None or facts.duration_ms is not None:
-            self._end("step", facts.ends or facts.name, None, moment, at)
+            self._end("step", facts.ends or facts.name, None, moment, at, shown=facts.step)
         else:
             self._mark(moment, at)
 
@@ -114,10 +114,13 @@ class Outliner:
             begun = _span(_BEGINS[kind], None if lane is None else lane.worker_id, moment, at, None)
             self._states.setdefault(begun.kind, begun)
         elif kind not in _ENDS or kind in _FAILURES:
-            name = moment.facts.name or kind.value
+            name = moment.facts.name or moment.facts.step or kind.value
             self._spans.append(_span("event", name, moment, at, at, failed=int(kind in _FAILURES)))
 
-    def _begin(self, kind: str, name: str | None, call_id: str | None, moment: Moment, at: int) -> None:
+    def _begin(
+        self, kind: str, name: str | None, call_id: str | None, moment: Moment, at: int, shown: str | None = None
+    ) -> None:
+        """The beginning of a call; `shown`: what it is called, where both its ends are known by another name."""
         early = self._early.pop((kind, call_id), None) if call_id else None
         if early is not None:
             self._spans[early] = _begun_late(self._spans[early], name, moment, at)
@@ -129,9 +132,11 @@ class Outliner:
             if twin is not None:
                 calls[f"{call_id}{_TWIN}{twin.first_seq}"] = twin
                 _keep(self._twins, call_id, None)
-        calls[call_id or moment.seq] = _span(kind, name, moment, at, None)
+        calls[call_id or moment.seq] = _span(kind, shown or name, moment, at, None)
 
-    def _end(self, kind: str, name: str | None, call_id: str | None, moment: Moment, at: int) -> None:
+    def _end(
+        self, kind: str, name: str | None, call_id: str | None, moment: Moment, at: int, shown: str | None = None
+    ) -> None:
         """The end of a call; where its beginning is not known, it began so long before as it took."""
         name = name or self._names.get(call_id or "") or None
         calls = self._calls.get((kind, name or ""), {})
@@ -146,7 +151,7 @@ class Outliner:
         if begun is None:
             if call_id:
                 _keep(self._early, (kind, call_id), len(self._spans))
-            span = _span(kind, name, moment, at - (took or 0), at, failed)
+            span = _span(kind, shown or name, moment, at - (took or 0), at, failed)
             self._spans.append(span if took is not None else _replace(span, is_timed=False))
             return
         begin = begun.begin if took is None else at - took

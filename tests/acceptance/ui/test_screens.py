@@ -63,7 +63,7 @@ def test_each_page_shows_what_there_is(screen: OpenScreen, seeds: Seeds, path: s
 def test_a_path_of_nothing_says_so_and_leads_back(screen: OpenScreen, seeds: Seeds, is_signed_in: bool) -> None:
     for path in ("/nowhere-else", "/runs/x/y/z", "/api/v1/nothing"):
         for width, theme in SIZES:
-            one = screen(path, width=width, theme=theme, is_signed_in=is_signed_in).ready("There is no such page")
+            one = screen(path, width=width, theme=theme, is_signed_in=is_signed_in).ready("Page not found")
             expect(one.page.get_by_text(path, exact=True)).to_be_visible()
             assert one.overflow() <= 0
             assert one.violations() == []

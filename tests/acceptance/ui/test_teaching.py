@@ -63,7 +63,7 @@ def carried_out(lines: str, folder: Path) -> Iterator[None]:
 
 
 LESSONS = [
-    ("/", "Now", "Terminal", "hello"),
+    ("/", "Now", "Terminal", "Your first run has arrived:"),
     ("/runs", "Runs", "curl", "hello"),
     ("/runs", "Runs", "OpenTelemetry", "hello"),
     ("/agents", "Agents", "Python", "hello"),
@@ -99,6 +99,10 @@ def test_the_lines_of_an_empty_page_fill_it(
     if way == "OpenTelemetry":
         (tmp_path / "exports.py").write_text(EXPORTER)
         lines += "\npython3 exports.py"
+    if way == "Python":
+        # A program of its own, as somebody would paste it into a file.
+        (tmp_path / "hello.py").write_text(lines)
+        lines = "python3 hello.py"
     with carried_out(lines, tmp_path):
         expect(page.locator("main pre")).to_have_count(0, timeout=DEADLINE_MS)
         expect(page.locator("main").get_by_text(shown).locator("visible=true").first).to_be_visible()

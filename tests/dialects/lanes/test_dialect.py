@@ -22,12 +22,16 @@ def told(error: TowerlogError, status: int) -> dict[str, Any]:
 
 
 def test_a_wrong_field_is_named_twice() -> None:
-    details = {"phase": "Expected `str`, got `int`", "events.3.type": "is required", "lease_seconds": "must be less"}
-    body = told(errors.Invalid("phase: Expected `str`, got `int`", field="phase", details=details), 400)
-    assert (body["code"], body["error"]) == ("VALIDATION_FAILED", "phase: Expected `str`, got `int`")
+    details = {
+        "phase": "Expected `string`, got `integer`",
+        "events.3.type": "is required",
+        "lease_seconds": "must be less",
+    }
+    body = told(errors.Invalid("phase: Expected `string`, got `integer`", field="phase", details=details), 400)
+    assert (body["code"], body["error"]) == ("VALIDATION_FAILED", "phase: Expected `string`, got `integer`")
     assert body["fieldErrors"] == details
     assert body["issues"] == [
-        {"path": ["phase"], "code": "invalid_type", "message": "Expected `str`, got `int`"},
+        {"path": ["phase"], "code": "invalid_type", "message": "Expected `string`, got `integer`"},
         {"path": ["events", 3, "type"], "code": "required", "message": "is required"},
         {"path": ["lease_seconds"], "code": "invalid_value", "message": "must be less"},
     ]

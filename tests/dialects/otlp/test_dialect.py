@@ -309,7 +309,7 @@ def test_the_process_is_told_where_its_run_begins() -> None:
         ({"traceId": ""}, "traceId: is required"),
         ({"traceId": "0" * 32}, "traceId: is required"),
         ({"spanId": None}, "spanId: is required"),
-        ({"attributes": 7}, "attributes: Expected `array`, got `int`"),
+        ({"attributes": 7}, "attributes: Expected `array`, got `integer`"),
         ({"status": {"code": "odd"}}, "status.code: must be a number"),
     ],
     ids=str,

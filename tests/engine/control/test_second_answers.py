@@ -28,7 +28,7 @@ async def test_a_second_click_does_not_answer_the_next_question(rig: Rig, how: s
     rig.clock.advance(SECOND_ANSWER_MS - 1)
     for kind in (None, "input"):
         with pytest.raises(
-            QuestionClosed, match=f"Question 2 was {how[:8]}.*Question {asked.seq} was asked since"
+            QuestionClosed, match=f"Question 2 was {how[:8]}.*asked question {asked.seq} since"
         ) as found:
             await rig.do(GiveInput(run_id, "yes", type=kind))
         assert found.value.details["question_id"] == "2"
@@ -63,7 +63,7 @@ async def test_what_is_asked_anew_in_other_words_is_another_question(rig: Rig) -
     await rig.append(question("pay 1?", "k", run=traced("x")))
     await rig.do(GiveInput(run_id, "yes"))
     await rig.append(question("pay 1000?", "k", run=traced("x")))
-    with pytest.raises(QuestionClosed, match="Question 3 was asked since"):
+    with pytest.raises(QuestionClosed, match="asked question 3 since"):
         await rig.do(GiveInput(run_id, "yes"))
     facts = Facts(effects=Effects(question_key="k"))
     await rig.append(draft(E.RUN_QUESTION_WITHDRAWN, traced("x"), facts=facts))

@@ -6,6 +6,7 @@ import ast
 import inspect
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from towerlog.dialects import DIALECTS
@@ -15,6 +16,7 @@ from towerlog.sdk.api.alerts import endpoints as alert_endpoints
 from towerlog.sdk.api.async_client import AsyncClient
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.members import endpoints as member_endpoints
+from towerlog.sdk.api.requests import FILTERS
 from towerlog.sdk.api.retention import endpoints as retention_endpoints
 
 SAME_AS_NATIVE = {("GET", "/v1/threads"), ("GET", "/v1/threads/{thread_id}")}
@@ -85,3 +87,39 @@ def test_a_wait_is_added_to_the_time_that_a_reply_may_take() -> None:
     assert endpoints.send_events("c", [], None, 20).wait_s == 20
     assert endpoints.report_run("r", "w", 1, wait_seconds=30).wait_s == 30
     assert endpoints.send_events("c", [], None, None).wait_s == 0
+
+
+QUERIES = {
+    "runs": ("/api/v1/runs", "/api/v1/run-facets", "/api/v1/run-durations", "/api/v1/run-sums"),
+    "rows": ("/v1/runs",),
+    "usage": ("/api/v1/usage",),
+    "audit": ("/api/v1/audit",),
+    "holds": ("/api/v1/budgets/reservations",),
+    "alerts": ("/api/v1/alerts",),
+    "deliveries": ("/api/v1/deliveries",),
+}
+PAGING = {"limit", "cursor", "before", "by", "include"}
+
+
+def test_the_filters_of_the_clients_are_those_of_the_server() -> None:
+    [runs] = [dialect for dialect in DIALECTS if dialect.name == "runs"]
+    queries = {one.path: one.query for dialect in (NATIVE, runs) for one in dialect.endpoints if one.method == "GET"}
+    for of, paths in QUERIES.items():
+        for path in paths:
+            served = {field.name for field in msgspec.structs.fields(queries[path])}
+            assert served - PAGING == set(FILTERS[of]), path
+    assert set(QUERIES) == set(FILTERS)
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_a_filter_that_does_not_exist_is_a_value_error_that_names_it(client: type[Client] | type[AsyncClient]) -> None:
+    made = client("http://127.0.0.1:9", "k")
+    for wrong in ("limit", "agnt"):
+        for listed in (made.list_runs, made.list_run_rows, made.list_usage, made.list_audit, made.list_reservations):
+            with pytest.raises(ValueError, match=wrong):
+                listed(**{wrong: 2})
+        for listed in (made.list_alerts, made.list_deliveries):
+            with pytest.raises(ValueError, match=wrong):
+                listed(**{wrong: 2})
+    with pytest.raises(ValueError, match="islice"):
+        made.list_runs(limit=2)

@@ -34,6 +34,14 @@ export class Marks<Alert extends Firing> {
   }
 }
 
+/** How many questions and approvals wait, in words. */
+export function waiting(rows: readonly { readonly kind: string }[]): string {
+  const approvals = rows.filter(({ kind }) => kind === 'approval').length;
+  const parts = ([['question', rows.length - approvals], ['approval', approvals]] as const).filter(([, count]) => count > 0);
+  const words = parts.map(([what, count]) => `${count} ${what}${count === 1 ? '' : 's'}`).join(' and ');
+  return words ? `${words} ${rows.length === 1 ? 'waits' : 'wait'}` : 'nobody waits';
+}
+
 const RANKS: Readonly<Record<string, number>> = { critical: 0, high: 1 };
 
 /** What may do the most harm first, else as they were. */

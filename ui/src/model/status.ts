@@ -50,6 +50,9 @@ export function lookOf(status: string): StatusLook {
   return LOOKS[status as Status] ?? OTHERS[status] ?? { ...UNKNOWN, words: status };
 }
 
+/** Statuses of runs that have not ended. */
+export const OPEN: readonly string[] = STATUSES.filter((status) => !ENDS.has(status));
+
 /** Statuses of runs that went wrong. */
 export const FAILED = ['failed', 'lost', 'budget_exceeded'];
 

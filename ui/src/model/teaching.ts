@@ -19,12 +19,14 @@ export const SCOPES: Readonly<Record<Lesson, readonly string[]>> = {
 };
 
 const KEY = 'tl_live_…';
+const INSTALL = '# the package: pip install PATH_OF_A_CHECKOUT (it is not on PyPI yet)';
 
 /** The ways of a lesson at this server; `key` null: one has to be put in. */
 export function waysOf(lesson: Lesson, origin: string, key: string | null): Way[] {
   const exports = `export TOWERLOG_URL=${origin}\nexport TOWERLOG_API_KEY=${key ?? KEY}`;
-  const shell = (line: string): string => `${exports}\n${line}`;
-  const python = (...lines: string[]): Way => ({ name: 'Python', code: shell(["python3 - <<'END'", 'import towerlog', ...lines, 'END'].join('\n')) });
+  const shell = (line: string): string => `${INSTALL}\n${exports}\n${line}`;
+  const set = ['import os', `os.environ["TOWERLOG_URL"] = "${origin}"`, `os.environ["TOWERLOG_API_KEY"] = "${key ?? KEY}"`];
+  const python = (...lines: string[]): Way => ({ name: 'Python', code: [INSTALL, ...set, 'import towerlog', ...lines].join('\n') });
   const curl = (path: string, body: string): Way => ({
     name: 'curl',
     code: `curl -sS '${origin}${path}' -H 'Authorization: Bearer ${key ?? KEY}' \\\n  -H 'Content-Type: application/json' -d '${body}'`,

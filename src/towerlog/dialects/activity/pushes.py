@@ -27,7 +27,6 @@ from towerlog.dialects.fields import (
     decode,
     facts_named,
     invalid_field,
-    kind_of,
     members_of,
     one_line,
     optional_id,
@@ -37,6 +36,7 @@ from towerlog.dialects.fields import (
     truncated,
     unused,
 )
+from towerlog.dialects.members import kind_of
 from towerlog.dialects.repair import repair
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Malformed

@@ -16,6 +16,7 @@ from towerlog.dialects.base import Call, Dialect, Endpoint, Reply, Warned, reply
 from towerlog.dialects.checkpoints.approvals import APPROVALS, SHOWN, calls_in
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.dialects.fields import Warnings
+from towerlog.dialects.members import kind_of
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.checkpoint import CheckpointView
@@ -144,7 +145,7 @@ def _events(body: bytes) -> Iterable[RunnerEvent | Refusal]:
 def _raw_events(body: bytes) -> list[msgspec.Raw]:
     text = bytes(fields.decode(_ENVELOPE, body).events)
     if text[:1] != b"[":
-        raise fields.invalid_field("events", f"Expected `array`, got {fields.kind_of(text)}")
+        raise fields.invalid_field("events", f"Expected `array`, got {kind_of(text)}")
     check_length(text, "events", MAX_EVENTS)
     return _LIST.decode(text)
 
@@ -153,7 +154,7 @@ def _event(raw: msgspec.Raw) -> RunnerEvent | Refusal:
     text = bytes(raw)
     try:
         if text[:1] != b"{":
-            raise fields.invalid_field("event", f"Expected `object`, got {fields.kind_of(text)}")
+            raise fields.invalid_field("event", f"Expected `object`, got {kind_of(text)}")
         return details.decode_event(_EVENT, text, "", ("sequence_num", "occurred_at"))
     except Invalid as error:
         return fields.refusal(error)

@@ -15,6 +15,7 @@ from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.details import Label, Time
 from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, Warnings, facts_named
+from towerlog.dialects.members import kind_of
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import Status
@@ -211,7 +212,7 @@ def _error_text(raw: bytes, field: str, warnings: Warnings) -> str | None:
     if raw[:1] == b'"':
         return fields.summary(_TEXT.decode(raw)) or None
     if raw[:1] != b"{":
-        fields.unused(warnings, field, f"must be a string or an object, not {fields.kind_of(raw)}")
+        fields.unused(warnings, field, f"must be a string or an object, not {kind_of(raw)}")
         return None
     error = _ERROR_OBJECT.decode(raw)
     # Runners name the members either way.

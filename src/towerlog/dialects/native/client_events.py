@@ -16,6 +16,7 @@ from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import MAX_LABELS, NULL, Count, Duration, JsonObject, Warnings, facts_named, step_facts
+from towerlog.dialects.members import kind_of
 from towerlog.dialects.native.event_json import MAX_NAME_CHARS, ReportedEvent, Seq, Visible
 from towerlog.dialects.run_events import (
     FAILED,
@@ -141,7 +142,7 @@ def _metadata(sent: _Started, where: str, warnings: Warnings) -> msgspec.Raw | m
     """What is merged into the run's metadata; labels are its member `labels`."""
     text = bytes(sent.metadata)
     if text[:1] not in (b"{", b"n"):
-        fields.unused(warnings, f"{where}.metadata", f"must be an object, not {fields.kind_of(text)}")
+        fields.unused(warnings, f"{where}.metadata", f"must be an object, not {kind_of(text)}")
         text = b"null"
     is_object = text[:1] == b"{"
     if not sent.labels:
@@ -195,7 +196,7 @@ def _question_key(text: str | None, where: str) -> str | None:
 def _step(sent: _Step, _data: bytes, where: str, warnings: Warnings) -> Facts:
     if not sent.name:
         details.missing(warnings, f"{where}.name")
-    return step_facts(sent.span_id or sent.name, sent.phase, sent.duration_ms)
+    return step_facts(sent.span_id, sent.name, sent.phase, sent.duration_ms)
 
 
 def _delta(sent: MessageDeltaData, _data: bytes, where: str, warnings: Warnings) -> Facts:

@@ -299,7 +299,7 @@ WARNINGS: list[Json] = [
     {
         "index": 2,
         "field": "data.duration_ms",
-        "message": "data.duration_ms: Expected `float` >= 0.0; it is kept as it was sent and not used",
+        "message": "data.duration_ms: Expected `number` >= 0.0; it is kept as it was sent and not used",
     }
 ]
 COMMAND: Json = {

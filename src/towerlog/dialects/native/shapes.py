@@ -56,7 +56,9 @@ class Agent(msgspec.Struct, frozen=True):
     cost_source: v.CostSource | None
     price_version: v.PriceVersion | None
     unpriced_calls: v.UnpricedCalls
-    last_event_at: Annotated[str, v.time("When its last event came.")] | None
+    last_event_at: (
+        Annotated[str, v.time("When its last event came; what the server or a person did to its runs is none.")] | None
+    )
     last_heartbeat_at: v.Heartbeat | None
 
 

@@ -25,7 +25,6 @@ from towerlog.dialects.fields import (
     decode,
     decode_body,
     invalid_field,
-    kind_of,
     one_line,
     optional_id,
     page_limit,
@@ -33,6 +32,7 @@ from towerlog.dialects.fields import (
     path_uuid,
     time_ms_of,
 )
+from towerlog.dialects.members import kind_of
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.command import MAX_INPUT_BYTES, CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
@@ -191,7 +191,7 @@ def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
     if text[:1] == b"{":
         return one_line(text, "input", settings.max_depth, settings.max_event_bytes)
     if text[:1] != b'"':
-        raise invalid_field("input", f"Expected `str | object`, got {kind_of(text)}")
+        raise invalid_field("input", f"Expected `string | object`, got {kind_of(text)}")
     if len(text) > settings.max_event_bytes:
         raise errors.TooLarge(f"input: is larger than {settings.max_event_bytes} bytes", field="input")
     return text

@@ -190,8 +190,8 @@ def _is_recent(closed: ClosedQuestion, now_ms: int) -> bool:
 def _names_no_question(plan: Plan, row: RunRow, before: ClosedQuestion, asked: OpenQuestion) -> QuestionClosed:
     """Refuses an input that names no question, where another was open a moment ago: its sender may have read that."""
     hint = (
-        f"Question {asked.question_id} was asked since, and an input without a question_id does not answer it: read "
-        f"it, and name it."
+        f"The agent has asked question {asked.question_id} since. To answer that one, send its question_id with the "
+        f"answer."
     )
     refusal = refusal_of_closed(plan, row, before.question_id, hint)
     details = {"question_id": str(before.question_id), "open_question_id": str(asked.question_id)}

@@ -19,7 +19,7 @@ from towerlog.projections import clients as client_fold
 from towerlog.projections import runs as run_fold
 
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
-_MESSAGE_DELTA = EventType.MESSAGE_DELTA
+_MESSAGE_DELTA, _STEP = EventType.MESSAGE_DELTA, EventType.STEP
 
 
 class RunState(msgspec.Struct, eq=False):
@@ -61,12 +61,9 @@ class RunState(msgspec.Struct, eq=False):
         facts = event.facts
         if not facts.by_other:
             self._is_busy = True
-            # What has no facts neither begins nor ends a step, and what is not open cannot end.
-            if (
-                kind in TIMED_TYPES
-                and facts is not NO_FACTS
-                and (self.open_tools or facts.ends is None or facts.begins is not None)
-            ):
+            # What has no facts neither begins nor ends anything, nor does a mere step, and what is not open cannot end.
+            ends = self.open_tools if facts.ends is not None else kind is not _STEP
+            if kind in TIMED_TYPES and facts is not NO_FACTS and (ends or facts.begins is not None):
                 self.open_tools = run_fold.tools_after(self.open_tools, event)
         if facts.client_id is not None and facts.client_seq is not None:
             self._count(facts.client_id, facts.client_seq, facts)

@@ -29,7 +29,7 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
     def list_runs(self, page_size: int = endpoints.PAGE, **filters: Any) -> AsyncIterator[shapes.RunInfo]:
         """Runs, newest first. Filters: status (one or several), agent, thread_id, model, persona_id,
         parent_run_id, since, until, q, label and metadata (`name:value`), min_cost_usd, max_cost_usd, has_errors,
-        silent.
+        silent. `page_size`: how many a request brings; the list goes on to its end.
         """
         return self._all(endpoints.list_runs(page_size, **filters))
 

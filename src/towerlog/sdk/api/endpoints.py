@@ -17,6 +17,7 @@ from towerlog.sdk.api.requests import (
     given,
     held_back,
     ids_in_data,
+    known,
     linked,
     listing,
     many_in_data,
@@ -36,29 +37,31 @@ def _done(raw: Any) -> None:
 # Runs
 
 
-def list_runs(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunInfo]:
+def list_runs(limit: int = PAGE, /, **filters: Any) -> Listing[shapes.RunInfo]:
     """Runs, newest first. `filters` are the query's: status, agent, thread_id, model, since, until, q …"""
-    return listing("/api/v1/runs", shapes.RunInfo, {"limit": limit, **filters})
+    return listing("/api/v1/runs", shapes.RunInfo, {"limit": limit, **known(filters, "runs")})
 
 
 def count_runs(**filters: Any) -> ApiRequest[fleet.RunFacets]:
     """How many runs the filters find, by what they have in common."""
-    return api_request("GET", "/api/v1/run-facets", fleet.RunFacets.read, query=filters)
+    return api_request("GET", "/api/v1/run-facets", fleet.RunFacets.read, query=known(filters, "runs"))
 
 
-def run_durations(by: str, **filters: Any) -> ApiRequest[tuple[fleet.RunDurations, ...]]:
+def run_durations(by: str, /, **filters: Any) -> ApiRequest[tuple[fleet.RunDurations, ...]]:
     """How long ended runs took."""
-    return api_request("GET", "/api/v1/run-durations", many_in_data(fleet.RunDurations), query={"by": by, **filters})
+    query = {"by": by, **known(filters, "runs")}
+    return api_request("GET", "/api/v1/run-durations", many_in_data(fleet.RunDurations), query=query)
 
 
-def run_sums(by: str, **filters: Any) -> ApiRequest[tuple[fleet.RunSum, ...]]:
+def run_sums(by: str, /, **filters: Any) -> ApiRequest[tuple[fleet.RunSum, ...]]:
     """What runs have used."""
-    return api_request("GET", "/api/v1/run-sums", many_in_data(fleet.RunSum), query={"by": by, **filters})
+    query = {"by": by, **known(filters, "runs")}
+    return api_request("GET", "/api/v1/run-sums", many_in_data(fleet.RunSum), query=query)
 
 
-def list_run_rows(limit: int = PAGE, **filters: Any) -> Listing[shapes.RunRow]:
+def list_run_rows(limit: int = PAGE, /, **filters: Any) -> Listing[shapes.RunRow]:
     """Rows of the `runs` dialect."""
-    return linked("/v1/runs", shapes.RunRow, {"limit": limit, **filters})
+    return linked("/v1/runs", shapes.RunRow, {"limit": limit, **known(filters, "rows")})
 
 
 def list_thread_runs(thread_id: str, limit: int) -> ApiRequest[tuple[shapes.ThreadRun, ...]]:
@@ -233,9 +236,9 @@ def list_workers(limit: int | None, worker_id: str | None) -> ApiRequest[tuple[f
     return api_request("GET", "/api/v1/workers", many_in_data(fleet.WorkerInfo), query=query)
 
 
-def list_usage(by: str, limit: int = PAGE, **filters: Any) -> Listing[fleet.UsageTotal]:
+def list_usage(by: str, limit: int = PAGE, /, **filters: Any) -> Listing[fleet.UsageTotal]:
     """Usage totals."""
-    return listing("/api/v1/usage", fleet.UsageTotal, {"by": by, "limit": limit, **filters})
+    return listing("/api/v1/usage", fleet.UsageTotal, {"by": by, "limit": limit, **known(filters, "usage")})
 
 
 # Personas, routes and keys
@@ -286,9 +289,9 @@ def revoke_key(key_id: str) -> ApiRequest[fleet.ApiKey]:
     return api_request("DELETE", "/api/v1/keys/{key_id}", fleet.ApiKey.read, key_id=key_id)
 
 
-def list_audit(limit: int = PAGE, **filters: Any) -> Listing[fleet.AuditEntry]:
+def list_audit(limit: int = PAGE, /, **filters: Any) -> Listing[fleet.AuditEntry]:
     """Who has changed what."""
-    return listing("/api/v1/audit", fleet.AuditEntry, {"limit": limit, **filters})
+    return listing("/api/v1/audit", fleet.AuditEntry, {"limit": limit, **known(filters, "audit")})
 
 
 def whoami() -> ApiRequest[fleet.WhoAmI]:
@@ -333,9 +336,9 @@ def reserve_budget(
     return api_request("POST", "/api/v1/budgets/reserve", fleet.Reserved.read, body)
 
 
-def list_reservations(limit: int = PAGE, **filters: Any) -> Listing[fleet.Reservation]:
+def list_reservations(limit: int = PAGE, /, **filters: Any) -> Listing[fleet.Reservation]:
     """Open reservations, newest first."""
-    return listing("/api/v1/budgets/reservations", fleet.Reservation, {"limit": limit, **filters})
+    return listing("/api/v1/budgets/reservations", fleet.Reservation, {"limit": limit, **known(filters, "holds")})
 
 
 def release_reservation(reservation_id: str) -> ApiRequest[fleet.Reservation]:

@@ -21,6 +21,27 @@ from towerlog.sdk.wire.refusals import json_of
 T = TypeVar("T")
 S = TypeVar("S", bound=shapes.Shape)
 Query = Mapping[str, object]
+_OF_RUNS = ("status", "agent", "thread_id", "model", "persona_id", "parent_run_id", "since", "until", "q")
+FILTERS: Mapping[str, Sequence[str]] = {
+    "runs": (*_OF_RUNS, "metadata", "label", "min_cost_usd", "max_cost_usd", "has_errors", "silent"),
+    "rows": _OF_RUNS,
+    "usage": ("since", "until", "agent", "model"),
+    "audit": ("actor", "action", "object", "since"),
+    "holds": ("budget_id", "run_id", "key_id"),
+    "alerts": ("rule_id", "state"),
+    "deliveries": ("rule_id", "alert_id", "state"),
+}
+"""What lists, counts and figures can be filtered by; a test compares it with the server's queries."""
+_BOUNDS = ("limit", "page_size", "max", "count")
+
+
+def known(filters: Query, of: str) -> Query:
+    """The filters as they were given. Raises ValueError for one that there is not."""
+    for name in filters:
+        if name not in FILTERS[of]:
+            words = f"there is no filter {name!r}: the filters are {', '.join(FILTERS[of])}"
+            raise ValueError(f"{words}; for the first rows of a list, itertools.islice" if name in _BOUNDS else words)
+    return filters
 
 
 @dataclass(frozen=True)

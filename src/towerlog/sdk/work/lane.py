@@ -112,10 +112,10 @@ class Lane:
             await self._progress.wait()
         return not self.lost.is_set()
 
-    def lose(self, reason: str) -> None:
-        """Gives the lease up as lost: undelivered events go to the dead letters."""
+    def lose(self, reason: str, words: str = "") -> None:
+        """Gives the lease up as lost: undelivered events go to the dead letters. `words`: the reason for people."""
         if not self.lost.is_set():
-            _log.warning("run %s: lease lost: %s", self.holder.run_id, reason)
+            _log.warning("run %s: lease lost: %s", self.holder.run_id, words or reason)
             self.lost.set()
             self._progress.set()
             self.close(reason)
@@ -209,7 +209,7 @@ class Lane:
     async def _refused(self, error: ApiError, pause: Backoff) -> None:
         """Handles a refusal: the lease is lost, or there is a pause before the next try."""
         if error.status in (404, 409) and not error.is_temporary:
-            self.lose(error.code)
+            self.lose(error.code, error.message)
         else:
             await self._pause(pause.next_s(error.retry_after), error)
 

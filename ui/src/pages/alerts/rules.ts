@@ -26,11 +26,11 @@ export const KINDS: Readonly<Record<Trigger, Kind>> = {
 };
 
 export const SETTINGS: Readonly<Record<Setting, string>> = {
-  amount_usd: 'Amount, in $',
+  amount_usd: 'Amount ($)',
   minutes: 'Minutes',
   times: 'Times',
-  fraction: 'Part, from 0 to 1',
-  window_minutes: 'Looking back, in minutes',
+  fraction: 'Fraction (0 to 1)',
+  window_minutes: 'Window (minutes)',
 };
 
 /** Where a rule looks, in words. */
@@ -86,11 +86,11 @@ export const CHANNELS: Readonly<Record<ChannelType, string>> = {
 export type ScopeName = 'agent' | 'thread_id' | 'run_id' | 'label' | 'persona';
 
 export const SCOPES: Readonly<Record<ScopeName, string>> = {
-  agent: 'Only of the agent',
-  thread_id: 'Only of the thread',
-  run_id: 'Only of the run, with all below it',
-  label: 'Only with the label, as name=value',
-  persona: 'Only of the persona',
+  agent: 'Agent',
+  thread_id: 'Thread',
+  run_id: 'Run and its descendants',
+  label: 'Label (name=value)',
+  persona: 'Persona',
 };
 
 /** A rule as its form has it: texts. */

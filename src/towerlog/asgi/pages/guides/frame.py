@@ -14,8 +14,8 @@ TEMPLATE = """<!doctype html>
 <link rel="stylesheet" href="/docs/guide.css">
 </head>
 <body>
-<header><nav aria-label="Towerlog"><a href="/docs/guides/index">Documentation</a> <a href="/docs">API</a>\
-{more}</nav></header>
+<header><nav aria-label="Towerlog"><a href="/">Dashboard</a> <a href="/docs/guides/index">Documentation</a> \
+<a href="/docs">API</a>{more}</nav></header>
 <main>
 {body}</main>
 </body>

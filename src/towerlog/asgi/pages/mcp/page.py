@@ -17,7 +17,7 @@ from towerlog.errors import NotFound, TooLarge
 
 MAX_MESSAGE_BYTES = 256 * 1024
 """Of one message of a client: an answer of a person is the longest thing that it has to say."""
-WITHOUT = "MCP needs the extra `mcp`, which this server was installed without: pip install 'towerlog[mcp]'"
+WITHOUT = "MCP needs the extra `mcp`, which this server was installed without: pip install '.[mcp]' in a checkout"
 
 _log = structlog.get_logger("towerlog.mcp")
 

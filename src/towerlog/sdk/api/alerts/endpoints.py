@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from towerlog.sdk.api.alerts import shapes
-from towerlog.sdk.api.requests import ApiRequest, Listing, api_request, given, listing
+from towerlog.sdk.api.requests import (
+    ApiRequest,
+    Listing,
+    api_request,
+    given,
+    known,
+    listing,
+)
 
 PAGE = 200
 """Rows of a page, unless the caller says otherwise."""
@@ -43,9 +50,9 @@ def preview_alert_rule(members: Mapping[str, Any]) -> ApiRequest[shapes.RuleHist
     return api_request("POST", "/api/v1/alert-rules:preview", shapes.RuleHistory.read, dict(members))
 
 
-def list_alerts(limit: int = PAGE, **filters: Any) -> Listing[shapes.Alert]:
+def list_alerts(limit: int = PAGE, /, **filters: Any) -> Listing[shapes.Alert]:
     """Alerts, newest first."""
-    return listing("/api/v1/alerts", shapes.Alert, {"limit": limit, **filters})
+    return listing("/api/v1/alerts", shapes.Alert, {"limit": limit, **known(filters, "alerts")})
 
 
 def get_alert(alert_id: str) -> ApiRequest[shapes.Alert]:
@@ -64,9 +71,9 @@ def mute_alert(alert_id: str, minutes: float) -> ApiRequest[shapes.Alert]:
     return api_request("POST", "/api/v1/alerts/{alert_id}:mute", shapes.Alert.read, body, alert_id=alert_id)
 
 
-def list_deliveries(limit: int = PAGE, **filters: Any) -> Listing[shapes.AlertDelivery]:
+def list_deliveries(limit: int = PAGE, /, **filters: Any) -> Listing[shapes.AlertDelivery]:
     """Messages, newest first."""
-    return listing("/api/v1/deliveries", shapes.AlertDelivery, {"limit": limit, **filters})
+    return listing("/api/v1/deliveries", shapes.AlertDelivery, {"limit": limit, **known(filters, "deliveries")})
 
 
 def get_delivery(delivery_id: str) -> ApiRequest[shapes.AlertDelivery]:
@@ -81,7 +88,7 @@ def redeliver(delivery_id: str) -> ApiRequest[shapes.AlertDelivery]:
     )
 
 
-def redeliver_from(cursor: str | None, limit: int, **filters: Any) -> ApiRequest[shapes.SentAnew]:
+def redeliver_from(cursor: str | None, limit: int, /, **filters: Any) -> ApiRequest[shapes.SentAnew]:
     """Sends those after a cursor anew."""
-    body = given(cursor=cursor, limit=limit, **filters)
+    body = given(cursor=cursor, limit=limit, **known(filters, "alerts"))
     return api_request("POST", "/api/v1/deliveries:redeliver", shapes.SentAnew.read, body)
