@@ -258,6 +258,7 @@ async def _serve(
         def listening() -> None:
             announce(started)
             node.read_prices()
+            app.pages.mcp.load()
 
         server = _Server(
             app,

@@ -67,6 +67,45 @@ def test_a_stored_run_is_told_whole(client, unique) -> None:
     assert {"lane.claimed", "lane.report", "step", "model.call"} <= raw
 
 
+def call(text: str, span: str, **more: Any) -> dict[str, Any]:
+    """A worker's report of a model call and its answer."""
+    return {"type": "model.call", "payload": {"model": "m", "span_id": span, "response": text, **more}}
+
+
+def test_the_answer_of_a_model_is_told_once_whether_it_came_in_pieces_or_not(server, client, unique) -> None:
+    run_id = held_run(client, unique("thread"), "w")
+    report(client, run_id, "w", call("whole", "s1"), piece("in ", span_id="s2"))
+    with watch(server, f"/v1/runs/{run_id}/agui") as early:
+        seen = [early.next_event().json]
+        while seen[-1].get("delta") != "in ":
+            seen.append(early.next_event().json)
+        report(client, run_id, "w", piece("pieces", span_id="s2"), call("in pieces", "s2"), call("live", "s3"))
+        with watch(server, f"/v1/runs/{run_id}/agui") as late:
+            report(client, run_id, "w", piece("again", span_id="s4"))
+            others = [late.next_event().json]
+            while others[-1].get("delta") != "again":
+                others.append(late.next_event().json)
+            report(client, run_id, "w", call("again", "s4"))
+            complete(client, run_id, "w")
+            seen += data_of(list(early.rest()))
+            others += data_of(list(late.rest()))
+    check_order(seen)
+    assert list(messages_of(seen).values()) == ["whole", "in pieces", "live", "again"]
+    assert seen == others == stored(client, run_id)
+
+
+def test_the_answers_of_a_long_run_are_told_once(client, unique) -> None:
+    run_id = held_run(client, unique("thread"), "w")
+    words = [str(number) for number in range(600)]
+    for start in range(0, 600, 50):
+        some = words[start : start + 50]
+        report(client, run_id, "w", *(piece(text, span_id=f"s{text}") for text in some))
+    for start in range(0, 600, 50):
+        report(client, run_id, "w", *(call(text, f"s{text}") for text in words[start : start + 50]))
+    complete(client, run_id, "w")
+    assert list(messages_of(stored(client, run_id)).values()) == words
+
+
 def data_of(frames: list[Frame]) -> list[Any]:
     """The events in frames."""
     return [frame.json for frame in frames if frame.data is not None]

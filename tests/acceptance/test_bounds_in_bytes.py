@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance.feeds import claim, create_run, ok
 from tests.acceptance.test_loop_blocks import batch, event, post, results
-from tests.support.figures import MIB, resident_bytes
+from tests.support.figures import MIB
 from tests.support.server import Server
 
 PAGE_BYTES = 4 * MIB
@@ -52,7 +52,7 @@ def pages(client: httpx2.Client, path: str, **query: Any) -> list[list[dict[str,
 
 def test_metadata_past_its_bound_stays_in_the_event(own: Server, sender: httpx2.Client) -> None:
     told = {f"key {n}": "x" * 1000 for n in range(3900)}
-    before = resident_bytes(own)
+    before = own.resident_bytes()
     run_ids = []
     for n in range(10):
         reply = post(sender, "/api/v1/events", batch(event(f"e{n}", f"r{n}", "run.started", metadata=told)))
@@ -64,7 +64,7 @@ def test_metadata_past_its_bound_stays_in_the_event(own: Server, sender: httpx2.
             key = f"e{n}-{seq}"
             results(post(sender, "/api/v1/events", batch(event(key, f"r{n}", "step", seq + 2, name="n"))))
     assert max(stored_rows(own)) < 4096
-    assert resident_bytes(own, "VmHWM") - before < 120 * MIB
+    assert own.resident_bytes("VmHWM") - before < 120 * MIB
     [page] = pages(sender, "/api/v1/runs", limit=200)
     assert [row["metadata"] for row in page] == [{}] * 10
     [kept] = ok(sender.get(f"/api/v1/runs/{run_ids[0]}/events", params={"limit": 1}))["data"]
@@ -184,7 +184,7 @@ def test_what_a_lost_worker_sends_is_paged_by_its_size(own: Server, sender: http
 
 
 def test_approvals_that_wait_are_listed_by_their_size(own: Server, sender: httpx2.Client) -> None:
-    before = resident_bytes(own)
+    before = own.resident_bytes()
     for n in range(12):
         data = {"thread_id": f"t{n}", "trace_id": f"x{n}", "step_index": 1, "status": "waiting_for_approval"}
         body = {"org_id": "o", "events": [{"type": "checkpoint", "data": {**data, "history": [], "x": "y" * 2 * MIB}}]}
@@ -192,25 +192,25 @@ def test_approvals_that_wait_are_listed_by_their_size(own: Server, sender: httpx
     reply = sender.get("/approvals")
     assert reply.status_code == 200
     assert len(reply.content) <= PAGE_BYTES + MIB
-    assert resident_bytes(own, "VmHWM") - before < 150 * MIB
+    assert own.resident_bytes("VmHWM") - before < 150 * MIB
 
 
 def test_bodies_that_are_refused_are_not_kept(own: Server, sender: httpx2.Client) -> None:
     body = json.dumps({"event_type": "step", "sdk_run_id": "s", "payload": {"x": "y" * 14 * MIB}}).encode()
     for _ in range(2):
         assert post(sender, "/api/ingest", body).status_code == 413
-    before = resident_bytes(own)
+    before = own.resident_bytes()
     for _ in range(8):
         assert post(sender, "/api/ingest", body).status_code == 413
-    assert resident_bytes(own) - before < 64 * MIB
+    assert own.resident_bytes() - before < 64 * MIB
 
 
 def test_many_repeats_of_large_events_are_not_read_back(own: Server, sender: httpx2.Client) -> None:
     """A small request that names many large events must not fetch them."""
     for n in range(30):
         ok(post(sender, "/api/v1/events", batch(event(f"big{n}", "r", "step", n + 1, name="n", x="y" * 2 * MIB))))
-    before = resident_bytes(own)
+    before = own.resident_bytes()
     for _ in range(3):
         again = [event(f"big{n}", "r", "step", n + 1, name="n", x="short") for n in range(30)]
         assert {one["code"] for one in results(post(sender, "/api/v1/events", batch(*again)))} == {"id_reused"}
-    assert resident_bytes(own) - before < 40 * MIB
+    assert own.resident_bytes() - before < 40 * MIB

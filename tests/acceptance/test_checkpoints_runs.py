@@ -69,6 +69,29 @@ def test_an_end_that_comes_first_makes_an_ended_run(client: httpx2.Client, back:
     assert back.types(thread) == ["run.completed"]
 
 
+def test_the_result_is_what_the_model_said_last_and_never_the_record_of_the_wire(
+    client: httpx2.Client, back: ReadBack, unique: Unique
+) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    asked = {"role": "user", "content": "Cold?"}
+    save_batch(client, checkpoint(thread, trace, 1, history=[asked, {"role": "assistant", "content": "Let me see."}]))
+    answered = [asked, {"role": "assistant", "content": [{"type": "text", "text": "It is cold."}]}]
+    save_batch(client, checkpoint(thread, trace, 2, history=answered))
+    assert back.detail(back.run(thread)["run_id"])["result"] is None
+    save_batch(client, runner_event("thread_completed", thread, trace, tokens_used=1290, model="m"))
+    assert back.detail(back.run(thread)["run_id"])["result"] == "It is cold."
+
+
+@pytest.mark.parametrize("history", [[], [{"role": "user", "content": "Cold?"}], [{"role": "assistant"}], [7]])
+def test_a_runner_that_saved_no_answer_has_no_result(
+    client: httpx2.Client, back: ReadBack, unique: Unique, history: list[Any]
+) -> None:
+    thread = unique("thread")
+    save_batch(client, checkpoint(thread, "t", 1, history=history))
+    save_batch(client, runner_event("thread_completed", thread, "t", tokens_used=1290))
+    assert back.detail(back.run(thread)["run_id"])["result"] is None
+
+
 def test_the_events_of_a_checkpoint_are_figures_without_history(
     client: httpx2.Client, back: ReadBack, unique: Unique
 ) -> None:

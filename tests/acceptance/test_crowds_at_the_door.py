@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from tests.acceptance.feeds import ok
-from tests.support.figures import no_block, resident_bytes
+from tests.support.figures import no_block
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
@@ -127,13 +127,13 @@ class Neighbour:
 def beside(server: Server, acts: list[Callable[[], int]], at_once: int) -> Any:
     """What became of the acts of a crowd, while a neighbour posts; its events are all there, and memory is bounded."""
     neighbour = Neighbour(server)
-    alone, before, most = neighbour.post(30), resident_bytes(server), 0
+    alone, before, most = neighbour.post(30), server.resident_bytes(), 0
     crowded: list[float] = []
     with no_block(server, "a crowd at the door"), ThreadPoolExecutor(at_once) as pool:
         under_way = [pool.submit(act) for act in acts]
         while not all(one.done() for one in under_way):
             crowded += neighbour.post(5)
-            most = max(most, resident_bytes(server))
+            most = max(most, server.resident_bytes())
         became = Counter(one.result() for one in under_way)
     ranks = {name: _ranks(waits) for name, waits in (("alone", alone), ("crowded", crowded))}
     log.info("ms of the neighbour: %s; MiB: %d, at most %d; %s", ranks, before >> 20, most >> 20, dict(became))

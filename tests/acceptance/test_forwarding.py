@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.acceptance.conftest import FreshServer, Unique
 from tests.support.collector import TraceCollector, collecting
-from tests.support.figures import metric, no_block, resident_bytes
+from tests.support.figures import metric, no_block
 from tests.support.nodes import Nodes
 from tests.support.server import NO_LIMITS, Server, clean_environment, run_inside
 from tests.support.wait import wait_until
@@ -254,7 +254,7 @@ def test_large_runs_go_in_requests_of_a_bounded_size(
     with server.client() as client, no_block(server, "forwarding of a large run"):
         for part in (events[:10], events[10:20], events[20:]):
             send(client, key, part)
-        before = resident_bytes(server)
+        before = server.resident_bytes()
         wait_until(lambda: len(collector.roots()) == 1, "the run at the collector")
     assert len(collector.spans) == 33
     assert len(collector.sizes) > 10
@@ -263,7 +263,7 @@ def test_large_runs_go_in_requests_of_a_bounded_size(
     told = {one.key: one.value for one in tool.attributes}
     assert told["towerlog.attributes_left_out"].int_value == 1
     assert "gen_ai.tool.call.arguments" not in told
-    assert resident_bytes(server) - before < 100 * 2**20
+    assert server.resident_bytes() - before < 100 * 2**20
 
 
 def test_a_wrong_address_or_header_ends_the_start(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from tests.acceptance.feeds import ok
-from tests.support.figures import MIB, no_block, resident_bytes
+from tests.support.figures import MIB, no_block
 from tests.support.senders import checkpoint, runner_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
@@ -177,7 +177,7 @@ def test_others_do_not_wait_for_long_histories(own: Server, sender: httpx2.Clien
         with own.client(timeout=TIMEOUT_S) as client:
             replies.append(post(client, RUNNERS, body))
 
-    before = resident_bytes(own)
+    before = own.resident_bytes()
     threads = [threading.Thread(target=send, args=(body,)) for body in bodies]
     waits: list[float] = []
     with no_block(own, "long histories"):
@@ -192,7 +192,7 @@ def test_others_do_not_wait_for_long_histories(own: Server, sender: httpx2.Clien
     assert [ok(reply) for reply in replies] == [{"saved": 1}] * len(bodies)
     assert len(waits) >= len(bodies)
     assert max(waits) < took / 2, f"one of {len(waits)} waited {max(waits):.3f} s of {took:.3f} s"
-    assert resident_bytes(own) - before < 8 * sum(map(len, bodies)) + 16 * MIB
+    assert own.resident_bytes() - before < 8 * sum(map(len, bodies)) + 16 * MIB
 
 
 def test_a_long_history_with_its_metas_is_read_forked_and_claimed(own: Server, sender: httpx2.Client) -> None:

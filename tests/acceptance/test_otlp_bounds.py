@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.feeds import ok, step
 from tests.acceptance.test_loop_blocks import own
-from tests.support.figures import MIB, no_block, resident_bytes
+from tests.support.figures import MIB, no_block
 from tests.support.otlp import JSON, Json, span, traces
 from tests.support.server import Server
 
@@ -47,13 +47,13 @@ def test_what_all_spans_share_costs_no_memory_for_each(fresh_server: Callable[..
     server = fresh_server()
     with server.client(timeout=TIMEOUT_S) as client:
         export(client, traces(span(1, trace=1)))
-        before = resident_bytes(server)
+        before = server.resident_bytes()
         roots = (span(1, trace=n + 2) for n in range(1500))
         body = traces(*roots, about="y" * (MIB if place == "a resource" else 1))
         if place == "a scope":
             body["resourceSpans"][0]["scopeSpans"][0]["scope"]["name"] = "y" * MIB
         export(client, body)
-    assert resident_bytes(server, "VmHWM") - before < 120 * MIB
+    assert server.resident_bytes("VmHWM") - before < 120 * MIB
 
 
 def test_a_run_of_many_attributes_goes_out_in_pages(own: Server) -> None:

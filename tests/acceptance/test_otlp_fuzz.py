@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import FreshServer
-from tests.support.figures import resident_bytes
 from tests.support.otlp import JSON, PROTOBUF, as_protobuf, exports
 from tests.support.server import ADMIN_KEY, Server
 
@@ -138,10 +137,10 @@ def test_broken_requests_neither_break_nor_fill_the_server(fresh_server: FreshSe
             statuses.update(talk.replies(group))
             group = []
         if number == count // 5:
-            before = resident_bytes(server)
+            before = server.resident_bytes()
     talk.close()
     assert set(statuses) <= {200, 400, 413}, statuses
     assert statuses[200] > count // 6
     assert statuses[400] > count // 20
-    assert resident_bytes(server) - before <= MAX_GROWTH_BYTES
+    assert server.resident_bytes() - before <= MAX_GROWTH_BYTES
     assert server.client().get("/readyz").status_code == 200

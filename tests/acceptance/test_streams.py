@@ -26,7 +26,6 @@ from tests.acceptance.feeds import (
     step,
     watch,
 )
-from tests.support.server import Server
 from tests.support.sse import EventStream, Frame
 from tests.support.wait import wait_until
 
@@ -39,13 +38,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
     """Threads for the writers."""
     with ThreadPoolExecutor(WRITERS) as threads:
         yield threads
-
-
-def resident_bytes(server: Server) -> int:
-    """What the server's process holds in memory now."""
-    assert server.process is not None
-    with open(f"/proc/{server.process.pid}/status") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def write_until(stop: threading.Event, write: Callable[[int], object]) -> int:
@@ -186,7 +178,7 @@ def test_a_reader_that_does_not_read_harms_nobody(fresh_server) -> None:
     client: httpx2.Client = server.client()
     run_id = held_run(client, "thread", "w")
     report(client, run_id, "w")
-    before = resident_bytes(server)
+    before = server.resident_bytes()
     sleepers = [run_stream(server, run_id) for _ in range(20)]
     with run_stream(server, run_id) as awake:
         text = "x" * 100_000
@@ -196,7 +188,7 @@ def test_a_reader_that_does_not_read_harms_nobody(fresh_server) -> None:
             while frame.json["type"] != "message.delta":
                 frame = awake.next_event()
             assert frame.json["data"]["content"].startswith(f"{n} ")
-    assert resident_bytes(server) - before < 50 * 2**20
+    assert server.resident_bytes() - before < 50 * 2**20
     complete(client, run_id, "w")
     expected = [event["seq"] for event in log_of(client, run_id)]
     with sleepers[0] as woken:

@@ -10,7 +10,10 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,6 +29,7 @@ from towerlog.sdk.record.values.provider_usage import FORMS, usage_of
 
 GUIDE = ROOT / "docs" / "guides" / "typescript.md"
 REFERENCE = ROOT / "docs" / "reference" / "typescript.md"
+PAGES = [GUIDE, REFERENCE, PACKAGE / "README.md", *sorted((ROOT / "docs" / "integrations").glob("*.md"))]
 slow = pytest.mark.slow
 
 
@@ -94,6 +98,15 @@ def test_what_is_generated_is_up_to_date() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+def test_it_names_the_places_that_the_python_package_names() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    urls = {name.lower(): address for name, address in named.get("urls", {}).items()}
+    package = json.loads((PACKAGE / "package.json").read_text())
+    assert package.get("homepage") == urls.get("homepage")
+    assert package.get("repository") == urls.get("repository")
+    assert package["license"] == named["license"]
+
+
 @slow
 def test_the_sources_and_the_tests_are_strict() -> None:
     built()
@@ -142,23 +155,34 @@ CONSUMERS = {
 }
 
 
+def strict(project: Path, folder: Path, name: str, options: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Compiles what is in a folder as a user of the package would, strictly."""
+    modules = folder / "node_modules"
+    shutil.copytree(project / "node_modules", modules, symlinks=True)
+    for library in ("@types", "undici-types", "ai"):
+        if not (modules / library).exists():
+            (modules / library).symlink_to(node_modules(PACKAGE) / library)
+    (folder / "package.json").write_text('{"type": "module"}')
+    compiled = {"strict": True, "noEmit": True, "target": "es2022", **CONSUMERS[name], **options}
+    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": compiled, "include": ["*.ts", "*.mts"]}))
+    run_in(folder, program("node"), str(node_modules(PACKAGE) / ".bin" / "tsc"), "--project", "tsconfig.json")
+
+
 @slow
 @pytest.mark.parametrize("name", CONSUMERS)
 def test_a_program_that_uses_it_is_strict(project: Path, tmp_path: Path, name: str) -> None:
-    shutil.copytree(project / "node_modules", tmp_path / "node_modules")
-    (tmp_path / "node_modules" / "@types").symlink_to(node_modules(PACKAGE) / "@types")
-    (tmp_path / "node_modules" / "undici-types").symlink_to(node_modules(PACKAGE) / "undici-types")
-    (tmp_path / "package.json").write_text('{"type": "module"}')
     shutil.copy(PACKAGE / "test" / "support" / "program.ts", tmp_path)
-    options = {
-        "strict": True,
-        "exactOptionalPropertyTypes": True,
-        "noEmit": True,
-        "target": "es2022",
-        **CONSUMERS[name],
-    }
-    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "include": ["program.ts"]}))
-    run_in(tmp_path, program("node"), str(node_modules(PACKAGE) / ".bin" / "tsc"), "--project", "tsconfig.json")
+    strict(project, tmp_path, name, {"exactOptionalPropertyTypes": True})
+
+
+@slow
+def test_the_code_of_all_pages_is_strict(project: Path, tmp_path: Path) -> None:
+    found = [(page, block) for page in PAGES for lang in ("js", "ts") for block in blocks(page.read_text(), lang)]
+    for page, block in found:
+        (tmp_path / f"{page.stem}-{block.line}.mts").write_text(block.text)
+    assert {page for page, _ in found} >= {GUIDE, REFERENCE, PACKAGE / "README.md"}
+    # Its other libraries are not ours to check.
+    strict(project, tmp_path, "node", {"skipLibCheck": True})
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>A page that follows a run</title>

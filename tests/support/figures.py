@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.support.server import Server
 
@@ -39,12 +38,3 @@ def no_block(server: Server, what: str) -> Iterator[None]:
     longest_ms = 1000 * metric(server, "towerlog_loop_longest_block_seconds")
     is_long = after > before and longest_ms > MAX_BLOCK_MS
     assert not is_long, f"{what}: {after - before:.0f} blocks of the loop, the longest so far {longest_ms:.0f} ms"
-
-
-def resident_bytes(server: Server, field: str = "VmRSS") -> int:
-    """Memory that the process holds; `VmHWM`: the most that it has held."""
-    assert server.process is not None
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024

@@ -136,8 +136,8 @@ export class Towerlog {
     return follow(this.#http, runId, options);
   }
 
-  /** Any other request of the API. */
-  request<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+  /** Any other request of the API. `T` is what its reply is taken for: it is not checked. */
+  request<T = unknown>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
     return this.#client.request<T>(method, path, options);
   }
 }

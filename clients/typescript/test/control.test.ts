@@ -14,7 +14,7 @@ test("a run is created once, listed, read and cancelled", async () => {
   assert.equal(first.run_id, again.run_id);
   for (let made = 0; made < 3; made += 1) await tl.create(thread, { input: { n: made } });
   const listed: string[] = [];
-  for await (const row of tl.list({ thread_id: thread, limit: 2 })) listed.push(row.run_id);
+  for await (const row of tl.list({ thread_id: thread, page_size: 2 })) listed.push(row.run_id);
   assert.equal(new Set(listed).size, 4);
   assert.equal(listed[3], first.run_id);
   await tl.cancel(first.run_id, "never mind");

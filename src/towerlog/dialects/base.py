@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -157,6 +157,18 @@ OTHER_LOG = b'event: gap\ndata: {"reason":"the cursor is of another log"}\n\n'
 """Tells a reader that what it saw before is not what follows here."""
 
 
+class Framing(Protocol):
+    """Makes the frames of one subject in its order, where they depend on what came before."""
+
+    def is_next(self, event: Event) -> bool:
+        """Whether all events before this one were framed."""
+        ...
+
+    def frame(self, event: Event, epoch: str, row: RunRow | None, /) -> bytes | None:
+        """As `frame` of a `FrameStyle`, once all events before this one were framed; again, of one that was."""
+        ...
+
+
 class FrameStyle(msgspec.Struct, frozen=True):
     """How a stream's events become bytes. All that goes through a stream is made here or by the transport's sink."""
 
@@ -187,6 +199,9 @@ class FrameStyle(msgspec.Struct, frozen=True):
     live: Callable[[Event, RunRow, AgentRow | None], bytes] | None = None
     """(event, its run and its agent as the commit left them) → one whole frame, in place of `frame`: of a style that is
     sent as things happen and never read back. None: of any other."""
+    framing: Callable[[], Framing] | None = None
+    """Makes the frames in place of `frame`, for readers who all begin with the first event. None: each event is framed
+    by itself."""
     other_log: bytes = OTHER_LOG
     """Sent first to a reader whose cursor is of another log."""
 

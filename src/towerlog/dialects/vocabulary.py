@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from towerlog.model.event import EventType
+
 UUID = "0196b2c4-5d1e-7c3a-9f10-2b7d4e8a1c55"
 
 
@@ -178,7 +180,7 @@ LaneWord = Annotated[str, said("The run's state as workers see it.", "running")]
 CheckpointStatus = Annotated[
     str, said("The status in words of checkpoints; a sender's own word is kept.", "in_progress")
 ]
-EventTypeWord = Annotated[str, said("What happened.", "message.delta")]
+EventTypeWord = Annotated[str, said("What happened.", "message.delta", enum=[type_.value for type_ in EventType])]
 Policy = Annotated[
     str,
     said(

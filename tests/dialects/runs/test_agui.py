@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.dialects.calls import event
 from tests.support.agui import check_order, events_of
 from tests.support.factories import run_row
-from towerlog.dialects.runs.agui import AGUI, begin_frame, damaged_frame, end_frame, frame, gap_frame
+from towerlog.dialects.runs.agui import AGUI, AguiFraming, begin_frame, damaged_frame, end_frame, frame, gap_frame
+from towerlog.dialects.runs.model_answers import MAX_SPANS
 from towerlog.dialects.views.event_members import text_of
 from towerlog.model.event import DamagedEvent, Event, EventType
 from towerlog.model.facts import Effects, Facts
@@ -44,6 +45,73 @@ def test_a_piece_of_text_belongs_to_its_message() -> None:
     assert of_span["messageId"] == f"{ROW.run_id}:s1"
     (unusable,) = said(E.MESSAGE_DELTA, {"text": "x", "message_id": "m" * 201}, agent=2)
     assert unusable["messageId"] == message
+
+
+ANSWERS = [
+    "three towers",
+    {"role": "assistant", "content": "three towers", "tool_calls": [{"id": "c1"}]},
+    {
+        "role": "assistant",
+        "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "three towers"}],
+    },
+    {"role": "ai", "type": "ai", "content": "three towers"},
+    [
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "three towers"}]},
+        {"type": "function_call", "name": "f", "arguments": "{}"},
+    ],
+    {"choices": [{"message": {"role": "assistant", "content": "three towers"}}, {"message": {"content": "or four"}}]},
+    {"role": "assistant", "parts": [{"type": "text", "content": "three towers"}]},
+]
+
+
+@pytest.mark.parametrize("response", ANSWERS)
+def test_the_answer_of_a_call_is_a_message_in_whichever_form_it_comes(response: Any) -> None:
+    found = said(E.MODEL_CALL, {"model": "m", "response": response})
+    assert [one["type"].removeprefix("TEXT_MESSAGE_") for one in found] == ["START", "CONTENT", "END", "RAW"]
+    assert (found[0]["role"], found[1]["delta"]) == ("assistant", "three towers")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [None, "", 7, [], {"role": "user", "content": "x"}, {"content": [{"type": "tool_use", "text": "x"}]}, "x" * 2**20],
+)
+def test_what_is_no_answer_is_telemetry_alone(response: Any) -> None:
+    assert [one["type"] for one in said(E.MODEL_CALL, {"response": response})] == ["RAW"]
+
+
+def framed(*events: Event) -> list[str]:
+    """The texts that a stream of these events, in order, tells."""
+    framing = AguiFraming()
+    made = [msgspec.structs.replace(one, seq=place + 1) for place, one in enumerate(events)]
+    assert all(framing.is_next(one) and framing.frame(one, "e", ROW) for one in made)
+    # Whoever comes later gets the same.
+    body = b"".join(framing.frame(one, "e", ROW) or b"" for one in made)
+    return [one["delta"] for one in events_of(body) if one["type"].startswith("TEXT") and "delta" in one]
+
+
+def test_an_answer_that_came_in_pieces_is_not_told_again() -> None:
+    def piece(**data: Any) -> Event:
+        return event(E.MESSAGE_DELTA, {"content": "a", **data}, Facts())
+
+    def answered(**data: Any) -> Event:
+        return event(E.MODEL_CALL, {"response": "b", **data}, Facts())
+
+    assert framed(piece(span_id="s"), answered(span_id="s")) == ["a"]
+    assert framed(piece(parent_span_id="s"), answered(span_id="s")) == ["a"]
+    assert framed(piece(), answered()) == ["a"]
+    assert framed(piece(), answered(span_id="s")) == ["a", "b"]
+    assert framed(answered(span_id="s"), piece(span_id="t"), answered(span_id="u")) == ["b", "a", "b"]
+    thought = event(E.MESSAGE_DELTA, {"content": "hm", "channel": "thinking", "span_id": "s"}, Facts())
+    assert framed(thought, answered(span_id="s")) == ["b"]
+
+
+def test_what_is_remembered_of_a_run_has_a_bound() -> None:
+    framing = AguiFraming()
+    for seq in range(1, MAX_SPANS + 100):
+        made = event(E.MESSAGE_DELTA, {"content": "a", "span_id": f"s{seq}"}, Facts())
+        framing.frame(msgspec.structs.replace(made, seq=seq), "e", ROW)
+    assert len(framing._told._first) == MAX_SPANS
 
 
 def test_thinking_is_reasoning() -> None:
@@ -178,6 +246,7 @@ FACTS = st.builds(
 VALUES = TEXTS | st.none() | st.booleans() | st.integers(0, 9) | st.just({"a": [1]})
 MEMBERS = [
     "content", "text", "message_id", "span_id", "channel", "input", "question", "arguments", "result", "error", "name",
+    "response",
 ]  # fmt: skip
 EVENTS = st.builds(
     event, st.sampled_from(EventType), st.dictionaries(st.sampled_from(MEMBERS), VALUES), FACTS, agent=st.integers(0, 2)

@@ -25,8 +25,8 @@ export interface RequestOptions {
 export class Client {
   constructor(private readonly http: Http) {}
 
-  /** Any request of the API. What fails for a moment is tried again, five times in all. */
-  async request<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+  /** Any request of the API; `T` is what it answers, unchecked. What fails for a moment is tried again, five times in all. */
+  async request<T = unknown>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
     return jsonOf(await this.#send(method, path, options)) as T;
   }
 
@@ -61,7 +61,8 @@ export class Client {
 
   /** All runs that the filters find, newest first, a page at a time. */
   async *list(filters: RunFilters): AsyncGenerator<RunRow, void, undefined> {
-    let path = withQuery("/v1/runs", { limit: PAGE, ...filters });
+    const { page_size: limit = PAGE, ...asked } = filters;
+    let path = withQuery("/v1/runs", { ...asked, limit });
     for (;;) {
       const reply: HttpReply = await this.#send("GET", path, {});
       const rows = jsonOf(reply);

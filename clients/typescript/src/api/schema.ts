@@ -154,8 +154,11 @@ export interface components {
             price_version?: string;
             /** @description The event's number in its run: 1, 2, 3 … */
             seq: number;
-            /** @description What happened. */
-            type: string;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
             /** @description What the sender said of it. */
             data: {
                 [key: string]: unknown;
@@ -252,8 +255,11 @@ export interface components {
             price_version?: string;
             /** @description The event's number in its run: 1, 2, 3 … */
             seq: number;
-            /** @description What happened. */
-            type: string;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
             /** @description What the sender said of it. */
             data: {
                 [key: string]: unknown;
@@ -655,8 +661,11 @@ export interface components {
             price_version?: string;
             /** @description The event's number in its run: 1, 2, 3 … */
             seq: number;
-            /** @description What happened. */
-            type: string;
+            /**
+             * @description What happened.
+             * @enum {string}
+             */
+            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
             /** @description What the sender said of it. */
             data: {
                 [key: string]: unknown;

@@ -10,7 +10,7 @@ export type RunDetail = Schemas["RunDetail"];
 export type RunRow = Schemas["FullRow"];
 export type CreatedRun = Schemas["CreatedReply"];
 
-/** An event of a run's stream. `data` is what was sent; what stands beside it has one name for all dialects. */
+/** An event of a run's stream, told from a `Gap` by its `type`. `data` is what was sent; what stands beside it has one name for all dialects. */
 export type RunEvent = Schemas["FrameData"] &
   Partial<Pick<Schemas["DeltaData"], "content_delta">> &
   Partial<Pick<Schemas["TimedData"], "duration_ms">>;
@@ -35,7 +35,7 @@ export interface InputOptions {
 }
 
 export interface RunFilters {
-  status?: string;
+  status?: RunRow["status"];
   agent?: string;
   thread_id?: string;
   model?: string;
@@ -44,6 +44,6 @@ export interface RunFilters {
   since?: string;
   until?: string;
   q?: string;
-  /** Rows of a page, at most 200. */
-  limit?: number;
+  /** Rows that are fetched at a time, at most 200: all that are found are given. */
+  page_size?: number;
 }

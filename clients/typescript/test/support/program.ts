@@ -34,7 +34,20 @@ export async function read(id: string): Promise<RunDetail> {
 }
 
 function told(event: RunEvent | Gap): void {
-  if (event.type !== "gap" && "seq" in event) console.log(event.seq, event.text);
+  if (event.type === "gap") return console.log(event.missing);
+  console.log(event.seq, event.text, event.data);
+  // @ts-expect-error there is no such type
+  if (event.type === "run.complete") return;
+}
+
+export async function rows(): Promise<number> {
+  for await (const run of tl.list({ status: "completed", page_size: 10 })) console.log(run.run_id);
+  // @ts-expect-error there is no such status
+  void tl.list({ status: "nonsense" });
+  // @ts-expect-error a page is no limit
+  void tl.list({ limit: 5 });
+  const { data } = await tl.request<{ data: unknown[] }>("GET", "/api/v1/agents");
+  return data.length;
 }
 
 // @ts-expect-error a run has an agent by name

@@ -4,6 +4,8 @@ An event of the log is translated by itself, without those around it: a text is 
 their reader works out, and what has two ends (a tool call, a step) is opened and closed at once. So no order in which
 senders report makes a stream that AG-UI does not allow. What AG-UI has no word for is passed on in the form that the
 stream of `runs` has: `CUSTOM` where it concerns people, `RAW` where it is telemetry, which interrupts no text.
+
+One thing depends on what came before: the response of a model call is a message unless its text has come in pieces.
 """
 
 from __future__ import annotations
@@ -19,13 +21,12 @@ from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import FrameStyle, ascii_json
 from towerlog.dialects.run_json import STATUS_WORDS
 from towerlog.dialects.runs.frames import event_json
+from towerlog.dialects.runs.model_answers import THINKING, ToldAnswers, answer_of, word
 from towerlog.dialects.views import event_members as members
 from towerlog.model.event import DamagedEvent, Event, EventType
 from towerlog.model.run import PARENT_RUN, RunRow, Status
 
 PROTOCOL_VERSION = "1.0"
-MAX_MESSAGE_ID_CHARS = 200
-"""A longer id of a message is not used."""
 
 AguiType = Literal[
     "RUN_FINISHED",
@@ -130,7 +131,6 @@ _read_message = msgspec.json.Decoder(_Message).decode
 _encode = msgspec.json.Encoder().encode
 _MADE_HERE = re.compile(r"call-\d+")
 """An id that the server has given to a tool call: it is unique in its run alone."""
-_THINKING = frozenset({"thinking", "reasoning"})
 _SILENT = (b"", b"null", b'""')
 
 Said = Iterator[AguiEvent]
@@ -146,6 +146,25 @@ def frame(event: Event, _epoch: str, row: RunRow | None = None) -> bytes | None:
     return b"".join(map(_framed, said(event, row)))
 
 
+class AguiFraming:
+    """Frames of one run, with what was said before."""
+
+    def __init__(self) -> None:
+        """Of a run of which nothing was seen."""
+        self._told = ToldAnswers()
+
+    def is_next(self, event: Event) -> bool:
+        """Whether all that came before was framed."""
+        return event.seq <= self._told.seen + 1
+
+    def frame(self, event: Event, epoch: str, row: RunRow | None) -> bytes | None:
+        """As `frame`; a model call whose text has come in pieces is telemetry alone."""
+        assert row is not None
+        if self._told.take(event):
+            return b"".join(map(_framed, _passed_on(event, row)))
+        return frame(event, epoch, row)
+
+
 def _framed(said: AguiEvent | AguiStart) -> bytes:
     return b"data: %s\n\n" % ascii_json(_encode(said))
 
@@ -156,9 +175,9 @@ def _delta(event: Event, row: RunRow) -> Said:
         yield from _passed_on(event, row)
     elif text:
         sent = _read_message(event.data)
-        is_thought = _word(sent.channel) in _THINKING
+        is_thought = word(sent.channel) in THINKING
         # Pieces that nobody has given to a message are those of one message of their agent.
-        message = _word(sent.message_id) or _word(sent.span_id) or f"agent-{event.agent}"
+        message = word(sent.message_id) or word(sent.span_id) or f"agent-{event.agent}"
         yield AguiEvent(
             type="REASONING_MESSAGE_CHUNK" if is_thought else "TEXT_MESSAGE_CHUNK",
             timestamp=event.happened_at(),
@@ -167,9 +186,11 @@ def _delta(event: Event, row: RunRow) -> Said:
         )
 
 
-def _word(raw: Raw) -> str:
-    """A short text; empty where there is none."""
-    return members.plain_text(raw) if members.is_text(raw) and len(raw) <= MAX_MESSAGE_ID_CHARS + 2 else ""
+def _model_call(event: Event, row: RunRow) -> Said:
+    text = answer_of(event.data)
+    if text:
+        yield from _message(event, row, "assistant", text)
+    yield from _passed_on(event, row)
 
 
 def _tool_call(event: Event, row: RunRow) -> Said:
@@ -275,6 +296,7 @@ _OF_PEOPLE: Mapping[EventType, Translate] = dict.fromkeys(
 _SAID: Mapping[EventType, Translate] = {
     **_OF_PEOPLE,
     _E.MESSAGE_DELTA: _delta,
+    _E.MODEL_CALL: _model_call,
     _E.TOOL_CALL: _tool_call,
     _E.TOOL_RESULT: _tool_result,
     _E.STEP: _step,
@@ -311,7 +333,7 @@ def end_frame(row: RunRow, end: Event | None) -> bytes:
         word = STATUS_WORDS[row.status]
         reason = row.error or f"The run has ended: {word}."
         return _framed(AguiEvent(type="RUN_ERROR", timestamp=at, message=reason, code=word, usage=usage))
-    result = None if end is None else members.result_of(end)
+    result = None if end is None else members.result_of(end, row.source)
     return _framed(
         AguiEvent(
             type="RUN_FINISHED",
@@ -361,6 +383,7 @@ def _gap(value: bytes) -> bytes:
 AGUI = FrameStyle(
     name="agui",
     frame=frame,
+    framing=AguiFraming,
     prologue=b": ping\n",
     begin=begin_frame,
     end=end_frame,

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.fields import decode_any
 from towerlog.dialects.run_events import failure_text
+from towerlog.dialects.views.said import SAVES_STATE
 from towerlog.model.event import Event, EventType
 from towerlog.model.usage import Usage, dollars_json
 
@@ -157,17 +158,21 @@ def produced(data: bytes) -> msgspec.Raw | None:
     return _first(sent.result, sent.output)
 
 
-def result_of(end: Event) -> bytes | None:
-    """What a run has produced, as its end says it: JSON text, None for none.
+def result_of(end: Event, source: str) -> bytes | None:
+    """What a run has produced, as its end says it: JSON text, None for none. `source`: of the run's row.
 
     The member `result` (else `output`) of a completed run's end, and the whole of an end that has neither; not of one
-    that says only, by a member `towerlog_…`, what could not be sent.
+    that says only, by a member `towerlog_…`, what could not be sent, nor of a runner's.
     """
     if end.type is not EventType.RUN_COMPLETED:
         return None
     told = produced(end.data)
     if told is None:
-        return None if all(name.startswith("towerlog_") for name in _members(end.data)) else end.data
+        return (
+            None
+            if source == SAVES_STATE or all(name.startswith("towerlog_") for name in _members(end.data))
+            else end.data
+        )
     return bytes(told) if _says(told) else None
 
 
@@ -241,11 +246,7 @@ def _delta(event: Event, found: dict[str, Any]) -> None:
     sent = _read_delta(event.data)
     text = _piece(sent)
     if is_text(text):
-        _add_text(found, "thinking" if _is_thinking(sent) else "text", text)
-
-
-def _is_thinking(sent: _Delta) -> bool:
-    return bytes(sent.channel) == _THINKING
+        _add_text(found, "thinking" if bytes(sent.channel) == _THINKING else "text", text)
 
 
 def _piece(sent: _Delta) -> msgspec.Raw | None:

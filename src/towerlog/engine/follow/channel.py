@@ -62,6 +62,7 @@ class Channel:
         "_chunks",
         "_covered",
         "_epoch",
+        "_framing",
         "_is_stale",
         "_max_bytes",
         "_untold",
@@ -87,6 +88,7 @@ class Channel:
         self.ended: RunRow | None = None
         """The run's row as of its newest event, once its end was published."""
         self._epoch = epoch
+        self._framing = None if style.framing is None else style.framing()
         self._bytes = 0
         self._covered: int | None = 0 if is_live else None
         """The ring holds everything after this cursor; None while it holds nothing. Of a live style, all that comes: it
@@ -139,7 +141,9 @@ class Channel:
         # For so few, who may take nothing, what is so long is not kept: each reads it from the store when there is room
         # for it. A frame is seldom shorter than its data, so that none is made to find that out.
         max_frame_bytes = MAX_CHUNK_BYTES * max(1, len(self.followers))
-        if style.live is None and len(event.data) > max_frame_bytes:
+        is_long = style.live is None and len(event.data) > max_frame_bytes
+        # What depends on earlier events that nobody has read yet is read from the store, after those.
+        if is_long or (self._framing is not None and not self._framing.is_next(event)):
             self._leave_out(cursor)
             return
         try:
@@ -147,7 +151,7 @@ class Channel:
                 frame = style.live(event, runs[event.run].row_at(event.seq), agents.get(event.agent))
             else:
                 row = runs[event.run].after if style.with_row else None
-                frame = style.frame(event, self._epoch, row) or b""
+                frame = self.frame(event, row)
         except Exception:  # it is committed all the same: whoever follows reads the store, and meets the defect alone
             log.exception("frame_failed", style=style.name, position=event.position)
             self.lose()
@@ -160,6 +164,11 @@ class Channel:
             self._bytes -= len(dropped)
         self.frames.append((cursor, frame))
         self._bytes += len(frame)
+
+    def frame(self, event: Event, row: RunRow | None) -> bytes:
+        """The frame of an event, b"" for none. `row`: of its run, where the style needs it."""
+        make = self.style.frame if self._framing is None else self._framing.frame
+        return make(event, self._epoch, row) or b""
 
     def wake(self) -> None:
         """Has all followers told that there is something to read, `TOLD_AT_ONCE` of them in a turn of the event loop.

@@ -203,7 +203,7 @@ class Follower:
             if isinstance(event, DamagedEvent):
                 frame = style.damaged(event, None if row is None else row.run_id)
             else:
-                frame = style.frame(event, source.epoch, row if style.with_row else None) or b""
+                frame = channel.frame(event, row if style.with_row else None)
             frames.append((cursor_of(event), frame))
         return ReadPage(cursor, frames, is_shared)
 
