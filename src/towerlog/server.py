@@ -258,7 +258,6 @@ async def _serve(
         def listening() -> None:
             announce(started)
             node.read_prices()
-            app.pages.mcp.load()
 
         server = _Server(
             app,

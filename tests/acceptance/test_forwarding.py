@@ -113,7 +113,11 @@ def test_what_comes_after_the_end_is_sent_alone(
             wait_until(lambda sent=4 + number: len(collector.spans) == sent, "the late span")
         send(client, other := unique("other"), events_of(other)[-1:])
         wait_until(lambda: len(collector.roots()) == 2, "the next run")
-    assert Counter(one.name for one in collector.spans) == {"execute_tool ls": 1, "chat gpt-4o": 3, "invoke_agent weather": 2}
+    assert Counter(one.name for one in collector.spans) == {
+        "execute_tool ls": 1,
+        "chat gpt-4o": 3,
+        "invoke_agent weather": 2,
+    }
     assert len({one.span_id for one in collector.spans}) == 6
 
 

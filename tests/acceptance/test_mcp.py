@@ -17,7 +17,6 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.acceptance.feeds import complete, create_run, detail, held_run, ok, report, types_of
 from tests.support.senders import tell
 from tests.support.server import ADMIN_KEY, Server
-from tests.support.wait import wait_until
 
 READS = {"list_runs", "search_runs", "get_run", "tail_run", "cost_report"}
 ACTS = {"answer_run", "cancel_run"}
@@ -286,22 +285,6 @@ def test_without_the_extra_it_says_which_one(tmp_path: Path) -> None:
             assert "pip install '.[mcp]' in a checkout" in reply.json()["detail"]
         assert server.client(None).post("/mcp", json=message("tools/list"), headers=ACCEPT).status_code == 401
         assert server.client().get("/v1/runs").status_code == 200
-
-
-def test_what_speaks_the_protocol_is_there_before_anybody_asks(fresh_server) -> None:
-    server: Server = fresh_server()
-    assert server.process is not None
-    maps = Path(f"/proc/{server.process.pid}/maps")
-    # Of the libraries that nothing else in this server needs, one that shows.
-    wait_until(lambda: "/cryptography/" in maps.read_text(), "what speaks the protocol")
-    assert server.client().get("/v1/runs").status_code == 200
-    assert "Traceback" not in server.log, server.log
-
-
-def test_a_server_may_stop_while_it_loads_what_speaks_the_protocol(fresh_server) -> None:
-    server: Server = fresh_server()
-    server.stop()
-    assert "Traceback" not in server.log, server.log
 
 
 def test_a_server_that_stops_keeps_nobody_waiting(fresh_server) -> None:

@@ -63,7 +63,6 @@ class Server:
         self.base_url = self._held.url
         self.log_path = data_dir.parent / f"{data_dir.name}.log"
         self.process: subprocess.Popen[bytes] | Launched | None = None
-        self._loaded_pid: int | None = None
         self._starts_interpreter = any(name.startswith(READ_BY_THE_INTERPRETER) for name in env or {})
         self._env = clean_environment({**_store_of(data_dir), **(env or {})})
         self._clients: list[httpx2.Client] = []
@@ -227,13 +226,8 @@ class Server:
         return url.partition("@/")[2].partition("?")[0] or None
 
     def resident_bytes(self, field: str = "VmRSS") -> int:
-        """What the process holds in memory, with what it loads after its start; `VmHWM`: the most that it has held."""
-        pid = self._running().pid
-        if self._loaded_pid != pid:
-            # Is answered once what speaks the protocol is there, which is the last that is loaded.
-            self.client().post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, timeout=60)
-            self._loaded_pid = pid
-        with open(f"/proc/{pid}/status") as lines:
+        """What the process holds in memory now; `VmHWM`: the most that it has held."""
+        with open(f"/proc/{self._running().pid}/status") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
     def says(self, words: str) -> str:

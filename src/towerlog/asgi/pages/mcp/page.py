@@ -1,15 +1,9 @@
-"""Where clients of the Model Context Protocol ask. The extra `mcp` brings what speaks it.
-
-It has many modules, and some clients wait only a few seconds for their first answer: it is imported beside the
-requests, once the server has started.
-"""
+"""Where clients of the Model Context Protocol ask. The extra `mcp` brings what speaks it, imported on need."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import structlog
@@ -21,8 +15,6 @@ from towerlog.dialects.base import Reply
 from towerlog.dialects.native.keys import ANYBODY
 from towerlog.errors import NotFound, TooLarge
 
-EXTRA = "mcp"
-"""The extra, and the package that it brings."""
 MAX_MESSAGE_BYTES = 256 * 1024
 """Of one message of a client: an answer of a person is the longest thing that it has to say."""
 WITHOUT = "MCP needs the extra `mcp`, which this server was installed without: pip install '.[mcp]' in a checkout"
@@ -55,20 +47,10 @@ class McpPage:
         self._speaker: Speaker | None = None
         self._is_missing = False
         self._loading = asyncio.Lock()
-        self._early: asyncio.Task[None] | None = None
 
     def attach(self, table: RouteTable, serve: Serve) -> None:
         """`serve` answers requests on the routes of the table."""
         self._of_server = table, serve
-
-    def load(self) -> None:
-        """Begins to load what speaks the protocol, where the extra is installed. A request that comes sooner waits."""
-        if find_spec(EXTRA) is not None:
-            self._early = asyncio.create_task(self._load_early())
-
-    async def _load_early(self) -> None:
-        with contextlib.suppress(NotFound):
-            await self._loaded()
 
     def route(self) -> PageRoute:
         """The page. No part of the OpenAPI document, which has no words for a protocol inside a body."""
@@ -109,8 +91,6 @@ class McpPage:
 
     async def stop(self) -> None:
         """Ends what is under way."""
-        if self._early is not None:
-            self._early.cancel()
         if self._speaker is not None:
             await self._speaker.stop()
             self._speaker = None
