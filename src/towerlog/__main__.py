@@ -13,7 +13,8 @@ from towerlog.cli.exits import explained
 
 def main() -> None:
     """Runs the command line. Without click, prints which extra to install and exits with 69."""
-    _import_structlog()
+    if sys.argv[1:2] == ["serve"]:  # whoever asks a server loads nothing of one
+        _import_structlog()
     _command_line()(prog_name="towerlog")
 
 

@@ -137,24 +137,6 @@ def test_the_way_through_a_tree_is_told(server) -> None:
     assert child not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("started", "ended", "word"),
-    [
-        ("2026-01-01T00:00:01Z", None, "created"),
-        (None, None, "created"),
-        ("2025-12-31T23:59:59.999Z", None, "first heard"),
-        (None, "2025-12-31T23:59:59Z", "first heard"),
-    ],
-)
-def test_a_run_that_was_told_of_later_has_not_ended_before_it_was_created(started, ended, word) -> None:
-    run = {**ROW, "created_at": "2026-01-01T00:00:00Z", "started_at": started, "ended_at": ended}
-    with talking(reply(200, json.dumps(run).encode())) as talker:
-        done = towerlog("runs", "show", NOBODY, TOWERLOG_URL=talker.url, TOWERLOG_API_KEY="k")
-    shown = dict(re.split(r"  +", line, maxsplit=1) for line in done.stdout.splitlines())
-    assert shown[word] == "2026-01-01T00:00:00Z"
-    assert len({"created", "first heard"} & set(shown)) == 1
-
-
 def test_delivery_cancel_and_liveness_are_shown_when_they_are_known() -> None:
     client = {"client_id": "c", "received": 3, "highest": 9, "missing": [[2, 4], [6, 6]], "dropped": 17}
     known = {

@@ -79,11 +79,12 @@ def test_a_command_is_reported_to_the_local_server_with_its_key_as_other_command
         wrong = run_command("exec", "--", "true", **known, TOWERLOG_PORT="many")
         assert wrong.returncode == 0, "whatever is wrong with the settings, the command is run"
         server.stop()
-        assert run_command("exec", "--agent", "nightly", "--", "true", **known).returncode == 0
-        server.start()
-        assert run_command("exec", "--agent", "later", "--", "true", **known).returncode == 0
-        runs = server.client().get("/api/v1/runs", params={"agent": "nightly"}).json()["data"]
-        assert len(runs) == 2, "what was kept meanwhile is delivered by the next"
+        away = run_command("exec", "--agent", "nightly", "--", "true", **known)
+        assert away.returncode == 0
+        assert "start it with `towerlog serve`" in away.stderr
+        assert "`towerlog spool ls` shows what is spooled" in away.stderr, (
+            "kept, and for nobody until it is said for whom"
+        )
     nowhere = run_command("exec", "--", "true", **{**known, "TOWERLOG_DATA_DIR": str(tmp_path / "none")})
     assert (nowhere.returncode, (tmp_path / "none").exists()) == (0, False)
     assert "no API key" in nowhere.stderr

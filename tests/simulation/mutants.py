@@ -150,7 +150,7 @@ MUTANTS = (
     ),
     Mutant("a repeated release is an error", lanes.release, "lane.released_by == command.worker_id", "False"),
     Mutant("a renewal shortens", lanes._renewed, "max(expires_at, lane.expires_at or 0)", "plan.serving_ms + 1"),
-    Mutant("a report does not renew", lanes.report, "_renewed(plan, lane, command.lease_ms)", "lane"),
+    Mutant("a report does not renew", lanes.report, "_renewed(plan, lane, command.lease_ms, reported=True)", "lane"),
     Mutant("a finished run finishes again", lanes.finish, "if row.is_terminal():", "if False:"),
     Mutant("what a loser sent is dropped", lanes._quarantine, "for draft in drafts:", "for draft in ():"),
     Mutant(
@@ -264,8 +264,8 @@ MUTANTS = (
     Mutant(
         "an answer that was taken is the answer of the next attempt",
         questions.asked_before,
-        "if one.question_key == key",
-        "if one.question_id",
+        "taken = [one.question_id for one in row.pending if one.question_key == key]",
+        "taken, words = [one.question_id for one in row.pending if one.question_id], None",
     ),
     Mutant(
         "a withdrawal takes an answer away",

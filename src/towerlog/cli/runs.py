@@ -15,14 +15,12 @@ from towerlog.cli.groups import Group
 from towerlog.cli.output import answer, note, say, show_fields
 from towerlog.cli.run_ids import with_run
 from towerlog.cli.run_steering import COMMANDS
-from towerlog.cli.tables import Column, View, moment, show_table, time_in, with_view
+from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.cli.tail import show_tail
 from towerlog.cli.tree import Tree
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import ClosedQuestion, DeliveryInfo, Lease, Liveness, RunInfo, TreeTotals
 
-LATE_MS = 1000
-"""A sender's own time may lie so far before the server has heard it: it is on its way, and clocks differ."""
 COLUMNS = (
     Column("RUN ID", "id"),
     Column("STATUS", least=17),
@@ -169,7 +167,7 @@ def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
             ("persona", run.persona_id),
             ("route", run.route_id),
             ("model", run.model),
-            (_created(run), at(run.created_at)),
+            ("created", at(run.created_at)),
             ("started", at(run.started_at)),
             ("ended", at(run.ended_at)),
             ("took", duration(run.duration_ms)),
@@ -238,13 +236,6 @@ def _below(tree: TreeTotals | None) -> str | None:
         return None
     below = f"{counted(tree.runs - 1, 'run')} below it"
     return below if tree.complete else f"more than {below}"
-
-
-def _created(run: RunInfo) -> str:
-    """What the time of creation is: of a run that its sender told of later, only when the server first heard of it."""
-    created, *others = map(time_in, (run.created_at, run.started_at or "", run.ended_at or ""))
-    is_late = created is not None and any(other is not None and other < created - LATE_MS for other in others)
-    return "first heard" if is_late else "created"
 
 
 def _show_branch(run: RunInfo, depth: int) -> None:
