@@ -160,7 +160,7 @@ def execute(agent: str, thread: str | None, hide_arguments: bool, command: tuple
     pass through unchanged and are not stored. The command runs whether or not the server can be reached; undelivered
     events are sent by the next program on this machine that reports to the same URL with the same key. The server and
     the key come from TOWERLOG_URL and TOWERLOG_API_KEY; the key needs the scope `ingest`. Without both, the run is
-    reported to the server of the data folder with its key (`cli.key`), which the command that is run does not get; where
+    reported to the server of the data folder with its key (`cli.key`), which the command that is run does not get. If
     that server is not running, the events are kept until `towerlog spool adopt` says for whom.
     """
     _report_to_the_local_server()
