@@ -1259,8 +1259,8 @@ PRICED = (
         "what has no price costs nothing",
         "projections/test_computed_costs.py::test_a_bare_total_is_unpriced_and_never_0",
         "towerlog.model.computed_costs",
-        "        return Computed(self.nanos, int(self.nanos is None))",
-        "        return Computed(self.nanos or 0, int(self.nanos is None))",
+        "return Computed(self.nanos, int(",
+        "return Computed(self.nanos or 0, int(",
     ),
     Fault(
         "a total is priced as a whole",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import httpx2
 
 from tests.acceptance.feeds import create_run
-from tests.support.senders import checkpoint, save_batch, tell
+from tests.support.senders import checkpoint, ingest, save_batch, sdk_event, tell
 
 HOSTILE = '\u202etxt.\u001b[31m{{7*7}}<img src=x onerror="document.title=1"><script>document.title=2</script>'
 """Text of an agent that would be markup, move a cursor, and turn the line around, where it is not shown as text."""
@@ -85,7 +85,9 @@ def _write(client: httpx2.Client, name: str, *, cost_usd: float | None) -> None:
 def _hostile(client: httpx2.Client) -> None:
     """A run whose every text is hostile."""
     name = "hostile"
-    tell(client, "run_start", name, {"input": HOSTILE, "framework": HOSTILE}, agent_name=HOSTILE)
+    # It is stored with a warning: the control characters of an agent's name are taken for blanks.
+    begun = sdk_event("run_start", name, {"input": HOSTILE, "framework": HOSTILE}, agent_name=HOSTILE)
+    assert ingest(client, begun).status_code == 200
     tell(client, "step", name, {"node_name": HOSTILE, "phase": "start"})
     tell(client, "tool_call", name, {"tool_name": HOSTILE, "phase": "start", "input_preview": HOSTILE})
     tell(client, "human_input_requested", name, {"question": HOSTILE, "context": {HOSTILE: HOSTILE}})
