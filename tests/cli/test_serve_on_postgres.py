@@ -56,7 +56,7 @@ def test_a_database_that_cannot_be_reached_is_said_in_a_line(tmp_path: Path) -> 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "find_spec", lambda name: None)
-    with pytest.raises(BadSetting, match=r"pip install 'towerlog\[postgres\]'"):
+    with pytest.raises(BadSetting, match=r"pip install '.\[postgres\]' in a checkout"):
         storage.check_extra()
 
 
