@@ -136,7 +136,7 @@ def ends(status: str) -> Effects:
         (
             "step",
             {"duration_ms": 1.6, "phase": "end", "span_id": "s", "parent_span_id": "p"},
-            Facts(ends="s", duration_ms=2),
+            Facts(ends="s", step="n", duration_ms=2),
         ),
         ("message.delta", {}, Facts()),
         ("tool.call", {}, Facts(tool="t", tool_call_id="c")),

@@ -158,7 +158,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
+            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "usage.recounted" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
             /** @description What the sender said of it. */
             data: {
                 [key: string]: unknown;
@@ -259,7 +259,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
+            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "usage.recounted" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
             /** @description What the sender said of it. */
             data: {
                 [key: string]: unknown;
@@ -534,7 +534,7 @@ export interface components {
             ended_at: string | null;
             /**
              * Format: date-time
-             * @description When its last event came.
+             * @description When its last event came, whoever told it; `liveness` has the agent's last.
              */
             last_event_at: string | null;
             /** @description The number of its newest event. */
@@ -665,7 +665,7 @@ export interface components {
              * @description What happened.
              * @enum {string}
              */
-            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
+            type: "run.queued" | "run.started" | "run.pause_requested" | "run.paused" | "run.resume_requested" | "run.resumed" | "run.waiting_for_input" | "run.input" | "run.question_withdrawn" | "approval.expired" | "run.message" | "run.cancel_requested" | "run.completed" | "run.failed" | "run.cancelled" | "run.silent" | "run.lost" | "budget.warning" | "budget.exceeded" | "cost.repriced" | "usage.recounted" | "message.delta" | "tool.call" | "tool.result" | "model.call" | "step" | "checkpoint" | "command.delivered" | "command.acknowledged" | "lane.claimed" | "lane.report" | "lane.released" | "lane.lost" | "run.erased" | "erased" | "other";
             /** @description What the sender said of it. */
             data: {
                 [key: string]: unknown;
