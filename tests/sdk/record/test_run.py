@@ -293,3 +293,18 @@ def test_a_run_that_was_entered_is_current_until_it_ends_or_is_left() -> None:
         copy_context().run(entered.leave)
         assert current_run() is outer
     assert current_run() is None
+
+
+def test_nothing_is_kept_of_threads_that_have_told_a_step(run: Run, sink: ListSink) -> None:
+    def told(at_once: threading.Barrier) -> None:
+        run.step("work")
+        at_once.wait(60)  # all are there together, so that no two have one name
+
+    at_once = threading.Barrier(50)
+    threads = [threading.Thread(target=told, args=(at_once,)) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(sink.events) == 50
+    assert len(run._marks) == 0

@@ -73,8 +73,8 @@ class BaseRun:
         self._questions = QuestionKeys()
         self._handed_back = False
         self._steps_taken = step_of(resume)
-        # Thread → the last step that it has told. A dictionary, for a thread's own variables are slow to look up.
-        self._marks: dict[int, weakref.ref[Step]] = {}
+        # Thread → the last step that it has told, as long as somebody holds that. A thread's own variables are slower.
+        self._marks: weakref.WeakValueDictionary[int, Step] = weakref.WeakValueDictionary()
         self._inbox = Inbox(self._acknowledge)
 
     def __repr__(self) -> str:
@@ -126,7 +126,7 @@ class BaseRun:
         self._settle_mark()
         step = Step(self, name, payload, span_id, parent, agent)
         # Weakly: a step that nobody holds is reported when it is freed, which is at once.
-        self._marks[threading.get_ident()] = weakref.ref(step)
+        self._marks[threading.get_ident()] = step
         return step
 
     def tool_call(
@@ -310,8 +310,7 @@ class BaseRun:
 
     def _settle_mark(self) -> None:
         """Reports the last step of this thread as one event, unless it has become a block."""
-        last = self._marks.pop(threading.get_ident(), None) if self._marks else None
-        step = None if last is None else last()
+        step = self._marks.pop(threading.get_ident(), None) if self._marks else None
         if step is not None:
             step.settle()
 
