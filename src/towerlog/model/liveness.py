@@ -79,15 +79,24 @@ def liveness_of(row: RunRow, beats: list[int | None], elapsed_ms: Elapsed, thres
     `beats`: times of heartbeats that are not events, of its agent or its worker.
     """
 
+    process_at = _process_at(row, [at for at in beats if at is not None], elapsed_ms)
+    verdict = _verdict(row, process_at, elapsed_ms, thresholds)
+    return Liveness(verdict, process_at, row.progress_at, row.output_at)
+
+
+def _process_at(row: RunRow, beats: list[int], elapsed_ms: Elapsed) -> int | None:
+    """The last sign of life: what the run itself told, or one of these heartbeats."""
+    if not beats:
+        # The usual case of a list, in which to tell ages would be the dearest part of a row.
+        return row.process_at
+
     def age(at: int) -> tuple[int, int]:
         """Stamps do not tell the order of things where the wall clock was set back between them."""
         return elapsed_ms(at), -at
 
     # A heartbeat from before the run says nothing about the run.
-    of_run = [at for at in beats if at is not None and age(at) <= age(row.created_at)]
-    process_at = min([*of_run, *([] if row.process_at is None else [row.process_at])], key=age, default=None)
-    verdict = _verdict(row, process_at, elapsed_ms, thresholds)
-    return Liveness(verdict, process_at, row.progress_at, row.output_at)
+    of_run = [at for at in beats if age(at) <= age(row.created_at)]
+    return min([*of_run, *([] if row.process_at is None else [row.process_at])], key=age, default=None)
 
 
 def _verdict(row: RunRow, process_at: int | None, elapsed_ms: Elapsed, thresholds: Thresholds) -> Verdict | None:
