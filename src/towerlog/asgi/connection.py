@@ -16,12 +16,13 @@ import httptools
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from towerlog.asgi.exchange import Exchange, Respond, Successor
+from towerlog.asgi.exchange import Exchange, Respond
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
+from towerlog.asgi.http1.known import LENGTH, MAX_LENGTH_DIGITS, MAX_MISSES, METHOD, VERSION, KnownHead, known_head
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.asgi.http1.pipeline import Pipeline, piece_end
+from towerlog.asgi.http1.pipeline import Pipeline, Refused
 from towerlog.asgi.http1.request import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.errors import Overloaded
 
@@ -31,7 +32,7 @@ _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, Connec
 class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = ("_again", "_app", "_fed", "_headers", "_parser", "_state", "_take", "_url")
+    __slots__ = ("_again", "_app", "_fed", "_headers", "_known", "_misses", "_take", "_url")
 
     def __init__(
         self,
@@ -43,16 +44,18 @@ class Connection(Pipeline):
         """As the server makes it."""
         if not config.loaded:
             config.load()
-        super().__init__(_loop or asyncio.get_running_loop(), config.timeout_keep_alive)
+        super().__init__(_loop or asyncio.get_running_loop(), config.timeout_keep_alive, server_state)
         self._app: Any = config.loaded_app
         self._take: Callable[[Any, bytes, Respond], Exchange | None] | None = getattr(self._app, "take", None)
-        self._state = server_state
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser = httptools.HttpRequestParser(self)
         self._fed = 0
         self._again: bytes | None = None
         """A head that is read once more, without its wish to go on in another protocol."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._known: KnownHead | None = None
+        self._misses = 0
+        """Requests in a row whose head was not the known one."""
 
     # The event loop calls
 
@@ -61,7 +64,7 @@ class Connection(Pipeline):
         self.transport = transport
         # Whatever is written and not taken at once pauses: then it is counted, and its reader is watched.
         transport.set_write_buffer_limits(0)
-        self._state.connections.add(self)  # type: ignore[arg-type]
+        self._state.connections.add(self)
         arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
         peer = transport.get_extra_info("peername")
         self._pace = arrivals.pace
@@ -97,7 +100,9 @@ class Connection(Pipeline):
         pace.left -= 1 + len(data) // BODY_PART_BYTES
         if pace.left < COUNTED_FROM:
             pace.note(self._loop)
-        if len(data) <= phases.STEP_BYTES and data.count(heads.END) < phases.MAX_PIPELINED:
+        if self._phase is _IDLE and self._misses < MAX_MISSES:
+            self._read_known(data)
+        elif len(data) <= phases.STEP_BYTES and data.count(heads.END) < phases.MAX_PIPELINED:
             self._read(data)
         else:
             self._read_in_pieces(data)
@@ -108,24 +113,48 @@ class Connection(Pipeline):
             else:
                 self._serve()
 
-    def _read_in_pieces(self, data: bytes) -> None:
-        """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not."""
-        at, body_end = 0, self._body_left()
-        while at < len(data) and not self._ignores_input:
-            if len(self._waiting) == phases.MAX_PIPELINED:
-                self._keep_rest(data[at:])
-                return
-            end = piece_end(data, at, body_end)
-            self._read(data[at:end])
-            at = end
-        if self._early is not None and at < len(data):
-            self._hold_early(self._early + data[at:])
+    def _read_known(self, data: bytes) -> None:
+        """What comes behind a reply: the parser is asked only of a head that it has not read before."""
+        known, visit = self._known, self._visit
+        request = None
+        if known is not None and visit.is_known and not visit.is_proxied:
+            request = self._known_request(known, data)
+        if request is None:
+            self._read_unknown(data)
+            return
+        self._misses = 0
+        self._phase, self._due, self._count = _REPLY, math.inf, 0
+        self._serving, self._is_fresh = request, True
 
-    def _body_left(self) -> int:
-        """How many of the bytes to come are certainly of the body that is being received."""
-        request = self._receiving
-        length = None if request is None else request.scope["given"].get(b"content-length")
-        return 0 if request is None or length is None else int(length) - request.received_bytes
+    def _known_request(self, known: KnownHead, data: bytes) -> PendingRequest | None:
+        """The request with these lines that is all of `data`; None of any other."""
+        end = data.find(VERSION, 0, heads.PLAIN_HEAD_BYTES)
+        start = end + len(VERSION)
+        if end < 0 or not data.startswith(known.before, start) or not data.startswith(METHOD):
+            return None
+        start += len(known.before)
+        stop = data.find(b"\r", start, start + MAX_LENGTH_DIGITS + 1)
+        length, body_at = data[start:stop], stop + len(known.after)
+        is_same = stop >= 0 and data.startswith(known.after, stop) and length.isdigit()
+        target = data[len(METHOD) : end]
+        if not is_same or len(data) - body_at != int(length) or heads.PLAIN_TARGET(target) is None:
+            return None
+        raw_path, _, query = target.partition(b"?")
+        headers, given = known.headers.copy(), known.given.copy()
+        headers[known.length_at], given[LENGTH] = (LENGTH, length), length
+        scope = self._scope("1.1", "POST", (raw_path.decode("latin-1"), raw_path, query), headers, given)
+        body = data[body_at:]
+        return PendingRequest(self, self._visit, scope, True, body=body, received_bytes=len(body), is_whole=True)
+
+    def _read_unknown(self, data: bytes) -> None:
+        self._misses += 1
+        if len(data) > phases.STEP_BYTES or data.count(heads.END) >= phases.MAX_PIPELINED:
+            self._read_in_pieces(data)
+            return
+        self._read(data)
+        request = self._serving
+        if request is not None and request.is_whole and not self._waiting:
+            self._known = known_head(data, request) or self._known
 
     def _read(self, data: bytes) -> None:
         request = self._receiving
@@ -169,7 +198,7 @@ class Connection(Pipeline):
             # of what nobody will look at: its sender may send it again.
             self._waiting[-1].keep_alive, self._last_bytes = False, b""
             self._stop_listening()
-            raise _Refused
+            raise Refused
         self._phase, self._due, self._count = _HEAD, math.inf, 0
         self._url, self._headers = b"", []
 
@@ -182,7 +211,7 @@ class Connection(Pipeline):
         if self._phase is _HEAD:
             if len(self._headers) == heads.MAX_HEADERS:
                 self._refuse(400, heads.TOO_MANY)
-                raise _Refused
+                raise Refused
             self._headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -210,17 +239,8 @@ class Connection(Pipeline):
             except heads.BadHead as fault:
                 self._refuse(400, str(fault))
                 raise
-        scope = {
-            "type": "http",
-            "http_version": version,
-            "method": parser.get_method().decode("ascii"),
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": headers,
-            "given": given,
-            "client": self._visit.peer,
-        }
+        method = parser.get_method().decode("ascii")
+        scope = self._scope(version, method, (path, raw_path, query), headers, given)
         is_old = version == "1.0"
         if self._visit.is_proxied:
             self._begin_visit(scope)
@@ -236,23 +256,26 @@ class Connection(Pipeline):
             self._waiting.append(request)
             self._pause_reading()
 
-    def _asks_to_switch(self) -> bool:
-        """Whether the last request of all asks to go on as WebSocket, as HTTP has it."""
-        newest = self._waiting[-1] if self._waiting else self._serving
-        return newest is not None and not newest.is_old and b"upgrade" in newest.scope["given"]
-
-    def _begin_visit(self, scope: Any) -> None:
-        """A proxy's connection carries a request of somebody else, for whom it counts until the reply.
-
-        One that waits behind another is left out: no proxy sends any.
-        """
-        if self._serving is not None:
-            return
-        try:
-            self._visit.begin(scope)
-        except Overloaded as refusal:
-            self._refuse(503, refusal.message, refusal.retry_after)
-            raise _Refused from None
+    def _scope(
+        self,
+        version: str,
+        method: str,
+        target: tuple[str, bytes, bytes],
+        headers: list[tuple[bytes, bytes]],
+        given: dict[bytes, bytes],
+    ) -> dict[str, Any]:
+        """What the application is told of a request. `target`: its path, that as it was sent, and its query."""
+        return {
+            "type": "http",
+            "http_version": version,
+            "method": method,
+            "path": target[0],
+            "raw_path": target[1],
+            "query_string": target[2],
+            "headers": headers,
+            "given": given,
+            "client": self._visit.peer,
+        }
 
     def on_body(self, body: bytes) -> None:
         """A part of a body."""
@@ -275,7 +298,7 @@ class Connection(Pipeline):
         request = self._receiving
         assert request is not None
         if b"transfer-encoding" in request.scope["given"] and self._has_too_much(request, self._fed, self._before):
-            raise _Refused
+            raise Refused
         self._receiving = None
         request.is_whole = True
         self._phase, self._due = _REPLY, math.inf
@@ -348,31 +371,6 @@ class Connection(Pipeline):
             parts.append(b"connection: close\r\n")
         return parts
 
-    def switch(self, request: PendingRequest, head: list[tuple[bytes, bytes]], successor: Successor) -> bool:
-        """Says that it switches, and hands everything over; False where its request has not asked for that."""
-        early = self._early
-        if early is None or request is not self._serving or self._waiting or self.transport.is_closing():
-            return False
-        lines = [b"%s: %s\r\n" % header for header in (*self._state.default_headers, *head)]
-        self.given_bytes = 0
-        self.transport.write(b"".join((STATUS_LINES[101], *lines, b"\r\n")))
-        request.is_started = request.is_complete = True
-        self._state.total_requests += 1
-        self._serving = self._parser = None
-        self._disarm()
-        self._pace.leave(self)
-        self._visit.unkeep()
-        connections: set[Any] = self._state.connections
-        connections.discard(self)
-        connections.add(successor)
-        self._visit.hand_over(successor)
-        self.transport.resume_reading()
-        self.transport.set_protocol(successor)  # type: ignore[arg-type]  # a protocol of asyncio, named by what it adds
-        successor.take_over(self.transport, self._visit, lambda: connections.discard(successor))
-        if early:
-            successor.data_received(early)
-        return True
-
     def replied(self, request: PendingRequest) -> None:
         """The reply is whole: the next request, the last bytes, or the wait for another."""
         request.is_complete = True
@@ -392,7 +390,3 @@ class Connection(Pipeline):
             self._phase, self._due = _IDLE, self._loop.time() + self._keep_alive_s
             if self._fires_at > self._due:
                 self._arm()
-
-
-class _Refused(Exception):
-    """Stops the parser."""

@@ -10,12 +10,13 @@ import asyncio
 import math
 from abc import abstractmethod
 from collections import deque
+from typing import Any
 
-from towerlog.asgi.exchange import Exchange
+from towerlog.asgi.exchange import Exchange, Successor
 from towerlog.asgi.faults import Rejection
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.asgi.http1.request import PendingRequest, plain_refusal
+from towerlog.asgi.http1.request import STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.errors import Malformed, Overloaded
 
 _BETWEEN = frozenset({ConnectionPhase.HEAD, ConnectionPhase.IDLE})
@@ -25,14 +26,20 @@ _MIN_HEAD_BYTES = 16
 """No head is shorter: `GET / HTTP/1.1`, and the end of a line."""
 
 
+class Refused(Exception):
+    """Stops the parser."""
+
+
 class Pipeline(Phases):
     """The requests of one connection."""
 
-    __slots__ = ("_before", "_early", "_is_fresh", "_receiving", "_serving", "_waiting")
+    __slots__ = ("_before", "_early", "_is_fresh", "_parser", "_receiving", "_serving", "_state", "_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float) -> None:
-        """None yet."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float, server_state: Any) -> None:
+        """None yet. `server_state` is the server's: its connections, its tasks, the headers of all replies."""
         super().__init__(loop, keep_alive_s)
+        self._state = server_state
+        self._parser: Any
         self._receiving: PendingRequest | None = None
         self._serving: PendingRequest | None = None
         self._waiting: deque[PendingRequest] = deque(maxlen=phases.MAX_PIPELINED)
@@ -49,12 +56,41 @@ class Pipeline(Phases):
         """Something has come. Called by the transport, and in its turn with what was kept."""
 
     @abstractmethod
+    def _read(self, data: bytes) -> None:
+        """Has the parser look at what has come."""
+
+    @abstractmethod
     def _serve(self) -> None:
         """Lets the application take a request that is all here, or has a task serve it."""
 
     @abstractmethod
     def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
         """Has the application serve it, from where `exchange` stands or from the beginning."""
+
+    def switch(self, request: PendingRequest, head: list[tuple[bytes, bytes]], successor: Successor) -> bool:
+        """Says that it switches, and hands everything over; False where its request has not asked for that."""
+        early = self._early
+        if early is None or request is not self._serving or self._waiting or self.transport.is_closing():
+            return False
+        lines = [b"%s: %s\r\n" % header for header in (*self._state.default_headers, *head)]
+        self.given_bytes = 0
+        self.transport.write(b"".join((STATUS_LINES[101], *lines, b"\r\n")))
+        request.is_started = request.is_complete = True
+        self._state.total_requests += 1
+        self._serving = self._parser = None
+        self._disarm()
+        self._pace.leave(self)
+        self._visit.unkeep()
+        connections: set[Any] = self._state.connections
+        connections.discard(self)
+        connections.add(successor)
+        self._visit.hand_over(successor)
+        self.transport.resume_reading()
+        self.transport.set_protocol(successor)  # type: ignore[arg-type]  # a protocol of asyncio, named by what it adds
+        successor.take_over(self.transport, self._visit, lambda: connections.discard(successor))
+        if early:
+            successor.data_received(early)
+        return True
 
     def shutdown(self) -> None:
         """The server ends: what is in hand is the last. Called by the server."""
@@ -80,6 +116,43 @@ class Pipeline(Phases):
         self._go_on_writing()
 
     # What comes
+
+    def _read_in_pieces(self, data: bytes) -> None:
+        """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not."""
+        at, body_end = 0, self._body_left()
+        while at < len(data) and not self._ignores_input:
+            if len(self._waiting) == phases.MAX_PIPELINED:
+                self._keep_rest(data[at:])
+                return
+            end = piece_end(data, at, body_end)
+            self._read(data[at:end])
+            at = end
+        if self._early is not None and at < len(data):
+            self._hold_early(self._early + data[at:])
+
+    def _body_left(self) -> int:
+        """How many of the bytes to come are certainly of the body that is being received."""
+        request = self._receiving
+        length = None if request is None else request.scope["given"].get(b"content-length")
+        return 0 if request is None or length is None else int(length) - request.received_bytes
+
+    def _asks_to_switch(self) -> bool:
+        """Whether the last request of all asks to go on as WebSocket, as HTTP has it."""
+        newest = self._waiting[-1] if self._waiting else self._serving
+        return newest is not None and not newest.is_old and b"upgrade" in newest.scope["given"]
+
+    def _begin_visit(self, scope: Any) -> None:
+        """A proxy's connection carries a request of somebody else, for whom it counts until the reply.
+
+        One that waits behind another is left out: no proxy sends any.
+        """
+        if self._serving is not None:
+            return
+        try:
+            self._visit.begin(scope)
+        except Overloaded as refusal:
+            self._refuse(503, refusal.message, refusal.retry_after)
+            raise Refused from None
 
     def _watch_head(self, size: int) -> None:
         """A head that is not whole."""
