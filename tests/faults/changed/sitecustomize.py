@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -182,10 +183,11 @@ def place_emptied_first() -> None:
 
 def folder_not_synced() -> None:
     """A finished copy gets its name, and whether that is on disk is left to chance."""
-    from towerlog.store.sqlite.upkeep import backup, replacement
+    from towerlog.store import placing
+    from towerlog.store.sqlite.upkeep import replacement
 
-    before = backup.sync
-    backup.sync = replacement.sync = lambda path: None if path.is_dir() else before(path)
+    before = placing.sync
+    placing.sync = replacement.sync = lambda path: None if path.is_dir() else before(path)
 
 
 def hash_not_checked() -> None:
@@ -249,6 +251,15 @@ def slow_reader() -> None:
     verification._all_rows = all_rows
 
 
-replace_on_import()
-for name in filter(None, os.environ.get("FAULTY_CHANGES", "").split(",")):
-    globals()[name]()
+def _plant() -> None:
+    """Python goes on where this module fails, and the process would run as it is: it ends instead."""
+    try:
+        replace_on_import()
+        for name in filter(None, os.environ.get("FAULTY_CHANGES", "").split(",")):
+            globals()[name]()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(99)
+
+
+_plant()
