@@ -12,6 +12,7 @@ from towerlog.engine.commands.long_histories import LongHistories
 from towerlog.engine.commit.idempotency import AnsweredOnce
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
+from towerlog.engine.control.unheard import Unheard
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -74,7 +75,8 @@ class Engine:
         self._rows.listen_to(wake)
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
-        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas)
+        self.unheard = Unheard(self._serving)
+        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
         parts = (store, self._serving, ids, VERBS, wake.committed, reactions)
         self._writer = Writer(
             *parts,
