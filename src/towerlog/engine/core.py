@@ -121,10 +121,17 @@ class Engine:
         self._forget(org, run)
         self.services.held.forget(org)
 
+    def _missed(self) -> None:
+        """What others have erased may not have been told: whatever that was, nothing of it stays in memory here."""
+        self._hub.forget_all()
+        self._reads.outlines.forget_all()
+        self.services.held.forget_all()
+
     async def start(self) -> None:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
-            self.peers.erased = self._erased_elsewhere
+            self.peers.erased, self.peers.missed = self._erased_elsewhere, self._missed
+            self.services.held.content_forgotten = self.peers.tell_unknown
             self.peers.asked = lambda one: self.services.workers.note_asked(one.org, one.agents, one.labels)
             await self.peers.start()
         self._writer.start()
