@@ -124,7 +124,7 @@ async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tupl
 
 
 QUICK = {*[(trigger, 0) for trigger in RULES], (AlertTrigger.FAILURE_RATE, 2), (AlertTrigger.WAITING_TOO_LONG, 2)}
-"""What the quick tier plays: one story of each trigger, and two with a cool-down that ends too early."""
+"""What the quick tier plays: one story of each trigger, and two whose cool-downs end while the cause lasts."""
 STORIES = [
     pytest.param(trigger, seed, id=f"{trigger}-{seed}", marks=() if (trigger, seed) in QUICK else pytest.mark.slow)
     for trigger in RULES
