@@ -662,6 +662,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("model.answer_schema", "MAX_ANSWER_DEPTH", "levels of such an answer"),
         ("engine.timers.approvals", "SWEEP_ROWS", "approvals that expire in one commit; a sweep goes on"),
+        (
+            "engine.control.unheard",
+            "HEARD_LATE_MS",
+            "milliseconds after a start or an outage for which an answer counts whose time ended in it",
+        ),
         ("model.answer_link", "MAX_LINK_SECONDS", "seconds that an answer link can be used"),
         ("model.answer_link", "MAX_TOKEN_CHARS", "characters of its token"),
         ("model.answer_link", "MAX_SENT_TO_CHARS", "characters of the name that it is for"),

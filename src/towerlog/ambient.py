@@ -26,6 +26,7 @@ MIN_OUTAGE_MS = 5000
 JUMP_MS = 1000
 """By more than this the wall clock was set; what is less is drift."""
 MAX_SPANS = 64
+MAX_STAMP = 2**62
 
 
 class Clock(Protocol):
@@ -33,22 +34,18 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Wall time since the Unix epoch, in ms. Shown to people; may jump either way, so nothing is ordered by it."""
-        ...
 
     def steady_ms(self) -> int:
         """Wall time at the start of the process plus the monotonic time since, in ms. For deadlines; never jumps.
 
         A server's does not count the time in which its process stood still (`ServerClock`).
         """
-        ...
 
     def stood_still_ms(self) -> int:
         """How much time the steady clock has left out so far because the process stood still."""
-        ...
 
     def passed_ms(self) -> int:
         """Time since some moment of this process, in ms, whether or not it ran and the machine slept; never jumps."""
-        ...
 
 
 class Ids(Protocol):
@@ -56,11 +53,9 @@ class Ids(Protocol):
 
     def uuid(self) -> str:
         """A new UUID version 7 in its 36-character lower-case form."""
-        ...
 
     def token(self, length: int) -> str:
         """`length` characters from an alphabet of 54, from the operating system's randomness."""
-        ...
 
 
 class SystemClock:
@@ -103,8 +98,7 @@ class ServerClock(SystemClock):
         super().__init__()
         self._read_ms = super().steady_ms()
         self._left_out_ms = 0
-        self._goes_until_ms = self._read_ms
-        """No time is left out before."""
+        self._goes_until_ms = self._read_ms  # no time is left out before
         self._thread = threading.get_ident()
 
     def stood_still_ms(self) -> int:
@@ -166,8 +160,7 @@ class ServingTime:
         self.is_out = False
         """True from when nothing could be stored until something was."""
         self._left_out_ms = 0
-        self._out_from = 0
-        """Steady ms since when nothing can be stored, where `is_out`."""
+        self._out_from = 0  # steady ms since when nothing can be stored, where `is_out`
         self._acts = 0
         self._act_began_at: int | None = None
         """Steady ms at which the act under way began that has waited longest since the last one ended."""
@@ -202,8 +195,7 @@ class ServingTime:
         if self._over is not None:
             return self._over[0]
         began = [self._out_from] if self.is_out else []
-        if self._act_began_at is not None:
-            began.append(self._act_began_at + MAX_COMMIT_MS)
+        began += [] if self._act_began_at is None else [self._act_began_at + MAX_COMMIT_MS]
         return max(min(began), self._goes_until) if began else None
 
     def _begin_span(self, span: _Span) -> None:
@@ -303,6 +295,14 @@ class ServingTime:
             at_ms = now_ms - 2 * elapsed_ms
         ends = [(span, min(end_ms, at_ms)) for span, end_ms in self._ended(now_ms) if span.began_at <= at_ms]
         return max((end_ms + span.offset_ms for span, end_ms in ends), default=None)
+
+    def leaps(self) -> list[tuple[int, int, int]]:
+        """At which moments, in serving ms, the wall clock went on from where to where: outages, what it was set ahead
+        by, and the time before the start. While an outage lasts, its end is MAX_STAMP."""
+        now, pairs = self.now(), pairwise([_Span(0, -MAX_STAMP), *self._spans])
+        found = [(new.began_at, new.began_at + old.offset_ms, new.began_at + new.offset_ms) for old, new in pairs]
+        stands_since = self.wall_as_read(now.serving_ms)
+        return [*found, (now.serving_ms, stands_since, MAX_STAMP)] if now.wall_ms - stands_since > JUMP_MS else found
 
     def highest_stamp(self) -> int:
         """Later than whatever this process has stamped; what is past it was stamped by a wrong clock before."""

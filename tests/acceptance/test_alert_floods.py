@@ -14,13 +14,13 @@ import pytest
 from tests.acceptance.feeds import ok
 from tests.support.figures import metric, no_block
 from tests.support.server import NO_LIMITS, Server
+from towerlog.engine.load.misses import MAX_ALERTS_ASKED
 
 RULES, RUNS = 60, 300
-MAX_WAIT_S = 0.3
-"""What a post may take beside a flood, beyond some times what it takes alone."""
-TIMES = 4
 MAX_COMMITS_BESIDE = 8
 """Commits while one post is on its way: the one under way, its own, and what timers and messages put between."""
+MAX_ALERTS_OF_COMMIT = MAX_ALERTS_ASKED + RULES
+"""Those of its last event may be more than it looks up."""
 PROBES = 40
 log = logging.getLogger("figures")
 """What was measured: `pytest -o log_cli=true --log-cli-level=INFO`."""
@@ -91,6 +91,8 @@ def beside(
 def test_rules_times_runs_do_not_hold_up_another_organisation(
     own: Server, trigger: str, given: dict[str, Any], kind: str, data: dict[str, Any]
 ) -> None:
+    """How long a post waits is a matter of the machine: it waits for few commits, each of which does little, and none
+    of their steps is long."""
     _, key = own.make_org(trigger.replace("_", "-"))
     _, other_key = own.make_org(f"beside-{trigger.replace('_', '-')}")
     with own.client(key, timeout=300) as client, own.client(other_key, timeout=300) as other:
@@ -104,7 +106,9 @@ def test_rules_times_runs_do_not_hold_up_another_organisation(
         with no_block(own, "the flood"), ThreadPoolExecutor(1) as threads:
             began = time.perf_counter()
             flood = threads.submit(client.post, "/api/v1/events", json=batch(kind, "z", **data))
+            before = metric(own, "towerlog_commits_total")
             took, commits = beside(own, flood, post)
+            of_flood = metric(own, "towerlog_commits_total") - before - len(took)
             lasted = time.perf_counter() - began
         log.info(
             "%s: flood %.1f s; alone p99 %.0f ms; beside n %d p50 %.0f p99 %.0f ms; commits at most %d",
@@ -113,7 +117,7 @@ def test_rules_times_runs_do_not_hold_up_another_organisation(
         assert {one["status"] for one in ok(flood.result())["results"]} == {"stored"}
         assert count_alerts(client) == RULES * RUNS
         assert len(took) > 5, "the flood is long enough to be beside it"
-        assert p99(took) <= TIMES * alone + MAX_WAIT_S
+        assert of_flood >= RULES * RUNS / MAX_ALERTS_OF_COMMIT
         assert max(commits) <= MAX_COMMITS_BESIDE
 
 

@@ -35,9 +35,10 @@ async def test_what_is_due_is_found_until_it_is_marked(store: Store, org: int) -
     rows.append(approval(org, run, 5, expires_at=5, expired=True))
     await put(store, Changes(approvals={(row.run, row.seq): row for row in rows}))
     async with store.begin() as unit:
-        assert await unit.approvals_due(9, 5) == []
-        assert await unit.approvals_due(20, 5) == [rows[1], rows[0]]
-        assert await unit.approvals_due(20, 1) == [rows[1]]
+        assert await unit.approvals_due(0, 9, 5) == []
+        assert await unit.approvals_due(0, 20, 5) == [rows[1], rows[0]]
+        assert await unit.approvals_due(10, 20, 5) == [rows[0]]
+        assert await unit.approvals_due(0, 20, 1) == [rows[1]]
 
 
 async def test_a_used_link_is_remembered_until_it_would_have_expired(store: Store, org: int, other: int) -> None:

@@ -912,6 +912,20 @@ BOUNDS = (
 
 SENDERS = (
     Fault(
+        "a group of events is kept whole or not at all",
+        "sdk/record/backlog/test_buffer.py::test_of_a_group_that_meets_a_full_disk_what_has_room_is_kept",
+        "towerlog.sdk.record.backlog.segments",
+        "+ 1 if partly else 0",
+        "+ 1 if False else 0",
+    ),
+    Fault(
+        "half of an event is kept",
+        "sdk/record/backlog/test_buffer.py::test_of_a_group_that_meets_a_full_disk_what_has_room_is_kept",
+        "towerlog.sdk.record.backlog.segments",
+        "os.ftruncate(self._file, self.size + written)",
+        "pass",
+    ),
+    Fault(
         "a redirect is followed with the key",
         "sdk/wire/test_http.py::test_a_redirect_is_refused_and_the_key_goes_nowhere_else",
         "towerlog.sdk.wire.http",
@@ -1118,6 +1132,14 @@ OUTWARD = (
 )
 
 MONEY = (
+    Fault(
+        "a budget forgets what it has paused as a run joins its thread",
+        "engine/ingest/test_named_threads.py"
+        "::test_a_run_that_was_paused_as_it_joined_a_thread_goes_on_when_there_is_money",
+        "towerlog.engine.reactions.budgets",
+        "[fold.current(plan.budget(row.org, row.budget_id) or row, plan.now_ms) for row in rows]",
+        "rows",
+    ),
     Fault(
         "it warns with each sum that is spent",
         "engine/reactions/test_budgets.py::test_one_warning_and_one_exceeded_and_a_run_goes_on",
@@ -1337,6 +1359,13 @@ ASKING = (
         "return False and",
     ),
     Fault(
+        "a question expires while nobody can be heard",
+        "engine/timers/test_approvals.py::test_an_answer_that_nobody_could_hear_in_time_counts_after_a_restart",
+        "towerlog.engine.control.unheard",
+        "HEARD_LATE_MS = 60_000",
+        "HEARD_LATE_MS = 0",
+    ),
+    Fault(
         "what nobody decided stands under a name",
         "engine/timers/test_approvals.py::test_tool_calls_are_rejected_by_nobody",
         "towerlog.engine.timers.approvals",
@@ -1382,7 +1411,7 @@ ASKING = (
         "a link does not expire",
         "acceptance/test_answer_links.py::test_a_link_that_has_expired_answers_nothing",
         "towerlog.engine.commands.approvals",
-        "if link.expires_at <= plan.now_ms:",
+        "if has_come(plan, link.expires_at):",
         "if False:",
     ),
     Fault(
@@ -2224,6 +2253,27 @@ NODES = (
         "towerlog.engine.nodes.peers",
         "return self._now() < self._leads_until",
         "return True",
+    ),
+    Fault(
+        "a message that was lost is not missed",
+        "engine/nodes/test_lines.py::test_what_another_node_has_erased_is_not_counted_though_nothing_was_heard_of_it[False]",
+        "towerlog.engine.nodes.peers",
+        "self._missed = self._missed or message.number != expected",
+        "self._missed = self._missed",
+    ),
+    Fault(
+        "the last words of a node that is gone are not missed",
+        "engine/nodes/test_lines.py::test_what_another_node_has_erased_is_not_counted_though_nothing_was_heard_of_it[True]",
+        "towerlog.engine.nodes.peers",
+        "self._missed = self._missed or not before.keys() <= self.others.keys()",
+        "pass",
+    ),
+    Fault(
+        "swept content is not told",
+        "engine/nodes/test_lines.py::test_content_that_another_node_has_swept_is_counted_anew",
+        "towerlog.engine.erasure.content_size",
+        "        self.content_forgotten()",
+        "        pass",
     ),
     Fault(
         "a ticket opens a stream on each node",

@@ -775,6 +775,7 @@ SENDERS = (
             "sdk/record/test_recorder.py::test_an_outage_loses_nothing_and_doubles_nothing",
             "sdk/record/test_recorder.py::test_no_argument_makes_it_raise",
             "sdk/record/test_recorder.py::test_a_killed_program_loses_nothing_that_had_left_its_memory",
+            "sdk/record/backlog/test_buffer.py::test_of_a_group_that_meets_a_full_disk_what_has_room_is_kept",
             "sdk/test_strangers.py::test_a_spool_line_that_cannot_be_sent_is_set_aside_and_the_rest_goes_on",
             "sdk/test_strange_files.py::test_what_another_user_has_put_into_a_spool_is_not_sent",
             "sdk/record/backlog/test_own_files.py::test_what_is_no_file_of_this_user_alone_is_not_opened",
@@ -973,6 +974,8 @@ MONEY = (
             f"{BUDGETS}::test_every_reply_of_steps_warns_while_it_holds",
             f"{SPENDING}::test_no_run_is_created_while_a_budget_is_used_up",
             f"{SPENDING}::test_a_raise_lets_go_on_what_it_paused_and_nothing_else",
+            "engine/ingest/test_named_threads.py"
+            "::test_a_run_that_was_paused_as_it_joined_a_thread_goes_on_when_there_is_money",
             f"{SPENDING}::test_what_a_person_has_said_since_is_not_taken_back",
             f"{SPENDERS}::test_no_mutant_lives",
         ),
@@ -1009,9 +1012,11 @@ ASKING = (
             f"{EXPIRY}::test_it_expires_at_its_time_and_not_before",
             f"{EXPIRY}::test_tool_calls_are_rejected_by_nobody",
             f"{EXPIRY}::test_an_answer_between_expiry_and_the_next_sweep_is_too_late",
+            f"{EXPIRY}::test_an_answer_that_nobody_could_hear_in_time_counts_after_a_restart",
+            f"{EXPIRY}::test_what_expired_in_a_standstill_is_held_open",
         ),
         (),
-        of(PAGE_OF_APPROVALS, "It carries nobody's name"),
+        of(PAGE_OF_APPROVALS, "It carries nobody's name", "Time in which the server could not be reached"),
     ),
     Promise(
         "An answer fits the schema of its question, and no schema costs the server more than a moment.",
@@ -1287,6 +1292,15 @@ NODES = (
             "An event is stored once, in one order, whichever node it came to.",
             "A command that one node took in reaches a worker",
         ),
+    ),
+    Promise(
+        "What one node has erased is in the memory and the figures of no other for long, whatever was heard of it.",
+        (
+            "engine/nodes/test_lines.py::test_what_another_node_has_erased_is_not_counted_though_nothing_was_heard_of_it",
+            "engine/nodes/test_lines.py::test_content_that_another_node_has_swept_is_counted_anew",
+        ),
+        (),
+        of(PAGE_OF_NODES, "Messages are numbered, and each node says every second how many there were"),
     ),
     Promise(
         "One node leads: what time brings about and messages to people are done once, and go on when it is lost.",

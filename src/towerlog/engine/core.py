@@ -12,6 +12,7 @@ from towerlog.engine.commands.long_histories import LongHistories
 from towerlog.engine.commit.idempotency import AnsweredOnce
 from towerlog.engine.commit.submission import Waiter
 from towerlog.engine.commit.writer import Writer
+from towerlog.engine.control.unheard import Unheard
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.follow.hub import Hub
 from towerlog.engine.follow.listener import Listener
@@ -74,7 +75,8 @@ class Engine:
         self._rows.listen_to(wake)
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
-        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas)
+        self.unheard = Unheard(self._serving)
+        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
         parts = (store, self._serving, ids, VERBS, wake.committed, reactions)
         self._writer = Writer(
             *parts,
@@ -119,10 +121,17 @@ class Engine:
         self._forget(org, run)
         self.services.held.forget(org)
 
+    def _missed(self) -> None:
+        """What others have erased may not have been told: whatever that was, nothing of it stays in memory here."""
+        self._hub.forget_all()
+        self._reads.outlines.forget_all()
+        self.services.held.forget_all()
+
     async def start(self) -> None:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
-            self.peers.erased = self._erased_elsewhere
+            self.peers.erased, self.peers.missed = self._erased_elsewhere, self._missed
+            self.services.held.content_forgotten = self.peers.tell_unknown
             self.peers.asked = lambda one: self.services.workers.note_asked(one.org, one.agents, one.labels)
             await self.peers.start()
         self._writer.start()

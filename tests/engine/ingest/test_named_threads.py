@@ -11,7 +11,7 @@ from tests.support.rig import Rig
 from towerlog.engine.ingest.named_threads import OF_THREAD
 from towerlog.engine.verify import verify_org
 from towerlog.errors import NotFound
-from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, GetBudget, Period
+from towerlog.model.budget import BudgetAction, BudgetScope, ChangeBudget, CreateBudget, GetBudget, Period
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import CreateThread
 from towerlog.model.event import Draft, EventType, History, RunByForeignId
@@ -157,6 +157,19 @@ async def test_what_was_spent_before_counts_in_the_budget_of_the_thread(rig: Rig
     await told(rig, call(40))
     assert (await rig.run(stored.run_id)).cancel_requested_at is not None
     assert (await rig.do(GetBudget(budget.row.budget_id))).row.spent_nanos == 110
+
+
+async def test_a_run_that_was_paused_as_it_joined_a_thread_goes_on_when_there_is_money(rig: Rig) -> None:
+    asked = CreateBudget("of a thread", BudgetScope(thread_id="conv"), 100, Period.TOTAL, BudgetAction.PAUSE)
+    budget = (await rig.do(asked)).row
+    await told(rig, start("first"), end("first"), call(100, "first"))
+    assert not (await rig.do(GetBudget(budget.budget_id))).row.has_paused, "what has ended is not paused"
+    (stored,) = await told(rig, call(70))
+    await told(rig, start())
+    assert [one.type for one in (await rig.run(stored.run_id)).pending] == ["pause"]
+    await rig.do(ChangeBudget(budget.budget_id, amount_nanos=1000))
+    await rig.engine.sweep()
+    assert [one.type for one in (await rig.run(stored.run_id)).pending] == ["resume"]
 
 
 async def test_a_rebuild_agrees_after_its_content_was_erased(rig: Rig) -> None:

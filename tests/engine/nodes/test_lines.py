@@ -17,11 +17,14 @@ from towerlog.ambient import SystemClock
 from towerlog.dialects.base import FrameStyle
 from towerlog.engine import bootstrap
 from towerlog.engine.core import Engine
+from towerlog.engine.erasure.content_size import HeldNow
 from towerlog.engine.follow.follower import StreamReader
 from towerlog.engine.nodes.peers import CannotJoin, Peers
-from towerlog.model.command import Append
+from towerlog.model.command import Append, KillRun
+from towerlog.model.facts import Erases
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.question import FollowRun
+from towerlog.model.retention import EraseRun
 from towerlog.store.postgres.store import PostgresStore
 from towerlog.wake.base import Commit, NotSent
 from towerlog.wake.local import LocalWake
@@ -37,6 +40,8 @@ class Wire:
         self.random = random.Random(seed)
         self.lost = lost
         self.is_cut = False
+        self.in_order = False
+        self.told: list[bytes] = []
         self.ends: list[End] = []
 
 
@@ -59,7 +64,11 @@ class End:
         wire = self._wire
         if wire.is_cut:
             raise NotSent("cut")
+        wire.told.append(message)
         for end in wire.ends:
+            if wire.in_order:
+                end.heard(message)
+                continue
             # The first word of a node is heard by itself: it waits for it.
             if end is self or wire.random.random() >= wire.lost:
                 asyncio.get_running_loop().call_later(wire.random.random() * 0.03, end.heard, message)
@@ -208,6 +217,61 @@ async def test_what_was_read_back_before_it_was_told_is_told_once(office: Office
     assert heard[-1].runs == heard[0].runs, "what has changed beside events is told"
     assert await seen(follower, 2) == [2, 3]
     follower.close()
+
+
+async def _is_right(desk: Desk, org: int) -> bool:
+    """Whether a node takes to be held what is."""
+    return await desk.engine.services.held.of(org, Erases.EVENTS) == await HeldNow(desk.store).of(org, Erases.EVENTS)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_what_another_node_has_erased_is_not_counted_though_nothing_was_heard_of_it(
+    office: Office, *, leaves: bool
+) -> None:
+    """One message that was lost, with none after it; and the last words of a node that is gone."""
+    wire = Wire(1, 0.0)
+    first, second = await office.open(wire), await office.open(wire)
+    run_id = await office.append(first, 20)
+    await first.engine.execute(office.who, KillRun(run_id), "native")
+    assert await _is_right(second, office.who.org)
+    wire.lost = 1.0
+    await first.engine.execute(office.who, EraseRun(run_id), "native")
+    await first.peers._outgoing.flush()  # type: ignore[union-attr]
+    assert not await _is_right(second, office.who.org)
+    if leaves:
+        office.desks.remove(first)
+        await first.engine.stop()
+        await first.store.close()
+    else:
+        wire.lost = 0.0
+    await wait_until_async(lambda: second.engine.services.held._orgs[office.who.org].is_wrong, "a count anew")
+    assert await _is_right(second, office.who.org)
+
+
+async def test_content_that_another_node_has_swept_is_counted_anew(office: Office) -> None:
+    wire = Wire(1, 0.0)
+    first, second = await office.open(wire), await office.open(wire)
+    await second.engine.services.held.of(office.who.org, Erases.CHECKPOINTS)
+    first.engine.services.held.forget_content()
+    await wait_until_async(lambda: second.engine.services.held._orgs[office.who.org].is_wrong, "a count anew")
+
+
+async def test_nothing_is_taken_for_lost_that_was_heard(office: Office) -> None:
+    """Also of many messages in pieces, and of a node that says nothing for a while."""
+    wire = Wire(1, 0.0)
+    wire.in_order = True
+    first, second = await office.open(wire), await office.open(wire)
+    missed: list[None] = []
+    await office.append(first, 30)
+    beats = len(wire.told)
+    await wait_until_async(lambda: len(wire.told) >= beats + 4, "two signs of each node")
+    second.peers.missed = lambda: missed.append(None)
+    for _ in range(5):
+        await office.append(first, 30)
+    beats = len(wire.told)
+    await wait_until_async(lambda: len(wire.told) >= beats + 6, "three signs of each node")
+    assert missed == []
+    assert not second.peers._missed
 
 
 async def test_one_node_leads_and_another_when_it_leaves(office: Office) -> None:

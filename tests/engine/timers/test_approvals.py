@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
+from towerlog.ambient import GRACE_MS, MIN_OUTAGE_MS, MIN_SERVED_MS
+from towerlog.engine.control.unheard import HEARD_LATE_MS
 from towerlog.engine.timers.approvals import SWEEP_ROWS
 from towerlog.engine.verify import verify_org
 from towerlog.errors import NotWaiting, QuestionClosed
@@ -160,6 +162,7 @@ async def test_a_restart_finds_what_expired_while_the_server_was_down(tmp_path: 
         clock = rig.clock
     clock.advance(2 * HOUR_MS)
     async with open_rig(tmp_path, clock=clock) as again:
+        clock.advance(HEARD_LATE_MS)
         await again.engine.sweep()
         assert len(await expired(again, asked.run_id)) == 1
 
@@ -181,3 +184,75 @@ async def test_words_of_expiry_never_push_out_a_cancel(rig: Rig) -> None:
     row = await rig.run(run_id)
     assert [one.expired for one in row.pending] == [True] * MAX_QUESTIONS
     assert not row.questions
+
+
+async def three_questions(rig: Rig) -> list[ApprovalRef]:
+    """In an hour the first two expire, in three the last."""
+    asked = [question(name, OnExpiry.CANCEL) for name in ("answered", "nobody")]
+    stored = await rig.append(*asked, question("after", OnExpiry.CANCEL, in_ms=3 * HOUR_MS))
+    rig.clock.advance(HOUR_MS - 1)
+    return [ApprovalRef(one.run_id, one.seq) for one in stored]
+
+
+async def what_expired_unheard_is_held_open(rig: Rig, refs: list[ApprovalRef]) -> None:
+    """A second before the last expires: the first can be answered yet, and what nobody says ends its run once."""
+    answered, nobody, after = refs
+    await rig.engine.sweep()
+    rig.clock.advance(1000)
+    await rig.engine.sweep()
+    assert [len(await expired(rig, ref.run_id)) for ref in refs] == [0, 0, 1], "what has expired since was heard"
+    with pytest.raises(QuestionClosed):
+        await rig.do(AnswerApproval(after, content="too late"))
+    await rig.do(AnswerApproval(answered, content="yes"))
+    rig.clock.advance(HEARD_LATE_MS + GRACE_MS)
+    for _ in range(3):
+        await rig.engine.sweep()
+        rig.engine.forget()
+    assert [len(await expired(rig, ref.run_id)) for ref in refs] == [0, 1, 1]
+    statuses = [(await rig.run(ref.run_id)).status for ref in refs]
+    assert statuses == [Status.RUNNING, Status.CANCELLING, Status.CANCELLING]
+    with pytest.raises(QuestionClosed):
+        await rig.do(AnswerApproval(nobody, content="too late"))
+    assert await verify_org(rig.store, rig.org, print) == 0
+
+
+async def test_an_answer_that_nobody_could_hear_in_time_counts_after_a_restart(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        refs, clock = await three_questions(rig), rig.clock
+    clock.advance(2 * HOUR_MS - 999)
+    async with open_rig(tmp_path, clock=clock) as again:
+        await what_expired_unheard_is_held_open(again, refs)
+
+
+async def test_an_answer_that_nobody_could_hear_in_time_counts_after_a_standstill(rig: Rig) -> None:
+    rig.clock.advance(HEARD_LATE_MS)
+    await rig.engine.sweep()
+    refs = await three_questions(rig)
+    await rig.engine.sweep()
+    rig.clock.stand_still(2 * HOUR_MS - 999)
+    await rig.do(AnswerApproval(refs[0], content="it waited in the socket"))
+    assert (await rig.run(refs[0].run_id)).status is Status.RUNNING
+
+
+async def test_what_expired_in_a_standstill_is_held_open(rig: Rig) -> None:
+    rig.clock.advance(HEARD_LATE_MS)
+    await rig.engine.sweep()
+    refs = await three_questions(rig)
+    await rig.engine.sweep()
+    rig.clock.stand_still(2 * HOUR_MS - 999 - GRACE_MS)
+    await rig.engine.sweep()
+    rig.clock.advance(GRACE_MS)
+    await what_expired_unheard_is_held_open(rig, refs)
+
+
+async def test_a_server_that_is_hardly_ever_heard_ends_what_nobody_answers(rig: Rig) -> None:
+    """However often it stands still: of each time that it goes on a second counts."""
+    [asked] = await rig.append(question("x", OnExpiry.CANCEL))
+    rig.clock.advance(HOUR_MS - 1)
+    await rig.engine.sweep()
+    for _ in range(HEARD_LATE_MS // MIN_SERVED_MS + 2):
+        rig.clock.stand_still(10 * MIN_OUTAGE_MS)
+        await rig.engine.sweep()
+        rig.clock.advance(GRACE_MS + MIN_SERVED_MS)
+    await rig.engine.sweep()
+    assert len(await expired(rig, asked.run_id)) == 1

@@ -16,6 +16,7 @@ from towerlog.engine.control.steering import (
     refusal_of_closed,
     told_of_link,
 )
+from towerlog.engine.control.unheard import has_come
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Invalid, LinkExpired, LinkUsed, NotFound, NotWaiting
@@ -75,7 +76,7 @@ def answer_approval(plan: Plan, principal: Principal, command: AnswerApproval) -
         raise NotFound("link", NO_LINK)
     if key in plan.changes.spent_links or plan.loaded(Kind.SPENT_LINK, key) is not None:
         raise LinkUsed
-    if link.expires_at <= plan.now_ms:
+    if has_come(plan, link.expires_at):
         raise LinkExpired
     answered = _answered(plan, principal, command)
     plan.changes.spent_links[key] = link.expires_at  # only now: what is refused must leave nothing behind
@@ -174,7 +175,7 @@ def decide(plan: Plan, principal: Principal, command: Decide) -> Decided:
     if run_state.row.status is Status.CANCELLING and command.status == STATUS_OF_DECISION[ApprovalDecision.APPROVE]:
         # A runner that polls for the decision would carry out the calls after all.
         raise NotWaiting("The run is being cancelled: nothing can be approved any more.")
-    if has_expired(row.terms, row.expires_at, plan.now_ms):
+    if has_expired(plan, row.terms, row.expires_at):
         raise NotWaiting(f"This approval expired at {format_ms(row.expires_at or 0)}: nobody had decided.")
     link = command.link
     by = principal.user_id if link is None else link.sent_to

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.control.unheard import has_come
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import Invalid, QuestionClosed
@@ -27,15 +28,15 @@ def needs_of_check(needs: Needs, row: RunRow, question: OpenQuestion) -> None:
         needs.want(Kind.EVENT, (row.run, question.asked_seq()))
 
 
-def has_expired(terms: Terms, expires_at: int | None, now_ms: int) -> bool:
+def has_expired(plan: Plan, terms: Terms, expires_at: int | None) -> bool:
     """Whether it is too late for an answer. What waits on takes one at any time."""
-    return terms.on_expiry is not OnExpiry.WAIT and expires_at is not None and expires_at <= now_ms
+    return terms.on_expiry is not OnExpiry.WAIT and expires_at is not None and has_come(plan, expires_at)
 
 
 def checked_answer(plan: Plan, row: RunRow, question: OpenQuestion, content: str) -> str:
     """The answer as it is given to the agent. Raises QuestionClosed for one that is too late, Invalid for one that does
     not fit the schema."""
-    if has_expired(question.terms, question.expires_at, plan.now_ms):
+    if has_expired(plan, question.terms, question.expires_at):
         when = format_ms(question.expires_at or 0)
         raise QuestionClosed(f"Question {question.question_id} expired at {when}: nobody had answered it.")
     if not question.terms.has_schema:

@@ -67,6 +67,8 @@ class HeldNow:
         """Nothing is counted yet."""
         self._store = store
         self._orgs: dict[int, _Held] = {}
+        self.content_forgotten: Callable[[], None] = _nobody
+        """Called when others that count have to count content anew as well."""
 
     async def of(self, org: int, kind: Erases) -> int:
         """Bytes of a kind. Of events all that they have, whatever kind.
@@ -118,10 +120,16 @@ class HeldNow:
         if org in self._orgs:
             self._orgs[org].is_wrong = True
 
+    def forget_all(self) -> None:
+        """The same of whichever organisation, content and all."""
+        for held in self._orgs.values():
+            held.is_wrong = True
+
     def forget_content(self) -> None:
         """The same of the content store, of whichever organisation."""
         for held in self._orgs.values():
             held.is_content_wrong = held.has_content
+        self.content_forgotten()
 
     async def _count(self, org: int, held: _Held) -> None:
         """What has come since."""
@@ -137,3 +145,7 @@ class HeldNow:
             if place == held.place:
                 return
             held.place = place
+
+
+def _nobody() -> None:
+    """Nobody else counts."""

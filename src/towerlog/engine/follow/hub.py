@@ -119,6 +119,11 @@ class Hub:
             if number == run if kind == RUN else _may_be_of(subject, (org,)):
                 channel.forget()
 
+    def forget_all(self) -> None:
+        """The same of whatever run: all rings are empty, and their followers read the store."""
+        for channel in self._channels.values():
+            channel.forget()
+
     def _keep_bound(self) -> None:
         """Empties rings until all together are within their bound."""
         held = sum(channel.size for channel in self._channels.values())

@@ -86,6 +86,9 @@ class NodeMessage(msgspec.Struct, array_like=True, frozen=True):
     granted: list[Granted] = []
     wholes: list[Whole] = []
     """Before the news about the same organisations."""
+    number: int = 0
+    """How many its node has said up to this one, so that one that was lost shows by the next; one that says nothing
+    counts for none. 0: it has no number (`numbered` adds it)."""
 
     def is_empty(self) -> bool:
         """Whether it says nothing."""
@@ -93,6 +96,9 @@ class NodeMessage(msgspec.Struct, array_like=True, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_NO_NUMBER = b",0]"
+NUMBER_BYTES = 20
+"""So much longer a message may be with its number."""
 _DECODER = msgspec.json.Decoder(NodeMessage)
 
 
@@ -102,6 +108,11 @@ def decoded(text: bytes) -> NodeMessage | None:
         return _DECODER.decode(text)
     except (msgspec.DecodeError, ValueError):
         return None
+
+
+def numbered(text: bytes, number: int) -> bytes:
+    """An encoded message with its number, which stands last in it."""
+    return text.removesuffix(_NO_NUMBER) + b",%d]" % number
 
 
 def encoded(message: NodeMessage, max_bytes: int) -> Iterator[bytes]:

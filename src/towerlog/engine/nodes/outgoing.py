@@ -9,13 +9,25 @@ import asyncio
 
 import structlog
 
-from towerlog.engine.nodes.messages import Asked, Counted, Granted, NodeMessage, Whole, encoded, whole_of
+from towerlog.engine.nodes.messages import (
+    NUMBER_BYTES,
+    Asked,
+    Counted,
+    Granted,
+    NodeMessage,
+    Whole,
+    encoded,
+    numbered,
+    whole_of,
+)
 from towerlog.engine.nodes.news import News, copied, positions_of
 from towerlog.wake.base import Bus, Commit, NotSent
 
 PAUSE_S = 0.02
 """Between two messages."""
 RETRY_S = 0.25
+BEAT_S = 1.0
+"""After so long without a message others are told how many there were, so that they notice that one was lost."""
 MAX_ATTACHED_BYTES = 256 * 1024
 ROW_BYTES = 2048
 """Of commits that are sent themselves with one message, and what the rows of a run take of it, about."""
@@ -41,6 +53,8 @@ class Outgoing:
         self._granted: list[Granted] = []
         self._is_there = asyncio.Event()
         self._is_stopped = False
+        self._said = 0
+        """Messages so far, those that could not be sent among them."""
         self.is_lost = False
         """The last message could not be sent."""
 
@@ -83,10 +97,19 @@ class Outgoing:
         self._granted.append(granted)
         self._is_there.set()
 
+    def tell_unknown(self) -> None:
+        """Others have to take it that they have missed something: what that is has no words here."""
+        self._said += 1
+
     async def run(self) -> None:
         """Sends until it is stopped."""
         while not self._is_stopped:
-            await self._is_there.wait()
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await self._is_there.wait()
+            except TimeoutError:
+                await self._send(NodeMessage(self._node))
+                continue
             self._is_there.clear()
             await self.flush()
             await asyncio.sleep(RETRY_S if self.is_lost else PAUSE_S)
@@ -104,17 +127,22 @@ class Outgoing:
         message = NodeMessage(self._node, told, counted, list(self._asked), self._granted, wholes)
         self._news, self._counted, self._asked, self._granted = {}, {}, {}, []
         self._wholes, self._attached_bytes = {}, 0
-        if message.is_empty():
-            return
+        if not message.is_empty() and not await self._send(message):
+            self._keep(message)
+
+    async def _send(self, message: NodeMessage) -> bool:
+        """Whether it could be sent."""
         try:
-            for piece in encoded(message, self._bus.max_bytes):
-                await self._bus.send(piece)
+            for piece in encoded(message, self._bus.max_bytes - NUMBER_BYTES):
+                # Also where it fails: it may have been heard all the same.
+                self._said += not message.is_empty()
+                await self._bus.send(numbered(piece, self._said))
             self.is_lost = False
         except NotSent as error:
             if not self.is_lost:
                 log.warning("others_cannot_be_told", error=str(error))
             self.is_lost = True
-            self._keep(message)
+        return not self.is_lost
 
     def _keep(self, message: NodeMessage) -> None:
         """Puts back what others have not been told; some of it they may have been."""

@@ -14,7 +14,7 @@ import structlog
 
 from towerlog.ambient import Clock
 from towerlog.engine.nodes.lines import Lines
-from towerlog.engine.nodes.messages import Asked, Counted, Granted, decoded
+from towerlog.engine.nodes.messages import Asked, Counted, Granted, NodeMessage, decoded
 from towerlog.engine.nodes.news import News
 from towerlog.engine.nodes.outgoing import Outgoing
 from towerlog.engine.nodes.reading import LogReader
@@ -36,6 +36,8 @@ HELLO_S = 5.0
 """How long it may take until a node hears its own first message."""
 TOLD_MS = 5000
 """For so long it is known of whose commits others were told: they may not have heard it when the bus is lost."""
+MAX_NUMBERED = 256
+"""Nodes of which it is known how many messages they have sent; of more, of those that were heard last."""
 
 log = structlog.get_logger("towerlog.nodes")
 
@@ -66,6 +68,10 @@ class Peers:
         """Called with what others say."""
         self.erased: Callable[[int, int], None] = _nothing
         """(organisation, run) of which something was erased elsewhere."""
+        self.missed: Callable[[], None] = _nothing_at_all
+        """Something may have been missed of what others say: of any organisation, and it is not known what."""
+        self._numbers: dict[str, int] = {}
+        """Of the last message of each other node; the one that was heard last stands last."""
         self._leads_until = 0
         self._told: dict[int, int] = {}
         """Organisation → when others were told of it last."""
@@ -165,11 +171,15 @@ class Peers:
 
     async def _look(self) -> None:
         """A sign of life; whether it leads; how far the log is."""
-        self.others = await self._nodes.meet(self.node, self.way, LIFE_MS)
+        before, self.others = self.others, await self._nodes.meet(self.node, self.way, LIFE_MS)
+        # Of one that was killed the last word may not have been said.
+        self._missed = self._missed or not before.keys() <= self.others.keys()
         began = self._now()
         leads = not self._is_stopped and await self._nodes.lead(self.node, LEAD_MS)
         self._leads_until = began + LEAD_MS - MARGIN_MS if leads and not self._is_stopped else 0
         missed, self._missed = self._missed, False
+        if missed:
+            self.missed()
         try:
             self.wake.reached(await self._nodes.positions(), missed=missed)
         except BaseException:
@@ -213,6 +223,11 @@ class Peers:
         if self._outgoing is not None:
             self._outgoing.tell(News(org, 0, 0, erased={run}))
 
+    def tell_unknown(self) -> None:
+        """Something has changed by this node that others may hold figures of."""
+        if self._outgoing is not None:
+            self._outgoing.tell_unknown()
+
     # What is heard
 
     def _heard(self, text: bytes) -> None:
@@ -222,6 +237,7 @@ class Peers:
         if message.node == self.node:
             self._hello.set()
             return
+        self._count(message)
         for whole in message.wholes:
             self.wake.take(whole.news.org, whole.commit())
         for news in message.news:
@@ -234,6 +250,15 @@ class Peers:
             self.asked(asked)
         for granted in message.granted:
             self.granted(granted)
+
+    def _count(self, message: NodeMessage) -> None:
+        """Whether one before it was lost is looked after by the next look, within PULSE_S."""
+        if message.number:
+            expected = self._numbers.pop(message.node, 0) + (not message.is_empty())
+            self._numbers[message.node] = message.number
+            self._missed = self._missed or message.number != expected
+            while len(self._numbers) > MAX_NUMBERED:
+                del self._numbers[next(iter(self._numbers))]
 
     def _healed(self) -> None:
         """Messages may have been missed here, and what was said last may not have been heard."""
@@ -248,6 +273,10 @@ class Peers:
 
 def _nobody(_told: object) -> None:
     """Nobody wants to know."""
+
+
+def _nothing_at_all() -> None:
+    """Nobody holds any figures."""
 
 
 def _nothing(_org: int, _run: int) -> None:

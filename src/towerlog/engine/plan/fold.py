@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -56,6 +56,8 @@ class Reactions(NamedTuple):
     """What a report is priced by that tells no cost."""
     quotas: Quotas = Quotas()
     """How many of what people make there may be."""
+    unheard: Callable[[], Sequence[tuple[int, int]]] = tuple
+    """What was to come by a time in one of these stretches, (after, until) in wall ms, may still come."""
 
 
 def told_parts(

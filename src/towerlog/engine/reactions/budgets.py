@@ -113,8 +113,7 @@ def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
         if row.is_stopping():
             plan.put_budget(row.org, row.budget_id, fold.stopping(row))
             stop(plan, row, plan.now_of(after))
-    now = [fold.current(plan.budget(row.org, row.budget_id) or row, plan.now_ms) for row in joined]
-    _move(plan, now, sums, after)
+    _move(plan, _as_left(plan, joined), sums, after)
 
 
 def join_thread(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
@@ -128,7 +127,13 @@ def join_thread(plan: Plan, before: RunRow | None, after: RunRow, _event: Event)
     for row in joined:
         if row.is_stopping():
             stop(plan, row, plan.now_of(after))
-    _move(plan, joined, {row.budget_id: spent if after.created_at >= row.period_start else 0 for row in joined}, after)
+    sums = {row.budget_id: spent if after.created_at >= row.period_start else 0 for row in joined}
+    _move(plan, _as_left(plan, joined), sums, after)
+
+
+def _as_left(plan: Plan, rows: list[BudgetRow]) -> list[BudgetRow]:
+    """The budgets as a stop has left them: it is noted in the row that it has paused something."""
+    return [fold.current(plan.budget(row.org, row.budget_id) or row, plan.now_ms) for row in rows]
 
 
 def _spent_below(plan: Plan, top: RunRow, event: Event, since: int) -> int:

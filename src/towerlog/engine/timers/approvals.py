@@ -1,13 +1,15 @@
 """Approvals that expire: what the agent wanted to happen then happens, and the log says that nobody has answered.
 
 Expiry is by the wall clock: it is told to people as a time, may be days away, and goes on while the server is down.
+What expires while nobody can be heard is held open a while longer, for the answer that is on its way (`Unheard`).
 """
 
 from __future__ import annotations
 
-from towerlog.ambient import ServingTime
+from towerlog.ambient import MAX_STAMP
 from towerlog.engine.control.answers import has_expired
 from towerlog.engine.control.cancel import CONTROL, cancel_tree
+from towerlog.engine.control.unheard import Unheard, has_come
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
@@ -29,9 +31,9 @@ SWEEP_ROWS = 100
 class ExpiredApprovals:
     """Marks or closes what nobody has answered in time."""
 
-    def __init__(self, serving: ServingTime, upkeep: Upkeep) -> None:
-        """`upkeep` commits between two groups."""
-        self._serving = serving
+    def __init__(self, unheard: Unheard, upkeep: Upkeep) -> None:
+        """`upkeep` commits between two groups. `unheard`: when nobody could answer."""
+        self._unheard = unheard
         self._upkeep = upkeep
         self._looked_at = 0
 
@@ -43,8 +45,13 @@ class ExpiredApprovals:
             if found is not None and self._looked_at == len(found) and len(found) < SWEEP_ROWS:
                 break
 
-    async def _find(self, unit: Unit, _heard_ms: int) -> list[ApprovalRow]:
-        return await unit.approvals_due(self._serving.now().wall_ms, SWEEP_ROWS)
+    async def _find(self, unit: Unit, _serving_ms: int) -> list[ApprovalRow]:
+        found: list[ApprovalRow] = []
+        for after_ms, until_ms in self._unheard.heard():
+            found += await unit.approvals_due(after_ms, until_ms, SWEEP_ROWS - len(found))
+            if len(found) == SWEEP_ROWS:
+                break
+        return found
 
     def _expire(self, plan: Plan, found: list[ApprovalRow]) -> Steps[None]:
         self._looked_at = yield from one_by_one(plan, found, _look)
@@ -68,7 +75,7 @@ def _look(plan: Plan, stored: ApprovalRow) -> Steps[None]:
     """The row as this very group has left it: an answer that came in between was first."""
     row = plan.run_by_number(stored.run)
     now = None if row is None or row.is_terminal() else _now(plan, row, stored)
-    if row is None or now is None or now.expired or (now.expires_at or plan.now_ms + 1) > plan.now_ms:
+    if row is None or now is None or now.expired or not has_come(plan, now.expires_at or MAX_STAMP):
         return
     cancels = now.terms.on_expiry is OnExpiry.CANCEL and (now.agent is not None or _is_awaited(row, now))
     row = _expire_question(plan, row, now) if now.step_index is None else _expire_checkpoint(plan, row, now)
@@ -115,7 +122,7 @@ def _expire_checkpoint(plan: Plan, row: RunRow, found: ApprovalRow) -> RunRow:
     """Its tool calls are rejected, and by nobody, unless it waits on."""
     assert found.agent is not None
     assert found.step_index is not None
-    waits = not has_expired(found.terms, found.expires_at, plan.now_ms)
+    waits = not has_expired(plan, found.terms, found.expires_at)
     decided = CheckpointFacts(
         found.step_index, AWAITS_APPROVAL if waits else REJECTED, decision=True, agent=found.agent, expired=True
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from towerlog.ambient import ServingTime
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.commit.writer import Writer
+from towerlog.engine.control.unheard import Unheard
 from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.engine.erasure.content_size import HeldNow
 from towerlog.engine.settings import EngineSettings
@@ -76,7 +77,7 @@ class Services:
             SilentRuns(serving, upkeep, settings.thresholds, hears_all=store.exclusive),
             SteppingBudgets(serving, upkeep),
             ExpiredReservations(upkeep),
-            ExpiredApprovals(serving, upkeep),
+            ExpiredApprovals(Unheard(serving), upkeep),
             *[OldRows(store, serving, self.age, drop) for drop in DROPS],
         )
 

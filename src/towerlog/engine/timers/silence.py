@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from towerlog.ambient import ServingTime
+from towerlog.ambient import MAX_STAMP, ServingTime
 from towerlog.engine.control.cancel import CONTROL
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
@@ -23,7 +23,6 @@ from towerlog.store.base import Unit
 
 SWEEP_ROWS = 100
 """Rows to one commit; a sweep goes on until nothing is due."""
-MAX_STAMP = 2**62
 Act = Callable[[Plan, RunRow, int], None]
 
 

@@ -81,8 +81,9 @@ class Unit(Protocol):
         """Reservations of any organisation whose time is over, oldest first."""
         ...
 
-    async def approvals_due(self, now_ms: int, limit: int) -> list[ApprovalRow]:
-        """What has expired by now (wall ms) in any organisation and is not marked as such, the oldest expiry first."""
+    async def approvals_due(self, after_ms: int, until_ms: int, limit: int) -> list[ApprovalRow]:
+        """What has expired after one moment and until another (wall ms) in any organisation and is not marked as such,
+        the oldest expiry first."""
 
     async def alert_window(self, org: int, rule_id: str, since_minute: int) -> WindowCount:
         """What a rule has added up from this minute since the epoch on."""

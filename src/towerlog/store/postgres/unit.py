@@ -92,9 +92,9 @@ class PostgresUnit:
         """Cancels that have not reached all runs below theirs."""
         return await self._found(partial(descent.spreads, self._db, limit))
 
-    async def approvals_due(self, now_ms: int, limit: int) -> list[ApprovalRow]:
+    async def approvals_due(self, after_ms: int, until_ms: int, limit: int) -> list[ApprovalRow]:
         """What has expired and is not marked."""
-        return await self._found(partial(approvals.approvals_due, self._db, now_ms, limit))
+        return await self._found(partial(approvals.approvals_due, self._db, after_ms, until_ms, limit))
 
     async def reservations_expired(self, now_ms: int, limit: int) -> list[Reservation]:
         """Reservations whose time is over."""

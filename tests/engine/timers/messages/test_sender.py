@@ -217,7 +217,8 @@ async def test_an_organisation_with_dead_receivers_delays_no_other(live: Rig, mo
             targets = [f"http://127.0.{number}.{part}:{dead.port}/" for part in range(1, 6)]
             channels = tuple(AlertChannel(ChannelType.WEBHOOK, target) for target in targets)
             await make(live, AlertTrigger.ERROR, channels=channels)
-        await live.append(failure("a"))
+        # Several to each receiver, all of which are due at once.
+        await live.append(*[failure(name) for name in "abc"])
         await wait_until_async(lambda: dead.count == MAX_OF_ORGANISATION, "the share of one organisation")
         rig, live.principal = live.principal, other
         await make(live, AlertTrigger.ERROR, channels=(hook(well),))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import random
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,6 +103,67 @@ def test_the_counts_are_exact_over_the_cap_of_the_disk(tmp_path: Path, overflow:
         assert backlog.pending == backlog.spool.waiting + backlog.in_memory[0]
     assert delivered + losses.dropped + backlog.pending == 400
     assert losses.dropped > 0
+    backlog.close()
+
+
+@contextmanager
+def files_of(size: int) -> Iterator[None]:
+    """No file of this process may be longer: a disk on which there is so much room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_of_a_group_that_meets_a_full_disk_what_has_room_is_kept(tmp_path: Path) -> None:
+    backlog = opened(tmp_path)
+    fill(backlog, 1, 10)
+    room = 4 * (len(line(1)) + 1) + 10
+    with files_of(room):
+        for _ in range(3):
+            with pytest.raises(OSError, match="large"):
+                backlog.spill(0)
+            assert (backlog.spool.waiting, backlog.queued, backlog.pending) == (4, 6, 10)
+        [file] = tmp_path.glob("c1/*.ndjson")
+        whole = b"".join(line(seq) + b"\n" for seq in range(1, 5))
+        assert file.read_bytes() == whole, "no half line"
+        fill(backlog, 11, 12)
+    assert backlog.spill(0) == 8, "it goes on by itself when there is room"
+    batch = backlog.take(99, 10_000)
+    assert batch is not None
+    assert seqs(batch.lines) == list(range(1, 13))
+    backlog.settle(batch)
+    assert (backlog.pending, backlog.in_memory) == (0, (0, 0))
+    backlog.close()
+
+
+def test_a_batch_in_flight_is_kept_whole_or_not_at_all_and_nothing_overtakes_it(tmp_path: Path) -> None:
+    backlog = opened(tmp_path)
+    fill(backlog, 1, 10)
+    batch = backlog.take(6, 10_000)
+    assert batch is not None
+    with files_of(4 * (len(line(1)) + 1)), pytest.raises(OSError, match="large"):
+        backlog.spill(0)
+    assert (backlog.spool.waiting, backlog.queued, batch.segment) == (0, 10, None)
+    assert list(tmp_path.glob("c1/*.ndjson")) == []
+    backlog.give_back(batch)
+    assert backlog.spill(0) == 10
+    backlog.close()
+
+
+def test_a_full_disk_is_given_no_file_more_at_each_attempt(tmp_path: Path) -> None:
+    backlog = opened(tmp_path, spool=800)
+    fill(backlog, 1, 5)
+    with files_of(10):
+        for _ in range(20):
+            with pytest.raises(OSError, match="large"):
+                backlog.spill(0)
+    assert list(tmp_path.glob("c1/*.ndjson")) == []
+    assert backlog.spill(0) == 5
     backlog.close()
 
 

@@ -27,7 +27,7 @@ BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
         "approval_by_org (org=? AND position>?)",
     ),
     "one": (lambda db: approvals.approval(db, 1, 2, 3), "PRIMARY KEY (run=? AND seq=?)"),
-    "due": (lambda db: approvals.approvals_due(db, 7, 5), "approval_due (due_at<?)"),
+    "due": (lambda db: approvals.approvals_due(db, 6, 7, 5), "approval_due (due_at>? AND due_at<?)"),
     "spent": (lambda db: approvals.link_spent(db, 1, "n"), "PRIMARY KEY (org=? AND nonce=?)"),
 }
 

@@ -162,7 +162,8 @@ class AnswerLinkPages:
 
     def _check_time(self, link: AnswerLink) -> None:
         assert self._clock is not None
-        if link.expires_at <= self._clock.now_ms():
+        assert self._engine is not None
+        if self._engine.unheard.is_over(link.expires_at, self._clock.now_ms()):
             raise LinkExpired
 
 

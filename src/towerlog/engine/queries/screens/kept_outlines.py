@@ -55,6 +55,10 @@ class KeptOutlines:
         """A run whose content was erased."""
         self._of_runs.pop((org, run), None)
 
+    def forget_all(self) -> None:
+        """Of whatever run."""
+        self._of_runs.clear()
+
     def keep(self, org: int, run: int, kept: KeptOutline) -> None:
         """After it was looked at."""
         self._of_runs.pop((org, run), None)

@@ -195,11 +195,14 @@ class Backlog:
             self._memory.clear()
         try:
             for group in grouped(entry.line for entry in entries):
-                self.spool.append(group, self._flying.segment if self._flying is not None else None)
-                with self._short:
-                    self._bytes -= sum(len(line) for line in group)
-                    self._writing -= len(group)
-                written += len(group)
+                while group:
+                    # On a full disk what has room is kept, and the rest is tried once more, which says what is wrong.
+                    count = self.spool.append_some(group, self._flying.segment if self._flying is not None else None)
+                    with self._short:
+                        self._bytes -= sum(len(line) for line in group[:count])
+                        self._writing -= count
+                    written += count
+                    group = group[count:]
         finally:
             with self._short:
                 self._memory.extendleft(reversed(entries[written:]))

@@ -48,8 +48,11 @@ class Segment:
         """Where it is, for messages."""
         return self._folder.path / self.name
 
-    def append(self, lines: Sequence[bytes]) -> None:
-        """Appends all of the lines, or none: raises OSError."""
+    def append(self, lines: Sequence[bytes], *, partly: bool = False) -> int:
+        """Appends all of the lines, or none: raises OSError. How many.
+
+        `partly`: as many of the first as the disk has room for; raises OSError where it has none for the first.
+        """
         if self._file is None:
             self._file = self._folder.open_file(self.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         text = memoryview(b"".join([line + b"\n" for line in lines]))
@@ -58,11 +61,16 @@ class Segment:
             while written < len(text):
                 written += os.write(self._file, text[written:])
         except OSError:
-            os.ftruncate(self._file, self.size)
-            raise
-        self.size += len(text)
-        self.waiting += len(lines)
+            # Of a line that has no room nothing stays behind: the next process would take its beginning for an event.
+            written = bytes(text[:written]).rfind(b"\n") + 1 if partly else 0
+            os.ftruncate(self._file, self.size + written)
+            if not written:
+                raise
+        count = len(lines) if written == len(text) else bytes(text[:written]).count(b"\n")
+        self.size += written
+        self.waiting += count
         self._unsynced = True
+        return count
 
     def read(self, events_max: int, bytes_max: int) -> list[bytes]:
         """The first lines that are not settled; at least one, whatever its length. Raises OSError.

@@ -114,8 +114,27 @@ class Spool:
             self._lost(self._client_id, lines, False)
             return None
         segment = self._current(size)
-        segment.append(lines)
+        self._write(segment, lines)
         return segment
+
+    def append_some(self, lines: Sequence[bytes], flying: Segment | None) -> int:
+        """Writes as many of the first lines as the disk has room for, all in one file; of how many the caller is rid:
+        where the spool is full, all are lost. Raises OSError where there is no room for the first."""
+        size = _size(lines)
+        if not self._make_room(size, flying):
+            self._lost(self._client_id, lines, False)
+            return len(lines)
+        return self._write(self._current(size), lines, partly=True)
+
+    def _write(self, segment: Segment, lines: Sequence[bytes], *, partly: bool = False) -> int:
+        try:
+            return segment.append(lines, partly=partly)
+        except OSError:
+            if segment.waiting <= 0 and not segment.size:
+                # It would be one file more at each attempt, of a disk that is full.
+                with contextlib.suppress(OSError):
+                    self._remove(segment)
+            raise
 
     def has_room(self, lines: Sequence[bytes]) -> bool:
         """Whether lines fit without dropping others."""

@@ -62,10 +62,10 @@ async def calls_waiting(db: Db, run: int) -> ApprovalRow | None:
     return None if doc is None else state.decode_approval(doc)
 
 
-async def approvals_due(db: Db, now_ms: int, limit: int) -> list[ApprovalRow]:
+async def approvals_due(db: Db, after_ms: int, until_ms: int, limit: int) -> list[ApprovalRow]:
     """Those of any organisation that have expired and are not marked."""
-    sql = each_org("approval", "due_at IS NOT NULL", "due_at, doc", "due_at <= $1", "due_at", "$2")
-    return [state.decode_approval(row["doc"]) for row in await db.rows(sql, now_ms, limit)]
+    sql = each_org("approval", "due_at IS NOT NULL", "due_at, doc", "due_at > $1 AND due_at <= $2", "due_at", "$3")
+    return [state.decode_approval(row["doc"]) for row in await db.rows(sql, after_ms, until_ms, limit)]
 
 
 async def link_spent(db: Db, org: int, nonce: str) -> int | None:

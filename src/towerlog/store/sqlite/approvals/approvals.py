@@ -63,10 +63,10 @@ def calls_waiting(db: apsw.Connection, run: int) -> ApprovalRow | None:
     return None if doc is None else state.decode_approval(doc)
 
 
-def approvals_due(db: apsw.Connection, now_ms: int, limit: int) -> list[ApprovalRow]:
+def approvals_due(db: apsw.Connection, after_ms: int, until_ms: int, limit: int) -> list[ApprovalRow]:
     """Those of any organisation that have expired and are not marked."""
-    found = db.execute("SELECT doc FROM approval WHERE due_at <= ? ORDER BY due_at LIMIT ?", (now_ms, limit))
-    return [state.decode_approval(row[0]) for row in found]
+    sql = "SELECT doc FROM approval WHERE due_at > ? AND due_at <= ? ORDER BY due_at LIMIT ?"
+    return [state.decode_approval(row[0]) for row in db.execute(sql, (after_ms, until_ms, limit))]
 
 
 def link_spent(db: apsw.Connection, org: int, nonce: str) -> int | None:

@@ -1,0 +1,50 @@
+"""Time in which nobody could be heard, as those see it who had to say something by a time of the wall clock.
+
+A start, a full disk, a process that stood still: what was to be said by then may be in a socket, or come with the next
+attempt. So it is waited for HEARD_LATE_MS longer, and what that time decides is decided afterwards, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from towerlog.ambient import ServingTime
+from towerlog.engine.plan.plan import Plan
+
+HEARD_LATE_MS = 60_000
+"""For so long after an outage, in serving time, an answer counts whose time ended in it. People try again by then."""
+
+
+class Unheard:
+    """Of one engine."""
+
+    def __init__(self, serving: ServingTime) -> None:
+        """`serving`: when it could be heard."""
+        self._serving = serving
+
+    def stretches(self) -> list[tuple[int, int]]:
+        """(after, until) in wall ms, the earliest first: what was to come in one of them has not come yet."""
+        leaps, since = self._serving.leaps(), self._serving.now().serving_ms - HEARD_LATE_MS
+        return sorted((before, after) for at, before, after in leaps if at > since and before < after)
+
+    def heard(self) -> list[tuple[int, int]]:
+        """What is between them, up to now."""
+        found, heard_after, now_ms = [], 0, self._serving.now().wall_ms
+        for after, until in [*self.stretches(), (now_ms, now_ms)]:
+            if heard_after < min(after, now_ms):
+                found.append((heard_after, min(after, now_ms)))
+            heard_after = max(heard_after, until)
+        return found
+
+    def is_over(self, at_ms: int, now_ms: int) -> bool:
+        """Whether it is too late for what was to be said by then, in wall ms."""
+        return _is_over(at_ms, now_ms, self.stretches)
+
+
+def has_come(plan: Plan, at_ms: int) -> bool:
+    """Whether it is too late for what was to be said by then, in wall ms, when this group is placed."""
+    return _is_over(at_ms, plan.now_ms, plan.reactions.unheard)
+
+
+def _is_over(at_ms: int, now_ms: int, unheard: Callable[[], Iterable[tuple[int, int]]]) -> bool:
+    return at_ms <= now_ms and not any(after < at_ms <= until for after, until in unheard())
