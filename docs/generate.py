@@ -471,6 +471,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_KNOWN_NAMES",
             "names, and ids, of which is remembered what they are without the secrets in them",
         ),
+        (
+            "dialects.otlp.present",
+            "MAX_KNOWN_SETS",
+            "sets of attributes of which is remembered what they leave of the table of names",
+        ),
         ("dialects.fields", "MAX_KNOWN_NAMES", "names of events that are remembered, each of 200 characters at most"),
         ("dialects.activity.feed", "MAX_KNOWN_TOOLS", "names of tools whose kind is remembered, as long at most"),
         ("model.times", "MAX_KNOWN_SECONDS", "seconds that are remembered, with their text"),
