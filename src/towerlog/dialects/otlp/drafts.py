@@ -106,7 +106,8 @@ def clean(attributes: dict[str, Any], without: tuple[str | None, ...] = ()) -> d
         else:
             found[name] = value if value is None or isinstance(value, bool) else MASK
     for left_out in (*without, *names.OURS):
-        found.pop(left_out, None)
+        if left_out is not None:
+            found.pop(left_out, None)
     return found
 
 
