@@ -449,6 +449,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.load.cache", "CACHED_BYTES", "bytes of those of each kind"),
         ("engine.load.cache", "CACHED_NODES", "history nodes that the writer remembers"),
         ("engine.load.cache", "CACHED_IDS", "event ids that the writer remembers"),
+        (
+            "engine.load.cache",
+            "MAX_RUNS_OF_TRACE",
+            "runs of a trace that it remembers; of more it asks the store",
+        ),
         ("engine.load.cache", "MAX_DROPPED", "of each of these that are dropped at once, past their bound"),
         ("engine.timers.cancels", "MAX_CANCELS", "cancels whose deadlines run at a time"),
         (
@@ -471,6 +476,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_KNOWN_NAMES",
             "names, and ids, of which is remembered what they are without the secrets in them",
         ),
+        ("dialects.otlp.json_in", "MAX_KNOWN_TRACES", "ids of traces that are remembered"),
         (
             "dialects.otlp.present",
             "MAX_KNOWN_SETS",

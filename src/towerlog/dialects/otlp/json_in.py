@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -43,6 +44,8 @@ MAX_SPAN_PARTS = 200_000
 """Commas and opening brackets of one span: it is decoded in one call, which keeps the interpreter to itself."""
 QUICK_BYTES = 256 * 1024
 """Of a request that is decoded in one go, for the sake of speed."""
+MAX_KNOWN_TRACES = 1024
+"""Ids of traces that were looked at: spans of one trace come together."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -197,7 +200,7 @@ def _one(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
 
 
 def _span(sent: ExportedSpan, source: SpanSource) -> ToldSpan:
-    trace_id, span_id = hex_id(sent.trace_id, TRACE_BYTES, "traceId"), hex_id(sent.span_id, SPAN_BYTES, "spanId")
+    trace_id, span_id = _trace_id(sent.trace_id), hex_id(sent.span_id, SPAN_BYTES, "spanId")
     status, kind, unused, parent = sent.status, sent.kind, dict[str, Any](), sent.parent_span_id
     parent = _parent(parent, unused) if parent else ""
     kind = kind if type(kind) is int else _code(kind, "kind")
@@ -233,6 +236,11 @@ def _parent(value: str | None, unused: dict[str, Any]) -> str:
     except Invalid:
         unused[PARENT] = fields.truncated(value or "", MAX_LABEL_CHARS)
         return ""
+
+
+@functools.lru_cache(maxsize=MAX_KNOWN_TRACES)
+def _trace_id(value: str | None) -> str:
+    return hex_id(value, TRACE_BYTES, "traceId")
 
 
 def _note_times(sent: ExportedSpan, unused: dict[str, Any]) -> None:

@@ -59,8 +59,6 @@ def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[Run
 
     `twin`: the id of the event of another span that tells of the same response.
     """
-    if draft.type is not _MODEL_CALL and twin is None and not any(row.calls.below or row.calls.gone for row in runs):
-        return draft  # as with nearly all spans
     told = _told(draft)
     is_call = draft.type is _MODEL_CALL and told != NO_USAGE
     inner = NO_USAGE

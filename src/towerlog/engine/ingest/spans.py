@@ -13,7 +13,7 @@ from towerlog.engine.ingest.calls import counted, needs_of_calls
 from towerlog.engine.load.rows import Known, Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
-from towerlog.model.event import Draft, RunByForeignId
+from towerlog.model.event import Draft, EventType, RunByForeignId
 from towerlog.model.facts import with_effects
 from towerlog.model.run import PARENT_FOREIGN
 from towerlog.model.span import SpanPlace
@@ -22,6 +22,8 @@ from towerlog.store.values import Kind
 MAX_TRACE_RUNS = 256
 """Runs of one trace in which a span is looked for, the newest."""
 _replace = msgspec.structs.replace
+# By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_MODEL_CALL = EventType.MODEL_CALL
 
 
 class Traces:
@@ -60,7 +62,7 @@ def _stored(known: Known, org: int, trace: str) -> tuple[int, ...]:
 
 
 def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
-    """The runs of its trace, and what these have under its ids."""
+    """The runs of its trace; what these have under its id, and under those of the spans that say in which it stands."""
     place = draft.span
     if place is None:
         return
@@ -70,9 +72,14 @@ def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
         numbers = tuple(row.run for row in rows_found)
     if not numbers:
         return
-    if draft.event_id is not None:
-        for number in numbers:
-            needs.event_id(number, draft.event_id)
+    ids = [draft.event_id] if draft.event_id is not None else []
+    if place.root is not None:
+        ids.append(_start_of(place.trace, place.root))
+    elif place.hangs is not None:
+        ids += (place.hangs, f"{place.hangs}.start")
+    for number in numbers:
+        for one in ids:
+            needs.event_id(number, one)
     rows = [row for number in numbers if (row := needs.run_by_number(number)) is not None]
     if place.is_call:
         needs_of_calls(needs, place, rows)
@@ -95,8 +102,20 @@ def placed_span(plan: Plan, org: int, draft: Draft, traces: Traces, twin: str | 
         draft = _in_run(draft, _name_of_root(plan, place.trace, place.root, runs), traces)
     elif place.hangs is not None and not draft.effects.is_start and _is_of_trace(draft, place):
         draft = _in_run(draft, _name_of_context(plan, place, runs), traces)
-    draft = _in_own_run(draft, place, runs, traces)
+    if len(runs) > 1:
+        draft = _in_own_run(draft, place, runs, traces)
+    if draft.type is not _MODEL_CALL and twin is None and not _are_compared(runs):
+        return draft  # as with nearly all spans
     return counted(plan, org, draft, place, [state.row for state in runs], twin)
+
+
+def _are_compared(runs: list[RunState]) -> bool:
+    """Whether something counts below spans of theirs that have not come, or did before it was forgotten."""
+    for state in runs:
+        calls = state.row.calls
+        if calls.below or calls.gone:
+            return True
+    return False
 
 
 def _has(plan: Plan, state: RunState, event_id: str) -> bool:
@@ -122,7 +141,7 @@ def _in_run(draft: Draft, name: str, traces: Traces) -> Draft:
 def _name_of_root(plan: Plan, trace: str, root: str, runs: list[RunState]) -> str:
     """What the run of a root is called: the first of a trace begins the run of the trace, which may be there already
     since children came before it."""
-    start = f"{root.removeprefix(trace + ':')}.start"
+    start = _start_of(trace, root)
     head = None
     for state in runs:
         row = state.row
@@ -131,6 +150,11 @@ def _name_of_root(plan: Plan, trace: str, root: str, runs: list[RunState]) -> st
         if row.foreign_id == trace:
             head = row
     return trace if head is None or head.implicit else root
+
+
+def _start_of(trace: str, root: str) -> str:
+    """The id of the event with which the run of a root begins."""
+    return f"{root[len(trace) + 1 :]}.start"
 
 
 def _name_of_context(plan: Plan, place: SpanPlace, runs: list[RunState]) -> str:

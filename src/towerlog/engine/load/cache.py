@@ -202,9 +202,13 @@ class Cache:
         """For runs that began while they were cached: hashes of all their event ids. Any other id is new."""
         self.ids_held = 0
 
+    def knows_ids(self, run: int) -> None:
+        """From now on all event ids of a run that has just begun are remembered."""
+        self.event_ids[run] = set()
+
     def note_begun(self, row: RunRow) -> None:
-        """A run that has just begun: from now on all its event ids are remembered, and that it is one of its trace."""
-        self.event_ids[row.run] = set()
+        """A run that has just begun: its event ids are remembered from now on, and that it is one of its trace."""
+        self.knows_ids(row.run)
         if row.foreign_id is None or not self.traces:
             return
         name = row.foreign_id
