@@ -26,30 +26,27 @@ _replace = msgspec.structs.replace
 _MODEL_CALL = EventType.MODEL_CALL
 
 
-class Traces:
+class Traces(msgspec.Struct, eq=False):
     """The traces of one request while its spans are placed."""
 
-    def __init__(self, plan: Plan, org: int) -> None:
-        """None was looked up yet."""
-        self._plan, self._org = plan, org
-        self._states: dict[str, tuple[int, list[RunState]]] = {}
-        self._refs: dict[RunByForeignId, RunByForeignId] = {}
-
-    def ref(self, ref: RunByForeignId) -> RunByForeignId:
-        """A reference that was made here: equal ones are one, and live as long as the request is placed."""
-        return self._refs.setdefault(ref, ref)
+    plan: Plan
+    org: int
+    refs: dict[RunByForeignId, RunByForeignId] = {}
+    """References that were made here: equal ones are one, and live as long as the request is placed."""
+    states: dict[str, tuple[int, list[RunState]]] = {}
+    """Of traces that were looked up: how many of their runs have begun in this group, and all of them."""
 
     def runs(self, trace: str) -> list[RunState]:
         """The runs of a trace, as this group has left them. Raises NotLoaded."""
-        plan, key = self._plan, (self._org, trace)
+        plan, key = self.plan, (self.org, trace)
         begun = plan.trace_runs.get(key, ())
-        known = self._states.get(trace)
+        known = self.states.get(trace)
         if known is not None and known[0] == len(begun):
             return known[1]
         stored = _stored(plan.known, *key)
         numbers = (*stored, *(one for one in begun if one not in stored))
         states = [found for number in numbers if (found := plan.run_state_of(number)) is not None]
-        self._states[trace] = len(begun), states
+        self.states[trace] = len(begun), states
         return states
 
 
@@ -135,7 +132,8 @@ def _thread(draft: Draft) -> tuple[str, bool]:
 def _in_run(draft: Draft, name: str, traces: Traces) -> Draft:
     if isinstance(draft.run, RunByForeignId) and draft.run.foreign_id == name:
         return draft
-    return _replace(draft, run=traces.ref(RunByForeignId(name, *_thread(draft))))
+    ref = RunByForeignId(name, *_thread(draft))
+    return _replace(draft, run=traces.refs.setdefault(ref, ref))
 
 
 def _name_of_root(plan: Plan, trace: str, root: str, runs: list[RunState]) -> str:
