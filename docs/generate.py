@@ -449,6 +449,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.load.cache", "CACHED_BYTES", "bytes of those of each kind"),
         ("engine.load.cache", "CACHED_NODES", "history nodes that the writer remembers"),
         ("engine.load.cache", "CACHED_IDS", "event ids that the writer remembers"),
+        (
+            "engine.load.cache",
+            "MAX_RUNS_OF_TRACE",
+            "runs of a trace that it remembers; of more it asks the store",
+        ),
         ("engine.load.cache", "MAX_DROPPED", "of each of these that are dropped at once, past their bound"),
         ("engine.timers.cancels", "MAX_CANCELS", "cancels whose deadlines run at a time"),
         (
@@ -470,6 +475,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "dialects.otlp.masks",
             "MAX_KNOWN_NAMES",
             "names, and ids, of which is remembered what they are without the secrets in them",
+        ),
+        ("dialects.otlp.json_in", "MAX_KNOWN_TRACES", "ids of traces that are remembered"),
+        (
+            "dialects.otlp.present",
+            "MAX_KNOWN_SETS",
+            "sets of attributes of which is remembered what they leave of the table of names",
         ),
         ("dialects.fields", "MAX_KNOWN_NAMES", "names of events that are remembered, each of 200 characters at most"),
         ("dialects.activity.feed", "MAX_KNOWN_TOOLS", "names of tools whose kind is remembered, as long at most"),

@@ -39,6 +39,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "Packer": "makes its contexts at their first use; one transaction or one question has it",
     "RunState": "a run's state while one group is placed, owned by its plan",
     "_Target": "what the drafts of one run have in common, found out as they are placed, for one request",
+    "Traces": "the runs of the traces of one request, found out as its spans are placed",
     "Tallies": "counted up while a unit of work is planned, and owned by the planner alone",
     "PendingRequest": "a request in hand, filled in by its connection until its reply is sent",
     "Turn": "counts how often its group was placed, and who broke",

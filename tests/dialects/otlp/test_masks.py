@@ -51,6 +51,28 @@ def test_names_of_other_things(name: str) -> None:
     assert not names_secret(name)
 
 
+PIECES = [word for word, _ in masks.SUSPECTS] + [
+    *(word[:-1] for word, _ in masks.SUSPECTS), *(word[1:] for word, _ in masks.SUSPECTS),
+    b'"key":', b'"key"', b'key":', b"a", b" ", b'"', b"\\u0041", b"KEY", b"Secret", b"ghx_", b"Akia",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8), st.booleans())
+def test_words_are_found_by_their_signs_as_by_themselves(pieces: list[bytes], is_long: bool) -> None:
+    body = b"".join(pieces)
+    more = b"." * masks.SIGNS_UP_TO_BYTES if is_long else b""
+    found = [word for word, _ in suspects_in(body + more)]
+    assert found == [word for word, _ in masks.SUSPECTS if _has(body, word)]
+    assert masks.has_few_suspects(body + more)
+
+
+def _has(body: bytes, word: bytes) -> bool:
+    if rb"\u" in body:
+        return True  # a letter may be an escape
+    small = body if word == rb"\/" else body.lower().replace(rb"\/", b"/")
+    return small.count(word) > (small.count(b'"key":') if word == b"key" else 0)
+
+
 @pytest.mark.parametrize(
     "secret",
     [

@@ -15,6 +15,7 @@ from towerlog.engine.load.cache import (
     DEFAULT_ROW_BYTES,
     MAX_DROPPED,
     MAX_IDS_OF_RUN,
+    MAX_RUNS_OF_TRACE,
     Cache,
 )
 from towerlog.engine.verify import verify_org
@@ -69,6 +70,30 @@ def test_a_run_with_too_many_ids_is_asked_about_again() -> None:
         cache.note_ids(1, [str(number)])
     assert 1 not in cache.event_ids
     assert cache.ids_held == 0
+
+
+def test_a_run_that_begins_is_one_of_its_trace() -> None:
+    """Whoever begins it, and whatever colons its name has."""
+    cache = Cache()
+    cache.note_trace(1, "otlp:a", ())
+    names = ("otlp:a", "otlp:a:b", "otlp:a:b:c", "otlp:ab", "otlp", "x:otlp:a", None)
+    rows = [run_row(number, foreign_id=name) for number, name in enumerate(names, 1)]
+    for row in (*rows, run_row(9, org=2, foreign_id="otlp:a")):
+        cache.note_begun(row)
+    assert set(cache.traces) == {(1, "otlp:a")}, "of others it is not known which runs they have"
+    assert sorted(cache.traces[1, "otlp:a"]) == [row.run for row in rows[:3]]
+
+
+def test_the_runs_of_a_trace_with_too_many_are_asked_for() -> None:
+    cache = Cache()
+    cache.note_trace(1, "t", ())
+    for number in range(MAX_RUNS_OF_TRACE):
+        cache.note_begun(run_row(number, foreign_id=f"t:{number}"))
+    assert len(cache.traces[1, "t"]) == MAX_RUNS_OF_TRACE
+    cache.note_begun(run_row(MAX_RUNS_OF_TRACE, foreign_id="t:more"))
+    assert not cache.traces
+    cache.note_begun(run_row(MAX_RUNS_OF_TRACE + 1, foreign_id="t:again"))
+    assert not cache.traces, "some of them are not known"
 
 
 def test_ids_of_all_runs_together_are_bounded() -> None:

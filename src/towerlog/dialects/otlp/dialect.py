@@ -113,12 +113,13 @@ def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[Draft], list[bytes]
         for node in trace.nodes:
             call.pause()
             try:
-                made = list(drafts_of(node, trace, storing))
+                made = drafts_of(node, trace, storing)
             except TowerlogError as error:
                 refused.append(fields.refusal(error))
                 continue
             key = node.span.span_id.encode()
-            found += [(at, rank, len(found) + number, draft, key) for number, (at, rank, draft) in enumerate(made)]
+            for at, rank, draft in made:
+                found.append((at, rank, len(found), draft, key))
     # By time, so that the log tells what happened in the order in which it did.
     found.sort()
     return [one[3] for one in found], [one[4] for one in found], refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.fields import invalid_field
 from towerlog.dialects.otlp.lookups import source_of
+from towerlog.dialects.otlp.present import present_in
 from towerlog.dialects.otlp.shapes import (
     Code,
     ExportedResource,
@@ -42,6 +44,8 @@ MAX_SPAN_PARTS = 200_000
 """Commas and opening brackets of one span: it is decoded in one call, which keeps the interpreter to itself."""
 QUICK_BYTES = 256 * 1024
 """Of a request that is decoded in one go, for the sake of speed."""
+MAX_KNOWN_TRACES = 1024
+"""Ids of traces that were looked at: spans of one trace come together."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -196,22 +200,30 @@ def _one(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
 
 
 def _span(sent: ExportedSpan, source: SpanSource) -> ToldSpan:
-    status, unused = sent.status, dict[str, Any]()
+    trace_id, span_id = _trace_id(sent.trace_id), hex_id(sent.span_id, SPAN_BYTES, "spanId")
+    status, kind, unused, parent = sent.status, sent.kind, dict[str, Any](), sent.parent_span_id
+    parent = _parent(parent, unused) if parent else ""
+    kind = kind if type(kind) is int else _code(kind, "kind")
+    start, end = nanos(sent.start), nanos(sent.end)
+    if start is None or end is None:
+        _note_times(sent, unused)
+    attributes, events, links = attributes_of(sent.attributes), sent.events, sent.links
     return ToldSpan(
-        hex_id(sent.trace_id, TRACE_BYTES, "traceId"),
-        hex_id(sent.span_id, SPAN_BYTES, "spanId"),
-        _parent(sent.parent_span_id, unused),
+        trace_id,
+        span_id,
+        parent,
         sent.name or "",
-        _code(sent.kind, "kind"),
-        _time(sent.start, "startTimeUnixNano", unused),
-        _time(sent.end, "endTimeUnixNano", unused),
-        attributes_of(sent.attributes),
+        kind,
+        start or 0,
+        end or 0,
+        attributes,
+        present_in(attributes),
         source,
         0 if status is None else _code(status.code, "status.code"),
         "" if status is None else status.message or "",
         sent.flags or 0,
-        [_event(event) for event in sent.events],
-        [_link(link) for link in sent.links],
+        [_event(event) for event in events] if events else [],
+        [_link(link) for link in links] if links else [],
         sent.trace_state or "",
         unused,
     )
@@ -226,12 +238,16 @@ def _parent(value: str | None, unused: dict[str, Any]) -> str:
         return ""
 
 
-def _time(value: float | str | None, field: str, unused: dict[str, Any]) -> int:
-    """A time, 0 for none and for what cannot be one."""
-    found = nanos(value)
-    if found is None:
-        unused[field] = fields.truncated(value, MAX_LABEL_CHARS) if isinstance(value, str) else value
-    return found or 0
+@functools.lru_cache(maxsize=MAX_KNOWN_TRACES)
+def _trace_id(value: str | None) -> str:
+    return hex_id(value, TRACE_BYTES, "traceId")
+
+
+def _note_times(sent: ExportedSpan, unused: dict[str, Any]) -> None:
+    """Keeps what stands in the place of a time and cannot be one."""
+    for field, value in (("startTimeUnixNano", sent.start), ("endTimeUnixNano", sent.end)):
+        if nanos(value) is None:
+            unused[field] = fields.truncated(value, MAX_LABEL_CHARS) if isinstance(value, str) else value
 
 
 def _event(event: SpanEvent) -> dict[str, Any]:
@@ -245,13 +261,15 @@ def _link(link: SpanLink) -> dict[str, Any]:
 
 
 def _record(sent: LogRecord, source: SpanSource) -> ToldRecord:
+    attributes = attributes_of(sent.attributes)
     return ToldRecord(
         hex_id(sent.trace_id, TRACE_BYTES, "traceId"),
         hex_id(sent.span_id, SPAN_BYTES, "spanId"),
         sent.event_name or "",
         nanos(sent.time) or nanos(sent.observed) or 0,
         plain(sent.body),
-        attributes_of(sent.attributes),
+        attributes,
+        present_in(attributes),
         source,
         0 if isinstance(sent.severity, str) else sent.severity or 0,
         sent.severity_text or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterable
@@ -10,15 +11,17 @@ from typing import Any
 from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS
 from towerlog.dialects.otlp import names
-from towerlog.dialects.otlp.masks import masked_id, masked_name
+from towerlog.dialects.otlp.masks import MAX_KNOWN_NAMES, masked_id, masked_name
 from towerlog.dialects.otlp.names import Kind, Path
-from towerlog.dialects.otlp.spans import ERROR, SpanSource, ToldSpan
+from towerlog.dialects.otlp.present import Paths, Present
+from towerlog.dialects.otlp.spans import ERROR, SpanSource, ToldRecord, ToldSpan
 from towerlog.dialects.otlp.values import opened
 from towerlog.errors import Invalid
 from towerlog.model.agent import plain_name
 from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage, parse_dollars
 
 Attributes = dict[str, Any]
+Told = ToldSpan | ToldRecord
 _BEFORE_NAMES = ("invoke_agent ", "invoke_workflow ", "create_agent ")
 _BEHIND_NAMES = (".run", ".workflow", ".agent", ".kickoff", "._execute_core")
 _ID_IN_NAME = re.compile(r"[_-]?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
@@ -33,18 +36,15 @@ _CLASS = re.compile(r"([A-Za-z_][\w.]{0,199})(?:[(:]|$)")
 """A status message that begins with the class of an exception, as most libraries write it."""
 
 
-def kind_of(attributes: Attributes) -> Kind:
+def kind_of(attributes: Attributes, present: Present) -> Kind:
     """What a span is that has these attributes."""
-    for name, kinds in names.KINDS:
-        value = attributes.get(name)
+    for name, kinds in present.kinds:
+        value = attributes[name]
         if isinstance(value, str):
             found = kinds.get(value.strip('"').lower())  # MLflow writes JSON
             if found is not None:
                 return found
-    for kind, present in names.PRESENT:
-        if any(name in attributes for name in present):
-            return kind
-    return names.OTHER
+    return present.kind
 
 
 def first(attributes: Attributes, paths: Iterable[Path]) -> Any:
@@ -79,6 +79,11 @@ def label(attributes: Attributes, paths: Iterable[Path]) -> str | None:
 
 def named(text: str) -> str:
     """A text as a name, on one line: what is a secret in it masked, and cut."""
+    return _named(text) if len(text) <= MAX_LABEL_CHARS else _named.__wrapped__(text)
+
+
+@functools.lru_cache(maxsize=MAX_KNOWN_NAMES)
+def _named(text: str) -> str:
     return fields.truncated(masked_name(plain_name(text[:MAX_NAMED_CHARS])), MAX_LABEL_CHARS)
 
 
@@ -90,14 +95,21 @@ def text(attributes: Attributes, paths: Iterable[Path], longest: int) -> str | N
     return masked_id(value) if isinstance(value, str) and len(value) <= longest else None
 
 
-def place_of(attributes: Attributes, where: Iterable[str]) -> str | None:
+def place_of(attributes: Attributes, where: Paths) -> str | None:
     """The first of these attributes that says anything."""
-    return next((name for name in where if attributes.get(name) not in (None, "")), None)
+    for path in where:
+        if attributes[path[0]] not in (None, ""):
+            return path[0]
+    return None
 
 
-def thread_of(attributes: Attributes) -> str | None:
+def thread_of(told: Told) -> str | None:
     """The thread that a span names. One that cannot be an id is made to fit, with a digest so that two stay two."""
-    told = text(attributes, names.THREAD, MAX_THREAD_CHARS)
+    where = told.present.thread
+    return _thread(text(told.attributes, where, MAX_THREAD_CHARS)) if where else None
+
+
+def _thread(told: str | None) -> str | None:
     try:
         return fields.optional_id(told, "thread_id", MAX_ID_CHARS)
     except Invalid:
@@ -116,7 +128,8 @@ def source_of(resource: Attributes, scope: dict[str, str]) -> SpanSource:
 
 def agent_of(span: ToldSpan, kind: Kind, *, begins_run: bool) -> str | None:
     """The agent of a span, as far as it tells; of one that begins a run also by what the span is called."""
-    told = label(span.attributes, names.AGENT_NAME)
+    where = span.present.agent_name
+    told = label(span.attributes, where) if where else None
     if told is not None or not begins_run:
         return told
     if kind not in (names.AGENT, names.CHAIN):
@@ -130,30 +143,31 @@ def agent_of(span: ToldSpan, kind: Kind, *, begins_run: bool) -> str | None:
     return named(_ID_IN_NAME.sub("", name).strip() or name.strip()) or None
 
 
-def model_of(attributes: Attributes) -> str | None:
+def model_of(told: Told) -> str | None:
     """The model that has answered, else the one that was asked."""
-    return label(attributes, names.MODEL_NAME)
+    return label(told.attributes, told.present.model_name)
 
 
-def provider_of(attributes: Attributes) -> str | None:
+def provider_of(told: Told) -> str | None:
     """Who serves the model, as lists of prices call it; frameworks that call themselves that are none."""
-    for path in names.PROVIDER:
-        told = label(attributes, (path,))
-        if told is not None:
-            head = told.lower().partition(".")[0]
+    for path in told.present.provider:
+        name = label(told.attributes, (path,))
+        if name is not None:
+            head = name.lower().partition(".")[0]
             found = names.PROVIDER_WORDS.get(head, head)
             if found is not None:
                 return found
     return None
 
 
-def response_id_of(attributes: Attributes) -> str | None:
+def response_id_of(told: Told) -> str | None:
     """The provider's id of a response, by which two spans of one call are known as such."""
-    told = text(attributes, names.RESPONSE_ID, 8192)
-    if told is not None:
-        return told
-    for name in names.RESPONSE_TEXT:
-        value = attributes.get(name)
+    present, attributes = told.present, told.attributes
+    named = text(attributes, present.response_id, 8192) if present.response_id else None
+    if named is not None:
+        return named
+    for path in present.response_text:
+        value = attributes[path[0]]
         if isinstance(value, str) and value.startswith("{") and '"id"' in value:
             found = _member(opened(value), ("id",))
             if isinstance(found, str) and found:
@@ -161,26 +175,30 @@ def response_id_of(attributes: Attributes) -> str | None:
     return None
 
 
-def usage_of(attributes: Attributes) -> Usage:
+def usage_of(told: Told) -> Usage:
     """What a model call has used, in disjoint buckets.
 
     Conventions count cached tokens as input and reasoning as output. Where a sum cannot hold its part, it does not.
     """
-    sent, written = (_count(attributes, paths) for paths in (names.INPUT_TOKENS, names.OUTPUT_TOKENS))
-    cached, kept, thought = (
-        _count(attributes, paths) for paths in (names.CACHED_TOKENS, names.CACHE_WRITE_TOKENS, names.REASONING_TOKENS)
-    )
-    total = _count(attributes, names.TOTAL_TOKENS)
-    cost = cost_of(attributes)
+    present, attributes = told.present, told.attributes
+    if not present.tells_figures():
+        return NO_USAGE
+    sent, written = _count(attributes, present.input_tokens), _count(attributes, present.output_tokens)
+    cached, kept = _count(attributes, present.cached_tokens), _count(attributes, present.cache_write_tokens)
+    thought, total = _count(attributes, present.reasoning_tokens), _count(attributes, present.total_tokens)
+    cost = cost_of(told)
     if (sent, written, cached, kept, thought, total, cost) == (None,) * 7:
         return NO_USAGE
-    within = (cached, kept) if _is_inclusive(attributes) else ()
+    within = (cached, kept) if _is_inclusive(told) else ()
     return Usage(_less(sent, *within), cached, kept, _less(written, thought), thought, total, cost)
 
 
-def _is_inclusive(attributes: Attributes) -> bool:
+def _is_inclusive(told: Told) -> bool:
     """Whether the input counts what was read from a cache and written to it."""
-    return names.EXCLUSIVE_INPUT not in attributes or first(attributes, names.INPUT_TOKENS[:-1]) is not None
+    where = told.present.input_tokens
+    if not where or where[-1] != (names.EXCLUSIVE_INPUT,):
+        return True
+    return first(told.attributes, where[:-1]) is not None
 
 
 def _less(whole: int | None, *parts: int | None) -> int | None:
@@ -201,9 +219,9 @@ def _count(attributes: Attributes, paths: Iterable[Path]) -> int | None:
     return None
 
 
-def cost_of(attributes: Attributes) -> int | None:
+def cost_of(told: Told) -> int | None:
     """Nano-dollars of one call."""
-    value = first(attributes, names.COST)
+    value = first(told.attributes, told.present.cost)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -216,8 +234,8 @@ def failed(span: ToldSpan) -> bool:
     """Whether what a span did has failed, by its status or by an attribute that says so."""
     if span.code == ERROR:
         return _exception_of(span) not in names.NO_FAILURES
-    for name, words in names.FAILURES:
-        value = span.attributes.get(name)
+    for name, words in span.present.failures:
+        value = span.attributes[name]
         if value is not None and str(value).lower() in words:
             return True
     return False

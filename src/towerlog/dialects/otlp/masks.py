@@ -113,12 +113,36 @@ SUSPECTS: Suspects = (
     (rb"\/", forms.escaped_address),
 )
 """Words in small letters, and what a secret with such a word looks like."""
-_RARE = (b"\\", b"_", b"-")
-_RARE_IN = tuple(next((rare for rare in _RARE if rare in word), None) for word, _ in SUSPECTS)
-"""Signs that many bodies do not have, which is found out far faster than that of a word; and one of each word."""
-_AT_NAMES = next(index for index, (word, _) in enumerate(SUSPECTS) if word is _OF_NAMES)
 _MEMBER_OF_OTLP = b'"key":'
 """What every request in JSON has: the name of an attribute stands behind it."""
+_NOT_OF_OTLP = b'(?:(?<!"key)|(?!":))'
+_SIGNS = b"\\/zjx-_ckbup"
+"""Signs of these words, the rarest in what is sent first. Words that share one are looked for together, at each place
+where it stands: that takes a third of looking for one word after the other."""
+
+
+def _by_sign() -> tuple[tuple[bytes, re.Pattern[bytes], tuple[int, ...]], ...]:
+    """A sign, what finds any of the words that are looked for by it, and their places in `SUSPECTS`."""
+    found: dict[bytes, list[int]] = {}
+    for index, (word, _) in enumerate(SUSPECTS):
+        sign = next(_SIGNS[at : at + 1] for at in range(len(_SIGNS)) if _SIGNS[at : at + 1] in word)
+        found.setdefault(sign, []).append(index)
+    return tuple(
+        (sign, _finder(sign, [SUSPECTS[at][0] for at in places]), tuple(places)) for sign, places in found.items()
+    )
+
+
+def _finder(sign: bytes, words: list[bytes]) -> re.Pattern[bytes]:
+    # It begins with the sign itself, which the interpreter then looks for without trying anything else.
+    ends = [re.escape(word.partition(sign)[2]) + b"(?<=%s)" % re.escape(word) for word in words]
+    ends = [end + _NOT_OF_OTLP if word is _OF_NAMES else end for word, end in zip(words, ends, strict=True)]
+    return re.compile(re.escape(sign) + b"(?:%s)" % b"|".join(ends))
+
+
+_BY_SIGN = _by_sign()
+SIGNS_UP_TO_BYTES = 128 * 1024
+"""Of a body in which words are looked for by their signs: one of nothing but signs takes a hundred times as long."""
+_AT_NAMES = next(index for index, (word, _) in enumerate(SUSPECTS) if word is _OF_NAMES)
 
 
 class Suspicions:
@@ -145,7 +169,7 @@ class Suspicions:
 
 def names_secret(key: str) -> bool:
     """Whether the value of an attribute of this name is a secret."""
-    return _names_secret(key if len(key) <= MAX_KEY_CHARS else key[-MAX_KEY_CHARS:])
+    return _names_secret(key) if len(key) <= MAX_KEY_CHARS else _names_secret(key[-MAX_KEY_CHARS:])
 
 
 @functools.lru_cache(maxsize=MAX_KNOWN_KEYS)
@@ -206,19 +230,25 @@ def _counted_short(body: bytes) -> tuple[Suspects, int]:
 
 
 def _count(body: bytes, pause: Pause) -> tuple[Suspects, int]:
+    has_escapes = b"\\" in body
     small = body.lower()
-    has = {rare: rare in body for rare in _RARE}
-    if has[b"\\"]:
+    if has_escapes:
         small = small.replace(rb"\/", b"/")
-    counts: list[int] = []
-    for (word, _), rare in zip(SUSPECTS, _RARE_IN, strict=True):
-        pause()
-        counts.append((body if word == rb"\/" else small).count(word) if rare is None or has[rare] else 0)
-    if has[b"\\"] and rb"\u" in body:
-        return SUSPECTS, sum(counts)
-    counts[_AT_NAMES] -= small.count(_MEMBER_OF_OTLP)
-    found = tuple(one for one, count in zip(SUSPECTS, counts, strict=True) if count > 0)
-    return found, sum(counts)
+    counts = dict.fromkeys(range(len(SUSPECTS)), 0)
+    for sign, finder, places in _BY_SIGN:
+        if not (has_escapes if sign == b"\\" else sign in small):
+            continue
+        if len(body) > SIGNS_UP_TO_BYTES or sign == b"\\" or finder.search(small) is not None:
+            for at in places:
+                pause()
+                word = SUSPECTS[at][0]
+                counts[at] = (body if word == rb"\/" else small).count(word)
+    found = sum(counts.values())
+    if has_escapes and rb"\u" in body:
+        return SUSPECTS, found
+    of_otlp = small.count(_MEMBER_OF_OTLP) if counts[_AT_NAMES] else 0
+    counts[_AT_NAMES] -= of_otlp
+    return tuple(one for at, one in enumerate(SUSPECTS) if counts[at] > 0), found - of_otlp
 
 
 def masked_text(text: bytes, suspects: Suspects = SUSPECTS, suspicions: Suspicions | None = None) -> bytes:

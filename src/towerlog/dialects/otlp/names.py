@@ -212,13 +212,13 @@ PROVIDER_WORDS: Mapping[str, str | None] = {
 """What stands before the first dot of a provider's name → as lists of prices call it; None: a framework."""
 
 RESPONSE_ID = _paths("gen_ai.response.id", "ai.response.id", "llm.response.id", "request_id")
-RESPONSE_TEXT = ("output.value", "gen_ai.completion")
+RESPONSE_TEXT = _paths("output.value", "gen_ai.completion")
 """Where the whole response of a model may stand, as JSON with an `id`."""
 FINISH_REASON = _paths("gen_ai.response.finish_reasons", "llm.finish_reason", "ai.response.finishReason", "stop_reason")
 
 TOOL_NAME = _paths("gen_ai.tool.name", "tool.name", "ai.toolCall.name", "traceloop.entity.name", "tool_name")
 TOOL_CALL_ID = _paths("gen_ai.tool.call.id", "tool_call.id", "ai.toolCall.id", "tool_use_id")
-ARGUMENTS = (
+ARGUMENTS = _paths(
     "gen_ai.tool.call.arguments",
     "tool_arguments",
     "ai.toolCall.args",
@@ -231,7 +231,7 @@ ARGUMENTS = (
     "langfuse.observation.input",
     "mlflow.spanInputs",
 )
-RESULT = (
+RESULT = _paths(
     "gen_ai.tool.call.result",
     "tool_response",
     "ai.toolCall.result",
@@ -242,7 +242,7 @@ RESULT = (
     "langfuse.observation.output",
     "mlflow.spanOutputs",
 )
-INPUT = (
+INPUT = _paths(
     "input.value",
     "ai.prompt",
     "traceloop.entity.input",
@@ -253,7 +253,7 @@ INPUT = (
     "langfuse.observation.input",
     "mlflow.spanInputs",
 )
-OUTPUT = (
+OUTPUT = _paths(
     "final_result",
     "output.value",
     "ai.response.text",

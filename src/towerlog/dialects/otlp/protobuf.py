@@ -20,6 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_LABEL_CHARS
 from towerlog.dialects.otlp.lookups import source_of
+from towerlog.dialects.otlp.present import present_in
 from towerlog.dialects.otlp.spans import PARENT, QUICK_SPANS, SPAN_BYTES, Lazy, SpanSource, ToldRecord, ToldSpan
 from towerlog.errors import Malformed, TooLarge, TowerlogError
 from towerlog.model.event import Refusal
@@ -158,21 +159,25 @@ def _each(
 def _span(sent: Span, source: SpanSource, budget: _Budget) -> ToldSpan:
     # One whose parent has no id that could be one is a root.
     is_parent = len(sent.parent_span_id) in (0, SPAN_BYTES)
+    trace_id, span_id = _hex(sent.trace_id, 16, "traceId"), _hex(sent.span_id, 8, "spanId")
+    parent = _hex(sent.parent_span_id, 8, PARENT) if is_parent else ""
+    attributes = _attributes(sent.attributes, budget)
     return ToldSpan(
-        _hex(sent.trace_id, 16, "traceId"),
-        _hex(sent.span_id, 8, "spanId"),
-        _hex(sent.parent_span_id, 8, PARENT) if is_parent else "",
+        trace_id,
+        span_id,
+        parent,
         sent.name,
         sent.kind,
         sent.start_time_unix_nano,
         sent.end_time_unix_nano,
-        _attributes(sent.attributes, budget),
+        attributes,
+        present_in(attributes),
         source,
         sent.status.code,
         sent.status.message,
         sent.flags,
-        [_event(event, budget) for event in sent.events],
-        [_link(link, budget) for link in sent.links],
+        [_event(event, budget) for event in sent.events] if sent.events else [],
+        [_link(link, budget) for link in sent.links] if sent.links else [],
         sent.trace_state,
         {} if is_parent else {PARENT: sent.parent_span_id[:MAX_LABEL_CHARS].hex()},
     )
@@ -191,13 +196,16 @@ def _link(link: Span.Link, budget: _Budget) -> dict[str, Any]:
 
 
 def _record(sent: LogRecord, source: SpanSource, budget: _Budget) -> ToldRecord:
+    trace_id, span_id = _hex(sent.trace_id, 16, "traceId"), _hex(sent.span_id, 8, "spanId")
+    body, attributes = _plain(sent.body, budget), _attributes(sent.attributes, budget)
     return ToldRecord(
-        _hex(sent.trace_id, 16, "traceId"),
-        _hex(sent.span_id, 8, "spanId"),
+        trace_id,
+        span_id,
         sent.event_name,
         sent.time_unix_nano or sent.observed_time_unix_nano,
-        _plain(sent.body, budget),
-        _attributes(sent.attributes, budget),
+        body,
+        attributes,
+        present_in(attributes),
         source,
         sent.severity_number,
         sent.severity_text,

@@ -29,7 +29,7 @@ UNNAMED = "log"
 def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Storing) -> Draft:
     """The draft of a record; `runs`: those that the request has named so far. Raises TowerlogError."""
     attributes = record.attributes
-    session = lookups.thread_of(attributes)
+    session = lookups.thread_of(record)
     if not record.trace_id and session is None:
         raise fields.invalid_field("traceId", "names no trace, and no attribute names a session: it belongs to no run")
     key = record.trace_id or f"{SESSION}:{session}"
@@ -48,7 +48,7 @@ def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Stori
         record.time // NANOS_PER_MS or None,
         _event_id(record, name, data),
         None,
-        lookups.label(attributes, names.AGENT_NAME),
+        lookups.label(attributes, record.present.agent_name),
         record.source.service or DEFAULT_AGENT,
         part=True,
         span=SpanPlace(f"{NAME}:{key}", record.span_id, hangs=record.span_id or None) if record.trace_id else None,
@@ -87,22 +87,22 @@ def _facts(record: ToldRecord, name: str, told: dict[str, Any]) -> tuple[EventTy
     took = whole(attributes["duration_ms"]) if isinstance(attributes.get("duration_ms"), int | str) else None
     duration_ms = took if isinstance(took, int) and took >= 0 else None
     if kind == names.TOOL:
-        tool = lookups.label(attributes, names.TOOL_NAME)
+        tool = lookups.label(attributes, record.present.tool_name)
         if tool is not None:
             told["tool"] = tool
-        call_id = lookups.text(attributes, names.TOOL_CALL_ID, 8192)
+        call_id = lookups.text(attributes, record.present.tool_call_id, 8192)
         return EventType.TOOL_RESULT, Facts(
             tool=tool, tool_call_id=call_id, success=not failed, duration_ms=duration_ms
         )
-    span = ToldSpan("", "", "", name, 0, 0, 0, attributes, record.source)
+    span = ToldSpan("", "", "", name, 0, 0, 0, attributes, record.present, record.source)
     return EventType.MODEL_CALL, Facts(
         name=lookups.call_name(span) if failed else None,
         success=not failed,
         duration_ms=duration_ms,
         effects=Effects(
-            report=UsageReport(lookups.usage_of(attributes), "delta"),
-            model=lookups.model_of(attributes),
-            provider=lookups.provider_of(attributes),
+            report=UsageReport(lookups.usage_of(record), "delta"),
+            model=lookups.model_of(record),
+            provider=lookups.provider_of(record),
         ),
     )
 

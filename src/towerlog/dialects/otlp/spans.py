@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from towerlog.dialects.otlp.present import Present
 from towerlog.dialects.otlp.values import NANOS_PER_MS
 from towerlog.errors import Invalid
 from towerlog.model.event import Refusal
@@ -45,6 +46,8 @@ class ToldSpan(msgspec.Struct, frozen=True, gc=False):
     start: int
     end: int
     attributes: dict[str, Any]
+    present: Present
+    """What of the table of names is among its attributes."""
     source: SpanSource
     code: int = 0
     message: str = ""
@@ -85,6 +88,8 @@ class ToldRecord(msgspec.Struct, frozen=True, gc=False):
     time: int
     body: Any
     attributes: dict[str, Any]
+    present: Present
+    """What of the table of names is among its attributes."""
     source: SpanSource
     severity: int = 0
     severity_text: str = ""

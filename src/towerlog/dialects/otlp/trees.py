@@ -13,6 +13,7 @@ import msgspec
 from towerlog.dialects.otlp import lookups, names
 from towerlog.dialects.otlp.names import Kind
 from towerlog.dialects.otlp.spans import ToldSpan
+from towerlog.dialects.otlp.values import NANOS_PER_MS
 from towerlog.model.event import RunByForeignId
 from towerlog.model.run import PARENT_FOREIGN
 from towerlog.model.span import SpanPlace
@@ -28,6 +29,10 @@ class SpanNode(msgspec.Struct, eq=False):
 
     span: ToldSpan
     kind: Kind
+    is_root: bool
+    """Of its span."""
+    begins_run: bool
+    """Whether a run begins and ends with this span: its trace's, or that of an agent in it."""
     above: SpanNode | None = None
     """Its parent, if the request has it."""
     begins: SpanNode | None = None
@@ -36,6 +41,8 @@ class SpanNode(msgspec.Struct, eq=False):
     response_id: str | None = None
     counts: bool = False
     """A model call that is one: no other span of the request tells more of the same response."""
+    has_figures: bool = False
+    """A model call that tells any."""
     told_at: int = 0
     """When it is told of in the log: spans of one response together, the one that counts first."""
     call: str | None = None
@@ -47,16 +54,13 @@ class SpanNode(msgspec.Struct, eq=False):
     is_placed: bool = False
     is_joined: bool = False
 
-    @property
-    def begins_run(self) -> bool:
-        """Whether a run begins and ends with this span: its trace's, or that of an agent in it."""
-        return self.span.is_root or self.kind == names.AGENT
-
 
 class Trace(msgspec.Struct, eq=False):
     """What a request has of a trace."""
 
     trace_id: str
+    name: str
+    """The foreign id of its run."""
     nodes: list[SpanNode] = []
     by_id: dict[str, SpanNode] = {}
     thread_id: str | None = None
@@ -71,34 +75,34 @@ class Trace(msgspec.Struct, eq=False):
 
     def parent_key(self, node: SpanNode) -> str | None:
         """The run above the one that a span begins; None for a root."""
-        if node.span.is_root:
+        if node.is_root:
             return None
         return PARENT_FOREIGN + self._run(None if node.above is None else node.above.begins).foreign_id
 
     def place_of(self, node: SpanNode) -> SpanPlace:
         """Where a span stands in its trace."""
-        begins, above = node.begins, None if node.above is None else node.above.begins
-        is_child = begins is node and not node.span.is_root
+        begins, above, span = node.begins, None, node.span
+        if begins is node and not node.is_root and node.above is not None:
+            above = node.above.begins  # of a child run
         return SpanPlace(
-            f"{NAME}:{self.trace_id}",
-            node.span.span_id,
-            self._root(begins),
+            self.name,
+            span.span_id,
+            None if begins is None else self._root(begins),
             node.hangs,
             node.call,
-            _has_figures(node),
-            node.span.start_ms,
-            self._root(above) if is_child else None,
+            node.has_figures,
+            span.start // NANOS_PER_MS or None,
+            None if above is None else self._root(above),
         )
 
-    def _root(self, begins: SpanNode | None) -> str | None:
-        is_root = begins is not None and begins.span.is_root
-        return f"{NAME}:{self.trace_id}:{begins.span.span_id}" if begins is not None and is_root else None
+    def _root(self, begins: SpanNode) -> str | None:
+        return f"{self.name}:{begins.span.span_id}" if begins.is_root else None
 
     def _run(self, begins: SpanNode | None) -> RunByForeignId:
         own = "" if begins is None or begins is self.first_root else begins.span.span_id
         found = self.runs.get(own)
         if found is None:
-            foreign_id = f"{NAME}:{self.trace_id}" + (f":{own}" if own else "")
+            foreign_id = f"{self.name}:{own}" if own else self.name
             thread_id = self.thread_id or self.trace_id
             found = self.runs[own] = RunByForeignId(foreign_id, thread_id, self.thread_id is not None)
         return found
@@ -118,8 +122,9 @@ def traces_of(spans: Iterable[ToldSpan]) -> dict[str, Trace]:
     for span in spans:
         trace = traces.get(span.trace_id)
         if trace is None:
-            trace = traces[span.trace_id] = Trace(span.trace_id)
-        node = SpanNode(span, lookups.kind_of(span.attributes))
+            trace = traces[span.trace_id] = Trace(span.trace_id, f"{NAME}:{span.trace_id}")
+        kind, is_root = lookups.kind_of(span.attributes, span.present), span.is_root
+        node = SpanNode(span, kind, is_root, is_root or kind == names.AGENT)
         trace.nodes.append(node)
         trace.by_id[span.span_id] = node
     for trace in traces.values():
@@ -128,23 +133,39 @@ def traces_of(spans: Iterable[ToldSpan]) -> dict[str, Trace]:
 
 
 def _join(trace: Trace) -> None:
-    for node in trace.nodes:
-        node.above = trace.by_id.get(node.span.parent_id) if node.span.parent_id else None
-    for node in trace.nodes:
+    nodes, by_id = trace.nodes, trace.by_id
+    for node in nodes:
+        if node.span.parent_id:
+            node.above = by_id.get(node.span.parent_id)
+    for node in nodes:
         _place(node)
-    for node in trace.nodes:
-        if node.begins is not None and node.span.start:
-            node.begins.first = min(node.begins.first or node.span.start, node.span.start)
+    roots, told = list[SpanNode](), list[SpanNode]()
+    for node in nodes:
+        begins, start = node.begins, node.span.start
+        if begins is not None and start:
+            begins.first = min(begins.first or start, start)
+        if node.is_root:
+            roots.append(node)
+        if node.span.present.thread:
+            told.append(node)
+    trace.first_root = min(roots, key=_start, default=None)
     # By their beginnings, so that what is above comes first.
-    in_order = sorted(trace.nodes, key=lambda node: node.span.start)
-    trace.first_root = next((node for node in in_order if node.span.is_root), None)
-    told = (lookups.thread_of(node.span.attributes) for node in in_order)
-    trace.thread_id = next((thread for thread in told if thread is not None), None)
+    threads = (lookups.thread_of(node.span) for node in sorted(told, key=_start))
+    trace.thread_id = next((thread for thread in threads if thread is not None), None) if told else None
     _count(trace)
+    for node in nodes:
+        _find_call(node)
+
+
+def _start(node: SpanNode) -> int:
+    return node.span.start
 
 
 def _place(node: SpanNode) -> None:
     """Finds the span that begins its run, for it and for all on the way up. A circle leads to the run of the trace."""
+    if node.begins_run or node.above is None:  # as most do that are told before their root
+        node.is_placed, node.begins = True, node if node.begins_run else None
+        return
     way: list[SpanNode] = []
     at: SpanNode | None = node
     while at is not None and not at.is_placed:
@@ -162,11 +183,14 @@ def _place(node: SpanNode) -> None:
 def _count(trace: Trace) -> None:
     """Which model calls count, once for each response; and which stand above which."""
     calls = [node for node in trace.nodes if node.kind == names.MODEL]
+    if not calls:
+        return
     told: dict[str, SpanNode] = {}
     ended: dict[str, list[int]] = {}
     for node in calls:
-        node.usage = lookups.usage_of(node.span.attributes)
-        node.response_id = lookups.response_id_of(node.span.attributes)
+        node.usage = lookups.usage_of(node.span)
+        node.has_figures = node.usage != NO_USAGE
+        node.response_id = lookups.response_id_of(node.span)
         other = node if node.response_id is None else told.setdefault(node.response_id, node)
         if other is not node and _known(node.usage) > _known(other.usage):
             told[node.response_id or ""] = node
@@ -175,16 +199,15 @@ def _count(trace: Trace) -> None:
         ended.setdefault(node.response_id or "", []).append(node.span.end)
     for node in calls:
         node.told_at = node.span.end if node.response_id is None else min(ended[node.response_id])
-    for node in trace.nodes:
-        _find_call(node)
-
-
-def _has_figures(node: SpanNode) -> bool:
-    return node.kind == names.MODEL and node.usage != NO_USAGE
 
 
 def _find_call(node: SpanNode) -> None:
     """Finds the model call above it, or what it hangs on, for it and for all on the way up. A circle leads nowhere."""
+    if node.is_joined:
+        return
+    if node.above is None or node.above.is_joined:
+        _join_call(node)
+        return
     way: list[SpanNode] = []
     at: SpanNode | None = node
     while at is not None and not at.is_joined:
@@ -192,13 +215,17 @@ def _find_call(node: SpanNode) -> None:
         way.append(at)
         at = at.above
     for below in reversed(way):
-        above = below.above
-        if above is None:
-            below.call = below.span.parent_id or None
-            below.hangs = None if below.span.is_root else below.span.parent_id
-        else:
-            below.call = above.span.span_id if _has_figures(above) else above.call
-            below.hangs = above.hangs
+        _join_call(below)
+
+
+def _join_call(node: SpanNode) -> None:
+    node.is_joined, above = True, node.above
+    if above is None:
+        node.call = node.span.parent_id or None
+        node.hangs = None if node.is_root else node.span.parent_id
+    else:
+        node.call = above.span.span_id if above.has_figures else above.call
+        node.hangs = above.hangs
 
 
 def _known(usage: Usage) -> int:

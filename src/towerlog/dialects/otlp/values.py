@@ -16,7 +16,6 @@ MAX_VALUE_DEPTH = 64
 """Levels of an attribute's value; protobuf's own limit is near."""
 NANOS_PER_MS = 1_000_000
 MAX_NANOS = 2**63 - 1
-_LOWER_HEX = re.compile(r"(?!0+$)[0-9a-f]{16}(?:[0-9a-f]{16})?")
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+=*")
 
@@ -133,8 +132,12 @@ def hex_id(value: str | None, size: int, field: str) -> str:
     """
     if not value:
         return ""
-    if _LOWER_HEX.fullmatch(value) and len(value) == 2 * size:
-        return value
+    try:
+        read = bytes.fromhex(value)
+        if len(read) == size and read.hex() == value and any(read):
+            return value  # as nearly all are
+    except ValueError:
+        pass
     if len(value) == 2 * size and _HEX.fullmatch(value):
         found = value.lower()
     elif _BASE64.fullmatch(value) and len(value.rstrip("=")) == -(-size * 8 // 6):

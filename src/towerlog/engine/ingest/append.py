@@ -42,7 +42,7 @@ from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import named_or_assumed, origin_of, resuming
 from towerlog.engine.ingest.other_items import agent_by_id, place_other
-from towerlog.engine.ingest.spans import Refs, placed_span
+from towerlog.engine.ingest.spans import Traces, placed_span
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
 from towerlog.engine.load.steps import Steps
@@ -153,7 +153,7 @@ def place_items(
 ) -> Steps[list[Stored | Refusal]]:
     """The items of a request, each by itself; `agent`: all of them are this agent's. Raises PlanFull."""
     results, targets, missing = list[Stored | Refusal](), Targets(), Unloaded()
-    refs: Refs = {}
+    traces = Traces(plan, principal.org)
     work, is_batch = 0, len(items) > 1
     at_once = _items_at_once(plan.cache, principal.org) if is_batch else 1
     book = plan.reactions.book
@@ -173,10 +173,10 @@ def place_items(
         try:
             try:
                 replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
-                told = item if item.span is None else placed_span(plan, principal.org, item, refs)
+                told = item if item.span is None else placed_span(plan, principal.org, item, traces)
                 result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
-                    told = placed_span(plan, principal.org, item.otherwise, refs, item.event_id)
+                    told = placed_span(plan, principal.org, item.otherwise, traces, item.event_id)
                     result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if type(result) is Refusal:
                     work += WORK_OF_REFUSED

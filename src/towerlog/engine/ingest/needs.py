@@ -127,7 +127,8 @@ def needs_of_draft(
     if names_agents:
         needs.agent(org, draft.agent or (row and row.agent) or draft.agent_default)
     if row is not None:
-        if row.agent is not None and draft.agent not in (None, row.agent) and may_be_named(row):
+        # A part names no agent for its run.
+        if not draft.part and row.agent is not None and draft.agent not in (None, row.agent) and may_be_named(row):
             needs.agent(org, row.agent)
         known = needs.cache.event_ids.get(row.run)
         may_repeat = draft.natural_key is not None or known is None

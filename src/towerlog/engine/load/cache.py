@@ -41,6 +41,8 @@ DEFAULT_ROW_BYTES = 1024
 
 MAX_IDS_OF_RUN = 16_384
 """Past it a run's ids are looked up again."""
+MAX_RUNS_OF_TRACE = 16
+"""The runs of a trace that has more are looked up each time."""
 
 
 K = TypeVar("K")
@@ -194,6 +196,8 @@ class Cache:
         """(org, budget id) → in which period, and what stands for the rules that all have told of it then."""
         self.calls: RowMap[int, bytes] = RowMap(_of_calls)
         """Run → the digests of what it has called last, one behind the other, where a rule watches for loops."""
+        self.traces: dict[tuple[int, str], tuple[int, ...]] = {}
+        """(org, what the run of a trace is called) → the numbers of all runs of the trace, where these are few."""
         self.event_ids: dict[int, set[int]] = {}
         """For runs that began while they were cached: hashes of all their event ids. Any other id is new."""
         self.ids_held = 0
@@ -201,6 +205,25 @@ class Cache:
     def knows_ids(self, run: int) -> None:
         """From now on all event ids of a run that has just begun are remembered."""
         self.event_ids[run] = set()
+
+    def note_begun(self, row: RunRow) -> None:
+        """A run that has just begun: its event ids are remembered from now on, and that it is one of its trace."""
+        self.knows_ids(row.run)
+        if row.foreign_id is None or not self.traces:
+            return
+        name = row.foreign_id
+        for at in [at for at, sign in enumerate(name) if sign == ":"] + [len(name)]:
+            key = row.org, name[:at]
+            known = self.traces.get(key)
+            if known is not None:
+                self.note_trace(*key, (row.run, *known))
+
+    def note_trace(self, org: int, trace: str, runs: tuple[int, ...]) -> None:
+        """Remembers the runs of a trace, where these are few."""
+        if len(runs) <= MAX_RUNS_OF_TRACE:
+            self.traces[org, trace] = runs
+        else:
+            self.traces.pop((org, trace), None)
 
     def note_ids(self, run: int, ids: Collection[str]) -> None:
         """Remembers new event ids of a run, if its ids are remembered."""
@@ -239,7 +262,7 @@ class Cache:
             _drop_oldest(rows, len(rows) - CACHED_ROWS)
             if rows.held_bytes > CACHED_BYTES:
                 _drop_heavy(rows)
-        for names in (self.refs, self.agent_names, self.outbox_counts, self.budgets_told):
+        for names in (self.refs, self.traces, self.agent_names, self.outbox_counts, self.budgets_told):
             _drop_oldest(names, len(names) - CACHED_ROWS)
         _drop_oldest(self.nodes, len(self.nodes) - CACHED_NODES)
         ids = self.event_ids

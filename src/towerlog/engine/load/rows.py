@@ -192,6 +192,8 @@ class Known:
         cache = self.cache
         if kind in (Kind.FAMILY, Kind.THREAD_RUNS, Kind.TRACE_RUNS):
             cache.runs.put_all((row.run, row) for rows in found.values() for row in rows)
+            for key, rows in found.items() if kind is Kind.TRACE_RUNS else ():
+                cache.note_trace(key[0], key[1], tuple(row.run for row in rows))
             if kind is Kind.TRACE_RUNS:
                 named = (row for rows in found.values() for row in rows if row.foreign_id is not None)
                 cache.refs.update({ref_key(row.org, RunByForeignId(str(row.foreign_id), "")): row.run for row in named})

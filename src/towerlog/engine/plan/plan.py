@@ -383,7 +383,7 @@ class Plan:
         for number, change in changes.runs.items():
             cache.runs[number] = change.after
             if change.before is None:
-                cache.knows_ids(number)
+                cache.note_begun(change.after)
         cache.refs.update(self._refs)
         if changes.moved:
             cache.leave_threads(changes.left_threads, changes.moved.values())

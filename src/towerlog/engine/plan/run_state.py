@@ -50,6 +50,11 @@ class RunState(msgspec.Struct, eq=False):
     _is_busy: bool = False
     """Some of the plain events are of those whose run it is."""
 
+    def may_have(self, event_id: str) -> bool:
+        """Whether it may have an event under this id: False where that is known without looking it up."""
+        known = self.known_ids
+        return event_id in self.ids or (self.before is not None and (known is None or hash(event_id) in known))
+
     def take_plain(self, event: Event, agent: str, hour: int) -> None:
         """One plain event more, of this hour since the epoch."""
         self._last_plain, self.seq, self.hash = event, event.seq, event.hash
