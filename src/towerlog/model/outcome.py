@@ -226,6 +226,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     """Of rows that can be watched: changes after this may be missing."""
     about: tuple[RunRow, Mapping[int, str]] | None = None
     """Where that was asked for: the run of events, and the names of their agents by number."""
+    searched_to: int | None = None
+    """Of a search that ended for its time: runs that began before this, wall ms, were not looked at."""
 
 
 class LaneView(msgspec.Struct, frozen=True, gc=False):
