@@ -54,8 +54,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
     unused: tuple[tuple[str, str], ...] = ()
-    """Members of its data of no use, each with why; "" is the thread that it names. The event alone has them. A repeat
-    does not say so again."""
+    """Members of its data of no use, each with why; "" is the thread that it names. A repeat does not say so again."""
     budget_warning: str | None = None
     """That a budget is used up which counts what the event's agent spends."""
 
@@ -156,8 +155,7 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A run under its lease, with what the worker needs. `checkpoint`: the state to continue from; `thread_history`:
-    where there is none, the messages that the thread's earlier runs left."""
+    """A run under its lease. `checkpoint`: the state to go on from; `thread_history`: else what earlier runs left."""
 
     view: RunView
     lane: Lane

@@ -20,7 +20,7 @@ TELLING = _STARTS | _LETTERS | {EventType.RUN_COMPLETED, EventType.RUN_WAITING, 
 """Types that tell something by themselves; any other only by what it changes in its run's row."""
 
 
-class _Start(msgspec.Struct, gc=False):
+class _Start(msgspec.Struct, frozen=True, gc=False):
     input: msgspec.Raw = msgspec.Raw(b"")
 
 

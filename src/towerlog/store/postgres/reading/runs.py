@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, timeout
+from asyncio import timeout
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -60,21 +60,20 @@ async def _searched(
     bounds = "SELECT min(run), max(run) FROM run WHERE org = $1 AND run < $2"
     lowest, top = await db.row(bounds, org, MAX_PARAMETER if before is None else before)
     sql = numbered(f"SELECT doc FROM run WHERE {where} AND run >= ? AND run < ? ORDER BY run DESC LIMIT ?")
-    docs: list[Any] = []
-    looked_to = None if top is None else top + 1
+    if top is None:
+        return Found()
+    [(looked_to, _), *others] = stretches(top + 1, lowest)
+    # The first is looked through in any case: whoever goes on from there comes to the end some day.
+    docs = await db.rows(sql, *values, looked_to, top + 1, limit)
     with suppress(TimeoutError):
-        async with timeout(None) as limited:
-            for first, end in () if top is None else stretches(top + 1, lowest):
-                docs += await db.rows(sql, *values, first, end, limit - len(docs))
-                looked_to = first
-                if limited.when() is None:
-                    # The first is looked through in any case: whoever goes on from there comes to the end some day.
-                    limited.reschedule(get_running_loop().time() + MAX_SEARCH_MS / 1000)
+        async with timeout(MAX_SEARCH_MS / 1000):
+            for first, end in others:
                 if len(docs) >= limit:
                     break
-            looked_to = None
+                docs += await db.rows(sql, *values, first, end, limit - len(docs))
+                looked_to = first
     found = rows.up_to_a_page(docs, lambda row: rows.decode_run(row[0]))
-    if looked_to is not None and not found.cut:
+    if looked_to > lowest and len(docs) < limit and not found.cut:
         found.cut = True
         last = "SELECT doc FROM run WHERE org = $1 AND run >= $2 ORDER BY run LIMIT 1"
         found.searched_to = rows.decode_run(await db.value(last, org, looked_to))

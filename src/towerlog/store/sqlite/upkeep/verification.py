@@ -29,6 +29,7 @@ MAX_FAULTS = 50
 _RUN = rows.RUN_COLUMNS.removesuffix(", doc")
 _LANE = rows.LANE_COLUMNS.removesuffix(", doc")
 _CELLS = "SELECT * FROM usage WHERE org = ? ORDER BY hour, agent, model, status"
+_THREAD = "org, thread_id, created_at"
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas"
 _TEXTS = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE org = ? AND given || produced || talk || about <> ''"
 _APPROVAL = "run, seq, org, position, step_index, due_at"
@@ -98,9 +99,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     return Rows(
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
         runs=runs,
-        threads=read(
-            "thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, order=_AS_MADE
-        ),
+        threads=read("thread", _THREAD, rows.decode_thread, rows.thread_row, _same_thread, order=_AS_MADE),
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent, _last),
         usage=[rows.usage_value(row) for row in db.execute(_CELLS, (org,))],
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),
