@@ -46,7 +46,7 @@ class OrganisationDetail(msgspec.Struct, frozen=True):
     created_at: v.CreatedAt
 
 
-class Organisations(msgspec.Struct, frozen=True):
+class OrganisationList(msgspec.Struct, frozen=True):
     """Those that the caller may see: its own, and all where it manages them."""
 
     data: Annotated[list[OrganisationDetail], v.said("The organisations, oldest first.")]
@@ -90,7 +90,7 @@ class OrganisationPages:
             PageRoute(
                 "GET", path, "list_organisations",
                 "The caller's organisation; all, for administrators of the one that manages them.",
-                self.show, ADMIN, reply=Organisations,
+                self.show, ADMIN, reply=OrganisationList,
             ),
             PageRoute(
                 "POST", path, "create_organisation",
@@ -110,7 +110,7 @@ class OrganisationPages:
         orgs = await store.orgs()
         manages = self._manages(principal, orgs)
         shown = orgs if manages else [org for org in orgs if org.org == principal.org]
-        return reply_json(Organisations([_detail(org) for org in shown], manages), 200, _NO_STORE)
+        return reply_json(OrganisationList([_detail(org) for org in shown], manages), 200, _NO_STORE)
 
     async def make(self, visit: PageVisit) -> Reply:
         """A new one. Raises Forbidden, Conflict, Invalid, Malformed."""
