@@ -347,9 +347,9 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "SEEN_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
         ("engine.timers.old_rows", "REPLY_LIFE_MS", "milliseconds for which the reply to an `Idempotency-Key` is kept"),
         (
-            "store.sqlite.reads",
+            "store.columns.searches",
             "MAX_SEARCH_MS",
-            "milliseconds of a search through runs by `q`",
+            "milliseconds of one page of a search through runs, by `q` or what else no index helps with",
         ),
         (
             "asgi.process.loop_watch",
@@ -648,6 +648,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         ("model.run", "MAX_PENDING_BYTES", "bytes of their texts; past it inputs are refused"),
+        ("model.run_text", "MAX_PART_CHARS", "characters of a run's input, of its result, of its talk for searches"),
+        ("model.run_text", "MAX_WORDS", "words that a search looks for"),
         ("model.run", "MAX_METADATA_BYTES", "bytes of a run's metadata; what does not fit stays in its event"),
         ("model.run", "MAX_QUESTIONS", "open questions of one attempt; one more is refused, and its agent told"),
         (

@@ -66,6 +66,7 @@ class Settings:
     forward_otlp_url: str = ""
     forward_otlp_headers: str = ""
     webhook_retry_seconds: str = "10,60,300"
+    organisations_managed_by: str = ""
     session_idle_minutes: int = 3 * 24 * 60
     oidc_issuer: str = ""
     oidc_client_id: str = ""
@@ -122,6 +123,7 @@ MEANINGS: dict[str, str] = {
     "forward_otlp_url": "Collector of OpenTelemetry to which ended runs are sent, as http://HOST:4318; empty: none.",
     "forward_otlp_headers": "Headers for it, as name=value,name=value with percent-encoded values.",
     "webhook_retry_seconds": "Seconds until each further attempt to deliver a message of an alert.",
+    "organisations_managed_by": "Organisation whose administrators list, make and rename organisations; empty: nobody.",
     "session_idle_minutes": "Minutes after which a sign-in to the dashboard ends that no page or request has used.",
     "oidc_issuer": "Identity provider by which members may sign in (OpenID Connect): its issuer, letter for letter.",
     "oidc_client_id": "The name of this server as a client of the identity provider.",
@@ -300,10 +302,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
 
 
 def doubts(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """What is no error in the environment and deserves a warning, each in words.
-
-    Variables that look like settings and are none, and a secret in a file that everybody can read.
-    """
+    """What deserves a warning, in words: variables that look like settings and are none, secrets that all can read."""
     names = {name.upper() for name in MEANINGS}
     names |= {f"{name}_FILE" for name in names} | CLIENT_NAMES
     found = list(_open_secret(environ))

@@ -66,6 +66,7 @@ def transport_config(settings: Settings) -> Config:
         max_streams_per_org=settings.max_streams_per_org,
         max_connections=max_connections(settings),
         max_connections_per_address=settings.max_connections_per_address,
+        organisations_managed_by=settings.organisations_managed_by,
         session_idle_ms=settings.session_idle_minutes * 60_000,
         rates={name: getattr(settings, name) for name in RATES},
         dialect=DialectSettings(

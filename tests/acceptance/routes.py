@@ -128,6 +128,9 @@ ROUTES: dict[tuple[str, str], Route] = {
         ]
     },
     **{("GET", f"/api/v1/{noun}/{{}}"): _route(Kind.OBJECT, "read") for noun in ["agents", "runs", "threads"]},
+    ("GET", "/api/v1/organisations"): _route(Kind.LIST, "admin"),
+    ("POST", "/api/v1/organisations"): _route(Kind.LIST, "admin", {"name": "shared-organisation"}),
+    ("PATCH", "/api/v1/organisations/{}"): _route(Kind.OBJECT, "admin", {"name": "changed"}),
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
     ("POST", "/api/v1/stream-tickets"): _route(Kind.SELF, "read", {}),
     ("GET", "/api/v1/push"): _route(Kind.LIST, "read"),

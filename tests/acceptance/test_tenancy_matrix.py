@@ -39,6 +39,7 @@ NOWHERE = {
     **dict.fromkeys(["run_id", "agent_id", "checkpointed_run_id", "key_id", "budget_id", "price_id"], ABSENT),
     **dict.fromkeys(["rule_id", "alert_id", "delivery_id", "user_id"], ABSENT),
     "thread_id": "no-thread",
+    "org_id": ABSENT,
     "trace_id": "no-trace",
     "step_index": "1",
     "checkpoint_id": "1:nobody",
@@ -144,7 +145,8 @@ def furnish(server: Server, name: str) -> Organisation:
     step(client, "a-failed-run", "error", {"error_message": CANARY}, agent_name=f"agent-{CANARY}")
     [alert], [delivery] = (ok(client.get(f"/api/v1/{noun}"))["data"] for noun in ("alerts", "deliveries"))
     ids = {
-        "kind": "deltas", "reservation_id": reservation_id, "link_id": link_id, "session_id": session_id,
+        "org_id": org_id, "session_id": session_id,
+        "kind": "deltas", "reservation_id": reservation_id, "link_id": link_id,
         "approval_id": approval_id, "token": NOWHERE["token"],
         "rule_id": rule_id, "alert_id": alert["alert_id"], "delivery_id": delivery["delivery_id"],
         "run_id": run_id, "thread_id": "a-thread", "agent_id": agent_id, "trace_id": "a-trace", "step_index": "1",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.factories import identity
 from tests.support.lookups import looked_up
-from towerlog.engine.audit.outside import key_created, key_revoked
+from towerlog.engine.audit.outside import key_created, key_revoked, organisation_renamed
 from towerlog.errors import Conflict
 from towerlog.model.audit import SERVER
 from towerlog.model.principal import Counters, Scope
@@ -44,6 +44,27 @@ async def test_a_name_belongs_to_one_organisation(store: Store, org: int) -> Non
         await store.org_create(*identity(7, name="ours"))
     assert len(await store.orgs()) == 1
     assert await store.key_by_digest(identity(7)[2].digest) is None, "half an organisation was left"
+
+
+async def test_an_organisation_is_renamed_and_both_audits_tell_it(store: Store, org: int, other: int) -> None:
+    before = next(one for one in await store.orgs() if one.org == other)
+    after = msgspec.structs.replace(before, name="renamed")
+    told = [organisation_renamed(SERVER, number, before, after, 5) for number in (other, org)]
+    heads = [(await store.audit_head(number)).number for number in (org, other)]
+    await store.org_rename(after, told)
+    assert [one.name for one in await store.orgs()] == ["ours", "renamed"]
+    assert [(await store.audit_head(number)).number for number in (org, other)] == [head + 1 for head in heads]
+    with pytest.raises(Conflict):
+        await store.org_rename(msgspec.structs.replace(before, name="ours"), told)
+    assert [one.name for one in await store.orgs()] == ["ours", "renamed"]
+    assert [(await store.audit_head(number)).number for number in (org, other)] == [head + 1 for head in heads]
+
+
+async def test_who_makes_an_organisation_for_another_has_it_in_its_own_audit(store: Store, org: int) -> None:
+    head = (await store.audit_head(org)).number
+    made, user, key, told = identity(3, name="third")
+    await store.org_create(made, user, key, told, None, msgspec.structs.replace(told, org=org))
+    assert (await store.audit_head(org)).number == head + 1
 
 
 async def test_an_unknown_digest_finds_nothing(store: Store, org: int) -> None:

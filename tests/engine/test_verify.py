@@ -27,7 +27,7 @@ from towerlog.model.principal import Scope
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
-PROJECTIONS = ("runs", "threads", "agents", "usage", "checkpoints")
+PROJECTIONS = ("runs", "threads", "agents", "usage", "checkpoints", "texts")
 LONG = "x" * 4000
 """Long enough to be stored compressed, as an event's body and as a message."""
 EVENTS = 6

@@ -14,6 +14,7 @@ ERASED = {
     "node": "key parent message block",
     "meta_list": "key parent body",
     "run": "doc names tags",
+    "run_text": "given produced talk about",
     "thread": "doc",
     "lane": "label_set doc",
     "approval": "doc",

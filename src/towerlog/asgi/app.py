@@ -71,6 +71,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 13_000
     max_connections_per_address: int = 256
     """Of those that have shown no good key."""
+    organisations_managed_by: str = ""
+    """The organisation whose administrators make and rename organisations; empty: nobody does, over HTTP."""
     session_idle_ms: int = SESSION_MS
     """A session that is not used for so long is over."""
     provider: ProviderConfig | None = None
@@ -188,6 +190,8 @@ class App:
         self.pages.links.attach(node.engine, node.store, self._clock, secret)
         url, idle_ms = components.settings.public_url, self._config.session_idle_ms
         self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, url, idle_ms)
+        managed_by = self._config.organisations_managed_by
+        self.pages.organisations.attach(node.store, self._clock, self._ids, url, managed_by)
         self.pages.provider.attach(node.engine, node.store, self._clock, self._ids, url, secret, idle_ms)
         if (peers := node.engine.peers) is not None:
             tries = (self.pages.sign_in.attempts.limiters("sign-in"), self.pages.provider.attempts.limiters("provider"))

@@ -98,7 +98,7 @@ def runs() -> None:
 @click.option("--agent", help="Of this agent.")
 @click.option("--thread", "thread_id", help="In this thread.")
 @click.option("--model", help="With this model.")
-@click.option("--query", "q", help="Part of an id or of an agent's name.")
+@click.option("--query", "q", help="Words of its input, result, error or talk, or parts of its ids.")
 @click.option("--label", callback=_pairs, multiple=True, metavar="NAME=VALUE", help="With this label; repeatable.")
 @click.option("--metadata", callback=_pairs, multiple=True, metavar="NAME=VALUE", help="The same of metadata.")
 @click.option("--silent", is_flag=True, help="Only those of which nothing has been heard for long.")

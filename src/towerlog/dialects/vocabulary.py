@@ -220,6 +220,7 @@ IN_PATHS: dict[str, Any] = {
     "key_id": KeyId,
     "user_id": MemberId,
     "link_id": SignInLinkId,
+    "org_id": OrgId,
     "session_id": SessionId,
     "budget_id": BudgetId,
     "price_id": PriceId,

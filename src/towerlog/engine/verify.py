@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from towerlog.engine.ingest.content import own_name
+from towerlog.engine.plan.run_texts import told as told_text
 from towerlog.errors import Damaged, StorageFailed
 from towerlog.model.agent import AgentRow
 from towerlog.model.audit import AuditEntry, chain_link
@@ -21,6 +22,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.facts import Erases
 from towerlog.model.run import RunRow
+from towerlog.model.run_text import RunText
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms
 from towerlog.model.tombstone import as_folded, covers
@@ -58,6 +60,7 @@ class Refold:
         self.agents = {row.agent: agent_fold.unfolded(row) for row in agents}
         self.usage: dict[UsageKey, UsageRow] = {}
         self.checkpoints: dict[tuple[int, str, int], CheckpointRow] = {}
+        self.texts: dict[int, RunText] = {}
         self._steps: dict[int, set[tuple[int, str, int]]] = {}
         """Keys of `checkpoints` by run."""
         self._last_position = 0
@@ -71,7 +74,7 @@ class Refold:
         self._report(what)
 
     def lack(self, what: str) -> None:
-        """Notes one difference of the log itself, which no rebuild can mend."""
+        """Notes one of the log itself, which no rebuild can mend."""
         self.log_faults.append(what)
         self.differ(what)
 
@@ -102,11 +105,17 @@ class Refold:
             self.agents[agent.agent] = agent_fold.fold(agent, before, after, event)
         for correction in corrections(before, after, event, name):
             self._correct(correction)
+        self._take_text(told_text(before, after, event))
         if checkpoint_fold.is_kept(event, after):
             self._take_checkpoint(event, before, after, name or "unknown")
         self._take_thread(event, before, base, after)
         if event.effects.erases is not None:
             self._take_erasure(event, event.effects.erases)
+
+    def _take_text(self, told: RunText | None) -> None:
+        if told is not None:
+            text = self.texts.pop(told.run, RunText(told.run, told.org)).with_told(told).whole()
+            self.texts |= {text.run: text} if any(text.parts()) else {}
 
     def _take_erasure(self, event: Event, scope: Erases) -> None:
         """What an event tells of was erased: the tombstones before it are rightly there, and checkpoints are gone."""
@@ -238,6 +247,7 @@ async def verify_org(
     waiting = {(row.run, row.seq): row for row in rows.approvals}
     _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
     _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
+    _compare(refold, {row.run: row for row in rows.texts}, refold.texts, lambda n, _: f"text of {refold.run_name(n)}")
     for row in checkpoints:
         await _check_history(store, refold.differ, _checkpoint_name(refold, row), row)
     for kind in ("messages", "nodes", "metas"):
@@ -379,6 +389,7 @@ async def rebuild_org(
         usage=dict(refold.usage),
         checkpoints=dict(refold.checkpoints),
         approvals=dict(approval_fold.inbox_of(refold.runs, refold.checkpoints)),
+        texts=refold.texts,
         audit=told(folded),
         replaces=org,
     )

@@ -37,6 +37,7 @@ class Action(enum.StrEnum):
     """What was done: the noun of its object and a verb."""
 
     ORGANISATION_CREATE = "organisation.create"
+    ORGANISATION_RENAME = "organisation.rename"
     STORE_REBUILD = "store.rebuild"
     STORE_RESTORE = "store.restore"
     STORE_MIGRATE = "store.migrate"
@@ -89,6 +90,7 @@ class Action(enum.StrEnum):
 
 ACTIONS: dict[Action, str] = {
     Action.ORGANISATION_CREATE: "an organisation was created, with its first key",
+    Action.ORGANISATION_RENAME: "an organisation got another name",
     Action.STORE_REBUILD: "the projections were rebuilt from the log (`towerlog rebuild`)",
     Action.STORE_RESTORE: "a backup was put in the place of the store (`towerlog restore`)",
     Action.STORE_MIGRATE: "the store was moved into another database (`towerlog migrate`)",

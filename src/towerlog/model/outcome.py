@@ -54,8 +54,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     foreign: bool = False
     """It would change a run that another key holds: it is stored and changes nothing."""
     unused: tuple[tuple[str, str], ...] = ()
-    """Members of its data of no use, each with why; "" is the thread that it names. The event alone has them. A repeat
-    does not say so again."""
+    """Members of its data of no use, each with why; "" is the thread that it names. A repeat does not say so again."""
     budget_warning: str | None = None
     """That a budget is used up which counts what the event's agent spends."""
 
@@ -156,8 +155,7 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A run under its lease, with what the worker needs. `checkpoint`: the state to continue from; `thread_history`:
-    where there is none, the messages that the thread's earlier runs left."""
+    """A run under its lease. `checkpoint`: the state to go on from; `thread_history`: else what earlier runs left."""
 
     view: RunView
     lane: Lane
@@ -226,6 +224,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     """Of rows that can be watched: changes after this may be missing."""
     about: tuple[RunRow, Mapping[int, str]] | None = None
     """Where that was asked for: the run of events, and the names of their agents by number."""
+    searched_to: int | None = None
+    """Of a search that ended for its time: runs that began before this, wall ms, were not looked at."""
 
 
 class LaneView(msgspec.Struct, frozen=True, gc=False):

@@ -34,7 +34,8 @@ class RunFilter(msgspec.Struct, frozen=True, gc=False):
     since: int | None = None
     until: int | None = None
     q: str | None = None
-    """Part of a run, thread, trace or foreign id, or of the agent's name; case does not matter."""
+    """Words that it must all have, or parts of words: in its run, thread, trace or foreign id, in its agent's name, or
+    in its `RunText`; case does not matter."""
     metadata: tuple[tuple[str, str], ...] = ()
     """Members that the metadata must have: a text, or a number, true, false or null as JSON writes it."""
     labels: tuple[tuple[str, str], ...] = ()

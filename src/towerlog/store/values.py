@@ -26,6 +26,7 @@ from towerlog.model.price import PriceRow
 from towerlog.model.principal import Counters, User
 from towerlog.model.retention import Erasing, RetentionPolicy
 from towerlog.model.run import RunRow, Status
+from towerlog.model.run_text import RunText
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import UsageRow
 from towerlog.store.content import HistoryNode, Message, MetaList
@@ -50,7 +51,9 @@ class Found(list[T]):
     """The rows of a page, in order."""
 
     cut = False
-    """True: it ended early, for its size, and more may follow."""
+    """True: it ended early, for its size or its time, and more may follow."""
+    searched_to: RunRow | None = None
+    """Of a search that ended for its time: the last run that was looked at. Older ones were not."""
 
 
 class RunWithState(NamedTuple):
@@ -284,6 +287,8 @@ class Changes(msgspec.Struct):
 
     events: list[Event] = []
     runs: dict[int, RunChange] = {}
+    texts: dict[int, RunText] = {}
+    """By run: what is told of it in words, beside what is known."""
     threads: dict[tuple[int, str], ThreadRow] = {}
     left_threads: set[tuple[int, str]] = set()
     """By (org, thread id): stored, and gone before anything of `threads` is written."""
@@ -347,7 +352,8 @@ class Changes(msgspec.Struct):
     audit: list[AuditEntry] = []
     """Acts, in their order."""
     replaces: int | None = None
-    """A rebuild: the organisation whose runs, threads, agents, usage, checkpoints and approvals are dropped first."""
+    """A rebuild: the organisation whose runs and their texts, threads, agents, usage, checkpoints and approvals are
+    dropped first."""
 
 
 NO_CHANGES = Changes()
@@ -364,6 +370,7 @@ class Rows(msgspec.Struct):
     usage: list[UsageRow]
     checkpoints: list[CheckpointRow]
     approvals: list[ApprovalRow]
+    texts: list[RunText]
     faults: list[str]
     """What contradicts itself inside the store: a column that looks a row up and says something else than the row."""
     erasing: frozenset[int] = frozenset()

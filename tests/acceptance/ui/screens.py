@@ -6,9 +6,11 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 DEADLINE_MS = 60_000
+# By itself `expect` gives up after five seconds, which a busy machine may need for one click.
+expect.set_options(timeout=DEADLINE_MS)
 HEIGHTS = {1440: 900, 360: 780}
 GONE = ("net::ERR_CONNECTION_REFUSED", "net::ERR_INCOMPLETE_CHUNKED_ENCODING", "net::ERR_CONNECTION_RESET", "503")
 """What Chromium itself logs of a server that is away for a while."""

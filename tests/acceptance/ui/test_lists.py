@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.acceptance.feeds import container_event, create_run, push
 from tests.acceptance.ui.conftest import OpenScreen
@@ -164,3 +164,33 @@ def test_a_session_is_ended_where_it_is_listed(screen: OpenScreen, server: Serve
     rows.nth(1).get_by_role("button", name="End …").click()
     page.get_by_role("dialog", name="End a session").get_by_role("button", name="End it").click()
     expect(rows).to_have_count(before - 1)
+
+
+def test_a_search_finds_words_and_goes_on_where_its_time_ended(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/runs").ready("Runs").page
+    cut: list[str] = []
+
+    def answered(route: Route) -> None:
+        reply = route.fetch()
+        told = reply.json()
+        if "cursor" not in route.request.url:
+            told |= {"data": [], "next": "there", "searched_to": "2026-03-01T00:00:00Z"}
+            route.fulfill(response=reply, json=told)
+        else:
+            cut.append(route.request.url)
+            route.continue_(url=route.request.url.replace("&cursor=there", ""))
+
+    page.route("**/api/v1/runs?*q=*", answered)
+    page.get_by_label("Search by words, id or agent").fill("pages paper")
+    page.keyboard.press("Enter")
+    page.get_by_text("No run is like this so far").wait_for()
+    page.get_by_role("button", name="Search older runs").click()
+    expect(page.get_by_role("button", name="Search older runs")).to_have_count(0)
+    assert cut
+    page.unroute("**/api/v1/runs?*q=*")
+    page.get_by_label("Search by words, id or agent").fill("LETTER send")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("table", name="Runs")).to_have_attribute("aria-rowcount", "2")
+    page.keyboard.press("Control+k")
+    page.get_by_label("Page, agent or run").fill("send the letter")
+    page.get_by_role("listbox", name="Where to go").get_by_text("asker · asker").wait_for()

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.acceptance.ui.conftest import OpenScreen
-from tests.acceptance.ui.screens import DEADLINE_MS, opened
+from tests.acceptance.ui.screens import opened
 from tests.acceptance.ui.seeds import Seeds
 from tests.faults.disk import FaultyServer, build
 from tests.support.browser import token_of
@@ -165,10 +165,10 @@ def test_a_server_that_stores_nothing_says_so_until_it_does(browser: Browser, tm
         server.fail("write .db ENOSPC 0 -1", "write .db-wal ENOSPC 0 -1", "write .db-shm ENOSPC 0 -1")
         refused = client.post("/api/ingest", json={"event_type": "step", "sdk_run_id": "r", "payload": {}})
         assert refused.status_code == 503
-        expect(strip).to_be_visible(timeout=DEADLINE_MS)
+        expect(strip).to_be_visible()
         assert one.overflow() <= 0
         assert one.violations() == []
         server.fail()
-        expect(strip).to_be_hidden(timeout=DEADLINE_MS)
+        expect(strip).to_be_hidden()
         one.close()
         server.stop()

@@ -14,7 +14,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.acceptance.ui.conftest import OpenScreen
-from tests.acceptance.ui.screens import DEADLINE_MS
 from tests.support.server import NO_LIMITS, Server, clean_environment
 
 pytestmark = pytest.mark.slow
@@ -104,7 +103,7 @@ def test_the_lines_of_an_empty_page_fill_it(
         (tmp_path / "hello.py").write_text(lines)
         lines = "python3 hello.py"
     with carried_out(lines, tmp_path):
-        expect(page.locator("main pre")).to_have_count(0, timeout=DEADLINE_MS)
+        expect(page.locator("main pre")).to_have_count(0)
         expect(page.locator("main").get_by_text(shown).locator("visible=true").first).to_be_visible()
     assert page.evaluate("window.stays")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.store.plans import plans_of
 from tests.support.factories import event, run_changes, run_row
-from towerlog.errors import Damaged, Invalid
+from towerlog.errors import Damaged
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.names import message_name, prefix_names
 from towerlog.model.question import RunFilter
@@ -213,15 +213,3 @@ def test_a_history_is_read_from_its_first_message(db: apsw.Connection, org: int,
     assert content.history(db, org, keys[5], 6) == bodies
     assert content.history(db, org, keys[3], 4) == bodies[:4]
     assert content.history(db, org, keys[5], 2) == bodies[4:], "no deeper than was asked"
-
-
-def test_a_search_that_takes_too_long_is_given_up_and_others_are_not(db: apsw.Connection, org: int) -> None:
-    rows = [run_row(n) for n in range(1, 2001)]
-    write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in rows}))
-    late = iter(range(0, 10**9, reads.MAX_SEARCH_MS + 1))
-    with pytest.raises(Invalid) as caught:
-        reads.runs_in_time(db, lambda: next(late), org, RunFilter(q="nowhere"), 10, None)
-    assert caught.value.field == "q"
-    found = reads.runs_in_time(db, lambda: 5, org, RunFilter(q="THREAD-7"), 2000, None)
-    assert found == [row for row in reversed(rows) if "thread-7" in row.thread_id]
-    assert len(reads.runs(db, org, RunFilter(), 5, None)) == 5, "no bound is left behind"

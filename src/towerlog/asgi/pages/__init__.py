@@ -11,6 +11,7 @@ from towerlog.asgi.pages.mcp.page import McpPage
 from towerlog.asgi.pages.metrics import MetricsPage
 from towerlog.asgi.pages.push import PushPages
 from towerlog.asgi.pages.sign_in.by_provider import ProviderPages
+from towerlog.asgi.pages.sign_in.organisations import OrganisationPages
 from towerlog.asgi.pages.sign_in.pages import SignInPages
 from towerlog.asgi.pages.sign_in.provider import IdentityProvider, ProviderConfig
 from towerlog.asgi.pages.static import StaticPages
@@ -38,10 +39,12 @@ class Pages:
         self.links = AnswerLinkPages()
         self.provider = ProviderPages(None if provider is None else IdentityProvider(provider))
         self.sign_in = SignInPages(None if provider is None else provider.issuer)
+        self.organisations = OrganisationPages()
         self.dashboard = DashboardPages(built)
 
     def routes(self) -> tuple[PageRoute, ...]:
         """In the order of the OpenAPI document."""
         own = (*self.health.routes(), self.metrics.route(), *self.static.routes())
-        more = (*self.sign_in.routes(), *self.provider.routes(), *self.dashboard.routes())
+        people = (*self.sign_in.routes(), *self.provider.routes(), *self.organisations.routes())
+        more = (*people, *self.dashboard.routes())
         return (*own, WHOAMI, self.tickets.route(), *self.push.routes(), self.mcp.route(), *self.links.routes(), *more)

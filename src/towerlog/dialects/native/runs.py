@@ -18,10 +18,12 @@ from towerlog.dialects.native.lists import (
     CursorQuery,
     Listing,
     limit_of,
+    live_header,
     page_reply,
     read_cursor,
     read_number,
     read_step,
+    write_cursor,
 )
 from towerlog.dialects.native.screens.run_filters import RunFilterQuery, read_filter, words_of
 from towerlog.dialects.run_json import RunDetail
@@ -40,6 +42,7 @@ from towerlog.model.question import (
     ListRuns,
     ListThreads,
 )
+from towerlog.model.times import format_optional_ms
 
 READ = scopes(Scope.READ)
 MAX_RUN_IDS = 20
@@ -54,6 +57,23 @@ class RunListQuery(RunFilterQuery, frozen=True):
     schema_name: ClassVar[str] = "RunsQuery"
     limit: Annotated[int, v.limit(MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: v.Cursor | None = None
+
+
+class RunListing(Listing[RunDetail], frozen=True):
+    """A page of runs. A search looks back for a second: its page may then have few runs or none, and `next` goes on."""
+
+    searched_to: (
+        Annotated[
+            str,
+            v.said(
+                "Of a search that has looked back as far as a second allows: older runs than this were not looked at, "
+                "and `next` goes on there; null otherwise.",
+                None,
+                format="date-time",
+            ),
+        ]
+        | None
+    )
 
 
 class PrefixQuery(msgspec.Struct, frozen=True):
@@ -103,7 +123,9 @@ def _encode_find(outcome: Page, command: object, call: Call) -> Reply:
 
 def _encode_runs(outcome: Page, command: object, call: Call) -> Reply:
     credit = call.settings.credits_per_dollar
-    return page_reply("runs", outcome, lambda view: shapes.run_of(view, credit))
+    rows = [shapes.run_of(view, credit) for view in outcome.rows]  # type: ignore[arg-type]  # ListRuns gives those
+    to = format_optional_ms(outcome.searched_to)
+    return reply_json(RunListing(rows, write_cursor("runs", outcome.next), to), 200, live_header(outcome))
 
 
 def _decode_run(call: Call) -> GetRun:
@@ -179,7 +201,7 @@ def _encode_thread(outcome: ThreadView, command: object, call: Call) -> Reply:
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/runs", "list_runs", "Runs, newest first.", READ, _decode_runs, _encode_runs,
-        query=RunListQuery, reply=Listing[RunDetail],
+        query=RunListQuery, reply=RunListing,
     ),
     Endpoint(
         "GET", "/api/v1/run-ids", "find_runs", "The ids of runs that begin with a prefix, at most 20.", READ,

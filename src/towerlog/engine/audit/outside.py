@@ -19,6 +19,12 @@ def organisation_created(by: Actor, org: Org, user: User, key: Key) -> AuditEntr
     return make_entry(org.org, org.created_at, by, Action.ORGANISATION_CREATE, about, None, after)
 
 
+def organisation_renamed(by: Actor, told_in: int, before: Org, after: Org, at: int) -> AuditEntry:
+    """Another name, as the audit of an organisation tells it."""
+    about = ("organisation", after.org_id)
+    return make_entry(told_in, at, by, Action.ORGANISATION_RENAME, about, {"name": before.name}, {"name": after.name})
+
+
 def key_created(by: Actor, key: Key) -> AuditEntry:
     """A new key."""
     return make_entry(key.org, key.created_at, by, Action.KEY_CREATE, ("key", key.key_id), None, states.key_state(key))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from towerlog.engine.plan import run_texts
 from towerlog.engine.pricing.book import NoPrices, PriceBook, priced
 from towerlog.model.agent import AgentRow
 from towerlog.model.budget import BudgetRow
@@ -113,6 +114,18 @@ def fold_event(
     before = None if event.seq == 1 else row
     after = run_fold.fold(row, event, agent.name, parts)
     run_state.take(after)
+    # Most events leave the words of their run as they are: seen here at once.
+    if (
+        before is None
+        or event.type in run_texts.TELLING
+        or (before.error, before.phase, before.metadata)
+        != (
+            after.error,
+            after.phase,
+            after.metadata,
+        )
+    ):
+        _tell(plan, before, after, event)
     plan.tallies.take(agent, before, after, event)
     for correction in computed_fold.corrections(before, after, event, agent.name):
         plan.tallies.correct(plan.agent(row.org, correction.key[2]), correction)
@@ -139,6 +152,13 @@ def fold_event(
     if moved or (effects is not None and effects.reservation_id is not None):
         for count in plan.reactions.on_spent:
             count(plan, moved, after, event)
+
+
+def _tell(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -> None:
+    """Keeps what an event says in words, for searches."""
+    told, texts = run_texts.told(before, after, event), plan.changes.texts
+    if told is not None:
+        texts[told.run] = texts[told.run].with_told(told) if told.run in texts else told
 
 
 def _move(plan: Plan, run_state: RunState, before: RunRow, after: RunRow, event: Event) -> None:

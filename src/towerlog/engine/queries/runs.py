@@ -34,7 +34,10 @@ async def answer(
     before = await _before(source, principal, command)
     found = await store.runs(principal.org, command.filter, command.limit + 1, before)
     page, more = page_of(found, command.limit)
-    return o.Page(await views.run_views(store, principal, page, source.now()), page[-1].run_id if more else None)
+    last = found.searched_to or (page[-1] if more else None)
+    shown = await views.run_views(store, principal, page, source.now())
+    searched_to = None if found.searched_to is None else found.searched_to.began_at()
+    return o.Page(shown, None if last is None else last.run_id, searched_to=searched_to)
 
 
 async def figures(
@@ -65,7 +68,7 @@ async def _all(source: QueryContext, principal: Principal, wanted: q.RunFilter, 
         rows += found
         if not found.cut:
             break
-        before = found[-1].run
+        before = (found.searched_to or found[-1]).run
     return rows
 
 

@@ -3,8 +3,8 @@
 Laws:
 
 * The store gives an organisation its number. Names and ids of organisations are unique, so is the digest of a key.
-* What is written through `org_create`, `key_put`, `key_revoke`, `link_put` and `clock_confirm` is durable at once,
-  outside any unit, and the audit's entry about it with it.
+* What is written through `org_create`, `org_rename`, `key_put`, `key_revoke`, `link_put` and `clock_confirm` is durable
+  at once, outside any unit, and the audit's entry about it with it.
 * Versions of personas and routes never change and are never dropped; the one that was made last is the newest.
 """
 
@@ -28,9 +28,18 @@ class Organisations(Protocol):
         """All organisations, oldest first."""
         ...
 
-    async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
+    async def org_create(
+        self,
+        org: Org,
+        user: User,
+        key: Key,
+        told: AuditEntry,
+        link: SignInLink | None = None,
+        also: AuditEntry | None = None,
+    ) -> Org:
         """A new organisation with its first user and key, and a link by which that user may sign in; its number is
-        given by the store, also to the entry. Raises Conflict for a name that is taken."""
+        given by the store, also to the entry. `also`: an entry for the audit of another organisation. Raises Conflict
+        for a name that is taken."""
         ...
 
 
@@ -87,6 +96,10 @@ class IdentityStore(Organisations, Protocol):
 
     async def org(self, number: int) -> Org | None:
         """One organisation, by its number."""
+        ...
+
+    async def org_rename(self, org: Org, told: Iterable[AuditEntry]) -> None:
+        """Gives an organisation, by its number, the name that it has here. Raises Conflict for a name that is taken."""
         ...
 
     async def key_by_digest(self, digest: bytes) -> KeyFound | None:

@@ -11,6 +11,7 @@ import msgspec
 from towerlog.store.columns.entries import COLUMNS as ENTRY_COLUMNS
 from towerlog.store.columns.people import LINK_COLUMNS, SESSION_COLUMNS, USER_COLUMNS
 from towerlog.store.columns.rows import KEY_COLUMNS, LANE_COLUMNS, REPLY_COLUMNS, RUN_COLUMNS, USAGE_FIGURES
+from towerlog.store.columns.searches import TEXT_COLUMNS
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ TABLES = (
     _table("event", "org, position", _EVENT),
     _table("trim", "org, run", "org, run, seq, hash"),
     _table("run", "org, run", RUN_COLUMNS),
+    _table("run_text", "org, run", TEXT_COLUMNS),
     _table("thread", "org, thread_id", "org, thread_id, created_at, number, doc"),
     _table("agent", "org, agent", "agent, org, agent_id, name, doc"),
     _table("usage", "org, hour, agent, model, status", _USAGE),

@@ -74,6 +74,7 @@ class PeopleQuestions(HasConnections):
     orgs = Question(people.orgs)
     org = Question(people.org)
     org_create = Question(people.write_org, Via.WRITER)
+    org_rename = Question(people.rename_org, Via.WRITER)
     key_by_digest = Question(people.caller_by_digest, Via.KEYS)
     keys = Question(people.keys)
     key_by_id = Question(people.key_by_id)

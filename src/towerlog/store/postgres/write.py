@@ -25,7 +25,7 @@ from towerlog.store.postgres.locks import hold
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import FIXED, run_columns
-from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people, policies
+from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people, policies, texts
 from towerlog.store.postgres.times import moved_lane
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
@@ -154,7 +154,7 @@ _QUARANTINED = (
     "SELECT coalesce(max(number), 0), count(*) FILTER (WHERE key_id = $3),"
     " coalesce(sum(length(doc)) FILTER (WHERE key_id = $3), 0)::bigint FROM quarantine WHERE org = $1 AND run = $2"
 )
-PROJECTIONS = ("run", "thread", "agent", "usage", "checkpoint", "approval")
+PROJECTIONS = ("run", "run_text", "thread", "agent", "usage", "checkpoint", "approval")
 
 
 async def write_changes(db: Db, changes: Changes) -> str:
@@ -224,6 +224,8 @@ async def _write_state(db: Db, changes: Changes) -> None:
         await _move(db, changes.runs[run].after)
     if changes.approvals or changes.ended or changes.spent_links:
         await approvals.write(db, changes)
+    if changes.texts:
+        await texts.write(db, changes.texts.values())
     if changes.lanes:
         moved = [moved_lane(lane, db.times.offset_ms) for lane in changes.lanes.values()]
         renewed, others = rows.lane_rows(moved, changes.renewed)
@@ -291,7 +293,7 @@ def orgs_of_changes(changes: Changes) -> set[int]:
     """The organisations of which something is written."""
     found = {event.org for event in changes.events} | set(changes.counters)
     found |= {shard_org(run) for run in (*changes.ended, *changes.spreads)}
-    found |= {change.after.org for change in changes.runs.values()}
+    found |= {change.after.org for change in changes.runs.values()} | {text.org for text in changes.texts.values()}
     for keyed in (
         changes.threads, changes.usage, changes.spent_links, changes.users, changes.sign_in_links, changes.budgets,
         changes.budget_pauses, changes.reservations, changes.prices, changes.alert_rules, changes.alerts,

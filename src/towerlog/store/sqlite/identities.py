@@ -70,10 +70,18 @@ class SqliteIdentities:
         with self._storage_errors():
             return reads.orgs(self._db)
 
-    async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
+    async def org_create(
+        self,
+        org: Org,
+        user: User,
+        key: Key,
+        told: AuditEntry,
+        link: SignInLink | None = None,
+        also: AuditEntry | None = None,
+    ) -> Org:
         """A new organisation with its first user and key; its number is given here."""
         with self._written():
-            return organisations.write_org(self._db, org, user, key, told, link)
+            return organisations.write_org(self._db, org, user, key, told, link, also)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""

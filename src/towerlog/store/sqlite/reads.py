@@ -12,7 +12,6 @@ from typing import Any
 import apsw
 import msgspec
 
-from towerlog.errors import Invalid
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.computed_costs import merged_version
@@ -20,18 +19,17 @@ from towerlog.model.key import Key, KeyFound
 from towerlog.model.principal import Org, shard_bounds
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
+from towerlog.model.run_text import words_of
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.parents import child_condition
-from towerlog.store.columns.searches import unindexed
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD
+from towerlog.store.sqlite.texts import has_word
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState, UsageSpan
 
-MAX_SEARCH_MS = 1000
-"""A search that needs longer would keep one of the few readers from everybody else's questions."""
 SEARCH_CHECK_STEPS = 10_000
 """Instructions of SQLite's machine between two looks at the clock."""
 MAX_INTEGER = 2**62
@@ -132,21 +130,6 @@ def runs(db: apsw.Connection, org: int, wanted: RunFilter, limit: int, before: i
     return rows.up_to_a_page(db.execute(sql, (lowest, top, *values, limit)), lambda row: rows.decode_run(row[0]))
 
 
-def runs_in_time(
-    db: apsw.Connection, steady_ms: Callable[[], int], org: int, wanted: RunFilter, limit: int, before: int | None
-) -> Found[RunRow]:
-    """As `runs`; what no index helps with is given up after MAX_SEARCH_MS. Raises Invalid."""
-    name = unindexed(wanted)
-    if name is None:
-        return runs(db, org, wanted, limit, before)
-    try:
-        with within(db, steady_ms() + MAX_SEARCH_MS, steady_ms):
-            return runs(db, org, wanted, limit, before)
-    except apsw.InterruptError:
-        message = f"{name}: the search took longer than {MAX_SEARCH_MS} ms; narrow it by agent, status, thread or time"
-        raise Invalid(message, field=name) from None
-
-
 @contextmanager
 def within(db: apsw.Connection, until: int, steady_ms: Callable[[], int]) -> Iterator[None]:
     """What is asked in here ends at this time, with InterruptError."""
@@ -182,12 +165,8 @@ def run_conditions(db: apsw.Connection, org: int, wanted: RunFilter) -> tuple[st
         condition, names = child_condition(wanted.parent_run_id, parent)
         where += f" AND {condition}"
         values += names
-    if wanted.q:
-        fields = ("run_id", "thread_id", "trace_id", "foreign_id", "agent")
-        lower = "lower" if wanted.q.isascii() else LOWER
-        where += " AND (" + " OR ".join(f"instr({lower}({field}), ?) > 0" for field in fields) + ")"
-        values += [wanted.q.lower()] * len(fields)
-    for condition, its_values in within_rows(wanted):
+    words = (has_word(word, "lower" if word.isascii() else LOWER) for word in words_of(wanted.q or ""))
+    for condition, its_values in (*words, *within_rows(wanted)):
         where += f" AND {condition}"
         values += its_values
     return where, values

@@ -38,7 +38,7 @@ from towerlog.store.sqlite.forwarding import ForwardingAsks
 from towerlog.store.sqlite.money import budgets as money
 from towerlog.store.sqlite.money.bindings import MoneyAsks
 from towerlog.store.sqlite.people.bindings import PeopleAsks
-from towerlog.store.sqlite.screens import facets
+from towerlog.store.sqlite.screens import facets, searches
 from towerlog.store.sqlite.screens.moments import moments
 from towerlog.store.sqlite.upkeep import indexes, matching_files, start, verification
 from towerlog.store.trouble import Trouble
@@ -110,7 +110,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsk
     run_trim = Ask(write.trim_run, Where.BETWEEN_UNITS)
 
     run = Ask(reads.run)
-    runs = AskInTime(reads.runs_in_time)
+    runs = AskInTime(searches.runs_in_time)
     run_facets = AskInTime(facets.run_facets)
     run_durations = AskInTime(facets.run_durations)
     run_sums = AskInTime(facets.run_sums)

@@ -11,6 +11,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows, state
 from towerlog.store.compression import Packer
+from towerlog.store.sqlite import texts
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.audit import entries
@@ -149,6 +150,8 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
         _move(db, changes.runs[run].after)
     if changes.approvals or changes.ended or changes.spent_links:
         approvals.write(db, changes)
+    if changes.texts:
+        texts.write(db, changes.texts.values())
     if changes.lanes:
         renewed, moved = rows.lane_rows(changes.lanes.values(), changes.renewed)
         db.executemany(_LANE_RENEWED, renewed)
@@ -248,5 +251,5 @@ def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:
 
 
 def _drop_projections(db: apsw.Connection, org: int) -> None:
-    for table in ("run", "thread", "agent", "usage", "checkpoint", "approval"):
+    for table in ("run", "run_text", "thread", "agent", "usage", "checkpoint", "approval"):
         db.execute(f"DELETE FROM {table} WHERE org = ?", (org,))

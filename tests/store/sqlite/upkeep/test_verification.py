@@ -42,11 +42,11 @@ def sound(db: apsw.Connection, org: int) -> apsw.Connection:
 
 def test_a_sound_store_is_read_whole(sound: apsw.Connection) -> None:
     read = all_rows(sound, 1)
-    assert read == Rows(3, [RUN], [THREAD], [AGENT], [CELL], [CHECKPOINT], [], [])
+    assert read == Rows(3, [RUN], [THREAD], [AGENT], [CELL], [CHECKPOINT], [], [], [])
 
 
 def test_another_organisation_has_nothing(sound: apsw.Connection, other: int) -> None:
-    assert all_rows(sound, other) == Rows(0, [], [], [], [], [], [], [])
+    assert all_rows(sound, other) == Rows(0, [], [], [], [], [], [], [], [])
 
 
 COLUMNS = [

@@ -59,7 +59,8 @@ TOOLS = (
     ),
     Tool(
         "search_runs", "GET", "/api/v1/runs", "Search runs",
-        "Runs that have a text in one of their ids or in their agent's name, or a member in their metadata.",
+        "Runs that have all words of `q` in their input, result, error, phase, metadata, questions, answers, ids or "
+        "agent's name. A page with `searched_to` has not looked at older runs: go on with its `next` as `cursor`.",
         ("q", "metadata", "label", "min_cost_usd", *_OF_RUNS),
     ),
     Tool(

@@ -22,7 +22,7 @@ _NAMED = ("agent", "thread_id", "model", "persona_id", "q")
 
 
 class RunFilterQuery(msgspec.Struct, frozen=True):
-    """Filters; all of them apply. `status` takes several, comma-separated; `q` is part of an id or an agent's name."""
+    """Filters; all of them apply. `status` takes several, comma-separated; `q` is words, or parts of words."""
 
     status: Annotated[str, v.said("Only runs of these statuses, comma-separated.", "running,queued")] | None = None
     agent: v.AgentName | None = None
@@ -32,7 +32,17 @@ class RunFilterQuery(msgspec.Struct, frozen=True):
     parent_run_id: Annotated[str, v.run_id("Only the children of this run.")] | None = None
     since: v.Since | None = None
     until: v.Until | None = None
-    q: Annotated[str, v.said("Only runs that have this text in an id or in their agent's name.", "tower")] | None = None
+    q: (
+        Annotated[
+            str,
+            v.said(
+                "Only runs that have all these words, or parts of words, in an id, their agent's name, their input, "
+                "result, error, phase or metadata, or in what was asked, answered or written to their agent.",
+                "tower",
+            ),
+        ]
+        | None
+    ) = None
     metadata: (
         Annotated[
             str, v.said("Only runs whose metadata has these members: `name:value`, comma-separated.", "ticket:T-1")

@@ -136,10 +136,19 @@ async def write_links(db: Db, links: Iterable[SignInLink]) -> None:
         await db.do(_TOO_MANY_LINKS, one.org, one.user_id)
 
 
-async def write_org(db: Db, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
+async def write_org(
+    db: Db,
+    org: Org,
+    user: User,
+    key: Key,
+    told: AuditEntry,
+    link: SignInLink | None = None,
+    also: AuditEntry | None = None,
+) -> Org:
     """A new organisation with its first user and key, and the audit's first entry; returns it with its number.
 
-    Raises Conflict for a name that is taken: somebody else may have taken it since the caller looked.
+    `also`: an entry for the audit of another one. Raises Conflict for a name that is taken: somebody else may have
+    taken it since the caller looked.
     """
     await db.connection.execute(lock_purpose(ORGANISATIONS))
     if await db.value("SELECT org FROM org WHERE name = $1", org.name) is not None:
@@ -152,10 +161,20 @@ async def write_org(db: Db, org: Org, user: User, key: Key, told: AuditEntry, li
     await db.do("INSERT INTO org_count (org) VALUES ($1)", number)
     await write_users(db, [msgspec.structs.replace(user, org=number)])
     await write_keys(db, [msgspec.structs.replace(key, org=number)])
-    await audit.write(db, [msgspec.structs.replace(told, org=number)])
+    await audit.write(db, [msgspec.structs.replace(told, org=number), *([] if also is None else [also])])
     if link is not None:
         await write_links(db, [msgspec.structs.replace(link, org=number)])
     return msgspec.structs.replace(org, org=number)
+
+
+async def rename_org(db: Db, org: Org, told: Iterable[AuditEntry]) -> None:
+    """The name that it has here. Raises Conflict for one that is taken."""
+    await db.connection.execute(lock_purpose(ORGANISATIONS))
+    if await db.value("SELECT org FROM org WHERE name = $1 AND org <> $2", org.name, org.org) is not None:
+        raise Conflict(f"An organisation {org.name!r} exists already.")
+    await db.do("UPDATE org SET name = $2 WHERE org = $1", org.org, org.name)
+    # In the order of their numbers, as all who lock several do.
+    await audit.write(db, sorted(told, key=lambda entry: entry.org))
 
 
 async def write_key(db: Db, key: Key, told: AuditEntry) -> None:

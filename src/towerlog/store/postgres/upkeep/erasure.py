@@ -34,7 +34,10 @@ SWEPT_BYTES = 1024 * 1024
 """Of one step of a sweep."""
 REPLIES_AT_ONCE = 1000
 """Stored replies that a step looks through."""
-WIPED = ("event", "checkpoint", "message", "node", "meta_list", "quarantine", "reply", "lane", "alert", "delivery")
+WIPED = (
+    "event", "run_text", "checkpoint", "message", "node", "meta_list", "quarantine", "reply", "lane", "alert",
+    "delivery",
+)  # fmt: skip
 """Tables that something is erased of."""
 _BODY = f"CASE told.type WHEN '{EventType.RUN_WAITING}' THEN NULL WHEN 'erased' THEN told.data ELSE ''::bytea END"
 """A body is read only where something of it is left."""

@@ -69,9 +69,17 @@ class PostgresIdentities:
         """All organisations, oldest first."""
         return self._ask(people.orgs)
 
-    async def org_create(self, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None) -> Org:
+    async def org_create(
+        self,
+        org: Org,
+        user: User,
+        key: Key,
+        told: AuditEntry,
+        link: SignInLink | None = None,
+        also: AuditEntry | None = None,
+    ) -> Org:
         """A new organisation with its first user and key; its number is given here."""
-        return self._ask(people.write_org, org, user, key, told, link)
+        return self._ask(people.write_org, org, user, key, told, link, also)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""

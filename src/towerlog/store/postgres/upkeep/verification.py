@@ -13,6 +13,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
+from towerlog.store.columns.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.postgres.connections import Db, told_text
@@ -31,6 +32,7 @@ _CELLS = (
     "SELECT org, hour, agent, model, status, events, runs_started, runs_ended,"
     f" {', '.join(rows.USAGE_FIGURES)}, price_version FROM usage WHERE org = $1 ORDER BY hour, agent, model, status"
 )
+_TEXTS = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE org = $1 AND given || produced || talk || about <> ''"
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas"
 _AS_MADE = " ORDER BY number"
 """So that a rebuild, which writes them anew, numbers them as they were."""
@@ -128,12 +130,13 @@ async def _all_rows(reading: _Reading) -> Rows:
             "thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, order=_AS_MADE
         ),
         agents=await read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent, _last),
-        usage=[rows.usage_value(_texts_of_cell(row)) for row in await db.rows(_CELLS, org)],
+        usage=[rows.usage_value(_as_told(row)) for row in await db.rows(_CELLS, org)],
         checkpoints=await read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),
         approvals=await read(
             "approval", "run, seq, org, position, step_index, due_at", state.decode_approval, state.approval_row,
             name=of_run,
         ),
+        texts=[text_value(_as_told(row)) for row in await db.rows(_TEXTS, org)],
         faults=reading.faults,
         erasing=frozenset(one.run for one in erasing),
     )  # fmt: skip
@@ -147,7 +150,7 @@ def _told(values: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _texts_of_cell(row: Any) -> rows.Row:
+def _as_told(row: Any) -> rows.Row:
     return tuple(told_text(value) if isinstance(value, str) else value for value in row)
 
 

@@ -14,6 +14,7 @@ class PeopleAsks(HasPools):
     orgs = Ask(reads.orgs)
     org = Ask(reads.org)
     org_create = Ask(organisations.write_org, Where.WRITER)
+    org_rename = Ask(organisations.rename_org, Where.WRITER)
     key_by_digest = Ask(people.caller_by_digest, Where.KEYS)
     keys = Ask(reads.keys)
     key_by_id = Ask(people.key_by_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import apsw
 import msgspec
 
@@ -22,11 +24,17 @@ KEY = (
 
 
 def write_org(
-    db: apsw.Connection, org: Org, user: User, key: Key, told: AuditEntry, link: SignInLink | None = None
+    db: apsw.Connection,
+    org: Org,
+    user: User,
+    key: Key,
+    told: AuditEntry,
+    link: SignInLink | None = None,
+    also: AuditEntry | None = None,
 ) -> Org:
     """A new organisation with its first user and key, and the audit's first entry; returns it with its number.
 
-    Raises Conflict for a name that is taken.
+    `also`: an entry for the audit of another one. Raises Conflict for a name that is taken.
     """
     with db:
         if db.execute("SELECT org FROM org WHERE name = ?", (org.name,)).get is not None:
@@ -37,10 +45,19 @@ def write_org(
         number = db.last_insert_rowid()
         members.write_users(db, [msgspec.structs.replace(user, org=number)])
         db.execute(KEY, (number, *rows.key_row(key)[1:]))
-        entries.write(db, [msgspec.structs.replace(told, org=number)])
+        entries.write(db, [msgspec.structs.replace(told, org=number), *([] if also is None else [also])])
         if link is not None:
             members.write_links(db, [msgspec.structs.replace(link, org=number)])
     return msgspec.structs.replace(org, org=number)
+
+
+def rename_org(db: apsw.Connection, org: Org, told: Iterable[AuditEntry]) -> None:
+    """The name that it has here. Raises Conflict for one that is taken."""
+    with db:
+        if db.execute("SELECT org FROM org WHERE name = ? AND org <> ?", (org.name, org.org)).get is not None:
+            raise Conflict(f"An organisation {org.name!r} exists already.")
+        db.execute("UPDATE org SET name = ? WHERE org = ?", (org.name, org.org))
+        entries.write(db, told)
 
 
 def keep_secret(db: apsw.Connection, fresh: str) -> str:

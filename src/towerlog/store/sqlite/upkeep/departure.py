@@ -36,6 +36,7 @@ _KEPT: Mapping[str, _Kept] = {
     "event": _Kept("key", {"org": f"key >> {SHARD_BITS}", "position": f"key & {_MASK}"}),
     "trim": _Kept("run", _ORG_OF_RUN),
     "run": _Kept("run"),
+    "run_text": _Kept("run"),
     "agent": _Kept("agent"),
     "checkpoint": _Kept("run, agent, step_index"),
     "approval": _Kept("run, seq"),

@@ -18,7 +18,7 @@ from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500
-MADE_ANEW = frozenset({"migration", "run", "usage", "checkpoint", "approval"})
+MADE_ANEW = frozenset({"migration", "run", "run_text", "usage", "checkpoint", "approval"})
 """Tables that are not copied: the fresh schema has the first, and the others are folded from the log."""
 _FROM_INDEXES = (
     "INSERT OR IGNORE INTO agent SELECT name.agent, name.org, id.agent_id, name.name, x'' FROM"

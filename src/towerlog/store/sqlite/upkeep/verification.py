@@ -16,6 +16,7 @@ from towerlog.model.principal import shard_bounds
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
+from towerlog.store.columns.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.sqlite.reads import marks, one
@@ -28,7 +29,9 @@ MAX_FAULTS = 50
 _RUN = rows.RUN_COLUMNS.removesuffix(", doc")
 _LANE = rows.LANE_COLUMNS.removesuffix(", doc")
 _CELLS = "SELECT * FROM usage WHERE org = ? ORDER BY hour, agent, model, status"
+_THREAD = "org, thread_id, created_at"
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas"
+_TEXTS = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE org = ? AND given || produced || talk || about <> ''"
 _APPROVAL = "run, seq, org, position, step_index, due_at"
 _RESERVATION = "org, reservation_id, key_id, run, expires_at"
 _ALERT = "org, alert_id, rule_id, subject, episode, state, fired_at, position"
@@ -96,13 +99,12 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     return Rows(
         position=one(db, "SELECT position FROM org WHERE org = ?", (org,)) or 0,
         runs=runs,
-        threads=read(
-            "thread", "org, thread_id, created_at", rows.decode_thread, rows.thread_row, _same_thread, order=_AS_MADE
-        ),
+        threads=read("thread", _THREAD, rows.decode_thread, rows.thread_row, _same_thread, order=_AS_MADE),
         agents=read("agent", "agent, org, agent_id, name", rows.decode_agent, rows.agent_row, _same_agent, _last),
         usage=[rows.usage_value(row) for row in db.execute(_CELLS, (org,))],
         checkpoints=read("checkpoint", _CHECKPOINT, rows.decode_checkpoint, rows.checkpoint_row, name=step),
         approvals=read("approval", _APPROVAL, state.decode_approval, state.approval_row, name=of_run),
+        texts=[text_value(row) for row in db.execute(_TEXTS, (org,))],
         faults=faults,
         erasing=frozenset(one.run for one in erasing),
     )

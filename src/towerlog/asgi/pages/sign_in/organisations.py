@@ -1,0 +1,190 @@
+"""The organisations of this server, for those who manage them: made, renamed, listed.
+
+That is a right beyond any organisation, so no role and no scope has it. The settings name one organisation whose
+administrators have it; without that, nobody has it over HTTP, and everybody sees their own organisation alone. It opens
+nothing of what another organisation has: whoever makes one is given a link and a key for its first member, once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from towerlog.ambient import Clock, Ids
+from towerlog.asgi.routes import PageRoute, PageVisit
+from towerlog.dialects import vocabulary as v
+from towerlog.dialects.base import MAX_LABEL_CHARS, Reply, reply_json
+from towerlog.dialects.fields import decode, invalid_field
+from towerlog.dialects.native.admin.members import SIGN_IN_PATH
+from towerlog.engine.audit.outside import organisation_renamed
+from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
+from towerlog.errors import Conflict, CrossSite, Forbidden, Invalid, Malformed, NotFound
+from towerlog.model.audit import Actor, ActorType
+from towerlog.model.principal import Org, Principal, Scope
+from towerlog.model.times import format_ms
+from towerlog.store.base import Store
+
+ADMIN = frozenset({Scope.ADMIN})
+MAX_ORGANISATIONS = 1000
+"""That are made over HTTP; more are made by `towerlog orgs create`."""
+_NO_STORE = ((b"cache-control", b"no-store"),)
+OrgName = Annotated[str, v.said("The organisation's name, which no other has.", "another team")]
+
+
+class OrganisationName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an organisation is to be called."""
+
+    name: OrgName
+
+
+class OrganisationDetail(msgspec.Struct, frozen=True):
+    """An organisation."""
+
+    org_id: v.OrgId
+    name: OrgName
+    created_at: v.CreatedAt
+
+
+class OrganisationList(msgspec.Struct, frozen=True):
+    """Those that the caller may see: its own, and all where it manages them."""
+
+    data: Annotated[list[OrganisationDetail], v.said("The organisations, oldest first.")]
+    is_manager: Annotated[bool, v.said("Whether the caller may make and rename organisations.", False)]
+
+
+class OrganisationMade(OrganisationDetail, frozen=True):
+    """A new organisation, with what its first member needs. It is shown once."""
+
+    key: Annotated[str, v.said("The text of its first key, with every scope.", "tl_adm_0aB1c2D3_…")]
+    sign_in_url: Annotated[
+        str,
+        v.said(
+            "Signs its first member in, once, within an hour.", f"https://towerlog.example.com{SIGN_IN_PATH}h2v8c4tq"
+        ),
+    ]
+
+
+_NAME = msgspec.json.Decoder(OrganisationName)
+
+
+class OrganisationPages:
+    """Three."""
+
+    def __init__(self) -> None:
+        """Served after `attach`."""
+        self._store: Store | None = None
+        self._clock: Clock | None = None
+        self._ids: Ids | None = None
+        self._managed_by = self._url = ""
+
+    def attach(self, store: Store, clock: Clock, ids: Ids, url: str, managed_by: str) -> None:
+        """`url`: where browsers find the server; empty: where they found it. `managed_by`: the name of the organisation
+        whose administrators manage all; empty: nobody does."""
+        self._store, self._clock, self._ids, self._url, self._managed_by = store, clock, ids, url, managed_by
+
+    def routes(self) -> tuple[PageRoute, ...]:
+        """All of them."""
+        path, wrong = "/api/v1/organisations", (CrossSite, Conflict, Invalid, Malformed)
+        return (
+            PageRoute(
+                "GET", path, "list_organisations",
+                "The caller's organisation; all, for administrators of the one that manages them.",
+                self.show, ADMIN, reply=OrganisationList,
+            ),
+            PageRoute(
+                "POST", path, "create_organisation",
+                "Make an organisation with a first member and key; only for those who manage organisations.",
+                self.make, ADMIN, reply=OrganisationMade, reply_status=201, request=OrganisationName, refuses=wrong,
+            ),
+            PageRoute(
+                "PATCH", f"{path}/{{org_id}}", "rename_organisation",
+                "Rename an organisation; only for those who manage organisations.",
+                self.rename, ADMIN, reply=OrganisationDetail, request=OrganisationName, refuses=(NotFound, *wrong),
+            ),
+        )  # fmt: skip
+
+    async def show(self, visit: PageVisit) -> Reply:
+        """Those that the caller may see."""
+        principal, store = self._asker(visit)
+        orgs = await store.orgs()
+        manages = self._manages(principal, orgs)
+        shown = orgs if manages else [org for org in orgs if org.org == principal.org]
+        return reply_json(OrganisationList([_detail(org) for org in shown], manages), 200, _NO_STORE)
+
+    async def make(self, visit: PageVisit) -> Reply:
+        """A new one. Raises Forbidden, Conflict, Invalid, Malformed."""
+        principal, store = self._asker(visit)
+        orgs = await store.orgs()
+        self._check(principal, orgs)
+        name = _name_of(visit)
+        if len(orgs) >= MAX_ORGANISATIONS:
+            raise Conflict(f"There are {MAX_ORGANISATIONS} organisations; more are made by `towerlog orgs create`.")
+        assert self._clock is not None
+        assert self._ids is not None
+        by = await self._actor(principal)
+        made = await create_org(store, self._clock, self._ids, name, by=by, with_link=True, told_in=principal.org)
+        url = self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}"
+        org = made.org
+        detail = OrganisationMade(
+            org.org_id, org.name, format_ms(org.created_at), made.text, f"{url}{SIGN_IN_PATH}{made.link}"
+        )
+        return reply_json(detail, 201, _NO_STORE)
+
+    async def rename(self, visit: PageVisit) -> Reply:
+        """Another name. Raises NotFound, Forbidden, Conflict, Invalid, Malformed."""
+        principal, store = self._asker(visit)
+        orgs = await store.orgs()
+        org = next((org for org in orgs if org.org_id == visit.path["org_id"]), None)
+        if org is None or (org.org != principal.org and not self._manages(principal, orgs)):
+            raise NotFound("organisation")
+        self._check(principal, orgs)
+        name = _name_of(visit)
+        if org.name in (DEFAULT_ORG, self._managed_by) and name != org.name:
+            raise Conflict(f"The organisation {org.name!r} keeps its name: settings and sign-ins go by it.")
+        after = msgspec.structs.replace(org, name=name)
+        if name != org.name:
+            assert self._clock is not None
+            now, by = self._clock.now_ms(), await self._actor(principal)
+            told = [organisation_renamed(by, number, org, after, now) for number in {org.org, principal.org}]
+            await store.org_rename(after, told)
+        return reply_json(_detail(after), 200, _NO_STORE)
+
+    def _asker(self, visit: PageVisit) -> tuple[Principal, Store]:
+        assert visit.principal is not None
+        assert self._store is not None
+        return visit.principal, self._store
+
+    def _manages(self, principal: Principal, orgs: list[Org]) -> bool:
+        return any(org.org == principal.org and org.name == self._managed_by for org in orgs if self._managed_by)
+
+    def _check(self, principal: Principal, orgs: list[Org]) -> None:
+        if not self._manages(principal, orgs):
+            raise Forbidden(
+                "Only administrators of the organisation that TOWERLOG_ORGANISATIONS_MANAGED_BY names manage"
+                " organisations; on the machine of the server, `towerlog orgs` does."
+            )
+
+    async def _actor(self, principal: Principal) -> Actor:
+        assert self._store is not None
+        store = self._store
+        user = (await store.users(principal.org, [principal.user_id])).get(principal.user_id)
+        key = None if principal.is_member else await store.key_by_id(principal.org, principal.key_id)
+        return Actor(
+            type=ActorType.MEMBER if principal.is_member else ActorType.KEY,
+            user_id=principal.user_id or None,
+            user_name=None if user is None else user.name,
+            key_id=None if principal.is_member else principal.key_id,
+            key_name=None if key is None else key.name,
+        )
+
+
+def _detail(org: Org) -> OrganisationDetail:
+    return OrganisationDetail(org.org_id, org.name, format_ms(org.created_at))
+
+
+def _name_of(visit: PageVisit) -> str:
+    name = decode(_NAME, visit.body).name.strip()
+    if not name or len(name) > MAX_LABEL_CHARS or not name.isprintable():
+        raise invalid_field("name", f"must have 1 to {MAX_LABEL_CHARS} printable characters")
+    return name

@@ -1,0 +1,10 @@
+-- What a run says in words, for searches; written when its input, result, error, phase or metadata change, and when
+-- somebody asks, answers or writes. Runs of before this are found by their words after `towerlog rebuild`.
+CREATE TABLE run_text (
+    run INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    given TEXT NOT NULL,
+    produced TEXT NOT NULL,
+    talk TEXT NOT NULL,
+    about TEXT NOT NULL
+);
