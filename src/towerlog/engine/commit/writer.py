@@ -117,7 +117,9 @@ class Writer:
                     self._serving.go_on()
                 found = await find(unit, self._serving.now().serving_ms)
                 placing = partial(_whole, found, place)
-                plan, _ = await self._placed_anew(unit, self._serving.now(), [(needs_of, found)], placing)
+                cache = self._cache if self._store.exclusive else Cache()
+                turn = self._turn(cache, *self._serving.now())
+                plan, _ = await self._placed_anew(unit, turn, [(needs_of, found)], placing)
                 plan.settle()
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
@@ -140,24 +142,23 @@ class Writer:
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         async with self._store.begin() as unit:
-            for known in (self._cache.nodes, self._cache.lanes, self._cache.alerts, self._cache.outbox_counts):
-                known.clear()
+            self._cache.nodes.clear()
+            self._cache.leave_open()
             return await work(unit)
 
     async def _placed_anew(
         self,
         unit: Unit,
-        began: Reading,
+        turn: Turn,
         asking: list[Asking],
         place: Callable[[Turn, Plan], Steps[T | None]],
         claims: int = 1,
     ) -> tuple[Plan, T]:
         """Loads what is asked for and places it, again with what was missed until nothing is.
 
-        `began`: its time. `claims`: how many of the queue it may take. `place` gives None where what it has placed is
-        void, and the rest is to be placed without what has broken.
+        `claims`: how many of the queue it may take. `place` gives None where what it has placed is void, and the rest
+        is to be placed without what has broken.
         """
-        turn = self._turn(*began)
         turn.known.claim_limit = claims
         while True:
             await load(unit, turn.known, turn.serving_ms, asking, self._in_steps)
@@ -213,16 +214,25 @@ class Writer:
             if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
 
-    def _turn(self, now_ms: int, serving_ms: int) -> Turn:
+    def _turn(self, cache: Cache, now_ms: int, serving_ms: int) -> Turn:
         """For a new group, whose time is read once."""
-        if not self._store.exclusive:
+        return Turn(Known(cache), now_ms, serving_ms, DrawnIds(self._ids))
+
+    async def _hold(self, unit: Unit, group: list[Submission]) -> None:
+        """From here on what is in the cache is what is stored, until the unit ends."""
+        is_known = await unit.hold(frozenset([one.principal.org for one in group]))
+        if self._store.exclusive:
+            return
+        if is_known:
+            self._cache.leave_open()
+        else:
             self._cache = Cache()
-        return Turn(Known(self._cache), now_ms, serving_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
         began = self._serving.begin()
         try:
             async with self._store.begin() as unit:
+                await self._hold(unit, group)
                 plan, outcomes = await self._place_group(unit, group, began)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
@@ -284,7 +294,7 @@ class Writer:
         asking = [self._asking(one) for one in group]
         claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
         placing = partial(self._place_all, group)
-        return await self._placed_anew(unit, began, asking, placing, max(1, len(claims)))
+        return await self._placed_anew(unit, self._turn(self._cache, *began), asking, placing, max(1, len(claims)))
 
     async def _in_steps(self, placing: Steps[T], plan: Plan | None = None) -> T:
         """Places, and lets the event loop go on with something else in between; the plan is told how long it took."""

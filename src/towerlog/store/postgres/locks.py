@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from towerlog.store.postgres.connections import Db
+from towerlog.store.postgres.stamps import stamping
 
 PURPOSE, ORG = 0x746C, 0x746D
 """The first of the two numbers of a lock: of one for a purpose, and of an organisation's."""
@@ -31,6 +32,6 @@ def lock_orgs(orgs: Iterable[int]) -> str:
 
 
 async def hold(db: Db, orgs: Iterable[int]) -> None:
-    """Locks these organisations in the transaction that is open."""
-    if statements := lock_orgs(orgs):
-        await db.connection.execute(statements)
+    """Locks these organisations in the transaction that is open, which is going to change something of them."""
+    if held := set(orgs):
+        await db.connection.execute(f"{lock_orgs(held)}; {stamping(held)}")

@@ -25,6 +25,7 @@ from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.nodes import PostgresNodes
 from towerlog.store.postgres.parts import LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions
 from towerlog.store.postgres.questions import Transacting, Via
+from towerlog.store.postgres.stamps import Stamps
 from towerlog.store.postgres.times import NOW_SQL, DatabaseTimes, LeaseTimes, TimesOf
 from towerlog.store.postgres.unit import PostgresUnit, failure_of
 from towerlog.store.postgres.upkeep import roles
@@ -70,6 +71,7 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         self.epoch = log[0]
         self.copied_positions: Mapping[int, int] | None = log[1]
         self.months = Months(url)
+        self.stamps = Stamps()
         self._pools = pools
         self._writers = writers
         self._nodes = PostgresNodes(url, presence, readers)
