@@ -7,7 +7,7 @@ given back, so that it need not be reset, which would be a round trip for each q
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
@@ -121,9 +121,31 @@ def sendable(value: Any) -> Any:
     """A value as PostgreSQL takes it: text without zero characters."""
     if isinstance(value, str):
         return value.replace(NUL, NO_NUL) if NUL in value else value
-    if type(value) in (list, tuple) and any(isinstance(one, str) and NUL in one for one in value):
-        return [sendable(one) for one in value]
-    return value
+    return Column(map(sendable, value) if _has_nul(value) else value) if type(value) in (list, tuple) else value
+
+
+class Column(list[Any]):
+    """Values of one type, as the driver takes an array; to be sent once.
+
+    The driver looks through an array before it sends it, and asks of each value whether that is an array itself, which
+    takes longer than all the rest. These are none, and so it is shown none the first time.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        super().__init__(values)
+        self._is_looked_through = False
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._is_looked_through:
+            self._is_looked_through = True
+            return iter(())
+        return super().__iter__()
+
+
+def _has_nul(values: Sequence[Any]) -> bool:
+    """Whether a text of these has zero characters. They are of one type, or None."""
+    first = next((value for value in values if value is not None), None)
+    return isinstance(first, str) and NUL in "".join([text for text in values if text])
 
 
 def told_text(text: str) -> str:
