@@ -38,7 +38,10 @@ LOCK_MS = 10_000
 IDLE_MS = 5_000
 """How long a unit of work may do nothing: then its node stands still, and the others go on without it."""
 READING = {"statement_timeout": str(READ_MS), "default_transaction_read_only": "on"}
-WRITING = {"lock_timeout": str(LOCK_MS), "idle_in_transaction_session_timeout": str(IDLE_MS)}
+BY_KEYS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""What is written, and what is read for it, is found by keys: a few rows of tables however large. While a table is new,
+and has no figures yet, the planner would rather go through all of it, and does so until they are there."""
+WRITING = {"lock_timeout": str(LOCK_MS), "idle_in_transaction_session_timeout": str(IDLE_MS), **BY_KEYS}
 COMMON = {"application_name": "towerlog", "jit": "off", "timezone": "UTC", "client_min_messages": "warning"}
 
 
