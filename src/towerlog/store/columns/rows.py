@@ -35,6 +35,7 @@ PACK_MESSAGES_ABOVE = 512
 """Bodies longer than this many bytes are compressed (zstd)."""
 
 LABEL_DIGITS = 12
+
 LATE, FUTURE, PACKED = 1, 2, 4
 UNDECODABLE = (
     msgspec.MsgspecError, PackingError, ValueError, TypeError, KeyError, AttributeError, struct.error,
@@ -193,17 +194,14 @@ def run_rows(changed: Iterable[RunChange]) -> tuple[list[Row], list[Row], list[R
         after = change.after
         if change.before is None:
             new.append((*run_indexed(after), _encode(after)))
-        elif is_only_touched(change):  # as most events leave it: leave the indexes alone
+        elif _indexed_fields(change.before) == _indexed_fields(after) and not (
+            after.ended_at is not None and holds_other(change)
+        ):
+            # Most events move no indexed column: leave the indexes alone.
             touched.append((after.run, _encode(after)))
         else:
             moved.append((*run_indexed(after), _encode(after)))
     return new, moved, touched
-
-
-def is_only_touched(change: RunChange) -> bool:
-    """Whether a run that was there stays as it was in the columns of `run_indexed`."""
-    is_same = _indexed_fields(change.before) == _indexed_fields(change.after)
-    return is_same and not (change.after.ended_at is not None and holds_other(change))
 
 
 _indexed_fields = attrgetter(

@@ -38,9 +38,16 @@ LOCK_MS = 10_000
 IDLE_MS = 5_000
 """How long a unit of work may do nothing: then its node stands still, and the others go on without it."""
 READING = {"statement_timeout": str(READ_MS), "default_transaction_read_only": "on"}
-BY_KEYS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-"""What is written, and what is read for it, is found by keys: a few rows of tables however large. While a table is new,
-and has no figures yet, the planner would rather go through all of it, and does so until they are there."""
+BY_KEYS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "random_page_cost": "0.01",
+    "seq_page_cost": "0.01",
+}
+"""What is written, and what is read for it, is found by keys: a few rows of tables however large. Every index begins
+with the organisation, so each of them finds a row in some way. While a table is small the planner takes any, since it
+counts pages, and then goes through all rows of the organisation for each that is looked for. This has it count rows."""
 WRITING = {"lock_timeout": str(LOCK_MS), "idle_in_transaction_session_timeout": str(IDLE_MS), **BY_KEYS}
 COMMON = {"application_name": "towerlog", "jit": "off", "timezone": "UTC", "client_min_messages": "warning"}
 

@@ -24,13 +24,12 @@ from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.locks import hold
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
-from towerlog.store.postgres.reading.run_columns import FIXED, is_only_told_of, run_columns
+from towerlog.store.postgres.reading.run_columns import FIXED, run_columns
 from towerlog.store.postgres.stamps import NEW_STAMP
 from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people, policies
 from towerlog.store.postgres.times import moved_lane
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
 
-_encode = msgspec.json.Encoder().encode
 _EVENT_TYPES = (
     "bigint", "bigint", "bigint", "bigint", "bigint", "text", "bytea",
     "text", "bigint", "text", "bigint", "bigint", "integer", "bytea", "bytea", "bytea",
@@ -41,10 +40,9 @@ _USAGE_TYPES = ("bigint", "bigint", "text", "text", "text", *["bigint"] * 12, "t
 _AGENT_TYPES = ("bigint", "bigint", "text", "text", "bytea")
 _COUNTER_TYPES = ("bigint", "bigint", "bigint", "bigint")
 """(position, runs, agents, org), nulls for what stays."""
-_TOUCHED_TYPES = ("bigint", "bigint", "bytea")
 _RUN_TYPES = tuple(kind for _, kind in RUN_COLUMNS)
 _RUN_NAMES = ", ".join(name for name, _ in RUN_COLUMNS)
-_PARTS = (_EVENT_TYPES, _RUN_TYPES, _RUN_TYPES, _AGENT_TYPES, _USAGE_TYPES, _COUNTER_TYPES, _TOUCHED_TYPES)
+_PARTS = (_EVENT_TYPES, _RUN_TYPES, _RUN_TYPES, _AGENT_TYPES, _USAGE_TYPES, _COUNTER_TYPES)
 _FIRST = [1 + sum(len(part) for part in _PARTS[:index]) for index in range(len(_PARTS))]
 """The number of each part's first parameter."""
 
@@ -70,8 +68,7 @@ _VERSION = (
     f"price_version = CASE WHEN usage.price_version <> excluded.price_version THEN '{SEVERAL_VERSIONS}'"
     " ELSE coalesce(usage.price_version, excluded.price_version) END"
 )
-_MOVED = ", ".join(f"{name} = new.{name}" for name, _ in RUN_COLUMNS if name not in FIXED)
-_SAME = " AND ".join(f"run.{name} = new.{name}" for name in FIXED)
+_MOVED = ", ".join(f"{name} = excluded.{name}" for name, _ in RUN_COLUMNS if name not in FIXED)
 _WRITE = (
     f"WITH given AS MATERIALIZED (SELECT {NEW_STAMP} AS stamp),"
     " placed AS (INSERT INTO place (org, run, seq, position, recorded_at, event_id, hash)"
@@ -79,9 +76,10 @@ _WRITE = (
     " told AS (INSERT INTO event (org, position, recorded_at, type, occurred_at, dialect, agent, feed, flags, facts,"
     f" data, content) SELECT * FROM unnest({_lists(0, (0, 3, 4, *range(7, 16)))})),"
     f" begun AS (INSERT INTO run ({_RUN_NAMES}) SELECT * FROM unnest({_lists(1)})),"
-    f" touched AS (UPDATE run SET doc = new.doc FROM unnest({_lists(6)}) AS new (org, run, doc)"
-    " WHERE run.org = new.org AND run.run = new.run),"
-    f" moved AS (UPDATE run SET {_MOVED} FROM unnest({_lists(2)}) AS new ({_RUN_NAMES}) WHERE {_SAME}),"
+    # Its rows are there. An update that is joined with what is new may be carried out by any index: planned while there
+    # are few runs, it goes through all of the organisation for each. This one goes by the key alone.
+    f" moved AS (INSERT INTO run ({_RUN_NAMES}) SELECT * FROM unnest({_lists(2)})"
+    f" ON CONFLICT (org, run) DO UPDATE SET {_MOVED}),"
     f" agents AS (INSERT INTO agent (agent, org, agent_id, name, doc) SELECT * FROM unnest({_lists(3)})"
     " ON CONFLICT (org, agent) DO UPDATE SET doc = excluded.doc),"
     f" used AS (INSERT INTO usage SELECT * FROM unnest({_lists(4)}) ON CONFLICT (org, hour, agent, model, status)"
@@ -183,33 +181,16 @@ async def write_changes(db: Db, changes: Changes, orgs: Iterable[int]) -> Writte
         await _write_content(db, changes, packer)
     await _write_state(db, changes)
     await _write_people(db, changes)
-    new, moved, touched = _run_rows(changes)
     parts: tuple[Sequence[rows.Row], ...] = (
         [_event_columns(event, packer) for event in changes.events],
-        new,
-        moved,
+        [run_columns(one.after) for one in changes.runs.values() if one.before is None],
+        [run_columns(one.after) for one in changes.runs.values() if one.before is not None],
         list(map(rows.agent_row, changes.agents.values())),
         list(map(rows.usage_row, changes.usage.values())),
         [(*_counted(changes.counters.get(org)), org) for org in orgs],
-        touched,
     )
     values = [column for part, types in zip(parts, _PARTS, strict=True) for column in _columns(part, len(types))]
     return Written(*await db.row(_WRITE, *values))
-
-
-def _run_rows(changes: Changes) -> tuple[list[rows.Row], list[rows.Row], list[rows.Row]]:
-    """New runs and those that are to be written anew: RUN_COLUMNS; those of which nothing but the doc has changed, as
-    most have: (org, run, doc)."""
-    new, moved, touched = [], [], []
-    for one in changes.runs.values():
-        after = one.after
-        if one.before is None:
-            new.append(run_columns(after))
-        elif is_only_told_of(one):
-            touched.append((after.org, after.run, _encode(after)))
-        else:
-            moved.append(run_columns(after))
-    return new, moved, touched
 
 
 def _counted(counters: Counters | None) -> rows.Row:

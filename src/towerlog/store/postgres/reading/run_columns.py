@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from operator import attrgetter
 
 import msgspec
 
 from towerlog.model.run import RunRow, Status
 from towerlog.store.columns import rows
-from towerlog.store.values import RunChange
 
 COLUMNS = (
     ("run", "bigint"), ("org", "bigint"), ("run_id", "text"), ("thread_id", "text"), ("trace_id", "text"),
@@ -22,7 +20,7 @@ COLUMNS = (
 )  # fmt: skip
 """Names and types, in the order of `run_columns`."""
 FIXED = ("run", "org", "run_id", "thread_id", "trace_id")
-"""By these a row is known when it is changed. The thread is the one that it stands in by then."""
+"""What stays as it was when a row is changed. The thread is the one that it stands in by then."""
 TAG_BYTES = 12
 _NO_METADATA = b"{}"
 _FAILED = frozenset({Status.FAILED, Status.LOST})
@@ -36,18 +34,6 @@ def run_columns(row: RunRow) -> rows.Row:
     indexed = list(rows.run_indexed(row))
     indexed[13] = bool(indexed[13])
     return (*indexed, *searched(row), _encode(row))
-
-
-def is_only_told_of(change: RunChange) -> bool:
-    """Whether a run that was there stays as it was in all columns but its doc. One that has ended is not looked at."""
-    before, after = change.before, change.after
-    if before is None or after.ended_at is not None:
-        return False
-    return rows.is_only_touched(change) and _searched_fields(before) == _searched_fields(after)
-
-
-_searched_fields = attrgetter("thread_id", "error", "metadata", "usage")
-"""What the columns of `searched` are made of, beside indexed fields and what is told of a run once it has ended."""
 
 
 def searched(row: RunRow) -> rows.Row:
