@@ -14,6 +14,7 @@ from towerlog.model.run import RunRow
 from towerlog.store.postgres import write
 from towerlog.store.postgres.connections import NO_NUL, sendable
 from towerlog.store.postgres.store import PostgresStore
+from towerlog.store.postgres.upkeep.figures import FACTOR, FIRST, LAST, Growth
 from towerlog.store.values import Changes, Kind, RunChange
 
 RUNS, MOVED = 300, 40
@@ -89,3 +90,27 @@ async def test_units_of_two_nodes_may_hold_at_the_same_time(store: PostgresStore
             return await unit.hold(frozenset({of}))
 
     assert await asyncio.gather(hold(org), hold(other)) == [True, True]
+
+
+@pytest.mark.parametrize("count", [FIRST, 5 * FIRST])
+async def test_what_is_loaded_is_found_by_its_key(store: PostgresStore, org: int, count: int) -> None:
+    """Figures are taken in time: of a table without any the planner goes through all rows of the organisation."""
+    rows = [run_row(n, org=org, last_seq=1, last_position=n) for n in range(1, count + 1)]
+    keys = [row.run for row in rows[-MOVED:]]
+    wanted = {Kind.COUNTERS: [org], Kind.RUN: keys, Kind.EVENT_ID: [(run, "none") for run in keys]}
+    async with store.begin() as unit:
+        await unit.load(wanted, 0)
+        await unit.commit(changes_of(org, rows, {}, 0))
+    await asyncio.gather(*store._ending)
+    async with store.begin() as unit:
+        found = await unit.load(wanted, 0)
+        assert len(found[Kind.RUN]) == MOVED
+        assert await unit._db.value(LOOKED_AT) == MOVED
+        assert await unit._db.value(LOOKED_AT.replace("'run'", "'place'")) <= MOVED
+
+
+def test_figures_are_taken_less_and_less_often() -> None:
+    growth = Growth()
+    taken = [events for events in range(1, 2 * LAST) if growth.is_due(1)]
+    assert taken == [FIRST, FIRST * FACTOR, FIRST * FACTOR**2, FIRST * FACTOR**3]
+    assert [Growth().is_due(10 * LAST), growth.is_due(10 * LAST)] == [True, False]

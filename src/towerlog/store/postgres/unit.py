@@ -56,6 +56,8 @@ class _Keeper(Protocol):
 
     async def has_committed(self, name: str) -> bool: ...
 
+    def grow(self, events: int) -> None: ...
+
 
 class PostgresUnit:
     """A unit of work. What each method promises stands in `store/base`."""
@@ -181,6 +183,7 @@ class PostgresUnit:
         await self._end(written.name)
         # A unit that has held nothing may be another's than who holds: that one does not know what this has changed.
         self._store.stamps.note(orgs & self._held, written.stamp)
+        self._store.grow(len(changes.events))
 
     async def _in_one(self, work: Callable[[], Awaitable[T]], orgs: Iterable[int] | None) -> T:
         """Some work in the transaction of this unit, which it ends. `orgs`: None for all, which it locks itself."""
