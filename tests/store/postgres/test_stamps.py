@@ -18,8 +18,8 @@ from towerlog.engine.load.cache import Cache
 from towerlog.errors import Overloaded, StorageFailed
 from towerlog.model.event import RunByForeignId
 from towerlog.model.principal import shard_key
-from towerlog.store.postgres import stamps
-from towerlog.store.postgres.stamps import Stamps
+from towerlog.store.postgres import locks
+from towerlog.store.postgres.locks import Stamps
 from towerlog.store.postgres.store import PostgresStore
 from towerlog.store.values import Changes, Kind
 
@@ -127,7 +127,7 @@ async def test_a_unit_that_meets_an_organisation_it_has_not_held_goes_on_only_if
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamps, "MAX_KNOWN", 3)
+    monkeypatch.setattr(locks, "MAX_KNOWN", 3)
     known = Stamps()
     assert all(known.take([org], [(org, "s")]) for org in range(3))
     assert not known.take([3], [(3, "s")])

@@ -17,7 +17,7 @@ from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
-from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
+from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, with_new_messages
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
 from towerlog.engine.load.rows import Asking, Known, Needs, NeedsSteps, load, load_missed
@@ -30,7 +30,7 @@ from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, Tower
 from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import NO_CHANGES, Changes
+from towerlog.store.values import NO_CHANGES
 from towerlog.wake.base import Commit
 
 MAX_GATHER_TURNS = 8
@@ -223,21 +223,12 @@ class Writer:
         """For a new group, whose time is read once."""
         return Turn(Known(cache), now_ms, serving_ms, DrawnIds(self._ids))
 
-    async def _hold(self, unit: Unit, group: list[Submission]) -> None:
-        """From here on what is in the cache is what is stored, until the unit ends."""
-        is_known = await unit.hold(frozenset([one.principal.org for one in group]))
-        if self._store.exclusive:
-            return
-        if is_known:
-            self._cache.leave_open()
-        else:
-            self._cache = Cache()
-
     async def _write(self, group: list[Submission]) -> None:
         began = self._serving.begin()
         try:
             async with self._store.begin() as unit:
-                await self._hold(unit, group)
+                if not self._store.exclusive:
+                    self._cache = await held_cache(unit, self._cache, group)
                 plan, outcomes = await self._place_group(unit, group, began)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
@@ -285,7 +276,7 @@ class Writer:
         try:
             plan.keep()
             rows = (changes.runs, changes.lanes, changes.agents, changes.budgets, changes.approvals, changes.alerts)
-            new = _with_new_messages(changes) if changes.deliveries or changes.delivery_bodies else frozenset()
+            new = with_new_messages(changes) if changes.deliveries or changes.delivery_bodies else frozenset()
             self._committed(Commit(changes.events, *rows, messages_of=new))
         except Exception:  # what is on disk must not be placed again, whatever goes wrong from here on
             self._cache = Cache()
@@ -406,10 +397,3 @@ def _fail(group: list[Submission], error: TowerlogError) -> None:
     """Tells all of them the same."""
     for submission in group:
         _answer(submission, error)
-
-
-def _with_new_messages(changes: Changes) -> frozenset[int]:
-    """Organisations with a message that nobody has attempted, or that is not written as a delivery yet: what was
-    attempted before is found when it is due."""
-    new = [one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries]
-    return frozenset(new + [one.org for one in changes.delivery_bodies.values() if one.unwritten])

@@ -21,11 +21,11 @@ from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import ALL, Connections, Db
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_error, storage_errors
+from towerlog.store.postgres.locks import Stamps
 from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.nodes import PostgresNodes
 from towerlog.store.postgres.parts import LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions
 from towerlog.store.postgres.questions import Transacting, Via
-from towerlog.store.postgres.stamps import Stamps
 from towerlog.store.postgres.times import NOW_SQL, DatabaseTimes, LeaseTimes, TimesOf
 from towerlog.store.postgres.unit import PostgresUnit, failure_of
 from towerlog.store.postgres.upkeep import roles

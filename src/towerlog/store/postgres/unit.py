@@ -24,10 +24,9 @@ from towerlog.store.damage import Damages
 from towerlog.store.postgres import load, write
 from towerlog.store.postgres.connections import ALL, Db, named_orgs, seeing
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
-from towerlog.store.postgres.locks import lock_orgs
+from towerlog.store.postgres.locks import STAMPS, Stamps, lock_orgs, stamping
 from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.reading import descent, lanes, runs
-from towerlog.store.postgres.stamps import STAMPS, Stamps, stamping
 from towerlog.store.postgres.subjects import alerts, approvals, money
 from towerlog.store.postgres.times import NOW_SQL
 from towerlog.store.postgres.upkeep import erasure

@@ -21,11 +21,10 @@ from towerlog.store.columns import rows, state
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content
 from towerlog.store.postgres.connections import Db
-from towerlog.store.postgres.locks import hold
+from towerlog.store.postgres.locks import NEW_STAMP, hold
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import FIXED, run_columns
-from towerlog.store.postgres.stamps import NEW_STAMP
 from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people, policies
 from towerlog.store.postgres.times import moved_lane
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
@@ -168,7 +167,7 @@ class Written(NamedTuple):
     name: str
     """By which it can be asked whether it has committed, if the connection is lost just then."""
     stamp: str
-    """What its organisations have from then on, see `stamps`."""
+    """What its organisations have from then on, see `locks`."""
 
 
 async def write_changes(db: Db, changes: Changes, orgs: Iterable[int]) -> Written:

@@ -80,10 +80,6 @@ class SqliteUnit(ErasingUnit):
         """The store's threads."""
         return self._store.pool(where)
 
-    async def hold(self, orgs: frozenset[int]) -> bool:
-        """Nobody else writes here."""
-        return True
-
     def commit(self, changes: Changes) -> asyncio.Future[None]:
         """One transaction. The caller going away does not stop it half-way: the thread runs on to its end."""
         if (failed := self._store.trouble.final) is not None:
