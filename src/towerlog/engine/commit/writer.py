@@ -118,8 +118,8 @@ class Writer:
                 found = await find(unit, self._serving.now().serving_ms)
                 placing = partial(_whole, found, place)
                 cache = self._cache if self._store.exclusive else Cache()
-                turn = self._turn(cache, *self._serving.now())
-                plan, _ = await self._placed_anew(unit, turn, [(needs_of, found)], placing)
+                now = self._serving.now()
+                plan, _ = await self._placed_anew(unit, cache, now, [(needs_of, found)], placing)
                 plan.settle()
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
@@ -149,7 +149,8 @@ class Writer:
     async def _placed_anew(
         self,
         unit: Unit,
-        turn: Turn,
+        cache: Cache,
+        began: Reading,
         asking: list[Asking],
         place: Callable[[Turn, Plan], Steps[T | None]],
         claims: int = 1,
@@ -159,6 +160,7 @@ class Writer:
         `claims`: how many of the queue it may take. `place` gives None where what it has placed is void, and the rest
         is to be placed without what has broken.
         """
+        turn = Turn(Known(cache), *began, DrawnIds(self._ids))
         turn.known.claim_limit = claims
         while True:
             await load(unit, turn.known, turn.serving_ms, asking, self._in_steps)
@@ -218,10 +220,6 @@ class Writer:
             await asyncio.sleep(0)
             if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
-
-    def _turn(self, cache: Cache, now_ms: int, serving_ms: int) -> Turn:
-        """For a new group, whose time is read once."""
-        return Turn(Known(cache), now_ms, serving_ms, DrawnIds(self._ids))
 
     async def _write(self, group: list[Submission]) -> None:
         began = self._serving.begin()
@@ -290,7 +288,7 @@ class Writer:
         asking = [self._asking(one) for one in group]
         claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
         placing = partial(self._place_all, group)
-        return await self._placed_anew(unit, self._turn(self._cache, *began), asking, placing, max(1, len(claims)))
+        return await self._placed_anew(unit, self._cache, began, asking, placing, max(1, len(claims)))
 
     async def _in_steps(self, placing: Steps[T], plan: Plan | None = None) -> T:
         """Places, and lets the event loop go on with something else in between; the plan is told how long it took."""
