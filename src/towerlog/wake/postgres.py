@@ -69,9 +69,7 @@ class PostgresBus:
         self._break_off()
 
     async def _connect(self) -> None:
-        connection = await asyncpg.connect(
-            self._url, server_settings=SETTINGS, timeout=CONNECT_S, statement_cache_size=0
-        )
+        connection = await asyncpg.connect(self._url, server_settings=SETTINGS, timeout=CONNECT_S)
         await connection.add_listener(CHANNEL, self._take)
         self._connection = connection
 

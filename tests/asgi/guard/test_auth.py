@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -126,6 +127,55 @@ async def test_the_memory_is_bounded(door: Authenticator, keys: Keys, monkeypatc
         keys.put(f"key{n}", key_id=f"k{n}")
         await door.authenticate(bearer(f"key{n}"), 0)
     assert [door.recall(bearer(f"key{n}"), 0) is not None for n in range(5)] == [False, False, True, True, True]
+
+
+async def test_who_asks_at_the_same_time_waits_for_one_answer(door: Authenticator, keys: Keys) -> None:
+    answered, found = asyncio.Event(), keys.key_by_digest
+
+    async def slow(digest: bytes) -> KeyFound | None:
+        await answered.wait()
+        return await found(digest)
+
+    keys.key_by_digest = slow  # type: ignore[method-assign]
+    first, *others = [asyncio.create_task(door.authenticate(bearer(), 0)) for _ in range(20)]
+    stranger = asyncio.create_task(door.authenticate(bearer(TEXT[:-1] + "b"), 0))
+    await asyncio.sleep(0)
+    first.cancel()
+    answered.set()
+    assert {one.key_id for one in await asyncio.gather(*others)} == {"k"}
+    with pytest.raises(Unauthenticated):
+        await stranger
+    assert keys.asked == 2, "one for each key, whoever has gone away"
+
+
+async def test_who_comes_after_a_sign_out_is_not_told_what_was_asked_before(door: Authenticator, keys: Keys) -> None:
+    principal = await door.authenticate(bearer(), 0)
+    answered, found = asyncio.Event(), keys.key_by_digest
+
+    async def slow(digest: bytes) -> KeyFound | None:
+        before = await found(digest)
+        await answered.wait()
+        return before
+
+    keys.key_by_digest = slow  # type: ignore[method-assign]
+    early = asyncio.create_task(door.authenticate(bearer(), 2000))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    keys.put(TEXT, revoked_at=1)
+    door.forget(principal)
+    late = asyncio.create_task(door.authenticate(bearer(), 2000))
+    answered.set()
+    await early
+    with pytest.raises(Unauthenticated):
+        await late
+
+
+async def test_a_question_that_fails_fails_all_who_wait_and_nobody_later(door: Authenticator, keys: Keys) -> None:
+    keys.is_broken = True
+    told = await asyncio.gather(*(door.authenticate(bearer(), 0) for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in told] == [StorageFailed] * 3
+    keys.is_broken = False
+    assert (await door.authenticate(bearer(), 0)).key_id == "k"
 
 
 async def test_nothing_is_remembered_of_strangers(door: Authenticator) -> None:

@@ -8,9 +8,11 @@ ticket that its key was given.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from towerlog.ambient import Clock
@@ -56,6 +58,8 @@ class Authenticator:
         self._clock = clock
         self._known: dict[bytes, tuple[int, Principal]] = {}
         """By the digest of a key, however it was spelled: one key takes one place."""
+        self._asked: dict[bytes, asyncio.Task[KeyFound | None]] = {}
+        """What the store is being asked: requests that come meanwhile with the same credential wait for one answer."""
         self._watched: dict[bytes, set[Callable[[], None]]] = {}
         """What is stopped with each key or session that has open streams, by its digest."""
         self._rechecked_ms = 0
@@ -112,6 +116,7 @@ class Authenticator:
     def forget(self, principal: Principal) -> None:
         """Has the store asked anew, at once."""
         self._known.pop(principal.digest, None)
+        self._asked.pop(principal.digest, None)
 
     def watch(self, principal: Principal, stop: Callable[[], None]) -> None:
         """Calls `stop` when the key has been revoked, at most `RECHECK_MS` and a tick later."""
@@ -141,10 +146,24 @@ class Authenticator:
 
     async def _principal(self, digest: bytes) -> Principal:
         """Whom a key or a session stands for. Raises Unauthenticated where it is unknown, revoked or over."""
-        found = await self._store.key_by_digest(digest)
+        found = await self._found(digest)
         if found is None or not self._is_good(found):
             raise Unauthenticated
         return _principal_of(found, digest)
+
+    async def _found(self, digest: bytes) -> KeyFound | None:
+        """What the store has under a digest, asked once for all who want to know it at the same time."""
+        asked = self._asked.get(digest)
+        if asked is None:
+            asked = self._asked[digest] = asyncio.ensure_future(self._store.key_by_digest(digest))
+            asked.add_done_callback(partial(self._answered, digest))
+        return await asyncio.shield(asked)  # who has asked first may go away
+
+    def _answered(self, digest: bytes, asked: asyncio.Task[KeyFound | None]) -> None:
+        if self._asked.get(digest) is asked:
+            del self._asked[digest]
+        if not asked.cancelled():
+            asked.exception()  # whoever waits is told; nobody may be left who does
 
     def _is_good(self, found: KeyFound | None) -> bool:
         """Whether it lets in. A session that does was used now, by a request or by a stream that is open."""

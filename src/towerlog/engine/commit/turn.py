@@ -10,6 +10,7 @@ import msgspec
 from towerlog.engine.audit.hook import Act
 from towerlog.engine.commit.replies import encode_ids
 from towerlog.engine.commit.submission import Submission, name_of
+from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.rows import Known, Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
@@ -20,7 +21,8 @@ from towerlog.model.command import Append, Idempotency, Report, Write
 from towerlog.model.event import Refusal
 from towerlog.model.outcome import NothingToClaim, Placed, Replayed, ReplyKept, Stored, Taken
 from towerlog.model.principal import Principal
-from towerlog.store.values import Kind, StoredReply
+from towerlog.store.base import Unit
+from towerlog.store.values import Changes, Kind, StoredReply
 
 MAX_RELOADS = 64
 """How often a group is placed anew: what is asked for then has not been loaded by anything."""
@@ -104,3 +106,18 @@ def place_once(
             StoredReply(org, name, wanted.digest, status, body, plan.serving_ms, run, epoch, ids)
         )
     return outcome
+
+
+async def held_cache(unit: Unit, cache: Cache, group: list[Submission]) -> Cache:
+    """What is known of the store until the unit ends, where others write it as well: what the cache has, or nothing."""
+    if not await unit.hold(frozenset([one.principal.org for one in group])):
+        return Cache()
+    cache.leave_open()
+    return cache
+
+
+def with_new_messages(changes: Changes) -> frozenset[int]:
+    """Organisations with a message that nobody has attempted, or that is not written as a delivery yet: what was
+    attempted before is found when it is due."""
+    new = [one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries]
+    return frozenset(new + [one.org for one in changes.delivery_bodies.values() if one.unwritten])

@@ -17,7 +17,7 @@ from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
-from towerlog.engine.commit.turn import PlanFull, Turn, Verb, place_once
+from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, with_new_messages
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
 from towerlog.engine.load.rows import Asking, Known, Needs, NeedsSteps, load, load_missed
@@ -30,7 +30,7 @@ from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, Tower
 from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import NO_CHANGES, Changes
+from towerlog.store.values import NO_CHANGES
 from towerlog.wake.base import Commit
 
 MAX_GATHER_TURNS = 8
@@ -117,7 +117,9 @@ class Writer:
                     self._serving.go_on()
                 found = await find(unit, self._serving.now().serving_ms)
                 placing = partial(_whole, found, place)
-                plan, _ = await self._placed_anew(unit, self._serving.now(), [(needs_of, found)], placing)
+                cache = self._cache if self._store.exclusive else Cache()
+                now = self._serving.now()
+                plan, _ = await self._placed_anew(unit, cache, now, [(needs_of, found)], placing)
                 plan.settle()
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
@@ -140,13 +142,14 @@ class Writer:
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         async with self._store.begin() as unit:
-            for known in (self._cache.nodes, self._cache.lanes, self._cache.alerts, self._cache.outbox_counts):
-                known.clear()
+            self._cache.nodes.clear()
+            self._cache.leave_open()
             return await work(unit)
 
     async def _placed_anew(
         self,
         unit: Unit,
+        cache: Cache,
         began: Reading,
         asking: list[Asking],
         place: Callable[[Turn, Plan], Steps[T | None]],
@@ -154,10 +157,10 @@ class Writer:
     ) -> tuple[Plan, T]:
         """Loads what is asked for and places it, again with what was missed until nothing is.
 
-        `began`: its time. `claims`: how many of the queue it may take. `place` gives None where what it has placed is
-        void, and the rest is to be placed without what has broken.
+        `claims`: how many of the queue it may take. `place` gives None where what it has placed is void, and the rest
+        is to be placed without what has broken.
         """
-        turn = self._turn(*began)
+        turn = Turn(Known(cache), *began, DrawnIds(self._ids))
         turn.known.claim_limit = claims
         while True:
             await load(unit, turn.known, turn.serving_ms, asking, self._in_steps)
@@ -177,8 +180,13 @@ class Writer:
         while self.intake.is_open or self._queue.count or self._bodies.waiting:
             await self.intake.wake.wait()
             self.intake.wake.clear()
+            is_first = True
             while self._queue.count or self._bodies.waiting:
-                await self._gather()
+                # Where another process commits, what has come meanwhile goes to it at once, and the event loop takes
+                # what comes next while it does: half as many a commit, and neither waits for the other.
+                if is_first or self._store.exclusive:
+                    await self._gather()
+                is_first = False
                 group = self.intake.take()
                 try:
                     if not is_read and any(isinstance(one.command, TELEMETRY) for one in group):
@@ -213,16 +221,12 @@ class Writer:
             if self._queue.count == waiting or waiting >= MAX_GROUP_COMMANDS:
                 return
 
-    def _turn(self, now_ms: int, serving_ms: int) -> Turn:
-        """For a new group, whose time is read once."""
-        if not self._store.exclusive:
-            self._cache = Cache()
-        return Turn(Known(self._cache), now_ms, serving_ms, DrawnIds(self._ids))
-
     async def _write(self, group: list[Submission]) -> None:
         began = self._serving.begin()
         try:
             async with self._store.begin() as unit:
+                if not self._store.exclusive:
+                    self._cache = await held_cache(unit, self._cache, group)
                 plan, outcomes = await self._place_group(unit, group, began)
                 if self._bodies.waiting:
                     plan.changes.reply_bodies.extend(self._bodies.take())
@@ -270,7 +274,7 @@ class Writer:
         try:
             plan.keep()
             rows = (changes.runs, changes.lanes, changes.agents, changes.budgets, changes.approvals, changes.alerts)
-            new = _with_new_messages(changes) if changes.deliveries or changes.delivery_bodies else frozenset()
+            new = with_new_messages(changes) if changes.deliveries or changes.delivery_bodies else frozenset()
             self._committed(Commit(changes.events, *rows, messages_of=new))
         except Exception:  # what is on disk must not be placed again, whatever goes wrong from here on
             self._cache = Cache()
@@ -284,7 +288,7 @@ class Writer:
         asking = [self._asking(one) for one in group]
         claims = [one for one in group if isinstance(one.command, Claim | ClaimRun)]
         placing = partial(self._place_all, group)
-        return await self._placed_anew(unit, began, asking, placing, max(1, len(claims)))
+        return await self._placed_anew(unit, self._cache, began, asking, placing, max(1, len(claims)))
 
     async def _in_steps(self, placing: Steps[T], plan: Plan | None = None) -> T:
         """Places, and lets the event loop go on with something else in between; the plan is told how long it took."""
@@ -391,10 +395,3 @@ def _fail(group: list[Submission], error: TowerlogError) -> None:
     """Tells all of them the same."""
     for submission in group:
         _answer(submission, error)
-
-
-def _with_new_messages(changes: Changes) -> frozenset[int]:
-    """Organisations with a message that nobody has attempted, or that is not written as a delivery yet: what was
-    attempted before is found when it is due."""
-    new = [one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries]
-    return frozenset(new + [one.org for one in changes.delivery_bodies.values() if one.unwritten])

@@ -1,7 +1,7 @@
-"""Rows that the writer has seen lately, so that a hot run costs no look-up. Only for a store that nobody else writes.
+"""Rows that the writer has seen lately, so that a hot run costs no look-up.
 
 It holds rows as they are stored: loading fills it, and a plan's changes enter it after their commit. It is dropped only
-where publishing a commit fails.
+where publishing a commit fails, and where the store has been written by somebody else.
 """
 
 from __future__ import annotations
@@ -236,6 +236,12 @@ class Cache:
             return
         known.update(map(hash, ids))
         self.ids_held += len(known)
+
+    def leave_open(self) -> None:
+        """Forgets what moves without a commit: lanes, whose times are by a clock that several nodes may share, and
+        alerts and messages, the old ones of which are dropped."""
+        for known in (self.lanes, self.alerts, self.outbox_counts):
+            known.clear()
 
     def leave_threads(self, left: Iterable[tuple[int, str]], moved: Iterable[RunRow]) -> None:
         """Forgets threads that are gone, and by which names runs were known in the threads that they have left."""

@@ -43,6 +43,14 @@ from towerlog.store.values import Changes, Found, Loaded, Spread, Wanted
 class Unit(Protocol):
     """A unit of work: a consistent view for planning, then one commit."""
 
+    async def hold(self, orgs: frozenset[int]) -> bool:
+        """Before anything else: keeps others from changing these organisations until the unit ends.
+
+        False where one of them has changed otherwise than by units that held it in this process, since one did last:
+        rows that are remembered of any organisation may then not be what is stored.
+        """
+        ...
+
     async def load(self, wanted: Wanted, serving_ms: int) -> Loaded:
         """All of it in one question. Every kind asked for is in the answer; keys and values are described at `Kind`.
 
@@ -170,7 +178,7 @@ class Store(
 
     name: str
     exclusive: bool
-    """True when no other process writes runs: rows may then be cached between units."""
+    """True when no other process writes runs: rows may then be cached between units, whatever `hold` says."""
     damages: Damages
     """What has been read and was damaged, and which reads have failed."""
     trouble: Trouble

@@ -7,7 +7,7 @@ given back, so that it need not be reset, which would be a round trip for each q
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
@@ -38,7 +38,17 @@ LOCK_MS = 10_000
 IDLE_MS = 5_000
 """How long a unit of work may do nothing: then its node stands still, and the others go on without it."""
 READING = {"statement_timeout": str(READ_MS), "default_transaction_read_only": "on"}
-WRITING = {"lock_timeout": str(LOCK_MS), "idle_in_transaction_session_timeout": str(IDLE_MS)}
+BY_KEYS = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "random_page_cost": "0.01",
+    "seq_page_cost": "0.01",
+}
+"""What is written, and what is read for it, is found by keys: a few rows of tables however large. Every index begins
+with the organisation, so each of them finds a row in some way. While a table is small the planner takes any, since it
+counts pages, and then goes through all rows of the organisation for each that is looked for. This has it count rows."""
+WRITING = {"lock_timeout": str(LOCK_MS), "idle_in_transaction_session_timeout": str(IDLE_MS), **BY_KEYS}
 COMMON = {"application_name": "towerlog", "jit": "off", "timezone": "UTC", "client_min_messages": "warning"}
 
 
@@ -121,9 +131,31 @@ def sendable(value: Any) -> Any:
     """A value as PostgreSQL takes it: text without zero characters."""
     if isinstance(value, str):
         return value.replace(NUL, NO_NUL) if NUL in value else value
-    if type(value) in (list, tuple) and any(isinstance(one, str) and NUL in one for one in value):
-        return [sendable(one) for one in value]
-    return value
+    return Column(map(sendable, value) if _has_nul(value) else value) if type(value) in (list, tuple) else value
+
+
+class Column(list[Any]):
+    """Values of one type, as the driver takes an array; to be sent once.
+
+    The driver looks through an array before it sends it, and asks of each value whether that is an array itself, which
+    takes longer than all the rest. These are none, and so it is shown none the first time.
+    """
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        super().__init__(values)
+        self._is_looked_through = False
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._is_looked_through:
+            self._is_looked_through = True
+            return iter(())
+        return super().__iter__()
+
+
+def _has_nul(values: Sequence[Any]) -> bool:
+    """Whether a text of these has zero characters. They are of one type, or None."""
+    first = next((value for value in values if value is not None), None)
+    return isinstance(first, str) and NUL in "".join([text for text in values if text])
 
 
 def told_text(text: str) -> str:

@@ -15,12 +15,13 @@ from typing import Any
 import structlog
 
 from towerlog.ambient import Clock, Ids
-from towerlog.errors import Overloaded, StorageFailed, StoreLocked
+from towerlog.errors import Overloaded, StorageFailed, StoreLocked, TowerlogError
 from towerlog.store.base import NodeStore
 from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import ALL, Connections, Db
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_error, storage_errors
+from towerlog.store.postgres.locks import Stamps
 from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.nodes import PostgresNodes
 from towerlog.store.postgres.parts import LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestions
@@ -28,6 +29,7 @@ from towerlog.store.postgres.questions import Transacting, Via
 from towerlog.store.postgres.times import NOW_SQL, DatabaseTimes, LeaseTimes, TimesOf
 from towerlog.store.postgres.unit import PostgresUnit, failure_of
 from towerlog.store.postgres.upkeep import roles
+from towerlog.store.postgres.upkeep.figures import Growth, take_figures
 from towerlog.store.postgres.upkeep.presence import come_in, take_alone
 from towerlog.store.space import Space
 from towerlog.store.trouble import Trouble
@@ -70,6 +72,8 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
         self.epoch = log[0]
         self.copied_positions: Mapping[int, int] | None = log[1]
         self.months = Months(url)
+        self.stamps = Stamps()
+        self._growth = Growth()
         self._pools = pools
         self._writers = writers
         self._nodes = PostgresNodes(url, presence, readers)
@@ -135,6 +139,19 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
             self.trouble.note_commit(failure)
         elif failure is None and self.trouble.refused is not None:
             self.trouble.note_commit(None)
+
+    def grow(self, events: int) -> None:
+        """So many events were committed: the planner is to know of it, now and then."""
+        if self._growth.is_due(events):
+            taking = asyncio.get_running_loop().create_task(self._take_figures())
+            self._ending.add(taking)
+            taking.add_done_callback(self._ending.discard)
+
+    async def _take_figures(self) -> None:
+        try:
+            await self._writers.call(ALL, take_figures)
+        except TowerlogError as error:
+            _log.warning("figures of the tables could not be taken", error=error.message)
 
     async def has_committed(self, name: str) -> bool:
         """Whether a transaction has committed, where the connection was lost when it was to.

@@ -24,7 +24,7 @@ from towerlog.store.damage import Damages
 from towerlog.store.postgres import load, write
 from towerlog.store.postgres.connections import ALL, Db, named_orgs, seeing
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
-from towerlog.store.postgres.locks import lock_orgs
+from towerlog.store.postgres.locks import STAMPS, Stamps, lock_orgs, stamping
 from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.reading import descent, lanes, runs
 from towerlog.store.postgres.subjects import alerts, approvals, money
@@ -51,8 +51,11 @@ class _Keeper(Protocol):
     damages: Damages
     trouble: Trouble
     months: Months
+    stamps: Stamps
 
     async def has_committed(self, name: str) -> bool: ...
+
+    def grow(self, events: int) -> None: ...
 
 
 class PostgresUnit:
@@ -63,15 +66,30 @@ class PostgresUnit:
         self._store = store
         self._db = db
         self._locked: set[int] = set()
+        self._held: frozenset[int] = frozenset()
         self.is_open = False
         """A transaction has begun and has not ended."""
         self.written: asyncio.Task[Any] | None = None
         """What was written last, once that was begun."""
 
+    async def hold(self, orgs: frozenset[int]) -> bool:
+        """Whether each has the stamp that this process has seen last, asked in the round trip that locks them."""
+        if not orgs:
+            return True
+        stamps = self._store.stamps
+        with storage_errors(self._store.damages):
+            told = await self._lock(orgs, stamps.asking(orgs))
+            self._held = orgs
+            if told == f"SELECT {len(orgs)}":
+                return True
+            return stamps.take(orgs, await self._db.rows(STAMPS, list(orgs)))
+
     async def load(self, wanted: Wanted, serving_ms: int) -> Loaded:
         """Everything in one statement, as far as nearly every group asks for it."""
         with storage_errors(self._store.damages):
-            await self._lock(load.orgs_of(wanted))
+            orgs = load.orgs_of(wanted)
+            self._go_beyond(orgs)
+            await self._lock(orgs)
             return await load.load(self._db, wanted, serving_ms, serving_ms)
 
     async def lanes_expired(self, serving_ms: int, limit: int) -> list[Lane]:
@@ -154,16 +172,24 @@ class PostgresUnit:
         return asyncio.shield(task)
 
     async def _commit(self, changes: Changes) -> None:
+        orgs = write.orgs_of_changes(changes)
         with storage_errors(self._store.damages):
+            self._go_beyond(orgs)
+            self._store.stamps.doubt(orgs)  # until it is known to be stored
             await self._store.months.ensure(event.recorded_at for event in changes.events)
-            await self._lock(write.orgs_of_changes(changes))
-            name = await write.write_changes(self._db, changes)
-        await self._end(name)
+            await self._lock(orgs)
+            written = await write.write_changes(self._db, changes, orgs)
+        await self._end(written.name)
+        # A unit that has held nothing may be another's than who holds: that one does not know what this has changed.
+        self._store.stamps.note(orgs & self._held, written.stamp)
+        self._store.grow(len(changes.events))
 
     async def _in_one(self, work: Callable[[], Awaitable[T]], orgs: Iterable[int] | None) -> T:
         """Some work in the transaction of this unit, which it ends. `orgs`: None for all, which it locks itself."""
         with storage_errors(self._store.damages):
             await (self._see_all() if orgs is None else self._lock(orgs))
+            if orgs:
+                await self._db.connection.execute(stamping(set(orgs)))
             done = await work()
         await self._end(None)
         return done
@@ -193,16 +219,33 @@ class PostgresUnit:
         except DRIVER_ERRORS:
             self._db.break_off()
 
-    async def _lock(self, orgs: Iterable[int]) -> None:
-        """Locks organisations that are not locked yet; begins the transaction. Raises what the driver raises."""
+    def _go_beyond(self, orgs: set[int]) -> None:
+        """Organisations that a unit is about and that it has not held. Raises Overloaded where something may have been
+        taken for known of them."""
+        more = orgs - self._held
+        if self._held and more:
+            was_known = self._store.stamps.knows_any(more)
+            self._store.stamps.doubt(more)
+            if was_known:
+                raise Overloaded("Another organisation is concerned; send it again.", retry_after=1)
+
+    async def _lock(self, orgs: Iterable[int], asking: str = "") -> str:
+        """Locks organisations that are not locked yet; begins the transaction. Raises what the driver raises.
+
+        `asking`: a statement that is to follow; what the last one tells of itself.
+        """
         more = set(orgs) - self._locked
         statements = [] if self.is_open else [_BEGIN]
         if more:
             statements += [seeing(named_orgs(more | self._locked), local=True), lock_orgs(more)]
-        if statements:
-            self.is_open = True
-            await self._db.connection.execute("; ".join(statements))
-            self._locked |= more
+        if asking:
+            statements.append(asking)
+        if not statements:
+            return ""
+        self.is_open = True
+        told: str = await self._db.connection.execute("; ".join(statements))
+        self._locked |= more
+        return told
 
     async def _see_all(self) -> None:
         """Begins the transaction, for a look at all organisations. Raises what the driver raises."""

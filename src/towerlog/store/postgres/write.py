@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from towerlog.model.computed_costs import SEVERAL_VERSIONS
 from towerlog.model.event import Event
-from towerlog.model.principal import SHARD_BITS, shard_org
+from towerlog.model.principal import SHARD_BITS, Counters, shard_org
 from towerlog.model.run import RunRow
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows, state
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content
 from towerlog.store.postgres.connections import Db
-from towerlog.store.postgres.locks import hold
+from towerlog.store.postgres.locks import NEW_STAMP, hold
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import FIXED, run_columns
@@ -38,6 +38,7 @@ content)."""
 _USAGE_TYPES = ("bigint", "bigint", "text", "text", "text", *["bigint"] * 12, "text")
 _AGENT_TYPES = ("bigint", "bigint", "text", "text", "bytea")
 _COUNTER_TYPES = ("bigint", "bigint", "bigint", "bigint")
+"""(position, runs, agents, org), nulls for what stays."""
 _RUN_TYPES = tuple(kind for _, kind in RUN_COLUMNS)
 _RUN_NAMES = ", ".join(name for name, _ in RUN_COLUMNS)
 _PARTS = (_EVENT_TYPES, _RUN_TYPES, _RUN_TYPES, _AGENT_TYPES, _USAGE_TYPES, _COUNTER_TYPES)
@@ -66,23 +67,26 @@ _VERSION = (
     f"price_version = CASE WHEN usage.price_version <> excluded.price_version THEN '{SEVERAL_VERSIONS}'"
     " ELSE coalesce(usage.price_version, excluded.price_version) END"
 )
-_MOVED = ", ".join(f"{name} = new.{name}" for name, _ in RUN_COLUMNS if name not in FIXED)
-_SAME = " AND ".join(f"run.{name} = new.{name}" for name in FIXED)
+_MOVED = ", ".join(f"{name} = excluded.{name}" for name, _ in RUN_COLUMNS if name not in FIXED)
 _WRITE = (
-    "WITH placed AS (INSERT INTO place (org, run, seq, position, recorded_at, event_id, hash)"
+    f"WITH given AS MATERIALIZED (SELECT {NEW_STAMP} AS stamp),"
+    " placed AS (INSERT INTO place (org, run, seq, position, recorded_at, event_id, hash)"
     f" SELECT * FROM unnest({_lists(0, range(7))})),"
     " told AS (INSERT INTO event (org, position, recorded_at, type, occurred_at, dialect, agent, feed, flags, facts,"
     f" data, content) SELECT * FROM unnest({_lists(0, (0, 3, 4, *range(7, 16)))})),"
     f" begun AS (INSERT INTO run ({_RUN_NAMES}) SELECT * FROM unnest({_lists(1)})),"
-    f" moved AS (UPDATE run SET {_MOVED} FROM unnest({_lists(2)}) AS new ({_RUN_NAMES}) WHERE {_SAME}),"
+    # Its rows are there. An update that is joined with what is new may be carried out by any index: planned while there
+    # are few runs, it goes through all of the organisation for each. This one goes by the key alone.
+    f" moved AS (INSERT INTO run ({_RUN_NAMES}) SELECT * FROM unnest({_lists(2)})"
+    f" ON CONFLICT (org, run) DO UPDATE SET {_MOVED}),"
     f" agents AS (INSERT INTO agent (agent, org, agent_id, name, doc) SELECT * FROM unnest({_lists(3)})"
     " ON CONFLICT (org, agent) DO UPDATE SET doc = excluded.doc),"
     f" used AS (INSERT INTO usage SELECT * FROM unnest({_lists(4)}) ON CONFLICT (org, hour, agent, model, status)"
     f" DO UPDATE SET {_SUMS}, {', '.join(map(_added, rows.USAGE_FIGURES))}, {_VERSION}),"
-    " counted AS (UPDATE org_count SET position = new.position, runs = new.runs, agents = new.agents"
-    f" FROM unnest({_lists(5)}) AS new (position, runs, agents, org) WHERE org_count.org = new.org)"
-    # By which it can be asked whether it has committed, if the connection is lost just then.
-    " SELECT pg_current_xact_id()::text"
+    " counted AS (UPDATE org_count SET position = coalesce(new.position, org_count.position),"
+    " runs = coalesce(new.runs, org_count.runs), agents = coalesce(new.agents, org_count.agents), stamp = given.stamp"
+    f" FROM unnest({_lists(5)}) AS new (position, runs, agents, org), given WHERE org_count.org = new.org)"
+    " SELECT pg_current_xact_id()::text, stamp::text FROM given"
 )
 _THREAD = (
     "INSERT INTO thread (org, thread_id, created_at, number, doc)"
@@ -157,8 +161,17 @@ _QUARANTINED = (
 PROJECTIONS = ("run", "run_text", "thread", "agent", "usage", "checkpoint", "approval")
 
 
-async def write_changes(db: Db, changes: Changes) -> str:
-    """All of it, in the transaction that is open; returns the name of that."""
+class Written(NamedTuple):
+    """A transaction in which all is written and that is not committed yet."""
+
+    name: str
+    """By which it can be asked whether it has committed, if the connection is lost just then."""
+    stamp: str
+    """What its organisations have from then on, see `locks`."""
+
+
+async def write_changes(db: Db, changes: Changes, orgs: Iterable[int]) -> Written:
+    """All of it, in the transaction that is open. `orgs`: those of which something changes."""
     packer = Packer()
     if changes.replaces is not None:
         for table in PROJECTIONS:
@@ -173,10 +186,14 @@ async def write_changes(db: Db, changes: Changes) -> str:
         [run_columns(one.after) for one in changes.runs.values() if one.before is not None],
         list(map(rows.agent_row, changes.agents.values())),
         list(map(rows.usage_row, changes.usage.values())),
-        [(c.position, c.runs, c.agents, org) for org, c in changes.counters.items()],
+        [(*_counted(changes.counters.get(org)), org) for org in orgs],
     )
     values = [column for part, types in zip(parts, _PARTS, strict=True) for column in _columns(part, len(types))]
-    return str(await db.value(_WRITE, *values))
+    return Written(*await db.row(_WRITE, *values))
+
+
+def _counted(counters: Counters | None) -> rows.Row:
+    return (None, None, None) if counters is None else (counters.position, counters.runs, counters.agents)
 
 
 def _columns(part: Sequence[rows.Row], count: int) -> list[Sequence[Any]]:

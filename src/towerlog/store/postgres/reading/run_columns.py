@@ -20,7 +20,7 @@ COLUMNS = (
 )  # fmt: skip
 """Names and types, in the order of `run_columns`."""
 FIXED = ("run", "org", "run_id", "thread_id", "trace_id")
-"""By these a row is known when it is changed. The thread is the one that it stands in by then."""
+"""What stays as it was when a row is changed. The thread is the one that it stands in by then."""
 TAG_BYTES = 12
 _NO_METADATA = b"{}"
 _FAILED = frozenset({Status.FAILED, Status.LOST})

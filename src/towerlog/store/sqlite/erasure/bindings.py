@@ -35,6 +35,10 @@ class ErasingUnit:
     _writer: Pool
     written: asyncio.Future[Any] | None
 
+    async def hold(self, orgs: frozenset[int]) -> bool:
+        """Nobody else writes here."""
+        return True
+
     def erase(self, run: int) -> asyncio.Future[Erasing | None]:
         """A step of an erasure."""
         done = self._writer.submit(steps.erase_step, run)
