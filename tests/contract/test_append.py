@@ -31,6 +31,7 @@ from towerlog.model.price import PriceRow, Rates
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.retention import Erasing, RetentionPolicy
 from towerlog.model.run import Status
+from towerlog.model.run_text import RunText
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import Usage, UsageRow
 from towerlog.store.base import Store
@@ -166,6 +167,7 @@ def everything(org: int, *, poison: bool) -> Changes:
         audit=[entry(org, "new")],
         users={(org, (ada := member(org, 7, "Ada")).user_id): ada},
         sessions=[session(ada, 1)],
+        texts={row.run: RunText(row.run, org, about="poppy")},
         sign_in_links={(org, b"link"): SignInLink(org, "link-1", b"link", ada.user_id, 5, 100)},
     )
 
@@ -234,6 +236,7 @@ async def rows_found(store: Store, org: int) -> dict[str, bool]:
             "alert windows": (await unit.alert_window(org, "r1", 0)).runs > 0,
             "deliveries": await store.delivery(org, "d1") is not None,
             "delivery_bodies": org in await store.bodies_waiting(org - 1, 1),
+            "texts": bool((await store.rows(org)).texts),
             "users": any(user.name == "Ada" for user in await store.members(org, 10, None)),
             "sessions": await store.key_by_digest(b"session 1") is not None,
             "sign-in links": bool(await looked_up(unit, Kind.SIGN_IN_LINK, (org, b"link"))),

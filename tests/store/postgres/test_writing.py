@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from tests.support.factories import event, run_row
+from towerlog.errors import StorageFailed
 from towerlog.model.principal import Counters
 from towerlog.model.run import RunRow
-from towerlog.store.postgres import write
+from towerlog.store.postgres import connections, write
 from towerlog.store.postgres.connections import NO_NUL, sendable
 from towerlog.store.postgres.store import PostgresStore
 from towerlog.store.postgres.upkeep.figures import FACTOR, FIRST, LAST, Growth
@@ -82,6 +83,17 @@ def test_a_column_is_looked_through_once_and_read_as_often_as_one_likes() -> Non
     assert list(iter(column)) == []
     assert [list(column), len(column)] == [[1, 2], 2]
     assert list(column) == [1, 2]
+
+
+async def test_a_driver_that_looks_at_arrays_in_another_way_is_refused(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that looked through them twice would send nothing of them."""
+    async with store.begin() as unit:
+        await connections.check_arrays(unit._db.connection)
+        monkeypatch.setattr(connections.Column, "__iter__", lambda column: iter(()))
+        with pytest.raises(StorageFailed, match=r"asyncpg .* sends arrays in another way"):
+            await connections.check_arrays(unit._db.connection)
 
 
 async def test_units_of_two_nodes_may_hold_at_the_same_time(store: PostgresStore, org: int, other: int) -> None:

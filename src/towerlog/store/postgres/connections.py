@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 
+from towerlog.errors import StorageFailed
 from towerlog.store.damage import Damages
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_errors
 from towerlog.store.postgres.times import LeaseTimes
@@ -150,6 +151,18 @@ class Column(list[Any]):
             self._is_looked_through = True
             return iter(())
         return super().__iter__()
+
+
+async def check_arrays(connection: Any) -> None:
+    """Refuses a driver that sends a `Column` otherwise than it is: rows would be missing. Raises StorageFailed."""
+    sent = [1, 2, 3]
+    with contextlib.suppress(*DRIVER_ERRORS):
+        if await connection.fetchval("SELECT $1::bigint[]", sendable(sent)) == sent:
+            return
+    raise StorageFailed(
+        f"asyncpg {asyncpg.__version__} sends arrays in another way than this version of Towerlog expects; install a"
+        " version that towerlog names in its dependencies"
+    )
 
 
 def _has_nul(values: Sequence[Any]) -> bool:

@@ -217,6 +217,7 @@ async def open_store(
     """
     async with _connected(url) as presence:
         await schema.check_durable(presence)
+        await connections.check_arrays(presence)
         await schema.migrate(presence)
         with storage_errors():
             await schema.refuse_unfinished(presence)

@@ -26,10 +26,7 @@ CREATE TABLE org_count (
     audited bigint NOT NULL DEFAULT 0,
     audit_hash bytea NOT NULL DEFAULT '',
     -- The last number of the content store: microseconds of the database's clock, and never the same twice.
-    contents bigint NOT NULL DEFAULT 0,
-    -- Another one with each transaction that changes rows of the organisation: who finds the one that it has left or seen
-    -- last knows that nobody else has been here.
-    stamp uuid NOT NULL DEFAULT gen_random_uuid()
+    contents bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 -- Whose a digest is (1 a key's, 2 a session's, 3 a link's): who asks with one does not know the organisation yet.

@@ -12,3 +12,7 @@ CREATE TABLE run_text (
 ALTER TABLE run_text ENABLE ROW LEVEL SECURITY;
 CREATE POLICY of_org ON run_text USING ((SELECT current_setting('towerlog.orgs', true) = '*') OR org = ANY (
     (SELECT string_to_array(nullif(current_setting('towerlog.orgs', true), '*'), ',')::bigint[])::bigint[]));
+
+-- Another one with each transaction that changes rows of the organisation: who finds the one that it has left or seen
+-- last knows that nobody else has been here.
+ALTER TABLE org_count ADD COLUMN stamp uuid NOT NULL DEFAULT gen_random_uuid();
