@@ -20,9 +20,10 @@ from towerlog.asgi.exchange import Exchange, Respond, Successor
 from towerlog.asgi.guard.arrivals import Arrivals
 from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
+from towerlog.asgi.http1.known import MAX_MISSES, KnownHead, known_head
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.asgi.http1.pipeline import Pipeline, piece_end
-from towerlog.asgi.http1.request import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
+from towerlog.asgi.http1.pipeline import Pipeline
+from towerlog.asgi.http1.request import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal, scope_of
 from towerlog.errors import Overloaded
 
 _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
@@ -31,7 +32,7 @@ _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, Connec
 class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = ("_again", "_app", "_fed", "_headers", "_parser", "_state", "_take", "_url")
+    __slots__ = ("_again", "_app", "_fed", "_headers", "_known", "_misses", "_parser", "_state", "_take", "_url")
 
     def __init__(
         self,
@@ -53,6 +54,9 @@ class Connection(Pipeline):
         """A head that is read once more, without its wish to go on in another protocol."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._known: KnownHead | None = None
+        self._misses = 0
+        """Requests in a row whose head was not the known one."""
 
     # The event loop calls
 
@@ -97,7 +101,9 @@ class Connection(Pipeline):
         pace.left -= 1 + len(data) // BODY_PART_BYTES
         if pace.left < COUNTED_FROM:
             pace.note(self._loop)
-        if len(data) <= phases.STEP_BYTES and data.count(heads.END) < phases.MAX_PIPELINED:
+        if self._phase is _IDLE and self._misses < MAX_MISSES:
+            self._read_known(data)
+        elif len(data) <= phases.STEP_BYTES and data.count(heads.END) < phases.MAX_PIPELINED:
             self._read(data)
         else:
             self._read_in_pieces(data)
@@ -108,24 +114,28 @@ class Connection(Pipeline):
             else:
                 self._serve()
 
-    def _read_in_pieces(self, data: bytes) -> None:
-        """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not."""
-        at, body_end = 0, self._body_left()
-        while at < len(data) and not self._ignores_input:
-            if len(self._waiting) == phases.MAX_PIPELINED:
-                self._keep_rest(data[at:])
-                return
-            end = piece_end(data, at, body_end)
-            self._read(data[at:end])
-            at = end
-        if self._early is not None and at < len(data):
-            self._hold_early(self._early + data[at:])
+    def _read_known(self, data: bytes) -> None:
+        """What comes behind a reply: the parser is asked only of a head that it has not read before."""
+        known, visit = self._known, self._visit
+        request = (
+            None if known is None or visit.is_proxied or not visit.is_known else known.request_in(data, self, visit)
+        )
+        if request is None:
+            self._read_unknown(data)
+            return
+        self._misses = 0
+        self._phase, self._due, self._count = _REPLY, math.inf, 0
+        self._serving, self._is_fresh = request, True
 
-    def _body_left(self) -> int:
-        """How many of the bytes to come are certainly of the body that is being received."""
-        request = self._receiving
-        length = None if request is None else request.scope["given"].get(b"content-length")
-        return 0 if request is None or length is None else int(length) - request.received_bytes
+    def _read_unknown(self, data: bytes) -> None:
+        self._misses += 1
+        if len(data) > phases.STEP_BYTES or data.count(heads.END) >= phases.MAX_PIPELINED:
+            self._read_in_pieces(data)
+            return
+        self._read(data)
+        request = self._serving
+        if request is not None and request.is_whole and not self._waiting:
+            self._known = known_head(data, request) or self._known
 
     def _read(self, data: bytes) -> None:
         request = self._receiving
@@ -210,17 +220,8 @@ class Connection(Pipeline):
             except heads.BadHead as fault:
                 self._refuse(400, str(fault))
                 raise
-        scope = {
-            "type": "http",
-            "http_version": version,
-            "method": parser.get_method().decode("ascii"),
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": headers,
-            "given": given,
-            "client": self._visit.peer,
-        }
+        method = parser.get_method().decode("ascii")
+        scope = scope_of(version, method, (path, raw_path, query), headers, given, self._visit)
         is_old = version == "1.0"
         if self._visit.is_proxied:
             self._begin_visit(scope)

@@ -49,6 +49,10 @@ class Pipeline(Phases):
         """Something has come. Called by the transport, and in its turn with what was kept."""
 
     @abstractmethod
+    def _read(self, data: bytes) -> None:
+        """Has the parser look at what has come."""
+
+    @abstractmethod
     def _serve(self) -> None:
         """Lets the application take a request that is all here, or has a task serve it."""
 
@@ -80,6 +84,25 @@ class Pipeline(Phases):
         self._go_on_writing()
 
     # What comes
+
+    def _read_in_pieces(self, data: bytes) -> None:
+        """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not."""
+        at, body_end = 0, self._body_left()
+        while at < len(data) and not self._ignores_input:
+            if len(self._waiting) == phases.MAX_PIPELINED:
+                self._keep_rest(data[at:])
+                return
+            end = piece_end(data, at, body_end)
+            self._read(data[at:end])
+            at = end
+        if self._early is not None and at < len(data):
+            self._hold_early(self._early + data[at:])
+
+    def _body_left(self) -> int:
+        """How many of the bytes to come are certainly of the body that is being received."""
+        request = self._receiving
+        length = None if request is None else request.scope["given"].get(b"content-length")
+        return 0 if request is None or length is None else int(length) - request.received_bytes
 
     def _watch_head(self, size: int) -> None:
         """A head that is not whole."""

@@ -30,6 +30,28 @@ _RESET = struct.pack("ii", 1, 0)
 _log = structlog.get_logger("towerlog.connection")
 
 
+def scope_of(
+    version: str,
+    method: str,
+    target: tuple[str, bytes, bytes],
+    headers: list[tuple[bytes, bytes]],
+    given: dict[bytes, bytes],
+    visit: Visit,
+) -> Message:
+    """What the application is told of a request. `target`: its path, that as it was sent, and its query."""
+    return {
+        "type": "http",
+        "http_version": version,
+        "method": method,
+        "path": target[0],
+        "raw_path": target[1],
+        "query_string": target[2],
+        "headers": headers,
+        "given": given,
+        "client": visit.peer,
+    }
+
+
 class Link(Protocol):
     """What a request needs of its connection."""
 
