@@ -55,7 +55,7 @@ def asked_before(row: RunRow, key: str | None, words: str | None = None) -> int 
     if key is None:
         return None
     known = [one.question_id for one in row.questions if one.key == key]
-    taken = [one.question_id for one in row.pending if one.question_key == key]
+    taken = [one.question_id for one in row.pending if one.question_key == key and one.question_id is not None]
     known += [one for one in taken if words is None or words == _answered_words(row, one)]
     left = _left_open(row, key, words)
     return known[0] if known else None if left is None else left.question_id
@@ -92,10 +92,14 @@ def has_room(row: RunRow, key: str | None, words: str | None = None) -> bool:
     What earlier attempts have left open takes no room from it: nobody waits for those answers.
     """
     known = asked_before(row, key, words)
-    is_there = row.question(known) is not None or any(one.question_id == known for one in row.pending)
-    if len(row.questions) < MAX_QUESTIONS or (known is not None and is_there):
+    if len(row.questions) < MAX_QUESTIONS or (known is not None and _is_there(row, known)):
         return True
     return sum(one.epoch == row.lease_epoch for one in row.questions) < MAX_QUESTIONS
+
+
+def _is_there(row: RunRow, question_id: int) -> bool:
+    """Whether a question is open, or its answer lies ready."""
+    return row.question(question_id) is not None or any(one.question_id == question_id for one in row.pending)
 
 
 def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:

@@ -314,6 +314,7 @@ class Delivery:
             self._backoff.reset()
             self._reachable = True
             self._logged.clear()
+            self.outcomes.asked(lines, answer)
             self._command(answer.commands)
         return answer
 

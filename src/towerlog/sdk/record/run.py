@@ -371,8 +371,10 @@ class BaseRun:
         self._inbox.check_open()
         text = question if isinstance(question, str) else str_of(question)
         key = self._questions.key_of(text)
-        self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
-        return key, self._inbox.answer(key)
+        answer = self._inbox.answer(key)
+        if not answer.done():
+            self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
+        return key, answer
 
     def _withdraw(self, key: str, reason: str) -> float:
         """Withdraws a question that is still waited for; for how many seconds to wait for the server's word on it."""
