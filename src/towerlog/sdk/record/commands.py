@@ -131,12 +131,12 @@ class Inbox:
         """Whether a pause was requested that has not begun."""
         return self._pause is not None
 
-    def take(self, command: Command) -> None:
-        """Carries out a command that has not been seen before; an unknown type is ignored."""
+    def take(self, command: Command) -> bool:
+        """Carries out a command that has not been seen before, and says whether it was; an unknown type is ignored."""
         with self._lock:
             command_id = command.get("command_id")
             if command_id in self._seen or (command.get("type") == "input" and self._is_early(command)):
-                return
+                return False
             self._seen.append(command_id)
         match command.get("type"):
             case "cancel":
@@ -158,7 +158,8 @@ class Inbox:
             case "withdrawn":  # another: see `settlement_of`
                 self._withdrawn(command)
             case _:
-                return
+                pass
+        return True
 
     def after_fork(self) -> None:
         """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""

@@ -22,7 +22,7 @@ class Outcomes:
         losses: Losses,
         hooks: Hooks,
         note: Callable[[str], None],
-        command: Callable[[Sequence[dict[str, Any]]], None],
+        command: Callable[[Sequence[dict[str, Any]]], object],
     ) -> None:
         """`note` is told what people should know; `command` what a run is to be told."""
         self.acknowledged = self.duplicates = self.refused = 0

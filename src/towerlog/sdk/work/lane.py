@@ -56,7 +56,7 @@ class Lane:
         """Checkpoints to be sent again, for the server does not know what they go on from."""
         self._strange: list[tuple[OutboxEvent, str]] = []
         """Events of the last report whose results do not say what became of them, and what is wrong with each."""
-        self._on_command: Callable[[Mapping[str, Any]], None] | None = None
+        self._on_command: Callable[[Mapping[str, Any]], object] | None = None
         self._early: list[Json] = []
         """Commands that came before there was anybody to take them."""
         self._missed = False
@@ -68,7 +68,7 @@ class Lane:
             self._loop.call_soon_threadsafe(self._news.set)
 
     @contextlib.asynccontextmanager
-    async def held(self, on_command: Callable[[Mapping[str, Any]], None]) -> AsyncIterator[None]:
+    async def held(self, on_command: Callable[[Mapping[str, Any]], object]) -> AsyncIterator[None]:
         """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command as often
         as the server repeats it, those first that came with the claim."""
         self._on_command = on_command
