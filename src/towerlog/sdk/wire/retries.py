@@ -62,7 +62,7 @@ class Backoff:
 
 
 class Pace:
-    """The pauses between long polls: none after one that the server has held back, a moment after one that brought news.
+    """The pauses between long polls: none after one that the server has held, a moment after one that brought news.
 
     What is answered at once again and again, by a server or by something before it, is asked more and more rarely.
     """
