@@ -608,7 +608,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "ranges of dropped events that wait to be told; past it they are only counted",
         ),
         ("sdk.record.commands", "MAX_MESSAGES", "messages that may wait for their agent to read them"),
-        ("sdk.record.commands", "MAX_ANSWERS", "answers that are kept until their question is asked again"),
+        ("sdk.record.commands", "MAX_PENDING", "commands of a run that wait in the worker for its agent to begin"),
         ("sdk.record.commands", "MAX_REMEMBERED", "commands of a run that are remembered, so that none acts twice"),
         (
             "sdk.record.commands",

@@ -139,7 +139,10 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/api/v1/events"): _route(Kind.NAME, "ingest", _CLIENT_BATCH),
     ("POST", "/api/v1/runs/{}:report"): _route(Kind.OBJECT, "worker", _RUN_REPORT),
     ("GET", "/api/v1/runs/{}/quarantine"): _route(Kind.OBJECT, "read"),
-    **{("POST", f"/api/v1/runs/{{}}:{act}"): _route(Kind.OBJECT, "control", {}) for act in ["pause", "resume", "kill"]},
+    **{
+        ("POST", f"/api/v1/runs/{{}}:{act}"): _route(Kind.OBJECT, "control", {})
+        for act in ["pause", "resume", "cancel", "kill"]
+    },
     ("GET", "/api/v1/runs/{}/events"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/outline"): _route(Kind.OBJECT, "read"),
     ("GET", "/api/v1/runs/{}/otlp"): _route(Kind.OBJECT, "read"),

@@ -34,6 +34,7 @@ ACTS: dict[tuple[str, str], str] = {
     ("POST", "/api/v1/agents"): "agent.create",
     ("POST", "/api/v1/runs/{}:pause"): "run.pause",
     ("POST", "/api/v1/runs/{}:resume"): "run.resume",
+    ("POST", "/api/v1/runs/{}:cancel"): "run.cancel",
     ("POST", "/api/v1/runs/{}:kill"): "run.kill",
     ("POST", "/api/v1/runs/{}:retry"): "run.retry",
     ("POST", "/api/v1/runs/{}:fork"): "run.fork",

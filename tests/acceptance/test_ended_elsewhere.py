@@ -111,7 +111,8 @@ def test_of_two_programs_with_one_run_the_second_learns_of_the_firsts_end(
         pass
     assert other.close(20)
     error = program.ended_by()
-    assert (type(error), str(error)) == (RunCancelled, "the run has ended as completed")
+    assert type(error) is RunCancelled
+    assert str(error) == "the run has ended as completed; another run needs an id of its own"
 
 
 def test_a_question_does_not_outlive_its_own_program_s_run(recorder: Recorder) -> None:

@@ -94,6 +94,48 @@ def test_a_checkpoint_without_an_index_of_its_own_does_not_make_another_question
     assert (closed["state"], closed["taken_at"] is not None) == ("answered", True)
 
 
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_an_answer_is_taken_by_whoever_asks_again_whatever_is_asked_before(control, start, restarts) -> None:
+    """The earlier question is asked once more each time, since its answer was taken."""
+    worker = start("--lease-seconds", "1")
+    run_id = control.create("t", "asking-sync")
+    assert answered(control, run_id, "1", asked(control, run_id, "one?")) == 200
+    second = asked(control, run_id, "two?")
+    worker.kill()
+    control.until(run_id, "queued")
+    assert answered(control, run_id, "2", second) == 200
+    for restart in range(restarts):
+        if restart:
+            worker.kill()
+            control.until(run_id, "queued")
+        worker = start("--lease-seconds", "1")
+        first = asked(control, run_id, "one?")
+    assert answered(control, run_id, "1 again", first) == 200
+    assert control.until(run_id, "completed")["result"] == ["1 again", "2"]
+    closed = control.detail(run_id)["closed_questions"]
+    assert [(one["question_id"], one["state"]) for one in closed][-1] == (first, "answered")
+    states = {one["question_id"]: (one["state"], one["taken_at"] is not None) for one in closed}
+    assert states[second] == ("answered", True)
+    assert all(event["data"].get("taken") is not False for event in control.events(run_id, "command.acknowledged"))
+
+
+def test_an_answer_that_is_withdrawn_when_its_question_is_asked_otherwise_reaches_nobody(control, start) -> None:
+    """Also where it came with the claim: the question is open anew, and what is answered now counts."""
+    worker = start("--lease-seconds", "1")
+    run_id = control.create("t", "asking-otherwise")
+    first = asked(control, run_id, "Delete?")
+    worker.kill()
+    control.until(run_id, "queued")
+    assert answered(control, run_id, "never", first) == 200
+    start("--lease-seconds", "60")
+    second = asked(control, run_id, "Delete?")
+    assert second != first
+    assert answered(control, run_id, "yes", second) == 200
+    assert control.until(run_id, "completed")["result"] == "yes"
+    closed = control.detail(run_id)["closed_questions"]
+    assert [(one["state"], one["taken_at"] is not None) for one in closed] == [("withdrawn", False), ("answered", True)]
+
+
 def test_the_answer_to_a_later_question_is_not_given_to_the_first(control, start) -> None:
     worker = start("--lease-seconds", "1")
     run_id = control.create("t", "asking-sync")

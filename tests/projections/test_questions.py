@@ -188,7 +188,8 @@ def test_long_questions_are_shortened_and_short_ones_are_not() -> None:
 def test_what_is_asked_again_is_shown_in_the_words_of_now() -> None:
     row = asked(asked(run_row(), "Delete a?", "k"), "Delete b?", "k")
     assert [(one.question_id, one.text) for one in row.questions] == [(1, "Delete b?")]
-    assert asked(row, "", "k").questions == row.questions, "without words it stays as it was"
+    again = [(one.question_id, one.text) for one in asked(row, "", "k").questions]
+    assert again == [(1, "Delete b?")], "without words it stays as it was"
 
 
 def test_it_is_known_which_questions_a_run_never_had() -> None:

@@ -92,6 +92,12 @@ def asking_sync(run: Any) -> Any:
     return [run.ask("one?"), run.ask("two?")]
 
 
+@app.agent("asking-otherwise")
+async def asking_otherwise(run: Any) -> Any:
+    """Asks, each attempt in another way: as after a deploy."""
+    return await run.ask("Delete?", schema={"type": "string", "maxLength": 100 + run.fencing_token})
+
+
 @app.agent("failing")
 async def failing(run: Any) -> None:
     """Raises."""

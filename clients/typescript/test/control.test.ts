@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { type Run, TowerlogError } from "towerlog";
+import { type Run, type Towerlog, TowerlogError } from "towerlog";
 
 import { client, eventsOf, unique, until } from "./support/rig.js";
 
@@ -203,5 +203,115 @@ test("a question ends with its run, so that the program can end", async () => {
   });
   await assert.rejects(open ?? Promise.resolve(), { code: "cancelled", message: "the run has ended" });
   await assert.rejects(left?.ask("And now?") ?? Promise.resolve(), { code: "cancelled" });
+  await tl.close();
+});
+
+interface Away {
+  tl: Towerlog;
+  runKey: string;
+  runId: string;
+  /** Ids of its open questions, in the order of their texts. */
+  questions: number[];
+}
+
+/** A run whose program has asked these questions and is gone. */
+async function away(...texts: string[]): Promise<Away> {
+  const { tl: gone } = client();
+  const runKey = unique("away");
+  const run = gone.startRun({ runKey });
+  for (const text of texts) run.ask(text).catch(() => undefined);
+  assert.ok(await gone.flush());
+  await gone.close();
+  const { tl } = client();
+  const row = await tl.get(runKey);
+  const found = texts.map((text) => Number(row.questions?.find((one) => one.question === text)?.question_id));
+  return { tl, runKey, runId: row.run_id, questions: found };
+}
+
+/** Ids of the questions that a run has asked and whose answers it has acknowledged, in the order of its log. */
+async function askedAndTaken({ tl, runKey }: Away): Promise<(number | string)[]> {
+  const told = await eventsOf(tl, runKey);
+  const asked = told.filter((event) => event.type === "run.waiting_for_input").length;
+  const taken = told.findIndex((event) => event.type === "command.acknowledged");
+  const before = told.slice(0, taken).filter((event) => event.type === "run.waiting_for_input");
+  assert.equal(before.length, asked, "each question was told before an answer was acknowledged");
+  return before.map((event) => Number(event.data.question_id));
+}
+
+for (const [way, options] of Object.entries({ plain: {}, "with a time": { timeoutMs: 60_000 } })) {
+  test(`an answer that lay ready is acknowledged after its question, so that nobody else can answer that: ${way}`, async () => {
+    const gone = await away("PROD?", "TEST?");
+    const { tl, runKey, runId, questions } = gone;
+    for (const questionId of questions) await tl.input(runId, `never ${questionId}`, { questionId });
+    const said = await tl.run({ runKey }, async (run) => {
+      run.step("prepares");
+      assert.ok(await tl.flush(), "the reply has carried the answers");
+      const found = await Promise.all([run.ask("PROD?", options), run.ask("TEST?", options)]);
+      assert.ok(await tl.flush());
+      assert.deepEqual((await tl.get(runId)).questions, []);
+      for (const questionId of questions) await assert.rejects(tl.input(runId, "do it", { questionId }), { status: 409 });
+      return found;
+    });
+    assert.deepEqual(said, questions.map((one) => `never ${one}`));
+    assert.ok(await tl.flush());
+    assert.deepEqual(await askedAndTaken(gone), [...questions, ...questions]);
+    await tl.close();
+  });
+}
+
+test("an answer that is withdrawn since its question is asked otherwise reaches nobody", async () => {
+  const gone = await away("PROD?");
+  const { tl, runKey, runId } = gone;
+  const questionId = Number(gone.questions[0]);
+  await tl.input(runId, "never", { questionId });
+  const done = tl.run({ runKey }, async (run) => {
+    run.step("prepares");
+    assert.ok(await tl.flush());
+    return run.ask("PROD?", { schema: { type: "string" } });
+  });
+  const open = await until("the question", async () => (await tl.get(runId)).questions?.[0]?.question_id);
+  assert.notEqual(open, questionId);
+  await tl.input(runId, "yes", { questionId: Number(open) });
+  assert.equal(await done, "yes");
+  await tl.close();
+});
+
+/** Counts the requests of a client for a while. */
+async function counted(forMs: number, requests: () => number): Promise<number> {
+  const [before, endsAt] = [requests(), performance.now() + forMs];
+  await until("a while to pass", () => performance.now() > endsAt);
+  return requests() - before;
+}
+
+test("a program that goes on after the end of its run does not ask in a hurry", async () => {
+  let asked = 0;
+  const { tl } = client({ fetch: (url, init) => ((asked += 1), fetch(url, init)) });
+  const { tl: other } = client();
+  await tl.run({ runKey: unique("goes-on") }, async (run) => {
+    const { signal } = run;
+    assert.ok(await tl.flush());
+    await other.request("POST", `/api/v1/runs/${run.id}:kill`, { body: {} });
+    await until("the abort", () => signal.aborted);
+    assert.ok((await counted(3_000, () => asked)) <= 3);
+  });
+  await Promise.all([tl.close(), other.close()]);
+});
+
+test("what answers a long poll at once is asked more and more rarely", async () => {
+  let asked = 0;
+  const { tl } = client({
+    fetch: (url, init) => {
+      asked += 1;
+      const body = typeof init?.body === "string" ? init.body.replace(/"wait_seconds":\d+,?/, "") : init?.body;
+      return fetch(url, body === undefined ? init : { ...init, body });
+    },
+  });
+  await tl.run({ runKey: unique("hurried") }, async (run) => {
+    const answer = run.ask("Pay?");
+    assert.ok(await tl.flush());
+    assert.ok((await counted(3_000, () => asked)) <= 8);
+    await tl.input(run.id ?? "", "no");
+    assert.equal(await answer, "no");
+  });
   await tl.close();
 });

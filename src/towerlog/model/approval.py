@@ -99,7 +99,9 @@ class OpenQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     expired: bool = False
     """It has expired and goes on waiting."""
     first_epoch: int = 0
-    """Lease epoch of the attempt that has asked it first."""
+    """Lease epoch of the attempt that has asked first what the key stands for; 0 where nobody knows."""
+    again_seq: int = 0
+    """Of one that was asked again, in whichever words: the seq of the event that has done so last."""
 
     def asked_seq(self) -> int:
         """The event that says what is asked now."""
@@ -141,6 +143,8 @@ class ClosedQuestion(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of the event that closed it: what was asked after that, nobody can have meant who answered this one."""
     epoch: int = 0
     """Lease epoch of the attempt that has asked it last."""
+    first_epoch: int = 0
+    """As in `OpenQuestion`."""
 
     def state(self) -> ApprovalState:
         """What became of it, in a word."""

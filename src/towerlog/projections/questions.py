@@ -45,16 +45,29 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 
 
 def asked_before(row: RunRow, key: str | None, words: str | None = None) -> int | None:
-    """The id of the question that a key stands for: one that is open, or whose answer the agent has not taken yet.
+    """The id of the question that a key stands for: one that is open, whose answer the agent has not taken yet, or that
+    was withdrawn without an answer while only an attempt before had asked it.
 
-    An attempt that begins anew asks again what the lost one had asked: that is the same question, and whoever has
-    answered it meanwhile must not be asked twice. `words`: what is asked now; the answer to other words is none to it.
+    An attempt that begins anew asks again what the lost one had asked: that is the same question. Whoever has answered
+    it meanwhile must not be asked twice, and whoever has a link to it can answer it. `words`: what is asked now; the
+    answer to other words is none to it.
     """
     if key is None:
         return None
-    taken = [one.question_id for one in row.pending if one.question_key == key]
-    taken = [one for one in taken if words is None or words == _answered_words(row, one)]
-    return next((one.question_id for one in row.questions if one.key == key), taken[0] if taken else None)
+    known = [one.question_id for one in row.questions if one.key == key]
+    taken = [one.question_id for one in row.pending if one.question_key == key and one.question_id is not None]
+    known += [one for one in taken if words is None or words == _answered_words(row, one)]
+    left = _left_open(row, key, words)
+    return known[0] if known else None if left is None else left.question_id
+
+
+def _left_open(row: RunRow, key: str, words: str | None) -> ClosedQuestion | None:
+    """The question of this key and these words that an attempt before has asked, and that was withdrawn unanswered."""
+    for one in reversed(row.closed_questions):
+        if one.key == key:
+            is_left = one.withdrawn and one.by is None and one.epoch < row.lease_epoch
+            return one if is_left and words in (None, one.words) else None
+    return None
 
 
 def _answered_words(row: RunRow, question_id: int | None) -> str | None:
@@ -78,9 +91,15 @@ def has_room(row: RunRow, key: str | None, words: str | None = None) -> bool:
 
     What earlier attempts have left open takes no room from it: nobody waits for those answers.
     """
-    if len(row.questions) < MAX_QUESTIONS or asked_before(row, key, words) is not None:
+    known = asked_before(row, key, words)
+    if len(row.questions) < MAX_QUESTIONS or (known is not None and _is_there(row, known)):
         return True
     return sum(one.epoch == row.lease_epoch for one in row.questions) < MAX_QUESTIONS
+
+
+def _is_there(row: RunRow, question_id: int) -> bool:
+    """Whether a question is open, or its answer lies ready."""
+    return row.question(question_id) is not None or any(one.question_id == question_id for one in row.pending)
 
 
 def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -91,26 +110,52 @@ def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     terms = event.effects.terms or NO_TERMS
     asked = OpenQuestion(
         event.seq, event.recorded_at, text, key, epoch, event.position,
-        first_epoch=epoch, words=words, terms=terms, expires_at=terms.due(event.recorded_at),
+        first_epoch=_first_epoch(row, key), words=words, terms=terms, expires_at=terms.due(event.recorded_at),
     )  # fmt: skip
     if known is None:
         _leave_answers(row, key, changes)
         questions = (*_with_room(row.questions, epoch), asked)
-    else:
+    elif row.question(known) is not None:
         questions = tuple(_again(one, asked) if one.question_id == known else one for one in row.questions)
-        if row.question(known) is None:  # its answer lies ready
-            changes["closed_questions"] = tuple(
-                _replace(one, epoch=epoch) if one.question_id == known else one for one in row.closed_questions
-            )
+    elif any(one.question_id == known for one in row.pending):  # its answer lies ready
+        questions = row.questions
+        changes["closed_questions"] = tuple(
+            _replace(one, epoch=epoch) if one.question_id == known else one for one in row.closed_questions
+        )
+    else:
+        questions = (*_with_room(row.questions, epoch), _reopened(row, known, asked, changes))
     changes["questions"] = _shortened(questions)
+
+
+def _first_epoch(row: RunRow, key: str | None) -> int:
+    """Lease epoch of the attempt that has asked first what this key stands for; 0 where nobody knows any more."""
+    if key is None:
+        return row.lease_epoch
+    before = [one.first_epoch for one in row.closed_questions if one.key == key]
+    is_forgotten = len(row.closed_questions) == MAX_CLOSED_QUESTIONS
+    return min(before, default=0 if is_forgotten else row.lease_epoch)
+
+
+def _reopened(row: RunRow, question_id: int, asked: OpenQuestion, changes: dict[str, Any]) -> OpenQuestion:
+    """A withdrawn question that is asked again in the same words: links to it are good as before."""
+    closed = next(one for one in row.closed_questions if one.question_id == question_id)
+    changes["closed_questions"] = tuple(one for one in row.closed_questions if one is not closed)
+    return _replace(asked, question_id=question_id, told_seq=closed.told_seq, again_seq=asked.question_id)
 
 
 def _again(known: OpenQuestion, asked: OpenQuestion) -> OpenQuestion:
     """A question that is asked again: who answers has to read what is asked now, in whichever words, and has until
     then. What is asked in the same words is the same approval; in other words it is another."""
     if not asked.text and asked.terms == NO_TERMS:
-        return _replace(known, epoch=asked.epoch)
-    now = _replace(known, epoch=asked.epoch, terms=asked.terms, expires_at=asked.expires_at, expired=False)
+        return _replace(known, epoch=asked.epoch, again_seq=asked.question_id)
+    now = _replace(
+        known,
+        epoch=asked.epoch,
+        again_seq=asked.question_id,
+        terms=asked.terms,
+        expires_at=asked.expires_at,
+        expired=False,
+    )
     if asked.words == known.words:
         return now
     return _replace(now, text=asked.text or known.text, told_seq=asked.question_id, words=asked.words)
@@ -226,13 +271,24 @@ def _closed(found: OpenQuestion, event: Event, **how: Any) -> ClosedQuestion:
         words=found.words,
         closed_seq=event.seq,
         epoch=found.epoch,
+        first_epoch=found.first_epoch,
         **how,
     )
 
 
 def _close(row: RunRow, changes: dict[str, Any], closed: ClosedQuestion) -> None:
     changes["questions"] = tuple(one for one in row.questions if one.question_id != closed.question_id)
-    changes["closed_questions"] = (*row.closed_questions, closed)[-MAX_CLOSED_QUESTIONS:]
+    changes["closed_questions"] = _newest((*row.closed_questions, closed), row.pending)
+
+
+def _newest(closed: tuple[ClosedQuestion, ...], pending: tuple[Pending, ...]) -> tuple[ClosedQuestion, ...]:
+    """MAX_CLOSED_QUESTIONS of them. One whose answer still waits for its agent goes after all others: without it the
+    answer would be none to what is asked again."""
+    if len(closed) <= MAX_CLOSED_QUESTIONS:
+        return closed
+    waiting = {one.question_id for one in pending}
+    oldest = next((index for index, one in enumerate(closed) if one.question_id not in waiting), 0)
+    return closed[:oldest] + closed[oldest + 1 :]
 
 
 def _answered_by(event: Event) -> str | None:

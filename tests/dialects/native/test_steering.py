@@ -188,6 +188,15 @@ async def test_a_reply_that_carries_no_commands_delivers_none(say: Any) -> None:
     assert (await shown(say, run_id))["cancel"]["delivered_at"] is None
 
 
+async def test_a_cancel_is_shown_as_other_acts_are(say: Any) -> None:
+    worker = Worker()
+    run_id = await worker.begin(say)
+    run = await do(say, run_id, "cancel", {"reason": "lunch"})
+    assert (run["run_id"], run["status"], run["cancel"]["reason"]) == (run_id, "cancelling", "lunch")
+    assert run.keys() >= (await shown(say, run_id)).keys() - {"children"}
+    assert [(one["type"], one["content"]) for one in await worker.speak(say)] == [("cancel", "lunch")]
+
+
 async def test_a_worker_pauses_and_goes_on(say: Any) -> None:
     worker = Worker()
     run_id = await worker.begin(say)

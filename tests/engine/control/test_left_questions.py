@@ -10,12 +10,13 @@ from tests.support.factories import draft
 from tests.support.rig import Rig
 from towerlog.engine.verify import verify_org
 from towerlog.errors import QuestionClosed
-from towerlog.model.approval import ApprovalState
-from towerlog.model.command import Claim, Finish, GiveInput, Report
+from towerlog.model.approval import AnswerApproval, ApprovalState, MakeAnswerLink
+from towerlog.model.command import Claim, CreateRun, Finish, GiveInput, Report
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.question import ListApprovals
-from towerlog.model.run import Status
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_INPUTS, Status
 
 
 async def sound(rig: Rig) -> None:
@@ -28,29 +29,134 @@ async def inbox(rig: Rig) -> list[int]:
     return [one.row.seq for one in (await rig.do(ListApprovals(10))).rows]
 
 
-async def test_what_the_next_attempt_goes_past_is_withdrawn_and_who_has_answered_it_is_told(rig: Rig) -> None:
+async def asked(rig: Rig, run_id: str, worker_id: str, *questions: tuple[str, str]) -> list[int]:
+    """A worker asks these (text, key); the ids that the log gives them."""
+    before = (await rig.run(run_id)).last_seq
+    await rig.do(Report(run_id, worker_id, [question(text, key, run=RunById(run_id)) for text, key in questions]))
+    news = [one for one in await rig.events(run_id) if one.seq > before and one.type is E.RUN_WAITING]
+    return [msgspec.json.decode(one.data)["question_id"] for one in news]
+
+
+async def answered(rig: Rig, run_id: str, worker_id: str, content: str, question_id: int) -> None:
+    """A person answers, and the worker takes the answer."""
+    await rig.do(GiveInput(run_id, content, question_id))
+    facts = Facts(effects=Effects(command_id=(await rig.run(run_id)).pending[-1].command_id))
+    await rig.do(Report(run_id, worker_id, [draft(E.COMMAND_ACKNOWLEDGED, RunById(run_id), facts=facts)]))
+
+
+async def lost_after_one(rig: Rig) -> tuple[str, int]:
+    """A run whose first attempt asked for a test, took the answer, asked for production and was lost; the id of what is
+    still open."""
+    run_id = str((await rig.do(CreateRun("t"))).run_id)
+    await rig.do(Claim("w", LEASE_MS))
+    [test] = await asked(rig, run_id, "w", ("test?", "k1"))
+    await answered(rig, run_id, "w", "yes", test)
+    [production] = await asked(rig, run_id, "w", ("production?", "k2"))
+    rig.clock.advance(LEASE_MS)
+    await rig.engine.sweep()
+    return run_id, production
+
+
+async def test_an_answer_waits_for_its_question_although_an_earlier_one_is_asked_and_answered_anew(rig: Rig) -> None:
+    run_id, production = await lost_after_one(rig)
+    await rig.do(GiveInput(run_id, "never", production))
+    await rig.do(Claim("w2", LEASE_MS))
+    [test] = await asked(rig, run_id, "w2", ("test?", "k1"))
+    await answered(rig, run_id, "w2", "yes", test)
+    assert await asked(rig, run_id, "w2", ("production?", "k2")) == [production]
+    row = await rig.run(run_id)
+    assert [(one.content, one.question_id) for one in row.pending] == [("never", production)]
+    assert (row.status, row.questions, await inbox(rig)) == (Status.RUNNING, (), [])
+    with pytest.raises(QuestionClosed, match="the first answer counts"):
+        await rig.do(GiveInput(run_id, "do it", production))
+    await sound(rig)
+
+
+async def test_an_answer_waits_for_its_question_however_much_is_answered_before(rig: Rig) -> None:
+    run_id, production = await lost_after_one(rig)
+    await rig.do(GiveInput(run_id, "never", production))
+    await rig.do(Claim("w2", LEASE_MS))
+    for number in range(MAX_CLOSED_QUESTIONS + 1):
+        [one] = await asked(rig, run_id, "w2", (f"{number}?", f"n{number}"))
+        await answered(rig, run_id, "w2", "yes", one)
+    assert len((await rig.run(run_id)).closed_questions) == MAX_CLOSED_QUESTIONS
+    assert await asked(rig, run_id, "w2", ("production?", "k2")) == [production]
+    with pytest.raises(QuestionClosed, match="the first answer counts"):
+        await rig.do(GiveInput(run_id, "do it", production))
+    await sound(rig)
+
+
+@pytest.mark.parametrize("before", [("test?", "k1"), ("which region?", "k3")], ids=["asked before", "new"])
+async def test_a_link_is_good_when_the_question_is_asked_again_whatever_is_answered_before(rig: Rig, before) -> None:
+    run_id, production = await lost_after_one(rig)
+    ref = (await rig.run(run_id)).questions[0].ref(run_id)
+    link = (await rig.do(MakeAnswerLink(ref, "bob", LEASE_MS * 10))).link
+    await rig.do(Claim("w2", LEASE_MS))
+    [first] = await asked(rig, run_id, "w2", before)
+    await answered(rig, run_id, "w2", "yes", first)
+    assert await asked(rig, run_id, "w2", ("production?", "k2")) == [production]
+    assert await inbox(rig) == [production]
+    await sound(rig)
+    await rig.do(AnswerApproval(ref, content="never", link=link))
+    assert [(one.content, one.question_id) for one in (await rig.run(run_id)).pending] == [("never", production)]
+    with pytest.raises(QuestionClosed, match="the first answer counts"):
+        await rig.do(GiveInput(run_id, "do it", production))
+    await sound(rig)
+
+
+async def test_a_second_click_does_not_answer_what_is_asked_again_since(rig: Rig) -> None:
+    run_id, production = await lost_after_one(rig)
+    await rig.do(Claim("w2", LEASE_MS))
+    [test] = await asked(rig, run_id, "w2", ("test?", "k1"))
+    await answered(rig, run_id, "w2", "yes", test)
+    assert await asked(rig, run_id, "w2", ("production?", "k2")) == [production]
+    with pytest.raises(QuestionClosed, match=f"Question {test} was answered by admin"):
+        await rig.do(GiveInput(run_id, "yes"))
+
+
+async def test_what_the_next_attempt_goes_past_is_withdrawn(rig: Rig) -> None:
     run_id = await lost(rig, question("pay 1?", "k1"), question("pay 2?", "k2"))
     first, second = (one.question_id for one in (await rig.run(run_id)).questions)
     await rig.do(GiveInput(run_id, "no", first))
     await rig.do(Claim("w2", LEASE_MS))
-    await rig.do(Report(run_id, "w2", [question("pay 3?", "k3", run=RunById(run_id))]))
+    [third] = await asked(rig, run_id, "w2", ("pay 3?", "k3"))
     assert len((await rig.run(run_id)).questions) == 2, "they may come again"
-    third = (await rig.run(run_id)).questions[-1].question_id
     await rig.do(GiveInput(run_id, "yes", third))
     row = await rig.run(run_id)
     assert (row.status, row.questions, await inbox(rig)) == (Status.RUNNING, (), [])
-    assert [(one.content, one.question_id) for one in row.pending] == [("yes", third)]
-    states = {one.question_id: one.state() for one in row.closed_questions}
-    assert states == {
-        first: ApprovalState.WITHDRAWN,
-        second: ApprovalState.WITHDRAWN,
-        third: ApprovalState.ANSWERED,
-    }
-    told = [msgspec.json.decode(event.data) for event in (await rig.events(run_id))[-2:]]
-    assert {one["reason"] for one in told} == {"the next attempt has not asked it again"}
-    assert (told[0]["question_id"], told[1]["taken"]) == (second, False)
+    assert [(one.content, one.question_id) for one in row.pending] == [("no", first), ("yes", third)]
+    told = msgspec.json.decode((await rig.events(run_id))[-1].data)
+    assert (told["question_id"], told["reason"]) == (second, "the next attempt has not asked it again")
+    with pytest.raises(QuestionClosed, match=f"Question {second} was withdrawn"):
+        await rig.do(GiveInput(run_id, "no", second))
+    await sound(rig)
+
+
+async def test_a_withdrawn_question_in_other_words_is_another_one(rig: Rig) -> None:
+    run_id = await lost(rig, question("pay 1?", "k1"))
+    [first] = [one.question_id for one in (await rig.run(run_id)).questions]
+    await rig.do(Claim("w2", LEASE_MS))
+    [other] = await asked(rig, run_id, "w2", ("pay 3?", "k3"))
+    await answered(rig, run_id, "w2", "yes", other)
+    assert await asked(rig, run_id, "w2", ("pay 2?", "k1")) != [first]
+    await sound(rig)
+
+
+async def test_answers_that_nobody_asks_for_make_room_for_one_that_is_waited_for(rig: Rig) -> None:
+    run_id = await lost(rig, *[question(f"{number}?", f"k{number}") for number in range(MAX_INPUTS)])
+    left = [one.question_id for one in (await rig.run(run_id)).questions]
+    for question_id in left:
+        await rig.do(GiveInput(run_id, "no", question_id))
+    await rig.do(Claim("w2", LEASE_MS))
+    [other] = await asked(rig, run_id, "w2", ("another?", "k"))
+    await rig.do(GiveInput(run_id, "yes", other))
+    row = await rig.run(run_id)
+    assert [one.question_id for one in row.pending] == [*left[1:], other]
+    told = [msgspec.json.decode(one.data) for one in await rig.events(run_id) if one.type is E.COMMAND_ACKNOWLEDGED]
+    assert [one["taken"] for one in told] == [False]
     with pytest.raises(QuestionClosed, match="nobody has taken the answer"):
-        await rig.do(GiveInput(run_id, "no", first))
+        await rig.do(GiveInput(run_id, "no", left[0]))
+    assert await asked(rig, run_id, "w2", ("0?", "k0")) != left[:1], "who has answered it is to be asked once more"
     await sound(rig)
 
 

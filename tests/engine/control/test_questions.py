@@ -342,7 +342,9 @@ async def test_what_a_lost_attempt_has_asked_is_waited_for_again_once_it_is_aske
     assert (await rig.do(GiveInput(run_id, "2"))).row.status is Status.RUNNING
     await rig.do(Report(run_id, "w2", [question("one?", "k1", run=RunById(run_id))]))
     assert (await rig.run(run_id)).status is Status.WAITING
-    await rig.do(GiveInput(run_id, "1"))
+    with pytest.raises(QuestionClosed, match=f"Question {second} was answered by admin"):
+        await rig.do(GiveInput(run_id, "2 once more"))
+    await rig.do(GiveInput(run_id, "1", first))
     assert await contents(rig, run_id) == [("input", "2", second), ("input", "1", first)]
 
 

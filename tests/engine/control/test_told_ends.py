@@ -15,6 +15,7 @@ from towerlog.model.facts import Effects, Facts
 from towerlog.model.run import Status
 
 QUESTION = draft(E.RUN_WAITING, traced("x"), facts=Facts(question="Pay?", effects=Effects(question_key="k")))
+ENDED = "the run has ended as completed; another run needs an id of its own"
 END = draft(E.RUN_COMPLETED, traced("x"), facts=Facts(effects=Effects()))
 
 
@@ -51,7 +52,7 @@ async def test_what_is_asked_after_the_end_is_not_waited_for(rig: Rig) -> None:
     stepped, ended, asked = await rig.append(draft(E.STEP, traced("x")), END, QUESTION)
     assert (stepped.commands, ended.commands) == ((), ())
     [command] = asked.commands
-    assert command.content == "the run has ended as completed"
+    assert command.content == ENDED
 
 
 @pytest.mark.parametrize("wait_ms", [0, 5_000])
@@ -64,4 +65,4 @@ async def test_who_asks_for_the_commands_of_a_run_that_has_ended_is_told_of_its_
     assert [one.row.pending for one in late.polled] == [()], "it reports what it has used"
     asked = Append("native", [], polled=(ref,), going_on=frozenset({ref.foreign_id}), wait_ms=wait_ms)
     [polled] = (await rig.do(asked, dialect="native")).polled
-    assert [(one.type, one.content) for one in polled.row.pending] == [("cancel", "the run has ended as completed")]
+    assert [(one.type, one.content) for one in polled.row.pending] == [("cancel", ENDED)]

@@ -61,6 +61,15 @@ async def test_a_feeds_cursor_of_another_log_says_so_first(rig: Rig) -> None:
     follower.close()
 
 
+@pytest.mark.parametrize("cursor", ["4", "{epoch}-4"])
+async def test_a_feeds_cursor_ahead_of_the_log_is_of_another(rig: Rig, cursor: str) -> None:
+    await append(rig, 3, E.TOOL_CALL)
+    follower = await feed_of(rig, 2, cursor.format(epoch=rig.store.epoch))
+    assert await read(follower) == OTHER_LOG
+    assert await read(follower) == b"2 3 "
+    follower.close()
+
+
 async def test_a_feed_whose_ring_begins_in_the_middle_misses_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions are not dense: the first event a ring sees says nothing about what lies before it."""
     await append(rig, 2, E.TOOL_CALL)

@@ -102,6 +102,22 @@ async def test_a_cursor_of_another_log_gets_a_gap_and_everything(rig: Rig) -> No
     same.close()
 
 
+@pytest.mark.parametrize("is_reconnect", [False, True])
+@pytest.mark.parametrize("kind", [E.STEP, E.RUN_COMPLETED])
+async def test_a_cursor_ahead_of_the_run_is_of_another_log(rig: Rig, kind: E, is_reconnect: bool) -> None:
+    """Or of another run, or of a data folder that was reset: nothing is passed over in silence."""
+    run_id = await append(rig, 2)
+    await append(rig, 1, kind)
+    follower = await open_follower(rig, run_id, after_seq=4, is_reconnect=is_reconnect)
+    assert not follower.finished
+    assert await read(follower) == OTHER_LOG
+    assert await read_count(follower, 3) == [1, 2, 3]
+    follower.close()
+    level = await open_follower(rig, run_id, after_seq=3, is_reconnect=is_reconnect)
+    assert level.finished == (kind is E.RUN_COMPLETED)
+    level.close()
+
+
 async def test_of_a_run_that_has_ended_another_logs_cursor_is_never_finished(rig: Rig) -> None:
     run_id = await append(rig, 1, E.RUN_COMPLETED)
     follower = await open_follower(rig, run_id, after_seq=9, epoch="another")

@@ -77,10 +77,9 @@ async def test_where_nothing_is_and_nothing_will_come_the_stream_is_finished(rig
     assert not (await open_follower(rig, run_id, after_seq=2)).finished
     await append(rig, 1, E.RUN_COMPLETED)
     assert not (await open_follower(rig, run_id, after_seq=2)).finished
-    for cursor in (3, 99):
-        follower = await open_follower(rig, run_id, after_seq=cursor)
-        assert follower.finished
-        assert await read(follower) is None
+    follower = await open_follower(rig, run_id, after_seq=3)
+    assert follower.finished
+    assert await read(follower) is None
 
 
 async def test_a_wake_without_news_gives_an_empty_chunk(rig: Rig) -> None:
@@ -130,15 +129,6 @@ async def test_a_follower_that_is_stopped_ends(rig: Rig) -> None:
     follower.stop()
     assert await asyncio.wait_for(reading, DEADLINE_S) is None
     assert await read(follower) is None
-    follower.close()
-
-
-async def test_a_cursor_past_the_end_waits_from_the_end(rig: Rig) -> None:
-    run_id = await append(rig, 3)
-    follower = await open_follower(rig, run_id, after_seq=99)
-    assert not follower.finished
-    await append(rig, 2)
-    assert await read_count(follower, 2) == [4, 5]
     follower.close()
 
 

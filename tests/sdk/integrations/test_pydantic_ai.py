@@ -22,6 +22,7 @@ from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 from pydantic_ai.usage import RequestUsage
 
 from tests.sdk.support.ingest_server import Ingest
+from tests.sdk.support.sinks import tell_storage
 from tests.support.wait import wait_until_async
 from towerlog.integrations.pydantic_ai import record
 from towerlog.sdk.integrations.pydantic_ai import adapt, model_of
@@ -46,6 +47,8 @@ class Told:
 
     def put(self, event: dict[str, Any]) -> None:
         self.events.append(json.loads(json.dumps(event)))
+        if self.run is not None:
+            tell_storage(self.run, event)
         if event["type"] == "run.waiting_for_input" and self.run is not None and self.answers:
             number, key = len(self.events), event["data"]["question_key"]
             answer = {"command_id": number, "type": "input", "content": self.answers.pop(0), "question_key": key}
@@ -304,7 +307,7 @@ def test_two_approvals_are_asked_at_once_and_a_denied_call_was_not_carried_out()
         await wait_until_async(lambda: len(told.questions) == 2, "both questions")
         assert told.of("tool.call") == [], "nothing is carried out yet"
         keys = [data["question_key"] for data in told.of("run.waiting_for_input")]
-        for number, (key, content) in enumerate(zip(reversed(keys), ("no", "yes"), strict=True)):
+        for number, (key, content) in enumerate(zip(reversed(keys), ("no", "yes"), strict=True), 1):
             run.deliver({"command_id": number, "type": "input", "content": content, "question_key": key})
         await task
 

@@ -283,6 +283,22 @@ def test_the_answer_of_a_question_comes_at_once(recorder: Recorder, ingest: Inge
     assert [wish["run_key"] for wish in ingest.pending] == ["other"]
 
 
+def test_a_long_poll_that_is_answered_at_once_is_not_asked_in_a_hurry(recorder: Recorder, ingest: Ingest) -> None:
+    """As by a server that repeats what nobody takes, or that does not wait."""
+    with recorder.record_run(run_key="r1") as run:
+        ingest.command("r1", "input", "yes", "what nobody asks")
+        answers: list[object] = []
+        asking = threading.Thread(target=lambda: answers.append(run.ask("Publish?")))
+        asking.start()
+        wait_until(lambda: listenings(ingest) > 0, "the listening")
+        until = time.monotonic() + 3
+        wait_until(lambda: time.monotonic() > until, "a while to pass")
+        assert listenings(ingest) <= 8
+        ingest.command("r1", "input", "yes", QuestionKeys().key_of("Publish?"))
+        asking.join(60)
+    assert answers == ["yes"]
+
+
 def test_a_cancel_comes_with_the_reply_to_any_report(recorder: Recorder, ingest: Ingest) -> None:
     with recorder.record_run(run_key="r1") as run:
         ingest.command("r1", "cancel")

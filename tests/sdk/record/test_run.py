@@ -146,7 +146,7 @@ def test_where_no_server_says_which_was_first_a_late_answer_is_told_as_not_taken
 ) -> None:
     monkeypatch.setattr(run_module, "SETTLE_S", 0.01)
     sink = ListSink()
-    monkeypatch.setattr(sinks, "settlement_of", lambda line: None)
+    monkeypatch.setattr(sinks, "settlement_of", lambda line, seq: None)
     run: Run | AsyncRun = Run(sink, "r1") if kind == "blocking" else AsyncRun(sink, "r1")
     with pytest.raises(TimeoutError):
         asyncio.run(run.ask("Publish?", timeout=0.01)) if isinstance(run, AsyncRun) else run.ask("Publish?", 0.01)
@@ -163,7 +163,7 @@ async def test_two_questions_at_once_get_their_own_answers(sink: ListSink) -> No
     answers = asyncio.gather(run.ask("May I read?"), run.ask("May I pay?"))
     await wait_until_async(lambda: sink.waiting == 2, "both questions")
     keys = [data["question_key"] for data in sink.data]
-    for number, (key, content) in enumerate([(keys[1], "no"), (keys[0], "yes")]):
+    for number, (key, content) in enumerate([(keys[1], "no"), (keys[0], "yes")], 1):
         run.deliver({"command_id": number, "type": "input", "content": content, "question_key": key})
     assert await answers == ["yes", "no"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from towerlog.sdk.wire.errors import ApiError, BadAnswer, Unreachable
-from towerlog.sdk.wire.retries import Backoff, Retries, is_worth_repeating
+from towerlog.sdk.wire.retries import HELD_S, HURRIED_S, Backoff, Pace, Retries, is_worth_repeating
 
 BUSY = ApiError(503, "overloaded", "m")
 
@@ -51,3 +51,13 @@ def test_many_clients_do_not_come_back_in_step() -> None:
 
 def test_the_server_may_want_a_longer_pause() -> None:
     assert Backoff(2.0).next_s(7.0) == 7.0
+
+
+def test_polls_that_are_answered_at_once_become_rare_until_one_is_held_back_or_brings_news() -> None:
+    pace = Pace(5.0)
+    for is_news, took_s, least_s in ((False, HELD_S, 0.0), (True, 0.0, HURRIED_S)):
+        pauses = [pace.pause_s(0.01, is_news=False) for _ in range(9)]
+        assert HURRIED_S / 2 <= pauses[0] <= HURRIED_S
+        assert 2.5 <= pauses[-1] <= 5.0
+        assert pace.pause_s(took_s, is_news) == least_s
+    assert pace.pause_s(0.01, is_news=False) <= HURRIED_S

@@ -190,7 +190,7 @@ async def test_a_short_lease_lives_as_long_as_the_server_answers(tmp_path) -> No
         assert not one.lane.lost.is_set()
 
 
-async def test_a_command_comes_at_once_and_once(tmp_path) -> None:
+async def test_a_command_comes_at_once_and_repetitions_hurry_nobody(tmp_path) -> None:
     async with held(tmp_path) as one:
         await wait_until_async(lambda: one.server.reports, "the long poll")
         begun = asyncio.get_running_loop().time()
@@ -202,8 +202,8 @@ async def test_a_command_comes_at_once_and_once(tmp_path) -> None:
         await wait_until_async(lambda: asyncio.get_running_loop().time() - begun > 1.5, "some replies")
         assert len(one.server.reports) - before <= 5
         one.server.command({"command_id": 5, "type": "resume"})
-        await wait_until_async(lambda: len(one.commands) == 2, "the next one")
-    assert [command["command_id"] for command in one.commands] == [4, 5]
+        await wait_until_async(lambda: one.commands[-1]["command_id"] == 5, "the next one")
+    assert [*dict.fromkeys(command["command_id"] for command in one.commands)] == [4, 5]
 
 
 async def test_a_claim_is_confirmed_or_not_ours(tmp_path) -> None:

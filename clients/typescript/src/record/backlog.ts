@@ -12,14 +12,21 @@ export type Overflow = "oldest" | "newest";
 /** What became of an event. */
 export type Outcome = "stored" | "refused" | "dropped";
 
+/** Who waits for what becomes of an event. */
+export interface Watch {
+  /** Is told that the server has it, before the commands that came with the reply. */
+  readonly stored?: () => void;
+  /** Is told what became of it, after those commands; `seq`: its place in the run's log, 0 where it is not known. */
+  readonly settled?: (outcome: Outcome, words: string, seq: number) => void;
+}
+
 /** An encoded event. */
 export interface Entry extends Place {
   readonly line: string;
   readonly bytes: number;
   /** Is told the server's id of the run, if that is not known. */
   readonly named?: ((runId: string) => void) | undefined;
-  /** Is told what became of it, if somebody waits for that. */
-  readonly settled?: ((outcome: Outcome, words: string) => void) | undefined;
+  readonly watch?: Watch | undefined;
 }
 
 export class Backlog {
@@ -98,7 +105,7 @@ export class Backlog {
 
   #lose(entry: Entry): void {
     this.losses.note(entry, NO_ROOM);
-    entry.settled?.("dropped", NO_ROOM);
+    entry.watch?.settled?.("dropped", NO_ROOM, 0);
   }
 
   /** Takes entries from the front: at least one, then as many as fit. */

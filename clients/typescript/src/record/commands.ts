@@ -2,7 +2,9 @@
  * Commands of the server for a run: cancel, input, message, pause, resume.
  *
  * A command takes effect once, however often the server repeats it, and is acknowledged then: a cancel when the program
- * learns of it. An answer is kept under the key of its question until that is asked; it can reach no other.
+ * learns of it. An answer reaches the question of its key, and no other: once the server has that question, and only if it
+ * came with the reply to that or was given later. What came before may have been withdrawn since; what still holds is
+ * repeated with that reply.
  */
 
 import type { Command } from "../wire/batch.js";
@@ -12,7 +14,7 @@ import { Pending } from "./pending.js";
 
 /** Command ids of a run that are remembered, to recognise repetitions. */
 const MAX_REMEMBERED = 1_000;
-/** Messages that are kept until the agent reads them, and answers until their question is asked; a server sends fewer. */
+/** Messages that are kept until the agent reads them; a server sends fewer. */
 const MAX_KEPT = 100;
 /** Questions that nobody waits for any more, remembered so that a late answer is told as not taken. */
 const MAX_GIVEN_UP = 1_000;
@@ -21,13 +23,18 @@ export const NO_ANSWER = "no answer in time";
 /** Acknowledges a command; `taken`: whether the program does something with it. */
 export type Acknowledge = (command: Command, taken: boolean) => void;
 
+/** Somebody who waits for an answer. */
+interface Asker {
+  readonly pending: Pending<unknown>;
+  /** Answers count whose command has a higher id; null: none do, the server does not have the question yet. */
+  above: number | null;
+}
+
 export class Inbox {
   /** Why the run is being cancelled, in the words of whoever requested it. */
   reason: string | null = null;
   #seen = new Set<unknown>();
-  /** Key of a question that has not been asked yet → its answer. */
-  #answers = new Map<string, Command>();
-  #asking = new Map<string, Pending<unknown>>();
+  #asking = new Map<string, Asker>();
   #givenUp = new Set<string>();
   #messages: Command[] = [];
   #pause: Command | null = null;
@@ -61,27 +68,31 @@ export class Inbox {
     return this.#abort.signal;
   }
 
-  /** Carries out a command that has not been seen before; an unknown type is ignored. */
-  take(command: Command): void {
-    if (this.#seen.has(command.command_id)) return;
+  /** Carries out a command that has not been seen before, and says whether it was; an unknown type is ignored. */
+  take(command: Command): boolean {
+    if (this.#seen.has(command.command_id) || (command.type === "input" && this.#isEarly(command))) return false;
     remember(this.#seen, command.command_id, MAX_REMEMBERED);
     if (command.type === "cancel") this.#cancel(command);
     else if (command.type === "input") this.#answered(command);
     else if (command.type === "message") this.#messages = [...this.#messages, command].slice(-MAX_KEPT);
     else if (command.type === "pause") this.#pause = command;
     else if (command.type === "resume") this.#resumed(command);
+    return true;
   }
 
-  /** The answer to the question of this key; acknowledged when it arrives. */
+  /** The answer to the question of this key, which is to be told after this call; acknowledged when it arrives. */
   answer(key: string): Pending<unknown> {
     const pending = new Pending<unknown>();
-    const command = this.#answers.get(key);
-    this.#answers.delete(key);
-    if (command !== undefined) this.#give(pending, command);
-    else if (this.noticesCancel()) pending.reject(this.cancellation());
+    if (this.noticesCancel()) pending.reject(this.cancellation());
     else if (this.#isClosed) pending.reject(ended());
-    else this.#asking.set(key, pending);
+    else this.#asking.set(key, { pending, above: null });
     return pending;
+  }
+
+  /** The server has the question of this key: from now on answers count whose command has a higher id. */
+  stored(key: string, above: number): void {
+    const asker = this.#asking.get(key);
+    if (asker !== undefined) asker.above = above;
   }
 
   /** Whether nothing has come yet that ends the wait for an answer. */
@@ -91,18 +102,18 @@ export class Inbox {
 
   /** Ends the wait for an answer, whatever the server says later. */
   giveUp(key: string, error: unknown): void {
-    const pending = this.#asking.get(key);
-    if (pending === undefined) return;
+    const asker = this.#asking.get(key);
+    if (asker === undefined) return;
     this.#asking.delete(key);
     remember(this.#givenUp, key, MAX_GIVEN_UP);
-    pending.reject(error);
+    asker.pending.reject(error);
   }
 
   /** The server has refused a question, so that nobody can answer it. */
   refused(key: string, words: string): void {
-    const pending = this.#asking.get(key);
+    const asker = this.#asking.get(key);
     this.#asking.delete(key);
-    pending?.reject(new TowerlogError("question_refused", words));
+    asker?.pending.reject(new TowerlogError("question_refused", words));
   }
 
   /** The messages that have come since the last call; acknowledged by it. Throws where a cancel is all that has come. */
@@ -142,34 +153,33 @@ export class Inbox {
   }
 
   #stopWaiting(): { reject(error: unknown): void }[] {
-    const waiting: { reject(error: unknown): void }[] = [...this.#asking.values()];
+    const waiting: { reject(error: unknown): void }[] = [...this.#asking.values()].map((asker) => asker.pending);
     if (this.#paused !== null) waiting.push(this.#paused);
     this.#asking.clear();
     this.#paused = null;
     return waiting;
   }
 
-  #answered(command: Command): void {
+  /**
+   * Whether a command answers what this attempt has not asked the server, as far as this side knows. It is not looked at:
+   * while it holds, it comes with each reply.
+   */
+  #isEarly(command: Command): boolean {
     const key = command.question_key ?? "";
-    const pending = this.#asking.get(key);
-    this.#asking.delete(key);
-    if (pending !== undefined) {
-      this.#give(pending, command);
-    } else if (this.#givenUp.has(key)) {
-      this.acknowledge(command, false);
-    } else {
-      // Given to an earlier attempt's question: this one may ask it again.
-      this.#answers.set(key, command);
-      if (this.#answers.size > MAX_KEPT) this.#answers.delete(this.#answers.keys().next().value ?? "");
-    }
+    const asker = this.#asking.get(key);
+    if (asker === undefined) return !this.#givenUp.has(key);
+    return asker.above === null || (typeof command.command_id === "number" && command.command_id <= asker.above);
   }
 
   /** An answer of a person, or the server's word that none has come in time. */
-  #give(pending: Pending<unknown>, command: Command): void {
+  #answered(command: Command): void {
+    const key = command.question_key ?? "";
+    const asker = this.#asking.get(key);
+    this.#asking.delete(key);
     // The acknowledgement first, so that it precedes whatever the answer leads to.
-    this.acknowledge(command, true);
-    if (command.expired) pending.reject(new TowerlogError("question_expired", NO_ANSWER));
-    else pending.resolve(command.content ?? null);
+    this.acknowledge(command, asker !== undefined);
+    if (command.expired) asker?.pending.reject(new TowerlogError("question_expired", NO_ANSWER));
+    else asker?.pending.resolve(command.content ?? null);
   }
 
   #resumed(command: Command): void {

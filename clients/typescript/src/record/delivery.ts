@@ -4,7 +4,7 @@
  */
 
 import type { Leaving, Platform } from "../platform.js";
-import { BATCH_BYTES, BATCH_EVENTS, type BatchReply, type Command, type EventResult, type Wire, strangeStatus } from "../wire/batch.js";
+import { BATCH_BYTES, BATCH_EVENTS, type BatchReply, type Command, type EventResult, type Wire, isStored, strangeStatus } from "../wire/batch.js";
 import { describe } from "../values/texts.js";
 import { printable } from "../wire/refusals.js";
 import { Backoff, timerMs } from "../wire/retries.js";
@@ -204,7 +204,8 @@ export class Delivery {
       return false;
     }
     this.#strange = 0;
-    // Commands first: an answer among them was before the withdrawal of its question.
+    batch.forEach((entry, index) => isStored(answer.results[index] as EventResult) && entry.watch?.stored?.());
+    // Before what else is told: an answer among them was before the withdrawal of its question.
     this.#command(answer.commands);
     batch.forEach((entry, index) => this.#settle(entry, answer.results[index] as EventResult));
     return true;
@@ -220,7 +221,7 @@ export class Delivery {
     } else {
       this.counts.acknowledged += 1;
       this.counts.duplicates += result.status === "duplicate" ? 1 : 0;
-      entry.settled?.("stored", "");
+      entry.watch?.settled?.("stored", "", result.seq ?? 0);
     }
   }
 
@@ -240,7 +241,7 @@ export class Delivery {
     this.counts.refused += 1;
     this.losses.note(entry, printable(reason));
     this.#note(`an event of run ${entry.runKey} is dropped: the server rejected it (${words})`);
-    entry.settled?.("refused", printable(words));
+    entry.watch?.settled?.("refused", printable(words), 0);
   }
 
   async #tellLosses(): Promise<void> {

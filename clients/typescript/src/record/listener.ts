@@ -2,11 +2,9 @@
 
 import { type Command, sendBatch } from "../wire/batch.js";
 import type { Http } from "../wire/http.js";
-import { Backoff } from "../wire/retries.js";
+import { Backoff, Pace, paused } from "../wire/retries.js";
 
 const WAIT_SECONDS = 5;
-/** A command that is still pending would make the next reply come at once. */
-const PAUSE_MS = 100;
 const MAX_PAUSE_MS = 5_000;
 /** Runs of one request. */
 export const MAX_RUNS = 100;
@@ -20,7 +18,8 @@ export class Listener {
   constructor(
     private readonly clientId: string,
     private readonly http: Http,
-    private readonly commanded: (command: Command) => void,
+    /** Hands a command to its run; whether it was new to that. */
+    private readonly commanded: (command: Command) => boolean,
   ) {}
 
   /** Notes that somebody waits for a command of a run. Returns what ends that. */
@@ -45,24 +44,25 @@ export class Listener {
 
   async #listen(): Promise<void> {
     this.#isListening = true;
-    const backoff = new Backoff(MAX_PAUSE_MS);
+    const [backoff, pace] = [new Backoff(MAX_PAUSE_MS), new Pace(WAIT_SECONDS * 1000)];
     while (this.#expecting.size > 0) {
-      const pauseMs = await this.#poll(backoff);
-      if (this.#expecting.size > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      this.#abort = new AbortController();
+      const { signal } = this.#abort;
+      const pauseMs = await this.#poll(signal, backoff, pace);
+      if (this.#expecting.size > 0) await paused(pauseMs, signal);
     }
     this.#isListening = false;
   }
 
   /** One poll. Returns the pause before the next. */
-  async #poll(backoff: Backoff): Promise<number> {
-    this.#abort = new AbortController();
-    const { signal } = this.#abort;
+  async #poll(signal: AbortSignal, backoff: Backoff, pace: Pace): Promise<number> {
+    const sentAt = performance.now();
     const runs = [...this.#expecting.keys()].slice(0, MAX_RUNS);
     const answer = await sendBatch(this.http, { clientId: this.clientId, lines: [], runs, waitSeconds: WAIT_SECONDS, signal });
     if (signal.aborted) return 0;
-    for (const command of answer.commands) this.commanded(command);
+    const isNews = answer.commands.map((command) => this.commanded(command)).includes(true);
     if (answer.disposition !== "taken") return backoff.nextMs(answer.retryAfterMs);
     backoff.reset();
-    return answer.commands.length > 0 ? PAUSE_MS : 0;
+    return pace.pauseMs(performance.now() - sentAt, isNews);
   }
 }

@@ -5,14 +5,14 @@ import { nameOf, runKeyOf, threadOf } from "../values/texts.js";
 import { BATCH_EVENTS, type Command, type Wire, sendBatch } from "../wire/batch.js";
 import type { Http } from "../wire/http.js";
 import { uuid7 } from "../wire/ids.js";
-import { Backlog, type Overflow } from "./backlog.js";
+import { Backlog, type Overflow, type Watch } from "./backlog.js";
 import { Delivery } from "./delivery.js";
 import { EventEncoder, noticeOf } from "./encoder.js";
 import { Listener, MAX_RUNS } from "./listener.js";
 import { Losses } from "./losses.js";
 import type { RunOptions } from "./options.js";
 import type { TellProblem } from "./problems.js";
-import { Run, type Settled, type Sink } from "./run.js";
+import { Run, type Sink } from "./run.js";
 import type { Span } from "./spans.js";
 
 export const QUEUE_BYTES = 32 * 1024 * 1024;
@@ -150,7 +150,7 @@ export class Recorder implements Sink {
 
   // For the runs
 
-  put(run: Run, type: string, data: Record<string, unknown>, agent: string | undefined, settled?: Settled): void {
+  put(run: Run, type: string, data: Record<string, unknown>, agent: string | undefined, watch?: Watch): void {
     this.#guarded(`an event of run ${run.key}`, () => {
       const encoder = this.#encoders.get(run);
       if (encoder === undefined) return;
@@ -159,7 +159,7 @@ export class Recorder implements Sink {
       const place = { runKey: run.key, thread: run.thread, nextSeq: encoder.nextSeq };
       const named = run.id === null ? (id: string): void => void (run.id ??= id) : undefined;
       for (const { seq, line } of lines) {
-        this.#take({ ...place, seq, line, bytes: this.platform.byteLength(line), settled, named });
+        this.#take({ ...place, seq, line, bytes: this.platform.byteLength(line), watch, named });
       }
       for (const { seq, reason } of lost) {
         this.options.problem(`run ${run.key}: ${reason}; it is counted as dropped`);
@@ -228,8 +228,11 @@ export class Recorder implements Sink {
     }
   }
 
-  #commanded(command: Command): void {
-    this.#guarded("a command", () => this.#reported.get(command.run_key)?.run.deref()?.deliver(command));
+  /** Hands a command to its run; whether it was new to that. */
+  #commanded(command: Command): boolean {
+    let isNew = false;
+    this.#guarded("a command", () => (isNew = this.#reported.get(command.run_key)?.run.deref()?.deliver(command) ?? false));
+    return isNew;
   }
 
   /** Does something that must never break the program. */

@@ -5,7 +5,7 @@ import { describe, nameOf, textOf } from "../values/texts.js";
 import { BUCKETS, TOTAL, type Usage, usageOf } from "../values/usage.js";
 import type { Command } from "../wire/batch.js";
 import { digestOf } from "../wire/ids.js";
-import type { Outcome } from "./backlog.js";
+import type { Watch } from "./backlog.js";
 import { Inbox, NO_ANSWER } from "./commands.js";
 import type { AskOptions, CallOptions, CheckpointOptions, ModelCallMembers, RunOptions } from "./options.js";
 import { type Pending, within } from "./pending.js";
@@ -32,11 +32,9 @@ const COUNTS = {
   reasoning_tokens: "reasoningTokens",
 } as const;
 
-export type Settled = (outcome: Outcome, words: string) => void;
-
 /** What takes a run's events, and says what is around it. */
 export interface Sink {
-  put(run: Run, type: string, data: Record<string, unknown>, agent: string | undefined, settled?: Settled): void;
+  put(run: Run, type: string, data: Record<string, unknown>, agent: string | undefined, watch?: Watch): void;
   openSpan(run: Run): Span | undefined;
   /** Runs work with a span as the innermost one. */
   inside<R>(run: Run, span: Span, work: () => R): R;
@@ -80,11 +78,11 @@ export class Run implements SpanRun {
     this.#put(type, data, agent);
   }
 
-  #put(type: string, data: Record<string, unknown>, agent?: string, settled?: Settled): void {
+  #put(type: string, data: Record<string, unknown>, agent?: string, watch?: Watch): void {
     if (!this.capturesContent && type === "message.delta") return;
     const hidden = this.capturesContent ? undefined : CONTENT[type];
     const told = hidden === undefined ? data : Object.fromEntries(Object.entries(data).filter(([name]) => !hidden.includes(name)));
-    this.sink.put(this, type, told, agent === undefined ? this.agent : nameOf(agent), settled);
+    this.sink.put(this, type, told, agent === undefined ? this.agent : nameOf(agent), watch);
   }
 
   /** Work in a step, with a start and an end; without work it is one event. */
@@ -192,7 +190,7 @@ export class Run implements SpanRun {
     this.hasEnded = true;
     for (const call of [...this.#calls].reverse()) call.interrupt("the run has ended");
     this.tell(type, data);
-    this.#listening?.();
+    this.#listenNoMore();
     this.#inbox.close();
     this.sink.ended(this);
   }
@@ -204,6 +202,12 @@ export class Run implements SpanRun {
     const { signal } = this.#inbox;
     if (this.isAwaited && !this.hasEnded && !signal.aborted) this.#listening ??= this.sink.expect(this);
     return signal;
+  }
+
+  #listenNoMore(): void {
+    const ends = this.#listening;
+    this.#listening = null;
+    ends?.();
   }
 
   get isCancelled(): boolean {
@@ -241,8 +245,9 @@ export class Run implements SpanRun {
     const answer = this.#inbox.answer(key);
     const terms = { schema: options.schema, risk: options.risk, expires_in_seconds: options.expiresInSeconds, on_expiry: options.onExpiry };
     const known = Object.fromEntries(Object.entries(terms).filter(([, value]) => value !== undefined));
-    this.#put("run.waiting_for_input", { question: textOf(question), question_key: key, ...known }, undefined, (outcome, words) => {
-      if (outcome !== "stored") this.#inbox.refused(key, words);
+    this.#put("run.waiting_for_input", { question: textOf(question), question_key: key, ...known }, undefined, {
+      stored: () => this.#inbox.stored(key, 0),
+      settled: (outcome, words, seq) => (outcome === "stored" ? this.#inbox.stored(key, seq) : this.#inbox.refused(key, words)),
     });
     const abort = (): void => this.#withdraw(key, "its agent stopped waiting", options.signal?.reason);
     options.signal?.addEventListener("abort", abort, { once: true });
@@ -271,9 +276,9 @@ export class Run implements SpanRun {
   /** Withdraws a question that is still waited for; with `settles` the wait goes on until the server has said who was first. */
   #withdraw(key: string, reason: string, error: unknown, settles = false): void {
     if (!this.#inbox.waitsFor(key)) return;
-    const settled: Settled = () => this.#inbox.giveUp(key, error);
+    const settled = (): void => this.#inbox.giveUp(key, error);
     if (!this.hasEnded && !this.#inbox.hasCancel) {
-      this.#put("run.question_withdrawn", { question_key: key, reason }, undefined, settles ? settled : undefined);
+      this.#put("run.question_withdrawn", { question_key: key, reason }, undefined, settles ? { settled } : undefined);
     }
     if (!settles || this.hasEnded) this.#inbox.giveUp(key, error);
   }
@@ -317,9 +322,12 @@ export class Run implements SpanRun {
     this.tell("other", { name: "heartbeat" });
   }
 
-  /** @internal */
-  deliver(command: Command): void {
-    this.#inbox.take(command);
+  /** @internal Whether the command was new. */
+  deliver(command: Command): boolean {
+    const isNew = this.#inbox.take(command);
+    // No command comes after a cancel that the program would have to hear of at once.
+    if (this.#inbox.hasCancel) this.#listenNoMore();
+    return isNew;
   }
 
   /** @internal */

@@ -25,6 +25,7 @@ export interface Command {
 export interface EventResult {
   readonly status: string;
   readonly run_id?: string | null;
+  readonly seq?: number | null;
   readonly code?: string;
   readonly message?: string;
 }
@@ -91,6 +92,11 @@ export async function sendBatch(http: Http, batch: BatchRequest): Promise<BatchR
   }
 }
 
+/** Whether an event's result says that the server has it. */
+export function isStored(result: EventResult): boolean {
+  return result.status === "stored" || result.status === "duplicate";
+}
+
 /** What is wrong with the status of an event's result; null for one that says what became of it. */
 export function strangeStatus(result: EventResult): string | null {
   if (STATUSES.has(result.status)) return null;
@@ -127,10 +133,11 @@ export function commandsOf(told: readonly unknown[]): Command[] {
 
 /** A result of an event; a status that is no word is one that nobody knows. */
 function resultOf(told: JsonObject): EventResult {
-  const { status, run_id, code, message } = told;
+  const { status, run_id, seq, code, message } = told;
   return {
     status: wordOf(status) || typeof status,
     run_id: typeof run_id === "string" ? run_id : null,
+    seq: typeof seq === "number" ? seq : null,
     code: wordOf(code),
     message: wordOf(message),
   };

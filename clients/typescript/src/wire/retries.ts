@@ -46,6 +46,30 @@ export class Backoff {
   }
 }
 
+/** From how long a wait on it is one that the server has held back, as it was asked to. */
+const HELD_MS = 1_000;
+const HURRIED_FIRST_PAUSE_MS = 100;
+
+/**
+ * The pauses between long polls: none after one that the server has held back, a moment after one that brought news. What is
+ * answered at once again and again, by a server or by something before it, is asked more and more rarely.
+ */
+export class Pace {
+  readonly #hurried: Backoff;
+
+  constructor(longestMs: number) {
+    this.#hurried = new Backoff(longestMs, HURRIED_FIRST_PAUSE_MS);
+  }
+
+  /** The pause after a poll that took so long. */
+  pauseMs(tookMs: number, isNews: boolean): number {
+    if (tookMs < HELD_MS && !isNews) return this.#hurried.nextMs();
+    this.#hurried.reset();
+    // A command that is still pending would make the next reply come at once.
+    return isNews ? HURRIED_FIRST_PAUSE_MS : 0;
+  }
+}
+
 /** `Retry-After`, in seconds or as a date; null for anything else. */
 export function retryAfterMs(text: string | null): number | null {
   if (text === null) return null;

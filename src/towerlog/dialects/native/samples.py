@@ -364,6 +364,7 @@ SAMPLES: dict[str, Sample] = {
     "get_thread": Sample(THREAD),
     "pause_run": Sample(RUN, {"reason": "lunch"}),
     "resume_run": Sample(RUN | {"status": "paused"}, {"reason": "lunch is over"}),
+    "cancel_run": Sample(RUN | {"status": "cancelling"}, {"reason": "never mind"}),
     "kill_run": Sample(KILLED, {"reason": "it answers nobody"}),
     "retry_run": Sample(QUEUED | {"resumed_from": RUN_ID, "retry_of": RUN_ID}),
     "fork_run": Sample(

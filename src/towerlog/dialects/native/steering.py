@@ -1,4 +1,4 @@
-"""Native endpoints that steer a run: pause, resume, kill, retry, fork. The dialect `runs` creates, answers, cancels."""
+"""Native endpoints that steer a run: pause, resume, cancel, kill, retry, fork. The dialect `runs` creates, answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import bounded_text, decode, optional_id, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.run_json import RunDetail
-from towerlog.model.command import ForkRun, KillRun, RetryRun, SteerRun
+from towerlog.model.command import CancelRun, ForkRun, KillRun, RetryRun, SteerRun
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Scope
 
@@ -42,6 +42,11 @@ def _steers(action: str) -> Callable[[Call], SteerRun]:
         return SteerRun(run_id, action, reason)
 
     return read
+
+
+def _decode_cancel(call: Call) -> CancelRun:
+    run_id, reason = _read(call)
+    return CancelRun(run_id, reason)
 
 
 def _decode_kill(call: Call) -> KillRun:
@@ -95,6 +100,11 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/api/v1/runs/{run_id}:resume", "resume_run", "Ask the agent of a paused run to go on.", CONTROL,
         _steers("resume"), _encode_run, request=SteerBody, reply=RunDetail,
+        refuses=(errors.RunNotActive,),
+    ),
+    Endpoint(
+        "POST", "/api/v1/runs/{run_id}:cancel", "cancel_run", "Ask a run's agent, and its children's, to end.",
+        CONTROL, _decode_cancel, _encode_run, request=SteerBody, reply=RunDetail,
         refuses=(errors.RunNotActive,),
     ),
     Endpoint(

@@ -106,7 +106,7 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
     return reply_json(run_json.run_detail(outcome, call.settings.credits_per_dollar))
 
 
-def _encode_ok(outcome: RunChanged, command: object, call: Call) -> Reply:
+def _encode_ok(outcome: RunChanged | RunView, command: object, call: Call) -> Reply:
     return reply_json(OkReply())
 
 

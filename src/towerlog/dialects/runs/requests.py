@@ -305,7 +305,7 @@ def _seq(text: str, field: str) -> tuple[int, str | None] | None:
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise invalid_field(field, "must be a sequence number, 0 or more")
-    # A cursor past the end is no error: the follower waits for what comes after the end.
+    # A cursor past the end is no error: the follower is told that it is of another log.
     return min(int(found["seq"]), MAX_SEQ), found["epoch"]
 
 

@@ -15,7 +15,7 @@ from towerlog.model.command import CancelRun, KillRun
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
-from towerlog.model.outcome import RunChanged, Steered
+from towerlog.model.outcome import Steered
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow, Status
 from towerlog.store.lookup_keys import Family
@@ -46,16 +46,15 @@ def needs_of_cancel(needs: Needs, principal: Principal, command: CancelRun | Kil
         needs.ends_below(row, isinstance(command, KillRun))
 
 
-def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> Steps[RunChanged]:
+def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> Steps[Steered]:
     """Asks for the end of a run and of its open descendants. Raises RunNotActive for one that ended otherwise.
 
     Asked again while it is being cancelled, it reaches the children that were born since.
     """
     row = _cancellable(plan, principal, command.run_id)
     if row.is_terminal():
-        return RunChanged(row, changed=False)
-    after = yield from cancel_tree(plan, row, principal.user_id, command.reason)
-    return RunChanged(after, changed=after is not row)
+        return Steered(row)
+    return Steered((yield from cancel_tree(plan, row, principal.user_id, command.reason)))
 
 
 def kill_run(plan: Plan, principal: Principal, command: KillRun) -> Steps[Steered]:

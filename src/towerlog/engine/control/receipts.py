@@ -28,6 +28,8 @@ from towerlog.model.run import Pending, RunRow, Status
 def ending_of(row: RunRow) -> Pending:
     """What tells somebody who goes on with a run that it has ended."""
     why = f": {row.cancel_reason}" if row.cancel_reason else ""
+    if not is_ended_by_server(row):
+        why += "; another run needs an id of its own"
     return Pending(row.ended_seq or 0, "cancel", f"the run has ended as {row.status}{why}", delivered=True)
 
 

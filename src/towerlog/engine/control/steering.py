@@ -13,7 +13,7 @@ from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal, User
-from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, RunRow, Status, text_bytes
+from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, Pending, RunRow, Status, text_bytes
 from towerlog.model.times import format_ms
 from towerlog.projections.questions import left_answers
 from towerlog.store.values import Kind
@@ -93,12 +93,7 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     question = _meant(plan, row, command)
     kind = "message" if question is None else "input"
     content = command.content if question is None else checked_answer(plan, row, question, command.content)
-    if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
-        raise Conflict(f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet.")
-    if row.pending_bytes() + text_bytes(content) > MAX_PENDING_BYTES:
-        raise Conflict(
-            f"Commands that the agent has not taken yet may take {MAX_PENDING_BYTES} bytes as JSON; this is too much."
-        )
+    row = _with_room(plan, row, kind, content, is_awaited=question is not None and question.epoch == row.lease_epoch)
     members = {"content": content, **_author(plan, principal, command.link)}
     if question is None:
         facts = Facts(effects=Effects(requests="message"))
@@ -111,19 +106,47 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     return RunChanged(_without_left(plan, row) if goes_past else row, changed=True)
 
 
+def _with_room(plan: Plan, row: RunRow, kind: str, content: str, *, is_awaited: bool) -> RunRow:
+    """The run with room for one more command. Answers that only an attempt before has asked for make room for one that
+    the agent waits for. Raises Conflict when too many lie unread."""
+    why_not = _why_full(row, kind, content)
+    for left in left_answers(row) if is_awaited else ():
+        if why_not is None:
+            break
+        row = _without_answer(plan, row, left)
+        why_not = _why_full(row, kind, content)
+    if why_not is not None:
+        raise Conflict(why_not)
+    return row
+
+
+def _why_full(row: RunRow, kind: str, content: str) -> str | None:
+    """Why no more commands of a kind may wait for the agent; None where there is room."""
+    if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
+        return f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet."
+    if row.pending_bytes() + text_bytes(content) > MAX_PENDING_BYTES:
+        return (
+            f"Commands that the agent has not taken yet may take {MAX_PENDING_BYTES} bytes as JSON; this is too much."
+        )
+    return None
+
+
 def _without_left(plan: Plan, row: RunRow) -> RunRow:
-    """The run without the questions that only attempts before have asked, and without the answers to these: the log
-    says of each that nobody takes it."""
+    """The run without the open questions that only attempts before have asked. Answers that were given to such stay:
+    this attempt may come to the question yet."""
     for asked in row.questions:
         if asked.epoch != row.lease_epoch:
             members = {"question_id": asked.question_id, "reason": GONE_PAST}
             facts = Facts(effects=Effects(question_id=asked.question_id))
             row = plan.note(row, EventType.RUN_QUESTION_WITHDRAWN, members, facts, by=CONTROL)
-    for left in left_answers(row):
-        said = {"command_id": left.command_id, "type": left.type, "taken": False, "reason": GONE_PAST}
-        facts = Facts(effects=Effects(command_id=left.command_id, untaken=True))
-        row = plan.note(row, EventType.COMMAND_ACKNOWLEDGED, said, facts, by=CONTROL)
     return row
+
+
+def _without_answer(plan: Plan, row: RunRow, left: Pending) -> RunRow:
+    """The run without an answer that only an attempt before has asked for: it makes room for one that is waited for."""
+    said = {"command_id": left.command_id, "type": left.type, "taken": False, "reason": GONE_PAST}
+    facts = Facts(effects=Effects(command_id=left.command_id, untaken=True))
+    return plan.note(row, EventType.COMMAND_ACKNOWLEDGED, said, facts, by=CONTROL)
 
 
 def _author(plan: Plan, principal: Principal, link: AnswerLink | None) -> dict[str, object]:
@@ -179,8 +202,9 @@ def check_words(question: OpenQuestion, asked_seq: int | None) -> None:
 
 
 def _closed_before(row: RunRow, asked: OpenQuestion) -> ClosedQuestion | None:
-    """The last question that was closed before this one was asked."""
-    return next((one for one in reversed(row.closed_questions) if one.closed_seq < asked.asked_seq()), None)
+    """The last question that was closed before this one was asked, be it for the first time or once more."""
+    asked_seq = max(asked.asked_seq(), asked.again_seq)
+    return next((one for one in reversed(row.closed_questions) if one.closed_seq < asked_seq), None)
 
 
 def _is_recent(closed: ClosedQuestion, now_ms: int) -> bool:

@@ -43,9 +43,10 @@ async def follow_run(
 
     runs_of = partial(store.runs_by_number, org)
     source = Source(page, ended, runs_of, unreadable, store.epoch, end_event if style.with_end else None)
-    # A cursor past the end waits from the end; one of another log is told so and gets everything.
-    after, preface = min(command.after_seq, row.last_seq), b"" if style.begin is None else style.begin(row)
-    if command.epoch not in (None, store.epoch) or await _is_of_earlier_log(store, row, command):
+    # Who has a cursor past the end has it of another log, or of another run: that is told so, and gets everything.
+    after, preface = command.after_seq, b"" if style.begin is None else style.begin(row)
+    is_of_other = command.epoch not in (None, store.epoch) or after > row.last_seq
+    if is_of_other or await _is_of_earlier_log(store, row, command):
         after, preface = 0, preface + style.other_log
     return await hub.follow((RUN, run), style, source, after, command.follow, preface)
 
@@ -59,6 +60,8 @@ async def follow_agent(
         raise NotFound("agent")
     org, number = principal.org, agent.agent
     after = None if command.after is None else position_of(command.after, store.epoch)
+    if after is not None and after > await _newest_position(store, org):
+        after = None
     preface = b""
     if after is None:
         after = await _tail_start(store, org, number, command.tail)
@@ -101,14 +104,15 @@ async def _is_of_earlier_log(store: Store, row: RunRow, command: FollowRun) -> b
     both have the same events; a seq behind it that somebody has typed means this log, if the run has come that far.
     """
     copied = store.copied_positions
-    if copied is None or command.epoch is not None or not command.after_seq:
-        return False
-    if command.after_seq > row.last_seq:
-        return True
-    if not command.is_reconnect:
+    if copied is None or command.epoch is not None or not command.after_seq or not command.is_reconnect:
         return False
     found = (await store.events_at(row.org, row.run, [command.after_seq])).get(command.after_seq)
     return found is None or found.position > copied.get(row.org, 0)
+
+
+async def _newest_position(store: Store, org: int) -> int:
+    """The position of an organisation's newest event. Erasure does not take it back, as it may a feed's newest."""
+    return (await store.counters(org)).position
 
 
 def _lost(store: Store, event: DamagedEvent) -> list[Logged]:

@@ -1,7 +1,9 @@
 """Commands of the server for a run: cancel, input, message, pause, resume. Delivered by one thread, awaited by others.
 
 A command takes effect once, however often the server repeats it, and is acknowledged then: a cancel when the program
-learns of it. An answer is kept under the key of its question until that is asked; it can reach no other.
+learns of it. An answer reaches the question of its key, and no other: once the server has that question, and only if it
+came with the reply to that or was given later. What came before, say with the claim of a run, may have been withdrawn
+since; what still holds is repeated with that reply.
 
 Whether an answer or the withdrawal of its question was first is the server's word: whoever stops waiting says so, and
 waits on until the reply to that has come. It carries the answer if that was first.
@@ -15,15 +17,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_REMEMBERED = 1000
 """Command ids of a run that are remembered, to recognise repetitions."""
 MAX_MESSAGES = 100
 """Messages that are kept until the agent reads them; the server sends fewer."""
-MAX_ANSWERS = 100
-"""Answers that are kept until their question is asked, and pending commands that a server has at a time; it has
-fewer."""
+MAX_PENDING = 100
+"""Pending commands that a server has of a run at a time; it has fewer."""
 MAX_GIVEN_UP = 1000
 """Questions of a run that nobody waits for any more, remembered so that a late answer is told as not taken."""
 MAX_CALLBACKS = 100
@@ -55,15 +56,34 @@ def refusal_of(line: bytes, words: str) -> dict[str, Any] | None:
     return _word_of(line, "run.waiting_for_input", "refused", words)
 
 
-def settlement_of(line: bytes) -> dict[str, Any] | None:
-    """What tells the asker that the server has stored an encoded event, if that is a withdrawal; None if it is not.
+def storage_of(line: bytes) -> dict[str, Any] | None:
+    """What tells the asker that the server has stored an encoded event, if that is a question; None if it is not.
 
-    To be delivered after the commands that came with that reply: an answer among them was first.
+    To be delivered before the commands that came with that reply: an answer among them is one to this question.
     """
-    return _word_of(line, "run.question_withdrawn", "withdrawn", None)
+    return _word_of(line, "run.waiting_for_input", "asked", 0)
 
 
-def _word_of(line: bytes, event_type: str, kind: str, content: str | None) -> dict[str, Any] | None:
+def settlement_of(line: bytes, seq: object) -> dict[str, Any] | None:
+    """What else the asker learns from that the server has stored an encoded event with this seq, if that is a question
+    or a withdrawal; None if it is not.
+
+    To be delivered after the commands that came with that reply. An answer among them was before the withdrawal; and an
+    older one that is not among them was withdrawn before the question.
+    """
+    asked = _word_of(line, "run.waiting_for_input", "asked", seq if isinstance(seq, int) else 0)
+    return asked or _word_of(line, "run.question_withdrawn", "withdrawn", None)
+
+
+class _Asker(NamedTuple):
+    """Somebody who waits for an answer."""
+
+    future: Future[Any]
+    above: int | None = None
+    """Answers count whose command has a higher id; None: none do, the server does not have the question yet."""
+
+
+def _word_of(line: bytes, event_type: str, kind: str, content: str | int | None) -> dict[str, Any] | None:
     """A word of this side to the asker of the question that an encoded event of this type is about."""
     if b'"%s"' % event_type.encode() not in line:
         return None
@@ -71,7 +91,8 @@ def _word_of(line: bytes, event_type: str, kind: str, content: str | None) -> di
     if event.get("type") != event_type:
         return None
     key = event["data"].get("question_key")
-    word = {"type": kind, "command_id": f"{kind}:{key}", "question_key": key, "content": content}
+    name = f"{kind}:{key}" if kind != "asked" else f"{kind}:{key}:{content}"
+    word = {"type": kind, "command_id": name, "question_key": key, "content": content}
     return word | ({"run_key": event["run_key"]} if "run_key" in event else {})
 
 
@@ -84,11 +105,8 @@ class Inbox:
         """Why the run is being cancelled, in the words of whoever requested it; None where they gave none."""
         self._lock = threading.Lock()
         self._seen: deque[object] = deque(maxlen=MAX_REMEMBERED)
-        self._answers: dict[str, Command] = {}
-        """Key of a question that has not been asked in this attempt yet → its answer."""
-        self._asking: dict[str, Future[Any]] = {}
-        self._refusals: dict[str, Command] = {}
-        """Key of a question that was refused before its `ask` began to wait → why. At most one for each asker."""
+        self._asking: dict[str, _Asker] = {}
+        """Key of a question that was asked in this attempt → who waits for its answer."""
         self._given_up: deque[str] = deque(maxlen=MAX_GIVEN_UP)
         """Keys of questions whose `ask` has ended without an answer."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
@@ -113,12 +131,12 @@ class Inbox:
         """Whether a pause was requested that has not begun."""
         return self._pause is not None
 
-    def take(self, command: Command) -> None:
-        """Carries out a command that has not been seen before; an unknown type is ignored."""
+    def take(self, command: Command) -> bool:
+        """Carries out a command that has not been seen before, and says whether it was; an unknown type is ignored."""
         with self._lock:
             command_id = command.get("command_id")
-            if command_id in self._seen:
-                return
+            if command_id in self._seen or (command.get("type") == "input" and self._is_early(command)):
+                return False
             self._seen.append(command_id)
         match command.get("type"):
             case "cancel":
@@ -135,10 +153,13 @@ class Inbox:
                 self._resumed(command)
             case "refused":  # a word of this side: see `refusal_of`
                 self._refused(command)
+            case "asked":  # another: see `storage_of`
+                self._stored(command)
             case "withdrawn":  # another: see `settlement_of`
                 self._withdrawn(command)
             case _:
-                return
+                pass
+        return True
 
     def after_fork(self) -> None:
         """In the child of a fork: makes a new lock; a thread that holds the old one exists only in the parent."""
@@ -174,20 +195,14 @@ class Inbox:
         callback()
 
     def answer(self, key: str) -> Future[Any]:
-        """The answer to the question of this key; acknowledged when it arrives."""
+        """The answer to the question of this key, which is to be told after this call; acknowledged when it arrives."""
         future: Future[Any] = Future()
         with self._lock:
-            command, refused = self._answers.pop(key, None), self._refusals.pop(key, None)
-            if refused is not None:
-                future.set_exception(_refusal(refused))
-            elif command is None and (self.cancelled or self._is_closed):
+            if self.cancelled or self._is_closed:
                 future.set_exception(self._cancellation() if self.cancelled else RunCancelled(ENDED))
-            elif command is None:
-                self._asking[key] = future
-        if command is not None and refused is None:
-            self._acknowledge(command)
-            _answer(future, command)
-        elif future.done():
+            else:
+                self._asking[key] = _Asker(future)
+        if future.done():
             self.notices_cancel()
         return future
 
@@ -233,43 +248,47 @@ class Inbox:
             if self._paused is future:
                 self._paused = None
 
+    def _is_early(self, command: Command) -> bool:
+        """Under the lock: whether a command answers what the server has not been asked by this attempt, as far as this
+        side knows. It is not looked at: while it holds, it comes with each reply."""
+        key, number = str(command.get("question_key")), command.get("command_id")
+        asker = self._asking.get(key)
+        if asker is None:
+            return key not in self._given_up
+        return asker.above is None or (isinstance(number, int) and number <= asker.above)
+
     def _answered(self, command: Command) -> None:
-        key = str(command.get("question_key"))
-        with self._lock:
-            future = self._asking.pop(key, None)
-            is_late = future is None and key in self._given_up
-            if future is None and not is_late:
-                # Given to an earlier attempt's question: this one may ask it again.
-                self._answers[key] = command
-                if len(self._answers) > MAX_ANSWERS:
-                    # No server of ours has so many: what says so wants to fill the memory.
-                    del self._answers[next(iter(self._answers))]
-                return
-        if future is None:
+        future = self._no_longer_waiting(command)
+        if future is None:  # it was given up
             self._acknowledge({**command, "taken": False})
             return
         # The acknowledgement first, so that it precedes whatever the answer leads to.
         self._acknowledge(command)
         _answer(future, command)
 
-    def _withdrawn(self, command: Command) -> None:
+    def _stored(self, command: Command) -> None:
         key = str(command.get("question_key"))
         with self._lock:
-            future = self._asking.pop(key, None)
+            if (asker := self._asking.get(key)) is not None:
+                self._asking[key] = asker._replace(above=int(command.get("content") or 0))
+
+    def _withdrawn(self, command: Command) -> None:
+        future = self._no_longer_waiting(command)
         if future is not None:
             with contextlib.suppress(InvalidStateError):
                 future.set_exception(TimeoutError(NO_ANSWER))
 
     def _refused(self, command: Command) -> None:
-        key = str(command.get("question_key"))
-        with self._lock:
-            future = self._asking.pop(key, None)
-            if future is None:
-                # Its `ask` has told it, and will wait in a moment.
-                self._refusals[key] = command
+        future = self._no_longer_waiting(command)
         if future is not None:
             with contextlib.suppress(InvalidStateError):
-                future.set_exception(_refusal(command))
+                future.set_exception(QuestionRefused(str(command.get("content"))))
+
+    def _no_longer_waiting(self, command: Command) -> Future[Any] | None:
+        """What the asker of a command's question has waited for; None where nobody waits."""
+        with self._lock:
+            asker = self._asking.pop(str(command.get("question_key")), None)
+        return None if asker is None else asker.future
 
     def _resumed(self, command: Command) -> None:
         with self._lock:
@@ -286,7 +305,7 @@ class Inbox:
 
     def _stop_waiting(self) -> list[Future[Any]]:
         """Under the lock: what is waited for, which is forgotten."""
-        waiting = [*self._asking.values(), *([self._paused] if self._paused else [])]
+        waiting = [*[asker.future for asker in self._asking.values()], *([self._paused] if self._paused else [])]
         self._asking.clear()
         self._paused = None
         return waiting
@@ -308,10 +327,6 @@ class Inbox:
                 future.set_exception(self._cancellation())
         for callback in callbacks:
             callback()
-
-
-def _refusal(command: Command) -> QuestionRefused:
-    return QuestionRefused(str(command.get("content")))
 
 
 def _answer(future: Future[Any], command: Command) -> None:

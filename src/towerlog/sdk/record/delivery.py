@@ -14,7 +14,7 @@ from typing import Any
 
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
 from towerlog.sdk.record.backlog.hooks import Hooks
-from towerlog.sdk.record.backlog.keeper import SPILL_TICK_S, Keeper
+from towerlog.sdk.record.backlog.keeper import Keeper
 from towerlog.sdk.record.backlog.losses import Losses, Range
 from towerlog.sdk.record.outcomes import Outcomes
 from towerlog.sdk.wire.address import TIMEOUT_S
@@ -29,7 +29,7 @@ from towerlog.sdk.wire.event_batch import (
     send_batch,
 )
 from towerlog.sdk.wire.refusals import printable
-from towerlog.sdk.wire.retries import Backoff
+from towerlog.sdk.wire.retries import Backoff, Pace
 
 LINGER_S = 0.2
 """How long an event may wait in memory to be sent together with others."""
@@ -314,6 +314,7 @@ class Delivery:
             self._backoff.reset()
             self._reachable = True
             self._logged.clear()
+            self.outcomes.asked(lines, answer)
             self._command(answer.commands)
         return answer
 
@@ -340,24 +341,28 @@ class Delivery:
             self._logged[kind] = message
             _log.warning("%s", message)
 
-    def _command(self, commands: Sequence[dict[str, Any]]) -> None:
+    def _command(self, commands: Sequence[dict[str, Any]]) -> bool:
+        """Hands commands to their runs; whether any was new."""
+        is_news = False
         for command in commands:
             try:
-                self._hooks.commanded(command)
+                is_news |= self._hooks.commanded(command)
             except Exception:
                 _log.exception("a command could not be delivered to its run")
+        return is_news
 
     # The listener
 
     def _listen(self) -> None:
         """Keeps a long poll open at the server while somebody waits for a command."""
-        backoff = Backoff(self._hooks.longest_pause_s)
+        backoff, pace = Backoff(self._hooks.longest_pause_s), Pace(LISTEN_WAIT_S)
         while not self._stopping.is_set():
             with self._lock:
                 runs = list(self._expecting)[:MAX_RUNS]
                 if not runs:
                     self._listener = None
                     return
+            asked_at = time.monotonic()
             try:
                 client_id = self._backlog.client_id
                 answer = send_batch(self._opened(), client_id, [], runs, LISTEN_WAIT_S, TIMEOUT_S)
@@ -372,8 +377,8 @@ class Delivery:
                 continue
             if answer.disposition is Disposition.TAKEN:
                 backoff.reset()
-                self._command(answer.commands)
-            # A command that is still pending would make the next reply come at once.
-            taken = answer.disposition is Disposition.TAKEN
-            pause_s = SPILL_TICK_S if answer.commands else 0.0 if taken else backoff.next_s(1.0)
+                is_news = self._command(answer.commands)
+                pause_s = pace.pause_s(time.monotonic() - asked_at, is_news)
+            else:
+                pause_s = backoff.next_s(1.0)
             self._stopping.wait(pause_s)

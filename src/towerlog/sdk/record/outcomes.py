@@ -8,9 +8,9 @@ from typing import Any
 from towerlog.sdk.record.backlog.buffer import Backlog, Batch
 from towerlog.sdk.record.backlog.hooks import Hooks
 from towerlog.sdk.record.backlog.losses import Losses
-from towerlog.sdk.record.commands import refusal_of, settlement_of
+from towerlog.sdk.record.commands import refusal_of, settlement_of, storage_of
 from towerlog.sdk.record.encoder import place_of
-from towerlog.sdk.wire.event_batch import BATCH_BYTES, STRANGE_TRIES, BatchReply, strange_status
+from towerlog.sdk.wire.event_batch import BATCH_BYTES, STRANGE_TRIES, BatchReply, is_stored, strange_status
 
 
 class Outcomes:
@@ -22,7 +22,7 @@ class Outcomes:
         losses: Losses,
         hooks: Hooks,
         note: Callable[[str], None],
-        command: Callable[[Sequence[dict[str, Any]]], None],
+        command: Callable[[Sequence[dict[str, Any]]], object],
     ) -> None:
         """`note` is told what people should know; `command` what a run is to be told."""
         self.acknowledged = self.duplicates = self.refused = 0
@@ -43,6 +43,12 @@ class Outcomes:
             return None
         return words
 
+    def asked(self, lines: Sequence[bytes], answer: BatchReply) -> None:
+        """Tells those who ask of the questions that the server has now, before the commands of that reply."""
+        for line, result in zip(lines, answer.results, strict=False):
+            if is_stored(result) and (stored := storage_of(line)) is not None:
+                self._command([stored])
+
     def take(self, batch: Batch, answer: BatchReply) -> None:
         """Counts the events of a batch that is settled."""
         self._name_runs(batch, answer)
@@ -55,7 +61,7 @@ class Outcomes:
             else:
                 self.acknowledged += 1
                 self.duplicates += result["status"] == "duplicate"
-                if (settled := settlement_of(line)) is not None:
+                if (settled := settlement_of(line, result.get("seq"))) is not None:
                     self._command([settled])
 
     def refuse(self, client_id: str, line: bytes, reason: str, words: str) -> None:

@@ -242,10 +242,9 @@ class Recorder:
             if sink is not None and not run.ended and sink.quiet_s >= BEAT_S:
                 run.beat()
 
-    def _commanded(self, command: dict[str, Any]) -> None:
+    def _commanded(self, command: dict[str, Any]) -> bool:
         run = self._runs.get(str(command.get("run_key")))
-        if run is not None:
-            run.deliver(command)
+        return run is not None and run.deliver(command)
 
     def _nameless(self) -> bool:
         return any(run.run_id is None for run in _living(self._runs))

@@ -334,16 +334,15 @@ class BaseRun:
         """Calls back once when a cancel comes, from any thread; at once if it has come already."""
         self._inbox.on_cancel(callback)
 
-    def deliver(self, command: Mapping[str, Any]) -> None:
+    def deliver(self, command: Mapping[str, Any]) -> bool:
         """Takes a command: `{"command_id", "type", "content"?, "question_key"?}`. From any thread; repetitions are
-        ignored.
+        ignored. Whether it was new.
 
         A cancel is acknowledged when the program learns of it: by `check`, `cancelled`, `on_cancel`, or where it waits.
         An input is when its question's `ask` takes it, a message when `messages` gives it, a pause at the next
         `pause_point`.
         """
-        if not self.ended:
-            self._inbox.take(command)
+        return not self.ended and self._inbox.take(command)
 
     def messages(self) -> list[Any]:
         """What people have written to the run, without having been asked, since the last call. Never waits. Raises
@@ -371,8 +370,10 @@ class BaseRun:
         self._inbox.check_open()
         text = question if isinstance(question, str) else str_of(question)
         key = self._questions.key_of(text)
-        self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
-        return key, self._inbox.answer(key)
+        answer = self._inbox.answer(key)
+        if not answer.done():
+            self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
+        return key, answer
 
     def _withdraw(self, key: str, reason: str) -> float:
         """Withdraws a question that is still waited for; for how many seconds to wait for the server's word on it."""

@@ -79,6 +79,11 @@ def strange_status(result: Mapping[str, Any]) -> str | None:
     return f"the server answered {shown!r} for an event, which says neither that it is stored nor that it is not"
 
 
+def is_stored(result: Mapping[str, Any]) -> bool:
+    """Whether an event's result says that the server has it."""
+    return result.get("status") in ("stored", "duplicate")
+
+
 def with_events(members: Mapping[str, Any], lines: Sequence[bytes]) -> bytes:
     """A JSON body of these members and of `events`, which are encoded already."""
     return b"".join([json_bytes(members)[:-1], b',"events":[', b",".join(lines), b"]}"])

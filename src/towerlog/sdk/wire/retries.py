@@ -12,6 +12,11 @@ FIRST_PAUSE_S = 0.05
 MAX_DOUBLINGS = 30
 """Keeps the power of two a number; the longest pause is reached long before."""
 
+HELD_S = 1.0
+"""From how long on a wait is one that the server has held back, as it was asked to."""
+HURRIED_S = 0.1
+"""The first pause after a poll that was answered at once."""
+
 _RANDOM = random.Random()
 """A source of its own: a host program that has seeded the common one gets the numbers that it expects."""
 
@@ -54,6 +59,25 @@ class Backoff:
     def reset(self) -> None:
         """It has worked: the next pause is a first one."""
         self._tried = 0
+
+
+class Pace:
+    """The pauses between long polls: none after one that the server has held, a moment after one that brought news.
+
+    What is answered at once again and again, by a server or by something before it, is asked more and more rarely.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        """Nothing has been asked yet."""
+        self._hurried = Backoff(longest_s, HURRIED_S)
+
+    def pause_s(self, took_s: float, is_news: bool) -> float:
+        """The pause after a poll that took so long, in seconds."""
+        if took_s < HELD_S and not is_news:
+            return self._hurried.next_s()
+        self._hurried.reset()
+        # A command that is still pending would make the next reply come at once.
+        return HURRIED_S if is_news else 0.0
 
 
 def jittered_s(tried: int, first_s: float, longest_s: float) -> float:

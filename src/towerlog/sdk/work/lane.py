@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from towerlog.sdk.record.commands import MAX_ANSWERS, MAX_REMEMBERED, refusal_of, settlement_of
+from towerlog.sdk.record.commands import MAX_PENDING, MAX_REMEMBERED, refusal_of, settlement_of, storage_of
 from towerlog.sdk.wire.errors import ApiError, Unreachable
-from towerlog.sdk.wire.event_batch import STRANGE_TRIES, UNKNOWN_BASE, strange_status
+from towerlog.sdk.wire.event_batch import STRANGE_TRIES, UNKNOWN_BASE, is_stored, strange_status
 from towerlog.sdk.wire.refusals import printable
 from towerlog.sdk.wire.retries import Backoff
 from towerlog.sdk.work.dead_letters import DeadLetters
@@ -56,7 +56,7 @@ class Lane:
         """Checkpoints to be sent again, for the server does not know what they go on from."""
         self._strange: list[tuple[OutboxEvent, str]] = []
         """Events of the last report whose results do not say what became of them, and what is wrong with each."""
-        self._on_command: Callable[[Mapping[str, Any]], None] | None = None
+        self._on_command: Callable[[Mapping[str, Any]], object] | None = None
         self._early: list[Json] = []
         """Commands that came before there was anybody to take them."""
         self._missed = False
@@ -68,9 +68,9 @@ class Lane:
             self._loop.call_soon_threadsafe(self._news.set)
 
     @contextlib.asynccontextmanager
-    async def held(self, on_command: Callable[[Mapping[str, Any]], None]) -> AsyncIterator[None]:
-        """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command once,
-        those first that came with the claim."""
+    async def held(self, on_command: Callable[[Mapping[str, Any]], object]) -> AsyncIterator[None]:
+        """Keeps the lease, sends events and receives commands inside the block; `on_command` gets each command as often
+        as the server repeats it, those first that came with the claim."""
         self._on_command = on_command
         self._take(self._early)
         tasks = [asyncio.create_task(part()) for part in (self._send, self._listen, self._watch)]
@@ -229,21 +229,30 @@ class Lane:
             raise
         self._missed = False
         self._clock.renewed(sent_at)
+        results = reply.get("results", [])
+        self._asked(batch, results)
         is_news = self._take(reply.get("commands", []))
         # After the commands: an answer among them was before the withdrawal that this reply confirms.
-        self._look_at(batch, reply.get("results", []))
+        self._look_at(batch, results)
         return is_news
 
+    def _asked(self, batch: list[OutboxEvent], results: list[Json]) -> None:
+        """Tells those who ask of the questions that the server has now."""
+        for event, result in zip(batch, results, strict=False):
+            stored = storage_of(event.line) if is_stored(result) else None
+            if stored is not None and self._on_command is not None:
+                self._on_command(stored)
+
     def _take(self, commands: Sequence[Json]) -> bool:
-        """Hands on the commands that are new, and keeps them while there is nobody to take them."""
+        """Hands on the commands of a reply, and keeps them while there is nobody to take them; whether any is new."""
         if self._on_command is None:
             known = {command["command_id"] for command in self._early}
             new = [command for command in commands if command["command_id"] not in known]
-            self._early += new[: MAX_ANSWERS - len(self._early)]
+            self._early += new[: MAX_PENDING - len(self._early)]
             return False
         fresh = [command for command in commands if command["command_id"] not in self._told]
         self._told.extend(command["command_id"] for command in fresh)
-        for command in fresh:
+        for command in commands:
             self._on_command(command)
         return bool(fresh)
 
@@ -255,7 +264,7 @@ class Lane:
                 self._strange.append((event, words))
                 continue
             if result.get("status") != "refused":
-                if self._on_command is not None and (settled := settlement_of(event.line)) is not None:
+                if self._on_command is not None and (settled := settlement_of(event.line, result.get("seq"))):
                     self._on_command(settled)
                 continue
             older = self.outbox.with_older_base(event) if result.get("code") == UNKNOWN_BASE else None

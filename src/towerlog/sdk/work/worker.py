@@ -11,13 +11,14 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.errors import ApiError, Unreachable
 from towerlog.sdk.wire.ids import uuid7
-from towerlog.sdk.wire.retries import Backoff
+from towerlog.sdk.wire.retries import Backoff, Pace
 from towerlog.sdk.work.agent_threads import AgentThreads
 from towerlog.sdk.work.app import App
 from towerlog.sdk.work.attempt import Attempt
@@ -104,9 +105,10 @@ class Worker:
             await _ended(hurry)
 
     async def _claim_forever(self, threads: AgentThreads) -> None:
-        pause = Backoff(MAX_CLAIM_PAUSE_S)
+        pause, pace = Backoff(MAX_CLAIM_PAUSE_S), Pace(MAX_CLAIM_PAUSE_S)
         await self._slots.acquire()
         while True:
+            asked_at = time.monotonic()
             try:
                 claimed = await self._api.claim(self._app.names, self._labels, CLAIM_WAIT_S)
             except Unreachable as error:
@@ -126,6 +128,8 @@ class Worker:
                 if claimed is not None:
                     self._begin(claimed, threads)
                     await self._slots.acquire()
+                else:
+                    await asyncio.sleep(pace.pause_s(time.monotonic() - asked_at, is_news=False))
 
     async def _settle(self, threads: AgentThreads, pause: Backoff, retry_after: float | None) -> None:
         """After a claim whose outcome is unknown: asks at once, and until it is told, which runs this worker holds."""

@@ -15,6 +15,7 @@ from langgraph.graph.message import add_messages
 from langgraph.types import interrupt
 
 import towerlog
+from tests.sdk.support.sinks import tell_storage
 from tests.support.wait import wait_until
 from towerlog.sdk.integrations.langchain.workers import adapt
 from towerlog.sdk.record.run_handles import AsyncRun
@@ -43,6 +44,7 @@ class Kept:
     def put(self, event: dict[str, Any]) -> None:
         self.events.append(json.loads(json.dumps(event)))
         if event["type"] == "run.waiting_for_input" and self.run is not None:
+            tell_storage(self.run, event)
             key = event["data"]["question_key"]
             self.run.deliver({"command_id": len(self.events), "type": "input", "content": "yes", "question_key": key})
 

@@ -20,7 +20,8 @@ class Hooks:
     open_transport: Callable[[], Transport]
     going_on: Callable[[], list[str]]
     beat: Callable[[], None]
-    commanded: Callable[[dict[str, Any]], None]
+    commanded: Callable[[dict[str, Any]], bool]
+    """Hands a command to its run; whether it was new to that."""
     notice: Callable[[Range], bytes]
     nameless: Callable[[], bool]
     """Whether there is a run whose id at the server is not known yet."""
