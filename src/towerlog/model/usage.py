@@ -115,6 +115,10 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of running totals: the input includes what was read from a cache and written to it, the output the reasoning,
     since the sender's form has no members for them."""
 
+    def is_of_one_call(self) -> bool:
+        """Whether its figures are of one model call. What a total adds may be of several, or be a part of one."""
+        return self.kind == "delta"
+
 
 def add_known(*figures: int | None) -> int | None:
     """The sum of those that are known; None when none is."""

@@ -81,7 +81,7 @@ def priced(
     if report is None or found is None:
         return None
     tokens, model = found
-    return worth(book, own, tokens, effects.provider, model, at_ms, is_call=report.kind != "total")
+    return worth(book, own, tokens, effects.provider, model, at_ms, is_call=report.is_of_one_call())
 
 
 def worth(
@@ -107,7 +107,7 @@ def to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | No
     report = effects.report
     if report is None or report.usage.cost_nanos is not None or not has_tokens(report.usage):
         return None
-    if report.kind == "delta":
+    if report.is_of_one_call():
         return report.usage, effects.model or row.model_of(agent)
     added = _added_by_total(row, report, agent)
     return None if added is None else (added, _model_of_total(row, effects, report, agent))

@@ -283,7 +283,7 @@ def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | Non
     if card is None or effects.report is None:
         return None
     if effects.recount is None:
-        nanos = card.cost_nanos(tokens, is_call=effects.report.kind != "total")
+        nanos = card.cost_nanos(tokens, is_call=effects.report.is_of_one_call())
         return None if nanos is None else Priced(nanos, card.version)
     both = tokens, effects.recount.was
     now, was = (card.cost_nanos(one) if one.cost_nanos is None and has_tokens(one) else 0 for one in both)
