@@ -180,7 +180,9 @@ LONG = PriceCard(card(2).rates, "long", ((200, card(4).rates),))
 
 @given(order=st.permutations((1, 2, 3, 4, 5)), lost=st.integers(0, 4), kind=st.sampled_from(["turn", "total"]))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_totals_add_has_the_base_price_in_any_order(tmp_path: Path, order: list[int], lost: int, kind: Any) -> None:
+def test_what_totals_add_has_the_base_price_in_any_order(
+    tmp_path: Path, order: list[int], lost: int, kind: Any
+) -> None:
     """Calls of 100 tokens each, told as running totals, of which some are lost and the rest come in any order."""
 
     async def told() -> None:

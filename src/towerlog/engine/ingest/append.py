@@ -50,6 +50,7 @@ from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.plan import Plan, is_plain
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.reactions.budgets import with_warnings
+from towerlog.engine.reactions.totals import make_room
 from towerlog.errors import Damaged, IdReused
 from towerlog.model.agent import AgentRow
 from towerlog.model.command import Append
@@ -319,6 +320,8 @@ def _store(
         facts, data = with_question(run_state, draft.type, facts, data)
     if draft.span is not None and draft.span.changes:
         recount(plan, principal.org, draft.span.changes)
+    if facts.effects is not None and facts.effects.report is not None and run_state.row.told_totals:
+        make_room(plan, run_state, agent, facts)
     event = plan.append(
         run_state,
         agent,
