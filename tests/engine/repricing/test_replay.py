@@ -253,23 +253,23 @@ async def test_totals_and_calls_may_overtake_each_other(
 
 
 async def test_an_hour_that_is_not_meant_keeps_what_was_computed_of_it(tmp_path: Path, prices: FixedPrices) -> None:
-    """The first hour anew at 20, which has nothing any more since a call tells the same; then the other."""
+    """The first hour anew at 20, with what its total says beyond a call; then the other at 11 and at 30."""
     async with open_rig(tmp_path, prices=prices) as rig:
         rig.clock.advance(HOUR_MS - rig.clock.now_ms() % HOUR_MS)
         began = rig.clock.now_ms()
-        await tell(rig, "a", model="big", report=UsageReport(Usage(input_tokens=60, output_tokens=0)))
+        await tell(rig, "a", model="big", report=UsageReport(Usage(input_tokens=160, output_tokens=0)))
         rig.clock.advance(HOUR_MS)
         await call(rig, "a", "big", 100)
-        assert (await found(rig))[0] == 1000
+        assert (await found(rig))[0] == 1600
         prices.cards["big"] = card(20)
         await rig.do(Reprice(since=0, until=began + HOUR_MS, dry_run=False))
-        assert (await found(rig))[0] == 1000
+        assert (await found(rig))[0] == 2200
         prices.cards["big"] = card(11)
         await rig.do(Reprice(since=began + HOUR_MS, dry_run=False))
-        assert (await found(rig))[0] == 1100
+        assert (await found(rig))[0] == 2300
         prices.cards["big"] = card(30)
         await rig.do(Reprice(since=began + HOUR_MS, dry_run=False))
-        assert (await found(rig))[0] == 3000
+        assert (await found(rig))[0] == 4200
         del prices.cards["big"]
         assert (await rig.do(Reprice(since=0, dry_run=False))).changes == []
         await checked(rig)
