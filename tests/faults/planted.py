@@ -1285,6 +1285,20 @@ PRICED = (
         "return Computed(self.nanos or 0, int(",
     ),
     Fault(
+        "a running total is priced as one call",
+        "projections/test_computed_costs.py::test_what_totals_add_has_the_base_price_in_any_order",
+        "towerlog.model.usage",
+        'return self.kind == "delta"',
+        'return self.kind != "total"',
+    ),
+    Fault(
+        "calls count beside the total that they are in",
+        "projections/test_told_totals.py::test_calls_of_other_models_take_their_cost_with_them",
+        "towerlog.engine.ingest.calls",
+        "and run_state.row.told_totals:",
+        "and not run_state.row.told_totals:",
+    ),
+    Fault(
         "a total is priced as a whole",
         "projections/test_computed_costs.py::test_a_total_of_tokens_is_priced_for_what_it_adds",
         "towerlog.engine.pricing.book",

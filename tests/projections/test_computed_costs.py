@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.projections.test_rebuild import check_sums
 from tests.support.factories import facts_of
@@ -15,6 +19,7 @@ from tests.support.rig import Rig, open_rig
 from towerlog.engine.verify import rebuild_org, verify_org
 from towerlog.model import computed_costs
 from towerlog.model.event import Draft, EventType, RunByForeignId
+from towerlog.model.price import PriceCard
 from towerlog.model.spending import COMPUTED_KEPT
 from towerlog.model.usage import Usage, UsageReport
 
@@ -167,6 +172,35 @@ async def test_turns_of_a_runner_are_priced_by_their_own_models(rig: Rig) -> Non
         usage = Usage(input_tokens=used, output_tokens=0, total_tokens=total)
         await tell(rig, "a", kind=EventType.STEP, model=model, report=UsageReport(usage, "turn"), forced=bool(step))
     assert await checked(rig) == {"big": (1000, 1000, 0), "small": (50, 50, 0)}
+
+
+LONG = PriceCard(card(2).rates, "long", ((200, card(4).rates),))
+"""A token of a call with more than 200 of input costs twice as much."""
+
+
+@given(order=st.permutations((1, 2, 3, 4, 5)), lost=st.integers(0, 4), kind=st.sampled_from(["turn", "total"]))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_totals_add_has_the_base_price_in_any_order(
+    tmp_path: Path, order: list[int], lost: int, kind: Any
+) -> None:
+    """Calls of 100 tokens each, told as running totals, of which some are lost and the rest come in any order."""
+
+    async def told() -> None:
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            async with open_rig(Path(folder), prices=FixedPrices({"long": LONG})) as rig:
+                for step in (one for one in order if one == 5 or one > lost):
+                    usage = Usage(input_tokens=100 * step, output_tokens=0, total_tokens=100 * step)
+                    await tell(rig, "a", kind=EventType.STEP, model="long", report=UsageReport(usage, kind))
+                assert await checked(rig) == {"long": (1000, 1000, 0)}
+
+    asyncio.run(told())
+
+
+async def test_a_call_has_the_price_of_its_own_length(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRICES.cards, "long", LONG)
+    for tokens in (200, 201):
+        await call(rig, "a", "long", tokens)
+    assert await checked(rig) == {"long": (200 * 2 + 201 * 4,) * 2 + (0,)}
 
 
 async def test_a_cost_of_a_process_takes_the_place_of_what_was_computed_in_its_run(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from towerlog.engine.verify import verify_org
 from towerlog.model.event import EventType
 from towerlog.model.principal import Principal
 from towerlog.model.run import TERMINAL, TRANSITIONS, RunRow, Status
-from towerlog.model.usage import Usage, highest
+from towerlog.model.usage import NO_USAGE, Usage
 from towerlog.projections import runs as run_fold
 from towerlog.store.values import Rows
 
@@ -123,6 +123,12 @@ async def check_numbers(rig: Rig, who: Principal, row: RunRow) -> None:
         assert holes == set(range(1, max(came | gone) + 1)) - came - gone
 
 
+def sums_of(usage: Usage) -> tuple[int, ...]:
+    """All input, all output, all tokens and the cost, 0 where they are unknown."""
+    figures = (usage.all_input_tokens(), usage.all_output_tokens(), usage.all_tokens(), usage.cost_nanos)
+    return tuple(figure or 0 for figure in figures)
+
+
 async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
     """The status only moves along the table, and nothing moves it once it has ended."""
     agents = {agent.agent: agent.name for agent in (await rig.store.rows(who.org)).agents}
@@ -130,11 +136,13 @@ async def check_status(rig: Rig, who: Principal, row: RunRow) -> None:
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     current = run_fold.begin(events[0])
     assert current.status is (Status.QUEUED if events[0].type is EventType.RUN_QUEUED else Status.RUNNING)
-    endings = 0
+    endings, told = 0, sums_of(NO_USAGE)
     for event in events:
         after = run_fold.fold(current, event, agents.get(event.agent))
-        was, now = as_told(current.usage), as_told(after.usage)
-        assert highest(was, now) == now, "no figure that was told falls"
+        if event.type is not EventType.USAGE_RECOUNTED:  # the event after it counts what that takes from totals
+            now = sums_of(as_told(after.usage))
+            assert all(was <= one for was, one in zip(told, now, strict=True)), "no sum that was told falls"
+            told = now
         if after.status is not current.status:
             revived = current.status is Status.FAILED and event.effects.recovered
             assert after.status in TRANSITIONS[current.status] or revived

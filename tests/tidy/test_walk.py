@@ -12,7 +12,7 @@ from towerlog.model.times import format_ms
 CEILINGS: dict[str, tuple[int, int]] = {
     "alone": (25, 30),
     "step": (25, 30),
-    "error": (43, 74),
+    "error": (45, 74),
     "native step": (32, 63),
     "native model call": (59, 185),
     "followed": (36, 34),

@@ -19,12 +19,13 @@ from towerlog.dialects.details import Label
 from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.dialects.members import kind_of
 from towerlog.dialects.structure import check_depth, check_length
+from towerlog.dialects.usage_json import SaidUsage
 from towerlog.model.checkpoint import APPROVED, AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import Draft, EventType, History, HistoryBase, OpenRun, RunByTrace, RunRef
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import PARENT_TRACE, Status
 from towerlog.model.texts import texts_of
-from towerlog.model.usage import MAX_NUMBER, Usage, UsageReport
+from towerlog.model.usage import MAX_NUMBER, NO_USAGE, UsageReport
 
 MAX_MESSAGES = 50_000
 """Messages of one history. Each new one becomes a row in the store."""
@@ -69,14 +70,8 @@ class _Snapshot(SaidTerms, frozen=True, gc=False, kw_only=True):
     parent_trace_id: str | None = None
     agent_id: str | None = None
     status: Label | None = None
-    tokens_used: Count | None = None
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    model: Label | None = None
-    provider: Label | None = None
     turn_start_history_len: Count | None = None
     pending_tool_calls: msgspec.Raw = NULL
-    run_cost_usd: msgspec.Raw = NULL
     budget_usd: msgspec.Raw = NULL
     budget_warning: bool | None = None
 
@@ -92,6 +87,7 @@ class _Base(msgspec.Struct, frozen=True, gc=False):
 
 _NODE = re.compile(r"[0-9a-f]{32}")
 _BASE = msgspec.json.Decoder(_Base | None)
+_USAGE = msgspec.json.Decoder(SaidUsage)
 _SNAPSHOT = msgspec.json.Decoder(_Snapshot)
 
 
@@ -128,7 +124,7 @@ def checkpoint_draft(
         EventType.CHECKPOINT,
         run,
         figures,
-        _facts(sent, history, prefix, warnings),
+        _facts(sent, fields.read(_USAGE, figures, prefix, warnings), history, prefix, warnings),
         event_id=event_id,
         agent=agent,
         agent_default=UNKNOWN_AGENT,
@@ -149,7 +145,7 @@ def parent_key(parent_trace_id: str | None, field: str) -> str | None:
     return None if found is None else PARENT_TRACE + found
 
 
-def _facts(sent: _Snapshot, history: History, prefix: str, warnings: Warnings) -> Facts:
+def _facts(sent: _Snapshot, spent: SaidUsage, history: History, prefix: str, warnings: Warnings) -> Facts:
     status = sent.status or "in_progress"
     # For their check only: they stay in the figures.
     details.cost_nanos(sent.budget_usd, f"{prefix}.budget_usd", warnings)
@@ -159,9 +155,9 @@ def _facts(sent: _Snapshot, history: History, prefix: str, warnings: Warnings) -
         effects=Effects(
             idle=status == "idle",
             status=None if status in _KEPT_ONLY else STATUS_OF.get(status, Status.RUNNING),
-            report=_report(sent, prefix, warnings),
-            model=sent.model or None,
-            provider=sent.provider or None,
+            report=_report(spent, prefix, warnings),
+            model=spent.model or None,
+            provider=spent.provider or None,
             parent_key=parent_key(sent.parent_trace_id, f"{prefix}.parent_trace_id"),
             checkpoint=CheckpointFacts(
                 sent.step_index,
@@ -174,22 +170,17 @@ def _facts(sent: _Snapshot, history: History, prefix: str, warnings: Warnings) -
     )
 
 
-def _report(sent: _Snapshot, prefix: str, warnings: Warnings) -> UsageReport | None:
+def _report(sent: SaidUsage, prefix: str, warnings: Warnings) -> UsageReport | None:
     """The agent's tokens and the cost of its process; None when neither was sent.
 
     `tokens_used` is a running total. Input and output are such totals for one kind of runner and the figures of the
     last model call for another: which it is, is seen beside `tokens_used`.
     """
     cost = details.cost_nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd", warnings)
-    tokens = (sent.input_tokens, sent.output_tokens, sent.tokens_used)
-    if tokens == (None, None, None) and cost is None:
+    usage = msgspec.structs.replace(sent.tokens(), cost_nanos=cost)
+    if usage == NO_USAGE:
         return None
-    usage = Usage(
-        input_tokens=sent.input_tokens,
-        output_tokens=sent.output_tokens,
-        total_tokens=sent.tokens_used,
-        cost_nanos=cost,
-    )
+    tokens = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
     return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None, inclusive=True)
 
 

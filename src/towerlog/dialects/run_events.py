@@ -34,6 +34,7 @@ from towerlog.dialects.fields import (
     unused,
 )
 from towerlog.dialects.members import kind_of
+from towerlog.dialects.usage_json import SaidUsage
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
@@ -129,6 +130,7 @@ _PHASE = msgspec.json.Decoder(_Phase)
 _FAILURE = msgspec.json.Decoder(_Failure)
 _DELTA = msgspec.json.Decoder(MessageDeltaData)
 _TOOL = msgspec.json.Decoder(_Tool)
+_USAGE = msgspec.json.Decoder(SaidUsage)
 _STEP = msgspec.json.Decoder(_Step)
 _MODEL_CALL = msgspec.json.Decoder(ModelCallData)
 _QUESTION = msgspec.json.Decoder(_Question)
@@ -202,11 +204,15 @@ def _read_phase(data: bytes, where: str, warnings: Warnings) -> tuple[EventType,
 def _read_error(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     """An error is only recorded, unless it is marked `fatal`: then the run has failed."""
     failure = read(_FAILURE, data, where, warnings)
-    return _failed(failure, where, warnings) if failure.fatal else (EventType.OTHER, Facts(name="error"))
+    if not failure.fatal:
+        return EventType.OTHER, Facts(name="error")
+    kind, facts = _failed(failure, where, warnings)
+    return kind, _with_spent(facts, data, where, warnings)
 
 
 def _read_failure(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    return _failed(read(_FAILURE, data, where, warnings), where, warnings)
+    kind, facts = _failed(read(_FAILURE, data, where, warnings), where, warnings)
+    return kind, _with_spent(facts, data, where, warnings)
 
 
 def _failed(failure: _Failure, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
@@ -214,9 +220,28 @@ def _failed(failure: _Failure, where: str, warnings: Warnings) -> tuple[EventTyp
     return EventType.RUN_FAILED, Facts(error=told or FAILED, success=False)
 
 
+def _read_completed(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    return EventType.RUN_COMPLETED, _with_spent(Facts(success=True), data, where, warnings)
+
+
+def _with_spent(facts: Facts, data: bytes, where: str, warnings: Warnings) -> Facts:
+    """The facts of an end, with what its run has spent, if it says so."""
+    sent = read(_USAGE, data, where, warnings)
+    report = sent.total(where, warnings)
+    if report is None:
+        return facts
+    effects = Effects(report=report, model=sent.model or None, provider=sent.provider or None)
+    return msgspec.structs.replace(facts, effects=effects)
+
+
 def _read_cancelled(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     told = reason(read(_FAILURE, data, where, warnings).error, f"{where}.error", warnings)
-    return EventType.RUN_CANCELLED, NO_FACTS if told is None else Facts(error=told)
+    facts = NO_FACTS if told is None else Facts(error=told)
+    return EventType.RUN_CANCELLED, _with_spent(facts, data, where, warnings)
+
+
+def _read_shipped(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    return EventType.RUN_COMPLETED, _with_spent(Facts(name="ship_complete", success=True), data, where, warnings)
 
 
 def _read_delta(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
@@ -340,14 +365,14 @@ ROWS: dict[str, Row] = {
     "log_line": _named(EventType.LANE_REPORT, "log_line"),
     "phase_change": Row(EventType.LANE_REPORT, read=_read_phase),
     "error": Row(EventType.OTHER, read=_read_error),
-    "ship_complete": Row(EventType.RUN_COMPLETED, Facts(name="ship_complete", success=True)),
+    "ship_complete": Row(EventType.RUN_COMPLETED, read=_read_shipped),
     "run.started": Row(EventType.RUN_STARTED),
     "run.paused": Row(EventType.RUN_PAUSED, Facts(effects=Effects(acknowledges="pause"))),
     "run.resumed": Row(EventType.RUN_RESUMED, Facts(effects=Effects(acknowledges="resume"))),
     "run.waiting_for_input": Row(EventType.RUN_WAITING, read=_read_waiting),
     "run.input": Row(EventType.RUN_INPUT, read=_read_input),
     "run.question_withdrawn": Row(EventType.RUN_QUESTION_WITHDRAWN, read=_read_withdrawn),
-    "run.completed": Row(EventType.RUN_COMPLETED, Facts(success=True)),
+    "run.completed": Row(EventType.RUN_COMPLETED, read=_read_completed),
     "run.failed": Row(EventType.RUN_FAILED, read=_read_failure),
     "run.cancelled": Row(EventType.RUN_CANCELLED, read=_read_cancelled),
     "budget.warning": Row(EventType.BUDGET_WARNING),

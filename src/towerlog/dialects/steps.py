@@ -21,6 +21,7 @@ from towerlog.dialects.base import Call, Dialect, Endpoint, Limit, Reply, Warned
 from towerlog.dialects.details import ForeignId, Label, Time
 from towerlog.dialects.fields import NULL, Count, Duration, JsonObject, Warnings
 from towerlog.dialects.members import kind_of
+from towerlog.dialects.usage_json import SaidUsage
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
@@ -28,7 +29,6 @@ from towerlog.model.facts import Effects, Facts, some
 from towerlog.model.outcome import Appended
 from towerlog.model.principal import Scope
 from towerlog.model.run import Pending, Status
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport
 
 NAME = "steps"
 MAX_PREVIEW_CHARS = 500
@@ -122,18 +122,20 @@ class _ToolCall(_Payload, frozen=True, gc=False):
     success: bool | None = None
 
 
-class _Error(_Payload, frozen=True, gc=False):
+class _Spent(SaidUsage, frozen=True, gc=False):
+    """The payload of an event that ends a run, which may say what that has spent."""
+
+    thread_id: str | None = None
+    session_id: str | None = None
+
+
+class _Error(_Spent, frozen=True, gc=False):
     error_type: str | None = None
     error_message: str | None = None
     traceback: str | None = None
 
 
-class _End(_Payload, frozen=True, gc=False):
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
-    total_tokens: Count | None = None
-    cost_usd: msgspec.Raw = NULL
-    model: Label | None = None
+class _End(_Spent, frozen=True, gc=False):
     recovered: bool | None = None
 
 
@@ -172,14 +174,20 @@ def _tool_facts(sent: _ToolCall, _warnings: Warnings) -> tuple[EventType, Facts]
     return _TOOL_CALL if sent.phase == "start" else _TOOL_RESULT, facts
 
 
-def _error_facts(sent: _Error, _warnings: Warnings) -> tuple[EventType, Facts]:
+def _error_facts(sent: _Error, warnings: Warnings) -> tuple[EventType, Facts]:
     # One line for lists; the traceback stays in the event.
     text = ": ".join(part for part in (sent.error_type, sent.error_message) if part)
-    return EventType.RUN_FAILED, Facts(error=fields.summary(text) or None)
+    effects = some(
+        Effects(report=sent.total("payload", warnings), model=sent.model or None, provider=sent.provider or None)
+    )
+    return EventType.RUN_FAILED, Facts(error=fields.summary(text) or None, effects=effects)
 
 
 def _end_facts(sent: _End, warnings: Warnings) -> tuple[EventType, Facts]:
-    effects = some(Effects(report=_report(sent, warnings), model=sent.model or None, recovered=sent.recovered is True))
+    report, model = sent.total("payload", warnings), sent.model or None
+    effects = some(
+        Effects(report=report, model=model, provider=sent.provider or None, recovered=sent.recovered is True)
+    )
     return EventType.RUN_COMPLETED, Facts(effects=effects)
 
 
@@ -194,17 +202,6 @@ def _answer_facts(sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]
     return EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input", question_id=sent.question_id))
 
 
-def _report(sent: _End, warnings: Warnings) -> UsageReport | None:
-    """The run's totals."""
-    usage = Usage(
-        input_tokens=sent.prompt_tokens,
-        output_tokens=sent.completion_tokens,
-        total_tokens=sent.total_tokens,
-        cost_nanos=details.cost_nanos(sent.cost_usd, "payload.cost_usd", warnings),
-    )
-    return None if usage == NO_USAGE else UsageReport(usage, whole_run=True, inclusive=True)
-
-
 class _Kind(msgspec.Struct, frozen=True):
     """How events of one type are read."""
 
@@ -214,7 +211,7 @@ class _Kind(msgspec.Struct, frozen=True):
     """Happens once in a run; its type is then its natural key."""
 
 
-def _decoder(kind: type[_Payload] | type[_Question]) -> msgspec.json.Decoder[Any]:
+def _decoder(kind: type[_Payload] | type[_Question] | type[_Spent]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 

@@ -1,4 +1,4 @@
-"""Tokens and money as JSON: of a run, an agent, a roll-up, a tree of runs. Unknown is null."""
+"""Tokens and money as JSON: of a run, an agent, a roll-up, a tree of runs; and as senders tell it. Unknown is null."""
 
 from __future__ import annotations
 
@@ -6,9 +6,110 @@ from typing import Annotated, Any
 
 import msgspec
 
+from towerlog.dialects import details
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.details import Label
+from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.model.outcome import TreeUsage
-from towerlog.model.usage import MAX_SUM, NANOS_PER_DOLLAR, Usage, dollars_json
+from towerlog.model.usage import MAX_SUM, NANOS_PER_DOLLAR, NO_USAGE, Usage, UsageReport, dollars_json
+
+
+class _InputDetails(msgspec.Struct, frozen=True, gc=False):
+    cached_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    cache_creation_tokens: Count | None = None
+
+
+class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    reasoning_tokens: Count | None = None
+
+
+_NO_INPUT, _NO_OUTPUT = _InputDetails(), _OutputDetails()
+
+
+class SaidUsage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens and money of an event, by the names of the dialects and those of the providers. Of several names for the
+    same the first that is told counts."""
+
+    input_tokens: Count | None = None
+    prompt_tokens: Count | None = None
+    cached_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    cache_read_tokens: Count | None = None
+    prompt_cache_hit_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_write_input_tokens: Count | None = None
+    cache_creation_tokens: Count | None = None
+    output_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    reasoning_output_tokens: Count | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    input_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
+    tokens_used: Count | None = None
+    total_tokens: Count | None = None
+    cost_usd: msgspec.Raw = NULL
+    run_cost_usd: msgspec.Raw = NULL
+    model: Label | None = None
+    provider: Label | None = None
+
+    def tokens(self) -> Usage:
+        """The tokens, none of them in two buckets.
+
+        The input includes what was read from a cache and written to it, the output the reasoning; unless that cannot
+        be, or the total says otherwise.
+        """
+        sent = _first(self.prompt_tokens, self.input_tokens)
+        written = _first(self.completion_tokens, self.output_tokens)
+        total = _first(self.tokens_used, self.total_tokens)
+        inside = self.prompt_tokens_details or self.input_tokens_details or _NO_INPUT
+        of_output = self.completion_tokens_details or self.output_tokens_details or _NO_OUTPUT
+        cached = _first(
+            self.cached_input_tokens, self.cache_read_input_tokens, self.cached_tokens, self.cache_read_tokens,
+            self.prompt_cache_hit_tokens, inside.cached_tokens, inside.cache_read_tokens,
+        )  # fmt: skip
+        kept = _first(
+            self.cache_write_tokens, self.cache_creation_input_tokens, self.cache_write_input_tokens,
+            self.cache_creation_tokens, inside.cache_write_tokens, inside.cache_creation_tokens,
+        )  # fmt: skip
+        thought = _first(self.reasoning_tokens, self.reasoning_output_tokens, of_output.reasoning_tokens)
+        if cached is None and kept is None and thought is None:
+            return Usage(input_tokens=sent, output_tokens=written, total_tokens=total)
+        seen = _apart(written, thought, (sent or 0), total)
+        fresh = _apart(sent, (cached or 0) + (kept or 0), (seen or 0) + (thought or 0), total)
+        return Usage(fresh, cached, kept, seen, thought, total)
+
+    def total(self, where: str, warnings: Warnings) -> UsageReport | None:
+        """As what a whole run has spent by its end; None where nothing is told. Input and output that do not add up
+        to the total are of something else, such as the last call."""
+        usage = self.tokens()
+        split, total = usage.split_tokens(), usage.total_tokens
+        if total is not None and split is not None and usage.input_tokens is not None and split > total:
+            usage = Usage(total_tokens=total)
+        cost = details.cost_nanos(self.cost_usd, f"{where}.cost_usd", warnings)
+        of_process = details.cost_nanos(self.run_cost_usd, f"{where}.run_cost_usd", warnings)
+        usage = msgspec.structs.replace(usage, cost_nanos=of_process if cost is None else cost)
+        if usage == NO_USAGE:
+            return None
+        is_process = cost is None and of_process is not None
+        is_whole = not is_process or usage.all_tokens() is not None
+        return UsageReport(usage, whole_run=is_whole, process_cost=is_process, inclusive=is_whole)
+
+
+def _first(*figures: int | None) -> int | None:
+    return next((one for one in figures if one is not None), None)
+
+
+def _apart(whole: int | None, part: int | None, others: int, total: int | None) -> int | None:
+    """What is left of a sum without a part that it includes; all of it where it cannot, or does not by the total."""
+    if whole is None or not part or part > whole or total == whole + part + others != whole + others:
+        return whole
+    return whole - part
 
 
 class UsageView(msgspec.Struct, frozen=True, gc=False):

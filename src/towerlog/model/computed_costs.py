@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.model.usage import Usage, add_known, larger, summed
+from towerlog.model.usage import Usage, add, add_known, summed
 
 MAX_COMPUTED_CELLS = 64
 """Roll-up cells of a run of which it is remembered what was computed in them, those that were added to most lately.
@@ -70,6 +70,52 @@ class Recount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When the call arrived here, in minutes since the epoch."""
     was: Usage
     """What was counted of it, without a computed cost."""
+    of_total: bool = False
+    """It is no call, but what a running total says beyond calls."""
+    provider: str | None = None
+    """Of that total, who serves the model; with the report's `whole_run` and the rest of these it says which one."""
+    priced_by: str | None = None
+    """Of that total, the model that it was priced by."""
+
+
+class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What running totals count beyond calls, in one place: told calls take it away again."""
+
+    agent: str
+    whole_run: bool
+    hour: int
+    """With agent, model and status the roll-up cell that counts it."""
+    model: str
+    status: str
+    provider: str | None
+    priced_by: str | None
+    """The model that it was priced by: of the whole run, the only one that was named in it; None for none."""
+    at_ms: int
+    """When the last of it happened, wall ms."""
+    arrived: int
+    """When the first of it arrived here, in minutes since the epoch."""
+    tokens: Usage
+    nanos: int | None = None
+    """What was computed of it, in nano-dollars."""
+    unpriced: int = 0
+    """Reports of it without a price."""
+
+    def place(self) -> tuple[object, ...]:
+        """What tells it from others of its run."""
+        return (self.agent, self.whole_run, self.hour, self.model, self.status, self.provider, self.priced_by)
+
+    def kind(self) -> tuple[str, bool, int, str, str | None]:
+        """What its costs are computed anew with."""
+        return (self.agent, self.whole_run, self.hour, self.model, self.provider)
+
+    def plus(self, tokens: Usage, priced: Computed) -> ToldTotal:
+        """With more of both, or less."""
+        now = Computed(self.nanos, self.unpriced).changed(priced)
+        return msgspec.structs.replace(self, tokens=add(self.tokens, tokens), nanos=now.nanos, unpriced=now.unpriced)
+
+
+ToldTotals = tuple[ToldTotal, ...]
+"""Of a run, the one that was told last at the end."""
 
 
 class Computed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -88,10 +134,6 @@ class Computed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """With a change, which may take something away but leaves nothing below 0."""
         nanos = by.nanos if self.nanos is None else summed(self.nanos, by.nanos or 0)
         return Computed(None if nanos is None else max(0, nanos), max(0, self.unpriced + by.unpriced))
-
-    def or_larger(self, other: Computed) -> Computed:
-        """The larger figure of each."""
-        return Computed(larger(self.nanos, other.nanos), max(self.unpriced, other.unpriced))
 
 
 NO_COMPUTED = Computed()
@@ -156,6 +198,23 @@ def take(
             taken.append(_with(cell, some, calls))
             left[index] = _with(cell, cell.nanos - some, cell.unpriced - calls)
     return tuple(cell for cell in left.values() if cell.nanos or cell.unpriced), tuple(taken)
+
+
+def with_total(totals: ToldTotals, added: ToldTotal) -> ToldTotals:
+    """With what a running total says beyond calls. Those that were told longest ago are forgotten."""
+    place = added.place()
+    known = next((one for one in totals if one.place() == place), None)
+    others = tuple(one for one in totals if one is not known)
+    if known is not None:
+        more = known.plus(added.tokens, Computed(added.nanos, added.unpriced))
+        added = msgspec.structs.replace(more, at_ms=added.at_ms)
+    return (*others, added)[-MAX_COMPUTED_CELLS:]
+
+
+def less_total(totals: ToldTotals, place: tuple[object, ...], tokens: Usage, priced: Computed) -> ToldTotals:
+    """With less of one of them: both are below 0."""
+    found = (one.plus(tokens, priced) if one.place() == place else one for one in totals)
+    return tuple(one for one in found if any(msgspec.structs.astuple(one.tokens)))
 
 
 def _fits(cell: ComputedCell, agent: str, of: Repriced | Recount | None) -> int:

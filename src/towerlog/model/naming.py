@@ -58,7 +58,8 @@ def named(row: RunRow, facts: Facts, agent: str | None, *, late: bool) -> RunRow
         changes["start_cell"] = (row.start_cell[0], agent, row.start_cell[2])
     changes |= {"began_cell": None, "calls": row.calls.renamed(was, agent)}
     cells = tuple(_replace(cell, agent=agent) if cell.agent == was else cell for cell in row.computed_cells)
-    return _replace(row, computed_cells=cells, named_seq=row.last_seq + 1, **changes)
+    totals = tuple(_replace(one, agent=agent) if one.agent == was else one for one in row.told_totals)
+    return _replace(row, computed_cells=cells, told_totals=totals, named_seq=row.last_seq + 1, **changes)
 
 
 def _renamed(shares: dict[str, AgentShare], was: str, agent: str) -> dict[str, AgentShare]:

@@ -14,7 +14,7 @@ import msgspec
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
 from towerlog.model.assumed import AssumedCells
-from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells
+from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells, ToldTotals
 from towerlog.model.ledger import Ledger
 from towerlog.model.span import NO_CALLS, ToldCalls
 from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
@@ -189,12 +189,15 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     run_sides: Sides = NO_SIDES
     process_cost: int | None = None
     computed_total: Computed = NO_COMPUTED
+    run_rest: Usage = NO_USAGE
     shares: dict[str, AgentShare] = {}
     retired: AgentShare | None = None
     usage_flags: tuple[str, ...] = ()
-    """`TOTAL_DECREASED` and the other words of `spending`. The seven of these are the members of `Spending`."""
+    """`TOTAL_DECREASED` and the other words of `spending`. The eight of these are the members of `Spending`."""
     computed_cells: ComputedCells = ()
     """Where its computed cost is counted."""
+    told_totals: ToldTotals = ()
+    """What running totals count in it beyond calls."""
     price_version: str | None = None
     """Of the prices that it was computed with."""
     usage_seq: int = 0
@@ -296,14 +299,9 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def spending(self) -> Spending:
         """All that was told of its usage."""
         return Spending(
-            self.shares,
-            self.retired,
-            self.run_total,
-            self.run_sides,
-            self.process_cost,
-            self.usage_flags,
-            self.computed_total,
-        )
+            self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags,
+            self.computed_total, self.run_rest,
+        )  # fmt: skip
 
     def model_of(self, agent: str | None) -> str | None:
         """The model of what an agent tells without one: that which it has named, else what was named before the run's

@@ -186,5 +186,6 @@ def _beyond(told: tuple[int | None, ...], inner: tuple[int | None, ...]) -> list
     for one, below in zip(told, inner, strict=True):
         more = min(spare, max(0, (one or 0) - (below or 0)))
         spare -= more
-        found.append(more if more or (one == 0 and below is None) else None)
+        # What is told and not exceeded is 0, and not unknown: of output alone it is known that no input is beside it.
+        found.append(None if one is None else more)
     return found

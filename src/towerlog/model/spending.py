@@ -1,18 +1,18 @@
 """What a run has spent: one algebra for all that is told of usage, whoever tells it and in whatever order.
 
 Two kinds of figures meet: increments (of one model call) and running totals (of an agent, of the run, of a process).
-For each bucket on its own the larger of the sum of the increments and the highest total counts. So no figure falls,
-none is counted twice, and one that is told alone moves only its own bucket.
+All increments count, and of the totals their *rest*: what they say beyond the increments. So nothing is counted twice,
+no sum falls, one that is told alone moves only its own bucket, and the order of reports changes nothing. Where calls
+are told after a total that they are in, they take the place of its rest: what they say of cached tokens counts.
 
-Costs that nobody told are computed from tokens and prices, and kept apart: of them too the larger of increments and
-total counts, where no cost was told of the same. Only such a cost may be taken back, by a told one that replaces it.
+Costs that nobody told are computed from tokens and prices, and kept apart: of increments, and of the rest of totals,
+where no cost was told of the same. Only such a cost may be taken back: by a told one that replaces it, or by calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
+from msgspec.structs import astuple
 
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced, Repriced
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger, subtract
@@ -36,6 +36,9 @@ COMPUTED_KEPT = "computed_kept"
 of that could be taken back."""
 
 _OF_CALLS = ("delta", "change")
+TOKEN_BUCKETS = 6
+"""So many of the figures of `Usage` are tokens, the first ones."""
+_FREE = Priced(None, None, 0)
 _replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode
 
@@ -59,6 +62,8 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     totals: Usage = NO_USAGE
     """The highest of its running totals, bucket by bucket."""
     sides: Sides = NO_SIDES
+    rest: Usage = NO_USAGE
+    """The tokens that its running totals say beyond its increments."""
     turns: Usage = NO_USAGE
     """The sum of the calls that it has told beside a running total: such a sum is one itself."""
     turn: Usage = NO_USAGE
@@ -76,7 +81,7 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     computed: Computed = NO_COMPUTED
     """The sum of what was computed of those of its increments that told no cost."""
     computed_total: Computed = NO_COMPUTED
-    """The highest that was computed of its running totals: what each added, on top of what was computed by then."""
+    """What was computed of the rest of its running totals."""
 
     def at(self, step_index: int, waits: bool) -> AgentShare:
         """After a checkpoint at this step, which may wait for approval."""
@@ -87,7 +92,7 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def counted(self) -> Usage:
         """What counts of what it has told."""
-        return whole(_together(self.increments, self.totals, self.sides))
+        return _with_rest(self.increments, self.rest, self.totals.cost_nanos)
 
     def computed_cost(self) -> Computed:
         """What counts of what was computed: nothing that a cost which it told is of already."""
@@ -95,14 +100,17 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return NO_COMPUTED
         if self.increments.cost_nanos is not None or self.computed_total is NO_COMPUTED:
             return self.computed
-        return self.computed.or_larger(self.computed_total)
+        return self.computed.plus(self.computed_total)
 
     def with_computed(self, priced: Priced, kind: str) -> AgentShare:
         """With what was computed of a report of this kind more."""
         one = priced.as_computed()
         if kind in _OF_CALLS:
             return _replace(self, computed=self.computed.plus(one))
-        return _replace(self, computed_total=self.computed_total.or_larger(self.computed_cost().plus(one)))
+        return _replace(self, computed_total=self.computed_total.changed(one))
+
+
+_NO_SHARE = AgentShare()
 
 
 class Spending(msgspec.Struct, frozen=True, gc=False):
@@ -119,7 +127,9 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
     """The highest cost that a process told, in nano-dollars."""
     flags: tuple[str, ...] = ()
     computed_total: Computed = NO_COMPUTED
-    """The highest that was computed of running totals of the whole run, as in a share."""
+    """What was computed of the rest of running totals of the whole run, as in a share."""
+    run_rest: Usage = NO_USAGE
+    """The tokens that running totals of the whole run say beyond all that agents have told."""
 
     def usage(self) -> Usage:
         """What counts of all of it."""
@@ -145,23 +155,29 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
                 found = of_share if found is NO_COMPUTED else found.plus(of_share)
         if told.cost_nanos is not None or self.computed_total is NO_COMPUTED:
             return found
-        return found.or_larger(self.computed_total)
+        return found.plus(self.computed_total)
 
     def told(self) -> Usage:
         """What counts of what was told."""
+        told = self._of_agents()
+        if self.process_cost is not None:
+            told = _replace(told, cost_nanos=larger(told.cost_nanos, self.process_cost))
+        return _with_rest(told, self.run_rest, self.run_total.cost_nanos)
+
+    def _of_agents(self) -> Usage:
         told = NO_USAGE
         for share in self.shares.values():
             told = add(told, share.counted())
         if self.retired is not None:
             told = add(told, self.retired.counted())
-        if self.process_cost is not None:
-            told = _replace(told, cost_nanos=larger(told.cost_nanos, self.process_cost))
-        return whole(_together(told, self.run_total, self.run_sides))
+        return told
 
     def after(
         self, report: UsageReport, agent: str, step_index: int | None = None, priced: Priced | None = None
     ) -> Spending:
         """With one report more; `step_index`: that of the checkpoint that carries it, `priced`: what was computed."""
+        if report.kind == "rest":
+            return self._without_rest(report, agent, priced)
         usage, process_cost = report.usage, self.process_cost
         share = self.shares.get(agent, AgentShare())
         # Reports may overtake each other: an older step has lower totals, and that is no fall.
@@ -172,18 +188,40 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             process_cost = larger(process_cost, usage.cost_nanos)
             usage = _replace(usage, cost_nanos=None)
         if report.whole_run:
-            total, sides, falling = _after_total(self.run_total, self.run_sides, usage, self.told, report.inclusive)
+            total, sides, falling = _after_total(self.run_total, self.run_sides, usage, report.inclusive)
             changed = _replace(self, run_total=total, run_sides=sides, process_cost=process_cost)
             if priced is not None:
-                level = self.computed_cost(self.told()).plus(priced.as_computed())
-                changed = _replace(changed, computed_total=self.computed_total.or_larger(level))
+                changed = _replace(changed, computed_total=self.computed_total.changed(priced.as_computed()))
         else:
             share, falling = _share_after(share, report, usage, step_index)
             if priced is not None:
                 share = share.with_computed(priced, report.kind)
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
         fell = fell or falling
+        if changed.run_total is not NO_USAGE or changed.run_sides is not NO_SIDES:
+            rest = _rest_of(changed._of_agents(), changed.run_total, changed.run_sides)
+            changed = _replace(changed, run_rest=rest)
         return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
+
+    def _without_rest(self, report: UsageReport, agent: str, priced: Priced | None) -> Spending:
+        """After calls have told a part of what totals had counted; `report` has figures below 0."""
+        one, share = (priced or _FREE).as_computed(), self.shares.get(agent)
+        if report.whole_run:
+            total = self.computed_total.changed(one)
+            rest = _left(self.run_rest, report.usage)
+            return _replace(self, run_rest=rest, computed_total=total if any(astuple(rest)) else NO_COMPUTED)
+        if share is None:
+            return self
+        total = share.computed_total.changed(one)
+        rest = _left(share.rest, report.usage)
+        share = _replace(share, rest=rest, computed_total=total if any(astuple(rest)) else NO_COMPUTED)
+        return _replace(self, shares={**self.shares, agent: share})
+
+    def overlaps(self, report: UsageReport, agent: str, step_index: int | None = None) -> tuple[Usage, Usage]:
+        """What totals no longer count when this report has come: those of its agent, and those of the whole run."""
+        after = self.after(report, agent, step_index)
+        was, now = self.shares.get(agent, _NO_SHARE), after.shares.get(agent, _NO_SHARE)
+        return _fallen(was.rest, now.rest), _fallen(self.run_rest, after.run_rest)
 
     def decided(self, agent: str, step_index: int, waits: bool) -> Spending:
         """After a decision about an agent's checkpoint, which may leave it waiting."""
@@ -218,50 +256,70 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         return self if flag in self.flags else _replace(self, flags=tuple(sorted((*self.flags, flag))))
 
 
-def _after_total(
-    known: Usage, sides: Sides, told: Usage, counted: Callable[[], Usage], inclusive: bool
-) -> tuple[Usage, Sides, bool]:
-    """The highest totals after one more, and whether it was below what was known. `counted`: what counts so far."""
+def _after_total(known: Usage, sides: Sides, told: Usage, inclusive: bool) -> tuple[Usage, Sides, bool]:
+    """The highest totals after one more, and whether it was below what was known."""
     if not inclusive or (told.input_tokens is None and told.output_tokens is None):
         return highest(known, told), sides, falls(known, told)
     bare = _replace(told, input_tokens=None, output_tokens=None)
-    newer = Sides(larger(sides.input, told.input_tokens), larger(sides.output, told.output_tokens))
-    fell = falls(known, bare) or (sides.input or 0) > (told.input_tokens or newer.input or 0)
-    fell = fell or (sides.output or 0) > (told.output_tokens or newer.output or 0)
-    so_far = counted()
-    split = _replace(
-        told,
-        input_tokens=_without(told.input_tokens, so_far.cached_input_tokens, so_far.cache_write_tokens),
-        output_tokens=_without(told.output_tokens, so_far.reasoning_tokens),
+    sent, written = told.all_input_tokens(), told.all_output_tokens()
+    newer = Sides(larger(sides.input, sent), larger(sides.output, written))
+    fell = falls(known, bare) or (sides.input or 0) > (sent or newer.input or 0)
+    return highest(known, bare), newer, fell or (sides.output or 0) > (written or newer.output or 0)
+
+
+def _with_rest(calls: Usage, rest: Usage, cost_nanos: int | None) -> Usage:
+    """Increments with the rest of totals, of which one may have told a cost."""
+    found = add(calls, rest)
+    return whole(found if cost_nanos is None else _replace(found, cost_nanos=larger(found.cost_nanos, cost_nanos)))
+
+
+def _rest_of(calls: Usage, totals: Usage, sides: Sides) -> Usage:
+    """The tokens that totals say beyond calls. Tokens that one tells as input and another as cached are the same."""
+    if totals == NO_USAGE and sides == NO_SIDES:
+        return NO_USAGE
+    fresh, cached, written = _beyond(
+        (totals.input_tokens, totals.cached_input_tokens, totals.cache_write_tokens),
+        (calls.input_tokens, calls.cached_input_tokens, calls.cache_write_tokens),
+        sides.input,
     )
-    return highest(known, split), newer, fell
+    visible, thought = _beyond(
+        (totals.output_tokens, totals.reasoning_tokens), (calls.output_tokens, calls.reasoning_tokens), sides.output
+    )
+    rest = Usage(fresh, cached, written, visible, thought)
+    split = add(calls, rest).split_tokens()
+    if totals.total_tokens is None and rest == NO_USAGE:
+        return NO_USAGE
+    more = max(totals.total_tokens or 0, split or 0) - (whole(calls).total_tokens or 0)
+    return _replace(rest, total_tokens=max(0, more))
 
 
-def _without(whole: int | None, *parts: int | None) -> int | None:
-    return None if whole is None else max(0, whole - (add_known(*parts) or 0))
+def _beyond(totals: tuple[int | None, ...], calls: tuple[int | None, ...], side: int | None) -> list[int | None]:
+    """What totals say of each bucket beyond calls. `side`: of all of these together, whatever they are; what it says
+    beyond the others is of the first one."""
+    more = [None if one is None else max(0, one - (known or 0)) for one, known in zip(totals, calls, strict=True)]
+    if side is None:
+        return more
+    spare = max(0, side - sum(known or 0 for known in calls))
+    for at in range(1, len(more)):
+        part = more[at]
+        if part is not None:
+            more[at] = part = min(part, spare)
+            spare -= part
+    more[0] = max(more[0] or 0, spare)
+    return more
 
 
-def _together(increments: Usage, totals: Usage, sides: Sides) -> Usage:
-    """The larger figure of each bucket; tokens that one sender tells as input and another as cached count once."""
-    found = highest(increments, totals)
-    if sides is NO_SIDES or sides == NO_SIDES:
-        return found
-    if sides.input is not None and totals.cached_input_tokens is None and totals.cache_write_tokens is None:
-        spare = max(sides.input, increments.all_input_tokens() or 0) - (found.input_tokens or 0)
-        written = _at_most(found.cache_write_tokens, spare)
-        found = _replace(
-            found,
-            cache_write_tokens=written,
-            cached_input_tokens=_at_most(found.cached_input_tokens, spare - (written or 0)),
-        )
-    if sides.output is not None and totals.reasoning_tokens is None:
-        spare = max(sides.output, increments.all_output_tokens() or 0) - (found.output_tokens or 0)
-        found = _replace(found, reasoning_tokens=_at_most(found.reasoning_tokens, spare))
-    return found
+def _fallen(was: Usage, now: Usage) -> Usage:
+    """What is less than before, bucket by bucket, as figures below 0."""
+    if was is now or was == NO_USAGE:
+        return NO_USAGE
+    pairs = zip(astuple(was)[:TOKEN_BUCKETS], astuple(now)[:TOKEN_BUCKETS], strict=True)
+    return Usage(*(min(0, (new or 0) - (old or 0)) or None for old, new in pairs))
 
 
-def _at_most(figure: int | None, bound: int) -> int | None:
-    return None if figure is None else max(0, min(figure, bound))
+def _left(rest: Usage, less: Usage) -> Usage:
+    pairs = zip(astuple(rest)[:TOKEN_BUCKETS], astuple(less)[:TOKEN_BUCKETS], strict=True)
+    return Usage(*(None if one is None else max(0, one + (by or 0)) for one, by in pairs))
 
 
 def _share_after(
@@ -270,17 +328,19 @@ def _share_after(
     """What an agent has told after one report more, and whether a running total fell."""
     kind, turns, turn = report.kind, share.turns, share.turn
     if kind in _OF_CALLS:
-        more = whole(usage) if kind == "delta" else usage
-        return _replace(share, increments=add(share.increments, more)), False
+        increments = add(share.increments, whole(usage) if kind == "delta" else usage)
+        rest = _rest_of(increments, share.totals, share.sides)
+        return _replace(share, increments=increments, rest=rest), False
     told = _totals_of(kind, usage)
     if kind == "turn":
         more, call = _call_of(share, usage, step_index)
         turns = add(turns, more)
         turn = call if step_index is None or step_index >= share.step_index else turn
-    totals, sides, fell = _after_total(share.totals, share.sides, told, share.counted, report.inclusive)
+    totals, sides, fell = _after_total(share.totals, share.sides, told, report.inclusive)
     if turns != share.turns:
-        totals, sides, _ = _after_total(totals, sides, turns, share.counted, report.inclusive)
-    return _replace(share, turns=turns, turn=turn, totals=totals, sides=sides), fell
+        totals, sides, _ = _after_total(totals, sides, turns, report.inclusive)
+    rest = _rest_of(share.increments, totals, sides)
+    return _replace(share, turns=turns, turn=turn, totals=totals, sides=sides, rest=rest), fell
 
 
 def _call_of(share: AgentShare, usage: Usage, step_index: int | None) -> tuple[Usage, Usage]:

@@ -99,10 +99,11 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Figures as they were sent, and how they are meant."""
 
     usage: Usage
-    kind: Literal["total", "delta", "turn", "change"] = "total"
+    kind: Literal["total", "delta", "turn", "change", "rest"] = "total"
     """`total`: running totals, of one agent or of the run. `delta`: the increment of one model call. `turn`: a running
     total of all tokens beside input and output that are running totals where they add up to it, else an increment.
-    `change`: what is added to an increment that was told before, which may be less than 0."""
+    `change`: what is added to an increment that was told before, which may be less than 0. `rest`: what totals count no
+    more, since calls tell it; less than 0."""
     whole_run: bool = False
     """The running totals are of the whole run, not of one agent in it."""
     process_cost: bool = False
@@ -112,8 +113,12 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     carries out, and a mark of who tells it. Worked out when the event is placed, for each cost of a run that has told
     such a total."""
     inclusive: bool = False
-    """Of running totals: the input includes what was read from a cache and written to it, the output the reasoning,
-    since the sender's form has no members for them."""
+    """Of running totals: what was read from a cache or written to it is in the input where it is not told beside it,
+    and reasoning in the output."""
+
+    def is_of_one_call(self) -> bool:
+        """Whether its figures are of one model call. What a total adds may be of several, or be a part of one."""
+        return self.kind == "delta"
 
 
 def add_known(*figures: int | None) -> int | None:

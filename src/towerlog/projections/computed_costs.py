@@ -43,6 +43,16 @@ class Correction(NamedTuple):
     """Starts of runs."""
 
 
+def model_of_total(row: RunRow, named_one: str | None, agent: str, *, whole_run: bool) -> str | None:
+    """The model that a running total is priced by which names this one; `row`: its run before it. Of the whole run it
+    must be the only one that was named in it."""
+    if not whole_run:
+        return named_one or row.model_of(agent)
+    models = {named_one, *(share.model for share in row.shares.values())} - {None}
+    several = any(share.several_models for share in row.shares.values())
+    return next(iter(models)) if len(models) == 1 and not several and row.retired is None else None
+
+
 def totals_after(
     row: RunRow, target: Usage, agent: str, of: Repriced | Recount | None = None
 ) -> tuple[Usage, ComputedCells]:

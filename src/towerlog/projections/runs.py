@@ -326,6 +326,7 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
         "process": row.process if effects.report is None else effects.report.process or row.process,
         "usage_flags": after.flags,
         "computed_total": after.computed_total,
+        "run_rest": after.run_rest,
         "usage": usage,
         "computed_cells": cells,
         "price_version": None if usage.computed_nanos is None else version,

@@ -16,12 +16,20 @@ from typing import Any
 import msgspec
 
 from towerlog.model.assumed import AssumedCell, less_assumed, with_assumed
-from towerlog.model.computed_costs import merged_version
+from towerlog.model.computed_costs import NO_COMPUTED, Priced, ToldTotal, less_total, merged_version, with_total
 from towerlog.model.event import Event
+from towerlog.model.facts import Effects
 from towerlog.model.naming import may_be_named, named
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
-from towerlog.projections.computed_costs import Correction, UsageKey, arrived_of, cells_after, corrections_of_costs
+from towerlog.projections.computed_costs import (
+    Correction,
+    UsageKey,
+    arrived_of,
+    cells_after,
+    corrections_of_costs,
+    model_of_total,
+)
 
 HOUR_MS = 3_600_000
 
@@ -155,8 +163,11 @@ def with_cells(before: RunRow, after: RunRow, event: Event, agent: str | None) -
     """The row after an event, with where it is counted what may be corrected."""
     after = _with_computed(before, after, event, agent)
     effects = event.facts.effects
-    if effects is not None and (effects.calls or effects.below):
-        after = _with_calls(after, event, agent)
+    if effects is not None:
+        if effects.calls or effects.below:
+            after = _with_calls(after, event, agent)
+        if effects.report is not None or effects.repriced is not None:
+            after = _with_totals(before, after, event, effects, agent or "")
     if event.seq > 1 and event.facts.spent is None:
         return after
     return _with_assumed_cells(before, after, event, agent) if may_be_named(after) else after
@@ -179,6 +190,32 @@ def _with_calls(after: RunRow, event: Event, agent: str | None) -> RunRow:
         )
         calls = (own, *calls[1:])
     return msgspec.structs.replace(after, calls=after.calls.after(calls, effects.below))
+
+
+def _with_totals(before: RunRow, after: RunRow, event: Event, effects: Effects, agent: str) -> RunRow:
+    """The row after an event, with what is remembered of running totals."""
+    totals, report, of, anew = after.told_totals, effects.report, effects.recount, effects.repriced
+    if anew is not None:
+        for whole_run, change in ((False, anew.totals), (True, anew.run_totals)):
+            told = (agent, whole_run, anew.hour, anew.model, effects.provider)
+            fitting = [one for one in totals if one.kind() == told]
+            totals = less_total(totals, fitting[-1].place(), NO_USAGE, change) if fitting else totals
+    elif report is not None and of is not None and of.of_total:
+        place = (agent, report.whole_run, of.hour, of.model, of.status, of.provider, of.priced_by)
+        totals = less_total(totals, place, report.usage, (effects.priced or Priced()).as_computed())
+    elif report is not None and of is None and not report.is_of_one_call():
+        _, hour, _, model, status = key_of(after, event, agent)
+        tokens = msgspec.structs.replace(
+            event.facts.spent or NO_USAGE, cost_nanos=None, computed_nanos=None, unpriced_calls=None
+        )
+        if any(msgspec.structs.astuple(tokens)):
+            told_ms, arrived = event.happened_at(), arrived_of(event)
+            by = model_of_total(before, effects.model, agent, whole_run=report.whole_run)
+            place = (agent, report.whole_run, hour, model, status, effects.provider, by)
+            made = ToldTotal(*place, told_ms, arrived, tokens)
+            priced = NO_COMPUTED if effects.priced is None else effects.priced.as_computed()
+            totals = with_total(totals, made.plus(NO_USAGE, priced))
+    return after if totals is after.told_totals else msgspec.structs.replace(after, told_totals=totals)
 
 
 def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:

@@ -74,7 +74,7 @@ def test_an_end_merges_its_figures_into_the_metadata() -> None:
     assert (found.type, found.natural_key) == (EventType.RUN_COMPLETED, "thread_completed")
     assert found.facts == Facts(
         effects=Effects(
-            report=UsageReport(Usage(total_tokens=420), whole_run=True),
+            report=UsageReport(Usage(total_tokens=420), whole_run=True, inclusive=True),
             model="m-2",
             metadata=msgspec.Raw(b'{"tokens_used":420,"model":"m-2"}'),
             checkpoint=leaves("completed"),

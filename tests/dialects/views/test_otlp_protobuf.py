@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from tests.support.factories import event, facts_of
 from tests.support.otlp import as_protobuf
-from towerlog.dialects.views.otel_spans import MAX_OPEN_BYTES, MAX_OPEN_CALLS, RunSpans
+from towerlog.dialects.views.otel_spans import MAX_OPEN_BYTES, MAX_OPEN_CALLS, RunNames, RunSpans
 from towerlog.dialects.views.otlp_protobuf import MAX_SPAN_BYTES, Json, PartialSuccess, rejected, request_of, span_bytes
 from towerlog.model.event import Event, EventType
 
@@ -77,6 +77,18 @@ def test_a_span_that_is_too_large_goes_without_its_longest_attributes() -> None:
         [made] = ExportTraceServiceRequest.FromString(request_of(ORG, [whole])).resource_spans[0].scope_spans[0].spans
         told = {pair.key: pair.value.int_value for pair in made.attributes}
         assert "towerlog.attributes_left_out" in told
+
+
+def test_a_run_that_recovered_is_told_by_the_end_that_counts() -> None:
+    """An error that was told before the outcome was known ends nothing; nor does what comes after the end."""
+    events = [
+        one(EventType.RUN_STARTED, {}, 1),
+        one(EventType.RUN_FAILED, {}, 2, error="E: boom"),
+        one(EventType.RUN_COMPLETED, {"result": "fine"}, 3),
+        one(EventType.RUN_FAILED, {}, 4, error="late"),
+    ]
+    [(told, root)] = RunSpans(RUN, RunNames(ended_seq=3)).ended(events)
+    assert (told.seq, root["status"]) == (3, {"code": 1})
 
 
 def test_calls_without_an_end_are_kept_within_bounds() -> None:

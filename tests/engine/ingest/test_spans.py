@@ -20,6 +20,7 @@ from tests.support.rig import Rig, open_rig
 from towerlog.engine.verify import verify_org
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, ListBudgets, Period
 from towerlog.model.event import Refusal
+from towerlog.model.price import Reprice
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, RunRow
 from towerlog.model.span import MAX_GONE_IDS, MAX_OPEN_PARENTS, MAX_TOLD_CALLS
@@ -285,6 +286,19 @@ OUTER, INNER = chat(2, 1, 100), chat(4, 2, 90, model="m2")
 @pytest.mark.parametrize("requests", [[[INNER], [OUTER]], [[OUTER], [INNER]], [[INNER, OUTER]]], ids=["1", "2", "3"])
 async def test_an_outer_call_counts_what_exceeds_those_below_it(priced: Rig, requests: list[list[Json]]) -> None:
     assert (await cut(priced, *requests, [LEAD]))["all"][:3] == (100, 1, 101)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["outer first", "inner first"])
+async def test_the_rest_of_an_outer_call_is_priced_where_it_is_output_alone(priced: Rig, order: list[int]) -> None:
+    """By the price of output: that no input is beside it was worked out, and is not unknown."""
+    figures = {"gen_ai__usage__input_tokens": 100, "gen_ai__usage__output_tokens": 30}
+    outer = span(2, 1, gen_ai__request__model="m1", **CHAT, **figures)
+    spans = [outer, chat(4, 2, 100)]
+    who = await with_budgets(priced, f"org {priced.ids.uuid()}")
+    for at in order:
+        await send(priced, who, spans[at])
+    assert (await sums(priced, who))["all"] == (100, 30, 130, 100_000_030, 100_000_030)
+    assert (await priced.do(Reprice(since=0), principal=who)).changes == []
 
 
 async def test_what_stands_between_two_calls_is_seen_through(priced: Rig) -> None:

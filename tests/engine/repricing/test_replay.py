@@ -106,23 +106,43 @@ class Plain:
         self.calls: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
         self.computed: Counter[str] = Counter()
-        self.levels: Counter[str] = Counter()
+        self.rests: dict[str, list[tuple[tuple[int, str, str | None], int]]] = {"a": [], "b": [], "": []}
+        """Of each agent and of the run: (hour, model, model that it is priced by), tokens; the newest at the end."""
         self.costs: dict[str, int] = {}
         self.told: dict[str, int] = {}
         self.models: dict[str, set[str]] = {}
-        self.whole = self.level = 0
+        self.whole = self.hour = 0
 
-    def tokens(self) -> int:
-        return max(self.whole, sum(max(self.calls[agent], self.totals[agent]) for agent in "ab"))
+    def of_rest(self, who: str) -> int:
+        return sum(tokens * self.prices.get(by or "", 0) for (_, _, by), tokens in self.rests[who])
 
     def of_agent(self, agent: str) -> int:
         if agent in self.told:
             return 0
-        return self.computed[agent] if agent in self.costs else max(self.computed[agent], self.levels[agent])
+        return self.computed[agent] + (0 if agent in self.costs else self.of_rest(agent))
 
     def computed_cost(self) -> int:
         found = self.of_agent("a") + self.of_agent("b")
-        return found if self.costs or self.told else max(found, self.level)
+        return found + (0 if self.costs or self.told else self.of_rest(""))
+
+    def settle(self, who: str, model: str, by: str | None) -> None:
+        """The rest of totals, of this agent or of the run, as it is now: what it is less is taken, what is more added.
+
+        Taken from those of the model of the event, and then from the newest."""
+        of_agents = {agent: max(self.calls[agent], self.totals[agent]) for agent in "ab"}
+        now = self.whole - sum(of_agents.values()) if not who else of_agents[who] - self.calls[who]
+        rests = self.rests[who]
+        more = max(0, now) - sum(tokens for _, tokens in rests)
+        if more > 0:
+            key = (self.hour, model if who else "", by)
+            same = [one for one in rests if one[0] == key]
+            self.rests[who] = [one for one in rests if one not in same]
+            self.rests[who].append((key, more + sum(tokens for _, tokens in same)))
+        for at in sorted(range(len(rests)), key=lambda at: (rests[at][0][1] == model, at), reverse=True):
+            if more < 0:
+                some = min(-more, rests[at][1])
+                rests[at], more = (rests[at][0], rests[at][1] - some), more + some
+        self.rests[who] = [one for one in self.rests[who] if one[1]]
 
     def cost(self) -> int:
         told = sum(max(self.costs.get(agent, 0), self.told.get(agent, 0)) for agent in "ab")
@@ -135,21 +155,19 @@ class Plain:
                 self.models.setdefault(agent, set()).add(act.model)
                 self.calls[agent] += act.figure
                 self.computed[agent] += act.figure * price
+                self.settle(agent, act.model, None)
+                self.settle("", act.model, None)
             case "total":
                 self.models.setdefault(agent, set()).add(act.model)
-                before = max(self.calls[agent], self.totals[agent])
                 self.totals[agent] = max(self.totals[agent], 3 * act.figure)
-                gain = max(self.calls[agent], self.totals[agent]) - before
-                if gain and agent not in self.told and agent not in self.costs:
-                    self.levels[agent] = max(self.levels[agent], self.of_agent(agent) + gain * price)
+                self.settle(agent, act.model, act.model)
+                self.settle("", act.model, None)
             case "whole":
-                before = self.tokens()
                 self.whole = max(self.whole, 5 * act.figure)
                 named = set().union(*self.models.values()) if self.models else set()
-                gain, named_one = self.tokens() - before, next(iter(named)) if len(named) == 1 else None
-                if gain and not self.told and not self.costs:
-                    worth = gain * self.prices.get(named_one or "", 0)
-                    self.level = max(self.level, self.computed_cost() + worth)
+                self.settle("", "", next(iter(named)) if len(named) == 1 else None)
+            case "pass":
+                self.hour += 1
             case "cost":
                 self.costs[agent] = self.costs.get(agent, 0) + 10 * act.figure
             case "told":
@@ -235,23 +253,23 @@ async def test_totals_and_calls_may_overtake_each_other(
 
 
 async def test_an_hour_that_is_not_meant_keeps_what_was_computed_of_it(tmp_path: Path, prices: FixedPrices) -> None:
-    """The first hour anew at 20, then the other at 11 and at 30: that of the first is still 20."""
+    """The first hour anew at 20, with what its total says beyond a call; then the other at 11 and at 30."""
     async with open_rig(tmp_path, prices=prices) as rig:
         rig.clock.advance(HOUR_MS - rig.clock.now_ms() % HOUR_MS)
         began = rig.clock.now_ms()
-        await tell(rig, "a", model="big", report=UsageReport(Usage(input_tokens=60, output_tokens=0)))
+        await tell(rig, "a", model="big", report=UsageReport(Usage(input_tokens=160, output_tokens=0)))
         rig.clock.advance(HOUR_MS)
         await call(rig, "a", "big", 100)
-        assert (await found(rig))[0] == 1000
+        assert (await found(rig))[0] == 1600
         prices.cards["big"] = card(20)
         await rig.do(Reprice(since=0, until=began + HOUR_MS, dry_run=False))
-        assert (await found(rig))[0] == 1200
+        assert (await found(rig))[0] == 2200
         prices.cards["big"] = card(11)
         await rig.do(Reprice(since=began + HOUR_MS, dry_run=False))
-        assert (await found(rig))[0] == 1200
+        assert (await found(rig))[0] == 2300
         prices.cards["big"] = card(30)
         await rig.do(Reprice(since=began + HOUR_MS, dry_run=False))
-        assert (await found(rig))[0] == 3000
+        assert (await found(rig))[0] == 4200
         del prices.cards["big"]
         assert (await rig.do(Reprice(since=0, dry_run=False))).changes == []
         await checked(rig)

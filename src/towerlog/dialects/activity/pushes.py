@@ -21,8 +21,6 @@ from towerlog.dialects.base import (
 )
 from towerlog.dialects.details import ForeignId, Label
 from towerlog.dialects.fields import (
-    NULL,
-    Count,
     Warnings,
     decode,
     facts_named,
@@ -39,11 +37,12 @@ from towerlog.dialects.fields import (
 from towerlog.dialects.members import kind_of
 from towerlog.dialects.repair import repair
 from towerlog.dialects.structure import check_length
+from towerlog.dialects.usage_json import SaidUsage
 from towerlog.errors import Malformed
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Item, OpenRun, RunById, RunRef
 from towerlog.model.facts import Effects, Facts
-from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage import UsageReport
 
 NDJSON = BODY_TYPES["ndjson"][1].encode()
 MAX_EVENTS = 1000
@@ -60,7 +59,7 @@ _TYPES: dict[str, EventType] = {
 _OTHER = EventType.OTHER
 
 
-class _Names(msgspec.Struct, gc=False):
+class _Names(msgspec.Struct, frozen=True, gc=False):
     """Ids that are read of the metadata of any event."""
 
     run_id: str | None = None
@@ -69,16 +68,19 @@ class _Names(msgspec.Struct, gc=False):
     tool_call_id: ForeignId | None = None
 
 
-class _CallMetadata(_Names, gc=False):
+class _CallMetadata(SaidUsage, frozen=True, gc=False):
     """The metadata of an inference event."""
 
+    run_id: str | None = None
+    thread_id: str | None = None
+    session_id: str | None = None
+    tool_call_id: ForeignId | None = None
     model_name: Label | None = None
-    provider: Label | None = None
     request_type: str | None = None
     status: str | None = None
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    cost_usd: msgspec.Raw = NULL
+
+
+_AnyNames = _Names | _CallMetadata
 
 
 class _KnownEvent(SentFields, gc=False):
@@ -200,7 +202,7 @@ def _draft(text: bytes | msgspec.Raw, run: RunRef, settings: DialectSettings, wa
     )
 
 
-def _read(text: bytes | msgspec.Raw, warnings: Warnings) -> tuple[SentFields, _Names]:
+def _read(text: bytes | msgspec.Raw, warnings: Warnings) -> tuple[SentFields, _AnyNames]:
     """An event and its metadata: in one pass where all of it fits, else step by step."""
     try:
         known = _KNOWN.decode(text)
@@ -218,7 +220,7 @@ def _read(text: bytes | msgspec.Raw, warnings: Warnings) -> tuple[SentFields, _N
     return known, known.metadata or _NO_CALL_METADATA
 
 
-def _container_facts(sent: SentFields, names: _Names, event_id: str | None, warnings: Warnings) -> Facts:
+def _container_facts(sent: SentFields, names: _AnyNames, event_id: str | None, warnings: Warnings) -> Facts:
     """Facts of a tool event.
 
     Start and end of a command have different ids, so only `tool_call_id` in their metadata can pair them. The other
@@ -241,12 +243,12 @@ def _container_facts(sent: SentFields, names: _Names, event_id: str | None, warn
     )
 
 
-def _call_facts(sent: SentFields, found: _Names, warnings: Warnings) -> Facts:
+def _call_facts(sent: SentFields, found: _AnyNames, warnings: Warnings) -> Facts:
     assert isinstance(found, _CallMetadata)
     if sent.tool not in {None, "inference"}:
         unused(warnings, "tool", "must be inference on inference events")
     cost_nanos = details.cost_nanos(found.cost_usd, "metadata.cost_usd", warnings)
-    usage = Usage(input_tokens=found.input_tokens, output_tokens=found.output_tokens, cost_nanos=cost_nanos)
+    usage = msgspec.structs.replace(found.tokens(), cost_nanos=cost_nanos)
     return Facts(
         name=sent.type,
         tool="inference",
@@ -258,7 +260,7 @@ def _call_facts(sent: SentFields, found: _Names, warnings: Warnings) -> Facts:
     )
 
 
-def _run(names: _Names, usual: RunRef, warnings: Warnings) -> RunRef:
+def _run(names: _AnyNames, usual: RunRef, warnings: Warnings) -> RunRef:
     if names.run_id:
         # A run id must exist; a thread is created when new.
         return RunById(names.run_id.lower())

@@ -13,13 +13,13 @@ import msgspec
 from towerlog.dialects import base, checkpoint_event, details, fields
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS
-from towerlog.dialects.details import Label, Time
+from towerlog.dialects.details import Time
 from towerlog.dialects.fields import IDLE, NULL, RATE_LIMITED, Count, Duration, JsonObject, Warnings, facts_named
 from towerlog.dialects.members import kind_of
+from towerlog.dialects.usage_json import SaidUsage
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, RunRef
 from towerlog.model.facts import LATEST_STEP, NO_EFFECTS, CheckpointFacts, Effects, Facts, some
 from towerlog.model.run import Status
-from towerlog.model.usage import Usage, UsageReport
 
 
 class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
@@ -46,16 +46,11 @@ class RunnerEvent(msgspec.Struct, frozen=True, gc=False):
     event_id: v.EventId | None = None
 
 
-class _Named(msgspec.Struct, frozen=True, gc=False):
+class _Named(SaidUsage, frozen=True, gc=False):
     thread_id: str | None = None
     trace_id: str | None = None
     parent_trace_id: str | None = None
     agent_id: str | None = None
-
-
-class _Modelled(_Named, frozen=True, gc=False):
-    model: Label | None = None
-    tokens_used: Count | None = None
 
 
 class _Failed(_Named, frozen=True, gc=False):
@@ -63,7 +58,6 @@ class _Failed(_Named, frozen=True, gc=False):
 
 
 class _Budgeted(_Named, frozen=True, gc=False):
-    run_cost_usd: msgspec.Raw = NULL
     budget_usd: msgspec.Raw = NULL
 
 
@@ -93,7 +87,7 @@ class _ErrorObject(msgspec.Struct, frozen=True, gc=False):
 
 _NAMED = msgspec.json.Decoder(_Named)
 _GROUP = msgspec.json.Decoder(_Group)
-_IDENTITY = frozenset(_Named.__struct_fields__)
+_IDENTITY = frozenset({"thread_id", "trace_id", "parent_trace_id", "agent_id"})
 _ERROR_OBJECT = msgspec.json.Decoder(_ErrorObject)
 _TEXT = msgspec.json.Decoder(str)
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -121,27 +115,31 @@ def _leaves(status: str) -> CheckpointFacts:
     return CheckpointFacts(LATEST_STEP, status, decision=True)
 
 
-def _start_facts(sent: _Modelled, parent_key: str | None, warnings: Warnings) -> Facts:
+def _start_facts(sent: _Named, parent_key: str | None, warnings: Warnings) -> Facts:
     model = sent.model or None
     return Facts(effects=Effects(is_start=True, model=model, parent_key=parent_key, checkpoint=_INITIAL))
 
 
-def _end_facts(sent: _Modelled, parent_key: str | None, warnings: Warnings) -> Facts:
+def _end_facts(sent: _Named, parent_key: str | None, warnings: Warnings) -> Facts:
     model = sent.model or None
     tokens = sent.tokens_used
     figures = {"tokens_used": tokens, "model": model}
     metadata = _metadata({name: value for name, value in figures.items() if value is not None})
-    # A total of the whole run: what was spent after the last checkpoint is told by nothing else.
-    report = None if tokens is None else UsageReport(Usage(total_tokens=tokens), whole_run=True)
-    leaves = _leaves("completed")
-    return Facts(
-        effects=Effects(report=report, model=model, parent_key=parent_key, metadata=metadata, checkpoint=leaves)
-    )
+    effects = _ending(sent, parent_key, warnings, "completed")
+    return Facts(effects=msgspec.structs.replace(effects, metadata=metadata))
+
+
+def _ending(sent: _Named, parent_key: str | None, warnings: Warnings, status: str) -> Effects:
+    """The effects of an event after which nothing more may come: what was spent after the last checkpoint is told by
+    nothing else."""
+    report, model, provider = sent.total("data", warnings), sent.model or None, sent.provider or None
+    leaves = _leaves(status)
+    return Effects(report=report, model=model, provider=provider, parent_key=parent_key, checkpoint=leaves)
 
 
 def _error_facts(sent: _Failed, parent_key: str | None, warnings: Warnings) -> Facts:
     error = _error_text(bytes(sent.error), "data.error", warnings)
-    return Facts(error=error, effects=Effects(parent_key=parent_key, checkpoint=_leaves("error")))
+    return Facts(error=error, effects=_ending(sent, parent_key, warnings, "error"))
 
 
 def _group_name(sent: _Group, kind: str) -> str:
@@ -154,7 +152,9 @@ def _group_start_facts(_sent: _Group, parent_key: str | None, _warnings: Warning
     return Facts(effects=Effects(is_start=True, composite=True, parent_key=parent_key))
 
 
-def _group_end_facts(sent: _Group, parent_key: str | None, _warnings: Warnings) -> Facts:
+def _group_end_facts(sent: _Group, parent_key: str | None, warnings: Warnings) -> Facts:
+    if sent.total("data", warnings) is not None:
+        fields.unused(warnings, "data", "its agents' runs tell what they have spent, so that of a group does not count")
     reason = _text_of(sent.termination_reason)
     terminated = bytes(sent.terminated) == b"true"
     error = fields.summary(reason or "terminated") if terminated else None
@@ -166,10 +166,8 @@ def _budget_facts(sent: _Budgeted, parent_key: str | None, warnings: Warnings) -
     budget = details.cost_nanos(sent.budget_usd, "data.budget_usd", warnings)
     figures = {"run_cost_usd": (sent.run_cost_usd, cost), "budget_usd": (sent.budget_usd, budget)}
     known = {name: raw for name, (raw, nanos) in figures.items() if nanos is not None}
-    # The call that exhausted the budget is told of by nothing else.
-    report = None if cost is None else UsageReport(Usage(cost_nanos=cost), process_cost=True)
-    leaves = _leaves("budget_exceeded")
-    return Facts(effects=Effects(report=report, parent_key=parent_key, metadata=_metadata(known), checkpoint=leaves))
+    effects = _ending(sent, parent_key, [], "budget_exceeded")
+    return Facts(effects=msgspec.structs.replace(effects, metadata=_metadata(known)))
 
 
 def _warning_facts(sent: _Budgeted, parent_key: str | None, warnings: Warnings) -> Facts:
@@ -178,9 +176,9 @@ def _warning_facts(sent: _Budgeted, parent_key: str | None, warnings: Warnings) 
     return Facts(effects=some(Effects(parent_key=parent_key)))
 
 
-def _idle_facts(_sent: _Named, parent_key: str | None, _warnings: Warnings) -> Facts:
-    effects = Effects(status=Status.RUNNING, parent_key=parent_key, checkpoint=_leaves("idle"), idle=True)
-    return Facts(name=IDLE, effects=effects)
+def _idle_facts(sent: _Named, parent_key: str | None, warnings: Warnings) -> Facts:
+    effects = _ending(sent, parent_key, warnings, "idle")
+    return Facts(name=IDLE, effects=msgspec.structs.replace(effects, status=Status.RUNNING, idle=True))
 
 
 def _acknowledged_facts(sent: _Acknowledged, parent_key: str | None, warnings: Warnings) -> Facts:
@@ -232,8 +230,8 @@ def _decoder(kind: type[_Named]) -> msgspec.json.Decoder[Any]:
 
 
 _KINDS: dict[str, _Kind] = {
-    "thread_started": _Kind(_decoder(_Modelled), EventType.RUN_STARTED, _start_facts, once=True, opens=True),
-    "thread_completed": _Kind(_decoder(_Modelled), EventType.RUN_COMPLETED, _end_facts, once=True),
+    "thread_started": _Kind(_NAMED, EventType.RUN_STARTED, _start_facts, once=True, opens=True),
+    "thread_completed": _Kind(_NAMED, EventType.RUN_COMPLETED, _end_facts, once=True),
     "thread_error": _Kind(_decoder(_Failed), EventType.RUN_FAILED, _error_facts, once=True),
     "thread_budget_exceeded": _Kind(_decoder(_Budgeted), EventType.BUDGET_EXCEEDED, _budget_facts, once=True),
     "budget_warning": _Kind(_decoder(_Budgeted), EventType.BUDGET_WARNING, _warning_facts),

@@ -47,6 +47,8 @@ class RunNames(msgspec.Struct, frozen=True):
     thread_id: str | None = None
     agents: Mapping[int, str] = {}
     """The names of those that its events are of, by number."""
+    ended_seq: int | None = None
+    """The end that counts, where it has ended: an earlier one was a failure that it recovered from."""
 
 
 class RunSpans:
@@ -114,6 +116,8 @@ class RunSpans:
         began, told = self._began or (None, {})
         if event.dialect == _OTLP and "attributes" not in data and "span_id" in data:
             return  # a call that is a run: its own event tells all of it
+        if self.names.ended_seq not in (None, event.seq) and "span_id" not in data:
+            return
         agent = self.names.agent
         name = data.get("name") or told.get("name") or (f"invoke_agent {agent}" if agent else "run")
         span = self._span(event, {**told, **data}, str(name), began)

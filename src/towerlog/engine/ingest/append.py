@@ -15,7 +15,7 @@ from towerlog.engine.control.rights import (
     may_be_told,
     numbered,
 )
-from towerlog.engine.ingest.calls import recount
+from towerlog.engine.ingest.calls import correct_earlier
 from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
 from towerlog.engine.ingest.checks import (
     completed,
@@ -317,8 +317,8 @@ def _store(
         facts = _step_timed(run_state, facts, draft.occurred_at, plan.now_ms)
     elif draft.type in QUESTION_TYPES:
         facts, data = with_question(run_state, draft.type, facts, data)
-    if draft.span is not None and draft.span.changes:
-        recount(plan, principal.org, draft.span.changes)
+    if facts.effects is not None:
+        correct_earlier(plan, run_state, agent, draft.span, facts)
     event = plan.append(
         run_state,
         agent,

@@ -14,7 +14,10 @@ import msgspec
 from towerlog.engine.control.cancel import CONTROL
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
+from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.pricing.book import worth
+from towerlog.engine.reactions.totals import make_room
+from towerlog.model.agent import AgentRow
 from towerlog.model.computed_costs import NO_COMPUTED, Priced, Recount
 from towerlog.model.event import Draft, EventType
 from towerlog.model.facts import Effects, Facts, with_effects
@@ -209,6 +212,14 @@ def _difference(call: ToldCall, wider: ToldCall) -> tuple[Usage, Priced | None]:
         return change, None
     version = (wider.priced or call.priced or Priced()).version
     return change, Priced(nanos or None, version, unpriced)
+
+
+def correct_earlier(plan: Plan, run_state: RunState, agent: AgentRow, span: SpanPlace | None, facts: Facts) -> None:
+    """What an event changes of what counts of earlier ones, each by an event before it."""
+    if span is not None and span.changes:
+        recount(plan, run_state.row.org, span.changes)
+    if facts.effects is not None and facts.effects.report is not None and run_state.row.told_totals:
+        make_room(plan, run_state, agent, facts)
 
 
 def recount(plan: Plan, org: int, changes: tuple[CallChange, ...]) -> None:

@@ -137,6 +137,8 @@ def _of_run(row: RunRow) -> int:
         size += sum([256 + len(call.call_id) for call in row.open_tools])
     if row.computed_cells:
         size += sum([128 + len(cell.agent) + len(cell.model) for cell in row.computed_cells])
+    if row.told_totals:
+        size += sum([256 + len(one.agent) + len(one.model) for one in row.told_totals])
     if row.questions:
         size += sum([256 + len(question.text or "") + len(question.key or "") for question in row.questions])
     return size

@@ -13,6 +13,7 @@ from towerlog.model.facts import Effects
 from towerlog.model.price import PriceCard, PriceRow
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, subtract
+from towerlog.projections.computed_costs import model_of_total
 
 UNPRICED = Priced()
 
@@ -81,7 +82,7 @@ def priced(
     if report is None or found is None:
         return None
     tokens, model = found
-    return worth(book, own, tokens, effects.provider, model, at_ms, is_call=report.kind != "total")
+    return worth(book, own, tokens, effects.provider, model, at_ms, is_call=report.is_of_one_call())
 
 
 def worth(
@@ -107,10 +108,12 @@ def to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | No
     report = effects.report
     if report is None or report.usage.cost_nanos is not None or not has_tokens(report.usage):
         return None
-    if report.kind == "delta":
+    if report.is_of_one_call():
         return report.usage, effects.model or row.model_of(agent)
     added = _added_by_total(row, report, agent)
-    return None if added is None else (added, _model_of_total(row, effects, report, agent))
+    if added is None:
+        return None
+    return added, model_of_total(row, effects.model, agent, whole_run=report.whole_run)
 
 
 def _added_by_total(row: RunRow, report: UsageReport, agent: str) -> Usage | None:
@@ -126,17 +129,6 @@ def _added_by_total(row: RunRow, report: UsageReport, agent: str) -> Usage | Non
         before = NO_USAGE if known is None else known.counted()
     added = now if before == NO_USAGE else subtract(now, before)
     return added if now.cost_nanos is None and has_tokens(added) else None
-
-
-def _model_of_total(row: RunRow, effects: Effects, report: UsageReport, agent: str) -> str | None:
-    """The model of what a running total adds. Of the whole run it must be the only one that was named in it."""
-    if not report.whole_run:
-        return effects.model or row.model_of(agent)
-    named = {share.model for share in row.shares.values() if share.model is not None}
-    if effects.model is not None:
-        named.add(effects.model)
-    several = any(share.several_models for share in row.shares.values())
-    return next(iter(named)) if len(named) == 1 and not several and row.retired is None else None
 
 
 def has_tokens(usage: Usage) -> bool:

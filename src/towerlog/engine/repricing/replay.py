@@ -198,6 +198,8 @@ class Replay:
         model = effects.model or row.model_of(agent) or self._row.model_of(agent) or ""
         if effects.repriced is not None:
             model = effects.repriced.model
+        elif effects.recount is not None:
+            model = effects.recount.model or model
         arrived = computed_fold.arrived_of(event) * MINUTE_MS // HOUR_MS
         return RepricedPlace(agent, effects.provider, model, event.happened_at() // HOUR_MS, arrived)
 
@@ -274,7 +276,8 @@ def _to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | N
     """The tokens of a report and their model; of a call that is counted anew, those that count now."""
     if effects.recount is None or effects.report is None:
         return to_price(row, effects, agent)
-    return add(effects.recount.was, effects.report.usage), effects.recount.model or None
+    of = effects.recount
+    return add(of.was, effects.report.usage), of.priced_by if of.of_total else of.model or None
 
 
 def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | None:
@@ -283,10 +286,12 @@ def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | Non
     if card is None or effects.report is None:
         return None
     if effects.recount is None:
-        nanos = card.cost_nanos(tokens, is_call=effects.report.kind != "total")
+        nanos = card.cost_nanos(tokens, is_call=effects.report.is_of_one_call())
         return None if nanos is None else Priced(nanos, card.version)
-    both = tokens, effects.recount.was
-    now, was = (card.cost_nanos(one) if one.cost_nanos is None and has_tokens(one) else 0 for one in both)
+    both, is_call = (tokens, effects.recount.was), not effects.recount.of_total
+    now, was = (
+        card.cost_nanos(one, is_call=is_call) if one.cost_nanos is None and has_tokens(one) else 0 for one in both
+    )
     return None if now is None or was is None else Priced(now - was, card.version, 0)
 
 

@@ -50,7 +50,7 @@ def _encode_trace(page: Page, command: ListEvents, _call: Call) -> Reply:
     names = RunNames()
     if page.about is not None:
         run, agents = page.about
-        names = RunNames(run.agent, run.thread_id, agents)
+        names = RunNames(run.agent, run.thread_id, agents, run.ended_seq)
     spans = RunSpans(command.run_id, names)
     scopes_told: dict[bytes, tuple[Any, list[msgspec.Raw]]] = {}
     following: str | int | None = page.next

@@ -56,7 +56,7 @@ async def spans_between(
     else:
         since = 0
     agents: dict[int, str] = {}
-    spans = RunSpans(row.run_id, RunNames(row.agent, row.thread_id, agents))
+    spans = RunSpans(row.run_id, RunNames(row.agent, row.thread_id, agents, row.ended_seq))
     while page := await store.events(row.org, row.run, seq, PAGE_EVENTS):
         events = [one for one in page if isinstance(one, Event)]
         unknown = {one.agent for one in events} - agents.keys()

@@ -1,0 +1,91 @@
+"""Tokens and money as senders tell them: by whatever names, with any kind of end, in whichever dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.calls import endpoint_of, make_call
+from towerlog.dialects import run_events
+from towerlog.dialects.activity.dialect import DIALECT as ACTIVITY
+from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.checkpoints.dialect import DIALECT as CHECKPOINTS
+from towerlog.dialects.steps import DIALECT as STEPS
+from towerlog.dialects.usage_json import SaidUsage
+from towerlog.model.event import Draft, RunById
+from towerlog.model.usage import Usage, UsageReport
+
+RUN_ID = "5f0c2f3e-8d0a-4f6e-9a51-0b6f1c7d2e3a"
+CACHED = [
+    {"cached_input_tokens": 900},
+    {"cache_read_input_tokens": 900},
+    {"cached_tokens": 900},
+    {"cache_read_tokens": 900},
+    {"prompt_tokens_details": {"cached_tokens": 900}},
+    {"input_tokens_details": {"cached_tokens": 900}},
+]
+SPLIT = Usage(100, 900, None, 50)
+
+
+def drafts(told: dict[str, Any]) -> dict[str, Draft]:
+    """An event of each dialect that says what was spent."""
+    settings = DialectSettings()
+    sent: dict[str, Draft] = {}
+    for kind in ("run_end", "error"):
+        body = {"event_type": kind, "sdk_run_id": "r", "payload": told}
+        [sent[kind]] = endpoint_of(STEPS, "POST", "/api/ingest").decode(make_call(body)).items
+    for kind in ("thread_completed", "thread_error", "thread_budget_exceeded", "thread_idle", "checkpoint"):
+        data = {"thread_id": "t", "trace_id": "x", "step_index": 1, "history": [], **told}
+        body = {"events": [{"type": kind, "data": data}]}
+        [sent[kind]] = endpoint_of(CHECKPOINTS, "POST", "/v1/runners/events").decode(make_call(body)).items
+    for kind in ("run.completed", "run.failed", "run.cancelled", "ship_complete"):
+        event = run_events.WorkerEvent(kind, msgspec.Raw(msgspec.json.encode(told)))
+        sent[kind] = run_events.worker_draft(event, 0, RunById(RUN_ID), settings, [])
+    push = endpoint_of(ACTIVITY, "POST", "/agents/{id}/events")
+    [sent["push"]] = push.decode(make_call({"type": "inference_complete", "metadata": told}, id=RUN_ID)).items
+    return sent
+
+
+def report_of(draft: Draft) -> UsageReport:
+    found = draft.effects.report
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("cached", CACHED, ids=lambda names: next(iter(names)))
+def test_cached_input_is_read_by_its_usual_names_in_every_dialect(cached: dict[str, Any]) -> None:
+    for kind, draft in drafts({"input_tokens": 1000, "output_tokens": 50, **cached}).items():
+        assert report_of(draft).usage == SPLIT, kind
+
+
+def test_every_kind_of_end_says_what_its_run_has_spent() -> None:
+    told = {"input_tokens": 1000, "output_tokens": 100, "run_cost_usd": 0.5, "model": "m"}
+    found = drafts(told)
+    of_calls = {"checkpoint", "push"}
+    for kind in found.keys() - of_calls:
+        report = report_of(found[kind])
+        assert report.usage == Usage(1000, output_tokens=100, cost_nanos=500_000_000), kind
+        assert (report.whole_run, report.process_cost, found[kind].effects.model) == (True, True, "m"), kind
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"input_tokens": 100, "cache_read_input_tokens": 900, "output_tokens": 5}, Usage(100, 900, None, 5)),
+        (
+            {"input_tokens": 1000, "cached_tokens": 900, "output_tokens": 5, "total_tokens": 1905},
+            Usage(1000, 900, None, 5, None, 1905),
+        ),
+        (
+            {"prompt_tokens": 1000, "cached_tokens": 900, "completion_tokens": 5, "total_tokens": 1005},
+            Usage(100, 900, None, 5, None, 1005),
+        ),
+        ({"input_tokens": 10, "output_tokens": 50, "reasoning_tokens": 20}, Usage(10, None, None, 30, 20)),
+        ({"cache_creation_input_tokens": 7}, Usage(cache_write_tokens=7)),
+    ],
+    ids=["beside the input", "beside it by the total", "inside it by the total", "reasoning", "alone"],
+)
+def test_what_is_inside_what_follows_from_the_figures(told: dict[str, Any], expected: Usage) -> None:
+    assert msgspec.convert(told, SaidUsage).tokens() == expected
