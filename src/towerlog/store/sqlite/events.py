@@ -15,6 +15,7 @@ import apsw
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.principal import shard_bounds, shard_key
 from towerlog.store.columns import rows
+from towerlog.store.order import advanced
 from towerlog.store.sqlite.connections.connection import damages_of
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks
 from towerlog.store.sqlite.reads import one as first
@@ -168,7 +169,7 @@ def _with_holes(
     """
     last = start = after_seq
     while True:
-        count = 0
+        count, reached = 0, last
         for one in behind(start):
             count += 1
             if one.seq == last + 1 and not isinstance(one, DamagedEvent):  # nearly all
@@ -183,6 +184,8 @@ def _with_holes(
             yield one
         if count >= limit or last >= known_last:
             return
+        if count and start > after_seq:
+            advanced("event", reached, last)
         last = max(last, _trimmed_to(db, run))
         if last >= known_last:
             return
