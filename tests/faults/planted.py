@@ -232,6 +232,27 @@ STORED = (
         "if is_journal(sys.stdout) and",
     ),
     Fault(
+        "a page that the disk does not hand out counts as damaged",
+        "faults/test_rotten_reads.py::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
+        "towerlog.store.sqlite.connections.failures",
+        "_unread(unread) if unread else",
+        "_unread(unread) if unread < 0 else",
+    ),
+    Fault(
+        "a folder that is not there counts as a full disk",
+        "faults/test_moved_files.py::test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk",
+        "towerlog.store.sqlite.store",
+        'return "writes_refused" if self.space.is_gone else "disk_full"',
+        'return "disk_full"',
+    ),
+    Fault(
+        "the first time of an audit is held against 1970",
+        "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
+        "towerlog.engine.audit.chain",
+        "    latest_at: int | None = None\n",
+        "    latest_at: int | None = 0\n",
+    ),
+    Fault(
         "verify looks at places alone",
         "acceptance/test_cli.py::test_verify_finds_one_changed_letter_in_the_log",
         "towerlog.engine.verify",

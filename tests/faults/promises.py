@@ -218,6 +218,8 @@ WHOLE = (
         (
             f"{READS}::test_one_damaged_event_is_named_everywhere_and_hides_no_other",
             f"{READS}::test_reads_that_check_nothing_are_found",
+            f"{READS}::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
+            "store/test_damage.py::test_failed_reads_are_logged_when_they_begin_and_when_they_are_over",
             f"{READS}::test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked",
             "model/test_chain.py::test_every_field_is_covered",
             f"{READS}::test_a_page_that_is_gone_costs_what_lay_on_it",
@@ -234,6 +236,7 @@ WHOLE = (
             f"{VERIFY}::test_an_index_row_that_was_flipped_is_found_and_its_event_named",
             f"{ORDER}::test_a_walk_that_is_led_back_ends_and_names_the_table_and_the_place",
             "store/test_order.py::test_no_paged_question_is_left_out",
+            "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
             f"{VERIFY}::test_a_rebuild_works_whatever_else_is_damaged",
             f"{VERIFY}::test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it",
         ),

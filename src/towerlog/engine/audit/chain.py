@@ -15,7 +15,8 @@ Report = Callable[[str], None]
 
 async def check_audit(store: AuditStore, report: Report, org: int) -> None:
     """Entries must be dense, the hash of each must cover the one before, and the organisation must know the last."""
-    number, previous, latest_at = 0, b"", 0
+    number, previous = 0, b""
+    latest_at: int | None = None
     try:
         while page := await store.audit_chain(org, number, PAGE_ENTRIES):
             for entry in page:
@@ -39,7 +40,7 @@ def _entries(first: int, last: int) -> str:
     return f"entry {first} is" if first == last else f"entries {first} to {last} are"
 
 
-def _entry_faults(org: int, entry: StoredEntry, before: tuple[bytes, int] | None) -> list[str]:
+def _entry_faults(org: int, entry: StoredEntry, before: tuple[bytes, int | None] | None) -> list[str]:
     """What is wrong with an entry; `before`: the hash and the latest time of the one before, if that is there."""
     faults = [entry.fault] if entry.fault else []
     if before is None:
@@ -47,6 +48,6 @@ def _entry_faults(org: int, entry: StoredEntry, before: tuple[bytes, int] | None
     previous, latest_at = before
     if chain_link(previous, org, entry.number, entry.doc) != entry.hash:
         faults.append("its hash does not fit: this entry or one before it was changed")
-    elif entry.latest_at != max(latest_at, entry.at):
+    elif entry.latest_at != (entry.at if latest_at is None else max(latest_at, entry.at)):
         faults.append("its columns do not say what the entry says")
     return faults
