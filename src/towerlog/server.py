@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from towerlog.ambient import Clock, Ids, ServerClock, SystemIds
+from towerlog.ambient import Clock, Ids, ServerClock, SystemClock, SystemIds
 from towerlog.asgi.app import App
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
@@ -210,7 +210,7 @@ def _run_workers(settings: Settings, announce: Callable[[Started], None]) -> int
         return _run_one(settings, partial(announced, number), listener, tells_where=number == 0)
 
     with listener:
-        return ServerProcesses(settings.workers, serve).run()
+        return ServerProcesses(settings.workers, serve, SystemClock().steady_ms).run()
 
 
 def _run_one(

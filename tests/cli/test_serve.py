@@ -19,6 +19,7 @@ import pytest
 from tests.cli.commands import towerlog
 from tests.support.browser import OWN
 from tests.support.browser import SIGN_IN as SIGN_IN_PATH
+from tests.support.ports import HeldPort
 from tests.support.server import ADMIN_KEY, Server, clean_environment, executable
 from tests.support.wait import wait_until
 from towerlog.cli.serve import greet
@@ -190,3 +191,38 @@ def test_a_start_imports_no_rich_though_it_is_installed() -> None:
     found = "import towerlog.__main__ as program; program._import_structlog(); import rich; print(rich.__name__)"
     said = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True).stdout
     assert said == "rich\n", "who wants it has it"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", ">/dev/null"])
+def test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost(tmp_path: Path, closed: str) -> None:
+    words = tmp_path / "words"
+    env = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": ""})
+    with HeldPort() as port:
+        command = (
+            f"exec {executable()} serve --port {port.number} --data-dir {tmp_path / 'data'} >{words} 2>&1 {closed}"
+        )
+        with subprocess.Popen(["sh", "-c", command], env=env) as serving:
+            try:
+                wait_until(lambda: is_ready(port.url) or serving.poll() is not None, "the server is ready")
+                file = tmp_path / "data" / "admin.key"
+                key = file.read_text().strip() if ">" in closed.replace("2>", "") else shown_key(words)
+                bearer = {"Authorization": f"Bearer {key}"}
+                assert httpx2.get(f"{port.url}/v1/runs", headers=bearer).status_code == 200
+                if file.exists() and "2>" not in closed:
+                    assert str(file) in words.read_text(), "where it is is said on standard error"
+            finally:
+                serving.send_signal(signal.SIGTERM)
+        assert serving.returncode == 0, words.read_text()
+
+
+def shown_key(words: Path) -> str:
+    found = re.search(r"tl_adm_\w+", words.read_text())
+    assert found is not None
+    return found[0]
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False

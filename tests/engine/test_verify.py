@@ -14,6 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from tests.support.factories import draft, traced
+from tests.support.fakes import FakeClock
 from tests.support.rig import Rig, open_rig
 from tests.support.stories import play, stories
 from towerlog.engine import verify
@@ -416,3 +417,17 @@ async def check(rig: Rig, name: str, story: list[tuple[str, Any]]) -> None:
     events = await rebuild_org(rig.store, who.org)
     assert events == len(await rig.log(who.org))
     assert await projections(rig, who.org) == before
+
+
+@pytest.mark.parametrize("starts_at", [-30 * 86_400_000, -2, 0])
+async def test_a_clock_before_1970_makes_no_difference(tmp_path: Path, starts_at: int) -> None:
+    """Of a machine whose clock has lost its battery, and was set right later."""
+    clock = FakeClock(starts_at)
+    async with open_rig(tmp_path, clock=clock) as rig:
+        await rig.do(CreateKey("first", (Scope.READ,)))
+        clock.jump(2)
+        await rig.do(CreateKey("second", (Scope.READ,)))
+        clock.jump(-1)
+        await rig.do(CreateKey("third", (Scope.READ,)))
+        found: list[str] = []
+        assert await verify_org(rig.store, rig.principal.org, found.append) == 0, found

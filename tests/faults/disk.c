@@ -5,7 +5,7 @@
  *
  *     CALL SUFFIX ERRNO SKIP TIMES      e.g.  sync .db-wal EIO 0 1
  *
- * CALL is open, write, fsync, fdatasync, sync (both of them), truncate, unlink, rename or link; of the write-ahead log
+ * CALL is read (where FAULTY_READS is set), open, write, fsync, fdatasync, sync (both of them), truncate, unlink, rename or link; of the write-ahead log
  * also header (the log begins), head (what stands before a page) and page, all of them writes; SUFFIX ends the path, of
  * rename and link that which is there; ERRNO is a name below, KILL (the process kills itself in place of the call), STOP
  * (it stops before the call until it is told to go on), HALF (only half of a write is done, and that is no error) or a
@@ -56,6 +56,8 @@ static int rule_count;
 static int record = -1;
 
 static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
+static ssize_t (*real_pread)(int, void *, size_t, off64_t);
+static int reads; /* whether reads fail as well: with FAULTY_READS alone, since the rules are read at each of them */
 static ssize_t (*real_write)(int, const void *, size_t);
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int), (*real_fsync)(int), (*real_fdatasync)(int), (*real_unlink)(const char *);
@@ -64,7 +66,9 @@ static int (*real_ftruncate)(int, off64_t), (*real_statvfs)(const char *, struct
 
 __attribute__((constructor)) static void begin(void) {
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
+    real_pread = dlsym(RTLD_NEXT, "pread64");
     real_write = dlsym(RTLD_NEXT, "write");
+    reads = getenv("FAULTY_READS") != NULL;
     real_open = dlsym(RTLD_NEXT, "open64");
     real_close = dlsym(RTLD_NEXT, "close");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
@@ -228,6 +232,19 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at) { return pwrite64(fd, data, size, at); }
+
+ssize_t pread64(int fd, void *data, size_t size, off64_t at) {
+    const char *name = reads ? name_of(fd) : NULL;
+    if (name == NULL) return real_pread(fd, data, size, at);
+    pthread_mutex_lock(&lock);
+    int failure = fault("read", name);
+    pthread_mutex_unlock(&lock);
+    if (failure <= 0) return real_pread(fd, data, size, at);
+    errno = failure;
+    return -1;
+}
+
+ssize_t pread(int fd, void *data, size_t size, off_t at) { return pread64(fd, data, size, at); }
 
 /* The record has no place for a write at the end of a file: the lock beside the database is written so, no page is. */
 ssize_t write(int fd, const void *data, size_t size) {

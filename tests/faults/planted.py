@@ -211,6 +211,48 @@ STORED = (
         "",
     ),
     Fault(
+        "who looks after processes waits for one that stands",
+        "asgi/process/test_workers.py::test_a_child_that_stands_is_killed_when_the_stop_is_over",
+        "towerlog.asgi.process.workers",
+        "self._tell(signal.SIGKILL)",
+        "self._tell(signal.SIGTERM)",
+    ),
+    Fault(
+        "a second signal is handed on and nothing else",
+        "asgi/process/test_workers.py::test_a_second_signal_ends_a_child_that_stands_at_once",
+        "towerlog.asgi.process.workers",
+        "kill_at if self._kill_at is None else min(kill_at, self._kill_at)",
+        "kill_at if self._kill_at is None else self._kill_at",
+    ),
+    Fault(
+        "a key is printed where nobody reads",
+        "cli/test_serve.py::test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost[>/dev/null]",
+        "towerlog.cli.serve",
+        "if (is_journal(sys.stdout) or is_nothing(sys.stdout)) and",
+        "if is_journal(sys.stdout) and",
+    ),
+    Fault(
+        "a page that the disk does not hand out counts as damaged",
+        "faults/test_rotten_reads.py::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
+        "towerlog.store.sqlite.connections.failures",
+        "_unread(unread) if unread else",
+        "_unread(unread) if unread < 0 else",
+    ),
+    Fault(
+        "a folder that is not there counts as a full disk",
+        "faults/test_moved_files.py::test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk",
+        "towerlog.store.sqlite.store",
+        'return "writes_refused" if self.space.is_gone else "disk_full"',
+        'return "disk_full"',
+    ),
+    Fault(
+        "the first time of an audit is held against 1970",
+        "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
+        "towerlog.engine.audit.chain",
+        "    latest_at: int | None = None\n",
+        "    latest_at: int | None = 0\n",
+    ),
+    Fault(
         "verify looks at places alone",
         "acceptance/test_cli.py::test_verify_finds_one_changed_letter_in_the_log",
         "towerlog.engine.verify",
@@ -223,6 +265,13 @@ STORED = (
         "towerlog.store.sqlite.upkeep.indexes",
         "PRAGMA integrity_check(",
         "PRAGMA quick_check(",
+    ),
+    Fault(
+        "a page that leads back is gone on from",
+        "faults/test_out_of_order.py::test_a_walk_that_is_led_back_ends_and_names_the_table_and_the_place[audit_entry]",
+        "towerlog.store.order",
+        "if after is None or _is_beyond(key, after, falls=falls):",
+        "if after is None or key is not None:",
     ),
     Fault(
         "a rebuild forgets checkpoints",
@@ -1643,14 +1692,14 @@ AUDITED = (
     Fault(
         "verify takes an entry's hash as it is",
         "acceptance/test_audit.py::test_verify_names_one_row_that_was_tampered_with[a changed word]",
-        "towerlog.engine.verify",
+        "towerlog.engine.audit.chain",
         "if chain_link(previous, org, entry.number, entry.doc) != entry.hash:",
         "if not entry.hash:",
     ),
     Fault(
         "an audit that was cut short passes",
         "acceptance/test_audit.py::test_verify_names_one_row_that_was_tampered_with[the last row taken out]",
-        "towerlog.engine.verify",
+        "towerlog.engine.audit.chain",
         "    if number < head.number:\n"
         '        report(f"audit: {_entries(number + 1, head.number)} missing at its end")\n'
         "    elif (number, previous) != head:\n",

@@ -12,6 +12,7 @@ README, SECURITY = "README.md", "SECURITY.md"
 DEPLOY, LIMITS, BACKUP = "docs/operate/deploy.md", "docs/operate/limits.md", "docs/operate/backup.md"
 DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "faults/test_rotten_reads.py"
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
+ORDER = "faults/test_out_of_order.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
 AGE = "engine/erasure/test_age_clock.py"
@@ -203,6 +204,8 @@ DURABLE = (
             "acceptance/test_drain.py::test_sigterm_drains_with_open_streams_and_load",
             f"{FULL}::test_a_stop_on_a_full_disk_is_an_orderly_one",
             f"{FULL}::test_a_stop_waits_for_no_sync_that_does_not_end",
+            "asgi/process/test_workers.py::test_a_child_that_stands_is_killed_when_the_stop_is_over",
+            "asgi/process/test_workers.py::test_a_second_signal_ends_a_child_that_stands_at_once",
         ),
         (),
         of(DEPLOY, "SIGTERM stops it within ten seconds"),
@@ -215,6 +218,8 @@ WHOLE = (
         (
             f"{READS}::test_one_damaged_event_is_named_everywhere_and_hides_no_other",
             f"{READS}::test_reads_that_check_nothing_are_found",
+            f"{READS}::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
+            "store/test_damage.py::test_failed_reads_are_logged_when_they_begin_and_when_they_are_over",
             f"{READS}::test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked",
             "model/test_chain.py::test_every_field_is_covered",
             f"{READS}::test_a_page_that_is_gone_costs_what_lay_on_it",
@@ -229,6 +234,9 @@ WHOLE = (
             "acceptance/test_cli.py::test_verify_finds_one_changed_letter_in_the_log",
             "acceptance/test_cli.py::test_verify_finds_a_forged_projection_and_rebuild_mends_it",
             f"{VERIFY}::test_an_index_row_that_was_flipped_is_found_and_its_event_named",
+            f"{ORDER}::test_a_walk_that_is_led_back_ends_and_names_the_table_and_the_place",
+            "store/test_order.py::test_no_paged_question_is_left_out",
+            "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
             f"{VERIFY}::test_a_rebuild_works_whatever_else_is_damaged",
             f"{VERIFY}::test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it",
         ),

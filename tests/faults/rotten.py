@@ -15,7 +15,7 @@ from tests.support.senders import checkpoint, ingest, runner_event, save_batch, 
 from tests.support.server import Server
 from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 
-TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A
+TABLE_LEAF, INDEX_LEAF, TABLE_INNER = 0x0D, 0x0A, 0x05
 STEPS = 120
 """Events of the run between its start and its end: several pages of the table."""
 LAST = STEPS + 2
@@ -124,3 +124,34 @@ BAD_INDEXES = (
     pytest.param("thread", marks=pytest.mark.slow),
 )
 """Tables that are made from the log, and indexes: what a rebuild makes anew."""
+
+
+def mislead(path: Path, table: str) -> None:
+    """Flips one bit on a page of a table that is above its rows: whoever looks for a number behind its last one is led
+    back to earlier rows."""
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    with closing(apsw.Connection(f"file:{path}?immutable=1", flags=flags)) as db:
+        root = int(str(db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).get))
+        last = int(str(db.execute(f"SELECT max(rowid) FROM {table}").get))
+    content = bytearray(path.read_bytes())
+    start = (root - 1) * PAGE_BYTES
+    assert content[start] == TABLE_INNER, f"all rows of {table} are on one page"
+    cells = struct.unpack_from(">H", content, start + 3)[0]
+    at = start + struct.unpack_from(">H", content, start + 12 + 2 * (cells - 1))[0] + 4
+    ends = next(end for end in range(at, at + 9) if content[end] < 0x80) + 1
+    for place in range(ends - 1, at - 1, -1):
+        for bit in range(7):
+            changed = bytearray(content[at:ends])
+            changed[place - at] ^= 1 << bit
+            if _varint(changed) > last:
+                content[at:ends] = changed
+                path.write_bytes(content)
+                return
+    raise AssertionError("no bit of the number leads back")
+
+
+def _varint(found: bytes | bytearray) -> int:
+    number = 0
+    for byte in found:
+        number = number << 7 | byte & 0x7F
+    return number

@@ -45,3 +45,17 @@ def test_what_is_sent_meanwhile_is_refused_until_it_is_put_back(server: Server, 
     assert stored == ["e1", "e3"]
     server.restart()
     assert server.cli_json("verify")["ok"]
+
+
+def test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk(server: Server) -> None:
+    folder, aside = server.data_dir, server.data_dir.with_name("aside")
+    with server.client() as client, server.client(None) as nobody:
+        assert sent(client, 1) == 200
+        folder.rename(aside)
+        wait_until(lambda: nobody.get("/readyz").status_code == 503, "it to be not ready")
+        assert nobody.get("/readyz").json()["status"] == "writes_refused"
+        assert sent(client, 2) == 503
+        server.says("the data folder was moved or removed while it was in use")
+        aside.rename(folder)
+        wait_until(lambda: sent(client, 3) == 200, "writes to be taken again")
+        wait_until(lambda: nobody.get("/readyz").status_code == 200, "it to be ready again")

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.faults.conftest import Serve
-from tests.faults.disk import CHANGES
+from tests.faults.disk import CHANGES, Faulty
 from tests.faults.rotten import (
     AGENT,
     INDEX_LEAF,
@@ -28,6 +28,7 @@ from tests.support.readback import ReadBack
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.sse import Frame, parse_frames
+from tests.support.wait import wait_until
 
 BAD = 40
 
@@ -218,3 +219,19 @@ def test_ready_means_that_real_pages_can_be_read(path: Path, serve: Serve) -> No
     ruin_pages_of(path, "migration")
     reply = client.get("/readyz")
     assert (reply.status_code, reply.json()) == (503, {"status": "storage_failed"})
+
+
+def test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage(faulty: Faulty, path: Path) -> None:
+    server = faulty(at=path.parents[1], FAULTY_READS="1")
+    client = server.client()
+    run_id = run_id_of(client)
+    server.fail("read .db EIO 0 -1")
+    page = client.get(f"/api/v1/runs/{run_id}/events")
+    assert page.status_code in (500, 503)
+    server.says("a read of the store failed")
+    assert "a read from disk failed" in page.text, page.text
+    assert "damaged" not in page.json()["detail"], page.text
+    server.fail()
+    wait_until(lambda: client.get(f"/api/v1/runs/{run_id}/events").status_code == 200, "reads to work again")
+    server.stop()
+    assert server.cli_json("verify")["ok"]

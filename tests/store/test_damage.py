@@ -34,7 +34,7 @@ def test_the_log_has_a_bound(monkeypatch) -> None:
             damages.note(msgspec.structs.replace(LOST, seq=seq))
             damages.note_failure(OSError("no"))
     assert (damages.found, damages.failures) == (5, 5)
-    assert len(logged) == 4
+    assert len(logged) == 3
     quiet = Damages(FakeClock().steady_ms, is_logged=False)
     with structlog.testing.capture_logs() as logged:
         quiet.note(LOST)
@@ -57,3 +57,24 @@ def test_it_is_failing_after_some_failures_within_a_while() -> None:
         clock.advance(FAILURES_WITHIN_MS)
         damages.note_failure(OSError("no"))
     assert not damages.is_failing(), "once in a while is not again and again"
+
+
+def test_failed_reads_are_logged_when_they_begin_and_when_they_are_over() -> None:
+    clock = FakeClock()
+    damages = Damages(clock.steady_ms)
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(2000):
+            damages.note_failure(OSError("no"))
+        clock.advance(FAILURES_WITHIN_MS + 1)
+        damages.is_failing()
+        damages.is_failing()
+        damages.note_failure(OSError("a week later"))
+        clock.advance(FAILURES_WITHIN_MS + 1)
+        damages.note_failure(OSError("and later"))
+    assert [(one["event"], one.get("error"), one.get("failures")) for one in logged] == [
+        ("a read of the store failed", "OSError: no", None),
+        ("reads of the store work again", None, 2000),
+        ("a read of the store failed", "OSError: a week later", None),
+        ("reads of the store work again", None, 1),
+        ("a read of the store failed", "OSError: and later", None),
+    ]

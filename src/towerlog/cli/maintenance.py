@@ -18,8 +18,9 @@ from towerlog.cli.options import NewFile, as_json
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings
 from towerlog.config import Settings, is_shared
+from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.audit.outside import store_rebuilt, store_restored
-from towerlog.engine.verify import check_audit, rebuild_org, verify_org
+from towerlog.engine.verify import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import AuditEntry
 from towerlog.model.principal import Org
@@ -45,7 +46,7 @@ MAX_SHOWN = 50
 
 
 class Findings:
-    """Differences that `verify` has found: the first ones in words, and how many."""
+    """Differences that `verify` has found: the first ones in words, told at once, and how many."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -53,15 +54,14 @@ class Findings:
         self.shown: list[str] = []
 
     def report(self, difference: str) -> None:
-        """Adds a difference."""
+        """Adds a difference, and prints it on standard error: what takes long has said by then what it has found."""
         self.count += 1
         if len(self.shown) < MAX_SHOWN:
             self.shown.append(difference)
-
-    def show(self) -> None:
-        """Prints them on standard error."""
-        for difference in self.shown:
             note(difference)
+
+    def end(self) -> None:
+        """Prints how many were not shown."""
         if self.count > len(self.shown):
             note(f"… and {self.count - len(self.shown)} more.")
 
@@ -94,7 +94,7 @@ def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
         events = run_over(
             opened_for_reading(settings_of(settings, copy), clock), lambda store: verify_store(store, findings)
         )
-    findings.show()
+    findings.end()
     fields = {"ok": not findings.count, "events": events, "differences": findings.count, "shown": findings.shown}
     verdict = counted(findings.count, "difference") if findings.count else "no difference"
     answer(as_json, fields, lambda: say(f"{counted(events, 'event')}, {verdict}."))
@@ -120,7 +120,7 @@ def rebuild(settings: Settings, as_json: bool) -> None:
     for one in lost:
         note(f"lost: {one}")
     if unmended.count:
-        unmended.show()
+        unmended.end()
         note("towerlog: what is named here is damaged, and no rebuild mends it: nothing tells what stood there.")
     fields = {"ok": True, "events": events, "lost": lost, "moved_to": aside, "not_mended": unmended.shown}
     kept = "" if aside is None else f" What was there before is {aside}."
@@ -176,7 +176,7 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
         reading = opened_for_reading(settings_of(settings, copy), clock)
         events = run_over(reading, lambda store: verify_store(store, findings))
         if findings.count:
-            findings.show()
+            findings.end()
             note("towerlog: the copy is not valid and was not kept; see `towerlog verify`.")
             raise SystemExit(FOUND_WRONG)
         size_bytes = copy.publish()
@@ -206,7 +206,7 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
                 place.take(file, without_wal, lambda done, _: pages(done))
             events = run_over(place.opened(clock), lambda store: verify_store(store, findings))
             if findings.count:
-                findings.show()
+                findings.end()
                 note(f"towerlog: {file} is not valid; nothing was changed.")
                 raise SystemExit(FOUND_WRONG)
             orgs = run_over(place.opened(clock), lambda store: store.orgs())

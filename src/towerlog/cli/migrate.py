@@ -46,7 +46,7 @@ def migrate(settings: Settings, target: str, as_json: bool) -> None:
         "shown": findings.shown,
     }
     if findings.count:
-        findings.show()
+        findings.end()
         note(
             "towerlog: the new store is not what the file is, and stays closed: see what `towerlog verify` says of the"
         )

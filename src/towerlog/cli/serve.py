@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import IO
@@ -13,7 +14,7 @@ from towerlog import __version__
 from towerlog.cli.exits import exit_codes
 from towerlog.cli.key_file import write_key
 from towerlog.cli.options import settings_table
-from towerlog.cli.output import say, show_key
+from towerlog.cli.output import note, say, show_key
 from towerlog.cli.server_options import with_server_settings
 from towerlog.config import Settings, database_path
 from towerlog.server import Started, run
@@ -39,7 +40,8 @@ def serve(settings: Settings) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
 
     The first start creates the organisation "default" and prints its admin key, which cannot be shown again. Under
-    systemd the key is written to admin.key in the data folder instead, since the journal would keep it. On a terminal,
+    systemd the key is written to admin.key in the data folder instead, since the journal would keep it, and so it is
+    where standard output is closed or leads to /dev/null. On a terminal,
     and without a key of your own (TOWERLOG_BOOTSTRAP_KEY), it also prints an address that signs the first member in to
     the dashboard, once; elsewhere `towerlog open --print` makes one. Logs are JSON lines on standard error.
     """
@@ -55,7 +57,6 @@ def greet(started: Started, database: Path, name: str = "") -> None:
     say(f"Towerlog {__version__} listens on {started.url}")
     say(f"  data   {name or database}")
     say(f"  docs   {started.url}/docs")
-    is_kept = is_journal(sys.stdout)
     if started.sign_in_url is not None:
         say()
         # What is no terminal is kept as a log; who brings a key of their own wants nothing in it that signs in.
@@ -67,14 +68,24 @@ def greet(started: Started, database: Path, name: str = "") -> None:
     if started.admin_key is None:
         return
     file = database.with_name(ADMIN_KEY_FILE)
-    if is_kept and write_key(file, started.admin_key):
-        say(f'The admin key of the organisation "default" is in {file}. Move it to a safe place.')
+    if (is_journal(sys.stdout) or is_nothing(sys.stdout)) and write_key(file, started.admin_key):
+        tell = note if is_nothing(sys.stdout) else say
+        tell(f'The admin key of the organisation "default" is in {file}. Move it to a safe place.')
         return
     say()
     show_key(started.admin_key, what='The admin key of the organisation "default"')
     say()
     say("Set TOWERLOG_API_KEY to it, then try:")
     say(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {started.url}/v1/runs')
+
+
+def is_nothing(stream: IO[str]) -> bool:
+    """Whether nobody ever reads what is written here: it was closed, or leads to the null device."""
+    try:
+        found = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
 
 
 def is_journal(stream: IO[str]) -> bool:

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
+from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.ingest.content import own_name
 from towerlog.engine.plan.run_texts import told as told_text
 from towerlog.errors import Damaged, StorageFailed
 from towerlog.model.agent import AgentRow
-from towerlog.model.audit import AuditEntry, chain_link
+from towerlog.model.audit import AuditEntry
 from towerlog.model.chain import fits
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
@@ -36,7 +37,8 @@ from towerlog.projections import usage as usage_fold
 from towerlog.projections.computed_costs import Correction, UsageKey, corrections
 from towerlog.store.base import Store
 from towerlog.store.content import Content
-from towerlog.store.values import Changes, Rows, RunChange, StoredEntry
+from towerlog.store.order import OutOfOrder
+from towerlog.store.values import Changes, Rows, RunChange
 
 PAGE_EVENTS = 1000
 Report = Callable[[str], None]
@@ -55,6 +57,8 @@ class Refold:
         """Differences of the log itself."""
         self.events = 0
         """Events that could be read."""
+        self.is_broken_off = False
+        """What stands behind a place of the log could not be read."""
         self.runs: dict[int, RunRow] = {}
         self.threads = {row.thread_id: thread_fold.unfolded(row) for row in threads}
         self.agents = {row.agent: agent_fold.unfolded(row) for row in agents}
@@ -204,7 +208,12 @@ async def refold_org(store: Store, org: int, report: Report, progress: Progress)
     for fault in rows.faults:
         refold.differ(fault)
     while after < last:
-        events = await _page(store, refold, org, after)
+        try:
+            events = await _page(store, refold, org, after)
+        except OutOfOrder as error:
+            refold.lack(f"the log cannot be read behind position {after}: {error}")
+            refold.is_broken_off = True
+            break
         if events is None:
             after += 1
             continue
@@ -226,6 +235,8 @@ async def _page(store: Store, refold: Refold, org: int, after: int) -> list[Even
     for limit in (PAGE_EVENTS, 1):
         try:
             return await store.log(org, after, limit)
+        except OutOfOrder:
+            raise
         except (StorageFailed, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
             rotten = str(error)  # the text alone: the error would hold the reader's question open
     refold.lack(f"position {after + 1} cannot be read: {rotten}")
@@ -237,17 +248,9 @@ async def verify_org(
 ) -> int:
     """How many differences there are; each is reported in one line."""
     refold, rows = await refold_org(store, org, report, progress)
-    _compare(refold, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
-    _compare(refold, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
-    _compare(refold, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
     checkpoints = [row for row in rows.checkpoints if row.run not in rows.erasing]
-    stored = {(row.run, row.agent, row.step_index): row for row in checkpoints}
-    _compare(refold, stored, refold.checkpoints, lambda _, row: _checkpoint_name(refold, row))
-    inbox = approval_fold.inbox_of(refold.runs, refold.checkpoints)
-    waiting = {(row.run, row.seq): row for row in rows.approvals}
-    _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
-    _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
-    _compare(refold, {row.run: row for row in rows.texts}, refold.texts, lambda n, _: f"text of {refold.run_name(n)}")
+    if not refold.is_broken_off:
+        _compare_all(refold, rows, checkpoints)
     for row in checkpoints:
         await _check_history(store, refold.differ, _checkpoint_name(refold, row), row)
     for kind in ("messages", "nodes", "metas"):
@@ -256,53 +259,31 @@ async def verify_org(
     return refold.differences
 
 
-async def check_audit(store: Store, report: Report, org: int) -> None:
-    """Entries must be dense, the hash of each must cover the one before, and the organisation must know the last."""
-    number, previous, latest_at = 0, b"", 0
-    try:
-        while page := await store.audit_chain(org, number, PAGE_EVENTS):
-            for entry in page:
-                is_next = entry.number == number + 1
-                if not is_next:
-                    report(f"audit: {_entries(number + 1, entry.number - 1)} missing")
-                for fault in _entry_faults(org, entry, (previous, latest_at) if is_next else None):
-                    report(f"audit entry {entry.number}: {fault}")
-                number, previous, latest_at = entry.number, entry.hash, entry.latest_at
-        head = await store.audit_head(org)
-    except StorageFailed as error:
-        report(f"audit: cannot be read behind entry {number}: {error}")
-        return
-    if number < head.number:
-        report(f"audit: {_entries(number + 1, head.number)} missing at its end")
-    elif (number, previous) != head:
-        report(f"audit: its last entry, {number}, is not the one that the organisation knows as its last")
-
-
-def _entries(first: int, last: int) -> str:
-    return f"entry {first} is" if first == last else f"entries {first} to {last} are"
-
-
-def _entry_faults(org: int, entry: StoredEntry, before: tuple[bytes, int] | None) -> list[str]:
-    """What is wrong with an entry; `before`: the hash and the latest time of the one before, if that is there."""
-    faults = [entry.fault] if entry.fault else []
-    if before is None:
-        return faults
-    previous, latest_at = before
-    if chain_link(previous, org, entry.number, entry.doc) != entry.hash:
-        faults.append("its hash does not fit: this entry or one before it was changed")
-    elif entry.latest_at != max(latest_at, entry.at):
-        faults.append("its columns do not say what the entry says")
-    return faults
+def _compare_all(refold: Refold, rows: Rows, checkpoints: list[CheckpointRow]) -> None:
+    """Reports in what the projections differ from those that were folded anew."""
+    _compare(refold, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
+    _compare(refold, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
+    _compare(refold, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
+    stored = {(row.run, row.agent, row.step_index): row for row in checkpoints}
+    _compare(refold, stored, refold.checkpoints, lambda _, row: _checkpoint_name(refold, row))
+    inbox = approval_fold.inbox_of(refold.runs, refold.checkpoints)
+    waiting = {(row.run, row.seq): row for row in rows.approvals}
+    _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
+    _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
+    _compare(refold, {row.run: row for row in rows.texts}, refold.texts, lambda n, _: f"text of {refold.run_name(n)}")
 
 
 async def _check_content(store: Store, refold: Refold, org: int, kind: str) -> None:
     """Everything in the content store must bear the name that its content gives it."""
     after = 0
-    while page := await store.content(org, kind, after, PAGE_EVENTS):
-        for _, item in page:
-            if not _has_its_key(item):
-                refold.differ(f"{kind} {item.key.hex()}: was changed, its content has another name")
-        after = page[-1][0]
+    try:
+        while page := await store.content(org, kind, after, PAGE_EVENTS):
+            for _, item in page:
+                if not _has_its_key(item):
+                    refold.differ(f"{kind} {item.key.hex()}: was changed, its content has another name")
+            after = page[-1][0]
+    except StorageFailed as error:
+        refold.differ(f"{kind}: cannot be read behind number {after}: {error}")
 
 
 def _has_its_key(item: Content) -> bool:

@@ -316,6 +316,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return told_time(self.occurred_at, self.recorded_at)
 
 
+READ_FAILED = "a read from disk failed"
+"""In the reason of what the disk has not handed out: what stands there may be whole."""
+
+
 class DamagedEvent(msgspec.Struct, frozen=True, gc=False):
     """Stands where events of the log cannot be handed out: they are not what was written, or not there at all.
 
@@ -340,7 +344,8 @@ class DamagedEvent(msgspec.Struct, frozen=True, gc=False):
             which = f"Event {self.seq} of run {run_id} is"
         else:
             which = f"Events {self.first_seq} to {self.seq} of run {run_id} are"
-        return Damaged(f"{which} damaged in the store. What comes after it can be read: ask for it with after_seq.")
+        how = f"not to be read now: {READ_FAILED}" if READ_FAILED in self.reason else "damaged in the store"
+        return Damaged(f"{which} {how}. What comes after it can be read: ask for it with after_seq.")
 
 
 Logged = Event | DamagedEvent

@@ -36,6 +36,8 @@ class Damages:
         self._lock = threading.Lock()
         self._places: set[tuple[object, ...]] = set()
         self._failed_at: deque[int] = deque(maxlen=FAILURES_NOT_READY)
+        self._failing_since: int | None = None
+        """How many failures there had been when those began that last; None where none do."""
 
     def note(self, event: DamagedEvent) -> None:
         """An event, or a stretch of a run, that was asked for and cannot be handed out."""
@@ -60,16 +62,30 @@ class Damages:
             return True
 
     def note_failure(self, error: Exception) -> None:
-        """A read that failed with an I/O error, or on pages that are no database."""
+        """A read that failed with an I/O error, or on pages that are no database. Logged when such begin, and when
+        there has been none for `FAILURES_WITHIN_MS`."""
+        self._note_over()
         with self._lock:
+            is_first = self._failing_since is None
+            if is_first:
+                self._failing_since = self.failures
             self.failures += 1
             self._failed_at.append(self._steady_ms())
-            is_logged = self.failures <= self._max_logged
-        if is_logged:
+        if is_first and self._max_logged:
             _log.error("a read of the store failed", error=f"{type(error).__name__}: {error}")
+
+    def _note_over(self) -> None:
+        with self._lock:
+            since = self._failing_since
+            if since is None or self._steady_ms() - self._failed_at[-1] <= FAILURES_WITHIN_MS:
+                return
+            self._failing_since, count = None, self.failures - since
+        if self._max_logged:
+            _log.info("reads of the store work again", failures=count)
 
     def is_failing(self) -> bool:
         """True after `FAILURES_NOT_READY` failed reads within `FAILURES_WITHIN_MS`."""
+        self._note_over()
         with self._lock:
             oldest = self._failed_at[0] if len(self._failed_at) == FAILURES_NOT_READY else None
         return oldest is not None and self._steady_ms() - oldest <= FAILURES_WITHIN_MS

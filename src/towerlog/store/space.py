@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from towerlog.errors import DiskFull
+from towerlog.errors import DiskFull, StorageFailed
 
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No room on the disk, in the quota, or below the limit of a file's size: they pass when there is room again."""
@@ -49,6 +49,8 @@ class Space:
         self._guard_bytes = 0
         self.was_low = False
         """What the last look, or the last commit, has found."""
+        self.is_gone = False
+        """The folder itself was not found."""
         self.spare_bytes = 0
         """The same: what writes may take; below 0 where it is low."""
 
@@ -74,6 +76,12 @@ class Space:
         self._look()
         return self.was_low
 
+    def refusal(self, retry_after: int) -> StorageFailed:
+        """What writes are refused with while it is low: nobody knows how much is free of a folder that is not there."""
+        if self.is_gone:
+            return StorageFailed("the data folder was moved or removed while it was in use", retry_after=retry_after)
+        return DiskFull(retry_after=retry_after)
+
     @property
     def free_bytes(self) -> int:
         """What the server's user may still write; 0 where the file system does not tell."""
@@ -94,9 +102,10 @@ class Space:
         try:
             found = os.statvfs(self._folder)
         except OSError:
-            self._free_bytes = 0
+            self._free_bytes, self.is_gone = 0, True
             self.was_low = self._is_guarded
             return
+        self.is_gone = False
         self._free_bytes = found.f_bavail * found.f_frsize
         self._guard_bytes = guard_bytes(self._guard_mib, found.f_blocks * found.f_frsize)
         self.note_left(self._free_bytes - self._owed_bytes())

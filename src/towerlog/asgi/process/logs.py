@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 import structlog
 
 from towerlog.asgi.process.log_thread import LogThread
 
 STANDARD_ERROR = 2
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def open_standard_files() -> None:
     """Opens those of the standard files that are closed, on nothing: what the process opens next would take their
-    numbers, and be written to by whoever means them."""
-    for descriptor in range(STANDARD_ERROR + 1):
+    numbers, and be written to by whoever means them. Python has no streams for such."""
+    for descriptor, (name, mode) in enumerate(_STREAMS):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
 def set_up_logging(level: str) -> None:

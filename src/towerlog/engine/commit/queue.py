@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from towerlog.ambient import ServingTime
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
-from towerlog.errors import DiskFull, Overloaded
+from towerlog.errors import Overloaded
 from towerlog.model.command import ABOUT_MEMBERS, TELEMETRY, Append, Idempotency, KeepContent, Report, RevokeKey, Write
 from towerlog.model.event import Draft, Item
 from towerlog.model.outcome import Placed, Replayed
@@ -221,7 +221,7 @@ class Intake:
             if one.is_begun or isinstance(one.command, ON_A_FULL_DISK):
                 taken.append(one)
             elif not one.waiter.done():
-                one.waiter.set_exception(DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS))
+                one.waiter.set_exception(self._store.space.refusal(RETRY_ON_FULL_DISK_SECONDS))
         return taken
 
     def keep_body(self, principal: Principal, idempotency: Idempotency, status: int, body: bytes) -> None:
@@ -234,7 +234,7 @@ class Intake:
             raise self._store.trouble.refusal(failed)
         if self._store.space.was_low and not isinstance(command, ON_A_FULL_DISK):
             self._serving.stop()
-            raise DiskFull(retry_after=RETRY_ON_FULL_DISK_SECONDS)
+            raise self._store.space.refusal(RETRY_ON_FULL_DISK_SECONDS)
         if not self.is_open:
             raise Overloaded(retry_after=RETRY_AFTER_SECONDS)
 

@@ -106,7 +106,7 @@ class Writer:
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         if self._store.space.is_low() and not makes_room:
-            self._store.trouble.note_commit(DiskFull("too little room is left on the disk"))
+            self._store.trouble.note_commit(self._store.space.refusal(1))
             self._serving.stop()
             return None
         self._serving.begin()

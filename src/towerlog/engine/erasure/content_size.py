@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from towerlog.model.facts import Erases
 from towerlog.model.retention import Erasing, FreedBytes
 from towerlog.store.base import RetentionStore
+from towerlog.store.order import advanced
 
 EVENTS_AT_ONCE = 5000
 ROWS_AT_ONCE = 2000
@@ -144,7 +145,7 @@ class HeldNow:
             place = (found_place[0], found_place[1], found_place[2])
             if place == held.place:
                 return
-            held.place = place
+            held.place = advanced("message, node or meta_list", held.place, place)
 
 
 def _nobody() -> None:

@@ -13,6 +13,7 @@ from towerlog.engine.follow.pages import ReadPage, StorePages
 from towerlog.errors import StorageFailed
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.run import RunRow
+from towerlog.store.order import OutOfOrder
 
 PAGE_EVENTS = 500
 
@@ -212,7 +213,7 @@ class Follower:
         try:
             return await self._source.page(cursor, PAGE_EVENTS)
         except StorageFailed as error:
-            if not error.fatal:
+            if not (error.fatal or isinstance(error, OutOfOrder)):
                 raise
             return await self._source.unreadable(cursor)
 

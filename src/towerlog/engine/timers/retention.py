@@ -22,6 +22,7 @@ from towerlog.model.facts import Erases
 from towerlog.model.retention import RetentionPolicy, holds
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store, Unit
+from towerlog.store.order import advanced
 
 RUNS_AT_ONCE = 20
 """Of one policy, before the next organisation has its turn."""
@@ -166,9 +167,12 @@ class FreePages:
 
     async def _sweep_content(self) -> None:
         while (before := self._content) is not None:
-            self._content = await self._between(partial(_swept, before))
+            left = await self._between(partial(_swept, before))
             self._held.forget_content()
-        self._page = 1
+            # Pages are gone over also where the sweep ends early.
+            self._content, self._page = None, 1
+            if left is not None:
+                self._content = advanced("node or meta_list", before, left, falls=True)
 
     async def _go_over(self) -> None:
         is_wanted = self._page or (self._carrying_out.has_room_to_give_back and self._store.space.was_low)

@@ -13,6 +13,7 @@ import msgspec
 
 from towerlog.model.audit import AuditEntry
 from towerlog.store.columns.tables import TABLES, Table
+from towerlog.store.order import advanced
 
 Row = tuple[Any, ...]
 PAGE_ROWS = 2000
@@ -77,7 +78,7 @@ async def move(source: StoreSource, target: StoreTarget, progress: Callable[[int
     done = target.reached.rows
     for table, after in _left(target.reached):
         while True:
-            rows, after = source.page(table, after)
+            rows, after = _page(source, table, after)
             done += len(rows)
             if rows:
                 await target.take(table, rows, Reached(table.name, after, done))
@@ -85,6 +86,11 @@ async def move(source: StoreSource, target: StoreTarget, progress: Callable[[int
             if after is None:
                 break
     return done
+
+
+def _page(source: StoreSource, table: Table, after: Row | None) -> tuple[list[Row], Row | None]:
+    rows, end = source.page(table, after)
+    return rows, None if end is None else advanced(table.name, after, end)
 
 
 def _left(reached: Reached) -> Iterable[tuple[Table, Row | None]]:
@@ -108,7 +114,7 @@ async def compare(source: StoreSource, target: StoreTarget, progress: Callable[[
         after: Row | None = None
         count = wrong = 0
         while True:
-            rows, after = source.page(table, after)
+            rows, after = _page(source, table, after)
             if rows:
                 wrong += await target.differing(table, rows)
             count += len(rows)

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from towerlog.model.event import Logged
 from towerlog.store.damage import Damages
+from towerlog.store.order import awaited_in_order
 from towerlog.store.postgres import connections
 from towerlog.store.postgres.connections import Connections, Db, named_orgs
 from towerlog.store.postgres.failures import storage_errors
@@ -22,6 +23,7 @@ from towerlog.store.values import Found
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_logged = awaited_in_order("logged", events.logged)
 NODE, LEADER, SPENT = "node:", "leader", "spent:"
 ANSWER_S = 2.0
 """How long a sign of life may take: then it counts as not given, and the connection is made anew."""
@@ -75,7 +77,7 @@ class PostgresNodes:
 
     async def logged(self, org: int, after: int, limit: int) -> Found[Logged]:
         """The organisation's log after a position, each event held against its hash."""
-        return await self._readers.call(named_orgs([org]), events.logged, org, after, limit)
+        return await self._readers.call(named_orgs([org]), _logged, org, after, limit)
 
     async def close(self) -> None:
         """Lets go of the connection."""

@@ -9,6 +9,7 @@ from inspect import Parameter, signature
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
+from towerlog.store.order import awaited_in_order
 from towerlog.store.postgres.connections import ALL, Connections, Db, named_orgs
 
 P = ParamSpec("P")
@@ -68,6 +69,9 @@ class Question(Generic[P, T]):
         self.function = function
         self.where = where
         self.is_of_one = next(islice(signature(function).parameters.values(), 1, None), None) == _ORG
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self.function = awaited_in_order(name, self.function)
 
     @overload
     def __get__(self, asked: None, owner: type[object]) -> Self: ...

@@ -21,6 +21,7 @@ from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
 from towerlog.store.damage import Damages
+from towerlog.store.order import awaited_in_order
 from towerlog.store.postgres import load, write
 from towerlog.store.postgres.connections import ALL, Db, named_orgs, seeing
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors
@@ -34,6 +35,9 @@ from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Loaded, Spread, Wanted
 
 T = TypeVar("T")
+_runs_cancelling = awaited_in_order("runs_cancelling", runs.runs_cancelling)
+_runs_silent = awaited_in_order("runs_silent", runs.runs_silent)
+_runs_of_step = awaited_in_order("runs_of_step", money.runs_of_step)
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED; {seeing('', local=True)}"
 
 
@@ -100,11 +104,11 @@ class PostgresUnit:
 
     async def runs_cancelling(self, after: tuple[int, int], limit: int) -> list[RunRow]:
         """Runs that are being cancelled."""
-        return await self._found(partial(runs.runs_cancelling, self._db, after, limit))
+        return await self._found(partial(_runs_cancelling, self._db, after, limit))
 
     async def runs_silent(self, noted: bool, before_ms: int, after: tuple[int, int], limit: int) -> list[RunRow]:
         """Runs whose silence is timed."""
-        return await self._found(partial(runs.runs_silent, self._db, noted, before_ms, after, limit))
+        return await self._found(partial(_runs_silent, self._db, noted, before_ms, after, limit))
 
     async def spreads(self, limit: int) -> list[Spread]:
         """Cancels that have not reached all runs below theirs."""
@@ -133,7 +137,7 @@ class PostgresUnit:
         """The next runs that its step has to reach."""
         with storage_errors(self._store.damages):
             await self._lock({row.org})
-            return await money.runs_of_step(self._db, row, limit)
+            return await _runs_of_step(self._db, row, limit)
 
     async def alert_window(self, org: int, rule_id: str, since_minute: int) -> WindowCount:
         """What a rule has added up."""

@@ -15,7 +15,9 @@ import apsw
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.principal import shard_bounds, shard_key
 from towerlog.store.columns import rows
+from towerlog.store.order import advanced
 from towerlog.store.sqlite.connections.connection import damages_of
+from towerlog.store.sqlite.connections.failures import storage_failed
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks
 from towerlog.store.sqlite.reads import one as first
 from towerlog.store.values import PAGE_BODY_BYTES, Found
@@ -135,7 +137,12 @@ def _one(db: apsw.Connection, key: int, run: int, seq: int) -> Iterator[Logged]:
     except UNREADABLE as error:
         if not run:
             run, seq = _place_of(db, key)
-        yield rows.damaged_event(key, run, seq, f"cannot be read: {error}")
+        yield rows.damaged_event(key, run, seq, f"cannot be read: {_told(db, error)}")
+
+
+def _told(db: apsw.Connection, error: Exception) -> str:
+    """Why a row cannot be read: a disk that does not hand it out is no damage of the store."""
+    return storage_failed(error, db).message if isinstance(error, apsw.Error) else str(error)
 
 
 def _place_of(db: apsw.Connection, key: int) -> tuple[int, int]:
@@ -168,7 +175,7 @@ def _with_holes(
     """
     last = start = after_seq
     while True:
-        count = 0
+        count, reached = 0, last
         for one in behind(start):
             count += 1
             if one.seq == last + 1 and not isinstance(one, DamagedEvent):  # nearly all
@@ -183,6 +190,8 @@ def _with_holes(
             yield one
         if count >= limit or last >= known_last:
             return
+        if count and start > after_seq:
+            advanced("event", reached, last)
         last = max(last, _trimmed_to(db, run))
         if last >= known_last:
             return

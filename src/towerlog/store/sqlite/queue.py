@@ -17,6 +17,7 @@ import apsw
 from towerlog.model.lane import Lane
 from towerlog.model.run import Status
 from towerlog.store.columns import rows
+from towerlog.store.order import advanced
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks, one
 from towerlog.store.values import Found, Quarantined
 
@@ -53,6 +54,8 @@ def _heads(db: apsw.Connection, org: int, agent: str | None, labels: Mapping[str
         label_set = one(db, sql, (*values, at))
         if label_set is None:
             return
+        if label_set != at:
+            advanced("lane", at, label_set)
         at = _jump(label_set, wanted)
         if at == label_set + _BEFORE_DIGITS:
             yield from islice(_oldest(db, where, (*values, label_set), labels), limit)

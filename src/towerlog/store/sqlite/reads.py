@@ -24,6 +24,7 @@ from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.parents import child_condition
+from towerlog.store.order import advanced
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD
@@ -283,7 +284,8 @@ def thread_states(db: apsw.Connection, org: int, thread_id: str, initial: bool) 
         number = one(db, newest, (org, thread_id, initial, below))
         if number is None:
             break
-        below, state = number, _thread_state(db, org, number)
+        below = advanced("checkpoint", below, number, falls=True)
+        state = _thread_state(db, org, number)
         if state is not None:
             found[number] = state
             own += not state.is_child

@@ -11,6 +11,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.parents import IS_A_CHILD
+from towerlog.store.order import advanced
 from towerlog.store.postgres.connections import Db
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState
 
@@ -81,7 +82,8 @@ async def thread_states(db: Db, org: int, thread_id: str, initial: bool) -> list
         number = await db.value(newest, org, thread_id, initial, below)
         if number is None:
             break
-        below, state = number, await _thread_state(db, org, number)
+        below = advanced("checkpoint", below, number, falls=True)
+        state = await _thread_state(db, org, number)
         if state is not None:
             found[number] = state
             own += not state.is_child

@@ -24,10 +24,10 @@ async def write(db: Db, entries: Iterable[AuditEntry]) -> None:
     """Appends them to the chains of their organisations. Part of the transaction that is under way."""
     for entry in entries:
         number, previous = await db.row(f"{_HEAD} FOR UPDATE", entry.org) or (0, b"")
-        latest = await db.value(_LATEST, entry.org, number) or entry.at
+        latest = await db.value(_LATEST, entry.org, number)
         doc = encode_entry(entry)
         digest = chain_link(previous, entry.org, number + 1, doc)
-        columns = entry_columns(entry, max(latest, entry.at))
+        columns = entry_columns(entry, entry.at if latest is None else max(latest, entry.at))
         await db.do(numbered(_ENTRY), entry.org, number + 1, *columns, digest, doc)
         await db.do(_HEAD_MOVED, entry.org, number + 1, digest)
 

@@ -21,6 +21,7 @@ from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.erasure import Gone, Room, freed_with, ids_left
 from towerlog.store.compression import Packer
+from towerlog.store.order import advanced
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.locks import hold
 from towerlog.store.postgres.reading import events
@@ -243,8 +244,8 @@ async def _replies(db: Db, erasing: Erasing, room: Room) -> Erasing:
     while erasing.scope is Erases.EVENTS and room.is_left:
         asked = "SELECT name, run, ids, body FROM reply WHERE org = $1 AND name > $2 ORDER BY name LIMIT $3"
         page = await db.rows(asked, erasing.org, after, REPLIES_AT_ONCE)
+        after = advanced("reply", after, page[-1][0]) if page else after
         for name, run, ids, body in page:
-            after = name
             if run == erasing.run or erasing.run_id.encode() in ids or erasing.run_id.encode() in body:
                 sql = "UPDATE reply SET body = '', status = 0, ids = $3 WHERE org = $1 AND name = $2"
                 await db.do(sql, erasing.org, name, ids_left(ids))
@@ -342,7 +343,7 @@ async def _swept(db: Db, table: str, before: int, room: Room, gone: Gone, erase:
     await hold(db, {org for _, org, _ in found})
     for number, org, key in found:
         if not room.is_left:
-            return int(number)
+            return min(int(number), before)
         await erase(db, org, [key], room, gone)
         # Two organisations may have the same number: the other's is looked at the next time that all is gone over.
         before = number - 1

@@ -27,11 +27,11 @@ def write(db: apsw.Connection, entries: Iterable[AuditEntry]) -> None:
     """Appends them to the chains of their organisations. Part of the transaction that is under way."""
     for entry in entries:
         number, previous = head(db, entry.org)
-        latest = one(db, _LATEST, (shard_key(entry.org, number),)) or entry.at
+        latest = one(db, _LATEST, (shard_key(entry.org, number),))
         doc = encode_entry(entry)
         digest = chain_link(previous, entry.org, number + 1, doc)
-        key = shard_key(entry.org, number + 1)
-        db.execute(_ENTRY, (key, entry.org, *entry_columns(entry, max(latest, entry.at)), digest, doc))
+        columns = entry_columns(entry, entry.at if latest is None else max(latest, entry.at))
+        db.execute(_ENTRY, (shard_key(entry.org, number + 1), entry.org, *columns, digest, doc))
         db.execute(_HEAD_MOVED, (number + 1, digest, entry.org))
 
 

@@ -17,6 +17,7 @@ import apsw
 
 from towerlog.errors import StorageFailed
 from towerlog.store.damage import Damages
+from towerlog.store.order import in_order
 from towerlog.store.sqlite.connections.failures import is_final, storage_failed, text_damaged
 from towerlog.store.trouble import Trouble
 
@@ -157,6 +158,9 @@ class Ask(Generic[P_ask, T_ask]):
         self.function = function
         self.where = where
 
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self.function = in_order(name, self.function)
+
     @overload
     def __get__(self, asked: None, owner: type[object]) -> Self: ...
     @overload
@@ -179,6 +183,9 @@ class AskInTime(Generic[P_ask, T_ask]):
 
     def __init__(self, function: Callable[Concatenate[apsw.Connection, Callable[[], int], P_ask], T_ask]) -> None:
         self.function = function
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self.function = in_order(name, self.function)
 
     @overload
     def __get__(self, asked: None, owner: type[object]) -> Self: ...

@@ -21,6 +21,7 @@ from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.erasure import Gone, Room, freed_with, ids_left
 from towerlog.store.compression import Packer
+from towerlog.store.order import advanced
 from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes
@@ -221,8 +222,8 @@ def _replies(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
     while erasing.scope is Erases.EVENTS and room.is_left:
         asked = "SELECT name, run, ids, body FROM reply WHERE org = ? AND name > ? ORDER BY name LIMIT ?"
         page = list(db.execute(asked, (erasing.org, after, REPLIES_AT_ONCE)))
+        after = advanced("reply", after, page[-1][0]) if page else after
         for name, run, ids, body in page:
-            after = name
             if run == erasing.run or erasing.run_id.encode() in bytes(ids) or erasing.run_id.encode() in bytes(body):
                 sql = "UPDATE reply SET body = x'', status = 0, ids = ? WHERE org = ? AND name = ?"
                 db.execute(sql, (ids_left(bytes(ids)), erasing.org, name))

@@ -14,12 +14,15 @@ import apsw
 from towerlog.model.principal import SHARD_BITS
 from towerlog.store.migrate import load_migrations
 from towerlog.store.sqlite.connections.schema import made_by, objects_of
+from towerlog.store.sqlite.reads import one as first
 
 UNREADABLE = (apsw.Error, UnicodeDecodeError)
 """What a place raises that a disk has damaged: text there may be none."""
 MAX_STRUCTURE_FAULTS = 100
 """Faults of SQLite's structures that are named; a page that is gone has one for each of its rows."""
 _ROW = re.compile(r"row (\d+) missing from index (\w+)|non-unique entry in index (\w+)")
+_NO_FAULT = ("ok", "*** in database main ***")
+_TREE = re.compile(r"Tree (\d+) ")
 _NUMBER_MASK = (1 << SHARD_BITS) - 1
 _UNIQUE = {
     # By the table alone: the index that should have refused the second one may be what is damaged.
@@ -36,7 +39,7 @@ _UNIQUE = {
 
 def structure_faults(db: apsw.Connection) -> list[str]:
     """What is wrong with the database below its rows; empty for nothing. Reads all of it."""
-    faults = [_named(db, str(found)) for found in _integrity(db) if found != "ok"]
+    faults = [_named(db, str(found)) for found in _integrity(db) if found not in _NO_FAULT]
     faults += _schema_faults(db)
     # Where the unique index of event ids is as its table, that proves it; to sort all of them takes long.
     for noun, sql in _UNIQUE.items():
@@ -56,10 +59,23 @@ def _integrity(db: apsw.Connection) -> Iterator[str]:
 def _named(db: apsw.Connection, found: str) -> str:
     """SQLite's words, with the row that they are about named for people."""
     row = _ROW.search(found)
+    if found.startswith("Tree "):
+        return f"the database file: {_of_tree(db, found)}"
     if row is None or row[1] is None or not row[2].startswith(("event_", "run_")):
         return f"the database file: {found}"
     place = _place_of_row(db, row[2].partition("_")[0], int(row[1]))
     return f"{place}: is missing from the index {row[2]}, so that it is not found by it"
+
+
+def _of_tree(db: apsw.Connection, found: str) -> str:
+    """SQLite's words about a tree, which it calls by its first page, with the name of its table or index."""
+    number = _TREE.match(found)
+    sql = "SELECT type || ' ' || name FROM sqlite_schema WHERE rootpage = ?"
+    try:
+        name = None if number is None else first(db, sql, (int(number[1]),))
+    except UNREADABLE:
+        name = None
+    return found if name is None else f"{name}: {found}"
 
 
 def _place_of_row(db: apsw.Connection, table: str, ordinal: int) -> str:

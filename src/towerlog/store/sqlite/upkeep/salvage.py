@@ -102,7 +102,9 @@ def _numbered(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tup
         try:
             sql = f"SELECT rowid, * FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"
             for found, *row in old.execute(sql, (last + step,)):
-                last, step = found, 0
+                # Where the tree is out of order a lower number may follow. The place to go on from never goes back.
+                if found > last:
+                    last, step = found, 0
                 yield tuple(row)
             return
         except _READ_ERRORS as error:

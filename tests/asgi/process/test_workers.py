@@ -1,0 +1,109 @@
+"""Processes of one port end in time, whatever one of them does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.wait import wait_until
+
+PROGRAM = r"""
+import os, signal, sys, threading
+from towerlog.ambient import SystemClock
+from towerlog.asgi.process.workers import ServerProcesses
+
+def serve(number):
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    os.write(1, f"serves {os.getpid()}\n".encode())
+    told.wait()
+    return 0
+
+sys.exit(ServerProcesses(2, serve, SystemClock().steady_ms).run())
+"""
+WHOLE_STOP_S = 10.0 + 5.0
+"""What a stop may take; and what a process on a busy machine needs to end."""
+
+
+class Served:
+    """A parent of two processes, each of which ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.parent = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True)
+        self.children = [self.next_child(), self.next_child()]
+
+    def next_child(self) -> int:
+        """The id of the process that has begun to serve."""
+        assert self.parent.stdout is not None
+        words = next(line.split() for line in self.parent.stdout if line.startswith("serves "))
+        return int(words[1])
+
+    def ended_after(self) -> float:
+        """Seconds until the parent has ended, and it has ended well."""
+        began = time.monotonic()
+        assert self.parent.wait(30) == 0
+        return time.monotonic() - began
+
+    def is_there(self, pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def close(self) -> None:
+        for pid in (self.parent.pid, *self.children) if self.parent.poll() is None else self.children:
+            if self.is_there(pid):
+                os.kill(pid, signal.SIGKILL)
+        self.parent.wait()
+        assert self.parent.stdout is not None
+        self.parent.stdout.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    made = Served()
+    yield made
+    made.close()
+
+
+def test_all_end_when_their_parent_is_told_to(served: Served) -> None:
+    served.parent.terminate()
+    assert served.ended_after() < WHOLE_STOP_S
+    assert not any(map(served.is_there, served.children))
+
+
+def test_a_child_that_stands_is_killed_when_the_stop_is_over(served: Served) -> None:
+    os.kill(served.children[0], signal.SIGSTOP)
+    served.parent.terminate()
+    assert served.ended_after() < WHOLE_STOP_S
+    assert not any(map(served.is_there, served.children))
+
+
+def test_a_second_signal_ends_a_child_that_stands_at_once(served: Served) -> None:
+    os.kill(served.children[1], signal.SIGSTOP)
+    served.parent.terminate()
+    wait_until(lambda: not served.is_there(served.children[0]), "the first signal is heard")
+    served.parent.terminate()
+    assert served.ended_after() < WHOLE_STOP_S / 3
+    assert not any(map(served.is_there, served.children))
+
+
+def test_a_child_that_was_killed_is_started_again(served: Served) -> None:
+    os.kill(served.children[0], signal.SIGKILL)
+    served.children.append(served.next_child())
+    assert served.is_there(served.children[1]), "the other goes on"
+    served.parent.terminate()
+    assert served.ended_after() < WHOLE_STOP_S
+
+
+def test_a_signal_ends_a_wait_for_a_child_that_is_to_be_started_again(served: Served) -> None:
+    os.kill(served.children[0], signal.SIGKILL)
+    served.parent.terminate()
+    assert served.ended_after() < WHOLE_STOP_S
