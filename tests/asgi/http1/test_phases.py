@@ -408,7 +408,7 @@ async def test_an_address_has_so_many_connections_until_it_shows_a_key(served: t
 
 async def test_idle_connections_of_an_address_give_way_to_its_own_newcomers(served: tuple[App, int]) -> None:
     """Behind one address there may be many: who holds it up with connections that say nothing locks nobody out."""
-    app, port = served
+    _, port = served
     held = [await connected(port) for _ in range(8)]
     for reader, writer in held:
         writer.write(GET)

@@ -1,4 +1,4 @@
-"""The outflow: so much goes out to streams in one turn of the event loop, by organisation and key, and nobody waits on."""
+"""The outflow: so much goes out to streams in a turn of the event loop, by organisation and key, and nobody starves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much goes out to streams in one turn of the event loop, over all of them: more than that has its turn in the next.
+"""How much goes out to streams in one turn of the event loop, over all of them: what is more has its turn in the next.
 
 One commit wakes all who follow it, and each would take at once what its kernel takes. To hand that over is work of the
 loop, by the byte. Who waits has turns by organisation, in it by key, and of one key in the order in which they came.
