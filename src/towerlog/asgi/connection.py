@@ -95,7 +95,8 @@ class Connection(Pipeline):
         if self._ignores_input:
             self._drop(len(data))
             return
-        if self._is_turn_over():
+        pace = self._pace
+        if pace.left <= 0 or (pace.left_of_strangers <= 0 and self._visit.is_stranger):
             self._keep(data)
             return
         if self._phase is _IDLE and self._misses < MAX_MISSES:

@@ -89,7 +89,8 @@ async def test_what_one_commit_brings_to_all_goes_out_in_turns(
 ) -> None:
     """A turn takes ten frames here, and two hundred follow."""
     monkeypatch.setattr(outflow_module, "MAX_TURN_BYTES", 10 * FRAME)
-    monkeypatch.setattr(outflow_module, "COUNTED_FROM_BYTES", 10 * FRAME)
+    for module in (outflow_module, streams_module):
+        monkeypatch.setattr(module, "COUNTED_FROM_BYTES", 10 * FRAME)
     house.streams.outflow = Outflow()
     if kind != "chunks":
         monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)

@@ -42,7 +42,7 @@ class Outflow:
         """So many bytes go out now."""
         self.left_bytes -= size
         if self.left_bytes < COUNTED_FROM_BYTES:
-            self._note()
+            self.note()
 
     def ask(self, org_id: str, key_id: str, size: int) -> asyncio.Future[None]:
         """Done as soon as so many bytes may go out; they are counted then. One that is given up must `leave`."""
@@ -67,7 +67,8 @@ class Outflow:
             if not keys:
                 del self._lines[org_id]
 
-    def _note(self) -> None:
+    def note(self) -> None:
+        """Called where `left_bytes` has come below `COUNTED_FROM_BYTES`."""
         if not self._is_next:
             self._is_next = True
             asyncio.get_running_loop().call_soon(self._turn)
@@ -85,4 +86,4 @@ class Outflow:
                 turn.set_result(None)
                 self.left_bytes -= size
         if self._lines or self.left_bytes < COUNTED_FROM_BYTES:
-            self._note()
+            self.note()

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.push.outflow import Outflow
+from towerlog.asgi.push.outflow import COUNTED_FROM_BYTES, Outflow
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
 from towerlog.asgi.shares.turns import Turns
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
@@ -164,7 +164,9 @@ class Stream:
         outflow = self._streams.outflow
         if self._is_over or len(chunk) > MAX_CHUNK_BYTES or outflow.left_bytes <= 0 or not self._sink.has_room():
             return False
-        outflow.spend(len(chunk))
+        outflow.left_bytes -= len(chunk)
+        if outflow.left_bytes < COUNTED_FROM_BYTES:
+            outflow.note()
         self.is_ping_due = False
         self.quiet_since = self._streams.steady_ms
         self._sink.put(chunk)
