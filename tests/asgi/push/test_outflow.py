@@ -91,6 +91,7 @@ async def test_what_one_commit_brings_to_all_goes_out_in_turns(
     monkeypatch.setattr(outflow_module, "MAX_TURN_BYTES", 10 * FRAME)
     for module in (outflow_module, streams_module):
         monkeypatch.setattr(module, "COUNTED_FROM_BYTES", 10 * FRAME)
+    monkeypatch.setattr(streams_module, "SMALL_BYTES", 0)
     house.streams.outflow = Outflow()
     if kind != "chunks":
         monkeypatch.setattr(streams_module, "MAX_CHUNK_BYTES", 4)
@@ -116,3 +117,17 @@ async def test_what_one_commit_brings_to_all_goes_out_in_turns(
     await asyncio.wait(tasks)
     assert house.is_empty
     assert not house.streams.outflow.waiting
+
+
+async def test_small_frames_wait_for_nobody_and_wake_no_task(house: House) -> None:  # noqa: F811
+    notes = Direct()
+    follower = await house.follow()
+    task = asyncio.create_task(house.streams.open(follower, notes, house.principal, house.place()).run())
+    await wait_until_async(lambda: follower._waiter is not None, "a wait")
+    left = house.streams.outflow.left_bytes = -10 * MAX_TURN_BYTES
+    house.say()
+    await wait_until_async(lambda: ("put", b"data: 1\n\n") in notes.said, "the frame")
+    assert house.streams.outflow.left_bytes in {left - FRAME, MAX_TURN_BYTES}
+    assert not house.streams.outflow.waiting
+    notes.left.set()
+    await asyncio.wait_for(task, 60)

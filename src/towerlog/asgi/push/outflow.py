@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-MAX_TURN_BYTES = 4 * 1024 * 1024
+MAX_TURN_BYTES = 16 * 1024 * 1024
 """Bytes that go out in a turn; one chunk may exceed it."""
+SMALL_BYTES = 64 * 1024
+"""What is no longer counts and never waits: of one channel no more readers are told in a turn than make a whole one of
+it, and to have them wait would cost more than to send it."""
 COUNTED_FROM_BYTES = MAX_TURN_BYTES * 3 // 4
 """Before so little is left, turns are not told apart: small frames need no more than a subtraction."""
 

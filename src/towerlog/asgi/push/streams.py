@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
-from towerlog.asgi.push.outflow import COUNTED_FROM_BYTES, Outflow
+from towerlog.asgi.push.outflow import COUNTED_FROM_BYTES, SMALL_BYTES, Outflow
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
 from towerlog.asgi.shares.turns import Turns
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
@@ -162,7 +162,9 @@ class Stream:
         False for what has to be sent by the task.
         """
         outflow = self._streams.outflow
-        if self._is_over or len(chunk) > MAX_CHUNK_BYTES or outflow.left_bytes <= 0 or not self._sink.has_room():
+        if self._is_over or len(chunk) > MAX_CHUNK_BYTES or not self._sink.has_room():
+            return False
+        if outflow.left_bytes <= 0 and len(chunk) > SMALL_BYTES:
             return False
         outflow.left_bytes -= len(chunk)
         if outflow.left_bytes < COUNTED_FROM_BYTES:
@@ -229,7 +231,7 @@ class Stream:
         """Waits until it may go out; False where the stream comes to its end before. `is_inside`: half a frame is sent,
         and is not left so."""
         outflow = self._streams.outflow
-        if outflow.left_bytes > 0:
+        if outflow.left_bytes > 0 or (len(chunk) <= SMALL_BYTES and not is_inside):
             outflow.spend(len(chunk))
             return True
         turn = outflow.ask(self._place.org_id, self._place.key_id, len(chunk))
