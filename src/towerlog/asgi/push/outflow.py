@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
-MAX_TURN_BYTES = 16 * 1024 * 1024
+MAX_TURN_BYTES = 8 * 1024 * 1024
 """Bytes that go out in a turn; one chunk may exceed it."""
 SMALL_BYTES = 64 * 1024
 """What is no longer counts and never waits: of one channel no more readers are told in a turn than make a whole one of
