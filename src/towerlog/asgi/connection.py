@@ -32,7 +32,7 @@ _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, Connec
 class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = ("_again", "_app", "_fed", "_headers", "_known", "_misses", "_take", "_url")
+    __slots__ = ("_again", "_app", "_fed", "_headers", "_known", "_misses", "_take", "_trailers", "_url")
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Connection(Pipeline):
         """A head that is read once more, without its wish to go on in another protocol."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._trailers = 0
+        """How many lines of trailers have come."""
         self._known: KnownHead | None = None
         self._misses = 0
         """Requests in a row whose head was not the known one."""
@@ -90,22 +92,17 @@ class Connection(Pipeline):
 
     def data_received(self, data: bytes) -> None:
         """Reads on, serves what came whole, and watches what did not; later, where too much came in this turn."""
-        pace = self._pace
         if self._ignores_input:
             self._drop(len(data))
             return
-        if pace.left <= 0:
+        pace = self._pace
+        if pace.left <= 0 or (pace.left_of_strangers <= 0 and self._visit.is_stranger):
             self._keep(data)
             return
-        pace.left -= 1 + len(data) // BODY_PART_BYTES
-        if pace.left < COUNTED_FROM:
-            pace.note(self._loop)
         if self._phase is _IDLE and self._misses < MAX_MISSES:
             self._read_known(data)
-        elif len(data) <= phases.STEP_BYTES and data.count(heads.END) < phases.MAX_PIPELINED:
-            self._read(data)
         else:
-            self._read_in_pieces(data)
+            self._read_packet(data)
         if self._is_fresh:
             if self.is_write_paused:
                 assert self._serving is not None
@@ -122,6 +119,10 @@ class Connection(Pipeline):
         if request is None:
             self._read_unknown(data)
             return
+        pace = self._pace
+        pace.left -= 1 + len(data) // BODY_PART_BYTES
+        if pace.left < COUNTED_FROM:
+            pace.note(self._loop)
         self._misses = 0
         self._phase, self._due, self._count = _REPLY, math.inf, 0
         self._serving, self._is_fresh = request, True
@@ -148,10 +149,7 @@ class Connection(Pipeline):
 
     def _read_unknown(self, data: bytes) -> None:
         self._misses += 1
-        if len(data) > phases.STEP_BYTES or data.count(heads.END) >= phases.MAX_PIPELINED:
-            self._read_in_pieces(data)
-            return
-        self._read(data)
+        self._read_packet(data)
         request = self._serving
         if request is not None and request.is_whole and not self._waiting:
             self._known = known_head(data, request) or self._known
@@ -200,7 +198,7 @@ class Connection(Pipeline):
             self._stop_listening()
             raise Refused
         self._phase, self._due, self._count = _HEAD, math.inf, 0
-        self._url, self._headers = b"", []
+        self._url, self._headers, self._trailers = b"", [], 0
 
     def on_url(self, url: bytes) -> None:
         """A part of the target."""
@@ -213,6 +211,11 @@ class Connection(Pipeline):
                 self._refuse(400, heads.TOO_MANY)
                 raise Refused
             self._headers.append((name.lower(), value.strip(b" \t")))
+            return
+        self._trailers += 1
+        if self._trailers > heads.MAX_HEADERS:
+            self._refuse(400, heads.TOO_MANY_TRAILERS)
+            raise Refused
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

@@ -41,15 +41,25 @@ def inflate(body: bytes, encoding: bytes, largest: int) -> bytes:
     raise Rejection(415, error, ((b"accept-encoding", ENCODINGS),))
 
 
-def _allowed(given: int, largest: int) -> int:
-    return min(largest, max(FREE_BYTES, given * MAX_RATIO))
+class _Allowed(NamedTuple):
+    """How much may come out, and what is said where more does."""
+
+    size: int
+    refusal: str
 
 
-def _gunzip(body: bytes, allowed: int) -> bytes:
+def _allowed(given: int, largest: int) -> _Allowed:
+    by_ratio = max(FREE_BYTES, given * MAX_RATIO)
+    if by_ratio < largest:
+        return _Allowed(by_ratio, f"The body becomes more than {MAX_RATIO} times as large when it is decompressed.")
+    return _Allowed(largest, "The body is larger than this server accepts when it is decompressed.")
+
+
+def _gunzip(body: bytes, allowed: _Allowed) -> bytes:
     return _opened(body, allowed, lambda: _Member(zlib.decompressobj(wbits=31)), _GZIP_STEP_BYTES)
 
 
-def _unzstd(body: bytes, allowed: int) -> bytes:
+def _unzstd(body: bytes, allowed: _Allowed) -> bytes:
     zstd = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
     return _opened(body, allowed, lambda: _Frame(zstd.decompressobj()), _ZSTD_STEP_BYTES)
 
@@ -83,7 +93,7 @@ class _Frame(NamedTuple):
         return part, len(self.decoder.unused_data), self.decoder.eof
 
 
-def _opened(body: bytes, allowed: int, begin: Callable[[], _Member | _Frame], step: int) -> bytes:
+def _opened(body: bytes, allowed: _Allowed, begin: Callable[[], _Member | _Frame], step: int) -> bytes:
     """The content of all members, or frames, one after the other."""
     view, at, total, count = memoryview(body), 0, 0, 1
     parts: list[bytes] = []
@@ -104,9 +114,9 @@ def _opened(body: bytes, allowed: int, begin: Callable[[], _Member | _Frame], st
             raise Malformed("The compressed body ends too early.")
 
 
-def _add(parts: list[bytes], part: bytes, total: int, allowed: int) -> int:
+def _add(parts: list[bytes], part: bytes, total: int, allowed: _Allowed) -> int:
     total += len(part)
-    if total > allowed:
-        raise TooLarge("The body is larger than this server accepts when it is decompressed.")
+    if total > allowed.size:
+        raise TooLarge(allowed.refusal)
     parts.append(part)
     return total

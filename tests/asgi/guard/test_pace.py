@@ -16,11 +16,13 @@ import uvloop
 
 from tests.asgi.arrivals import decodes, warm
 from tests.asgi.conversation import ADMIN_KEY
-from tests.asgi.http1.hand import HandTransport, Taking, get, linked, post
+from tests.asgi.http1.hand import HandTransport, Taking, get, post
+from tests.asgi.http1.hand import linked as linked_stranger
 from tests.support.wait import wait_until_async
 from towerlog.asgi.app import App
 from towerlog.asgi.connection import Connection
-from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM, MAX_BEGUN, Pace
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM, LINES_PART, MAX_BEGUN, MAX_OF_STRANGERS, Pace
+from towerlog.asgi.http1 import heads, phases
 
 COUNT = MAX_BEGUN * 5 // 2
 KEY = f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Type: application/json\r\n".encode()
@@ -46,6 +48,13 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+def linked(app: Any) -> tuple[Connection, HandTransport]:
+    """A connection that has shown a key."""
+    link, transport = linked_stranger(app)
+    link._visit.is_stranger = False
+    return link, transport
+
+
 def leave(links: list[Connection]) -> None:
     for link in links:
         link.connection_lost(None)
@@ -67,6 +76,20 @@ def test_what_comes_at_once_is_begun_in_turns(kind: str) -> None:
         assert [int(scope["query_string"]) for scope in app.scopes] == list(range(COUNT))
         leave(links)
         await asyncio.sleep(0)
+        assert app.ledger.process.is_idle
+
+    in_uvloop(run())
+
+
+def test_strangers_have_a_small_part_of_a_turn_and_no_more() -> None:
+    async def run() -> None:
+        app = Taking(100_000_000, connections=10_000)
+        links = [linked_stranger(app)[0] for _ in range(COUNT)]
+        for link in links:
+            link.data_received(get("/do"))
+        at_once = len(app.done)
+        assert max([at_once, *await turns(lambda: len(app.done), COUNT)]) == MAX_OF_STRANGERS
+        leave(links)
         assert app.ledger.process.is_idle
 
     in_uvloop(run())
@@ -292,11 +315,11 @@ def test_a_packet_for_which_there_is_no_room_is_refused() -> None:
 class Waiting:
     """Work that somebody waits with."""
 
-    def __init__(self, begun: list[Any], name: Any, pace: Pace) -> None:
-        self.begun, self.name, self.pace = begun, name, pace
+    def __init__(self, begun: list[Any], name: Any, pace: Pace, is_stranger: bool = False) -> None:
+        self.begun, self.name, self.pace, self.is_stranger = begun, name, pace, is_stranger
 
     def begin(self) -> None:
-        self.pace.spend(asyncio.get_running_loop(), 0)
+        self.pace.spend(asyncio.get_running_loop(), 0, self.is_stranger)
         self.begun.append(self.name)
 
 
@@ -318,6 +341,107 @@ def test_a_crowd_puts_off_its_own_and_nobody_else() -> None:
         assert [one for one in begun if isinstance(one, int)] == list(range(10 * MAX_BEGUN))
 
     in_uvloop(run())
+
+
+@pytest.mark.parametrize("addresses", [1, 10 * MAX_BEGUN])
+def test_however_many_strangers_put_off_nobody_who_has_shown_a_key(addresses: int) -> None:
+    async def run() -> None:
+        pace, begun = Pace(), list[Any]()
+        pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+        for number in range(10 * MAX_BEGUN):
+            pace.wait(Waiting(begun, number, pace, True), f"address {number % addresses}", is_stranger=True)
+        for _ in range(MAX_BEGUN):
+            pace.wait(Waiting(begun, "neighbour", pace), "an organisation")
+        await asyncio.sleep(0)
+        assert begun.count("neighbour") == MAX_BEGUN - MAX_OF_STRANGERS
+        assert len(begun) == MAX_BEGUN, "and strangers have their part"
+        await turns(lambda: len(begun), 11 * MAX_BEGUN)
+        assert not pace._whose
+
+    in_uvloop(run())
+
+
+def test_an_address_puts_off_its_own_strangers_and_no_other() -> None:
+    async def run() -> None:
+        pace, begun = Pace(), list[Any]()
+        pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+        for number in range(10 * MAX_BEGUN):
+            pace.wait(Waiting(begun, number, pace, True), "the crowd", is_stranger=True)
+        pace.wait(Waiting(begun, "another", pace, True), "another address", is_stranger=True)
+        await asyncio.sleep(0)
+        assert begun[:2] == [0, "another"]
+
+    in_uvloop(run())
+
+
+# What strangers send beside a head
+
+CHUNKED = b"POST /task HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+PACKET = 256_000
+
+
+@pytest.mark.parametrize("form", [b"1\r\na\r\n" * 60_000, b"0\r\n" + b"a:b\r\n" * 60_000], ids=["chunks", "trailers"])
+async def test_of_a_body_in_chunks_nothing_is_read_before_it_is_wanted(form: bytes) -> None:
+    app = Taking(100_000_000, connections=10_000)
+    link, transport = linked_stranger(app)
+    link.data_received((CHUNKED + form)[:PACKET])
+    assert app.arrivals.pace.left == MAX_BEGUN - 1, "the head is all that was read"
+    assert not transport.is_reading
+    assert app.ledger.process.held_bytes == PACKET - len(CHUNKED)
+    await wait_until_async(lambda: transport.statuses == [400], "the refusal, once the application wanted it")
+    assert app.ledger.process.held_bytes == 0
+    link.connection_lost(None)
+
+
+async def test_lines_of_chunks_are_work_and_the_rest_of_a_packet_has_its_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Taking(100_000_000, connections=10_000)
+    link, _ = linked(app)
+    await settled()
+    link.data_received(CHUNKED)
+    await settled()
+    read, feed = [0], Connection._read
+
+    def counting(self: Connection, data: bytes) -> None:
+        read[0] += data.count(b"\n")
+        feed(self, data)
+
+    monkeypatch.setattr(Connection, "_read", counting)
+    link.data_received(b"6\r\n\n\n\n\n\n\n\r\n" * (PACKET // 11))
+    at_once = read[0]
+    step = phases.LINES_STEP_BYTES
+    assert at_once <= MAX_BEGUN * LINES_PART + step
+    assert max(await turns(lambda: read[0], PACKET // 11 * 8)) <= MAX_BEGUN * LINES_PART + step
+    link.connection_lost(None)
+    await settled()
+    assert app.ledger.process.is_idle
+
+
+async def test_trailers_have_the_number_of_headers() -> None:
+    app = Taking(100_000_000, connections=10_000)
+    for count, status in ((heads.MAX_HEADERS, 200), (heads.MAX_HEADERS + 1, 400)):
+        link, transport = linked(app)
+        link.data_received(CHUNKED + b"1\r\na\r\n0\r\n" + b"a:b\r\n" * count + b"\r\n")
+        await wait_until_async(lambda: transport.statuses == [status], "the reply")  # noqa: B023
+        link.connection_lost(None)
+
+
+async def test_what_is_dropped_of_strangers_is_read_in_turns() -> None:
+    app = Taking(100_000_000, connections=10_000)
+    made = [linked_stranger(app) for _ in range(COUNT)]
+    for link, transport in made:
+        link.data_received(b"nonsense\r\n\r\n")
+        await settled()
+        assert transport.statuses == [400]
+    for link, _ in made:
+        link.data_received(b"y" * PACKET)
+    reading = sum(transport.is_reading for _, transport in made)
+    assert reading <= MAX_OF_STRANGERS
+    for _ in range(COUNT):
+        await asyncio.sleep(0)
+    assert all(transport.is_reading for _, transport in made)
+    leave([link for link, _ in made])
 
 
 async def test_a_task_that_gives_up_leaves_the_line() -> None:

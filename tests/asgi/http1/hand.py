@@ -29,6 +29,7 @@ class HandTransport(asyncio.Transport):
         self.is_slow = False
         self.is_reading = True
         self.has_ended = False
+        self._is_closing = False
         self._is_paused = False
         self._high_bytes = 65_536
 
@@ -64,13 +65,13 @@ class HandTransport(asyncio.Transport):
         return len(self.unread)
 
     def is_closing(self) -> bool:
-        return self.has_ended
+        return self._is_closing
 
     def close(self) -> None:
-        self.has_ended = True
+        self.has_ended = self._is_closing = True
 
     def abort(self) -> None:
-        self.has_ended = True
+        self.has_ended = self._is_closing = True
 
     def pause_reading(self) -> None:
         self.is_reading = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +117,7 @@ async def test_a_head_may_come_byte_by_byte(link: tuple[App, Connection, Wire]) 
     app, made, _ = link
     for byte in GOOD["absolute form"][0]:
         made.data_received(bytes([byte]))
+        await asyncio.sleep(0)  # in turns of the loop, as packets come
     assert [scope["query_string"] for scope in app.seen] == [b"b=c"]
 
 

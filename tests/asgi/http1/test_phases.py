@@ -386,16 +386,37 @@ async def test_what_still_comes_after_the_last_reply_has_a_bound(port: int, monk
 async def test_an_address_has_so_many_connections_until_it_shows_a_key(served: tuple[App, int]) -> None:
     app, port = served
     held = [await connected(port) for _ in range(8)]
+    for _, writer in held:
+        writer.write(GET[:3])
     await wait_until_async(lambda: app.arrivals.ledger.process.places[Resource.CONNECTION] == 8, "eight")
+    share = app.arrivals.ledger.address("127.0.0.1")
+    holds = share.holds[Resource.CONNECTION]
+    await wait_until_async(lambda: not any(hold.worth() for hold in holds), "none to be idle")
     text = await exchanged(port)
     assert statuses(text) == [503]
     assert b"retry-after:" in text
     assert b"This address has as many connections open as it may have (8)." in text
     reader, writer = held[0]
-    writer.write(GET.replace(b"small", b"known"))
+    writer.write(GET.replace(b"small", b"known")[3:])
     await asyncio.wait_for(reader.readuntil(b"small"), 60)
     held.append(await connected(port))
     held[-1][1].write(GET)
     await asyncio.wait_for(held[-1][0].readuntil(b"small"), 60)
+    for _, writer in held:
+        writer.close()
+
+
+async def test_idle_connections_of_an_address_give_way_to_its_own_newcomers(served: tuple[App, int]) -> None:
+    """Behind one address there may be many: who holds it up with connections that say nothing locks nobody out."""
+    _, port = served
+    held = [await connected(port) for _ in range(8)]
+    for reader, writer in held:
+        writer.write(GET)
+        await asyncio.wait_for(reader.readuntil(b"small"), 60)
+    text = await exchanged(port, GET.replace(b"small", b"known").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert statuses(text) == [200]
+    assert await asyncio.wait_for(held[0][0].read(), 60) == b"", "the one that is idle longest was closed"
+    held[1][1].write(GET)
+    await asyncio.wait_for(held[1][0].readuntil(b"small"), 60)
     for _, writer in held:
         writer.close()

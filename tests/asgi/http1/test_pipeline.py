@@ -266,6 +266,7 @@ async def test_where_packets_end_does_not_matter(shift: int) -> None:
         link.data_received(whole[max(0, cut - step) : cut])
         link.data_received(whole[cut:])
         for at in range(0, len(rest), 500):
+            await wait_until_async(lambda link=transport: link.is_reading, "the turn of the next packet")
             link.data_received(rest[at : at + 500])
         await wait_until_async(lambda link=transport: len(link.statuses) == 2, "both replies")
         assert transport.statuses == [200, 200]

@@ -47,6 +47,7 @@ def test_an_address_and_its_name(text: str, mailbox: Mailbox) -> None:
         ),
         *(f"{'a' * 65}@example.com", f"a@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 63}.example", "a@1.2.3.4", "a@b..c"),
         *("a@bücher.example", "a@example.com.", "a@-b.example", "..@example.com", "a\x00@example.com"),
+        *("<a@example.com>", " <a@example.com>"),
     ],
 )
 def test_what_is_not_one_address_is_refused(text: str) -> None:

@@ -73,6 +73,7 @@ class Visit:
         "_standing",
         "is_known",
         "is_proxied",
+        "is_stranger",
         "ledger",
         "peer",
         "shares",
@@ -86,6 +87,8 @@ class Visit:
         self.is_proxied = peer is not None and arrivals.addresses.is_trusted(peer[0])
         self.is_known = False
         """Whether its requests have shown a good key: then it counts for that."""
+        self.is_stranger = not self.is_proxied
+        """Whether none of its requests has, so that its work is a stranger's. What a proxy sends is nobody's own."""
         self.shares: tuple[Share, ...] = ()
         """In which shares the bytes that it has in hand are counted."""
         self._place: HeldPlace | None = None
@@ -142,7 +145,7 @@ class Visit:
         if self._is_over or self.shares is account.shares or self._standing is None:
             return
         self._standing.move(self._counted(account.shares))
-        self.shares, self.is_known = account.shares, True
+        self.shares, self.is_known, self.is_stranger = account.shares, True, False
 
     def hand_over(self, caller: Caller) -> None:
         """The connection is somebody else's from now on: what it holds is given up by him."""

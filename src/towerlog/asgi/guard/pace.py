@@ -3,7 +3,9 @@
 Each piece of work alone is short: to read a packet, to decode a body and hand it on, to go on with a reply whose reader
 has taken what there was. Those of many connections that come at the same time are not, and the loop looks at nothing
 else, leases and timers among them, until it is through with all that came. Who waits has turns by whose the work is, so
-that a crowd puts off its own and nobody else's.
+that a crowd puts off its own and nobody else's. Strangers, who have shown no key, have a small part of each turn, from
+however many addresses they come: the loop also accepts no more than one connection a turn, and who is accepted next may
+have a key.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from typing import Protocol
 
 MAX_BEGUN = 100
 """Pieces of work that are begun in a turn; one counts once more for each `BODY_PART_BYTES` of what it reads."""
+MAX_OF_STRANGERS = 20
+"""How many of them are begun for all who have shown no key; the others are for those who have. One piece may exceed it.
+More than `MAX_BEGUN - COUNTED_FROM`."""
 BODY_PART_BYTES = 8192
+LINES_PART = 256
+"""A piece counts once more for so many line ends: a chunk of a byte, or the line of a trailer, costs the parser as much
+as some hundred bytes do."""
+DROPPED_PART_BYTES = 64 * 1024
+"""And once for so much that is read and dropped."""
 COUNTED_FROM = MAX_BEGUN - 10
 
 
@@ -27,31 +37,44 @@ class Beginner(Protocol):
         ...
 
 
+_Lines = OrderedDict[object, OrderedDict[Beginner, None]]
+
+
 class Pace:
     """Of one process. Connections look at `left` themselves: nearly all that comes is begun at once."""
 
-    __slots__ = ("_is_next", "_lines", "_whose", "left", "when_busy")
+    __slots__ = ("_is_next", "_lines", "_stranger_lines", "_whose", "left", "left_of_strangers", "when_busy")
 
     def __init__(self) -> None:
         """Nothing is begun."""
         self.left = MAX_BEGUN
         """How much more may begin in this turn."""
+        self.left_of_strangers = MAX_OF_STRANGERS
+        """The same for strangers; `left` holds for them as well."""
         self.when_busy: Callable[[], None] = _nobody
         """Called when work begins after a `rest`, before it begins, and in every turn in which there is much of it."""
         self._is_next = False
         """The next turn has been asked for."""
-        self._lines: OrderedDict[object, OrderedDict[Beginner, None]] = OrderedDict()
+        self._lines: _Lines = OrderedDict()
         """Whose → who waits, in their order; together as many as there are connections, and tasks of theirs."""
-        self._whose: dict[Beginner, object] = {}
+        self._stranger_lines: _Lines = OrderedDict()
+        """The same of strangers."""
+        self._whose: dict[Beginner, tuple[_Lines, object]] = {}
         """In whose line each stands."""
 
-    def spend(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
-        """A piece of work begins that reads so many bytes."""
-        self.count(loop, 1 + size // BODY_PART_BYTES)
+    def is_over(self, is_stranger: bool) -> bool:
+        """Whether nothing more may begin in this turn, for a stranger or somebody else."""
+        return self.left <= 0 or (is_stranger and self.left_of_strangers <= 0)
 
-    def count(self, loop: asyncio.AbstractEventLoop, pieces: int) -> None:
+    def spend(self, loop: asyncio.AbstractEventLoop, size: int, is_stranger: bool = False) -> None:
+        """A piece of work begins that reads so many bytes."""
+        self.count(loop, 1 + size // BODY_PART_BYTES, is_stranger)
+
+    def count(self, loop: asyncio.AbstractEventLoop, pieces: int, is_stranger: bool = False) -> None:
         """So many pieces of work begin, or have been found in one that has begun."""
         self.left -= pieces
+        if is_stranger:
+            self.left_of_strangers -= pieces
         if self.left < COUNTED_FROM:
             self.note(loop)
 
@@ -66,20 +89,22 @@ class Pace:
         """Has `note` called by the next work, however little it is."""
         self.left = min(self.left, COUNTED_FROM)
 
-    def wait(self, who: Beginner, whose: object) -> None:
-        """Has `begin` called in one of the next turns. Nothing is left in this one."""
+    def wait(self, who: Beginner, whose: object, is_stranger: bool = False) -> None:
+        """Has `begin` called in one of the next turns. Nothing is left in this one, or `note` is called as well."""
         if who not in self._whose:
-            self._whose[who] = whose
-            self._lines.setdefault(whose, OrderedDict())[who] = None
+            lines = self._stranger_lines if is_stranger else self._lines
+            self._whose[who] = (lines, whose)
+            lines.setdefault(whose, OrderedDict())[who] = None
 
     def leave(self, who: Beginner) -> None:
         """It is not to begin any more."""
-        whose = self._whose.pop(who, None)
-        if whose is not None:
-            line = self._lines[whose]
+        found = self._whose.pop(who, None)
+        if found is not None:
+            lines, whose = found
+            line = lines[whose]
             del line[who]
             if not line:
-                del self._lines[whose]
+                del lines[whose]
 
     async def turn(self, size: int, whose: object) -> None:
         """Returns when a task may do work that reads so many bytes."""
@@ -95,18 +120,27 @@ class Pace:
             self.leave(waiting)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_next, self.left = False, MAX_BEGUN
+        self._is_next, self.left, self.left_of_strangers = False, MAX_BEGUN, MAX_OF_STRANGERS
+        kept = MAX_OF_STRANGERS if self._stranger_lines else 0
         try:
+            while self._lines and self.left > kept:
+                self._begin_next(self._lines)
+            while self._stranger_lines and not self.is_over(True):
+                self._begin_next(self._stranger_lines)
             while self._lines and self.left > 0:
-                whose, line = self._lines.popitem(last=False)
-                who, _ = line.popitem(last=False)
-                del self._whose[who]
-                if line:
-                    self._lines[whose] = line
-                who.begin()
+                self._begin_next(self._lines)
         finally:
-            if self._lines:  # also where one has raised before it spent anything: the others wait for the next turn
+            if self._whose:  # also where one has raised before it spent anything: the others wait for the next turn
                 self.note(loop)
+
+    def _begin_next(self, lines: _Lines) -> None:
+        """Begins what is first in the first line, which is the last one then."""
+        whose, line = lines.popitem(last=False)
+        who, _ = line.popitem(last=False)
+        del self._whose[who]
+        if line:
+            lines[whose] = line
+        who.begin()
 
 
 def _nobody() -> None:

@@ -22,6 +22,7 @@ END = b"\r\n\r\n"
 """The end of a head: of its last line, and the empty one."""
 TOO_LARGE = "The request's head is too large."
 TOO_MANY = f"The request has more than {MAX_HEADERS} headers."
+TOO_MANY_TRAILERS = f"The request has more than {MAX_HEADERS} trailers."
 TOO_MANY_PARTS = f"The request's headers have more than {MAX_PARTS} parts between commas and semicolons."
 SINGLE = frozenset(
     {

@@ -14,12 +14,14 @@ import termios
 from abc import ABC, abstractmethod
 
 from towerlog.asgi.guard.arrivals import Visit
-from towerlog.asgi.guard.pace import Pace
+from towerlog.asgi.guard.pace import DROPPED_PART_BYTES, Pace
 
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 30.0
 STEP_BYTES = 64 * 1024
 """What is parsed at a time, so that what a head may hold is seen to be too much before all of it is kept."""
+LINES_STEP_BYTES = 8 * 1024
+"""The same where what comes may be lines, as heads, trailers and chunks are: of those a piece costs the parser most."""
 MAX_IDLE_BODY_BYTES = 64 * 1024
 """What may come of a body beyond as much as there is of it: trailers, and whatever else a chunk may bring, the lines of
 tiny chunks among them, which cost far more than they bring."""
@@ -140,16 +142,44 @@ class Phases(asyncio.Protocol, ABC):
             self._await(ConnectionPhase.LINGER, LINGER_S)
 
     def _drop(self, size: int) -> None:
-        """So much has come that nobody will look at."""
+        """So much has come that nobody will look at. To read it takes time as well: it is read in turns."""
         self._count += size
         if self._count > MAX_LINGER_BYTES:
             self.transport.abort()
+            return
+        self._pace.count(self._loop, 1 + size // DROPPED_PART_BYTES, self._visit.is_stranger)
+        if self._is_turn_over() and not self._is_read_paused and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._wait_for_turn()
+
+    def _go_on_dropping(self) -> None:
+        """It is its turn again."""
+        if not (self._is_read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def _take_kept(self) -> bytes:
         """What has waited for its turn is looked at now, or never."""
         data, self._kept = self._kept, b""
         self._visit.unkeep()
         return data
+
+    # Turns of the event loop
+
+    def _is_turn_over(self) -> bool:
+        """Whether nothing more of it may begin in this turn."""
+        return self._pace.is_over(self._visit.is_stranger)
+
+    def _wait_for_turn(self) -> None:
+        """Has `begin` called in one of the next turns."""
+        self._pace.wait(self, self._visit.whose, self._visit.is_stranger)
+
+    def _spend(self, size: int) -> None:
+        """A piece of its work begins that reads so many bytes."""
+        self._pace.spend(self._loop, size, self._visit.is_stranger)
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Goes on with what waits for its turn, if it still does. Called by the pace."""
 
     # Who reads
 
@@ -285,5 +315,9 @@ class Phases(asyncio.Protocol, ABC):
             self._is_read_paused = False
             if self._phase in _EXPECTING and self._left_s < math.inf:
                 self._await(self._phase, self._left_s)
-            if not self._kept:
+            if self._kept:
+                # Not from within a reply, so that no depth of them nests.
+                self._wait_for_turn()
+                self._pace.note(self._loop)
+            else:
                 self.transport.resume_reading()

@@ -14,6 +14,7 @@ from typing import Any
 
 from towerlog.asgi.exchange import Exchange, Successor
 from towerlog.asgi.faults import Rejection
+from towerlog.asgi.guard.pace import BODY_PART_BYTES, LINES_PART
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.asgi.http1.request import STATUS_LINES, PendingRequest, plain_refusal
@@ -117,18 +118,57 @@ class Pipeline(Phases):
 
     # What comes
 
+    def _read_packet(self, data: bytes) -> None:
+        """Has the parser look at it, at once where it is short."""
+        if len(data) <= phases.LINES_STEP_BYTES and data.count(heads.END) < phases.MAX_PIPELINED:
+            self._spend(len(data))
+            self._count_lines(data)
+            self._read(data)
+        else:
+            self._read_in_pieces(data)
+
     def _read_in_pieces(self, data: bytes) -> None:
-        """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not."""
-        at, body_end = 0, self._body_left()
+        """What may hold many requests, or is long. Once as many wait as may, the rest is kept until they do not; a
+        stranger's, until it is wanted; and lines, once this turn of the event loop is over, until the next."""
+        at = 0
         while at < len(data) and not self._ignores_input:
             if len(self._waiting) == phases.MAX_PIPELINED:
                 self._keep_rest(data[at:])
                 return
+            if at and self._is_unwanted():
+                self._pause_reading()
+                self._keep_rest(data[at:])
+                return
+            body_end = at + self._body_left()
+            if at > 0 and at >= body_end and self._is_turn_over():
+                self._keep(data[at:])
+                return
             end = piece_end(data, at, body_end)
-            self._read(data[at:end])
+            piece = data[at:end]
+            self._pace.count(self._loop, (at == 0) + len(piece) // BODY_PART_BYTES, self._visit.is_stranger)
+            if at >= body_end:
+                self._count_lines(piece)
+            self._read(piece)
             at = end
         if self._early is not None and at < len(data):
             self._hold_early(self._early + data[at:])
+
+    def _count_lines(self, data: bytes) -> None:
+        """Counts what a piece costs beyond its bytes. It is no part of a body of known length: that has no lines."""
+        lines = data.count(b"\n")
+        if lines >= LINES_PART:
+            self._pace.count(self._loop, lines // LINES_PART, self._visit.is_stranger)
+
+    def _is_unwanted(self) -> bool:
+        """Whether what comes is a body in chunks from somebody who has shown no key, and nobody has asked for it: to
+        read it costs far more than to refuse it."""
+        request = self._receiving
+        return (
+            request is not None
+            and not request.is_wanted
+            and self._visit.is_stranger
+            and b"transfer-encoding" in request.scope["given"]
+        )
 
     def _body_left(self) -> int:
         """How many of the bytes to come are certainly of the body that is being received."""
@@ -191,6 +231,7 @@ class Pipeline(Phases):
     def want_body(self, request: PendingRequest) -> None:
         """Reads on; the sender may wait to be asked for its body."""
         if request is self._receiving and not self.transport.is_closing():
+            request.is_wanted = True
             if request.expects and not request.received_bytes:
                 request.expects = False
                 self.given_bytes = 0
@@ -203,17 +244,14 @@ class Pipeline(Phases):
         self._serving = self._waiting.popleft()
         if self.is_write_paused:
             self._is_fresh = True
-        elif self._pace.left <= 0:
+        elif self._is_turn_over():
             self._is_fresh = True
-            self._pace.wait(self, self._visit.whose)
+            self._wait_for_turn()
         else:
-            self._pace.spend(self._loop, len(self._serving.body))
+            self._spend(len(self._serving.body))
             self._start_task(self._serving, None)
         if not self._waiting and not self._ignores_input:
             self._resume_reading()
-            if self._kept:
-                # Not from within a reply, so that no depth of them nests.
-                self._loop.call_soon(self.begin)
 
     # Turns of the event loop
 
@@ -226,10 +264,10 @@ class Pipeline(Phases):
             return
         self._kept = data
         self.transport.pause_reading()
-        self._pace.wait(self, self._visit.whose)
+        self._wait_for_turn()
 
     def _keep_rest(self, data: bytes) -> None:
-        """As many requests wait as may: this is looked at once none does. Until then nothing more is read."""
+        """This is looked at once reading goes on, and until then nothing more is read."""
         try:
             self._visit.keep(len(data))
         except Overloaded as refusal:
@@ -253,30 +291,34 @@ class Pipeline(Phases):
         """The reader has taken what there was: more may be written, or the next begin. Called by the transport."""
         super().resume_writing()
         if self._drained is not None or self._is_fresh:
-            if self._pace.left > 0:
-                self.begin()
+            if self._is_turn_over():
+                self._wait_for_turn()
             else:
-                self._pace.wait(self, self._visit.whose)
+                self.begin()
 
     def begin(self) -> None:
         """Goes on with what waits for its turn, if it still does: a reply, the next request, what was kept."""
         if self.is_write_paused:
             pass
         elif self._go_on_writing():
-            self._pace.spend(self._loop, 0)
+            self._spend(0)
         elif self._is_fresh:
             assert self._serving is not None
-            self._pace.spend(self._loop, len(self._serving.body))
+            self._spend(len(self._serving.body))
             self._serve()
-        if not self._kept or self._waiting:
+        if self._ignores_input:
+            if self._kept:
+                self._take_kept()
+            self._go_on_dropping()
             return
-        if self._pace.left > 0:
-            data = self._take_kept()
-            if not self._is_read_paused:
-                self.transport.resume_reading()
-            self.data_received(data)
-        else:
-            self._pace.wait(self, self._visit.whose)
+        if not self._kept or self._waiting or self._is_read_paused:
+            return
+        if self._is_turn_over():
+            self._wait_for_turn()
+            return
+        data = self._take_kept()
+        self.transport.resume_reading()
+        self.data_received(data)
 
     # What it gives up for others
 
@@ -329,7 +371,7 @@ class Pipeline(Phases):
 
 def piece_end(data: bytes, at: int, body_end: int) -> int:
     """Where a piece of what came ends that begins at `at`. One head ends in it at most, and none before `body_end`."""
-    last = min(len(data), at + phases.STEP_BYTES)
+    last = min(len(data), at + phases.STEP_BYTES, max(at + phases.LINES_STEP_BYTES, body_end))
     begin = body_end if at < body_end else at + _MIN_HEAD_BYTES * (at > 0)
     found = data.find(heads.END, begin, last)
     return last if found < 0 else found + len(heads.END)

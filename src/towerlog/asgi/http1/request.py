@@ -80,6 +80,8 @@ class PendingRequest(msgspec.Struct, eq=False):
     """Its sender waits to be asked for the body."""
     body: bytes | bytearray = b""
     """What has come of the body and was not taken yet."""
+    is_wanted: bool = False
+    """Whoever serves it has asked for its body."""
     received_bytes: int = 0
     """What has come of the body at all."""
     is_whole: bool = False

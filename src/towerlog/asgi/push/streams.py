@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from towerlog.asgi.guard.auth import Authenticator
+from towerlog.asgi.push.outflow import COUNTED_FROM_BYTES, SMALL_BYTES, Outflow
 from towerlog.asgi.push.sink import COMPLETE, REVOKED, Cause, Sink, StreamEnd
 from towerlog.asgi.shares.turns import Turns
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
@@ -160,8 +161,14 @@ class Stream:
 
         False for what has to be sent by the task.
         """
+        outflow = self._streams.outflow
         if self._is_over or len(chunk) > MAX_CHUNK_BYTES or not self._sink.has_room():
             return False
+        if outflow.left_bytes <= 0 and len(chunk) > SMALL_BYTES:
+            return False
+        outflow.left_bytes -= len(chunk)
+        if outflow.left_bytes < COUNTED_FROM_BYTES:
+            outflow.note()
         self.is_ping_due = False
         self.quiet_since = self._streams.steady_ms
         self._sink.put(chunk)
@@ -178,6 +185,8 @@ class Stream:
                 if len(chunk) > MAX_CHUNK_BYTES:
                     self._large, chunk = chunk, None
                     await self._send_large()
+                    continue
+                if not await self._may_send(chunk, is_inside=False):
                     continue
                 self.is_ping_due = False
                 await self._timed(self._sink.send(chunk))
@@ -200,6 +209,8 @@ class Stream:
             while await self._holds_large(sent, check):
                 while self._large is not None:
                     piece = self._large[sent : sent + MAX_CHUNK_BYTES]
+                    if not await self._may_send(piece, is_inside=sent > 0):
+                        return
                     sent, check = sent + len(piece), zlib.crc32(piece, check)
                     if sent == len(self._large):
                         # From here on there is nothing to be read again.
@@ -215,6 +226,22 @@ class Stream:
             # Half a frame is sent, and the rest will not follow: nothing that is said behind it could be understood.
             self.cut()
             await asyncio.sleep(0)
+
+    async def _may_send(self, chunk: bytes, *, is_inside: bool) -> bool:
+        """Waits until it may go out; False where the stream comes to its end before. `is_inside`: half a frame is sent,
+        and is not left so."""
+        outflow = self._streams.outflow
+        if outflow.left_bytes > 0 or (len(chunk) <= SMALL_BYTES and not is_inside):
+            outflow.spend(len(chunk))
+            return True
+        turn = outflow.ask(self._place.org_id, self._place.key_id, len(chunk))
+        try:
+            if not is_inside:
+                return await self._in_line(turn, is_inside=False)
+            await turn
+            return True
+        finally:
+            outflow.leave(turn)
 
     async def _holds_large(self, sent: int, check: int) -> bool:
         """Takes a turn for a large frame, and reads it again where it was let go meanwhile.
@@ -280,6 +307,7 @@ class Streams:
         self.steady_ms = steady_ms
         self.opened = 0
         self.is_closing = False
+        self.outflow = Outflow()
         self._auth = auth
         self._open: set[Stream] = set()
 

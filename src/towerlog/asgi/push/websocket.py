@@ -153,15 +153,14 @@ class WebSocket(Phases):
     def data_received(self, data: bytes) -> None:
         """Parses it piece by piece, as long as somebody may speak; later, where too much came in this turn of the event
         loop, or where the answers are not taken."""
-        pace = self._pace
         for at in range(0, len(data), _FEED_BYTES):
             if self._ignores_input:
                 self._drop(len(data) - at)
                 return
-            if pace.left <= 0 or self.is_write_paused:
+            if self._is_turn_over() or self.is_write_paused:
                 self._keep(data[at:])
                 return
-            pace.spend(self._loop, 0)
+            self._spend(0)
             self._feed(data[at : at + _FEED_BYTES])
 
     def _keep(self, data: bytes) -> None:
@@ -174,7 +173,7 @@ class WebSocket(Phases):
         self._kept = data
         self.transport.pause_reading()
         if not self.is_write_paused:
-            self._pace.wait(self, self._visit.whose)
+            self._wait_for_turn()
 
     def begin(self) -> None:
         """Goes on with what waits for its turn, if it still does. Where the reader has first to take the answers, that
@@ -184,12 +183,14 @@ class WebSocket(Phases):
             if not self._is_read_paused:
                 self.transport.resume_reading()
             self.data_received(data)
+        elif self._ignores_input:
+            self._go_on_dropping()
 
     def _feed(self, piece: bytes) -> None:
         frames = self._frames
         frames.receive_data(piece)
         found = frames.events_received()
-        self._pace.count(self._loop, len(found))
+        self._pace.count(self._loop, len(found), self._visit.is_stranger)
         if not self._may_send(len(found) + len(piece) / 1024):
             self.flooded()
             return
@@ -257,10 +258,10 @@ class WebSocket(Phases):
         if not self.transport.is_closing():
             self._resume_reading()
         if self._kept:
-            if self._pace.left > 0:
-                self.begin()
+            if self._is_turn_over():
+                self._wait_for_turn()
             else:
-                self._pace.wait(self, self._visit.whose)
+                self.begin()
         if self.is_open:
             self.has_room()
 

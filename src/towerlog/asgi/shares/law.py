@@ -61,7 +61,7 @@ def _one_gives_way(shares: Sequence[Share], at: int, resource: Resource, count: 
         others = [child for child in shares[level].children.values() if child is not own]
         if _largest_gives_way(_largest_first(others, resource, most), resource):
             return True
-    return resource is _NEWEST_FIRST and at > 0 and _gives_own(shares[0], resource)
+    return resource is _NEWEST_FIRST and _gives_own(shares[0], resource)
 
 
 def _largest_gives_way(larger: Sequence[Share], resource: Resource) -> bool:

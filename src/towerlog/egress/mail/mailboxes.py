@@ -18,7 +18,7 @@ MAX_NAME_CHARS = 200
 MAX_CREDENTIAL_CHARS = 1000
 
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*", re.ASCII)
-_NAMED = re.compile(r"([^<>]*?)\s*<([^<>]*)>")
+_NAMED = re.compile(r"([^<>]*[^<>\s])\s*<([^<>]*)>")
 _SERVER = re.compile(r"(smtp|smtps|smtp\+starttls)://(?:([^@/?#]*)@)?([^@/?#]*)/?(?:\?([^#]*))?", re.ASCII)
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _ESCAPED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
