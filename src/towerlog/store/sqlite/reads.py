@@ -23,9 +23,9 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
+from towerlog.store.columns.order import advanced
 from towerlog.store.columns.parents import child_condition
 from towerlog.store.columns.searches import unindexed
-from towerlog.store.order import advanced
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD
