@@ -241,8 +241,8 @@ STORED = (
     Fault(
         "a folder that is not there counts as a full disk",
         "faults/test_moved_files.py::test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk",
-        "towerlog.store.sqlite.store",
-        'return "writes_refused" if self.space.is_gone else "disk_full"',
+        "towerlog.store.space",
+        'return "writes_refused" if self.is_gone else "disk_full"',
         'return "disk_full"',
     ),
     Fault(
@@ -269,7 +269,7 @@ STORED = (
     Fault(
         "a page that leads back is gone on from",
         "faults/test_out_of_order.py::test_a_walk_that_is_led_back_ends_and_names_the_table_and_the_place[audit_entry]",
-        "towerlog.store.order",
+        "towerlog.store.columns.order",
         "if after is None or _is_beyond(key, after, falls=falls):",
         "if after is None or key is not None:",
     ),

@@ -36,8 +36,8 @@ from towerlog.projections import threads as thread_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.projections.computed_costs import Correction, UsageKey, corrections
 from towerlog.store.base import Store
+from towerlog.store.columns.order import OutOfOrder
 from towerlog.store.content import Content
-from towerlog.store.order import OutOfOrder
 from towerlog.store.values import Changes, Rows, RunChange
 
 PAGE_EVENTS = 1000

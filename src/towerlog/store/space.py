@@ -76,6 +76,10 @@ class Space:
         self._look()
         return self.was_low
 
+    def obstacle(self) -> str:
+        """The same in one word."""
+        return "writes_refused" if self.is_gone else "disk_full"
+
     def refusal(self, retry_after: int) -> StorageFailed:
         """What writes are refused with while it is low: nobody knows how much is free of a folder that is not there."""
         if self.is_gone:

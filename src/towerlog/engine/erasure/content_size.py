@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from towerlog.model.facts import Erases
 from towerlog.model.retention import Erasing, FreedBytes
 from towerlog.store.base import RetentionStore
-from towerlog.store.order import advanced
+from towerlog.store.columns.order import advanced
 
 EVENTS_AT_ONCE = 5000
 ROWS_AT_ONCE = 2000

@@ -13,7 +13,7 @@ from towerlog.engine.follow.pages import ReadPage, StorePages
 from towerlog.errors import StorageFailed
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.run import RunRow
-from towerlog.store.order import OutOfOrder
+from towerlog.store.columns.order import OutOfOrder
 
 PAGE_EVENTS = 500
 

@@ -22,7 +22,7 @@ from towerlog.model.facts import Erases
 from towerlog.model.retention import RetentionPolicy, holds
 from towerlog.model.run import RunRow
 from towerlog.store.base import Store, Unit
-from towerlog.store.order import advanced
+from towerlog.store.columns.order import advanced
 
 RUNS_AT_ONCE = 20
 """Of one policy, before the next organisation has its turn."""

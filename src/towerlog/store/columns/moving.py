@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import msgspec
 
 from towerlog.model.audit import AuditEntry
+from towerlog.store.columns.order import advanced
 from towerlog.store.columns.tables import TABLES, Table
-from towerlog.store.order import advanced
 
 Row = tuple[Any, ...]
 PAGE_ROWS = 2000

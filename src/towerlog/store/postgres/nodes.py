@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from towerlog.model.event import Logged
+from towerlog.store.columns.order import awaited_in_order
 from towerlog.store.damage import Damages
-from towerlog.store.order import awaited_in_order
 from towerlog.store.postgres import connections
 from towerlog.store.postgres.connections import Connections, Db, named_orgs
 from towerlog.store.postgres.failures import storage_errors

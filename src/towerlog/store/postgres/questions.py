@@ -9,7 +9,7 @@ from inspect import Parameter, signature
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
-from towerlog.store.order import awaited_in_order
+from towerlog.store.columns.order import awaited_in_order
 from towerlog.store.postgres.connections import ALL, Connections, Db, named_orgs
 
 P = ParamSpec("P")

@@ -20,8 +20,8 @@ from towerlog.model.lane import Lane
 from towerlog.model.principal import shard_org
 from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
+from towerlog.store.columns.order import awaited_in_order
 from towerlog.store.damage import Damages
-from towerlog.store.order import awaited_in_order
 from towerlog.store.postgres import load, write
 from towerlog.store.postgres.connections import ALL, Db, named_orgs, seeing
 from towerlog.store.postgres.failures import DRIVER_ERRORS, is_passing, storage_error, storage_errors

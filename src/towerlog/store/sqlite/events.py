@@ -15,7 +15,7 @@ import apsw
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.principal import shard_bounds, shard_key
 from towerlog.store.columns import rows
-from towerlog.store.order import advanced
+from towerlog.store.columns.order import advanced
 from towerlog.store.sqlite.connections.connection import damages_of
 from towerlog.store.sqlite.connections.failures import storage_failed
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks

@@ -17,7 +17,7 @@ import apsw
 from towerlog.model.lane import Lane
 from towerlog.model.run import Status
 from towerlog.store.columns import rows
-from towerlog.store.order import advanced
+from towerlog.store.columns.order import advanced
 from towerlog.store.sqlite.reads import MAX_INTEGER, marks, one
 from towerlog.store.values import Found, Quarantined
 

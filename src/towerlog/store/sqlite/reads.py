@@ -23,8 +23,8 @@ from towerlog.model.run_text import words_of
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
+from towerlog.store.columns.order import advanced
 from towerlog.store.columns.parents import child_condition
-from towerlog.store.order import advanced
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD

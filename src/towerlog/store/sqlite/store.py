@@ -231,9 +231,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsk
 
     def obstacle(self) -> str | None:
         """What is in the way of writes."""
-        if self.trouble.final is None and self.space.is_low():
-            return "writes_refused" if self.space.is_gone else "disk_full"
-        return self.trouble.obstacle()
+        return (self.trouble.final is None and self.space.is_low() and self.space.obstacle()) or self.trouble.obstacle()
 
     async def _start_log_anew(self) -> None:
         """Back-pressure, where the log has grown past its bound: nothing is written before it can start anew.

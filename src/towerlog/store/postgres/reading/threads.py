@@ -10,8 +10,8 @@ from towerlog.model.principal import Counters, shard_bounds, shard_org
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows
+from towerlog.store.columns.order import advanced
 from towerlog.store.columns.parents import IS_A_CHILD
-from towerlog.store.order import advanced
 from towerlog.store.postgres.connections import Db
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState
 

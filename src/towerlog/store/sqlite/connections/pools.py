@@ -16,8 +16,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 import apsw
 
 from towerlog.errors import StorageFailed
+from towerlog.store.columns.order import in_order
 from towerlog.store.damage import Damages
-from towerlog.store.order import in_order
 from towerlog.store.sqlite.connections.failures import is_final, storage_failed, text_damaged
 from towerlog.store.trouble import Trouble
 

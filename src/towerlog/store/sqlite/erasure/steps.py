@@ -20,8 +20,8 @@ from towerlog.model.retention import NOTHING_FREED, Erasing
 from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.erasure import Gone, Room, freed_with, ids_left
+from towerlog.store.columns.order import advanced
 from towerlog.store.compression import Packer
-from towerlog.store.order import advanced
 from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes

@@ -11,7 +11,7 @@ import pytest
 
 from towerlog.store.base import Store, Unit
 from towerlog.store.base.store import NodeStore
-from towerlog.store.order import PAGED, OutOfOrder, advanced, awaited_in_order, in_order
+from towerlog.store.columns.order import PAGED, OutOfOrder, advanced, awaited_in_order, in_order
 from towerlog.store.postgres.store import PostgresStore
 from towerlog.store.sqlite.store import SqliteStore, SqliteUnit
 
