@@ -361,8 +361,8 @@ STORED = (
         "a reader that comes back gets its last event again",
         "acceptance/test_streams.py::test_a_reader_cut_at_random_bytes_sees_every_seq_once_and_in_order[1-100]",
         "towerlog.engine.follow.opening",
-        "min(command.after_seq, row.last_seq)",
-        "min(max(command.after_seq - 1, 0), row.last_seq)",
+        "source, after, command.follow, preface)",
+        "source, max(after - 1, 0), command.follow, preface)",
     ),
     Fault(
         "a gap is told to those alone who want everything",
@@ -876,7 +876,7 @@ BOUNDS = (
         "frames of live push are heard as they come",
         "acceptance/test_push_frames.py::test_frames_on_many_sockets_at_once_are_heard_in_turns[refused]",
         "towerlog.asgi.push.websocket",
-        "if pace.left <= 0 or self.is_write_paused:",
+        "if self._is_turn_over() or self.is_write_paused:",
         "if self.is_write_paused:",
     ),
     Fault(

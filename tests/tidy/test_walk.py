@@ -12,9 +12,9 @@ from towerlog.model.times import format_ms
 CEILINGS: dict[str, tuple[int, int]] = {
     "alone": (25, 30),
     "step": (25, 30),
-    "error": (45, 74),
+    "error": (45, 75),
     "native step": (32, 63),
-    "native model call": (59, 185),
+    "native model call": (60, 189),
     "followed": (36, 34),
 }
 """Files of ours that a warm request may pass, and how often it may come back to one that it has left: they may only

@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.alerts.alerting import DOLLAR, HOOK, MINUTE, calling, failure, make, spending, start
 from tests.support.rig import DIALECT, Rig
+from towerlog.engine.commit.submission import Submission
 from towerlog.engine.commit.turn import MIN_PORTION
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.load.misses import MAX_ALERTS_ASKED
@@ -47,13 +48,13 @@ class Loads:
 def loads(rig: Rig, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Loads:
     """Of a writer that keeps what it has read, and of one that has to read it anew with each group."""
     if request.param == "many nodes":
-        turn = Writer._turn
+        write = Writer._write
 
-        def forgetful(self: Writer, now_ms: int, serving_ms: int) -> object:
+        async def forgetful(self: Writer, group: list[Submission]) -> None:
             rig.engine.forget()
-            return turn(self, now_ms, serving_ms)
+            await write(self, group)
 
-        monkeypatch.setattr(Writer, "_turn", forgetful)
+        monkeypatch.setattr(Writer, "_write", forgetful)
     return Loads(monkeypatch)
 
 
