@@ -56,6 +56,17 @@ class Question:
     """When it was asked last, in the order of all that happens."""
 
 
+@dataclass(frozen=True)
+class Closed:
+    """A question that was answered or withdrawn."""
+
+    asked: Question
+    moment: int
+    """When, in the order of all that happens."""
+    wall_ms: int
+    is_unanswered: bool
+
+
 @dataclass
 class Wish:
     """A command that waits for its agent."""
@@ -97,8 +108,7 @@ class Run:
     questions: list[Question] = field(default_factory=list)
     """The open ones, oldest first. They outlive their worker."""
     asking_epoch: int = 0
-    closed: list[tuple[int, int]] = field(default_factory=list)
-    """(moment, wall time) at which each of its closed questions was closed."""
+    closed: list[Closed] = field(default_factory=list)
     spent: int = 0
     kept: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -314,52 +324,76 @@ class Model:
         if run.ended or run.status == "cancelling":
             return "run_not_active"
         meant = [one for one in run.questions if one.marker == marker] if marker is not None else run.awaited[:1]
-        before = [at for moment, at in run.closed if not meant or moment < meant[0].moment][-1:]
-        is_second = any(0 <= self._wall_ms() - at < SECOND_ANSWER_MS for at in before)
+        before = [one for one in run.closed if not meant or one.moment < meant[0].moment][-1:]
+        is_second = any(0 <= self._wall_ms() - one.wall_ms < SECOND_ANSWER_MS for one in before)
         is_second = is_second or (not meant and any(wish.kind == "input" for wish in run.pending))
         if (not meant and marker is not None) or (marker is None and is_second):
             return "question_closed"
         if not meant and run.status != "running":
             return "run_not_active"
         kind = "input" if meant else "message"
-        if sum(wish.kind == kind for wish in run.pending) >= MAX_INPUTS:
-            return "conflict"
         asked = meant[0] if meant else None
+        if not self._make_room(run, kind, asked is not None and asked.epoch == run.epoch):
+            return "conflict"
         run.pending.append(Wish(kind) if asked is None else Wish(kind, False, asked.key, asked.words, asked.epoch))
         self._close(run, meant)
         if asked is not None and run.epoch > 1 and asked.first_epoch == run.epoch:
             self._leave(run)
         return "ok"
 
-    def _leave(self, run: Run) -> None:
-        """An attempt that is answered what none before it has asked goes another way: nobody takes what these asked."""
-        for left in [one for one in run.questions if one.epoch != run.epoch]:
-            self._close(run, [left])
-        run.pending = [wish for wish in run.pending if wish.kind != "input" or wish.epoch == run.epoch]
+    @staticmethod
+    def _make_room(run: Run, kind: str, is_awaited: bool) -> bool:
+        """Whether there is room for one more: answers that nobody asks for now make it for one that is waited for."""
+        left = [wish for wish in run.pending if is_awaited and wish.kind == "input" and wish.epoch != run.epoch]
+        while sum(wish.kind == kind for wish in run.pending) >= MAX_INPUTS:
+            if not left:
+                return False
+            run.pending.remove(left.pop(0))
+        return True
 
-    def _close(self, run: Run, closed: list[Question]) -> None:
+    def _leave(self, run: Run) -> None:
+        """An attempt that is answered what none before it has asked goes another way: nobody waits for what these have
+        asked. What was answered of it is kept until this attempt asks it as well."""
+        for left in [one for one in run.questions if one.epoch != run.epoch]:
+            self._close(run, [left], is_unanswered=True)
+
+    def _close(self, run: Run, closed: list[Question], *, is_unanswered: bool = False) -> None:
         run.questions = [one for one in run.questions if one not in closed]
-        run.closed += [(self._next_moment(), self._wall_ms()) for _ in closed]
+        run.closed += [Closed(one, self._next_moment(), self._wall_ms(), is_unanswered) for one in closed]
         if run.status == "waiting_for_input":
             run.goes_on()
 
     def _ask(self, run: Run, item: Sent, is_known: bool) -> None:
         run.asking_epoch = run.epoch
+        moment, left = self._next_moment(), self._left_open(run, item)
+        before = [one.asked.first_epoch for one in run.closed if one.asked.key == item.key is not None]
+        asked = Question(item.marker, item.key, run.epoch, item.words, min(before, default=run.epoch), moment)
         if is_known:
-            run.questions = [self._again(run, one, item) if one.key == item.key else one for one in run.questions]
+            run.questions = [self._again(one, asked) if one.key == item.key else one for one in run.questions]
             for wish in run.pending:
                 if wish.kind == "input" and wish.key == item.key:
                     wish.epoch = run.epoch
+        elif left is not None:
+            run.closed.remove(left)
+            run.questions.append(replace(asked, marker=left.asked.marker))
         else:
             # An answer to other words under the same key is none to these.
             run.pending = [wish for wish in run.pending if item.key is None or wish.key != item.key]
-            moment = self._next_moment()
-            run.questions.append(Question(item.marker, item.key, run.epoch, item.words, run.epoch, moment))
+            run.questions.append(asked)
 
-    def _again(self, run: Run, asked: Question, item: Sent) -> Question:
-        """In the same words it is as old as it was."""
-        moment = asked.moment if asked.words == item.words else self._next_moment()
-        return replace(asked, epoch=run.epoch, words=item.words, moment=moment)
+    @staticmethod
+    def _left_open(run: Run, item: Sent) -> Closed | None:
+        """What an attempt before has asked under this key in these words, and what was withdrawn unanswered last."""
+        of_key = [one for one in run.closed if item.key is not None and one.asked.key == item.key][-1:]
+        is_left = [
+            one.is_unanswered and one.asked.epoch < run.epoch and one.asked.words == item.words for one in of_key
+        ]
+        return of_key[0] if is_left == [True] else None
+
+    @staticmethod
+    def _again(known: Question, asked: Question) -> Question:
+        """The same question, asked now."""
+        return replace(known, epoch=asked.epoch, words=asked.words, moment=asked.moment)
 
     @staticmethod
     def _is_asked_again(run: Run, item: Sent) -> bool:
@@ -370,7 +404,7 @@ class Model:
     def _withdraw(self, run: Run, item: Sent) -> None:
         """Only an open question can be withdrawn: an answer that was first counts."""
         found = [one for one in run.questions if one.key == item.key][:1] if item.key is not None else run.awaited[:1]
-        self._close(run, found)
+        self._close(run, found, is_unanswered=True)
 
     def tell(self, run_id: str, key: str, items: list[Sent]) -> None:
         """Events that are accepted; the same again adds nothing, and after the end only what was spent counts. So does

@@ -253,7 +253,7 @@ MUTANTS = (
     Mutant(
         "a second answer reaches what was asked since",
         steering._closed_before,
-        "one.closed_seq < asked.asked_seq()",
+        "one.closed_seq < asked_seq",
         "False",
     ),
     Mutant("what an attempt has gone past stays", steering.give_input, "if goes_past else row", "if False else row"),
@@ -264,7 +264,7 @@ MUTANTS = (
     Mutant(
         "an answer that was taken is the answer of the next attempt",
         questions.asked_before,
-        "taken = [one.question_id for one in row.pending if one.question_key == key]",
+        "taken = [one.question_id for one in row.pending if one.question_key == key and one.question_id is not None]",
         "taken, words = [one.question_id for one in row.pending if one.question_id], None",
     ),
     Mutant(
