@@ -225,9 +225,10 @@ ROUTES: dict[tuple[str, str], Route] = {
 POSTS = sorted(
     {path for method, path in ROUTES if method == "POST"}
     - {"/v1/runs/{}:{}", "/broadcasting/auth", "/a/{}", "/api/v1/sign-in", "/api/v1/sign-in/link", "/api/v1/sign-out"}
+    - {"/api/v1/organisations"}
 )
 """Paths that take a JSON body and know a repeat by its `Idempotency-Key`. Some of those left out take a form; a sign-in
-and a sign-out are a browser's."""
+and a sign-out are a browser's. An organisation is known by its name, and made by those alone who manage all of them."""
 
 
 def shape_of(path: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.conftest import Unique
 from tests.acceptance.test_checkpoints_descent import run_of_trace
 from tests.support.readback import ReadBack
-from tests.support.senders import Json, checkpoint, runner_event, save_batch
+from tests.support.senders import Json, checkpoint, runner_event, save_batch, send_batch
 
 
 def said(*texts: str) -> Json:
@@ -154,7 +154,8 @@ def test_a_group_has_a_run_that_begins_and_ends(
     save_batch(client, runner_event("thread_completed", thread, "inner", tokens_used=9))
     whole = run_of_trace(back, thread, trace)
     assert (whole["agent"], whole["status"], whole["implicit"]) == (f"{group}:nightly", "running", False)
-    save_batch(client, runner_event(f"{group}_completed", thread, trace, tokens_used=9))
+    ended = send_batch(client, runner_event(f"{group}_completed", thread, trace, tokens_used=9)).json()
+    assert (ended["saved"], [one["message"][:23] for one in ended["warnings"]]) == (1, ["data: its agents' runs "])
     assert run_of_trace(back, thread, trace)["status"] == "completed"
     inner = run_of_trace(back, thread, "inner")
     assert (inner["parent_run_id"], inner["agent"], inner["resumed_from"]) == (whole["run_id"], "writer", None)

@@ -334,8 +334,10 @@ async def test_a_stream_is_opened_and_its_end_is_known(app: App, say: Any) -> No
     await stream.until(b"run.cancelled")
     await asyncio.wait_for(stream.task, 60)
     assert b"event: end\n" in (await say("GET", f"{path}?after_seq=99")).body
-    assert (await say("GET", path, headers={"Last-Event-ID": "99"})).status == 204
-    assert (await say("HEAD", path, headers={"Last-Event-ID": "99"})).status == 204
+    assert (await say("GET", path, headers={"Last-Event-ID": "2"})).status == 204
+    assert (await say("HEAD", path, headers={"Last-Event-ID": "2"})).status == 204
+    ahead = await say("GET", path, headers={"Last-Event-ID": "99"})
+    assert (ahead.status, b"event: gap\n" in ahead.body, b"run.queued" in ahead.body) == (200, True, True)
     assert (await say("GET", f"{path}?after_seq=-1")).status == 422
     assert (await say("GET", f"/v1/runs/{ABSENT}/events")).status == 404
 

@@ -26,7 +26,6 @@ def test_a_report_without_a_price_is_counted_and_is_no_0() -> None:
     assert Priced().as_computed() == Computed(None, 1)
     assert Priced(0, "v").as_computed() == Computed(0, 0)
     assert NO_COMPUTED.plus(Computed(None, 1)).plus(Computed(5)) == Computed(5, 1)
-    assert Computed(5, 1).or_larger(Computed(None, 2)) == Computed(5, 2)
 
 
 @given(st.lists(cells, max_size=20), figures, figures, st.sampled_from("abc"))

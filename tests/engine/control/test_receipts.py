@@ -11,6 +11,8 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until
+from towerlog.engine.commit.queue import CommandQueue
+from towerlog.engine.commit.submission import Submission
 from towerlog.engine.verify import verify_org
 from towerlog.errors import NotFound
 from towerlog.model.command import (
@@ -199,8 +201,15 @@ async def test_a_long_poll_whose_report_is_stored_does_not_fail_for_a_command(
     run_id = await held(rig)
     poll = asyncio.create_task(rig.do(Report(run_id, "w", [], wait_ms=60_000)))
     await asyncio.to_thread(wait_until, lambda: bool(rig.engine._polls), "a poll that waits")
+    take = CommandQueue.take
+
+    def last(queue: CommandQueue) -> list[Submission]:
+        monkeypatch.setattr(queue, "_max_commands", 0)
+        return take(queue)
+
+    # Whoever comes once the cancel is taken finds no room: the poll, when it is told of it.
+    monkeypatch.setattr(CommandQueue, "take", last)
     await rig.do(CancelRun(run_id))
-    monkeypatch.setattr(rig.engine._writer.intake.queue, "_max_commands", 0)
     answer = await asyncio.wait_for(poll, 30)
     assert answer.view.row.pending == ()
     monkeypatch.undo()

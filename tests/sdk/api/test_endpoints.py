@@ -21,6 +21,8 @@ from towerlog.sdk.api.retention import endpoints as retention_endpoints
 
 SAME_AS_NATIVE = {("GET", "/v1/threads"), ("GET", "/v1/threads/{thread_id}")}
 """What the native API answers with the same shape and more."""
+SAME_AS_RUNS = {("POST", "/api/v1/runs/{run_id}:cancel")}
+"""What `runs` does as well."""
 FOR_OTHERS = {("GET", "/v1/runs/{run_id}/agui")}
 """What clients of other protocols read: those of AG-UI."""
 OTHERS = {
@@ -59,7 +61,7 @@ def served(*dialects: object) -> set[tuple[str, str]]:
 
 def test_every_endpoint_is_spoken_and_every_spoken_one_is_served() -> None:
     [runs] = [dialect for dialect in DIALECTS if dialect.name == "runs"]
-    assert served(NATIVE, runs) - SAME_AS_NATIVE - FOR_OTHERS <= spoken()
+    assert served(NATIVE, runs) - SAME_AS_NATIVE - SAME_AS_RUNS - FOR_OTHERS <= spoken()
     assert spoken() <= served(NATIVE, *DIALECTS) | {("GET", "/api/v1/whoami")}
     assert spoken() >= OTHERS
 
