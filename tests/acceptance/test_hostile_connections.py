@@ -185,6 +185,9 @@ def test_one_address_does_not_take_all_connections(fresh_server) -> None:
     with crowd(server, 400) as held:
         # Those that have waited longest give way to those that come after them.
         wait_until(lambda: sum(map(has_ended, held)) >= 400 - 256, "the end of the oldest")
+        assert (has_ended(held[0]), has_ended(held[-1])) == (True, False)
+        with server.client() as late:
+            assert late.get("/api/v1/runs").status_code == 200, "and to one with a key"
         assert metric(client, "towerlog_connections_open") <= 257
         # Whoever has shown a key keeps its connection.
         assert client.get("/api/v1/runs").status_code == 200
