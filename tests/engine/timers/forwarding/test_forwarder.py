@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,12 @@ class Taken:
         self.requests: list[ExportTraceServiceRequest] = []
         self.statuses: list[int] = []
         """Of the next answers; then all is taken."""
+        self.answers_after: asyncio.Event | None = None
 
     async def answer(self, connection: Connection) -> None:
         await connection.read_request()
+        if self.answers_after is not None:
+            await self.answers_after.wait()
         status = self.statuses.pop(0) if self.statuses else 200
         if status == 200:
             self.requests.append(ExportTraceServiceRequest.FromString(connection.body))
@@ -54,6 +57,27 @@ class Taken:
             for scope in one.scope_spans
             for span in scope.spans
         ]
+
+
+class Looks:
+    """Looks of a forwarder at the store, the second of which ends when all that was under way then is done."""
+
+    def __init__(self, read: Callable[[int, int], Awaitable[list[tuple[int, int, int]]]]) -> None:
+        self._read = read
+        self.count = 0
+        self.has_read_twice = asyncio.Event()
+
+    async def read(self, after: int, limit: int) -> list[tuple[int, int, int]]:
+        found = await self._read(after, limit)
+        self.count += 1
+        if self.count == 2:
+            self.has_read_twice.set()
+            await wait_until_async(lambda: not any(map(is_a_stretch, asyncio.all_tasks())), "the first stretch")
+        return found
+
+
+def is_a_stretch(task: asyncio.Task[Any]) -> bool:
+    return task.get_name() == "towerlog-forwarding"
 
 
 @contextlib.asynccontextmanager
@@ -127,6 +151,20 @@ async def test_an_organisation_with_much_to_forward_leaves_turns_to_others(
     assert len(names) == 2 * (20 * 100 + len(others))
     last = max(names.index(f"few{number}") for number in range(len(others)))
     assert last < 2 * len(names) // 3, "the others waited for all that one has"
+
+
+async def test_who_is_done_while_the_store_is_read_is_not_begun_again_where_it_was(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(rig)
+    await append(rig, rig.principal, *run("once"))
+    looks = Looks(rig.store.forwarding_waits)
+    monkeypatch.setattr(rig.store, "forwarding_waits", looks.read)
+    taken = Taken()
+    taken.answers_after = looks.has_read_twice
+    async with forwarding_from(rig, taken):
+        await wait_until_async(lambda: looks.count >= 4, "two looks after the late one")
+    assert taken.names() == ["once-0", "once"]
 
 
 async def test_what_is_erased_is_not_sent_and_holds_nobody_up(rig: Rig) -> None:

@@ -95,6 +95,7 @@ class Forwarder:
         if not self._is_begun:
             await self._store.forwarding_begin()
             self._is_begun = True
+        at_work = set(self._at_work)  # before the store is read: who is done meanwhile was further than that says
         waiting = await self._store.forwarding_waits(-1, MAX_BEHIND)
         self.behind = sum(until - after for _, after, until in waiting)
         if len(waiting) == MAX_BEHIND:
@@ -102,7 +103,7 @@ class Forwarder:
         for org, after, until in sorted(waiting, key=lambda one: (one[0] <= self._after, one[0])):
             if len(self._at_work) >= MAX_AT_WORK:
                 return
-            if org not in self._at_work:
+            if org not in at_work:
                 self._begin(org, after, min(until, after + STRETCH_EVENTS))
 
     def _begin(self, org: int, after: int, until: int) -> None:
