@@ -17,7 +17,13 @@ export default defineConfig(({ mode }) => {
       rolldownOptions: {
         output: {
           codeSplitting: {
-            groups: [{ name: 'shared', test: /src\/(parts|live|model|api)\/(?!Chart|Command|Keys)|node_modules\/(svelte|@tanstack)/, minShareCount: 2 }],
+            groups: [
+              { name: 'shared', test: /src\/((parts|live|model|api)\/(?!Chart|Command|Keys)|router)|node_modules\/(svelte|@tanstack)/, minShareCount: 2 },
+              // So do the tabs of a page, each of which is small.
+              { name: 'settings', test: /src\/pages\/settings\/(?!Settings\.)/, includeDependenciesRecursively: false },
+              { name: 'tabs', test: /src\/pages\/run\/(Conversation|Tools|Checkpoints|Children|Leases|Raw)\./, includeDependenciesRecursively: false },
+              { name: 'rules', test: /src\/pages\/alerts\/(DeliveryView|RuleView|RuleForm|Tried)\./, includeDependenciesRecursively: false },
+            ],
           },
         },
       },

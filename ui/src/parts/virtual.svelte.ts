@@ -22,7 +22,7 @@ interface Seen {
 }
 
 /** Rows drawn above and below those on the screen. */
-const BESIDE = 8;
+const BESIDE = 5;
 
 export class VirtualRows {
   readonly #list: List;
