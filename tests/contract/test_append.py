@@ -167,7 +167,7 @@ def everything(org: int, *, poison: bool) -> Changes:
         audit=[entry(org, "new")],
         users={(org, (ada := member(org, 7, "Ada")).user_id): ada},
         sessions=[session(ada, 1)],
-        texts={row.run: RunText(row.run, org, about="poppy")},
+        texts={row.run: RunText(row.run, org, about="poppy", anew=True)},
         sign_in_links={(org, b"link"): SignInLink(org, "link-1", b"link", ada.user_id, 5, 100)},
     )
 

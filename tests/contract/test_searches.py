@@ -21,7 +21,7 @@ async def put(store: Store, *texts: RunText) -> None:
     """The runs with their texts."""
     rows = [run_row(text.run & 0xFFFF, org=text.org, agent="Smith") for text in texts]
     changes = {row.run: RunChange(None, row) for row in rows}
-    await commit(store, Changes(runs=changes, texts={text.run: text for text in texts}))
+    await commit(store, Changes(runs=changes, texts={text.run: text.begun() for text in texts}))
 
 
 async def found(store: Store, org: int, q: str) -> list[int]:
@@ -57,9 +57,18 @@ async def test_what_is_gone_is_not_found_and_nothing_is_left(store: Store, org: 
     await put(store, RunText(run, org, "tower"))
     await commit(store, Changes(texts={run: RunText(run, org, anew=True)}))
     assert await found(store, org, "tower") == []
-    assert (await store.rows(org)).texts == []
+    assert (await store.rows(org)).texts == [RunText(run, org).whole()]
     await commit(store, Changes(texts={run: RunText(run, org, about="late", anew=True)}))
     assert await found(store, org, "late") == [1]
+
+
+async def test_of_a_run_without_a_beginning_nothing_is_kept(store: Store, org: int) -> None:
+    """It began before texts were kept: a part of it would be no text of the run."""
+    row = run_row(1, org=org)
+    await commit(store, Changes(runs={row.run: RunChange(None, row)}))
+    await commit(store, Changes(texts={row.run: RunText(row.run, org, talk="tower")}))
+    assert await found(store, org, "tower") == []
+    assert (await store.rows(org)).texts == []
 
 
 async def test_nobody_finds_what_another_organisation_says(store: Store, org: int, other: int) -> None:
@@ -74,7 +83,7 @@ async def test_nobody_finds_what_another_organisation_says(store: Store, org: in
 async def test_a_rebuild_takes_what_was_there(store: Store, org: int) -> None:
     row = run_row(1, org=org)
     await put(store, RunText(row.run, org, "tower"))
-    anew = Changes(runs={row.run: RunChange(None, row)}, texts={row.run: RunText(row.run, org, "castle")}, replaces=org)
+    anew = Changes(runs={row.run: RunChange(None, row)}, texts={row.run: RunText(row.run, org, "castle").begun()}, replaces=org)
     await commit(store, anew)
     assert [await found(store, org, word) for word in ("tower", "castle")] == [[], [1]]
 

@@ -25,6 +25,7 @@ from towerlog.model.command import CreateKey, CreateThread
 from towerlog.model.event import AgentHeartbeat, EventType, History
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.principal import Scope
+from towerlog.model.question import RunFilter
 from towerlog.model.usage import Usage, UsageReport
 
 E = EventType
@@ -361,6 +362,33 @@ async def projections(rig: Rig, org: int) -> dict[str, list[bytes]]:
     """Every row of every projection, in an order of its own."""
     rows = await rig.store.rows(org)
     return {name: sorted(map(msgspec.json.encode, getattr(rows, name))) for name in PROJECTIONS}
+
+
+async def test_runs_from_before_texts_were_kept_have_none_until_a_rebuild(rig: Rig) -> None:
+    """As the second migration finds them; what they say afterwards alone would be no text of theirs."""
+    await rig.append(draft(E.RUN_STARTED, traced("old"), {"input": "tower"}))
+    await forge(rig, "DELETE FROM run_text")
+    await rig.append(draft(E.RUN_MESSAGE, traced("old"), {"content": "castle"}))
+    await rig.append(draft(E.RUN_STARTED, traced("new"), {"input": "bridge"}))
+    assert await complaints(rig) == []
+
+    async def found(word: str) -> int:
+        return len(await rig.store.runs(rig.org, RunFilter(q=word), 10, None))
+
+    assert [await found(word) for word in ("tower", "castle", "bridge")] == [0, 0, 1]
+    await rebuild_org(rig.store, rig.org)
+    assert [await found(word) for word in ("tower", "castle", "bridge")] == [1, 1, 1]
+    assert await complaints(rig) == []
+
+
+async def test_a_text_with_a_nul_is_whole(rig: Rig) -> None:
+    one = traced("one")
+    await rig.append(draft(E.RUN_STARTED, one, {"input": "a\0b"}))
+    for said in ("first", "sec\0ond", "third"):
+        await rig.append(draft(E.RUN_MESSAGE, one, {"content": said}))
+    assert await complaints(rig) == []
+    for word in ("first", "ond", "third", "b"):
+        assert len(await rig.store.runs(rig.org, RunFilter(q=word), 10, None)) == 1, word
 
 
 async def test_a_rebuild_keeps_what_no_event_tells(rig: Rig) -> None:

@@ -24,6 +24,7 @@ _JSON = st.recursive(
         (b'{"topic": "Towers", "sizes": [1.5, -3], "ok": true, "of": null}', "towers 1.5 -3 true"),
         (b'{"a": {"b": ["x", {"c": "y"}]}}', "x y"),
         (b'"half a char \\ud800!"', "half a char"),
+        (b'"before\\u0000after"', "before after"),
         (b'{"cut": "in the mid', "in the mid"),
         (b"", ""),
         (b"[[[", ""),

@@ -118,8 +118,8 @@ class Refold:
 
     def _take_text(self, told: RunText | None) -> None:
         if told is not None:
-            text = self.texts.pop(told.run, RunText(told.run, told.org)).with_told(told).whole()
-            self.texts |= {text.run: text} if any(text.parts()) else {}
+            known = self.texts.get(told.run)
+            self.texts[told.run] = (told if known is None else known.with_told(told)).whole()
 
     def _take_erasure(self, event: Event, scope: Erases) -> None:
         """What an event tells of was erased: the tombstones before it are rightly there, and checkpoints are gone."""
@@ -270,7 +270,10 @@ def _compare_all(refold: Refold, rows: Rows, checkpoints: list[CheckpointRow]) -
     waiting = {(row.run, row.seq): row for row in rows.approvals}
     _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
     _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
-    _compare(refold, {row.run: row for row in rows.texts}, refold.texts, lambda n, _: f"text of {refold.run_name(n)}")
+    # Of a run from before texts were kept there is none, until a rebuild.
+    texts = {row.run: row for row in rows.texts}
+    told = {run: text for run, text in refold.texts.items() if run in texts}
+    _compare(refold, texts, told, lambda run, _: f"text of {refold.run_name(run)}")
 
 
 async def _check_content(store: Store, refold: Refold, org: int, kind: str) -> None:
@@ -370,7 +373,7 @@ async def rebuild_org(
         usage=dict(refold.usage),
         checkpoints=dict(refold.checkpoints),
         approvals=dict(approval_fold.inbox_of(refold.runs, refold.checkpoints)),
-        texts=refold.texts,
+        texts={run: text.begun() for run, text in refold.texts.items()},
         audit=told(folded),
         replaces=org,
     )

@@ -36,7 +36,8 @@ class RunText(msgspec.Struct, frozen=True, gc=False):
     about: str | None = None
     """Its error, its phase, and the values of its metadata."""
     anew: bool = False
-    """What was kept before is gone."""
+    """It begins with this: nothing was kept before, or what was is gone. Anything else is kept where there is a
+    beginning only, so that what is kept of a run is all of it."""
 
     def with_told(self, told: RunText) -> RunText:
         """The same with what a later event tells."""
@@ -56,6 +57,10 @@ class RunText(msgspec.Struct, frozen=True, gc=False):
         """As it is stored: a part of which nothing was told is empty."""
         given, produced, talk, about = (part or "" for part in self.parts())
         return RunText(self.run, self.org, given, produced, talk, about)
+
+    def begun(self) -> RunText:
+        """The same as a beginning."""
+        return msgspec.structs.replace(self, anew=True)
 
     def parts(self) -> tuple[str | None, str | None, str | None, str | None]:
         """(given, produced, talk, about)."""
@@ -78,7 +83,8 @@ def searchable(text: str) -> str:
     text = text[: 2 * MAX_PART_CHARS].lower()
     # Half a character may stand in JSON, and in no database.
     text = text if text.isascii() else text.encode("utf-8", "replace").decode()
-    return " ".join(text.split())[:MAX_PART_CHARS]
+    # SQLite's functions end a text at a NUL, and PostgreSQL has none.
+    return " ".join(text.replace("\0", " ").split())[:MAX_PART_CHARS]
 
 
 def words_of(asked: str) -> list[str]:

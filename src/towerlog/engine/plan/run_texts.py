@@ -30,7 +30,8 @@ _read_start = msgspec.json.Decoder(_Start).decode
 def told(before: RunRow | None, after: RunRow, event: Event) -> RunText | None:
     """What an event adds to the text of its run, None for nothing; the row before it (None: there was none) and after.
 
-    An event whose content is erased tells nothing; that which tells of the erasure takes all that was kept.
+    The text of a run begins with its first event, whatever that tells. An event whose content is erased tells nothing;
+    that which tells of the erasure takes all that was kept.
     """
     if event.effects.erases is Erases.EVENTS:
         return RunText(event.run, event.org, anew=True)
@@ -49,9 +50,9 @@ def told(before: RunRow | None, after: RunRow, event: Event) -> RunText | None:
                 produced = values_text(result_of(event, after.source) or b"") or None
         except msgspec.MsgspecError:
             pass  # no JSON object: an event of an earlier version
-    if given is None and produced is None and talk is None and about is None:
+    if before is not None and given is None and produced is None and talk is None and about is None:
         return None
-    return RunText(event.run, event.org, given, produced, talk, about)
+    return RunText(event.run, event.org, given, produced, talk, about, anew=before is None)
 
 
 def _about(before: RunRow | None, after: RunRow) -> str | None:

@@ -50,7 +50,14 @@ BY_KEYS = {
 with the organisation, so each of them finds a row in some way. While a table is small the planner takes any, since it
 counts pages, and then goes through all rows of the organisation for each that is looked for. This has it count rows."""
 WRITING = {"lock_timeout": str(LOCK_MS), "idle_in_transaction_session_timeout": str(IDLE_MS), **BY_KEYS}
-COMMON = {"application_name": "towerlog", "jit": "off", "timezone": "UTC", "client_min_messages": "warning"}
+COMMON = {
+    "application_name": "towerlog",
+    "jit": "off",
+    "timezone": "UTC",
+    "client_min_messages": "warning",
+    # Whoever does not say so leaves no stamps (`locks`): a node of a build before them, and a person.
+    "towerlog.stamps": "on",
+}
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # without types

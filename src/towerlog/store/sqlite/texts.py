@@ -10,13 +10,15 @@ from towerlog.model.run_text import RunText
 from towerlog.store.columns.searches import MAX_TEXT_CHARS, TEXT_COLUMNS, TEXT_PARTS, text_row
 from towerlog.store.sqlite.conditions import Condition
 
-_GONE = "DELETE FROM run_text WHERE run = ?"
-_TOLD = (
-    f"INSERT INTO run_text ({TEXT_COLUMNS})"
+_BEGUN = (
+    f"INSERT OR REPLACE INTO run_text ({TEXT_COLUMNS})"
     " VALUES (?1, ?2, coalesce(?3, ''), coalesce(?4, ''), coalesce(?5, ''), coalesce(?6, ''))"
-    " ON CONFLICT (run) DO UPDATE SET given = coalesce(?3, given), produced = coalesce(?4, produced),"
+)
+_TOLD = (
+    "UPDATE run_text SET given = coalesce(?3, given), produced = coalesce(?4, produced),"
     " talk = CASE WHEN ?5 IS NULL THEN talk WHEN talk = '' THEN ?5"
     f" ELSE substr(?5 || char(10) || talk, 1, {MAX_TEXT_CHARS}) END, about = coalesce(?6, about)"
+    " WHERE run = ?1 AND org = ?2"
 )
 _HAS_WORD = " OR ".join(f"instr({part}, ?) > 0" for part in TEXT_PARTS)
 _SAID = f"EXISTS (SELECT 1 FROM run_text WHERE run_text.run = run.run AND ({_HAS_WORD}))"
@@ -26,10 +28,7 @@ NAMES = ("run_id", "thread_id", "trace_id", "foreign_id", "agent")
 def write(db: apsw.Connection, texts: Iterable[RunText]) -> None:
     """In the transaction that is open."""
     for text in texts:
-        if text.anew:
-            db.execute(_GONE, (text.run,))
-        if any(part is not None for part in text.parts()):
-            db.execute(_TOLD, text_row(text))
+        db.execute(_BEGUN if text.anew else _TOLD, text_row(text))
 
 
 def has_word(word: str, lower: str) -> Condition:

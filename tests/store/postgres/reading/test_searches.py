@@ -20,7 +20,7 @@ async def test_who_goes_on_comes_to_the_end(node: Node, monkeypatch: pytest.Monk
     store = await node()
     org = (await store.org_create(*identity(1, name="ours"))).org
     rows = [run_row(number, org=org) for number in range(1, RUNS + 1)]
-    text = RunText(rows[0].run, org, talk="the needle")
+    text = RunText(rows[0].run, org, talk="the needle", anew=True)
     async with store.begin() as unit:
         await unit.commit(Changes(runs={row.run: RunChange(None, row) for row in rows}, texts={text.run: text}))
     first = await store.runs(org, RunFilter(q="needle"), 10, None)

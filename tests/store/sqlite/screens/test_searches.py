@@ -24,7 +24,7 @@ RUNS = 5000
 def rows(db: apsw.Connection, org: int) -> list[RunRow]:
     """Many runs; the oldest says a word of its own."""
     made = [run_row(number, org=org) for number in range(1, RUNS + 1)]
-    texts = {made[0].run: RunText(made[0].run, org, produced="the needle")}
+    texts = {made[0].run: RunText(made[0].run, org, produced="the needle", anew=True)}
     write_changes(db, Changes(runs={row.run: RunChange(None, row) for row in made}, texts=texts))
     return made
 

@@ -32,7 +32,7 @@ _CELLS = (
     "SELECT org, hour, agent, model, status, events, runs_started, runs_ended,"
     f" {', '.join(rows.USAGE_FIGURES)}, price_version FROM usage WHERE org = $1 ORDER BY hour, agent, model, status"
 )
-_TEXTS = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE org = $1 AND given || produced || talk || about <> ''"
+_TEXTS = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE org = $1"
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas"
 _AS_MADE = " ORDER BY number"
 """So that a rebuild, which writes them anew, numbers them as they were."""

@@ -31,7 +31,7 @@ _LANE = rows.LANE_COLUMNS.removesuffix(", doc")
 _CELLS = "SELECT * FROM usage WHERE org = ? ORDER BY hour, agent, model, status"
 _THREAD = "org, thread_id, created_at"
 _CHECKPOINT = "run, agent, step_index, org, thread_id, status, initial, position, node, metas, held_node, held_metas"
-_TEXTS = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE org = ? AND given || produced || talk || about <> ''"
+_TEXTS = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE org = ?"
 _APPROVAL = "run, seq, org, position, step_index, due_at"
 _RESERVATION = "org, reservation_id, key_id, run, expires_at"
 _ALERT = "org, alert_id, rule_id, subject, episode, state, fired_at, position"
