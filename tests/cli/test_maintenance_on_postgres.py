@@ -188,6 +188,25 @@ def test_a_backup_comes_back_whole(database: Database, empty: Database, tmp_path
     assert empty.value(epoch).startswith("c") or empty.value(epoch) != database.value(epoch)
 
 
+BEFORE = "DROP TABLE run_text; ALTER TABLE org_count DROP COLUMN stamp; DELETE FROM migration WHERE number > 1"
+"""A database as the version of the first migration has it."""
+
+
+def test_a_backup_of_the_version_before_comes_back_with_this_schema(
+    database: Database, empty: Database, tmp_path: Path
+) -> None:
+    """Also where the database was upgraded, and has what serves nodes of that version."""
+    database.change(BEFORE)
+    old, new = tmp_path / "old.dump", tmp_path / "new.dump"
+    dump(database.url, "public", old)
+    for _ in range(2):
+        assert answered("restore", old, *url(empty))["events"] == EVENTS
+        assert answered("verify", *url(empty))["ok"] is True
+    assert int(empty.value("SELECT count(*) FROM pg_trigger")) > 0
+    answered("backup", new, *url(empty))
+    assert answered("restore", new, *url(empty))["events"] == EVENTS
+
+
 def test_what_was_there_is_kept(database: Database, tmp_path: Path) -> None:
     target = tmp_path / "copy.dump"
     answered("backup", target, *url(database))

@@ -83,7 +83,9 @@ async def test_nobody_finds_what_another_organisation_says(store: Store, org: in
 async def test_a_rebuild_takes_what_was_there(store: Store, org: int) -> None:
     row = run_row(1, org=org)
     await put(store, RunText(row.run, org, "tower"))
-    anew = Changes(runs={row.run: RunChange(None, row)}, texts={row.run: RunText(row.run, org, "castle").begun()}, replaces=org)
+    anew = Changes(
+        runs={row.run: RunChange(None, row)}, texts={row.run: RunText(row.run, org, "castle").begun()}, replaces=org
+    )
     await commit(store, anew)
     assert [await found(store, org, word) for word in ("tower", "castle")] == [[], [1]]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from tests.store.postgres.test_schema import name
 from tests.store.postgres.test_stamps import commit, held
@@ -12,6 +15,7 @@ from tests.support.backends import PostgresBackend
 from tests.support.factories import identity
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.postgres import cluster
+from tests.support.wait import wait_until_async
 from towerlog.store.migrate import load_migrations
 from towerlog.store.postgres import schema
 from towerlog.store.postgres.store import PostgresStore, open_store
@@ -63,6 +67,30 @@ async def test_what_a_node_without_stamps_writes_is_found(upgraded: tuple[Postgr
     assert await held(store, org), "what a node with stamps writes draws none but its own"
     cluster().sql(WRITTEN[what], database)
     assert not await held(store, org)
+
+
+async def test_a_migration_that_waits_for_a_backup_keeps_no_node_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It asks for the lock for a moment at a time, and is done when the backup is."""
+    database = cluster().fresh_name()
+    cluster().create(database)
+    monkeypatch.setattr(schema, "MIGRATION_PAUSE_S", 0.2)
+    with monkeypatch.context() as before:
+        before.setattr(schema, "load_migrations", lambda kind: load_migrations(kind)[:1])
+        await (await open_store(cluster().url(database), FakeClock(), SeededIds())).close()
+    backup, node = [await asyncpg.connect(cluster().url(database)) for _ in range(2)]
+    await backup.execute("BEGIN; LOCK TABLE org_count IN ACCESS SHARE MODE")
+    with capture_logs() as said:
+        opening = asyncio.create_task(open_store(cluster().url(database), FakeClock(), SeededIds()))
+        await wait_until_async(lambda: len(said) >= 2, "two attempts")
+        await node.execute("SET statement_timeout = 10000; UPDATE org_count SET position = position")
+        assert not opening.done()
+        await backup.execute("COMMIT")
+        await (await opening).close()
+    assert await node.fetchval("SELECT max(number) FROM migration") == len(load_migrations("postgres"))
+    for connection in (backup, node):
+        await connection.close()
 
 
 async def test_a_new_database_has_no_triggers(backend: PostgresBackend, store: PostgresStore) -> None:

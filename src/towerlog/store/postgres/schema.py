@@ -5,23 +5,30 @@ Whoever opens the store brings the schema up to date, one at a time (`MIGRATING`
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import msgspec
+import structlog
 
 from towerlog.errors import SchemaMismatch, StorageFailed
 from towerlog.store.migrate import Migration, load_migrations, plan_migrations
 from towerlog.store.postgres.failures import storage_error
 from towerlog.store.postgres.locks import MIGRATING, MONTHS, PURPOSE, lock_purpose
 
+log = structlog.get_logger("towerlog.store")
+
 MIGRATIONS = (
     "CREATE TABLE IF NOT EXISTS migration (number integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL)"
 )
 EPOCH_MS = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MONTH = (9999, 11)
+MIGRATION_LOCK_MS = 500
+"""How long a migration is in the way of other nodes while it waits for a lock."""
+MIGRATION_PAUSE_S = 5.0
 MOVING, RESTORING = "moving", "restoring"
 """Rows of `meta` that are there while a store moves here, and while a backup is put here."""
 
@@ -49,11 +56,19 @@ async def migrate(connection: Any) -> int:
 
 
 async def _apply(connection: Any, migration: Migration) -> None:
-    async with connection.transaction():
-        await connection.execute(migration.sql)
-        await connection.execute(
-            "INSERT INTO migration VALUES ($1, $2, $3)", migration.number, migration.name, migration.checksum
-        )
+    """Waits for its turn, however long: a backup may be reading the tables that are to be changed."""
+    values = (migration.number, migration.name, migration.checksum)
+    while True:
+        try:
+            async with connection.transaction():
+                # Whoever comes behind a lock that is waited for waits as well: all other nodes would.
+                await connection.execute(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_MS}")
+                await connection.execute(migration.sql)
+                await connection.execute("INSERT INTO migration VALUES ($1, $2, $3)", *values)
+            return
+        except asyncpg.LockNotAvailableError:
+            log.warning("the migration waits for whoever reads the tables, a backup above all", name=migration.name)
+            await asyncio.sleep(MIGRATION_PAUSE_S)
 
 
 async def refuse_foreign(connection: Any) -> None:

@@ -54,7 +54,7 @@ class SharedPlace:
         """Puts what a backup has here, where nobody opens it before `finish`; what is here is kept as schema `aside`.
 
         Raises FileNotFoundError where a program is missing, StorageFailed where the file is no backup; then nothing was
-        changed.
+        changed. SchemaMismatch where a newer version has made it.
         """
         programs.read_whole(file)
         found = self._wait(self._found())
@@ -64,7 +64,8 @@ class SharedPlace:
         moves = _dropped(here, tables) if before is not None else _moved(here, kept, tables)
         noted = msgspec.json.encode(mark).decode().replace("'", "''")
         note = f"INSERT INTO {here}.meta VALUES ('{schema.RESTORING}', '{noted}')"
-        programs.load(self._url, here, file, moves, note)
+        programs.load(self._url, here, file, f"{moves}; {_without_functions(here)}", note)
+        self._wait(schema.migrate(self._db.connection))
 
     def undo(self) -> None:
         """After `load`: everything is as it was before. Nothing where `finish` was called."""
@@ -112,6 +113,12 @@ class SharedPlace:
 
 def _dropped(here: str, tables: list[str]) -> str:
     return f"DROP TABLE {', '.join(f'{here}.{table}' for table in tables)}" if tables else "SELECT 1"
+
+
+def _without_functions(here: str) -> str:
+    """A dump of a database that nodes without stamps may write has these as well (see its second migration)."""
+    names = ", ".join(f"{here}.{name}()" for name in ("draw_own_stamp", "draw_stamp", "draw_stamps"))
+    return f"DROP FUNCTION IF EXISTS {names} CASCADE"
 
 
 def _moved(here: str, aside: str, tables: list[str]) -> str:

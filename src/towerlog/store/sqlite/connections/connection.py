@@ -213,17 +213,21 @@ def _refuse_strange(connection: apsw.Connection, applied: list[Migration]) -> No
         )
 
 
-def check_schema(connection: apsw.Connection) -> None:
-    """Refuses a database whose schema is not this version's, or has more in it, without changing it."""
+def check_schema(connection: apsw.Connection, *, may_be_older: bool = False) -> None:
+    """Refuses a database whose schema is not this version's, or has more in it, without changing it.
+
+    `may_be_older`: one that can be migrated is taken as well. Raises SchemaMismatch.
+    """
     name = connection.filename
     try:
         applied = {int(row[0]): str(row[1]) for row in connection.execute("SELECT number, checksum FROM migration")}
     except apsw.SQLError:
         raise SchemaMismatch(f"{name} is not a towerlog database") from None
     known = load_migrations("sqlite")
-    if plan_migrations(applied, known, name):
+    pending = plan_migrations(applied, known, name)
+    if pending and not may_be_older:
         raise SchemaMismatch(f"{name} has an older schema: start `towerlog serve` once, it brings it up to date")
-    _refuse_strange(connection, known)
+    _refuse_strange(connection, known[: len(known) - len(pending)])
 
 
 def ensure_epoch(connection: apsw.Connection, fresh: str) -> str:

@@ -27,12 +27,19 @@ from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 
 
 def copy_database(
-    source: Path, target: Path, fresh_epoch: str, progress: Progress, lost: list[str] | None = None
+    source: Path,
+    target: Path,
+    fresh_epoch: str,
+    progress: Progress,
+    lost: list[str] | None = None,
+    *,
+    may_be_older: bool = False,
 ) -> Path:
     """A sound copy of the store at `source`, under a name of its own in the folder of `target`.
 
     It is the store of one moment: all that had been committed at the call is in it, and of what came meanwhile, in its
     order, a part. With `lost` the copy is not proved, and what cannot be read of the store is told there, in words.
+    `may_be_older`: a store of an older version is copied as it is.
     Raises FileExistsError when there is something at `target`, OSError, SchemaMismatch, StorageFailed.
     """
     refuse_to_overwrite(target)
@@ -40,7 +47,7 @@ def copy_database(
     try:
         with named(source):
             try:
-                _copy_pages(source, partial, progress, lost)
+                _copy_pages(source, partial, progress, lost, may_be_older)
             except apsw.Error as error:
                 raise storage_failed(error, None) from error
             except UnicodeDecodeError as error:
@@ -97,7 +104,7 @@ def without_log(source: Path, target: Path) -> Iterator[Path]:
         discard(lone)
 
 
-def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str] | None) -> None:
+def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str] | None, may_be_older: bool) -> None:
     def unreadable(page: int, error: apsw.Error) -> None:
         if lost is None:
             raise error
@@ -105,7 +112,7 @@ def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str]
 
     handle = os.open(partial, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        copy_pages(source, handle, progress, unreadable)
+        copy_pages(source, handle, progress, unreadable, may_be_older=may_be_older)
     except OSError as error:
         raise OSError(error.errno, error.strerror, error.filename or str(partial)) from error
     finally:
@@ -138,6 +145,13 @@ def append_entries(partial: Path, told: Iterable[AuditEntry]) -> None:
         db.pragma("synchronous", "full")
         with db:
             entries.write(db, told)
+
+
+def bring_up_to_date(partial: Path) -> None:
+    """Migrates a copy that an older version may have made. Raises SchemaMismatch for a newer one's, StorageFailed."""
+    with _opened(partial) as db:
+        db.pragma("synchronous", "full")
+        files.migrate(db)
 
 
 def _prove(partial: Path) -> None:

@@ -35,16 +35,19 @@ Unreadable = Callable[[int, apsw.Error], None]
 """Told of a page that cannot be read, which is left empty. May raise."""
 
 
-def copy_pages(source: Path, into: int, progress: Progress, unreadable: Unreadable) -> None:
+def copy_pages(
+    source: Path, into: int, progress: Progress, unreadable: Unreadable, *, may_be_older: bool = False
+) -> None:
     """Writes the database at `source`, as one commit has left it, to the file that is open as `into`.
 
-    That commit came after the call. Raises OSError, apsw.Error, SchemaMismatch, StorageFailed.
+    That commit came after the call. `may_be_older`: an older version may have made it. Raises OSError, apsw.Error,
+    SchemaMismatch, StorageFailed.
     """
     with ExitStack() as opened:
         older, newer, look = (
             opened.enter_context(closing(files.open_connection(source, read_only=True))) for _ in range(3)
         )
-        files.check_schema(look)
+        files.check_schema(look, may_be_older=may_be_older)
         _begin(older)
         # By SQLite's own layer: to close a descriptor of the database would give up all its locks of this process.
         flags = [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0]

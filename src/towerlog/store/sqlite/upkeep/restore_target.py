@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from towerlog.store.placing import Copy
 from towerlog.store.space import check_room
 from towerlog.store.sqlite.connections.connection import log_of
 from towerlog.store.sqlite.upkeep import replacement
-from towerlog.store.sqlite.upkeep.backup import append_entries, copy_database, without_log
+from towerlog.store.sqlite.upkeep.backup import append_entries, bring_up_to_date, copy_database, without_log
 from towerlog.store.sqlite.upkeep.matching_files import check_whole
 from towerlog.store.sqlite.upkeep.pages import Progress
 from towerlog.store.sqlite.upkeep.salvage import salvage
@@ -26,16 +27,25 @@ class Place(msgspec.Struct, frozen=True):
     path: Path
 
     def copy(self, source: Path, fresh_epoch: str, is_alone: bool, progress: Progress) -> Copy:
-        """A copy of a database, beside the place. `is_alone`: of its file alone, whatever log lies beside it.
+        """A copy of a database with the schema of this version, beside the place. `is_alone`: of its file alone,
+        whatever log lies beside it.
 
         Raises StoreTorn, and what `copy_database` raises.
         """
         target = self.path.with_name(f"{self.path.name}.restored")
-        if not is_alone:
+        copied = partial(copy_database, target=target, fresh_epoch=fresh_epoch, progress=progress, may_be_older=True)
+        if is_alone:
+            with without_log(source, target) as lone:
+                copy = Copy(copied(lone), self.path)
+        else:
             check_whole(source)
-            return Copy(copy_database(source, target, fresh_epoch, progress), self.path)
-        with without_log(source, target) as lone:
-            return Copy(copy_database(lone, target, fresh_epoch, progress), self.path)
+            copy = Copy(copied(source), self.path)
+        try:
+            bring_up_to_date(copy.partial)
+        except BaseException:
+            copy.discard()
+            raise
+        return copy
 
     def salvage(self, progress: Progress) -> tuple[Copy, list[str]]:
         """All that no rebuild can make of what is there, in a fresh database; and what could not be read.
@@ -44,8 +54,8 @@ class Place(msgspec.Struct, frozen=True):
         """
         lost: list[str] = []
         check_whole(self.path, lost)
-        partial, unreadable = salvage(self.path, self.path, progress)
-        return Copy(partial, self.path), lost + unreadable
+        saved, unreadable = salvage(self.path, self.path, progress)
+        return Copy(saved, self.path), lost + unreadable
 
     def tell(self, copy: Copy, told: Iterable[AuditEntry]) -> None:
         """Adds to the audit of a copy before it is put there. Raises StorageFailed."""
