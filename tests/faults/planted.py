@@ -1700,10 +1700,31 @@ AUDITED = (
         "an audit that was cut short passes",
         "acceptance/test_audit.py::test_verify_names_one_row_that_was_tampered_with[the last row taken out]",
         "towerlog.engine.audit.chain",
-        "    if number < head.number:\n"
-        '        report(f"audit: {_entries(number + 1, head.number)} missing at its end")\n'
-        "    elif (number, previous) != head:\n",
-        "    if number > head.number:\n",
+        "    if walk.number < head.number:\n"
+        '        walk.note(f"audit: {_entries(walk.number + 1, head.number)} missing at its end")\n'
+        "    elif (walk.number, walk.previous) != head:\n",
+        "    if walk.number > head.number:\n",
+    ),
+    Fault(
+        "what people have set is not held against the audit",
+        "contract/test_settings.py::test_a_changed_digit_is_told_with_its_row_field_and_entry[sqlite]",
+        "towerlog.engine.audit.chain",
+        "    compare_settings(report, settings, walk.tellings)\n",
+        "",
+    ),
+    Fault(
+        "what is set while it is read is held against the end alone",
+        "contract/test_settings.py::test_what_is_set_while_it_is_read_is_no_difference[sqlite]",
+        "towerlog.engine.audit.chain",
+        "        walk.tellings.begin_reading()\n",
+        "",
+    ),
+    Fault(
+        "a row that nobody has made passes",
+        "contract/test_settings.py::test_what_was_put_in_or_taken_out_is_told[sqlite]",
+        "towerlog.engine.audit.settings",
+        "if now is not None and is_whole else",
+        "if not is_whole else",
     ),
     Fault(
         "a restore forgets to say so",
