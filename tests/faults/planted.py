@@ -235,8 +235,22 @@ STORED = (
         "a page that the disk does not hand out counts as damaged",
         "faults/test_rotten_reads.py::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
         "towerlog.store.sqlite.connections.failures",
-        "_unread(unread) if unread else",
+        "_unread(unread) if is_unread else",
         "_unread(unread) if unread < 0 else",
+    ),
+    Fault(
+        "a page of the log that the disk does not hand out counts as damaged",
+        "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_is_told_as_that[-wal]",
+        "towerlog.store.sqlite.connections.read_errors",
+        "_FILES = (apsw.SQLITE_FCNTL_FILE_POINTER, apsw.SQLITE_FCNTL_JOURNAL_POINTER)",
+        "_FILES = (apsw.SQLITE_FCNTL_FILE_POINTER,) * 2",
+    ),
+    Fault(
+        "what a failed read has left hides what is damaged",
+        "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_before_hides_no_damage",
+        "towerlog.store.sqlite.connections.read_errors",
+        "    if kept.value:\n",
+        "    if kept.value < 0:\n",
     ),
     Fault(
         "a folder that is not there counts as a full disk",

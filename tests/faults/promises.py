@@ -220,6 +220,8 @@ WHOLE = (
             f"{READS}::test_one_damaged_event_is_named_everywhere_and_hides_no_other",
             f"{READS}::test_reads_that_check_nothing_are_found",
             f"{READS}::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
+            "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_is_told_as_that",
+            "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_before_hides_no_damage",
             "store/test_damage.py::test_failed_reads_are_logged_when_they_begin_and_when_they_are_over",
             "faults/test_moved_files.py::test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk",
             f"{READS}::test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked",
