@@ -207,7 +207,7 @@ STORED = (
         "a stop has no deadline of its own",
         "faults/test_full_disk.py::test_a_stop_waits_for_no_sync_that_does_not_end",
         "towerlog.server",
-        "        if not self.should_exit:\n            self._when_stopping()\n",
+        "        self._stops.note()\n",
         "",
     ),
     Fault(
@@ -223,6 +223,34 @@ STORED = (
         "towerlog.asgi.process.workers",
         "kill_at if self._kill_at is None else min(kill_at, self._kill_at)",
         "kill_at if self._kill_at is None else self._kill_at",
+    ),
+    Fault(
+        "a signal within a start ends it as a kill does",
+        "faults/test_stops_within_starts.py::test_a_first_start_that_is_told_to_stop_ends_in_order_and_its_key_is_told[making]",
+        "towerlog.server",
+        "    stops.listen()\n",
+        "",
+    ),
+    Fault(
+        "a start that ends tells nobody its key",
+        "faults/test_stops_within_starts.py::test_a_first_start_that_is_told_to_stop_ends_in_order_and_its_key_is_told[making]",
+        "towerlog.server",
+        "        telling.tell_key()\n    return",
+        "    return",
+    ),
+    Fault(
+        "a start has no deadline of its own for its stop",
+        "faults/test_stops_within_starts.py::test_a_start_whose_disk_stands_still_ends_within_the_deadline[1]",
+        "towerlog.asgi.process.stop_signals",
+        "if self.is_asked else (self._seconds,",
+        "if self.is_asked else (60 * self._seconds,",
+    ),
+    Fault(
+        "who has no handler yet hears of no signal",
+        "faults/test_stops_within_starts.py::test_from_its_first_moment_on_a_signal_ends_a_server_with_0",
+        "towerlog.__main__",
+        "        _leave_when_told()\n",
+        "",
     ),
     Fault(
         "a key is printed where nobody reads",

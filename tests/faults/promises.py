@@ -13,6 +13,7 @@ DEPLOY, LIMITS, BACKUP = "docs/operate/deploy.md", "docs/operate/limits.md", "do
 DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "faults/test_rotten_reads.py"
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 ORDER = "faults/test_out_of_order.py"
+STOPS = "faults/test_stops_within_starts.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
 AGE = "engine/erasure/test_age_clock.py"
@@ -207,6 +208,9 @@ DURABLE = (
             "asgi/process/test_workers.py::test_a_child_that_stands_is_killed_when_the_stop_is_over",
             "cli/test_serve.py::test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost",
             "asgi/process/test_workers.py::test_a_second_signal_ends_a_child_that_stands_at_once",
+            f"{STOPS}::test_a_first_start_that_is_told_to_stop_ends_in_order_and_its_key_is_told",
+            f"{STOPS}::test_a_start_whose_disk_stands_still_ends_within_the_deadline",
+            f"{STOPS}::test_from_its_first_moment_on_a_signal_ends_a_server_with_0",
         ),
         (),
         of(DEPLOY, "SIGTERM stops it within ten seconds"),

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 import structlog
 
@@ -14,15 +15,16 @@ WORDS_SECONDS = 0.3
 _log = structlog.get_logger("towerlog.server")
 
 
-def end_in(seconds: float, code: int, why: str) -> None:
-    """Ends the process after so long, whatever hangs: neither Python nor SQLite gets to tidy up.
+def end_in(seconds: float, code: int, why: str, first: Callable[[], None] = lambda: None) -> None:
+    """Ends the process after so long, whatever hangs: neither Python nor SQLite gets to tidy up. `first` is called
+    before that, and not waited for longer than `WORDS_SECONDS`.
 
     For the cases in which nothing is lost by that: what was acknowledged is on disk, and the next start reads the log.
     """
 
     def end() -> None:
         # Whoever reads what is written here may have gone, or stand still: that must not keep the process from ending.
-        words = threading.Thread(target=_last_words, args=(code, why), daemon=True)
+        words = threading.Thread(target=_last_words, args=(code, why, first), daemon=True)
         words.start()
         words.join(WORDS_SECONDS)
         os._exit(code)
@@ -41,6 +43,7 @@ def flush_all() -> None:
         sys.stderr.flush()
 
 
-def _last_words(code: int, why: str) -> None:
+def _last_words(code: int, why: str, first: Callable[[], None]) -> None:
+    first()
     _log.warning(why, exit_code=code)
     flush_all()

@@ -356,7 +356,8 @@ async def open_store(
     log = files.log_of(path)
     # A command holds the place for a moment; a server, which lets others write beside it, holds it for good.
     lock = await start.in_turn(partial(start.take_place, path), partial(may_write_beside, log))
-    if start.prepare(lock):
+    # Beside the loop: it syncs, and a signal to stop must be heard of meanwhile.
+    if await asyncio.to_thread(start.prepare, lock):
         _log.warning("a restore or rebuild that had broken off was finished", database=str(path))
     gauge, damages = WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
