@@ -18,6 +18,7 @@ from towerlog.model.event import READ_FAILED
 from towerlog.store.space import FULL_ERRNOS, no_room
 from towerlog.store.sqlite.connections.read_errors import take_errno
 
+MOVED = "the database was moved or removed while it was in use"
 _WAY_OUT = "restore a backup with `towerlog restore`, or keep what can be read with `towerlog rebuild`"
 _SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _WRITES = _SYNCS | {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE}
