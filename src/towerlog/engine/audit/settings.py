@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from towerlog.engine.audit import states
-from towerlog.engine.audit.told import Tellings, Told
+from towerlog.engine.audit.told import Tellings, ToldState
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import state_json
 from towerlog.model.principal import Org
@@ -48,7 +48,7 @@ def compare_settings(report: Report, found: dict[str, Found], tellings: Tellings
                 report(f"{kind} {name}: {faults[-1]}")
 
 
-def _fault(told: Told | None, now: State | None, is_whole: bool) -> str:
+def _fault(told: ToldState | None, now: State | None, is_whole: bool) -> str:
     """What is wrong with a row after an entry; None: no entry says what it should be."""
     if told is None:
         return "no entry of the audit tells of it" if now is not None and is_whole else ""

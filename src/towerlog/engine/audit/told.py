@@ -29,7 +29,7 @@ _OF_MEMBER = {"name", "email", "role"}
 """Of the state of a member what its first session says, where it became one by that."""
 
 
-class Told(NamedTuple):
+class ToldState(NamedTuple):
     """What one entry says of an object."""
 
     number: int
@@ -53,8 +53,8 @@ class Tellings:
     def __init__(self, org_id: str) -> None:
         """`org_id`: an audit may tell of other organisations as well, whose entries set nothing here."""
         self._org_id = org_id
-        self._newest: dict[Thing, Told] = {}
-        self._replaced: dict[Thing, list[Told | None]] | None = None
+        self._newest: dict[Thing, ToldState] = {}
+        self._replaced: dict[Thing, list[ToldState | None]] | None = None
         self.is_whole = False
         """It begins with the making of the organisation: whatever there is was told of."""
 
@@ -66,24 +66,24 @@ class Tellings:
                 self._replaced.setdefault(thing, []).append(self._newest.get(thing))
             self._newest[thing] = told
 
-    def _things(self, number: int, entry: AuditEntry) -> Iterator[tuple[Thing, Told]]:
+    def _things(self, number: int, entry: AuditEntry) -> Iterator[tuple[Thing, ToldState]]:
         thing = (entry.object_type, entry.object_id)
         if entry.object_type == "organisation" and entry.object_id != self._org_id:
             return
         after = msgspec.json.decode(entry.after)
         if entry.action == Action.MEMBER_SIGN_IN and "role" in after:
-            yield thing, Told(number, {name: after[name] for name in _OF_MEMBER & after.keys()})
+            yield thing, ToldState(number, {name: after[name] for name in _OF_MEMBER & after.keys()})
             return
         if entry.action not in SETS:
             if thing not in self._newest:
-                yield thing, Told(number, {}, None)
+                yield thing, ToldState(number, {}, None)
             return
         if entry.action == Action.ORGANISATION_CREATE:
             self.is_whole = self.is_whole or number == 1
-            yield thing, Told(number, {"name": after["name"]})
+            yield thing, ToldState(number, {"name": after["name"]})
             yield from _first_ones(number, after)
         else:
-            yield thing, Told(number, after)
+            yield thing, ToldState(number, after)
 
     def begin_reading(self) -> None:
         """From now on what is told may be newer than the rows that are read."""
@@ -93,14 +93,14 @@ class Tellings:
         """All objects of a type that are told of, by their ids."""
         return [name for of, name in self._newest if of == kind]
 
-    def possible(self, thing: Thing) -> list[Told | None]:
+    def possible(self, thing: Thing) -> list[ToldState | None]:
         """What a row may say that was read while entries were written: the newest last."""
         return [*(self._replaced or {}).get(thing, ()), self._newest.get(thing)]
 
 
-def _first_ones(number: int, after: dict[str, Any]) -> Iterator[tuple[Thing, Told]]:
+def _first_ones(number: int, after: dict[str, Any]) -> Iterator[tuple[Thing, ToldState]]:
     """The member and the key that an organisation is made with."""
     user_id, name = after["user_id"], after["user_name"]
-    yield ("member", user_id), Told(number, {"name": name, "role": Role.ADMIN.value})
+    yield ("member", user_id), ToldState(number, {"name": name, "role": Role.ADMIN.value})
     key = {"name": name, "user_id": user_id}
-    yield ("key", after["key_id"]), Told(number, key, frozenset({"scopes"}))
+    yield ("key", after["key_id"]), ToldState(number, key, frozenset({"scopes"}))

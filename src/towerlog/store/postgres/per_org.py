@@ -1,29 +1,6 @@
-"""Questions about all organisations by indexes that begin with the organisation: one seek for each that has any; and
-about one, page by page."""
+"""Questions about all organisations by indexes that begin with the organisation: one seek for each that has any."""
 
 from __future__ import annotations
-
-from typing import Any
-
-from towerlog.store.columns.order import falling
-from towerlog.store.postgres.connections import Db, numbered
-
-
-async def newest_first(
-    db: Db, table: str, columns: str, where: str, values: tuple[Any, ...], page: tuple[str, str | None, int]
-) -> list[tuple[Any, ...]]:
-    """Rows of an organisation by the order in which they were made, the last first. `values`: the organisation, then
-    those of `where`, which begins with AND or is empty; `page`: the column of an id, the id that it goes on behind, and
-    how many at most."""
-    by, before, limit = page
-    number = None
-    if before is not None:
-        number = await db.value(numbered(f"SELECT number FROM {table} WHERE org = ? AND {by} = ?"), values[0], before)
-        if number is None:
-            return []
-        where, values = f"{where} AND number < ?", (*values, number)
-    sql = f"SELECT {columns}, number FROM {table} WHERE org = ? {where} ORDER BY number DESC LIMIT ?"
-    return list(falling(table, number, await db.rows(numbered(sql), *values, limit)))
 
 
 def each_org(table: str, part: str, columns: str, where: str, order: str, limit: str) -> str:

@@ -26,9 +26,8 @@ from towerlog.store.columns.people import (
     user_value,
 )
 from towerlog.store.lookup_keys import MemberCounts
-from towerlog.store.postgres.connections import Db, numbered
+from towerlog.store.postgres.connections import Db, newest_first, numbered
 from towerlog.store.postgres.locks import ORGANISATIONS, lock_purpose
-from towerlog.store.postgres.per_org import newest_first
 from towerlog.store.postgres.subjects import audit
 from towerlog.store.values import Changes
 
