@@ -291,8 +291,8 @@ STORED = (
         "the first time of an audit is held against 1970",
         "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
         "towerlog.engine.audit.chain",
-        "    latest_at: int | None = None\n",
-        "    latest_at: int | None = 0\n",
+        "        self._latest_at: int | None = None\n",
+        "        self._latest_at: int | None = 0\n",
     ),
     Fault(
         "verify looks at places alone",
@@ -463,8 +463,8 @@ ACCESS = (
         "threads of all organisations are listed",
         "acceptance/test_tenancy_matrix.py::test_queries_and_bodies_that_name_theirs",
         "towerlog.store.sqlite.reads",
-        'sql, values = "SELECT doc FROM thread WHERE org = ?", [org]',
-        'sql, values = "SELECT doc FROM thread WHERE ? IS NOT NULL", [org]',
+        'newest_first(db, "thread", "doc", "", (org,)',
+        'newest_first(db, "thread", "doc", "OR 1", (org,)',
     ),
     Fault(
         "a key is remembered for half an hour",
@@ -526,8 +526,8 @@ ACCESS = (
         "the log tells the first key as well",
         "acceptance/test_keys_and_orgs.py::test_a_server_without_a_bootstrap_key_prints_one_once",
         "towerlog.server",
-        "        minted = node.minted\n",
-        '        minted = node.minted\n        _log.warning("the organisation was created", made=str(minted))\n',
+        "        minted = self._node.minted\n",
+        '        minted = self._node.minted\n        _log.warning("the organisation was created", made=str(minted))\n',
     ),
     Fault(
         "a model may hold a key",
