@@ -25,7 +25,7 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
-from towerlog.asgi.process.exit import end_in
+from towerlog.asgi.process.exit import Ending
 from towerlog.asgi.process.logs import open_standard_files, set_up_logging
 from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.process.stop_signals import StopSignals
@@ -230,16 +230,23 @@ def _run_one(
     """One process. `shared`: a socket on which others listen as well. `tells_where`: commands are to find this one."""
     set_up_logging(settings.log_level)
     set_up_allocator()
+    ending = Ending()
+    ending.begin()
     for doubt in doubts():
         _log.warning("doubtful setting", doubt=doubt)
     raise_descriptor_limit(settings.max_streams + DESCRIPTORS_BESIDE_STREAMS)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, announce, shared, tells_where=tells_where))
+        return runner.run(_serve(settings, announce, shared, ending, tells_where=tells_where))
 
 
 async def _serve(
-    settings: Settings, announce: Callable[[Started], None], shared: socket.socket | None, *, tells_where: bool
+    settings: Settings,
+    announce: Callable[[Started], None],
+    shared: socket.socket | None,
+    ending: Ending,
+    *,
+    tells_where: bool,
 ) -> int:
     clock = ServerClock()
     failed: list[StorageFailed] = []
@@ -249,12 +256,12 @@ async def _serve(
         failed.append(error)
         app.fail()
         why = "the process ends, with the files as they are"
-        end_in(LAST_WORDS_SECONDS, StorageFailed.exit_code, why, telling.tell_key)
+        ending.end_in(LAST_WORDS_SECONDS, StorageFailed.exit_code, why, telling.tell_key)
 
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
     listener = shared or listen(settings.host, settings.port)
     telling = _Telling(settings, node, url_of(settings, listener), announce)
-    stops = StopSignals(STOP_SECONDS, telling.tell_key)
+    stops = StopSignals(ending, STOP_SECONDS, telling.tell_key)
     stops.listen()
     node.is_asked_to_stop = lambda: stops.is_asked
     try:

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from towerlog.asgi.process.exit import end_in
+from towerlog.asgi.process.exit import Ending
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 LATE = "the stop takes too long"
@@ -19,8 +19,9 @@ SECOND = "the process ends at once, as it was told to stop again"
 class StopSignals:
     """Whether the process was told to stop."""
 
-    def __init__(self, seconds: float, last_words: Callable[[], None]) -> None:
+    def __init__(self, ending: Ending, seconds: float, last_words: Callable[[], None]) -> None:
         """`seconds`: after the first signal the process ends, whatever hangs. `last_words`: called before it does."""
+        self._ending = ending
         self.is_asked = False
         self._seconds = seconds
         self._last_words = last_words
@@ -34,5 +35,5 @@ class StopSignals:
     def note(self) -> None:
         """One was heard."""
         seconds, why = (0.0, SECOND) if self.is_asked else (self._seconds, LATE)
-        end_in(seconds, 0, f"{why}; what was acknowledged is on disk", self._last_words)
+        self._ending.end_in(seconds, 0, f"{why}; what was acknowledged is on disk", self._last_words)
         self.is_asked = True
