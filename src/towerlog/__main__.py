@@ -1,21 +1,33 @@
-"""The program `towerlog`, also as `python -m towerlog`: the command line, or one line about what it needs."""
+"""The program `towerlog`, also as `python -m towerlog`: the command line, or one line about what it needs.
+
+It imports what it needs once it hears of signals: that can take seconds on a busy machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import signal
 import sys
 from typing import Any
-
-from towerlog.cli.commands import without_click
-from towerlog.cli.exits import explained
 
 
 def main() -> None:
     """Runs the command line. Without click, prints which extra to install and exits with 69."""
     if sys.argv[1:2] == ["serve"]:  # whoever asks a server loads nothing of one
+        _leave_when_told()
         _import_structlog()
     _command_line()(prog_name="towerlog")
+
+
+def _leave_when_told() -> None:
+    """From now on, and until the server takes them, signals to stop end the process with 0: it has made nothing yet.
+
+    Without a handler the first process of a container would not hear of them at all.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: os._exit(0))
 
 
 def _import_structlog() -> None:
@@ -33,13 +45,20 @@ def _import_structlog() -> None:
             del sys.modules["rich"]
 
 
-@explained
 def _command_line() -> Any:
+    from towerlog.cli.exits import explained
+
+    return explained(_imported)()
+
+
+def _imported() -> Any:
     try:
         from towerlog.cli.main import main as command_line
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
+        from towerlog.cli.commands import without_click
+
         raise without_click(sys.argv[1:]) from None
     return command_line
 

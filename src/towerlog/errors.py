@@ -249,6 +249,10 @@ class DiskFull(StorageFailed):
     code = "disk.full"
 
 
+class StoreMoved(StorageFailed):
+    """The files of the store are not where they were opened; it passes when they are put back."""
+
+
 class Stopped(StorageFailed):
     """The server stopped before this was done; what of it was stored is unknown. Ask again."""
 

@@ -25,9 +25,10 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
-from towerlog.asgi.process.exit import end_in
+from towerlog.asgi.process.exit import Ending
 from towerlog.asgi.process.logs import open_standard_files, set_up_logging
 from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
+from towerlog.asgi.process.stop_signals import StopSignals
 from towerlog.asgi.process.workers import ServerProcesses
 from towerlog.asgi.push.sockets import SECRET_CHARS
 from towerlog.config import BadSetting, Settings, database_path, doubts
@@ -72,6 +73,12 @@ class Started(msgspec.Struct, frozen=True):
     """The admin key, if this start has created it; shown only now."""
     sign_in_url: str | None = None
     """Where the first member signs in, once, if this start has created it."""
+    has_ended: bool = False
+    """It ends before it has listened: this is told for the key alone."""
+
+
+class StartEnded(Exception):
+    """The process was told to stop before its store was begun."""
 
 
 class Node:
@@ -87,6 +94,8 @@ class Node:
         self._clock = clock
         self._ids = ids
         self._on_fatal = on_fatal
+        self.is_asked_to_stop: Callable[[], bool] = lambda: False
+        """Looked at before the first organisation is made."""
         self._store: Store | None = None
         self._engine: Engine | None = None
         self._reading: asyncio.Future[None] | None = None
@@ -106,12 +115,14 @@ class Node:
     async def start(self) -> Node:
         """Opens the store, creates the first organisation if there is none, starts the engine.
 
-        Raises what `open_for_server` raises.
+        Raises what `open_for_server` raises, and StartEnded.
         """
         settings, clock, ids = self._settings, self._clock, self._ids
         keep_data_private(settings)
         store = self._store = await open_for_server(settings, clock, ids, self._on_fatal)
         try:
+            if self.is_asked_to_stop():
+                raise StartEnded
             self.minted = await first_start(store, clock, ids, settings.bootstrap_key, with_link=True)
             secret = await store.secret(ids.token(SECRET_CHARS))
             bounds = engine_settings(settings, secret)
@@ -219,16 +230,23 @@ def _run_one(
     """One process. `shared`: a socket on which others listen as well. `tells_where`: commands are to find this one."""
     set_up_logging(settings.log_level)
     set_up_allocator()
+    ending = Ending()
+    ending.begin()
     for doubt in doubts():
         _log.warning("doubtful setting", doubt=doubt)
     raise_descriptor_limit(settings.max_streams + DESCRIPTORS_BESIDE_STREAMS)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, announce, shared, tells_where=tells_where))
+        return runner.run(_serve(settings, announce, shared, ending, tells_where=tells_where))
 
 
 async def _serve(
-    settings: Settings, announce: Callable[[Started], None], shared: socket.socket | None, *, tells_where: bool
+    settings: Settings,
+    announce: Callable[[Started], None],
+    shared: socket.socket | None,
+    ending: Ending,
+    *,
+    tells_where: bool,
 ) -> int:
     clock = ServerClock()
     failed: list[StorageFailed] = []
@@ -237,10 +255,15 @@ async def _serve(
         # No orderly end: every step of one may write, and what the disk has taken is known only after a restart.
         failed.append(error)
         app.fail()
-        end_in(LAST_WORDS_SECONDS, StorageFailed.exit_code, "the process ends, with the files as they are")
+        why = "the process ends, with the files as they are"
+        ending.end_in(LAST_WORDS_SECONDS, StorageFailed.exit_code, why, telling.tell_key)
 
     app, node = build(settings, clock, SystemIds(clock), on_fatal)
     listener = shared or listen(settings.host, settings.port)
+    telling = _Telling(settings, node, url_of(settings, listener), announce)
+    stops = StopSignals(ending, STOP_SECONDS, telling.tell_key)
+    stops.listen()
+    node.is_asked_to_stop = lambda: stops.is_asked
     try:
         await check_server(Connection)
         await app.start()
@@ -249,28 +272,51 @@ async def _serve(
         gc.freeze()
         # A request leaves no reference cycles, so the collector need not run every few requests.
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
-        minted = node.minted
-        admin_key = minted.text if minted is not None and not settings.bootstrap_key else None
-        url = url_of(settings, listener)
-        sign_in_url = None if minted is None else f"{url}{SIGN_IN_PATH}{minted.link}"
-        started = Started(url, settings.data_dir, admin_key, sign_in_url)
-
-        def listening() -> None:
-            announce(started)
-            node.read_prices()
-
-        server = _Server(
-            app,
-            settings.keep_alive_seconds,
-            lambda: Listening(database_path(settings), local_url(listener)) if tells_where else None,
-            listening,
-            lambda: end_in(STOP_SECONDS, 0, "the stop takes too long; what was acknowledged is on disk"),
-        )
-        await server.serve([listener])
+        if not stops.is_asked:
+            server = _Server(
+                app,
+                settings.keep_alive_seconds,
+                lambda: Listening(database_path(settings), local_url(listener)) if tells_where else None,
+                telling.tell,
+                stops,
+            )
+            await server.serve([listener])
         await app.stop()
+    except StartEnded:
+        return 0
     finally:
         listener.close()
+        # However it ended: only this process knows it.
+        telling.tell_key()
     return StorageFailed.exit_code if failed else 0
+
+
+class _Telling:
+    """Tells once that the server listens; where it ends before that, the key that this start has made."""
+
+    def __init__(self, settings: Settings, node: Node, url: str, announce: Callable[[Started], None]) -> None:
+        self._settings = settings
+        self._node = node
+        self._url = url
+        self._announce = announce
+        self._is_told = False
+
+    def tell(self) -> None:
+        """It listens: where, and the key. Then the list of prices is read."""
+        self._tell(has_ended=False)
+        self._node.read_prices()
+
+    def tell_key(self) -> None:
+        """It ends: the key, unless that was told or there is none."""
+        if not self._is_told and self._node.minted is not None:
+            self._tell(has_ended=True)
+
+    def _tell(self, *, has_ended: bool) -> None:
+        self._is_told = True
+        minted = self._node.minted
+        key = minted.text if minted is not None and not self._settings.bootstrap_key else None
+        sign_in_url = None if minted is None else f"{self._url}{SIGN_IN_PATH}{minted.link}"
+        self._announce(Started(self._url, self._settings.data_dir, key, sign_in_url, has_ended))
 
 
 class _Server(uvicorn.Server):
@@ -282,7 +328,7 @@ class _Server(uvicorn.Server):
         keep_alive_seconds: int,
         tell_where: Callable[[], Listening | None],
         when_listening: Callable[[], None],
-        when_stopping: Callable[[], None],
+        stops: StopSignals,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -304,12 +350,14 @@ class _Server(uvicorn.Server):
         self._tell_where = tell_where
         self._listening: Listening | None = None
         self._when_listening = when_listening
-        self._when_stopping = when_stopping
+        self._stops = stops
         self._loop = asyncio.get_running_loop()
         self._is_over = asyncio.Event()
 
     async def main_loop(self) -> None:
         """As uvicorn's, which looks ten times a second whether it is to end: this one is told."""
+        # One that came before this class took signals was heard there.
+        self.should_exit = self.should_exit or self._stops.is_asked
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_over.wait(), DATE_SECONDS)
@@ -328,8 +376,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins an orderly shutdown, the second ends the process at once."""
-        if not self.should_exit:
-            self._when_stopping()
+        self._stops.note()
         self.force_exit = self.should_exit
         self.should_exit = True
         # A signal comes between any two steps of the loop, and may find it asleep.

@@ -228,7 +228,7 @@ POSTS = sorted(
     - {"/api/v1/organisations"}
 )
 """Paths that take a JSON body and know a repeat by its `Idempotency-Key`. Some of those left out take a form; a sign-in
-and a sign-out are a browser's. An organisation is known by its name, and made by those alone who manage all of them."""
+and a sign-out are a browser's. Those alone who manage all organisations make one (`test_organisations.py`)."""
 
 
 def shape_of(path: str) -> str:

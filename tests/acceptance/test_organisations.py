@@ -65,6 +65,26 @@ def test_who_manages_makes_one_that_has_its_own_first_member_and_key(managed: Se
         assert made["key"] not in str(entry)
 
 
+def test_one_is_made_once_for_its_idempotency_key(managed: Server) -> None:
+    client, headers = managed.client(), {"Idempotency-Key": "make-it-once"}
+    first = ok(client.post(PATH, json={"name": "once"}, headers=headers), 201)
+    again = ok(client.post(PATH, json={"name": "once"}, headers=headers), 201)
+    # What lets somebody in is shown once, and is not kept.
+    assert again == first | {"key": None, "sign_in_url": None}
+    assert managed.client(first["key"]).get("/api/v1/whoami").status_code == 200
+    other = client.post(PATH, json={"name": "twice"}, headers=headers)
+    assert other.status_code == 422
+    assert "idempotency" in other.text.lower()
+    assert "twice" not in names(client)
+    # Without the key it is another request.
+    assert client.post(PATH, json={"name": "once"}).status_code == 409
+    assert client.post(PATH, json={"name": "odd"}, headers={"Idempotency-Key": ""}).status_code == 422
+    # A refusal is not kept.
+    wrong = {"Idempotency-Key": "refused-first"}
+    assert client.post(PATH, json={"name": "once"}, headers=wrong).status_code == 409
+    assert client.post(PATH, json={"name": "later"}, headers=wrong).status_code == 201
+
+
 def test_who_manages_renames_and_both_audits_say_so(managed: Server) -> None:
     client = managed.client()
     made = ok(client.post(PATH, json={"name": "before"}), 201)

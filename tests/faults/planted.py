@@ -207,7 +207,7 @@ STORED = (
         "a stop has no deadline of its own",
         "faults/test_full_disk.py::test_a_stop_waits_for_no_sync_that_does_not_end",
         "towerlog.server",
-        "        if not self.should_exit:\n            self._when_stopping()\n",
+        "        self._stops.note()\n",
         "",
     ),
     Fault(
@@ -225,6 +225,34 @@ STORED = (
         "kill_at if self._kill_at is None else self._kill_at",
     ),
     Fault(
+        "a signal within a start ends it as a kill does",
+        "faults/test_stops_within_starts.py::test_a_first_start_that_is_told_to_stop_ends_in_order_and_its_key_is_told[making]",
+        "towerlog.server",
+        "    stops.listen()\n",
+        "",
+    ),
+    Fault(
+        "a start that ends tells nobody its key",
+        "faults/test_stops_within_starts.py::test_a_first_start_that_is_told_to_stop_ends_in_order_and_its_key_is_told[making]",
+        "towerlog.server",
+        "        telling.tell_key()\n    return",
+        "    return",
+    ),
+    Fault(
+        "a start has no deadline of its own for its stop",
+        "faults/test_stops_within_starts.py::test_a_start_whose_disk_stands_still_ends_within_the_deadline[1]",
+        "towerlog.asgi.process.stop_signals",
+        "if self.is_asked else (self._seconds,",
+        "if self.is_asked else (60 * self._seconds,",
+    ),
+    Fault(
+        "who has no handler yet hears of no signal",
+        "faults/test_stops_within_starts.py::test_from_its_first_moment_on_a_signal_ends_a_server_with_0",
+        "towerlog.__main__",
+        "        _leave_when_told()\n",
+        "",
+    ),
+    Fault(
         "a key is printed where nobody reads",
         "cli/test_serve.py::test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost[>/dev/null]",
         "towerlog.cli.serve",
@@ -235,8 +263,22 @@ STORED = (
         "a page that the disk does not hand out counts as damaged",
         "faults/test_rotten_reads.py::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
         "towerlog.store.sqlite.connections.failures",
-        "_unread(unread) if unread else",
+        "_unread(unread) if is_unread else",
         "_unread(unread) if unread < 0 else",
+    ),
+    Fault(
+        "a page of the log that the disk does not hand out counts as damaged",
+        "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_is_told_as_that[-wal]",
+        "towerlog.store.sqlite.connections.read_errors",
+        "_FILES = (apsw.SQLITE_FCNTL_FILE_POINTER, apsw.SQLITE_FCNTL_JOURNAL_POINTER)",
+        "_FILES = (apsw.SQLITE_FCNTL_FILE_POINTER,) * 2",
+    ),
+    Fault(
+        "what a failed read has left hides what is damaged",
+        "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_before_hides_no_damage",
+        "towerlog.store.sqlite.connections.read_errors",
+        "    if kept.value:\n",
+        "    if kept.value < 0:\n",
     ),
     Fault(
         "a folder that is not there counts as a full disk",
@@ -249,8 +291,8 @@ STORED = (
         "the first time of an audit is held against 1970",
         "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
         "towerlog.engine.audit.chain",
-        "    latest_at: int | None = None\n",
-        "    latest_at: int | None = 0\n",
+        "        self._latest_at: int | None = None\n",
+        "        self._latest_at: int | None = 0\n",
     ),
     Fault(
         "verify looks at places alone",
@@ -421,8 +463,8 @@ ACCESS = (
         "threads of all organisations are listed",
         "acceptance/test_tenancy_matrix.py::test_queries_and_bodies_that_name_theirs",
         "towerlog.store.sqlite.reads",
-        'sql, values = "SELECT doc FROM thread WHERE org = ?", [org]',
-        'sql, values = "SELECT doc FROM thread WHERE ? IS NOT NULL", [org]',
+        'newest_first(db, "thread", "doc", "", (org,)',
+        'newest_first(db, "thread", "doc", "OR 1", (org,)',
     ),
     Fault(
         "a key is remembered for half an hour",
@@ -484,8 +526,8 @@ ACCESS = (
         "the log tells the first key as well",
         "acceptance/test_keys_and_orgs.py::test_a_server_without_a_bootstrap_key_prints_one_once",
         "towerlog.server",
-        "        minted = node.minted\n",
-        '        minted = node.minted\n        _log.warning("the organisation was created", made=str(minted))\n',
+        "        minted = self._node.minted\n",
+        '        minted = self._node.minted\n        _log.warning("the organisation was created", made=str(minted))\n',
     ),
     Fault(
         "a model may hold a key",
@@ -1700,10 +1742,31 @@ AUDITED = (
         "an audit that was cut short passes",
         "acceptance/test_audit.py::test_verify_names_one_row_that_was_tampered_with[the last row taken out]",
         "towerlog.engine.audit.chain",
-        "    if number < head.number:\n"
-        '        report(f"audit: {_entries(number + 1, head.number)} missing at its end")\n'
-        "    elif (number, previous) != head:\n",
-        "    if number > head.number:\n",
+        "    if walk.number < head.number:\n"
+        '        walk.note(f"audit: {_entries(walk.number + 1, head.number)} missing at its end")\n'
+        "    elif (walk.number, walk.previous) != head:\n",
+        "    if walk.number > head.number:\n",
+    ),
+    Fault(
+        "what people have set is not held against the audit",
+        "contract/test_settings.py::test_a_changed_digit_is_told_with_its_row_field_and_entry[sqlite]",
+        "towerlog.engine.audit.chain",
+        "    compare_settings(report, settings, walk.tellings)\n",
+        "",
+    ),
+    Fault(
+        "what is set while it is read is held against the end alone",
+        "contract/test_settings.py::test_what_is_set_while_it_is_read_is_no_difference[sqlite]",
+        "towerlog.engine.audit.chain",
+        "        walk.tellings.begin_reading()\n",
+        "",
+    ),
+    Fault(
+        "a row that nobody has made passes",
+        "contract/test_settings.py::test_what_was_put_in_or_taken_out_is_told[sqlite]",
+        "towerlog.engine.audit.settings",
+        "if now is not None and is_whole else",
+        "if not is_whole else",
     ),
     Fault(
         "a restore forgets to say so",

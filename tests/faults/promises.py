@@ -13,6 +13,7 @@ DEPLOY, LIMITS, BACKUP = "docs/operate/deploy.md", "docs/operate/limits.md", "do
 DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "faults/test_rotten_reads.py"
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 ORDER = "faults/test_out_of_order.py"
+STOPS = "faults/test_stops_within_starts.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
 AGE = "engine/erasure/test_age_clock.py"
@@ -207,6 +208,9 @@ DURABLE = (
             "asgi/process/test_workers.py::test_a_child_that_stands_is_killed_when_the_stop_is_over",
             "cli/test_serve.py::test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost",
             "asgi/process/test_workers.py::test_a_second_signal_ends_a_child_that_stands_at_once",
+            f"{STOPS}::test_a_first_start_that_is_told_to_stop_ends_in_order_and_its_key_is_told",
+            f"{STOPS}::test_a_start_whose_disk_stands_still_ends_within_the_deadline",
+            f"{STOPS}::test_from_its_first_moment_on_a_signal_ends_a_server_with_0",
         ),
         (),
         of(DEPLOY, "SIGTERM stops it within ten seconds"),
@@ -220,6 +224,8 @@ WHOLE = (
             f"{READS}::test_one_damaged_event_is_named_everywhere_and_hides_no_other",
             f"{READS}::test_reads_that_check_nothing_are_found",
             f"{READS}::test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage",
+            "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_is_told_as_that",
+            "store/sqlite/connections/test_read_errors.py::test_a_read_that_failed_before_hides_no_damage",
             "store/test_damage.py::test_failed_reads_are_logged_when_they_begin_and_when_they_are_over",
             "faults/test_moved_files.py::test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk",
             f"{READS}::test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked",
@@ -239,6 +245,9 @@ WHOLE = (
             f"{ORDER}::test_a_walk_that_is_led_back_ends_and_names_the_table_and_the_place",
             "store/columns/test_order.py::test_no_paged_question_is_left_out",
             "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
+            "contract/test_settings.py::test_a_changed_digit_is_told_with_its_row_field_and_entry",
+            "contract/test_settings.py::test_what_was_put_in_or_taken_out_is_told",
+            "contract/test_settings.py::test_what_is_set_while_it_is_read_is_no_difference",
             f"{VERIFY}::test_a_rebuild_works_whatever_else_is_damaged",
             f"{VERIFY}::test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it",
         ),

@@ -8,9 +8,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support.backends import SqliteBackend
+from tests.support.fakes import FakeClock, SeededIds
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
+from towerlog.errors import StoreMoved
 
 REFUSED = "the database was moved or removed while it was in use"
 
@@ -45,6 +48,24 @@ def test_what_is_sent_meanwhile_is_refused_until_it_is_put_back(server: Server, 
     assert stored == ["e1", "e3"]
     server.restart()
     assert server.cli_json("verify")["ok"]
+
+
+async def test_who_first_asks_while_it_is_moved_asks_no_other_file(tmp_path: Path) -> None:
+    """A thread opens its connection at its first question, and keeps it."""
+    path, aside = tmp_path / "towerlog.db", tmp_path / "aside.db"
+    store = await SqliteBackend.fresh(tmp_path).make().open(FakeClock(), SeededIds())
+    try:
+        path.rename(aside)
+        with pytest.raises(StoreMoved, match=REFUSED):
+            await store.ping()
+        # Another one, which could be asked as well.
+        path.write_bytes(aside.read_bytes())
+        with pytest.raises(StoreMoved, match=REFUSED):
+            await store.ping()
+        aside.rename(path)
+        await store.ping()
+    finally:
+        await store.close()
 
 
 def test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk(server: Server) -> None:

@@ -221,11 +221,19 @@ def test_ready_means_that_real_pages_can_be_read(path: Path, serve: Serve) -> No
     assert (reply.status_code, reply.json()) == (503, {"status": "storage_failed"})
 
 
-def test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage(faulty: Faulty, path: Path) -> None:
+@pytest.mark.parametrize("file", [".db", ".db-wal"])
+def test_a_page_that_the_disk_does_not_hand_out_is_told_as_that_and_not_as_damage(
+    faulty: Faulty, path: Path, file: str
+) -> None:
+    """In the database, and in its log."""
     server = faulty(at=path.parents[1], FAULTY_READS="1")
     client = server.client()
     run_id = run_id_of(client)
-    server.fail("read .db EIO 0 -1")
+    if file == ".db-wal":
+        ingest(client, sdk_event("run_start", "fresh", {"input": "go"}, agent_name="beta", event_id="id-fresh"))
+        [fresh] = client.get("/api/v1/runs", params={"agent": "beta"}).json()["data"]
+        run_id = fresh["run_id"]
+    server.fail(f"read {file} EIO 0 -1")
     page = client.get(f"/api/v1/runs/{run_id}/events")
     assert page.status_code in (500, 503)
     server.says("a read of the store failed")

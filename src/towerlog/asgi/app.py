@@ -191,7 +191,7 @@ class App:
         url, idle_ms = components.settings.public_url, self._config.session_idle_ms
         self.pages.sign_in.attach(node.engine, node.store, components.auth, self._clock, url, idle_ms)
         managed_by = self._config.organisations_managed_by
-        self.pages.organisations.attach(node.store, self._clock, self._ids, url, managed_by)
+        self.pages.organisations.attach(node.store, node.engine.once, self._clock, self._ids, url, managed_by)
         self.pages.provider.attach(node.engine, node.store, self._clock, self._ids, url, secret, idle_ms)
         if (peers := node.engine.peers) is not None:
             tries = (self.pages.sign_in.attempts.limiters("sign-in"), self.pages.provider.attempts.limiters("provider"))

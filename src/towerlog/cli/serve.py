@@ -54,10 +54,14 @@ def serve(settings: Settings) -> None:
 
 def greet(started: Started, database: Path, name: str = "") -> None:
     """Prints where the server listens, and the key if this start has created one. `name`: of the store, for people."""
-    say(f"Towerlog {__version__} listens on {started.url}")
+    if started.has_ended:
+        say(f"Towerlog {__version__} has ended within its first start. Its store is made.")
+    else:
+        say(f"Towerlog {__version__} listens on {started.url}")
     say(f"  data   {name or database}")
-    say(f"  docs   {started.url}/docs")
-    if started.sign_in_url is not None:
+    if not started.has_ended:
+        say(f"  docs   {started.url}/docs")
+    if started.sign_in_url is not None and not started.has_ended:
         say()
         # What is no terminal is kept as a log; who brings a key of their own wants nothing in it that signs in.
         if started.admin_key is None or not sys.stdout.isatty():

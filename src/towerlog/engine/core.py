@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 from towerlog.ambient import Clock, Ids, ServingTime
 from towerlog.dialects.base import FrameStyle, RowStyle
@@ -41,6 +42,8 @@ from towerlog.model.retention import Erase
 from towerlog.store.base import Store
 from towerlog.store.trouble import REFUSING
 from towerlog.wake.base import Wake
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -201,6 +204,15 @@ class Engine:
         if isinstance(command, c.Append | c.Report) and command.wait_ms:
             return await self.hold(principal, command, outcome, dialect)
         return outcome
+
+    async def once(
+        self, principal: Principal, idempotency: c.Idempotency, work: Callable[[], Awaitable[T]]
+    ) -> T | o.Replayed:
+        """What the work gives, which is no command of the engine's; or the reply that was kept of it.
+
+        Raises InProgress, IdempotencyMismatch, and what the work raises: nothing is kept then.
+        """
+        return await self._once.answer(principal, "", idempotency, work)
 
     async def _answer(self, principal: Principal, command: q.Read | Reprice | Erase, address: str | None) -> o.Outcome:
         """What is worked out beside the writer."""

@@ -222,7 +222,7 @@ def make_entry(
     address: str | None = None,
 ) -> AuditEntry:
     """An entry about an object, given by its type and id, with its states bounded and what is secret in them hidden."""
-    return AuditEntry(org, at, actor, action.value, *about, address, _state_json(before), _state_json(after))
+    return AuditEntry(org, at, actor, action.value, *about, address, state_json(before), state_json(after))
 
 
 def chain_link(previous: bytes, org: int, number: int, doc: bytes) -> bytes:
@@ -231,8 +231,8 @@ def chain_link(previous: bytes, org: int, number: int, doc: bytes) -> bytes:
     return sha256(b"".join((previous, _pack_place(org, number), doc))).digest()
 
 
-def _state_json(state: Mapping[str, Any] | None) -> msgspec.Raw:
-    """Without the members that are None."""
+def state_json(state: Mapping[str, Any] | None) -> msgspec.Raw:
+    """A state as entries have it: bounded, without what is secret, and without the members that are None."""
     if state is None:
         return msgspec.Raw(b"null")
     shown = {name: _shown(name, value) for name, value in state.items() if value is not None}

@@ -78,8 +78,8 @@ def test_who_logs_does_not_wait_for_who_reads_and_what_has_no_room_is_counted() 
 
 def test_an_end_does_not_wait_for_a_log_that_nobody_reads() -> None:
     """Neither an orderly one nor another."""
-    for last in ("sys.exit(3)", "end_in(0.1, 3, 'why'); time.sleep(600)"):
-        program = STUCK.replace("sys.stdin.read()", f"from towerlog.asgi.process.exit import end_in; {last}")
+    for last in ("sys.exit(3)", "one = Ending(); one.begin(); one.end_in(0.1, 3, 'why'); time.sleep(600)"):
+        program = STUCK.replace("sys.stdin.read()", f"from towerlog.asgi.process.exit import Ending; {last}")
         with subprocess.Popen(
             [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:

@@ -11,7 +11,7 @@ import pytest
 
 from towerlog.store.base import Store, Unit
 from towerlog.store.base.store import NodeStore
-from towerlog.store.columns.order import PAGED, OutOfOrder, advanced, awaited_in_order, in_order
+from towerlog.store.columns.order import PAGED, OutOfOrder, advanced, awaited_in_order, falling, in_order
 from towerlog.store.postgres.store import PostgresStore
 from towerlog.store.sqlite.store import SqliteStore, SqliteUnit
 
@@ -64,6 +64,14 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 def test_the_first_page_may_begin_anywhere() -> None:
     assert advanced("event", None, -1) == -1
+
+
+def test_rows_by_an_id_fall_one_below_the_other() -> None:
+    assert list(falling("api_key", 9, [("a", 8), ("b", 5)])) == [("a",), ("b",)]
+    with pytest.raises(OutOfOrder, match="the table api_key is out of order: below key 5 comes 8"):
+        list(falling("api_key", None, [("b", 5), ("a", 8)]))
+    with pytest.raises(OutOfOrder):
+        list(falling("api_key", 8, [("a", 8)]))
 
 
 def log(db: object, org: int, after: int, limit: int) -> list[Any]:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 import structlog
 
@@ -14,22 +15,57 @@ WORDS_SECONDS = 0.3
 _log = structlog.get_logger("towerlog.server")
 
 
-def end_in(seconds: float, code: int, why: str) -> None:
-    """Ends the process after so long, whatever hangs: neither Python nor SQLite gets to tidy up.
+class Ending(threading.Thread):
+    """Two threads that end the process when they are told to; they are there before, since a process that lacks memory
+    or threads gets no new ones. One for each process, made after any fork."""
 
-    For the cases in which nothing is lost by that: what was acknowledged is on disk, and the next start reads the log.
-    """
+    def __init__(self) -> None:
+        super().__init__(name="towerlog-end", daemon=True)
+        # A signal may be heard while another one is noted, in the same thread: the lock of a Condition allows for that.
+        self._changed = threading.Condition()
+        self._seconds: float | None = None
+        self._code = 0
+        self._why = ""
+        self._first: Callable[[], None] = flush_all
+        self._is_due = threading.Event()
+        self._has_spoken = threading.Event()
+        self._speaker = threading.Thread(target=self._speak, name="towerlog-last-words", daemon=True)
 
-    def end() -> None:
+    def begin(self) -> None:
+        """Both threads, waiting."""
+        self._speaker.start()
+        self.start()
+
+    def end_in(self, seconds: float, code: int, why: str, first: Callable[[], None] = lambda: None) -> None:
+        """Ends the process after so long, whatever hangs: neither Python nor SQLite gets to tidy up. `first` is called
+        before that, and not waited for longer than `WORDS_SECONDS`. Of two calls the one with the shorter time counts.
+
+        For the cases in which nothing is lost by that: what was acknowledged is on disk, and the next start reads the
+        log.
+        """
+        with self._changed:
+            if self._seconds is None or seconds < self._seconds:
+                self._seconds, self._code, self._why, self._first = seconds, code, why, first
+                self._changed.notify()
+
+    def run(self) -> None:
+        """Waits to be told, and then for the time to be over, unless it becomes shorter."""
+        with self._changed:
+            while self._changed.wait(self._seconds) or self._seconds is None:
+                pass
         # Whoever reads what is written here may have gone, or stand still: that must not keep the process from ending.
-        words = threading.Thread(target=_last_words, args=(code, why), daemon=True)
-        words.start()
-        words.join(WORDS_SECONDS)
-        os._exit(code)
+        self._is_due.set()
+        self._has_spoken.wait(WORDS_SECONDS)
+        os._exit(self._code)
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    def _speak(self) -> None:
+        self._is_due.wait()
+        try:
+            self._first()
+            _log.warning(self._why, exit_code=self._code)
+            flush_all()
+        finally:
+            self._has_spoken.set()
 
 
 def flush_all() -> None:
@@ -39,8 +75,3 @@ def flush_all() -> None:
             handler.flush()
         sys.stdout.flush()
         sys.stderr.flush()
-
-
-def _last_words(code: int, why: str) -> None:
-    _log.warning(why, exit_code=code)
-    flush_all()

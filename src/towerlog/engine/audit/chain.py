@@ -1,39 +1,86 @@
-"""The check of an organisation's audit: is its chain whole, and is its end the one that the organisation knows?"""
+"""The chain of the audit: is each entry where it was written, and its end the one that the organisation knows? And is
+what people have set as the audit says that they have left it?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from towerlog.engine.audit.settings import compare_settings, read_settings
+from towerlog.engine.audit.told import Tellings
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import chain_link
-from towerlog.store.base import AuditStore
-from towerlog.store.values import StoredEntry
+from towerlog.store.base import AuditStore, Store
+from towerlog.store.values import AuditHead, StoredEntry
 
 PAGE_ENTRIES = 1000
 Report = Callable[[str], None]
 
 
-async def check_audit(store: AuditStore, report: Report, org: int) -> None:
-    """Entries must be dense, the hash of each must cover the one before, and the organisation must know the last."""
-    number, previous = 0, b""
-    latest_at: int | None = None
+async def check_audit(store: Store, report: Report, org: int) -> None:
+    """Entries must be dense, the hash of each must cover the one before, and the organisation must know the last.
+
+    Where all of that holds, rows that are set by acts are held against the newest entry about each. Entries may be
+    written meanwhile.
+    """
+    known = await store.org(org)
+    walk = _Walk(org, report, Tellings("" if known is None else known.org_id))
     try:
-        while page := await store.audit_chain(org, number, PAGE_ENTRIES):
-            for entry in page:
-                is_next = entry.number == number + 1
-                if not is_next:
-                    report(f"audit: {_entries(number + 1, entry.number - 1)} missing")
-                for fault in _entry_faults(org, entry, (previous, latest_at) if is_next else None):
-                    report(f"audit entry {entry.number}: {fault}")
-                number, previous, latest_at = entry.number, entry.hash, entry.latest_at
-        head = await store.audit_head(org)
+        head = await walk.to_end(store)
+        _check_end(walk, head)
+        if known is None or walk.faults:
+            return
+        walk.tellings.begin_reading()
+        settings = await read_settings(store, walk.note, known, walk.tellings)
+        await walk.to_end(store)
     except StorageFailed as error:
-        report(f"audit: cannot be read behind entry {number}: {error}")
+        report(f"audit: cannot be read behind entry {walk.number}: {error}")
         return
-    if number < head.number:
-        report(f"audit: {_entries(number + 1, head.number)} missing at its end")
-    elif (number, previous) != head:
-        report(f"audit: its last entry, {number}, is not the one that the organisation knows as its last")
+    compare_settings(report, settings, walk.tellings)
+
+
+class _Walk:
+    """The entries of an organisation in their order, as far as they were read."""
+
+    def __init__(self, org: int, report: Report, tellings: Tellings) -> None:
+        self.number, self.previous = 0, b""
+        self.faults = 0
+        self.tellings = tellings
+        self._org, self._report = org, report
+        self._latest_at: int | None = None
+
+    def note(self, fault: str) -> None:
+        """Reports it."""
+        self.faults += 1
+        self._report(fault)
+
+    async def to_end(self, store: AuditStore) -> AuditHead:
+        """Takes all entries behind the last; the end that the organisation knows, once they are there."""
+        while True:
+            before = self.number
+            while page := await store.audit_chain(self._org, self.number, PAGE_ENTRIES):
+                for entry in page:
+                    self._take(entry)
+            head = await store.audit_head(self._org)
+            if head.number <= self.number or self.number == before:
+                return head
+
+    def _take(self, entry: StoredEntry) -> None:
+        is_next = entry.number == self.number + 1
+        if not is_next:
+            self.note(f"audit: {_entries(self.number + 1, entry.number - 1)} missing")
+        faults = _entry_faults(self._org, entry, (self.previous, self._latest_at) if is_next else None)
+        for fault in faults:
+            self.note(f"audit entry {entry.number}: {fault}")
+        if not self.faults:
+            self.tellings.take(entry.number, entry.doc)
+        self.number, self.previous, self._latest_at = entry.number, entry.hash, entry.latest_at
+
+
+def _check_end(walk: _Walk, head: AuditHead) -> None:
+    if walk.number < head.number:
+        walk.note(f"audit: {_entries(walk.number + 1, head.number)} missing at its end")
+    elif (walk.number, walk.previous) != head:
+        walk.note(f"audit: its last entry, {walk.number}, is not the one that the organisation knows as its last")
 
 
 def _entries(first: int, last: int) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
 
+from towerlog.model.alert import AlertRule
+from towerlog.model.alert_channel import AlertChannel
 from towerlog.model.approval import AnswerLink
 from towerlog.model.budget import BudgetRow, Reservation, dollars_text
 from towerlog.model.key import Key
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceRow
 from towerlog.model.principal import User
+from towerlog.model.retention import RetentionPolicy
 from towerlog.model.run import PARENT_RUN, RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms, format_optional_ms
+
+SECRET_DIGITS = 8
+"""Of the digest by which a channel's secret is told."""
 
 
 def key_state(key: Key) -> dict[str, Any]:
@@ -101,6 +108,38 @@ def budget_state(row: BudgetRow) -> dict[str, Any]:
         "action": row.action.value,
         "warn_at": row.warn_at,
     }
+
+
+def rule_state(rule: AlertRule) -> dict[str, Any]:
+    """A rule as it was set; what has come of it is no act."""
+    config = {name: value for name, value in msgspec.structs.asdict(rule.config).items() if value is not None}
+    if "amount_nanos" in config:
+        config["amount_usd"] = dollars_text(config.pop("amount_nanos"))
+    return {
+        "name": rule.name,
+        "trigger": rule.trigger.value,
+        "scope": {name: value for name, value in msgspec.structs.asdict(rule.scope).items() if value},
+        "config": config,
+        "channels": [_channel(one) for one in rule.channels],
+        "enabled": rule.enabled,
+        "cooldown_ms": rule.cooldown_ms,
+        "renotify_ms": rule.renotify_ms,
+        "act": None if rule.act is None else rule.act.value,
+    }
+
+
+def _channel(channel: AlertChannel) -> dict[str, Any]:
+    known = {"type": channel.type.value, "target": channel.shown() or None}
+    if not channel.secrets:
+        return known
+    digest = hashlib.sha256(channel.secrets[0].text.encode()).hexdigest()
+    return known | {"secret_digest": digest[:SECRET_DIGITS]}
+
+
+def policy_state(row: RetentionPolicy) -> dict[str, Any]:
+    """How long a kind of content is kept, and how much of it."""
+    age = None if row.max_age_ms is None else row.max_age_ms // 1000
+    return {"max_age_seconds": age, "max_bytes": row.max_bytes}
 
 
 def reservation_state(held: Reservation) -> dict[str, Any]:

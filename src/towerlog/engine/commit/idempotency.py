@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from towerlog.engine.commit.replies import InFlight
 from towerlog.engine.load.rows import Needs
@@ -16,6 +17,7 @@ from towerlog.model import outcome as o
 from towerlog.model.command import Idempotency, KeepReply
 from towerlog.model.principal import Principal
 
+T = TypeVar("T")
 Submit = Callable[[Principal, KeepReply, str, Idempotency], Awaitable[o.Placed | o.Replayed]]
 
 
@@ -28,8 +30,8 @@ class AnsweredOnce:
         self._in_flight = InFlight()
 
     async def answer(
-        self, principal: Principal, dialect: str, idempotency: Idempotency, work: Callable[[], Awaitable[o.Outcome]]
-    ) -> o.Outcome:
+        self, principal: Principal, dialect: str, idempotency: Idempotency, work: Callable[[], Awaitable[T]]
+    ) -> T | o.Replayed:
         """The outcome of the work, or the reply that was kept of it. Raises InProgress, IdempotencyMismatch, and what
         the work raises: nothing is kept then."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from towerlog.engine.audit import states
 from towerlog.engine.audit.hook import About
 from towerlog.engine.erasure.policies import policy_of
 from towerlog.engine.plan.plan import Plan
@@ -27,10 +26,7 @@ def clear_retention(plan: Plan, principal: Principal, command: ClearRetention, _
 
 def _policy(plan: Plan, principal: Principal, action: Action, command: SetRetention | ClearRetention) -> About:
     row = policy_of(plan, principal.org, command.kind)
-    state: dict[str, Any] | None = None
-    if row is not None:
-        age = None if row.max_age_ms is None else row.max_age_ms // 1000
-        state = {"max_age_seconds": age, "max_bytes": row.max_bytes}
+    state = None if row is None else states.policy_state(row)
     return About(action, "retention", command.kind.value, state)
 
 

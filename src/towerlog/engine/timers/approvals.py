@@ -13,7 +13,7 @@ from towerlog.engine.control.unheard import Unheard, has_come
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.timers.loop import Upkeep, one_by_one
+from towerlog.engine.timers.loop import Rounds, Upkeep, one_by_one
 from towerlog.model.approval import EXPIRED, ApprovalRow, OnExpiry
 from towerlog.model.checkpoint import AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import EventType
@@ -40,7 +40,8 @@ class ExpiredApprovals:
     async def sweep(self) -> None:
         """All that have expired by now."""
         found: list[ApprovalRow] | None = []
-        while found is not None:
+        rounds = Rounds("approvals")
+        while found is not None and rounds.advance(found):
             found = await self._upkeep(self._find, _needs, self._expire)
             if found is not None and self._looked_at == len(found) and len(found) < SWEEP_ROWS:
                 break

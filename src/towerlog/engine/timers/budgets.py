@@ -14,7 +14,7 @@ from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, owns_pause, reservation_of, stop
-from towerlog.engine.timers.loop import Upkeep, one_by_one
+from towerlog.engine.timers.loop import Rounds, Upkeep, one_by_one
 from towerlog.model.audit import Action
 from towerlog.model.budget import BudgetAction, BudgetRow, BudgetStep, Reservation
 from towerlog.model.run import RunRow, Status
@@ -40,7 +40,8 @@ class SteppingBudgets:
     async def sweep(self) -> None:
         """Until none is due. Whatever else waits for a commit gets its turn between two steps."""
         due: Due | None = (None, [])
-        while due is not None:
+        rounds = Rounds("budgets")
+        while due is not None and rounds.advance(due):
             due = await self._upkeep(self._find, _needs, _place)
             if due is not None and due[0] is None:
                 return
@@ -113,7 +114,8 @@ class ExpiredReservations:
     async def sweep(self) -> None:
         """All that have run out by now."""
         found: list[Reservation] | None = await self._upkeep(_expired, _needs_of_expired, _free)
-        while found is not None and len(found) == RUNS_AT_ONCE:
+        rounds = Rounds("reservations")
+        while found is not None and len(found) == RUNS_AT_ONCE and rounds.advance(found):
             found = await self._upkeep(_expired, _needs_of_expired, _free)
 
 

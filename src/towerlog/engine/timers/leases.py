@@ -6,7 +6,7 @@ from towerlog.engine.commands.lanes import expire
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.timers.loop import Upkeep, one_by_one
+from towerlog.engine.timers.loop import Rounds, Upkeep, one_by_one
 from towerlog.model.lane import Lane, QueueState
 from towerlog.store.base import Unit
 
@@ -26,7 +26,8 @@ class ExpiredLeases:
     async def sweep(self) -> None:
         """All that have run out by now."""
         found: list[Lane] | None = []
-        while found is not None:
+        rounds = Rounds("leases")
+        while found is not None and rounds.advance(found):
             self._taken = 0
             found = await self._upkeep(_expired, _needs, self._expire)
             if found is not None and self._looked_at == len(found) and self._taken < SWEEP_ROWS:

@@ -63,6 +63,24 @@ def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps
     return done
 
 
+class Rounds:
+    """The rounds of one sweep. What is done about rows takes them out of what is due, so none finds the same rows as
+    the one before it; an index that is damaged may still lead to them, and the sweep would never end."""
+
+    def __init__(self, sweep: str) -> None:
+        """`sweep`: its name, for the log."""
+        self._sweep = sweep
+        self._last: object = None
+
+    def advance(self, found: object) -> bool:
+        """Whether these rows are other ones than the time before. Told to the operator where they are not."""
+        if found and found == self._last:
+            log.error("a sweep finds again what it has dealt with: its index is damaged", sweep=self._sweep)
+            return False
+        self._last = found
+        return True
+
+
 class TimedService(Protocol):
     """One thing that time brings about."""
 

@@ -16,7 +16,7 @@ from towerlog.engine.erasure.steps import Between, CarryingOut
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.timers.loop import TimedService, Upkeep, one_by_one
+from towerlog.engine.timers.loop import Rounds, TimedService, Upkeep, one_by_one
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.facts import Erases
 from towerlog.model.retention import RetentionPolicy, holds
@@ -74,10 +74,11 @@ class Retention:
             return
         self._looked_at, self._policies, self._requests.wanted = now_ms, policies, False
         waiting = sorted(policies, key=lambda one: (WIDEST_FIRST.index(one.kind), one.org))
+        rounds = {(one.org, one.kind): Rounds("retention") for one in policies}
         while waiting:
-            waiting = [one for one in waiting if await self._turn(one)]
+            waiting = [one for one in waiting if await self._turn(one, rounds[one.org, one.kind])]
 
-    async def _turn(self, policy: RetentionPolicy) -> bool:
+    async def _turn(self, policy: RetentionPolicy, rounds: Rounds) -> bool:
         """Erases of some runs; whether there may be more."""
         reason, runs = BY_AGE, list[RunRow]()
         if policy.max_age_ms is not None:
@@ -89,7 +90,9 @@ class Retention:
             reason = BY_SIZE
             # One by one: how much it was is known afterwards. By the log and not by time: a clock may have been wrong.
             runs = await self._store.runs_held(policy.org, policy.kind, None, 1)
-        return bool(runs) and await self._erase(runs, policy.kind, reason)
+        if not runs or not rounds.advance([row.run for row in runs]):
+            return False
+        return await self._erase(runs, policy.kind, reason)
 
     async def _erase(self, runs: list[RunRow], kind: Erases, reason: str) -> bool:
         async def find(_unit: Unit, _heard_ms: int) -> list[RunRow]:

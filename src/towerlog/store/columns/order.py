@@ -7,7 +7,7 @@ it; what walks within one question asks `advanced` itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from inspect import signature
 from operator import attrgetter, itemgetter
@@ -44,6 +44,14 @@ def _is_beyond(key: Any, after: Any, *, falls: bool) -> bool:
 
 def _shown(key: Any) -> str:
     return f"({', '.join(map(_shown, key))})" if isinstance(key, tuple) else repr(key)[:60]
+
+
+def falling(table: str, before: int | None, rows: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Rows below a number (None: from the highest), whose last value is their own number, without it. Raises OutOfOrder
+    at one that is not below the one before it."""
+    for *row, number in rows:
+        before = advanced(table, before, number, falls=True)
+        yield tuple(row)
 
 
 class Paged(NamedTuple):
@@ -104,8 +112,8 @@ PAGED = {
     "deliveries_waiting": _by("delivery", "after", lambda org: org),
     "bodies_waiting": _by("delivery_body", "after", lambda org: org),
 }
-"""Questions of every store by name. Those whose place is an id, and not a key, are not among them: members, keys,
-links, sessions and threads."""
+"""Questions of every store by name. Those whose place is an id, and not a key, are not among them, and look at each row
+themselves (`falling`): members, keys, links, sessions and threads."""
 
 
 def _check(paged: Paged, place: int, args: tuple[Any, ...], asked: dict[str, Any], page: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import asyncpg
 
 from towerlog.errors import StorageFailed
+from towerlog.store.columns.order import falling
 from towerlog.store.damage import Damages
 from towerlog.store.postgres.failures import DRIVER_ERRORS, storage_errors
 from towerlog.store.postgres.times import LeaseTimes
@@ -187,6 +188,23 @@ def numbered(sql: str, first: int = 1) -> str:
     """A statement with `$1`, `$2` … for each `?` in it."""
     first_part, *parts = sql.split("?")
     return first_part + "".join(f"${first + index}{part}" for index, part in enumerate(parts))
+
+
+async def newest_first(
+    db: Db, table: str, columns: str, where: str, values: tuple[Any, ...], page: tuple[str, str | None, int]
+) -> list[tuple[Any, ...]]:
+    """Rows of an organisation by the order in which they were made, the last first. `values`: the organisation, then
+    those of `where`, which begins with AND or is empty; `page`: the column of an id, the id that it goes on behind, and
+    how many at most."""
+    by, before, limit = page
+    number = None
+    if before is not None:
+        number = await db.value(numbered(f"SELECT number FROM {table} WHERE org = ? AND {by} = ?"), values[0], before)
+        if number is None:
+            return []
+        where, values = f"{where} AND number < ?", (*values, number)
+    sql = f"SELECT {columns}, number FROM {table} WHERE org = ? {where} ORDER BY number DESC LIMIT ?"
+    return list(falling(table, number, await db.rows(numbered(sql), *values, limit)))
 
 
 class Connections:

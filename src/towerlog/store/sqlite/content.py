@@ -7,13 +7,15 @@ from contextlib import closing
 import apsw
 import msgspec
 
-from towerlog.errors import Damaged
+from towerlog.errors import Damaged, TowerlogError
+from towerlog.model.event import READ_FAILED
 from towerlog.model.names import metas_name
 from towerlog.store.columns.content import Changed, history_of
 from towerlog.store.compression import Packer
 from towerlog.store.sqlite.connections.connection import damages_of
+from towerlog.store.sqlite.connections.failures import storage_failed
 
-_UNREADABLE = (apsw.CorruptError, msgspec.MsgspecError, ValueError, TypeError, IndexError)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, IndexError)
 
 
 def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[bytes]:
@@ -22,6 +24,8 @@ def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[byt
         return _history(db, org, node, length)
     except Changed as error:
         raise _damaged(db, org, node, str(error)) from error
+    except apsw.CorruptError as error:
+        raise _corrupt(db, org, node, error) from error
     except _UNREADABLE as error:
         raise _damaged(db, org, node, f"{type(error).__name__}: {error}") from error
 
@@ -54,9 +58,20 @@ def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
                 raise _damaged(db, org, first, "a part of the metas was changed, or is not there")
             parts.append(body)
             key = parent
+    except apsw.CorruptError as error:
+        raise _corrupt(db, org, first, error) from error
     except _UNREADABLE as error:
         raise _damaged(db, org, first, f"{type(error).__name__}: {error}") from error
     return parts[::-1]
+
+
+def _corrupt(db: apsw.Connection, org: int, node: bytes, error: apsw.CorruptError) -> TowerlogError:
+    """A page that the disk does not hand out is no damage of the store: StorageFailed then, and Damaged else."""
+    failed = storage_failed(error, db)
+    if READ_FAILED not in failed.message:
+        return _damaged(db, org, node, f"{type(error).__name__}: {error}")
+    damages_of(db).note_failure(failed)
+    return failed
 
 
 def _damaged(db: apsw.Connection, org: int, node: bytes, reason: str) -> Damaged:

@@ -157,7 +157,7 @@ def _place_of(db: apsw.Connection, key: int) -> tuple[int, int]:
 
 def _note_failure(db: apsw.Connection, error: Exception) -> None:
     if isinstance(error, apsw.Error):
-        damages_of(db).note_failure(error)
+        damages_of(db).note_failure(storage_failed(error, db))
 
 
 def _with_holes(

@@ -23,7 +23,7 @@ from towerlog.model.run_text import words_of
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
-from towerlog.store.columns.order import advanced
+from towerlog.store.columns.order import advanced, falling
 from towerlog.store.columns.parents import child_condition
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER
@@ -96,14 +96,31 @@ def key_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
     return None
 
 
+def newest_first(
+    db: apsw.Connection,
+    table: str,
+    columns: str,
+    where: str,
+    values: tuple[Any, ...],
+    page: tuple[str, str | None, int],
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of an organisation by the order in which they were made, the last first. `values`: the organisation, then
+    those of `where`, which begins with AND or is empty; `page`: the column of an id, the id that it goes on behind, and
+    how many at most."""
+    by, before, limit = page
+    number = None
+    if before is not None:
+        number = one(db, f"SELECT number FROM {table} WHERE org = ? AND {by} = ?", (values[0], before))
+        if number is None:
+            return
+        where, values = f"{where} AND number < ?", (*values, number)
+    sql = f"SELECT {columns}, number FROM {table} WHERE org = ? {where} ORDER BY number DESC LIMIT ?"
+    yield from falling(table, number, db.execute(sql, (*values, limit)))
+
+
 def keys(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[Key]:
     """Keys, the last that was made first."""
-    sql = f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ?"
-    values: list[Any] = [org]
-    if before is not None:
-        sql += " AND number < (SELECT number FROM api_key WHERE org = ? AND key_id = ?)"
-        values += [org, before]
-    found = db.execute(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
+    found = newest_first(db, "api_key", rows.KEY_COLUMNS, "", (org,), ("key_id", before, limit))
     return [rows.key_value(row) for row in found]
 
 
@@ -196,11 +213,7 @@ def thread(db: apsw.Connection, org: int, thread_id: str) -> ThreadRow | None:
 
 def threads(db: apsw.Connection, org: int, limit: int, before: str | None) -> Found[ThreadRow]:
     """Threads, the last that was made first."""
-    sql, values = "SELECT doc FROM thread WHERE org = ?", [org]
-    if before is not None:
-        sql += " AND number < (SELECT number FROM thread WHERE org = ? AND thread_id = ?)"
-        values += [org, before]  # type: ignore[list-item]
-    found = db.execute(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
+    found = newest_first(db, "thread", "doc", "", (org,), ("thread_id", before, limit))
     return rows.up_to_a_page(found, lambda row: rows.decode_thread(row[0]))
 
 

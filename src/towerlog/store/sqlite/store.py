@@ -31,7 +31,7 @@ from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing
+from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing, of_one_file
 from towerlog.store.sqlite.connections.transaction import PLENTY_BYTES, WalGauge
 from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.forwarding import ForwardingAsks
@@ -178,8 +178,7 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsk
         self.damages = damages
         self.trouble = trouble
         self.space = space
-        self._opened_as = opened_as
-        self._logs_begun = 0
+        self._opened_as, self._logs_begun = opened_as, 0
         self.path = path
         self.epoch = log[0]
         self.copied_positions: Mapping[int, int] | None = log[1]
@@ -188,10 +187,11 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsk
         self._lock_file = lock
         self._gauge = gauge
         self._unit_lock = asyncio.Lock()
-        reader = partial(files.open_connection, path, read_only=True, damages=damages)
+        reader = of_one_file(path, partial(files.open_connection, path, read_only=True, damages=damages))
         readers = Pool(READERS, reader, "towerlog-read", damages, trouble)
         keys = Pool(1, reader, "towerlog-keys", damages, trouble)
-        self._checkpointer = Writing(1, lambda: files.open_connection(path), "towerlog-wal", damages, trouble)
+        own = of_one_file(path, partial(files.open_connection, path))
+        self._checkpointer = Writing(1, own, "towerlog-wal", damages, trouble)
         self._pools = (readers, keys, self._checkpointer, writer)
         self._pool_of: dict[Where, Pool | Locked] = {
             Where.READERS: readers,
@@ -356,7 +356,7 @@ async def open_store(
     log = files.log_of(path)
     # A command holds the place for a moment; a server, which lets others write beside it, holds it for good.
     lock = await start.in_turn(partial(start.take_place, path), partial(may_write_beside, log))
-    if start.prepare(lock):
+    if await asyncio.to_thread(start.prepare, lock):  # it syncs, and a signal to stop is heard meanwhile
         _log.warning("a restore or rebuild that had broken off was finished", database=str(path))
     gauge, damages = WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()

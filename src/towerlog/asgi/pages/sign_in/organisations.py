@@ -7,11 +7,15 @@ nothing of what another organisation has: whoever makes one is given a link and 
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Protocol
 
 import msgspec
 
 from towerlog.ambient import Clock, Ids
+from towerlog.asgi.guard.idempotency import checked_key
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, Reply, reply_json
@@ -19,12 +23,24 @@ from towerlog.dialects.fields import decode, invalid_field
 from towerlog.dialects.native.admin.members import SIGN_IN_PATH
 from towerlog.engine.audit.outside import organisation_renamed
 from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
-from towerlog.errors import Conflict, CrossSite, Forbidden, Invalid, Malformed, NotFound
+from towerlog.errors import (
+    Conflict,
+    CrossSite,
+    Forbidden,
+    IdempotencyMismatch,
+    InProgress,
+    Invalid,
+    Malformed,
+    NotFound,
+)
 from towerlog.model.audit import Actor, ActorType
+from towerlog.model.command import Idempotency
+from towerlog.model.outcome import Replayed
 from towerlog.model.principal import Org, Principal, Scope
 from towerlog.model.times import format_ms
 from towerlog.store.base import Store
 
+_PATH = "/api/v1/organisations"
 ADMIN = frozenset({Scope.ADMIN})
 MAX_ORGANISATIONS = 1000
 """That are made over HTTP; more are made by `towerlog orgs create`."""
@@ -54,15 +70,23 @@ class OrganisationList(msgspec.Struct, frozen=True):
 
 
 class OrganisationMade(OrganisationDetail, frozen=True):
-    """A new organisation, with what its first member needs. It is shown once."""
+    """A new organisation, with what its first member needs. That is shown once: in a repeated reply it is null."""
 
-    key: Annotated[str, v.said("The text of its first key, with every scope.", "tl_adm_0aB1c2D3_…")]
+    key: Annotated[str | None, v.said("The text of its first key, with every scope.", "tl_adm_0aB1c2D3_…")]
     sign_in_url: Annotated[
-        str,
+        str | None,
         v.said(
             "Signs its first member in, once, within an hour.", f"https://towerlog.example.com{SIGN_IN_PATH}h2v8c4tq"
         ),
     ]
+
+
+class AnswersOnce(Protocol):
+    """`Engine.once`."""
+
+    async def __call__(
+        self, principal: Principal, idempotency: Idempotency, work: Callable[[], Awaitable[OrganisationMade]], /
+    ) -> OrganisationMade | Replayed: ...
 
 
 _NAME = msgspec.json.Decoder(OrganisationName)
@@ -76,16 +100,18 @@ class OrganisationPages:
         self._store: Store | None = None
         self._clock: Clock | None = None
         self._ids: Ids | None = None
+        self._once: AnswersOnce | None = None
         self._managed_by = self._url = ""
 
-    def attach(self, store: Store, clock: Clock, ids: Ids, url: str, managed_by: str) -> None:
-        """`url`: where browsers find the server; empty: where they found it. `managed_by`: the name of the organisation
-        whose administrators manage all; empty: nobody does."""
-        self._store, self._clock, self._ids, self._url, self._managed_by = store, clock, ids, url, managed_by
+    def attach(self, store: Store, once: AnswersOnce, clock: Clock, ids: Ids, url: str, managed_by: str) -> None:
+        """`once` answers a request under its key. `url`: where browsers find the server; empty: where they found it.
+        `managed_by`: the name of the organisation whose administrators manage all; empty: nobody does."""
+        self._store, self._once, self._clock, self._ids = store, once, clock, ids
+        self._url, self._managed_by = url, managed_by
 
     def routes(self) -> tuple[PageRoute, ...]:
         """All of them."""
-        path, wrong = "/api/v1/organisations", (CrossSite, Conflict, Invalid, Malformed)
+        path, wrong = _PATH, (CrossSite, Conflict, Invalid, Malformed)
         return (
             PageRoute(
                 "GET", path, "list_organisations",
@@ -95,7 +121,8 @@ class OrganisationPages:
             PageRoute(
                 "POST", path, "create_organisation",
                 "Make an organisation with a first member and key; only for those who manage organisations.",
-                self.make, ADMIN, reply=OrganisationMade, reply_status=201, request=OrganisationName, refuses=wrong,
+                self.make, ADMIN, reply=OrganisationMade, reply_status=201, request=OrganisationName,
+                knows_repeats=True, refuses=(*wrong, IdempotencyMismatch, InProgress),
             ),
             PageRoute(
                 "PATCH", f"{path}/{{org_id}}", "rename_organisation",
@@ -113,12 +140,24 @@ class OrganisationPages:
         return reply_json(OrganisationList([_detail(org) for org in shown], manages), 200, _NO_STORE)
 
     async def make(self, visit: PageVisit) -> Reply:
-        """A new one. Raises Forbidden, Conflict, Invalid, Malformed."""
+        """A new one. Raises Forbidden, Conflict, Invalid, Malformed, IdempotencyMismatch, InProgress."""
         principal, store = self._asker(visit)
-        orgs = await store.orgs()
-        self._check(principal, orgs)
+        self._check(principal, await store.orgs())
         name = _name_of(visit)
-        if len(orgs) >= MAX_ORGANISATIONS:
+        key = visit.headers.get(b"idempotency-key")
+        if key is None:
+            return reply_json(await self._made(visit, name), 201, _NO_STORE)
+        assert self._once is not None
+        route = f"POST {_PATH} {principal.key_id}"
+        repeat = Idempotency(route, checked_key(key), hashlib.sha256(visit.body).digest(), _kept)
+        made = await self._once(principal, repeat, partial(self._made, visit, name))
+        if isinstance(made, Replayed):
+            return Reply(made.status, made.body, headers=_NO_STORE)
+        return reply_json(made, 201, _NO_STORE)
+
+    async def _made(self, visit: PageVisit, name: str) -> OrganisationMade:
+        principal, store = self._asker(visit)
+        if len(await store.orgs()) >= MAX_ORGANISATIONS:
             raise Conflict(f"There are {MAX_ORGANISATIONS} organisations; more are made by `towerlog orgs create`.")
         assert self._clock is not None
         assert self._ids is not None
@@ -126,10 +165,9 @@ class OrganisationPages:
         made = await create_org(store, self._clock, self._ids, name, by=by, with_link=True, told_in=principal.org)
         url = self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}"
         org = made.org
-        detail = OrganisationMade(
+        return OrganisationMade(
             org.org_id, org.name, format_ms(org.created_at), made.text, f"{url}{SIGN_IN_PATH}{made.link}"
         )
-        return reply_json(detail, 201, _NO_STORE)
 
     async def rename(self, visit: PageVisit) -> Reply:
         """Another name. Raises NotFound, Forbidden, Conflict, Invalid, Malformed."""
@@ -177,6 +215,11 @@ class OrganisationPages:
             key_id=None if principal.is_member else principal.key_id,
             key_name=None if key is None else key.name,
         )
+
+
+def _kept(made: OrganisationMade) -> tuple[int, bytes]:
+    """What a repeat is told: without what is shown once."""
+    return 201, reply_json(msgspec.structs.replace(made, key=None, sign_in_url=None), 201).body
 
 
 def _detail(org: Org) -> OrganisationDetail:

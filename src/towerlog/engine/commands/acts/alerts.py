@@ -1,13 +1,8 @@
-"""What the audit says of each command about alerts; see `acts`. A secret, and a URL that whoever has it can post
-to, is told by a few digits of its digest."""
+"""What the audit says of each command about alerts; see `acts`. A rule's secrets are told as `states` does."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
-
-import msgspec
-
+from towerlog.engine.audit import states
 from towerlog.engine.audit.hook import About
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.alert import (
@@ -21,14 +16,10 @@ from towerlog.model.alert import (
     MuteAlert,
     RuleNow,
 )
-from towerlog.model.alert_channel import AlertChannel
 from towerlog.model.audit import Action
-from towerlog.model.budget import dollars_text
 from towerlog.model.delivery import DeliveryNow, Redeliver, Redelivered, RedeliverFrom
 from towerlog.model.principal import Principal
 from towerlog.model.times import format_optional_ms
-
-SECRET_DIGITS = 8
 
 
 def create_rule(_plan: Plan, _principal: Principal, _command: CreateRule, outcome: RuleNow | None) -> About | None:
@@ -49,33 +40,7 @@ def delete_rule(plan: Plan, principal: Principal, command: DeleteRule, _outcome:
 
 
 def _about(action: Action, rule_id: str, rule: AlertRule | None) -> About:
-    return About(action, "rule", rule_id, None if rule is None else rule_state(rule))
-
-
-def rule_state(rule: AlertRule) -> dict[str, Any]:
-    """A rule as it was set; what has come of it is no act."""
-    config = {name: value for name, value in msgspec.structs.asdict(rule.config).items() if value is not None}
-    if "amount_nanos" in config:
-        config["amount_usd"] = dollars_text(config.pop("amount_nanos"))
-    return {
-        "name": rule.name,
-        "trigger": rule.trigger.value,
-        "scope": {name: value for name, value in msgspec.structs.asdict(rule.scope).items() if value},
-        "config": config,
-        "channels": [_channel(one) for one in rule.channels],
-        "enabled": rule.enabled,
-        "cooldown_ms": rule.cooldown_ms,
-        "renotify_ms": rule.renotify_ms,
-        "act": None if rule.act is None else rule.act.value,
-    }
-
-
-def _channel(channel: AlertChannel) -> dict[str, Any]:
-    known = {"type": channel.type.value, "target": channel.shown() or None}
-    if not channel.secrets:
-        return known
-    digest = hashlib.sha256(channel.secrets[0].text.encode()).hexdigest()
-    return known | {"secret_digest": digest[:SECRET_DIGITS]}
+    return About(action, "rule", rule_id, None if rule is None else states.rule_state(rule))
 
 
 def acknowledge(plan: Plan, principal: Principal, command: AcknowledgeAlert, _outcome: AlertNow | None) -> About | None:

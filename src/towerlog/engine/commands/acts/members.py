@@ -72,13 +72,16 @@ def end_link(
 
 
 def start_session(
-    _plan: Plan, _principal: Principal, command: StartSession, outcome: SessionStarted | None
+    plan: Plan, principal: Principal, command: StartSession, outcome: SessionStarted | None
 ) -> About | None:
-    """By what the member has signed in, and until when."""
+    """By what the member has signed in, and until when; of one who became a member by that, as what."""
     if outcome is None:
         return None
     how = "link" if command.link is not None else "identity_provider" if command.subject is not None else "password"
     said = {"by": how, "expires_at": format_ms(outcome.session.expires_at)}
+    user = None if command.joins is None else member_or_none(plan, principal.org, outcome.session.user_id)
+    if user is not None and user.created_at == outcome.session.created_at:
+        said |= states.member_state(user)
     return About(Action.MEMBER_SIGN_IN, "member", outcome.session.user_id, said)
 
 

@@ -12,7 +12,7 @@ from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.order import advanced
 from towerlog.store.columns.parents import IS_A_CHILD
-from towerlog.store.postgres.connections import Db
+from towerlog.store.postgres.connections import Db, newest_first
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState
 
 _IS_CHILD = (
@@ -35,11 +35,7 @@ async def thread(db: Db, org: int, thread_id: str) -> ThreadRow | None:
 
 async def threads(db: Db, org: int, limit: int, before: str | None) -> Found[ThreadRow]:
     """Threads, the last that was made first."""
-    sql = "SELECT doc FROM thread WHERE org = $1"
-    if before is not None:
-        sql += " AND number < (SELECT number FROM thread WHERE org = $1 AND thread_id = $3)"
-    values = () if before is None else (before,)
-    found = await db.rows(f"{sql} ORDER BY number DESC LIMIT $2", org, limit, *values)
+    found = await newest_first(db, "thread", "doc", "", (org,), ("thread_id", before, limit))
     return rows.up_to_a_page(found, lambda row: rows.decode_thread(row[0]))
 
 

@@ -26,7 +26,7 @@ from towerlog.store.columns.people import (
     user_value,
 )
 from towerlog.store.lookup_keys import MemberCounts
-from towerlog.store.postgres.connections import Db, numbered
+from towerlog.store.postgres.connections import Db, newest_first, numbered
 from towerlog.store.postgres.locks import ORGANISATIONS, lock_purpose
 from towerlog.store.postgres.subjects import audit
 from towerlog.store.values import Changes
@@ -231,11 +231,7 @@ async def caller_by_digest(db: Db, digest: bytes) -> KeyFound | None:
 
 async def keys(db: Db, org: int, limit: int, before: str | None) -> list[Key]:
     """Keys, the last that was made first."""
-    sql = f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = $1"
-    if before is not None:
-        sql += " AND number < (SELECT number FROM api_key WHERE org = $1 AND key_id = $3)"
-    values = () if before is None else (before,)
-    found = await db.rows(f"{sql} ORDER BY number DESC LIMIT $2", org, limit, *values)
+    found = await newest_first(db, "api_key", rows.KEY_COLUMNS, "", (org,), ("key_id", before, limit))
     return [rows.key_value(row) for row in found]
 
 
@@ -273,11 +269,8 @@ async def members_of(db: Db, org: int) -> tuple[User, ...]:
 
 async def members(db: Db, org: int, limit: int, before: str | None) -> list[User]:
     """Members, the last that was made first."""
-    sql = f"SELECT {USER_COLUMNS} FROM org_user WHERE org = $1 AND removed_at IS NULL"
-    if before is not None:
-        sql += " AND number < (SELECT number FROM org_user WHERE org = $1 AND user_id = $3)"
-    values = () if before is None else (before,)
-    return [user_value(row) for row in await db.rows(f"{sql} ORDER BY number DESC LIMIT $2", org, limit, *values)]
+    where, page = "AND removed_at IS NULL", ("user_id", before, limit)
+    return [user_value(row) for row in await newest_first(db, "org_user", USER_COLUMNS, where, (org,), page)]
 
 
 async def members_named(db: Db, organisation: str, name: str) -> tuple[str, User] | None:
@@ -331,12 +324,8 @@ async def link_by_id(db: Db, org: int, link_id: str) -> SignInLink | None:
 
 async def links(db: Db, org: int, limit: int, before: str | None, now_ms: int) -> list[SignInLink]:
     """Links that are good at this time, the last that was made first."""
-    sql = f"{_GOOD_LINKS} AND expires_at > ?"
-    values: list[object] = [org, now_ms]
-    if before is not None:
-        sql += " AND number < (SELECT number FROM sign_in_link WHERE org = ? AND link_id = ?)"
-        values += [org, before]
-    found = await db.rows(numbered(f"{sql} ORDER BY number DESC LIMIT ?"), *values, limit)
+    where, page = f"AND {_IS_GOOD} AND expires_at > ?", ("link_id", before, limit)
+    found = await newest_first(db, "sign_in_link AS link", LINK_COLUMNS, where, (org, now_ms), page)
     return [SignInLink(*row) for row in found]
 
 
@@ -357,15 +346,11 @@ async def link_by_digest(db: Db, digest: bytes) -> LinkFound | None:
 
 async def sessions(db: Db, org: int, user_id: str | None, limit: int, before: str | None, now_ms: int) -> list[Session]:
     """Sessions that are not over at this time, of one member or of all, the last that began first."""
-    sql = f"SELECT {SESSION_COLUMNS} FROM session WHERE org = ? AND expires_at > ?"
-    values: list[object] = [org, now_ms]
+    where: str = "AND expires_at > ?"
+    values: tuple[object, ...] = (org, now_ms)
     if user_id is not None:
-        sql += " AND user_id = ?"
-        values.append(user_id)
-    if before is not None:
-        sql += " AND number < (SELECT number FROM session WHERE org = ? AND session_id = ?)"
-        values += [org, before]
-    found = await db.rows(numbered(f"{sql} ORDER BY number DESC LIMIT ?"), *values, limit)
+        where, values = f"{where} AND user_id = ?", (*values, user_id)
+    found = await newest_first(db, "session", SESSION_COLUMNS, where, values, ("session_id", before, limit))
     return [Session(*row) for row in found]
 
 

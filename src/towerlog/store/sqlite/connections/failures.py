@@ -6,7 +6,6 @@ a full disk passes, a sync that failed does not, whatever its errno.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,9 @@ import apsw
 from towerlog.errors import DiskFull, StorageFailed
 from towerlog.model.event import READ_FAILED
 from towerlog.store.space import FULL_ERRNOS, no_room
+from towerlog.store.sqlite.connections.read_errors import take_errno
 
+MOVED = "the database was moved or removed while it was in use"
 _WAY_OUT = "restore a backup with `towerlog restore`, or keep what can be read with `towerlog rebuild`"
 _SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _WRITES = _SYNCS | {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE}
@@ -27,6 +28,7 @@ _CALLS = {
     apsw.SQLITE_IOERR_WRITE: "a write to disk failed",
     apsw.SQLITE_IOERR_TRUNCATE: "a file could not be cut to its size",
     apsw.SQLITE_IOERR_READ: READ_FAILED,
+    apsw.SQLITE_IOERR_CORRUPTFS: READ_FAILED,
     apsw.SQLITE_IOERR_SHORT_READ: "a file is shorter than it should be",
     apsw.SQLITE_IOERR_SHMSIZE: "the index of the write-ahead log could not grow",
     apsw.SQLITE_IOERR_SHMMAP: "the index of the write-ahead log could not be mapped",
@@ -37,31 +39,17 @@ def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFail
     """The error as ours. `db`: the connection that it came from, which knows the errno of the call that failed."""
     cause = 0 if db is None else db.system_errno
     extended = _extended(error)
+    # In any case: what is kept now must not be taken for the cause of a later error.
+    unread = 0 if db is None else take_errno(db)
     if is_full(error, cause):
         return DiskFull(f"{no_room(cause)}; nothing was stored", retry_after=1)
-    unread = _errno_of_reads(db) if isinstance(error, apsw.CorruptError) else 0
-    failed = StorageFailed(_unread(unread) if unread else _words(error, extended, cause), retry_after=1)
+    is_unread = unread and isinstance(error, apsw.CorruptError)
+    failed = StorageFailed(_unread(unread) if is_unread else _words(error, extended, cause), retry_after=1)
     failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
     return failed
 
 
-def _errno_of_reads(db: apsw.Connection | None) -> int:
-    """The errno of the last read of the database's file that failed on this connection; 0 where none did.
-
-    SQLite calls a page that the disk does not hand out malformed, and its own errno is not that of the read.
-    """
-    if db is None:
-        return 0
-    found = ctypes.c_int(0)
-    try:
-        db.file_control("main", apsw.SQLITE_FCNTL_LAST_ERRNO, ctypes.addressof(found))
-    except apsw.Error:
-        return 0
-    return found.value
-
-
 def _unread(cause: int) -> str:
-    """The connection keeps the errno, so a page that is damaged may be told so after a read that failed."""
     return f"{READ_FAILED}: {os.strerror(cause)}; if the disk reads well again and this stays, {_WAY_OUT}"
 
 

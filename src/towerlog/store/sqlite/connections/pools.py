@@ -11,20 +11,50 @@ import enum
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 import apsw
 
-from towerlog.errors import StorageFailed
+from towerlog.errors import StorageFailed, StoreMoved
 from towerlog.store.columns.order import in_order
 from towerlog.store.damage import Damages
-from towerlog.store.sqlite.connections.failures import is_final, storage_failed, text_damaged
+from towerlog.store.sqlite.connections.failures import MOVED, is_final, storage_failed, text_damaged
 from towerlog.store.trouble import Trouble
 
 P = ParamSpec("P")
 T = TypeVar("T")
 P_ask = ParamSpec("P_ask")
 T_ask = TypeVar("T_ask")
+
+
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to now; None where to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def of_one_file(path: Path, opener: Callable[[], apsw.Connection]) -> Callable[[], apsw.Connection]:
+    """Opens connections to the file that the path leads to now, and to no other. They raise StoreMoved.
+
+    A thread opens its connection at its first question: one that did so while the file was moved away would ask another
+    file for good.
+    """
+    known = file_id(path)
+
+    def opened() -> apsw.Connection:
+        if file_id(path) != known:
+            raise StoreMoved(MOVED, retry_after=1)
+        connection = opener()
+        if file_id(path) != known:
+            connection.close()
+            raise StoreMoved(MOVED, retry_after=1)
+        return connection
+
+    return opened
 
 
 class Pool:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import apsw
 
-from towerlog.errors import DiskFull, StorageFailed
+from towerlog.errors import DiskFull, StoreMoved
 from towerlog.store.space import Space
 from towerlog.store.sqlite.connections.connection import PAGE_BYTES, StoreConnection, log_of
-from towerlog.store.sqlite.connections.failures import is_full
+from towerlog.store.sqlite.connections.failures import MOVED, is_full
 from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES
 
 GROUP_BYTES = 96 * 1024 * 1024
@@ -114,14 +114,14 @@ def commit(db: apsw.Connection, *, makes_room: bool = False) -> None:
 
 
 def _refuse_moved(db: apsw.Connection) -> None:
-    """Raises StorageFailed where its path leads to another file by now, or to none.
+    """Raises StoreMoved where its path leads to another file by now, or to none.
 
     What is committed to a file without a name is gone with this process. It passes: the file may be put back.
     """
     has_moved = ctypes.c_int(0)
     db.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(has_moved))
     if has_moved.value:
-        raise StorageFailed("the database was moved or removed while it was in use; nothing was stored", retry_after=1)
+        raise StoreMoved(f"{MOVED}; nothing was stored", retry_after=1)
 
 
 def _commit_beside(db: apsw.Connection, space: Space, leaves: int) -> None:

@@ -21,7 +21,7 @@ from towerlog.store.columns.people import (
 from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.connections.transaction import transaction
-from towerlog.store.sqlite.reads import key_by_digest, marks
+from towerlog.store.sqlite.reads import key_by_digest, marks, newest_first
 from towerlog.store.values import Changes
 
 _USER = (
@@ -110,12 +110,7 @@ def members_of(db: apsw.Connection, org: int) -> tuple[User, ...]:
 
 def members(db: apsw.Connection, org: int, limit: int, before: str | None) -> list[User]:
     """Members, the last that was made first."""
-    sql = f"SELECT {USER_COLUMNS} FROM user WHERE org = ? AND removed_at IS NULL"
-    values: list[object] = [org]
-    if before is not None:
-        sql += " AND number < (SELECT number FROM user WHERE org = ? AND user_id = ?)"
-        values += [org, before]
-    found = db.execute(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
+    found = newest_first(db, "user", USER_COLUMNS, "AND removed_at IS NULL", (org,), ("user_id", before, limit))
     return [user_value(row) for row in found]
 
 
@@ -167,12 +162,9 @@ def link_by_id(db: apsw.Connection, org: int, link_id: str) -> SignInLink | None
 
 def links(db: apsw.Connection, org: int, limit: int, before: str | None, now_ms: int) -> list[SignInLink]:
     """Links that are good at this time, the last that was made first."""
-    sql = f"{_GOOD_LINKS} AND expires_at > ?"
-    values: list[object] = [org, now_ms]
-    if before is not None:
-        sql += " AND number < (SELECT number FROM sign_in_link WHERE org = ? AND link_id = ?)"
-        values += [org, before]
-    return [SignInLink(*row) for row in db.execute(f"{sql} ORDER BY number DESC LIMIT ?", (*values, limit))]
+    where = f"AND {_IS_GOOD} AND expires_at > ?"
+    found = newest_first(db, "sign_in_link AS link", LINK_COLUMNS, where, (org, now_ms), ("link_id", before, limit))
+    return [SignInLink(*row) for row in found]
 
 
 def link_by_digest(db: apsw.Connection, digest: bytes) -> LinkFound | None:
@@ -210,15 +202,12 @@ def sessions(
     db: apsw.Connection, org: int, user_id: str | None, limit: int, before: str | None, now_ms: int
 ) -> list[Session]:
     """Sessions that are not over at this time, of one member or of all, the last that began first."""
-    sql = f"SELECT {SESSION_COLUMNS} FROM session WHERE org = ? AND expires_at > ?"
-    values: list[object] = [org, now_ms]
+    where: str = "AND expires_at > ?"
+    values: tuple[object, ...] = (org, now_ms)
     if user_id is not None:
-        sql += " AND user_id = ?"
-        values.append(user_id)
-    if before is not None:
-        sql += " AND number < (SELECT number FROM session WHERE org = ? AND session_id = ?)"
-        values += [org, before]
-    return [Session(*row) for row in db.execute(f"{sql} ORDER BY number DESC LIMIT ?", (*values, limit))]
+        where, values = f"{where} AND user_id = ?", (*values, user_id)
+    found = newest_first(db, "session", SESSION_COLUMNS, where, values, ("session_id", before, limit))
+    return [Session(*row) for row in found]
 
 
 def session_by_id(db: apsw.Connection, org: int, session_id: str) -> Session | None:

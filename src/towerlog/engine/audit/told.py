@@ -1,0 +1,106 @@
+"""What the audit says that people have set: of each object the state that its newest entry left it in.
+
+Only what is set by acts alone is among it: budgets, prices, policies of retention, alert rules, members, keys and the
+organisation's name. What is counted of them, and their secrets, stand in no entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from towerlog.model.audit import Action, AuditEntry
+from towerlog.model.principal import Role
+
+Thing = tuple[str, str]
+"""The type and the id of an object."""
+SETS = frozenset(
+    {
+        *(Action.ORGANISATION_CREATE, Action.ORGANISATION_RENAME, Action.KEY_CREATE, Action.KEY_REVOKE),
+        *(Action.MEMBER_CREATE, Action.MEMBER_CHANGE, Action.MEMBER_REMOVE, Action.MEMBER_PASSWORD),
+        *(Action.BUDGET_CREATE, Action.BUDGET_CHANGE, Action.BUDGET_DELETE, Action.PRICE_CREATE, Action.PRICE_DELETE),
+        *(Action.RULE_CREATE, Action.RULE_CHANGE, Action.RULE_DELETE, Action.RETENTION_SET, Action.RETENTION_CLEAR),
+    }
+)
+"""Actions whose `after` is the whole state of their object."""
+_OF_MEMBER = {"name", "email", "role"}
+"""Of the state of a member what its first session says, where it became one by that."""
+
+
+class ToldState(NamedTuple):
+    """What one entry says of an object."""
+
+    number: int
+    state: dict[str, Any] | None
+    """None: it is not there any more."""
+    unsaid: frozenset[str] | None = frozenset()
+    """Members of the state that the entry does not speak of; None: it speaks of none."""
+
+    def differing(self, now: dict[str, Any]) -> list[str]:
+        """Members in which another state is not this one; one that is not there is null."""
+        was = self.state or {}
+        if self.unsaid is None:
+            return []
+        names = sorted(was.keys() | now.keys() - self.unsaid)
+        return [name for name in names if was.get(name) != now.get(name)]
+
+
+class Tellings:
+    """What the entries of one organisation say, taken in their order."""
+
+    def __init__(self, org_id: str) -> None:
+        """`org_id`: an audit may tell of other organisations as well, whose entries set nothing here."""
+        self._org_id = org_id
+        self._newest: dict[Thing, ToldState] = {}
+        self._replaced: dict[Thing, list[ToldState | None]] | None = None
+        self.is_whole = False
+        """It begins with the making of the organisation: whatever there is was told of."""
+
+    def take(self, number: int, doc: bytes) -> None:
+        """An entry whose hash fits."""
+        entry = msgspec.json.decode(doc, type=AuditEntry)
+        for thing, told in self._things(number, entry):
+            if self._replaced is not None:
+                self._replaced.setdefault(thing, []).append(self._newest.get(thing))
+            self._newest[thing] = told
+
+    def _things(self, number: int, entry: AuditEntry) -> Iterator[tuple[Thing, ToldState]]:
+        thing = (entry.object_type, entry.object_id)
+        if entry.object_type == "organisation" and entry.object_id != self._org_id:
+            return
+        after = msgspec.json.decode(entry.after)
+        if entry.action == Action.MEMBER_SIGN_IN and "role" in after:
+            yield thing, ToldState(number, {name: after[name] for name in _OF_MEMBER & after.keys()})
+            return
+        if entry.action not in SETS:
+            if thing not in self._newest:
+                yield thing, ToldState(number, {}, None)
+            return
+        if entry.action == Action.ORGANISATION_CREATE:
+            self.is_whole = self.is_whole or number == 1
+            yield thing, ToldState(number, {"name": after["name"]})
+            yield from _first_ones(number, after)
+        else:
+            yield thing, ToldState(number, after)
+
+    def begin_reading(self) -> None:
+        """From now on what is told may be newer than the rows that are read."""
+        self._replaced = {}
+
+    def things(self, kind: str) -> list[str]:
+        """All objects of a type that are told of, by their ids."""
+        return [name for of, name in self._newest if of == kind]
+
+    def possible(self, thing: Thing) -> list[ToldState | None]:
+        """What a row may say that was read while entries were written: the newest last."""
+        return [*(self._replaced or {}).get(thing, ()), self._newest.get(thing)]
+
+
+def _first_ones(number: int, after: dict[str, Any]) -> Iterator[tuple[Thing, ToldState]]:
+    """The member and the key that an organisation is made with."""
+    user_id, name = after["user_id"], after["user_name"]
+    yield ("member", user_id), ToldState(number, {"name": name, "role": Role.ADMIN.value})
+    key = {"name": name, "user_id": user_id}
+    yield ("key", after["key_id"]), ToldState(number, key, frozenset({"scopes"}))
