@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.usage import Usage, add, add_known, summed
+from towerlog.model.usage_parts import UsageParts
 
 MAX_COMPUTED_CELLS = 64
 """Roll-up cells of a run of which it is remembered what was computed in them, those that were added to most lately.
@@ -76,6 +77,8 @@ class Recount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of that total, who serves the model; with the report's `whole_run` and the rest of these it says which one."""
     priced_by: str | None = None
     """Of that total, the model that it was priced by."""
+    was_parts: UsageParts | None = None
+    """Of a call, the parts of `was`; those of what counts now are the report's."""
 
 
 class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -341,7 +341,7 @@ class AnswerLink(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Price(Shape):
-    """A price of the organisation's own. `usd_per_million` has input, cached_input, cache_write, output, reasoning."""
+    """A price of the organisation's own. `usd_per_million` has input, output and the other rates of the API."""
 
     price_id: str
     model: str
