@@ -262,6 +262,7 @@ class Budget(Shape):
     warn_at: float
     spent_usd: float | None = 0.0
     reserved_usd: float = 0.0
+    unpriced_calls: int = 0
     state: str = "ok"
     resets_at: str | None = None
     created_at: str | None = None

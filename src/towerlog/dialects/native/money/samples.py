@@ -19,6 +19,7 @@ MADE_BUDGET: dict[str, Any] = BUDGET | {
     "budget_id": "0196b2c4-7b00-7000-8000-000000000009",
     "spent_usd": 21.5,
     "reserved_usd": 0.05,
+    "unpriced_calls": 0,
     "state": "warning",
     "resets_at": "2026-04-03T00:00:00.000Z",
     "created_at": "2026-04-02T10:00:00.123Z",
