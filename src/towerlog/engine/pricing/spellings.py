@@ -44,6 +44,16 @@ PROVIDERS: Mapping[str, str] = {
     "xai": "x-ai",
 }
 """What senders call a provider, as one or in front of a model → its id in lists of prices."""
+SERVERS = frozenset(
+    {
+        *PROXIES,
+        *PROVIDERS,
+        *PROVIDERS.values(),
+        *("anthropic", "azure", "cerebras", "cohere", "databricks", "deepseek", "groq", "hosted_vllm", "huggingface"),
+        *("lm_studio", "meta", "minimax", "novita", "nvidia", "ollama", "openai", "openrouter", "perplexity", "vllm"),
+    }
+)
+"""What may stand before a model without being a part of its name."""
 SEPARATORS = "/:"
 """Between a provider and its model, where a sender gives both in one name."""
 _VERTEX = re.compile(r"(?:.*/)?publishers/[^/]+/models/(?P<model>[^/]+)")
@@ -102,6 +112,19 @@ def spelled(provider: str | None, model: str) -> tuple[str | None, str]:
     if provider is None and _BEDROCK.fullmatch(model):
         provider = "aws"
     return provider, model
+
+
+def ways_to_say(provider: str | None, model: str) -> dict[str, tuple[str | None, ...]]:
+    """Names by which a price may be of a model that is served by a provider, with the providers that it may name; both
+    as they were sent, in small letters. None: any provider."""
+    found: dict[str, tuple[str | None, ...]] = {model: (None,) if provider is None else (None, provider)}
+    front, behind = split(model)
+    if front and provider in (None, front, *PROXIES):
+        # What is no provider for others is one for whoever has a price of it.
+        found[behind] = (None, front, PROVIDERS.get(front)) if front in SERVERS else (front,)
+    named, plain = spelled(provider, model)
+    found[plain] = (*found.get(plain, (None,)), named)
+    return {name: tuple(dict.fromkeys(providers)) for name, providers in found.items()}
 
 
 def split(model: str) -> tuple[str, str]:
