@@ -78,7 +78,7 @@ class Recount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     priced_by: str | None = None
     """Of that total, the model that it was priced by."""
     was_parts: UsageParts | None = None
-    """Of a call, the parts of `was`; those of what counts now are the report's."""
+    """The parts of `was`; those of what counts now are the report's."""
 
 
 class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -102,6 +102,8 @@ class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What was computed of it, in nano-dollars."""
     unpriced: int = 0
     """Reports of it without a price."""
+    parts: UsageParts | None = None
+    """`UNCLEAR` where it has tokens of other prices: then what it counts has none."""
 
     def place(self) -> tuple[object, ...]:
         """What tells it from others of its run."""
@@ -210,7 +212,7 @@ def with_total(totals: ToldTotals, added: ToldTotal) -> ToldTotals:
     others = tuple(one for one in totals if one is not known)
     if known is not None:
         more = known.plus(added.tokens, Computed(added.nanos, added.unpriced))
-        added = msgspec.structs.replace(more, at_ms=added.at_ms)
+        added = msgspec.structs.replace(more, at_ms=added.at_ms, parts=known.parts or added.parts)
     return (*others, added)[-MAX_COMPUTED_CELLS:]
 
 

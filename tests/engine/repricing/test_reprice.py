@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,26 @@ async def test_parts_and_terms_are_computed_anew_as_they_were_told(rig: Rig, pri
     assert await anew(rig, write=True) == []
     prices.cards["big"] = priced_at(10, 25)
     assert await anew(rig, write=True) == [("a", "big", 1646, 2280, 0)]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+async def test_a_total_with_parts_and_its_calls_come_to_the_same_in_any_order(
+    rig: Rig, prices: FixedPrices, order: tuple[int, ...]
+) -> None:
+    """The calls decide; of what the total says beyond them nobody knows the price."""
+    hour = UsageParts(cache_write_1h_tokens=10)
+    prices.cards["big"] = PriceCard(
+        msgspec.structs.replace(card(10).rates, cache_write_1h=25 * FEMTOS_PER_NANO), "test 10"
+    )
+    one = UsageReport(Usage(100, None, 10, 0), "delta", parts=hour)
+    whole = UsageReport(Usage(200, None, 20, 0), whole_run=True, inclusive=False, parts=hour)
+    for at in order:
+        await tell(rig, "a", model="big", report=(one, one, whole)[at])
+    assert await checked(rig) == {"big": (2500, 2500, 0)}
+    more = UsageReport(Usage(250, None, 20, 0), whole_run=True, inclusive=False, parts=hour)
+    await tell(rig, "a", model="big", report=more)
+    assert await checked(rig) == {"big": (2500, 2500, 1)}
+    assert await anew(rig) == []
 
 
 async def test_what_had_no_price_gets_one(rig: Rig) -> None:
