@@ -24,6 +24,7 @@ from towerlog.asgi.pages.openapi import build_document
 from towerlog.asgi.routes import RouteTable
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.native import NATIVE
+from towerlog.sdk.record.values import usage_terms
 from towerlog.sdk.record.values.provider_usage import FORMS, Form
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,7 +132,25 @@ def usage_forms() -> str:
         lines.append("  {")
         lines += [f"    {members[name]}: {json.dumps(value)}," for name, value in form._asdict().items()]
         lines.append("  },")
-    return "\n".join([*lines, "];"]) + "\n"
+    lines += ["];\n", *terms()]
+    return "\n".join(lines) + "\n"
+
+
+def terms() -> list[str]:
+    """Where what a price goes by stands."""
+    parts = [f"  {name}: {json.dumps(paths)}," for name, paths in usage_terms.PARTS.items()]
+    return [
+        "/** Part of a bucket → where it may stand. In brackets, which of the items of a list are added up. */",
+        "export const PARTS: Readonly<Record<string, readonly string[]>> = {",
+        *parts,
+        "};",
+        f"export const OF_CACHE: Readonly<Record<string, string>> = {json.dumps(usage_terms.OF_CACHE)};",
+        f"export const TIERS: readonly string[] = {json.dumps(usage_terms.TIERS)};",
+        f"export const STANDARD: readonly string[] = {json.dumps(sorted(usage_terms.STANDARD))};",
+        f"export const COST: readonly string[] = {json.dumps(usage_terms.COST)};",
+        f"export const UPSTREAM = {json.dumps(usage_terms.UPSTREAM)};",
+        f"export const IS_OWN_KEY = {json.dumps(usage_terms.IS_OWN_KEY)};",
+    ]
 
 
 def camel(name: str) -> str:

@@ -127,6 +127,7 @@ def make(client: httpx2.Client, model: str = "gpt-4o", **more: Any) -> Json:
 
 def test_a_price_is_made_listed_and_deleted(org) -> None:
     rates = {"input": 0.0375, "cached_input": 0.01, "cache_write": None, "output": 12.5, "reasoning": None}
+    rates |= {"cache_write_1h": 0.06, "input_audio": None, "cached_audio": None, "output_audio": 20}
     made = make(org, "My-Model-*", usd_per_million=rates, provider=" Azure ", valid_from="2026-06-01T00:00:00Z")
     assert made | {"price_id": None, "created_at": None, "price_version": None} == {
         "model": "my-model-*", "provider": "azure", "valid_from": "2026-06-01T00:00:00.000Z",
@@ -260,3 +261,60 @@ def test_what_is_wrong_with_a_repricing_is_named(org, given: Json, field: str) -
     assert field in reply.text
     missing = org.post("/api/v1/prices/reprice", json={"since": "2026-01-01T00:00:00Z"})
     assert (missing.status_code, "dry_run" in missing.text) == (422, True)
+
+
+PARTS = {
+    "steps": {"cache_creation_input_tokens": 100_000, "cache_creation": {"ephemeral_1h_input_tokens": 100_000}},
+    "native": {"cache_write_tokens": 100_000, "cache_write_1h_tokens": 100_000},
+}
+CLAUDE = "claude-sonnet-4-5"
+
+
+def test_cache_writes_of_an_hour_have_their_price_whoever_tells_them(org, unique: Unique) -> None:
+    """$6 for a million, not the $3.75 of five minutes; where the list has no price, none: never another's."""
+    written = {"input_tokens": 0, "output_tokens": 0, **PARTS["native"]}
+    call(org, 1, model=CLAUDE, provider="anthropic", **written)
+    assert told(run_of(org), "total_cost_usd") == (0.6, "computed", 0)
+    pushed = {
+        "model_name": CLAUDE,
+        "input_tokens": 100_000,
+        "output_tokens": 0,
+        "thread_id": unique("p"),
+        **PARTS["steps"],
+    }
+    agent_id = ReadBack(org).agent_id("a")
+    assert push_activity(org, agent_id, {"type": "inference_complete", "metadata": pushed}).status_code == 200
+    assert usage(org) == {CLAUDE: (1.2, "computed", 0)}
+    call(org, 2, model="gpt-4o", provider="openai", **written)
+    assert usage(org)["gpt-4o"] == (None, None, 1)
+
+
+def test_a_total_with_such_parts_is_unpriced_and_its_tokens_count(org, unique: Unique) -> None:
+    """Which of them it adds to what calls have told is known to nobody."""
+    tell(org, "run_start", "s", agent_name="sdk")
+    tell(
+        org, "run_end", "s",
+        {"prompt_tokens": 100_000, "completion_tokens": 10, "model": CLAUDE, **PARTS["steps"]},
+        agent_name="sdk",
+    )  # fmt: skip
+    run = run_of(org)
+    assert told(run, "total_cost_usd") == (None, None, 1)
+    assert (run["usage"]["cache_write_tokens"], run["total_input_tokens"]) == (100_000, 100_000)
+
+
+def test_terms_have_the_price_of_the_list_and_no_other(org) -> None:
+    """gpt-5 costs $1.25 for a million, half of that as flex, twice as priority."""
+    for number, tier in enumerate(("default", "flex", "priority", "scale"), start=1):
+        call(org, number, f"r{number}", model="gpt-5", provider="openai", input_tokens=1_000_000, output_tokens=0,
+             service_tier=tier, time="2026-11-20T12:00:00Z")  # fmt: skip
+    assert usage(org) == {"gpt-5": (4.375, "computed", 1)}
+
+
+def test_an_own_price_has_prices_of_parts_or_the_call_has_none(org) -> None:
+    make(org, "house-*", usd_per_million={"input": 1, "output": 2, "input_audio": 30})
+    spoken = {"model": "house-1", "input_tokens": 1_000_000, "output_tokens": 1000, "input_audio_tokens": 500_000}
+    call(org, 1, **spoken)
+    assert usage(org) == {"house-1": (15.502, "computed", 0)}
+    call(org, 2, **spoken, output_audio_tokens=1)
+    call(org, 3, **spoken, service_tier="flex")
+    assert usage(org) == {"house-1": (15.502, "computed", 2)}

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.serving import asking, lines, told_json
 from tests.sdk.served import unique
 from tests.support.server import NO_LIMITS, Server
-from towerlog.cli.formatting import cost_words
+from towerlog.cli.formatting import cost_cell, cost_words
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +93,11 @@ def test_what_changes_is_shown_and_written_once_it_is_agreed_to(server) -> None:
 )
 def test_a_cost_in_words(told: Any, words: str) -> None:
     assert cost_words(*told) == words
+
+
+@pytest.mark.parametrize(
+    ("dollars", "unpriced", "shown"),
+    [(0.0035, 0, "$0.0035"), (0.0035, 1, "$0.0035+"), (None, 1, "unpriced"), (None, 0, ""), (0, 2, "$0.00+")],
+)
+def test_a_cost_in_a_table_shows_that_it_leaves_something_out(dollars: float | None, unpriced: int, shown: str) -> None:
+    assert cost_cell(dollars, unpriced) == shown

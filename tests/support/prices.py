@@ -24,6 +24,6 @@ class FixedPrices(AtHand):
     def __init__(self, cards: Mapping[str, PriceCard]) -> None:
         self.cards = dict(cards)
 
-    def card(self, _provider: str | None, model: str, _at_ms: int) -> PriceCard | None:
+    def card(self, _provider: str | None, model: str, _at_ms: int, _tier: str | None = None) -> PriceCard | None:
         """The card of a model; None for one that it does not have."""
         return self.cards.get(model)

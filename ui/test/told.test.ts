@@ -3,7 +3,7 @@ import type { Budget, Persona, Run } from '../src/api/types';
 import { briefly, scale } from '../src/model/bars';
 import type { Turn } from '../src/model/events';
 import { exchangeOf, needsTurns } from '../src/model/exchange';
-import { spentOf } from '../src/model/numbers';
+import { spending, spentOf } from '../src/model/numbers';
 import { threadPath } from '../src/model/paths';
 import { waysOf } from '../src/model/teaching';
 import { below, rolledUp } from '../src/model/tree';
@@ -62,6 +62,12 @@ test('a scale of time is round in its own unit', () => {
 });
 
 test('what a budget has spent and cannot tell is not unpriced', () => expect(spentOf(null).short).toBe('too much'));
+
+test('a cost that leaves out calls without a price says so', () => {
+  expect(spending(0.0035, 0, 10).short).toBe('$0.0035');
+  expect(spending(0.0035, 2, 10)).toEqual({ short: '$0.0035+', exact: '$0.0035, and 2 calls without a price' });
+  expect(spending(null, 2, 10).short).toBe('unpriced');
+});
 
 test('a thread whose id has a slash is found by the list of its runs', () => {
   expect(threadPath('a b')).toBe('/threads/a%20b');

@@ -10,7 +10,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import visible
-from towerlog.cli.formatting import money
+from towerlog.cli.formatting import cost_cell, counted, money
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
@@ -159,7 +159,7 @@ def _of(scope: Mapping[str, Any]) -> str:
 
 
 def _row(budget: Budget) -> tuple[str | None, ...]:
-    figures = (money(budget.spent_usd), money(budget.amount_usd))
+    figures = (cost_cell(budget.spent_usd, budget.unpriced_calls), money(budget.amount_usd))
     words = (budget.period, budget.action, budget.resets_at, budget.ends_at)
     return (budget.budget_id, budget.name, _of(budget.scope), budget.state, *figures, *words)
 
@@ -170,5 +170,7 @@ def _held_row(one: Reservation) -> tuple[str | None, ...]:
 
 def _words(budget: Budget) -> str:
     spent, amount = money(budget.spent_usd), money(budget.amount_usd)
+    if budget.unpriced_calls:
+        spent += f" and {counted(budget.unpriced_calls, 'call')} without a price"
     name, of = visible(budget.name), visible(_of(budget.scope))
     return f"Budget {name} ({of}): {spent} of {amount} spent, period {budget.period}, then {budget.action}."

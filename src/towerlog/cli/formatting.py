@@ -77,6 +77,13 @@ def money(dollars: float | None) -> str:
     return f"${dollars:.2f}" if dollars == 0 or dollars >= 1 else f"${dollars:.4f}"
 
 
+def cost_cell(dollars: float | None, unpriced: int) -> str:
+    """A cost in a table; with a plus where it leaves out calls without a price, which alone are `unpriced`."""
+    if not unpriced:
+        return money(dollars)
+    return "unpriced" if dollars is None else f"{money(dollars)}+"
+
+
 def cost_words(dollars: float | None, source: str | None, prices: str | None, unpriced: int) -> str:
     """A cost, where it comes from, and how many calls it leaves out; empty where nothing is known of it."""
     words = money(dollars)

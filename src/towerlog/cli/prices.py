@@ -19,6 +19,8 @@ from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import CostChange, Price
 
 RATES = ("input", "cached_input", "cache_write", "output", "reasoning")
+"""The rates of a table; sentences have those too that few prices have."""
+RATES_OF_PARTS = ("cache_write_1h", "input_audio", "cached_audio", "output_audio")
 COLUMNS = (
     Column("PRICE ID", "id", rank=3),
     Column("MODEL"),
@@ -59,6 +61,10 @@ def list_prices(client: Client, limit: int, view: View, as_json: bool) -> None:
 @click.option("--cache-write", type=click.FloatRange(0), help="Of input written into a cache; default: as input.")
 @click.option("--output", type=click.FloatRange(0), help="Of output; without it calls with output stay unpriced.")
 @click.option("--reasoning", type=click.FloatRange(0), help="Of output spent on reasoning; default: as output.")
+@click.option("--cache-write-1h", type=click.FloatRange(0), help="Of input written into a cache for an hour.")
+@click.option("--input-audio", type=click.FloatRange(0), help="Of audio in the input; without it that is unpriced.")
+@click.option("--cached-audio", type=click.FloatRange(0), help="Of audio from a cache.")
+@click.option("--output-audio", type=click.FloatRange(0), help="Of audio in the output.")
 @click.option("--provider", help="Only where this provider serves the model.")
 @click.option("--from", "valid_from", callback=point_in_time, help="Only for calls from this time on.")
 def set_price(
@@ -102,7 +108,7 @@ def _dollars(dollars: object) -> str | None:
 
 
 def _words(price: Price) -> str:
-    told = ((name.replace("_", " "), _dollars(price.usd_per_million.get(name))) for name in RATES)
+    told = ((name.replace("_", " "), _dollars(price.usd_per_million.get(name))) for name in (*RATES, *RATES_OF_PARTS))
     rates = ", ".join(f"{name} {dollars}" for name, dollars in told if dollars is not None)
     return f"{visible(price.model)} at {rates} for a million tokens"
 

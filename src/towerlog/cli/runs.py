@@ -10,7 +10,17 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line
-from towerlog.cli.formatting import calls_in, cost_words, counted, duration, money, number, since_option, until_option
+from towerlog.cli.formatting import (
+    calls_in,
+    cost_cell,
+    cost_words,
+    counted,
+    duration,
+    money,
+    number,
+    since_option,
+    until_option,
+)
 from towerlog.cli.groups import Group
 from towerlog.cli.output import answer, note, say, show_fields
 from towerlog.cli.run_ids import with_run
@@ -108,7 +118,7 @@ def runs() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
 def list_runs(client: Client, as_json: bool, limit: int, view: View, **filters: Any) -> None:
-    """Lists runs, newest first."""
+    """Lists runs, newest first. A + behind a cost: it leaves out calls without a price."""
     filters |= {name: "true" if filters[name] else None for name in ("silent", "has_errors")}
     found = list(islice(client.list_runs(min(limit, 200), **filters), limit))
     answer(
@@ -122,7 +132,7 @@ def _row(run: RunInfo) -> tuple[str, ...]:
     tokens = (number(run.total_input_tokens), number(run.total_output_tokens))
     took = duration(run.duration_ms)
     who = (run.agent or "", run.thread_id, run.created_at)
-    return (run.run_id, _status(run), *who, took, *tokens, money(run.total_cost_usd))
+    return (run.run_id, _status(run), *who, took, *tokens, cost_cell(run.total_cost_usd, run.unpriced_calls))
 
 
 def _status(run: RunInfo) -> str:

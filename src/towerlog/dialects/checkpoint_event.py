@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -181,7 +181,8 @@ def _report(sent: SaidUsage, prefix: str, warnings: Warnings) -> UsageReport | N
     if usage == NO_USAGE:
         return None
     tokens = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
-    return UsageReport(usage, "total" if None in tokens else "turn", process_cost=cost is not None, inclusive=True)
+    kind: Literal["total", "turn"] = "total" if None in tokens else "turn"
+    return UsageReport(usage, kind, process_cost=cost is not None, inclusive=True, parts=sent.parts())
 
 
 def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:

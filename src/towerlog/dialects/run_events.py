@@ -14,7 +14,7 @@ import msgspec
 from towerlog.dialects import checkpoint_event, details
 from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
-from towerlog.dialects.details import ForeignId, Label, Phase
+from towerlog.dialects.details import ForeignId, Label, Phase, SaidParts
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
@@ -93,7 +93,7 @@ class _Step(msgspec.Struct, gc=False):
     duration_ms: Duration | None = None
 
 
-class ModelCallData(msgspec.Struct, frozen=True, gc=False):
+class ModelCallData(SaidParts, frozen=True, gc=False):
     """What is read of a model call."""
 
     model: Label | None = None
@@ -305,7 +305,7 @@ def model_call_facts(sent: ModelCallData, where: str, warnings: Warnings) -> Fac
         success=sent.status not in CALL_STATUSES,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
         effects=Effects(
-            report=UsageReport(usage, "delta"),
+            report=UsageReport(usage, "delta", parts=sent.parts()),
             model=sent.model or None,
             provider=sent.provider or None,
             reservation_id=sent.reservation_id or None,

@@ -40,6 +40,7 @@ class FullRow(msgspec.Struct, frozen=True, gc=False):
     total_input_tokens: v.InputTokens | None
     total_output_tokens: v.OutputTokens | None
     total_cost_usd: v.Dollars
+    unpriced_calls: v.UnpricedCalls
     duration_ms: v.DurationMs | None
     cache_hit_rate: v.CacheHitRate | None
     credits_used: v.Credits | None
@@ -233,6 +234,7 @@ def full_row(view: RunView, credits_per_dollar: int) -> FullRow:
         total_input_tokens=row.usage.all_input_tokens(),
         total_output_tokens=row.usage.all_output_tokens(),
         total_cost_usd=dollars_json(row.usage.cost_nanos),
+        unpriced_calls=row.usage.unpriced_calls or 0,
         duration_ms=row.duration_ms(),
         cache_hit_rate=row.usage.cache_hit_rate(),
         credits_used=credits_of(row.usage.cost_nanos, credits_per_dollar),

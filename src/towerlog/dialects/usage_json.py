@@ -8,13 +8,20 @@ import msgspec
 
 from towerlog.dialects import details
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.details import Label
+from towerlog.dialects.details import Label, SaidParts, parts_of_names
 from towerlog.dialects.fields import NULL, Count, Warnings
 from towerlog.model.outcome import TreeUsage
 from towerlog.model.usage import MAX_SUM, NANOS_PER_DOLLAR, NO_USAGE, Usage, UsageReport, dollars_json
+from towerlog.model.usage_parts import UsageParts
+
+
+class _Written(msgspec.Struct, frozen=True, gc=False):
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class _InputDetails(msgspec.Struct, frozen=True, gc=False):
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
     cached_tokens: Count | None = None
     cache_read_tokens: Count | None = None
     cache_write_tokens: Count | None = None
@@ -22,13 +29,15 @@ class _InputDetails(msgspec.Struct, frozen=True, gc=False):
 
 
 class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
     reasoning_tokens: Count | None = None
 
 
-_NO_INPUT, _NO_OUTPUT = _InputDetails(), _OutputDetails()
+_NO_INPUT, _NO_OUTPUT, _NOT_WRITTEN = _InputDetails(), _OutputDetails(), _Written()
 
 
-class SaidUsage(msgspec.Struct, frozen=True, gc=False):
+class SaidUsage(SaidParts, frozen=True, gc=False):
     """Tokens and money of an event, by the names of the dialects and those of the providers. Of several names for the
     same the first that is told counts."""
 
@@ -51,6 +60,7 @@ class SaidUsage(msgspec.Struct, frozen=True, gc=False):
     input_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
+    cache_creation: _Written | None = None
     tokens_used: Count | None = None
     total_tokens: Count | None = None
     cost_usd: msgspec.Raw = NULL
@@ -84,6 +94,21 @@ class SaidUsage(msgspec.Struct, frozen=True, gc=False):
         fresh = _apart(sent, (cached or 0) + (kept or 0), (seen or 0) + (thought or 0), total)
         return Usage(fresh, cached, kept, seen, thought, total)
 
+    def parts(self) -> UsageParts | None:
+        """What the price goes by beside the tokens."""
+        inside = self.prompt_tokens_details or self.input_tokens_details or _NO_INPUT
+        of_output = self.completion_tokens_details or self.output_tokens_details or _NO_OUTPUT
+        return parts_of_names(
+            self,
+            {
+                "cache_write_1h_tokens": (self.cache_creation or _NOT_WRITTEN).ephemeral_1h_input_tokens,
+                "input_audio_tokens": inside.audio_tokens,
+                "input_image_tokens": inside.image_tokens,
+                "output_audio_tokens": of_output.audio_tokens,
+                "output_image_tokens": of_output.image_tokens,
+            },
+        )
+
     def total(self, where: str, warnings: Warnings) -> UsageReport | None:
         """As what a whole run has spent by its end; None where nothing is told. Input and output that do not add up
         to the total are of something else, such as the last call."""
@@ -98,7 +123,9 @@ class SaidUsage(msgspec.Struct, frozen=True, gc=False):
             return None
         is_process = cost is None and of_process is not None
         is_whole = not is_process or usage.all_tokens() is not None
-        return UsageReport(usage, whole_run=is_whole, process_cost=is_process, inclusive=is_whole)
+        return UsageReport(
+            usage, whole_run=is_whole, process_cost=is_process, inclusive=is_whole, parts=self.parts()
+        )  # fmt: skip
 
 
 def _first(*figures: int | None) -> int | None:

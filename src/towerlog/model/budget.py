@@ -101,6 +101,8 @@ class PeriodCount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     spent_nanos: int = 0
     warned: bool = False
     exceeded: bool = False
+    kept_nanos: int = 0
+    unpriced_calls: int = 0
 
 
 class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -134,6 +136,10 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """For `total`: since when it counts, and what was spent before that."""
     reserved_nanos: int = 0
     """What open reservations hold."""
+    kept_nanos: int = 0
+    """What is held on in this period of reservations that were settled by calls whose cost nobody knows."""
+    unpriced_calls: int = 0
+    """Calls of this period whose cost nobody knows."""
     warned: bool = False
     exceeded: bool = False
     """In this period; each is told of once. They stay where a correction takes some of the money back."""
@@ -147,6 +153,10 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When the minute began in which it last told of a reservation that it refused, and how many it told of in it."""
     deleted: bool = False
     """It is gone for everybody, and is kept until the runs that it paused go on."""
+
+    def held_nanos(self) -> int:
+        """What is held of it and not spent, as far as is known."""
+        return self.reserved_nanos + self.kept_nanos
 
     @property
     def state(self) -> BudgetState:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.usage import Usage, add, add_known, summed
+from towerlog.model.usage_parts import UsageParts
 
 MAX_COMPUTED_CELLS = 64
 """Roll-up cells of a run of which it is remembered what was computed in them, those that were added to most lately.
@@ -76,6 +77,8 @@ class Recount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of that total, who serves the model; with the report's `whole_run` and the rest of these it says which one."""
     priced_by: str | None = None
     """Of that total, the model that it was priced by."""
+    was_parts: UsageParts | None = None
+    """The parts of `was`; those of what counts now are the report's."""
 
 
 class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -99,6 +102,8 @@ class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What was computed of it, in nano-dollars."""
     unpriced: int = 0
     """Reports of it without a price."""
+    parts: UsageParts | None = None
+    """`UNCLEAR` where it has tokens of other prices: then what it counts has none."""
 
     def place(self) -> tuple[object, ...]:
         """What tells it from others of its run."""
@@ -207,7 +212,7 @@ def with_total(totals: ToldTotals, added: ToldTotal) -> ToldTotals:
     others = tuple(one for one in totals if one is not known)
     if known is not None:
         more = known.plus(added.tokens, Computed(added.nanos, added.unpriced))
-        added = msgspec.structs.replace(more, at_ms=added.at_ms)
+        added = msgspec.structs.replace(more, at_ms=added.at_ms, parts=known.parts or added.parts)
     return (*others, added)[-MAX_COMPUTED_CELLS:]
 
 

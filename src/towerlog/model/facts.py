@@ -200,6 +200,8 @@ class Moved(NamedTuple):
     nanos: int
     counted_at: int | None
     """When that was counted which it corrects, wall ms, or the first of it; None: it is spent now."""
+    unpriced: int = 0
+    """Calls whose cost nobody knows, which it adds or, below 0, takes away."""
 
     def is_in(self, since: int) -> bool:
         """Whether it moves a sum over the time from `since` on, wall ms: not where it corrects what is older."""

@@ -6,12 +6,14 @@ dollar for a million tokens is 10⁹ of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
 from towerlog.model.computed_costs import Repriced
 from towerlog.model.usage import MAX_EVENT_NANOS, Usage
+from towerlog.model.usage_parts import Modality, UsageParts
 
 MAX_PATTERNS = 100
 """Different patterns of models among an organisation's prices: each is compared with every model that is new."""
@@ -33,6 +35,23 @@ class Rates(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     reasoning: int | None = None
     request: int = 0
     """Of a call, beside its tokens."""
+    cache_write_1h: int | None = None
+    """Of what is written to a cache for an hour."""
+    input_audio: int | None = None
+    cached_audio: int | None = None
+    output_audio: int | None = None
+    input_image: int | None = None
+    """Of images; None: that of text."""
+    cached_image: int | None = None
+    output_image: int | None = None
+    input_video: int | None = None
+    """Of video; None: that of text."""
+    cached_video: int | None = None
+    output_video: int | None = None
+
+    def of_buckets(self) -> tuple[int | None, ...]:
+        """Of each bucket, in the order of a call's."""
+        return self.input, self.cached_input, self.cache_write, self.output, self.reasoning
 
 
 class PriceCard(msgspec.Struct, frozen=True, gc=False):
@@ -43,19 +62,23 @@ class PriceCard(msgspec.Struct, frozen=True, gc=False):
     tiers: tuple[tuple[int, Rates], ...] = ()
     """(tokens, rates), ascending: the rates of a call whose whole input has more tokens than that."""
 
-    def cost_nanos(self, usage: Usage, *, is_call: bool = True) -> int | None:
+    def cost_nanos(self, usage: Usage, parts: UsageParts | None = None, *, is_call: bool = True) -> int | None:
         """What these tokens cost, in nano-dollars; None where it cannot be told from them and these prices.
 
-        `is_call` False: what several calls have used together, of which none need have reached a tier.
+        `parts`: those of the tokens that may have other prices. `is_call` False: what several calls have used together,
+        of which none need have reached a tier.
         """
-        fresh, cached, written = usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens
-        visible, thought, total = usage.output_tokens, usage.reasoning_tokens, usage.total_tokens
+        told = (
+            usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens,
+            usage.output_tokens, usage.reasoning_tokens,
+        )  # fmt: skip
+        total = usage.total_tokens
         # Of output alone the input is unknown.
-        if fresh is None and cached is None and written is None:
+        if told[:3] == (None, None, None):
             return None
-        inputs = (fresh or 0) + (cached or 0) + (written or 0)
+        inputs = (told[0] or 0) + (told[1] or 0) + (told[2] or 0)
         # And of what a bare total says beyond the buckets, what those tokens were.
-        if total is not None and total > inputs + (visible or 0) + (thought or 0):
+        if total is not None and total > inputs + (told[3] or 0) + (told[4] or 0):
             return None
         rates, femtos = self.rates, 0
         if is_call:
@@ -63,19 +86,56 @@ class PriceCard(msgspec.Struct, frozen=True, gc=False):
                 if inputs > above:
                     rates = of_tier
             femtos = rates.request
-        for tokens, rate in (
-            (fresh, rates.input),
-            (cached, rates.cached_input),
-            (written, rates.cache_write),
-            (visible, rates.output),
-            (thought, rates.reasoning),
-        ):
+        pieces = zip(told, rates.of_buckets(), strict=True) if parts is None else _pieces(told, parts, rates)
+        for tokens, rate in pieces:
             if tokens:
                 if rate is None:
                     return None
                 femtos += tokens * rate
         nanos = _rounded(femtos)
         return None if nanos > MAX_EVENT_NANOS else nanos
+
+
+_Piece = tuple[int | None, int | None]
+"""Tokens, and what one of them costs."""
+_NOBODY_KNOWS: tuple[_Piece, ...] = ((1, None),)
+
+
+def _pieces(told: tuple[int | None, ...], parts: UsageParts, rates: Rates) -> Sequence[_Piece]:
+    """The tokens of the buckets by price, those of the parts apart from the rest."""
+    fresh, cached, written, visible, thought = (tokens or 0 for tokens in told)
+    hour = parts.cache_write_1h_tokens or 0
+    pieces: list[_Piece] = [(hour, rates.cache_write_1h)]
+    for told_of, rate, of_cached, of_output, is_text in (
+        (parts.audio(), rates.input_audio, rates.cached_audio, rates.output_audio, False),
+        (parts.image(), rates.input_image, rates.cached_image, rates.output_image, rates.input_image is None),
+        (parts.video(), rates.input_video, rates.cached_video, rates.output_video, rates.input_video is None),
+    ):
+        out = told_of.output or 0
+        pieces.append((out, of_output))
+        visible -= out
+        # Pictures that are read cost what text does, wherever nothing else is said of them.
+        if is_text or not (told_of.input or told_of.cached):
+            continue
+        kept = _of_cache(told_of, fresh, cached, written)
+        if kept is None:
+            return _NOBODY_KNOWS
+        new = max(0, (told_of.input or 0) - kept)
+        pieces += [(new, rate), (kept, of_cached)]
+        fresh, cached = fresh - new, cached - kept
+    left = (fresh, cached, written - hour, visible, thought)
+    if parts.is_unclear or min(left) < 0:
+        return _NOBODY_KNOWS
+    return [*pieces, *zip(left, rates.of_buckets(), strict=True)]
+
+
+def _of_cache(told: Modality, fresh: int, cached: int, written: int) -> int | None:
+    """How many of such tokens came from a cache; None where that is not to be told."""
+    whole = told.input or 0
+    if told.cached is not None:
+        return None if told.input and told.cached > whole else told.cached
+    least, most = max(0, whole - fresh), min(whole, cached)
+    return least if least == most and not written else None
 
 
 class CardSince(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -85,6 +145,8 @@ class CardSince(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Wall ms."""
     card: PriceCard | None
     """None: nobody has any."""
+    tier: str | None = None
+    """For calls on these terms; None: on the standard ones."""
 
 
 def _rounded(femtos: int) -> int:
@@ -127,13 +189,11 @@ class PriceRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 def filled(rates: Rates) -> Rates:
     """With the price of what a bucket is a part of, where it has none of its own."""
-    return Rates(
-        input=rates.input,
+    return msgspec.structs.replace(
+        rates,
         cached_input=rates.input if rates.cached_input is None else rates.cached_input,
         cache_write=rates.input if rates.cache_write is None else rates.cache_write,
-        output=rates.output,
         reasoning=rates.output if rates.reasoning is None else rates.reasoning,
-        request=rates.request,
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from towerlog.model.computed_costs import Priced
 from towerlog.model.usage import NO_USAGE, Usage, add
+from towerlog.model.usage_parts import COUNTED_PARTS, PARTS_IN, UNCLEAR, UsageParts, known_parts
 
 MAX_TOLD_CALLS = 32
 """Model calls of a run whose figures are remembered, the last ones: what is told later of those above or below them is
@@ -68,10 +69,16 @@ class ToldCall(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """When it happened, wall ms: with agent, model and status the roll-up cell in which it is counted."""
     arrived: int = 0
     """When it arrived here, in minutes since the epoch."""
+    parts: UsageParts | None = None
+    """Of its figures as they were told."""
 
     def own(self) -> Usage:
         """What counts of it beside those below it."""
         return excess(self.told, self.inner)
+
+    def own_parts(self) -> UsageParts | None:
+        """The parts of that."""
+        return None if self.parts is None else parts_of_rest(self.parts, self.told, self.own())
 
     def whole(self) -> Usage:
         """What counts of it and of those below it."""
@@ -94,6 +101,8 @@ class CallChange(msgspec.Struct, frozen=True, gc=False):
     """What is added to that; figures may be less than 0."""
     priced: Priced | None
     """The same of what was computed of it."""
+    was_parts: UsageParts | None = None
+    """The parts of `was`."""
 
 
 class BelowSpan(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -178,6 +187,22 @@ def excess(told: Usage, inner: Usage) -> Usage:
     if cost is not None and inner.cost_nanos is not None:
         cost = max(0, cost) or None
     return Usage(first, second, third, written, thought, total if total is not None and total > 0 else None, cost)
+
+
+def parts_of_rest(parts: UsageParts | None, told: Usage, rest: Usage) -> UsageParts | None:
+    """The parts of what is left of a call: those of buckets that are whole, none of those that are gone; of a bucket of
+    which some is left nobody knows."""
+    if parts is None or rest is told:
+        return parts
+    found = {name: getattr(parts, name) for name in COUNTED_PARTS}
+    for bucket, names in PARTS_IN.items():
+        left = getattr(rest, bucket) or 0
+        if left == (getattr(told, bucket) or 0):
+            continue
+        if left and any(found[name] for name in names):
+            return UNCLEAR
+        found |= dict.fromkeys(names)
+    return known_parts(UsageParts(**found, tier=parts.tier, is_unclear=parts.is_unclear))
 
 
 def _beyond(told: tuple[int | None, ...], inner: tuple[int | None, ...]) -> list[int | None]:

@@ -11,6 +11,8 @@ from typing import Literal
 import msgspec
 from msgspec.structs import astuple
 
+from towerlog.model.usage_parts import UNCLEAR, UsageParts
+
 NANOS_PER_DOLLAR = 1_000_000_000
 MAX_NUMBER = 2**53
 """Largest count on the wire: readers that parse JSON numbers as doubles would round a larger one."""
@@ -115,10 +117,16 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     inclusive: bool = False
     """Of running totals: what was read from a cache or written to it is in the input where it is not told beside it,
     and reasoning in the output."""
+    parts: UsageParts | None = None
+    """What its price goes by beside the buckets; None for nothing."""
 
     def is_of_one_call(self) -> bool:
         """Whether its figures are of one model call. What a total adds may be of several, or be a part of one."""
         return self.kind == "delta"
+
+    def parts_to_price(self) -> UsageParts | None:
+        """The parts of what it adds. Where a total has some, nobody knows whether they are in what it adds."""
+        return self.parts if self.parts is None or self.is_of_one_call() else UNCLEAR
 
 
 def add_known(*figures: int | None) -> int | None:

@@ -46,7 +46,9 @@ def current(row: BudgetRow, now_ms: int) -> BudgetRow:
     if start == row.period_start:
         return row
     counts = {one.start: one for one in row.aside}
-    counts[row.period_start] = PeriodCount(row.period_start, row.spent_nanos, row.warned, row.exceeded)
+    counts[row.period_start] = PeriodCount(
+        row.period_start, row.spent_nanos, row.warned, row.exceeded, row.kept_nanos, row.unpriced_calls
+    )
     now = counts.pop(start, PeriodCount(start))
     row = _replace(
         row,
@@ -54,6 +56,8 @@ def current(row: BudgetRow, now_ms: int) -> BudgetRow:
         spent_nanos=now.spent_nanos,
         warned=now.warned,
         exceeded=now.exceeded,
+        kept_nanos=now.kept_nanos,
+        unpriced_calls=now.unpriced_calls,
         aside=_aside(counts, start),
     )
     return stopping(row) if row.is_stopping() else _going_on(row)
@@ -110,9 +114,23 @@ def held(row: BudgetRow, amount_nanos: int) -> BudgetRow:
     return _replace(row, reserved_nanos=max(0, row.reserved_nanos + amount_nanos))
 
 
+def kept(row: BudgetRow, amount_nanos: int) -> BudgetRow:
+    """After a call whose cost nobody knows has settled a reservation of so much: it stays held in this period."""
+    return _replace(held(row, -amount_nanos), kept_nanos=summed(row.kept_nanos, amount_nanos))
+
+
+def unpriced(row: BudgetRow, calls: int) -> BudgetRow:
+    """With so many calls more whose cost nobody knows; less than 0: theirs is known now. With the last of them, nothing
+    is held for any."""
+    if not calls:
+        return row
+    left = max(0, row.unpriced_calls + calls)
+    return _replace(row, unpriced_calls=left, kept_nanos=row.kept_nanos if left or calls > 0 else 0)
+
+
 def has_room(row: BudgetRow, amount_nanos: int) -> bool:
     """Whether so much more may be spent, whatever is held already."""
-    return row.spent_nanos + row.reserved_nanos + amount_nanos <= row.amount_nanos
+    return row.spent_nanos + row.held_nanos() + amount_nanos <= row.amount_nanos
 
 
 def refused(row: BudgetRow, now_ms: int) -> BudgetRow | None:

@@ -29,6 +29,7 @@ from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, larger, subt
 
 UsageKey = tuple[int, int, str, str, str]
 """Organisation, hour since the epoch, agent, model, status."""
+_HOUR_MS = 60 * MINUTE_MS
 _replace = msgspec.structs.replace
 
 
@@ -152,6 +153,15 @@ def money_of_name(before: RunRow | None, event: Event, agent: str | None) -> lis
     costs = [(cell.usage.cost_nanos or 0, cell.arrived * MINUTE_MS) for cell in before.assumed_cells]
     names = ((before.agent, -1), (row.agent, 1))
     return [Moved(name, sign * nanos, at_ms) for nanos, at_ms in costs if nanos for name, sign in names]
+
+
+def moved_unpriced(corrected: list[Correction], event: Event, agent: str) -> list[Moved]:
+    """The calls without a price that an event adds, and those that it takes from agents."""
+    spent = event.facts.spent
+    added = 0 if spent is None else spent.unpriced_calls or 0
+    found = [Moved(agent, 0, None, added)] if added else []
+    changes = ((key[2], key[1], usage.unpriced_calls) for key, usage, *_ in corrected)
+    return found + [Moved(whose, 0, (hour + 1) * _HOUR_MS - 1, calls) for whose, hour, calls in changes if calls]
 
 
 def corrections_of_costs(before: RunRow, after: RunRow, event: Event, agent: str | None) -> list[Correction]:

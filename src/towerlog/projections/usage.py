@@ -212,7 +212,7 @@ def _with_totals(before: RunRow, after: RunRow, event: Event, effects: Effects, 
             told_ms, arrived = event.happened_at(), arrived_of(event)
             by = model_of_total(before, effects.model, agent, whole_run=report.whole_run)
             place = (agent, report.whole_run, hour, model, status, effects.provider, by)
-            made = ToldTotal(*place, told_ms, arrived, tokens)
+            made = ToldTotal(*place, told_ms, arrived, tokens, parts=report.parts_to_price())
             priced = NO_COMPUTED if effects.priced is None else effects.priced.as_computed()
             totals = with_total(totals, made.plus(NO_USAGE, priced))
     return after if totals is after.told_totals else msgspec.structs.replace(after, told_totals=totals)

@@ -17,6 +17,7 @@ USAGE = {
     "cache_read_input_tokens": 950,
     "output_tokens": 90,
     "service_tier": "standard",
+    "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 40},
 }
 
 

@@ -62,6 +62,7 @@ def test_a_session_of_claude_code_counts_a_message_once(tmp_path: Path) -> None:
     assert (second["tool"], second["result"], second["success"]) == ("Task", "no such agent", False)
     once, again = of_type(own, "model.call")
     assert (once["input_tokens"], once["cached_input_tokens"], once["cache_write_tokens"]) == (200, 950, 50)
+    assert (once["cache_write_1h_tokens"], "service_tier" in once) == (40, False)
     assert (once["output_tokens"], again["cost_usd"]) == (90, "0.0123456789"), "the last part has the whole usage"
     assert "cost_usd" not in once
     assert own[-1].data == {"result": "API Error"}

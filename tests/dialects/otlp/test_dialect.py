@@ -20,6 +20,7 @@ from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.usage import Usage
+from towerlog.model.usage_parts import UsageParts
 
 STORED = Stored(1, 1, "run", "agent", False, False, ())
 
@@ -177,6 +178,34 @@ def test_cached_and_reasoning_tokens_are_parts() -> None:
         operation__cost=0.00265,
     )
     assert told == Usage(150, 1000, 50, 50, 40, None, 2_650_000)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "parts"),
+    [
+        ({}, None),
+        ({"gen_ai.usage.cache_creation.ephemeral_1h_input_tokens": 10}, UsageParts(cache_write_1h_tokens=10)),
+        ({"llm.token_count.prompt_details.audio": 9}, UsageParts(input_audio_tokens=9)),
+        ({"llm.token_count.prompt_details.audio": 0}, None),
+        ({"gen_ai.usage.input_audio_tokens": 9, "gen_ai.usage.output_audio_tokens": "4"},
+         UsageParts(input_audio_tokens=9, output_audio_tokens=4)),
+        ({"gen_ai.usage.details.input_audio_tokens": 9, "gen_ai.usage.details.cache_audio_read_tokens": 2},
+         UsageParts(input_audio_tokens=9, cache_audio_read_tokens=2)),
+        ({"gen_ai.usage.prompt_tokens_details.audio_tokens": 9}, UsageParts(input_audio_tokens=9)),
+        ({"gen_ai.usage.input_token_details": '{"audio": 9}'}, UsageParts(input_audio_tokens=9)),
+        ({"openai.response.service_tier": "flex", "openai.request.service_tier": "auto"}, UsageParts(tier="flex")),
+        ({"gen_ai.openai.response.service_tier": "default", "openai.request.service_tier": "priority"}, None),
+        ({"towerlog.usage.output_audio_tokens": 3, "towerlog.usage.service_tier": "batch"},
+         UsageParts(output_audio_tokens=3, tier="batch")),
+    ],
+)  # fmt: skip
+def test_what_a_price_goes_by_is_read_and_changes_no_bucket(
+    attributes: dict[str, Any], parts: UsageParts | None
+) -> None:
+    told = {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 10}
+    report = the_call(**told, **attributes).effects.report
+    assert report is not None
+    assert (report.parts, report.usage) == (parts, usage(**told))
 
 
 def test_a_sum_that_cannot_hold_its_part_does_not() -> None:

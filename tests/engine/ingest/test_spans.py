@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from tests.support.rig import Rig, open_rig
 from towerlog.engine.verify import verify_org
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, ListBudgets, Period
 from towerlog.model.event import Refusal
-from towerlog.model.price import Reprice
+from towerlog.model.price import FEMTOS_PER_NANO, PriceCard, Reprice
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, RunRow
 from towerlog.model.span import MAX_GONE_IDS, MAX_OPEN_PARENTS, MAX_TOLD_CALLS
@@ -286,6 +287,31 @@ OUTER, INNER = chat(2, 1, 100), chat(4, 2, 90, model="m2")
 @pytest.mark.parametrize("requests", [[[INNER], [OUTER]], [[OUTER], [INNER]], [[INNER, OUTER]]], ids=["1", "2", "3"])
 async def test_an_outer_call_counts_what_exceeds_those_below_it(priced: Rig, requests: list[list[Json]]) -> None:
     assert (await cut(priced, *requests, [LEAD]))["all"][:3] == (100, 1, 101)
+
+
+SPOKEN = {"gen_ai__usage__output_audio_tokens": 1}
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["outer first", "inner first"])
+@pytest.mark.parametrize(
+    ("written", "cost", "unpriced"), [(1, 1_000_000_050, 0), (30, 1_000_000_050, 1)], ids=["all", "some of it"]
+)
+async def test_the_rest_of_an_outer_call_with_audio_has_no_price_in_any_order(
+    tmp_path: Path, order: list[int], written: int, cost: int, unpriced: int
+) -> None:
+    """Whether what it tells more is audio is known to nobody. 1,000 of input at 1,000,000, and one of audio at 50."""
+    rates = msgspec.structs.replace(card(1_000_000, 1, 1, 1, 1).rates, output_audio=50 * FEMTOS_PER_NANO)
+    async with open_rig(tmp_path, prices=FixedPrices({"m1": PriceCard(rates, "v")})) as rig:
+        figures = {"gen_ai__usage__input_tokens": 1000, "gen_ai__usage__output_tokens": written}
+        outer = span(2, 1, gen_ai__request__model="m1", **CHAT, **figures, **SPOKEN)
+        spans = [outer, chat(4, 2, 1000, **SPOKEN)]
+        who = await with_budgets(rig, f"org {rig.ids.uuid()}")
+        for at in order:
+            await send(rig, who, spans[at])
+        assert (await sums(rig, who))["all"] == (1000, written, 1000 + written, cost, cost)
+        [row] = (await rig.store.rows(who.org)).runs
+        assert (row.usage.unpriced_calls or 0) == unpriced
+        assert (await rig.do(Reprice(since=0), principal=who)).changes == []
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["outer first", "inner first"])

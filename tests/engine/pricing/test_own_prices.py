@@ -59,6 +59,35 @@ def test_of_prices_since_the_same_time_the_one_that_says_most_counts() -> None:
     assert chosen((*rows, priced_at(5, "m", 5)), "m") == 5, "then the one that was made last"
 
 
+@pytest.mark.parametrize(
+    ("price", "asked", "holds"),
+    [
+        (("m", None), ("openrouter/m", None), True),
+        (("m", "openrouter"), ("openrouter/m", None), True),
+        (("m", "openrouter"), ("OpenRouter/M", "openrouter"), True),
+        (("m", "openrouter"), ("openrouter/m", "litellm"), True),
+        (("openrouter/m", None), ("openrouter/m", None), True),
+        (("m*", "openrouter"), ("openrouter/m1", None), True),
+        (("m", "aws"), ("bedrock/m", None), True),
+        (("m", "bedrock"), ("bedrock/m", None), True),
+        (("m", "google"), ("m", "google_genai"), True),
+        (("m", "house"), ("house/m", None), True),
+        (("m", "openrouter"), ("m", None), False),
+        (("m", "openrouter"), ("azure/m", None), False),
+        (("m", "openrouter"), ("openrouter/m", "azure"), False),
+        (("m", None), ("meta-llama/m", None), False),
+        (("0", None), ("us.anthropic.claude-haiku-4-5-20251001-v1:0", None), False),
+        (("7b", None), ("qwen2.5:7b", None), False),
+    ],
+)
+def test_a_price_holds_where_the_provider_stands_in_the_name_of_the_model(
+    price: tuple[str, str | None], asked: tuple[str, str | None], *, holds: bool
+) -> None:
+    model, provider = price
+    rows = (priced_at(1, model, provider=provider),)
+    assert (chosen(rows, asked[0], provider=asked[1]) == 1) is holds
+
+
 def test_what_is_looked_up_follows_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_prices, "MAX_ORGS_WITH_PRICES", 2)
     known, rows = KnownPrices(), (priced_at(1, "m"),)

@@ -24,12 +24,14 @@ from towerlog.model.budget import (
     DeleteBudget,
     GetBudget,
     ListBudgets,
+    ListReservations,
     Period,
     ReserveBudget,
 )
-from towerlog.model.event import Event, EventType
+from towerlog.model.event import Event, EventType, RunByForeignId
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import Stored
+from towerlog.model.price import Reprice
 from towerlog.model.principal import Principal
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
@@ -296,6 +298,76 @@ async def test_a_reservation_holds_until_its_event(rig: Rig) -> None:
     refused = [one for one in await rig.log() if one.facts.name == "inference_budget_exceeded"]
     assert len(refused) == 1
     assert b'"amount_usd":0.5' in refused[0].data
+
+
+HELD = 400_000_000
+
+
+async def reserved(rig: Rig, **given: Any) -> str | None:
+    """The id of a reservation of 0.4 dollars; None where it is refused."""
+    found: str | None = (await rig.do(ReserveBudget("r", **{"amount_nanos": HELD, **given}))).reservation_id
+    return found
+
+
+def house(event_id: str, reservation_id: str | None = None, *, success: bool = True, tokens: int | None = 100) -> Any:
+    """A call of a model that has no price."""
+    report = UsageReport(Usage(tokens), "delta")
+    facts = Facts(success=success, effects=Effects(report=report, model="house", reservation_id=reservation_id))
+    return msgspec.structs.replace(
+        draft(EventType.MODEL_CALL, RunByForeignId("sdk:r", "r"), facts=facts, agent="a"), event_id=event_id
+    )
+
+
+async def test_what_a_call_of_unknown_price_was_held_for_stays_held_until_its_price_is_known(tmp_path: Path) -> None:
+    """It may have cost as much as was reserved: two such calls leave too little of a dollar for a third."""
+    prices = FixedPrices({"m": card(1_000_000)})
+    async with open_rig(tmp_path, prices=prices) as rig:
+        whole, hourly = await make(rig), await make(rig, period=Period.HOUR)
+        await rig.append(draft(EventType.RUN_STARTED, RunByForeignId("sdk:r", "r"), agent="a"))
+        for number in range(2):
+            await rig.append(house(f"e{number}", await reserved(rig)))
+        for row in (await read(rig, whole), await read(rig, hourly)):
+            assert (row.spent_nanos, row.reserved_nanos, row.held_nanos(), row.unpriced_calls) == (0, 0, 2 * HELD, 2)
+        assert await reserved(rig) is None, "neither is it known that so much is left"
+        assert (await rig.do(ListReservations(9))).rows == [], "no reservation is open"
+        rig.clock.advance(HOUR_MS)
+        row = await read(rig, hourly)
+        assert (row.held_nanos(), row.unpriced_calls) == (0, 0), "the next hour begins with nothing"
+        prices.cards["house"] = card(1000)
+        await rig.do(Reprice(since=0, dry_run=False))
+        row = await read(rig, whole)
+        assert (row.spent_nanos, row.held_nanos(), row.unpriced_calls) == (200_000, 0, 0)
+        assert await reserved(rig) is not None
+
+
+@pytest.mark.parametrize("last", ["told", "failed"])
+async def test_a_known_cost_or_a_call_that_failed_ends_the_hold(rig: Rig, last: str) -> None:
+    row = await make(rig)
+    await rig.append(draft(EventType.RUN_STARTED, RunByForeignId("sdk:r", "r"), agent="a"))
+    held = await reserved(rig)
+    assert held is not None
+    if last == "failed":
+        await rig.append(house("e", held, success=False, tokens=None))
+    else:
+        report = UsageReport(Usage(100, cost_nanos=5), "delta")
+        facts = Facts(effects=Effects(report=report, reservation_id=held))
+        await rig.append(draft(EventType.MODEL_CALL, RunByForeignId("sdk:r", "r"), facts=facts, agent="a"))
+    assert (await read(rig, row)).held_nanos() == 0
+    await rig.append(house("f", await reserved(rig), tokens=None))
+    assert (await read(rig, row)).held_nanos() == HELD, "a call that tells nothing at all has cost something too"
+
+
+async def test_a_told_cost_of_the_run_takes_unpriced_calls_out_of_budgets(rig: Rig) -> None:
+    row, of_agent = await make(rig), await make(rig, BudgetScope(agent="a"))
+    for number in range(3):
+        await rig.append(house(f"e{number}"))
+    assert [(await read(rig, one)).unpriced_calls for one in (row, of_agent)] == [3, 3]
+    report = UsageReport(Usage(cost_nanos=50), whole_run=True)
+    facts = Facts(effects=Effects(report=report))
+    await rig.append(draft(EventType.RUN_COMPLETED, RunByForeignId("sdk:r", "r"), facts=facts, agent="a"))
+    for one in (row, of_agent):
+        now = await read(rig, one)
+        assert (now.unpriced_calls, now.spent_nanos) == (0, 50)
 
 
 async def test_a_reservation_holds_in_the_budgets_of_the_agent_that_spends_it(rig: Rig) -> None:

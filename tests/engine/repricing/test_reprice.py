@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -23,11 +25,13 @@ from towerlog.model.price import (
     FEMTOS_PER_NANO,
     CorrectCosts,
     CreatePrice,
+    PriceCard,
     Rates,
     Reprice,
     RepricedPage,
 )
 from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage_parts import UsageParts
 
 WAIT_S = 30
 """How long it may take until something is refused."""
@@ -82,6 +86,46 @@ async def test_what_changes_is_shown_then_written_and_then_nothing_changes(rig: 
     assert await checked(rig) == {"big": (1805, 1800, 0), "small": (100, 100, 0)}
     rows = await rig.store.rows(rig.org)
     assert {agent.name: agent.usage.cost_nanos for agent in rows.agents} == {"a": 1800, "b": 105}
+
+
+async def test_parts_and_terms_are_computed_anew_as_they_were_told(rig: Rig, prices: FixedPrices) -> None:
+    """10 a token, 25 for an hour; then 7 and 30. What has no price for its parts, or its terms, gets none."""
+    hour = UsageParts(cache_write_1h_tokens=4)
+
+    def priced_at(each: int, for_an_hour: int) -> PriceCard:
+        rates = msgspec.structs.replace(card(each).rates, cache_write_1h=for_an_hour * FEMTOS_PER_NANO)
+        return PriceCard(rates, f"test {each}")
+
+    prices.cards["big"] = priced_at(10, 25)
+    for parts in (hour, None, UsageParts(output_audio_tokens=1)):
+        report = UsageReport(Usage(100, None, 10, 1), "delta", parts=parts)
+        await tell(rig, "a", model="big", report=report)
+    assert await checked(rig) == {"big": (2280, 2280, 1)}
+    prices.cards["big"] = priced_at(7, 30)
+    assert await anew(rig, write=True) == [("a", "big", 2280, 1646, 0)]
+    assert await anew(rig, write=True) == []
+    prices.cards["big"] = priced_at(10, 25)
+    assert await anew(rig, write=True) == [("a", "big", 1646, 2280, 0)]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+async def test_a_total_with_parts_and_its_calls_come_to_the_same_in_any_order(
+    rig: Rig, prices: FixedPrices, order: tuple[int, ...]
+) -> None:
+    """The calls decide; of what the total says beyond them nobody knows the price."""
+    hour = UsageParts(cache_write_1h_tokens=10)
+    prices.cards["big"] = PriceCard(
+        msgspec.structs.replace(card(10).rates, cache_write_1h=25 * FEMTOS_PER_NANO), "test 10"
+    )
+    one = UsageReport(Usage(100, None, 10, 0), "delta", parts=hour)
+    whole = UsageReport(Usage(200, None, 20, 0), whole_run=True, inclusive=False, parts=hour)
+    for at in order:
+        await tell(rig, "a", model="big", report=(one, one, whole)[at])
+    assert await checked(rig) == {"big": (2500, 2500, 0)}
+    more = UsageReport(Usage(250, None, 20, 0), whole_run=True, inclusive=False, parts=hour)
+    await tell(rig, "a", model="big", report=more)
+    assert await checked(rig) == {"big": (2500, 2500, 1)}
+    assert await anew(rig) == []
 
 
 async def test_what_had_no_price_gets_one(rig: Rig) -> None:

@@ -38,7 +38,11 @@ export function cost(run: Spender): Shown {
 /** Money of what may have called no model: then it has no cost, which is not the same as an unknown price. */
 export function spending(usd: number | null, unpricedCalls: number, tokens: number | null): Shown {
   const isNothing = usd === null && unpricedCalls === 0 && tokens === null;
-  return isNothing ? { short: '–', exact: 'No tokens and no cost were reported.' } : money(usd);
+  if (isNothing) return { short: '–', exact: 'No tokens and no cost were reported.' };
+  const told = money(usd);
+  if (usd === null || unpricedCalls === 0) return told;
+  const left = `${unpricedCalls} ${unpricedCalls === 1 ? 'call' : 'calls'} without a price`;
+  return { short: `${told.short}+`, exact: `${told.exact}, and ${left}` };
 }
 
 /** Money of an hour: 0 where no model was called, null where what was called has no price. */

@@ -7,13 +7,16 @@
  * adds up to it. The forms are those of the SDK for Python (`usage_forms.ts` is written from them).
  */
 
-import { count } from "./figures.js";
-import { FORMS, type Form } from "./usage_forms.js";
+import { count, dollars } from "./figures.js";
+import { COST, FORMS, type Form, IS_OWN_KEY, OF_CACHE, PARTS, STANDARD, TIERS, UPSTREAM } from "./usage_forms.js";
 
 export const BUCKETS = ["input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"] as const;
 export const TOTAL = "total_tokens";
 
-export type Usage = Partial<Record<(typeof BUCKETS)[number] | typeof TOTAL, number>>;
+/** Buckets, and what the price of a call goes by beside them: parts of them by the names of the server, terms, a cost. */
+export interface Usage extends Partial<Record<(typeof BUCKETS)[number] | typeof TOTAL, number>> {
+  [term: string]: number | string | undefined;
+}
 
 type Tokens = number | undefined;
 /** The buckets, in their order. */
@@ -24,7 +27,7 @@ export function usageOf(usage: unknown): Usage | undefined {
   if (typeof usage !== "object" || usage === null) return undefined;
   for (const form of FORMS) {
     const known = form.marks.some((mark) => mark in usage) ? inBuckets(form, usage) : {};
-    if (Object.keys(known).length > 0) return known;
+    if (Object.keys(known).length > 0) return { ...known, ...termsIn(usage) };
   }
   return undefined;
 }
@@ -84,10 +87,50 @@ function countAt(usage: object, paths: readonly string[]): Tokens {
 
 function memberAt(usage: object, path: string): unknown {
   let found: unknown = usage;
-  for (const name of path.split(".")) {
-    found = typeof found === "object" && found !== null ? (found as Record<string, unknown>)[name] : undefined;
+  const [names, word] = path.replace("]", "").split("[") as [string, string?];
+  for (const name of names.split(".")) found = memberOf(found, name);
+  return word === undefined ? found : ofList(found, word);
+}
+
+function memberOf(value: unknown, ...names: string[]): unknown {
+  const given = typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  return names.map((name) => given[name]).find((member) => member !== undefined && member !== null);
+}
+
+/** The tokens of those items of a list that are of this modality or duration; undefined where it is no list. */
+function ofList(items: unknown, word: string): number | undefined {
+  if (!Array.isArray(items)) return undefined;
+  const meant = items.filter((item) => String(memberOf(item, "modality", "ttl")).toUpperCase() === word);
+  return meant.reduce<number>((sum, item) => sum + (count(memberOf(item, "tokenCount", "token_count", "inputTokens")) ?? 0), 0);
+}
+
+/** What the price goes by beside the buckets. What cannot be used is left out: the buckets have these tokens too. */
+function termsIn(usage: object): Usage {
+  const found: Usage = {};
+  for (const [part, paths] of Object.entries(PARTS)) {
+    const tokens = count(firstAt(usage, paths));
+    const whole = OF_CACHE[part];
+    if (tokens !== undefined && (tokens > 0 || (whole !== undefined && whole in found))) found[part] = tokens;
   }
+  const tier = TIERS.map((name) => memberAt(usage, name)).find((word) => typeof word === "string" && word !== "" && !STANDARD.includes(word.toLowerCase()));
+  if (typeof tier === "string") found.service_tier = tier;
+  const cost = costIn(usage);
+  if (cost !== undefined) found.cost_usd = cost;
   return found;
+}
+
+function firstAt(usage: object, paths: readonly string[]): unknown {
+  return paths.map((path) => memberAt(usage, path)).find((member) => member !== undefined && member !== null);
+}
+
+/** What a call cost, as its provider says: with what another takes who is paid by a key of one's own. */
+function costIn(usage: object): number | undefined {
+  const cost = COST.map((path) => dollars(memberAt(usage, path))).find((found) => found !== undefined);
+  const upstream = dollars(memberAt(usage, UPSTREAM));
+  if (cost === undefined || upstream === undefined) return cost ?? upstream;
+  const isOwnKey = memberAt(usage, IS_OWN_KEY);
+  const isBeside = typeof isOwnKey === "boolean" ? isOwnKey : cost < upstream;
+  return isBeside ? Math.round((cost + upstream) * 1e9) / 1e9 : cost;
 }
 
 function sumOf(split: Split): number {

@@ -174,3 +174,23 @@ export const FORMS: readonly Form[] = [
     isReasoningInside: true,
   },
 ];
+
+/** Part of a bucket → where it may stand. In brackets, which of the items of a list are added up. */
+export const PARTS: Readonly<Record<string, readonly string[]>> = {
+  cache_write_1h_tokens: ["cache_write_1h_tokens", "cache_creation.ephemeral_1h_input_tokens", "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens", "input_token_details.ephemeral_1h_input_tokens", "cacheDetails[1H]"],
+  input_audio_tokens: ["input_audio_tokens", "prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens", "input_token_details.audio_tokens", "input_token_details.audio", "promptTokensDetails[AUDIO]", "prompt_tokens_details[AUDIO]"],
+  cache_audio_read_tokens: ["cache_audio_read_tokens", "input_token_details.cached_tokens_details.audio_tokens", "cacheTokensDetails[AUDIO]", "cache_tokens_details[AUDIO]"],
+  output_audio_tokens: ["output_audio_tokens", "completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens", "output_token_details.audio_tokens", "output_token_details.audio", "candidatesTokensDetails[AUDIO]", "candidates_tokens_details[AUDIO]", "responseTokensDetails[AUDIO]", "response_tokens_details[AUDIO]"],
+  input_image_tokens: ["input_image_tokens", "prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens", "input_token_details.image_tokens", "promptTokensDetails[IMAGE]", "prompt_tokens_details[IMAGE]"],
+  cache_image_read_tokens: ["cache_image_read_tokens", "input_token_details.cached_tokens_details.image_tokens", "cacheTokensDetails[IMAGE]", "cache_tokens_details[IMAGE]"],
+  output_image_tokens: ["output_image_tokens", "completion_tokens_details.image_tokens", "output_tokens_details.image_tokens", "candidatesTokensDetails[IMAGE]", "candidates_tokens_details[IMAGE]"],
+  input_video_tokens: ["input_video_tokens", "promptTokensDetails[VIDEO]", "prompt_tokens_details[VIDEO]"],
+  cache_video_read_tokens: ["cache_video_read_tokens", "cacheTokensDetails[VIDEO]", "cache_tokens_details[VIDEO]"],
+  output_video_tokens: ["output_video_tokens", "candidatesTokensDetails[VIDEO]", "candidates_tokens_details[VIDEO]"],
+};
+export const OF_CACHE: Readonly<Record<string, string>> = {"cache_audio_read_tokens": "input_audio_tokens", "cache_image_read_tokens": "input_image_tokens", "cache_video_read_tokens": "input_video_tokens"};
+export const TIERS: readonly string[] = ["service_tier", "serviceTier", "traffic_type", "trafficType", "speed"];
+export const STANDARD: readonly string[] = ["auto", "default", "on_demand", "standard"];
+export const COST: readonly string[] = ["cost_usd", "cost.total_cost", "cost"];
+export const UPSTREAM = "cost_details.upstream_inference_cost";
+export const IS_OWN_KEY = "is_byok";

@@ -21,6 +21,7 @@ from towerlog.cli.importers.events import (
     key_of,
     list_of,
     object_of,
+    parts_of,
     text_of,
     thread_of,
 )
@@ -200,6 +201,7 @@ class _Reader:
                 cached_input_tokens=count_of(usage.get("cache_read_input_tokens")),
                 cache_write_tokens=count_of(usage.get("cache_creation_input_tokens")),
                 output_tokens=count_of(usage.get("output_tokens")),
+                **parts_of(usage),
                 cost_usd=dollars_of(entry.get("costUSD")),
                 finish_reason=text_of(message.get("stop_reason")),
                 message_id=message_id,

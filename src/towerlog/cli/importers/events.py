@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from towerlog.sdk.record.values.provider_usage import terms_in
 from towerlog.sdk.wire import json_text
 from towerlog.sdk.wire.json_text import Figure
 
@@ -145,6 +146,11 @@ def part_of(whole: int | None, *parts: int | None) -> int | None:
     """What is left of a whole without parts that it includes; None where that is unknown, or makes no sense."""
     known = sum(part for part in parts if part is not None)
     return None if whole is None or known > whole else whole - known
+
+
+def parts_of(usage: Json) -> Json:
+    """What the price of a call goes by beside its buckets, but its cost, of whatever form its usage is."""
+    return {name: value for name, value in terms_in(usage).items() if name != "cost_usd"}
 
 
 def dollars_of(value: Any) -> str | None:

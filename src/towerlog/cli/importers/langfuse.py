@@ -21,6 +21,7 @@ from towerlog.cli.importers.events import (
     name_of,
     object_of,
     part_of,
+    parts_of,
     text_of,
     thread_of,
 )
@@ -184,6 +185,7 @@ def _tokens(one: Json) -> Json:
         output_tokens=written,
         reasoning_tokens=reasoned,
         total_tokens=total,
+        **parts_of(details),
     )
 
 

@@ -21,6 +21,7 @@ from towerlog.cli.importers.events import (
     name_of,
     object_of,
     part_of,
+    parts_of,
     text_of,
     thread_of,
 )
@@ -195,4 +196,5 @@ def _tokens(told: Json, names: tuple[str, str], details: tuple[Json, Json]) -> J
         output_tokens=part_of(written, reasoned),
         reasoning_tokens=reasoned,
         total_tokens=count_of(told.get("total_tokens")),
+        **parts_of(told),
     )

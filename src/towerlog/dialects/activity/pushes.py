@@ -255,7 +255,9 @@ def _call_facts(sent: SentFields, found: _AnyNames, warnings: Warnings) -> Facts
         success=sent.type == "inference_complete" if sent.success is None else sent.success,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
         effects=Effects(
-            report=UsageReport(usage, "delta"), model=found.model_name or None, provider=found.provider or None
+            report=UsageReport(usage, "delta", parts=found.parts()),
+            model=found.model_name or None,
+            provider=found.provider or None,
         ),
     )
 

@@ -219,7 +219,11 @@ class _Made:
             success=not failed,
             duration_ms=span.duration_ms,
             parent_span_id=span.parent_id or None,
-            effects=Effects(report=UsageReport(node.usage, "delta"), model=model, provider=lookups.provider_of(span)),
+            effects=Effects(
+                report=UsageReport(node.usage, "delta", parts=lookups.parts_of(span)),
+                model=model,
+                provider=lookups.provider_of(span),
+            ),
         )
         draft = self._draft(_MODEL_CALL, told, facts, span.end_ms, span.span_id)
         if node.response_id is not None:

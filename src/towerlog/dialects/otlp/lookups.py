@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS
 from towerlog.dialects.otlp import names
@@ -19,6 +21,7 @@ from towerlog.dialects.otlp.values import opened
 from towerlog.errors import Invalid
 from towerlog.model.agent import plain_name
 from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage, parse_dollars
+from towerlog.model.usage_parts import NO_PARTS, UsageParts, known_parts, tier_of
 
 Attributes = dict[str, Any]
 Told = ToldSpan | ToldRecord
@@ -191,6 +194,20 @@ def usage_of(told: Told) -> Usage:
         return NO_USAGE
     within = (cached, kept) if _is_inclusive(told) else ()
     return Usage(_less(sent, *within), cached, kept, _less(written, thought), thought, total, cost)
+
+
+def parts_of(told: Told) -> UsageParts | None:
+    """What the price of a model call goes by beside its usage; None for nothing."""
+    present, attributes = told.present, told.attributes
+    if not present.parts and not present.tier:
+        return None
+    found: dict[str, int] = {}
+    for attribute, part, *members in present.parts:
+        tokens = _count(attributes, ((attribute, *members),)) if part not in found else None
+        if tokens is not None:
+            found[part] = tokens
+    tier = tier_of(label(attributes, present.tier)) if present.tier else None
+    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **found))
 
 
 def _is_inclusive(told: Told) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from towerlog.model.usage_parts import COUNTED_PARTS
+
 Kind = Literal["agent", "chain", "model", "tool", "step", ""]
 """What a span is. `chain`: a workflow or a part of one; `step`: any other part of an agent's work; empty: none."""
 Path = tuple[str, ...]
@@ -26,56 +28,41 @@ def _paths(*names: str | Path) -> tuple[Path, ...]:
     return tuple((name,) if isinstance(name, str) else name for name in names)
 
 
+def _words(kinds: Mapping[Kind, str]) -> Mapping[str, Kind]:
+    return {word: kind for kind, words in kinds.items() for word in words.split()}
+
+
 KINDS: tuple[tuple[str, Mapping[str, Kind]], ...] = (
     # A copy of a span that is still under way, under an id of its own: the span follows.
     ("logfire.span_type", {"pending_span": STEP}),
     ("towerlog.span.kind", {"usage": MODEL}),
     (
         "openinference.span.kind",
-        {
-            "agent": AGENT,
-            "chain": CHAIN,
-            "llm": MODEL,
-            "embedding": MODEL,
-            "tool": TOOL,
-            "retriever": STEP,
-            "reranker": STEP,
-            "guardrail": STEP,
-            "evaluator": STEP,
-            "prompt": STEP,
-            "decision": STEP,
-        },
+        _words(
+            {
+                AGENT: "agent",
+                CHAIN: "chain",
+                MODEL: "llm embedding",
+                TOOL: "tool",
+                STEP: "retriever reranker guardrail evaluator prompt decision",
+            }
+        ),
     ),
     ("traceloop.span.kind", {"workflow": CHAIN, "agent": AGENT, "tool": TOOL, "task": STEP}),
     (
         "langsmith.span.kind",
-        {
-            "chain": CHAIN,
-            "llm": MODEL,
-            "embedding": MODEL,
-            "tool": TOOL,
-            "retriever": STEP,
-            "prompt": STEP,
-            "parser": STEP,
-        },
+        _words({CHAIN: "chain", MODEL: "llm embedding", TOOL: "tool", STEP: "retriever prompt parser"}),
     ),
     (
         "ai.operationId",
-        {
-            "ai.generatetext": CHAIN,
-            "ai.streamtext": CHAIN,
-            "ai.generateobject": CHAIN,
-            "ai.streamobject": CHAIN,
-            "ai.embed": CHAIN,
-            "ai.embedmany": CHAIN,
-            "ai.generatetext.dogenerate": MODEL,
-            "ai.streamtext.dostream": MODEL,
-            "ai.generateobject.dogenerate": MODEL,
-            "ai.streamobject.dostream": MODEL,
-            "ai.embed.doembed": MODEL,
-            "ai.embedmany.doembed": MODEL,
-            "ai.toolcall": TOOL,
-        },
+        _words(
+            {
+                CHAIN: "ai.generatetext ai.streamtext ai.generateobject ai.streamobject ai.embed ai.embedmany",
+                MODEL: "ai.generatetext.dogenerate ai.streamtext.dostream ai.generateobject.dogenerate "
+                "ai.streamobject.dostream ai.embed.doembed ai.embedmany.doembed",
+                TOOL: "ai.toolcall",
+            }
+        ),
     ),
     (
         "span.type",
@@ -83,56 +70,41 @@ KINDS: tuple[tuple[str, Mapping[str, Kind]], ...] = (
     ),
     (
         "gen_ai.operation.name",
-        {
-            "invoke_agent": AGENT,
-            "invoke_workflow": CHAIN,
-            "chain": CHAIN,
-            "chat": MODEL,
-            "text_completion": MODEL,
-            "generate_content": MODEL,
-            "completion": MODEL,
-            "embeddings": MODEL,
-            "embedding": MODEL,
-            "execute_tool": TOOL,
-            "create_agent": STEP,
-            "execute_task": STEP,
-            "execute_event_loop_cycle": STEP,
-            "retrieval": STEP,
-        },
+        _words(
+            {
+                AGENT: "invoke_agent",
+                CHAIN: "invoke_workflow chain",
+                MODEL: "chat text_completion generate_content completion embeddings embedding",
+                TOOL: "execute_tool",
+                STEP: "create_agent execute_task execute_event_loop_cycle retrieval",
+            }
+        ),
     ),
     ("gen_ai.span.kind", {"agent": AGENT, "chain": CHAIN, "llm": MODEL, "tool": TOOL, "step": STEP}),
     ("llm.request.type", {"chat": MODEL, "completion": MODEL, "embedding": MODEL, "rerank": STEP}),
     (
         "langfuse.observation.type",
-        {
-            "agent": AGENT,
-            "chain": CHAIN,
-            "generation": MODEL,
-            "embedding": MODEL,
-            "tool": TOOL,
-            "retriever": STEP,
-            "evaluator": STEP,
-            "guardrail": STEP,
-            "event": STEP,
-            "span": STEP,
-        },
+        _words(
+            {
+                AGENT: "agent",
+                CHAIN: "chain",
+                MODEL: "generation embedding",
+                TOOL: "tool",
+                STEP: "retriever evaluator guardrail event span",
+            }
+        ),
     ),
     (
         "mlflow.spanType",
-        {
-            "agent": AGENT,
-            "chain": CHAIN,
-            "workflow": CHAIN,
-            "chat_model": MODEL,
-            "llm": MODEL,
-            "embedding": MODEL,
-            "tool": TOOL,
-            "retriever": STEP,
-            "reranker": STEP,
-            "parser": STEP,
-            "memory": STEP,
-            "task": STEP,
-        },
+        _words(
+            {
+                AGENT: "agent",
+                CHAIN: "chain workflow",
+                MODEL: "chat_model llm embedding",
+                TOOL: "tool",
+                STEP: "retriever reranker parser memory task",
+            }
+        ),
     ),
 )
 """Attribute → its value in small letters → what a span is that has it. The first that says anything counts."""
@@ -276,13 +248,8 @@ FAILURES: tuple[tuple[str, frozenset[str]], ...] = (
 """Attributes that say of a span with a good status that what it did has failed."""
 NO_FAILURES = frozenset(
     {
-        "GraphBubbleUp",
-        "GraphInterrupt",
-        "NodeInterrupt",
-        "ParentCommand",
-        "CancelledError",
-        "GeneratorExit",
-        "KeyboardInterrupt",
+        *("GraphBubbleUp", "GraphInterrupt", "NodeInterrupt", "ParentCommand"),
+        *("CancelledError", "GeneratorExit", "KeyboardInterrupt"),
     }
 )
 """Exceptions by which a program goes on elsewhere, waits or is stopped. LangGraph asks a person or hands over so."""
@@ -362,6 +329,46 @@ TOTAL_TOKENS = _paths(
     ("langsmith.metadata.usage_metadata", "total_tokens"),
     ("langfuse.observation.usage_details", "total"),
     ("mlflow.chat.tokenUsage", "total_tokens"),
+)
+_AUDIO_IN = (
+    *("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens", "input_token_details.audio_tokens"),
+    *("audio_input_tokens", "audio.input_tokens", "prompt_audio_tokens", "input_tokens.audio"),
+)
+_AUDIO_OUT = (
+    *("completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens"),
+    *("output_token_details.audio_tokens", "audio_output_tokens", "audio.output_tokens", "completion_audio_tokens"),
+    "output_tokens.audio",
+)
+OUR_PARTS = "towerlog.usage."
+"""Before the names of parts, on the way out."""
+PARTS: tuple[tuple[str, ...], ...] = (
+    *(
+        (front + part, part)
+        for part in COUNTED_PARTS
+        for front in (OUR_PARTS, "gen_ai.usage.", "gen_ai.usage.details.")
+    ),
+    ("gen_ai.usage.cache_creation.ephemeral_1h_input_tokens", "cache_write_1h_tokens"),
+    ("gen_ai.usage.details.ephemeral_1h_input_tokens", "cache_write_1h_tokens"),
+    ("langsmith.metadata.usage_metadata", "cache_write_1h_tokens", "input_token_details", "ephemeral_1h_input_tokens"),
+    ("gen_ai.usage.input_token_details", "input_audio_tokens", "audio"),
+    ("langsmith.metadata.usage_metadata", "input_audio_tokens", "input_token_details", "audio"),
+    ("gen_ai.usage.output_token_details", "output_audio_tokens", "audio"),
+    ("langsmith.metadata.usage_metadata", "output_audio_tokens", "output_token_details", "audio"),
+    ("llm.token_count.prompt_details.audio", "input_audio_tokens"),
+    ("llm.token_count.completion_details.audio", "output_audio_tokens"),
+    *((f"gen_ai.usage.{name}", "input_audio_tokens") for name in _AUDIO_IN),
+    *((f"gen_ai.usage.{name}", "output_audio_tokens") for name in _AUDIO_OUT),
+)
+"""Attribute, the part of a bucket that it tells, and members of the JSON object that is its text."""
+TIER = _paths(
+    OUR_PARTS + "service_tier",
+    "gen_ai.openai.response.service_tier",
+    "openai.response.service_tier",
+    "gen_ai.response.service_tier",
+    "gen_ai.usage.service_tier",
+    "gen_ai.openai.request.service_tier",
+    "openai.request.service_tier",
+    "gen_ai.request.service_tier",
 )
 COST = _paths(
     "operation.cost",

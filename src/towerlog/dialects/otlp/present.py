@@ -48,6 +48,8 @@ class Present(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: Paths = ()
     total_tokens: Paths = ()
     cost: Paths = ()
+    parts: Paths = ()
+    tier: Paths = ()
 
     def tells_figures(self) -> bool:
         """Whether any of them may tell of tokens or money."""
@@ -80,6 +82,8 @@ _LISTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "reasoning_tokens": names.REASONING_TOKENS,
     "total_tokens": names.TOTAL_TOKENS,
     "cost": names.COST,
+    "parts": names.PARTS,
+    "tier": names.TIER,
 }
 _ALL = frozenset(
     [path[0] for paths in _LISTS.values() for path in paths] + [name for _, some in names.PRESENT for name in some]

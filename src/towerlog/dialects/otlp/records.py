@@ -100,7 +100,7 @@ def _facts(record: ToldRecord, name: str, told: dict[str, Any]) -> tuple[EventTy
         success=not failed,
         duration_ms=duration_ms,
         effects=Effects(
-            report=UsageReport(lookups.usage_of(record), "delta"),
+            report=UsageReport(lookups.usage_of(record), "delta", parts=lookups.parts_of(record)),
             model=lookups.model_of(record),
             provider=lookups.provider_of(record),
         ),

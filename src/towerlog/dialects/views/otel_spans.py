@@ -18,6 +18,7 @@ from towerlog.dialects.views.event_members import event_members
 from towerlog.model.event import TARGET_STATUS, Event, EventType
 from towerlog.model.run import TERMINAL
 from towerlog.model.usage import Usage, format_dollars
+from towerlog.model.usage_parts import COUNTED_PARTS
 
 Json = dict[str, Any]
 _INTERNAL, _CLIENT = 1, 3
@@ -169,6 +170,11 @@ class RunSpans:
             "gen_ai.usage.total_tokens": usage.total_tokens,
         }
         found: Json = {name: figure for name, figure in figures.items() if figure is not None and figure >= 0}
+        report = event.effects.report
+        parts = None if report is None else report.parts_to_price()
+        if parts is not None:
+            told = {name: getattr(parts, name) for name in COUNTED_PARTS} | {"service_tier": parts.tier}
+            found |= {f"towerlog.usage.{name}": one for name, one in told.items() if one is not None}
         cost = usage.cost_nanos
         return found if cost is None or cost < 0 else found | {COST: float(format_dollars(cost))}
 

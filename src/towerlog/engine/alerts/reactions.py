@@ -53,6 +53,7 @@ def on_status(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -
 
 def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> None:
     """A run that has come to cost as much as a rule allows; and what was spent, for those who add it up."""
+    moved = [one for one in moved if one.nanos]
     if not moved or not plan.alerts.rules(after.org):
         return
     for one in moved:

@@ -26,6 +26,7 @@ from towerlog.model.span import BelowSpan, CallChange, SpanPlace, ToldCall
 from towerlog.model.spending import whole
 from towerlog.model.times import told_time
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
+from towerlog.model.usage_parts import UsageParts
 from towerlog.projections.usage import HOUR_MS
 
 MAX_SPANS_ABOVE = 256
@@ -124,25 +125,25 @@ def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRo
     chain = _chain(plan, runs, place.above, {place.span_id})
     if chain.is_lost or any(row.calls.forgot(place.span_id) for row in runs):
         return _replace(draft, facts=with_effects(draft.facts, report=None, uncounted=True))
-    call = ToldCall(place.span_id, place.above, _told(draft), inner)
-    own = call.own()
-    call = _replace(call, priced=_worth(plan, org, draft, own))
-    changed, changes, below = _changes(plan, org, draft, chain, call.whole())
     report = draft.effects.report
+    call = ToldCall(place.span_id, place.above, _told(draft), inner, parts=None if report is None else report.parts)
+    own, parts = call.own(), call.own_parts()
+    call = _replace(call, priced=_worth(plan, org, draft, own, parts))
+    changed, changes, below = _changes(plan, org, draft, chain, call.whole())
     if report is not None and own is not call.told:
-        report = _replace(report, usage=own) if any(msgspec.structs.astuple(own)) else None
+        report = _replace(report, usage=own, parts=parts) if any(msgspec.structs.astuple(own)) else None
     facts = with_effects(draft.facts, report=report, calls=(call, *changed), below=below)
     return _replace(draft, facts=facts, span=_replace(place, changes=changes) if changes else place)
 
 
-def _worth(plan: Plan, org: int, draft: Draft, usage: Usage) -> Priced | None:
+def _worth(plan: Plan, org: int, draft: Draft, usage: Usage, parts: UsageParts | None) -> Priced | None:
     """What the figures of a call are worth that is placed now: as they will be priced when it is."""
     row = plan.run(org, draft.run)
     agent = draft.agent or (row and row.agent) or draft.agent_default
     model = draft.effects.model or (None if row is None else row.model_of(agent))
     told_at = told_time(draft.occurred_at, plan.now_ms)
     at_ms = plan.now_ms if told_at is None else told_at
-    return worth(plan.reactions.book, plan.prices.all_of(org), usage, draft.effects.provider, model, at_ms)
+    return worth(plan.reactions.book, plan.prices.all_of(org), usage, draft.effects.provider, model, at_ms, parts)
 
 
 def _twin(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], inner: Usage, twin: str) -> Draft:
@@ -190,13 +191,13 @@ def _changes(
         if not any(msgspec.structs.astuple(gain)):
             break
         wider = _replace(call, inner=add(call.inner, gain))
-        at = plan.reactions.book, plan.prices.all_of(org)
-        wider = _replace(wider, priced=worth(*at, wider.own(), call.provider, call.model or None, call.at_ms))
+        book, own, named = plan.reactions.book, plan.prices.all_of(org), (call.provider, call.model or None)
+        wider = _replace(wider, priced=worth(book, own, wider.own(), *named, call.at_ms, wider.own_parts()))
         change, priced = _difference(call, wider)
         if row.foreign_id == run and change == NO_USAGE and priced is None:
             kept.append(wider)
         else:
-            changes.append(CallChange(row.run, wider, whole(call.own()), change, priced))
+            changes.append(CallChange(row.run, wider, whole(call.own()), change, priced, call.own_parts()))
         gain = subtract(wider.whole(), call.whole())
     has_more = chain.open is not None and any(msgspec.structs.astuple(gain))
     return kept, tuple(changes), (BelowSpan(chain.open, gain),) if chain.open is not None and has_more else ()
@@ -227,8 +228,10 @@ def recount(plan: Plan, org: int, changes: tuple[CallChange, ...]) -> None:
     for one in changes:
         run_state, call = plan.run_state_of(one.run), one.call
         assert run_state is not None, "its calls were read"
-        report = UsageReport(one.change, "change")
-        of = Recount(call.at_ms // HOUR_MS, call.model, call.status, call.arrived, one.was)
+        report = UsageReport(one.change, "change", parts=call.own_parts())
+        of = Recount(
+            call.at_ms // HOUR_MS, call.model, call.status, call.arrived, one.was, was_parts=one.was_parts
+        )  # fmt: skip
         effects = Effects(report=report, priced=one.priced, provider=call.provider, calls=(call,), recount=of)
         plan.append(
             run_state,

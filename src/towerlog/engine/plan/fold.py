@@ -127,7 +127,8 @@ def fold_event(
     ):
         _tell(plan, before, after, event)
     plan.tallies.take(agent, before, after, event)
-    for correction in computed_fold.corrections(before, after, event, agent.name):
+    corrections = computed_fold.corrections(before, after, event, agent.name)
+    for correction in corrections:
         plan.tallies.correct(plan.agent(row.org, correction.key[2]), correction)
     effects = event.facts.effects
     if effects is not None and effects.report is not None and effects.report.process is not None:
@@ -149,6 +150,8 @@ def fold_event(
         for follow in plan.reactions.on_thread:
             follow(plan, before, after, event)
     moved = computed_fold.money_of_name(before, event, agent.name) + event.facts.moved(agent.name)
+    if after.usage.unpriced_calls or (before is not None and before.usage.unpriced_calls):
+        moved += computed_fold.moved_unpriced(corrections, event, agent.name)
     if moved or (effects is not None and effects.reservation_id is not None):
         for count in plan.reactions.on_spent:
             count(plan, moved, after, event)

@@ -13,6 +13,7 @@ from towerlog.model.facts import Effects
 from towerlog.model.price import PriceCard, PriceRow
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, subtract
+from towerlog.model.usage_parts import UsageParts
 from towerlog.projections.computed_costs import model_of_total
 
 UNPRICED = Priced()
@@ -29,8 +30,8 @@ class PriceList(Protocol):
     async def read(self) -> None:
         """Gets ready to be asked, without a block of the event loop. To be awaited before the first `card`."""
 
-    def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
-        """The prices of a model at a time (wall ms); None where it does not have it."""
+    def card(self, provider: str | None, model: str, at_ms: int, tier: str | None = None) -> PriceCard | None:
+        """The prices of a model at a time (wall ms), on terms; None where it does not have them."""
 
 
 class AtHand:
@@ -45,7 +46,7 @@ class NoPrices(AtHand):
 
     looked_up = 0
 
-    def card(self, _provider: str | None, _model: str, _at_ms: int) -> PriceCard | None:
+    def card(self, _provider: str | None, _model: str, _at_ms: int, _tier: str | None = None) -> PriceCard | None:
         """None."""
         return None
 
@@ -67,10 +68,17 @@ class PriceBook:
         """As of the list."""
         await self._listed.read()
 
-    def card(self, own: tuple[PriceRow, ...], provider: str | None, model: str, at_ms: int) -> PriceCard | None:
-        """The prices of a model at a time (wall ms); `own`: the organisation's. None where nobody has any."""
+    def card(
+        self, own: tuple[PriceRow, ...], provider: str | None, model: str, at_ms: int, tier: str | None = None
+    ) -> PriceCard | None:
+        """The prices of a model at a time (wall ms), on terms; `own`: the organisation's. None where nobody has any.
+
+        An organisation's own price is of the standard terms.
+        """
         card = self._own.of(own).card(provider, model, at_ms) if own else None
-        return self._listed.card(provider, model, at_ms) if card is None else card
+        if card is None:
+            return self._listed.card(provider, model, at_ms, tier)
+        return card if tier is None else None
 
 
 def priced(
@@ -82,7 +90,8 @@ def priced(
     if report is None or found is None:
         return None
     tokens, model = found
-    return worth(book, own, tokens, effects.provider, model, at_ms, is_call=report.is_of_one_call())
+    told = report.parts_to_price()
+    return worth(book, own, tokens, effects.provider, model, at_ms, told, is_call=report.is_of_one_call())
 
 
 def worth(
@@ -92,14 +101,16 @@ def worth(
     provider: str | None,
     model: str | None,
     at_ms: int,
+    parts: UsageParts | None = None,
     *,
     is_call: bool = True,
 ) -> Priced | None:
-    """What figures are worth; None where there is nothing to price."""
+    """What figures with these parts are worth; None where there is nothing to price."""
     if tokens.cost_nanos is not None or not has_tokens(tokens):
         return None
-    card = None if model is None else book.card(own, provider, model, at_ms)
-    nanos = None if card is None else card.cost_nanos(tokens, is_call=is_call)
+    tier = None if parts is None else parts.tier
+    card = None if model is None else book.card(own, provider, model, at_ms, tier)
+    nanos = None if card is None else card.cost_nanos(tokens, parts, is_call=is_call)
     return UNPRICED if card is None or nanos is None else Priced(nanos, card.version)
 
 

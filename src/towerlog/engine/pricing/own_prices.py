@@ -7,6 +7,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from towerlog.engine.pricing.memo import Memo
+from towerlog.engine.pricing.spellings import ways_to_say
 from towerlog.model.name_pattern import NamePattern, is_pattern
 from towerlog.model.price import PriceCard, PriceRow
 
@@ -79,12 +80,13 @@ class OwnPrices:
         return series.card(index)
 
     def _matching(self, asked: tuple[str | None, str]) -> tuple[_Series, ...]:
-        provider, model = (None if one is None else one.lower() for one in asked)
-        model = model or ""
-        fitting = [self._named.get(model, {})]
-        fitting += [of for pattern, of in self._patterns if pattern.fits(model)]
-        providers = (None,) if provider is None else (None, provider)
-        return tuple(of[one] for of in fitting for one in providers if one in of)
+        provider, model = asked
+        found: list[_Series] = []
+        for name, providers in ways_to_say(None if provider is None else provider.lower(), model.lower()).items():
+            fitting = [self._named.get(name, {})]
+            fitting += [of for pattern, of in self._patterns if pattern.fits(name)]
+            found += [of[one] for of in fitting for one in providers if one in of]
+        return tuple(dict.fromkeys(found))
 
 
 def _bytes_of(asked: tuple[str | None, str], series: tuple[_Series, ...]) -> int:

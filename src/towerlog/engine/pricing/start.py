@@ -36,8 +36,8 @@ class DeferredPrices:
         if self._list is None:
             await asyncio.to_thread(self.load)
 
-    def card(self, provider: str | None, model: str, at_ms: int) -> PriceCard | None:
+    def card(self, provider: str | None, model: str, at_ms: int, tier: str | None = None) -> PriceCard | None:
         """As of the list. Raises RuntimeError where it was not read."""
         if self._list is None:
             raise RuntimeError("the list of prices is asked before it was read")
-        return self._list.card(provider, model, at_ms)
+        return self._list.card(provider, model, at_ms, tier)

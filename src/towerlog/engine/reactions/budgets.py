@@ -14,6 +14,7 @@ from towerlog.engine.control.steering import ask
 from towerlog.engine.load.own_runs import run_ids_above
 from towerlog.engine.load.rows import Needs, parent_of
 from towerlog.engine.plan.plan import Plan
+from towerlog.engine.pricing.book import has_tokens
 from towerlog.errors import BudgetExceeded
 from towerlog.model.audit import Action
 from towerlog.model.budget import BudgetAction, BudgetRow, Reservation
@@ -61,10 +62,11 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
     """Counts what agents have spent with an event, and settles the reservation that it names."""
     org, reservation_id = after.org, event.effects.reservation_id
     if reservation_id is not None:
-        _settle(plan, after, reservation_id)
+        _settle(plan, after, reservation_id, is_known=_knows_cost(event))
     if not moved or not plan.budgets(org):
         return
     sums: dict[str, int] = {}
+    calls: dict[str, int] = {}
     rows: dict[str, BudgetRow] = {}
     for one in moved:
         for row in in_scope(plan, org, one.agent, after.thread_id, after):
@@ -72,8 +74,22 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
             if one.is_in(row.period_start):
                 # Nearly always one of an event's agents has spent something.
                 sums[budget_id] = summed(sums[budget_id], one.nanos) if budget_id in sums else one.nanos
+                calls[budget_id] = calls.get(budget_id, 0) + one.unpriced
                 rows[budget_id] = row
-    _move(plan, list(rows.values()), sums, after)
+    counted = [fold.unpriced(row, calls[row.budget_id]) for row in rows.values()]
+    for row in counted:
+        if row is not rows[row.budget_id]:
+            plan.put_budget(org, row.budget_id, row)
+    _move(plan, counted, sums, after)
+
+
+def _knows_cost(event: Event) -> bool:
+    """Whether it is known what the call cost that an event tells of. One that has failed and tells nothing cost
+    nothing."""
+    effects = event.effects
+    if effects.told_or_computed().cost_nanos is not None:
+        return True
+    return event.facts.success is False and (effects.report is None or not has_tokens(effects.report.usage))
 
 
 def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow) -> None:
@@ -207,11 +223,12 @@ def with_warnings(plan: Plan, org: int, results: list[Stored | Refusal]) -> list
     return told
 
 
-def _settle(plan: Plan, row: RunRow, reservation_id: str) -> None:
-    """The hold of the run's own reservation is over; what it spent is counted as any other money."""
+def _settle(plan: Plan, row: RunRow, reservation_id: str, *, is_known: bool) -> None:
+    """The hold of the run's own reservation is over; what it spent is counted as any other money. What nobody knows is
+    held on: it may be as much as was reserved."""
     held = reservation_of(plan, row.org, reservation_id)
     if held is not None and held.run == row.run:
-        free(plan, held)
+        free(plan, held, is_known=is_known)
 
 
 def reservation_of(plan: Plan, org: int, reservation_id: str) -> Reservation | None:
@@ -236,13 +253,15 @@ def free_ended(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) 
         free(plan, one)
 
 
-def free(plan: Plan, held: Reservation) -> None:
-    """Nothing is held any more by a reservation."""
+def free(plan: Plan, held: Reservation, *, is_known: bool = True) -> None:
+    """Nothing is held any more by a reservation; unless what it was for has cost something that is not `is_known`."""
     plan.changes.reservations[held.org, held.reservation_id] = None
     for budget_id in held.budgets:
         row = plan.budget(held.org, budget_id)
         if row is not None:
-            plan.put_budget(held.org, budget_id, fold.held(row, -held.amount_nanos))
+            less = fold.held(row, -held.amount_nanos)
+            kept = fold.kept(fold.current(row, plan.now_ms), held.amount_nanos)
+            plan.put_budget(held.org, budget_id, less if is_known else kept)
 
 
 def _note(plan: Plan, row: RunRow, kind: EventType, budget: BudgetRow, message: str) -> None:

@@ -83,8 +83,9 @@ def _left(plan: Plan, row: RunRow, told: ToldTotal, less: Usage) -> Priced:
 
 def _recount(plan: Plan, run_state: RunState, told: ToldTotal, less: Usage, priced: Priced) -> None:
     org = run_state.row.org
-    of = Recount(told.hour, told.model, told.status, told.arrived, told.tokens, True, told.provider, told.priced_by)
-    report = UsageReport(less, "rest", told.whole_run)
+    where = told.hour, told.model, told.status, told.arrived
+    of = Recount(*where, told.tokens, True, told.provider, told.priced_by, told.parts)
+    report = UsageReport(less, "rest", told.whole_run, parts=told.parts)
     effects = Effects(report=report, priced=priced, provider=told.provider, recount=of)
     plan.append(
         run_state,

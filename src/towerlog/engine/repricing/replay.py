@@ -222,9 +222,10 @@ class Replay:
             return was
         part.calls += 1
         at_ms = event.happened_at()
-        card = self._book.card(self._own, effects.provider, model, at_ms)
+        tier = _tier_of(effects)
+        card = self._book.card(self._own, effects.provider, model, at_ms, tier)
         now = _by(card, effects, tokens)
-        part.cards.append(CardSince(at_ms, card))
+        part.cards.append(CardSince(at_ms, card, tier))
         if card is None or now is None:
             return was
         part.version = card.version
@@ -234,7 +235,8 @@ class Replay:
     def _was(self, event: Event, place: RepricedPlace, tokens: Usage) -> Priced:
         """What is counted of a report now: by the newest prices that it was computed anew with."""
         for changed in reversed(self._earlier.get(place, ())):
-            card = _card_at(changed.effects.cards, event.happened_at()) if event.seq < changed.seq else None
+            at = event.happened_at(), _tier_of(event.effects)
+            card = _card_at(changed.effects.cards, *at) if event.seq < changed.seq else None
             found = _by(card, event.effects, tokens)
             if found is not None:
                 return found
@@ -286,11 +288,13 @@ def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | Non
     if card is None or effects.report is None:
         return None
     if effects.recount is None:
-        nanos = card.cost_nanos(tokens, is_call=effects.report.is_of_one_call())
+        told = effects.report.parts_to_price()
+        nanos = card.cost_nanos(tokens, told, is_call=effects.report.is_of_one_call())
         return None if nanos is None else Priced(nanos, card.version)
-    both, is_call = (tokens, effects.recount.was), not effects.recount.of_total
+    of = effects.recount
     now, was = (
-        card.cost_nanos(one, is_call=is_call) if one.cost_nanos is None and has_tokens(one) else 0 for one in both
+        card.cost_nanos(one, parts, is_call=not of.of_total) if one.cost_nanos is None and has_tokens(one) else 0
+        for one, parts in ((tokens, effects.report.parts), (of.was, of.was_parts))
     )
     return None if now is None or was is None else Priced(now - was, card.version, 0)
 
@@ -315,14 +319,22 @@ def _less(now: Computed, was: Computed) -> Computed:
     return Computed(nanos, now.unpriced - was.unpriced)
 
 
+def _tier_of(effects: Effects) -> str | None:
+    """The terms by which a report is priced."""
+    parts = None if effects.report is None else effects.report.parts
+    return None if parts is None else parts.tier
+
+
 def _cards(told: list[CardSince]) -> tuple[CardSince, ...]:
     """The prices of a place by time, each from where it begins."""
     found: list[CardSince] = []
+    newest: dict[str | None, PriceCard | None] = {}
     for one in sorted(told, key=lambda one: one.since):
-        if not found or found[-1].card != one.card:
+        if one.tier not in newest or newest[one.tier] != one.card:
+            newest[one.tier] = one.card
             found.append(one)
     return tuple(found)
 
 
-def _card_at(cards: tuple[CardSince, ...], at_ms: int) -> PriceCard | None:
-    return next((one.card for one in reversed(cards) if one.since <= at_ms), None)
+def _card_at(cards: tuple[CardSince, ...], at_ms: int, tier: str | None) -> PriceCard | None:
+    return next((one.card for one in reversed(cards) if one.since <= at_ms and one.tier == tier), None)

@@ -352,7 +352,7 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         return await self._send(endpoints.get_price(price_id))
 
     async def create_price(self, model: str, usd_per_million: Mapping[str, float], **members: Any) -> fleet.Price:
-        """Makes a price: provider, valid_from. Rates: input, cached_input, cache_write, output, reasoning."""
+        """Makes a price: provider, valid_from. Rates: input, cached_input, output, and others of the API."""
         given = {"model": model, "usd_per_million": dict(usd_per_million), **members}
         return await self._send(endpoints.create_price(given))
 

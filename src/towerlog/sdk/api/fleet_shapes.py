@@ -262,6 +262,7 @@ class Budget(Shape):
     warn_at: float
     spent_usd: float | None = 0.0
     reserved_usd: float = 0.0
+    unpriced_calls: int = 0
     state: str = "ok"
     resets_at: str | None = None
     created_at: str | None = None
@@ -341,7 +342,7 @@ class AnswerLink(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class Price(Shape):
-    """A price of the organisation's own. `usd_per_million` has input, cached_input, cache_write, output, reasoning."""
+    """A price of the organisation's own. `usd_per_million` has input, output and the other rates of the API."""
 
     price_id: str
     model: str

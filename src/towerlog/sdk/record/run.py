@@ -180,7 +180,8 @@ class BaseRun:
         which others is known, and checked against its total. The single figures override it. They are
         buckets that share no token: `input_tokens` is without what was read from a cache (`cached_input_tokens`) or
         written to one (`cache_write_tokens`), `output_tokens` is without `reasoning_tokens`. The totals of a run that
-        readers see are sums of these. What is not a number from 0 on is kept under `towerlog_invalid`.
+        readers see are sums of these. `usage` may also tell the cost, and what the price goes by beside the buckets.
+        What is not a number from 0 on is kept under `towerlog_invalid`.
 
         Further members are sent as they are: `messages` and `response` (content), `provider`, `finish_reason`,
         `response_id`, `status` (of one that did not succeed).

@@ -187,6 +187,85 @@ def test_a_total_beyond_the_figures_is_told_too() -> None:
     assert "total_tokens" not in events[0]["data"], "it was the total of other figures"
 
 
+GEMINI_LIVE = {
+    "promptTokenCount": 1000,
+    "candidatesTokenCount": 50,
+    "cachedContentTokenCount": 200,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 100}, {"modality": "AUDIO", "tokenCount": 900}],
+    "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 200}],
+    "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}],
+    "trafficType": "ON_DEMAND_PRIORITY",
+}
+
+
+@pytest.mark.parametrize(
+    ("usage", "parts"),
+    [
+        (ANTHROPIC | {"cache_creation": {"ephemeral_1h_input_tokens": 12}}, {"cache_write_1h_tokens": 12}),
+        (ANTHROPIC | {"cache_creation": {"ephemeral_1h_input_tokens": 0}, "service_tier": "standard"}, {}),
+        (ANTHROPIC | {"service_tier": "batch"}, {"service_tier": "batch"}),
+        (ANTHROPIC | {"service_tier": "standard", "speed": "fast"}, {"service_tier": "fast"}),
+        (
+            OPENAI_CHAT
+            | {
+                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 30},
+                "completion_tokens_details": {"audio_tokens": 20},
+            },
+            {"input_audio_tokens": 30, "output_audio_tokens": 20},
+        ),
+        (
+            GEMINI_LIVE,
+            {
+                "input_audio_tokens": 900,
+                "cache_audio_read_tokens": 0,
+                "output_audio_tokens": 50,
+                "service_tier": "ON_DEMAND_PRIORITY",
+            },
+        ),
+        (
+            {
+                "inputTokens": 5,
+                "outputTokens": 5,
+                "cacheWriteInputTokens": 9,
+                "cacheDetails": [{"ttl": "1h", "inputTokens": 9}],
+            },
+            {"cache_write_1h_tokens": 9},
+        ),
+        (
+            {"input_tokens": 50, "output_tokens": 5, "input_token_details": {"audio": 40, "cache_read": 0}},
+            {"input_audio_tokens": 40},
+        ),
+        (OPENAI_CHAT | {"prompt_tokens_details": {"audio_tokens": "many"}}, {}),
+    ],
+)
+def test_what_a_price_goes_by_is_told_beside_the_buckets_and_changes_none(
+    usage: dict[str, Any], parts: dict[str, Any]
+) -> None:
+    found = usage_of(usage)
+    assert {name: value for name, value in found.items() if name not in (*BUCKETS, "total_tokens")} == parts
+
+
+@pytest.mark.parametrize(
+    ("said", "cost"),
+    [
+        ({"cost": 0.00014}, 0.00014),
+        ({"cost": 0.00014, "cost_details": {"upstream_inference_cost": None}}, 0.00014),
+        ({"cost": 0.00014, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.00014}}, 0.00014),
+        ({"cost": 0.0001, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.002}}, 0.0021),
+        ({"cost": 0, "cost_details": {"upstream_inference_cost": 0.002}}, 0.002),
+        ({"cost": 0}, 0),
+        ({"cost": {"total_cost": 0.25}}, 0.25),
+        ({"cost": "much"}, None),
+    ],
+)
+def test_a_cost_that_the_provider_tells_is_the_senders(said: dict[str, Any], cost: float | None) -> None:
+    assert usage_of(OPENAI_CHAT | said).get("cost_usd") == cost
+    run, events = told()
+    run.model_call("m", usage=OPENAI_CHAT | said)
+    run.model_call("m", usage=OPENAI_CHAT | said, cost_usd=1)
+    assert [event["data"].get("cost_usd") for event in events] == [cost, 1]
+
+
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.marks[0])
 @given(data=st.data())
 def test_never_more_is_counted_than_the_total(form: Form, data: st.DataObject) -> None:

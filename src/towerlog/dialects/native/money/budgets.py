@@ -104,7 +104,11 @@ class BudgetDetail(msgspec.Struct, frozen=True):
             "What was spent in this period, in dollars; null where that is too much.", 21.5, type=["number", "null"]
         ),
     ]
-    reserved_usd: Annotated[Dollars, v.said("What open reservations hold, in dollars.", 0.05)]
+    reserved_usd: Annotated[
+        Dollars,
+        v.said("What open reservations hold, and what stays held for calls without a price, in dollars.", 0.05),
+    ]
+    unpriced_calls: Annotated[int, v.said("Calls of this period whose cost nobody knows: it is in no figure.", 0)]
     state: Annotated[
         BudgetState,
         v.said("`warning` past `warn_at` of the amount, `exceeded` once nothing is left of it.", "warning"),
@@ -161,7 +165,8 @@ def budget_of(view: BudgetNow) -> BudgetDetail:
         action=row.action,
         warn_at=row.warn_at,
         spent_usd=dollars_json(row.spent_nanos),
-        reserved_usd=dollars_json(row.reserved_nanos),
+        reserved_usd=dollars_json(row.held_nanos()),
+        unpriced_calls=row.unpriced_calls,
         state=row.state,
         resets_at=format_optional_ms(row.resets_at()),
         created_at=format_ms(row.created_at),

@@ -58,6 +58,18 @@ class PriceRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reasoning: Annotated[Dollars, v.said("Output spent on reasoning; null: as output.", None)] = msgspec.field(
         default_factory=_null
     )
+    cache_write_1h: Annotated[Dollars, v.said("Input written into a cache for an hour; null: unpriced.", None)] = (
+        msgspec.field(default_factory=_null)
+    )
+    input_audio: Annotated[Dollars, v.said("Audio in the input; null: calls with it stay unpriced.", None)] = (
+        msgspec.field(default_factory=_null)
+    )
+    cached_audio: Annotated[Dollars, v.said("Audio that came from a cache; null: unpriced.", None)] = msgspec.field(
+        default_factory=_null
+    )
+    output_audio: Annotated[Dollars, v.said("Audio in the output; null: calls with it stay unpriced.", None)] = (
+        msgspec.field(default_factory=_null)
+    )
 
 
 class NewPriceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +133,7 @@ class RepricedDetail(msgspec.Struct, frozen=True):
     next: v.Cursor | None
 
 
+_RATES = PriceRates.__struct_fields__
 _REPRICE = msgspec.json.Decoder(RepriceBody)
 _NEW = msgspec.json.Decoder(NewPriceBody)
 
@@ -134,14 +147,8 @@ def price_of(view: PriceView) -> PriceDetail:
         model=row.model,
         provider=row.provider,
         valid_from=format_optional_ms(row.since or None),
-        usd_per_million=PriceRates(
-            # A femto-dollar a token is a nano-dollar a million.
-            input=dollars_json(rates.input),
-            cached_input=dollars_json(rates.cached_input),
-            cache_write=dollars_json(rates.cache_write),
-            output=dollars_json(rates.output),
-            reasoning=dollars_json(rates.reasoning),
-        ),
+        # A femto-dollar a token is a nano-dollar a million.
+        usd_per_million=PriceRates(**{name: dollars_json(getattr(rates, name)) for name in _RATES}),
         price_version=row.card().version,
         created_at=format_ms(row.created_at),
     )
@@ -177,13 +184,7 @@ def _decode_create(call: Call) -> CreatePrice:
     if model is None:
         raise invalid_field("model", "must not be blank")
     told = body.usd_per_million
-    rates = Rates(
-        input=_rate(told.input, "input"),
-        cached_input=_rate(told.cached_input, "cached_input"),
-        cache_write=_rate(told.cache_write, "cache_write"),
-        output=_rate(told.output, "output"),
-        reasoning=_rate(told.reasoning, "reasoning"),
-    )
+    rates = msgspec.structs.replace(Rates(), **{name: _rate(getattr(told, name), name) for name in _RATES})
     if rates.input is None:
         raise invalid_field("usd_per_million.input", "must be a number of dollars")
     return CreatePrice(model, rates, _label(body.provider, "provider"), time_ms_of(body.valid_from, "valid_from") or 0)

@@ -53,6 +53,7 @@ class ChatCompletions:
     def take(self, call: ModelCall, response: Any) -> None:
         """The first choice is what was said."""
         call.model, call.usage = response.model or call.model, response.usage
+        call.service_tier = getattr(response, "service_tier", None)
         for choice in response.choices[:1]:
             call.finish_reason, call.response = choice.finish_reason, dumped(choice.message)
 
@@ -60,6 +61,7 @@ class ChatCompletions:
         """Text, thoughts, parts of tool calls, and with the last chunk the usage."""
         call.model = chunk.model or call.model
         call.usage = chunk.usage or call.usage
+        call.service_tier = getattr(chunk, "service_tier", None) or call.service_tier
         for choice in chunk.choices[:1]:
             call.finish_reason = choice.finish_reason or call.finish_reason
             delta = choice.delta
@@ -130,6 +132,7 @@ class Responses:
     def take(self, call: ModelCall, response: Any) -> None:
         """Its output, and why it is not whole where it is not."""
         call.model, call.usage = response.model or call.model, response.usage
+        call.service_tier = getattr(response, "service_tier", None)
         why = getattr(response.incomplete_details, "reason", None)
         call.finish_reason, call.response = why or response.status, [dumped(item) for item in response.output]
 

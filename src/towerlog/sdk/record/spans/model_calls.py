@@ -48,6 +48,8 @@ class ModelCall(Span):
         self.usage: Any = None
         self.finish_reason: str | None = None
         self.cost_usd: Any = None
+        self.service_tier: Any = None
+        """The terms on which it was served, as its provider calls them."""
         self._told = told
         self._first_ms: int | None = None
 
@@ -93,9 +95,10 @@ class ModelCall(Span):
         if duration_ms is None:
             return
         self._run.ended_call(self)
+        terms = {} if self.service_tier is None else {"service_tier": self.service_tier}
         self._calling.model_call(
             self.model,
-            **self._told,
+            **{**self._told, **terms},
             **told,
             usage=self.usage,
             cost_usd=self.cost_usd,

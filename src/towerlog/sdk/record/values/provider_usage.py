@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from towerlog.sdk.record.values.figures import count
+from towerlog.sdk.record.values.usage_terms import of_list, terms_of
 
 BUCKETS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 TOTAL = "total_tokens"
@@ -147,8 +148,9 @@ FORMS = (
 )
 
 
-def usage_of(usage: object) -> dict[str, int]:
-    """What a provider says of one call, in buckets that share no token, and the total where it says more.
+def usage_of(usage: object) -> dict[str, Any]:
+    """What a provider says of one call, in buckets that share no token, and the total where it says more; beside them
+    what its price goes by (`usage_terms`).
 
     Taken are mappings and objects with attributes. An object of zeros alone is what a framework has of a call whose
     usage nobody told it: nothing is known then. Raises ValueError for what has no form that is known.
@@ -158,8 +160,13 @@ def usage_of(usage: object) -> dict[str, int]:
         if any(read.has(mark) for mark in form.marks):
             known = _in_buckets(form, read)
             if known:
-                return known if isinstance(usage, Mapping) or any(known.values()) else {}
+                return known | terms_of(read.get) if isinstance(usage, Mapping) or any(known.values()) else {}
     raise ValueError("no usage of a known form")
+
+
+def terms_in(usage: object) -> dict[str, Any]:
+    """What the price of a call goes by beside its buckets, of whatever form."""
+    return terms_of(_Reader(usage).get)
 
 
 class _Reader:
@@ -173,11 +180,12 @@ class _Reader:
         return name in self._value if isinstance(self._value, Mapping) else hasattr(self._value, name)
 
     def get(self, path: str) -> Any:
-        """What stands at this path; None where nothing does."""
+        """What stands at this path; None where nothing does. `name[WORD]`: the sum of such items of a list."""
         found: Any = self._value
+        path, _, word = path.removesuffix("]").partition("[")
         for name in path.split("."):
             found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
-        return found
+        return of_list(found, word) if word else found
 
     def count(self, paths: tuple[str, ...]) -> Tokens:
         """The first of these that is not None, as a number of tokens."""

@@ -1,0 +1,149 @@
+"""What providers say of a call's price beside its buckets: tokens in them of another price, the terms, and the cost.
+
+The names are those that the server has, and the list of prices behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+from towerlog.sdk.record.values.figures import count, dollars
+
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "cache_write_1h_tokens": (
+        "cache_write_1h_tokens",
+        "cache_creation.ephemeral_1h_input_tokens",
+        "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens",
+        "input_token_details.ephemeral_1h_input_tokens",
+        "cacheDetails[1H]",
+    ),
+    "input_audio_tokens": (
+        "input_audio_tokens",
+        "prompt_tokens_details.audio_tokens",
+        "input_tokens_details.audio_tokens",
+        "input_token_details.audio_tokens",
+        "input_token_details.audio",
+        "promptTokensDetails[AUDIO]",
+        "prompt_tokens_details[AUDIO]",
+    ),
+    "cache_audio_read_tokens": (
+        "cache_audio_read_tokens",
+        "input_token_details.cached_tokens_details.audio_tokens",
+        "cacheTokensDetails[AUDIO]",
+        "cache_tokens_details[AUDIO]",
+    ),
+    "output_audio_tokens": (
+        "output_audio_tokens",
+        "completion_tokens_details.audio_tokens",
+        "output_tokens_details.audio_tokens",
+        "output_token_details.audio_tokens",
+        "output_token_details.audio",
+        "candidatesTokensDetails[AUDIO]",
+        "candidates_tokens_details[AUDIO]",
+        "responseTokensDetails[AUDIO]",
+        "response_tokens_details[AUDIO]",
+    ),
+    "input_image_tokens": (
+        "input_image_tokens",
+        "prompt_tokens_details.image_tokens",
+        "input_tokens_details.image_tokens",
+        "input_token_details.image_tokens",
+        "promptTokensDetails[IMAGE]",
+        "prompt_tokens_details[IMAGE]",
+    ),
+    "cache_image_read_tokens": (
+        "cache_image_read_tokens",
+        "input_token_details.cached_tokens_details.image_tokens",
+        "cacheTokensDetails[IMAGE]",
+        "cache_tokens_details[IMAGE]",
+    ),
+    "output_image_tokens": (
+        "output_image_tokens",
+        "completion_tokens_details.image_tokens",
+        "output_tokens_details.image_tokens",
+        "candidatesTokensDetails[IMAGE]",
+        "candidates_tokens_details[IMAGE]",
+    ),
+    "input_video_tokens": ("input_video_tokens", "promptTokensDetails[VIDEO]", "prompt_tokens_details[VIDEO]"),
+    "cache_video_read_tokens": ("cache_video_read_tokens", "cacheTokensDetails[VIDEO]", "cache_tokens_details[VIDEO]"),
+    "output_video_tokens": (
+        "output_video_tokens",
+        "candidatesTokensDetails[VIDEO]",
+        "candidates_tokens_details[VIDEO]",
+    ),
+}
+"""Part of a bucket → where it may stand; the first that is not None counts. A dot leads inside; in brackets, which of
+the items of a list, by their `modality` or `ttl`, are added up."""
+OF_CACHE = {
+    "cache_audio_read_tokens": "input_audio_tokens",
+    "cache_image_read_tokens": "input_image_tokens",
+    "cache_video_read_tokens": "input_video_tokens",
+}
+"""Part of the cached input → what it is a part of."""
+TIERS = ("service_tier", "serviceTier", "traffic_type", "trafficType", "speed")
+"""Where the terms of a call stand; the first that is not the standard counts."""
+COST = ("cost_usd", "cost.total_cost", "cost")
+UPSTREAM, IS_OWN_KEY = "cost_details.upstream_inference_cost", "is_byok"
+"""OpenRouter: what a provider takes that is paid with one's own key; its `cost` is then a fee beside that."""
+STANDARD = frozenset({"standard", "default", "auto", "on_demand"})
+
+Get = Callable[[str], Any]
+"""Path → what stands there; None where nothing does."""
+
+
+def terms_of(get: Get) -> dict[str, Any]:
+    """Members of a model call. What cannot be used is left out: the buckets have these tokens too."""
+    found: dict[str, Any] = {}
+    for part, paths in PARTS.items():
+        told = next((told for path in paths if (told := get(path)) is not None), None)
+        with suppress(Exception):
+            # That none of the cached tokens is audio tells where the others are.
+            if told is not None and (
+                (tokens := count(told)) or part.replace("cache_", "input_").replace("_read", "") in found
+            ):
+                found[part] = tokens
+    for name in TIERS:
+        word = get(name)
+        word = getattr(word, "value", word)
+        if isinstance(word, str) and word and word.lower() not in STANDARD:
+            found["service_tier"] = word
+            break
+    cost = _cost(get)
+    return found if cost is None else found | {"cost_usd": cost}
+
+
+def of_list(items: object, word: str) -> int | None:
+    """The tokens of those items of a list that are of this modality or duration; None where it is no list."""
+    if not isinstance(items, Iterable) or isinstance(items, str | bytes | Mapping):
+        return None
+    tokens = 0
+    for item in items:
+        kind = _member(item, "modality", "ttl")
+        if str(getattr(kind, "value", kind)).upper() == word:
+            tokens += count(_member(item, "token_count", "tokenCount", "inputTokens", "input_tokens") or 0)
+    return tokens
+
+
+def _member(item: Any, *names: str) -> Any:
+    given = (item.get(name) if isinstance(item, Mapping) else getattr(item, name, None) for name in names)
+    return next((one for one in given if one is not None), None)
+
+
+def _cost(get: Get) -> float | None:
+    cost = next((found for path in COST if (found := _dollars(get(path))) is not None), None)
+    upstream = _dollars(get(UPSTREAM))
+    if cost is None or upstream is None:
+        return upstream if cost is None else cost
+    is_own_key = get(IS_OWN_KEY)
+    # Where that is not told: what is paid for a call is never less than what its provider takes.
+    is_beside = cost < upstream if is_own_key is None else bool(is_own_key)
+    return float(Decimal(str(cost)) + Decimal(str(upstream))) if is_beside else cost
+
+
+def _dollars(told: Any) -> float | None:
+    with suppress(Exception):
+        return None if told is None else dollars(told)
+    return None
