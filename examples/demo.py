@@ -39,7 +39,7 @@ FIRST_RUNS_S = 20.0
 WAITING_RUNS_S = 45.0
 STOP_S = 12.0
 POLL_S = 0.1
-WARNS_EARLY = {"action": "warn", "warn_at": 0.001}
+WARNS_EARLY = {"action": "warn", "warn_at": 0.0002}
 RULE = "demo: nobody answers"
 WAITS_MINUTES = 0.1
 

@@ -3,6 +3,7 @@
 import functools
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, settings
 from tests.support.memory import keep_files_in_memory
 from tests.support.order import longest_first
 from tests.support.ports import HeldPort
-from tests.support.shares import import_own_share_first
+from tests.support.samples import leave_pairs_to_the_slow_tier
+from tests.support.watch import Watch
+from tests.support.workers import fork_from_one
 from towerlog.asgi.pages.dashboard import screens
 
 # The default repeats the same examples on every machine, so that a red test is red for everyone.
@@ -27,16 +30,22 @@ settings.load_profile("repeatable")
 def pytest_configure(config: pytest.Config) -> None:
     """The quick tier tries a quarter of the examples, the first of those that all others try."""
     keep_files_in_memory()
+    config.pluginmanager.register(Watch(), "towerlog-watch")
     if config.option.markexpr == "not slow" and not config.getoption("--hypothesis-profile"):
         settings.load_profile("quick")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Several processes of a whole run share their imports."""
+    fork_from_one(config, specs)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Iterator[None]:
+def pytest_collection() -> Iterator[None]:
     """What is collected stays until the end: to look through it again and again costs seconds in every process."""
     gc.disable()
     try:
-        import_own_share_first(session.config)
         return (yield)
     finally:
         gc.freeze()
@@ -45,6 +54,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no process is left alone with it at the end."""
+    leave_pairs_to_the_slow_tier(items)
     longest_first(items)
 
 

@@ -84,8 +84,8 @@ def beside(
 @pytest.mark.parametrize(
     ("trigger", "given", "kind", "data"),
     [
-        ("error", {}, "run.failed", {"error": "boom"}),
         ("cost_threshold", {"config": {"amount_usd": 1}}, "model.call", {"model": "m", "cost_usd": 2}),
+        pytest.param("error", {}, "run.failed", {"error": "boom"}, marks=pytest.mark.slow),
     ],
 )
 def test_rules_times_runs_do_not_hold_up_another_organisation(

@@ -18,6 +18,7 @@ from pydantic_ai import Agent, RunContext
 from pydantic_ai.models.test import TestModel
 
 from tests.acceptance.feeds import create_run
+from tests.support.samples import first
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until, wait_until_async
 from towerlog.sdk.integrations.pydantic_ai import adapt
@@ -176,7 +177,9 @@ def ended(client: Any, run_id: str) -> bool:
     return client.get(f"/v1/runs/{run_id}").raise_for_status().json()["status"] == "completed"
 
 
-@pytest.mark.parametrize("kind", ["recorder", "async recorder", "worker", "async worker", "pydantic-ai"])
+@pytest.mark.parametrize(
+    "kind", first(["recorder", "async worker", "worker", "async recorder", "pydantic-ai"], quick=2)
+)
 def test_whichever_the_server_took_first_counts_for_both_sides(own_server: Server, tmp_path: Path, kind: str) -> None:
     thread_id = f"edge-{uuid4().hex[:8]}"
     people: list[Person] = []

@@ -26,6 +26,7 @@ from tests.acceptance.feeds import (
     step,
 )
 from tests.support.readback import ReadBack
+from tests.support.samples import first
 from tests.support.senders import save_batch
 from tests.support.server import NO_LIMITS, Server, clean_environment, copy_store, database_of, executable, run_inside
 from towerlog.cli.exits import CONFIGURATION
@@ -182,6 +183,7 @@ FORGED_PROJECTIONS = {
     "a removed checkpoint": "DELETE FROM checkpoint",
     "a thread": "DELETE FROM thread WHERE thread_id = 't3'",
 }
+ONE_OF_EACH = {"a run's body", "usage", "a removed checkpoint", "a thread"}
 
 
 def all_rows(server: Server) -> dict[str, list[tuple[Any, ...]]]:
@@ -224,7 +226,7 @@ def test_verify_finds_a_forged_log(fed, what) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("what", sorted(FORGED_PROJECTIONS))
+@pytest.mark.parametrize("what", first(sorted(FORGED_PROJECTIONS, key=lambda what: what not in ONE_OF_EACH), quick=4))
 def test_verify_finds_a_forged_projection_and_rebuild_mends_it(fed, what) -> None:
     before = all_rows(fed)
     forge(fed, FORGED_PROJECTIONS[what])

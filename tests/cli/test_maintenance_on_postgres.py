@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.commands import answered, towerlog
 from tests.support.postgres import cluster
+from tests.support.samples import slow
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.sse import parse_frames
@@ -96,25 +97,25 @@ AT = "(org, position) = (SELECT org, position FROM place WHERE seq = {})"
     ("damage", "words"),
     [
         (f"UPDATE event SET data = data || ' ' WHERE {AT.format(7)}", r"default: .*its hash does not fit.*seq 7 of"),
-        (f"UPDATE event SET data = '\\x00ff' WHERE {AT.format(7)}", "default: "),
-        (f"UPDATE event SET facts = '{{]' WHERE {AT.format(7)}", "default: position 7 cannot be read"),
+        slow(f"UPDATE event SET data = '\\x00ff' WHERE {AT.format(7)}", "default: "),
+        slow(f"UPDATE event SET facts = '{{]' WHERE {AT.format(7)}", "default: position 7 cannot be read"),
         (f"UPDATE event SET type = 'unheard.of' WHERE {AT.format(7)}", "default: position 7 cannot be read"),
         ("DELETE FROM place WHERE seq = 9", "default: position 9: an event without a place"),
-        (f"DELETE FROM event WHERE {AT.format(9)}", "default: position 9 cannot be read"),
+        slow(f"DELETE FROM event WHERE {AT.format(9)}", "default: position 9 cannot be read"),
         ("DELETE FROM place WHERE seq = 60; DELETE FROM event WHERE position = 60", "default: the log ends at"),
-        ("UPDATE place SET hash = '' WHERE seq = 60", r"default: .*seq 60 of run RUN\)"),
+        slow("UPDATE place SET hash = '' WHERE seq = 60", r"default: .*seq 60 of run RUN\)"),
         ("DELETE FROM usage", r"default: usage of the hour \d{4}-\d\d-\d\dT\d\d:00Z, .*: is missing"),
-        ("DELETE FROM thread", "default: thread r: is missing"),
+        slow("DELETE FROM thread", "default: thread r: is missing"),
         ("UPDATE run SET status = 'failed'", "default: run RUN: its columns do not say"),
-        ("UPDATE run SET names = 'x'", "default: run RUN: its columns do not say"),
+        slow("UPDATE run SET names = 'x'", "default: run RUN: its columns do not say"),
         ("UPDATE usage SET events = events + 1", "default: usage of the hour .*: differs from its rebuild in events"),
         ("UPDATE api_key SET user_id = 'nobody'", "default: api_key .*: its user is not there"),
         ("UPDATE org_count SET position = 5", "default: org 1: has counted 5 position, and 60 is taken"),
         ("UPDATE audit_entry SET doc = doc || ' '", "default: audit entry 1: its hash does not fit"),
-        ("UPDATE audit_entry SET action = 'key.revoke'", "default: audit entry 1: its columns do not say"),
+        slow("UPDATE audit_entry SET action = 'key.revoke'", "default: audit entry 1: its columns do not say"),
         ("DELETE FROM audit_entry", "default: audit: entry 1 is missing at its end"),
         ("DROP INDEX place_by_position", "index place_by_position: is not there"),
-        ("ALTER TABLE run DROP CONSTRAINT run_pkey", "index run_pkey: is not there"),
+        slow("ALTER TABLE run DROP CONSTRAINT run_pkey", "index run_pkey: is not there"),
         (
             "CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
             " CREATE TRIGGER evil BEFORE INSERT ON place FOR EACH ROW EXECUTE FUNCTION evil()",

@@ -17,6 +17,7 @@ from tests.cli.commands import answered, towerlog
 from tests.cli.killed_at import CODE
 from tests.support.launcher import launch_python, run
 from tests.support.postgres import cluster
+from tests.support.samples import first
 from tests.support.senders import checkpoint, ingest, runner_event, save_batch, sdk_event
 from tests.support.server import NO_LIMITS, Server, clean_environment
 from tests.support.sse import parse_frames
@@ -141,13 +142,13 @@ def killed(data: Path, url: str, at: int) -> int:
         return code
 
 
-@pytest.mark.parametrize("first", QUICK)
-def test_it_goes_on_when_it_was_killed(data: Path, url: str, first: int) -> None:
+@pytest.mark.parametrize("start", first(QUICK, quick=2))
+def test_it_goes_on_when_it_was_killed(data: Path, url: str, start: int) -> None:
     """Killed once, then some statements later, and so on until it gets through."""
-    kills, at = 0, first
+    kills, at = 0, start
     while killed(data, url, at) == KILLED:
         kills += 1
-        at += first + 60
+        at += start + 60
     assert kills
     finish(data, url)
 

@@ -19,8 +19,10 @@ import pytest
 from tests.cli.commands import towerlog
 from tests.support.browser import OWN
 from tests.support.browser import SIGN_IN as SIGN_IN_PATH
+from tests.support.launcher import launch
 from tests.support.ports import HeldPort
-from tests.support.server import ADMIN_KEY, Server, clean_environment, executable
+from tests.support.samples import first
+from tests.support.server import ADMIN_KEY, STOP_DEADLINE_S, Server, clean_environment, executable
 from tests.support.wait import wait_until
 from towerlog.cli.serve import greet
 from towerlog.server import Started
@@ -45,12 +47,13 @@ def test_a_key_is_kept_out_of_the_journal(tmp_path: Path) -> None:
     log = (tmp_path / "journal").open("wb")
     found = os.fstat(log.fileno())
     env = clean_environment({"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}", "TOWERLOG_BOOTSTRAP_KEY": ""})
-    command = [executable(), "serve", "--port", "0", "--data-dir", str(tmp_path / "data")]
-    with log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as serving:
+    with log:
+        serving = launch(["serve", "--port", "0", "--data-dir", str(tmp_path / "data")], env, log.fileno())
         try:
             wait_until(lambda: "docs" in (tmp_path / "journal").read_text(), "the server has started")
         finally:
             serving.send_signal(signal.SIGTERM)
+            serving.wait(STOP_DEADLINE_S)
     said, file = (tmp_path / "journal").read_text(), tmp_path / "data" / "admin.key"
     key = file.read_text().strip()
     assert key.startswith("tl_adm_")
@@ -66,24 +69,24 @@ def first_start(data: Path, *, on_a_terminal: bool, key: str = "") -> str:
     """What a first start prints: on a terminal or into a pipe, with a key of the operator's own or without."""
     reading, writing = pty.openpty() if on_a_terminal else os.pipe()
     env = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": key})
-    command = [executable(), "serve", "--port", "0", "--data-dir", str(data)]
-    with subprocess.Popen(command, env=env, stdout=writing, stderr=subprocess.DEVNULL) as serving:
-        os.close(writing)
-        said = b""
-        try:
-            while b"First start" not in said or (on_a_terminal and not key and b"/v1/runs" not in said):
-                found = os.read(reading, 65536)
-                assert found, said
-                said += found
-            link = SIGN_IN.search(said.decode())
-            if link is not None:
-                posted = httpx2.post(
-                    f"{link[1]}{SIGN_IN_PATH}", json={"token": link[2]}, headers={"Origin": link[1], **OWN}
-                )
-                assert posted.status_code == 204, posted.text
-        finally:
-            serving.send_signal(signal.SIGTERM)
-            os.close(reading)
+    serving = launch(["serve", "--port", "0", "--data-dir", str(data)], env, writing)
+    os.close(writing)
+    said = b""
+    try:
+        while b"First start" not in said or (on_a_terminal and not key and b"/v1/runs" not in said):
+            found = os.read(reading, 65536)
+            assert found, said
+            said += found
+        link = SIGN_IN.search(said.decode())
+        if link is not None:
+            posted = httpx2.post(
+                f"{link[1]}{SIGN_IN_PATH}", json={"token": link[2]}, headers={"Origin": link[1], **OWN}
+            )
+            assert posted.status_code == 204, posted.text
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        os.close(reading)
+        serving.wait(STOP_DEADLINE_S)
     return said.decode()
 
 
@@ -193,7 +196,7 @@ def test_a_start_imports_no_rich_though_it_is_installed() -> None:
     assert said == "rich\n", "who wants it has it"
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-", ">/dev/null"])
+@pytest.mark.parametrize("closed", first(["<&- >&- 2>&-", ">/dev/null", "<&-", ">&-", "2>&-", "<&- >&-"], quick=2))
 def test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost(tmp_path: Path, closed: str) -> None:
     words = tmp_path / "words"
     env = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": ""})

@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.support.server import NO_LIMITS, Server, clean_environment, executable
+from tests.support.launcher import run
+from tests.support.server import NO_LIMITS, Server, clean_environment
 from towerlog.cli import exits
 from towerlog.cli.main import main
 from towerlog.cli.worker import VisibleFormatter, load_app, read_labels
@@ -92,9 +93,7 @@ def test_a_command_is_reported_to_the_local_server_with_its_key_as_other_command
 
 def run_command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A command as a process of its own."""
-    return subprocess.run(
-        [executable(), *arguments], env=clean_environment(env), capture_output=True, text=True, timeout=120, check=False
-    )
+    return run(arguments, clean_environment(env), 120)
 
 
 def test_settings_that_cannot_be_end_with_words(folder, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.calls import tried
+from tests.support.tables import table
 from towerlog.dialects import checkpoint_event
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoint_event import STATUS_OF, STATUS_WORDS, checkpoint_draft
@@ -212,7 +213,7 @@ DETAILS: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value"), DETAILS, ids=lambda value: str(value)[:20])
+@table("field, value", DETAILS, ids=lambda value: str(value)[:20])
 def test_a_detail_that_cannot_be_used_costs_no_checkpoint(field: str, value: Any) -> None:
     warnings: list[FieldWarning] = []
     text = msgspec.Raw(json.dumps(changed(**{field: value})).encode())

@@ -16,6 +16,7 @@ import pytest
 
 from tests.dialects.calls import call, event
 from tests.support.factories import run_row
+from tests.support.tables import table
 from towerlog import errors
 from towerlog.config import Settings
 from towerlog.dialects import DIALECTS
@@ -93,7 +94,7 @@ def test_the_registry_holds_the_six() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=dialect_id)
-@pytest.mark.parametrize("kind", ERRORS, ids=dialect_id)
+@table("kind", ERRORS, ids=dialect_id)
 def test_every_error_can_be_explained(dialect, kind) -> None:
     error = example(kind)
     reply = dialect.explain(error, "trace-1")
@@ -121,7 +122,7 @@ def test_a_wait_that_is_known_is_told(dialect) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=dialect_id)
-@pytest.mark.parametrize("status", list(Status))
+@table("status", list(Status))
 def test_every_status_has_a_word_and_every_word_a_status(dialect, status) -> None:
     words, status_of = words_of(dialect)
     assert words[status]
@@ -157,8 +158,8 @@ FACTS = [
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
-@pytest.mark.parametrize("source", NAMES)
-@pytest.mark.parametrize("type_", list(EventType))
+@table("source", NAMES)
+@table("type_", list(EventType))
 def test_every_event_has_a_frame_or_no_place(stream, source, type_) -> None:
     for facts in FACTS:
         data = '{"content":"x\\ny \u00c5\u0085\u2028 \U0001f600","type":"command_start"}'.encode()

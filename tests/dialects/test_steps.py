@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.dialects.test_base import every_error
 from tests.support.calls import body_of, endpoint_of, make_call, tried
+from tests.support.tables import table
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings, Limit
 from towerlog.dialects.steps import DIALECT, STATUS_OF, STATUS_WORDS
@@ -305,8 +306,8 @@ PAYLOADS: list[tuple[str, str, tuple[Any, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("event_type", "field", "value"),
+@table(
+    "event_type, field, value",
     [(event_type, field, value) for event_type, field, values in PAYLOADS for value in values],
     ids=lambda value: str(value)[:20],
 )

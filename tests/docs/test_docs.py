@@ -14,6 +14,7 @@ import pytest
 from tests.clients.tools import program
 from tests.support.pages import blocks, environment, run_python, save_files, wrong
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
+from tests.support.tables import table
 from towerlog.sdk.api.client import Client
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +133,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@table("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page) -> None:
     for target in targets(page):
         path, _, fragment = target.partition("#")
@@ -161,7 +162,7 @@ def named_paths(page: Path) -> Iterator[str]:
         yield from NAMED.findall(text)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
+@table("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
 def test_paths_on_a_page_exist(page) -> None:
     beginnings = (ROOMS_OF_CODE, ROOT, ROOT / "docs")
     missing = [path for path in named_paths(page) if not any((begin / path).exists() for begin in beginnings)]

@@ -15,6 +15,7 @@ import pytest
 from tests.faults.changed.replacing import replaced
 from tests.faults.planted import FAULTS, Fault
 from tests.faults.planting import FAILED, ROOT, run_tests, run_with
+from tests.support.tables import table
 
 QUICK = frozenset({"a rate begins anew with each minute", "of two keys the last counts"})
 """One that its test meets in its own process, and one that it meets in a server."""
@@ -34,7 +35,7 @@ def tree_of(module: str) -> str:
     return ast.dump(ast.parse(source_of(module)))
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "_"))
+@table("fault", FAULTS, ids=lambda fault: fault.name)
 def test_every_fault_has_its_place_and_changes_the_program(fault: Fault) -> None:
     changed = replaced(source_of(fault.module), fault.old, fault.new)
     assert ast.dump(ast.parse(changed)) != tree_of(fault.module), "nothing but the layout is changed"

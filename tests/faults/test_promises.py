@@ -7,11 +7,10 @@ import re
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.faults.planted import FAULTS
 from tests.faults.promises import NO_PROMISE, PROMISES, README, SECURITY, Promise
 from tests.faults.test_unheard_time import MUTANTS
+from tests.support.tables import table
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
@@ -53,7 +52,7 @@ def sentences(page: str) -> list[str]:
 QUOTED = [quote for row in ROWS for quote in row.quotes]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.says for row in ROWS])
+@table("row", ROWS, ids=lambda row: row.says)
 def test_the_tests_and_the_mutants_of_a_promise_are_there(row: Promise) -> None:
     assert row.tests
     for test in row.tests:
@@ -67,7 +66,7 @@ def test_the_tests_and_the_mutants_of_a_promise_are_there(row: Promise) -> None:
         assert set(row.mutants) <= known, f"no test of {row.says!r} names {set(row.mutants) - known}"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.says for row in ROWS])
+@table("row", ROWS, ids=lambda row: row.says)
 def test_every_promise_has_a_planted_fault_that_its_tests_find(row: Promise) -> None:
     assert row.faults
 
@@ -83,7 +82,7 @@ def test_every_defect_that_is_planted_among_the_faults_has_its_promise() -> None
     assert planted - HELPS == {name for row in ROWS for name in row.mutants} & planted
 
 
-@pytest.mark.parametrize(("page", "beginning"), sorted(set(QUOTED)))
+@table("page, beginning", sorted(set(QUOTED)))
 def test_what_a_row_quotes_is_said(page: str, beginning: str) -> None:
     text = " ".join((ROOT / page).read_text("utf-8").split())
     assert text.count(beginning) == 1, f"{page} does not say (once): {beginning}"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
+from tests.support.tables import table
 from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT
@@ -154,8 +155,8 @@ def test_an_event_takes_a_running_run_where_it_says(kind: EventType) -> None:
     assert after(row, kind).status is target
 
 
-@pytest.mark.parametrize("status", sorted(Status))
-@pytest.mark.parametrize("target", sorted(Status))
+@table("status", sorted(Status))
+@table("target", sorted(Status))
 def test_a_status_moves_only_along_the_table(status: Status, target: Status) -> None:
     row = told(run_row(status=status), E.OTHER, status=target)
     assert row.status is (target if target in TRANSITIONS[status] else status)

@@ -303,10 +303,10 @@ MUTANTS = (
 
 LAWS: Mapping[str, tuple[str, ...]] = {
     "a run has one holder at a time": (
+        "another key may report",
         "a stranger may report",
         "expiry is not checked at a claim",
         "the epoch is not compared",
-        "another key may report",
         "another key renews the claim",
         "a revoked key keeps its runs",
         "another key repeats the release",
@@ -360,8 +360,8 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "an end leaves the lane open",
     ),
     "a run ends once": (
-        "a finished run finishes again",
         "a cancel can be talked out of",
+        "a finished run finishes again",
     ),
     "what comes after the end is kept and changes nothing": (
         "nothing is ever late",
@@ -385,9 +385,9 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a queued run is cancelled by asking nobody",
     ),
     "a cancel and a kill reach the children": (
+        "a kill asks first",
         "a cancel leaves the children",
         "a kill leaves the children",
-        "a kill asks first",
         "a child born since is left behind",
     ),
     "a pause and its opposite take turns": (
@@ -398,10 +398,10 @@ LAWS: Mapping[str, tuple[str, ...]] = {
         "a pause is lost with its worker",
     ),
     "an answer reaches its own question, once": (
+        "what a lost attempt has asked is waited for",
         "an answer goes to the oldest question",
         "the second answer is taken too",
         "who answers second writes a message",
-        "what a lost attempt has asked is waited for",
         "a question is lost with its worker",
         "what is asked again is another question",
         "an answer that was taken is the answer of the next attempt",

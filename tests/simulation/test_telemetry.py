@@ -64,10 +64,10 @@ MUTANTS = (
 
 LAWS = {
     "numbers tell what is missing": (
+        "a stranger's numbers count",
         "late numbers are not counted",
         "what was given up is missing",
         "what came after all stays dropped",
-        "a stranger's numbers count",
         "a stranger's numbers are whoever's who starts",
     ),
     "silence is judged by time that has really passed": (

@@ -126,7 +126,7 @@ def _launch(program: str, arguments: Sequence[str], env: Mapping[str, str], file
     request = json.dumps([program, list(arguments), dict(env), os.getcwd()]).encode()
     assert len(request) < MAX_REQUEST_BYTES, "too much for one message"
     with theirs:
-        socket.send_fds(_launcher()[0], [request], [theirs.fileno(), *files])
+        socket.send_fds(launcher()[0], [request], [theirs.fileno(), *files])
     return Launched(ours)
 
 
@@ -134,15 +134,23 @@ def put_on_path(folder: Path) -> None:
     """The commands of shells as executables in this folder, for shells that this process starts."""
     for name in COMMANDS_OF_SHELLS:
         file = folder / name
-        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{RELAY}" "{_launcher()[1]}" {name} "$@"\n')
+        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{RELAY}" "{launcher()[1]}" {name} "$@"\n')
         file.chmod(0o755)
 
 
 @functools.cache
-def _launcher() -> tuple[socket.socket, str]:
+def launcher() -> tuple[socket.socket, str]:
     """How this process speaks to its launcher, and the path at which its children may.
 
-    It is started by the first call and ends with this process.
+    It is started by the first call. What is forked from this process later has the same one; it ends with the last.
+    """
+    return start_beside("tests.support.launcher")
+
+
+def start_beside(module: str) -> tuple[socket.socket, str]:
+    """Starts an interpreter that runs this module and forks on demand; how to speak to it, and the path for others.
+
+    It ends with this process, and with all that was forked from it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     folder = tempfile.TemporaryDirectory(prefix="launcher")
@@ -151,7 +159,7 @@ def _launcher() -> tuple[socket.socket, str]:
         listening.bind(door)
         listening.listen()
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.launcher", str(theirs.fileno()), str(listening.fileno())],
+            [sys.executable, "-m", module, str(theirs.fileno()), str(listening.fileno())],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -168,7 +176,7 @@ def _launcher() -> tuple[socket.socket, str]:
     return ours, door
 
 
-class _Children:
+class Children:
     """What the launcher has started and not yet reported as ended."""
 
     def __init__(self, asked: socket.socket, door: socket.socket) -> None:
@@ -247,6 +255,11 @@ class _Children:
             os.waitpid(pid, 0)
 
 
+def next_start() -> list[str] | None:
+    """Forks for whoever asks at the two sockets that this interpreter was given; see `Children.next_start`."""
+    return Children(*(socket.socket(fileno=int(number)) for number in sys.argv[1:3])).next_start()
+
+
 def read_dashboard_once() -> None:
     """Reads the hundreds of built files now, for all that is forked."""
     packaged = functools.cache(screens._packaged)
@@ -264,14 +277,14 @@ def main() -> None:
         importlib.import_module(name)
     read_dashboard_once()
     gc.freeze()
-    started = _Children(*(socket.socket(fileno=int(number)) for number in sys.argv[1:3])).next_start()
+    started = next_start()
     if started is not None:
         sys.argv = started
         module, function = PROGRAMS[started[0]]
-        _run_to_its_end(getattr(importlib.import_module(module), function))
+        run_to_its_end(getattr(importlib.import_module(module), function))
 
 
-def _run_to_its_end(program: Callable[[], None]) -> None:
+def run_to_its_end(program: Callable[[], None]) -> None:
     """Ends the process as an interpreter does, but for the taking apart of all that was imported: 0.3 s each time."""
     code = 0
 

@@ -18,3 +18,56 @@ def pairs(first: Iterable[str], second: Iterable[str], *, quick: int = 1) -> lis
         for row, other in enumerate(second)
         for at, one in enumerate(columns)
     ]
+
+
+def first(cases: Iterable[Any], *, quick: int = 1) -> list[Any]:
+    """Every case of one parameter or of several (`pytest.param`). In the quick tier the first ones, which stand for the
+    others.
+    """
+    made = [case if isinstance(case, type(pytest.param())) else pytest.param(case) for case in cases]
+    assert 0 < quick < len(made), "this leaves out nothing, or all"
+    return [
+        *made[:quick],
+        *(pytest.param(*one.values, id=one.id, marks=(*one.marks, pytest.mark.slow)) for one in made[quick:]),
+    ]
+
+
+def slow(*values: Any) -> Any:
+    """A case that is left to the slow tier."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def leave_pairs_to_the_slow_tier(items: Iterable[pytest.Item]) -> None:
+    """Of a product of parameters, a test's own or its fixtures', the quick tier tries each value at least once.
+
+    A table of cases is one parameter. Where every pair counts, a test goes through the pairs by itself.
+    """
+    tests: dict[tuple[Any, ...], list[pytest.Function]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and not item.get_closest_marker("slow"):
+            tests.setdefault((item.path, item.cls, item.originalname), []).append(item)
+    for cases in tests.values():
+        for case in _beyond_each_value([_values_of(case) for case in cases]):
+            cases[case].add_marker(pytest.mark.slow)
+
+
+def _values_of(item: pytest.Function) -> dict[str, tuple[int, ...]]:
+    """Each parameter's value, by what objects it is made of."""
+    given = {name: id(value) for name, value in item.callspec.params.items()}
+    tables = [mark.args[0] for mark in item.iter_markers("parametrize")]
+    names = [table.replace(",", " ").split() if isinstance(table, str) else list(table) for table in tables]
+    names += [[name] for name in given if not any(name in table for table in names)]
+    return {" ".join(table): tuple(given[name] for name in table) for table in names}
+
+
+def _beyond_each_value(cases: list[dict[str, tuple[int, ...]]]) -> set[int]:
+    """The places of the cases that have no value which another one, that stays, has not."""
+    count = {name: len({case[name] for case in cases}) for name in cases[0]}
+    if sum(values > 1 for values in count.values()) < 2:
+        return set()
+    left, needed = set(range(len(cases))), {value for case in cases for value in case.items()}
+    while needed:
+        most = max(sorted(left), key=lambda place: len(needed & cases[place].items()))
+        left.remove(most)
+        needed -= cases[most].items()
+    return left

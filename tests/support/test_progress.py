@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.order import LONGEST, ROOT, longest_first
 from tests.support.progress import QUICK_MINUTES
+from tests.support.samples import first
 
 TESTS = """
 import pytest
@@ -21,7 +22,9 @@ def test_number(number):
 """
 
 
-@pytest.mark.parametrize(("jobs", "wrong"), [("0", None), ("2", 77)], ids=["all good", "one wrong"])
+@pytest.mark.parametrize(
+    ("jobs", "wrong"), first([pytest.param("2", 77, id="one wrong"), pytest.param("0", None, id="all good")])
+)
 def test_a_run_is_told_in_twenty_lines(tmp_path: Path, jobs: str, wrong: int | None) -> None:
     (tmp_path / "test_numbers.py").write_text(TESTS.format(wrong=wrong))
     command = [sys.executable, "-m", "pytest", "-p", "tests.support.progress", "-c", str(ROOT / "pyproject.toml")]

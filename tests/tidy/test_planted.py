@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from tests.support.tables import table
 from tests.tidy import doors, files, frozen, habits, rooms, shape, unused
 from tests.tidy.checks import (
     FILE_CHECKS,
@@ -165,7 +166,7 @@ def planted(path: str, text: str) -> Source:
     return Source(path if path.startswith("tests/") else PACKAGE + path, text)
 
 
-@pytest.mark.parametrize(("check", "path", "text", "words"), PLANTED, ids=ids_of(PLANTED))
+@table("check, path, text, words", PLANTED, ids=lambda value: name_of(value) if callable(value) else value[:30])
 def test_a_planted_fault_is_found(check: SourceCheck, path: str, text: str, words: str) -> None:
     found = list(check(planted(path, text)))
     assert len(found) == 1

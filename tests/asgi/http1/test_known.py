@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.asgi.http1.hand import Taking, linked
+from tests.support.tables import table
 from towerlog.asgi import connection
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.http1.known import MAX_LINES_BYTES, MAX_MISSES
@@ -119,8 +120,8 @@ async def test_it_says_what_the_parser_says(sent: list[bytes]) -> None:
     await same(sent)
 
 
-@pytest.mark.parametrize("first", FIRST)
-@pytest.mark.parametrize("after", LINES)
+@table("first", FIRST)
+@table("after", LINES)
 async def test_it_says_so_of_each_head_behind_a_known_one(after: str, first: bytes) -> None:
     await same([request()] * 3 + [request(after, first, b"123")] * 2)
     await same([request("one behind")] * 3 + [request(after, first, b"123")] * 2)

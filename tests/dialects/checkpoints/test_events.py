@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.calls import tried
+from tests.support.tables import table
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.dialects.fields import Warnings, facts_named
@@ -220,8 +221,8 @@ DETAILS: list[tuple[str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "field", "value"),
+@table(
+    "kind, field, value",
     [(kind, *one) for kind in ("thread_started", "thread_error", "thread_idle", "other") for one in COMMON],
     ids=lambda value: str(value)[:20],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.dialects.native.feeds import pages_of
+from tests.support.tables import table
 
 PERSONA = {"persona_key": "writer", "version": "1", "agent": "a"}
 ROUTE = {"route_id": "fast", "provider": "p", "model": "m"}
@@ -65,11 +66,7 @@ WRONG_ROUTES: list[tuple[str, Any]] = [
 ]
 
 
-def named(cases: list[tuple[str, Any]]) -> list[str]:
-    return [f"{field}-{number}" for number, (field, _) in enumerate(cases)]
-
-
-@pytest.mark.parametrize(("field", "value"), WRONG_PERSONAS, ids=named(WRONG_PERSONAS))
+@table("field, value", WRONG_PERSONAS, ids=lambda value: str(value)[:20])
 async def test_a_wrong_field_of_a_persona_is_named(say: Any, field: str, value: Any) -> None:
     reply = await say("POST", "/api/v1/personas", value={**PERSONA, field.partition(".")[0]: value})
     assert reply.status in (413, 422), reply.body
@@ -78,7 +75,7 @@ async def test_a_wrong_field_of_a_persona_is_named(say: Any, field: str, value: 
     assert (await say("GET", "/api/v1/personas")).json["data"] == []
 
 
-@pytest.mark.parametrize(("field", "value"), WRONG_ROUTES, ids=named(WRONG_ROUTES))
+@table("field, value", WRONG_ROUTES, ids=lambda value: str(value)[:20])
 async def test_a_wrong_field_of_a_route_is_named_and_never_shown(say: Any, field: str, value: Any) -> None:
     reply = await say("POST", "/api/v1/routes", value={**ROUTE, field: value})
     assert reply.status == 422, reply.body

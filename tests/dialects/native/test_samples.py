@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 
+from tests.support.tables import table
 from towerlog.asgi.pages.schemas import Schema, Schemas
 from towerlog.dialects.base import Call, DialectSettings, Endpoint
 from towerlog.dialects.native import NATIVE
@@ -62,7 +62,7 @@ def test_every_endpoint_has_one_and_there_are_no_others() -> None:
     assert set(SAMPLES) == set(ENDPOINTS)
 
 
-@pytest.mark.parametrize("endpoint", NATIVE.endpoints, ids=lambda endpoint: endpoint.name)
+@table("endpoint", NATIVE.endpoints, ids=lambda endpoint: endpoint.name)
 def test_a_reply_is_of_the_type_that_encodes_it(endpoint: Endpoint) -> None:
     assert endpoint.sample is not None
     shown = endpoint.reply or endpoint.frames[0]
@@ -81,7 +81,7 @@ def test_a_reply_that_has_grown_old_is_noticed() -> None:
         assert list(differences(bad, schema, schemas))
 
 
-@pytest.mark.parametrize("endpoint", NATIVE.endpoints, ids=lambda endpoint: endpoint.name)
+@table("endpoint", NATIVE.endpoints, ids=lambda endpoint: endpoint.name)
 def test_a_request_is_one_that_is_taken(endpoint: Endpoint) -> None:
     assert endpoint.sample is not None
     assert (endpoint.sample.request is None) == (endpoint.request is None)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.egress.receivers import ORG, answer_of, outside, receiving
+from tests.support.tables import table
 from towerlog.egress.notices.chat import CHAT_BODIES, MAX_LINES, Notice, Severity
 from towerlog.egress.plain import units
 
@@ -194,8 +195,8 @@ def assert_within_limits(notice: Notice) -> None:
     assert len(CHAT_BODIES["teams"](notice)) <= 28 * 1024
 
 
-@pytest.mark.parametrize("count", [0, 1, MAX_LINES - 1, MAX_LINES, MAX_LINES + 1, 200])
-@pytest.mark.parametrize("text", WIDE, ids=[repr(text[:3]) for text in WIDE])
+@table("count", [0, 1, MAX_LINES - 1, MAX_LINES, MAX_LINES + 1, 200])
+@table("text", WIDE, ids=lambda text: repr(text[:3]))
 def test_the_largest_notice_is_within_every_services_limits(text: str, count: int) -> None:
     assert_within_limits(Notice(text, ((text, text),) * count, Severity.CRITICAL, NOTICE.link))
 

@@ -19,6 +19,7 @@ from tests.engine.erasure.test_retention import DAY_MS, told, types
 from tests.engine.ingest.test_content import state
 from tests.support.backends import FRESH
 from tests.support.rig import Rig, open_rig
+from tests.support.samples import slow
 from tests.support.stories import play, stories
 from towerlog.engine.erasure.content_size import HeldNow
 from towerlog.engine.timers.retention import ON_ITS_WAY_MS, OVER_MS
@@ -133,8 +134,9 @@ async def test_content_that_is_swept_is_held_no_more(rig: Rig) -> None:
     assert await figures(rig, rig.org) == await counted_anew(rig, rig.org) == [0, 0, 0] != before
 
 
-@pytest.mark.parametrize("examples", [12, pytest.param(150, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("backend", sorted(FRESH))
+@pytest.mark.parametrize(
+    ("backend", "examples"), [("sqlite", 12), ("postgres", 4), *(slow(backend, 150) for backend in sorted(FRESH))]
+)
 def test_after_any_story_the_figure_is_that_of_a_restart_and_that_of_a_scan(
     tmp_path: Path, backend: str, examples: int
 ) -> None:

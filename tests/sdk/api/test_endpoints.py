@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.support.tables import table
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.native import NATIVE
 from towerlog.sdk.api import cursors, endpoints
@@ -79,7 +80,7 @@ def test_the_twins_have_the_same_methods_with_the_same_arguments() -> None:
         assert signature.parameters == asynchronous[name].parameters, name
 
 
-@pytest.mark.parametrize("name", sorted(methods(Client)))
+@table("name", sorted(methods(Client)))
 def test_every_method_of_the_twins_is_explained(name) -> None:
     assert inspect.getdoc(getattr(Client, name))
     assert inspect.getdoc(getattr(AsyncClient, name))

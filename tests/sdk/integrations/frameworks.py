@@ -46,7 +46,8 @@ def python_of(framework: str, versions: str = PINNED) -> Path:
             if versions == NEWEST:
                 packages = [package.partition("==")[0] for package in packages]
             pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check"]
-            _run([*pip, "--root-user-action=ignore", *packages], {}, INSTALL_DEADLINE_S)
+            # Of thousands of files a test imports some, and these are compiled as they are imported.
+            _run([*pip, "--root-user-action=ignore", "--no-compile", *packages], {}, INSTALL_DEADLINE_S)
             for unwanted in re.findall(r"^without (.*)", wanted.read_text(), re.MULTILINE):
                 for path in folder.glob(unwanted):
                     shutil.rmtree(path)

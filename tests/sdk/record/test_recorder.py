@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.sdk.record.values.test_encoding import ANYTHING
 from tests.sdk.support.ingest_server import KEY, Ingest
 from tests.support.ports import HeldPort
+from tests.support.samples import first
 from tests.support.wait import wait_until
 from towerlog.sdk.record.default import DefaultRecorder
 from towerlog.sdk.record.recorder import Recorder
@@ -196,7 +197,7 @@ FORKED = {
 }
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("method", first(["fork", "spawn", "forkserver"], quick=2))
 def test_runs_of_child_processes_are_delivered_before_these_end(ingest: Ingest, tmp_path: Path, method: str) -> None:
     program = tmp_path / "program.py"
     program.write_text(FORKING)

@@ -13,6 +13,7 @@ import pytest
 from tests.support.backends import PostgresBackend, empty_database
 from tests.support.factories import run_row
 from tests.support.postgres import cluster
+from tests.support.samples import slow
 from towerlog.errors import SchemaMismatch, StoreLocked
 from towerlog.model.budget import BudgetAction, BudgetRow, BudgetScope, Period
 from towerlog.model.principal import SHARD_BITS
@@ -155,9 +156,9 @@ async def test_what_arrives_is_what_was_there(path: Path, target: PostgresBacken
     [
         ("UPDATE event SET data = 'other' WHERE org = 1 AND position = 7", "event: 1 of 46 rows are missing or not"),
         ("UPDATE place SET seq = seq + 1000 WHERE org = 2", "event: 23 of 46 rows are missing or not"),
-        ("DELETE FROM thread WHERE org = 1 AND number = 5", "thread: 1 of 46 rows are missing or not"),
-        ("DELETE FROM credential WHERE kind = 1 AND org = 1", "api_key: 23 of 46 rows are missing or not"),
-        ("UPDATE budget SET period_start = 0", "budget: 46 of 46 rows are missing or not"),
+        slow("DELETE FROM thread WHERE org = 1 AND number = 5", "thread: 1 of 46 rows are missing or not"),
+        slow("DELETE FROM credential WHERE kind = 1 AND org = 1", "api_key: 23 of 46 rows are missing or not"),
+        slow("UPDATE budget SET period_start = 0", "budget: 46 of 46 rows are missing or not"),
         (
             "INSERT INTO trim (org, run, seq, hash) VALUES (9, 9, 9, '')",
             "trim: there are 47 rows, the source has 46",

@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from tests.support.fakes import FakeClock, SeededIds
+from tests.support.tables import table
 from towerlog.errors import StorageFailed
 from towerlog.store.base import Store, Unit
 from towerlog.store.damage import FAILURES_NOT_READY, Damages
@@ -42,9 +43,7 @@ def parameters(function: Callable[..., object], own: int = 1) -> list[tuple[str,
     return [(one.name, one.default) for one in list(inspect.signature(function).parameters.values())[own:]]
 
 
-@pytest.mark.parametrize(
-    ("contract", "backend", "name"), QUESTIONS, ids=lambda value: getattr(value, "__name__", value)
-)
+@table("contract, backend, name", QUESTIONS, ids=lambda value: getattr(value, "__name__", value))
 def test_every_method_of_the_contract_takes_the_arguments_that_it_says(
     contract: type, backend: type, name: str
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sdk.support.sinks import told
+from tests.support.tables import table
 from towerlog.sdk.record.values.provider_usage import BUCKETS, FORMS, Form, usage_of
 
 OPENAI_CHAT = {
@@ -145,8 +146,8 @@ def as_object(value: Any) -> Any:
     return SimpleNamespace(**{name: as_object(member) for name, member in value.items()})
 
 
-@pytest.mark.parametrize("form", [dict, as_object], ids=["mapping", "object"])
-@pytest.mark.parametrize(("usage", "expected"), SHAPES)
+@table("form", [dict, as_object])
+@table("usage, expected", SHAPES)
 def test_the_usage_of_a_provider_is_taken_apart(usage: Any, expected: tuple[Any, ...], form: Any) -> None:
     known = {bucket: tokens for bucket, tokens in zip(BUCKETS, expected, strict=True) if tokens is not None}
     assert usage_of(form(usage)) == known
