@@ -22,7 +22,7 @@ from tests.support.sse import EventStream, Frame, parse_frames
 FULL_ROW = {
     "run_id", "org_id", "thread_id", "status", "model", "persona_id", "total_input_tokens", "total_output_tokens",
     "total_cost_usd", "duration_ms", "cache_hit_rate", "credits_used", "created_at", "completed_at", "failed_at",
-    "created_by_user_id", "created_by_user_name", "created_by_email",
+    "created_by_user_id", "created_by_user_name", "created_by_email", "unpriced_calls",
 }  # fmt: skip
 TERMINAL_TYPES = {"run.completed", "run.failed", "run.cancelled"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

@@ -1298,7 +1298,7 @@ MONEY = (
         "a reservation is granted whatever others hold",
         "engine/reactions/test_budgets.py::test_a_reservation_holds_until_its_event",
         "towerlog.projections.budgets",
-        "row.spent_nanos + row.reserved_nanos + amount_nanos",
+        "row.spent_nanos + row.held_nanos() + amount_nanos",
         "row.spent_nanos + amount_nanos",
     ),
     Fault(
@@ -1400,8 +1400,8 @@ PRICED = (
         "cached tokens cost what fresh ones do",
         "model/test_price.py::test_each_bucket_has_its_price",
         "towerlog.model.price",
-        "(cached, rates.cached_input),",
-        "(cached, rates.input),",
+        "return self.input, self.cached_input, self.cache_write",
+        "return self.input, self.input, self.cache_write",
     ),
     Fault(
         "a long prompt costs what a short one does",

@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant("whoever spends settles it", reactions._settle, "and held.run == row.run", ""),
     Mutant("it is settled again and again", reactions.free, "held.reservation_id] = None", "''] = None"),
     Mutant("nothing settles it", reactions.count, "if reservation_id is not None:", "if False:"),
-    Mutant("what is held may be spent", fold.has_room, "row.spent_nanos + row.reserved_nanos", "row.spent_nanos"),
+    Mutant("what is held may be spent", fold.has_room, "row.spent_nanos + row.held_nanos()", "row.spent_nanos"),
     Mutant("a hold never ends", timers._free, "held.expires_at <= plan.serving_ms", "False"),
     Mutant("a restart ends a hold", stored.refresh_reservations, "now_ms + one.ttl_ms", "now_ms"),
 )
