@@ -65,10 +65,8 @@ class BaseRun:
         self.fencing_token = fencing_token
         self.result: Any = None
         """The run's result, reported when it completes."""
-        self.spent: dict[str, Any] = {}
-        """What its end says of the cost of all of it: `cost_usd`, `model`."""
+        self.spent: dict[str, Any] = {}  # what its end says of the cost of all of it: `cost_usd`, `model`
         self.ended = False
-        self.end_type = ""
         self.captures_content = captures_content()
         """Whether what was said is reported, or only that something was."""
         self._calls: dict[int, ToolCall | ModelCall] = {}
@@ -305,7 +303,7 @@ class BaseRun:
     def _end(self, event_type: str, data: dict[str, Any]) -> None:
         if not self.ended:
             self._settle_mark()
-            self.ended, self.end_type = True, event_type
+            self.ended = True
             for call in reversed([*self._calls.values()]):
                 call.interrupt("the run has ended")
             self.tell(event_type, data | self.spent)

@@ -22,6 +22,7 @@ class Scope:
         self.tools: dict[str, ToolCall] = {}
         self.told: Told = {}
         """What its calls have used, as they were told."""
+        self.ended_as = "run.completed"
         self._call: ModelCall | None = None
         self._message_id: str | None = None
         self._counted: Any = None

@@ -129,6 +129,7 @@ class ClaudeAgent:
             if inner is not None:
                 inner.close()
                 self._returned_agents.append(inner)
+                inner.ended_as = "run.failed" if block.is_error else "run.completed"
                 shown = block.content if inner.run.captures_content else None
                 inner.run.finish(shown, "the sub-agent has failed" if block.is_error else None)
             scope.returned(block)
@@ -167,8 +168,8 @@ class ClaudeAgent:
             if scope.told:
                 part = turn.cost_of(scope.told)
                 left -= part
-                _tell_cost(scope.run, part)
-        _tell_cost(run, left, turn.model)
+                _tell_cost(scope, part)
+        _tell_cost(self._scopes[None], left, turn.model)
 
     @guarded
     def _end(self, error: BaseException | None) -> None:
@@ -184,11 +185,11 @@ class ClaudeAgent:
         self._scopes, self._returned_agents = {}, []
 
 
-def _tell_cost(run: BaseRun, nanos: int, model: str | None = None) -> None:
-    """What a run has cost in a turn: with its end, or after that. `model`: of what is of no call."""
-    run.spent = {"cost_usd": nanos / NANOS} | ({} if model is None else {"model": model})
-    if run.ended:
-        run.tell(run.end_type, run.spent)
+def _tell_cost(scope: Scope, nanos: int, model: str | None = None) -> None:
+    """What the run of an agent has cost in a turn: with its end, or after that. `model`: of what is of no call."""
+    scope.run.spent = {"cost_usd": nanos / NANOS} | ({} if model is None else {"model": model})
+    if scope.run.ended:
+        scope.run.tell(scope.ended_as, scope.run.spent)
 
 
 def claude_agent(agent: str = "claude", thread: str | None = None, *, recorder: Recorder | None = None) -> ClaudeAgent:
