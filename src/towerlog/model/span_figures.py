@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from towerlog.model.event import Event, EventType
+from towerlog.model.run import RunRow
 from towerlog.model.usage import Usage
 
 MAX_ENTRIES = 10_000
@@ -25,7 +26,7 @@ _OTLP = "otlp"
 """The dialect of what came in as a span: its tokens go out as they came."""
 
 
-class _Entry(msgspec.Struct):
+class Remainder(msgspec.Struct):
     """What is left of what one event has added."""
 
     seq: int
@@ -48,7 +49,7 @@ class SpanFigures:
         taken from that is told of later events only."""
         self._agents: Mapping[int, str] = {} if agents is None else agents
         self._after = after
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, Remainder] = {}
         self._told: dict[int, Usage] = {}
         self._calls: dict[str, int] = {}
         self._costs: dict[int, int | None] = {}
@@ -117,7 +118,7 @@ class SpanFigures:
 
     def _add(self, event: Event, spent: Usage, tokens: list[int], nanos: int) -> None:
         is_call = event.type is _MODEL_CALL
-        entry = _Entry(event.seq, event.agent, event.effects.model, not is_call, spent, tokens, nanos, 0)
+        entry = Remainder(event.seq, event.agent, event.effects.model, not is_call, spent, tokens, nanos, 0)
         entry.computed = min(nanos, spent.computed_nanos or 0)
         entry.is_changed = nanos != (spent.cost_nanos or 0) or any((one or 0) < 0 for one in astuple(spent)[:_TOKENS])
         if any(self._owed):
@@ -126,7 +127,7 @@ class SpanFigures:
             self._owed[_TOKENS] -= _cheaper(entry, self._owed[_TOKENS])
         self._keep(entry)
 
-    def _keep(self, entry: _Entry) -> None:
+    def _keep(self, entry: Remainder) -> None:
         """As long as something may be taken from it, and there is room."""
         if entry.nanos or any(entry.left):
             self._entries[entry.seq] = entry
@@ -151,7 +152,7 @@ class SpanFigures:
     def _take_cost(self, nanos: int, agents: set[str], of_total: bool) -> None:
         """From these agents' first, of totals or of calls, and then from the newest; of what was computed first."""
 
-        def order(one: _Entry) -> tuple[bool, bool, bool, int]:
+        def order(one: Remainder) -> tuple[bool, bool, bool, int]:
             return (one.computed > 0, one.is_total == of_total, self._agents.get(one.agent) in agents, one.seq)
 
         for entry in sorted(self._entries.values(), key=order, reverse=True):
@@ -161,7 +162,11 @@ class SpanFigures:
         self._owed[_TOKENS] += nanos
 
 
-def _cancel(entry: _Entry, less: list[int]) -> None:
+AboutRun = tuple[RunRow, Mapping[int, str], SpanFigures]
+"""A run, the names of the agents that its events are of, by number, and what these tell of usage."""
+
+
+def _cancel(entry: Remainder, less: list[int]) -> None:
     """Takes tokens from an entry, of each bucket, and then of others of its kind; `less` keeps what is left to take."""
     for side in _SIDES:
         pairs = [(at, at) for at in side] + [(at, of) for at in side for of in side if at != of]
@@ -173,7 +178,7 @@ def _cancel(entry: _Entry, less: list[int]) -> None:
                 entry.is_changed = True
 
 
-def _cheaper(entry: _Entry, nanos: int) -> int:
+def _cheaper(entry: Remainder, nanos: int) -> int:
     """Takes nano-dollars from an entry, as many as it has; how many."""
     some = min(nanos, entry.nanos)
     if some:
@@ -181,7 +186,7 @@ def _cheaper(entry: _Entry, nanos: int) -> int:
     return some
 
 
-def _as_left(entry: _Entry) -> Usage:
+def _as_left(entry: Remainder) -> Usage:
     """What is left, as it was told: what was unknown stays so."""
     spent = entry.spent
     known = astuple(spent)[:_TOKENS]

@@ -43,8 +43,8 @@ class TurnUsage:
     def __init__(self, told: Told, sums: Told, cost_nanos: int | None, costs: Mapping[str, int]) -> None:
         """`told`: by its messages, `sums`: by its result, `costs`: of each model, in nano-dollars."""
         self.cost_nanos = cost_nanos
-        rests = ((model, _beyond(said, told.get(model, {}))) for model, said in sums.items())
-        self.rest: Told = {model: rest for model, rest in rests if rest}
+        beyond = ((model, _beyond(said, told.get(model, {}))) for model, said in sums.items())
+        self.rest: Told = {model: rest for model, rest in beyond if rest}
         """What the messages have not told."""
         whole = {model: added(told.get(model, {}), self.rest.get(model, {})) for model in told.keys() | sums.keys()}
         self._weights = {model: _weight(tokens) for model, tokens in whole.items()}
