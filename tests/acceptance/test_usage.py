@@ -305,6 +305,31 @@ def test_another_agent_or_a_lower_counter_is_another_process(fresh_server: Fresh
     assert process_totals(client) == {"lead": 0.65, "peer": 0.7}
 
 
+@pytest.mark.parametrize(
+    ("told", "total"),
+    [
+        ([[0.04], [0.01, 0.02]], 0.06),
+        ([[0.04], [0.02]], 0.06),
+        ([[0.01, 0.04], [0.02, 0.05], [0.06]], 0.1),
+        ([[0.04], [0.02], [0.01, 0.03]], 0.09),
+        ([[0.02], [0.04]], 0.04),
+    ],
+    ids=["twice", "once", "and goes on", "three times", "not at all"],
+)
+@pytest.mark.parametrize("trace", ["one", "another"])
+def test_a_runner_that_was_restarted_counts_anew_whatever_its_trace(
+    fresh_server: FreshServer, told: list[list[float]], total: float, trace: str
+) -> None:
+    client = fresh_server().client()
+    for number, run in enumerate(told):
+        name = "a" if trace == "one" else f"a{number}"
+        save_batch(client, runner_event("thread_started", "t", name, agent_id="lead"))
+        for step, cost in enumerate(run):
+            save_batch(client, checkpoint("t", name, step, agent_id="lead", run_cost_usd=cost))
+        save_batch(client, runner_event("thread_completed", "t", name))
+    assert process_totals(client) == {"lead": total}
+
+
 def process_totals(client: httpx2.Client) -> dict[str, float]:
     """Dollars by agent, as the roll-ups have them; the rows of the agents must agree."""
     cells = client.get("/api/v1/usage", params={"by": "agent"}).json()["data"]

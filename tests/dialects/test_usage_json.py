@@ -12,6 +12,7 @@ from towerlog.dialects import run_events
 from towerlog.dialects.activity.dialect import DIALECT as ACTIVITY
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.dialect import DIALECT as CHECKPOINTS
+from towerlog.dialects.native import NATIVE
 from towerlog.dialects.steps import DIALECT as STEPS
 from towerlog.dialects.usage_json import SaidUsage
 from towerlog.model.event import Draft, RunById
@@ -26,6 +27,7 @@ CACHED = [
     {"prompt_tokens_details": {"cached_tokens": 900}},
     {"input_tokens_details": {"cached_tokens": 900}},
 ]
+ENDS = ("run.completed", "run.failed", "run.cancelled", "budget.exceeded")
 SPLIT = Usage(100, 900, None, 50)
 
 
@@ -40,9 +42,17 @@ def drafts(told: dict[str, Any]) -> dict[str, Draft]:
         data = {"thread_id": "t", "trace_id": "x", "step_index": 1, "history": [], **told}
         body = {"events": [{"type": kind, "data": data}]}
         [sent[kind]] = endpoint_of(CHECKPOINTS, "POST", "/v1/runners/events").decode(make_call(body)).items
-    for kind in ("run.completed", "run.failed", "run.cancelled", "ship_complete"):
-        event = run_events.WorkerEvent(kind, msgspec.Raw(msgspec.json.encode(told)))
-        sent[kind] = run_events.worker_draft(event, 0, RunById(RUN_ID), settings, [])
+    for kind in (*ENDS, "ship_complete", "error"):
+        event = run_events.WorkerEvent(kind, msgspec.Raw(msgspec.json.encode({"fatal": True, **told})))
+        sent[f"lanes {kind}"] = run_events.worker_draft(event, 0, RunById(RUN_ID), settings, [])
+    for kind in ENDS:
+        one = {"event_id": "e", "client_seq": 1, "run_key": "r", "type": kind, "data": told}
+        body = {"client_id": "c", "events": [one]}
+        reported = endpoint_of(NATIVE, "POST", "/api/v1/events")
+        [sent[f"native {kind}"]] = reported.decode(make_call(body)).items
+        body = {"worker_id": "w", "lease_epoch": 1, "client_id": "c", "events": [one]}
+        reported = endpoint_of(NATIVE, "POST", "/api/v1/runs/{run_id}:report")
+        [sent[f"report {kind}"]] = reported.decode(make_call(body, run_id=RUN_ID)).items
     push = endpoint_of(ACTIVITY, "POST", "/agents/{id}/events")
     [sent["push"]] = push.decode(make_call({"type": "inference_complete", "metadata": told}, id=RUN_ID)).items
     return sent
@@ -60,14 +70,33 @@ def test_cached_input_is_read_by_its_usual_names_in_every_dialect(cached: dict[s
         assert report_of(draft).usage == SPLIT, kind
 
 
-def test_every_kind_of_end_says_what_its_run_has_spent() -> None:
-    told = {"input_tokens": 1000, "output_tokens": 100, "run_cost_usd": 0.5, "model": "m"}
-    found = drafts(told)
+@pytest.mark.parametrize(
+    ("told", "usage", "process_cost"),
+    [
+        ({"input_tokens": 1000, "output_tokens": 100, "run_cost_usd": 0.5}, Usage(1000, None, None, 100), True),
+        ({"input_tokens": 1000, "output_tokens": 100, "cost_usd": 0.5}, Usage(1000, None, None, 100), False),
+        ({"prompt_tokens": 1000, "completion_tokens": 100, "cost_usd": 0.5}, Usage(1000, None, None, 100), False),
+        ({"total_tokens": 1100, "cost_usd": 0.5}, Usage(total_tokens=1100), False),
+        ({"cost_usd": 0.5}, Usage(), False),
+        ({"usage": {"input_tokens": 1000, "output_tokens": 100, "cost_usd": 0.5}}, Usage(1000, None, None, 100), False),
+    ],
+    ids=["of the process", "of the run", "of providers", "a bare total", "a cost", "an object"],
+)
+def test_every_kind_of_end_says_what_its_run_has_spent(told: dict[str, Any], usage: Usage, process_cost: bool) -> None:
+    found = drafts({"model": "m", **told})
     of_calls = {"checkpoint", "push"}
+    assert len(found.keys() - of_calls) == 20
     for kind in found.keys() - of_calls:
         report = report_of(found[kind])
-        assert report.usage == Usage(1000, output_tokens=100, cost_nanos=500_000_000), kind
-        assert (report.whole_run, report.process_cost, found[kind].effects.model) == (True, True, "m"), kind
+        assert report.usage == msgspec.structs.replace(usage, cost_nanos=500_000_000), kind
+        assert (report.whole_run, report.process_cost, found[kind].effects.model) == (True, process_cost, "m"), kind
+
+
+def test_an_end_that_says_what_was_spent_still_leaves_its_mark_in_the_last_checkpoint() -> None:
+    told, silent = drafts({"cost_usd": 0.5}), drafts({})
+    for kind in (f"native {end}" for end in ENDS):
+        assert told[kind].effects.checkpoint == silent[kind].effects.checkpoint, kind
+        assert silent[kind].effects.report is None, kind
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "Questions": "a capability; learns after it was made who decides on the calls that wait",
     "Place": "becomes a run of its own when it shows that it is a graph; owned by its tree",
     "Changes": "filled while a unit of work is planned, and owned by the planner alone",
+    "Remainder": "taken from while the events of a run are read, by the one reader that has it",
     "News": "added to until it is sent, by the one node that has it",
     "DrawnIds": "remembers what it has given, for the one group that it was made for",
     "Exchange": "filled in by the gate's steps; one request has it",

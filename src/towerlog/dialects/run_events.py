@@ -37,7 +37,7 @@ from towerlog.dialects.members import kind_of
 from towerlog.dialects.usage_json import SaidUsage
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some
+from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some, with_effects
 from towerlog.model.lane import MAX_LEASE_SECONDS
 from towerlog.model.usage import Usage, UsageReport
 
@@ -207,12 +207,12 @@ def _read_error(data: bytes, where: str, warnings: Warnings) -> tuple[EventType,
     if not failure.fatal:
         return EventType.OTHER, Facts(name="error")
     kind, facts = _failed(failure, where, warnings)
-    return kind, _with_spent(facts, data, where, warnings)
+    return kind, with_spent(facts, data, where, warnings)
 
 
 def _read_failure(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     kind, facts = _failed(read(_FAILURE, data, where, warnings), where, warnings)
-    return kind, _with_spent(facts, data, where, warnings)
+    return kind, with_spent(facts, data, where, warnings)
 
 
 def _failed(failure: _Failure, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
@@ -221,27 +221,30 @@ def _failed(failure: _Failure, where: str, warnings: Warnings) -> tuple[EventTyp
 
 
 def _read_completed(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    return EventType.RUN_COMPLETED, _with_spent(Facts(success=True), data, where, warnings)
+    return EventType.RUN_COMPLETED, with_spent(Facts(success=True), data, where, warnings)
 
 
-def _with_spent(facts: Facts, data: bytes, where: str, warnings: Warnings) -> Facts:
+def with_spent(facts: Facts, data: bytes, where: str, warnings: Warnings) -> Facts:
     """The facts of an end, with what its run has spent, if it says so."""
     sent = read(_USAGE, data, where, warnings)
     report = sent.total(where, warnings)
     if report is None:
         return facts
-    effects = Effects(report=report, model=sent.model or None, provider=sent.provider or None)
-    return msgspec.structs.replace(facts, effects=effects)
+    return with_effects(facts, report=report, model=sent.model or None, provider=sent.provider or None)
+
+
+def _read_over_budget(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
+    return EventType.BUDGET_EXCEEDED, with_spent(NO_FACTS, data, where, warnings)
 
 
 def _read_cancelled(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
     told = reason(read(_FAILURE, data, where, warnings).error, f"{where}.error", warnings)
     facts = NO_FACTS if told is None else Facts(error=told)
-    return EventType.RUN_CANCELLED, _with_spent(facts, data, where, warnings)
+    return EventType.RUN_CANCELLED, with_spent(facts, data, where, warnings)
 
 
 def _read_shipped(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
-    return EventType.RUN_COMPLETED, _with_spent(Facts(name="ship_complete", success=True), data, where, warnings)
+    return EventType.RUN_COMPLETED, with_spent(Facts(name="ship_complete", success=True), data, where, warnings)
 
 
 def _read_delta(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:
@@ -376,7 +379,7 @@ ROWS: dict[str, Row] = {
     "run.failed": Row(EventType.RUN_FAILED, read=_read_failure),
     "run.cancelled": Row(EventType.RUN_CANCELLED, read=_read_cancelled),
     "budget.warning": Row(EventType.BUDGET_WARNING),
-    "budget.exceeded": Row(EventType.BUDGET_EXCEEDED),
+    "budget.exceeded": Row(EventType.BUDGET_EXCEEDED, read=_read_over_budget),
     "message.delta": Row(EventType.MESSAGE_DELTA, read=_read_delta),
     "tool.call": Row(EventType.TOOL_CALL, read=_read_tool_call),
     "tool.result": Row(EventType.TOOL_RESULT, read=_read_tool_result),

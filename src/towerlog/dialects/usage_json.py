@@ -67,6 +67,8 @@ class SaidUsage(SaidParts, frozen=True, gc=False):
     run_cost_usd: msgspec.Raw = NULL
     model: Label | None = None
     provider: Label | None = None
+    usage: SaidUsage | None = None
+    """The same, as the providers' own object; it counts where nothing stands beside it."""
 
     def tokens(self) -> Usage:
         """The tokens, none of them in two buckets.
@@ -120,7 +122,7 @@ class SaidUsage(SaidParts, frozen=True, gc=False):
         of_process = details.cost_nanos(self.run_cost_usd, f"{where}.run_cost_usd", warnings)
         usage = msgspec.structs.replace(usage, cost_nanos=of_process if cost is None else cost)
         if usage == NO_USAGE:
-            return None
+            return None if self.usage is None else self.usage.total(f"{where}.usage", warnings)
         is_process = cost is None and of_process is not None
         is_whole = not is_process or usage.all_tokens() is not None
         return UsageReport(

@@ -24,6 +24,7 @@ from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceOutcome, PriceView
 from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
+from towerlog.model.span_figures import AboutRun
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import RunSums, Usage, UsageRow
 
@@ -222,8 +223,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     """Of sums over a time: from when to before when, in wall ms."""
     live_cursor: str | None = None
     """Of rows that can be watched: changes after this may be missing."""
-    about: tuple[RunRow, Mapping[int, str]] | None = None
-    """Where that was asked for: the run of events, and the names of their agents by number."""
+    about: AboutRun | None = None  # where that was asked for, of the run of events
     searched_to: int | None = None
     """Of a search that ended for its time: runs that began before this, wall ms, were not looked at."""
 

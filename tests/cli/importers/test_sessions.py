@@ -214,6 +214,41 @@ def test_codex_totals_that_begin_anew_count_from_there(server, tmp_path) -> None
     assert figures(server) == [(3700, 370)]
 
 
+def all_used(server: Server) -> tuple[Any, ...]:
+    """The model of the only run, and its input, cached input, cache writes, output and all tokens."""
+    [row] = runs(server).values()
+    found = server.client().get(f"/api/v1/runs/{row['run_id']}").json()
+    names = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "total_tokens")
+    return (found["model"], *(found["usage"][name] for name in names))
+
+
+def test_what_codex_has_used_before_it_names_a_model_is_of_the_first_that_it_names(server, tmp_path) -> None:
+    lines = [used(2, (1000, 100), (1000, 100)), line(3, "turn_context", model="gpt-5.1-codex"), used(4, (3000, 300))]
+    told_json(
+        server, "import", str(written(tmp_path / "s.jsonl", meta(0, samples.CODEX_SESSION), said(1, "q"), *lines))
+    )
+    cells = server.client().get("/api/v1/usage", params={"by": "model", "since": f"{at(0)[:10]}T00:00:00Z"}).json()
+    assert {cell["model"] for cell in cells["data"] if cell["usage"]["total_tokens"]} == {"gpt-5.1-codex"}
+    assert all_used(server) == ("gpt-5.1-codex", 3000, None, None, 300, 3300)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside the events"])
+def test_a_record_of_usage_of_codex_counts_once(server, tmp_path, beside: bool) -> None:
+    names = ("input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens", "total_tokens")
+    lines = [line(1, "turn_context", model="m"), said(1, "q")]
+    for number, (whole, last) in enumerate(
+        (((1000, 500, 200, 100), (1000, 500, 200, 100)), ((1700, 900, 200, 150), (700, 400, 0, 50)))
+    ):
+        totals, own = (dict(zip(names, (*one, one[0] + one[3]), strict=True)) for one in (whole, last))
+        if beside:
+            info = {"total_token_usage": totals, "last_token_usage": own}
+            lines.append(line(2 + number, "event_msg", type="token_count", info=info))
+        record = {"response_id": f"r{number}", "usage": own, "turn_token_usage": own, "thread_token_usage": totals}
+        lines.append(line(2 + number, "token_usage_record", **record))
+    told_json(server, "import", str(written(tmp_path / "s.jsonl", meta(0, samples.CODEX_SESSION), *lines)))
+    assert all_used(server) == ("m", 600, 900, 200, 150, 1850)
+
+
 def test_a_codex_session_in_two_files_is_one_run(server, tmp_path) -> None:
     head = meta(0, samples.CODEX_SESSION)
     one = written(tmp_path / "one.jsonl", head, said(1, "which?"), used(2, (1000, 100), (1000, 100)))

@@ -13,6 +13,7 @@ from towerlog.dialects.activity.dialect import DIALECT
 from towerlog.dialects.activity.feed import default_tool, feed_event, frame
 from towerlog.dialects.activity.shapes import FeedEvent
 from towerlog.model.command import Append
+from towerlog.model.computed_costs import Recount, TakenBack
 from towerlog.model.event import Draft, Event, EventType
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.run import Status
@@ -239,12 +240,33 @@ def test_a_turn_is_an_inference_with_what_it_added() -> None:
         (EventType.RUN_FAILED, Facts(error=SECRET, effects=Effects(status=Status.FAILED))),
         (EventType.MESSAGE_DELTA, Facts(spent=SPENT)),
         (EventType.STEP, Facts(spent=SPENT)),
-        (EventType.OTHER, Facts(name="thread_rate_limited_no_more", spent=SPENT)),
+        (EventType.OTHER, Facts(name="thread_rate_limited_no_more")),
         (EventType.RUN_INPUT, Facts()),
     ],
 )
 def test_what_has_no_place(type_, facts) -> None:
     assert frame(event(type_, {"content": SECRET}, facts), EPOCH) is None
+
+
+@pytest.mark.parametrize(
+    "type_", [EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED, EventType.BUDGET_EXCEEDED]
+)
+def test_an_end_that_leaves_its_mark_in_a_checkpoint_shows_what_it_added(type_) -> None:
+    found = shown(event(type_, {}, Facts(spent=SPENT, effects=Effects(checkpoint=turn(decision=True)))))
+    assert found["output_summary"] == "310+110 tokens, $0.00231, ? ms"
+
+
+def test_what_is_taken_back_is_a_line_with_figures_below_zero() -> None:
+    of = Recount(0, "m", "running", 0, Usage(), of_total=True)
+    facts = Facts(
+        spent=Usage(-300, output_tokens=-100, total_tokens=-400),
+        taken_back=(TakenBack("a", 0, 2_000_000),),
+        effects=Effects(recount=of),
+    )
+    found = shown(event(EventType.USAGE_RECOUNTED, {}, facts))
+    assert (found["type"], found["input_summary"]) == ("inference_complete", "m (recount)")
+    assert found["output_summary"] == "-300+-100 tokens, $-0.002, ? ms"
+    assert found["metadata"]["cost_usd"] == -0.002
 
 
 def test_ends_that_tell_a_usage() -> None:

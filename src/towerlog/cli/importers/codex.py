@@ -33,8 +33,17 @@ NAME = "codex"
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Item that calls a tool → the member with what it is called with."""
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens", "total_tokens")
-_TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted"})
+_COUNTS = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_input_tokens",
+    "output_tokens",
+    "reasoning_output_tokens",
+    "total_tokens",
+)
+_RECORD = "token_usage_record"
+"""A line of its own for what a response has used, beside the event for people or in its place."""
+_TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted", _RECORD})
 _ENDS_OF_TURNS = frozenset({"task_complete", "turn_complete", "turn_aborted"})
 _BEGINS_OF_TURNS = frozenset({"task_started", "turn_started", "user_message"})
 MAX_COPYING_MS = 500
@@ -49,7 +58,7 @@ def recognizes(value: Any) -> bool:
 
 def read(source: Source, skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
     """The events of a file. `skipped` is told of entries that say nothing of a run."""
-    reader = _Reader(source, _last_copied(source()), skipped)
+    reader = _Reader(source, _last_copied(source()), _first_model(source()), skipped)
     for number, value in source():
         yield from reader.entry(number, object_of(value))
     yield from reader.end()
@@ -96,6 +105,15 @@ def _last_copied(values: Values) -> int:
     return found
 
 
+def _first_model(values: Values) -> str | None:
+    """The model that a session names first: a resumed one may tell what was used before it has named any."""
+    for _, value in values:
+        entry = object_of(value)
+        if entry.get("type") == "turn_context" and (named := text_of(object_of(entry.get("payload")).get("model"))):
+            return named
+    return None
+
+
 def _is_answer(kind: Any, payload: Json) -> bool:
     """Whether a line is of what came of a prompt."""
     if kind == "response_item":
@@ -115,13 +133,13 @@ def _ms(time: Any) -> int | None:
 class _Reader:
     """Entries in, events out."""
 
-    def __init__(self, source: Source, last_copied: int, skipped: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, last_copied: int, model: str | None, skipped: Callable[[str], None]) -> None:
         self._source = source
         self._last_copied = last_copied
         self._skipped = skipped
         self._run: RunReader | None = None
         self._meta: Json = {}
-        self._model: str | None = None
+        self._model = model
         self._totals: dict[str, int] = {}
         """The highest of each that was told."""
         self._last = ""
@@ -142,6 +160,11 @@ class _Reader:
         elif number <= self._last_copied:
             self._skipped("copied from another session")
             self._totals |= _counts_of(object_of(payload.get("info")).get("total_token_usage"))
+            self._totals |= _counts_of(payload.get("thread_token_usage"))
+        elif kind == _RECORD and object_of(payload.get("thread_token_usage")):
+            # The same totals as those of the event: whichever comes second adds nothing.
+            info = {"total_token_usage": payload["thread_token_usage"], "last_token_usage": payload.get("usage")}
+            yield from self._used(entry_id, time, info)
         elif kind == "event_msg":
             yield from self._event(entry_id, time, str(payload.get("type")), payload)
         elif kind == "response_item":
@@ -230,12 +253,14 @@ class _Reader:
         """What was used since it was told last. Many of these only repeat a total."""
         totals, last = _counts_of(info.get("total_token_usage")), _counts_of(info.get("last_token_usage"))
         used = self._risen(totals, last)
-        cached, reasoning = used.get("cached_input_tokens"), used.get("reasoning_output_tokens")
+        cached, kept = used.get("cached_input_tokens"), used.get("cache_write_input_tokens")
+        reasoning = used.get("reasoning_output_tokens")
         data = given(
             model=self._model,
             provider=text_of(self._meta.get("model_provider")),
-            input_tokens=part_of(used.get("input_tokens"), cached),
+            input_tokens=part_of(used.get("input_tokens"), cached, kept),
             cached_input_tokens=cached,
+            cache_write_tokens=kept,
             output_tokens=part_of(used.get("output_tokens"), reasoning),
             reasoning_tokens=reasoning,
         )

@@ -19,7 +19,7 @@ from towerlog.dialects.base import ascii_json
 from towerlog.dialects.fields import decode_any, read, truncated
 from towerlog.dialects.views.event_members import output
 from towerlog.model.event import TARGET_STATUS, Event, EventType, cursor_text
-from towerlog.model.feed import has_feed_place, has_spent
+from towerlog.model.feed import FEED_TYPES_WHEN_SPENT, has_feed_place, has_spent
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.model.usage import Usage, dollars_json, format_dollars
@@ -62,9 +62,14 @@ _REQUEST_TYPE: dict[EventType, str] = {
     EventType.CHECKPOINT: "turn",
     EventType.RUN_COMPLETED: "run",
     EventType.RUN_FAILED: "run",
+    EventType.RUN_CANCELLED: "run",
+    EventType.USAGE_RECOUNTED: "recount",
+    EventType.COST_REPRICED: "recount",
     EventType.BUDGET_EXCEEDED: "run",
     EventType.OTHER: "chat",
 }
+_CALLS_THAT_WENT_WELL = frozenset({EventType.OTHER, EventType.USAGE_RECOUNTED, EventType.COST_REPRICED})
+"""Of these nothing is known but what they add, or take back of what earlier lines have told: figures below 0."""
 _CALL_SUMMARY = re.compile(r"[\w.:@/+-]{1,100} \([\w.:-]{1,60}\)")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SHELL = frozenset({"shell", "bash", "sh", "zsh", "terminal", "exec", "command", "cmd"})
@@ -109,7 +114,7 @@ def feed_event(event: Event, epoch: str) -> FeedEvent | None:
             return _tool(event, epoch, "command_complete")
         case EventType.MODEL_CALL | EventType.BUDGET_EXCEEDED:
             return _call(event, epoch)
-        case EventType.CHECKPOINT | EventType.RUN_COMPLETED | EventType.RUN_FAILED:
+        case kind if kind in FEED_TYPES_WHEN_SPENT:
             return _call(event, epoch) if has_spent(event) else None
         case _:
             return None
@@ -165,6 +170,8 @@ def _sent_call(event: Event, epoch: str, sent: SentEvent, metadata: dict[str, An
     if effects.model is not None or not _CALL_SUMMARY.fullmatch(summary):
         summary = _call_summary(effects.model, request_type or "chat")
     usage = effects.told_or_computed()
+    if facts.spent is not None:  # of the cost, what counts of it
+        usage = msgspec.structs.replace(usage, cost_nanos=_spent(event).cost_nanos)
     shown = _inference(sent.type, summary, effects.model, request_type, usage, facts.duration_ms)
     shown.id = _call_id(sent.id or _stable_id(event, epoch))
     shown.timestamp = _time(event)
@@ -227,7 +234,9 @@ def _size(text: bytes) -> int:
 
 def _call(event: Event, epoch: str) -> FeedEvent:
     """One inference event for a model call, a turn, or a run that reported its usage only at its end."""
-    model, request_type = event.effects.model, _REQUEST_TYPE[event.type]
+    recount = event.effects.recount or event.effects.repriced
+    model = event.effects.model if recount is None else recount.model or None
+    request_type = _REQUEST_TYPE[event.type]
     type_ = _call_type(event)
     summary = _call_summary(model, request_type)
     shown = _inference(type_, summary, model, request_type, _spent(event), event.facts.duration_ms)
@@ -242,8 +251,10 @@ def _call_type(event: Event) -> str:
         if facts.name in CALL_STATUS:
             return facts.name
         return "inference_error" if facts.success is False else "inference_complete"
-    if event.type is EventType.OTHER:
+    if event.type is EventType.OTHER and event.effects.rate_limited:
         return "inference_rate_limited"
+    if event.type in _CALLS_THAT_WENT_WELL:
+        return "inference_complete"
     if event.type is EventType.CHECKPOINT:
         checkpoint = event.effects.checkpoint
         word = "" if checkpoint is None else checkpoint.status
@@ -252,10 +263,14 @@ def _call_type(event: Event) -> str:
 
 
 def _spent(event: Event) -> Usage:
-    """What this event added to its run's usage; it may have reported a running total."""
-    if event.facts.spent is not None:
-        return event.facts.spent
-    return event.effects.told_or_computed()
+    """What this event added to its run's usage; it may have reported a running total, or take something back."""
+    facts = event.facts
+    if facts.spent is None:
+        return event.effects.told_or_computed()
+    if not facts.taken_back:
+        return facts.spent
+    lost = sum(one.nanos for one in facts.taken_back)
+    return msgspec.structs.replace(facts.spent, cost_nanos=(facts.spent.cost_nanos or 0) - lost)
 
 
 # The pieces

@@ -26,6 +26,7 @@ from towerlog.dialects.run_events import (
     model_call_facts,
     reason,
     success_of,
+    with_spent,
 )
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.agent import DEFAULT_AGENT
@@ -160,16 +161,22 @@ def _ends(status: str) -> Effects:
     return Effects(checkpoint=CheckpointFacts(LATEST_STEP, status, decision=True))
 
 
-def _completed(_sent: _Anything, _data: bytes, _where: str, _warnings: Warnings) -> Facts:
-    return Facts(success=True, effects=_COMPLETES)
+def _completed(_sent: _Anything, data: bytes, where: str, warnings: Warnings) -> Facts:
+    return with_spent(Facts(success=True, effects=_COMPLETES), data, where, warnings)
 
 
-def _failed(sent: _Failed, _data: bytes, where: str, warnings: Warnings) -> Facts:
-    return Facts(error=reason(sent.error, f"{where}.error", warnings) or FAILED, success=False, effects=_FAILS)
+def _failed(sent: _Failed, data: bytes, where: str, warnings: Warnings) -> Facts:
+    error = reason(sent.error, f"{where}.error", warnings) or FAILED
+    return with_spent(Facts(error=error, success=False, effects=_FAILS), data, where, warnings)
 
 
-def _cancelled(sent: _Cancelled, _data: bytes, _where: str, _warnings: Warnings) -> Facts:
-    return Facts(error=fields.summary(sent.reason) if sent.reason else None, effects=_FAILS)
+def _cancelled(sent: _Cancelled, data: bytes, where: str, warnings: Warnings) -> Facts:
+    error = fields.summary(sent.reason) if sent.reason else None
+    return with_spent(Facts(error=error, effects=_FAILS), data, where, warnings)
+
+
+def _over_budget(_sent: _Anything, data: bytes, where: str, warnings: Warnings) -> Facts:
+    return with_spent(NO_FACTS, data, where, warnings)
 
 
 def _waiting(sent: _Waiting, _data: bytes, where: str, warnings: Warnings) -> Facts:
@@ -275,7 +282,7 @@ KINDS: dict[EventType, _Kind] = {
     EventType.RUN_FAILED: _Kind(msgspec.json.Decoder(_Failed), _failed),
     EventType.RUN_CANCELLED: _Kind(msgspec.json.Decoder(_Cancelled), _cancelled),
     EventType.BUDGET_WARNING: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_WARNING)),
-    EventType.BUDGET_EXCEEDED: _Kind(_ANYTHING, _as_worker(EventType.BUDGET_EXCEEDED)),
+    EventType.BUDGET_EXCEEDED: _Kind(_ANYTHING, _over_budget),
     EventType.MESSAGE_DELTA: _Kind(msgspec.json.Decoder(MessageDeltaData), _delta),
     EventType.TOOL_CALL: _Kind(msgspec.json.Decoder(_ToolCall), _tool_call),
     EventType.TOOL_RESULT: _Kind(msgspec.json.Decoder(_ToolResult), _tool_result),

@@ -17,6 +17,7 @@ from towerlog.dialects.fields import decode_any
 from towerlog.dialects.views.event_members import event_members
 from towerlog.model.event import TARGET_STATUS, Event, EventType
 from towerlog.model.run import TERMINAL
+from towerlog.model.span_figures import SpanFigures
 from towerlog.model.usage import Usage, format_dollars
 from towerlog.model.usage_parts import COUNTED_PARTS
 
@@ -50,6 +51,8 @@ class RunNames(msgspec.Struct, frozen=True):
     """The names of those that its events are of, by number."""
     ended_seq: int | None = None
     """The end that counts, where it has ended: an earlier one was a failure that it recovered from."""
+    figures: SpanFigures = SpanFigures()
+    """What its events tell of usage."""
 
 
 class RunSpans:
@@ -146,14 +149,12 @@ class RunSpans:
 
     def _figures(self, event: Event, data: Json) -> None:
         """What an event that is no model call has added to what its run has used: totals, mostly."""
-        spent = event.facts.spent
-        effects = event.effects
-        if spent is None or "attributes" in data or effects.repriced is not None or effects.recount is not None:
-            return
-        figures = self._usage_of(event, spent)
+        spent = None if "attributes" in data else self.names.figures.of(event)
+        figures = {} if spent is None else self._usage_of(event, spent)
         if not any(figures.values()):
             return
-        model = event.effects.model
+        recount = event.effects.recount
+        model = event.effects.model if recount is None else recount.model or None
         span = self._span(event, {}, "usage", None)
         span |= {"traceId": self._trace_id, "spanId": _made_id(self._run_id, event.seq, _USAGE_KIND)}
         _add(span, {"towerlog.span.kind": _USAGE_KIND, "gen_ai.request.model": model} | figures)
@@ -203,7 +204,7 @@ class RunSpans:
         span = self._span(event, data, f"chat {effects.model or ''}".strip(), None)
         if "attributes" not in data:
             span["kind"] = _CLIENT
-            told = effects.told_or_computed() if event.facts.spent is None else event.facts.spent
+            told = self.names.figures.of(event) or effects.told_or_computed()
             about = {
                 "gen_ai.operation.name": "chat",
                 "gen_ai.provider.name": effects.provider,
@@ -214,8 +215,7 @@ class RunSpans:
             _add(span, about | self._usage_of(event, told))
         else:
             # Of a call above others, with what those cost: it counts what exceeds that.
-            whole = effects.calls[0].whole() if effects.calls else effects.told_or_computed()
-            cost = whole.cost_nanos
+            cost = self.names.figures.cost_of_span(event)
             _add(span, {} if cost is None else {COST: float(format_dollars(cost))})
         if event.facts.success is False and "status" not in data:
             span["status"] = {"code": _ERROR, "message": event.facts.name or "failed"}

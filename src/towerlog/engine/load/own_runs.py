@@ -111,7 +111,10 @@ def process_of(row: RunRow, trace: str, top: RunRow | None, sender: str, costs: 
         return trace
     mark = PROCESS_MARK + hashlib.sha256(f"{sender}{PROCESS_MARK}{top.agent}".encode()).hexdigest()[:PROCESS_DIGITS]
     before = next((name for name in reversed(costs) if name.endswith(mark)), None)
-    return trace + mark if before is None or costs[before] > cost else before
+    if before is not None and costs[before] <= cost:
+        return before
+    # A runner that was restarted may go on with the trace of the process before it.
+    return trace + mark if trace + mark not in costs else top.run_id + mark
 
 
 def _roots(numbers: Iterable[int], row_of: RowOf, find: Find) -> Iterable[RunRow]:

@@ -93,6 +93,8 @@ class Recorder:
         self._exit_s, self._longest_pause_s = exit_seconds, longest_pause_seconds
         self._runs: weakref.WeakValueDictionary[str, BaseRun] = weakref.WeakValueDictionary()
         self._sinks: weakref.WeakValueDictionary[str, RunSink] = weakref.WeakValueDictionary()
+        self.adapters: dict[str, Any] = {}
+        """What adapters remember of this process beside their runs, by their names."""
         if self._destination.why_not is not None:
             _log.error(
                 "%s: events cannot be delivered; `towerlog spool ls` shows what is spooled", self._destination.why_not

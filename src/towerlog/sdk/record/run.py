@@ -65,6 +65,7 @@ class BaseRun:
         self.fencing_token = fencing_token
         self.result: Any = None
         """The run's result, reported when it completes."""
+        self.spent: dict[str, Any] = {}  # what its end says of the cost of all of it: `cost_usd`, `model`
         self.ended = False
         self.captures_content = captures_content()
         """Whether what was said is reported, or only that something was."""
@@ -306,7 +307,7 @@ class BaseRun:
             self.ended = True
             for call in reversed([*self._calls.values()]):
                 call.interrupt("the run has ended")
-            self.tell(event_type, data)
+            self.tell(event_type, data | self.spent)
             self._inbox.close()
 
     def _settle_mark(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.sdk.integrations.frameworks import NEWEST, PINNED, Told, told_by
 from towerlog.sdk.api.shapes import RunInfo
-from towerlog.sdk.integrations.claude_agent.usage import SessionUsage
+from towerlog.sdk.integrations.claude_agent.usage import SessionUsage, of_message
 
 HERE = Path(__file__).parent
 
@@ -93,21 +93,28 @@ def test_a_turn_that_is_left_early_is_cancelled(told: Told) -> None:
 
 
 def test_figures_that_are_no_figures_cost_nothing() -> None:
+    assert of_message({"input_tokens": "many"}) == {}
     usage = SessionUsage()
-    assert usage.of_message("m", {"input_tokens": "many"}) == {}
-    assert usage.missing({"m": {"inputTokens": None, "costUSD": "much"}, "n": 7}) == {}
-    assert usage.missing(None) == {}
-    assert usage.missing({"m": {"inputTokens": 3, "costUSD": 0.5}}) == {"m": {"input_tokens": 3, "cost_usd": 0.5}}
-    assert usage.missing({"m": {"inputTokens": 3, "costUSD": 0.5}}) == {}, "nothing is told twice"
+    odd = usage.turn({}, {"m": {"inputTokens": None, "costUSD": "much"}, "n": 7}, "much")
+    assert (odd.rest, odd.cost_nanos) == ({}, None)
+    assert usage.turn({}, None, None).rest == {}
+    found = usage.turn({}, {"m": {"inputTokens": 3, "costUSD": 0.5}}, None)
+    assert (found.rest, found.cost_nanos, found.model) == ({"m": {"input_tokens": 3}}, 500_000_000, "m")
+    again = usage.turn({}, {"m": {"inputTokens": 3, "costUSD": 0.5}}, None)
+    assert (again.rest, again.cost_nanos) == ({}, 0), "nothing is told twice"
 
 
 def test_sums_of_one_turn_alone_are_told_apart_from_those_of_the_session() -> None:
     usage = SessionUsage()
-    usage.of_message("m", {"input_tokens": 10, "output_tokens": 1})
-    assert usage.missing({"m": {"inputTokens": 10, "outputTokens": 5, "costUSD": 0.5}}) == {
-        "m": {"output_tokens": 4, "cost_usd": 0.5}
-    }
-    usage.of_message("m", {"input_tokens": 8})
-    assert usage.missing({"m": {"inputTokens": 8, "outputTokens": 2, "costUSD": 0.25}}) == {
-        "m": {"output_tokens": 2, "cost_usd": 0.25}
-    }
+    told = {"m": {"input_tokens": 10, "output_tokens": 1}}
+    first = usage.turn(told, {"m": {"inputTokens": 10, "outputTokens": 5, "costUSD": 0.5}}, 0.5)
+    assert (first.rest, first.cost_nanos) == ({"m": {"output_tokens": 4}}, 500_000_000)
+    second = usage.turn({"m": {"input_tokens": 8}}, {"m": {"inputTokens": 8, "outputTokens": 2, "costUSD": 0.25}}, 0.25)
+    assert (second.rest, second.cost_nanos) == ({"m": {"output_tokens": 2}}, 250_000_000)
+
+
+def test_sums_that_have_not_moved_are_of_the_turn_alone() -> None:
+    usage, told = SessionUsage(), {"m": {"input_tokens": 100, "cached_input_tokens": 500}}
+    sums = {"m": {"inputTokens": 200, "cacheReadInputTokens": 1000, "outputTokens": 90, "costUSD": 0.0125}}
+    for _ in range(2):
+        assert usage.turn(told, sums, None).cost_nanos == 12_500_000

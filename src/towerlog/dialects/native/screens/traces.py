@@ -49,8 +49,8 @@ def _encode_trace(page: Page, command: ListEvents, _call: Call) -> Reply:
     events = (row for row in page.rows if isinstance(row, Event))
     names = RunNames()
     if page.about is not None:
-        run, agents = page.about
-        names = RunNames(run.agent, run.thread_id, agents, run.ended_seq)
+        run, agents, figures = page.about
+        names = RunNames(run.agent, run.thread_id, agents, run.ended_seq, figures)
     spans = RunSpans(command.run_id, names)
     scopes_told: dict[bytes, tuple[Any, list[msgspec.Raw]]] = {}
     following: str | int | None = page.next

@@ -11,6 +11,7 @@ from towerlog.dialects.views.otel_spans import RunNames, RunSpans
 from towerlog.dialects.views.otlp_protobuf import span_bytes
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
+from towerlog.model.span_figures import SpanFigures
 from towerlog.store.base import Store
 
 PAGE_EVENTS = 500
@@ -56,15 +57,26 @@ async def spans_between(
     else:
         since = 0
     agents: dict[int, str] = {}
-    spans = RunSpans(row.run_id, RunNames(row.agent, row.thread_id, agents, row.ended_seq))
-    while page := await store.events(row.org, row.run, seq, PAGE_EVENTS):
-        events = [one for one in page if isinstance(one, Event)]
-        unknown = {one.agent for one in events} - agents.keys()
-        agents |= {one.agent: one.name for one in await store.agents_by_number(row.org, sorted(unknown))}
+    figures = SpanFigures(agents, since)
+    async for events in _pages(store, row, seq, until, agents):
+        for event in events:
+            figures.take(event)
+    spans = RunSpans(row.run_id, RunNames(row.agent, row.thread_id, agents, row.ended_seq, figures))
+    async for events in _pages(store, row, seq, until, agents):
         found, lost = await asyncio.to_thread(_encoded, spans, events, since, until)
         if lost:
             left_out(lost)
         yield found
+
+
+async def _pages(store: Store, row: RunRow, seq: int, until: int, agents: dict[int, str]) -> AsyncIterator[list[Event]]:
+    """The events of a run after one of them, up to a position; the names of their agents are added to `agents`."""
+    while page := await store.events(row.org, row.run, seq, PAGE_EVENTS):
+        events = [one for one in page if isinstance(one, Event) and one.position <= until]
+        unknown = {one.agent for one in events} - agents.keys()
+        if unknown:
+            agents |= {one.agent: one.name for one in await store.agents_by_number(row.org, sorted(unknown))}
+        yield events
         seq = page[-1].seq
         if page[-1].position > until:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from towerlog.sdk.integrations.claude_agent.usage import SessionUsage
+from towerlog.sdk.integrations.claude_agent.usage import Told, added, of_message
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.tool_calls import ToolCall
@@ -16,11 +16,13 @@ MAX_OPEN = 1_000
 class Scope:
     """What one agent of a turn does, as events of its run."""
 
-    def __init__(self, run: BaseRun, usage: SessionUsage) -> None:
-        """`usage`: of the session, which all its agents share."""
+    def __init__(self, run: BaseRun) -> None:
+        """Before its first message."""
         self.run = run
         self.tools: dict[str, ToolCall] = {}
-        self._usage = usage
+        self.told: Told = {}
+        """What its calls have used, as they were told."""
+        self.ended_as = "run.completed"
         self._call: ModelCall | None = None
         self._message_id: str | None = None
         self._counted: Any = None
@@ -87,7 +89,10 @@ class Scope:
         call, self._call = self._call, None
         if call is None:
             return
-        call.usage = self._usage.of_message(str(call.model), self._counted) or None
+        used, model = of_message(self._counted), str(call.model)
+        call.usage = used or None
+        if used:
+            self.told[model] = added(self.told.get(model, {}), used)
         call.response = {"role": "assistant", "content": self._blocks}
         call.finish()
         self._blocks, self._counted, self._streamed = [], None, False

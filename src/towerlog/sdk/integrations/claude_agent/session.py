@@ -10,7 +10,7 @@ from typing import Any
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.integrations.claude_agent.scopes import Scope
-from towerlog.sdk.integrations.claude_agent.usage import SessionUsage
+from towerlog.sdk.integrations.claude_agent.usage import NANOS, Sessions, SessionUsage, together
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.default import default_recorder
@@ -23,6 +23,12 @@ SUBAGENT_TYPE = "subagent_type"
 """The argument of a tool that starts a sub-agent which says of which kind that is."""
 
 
+NO_RESULT = "the messages have ended without a result"
+MAX_SUBAGENTS = 1_000
+"""Sub-agents of a turn that have ended and get their part of its cost. Of more the turn's cost is not told at all: it
+would count beside what is computed for them."""
+
+
 class ClaudeAgent:
     """The turns of one session. One turn at a time."""
 
@@ -32,11 +38,12 @@ class ClaudeAgent:
         self._agent = agent
         self._thread = thread
         self._recorder = recorder
-        self._usage = SessionUsage()
+        self._usage: SessionUsage | None = None
         self._run: BaseRun | None = None
         self._input: Any = None
         self._scopes: dict[str | None, Scope] = {}
         """Id of the tool call that has started a sub-agent → what that does; None: the agent itself."""
+        self._returned_agents: list[Scope] = []
 
     async def seen(self, messages: AsyncIterable[Any], prompt: object = None) -> AsyncIterator[Any]:
         """The messages of a turn (what `query()` or `client.receive_response()` gives), which are reported as a run.
@@ -78,7 +85,7 @@ class ClaudeAgent:
         if self._run is None:
             recorder = self._recorder or default_recorder()
             self._run = recorder.start_run(self._agent, self._thread or session_id, self._input)
-            self._scopes = {None: Scope(self._run, self._usage)}
+            self._scopes, self._returned_agents = {None: Scope(self._run)}, []
         return self._run
 
     @guarded
@@ -109,7 +116,7 @@ class ClaudeAgent:
         recorder = self._recorder or default_recorder()
         given = told.get("prompt") if captures_content() else None
         run = recorder.start_run(told.get(SUBAGENT_TYPE) or "sub-agent", input=given, parent=around.run)
-        made = self._scopes[tool_use_id] = Scope(run, self._usage)
+        made = self._scopes[tool_use_id] = Scope(run)
         return made
 
     def _returned(self, message: Any) -> None:
@@ -121,6 +128,8 @@ class ClaudeAgent:
             inner = self._scopes.pop(block.tool_use_id, None)
             if inner is not None:
                 inner.close()
+                self._returned_agents.append(inner)
+                inner.ended_as = "run.failed" if block.is_error else "run.completed"
                 shown = block.content if inner.run.captures_content else None
                 inner.run.finish(shown, "the sub-agent has failed" if block.is_error else None)
             scope.returned(block)
@@ -130,10 +139,7 @@ class ClaudeAgent:
         run = self._begin(None)
         if run is None:
             return
-        for scope in self._scopes.values():
-            scope.close()
-        for model, rest in self._usage.missing(getattr(message, "model_usage", None)).items():
-            run.model_call(model, provider="anthropic", parent="", settles="the rest of this model's turn", **rest)
+        self._count(run, message)
         if message.is_error:
             run.fail("; ".join(getattr(message, "errors", None) or ()) or message.result or message.subtype)
         else:
@@ -141,17 +147,49 @@ class ClaudeAgent:
             found = message.result if structured is None else structured
             run.complete(found if run.captures_content else None)
 
+    def _count(self, run: BaseRun, message: Any) -> None:
+        """Tells what the messages have not, and what the turn has cost: each of its runs its part of that."""
+        for scope in self._scopes.values():
+            scope.close()
+        inner = [*self._returned_agents, *(scope for key, scope in self._scopes.items() if key is not None)]
+        told = together(scope.told for scope in (self._scopes[None], *inner))
+        recorder = self._recorder or default_recorder()
+        sessions = recorder.adapters.setdefault("claude_agent", Sessions())
+        session_id = getattr(message, "session_id", None)
+        usage = self._usage = self._usage or sessions.of(session_id)
+        sessions.keep(session_id, usage)
+        turn = usage.turn(told, getattr(message, "model_usage", None), getattr(message, "total_cost_usd", None))
+        for model, rest in turn.rest.items():
+            run.model_call(model, provider="anthropic", parent="", settles="the rest of this model's turn", **rest)
+        if turn.cost_nanos is None or len(self._returned_agents) > MAX_SUBAGENTS:
+            return
+        left = turn.cost_nanos
+        for scope in inner:
+            if scope.told:
+                part = turn.cost_of(scope.told)
+                left -= part
+                _tell_cost(scope, part)
+        _tell_cost(self._scopes[None], left, turn.model)
+
     @guarded
     def _end(self, error: BaseException | None) -> None:
-        """The end of the messages: of a turn without a result it is the end of the run."""
+        """The end of the messages: a turn without a result has failed by it."""
         run, self._run = self._run, None
+        missed = error or (None if run is None or run.ended else NO_RESULT)
         for tool_use_id, scope in self._scopes.items():
             scope.close()
             if tool_use_id is not None and not scope.run.ended:
-                scope.run.end_with(error) if error is not None else scope.run.complete()
+                scope.run.finish(error=missed)
         if run is not None and not run.ended:
-            run.end_with(error) if error is not None else run.complete()
-        self._scopes = {}
+            run.finish(error=missed)
+        self._scopes, self._returned_agents = {}, []
+
+
+def _tell_cost(scope: Scope, nanos: int, model: str | None = None) -> None:
+    """What the run of an agent has cost in a turn: with its end, or after that. `model`: of what is of no call."""
+    scope.run.spent = {"cost_usd": nanos / NANOS} | ({} if model is None else {"model": model})
+    if scope.run.ended:
+        scope.run.tell(scope.ended_as, scope.run.spent)
 
 
 def claude_agent(agent: str = "claude", thread: str | None = None, *, recorder: Recorder | None = None) -> ClaudeAgent:
