@@ -1,4 +1,4 @@
-"""Runners that name all runs of a thread alike: a restart is a new run, and posts in any order are counted or flagged."""
+"""Runners that name all runs of a thread alike: a restart is a new run, posts in any order are counted or flagged."""
 
 from __future__ import annotations
 
