@@ -25,6 +25,7 @@ from towerlog.cli.importers.events import (
     thread_of,
 )
 from towerlog.cli.importers.sources import Source
+from towerlog.sdk.record.values.provider_usage import BESIDE_THE_USAGE, IN_THE_USAGE
 
 NAME = "claude-code"
 _SPOKEN = frozenset({"user", "assistant"})
@@ -193,18 +194,19 @@ class _Reader:
                 yield run.called(part_id, time, call_id, text_of(block.get("name")) or "tool", block.get("input"))
         model, usage = text_of(message.get("model")), object_of(message.get("usage"))
         if usage and model != _NO_MODEL and self._is_whole(number, entry, message):
-            data = given(
-                model=model,
-                provider="anthropic" if model and model.startswith("claude") else None,
-                input_tokens=count_of(usage.get("input_tokens")),
-                cached_input_tokens=count_of(usage.get("cache_read_input_tokens")),
-                cache_write_tokens=count_of(usage.get("cache_creation_input_tokens")),
-                output_tokens=count_of(usage.get("output_tokens")),
-                cost_usd=dollars_of(entry.get("costUSD")),
-                finish_reason=text_of(message.get("stop_reason")),
-                message_id=message_id,
-            )
-            yield run.event(f"usage:{message_id or entry_id}", "model.call", time, data)
+            cost, told_id = dollars_of(entry.get("costUSD")), f"usage:{message_id or entry_id}"
+            reason = text_of(message.get("stop_reason"))
+            data = _call(model, usage, cost_usd=cost, finish_reason=reason, message_id=message_id)
+            yield run.event(told_id, "model.call", time, data)
+            for place, one in enumerate(map(object_of, list_of(usage.get("iterations")))):
+                kind = text_of(one.get("type")) or "without a type"
+                if kind in BESIDE_THE_USAGE:
+                    # The cost of the entry is that of all its calls.
+                    of_it = given(cost_usd=None if cost is None else 0, message_id=message_id)
+                    data = _call(text_of(one.get("model")) or model, one, **of_it)
+                    yield run.event(f"{told_id}:{place}", "model.call", time, data)
+                elif kind != IN_THE_USAGE:
+                    self._skipped(f"tokens of iteration {kind[:40]}")
 
     def _is_whole(self, number: int, entry: Json, message: Json) -> bool:
         """Whether this line has a message's usage, and no later one of a file that is still being written will."""
@@ -215,6 +217,19 @@ class _Reader:
             return False
         may_grow = message.get("stop_reason") is None and self._overview.newest.get(_chain_of(entry)) == message_id
         return not may_grow or self._source.is_at_rest()
+
+
+def _call(model: str | None, usage: Json, **more: Any) -> Json:
+    """A call of a model with its figures."""
+    return given(
+        model=model,
+        provider="anthropic" if model and model.startswith("claude") else None,
+        input_tokens=count_of(usage.get("input_tokens")),
+        cached_input_tokens=count_of(usage.get("cache_read_input_tokens")),
+        cache_write_tokens=count_of(usage.get("cache_creation_input_tokens")),
+        output_tokens=count_of(usage.get("output_tokens")),
+        **more,
+    )
 
 
 def _of_user(
