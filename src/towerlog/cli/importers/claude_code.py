@@ -59,6 +59,8 @@ class _Overview:
     """Message of the model → the last line that has a part of it."""
     newest: dict[tuple[str | None, str | None, bool], str] = field(default_factory=dict)
     """Session, agent and whether it is a side chain → the message of the model that came last there."""
+    prompts: dict[tuple[str | None, str | None, bool], tuple[int, str]] = field(default_factory=dict)
+    """The same → line and text of what a person, or whoever began a sub-agent, said first there."""
 
 
 def _overview(values: Values) -> _Overview:
@@ -70,6 +72,10 @@ def _overview(values: Values) -> _Overview:
             if message_id not in found.last_lines:
                 found.newest[_chain_of(entry)] = message_id
             found.last_lines[message_id] = number
+        if entry.get("type") == "user" and not entry.get("isMeta"):
+            said = _text_in(object_of(entry.get("message")).get("content"))
+            if said is not None:
+                found.prompts.setdefault(_chain_of(entry), (number, said))
     return found
 
 
@@ -92,6 +98,10 @@ class _Reader:
         """Run → its last entry."""
         self._at_rest: set[str] = set()
         """Runs whose last turn has ended."""
+        self._prompts: dict[str, tuple[int, str | None]] = {}
+        """Run → line and text of what it began with."""
+        self._failed: dict[str, str] = {}
+        """Runs whose last message says that the model could not be asked → what it says."""
         self._forked_from: dict[str, str | None] = {}
         """Session → the one that the entries before its own were copied from, where they say so."""
 
@@ -111,15 +121,20 @@ class _Reader:
             return
         run, is_new = self._run_of(key, session, chain)
         if is_new:
-            yield self._start(run, session, chain, entry, time)
+            self._prompts[key] = prompt = self._prompt_of(number, entry, chain)
+            yield self._start(run, session, chain, entry, time, prompt[1])
         self._last[key] = entry_id
         if kind == "assistant":
             (self._at_rest.discard if message.get("stop_reason") in _GOES_ON else self._at_rest.add)(key)
+            self._failed.pop(key, None)
+            if entry.get("isApiErrorMessage") is True:
+                self._failed[key] = _text_in(message.get("content")) or "the model could not be asked"
             yield from self._of_model(run, number, entry_id, time, entry, message)
         elif kind == "user":
             if not entry.get("isMeta"):
                 self._at_rest.discard(key)
-            yield from _of_user(run, entry_id, time, entry, message, is_first=is_new)
+                self._failed.pop(key, None)
+            yield from _of_user(run, entry_id, time, entry, message, is_first=number == self._prompts[key][0])
         else:
             payload = given(subtype=entry.get("subtype"), content=entry.get("content"), level=entry.get("level"))
             yield run.event(entry_id, "other", time, {"name": "system", "payload": payload})
@@ -129,7 +144,9 @@ class _Reader:
         is_left = self._source.is_at_rest()
         for key, run in sorted(self._runs.items(), key=lambda one: one[0] not in self._children):
             if is_left or (key in self._at_rest and self._source.is_past(run.last_time)):
-                yield run.end(run.last_time, result=run.said)
+                error = self._failed.get(key)
+                failed = {"kind": "run.failed", "error": error} if error is not None else {"result": run.said}
+                yield run.end(run.last_time, **failed)
             else:
                 yield run.goes_on(self._last[key])
 
@@ -159,7 +176,18 @@ class _Reader:
             self._children.add(key)
         return run, True
 
-    def _start(self, run: RunReader, session: str, chain: str | None, entry: Json, time: str | None) -> ImportedEvent:
+    def _prompt_of(self, number: int, entry: Json, chain: str | None) -> tuple[int, str | None]:
+        """Line and text of what a run begins with, whose first line this is: the program may note something before."""
+        said = _text_in(object_of(entry.get("message")).get("content")) if entry.get("type") == "user" else None
+        is_noted = said is None or entry.get("isMeta")
+        # Entries of several side chains without a name cannot be told apart beforehand.
+        is_named = chain is None or text_of(entry.get("agentId")) is not None
+        found = self._overview.prompts.get(_chain_of(entry)) if is_noted and is_named else None
+        return found or (number, said)
+
+    def _start(
+        self, run: RunReader, session: str, chain: str | None, entry: Json, time: str | None, prompt: str | None
+    ) -> ImportedEvent:
         metadata = given(
             imported_from=NAME,
             session_id=session,
@@ -168,7 +196,6 @@ class _Reader:
             git_branch=text_of(entry.get("gitBranch")),
             version=text_of(entry.get("version")),
         )
-        prompt = _text_in(object_of(entry.get("message")).get("content")) if entry.get("type") == "user" else None
         parent = None if chain is None else key_of(NAME, session, *self._agents_above(chain))
         return run.start(time, input=prompt, metadata=metadata, parent_run_key=parent)
 
