@@ -239,7 +239,7 @@ def agent_name(value: str | None, field: str, warnings: Warnings) -> str | None:
     named = bounded_text(value, field, MAX_LABEL_CHARS)
     fit = named if named is None else plain_name(named)
     if fit != named:
-        message = f"{field}: line breaks and control characters of a name are taken for blanks"
+        message = f"{field}: control characters of a name are taken for blanks, what nobody sees is left out"
         warnings.append(FieldWarning(field=field, message=message))
     return fit or None
 

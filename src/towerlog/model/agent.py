@@ -36,9 +36,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What breaks a line or turns the direction of writing."""
 
 
+_UNSEEN = re.compile(r"[\u00ad\u200b\u2060\ufeff]")
+"""What takes no room and joins no letters or signs: names that differ in it alone look the same."""
+
+
 def plain_name(name: str) -> str:
-    """A name on one line, without control characters; it may be nothing then."""
+    """A name on one line, without control characters, what is unseen, and blanks around it; it may be nothing then."""
     # `isprintable` is fast and true for nearly all names.
-    if name.isprintable() or not _CONTROL.search(name):
-        return name
-    return " ".join(_CONTROL.sub(" ", name).split())
+    if name.isprintable():
+        return name.strip()
+    fit = _UNSEEN.sub("", name)
+    return " ".join(_CONTROL.sub(" ", fit).split()) if _CONTROL.search(fit) or "\u00a0" in fit else fit.strip()

@@ -80,6 +80,10 @@ class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     agent: str | None = None
     """Name of the agent whose checkpoint it is, if not the event's own agent."""
     held: StoredState | None = None
+    left: bool = False
+    """Of one that waits for approval: it came when its agent had told a later step already, and so waits no more."""
+    again: bool = False
+    """A step below the newest one of its agent, which was told before with other content."""
     terms: Terms | None = None
     """Of one that waits for approval: what its agent says about that."""
     decided_by: str | None = None
@@ -147,6 +151,8 @@ class Effects(
     recovered: bool = False
     is_start: bool = False
     """A start: fills in what the run does not know yet, even when it arrives after other events or after the end."""
+    starts_again: bool = False
+    """A start that was told before: its agent may be one that was restarted."""
     composite: bool = False
     """Starts a run of a workflow or a team, in which agents have runs of their own."""
     claims: bool = False

@@ -140,6 +140,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     implicit: bool = False
     composite: bool = False
     """A workflow or a team started it, no agent."""
+    started_again: bool = False
+    """Its start was told once more when it had a state (`engine.ingest.restarts`)."""
     agent: str | None = None
     """The name of the run's main agent: the first one named."""
     assumed_agent: bool = False

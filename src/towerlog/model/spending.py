@@ -173,15 +173,23 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         return told
 
     def after(
-        self, report: UsageReport, agent: str, step_index: int | None = None, priced: Priced | None = None
+        self,
+        report: UsageReport,
+        agent: str,
+        step_index: int | None = None,
+        priced: Priced | None = None,
+        *,
+        again: bool = False,
     ) -> Spending:
-        """With one report more; `step_index`: that of the checkpoint that carries it, `priced`: what was computed."""
+        """With one report more; `step_index`: that of the checkpoint that carries it, `priced`: what was computed.
+        `again`: the step was told before, with other content.
+        """
         if report.kind == "rest":
             return self._without_rest(report, agent, priced)
         usage, process_cost = report.usage, self.process_cost
         share = self.shares.get(agent, AgentShare())
-        # Reports may overtake each other: an older step has lower totals, and that is no fall.
-        overtaken = step_index is not None and step_index < share.step_index
+        # Reports may overtake each other: an older step has lower totals, and that is no fall unless it is told again.
+        overtaken = step_index is not None and step_index < share.step_index and not again
         fell = False
         if report.process_cost and usage.cost_nanos is not None:
             fell = process_cost is not None and usage.cost_nanos < process_cost

@@ -65,6 +65,7 @@ def fold(row: CheckpointRow | None, event: Event, run: RunRow, agent: str) -> Ch
         held=facts.held,
         terms=facts.terms or NO_TERMS,
         expires_at=None if facts.terms is None else facts.terms.due(event.recorded_at),
+        left_at=event.recorded_at if facts.left else None,
     )
 
 

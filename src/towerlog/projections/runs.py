@@ -262,6 +262,8 @@ def _fold_effects(
         changes["reporter_key"] = effects.reporter_key
     if effects.composite:
         changes["composite"] = True
+    if effects.starts_again:
+        changes["started_again"] = True
     if effects.metadata is not msgspec.UNSET:
         changes["metadata"] = metadata_after(row, effects.metadata)
     if effects.rate_limited:
@@ -342,10 +344,11 @@ def _spending_after(spending: Spending, effects: Effects, model: str | None, age
         return spending.repriced(effects.repriced, agent)
     if effects.report is not None:
         step = None if checkpoint is None else checkpoint.step_index
-        spending = spending.after(effects.report, agent, step, effects.priced)
+        again = checkpoint is not None and checkpoint.again
+        spending = spending.after(effects.report, agent, step, effects.priced, again=again)
     share = before = spending.shares.get(agent) or AgentShare()
     if checkpoint is not None and has_step:
-        share = share.at(checkpoint.step_index, checkpoint.status == AWAITED)
+        share = share.at(checkpoint.step_index, checkpoint.status == AWAITED and not checkpoint.left)
     if model is not None and model != share.model:
         share = _replace(share, model=model, several_models=share.several_models or share.model is not None)
     return spending if share is before else spending.with_share(agent, share)

@@ -40,7 +40,7 @@ def sample(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 
 FIGURES = ("total_input_tokens", "total_output_tokens", "status", "started_at", "ended_at", "duration_ms", "last_seq")
 EXPECTED = {
-    "claude-code": [(2400, 180, "completed", at(1), at(13), 12_000), (1200, 90, "completed", at(7), at(8), 1000)],
+    "claude-code": [(2400, 180, "failed", at(1), at(13), 12_000), (1200, 90, "completed", at(7), at(8), 1000)],
     "codex": [(2500, 100, "completed", at(0), at(9), 9000)],
     "langfuse": [(1200, 90, "completed", at(1), at(6), 5000)],
     "langsmith": [(1200, 90, "completed", at(1), at(6), 5000)],

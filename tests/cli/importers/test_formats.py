@@ -50,7 +50,7 @@ def test_a_session_of_claude_code_counts_a_message_once(tmp_path: Path) -> None:
     own = [event for event in events if event.run_key == main]
     assert [event.type for event in own] == [
         "run.started", "message.delta", "message.delta", "tool.call", "tool.result", "tool.call", "model.call",
-        "tool.result", "message.delta", "model.call", "other", "other", "message.delta", "run.completed",
+        "tool.result", "message.delta", "model.call", "other", "other", "message.delta", "run.failed",
     ]  # fmt: skip
     start = own[0]
     assert (start.time, start.thread, start.agent) == (at(1), samples.SESSION, "claude-code")
@@ -65,7 +65,7 @@ def test_a_session_of_claude_code_counts_a_message_once(tmp_path: Path) -> None:
     assert (once["cache_write_1h_tokens"], "service_tier" in once) == (40, False)
     assert (once["output_tokens"], again["cost_usd"]) == (90, "0.0123456789"), "the last part has the whole usage"
     assert "cost_usd" not in once
-    assert own[-1].data == {"result": "API Error"}
+    assert own[-1].data == {"error": "API Error"}
     of_child = [event for event in events if event.run_key == child]
     assert of_child[0].data["parent_run_key"] == main
     assert (of_child[0].thread, of_child[0].data["input"]) == (samples.SESSION, "count them")

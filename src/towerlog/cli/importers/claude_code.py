@@ -26,6 +26,7 @@ from towerlog.cli.importers.events import (
     thread_of,
 )
 from towerlog.cli.importers.sources import Source
+from towerlog.sdk.record.values.provider_usage import BESIDE_THE_USAGE, IN_THE_USAGE
 
 NAME = "claude-code"
 _SPOKEN = frozenset({"user", "assistant"})
@@ -59,6 +60,8 @@ class _Overview:
     """Message of the model → the last line that has a part of it."""
     newest: dict[tuple[str | None, str | None, bool], str] = field(default_factory=dict)
     """Session, agent and whether it is a side chain → the message of the model that came last there."""
+    prompts: dict[tuple[str | None, str | None, bool], tuple[int, str]] = field(default_factory=dict)
+    """The same → line and text of what a person, or whoever began a sub-agent, said first there."""
 
 
 def _overview(values: Values) -> _Overview:
@@ -70,6 +73,10 @@ def _overview(values: Values) -> _Overview:
             if message_id not in found.last_lines:
                 found.newest[_chain_of(entry)] = message_id
             found.last_lines[message_id] = number
+        if entry.get("type") == "user" and not entry.get("isMeta"):
+            said = _text_in(object_of(entry.get("message")).get("content"))
+            if said is not None:
+                found.prompts.setdefault(_chain_of(entry), (number, said))
     return found
 
 
@@ -92,6 +99,10 @@ class _Reader:
         """Run → its last entry."""
         self._at_rest: set[str] = set()
         """Runs whose last turn has ended."""
+        self._prompts: dict[str, tuple[int, str | None]] = {}
+        """Run → line and text of what it began with."""
+        self._failed: dict[str, str] = {}
+        """Runs whose last message says that the model could not be asked → what it says."""
         self._forked_from: dict[str, str | None] = {}
         """Session → the one that the entries before its own were copied from, where they say so."""
 
@@ -111,15 +122,20 @@ class _Reader:
             return
         run, is_new = self._run_of(key, session, chain)
         if is_new:
-            yield self._start(run, session, chain, entry, time)
+            self._prompts[key] = prompt = self._prompt_of(number, entry, chain)
+            yield self._start(run, session, chain, entry, time, prompt[1])
         self._last[key] = entry_id
         if kind == "assistant":
             (self._at_rest.discard if message.get("stop_reason") in _GOES_ON else self._at_rest.add)(key)
+            self._failed.pop(key, None)
+            if entry.get("isApiErrorMessage") is True:
+                self._failed[key] = _text_in(message.get("content")) or "the model could not be asked"
             yield from self._of_model(run, number, entry_id, time, entry, message)
         elif kind == "user":
             if not entry.get("isMeta"):
                 self._at_rest.discard(key)
-            yield from _of_user(run, entry_id, time, entry, message, is_first=is_new)
+                self._failed.pop(key, None)
+            yield from _of_user(run, entry_id, time, entry, message, is_first=number == self._prompts[key][0])
         else:
             payload = given(subtype=entry.get("subtype"), content=entry.get("content"), level=entry.get("level"))
             yield run.event(entry_id, "other", time, {"name": "system", "payload": payload})
@@ -129,7 +145,9 @@ class _Reader:
         is_left = self._source.is_at_rest()
         for key, run in sorted(self._runs.items(), key=lambda one: one[0] not in self._children):
             if is_left or (key in self._at_rest and self._source.is_past(run.last_time)):
-                yield run.end(run.last_time, result=run.said)
+                error = self._failed.get(key)
+                failed = {"kind": "run.failed", "error": error} if error is not None else {"result": run.said}
+                yield run.end(run.last_time, **failed)
             else:
                 yield run.goes_on(self._last[key])
 
@@ -159,7 +177,18 @@ class _Reader:
             self._children.add(key)
         return run, True
 
-    def _start(self, run: RunReader, session: str, chain: str | None, entry: Json, time: str | None) -> ImportedEvent:
+    def _prompt_of(self, number: int, entry: Json, chain: str | None) -> tuple[int, str | None]:
+        """Line and text of what a run begins with, whose first line this is: the program may note something before."""
+        said = _text_in(object_of(entry.get("message")).get("content")) if entry.get("type") == "user" else None
+        is_noted = said is None or entry.get("isMeta")
+        # Entries of several side chains without a name cannot be told apart beforehand.
+        is_named = chain is None or text_of(entry.get("agentId")) is not None
+        found = self._overview.prompts.get(_chain_of(entry)) if is_noted and is_named else None
+        return found or (number, said)
+
+    def _start(
+        self, run: RunReader, session: str, chain: str | None, entry: Json, time: str | None, prompt: str | None
+    ) -> ImportedEvent:
         metadata = given(
             imported_from=NAME,
             session_id=session,
@@ -168,7 +197,6 @@ class _Reader:
             git_branch=text_of(entry.get("gitBranch")),
             version=text_of(entry.get("version")),
         )
-        prompt = _text_in(object_of(entry.get("message")).get("content")) if entry.get("type") == "user" else None
         parent = None if chain is None else key_of(NAME, session, *self._agents_above(chain))
         return run.start(time, input=prompt, metadata=metadata, parent_run_key=parent)
 
@@ -194,19 +222,19 @@ class _Reader:
                 yield run.called(part_id, time, call_id, text_of(block.get("name")) or "tool", block.get("input"))
         model, usage = text_of(message.get("model")), object_of(message.get("usage"))
         if usage and model != _NO_MODEL and self._is_whole(number, entry, message):
-            data = given(
-                model=model,
-                provider="anthropic" if model and model.startswith("claude") else None,
-                input_tokens=count_of(usage.get("input_tokens")),
-                cached_input_tokens=count_of(usage.get("cache_read_input_tokens")),
-                cache_write_tokens=count_of(usage.get("cache_creation_input_tokens")),
-                output_tokens=count_of(usage.get("output_tokens")),
-                **parts_of(usage),
-                cost_usd=dollars_of(entry.get("costUSD")),
-                finish_reason=text_of(message.get("stop_reason")),
-                message_id=message_id,
-            )
-            yield run.event(f"usage:{message_id or entry_id}", "model.call", time, data)
+            cost, told_id = dollars_of(entry.get("costUSD")), f"usage:{message_id or entry_id}"
+            reason = text_of(message.get("stop_reason"))
+            data = _call(model, usage, cost_usd=cost, finish_reason=reason, message_id=message_id)
+            yield run.event(told_id, "model.call", time, data)
+            for place, one in enumerate(map(object_of, list_of(usage.get("iterations")))):
+                kind = text_of(one.get("type")) or "without a type"
+                if kind in BESIDE_THE_USAGE:
+                    # The cost of the entry is that of all its calls.
+                    of_it = given(cost_usd=None if cost is None else 0, message_id=message_id)
+                    data = _call(text_of(one.get("model")) or model, one, **of_it)
+                    yield run.event(f"{told_id}:{place}", "model.call", time, data)
+                elif kind != IN_THE_USAGE:
+                    self._skipped(f"tokens of iteration {kind[:40]}")
 
     def _is_whole(self, number: int, entry: Json, message: Json) -> bool:
         """Whether this line has a message's usage, and no later one of a file that is still being written will."""
@@ -217,6 +245,20 @@ class _Reader:
             return False
         may_grow = message.get("stop_reason") is None and self._overview.newest.get(_chain_of(entry)) == message_id
         return not may_grow or self._source.is_at_rest()
+
+
+def _call(model: str | None, usage: Json, **more: Any) -> Json:
+    """A call of a model with its figures."""
+    return given(
+        model=model,
+        provider="anthropic" if model and model.startswith("claude") else None,
+        input_tokens=count_of(usage.get("input_tokens")),
+        cached_input_tokens=count_of(usage.get("cache_read_input_tokens")),
+        cache_write_tokens=count_of(usage.get("cache_creation_input_tokens")),
+        output_tokens=count_of(usage.get("output_tokens")),
+        **parts_of(usage),
+        **more,
+    )
 
 
 def _of_user(

@@ -26,6 +26,7 @@ from towerlog.cli.importers.events import (
     thread_of,
 )
 from towerlog.cli.importers.spans import Kind, Span, Trace, events_of
+from towerlog.sdk.record.values.provider_usage import usage_of
 
 NAME = "langsmith"
 _KINDS: dict[str, Kind] = {"llm": "model", "embedding": "model", "tool": "tool"}
@@ -57,7 +58,7 @@ def read(values: Callable[[], Values], skipped: Callable[[str], None]) -> Iterat
             else:
                 skipped("no run")
     for trace_id, runs in traces.items():
-        yield from _events_of(trace_id, runs)
+        yield from _events_of(trace_id, runs, skipped)
 
 
 def _flat(found: list[Any]) -> Iterator[Json]:
@@ -71,7 +72,7 @@ def _flat(found: list[Any]) -> Iterator[Json]:
         waiting += [child | {name: child.get(name) or known for name, known in of_parent.items()} for child in children]
 
 
-def _events_of(trace_id: str, runs: dict[str, Json]) -> Iterator[ImportedEvent]:
+def _events_of(trace_id: str, runs: dict[str, Json], skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
     roots = [one for one in runs.values() if text_of(one.get("parent_run_id")) not in runs]
     root = roots[0] if len(roots) == 1 else runs.get(trace_id, {})
     metadata = _metadata_of(root)
@@ -86,7 +87,7 @@ def _events_of(trace_id: str, runs: dict[str, Json]) -> Iterator[ImportedEvent]:
     )
     # The root is the run itself, unless it is a model or a tool that was called by itself.
     of_root = root.get("id") if _KINDS.get(str(root.get("run_type"))) is None else None
-    spans = [_span_of(one, of_root) for one in runs.values() if one.get("id") != of_root or of_root is None]
+    spans = [_span_of(one, of_root, skipped) for one in runs.values() if one.get("id") != of_root or of_root is None]
     failure = _error_of(root)
     if failure is None and not root:
         failure = next((error for one in roots if (error := _error_of(one)) is not None), None)
@@ -106,7 +107,7 @@ def _events_of(trace_id: str, runs: dict[str, Json]) -> Iterator[ImportedEvent]:
     )
 
 
-def _span_of(one: Json, root_id: Any) -> Span:
+def _span_of(one: Json, root_id: Any, skipped: Callable[[str], None]) -> Span:
     kind = _KINDS.get(str(one.get("run_type")), "step")
     parent = text_of(one.get("parent_run_id"))
     return Span(
@@ -119,7 +120,7 @@ def _span_of(one: Json, root_id: Any) -> Span:
         input=one.get("inputs"),
         output=one.get("outputs"),
         error=_error_of(one),
-        figures=_figures(one) if kind == "model" else {},
+        figures=_figures(one, skipped) if kind == "model" else {},
         goes_on=_goes_on(one),
     )
 
@@ -138,8 +139,11 @@ def _metadata_of(one: Json) -> Json:
     return object_of(object_of(one.get("extra")).get("metadata")) or object_of(one.get("metadata"))
 
 
-def _figures(one: Json) -> Json:
-    """Totals include what was read from a cache and reasoning; details say how much that was."""
+def _figures(one: Json, skipped: Callable[[str], None]) -> Json:
+    """Totals include what was read from a cache and reasoning; details say how much that was.
+
+    `skipped` is told of usage that cannot be read.
+    """
     metadata, asked = _metadata_of(one), object_of(object_of(one.get("extra")).get("invocation_params"))
     model = next(
         (
@@ -152,9 +156,32 @@ def _figures(one: Json) -> Json:
     return given(
         model=model,
         provider=text_of(metadata.get("ls_provider")),
-        cost_usd=dollars_of(one.get("total_cost")),
-        **(_tokens_of_run(one) or _tokens_of_message(one) or _tokens_of_provider(one)),
+        cost_usd=dollars_of(
+            next((sum_ for told in (one, *_sums(one)) if (sum_ := told.get("total_cost")) is not None), None)
+        ),
+        **(
+            _tokens_of_run(one)
+            or _tokens_of_wrapper(one)
+            or _tokens_of_message(one)
+            or _tokens_of_provider(one, skipped)
+        ),
     )
+
+
+def _sums(one: Json) -> Iterator[Json]:
+    """What LangSmith's own wrappers tell of a call: beside its output, or in the run's metadata."""
+    for told in (one.get("outputs"), _metadata_of(one)):
+        if usage := object_of(object_of(told).get("usage_metadata")):
+            yield usage
+
+
+def _tokens_of_wrapper(one: Json) -> Json:
+    return next(filter(None, map(_tokens_in_sum, _sums(one))), {})
+
+
+def _tokens_in_sum(usage: Json) -> Json:
+    details = object_of(usage.get("input_token_details")), object_of(usage.get("output_token_details"))
+    return _tokens(usage, ("input_tokens", "output_tokens"), details)
 
 
 def _tokens_of_run(one: Json) -> Json:
@@ -169,20 +196,23 @@ def _tokens_of_message(one: Json) -> Json:
         for choice in map(object_of, choices if isinstance(choices, list) else [choices]):
             message = object_of(choice.get("message"))
             usage = object_of((object_of(message.get("kwargs")) or message).get("usage_metadata"))
-            details = object_of(usage.get("input_token_details")), object_of(usage.get("output_token_details"))
-            if found := _tokens(usage, ("input_tokens", "output_tokens"), details):
+            if found := _tokens_in_sum(usage):
                 return found
     return {}
 
 
-def _tokens_of_provider(one: Json) -> Json:
-    """What the provider has told beside its answer."""
-    told = object_of(object_of(one.get("outputs")).get("llm_output"))
-    usage = object_of(told.get("token_usage")) or object_of(told.get("usage"))
-    cached = object_of(usage.get("prompt_tokens_details")).get("cached_tokens")
-    reasoned = object_of(usage.get("completion_tokens_details")).get("reasoning_tokens")
-    details = given(cache_read=cached), given(reasoning=reasoned)
-    return _tokens(usage, ("prompt_tokens", "completion_tokens"), details)
+def _tokens_of_provider(one: Json, skipped: Callable[[str], None]) -> Json:
+    """What the provider has told beside its answer, in whichever form."""
+    outputs = object_of(one.get("outputs"))
+    told = object_of(outputs.get("llm_output"))
+    for usage in (told.get("token_usage"), told.get("usage"), outputs.get("usage")):
+        if not object_of(usage):
+            continue
+        try:
+            return dict(usage_of(usage))
+        except ValueError:
+            skipped("usage of an unknown form")
+    return {}
 
 
 def _tokens(told: Json, names: tuple[str, str], details: tuple[Json, Json]) -> Json:

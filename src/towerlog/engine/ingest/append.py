@@ -16,7 +16,7 @@ from towerlog.engine.control.rights import (
     numbered,
 )
 from towerlog.engine.ingest.calls import correct_earlier
-from towerlog.engine.ingest.checkpoints import at_latest_step, same_checkpoint
+from towerlog.engine.ingest.checkpoints import placed_state
 from towerlog.engine.ingest.checks import (
     completed,
     of_process,
@@ -24,7 +24,6 @@ from towerlog.engine.ingest.checks import (
     refused_of,
     reports_an_end,
     unused_of,
-    with_held,
     with_question,
     withdraws_nothing,
 )
@@ -42,6 +41,7 @@ from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import named_or_assumed, origin_of, resuming
 from towerlog.engine.ingest.other_items import agent_by_id, place_other
+from towerlog.engine.ingest.restarts import start_told_again
 from towerlog.engine.ingest.spans import Traces, placed_span
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
@@ -174,6 +174,8 @@ def place_items(
             try:
                 replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
                 told = item if item.span is None else placed_span(plan, principal.org, item, traces)
+                if item.natural_key is not None:
+                    told = start_told_again(plan, principal, items, index, told)
                 result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
                     told = placed_span(plan, principal.org, item.otherwise, traces, item.event_id)
@@ -258,13 +260,10 @@ def _place(
     if agent is None:
         agent = plan.agent(org, draft.agent or (run_state and run_state.row.agent) or draft.agent_default)
     if draft.facts.effects is not None and draft.facts.effects.checkpoint is not None:
-        draft = at_latest_step(plan, draft, run_state)
-        if run_state is not None:
-            found = same_checkpoint(plan, run_state, draft, agent, kept_id)
-            if isinstance(found, Stored):
-                return found
-            kept_id = found
-            draft = with_held(plan, draft, run_state.row, agent.name)
+        found = placed_state(plan, run_state, draft, agent, kept_id)
+        if isinstance(found, Stored):
+            return found
+        draft, run_state, kept_id = found
     return _store(plan, principal, draft, dialect, run_state, agent, kept_id)
 
 

@@ -1,12 +1,12 @@
 """Events as they come in, held against their run: what they name that is not there, room for one more question,
-the id of each, withdrawals that come after the answer, and the history that a wait for approval keeps."""
+the id of each, and withdrawals that come after the answer."""
 
 from __future__ import annotations
 
 import msgspec
 
 from towerlog.engine.ingest.content import has_base
-from towerlog.engine.ingest.dedupe import waits_without_history, with_history
+from towerlog.engine.ingest.dedupe import with_history
 from towerlog.engine.ingest.needs import parent_ref
 from towerlog.engine.load.own_runs import process_of, top_of
 from towerlog.engine.load.rows import ref_key
@@ -151,18 +151,6 @@ def _answered(row: RunRow, facts: Facts) -> Facts:
         question = named_question(row, None, key)
         found = None if question is None else question.question_id
     return facts if found is None else with_effects(facts, question_id=found)
-
-
-def with_held(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:
-    """A wait for approval that came without a history keeps the newest one of its agent, to resume from."""
-    facts, share = draft.effects.checkpoint, row.shares.get(agent)
-    if facts is None or not waits_without_history(facts) or share is None or share.step_index < 0:
-        return draft
-    before = plan.checkpoint(row.run, agent, share.step_index)
-    if before is None or not before.resume_state().length:
-        return draft
-    held = _replace(facts, held=before.resume_state())
-    return _replace(draft, facts=with_effects(draft.facts, checkpoint=held))
 
 
 def of_process(plan: Plan, principal: Principal, row: RunRow, facts: Facts, agent: str) -> Facts:

@@ -64,7 +64,7 @@ def is_replayed(plan: Plan, principal: Principal, items: list[Item], index: int)
             ids = (NATURAL + item.natural_key, *_own_ids(principal, row, item))
             stored = [plan.event_by_id(row.run, one) for one in ids]
             if any(one is not None and _may_repeat(one, item) and same_content(plan, one, item) for one in stored):
-                return not _has_news(plan, principal, row, items[index + 1 : at])
+                return not has_news(plan, principal, row, items[index + 1 : at])
     return False
 
 
@@ -79,7 +79,7 @@ def _own_ids(principal: Principal, row: RunRow, draft: Draft) -> tuple[str, ...]
     return () if own is None else (own,)
 
 
-def _has_news(plan: Plan, principal: Principal, row: RunRow, items: list[Item]) -> bool:
+def has_news(plan: Plan, principal: Principal, row: RunRow, items: list[Item]) -> bool:
     """Whether some items of a batch tell of a run what it has not: a state, or an event under an id of its own.
 
     An event without an id is stored each time that it is sent, so it says nothing of a repetition.

@@ -25,6 +25,9 @@ from towerlog.store.values import RunWithState
 
 NEITHER = "in_progress"
 """What is told instead of a decision that another runner might take for its own: it asks again."""
+STEPS_BACK, ROWS_BACK, RUNS_BACK = 64, 256, 4
+"""Where the history of a state is looked for that came without one: steps below it, checkpoints, earlier runs."""
+_WITHOUT_HISTORY = frozenset({AWAITS_APPROVAL, *STATE_OF_DECIDED})
 MAX_CLIMB = 20
 """Parents above a run that are looked at; more name each other in a circle."""
 _Key = tuple[int, str, int]
@@ -72,12 +75,12 @@ async def latest_state(store: RowStore, org: int, wanted: q.LatestCheckpoint) ->
     if wanted.trace_id is not None:
         row = await store.run_of_trace(org, thread_id, wanted.trace_id)
         state = None if row is None else await _state_of(store, org, row, agent)
-        return None if row is None or state is None else (row, state)
+        return None if row is None or state is None else (row, await _with_history(store, org, row, state))
     for initial in (False, True):
         runs = await store.thread_states(org, thread_id, initial)
         shown = await _newest(store, org, _going_on(runs), agent)
         if shown is not None:
-            row, state = shown
+            row, state = shown[0], await _with_history(store, org, *shown)
             if agent is None and state.status in STATE_OF_DECIDED and await _is_doubtful(store, org, runs, state):
                 state = msgspec.structs.replace(state, status=NEITHER)
             return row, state
@@ -113,6 +116,29 @@ async def _state_of(store: RowStore, org: int, row: RunRow, agent: str | None) -
         keys = [] if share is None or share.step_index < 0 else [(row.run, agent, share.step_index)]
         found = next(iter(await store.checkpoints_at(org, keys)), None)
     return None if found is None else as_told(found, row)
+
+
+async def _with_history(store: RowStore, org: int, row: RunRow, state: CheckpointRow) -> CheckpointRow:
+    """The state; of one that waits for a decision and came without a history, with its agent's newest that has one:
+    of a lower step of the run, whenever that came, else of an earlier run of the thread."""
+    if state.length or state.status not in _WITHOUT_HISTORY:
+        return state
+    after = (max(-1, state.step_index - STEPS_BACK), "")
+    below = await store.checkpoints(org, row.run, ROWS_BACK, after)
+    own = [one for one in below if one.agent == state.agent and one.step_index < state.step_index and one.length]
+    if own:
+        return msgspec.structs.replace(state, held=own[-1].state())
+    if state.held is not None:
+        return state
+    runs = await store.thread_states(org, row.thread_id, False)
+    if any(is_child for one, is_child in runs if one.run == row.run):
+        return state
+    for older in [one for one, is_child in runs if one.run < row.run and not is_child][:RUNS_BACK]:
+        found = await _state_of(store, org, older, state.agent)
+        found = None if found is None else await _with_history(store, org, older, found)
+        if found is not None and found.resume_state().length:
+            return msgspec.structs.replace(state, held=found.resume_state())
+    return state
 
 
 async def _is_doubtful(store: RowStore, org: int, runs: Sequence[RunWithState], shown: CheckpointRow) -> bool:

@@ -27,6 +27,10 @@ class Active:
         """What it stands in, so without anything that was left: a context that never sees an end keeps none of them."""
         _inmost_of.set(self)
 
+    def now(self) -> BaseRun | None:
+        """The run that it stands for here; None once that has ended or was left."""
+        return None if self.left or self.run.ended else self.run
+
     def leave(self) -> None:
         """It is no longer current anywhere; what was entered inside it and is not left stays current."""
         self.left = True
@@ -38,7 +42,7 @@ _inmost_of: ContextVar[Active | None] = ContextVar("towerlog_run", default=None)
 
 def _inmost() -> Active | None:
     found = _inmost_of.get()
-    while found is not None and (found.left or found.run.ended):
+    while found is not None and found.now() is None:
         found = found.outer
     return found
 
@@ -49,7 +53,19 @@ def current_run() -> BaseRun | None:
     A run whose block was left is nobody's any more, even where it was left in another thread or task.
     """
     found = _inmost()
-    return None if found is None else found.run
+    return None if found is None else found.now()
+
+
+def called_outside(kind: type[Active], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls a function where no run is current that was made so by this kind."""
+    found = _inmost()
+    while found is not None and (isinstance(found, kind) or found.now() is None):
+        found = found.outer
+    token = _inmost_of.set(found)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _inmost_of.reset(token)
 
 
 @contextlib.contextmanager

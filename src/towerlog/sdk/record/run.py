@@ -22,7 +22,7 @@ from towerlog.sdk.record.spans.tool_calls import ToolCall
 from towerlog.sdk.record.values.capture import captures_content, without_content
 from towerlog.sdk.record.values.encoding import describe, name_text, one_line, str_of
 from towerlog.sdk.record.values.figures import Fit, count, dollars, items, milliseconds
-from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, usage_of
+from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, calls_beside, usage_of
 from towerlog.sdk.record.values.question_keys import QuestionKeys, step_of
 
 SETTLE_S = 5.0
@@ -204,6 +204,8 @@ class BaseRun:
         place = _place(span, parent_in(self) if parent is None else parent)
         data = {**take_reservation(self), **said, "model": named, **buckets, **fit.all(), **place}
         self.tell("model.call", data, agent=agent)
+        for other, spent in calls_beside(usage):  # a cost that was told is of all of them
+            self.model_call(other or model, usage=spent, cost_usd=cost_usd and 0, parent=parent, agent=agent)
 
     def start_model_call(
         self,

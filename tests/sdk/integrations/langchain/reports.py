@@ -264,6 +264,34 @@ def cancelled() -> None:
     assert begun == []
 
 
+def batched() -> None:
+    together = threading.Barrier(3)
+
+    def work(text: str) -> str:
+        together.wait(60)
+        run = towerlog.current_run()
+        run.step(f"work on {text}")
+        if text == "batched-a":
+            towerlog.flush(30)
+            with towerlog.Client() as client:
+                client.cancel_run(run.run_id, reason="this one alone")
+            while not run.cancelled:
+                run.step("mark")
+                towerlog.flush(30)
+        together.wait(60)
+        return text
+
+    made = RunnableLambda(work) | RunnableLambda(lambda text: text)
+    threads = ["batched-a", "batched-b", "batched-c"]
+    found = made.batch(threads, [config(thread) for thread in threads], return_exceptions=True)
+    assert [str(one) for one in found[1:]] == threads[1:], found
+    assert isinstance(found[0], towerlog.RunCancelled)
+    with towerlog.record_run(agent="caller", thread="batched-inside"):
+        (RunnableLambda(lambda text: text) | RunnableLambda(str)).batch(["x", "y"], config("batched-inside"))
+        assert towerlog.current_run().agent == "caller"
+    assert towerlog.current_run() is None
+
+
 def failed() -> None:
     graph = StateGraph(Plan)
     graph.add_node("break", lambda state: 1 / 0)
@@ -315,6 +343,7 @@ def main() -> None:
         thoughtful,
         inside_a_run,
         broken_adapter,
+        batched,
     ]
     only = os.environ.get("ONLY", "").split(",")
     for scenario in found:

@@ -163,6 +163,22 @@ def test_a_cancel_stops_a_graph_before_its_next_node(told: Told) -> None:
     assert {data["name"] for data in datas(told, run, "step")} == {"first", "mark"}
 
 
+def test_each_input_of_a_batch_is_a_run_by_itself(told: Told) -> None:
+    seen = {}
+    for name in ("a", "b", "c"):
+        [run] = told.runs(f"batched-{name}")
+        steps = [data["name"] for data in datas(told, run, "step") if data["name"] != "mark"]
+        seen[name] = run.parent_run_id, run.status, steps
+        assert (run.cancel is None) is (name != "a"), "a cancel of one is not that of another"
+    statuses = {"a": "cancelled", "b": "completed", "c": "completed"}
+    assert seen == {name: (None, statuses[name], [f"work on batched-{name}"]) for name in seen}
+
+
+def test_a_batch_inside_a_run_is_of_that_run(told: Told) -> None:
+    caller, *inputs = sorted(told.runs("batched-inside"), key=lambda run: run.parent_run_id is not None)
+    assert [run.parent_run_id for run in inputs] == [caller.run_id] * 2
+
+
 def test_what_breaks_a_graph_fails_its_run(told: Told) -> None:
     run = told.run("failed")
     assert (run.status, run.error) == ("failed", "ZeroDivisionError: division by zero")

@@ -15,9 +15,9 @@ from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.langchain import tree
 from towerlog.sdk.integrations.langchain.interrupts import Interrupts
 from towerlog.sdk.integrations.langchain.messages import is_message, message_of, pieces_of, plain, result_of
-from towerlog.sdk.integrations.langchain.tree import TREES, Place
+from towerlog.sdk.integrations.langchain.tree import TREES, ActivePlace, Place
 from towerlog.sdk.integrations.new_messages import ToldMessages
-from towerlog.sdk.record.current import Active
+from towerlog.sdk.record.current import called_outside
 from towerlog.sdk.record.default import default_recorder
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
@@ -331,10 +331,15 @@ class ChainReports:
         """Adds a callback run to the tree; None where another handler has done so. Raises RunCancelled."""
         if self._tree.knows(run_id):
             return None
-        up = self._tree.above(parent_run_id if parent_run_id is not None else around())
+        caller = parent_run_id if parent_run_id is not None else tree.around()
+        up = self._tree.above(caller)
         if up is None:
-            place = self._outermost(named, inputs, metadata)
-            place.entered = Active(place.run)
+            if caller is None:
+                # Of a batch all calls begin in one context: none of them has called another.
+                place = called_outside(ActivePlace, self._outermost, named, inputs, metadata)
+            else:
+                place = self._outermost(named, inputs, metadata)
+            place.entered = ActivePlace(place.run, self._tree)
         else:
             place = Place(self, named, up.run, up.messages, up, inputs, up.span_id)
         # Whoever is cancelled learns of it where something new would begin.
@@ -358,14 +363,6 @@ class ChainReports:
         unknown = inputs == {"input": ""} or not captures_content()
         run = self._recorder.start_run(self._agent or named, thread, None if unknown else plain(inputs))
         return Place(self, named, run, told, None, inputs, is_run=True, thread=thread)
-
-
-def around() -> UUID | None:
-    """The callback run that the calling code is inside of: a call with callbacks of its own does not tell."""
-    from langchain_core.runnables.config import var_child_runnable_config
-
-    found: UUID | None = getattr((var_child_runnable_config.get() or {}).get("callbacks"), "parent_run_id", None)
-    return found
 
 
 def name_in(serialized: Any) -> str | None:

@@ -157,6 +157,36 @@ class Trees:
 TREES = Trees()
 
 
+class ActivePlace(Active):
+    """What makes the run of an outermost call the current one.
+
+    Several may begin in one context before any of them goes on, each in a thread with a copy of that context: inside of
+    a call its own run is the current one, whichever began last.
+    """
+
+    __slots__ = ("_tree",)
+
+    def __init__(self, run: BaseRun, tree: Tree) -> None:
+        """Makes it the current one of this context."""
+        self._tree = tree
+        super().__init__(run)
+
+    def now(self) -> BaseRun | None:
+        """The run of the call that the calling code is inside of, else its own."""
+        place = self._tree.above(around())
+        if place is None:
+            return super().now()
+        return None if place.run.ended else place.run
+
+
+def around() -> UUID | None:
+    """The callback run that the calling code is inside of: a call with callbacks of its own does not tell."""
+    from langchain_core.runnables.config import var_child_runnable_config
+
+    found: UUID | None = getattr((var_child_runnable_config.get() or {}).get("callbacks"), "parent_run_id", None)
+    return found
+
+
 def is_node(tags: Sequence[str] | None) -> bool:
     """Whether a callback run is a node of a graph."""
     return any(tag.startswith(GRAPH_STEP) for tag in tags or ())

@@ -169,19 +169,40 @@ def terms_in(usage: object) -> dict[str, Any]:
     return terms_of(_Reader(usage).get)
 
 
+def calls_beside(usage: object) -> list[tuple[str | None, object]]:
+    """Model and usage of the calls that a provider has made for one and does not count in its usage; None: its model.
+
+    Anthropic lists such calls under `iterations`: those of type `message` are in the usage, advisors and compactions
+    are not.
+    """
+    found = _Reader(usage).get("iterations")
+    beside = [_Reader(one) for one in found] if isinstance(found, list | tuple) else []
+    return [(_model_in(one), one.value) for one in beside if one.get("type") in BESIDE_THE_USAGE]
+
+
+BESIDE_THE_USAGE = frozenset({"advisor_message", "compaction"})
+"""Types of iterations of Anthropic that its top-level figures do not include."""
+IN_THE_USAGE = "message"
+
+
+def _model_in(one: _Reader) -> str | None:
+    model = one.get("model")
+    return model if isinstance(model, str) and model else None
+
+
 class _Reader:
     """Reads members of a mapping or attributes of an object."""
 
     def __init__(self, value: object) -> None:
-        self._value = value
+        self.value = value
 
     def has(self, name: str) -> bool:
         """Whether it has this member, whatever its value."""
-        return name in self._value if isinstance(self._value, Mapping) else hasattr(self._value, name)
+        return name in self.value if isinstance(self.value, Mapping) else hasattr(self.value, name)
 
     def get(self, path: str) -> Any:
         """What stands at this path; None where nothing does. `name[WORD]`: the sum of such items of a list."""
-        found: Any = self._value
+        found: Any = self.value
         path, _, word = path.removesuffix("]").partition("[")
         for name in path.split("."):
             found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)

@@ -1,0 +1,69 @@
+"""A runner that was restarted and goes on under the trace that its open run has: what it tells is of a new run.
+
+Some runners name all their runs of a thread alike, and count steps and tokens from nothing in each. If such a run never
+told its end, the start of the next one is word for word what was told before, as is a post that is sent again. Which of
+the two it was is seen by what follows: a step that was told before, now with another history, is that of a new run.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.ingest.dedupe import has_news
+from towerlog.engine.plan.plan import Plan
+from towerlog.model.chain import content_digest
+from towerlog.model.event import NATURAL, Draft, EventType, Item
+from towerlog.model.facts import Effects, Facts, with_effects
+from towerlog.model.principal import Principal
+from towerlog.model.run import RunRow
+
+_replace = msgspec.structs.replace
+
+
+def start_told_again(plan: Plan, principal: Principal, items: list[Item], index: int, draft: Draft) -> Draft:
+    """The draft; of a start that is told once more of an open run which has a state, an event that says no more.
+
+    Not that of a batch which was sent again: it brings the states that the run has. `draft`: the item at `index`.
+    """
+    checkpoint = draft.effects.checkpoint
+    if checkpoint is None or not checkpoint.initial or not getattr(draft.run, "reopen", False):
+        return draft
+    run_state = plan.run_state(principal.org, draft.run)
+    row = None if run_state is None else run_state.row
+    latest = None if row is None else row.latest_step()
+    if row is None or row.implicit or row.composite or row.has_lane or row.is_terminal() or latest is None:
+        return draft
+    known = None if draft.event_id is None else plan.event_by_id(row.run, draft.event_id)
+    state = plan.checkpoint(row.run, *latest)
+    if state is None or state.initial or (known is not None and known.type is not EventType.OTHER):
+        return draft
+    rest = items[index + 1 :]
+    tells_states = any(isinstance(one, Draft) and one.type is EventType.CHECKPOINT for one in rest)
+    if tells_states and not has_news(plan, principal, row, rest):
+        return draft
+    # Told a second time in this state of the run it is a repeat.
+    own = NATURAL.join(("", str(draft.natural_key), state.digest, content_digest(draft.data).hex()))
+    facts = Facts(name=draft.natural_key, effects=Effects(starts_again=True))
+    told = _replace(draft, type=EventType.OTHER, facts=facts, natural_key=None)
+    return _replace(told, event_id=draft.event_id or own)
+
+
+def is_of_next_run(plan: Plan, row: RunRow, draft: Draft, agent: str) -> bool:
+    """Whether a checkpoint belongs to a run after that of its trace so far. `row`: the latter.
+
+    A step that waits for approval may come without a history; so the newest step is told anew only by another one.
+    """
+    facts, share = draft.effects.checkpoint, row.shares.get(agent)
+    if not row.started_again or facts is None or share is None or draft.type is not EventType.CHECKPOINT:
+        return False
+    if facts.decision or facts.step_index > share.step_index:
+        return False
+    known = plan.checkpoint(row.run, agent, facts.step_index)
+    if known is None or known.initial or known.node == facts.node:
+        return False
+    return facts.step_index < share.step_index or bool(known.length and facts.length)
+
+
+def as_start(draft: Draft) -> Draft:
+    """A checkpoint that begins a run whose start was told: the run is not one of which only a part is known."""
+    return _replace(draft, facts=with_effects(draft.facts, is_start=True))

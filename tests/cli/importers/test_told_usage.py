@@ -1,0 +1,108 @@
+"""Usage stands in several places of a file: each is found once, and what cannot be read is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.importers import samples
+from tests.cli.importers.samples import entry, of_model, written
+from tests.cli.importers.test_formats import of_type, read, source_of, total
+from towerlog.cli.importers.files import events_in, format_of
+
+SUM = {
+    "input_tokens": 1200,
+    "output_tokens": 90,
+    "total_tokens": 1290,
+    "input_token_details": {"cache_read": 1000},
+    "output_token_details": {"reasoning": 40},
+}
+CHAT = {
+    "prompt_tokens": 1200,
+    "completion_tokens": 90,
+    "total_tokens": 1290,
+    "prompt_tokens_details": {"cached_tokens": 1000},
+    "completion_tokens_details": {"reasoning_tokens": 40},
+}
+PLACES: dict[str, dict[str, Any]] = {
+    "its own wrappers": {"outputs": {"messages": [], "usage_metadata": SUM}},
+    "metadata": {"outputs": {"a": 1}, "usage_metadata": SUM},
+    "a raw answer": {"outputs": {"id": "c", "choices": [], "usage": CHAT}},
+    "beside generations": {"outputs": {"generations": [], "llm_output": {"token_usage": CHAT}}},
+    "several": {"outputs": {"usage_metadata": SUM, "usage": CHAT}, "usage_metadata": SUM},
+}
+
+
+def of_langsmith(told: dict[str, Any]) -> dict[str, Any]:
+    """A model that was called by itself, of which LangSmith has counted nothing."""
+    one = {**samples.langsmith()[1], "trace_id": "r-model", "parent_run_id": None}
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens", "total_cost"):
+        one.pop(name, None)
+    for name in ("prompt_token_details", "completion_token_details"):
+        one.pop(name, None)
+    metadata = {"ls_model_name": "gpt-4o"} | (
+        {"usage_metadata": told["usage_metadata"]} if "usage_metadata" in told else {}
+    )
+    return {**one, "outputs": told["outputs"], "extra": {"metadata": metadata}}
+
+
+def skipped_in(path: Path) -> Counter[str]:
+    """What a file has that says nothing that could be used."""
+    source, found = source_of(path), Counter[str]()
+    list(events_in(source, str(format_of(source)), lambda kind: found.update([kind])))
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_langsmith_tells_usage_in_many_places(tmp_path: Path, place: str) -> None:
+    events = read(written(tmp_path / "runs.jsonl", of_langsmith(PLACES[place])))
+    [call] = of_type(events, "model.call")
+    names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+    assert [call.get(name) for name in names] == [200, 1000, 50, 40]
+    assert total(events) == (1, 1200, 90)
+
+
+def test_usage_of_an_unknown_form_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "runs.jsonl", of_langsmith({"outputs": {"usage": {"credits": 7}}}))
+    assert skipped_in(path) == Counter({"usage of an unknown form": 1})
+
+
+def test_a_cost_beside_an_answer_is_taken(tmp_path: Path) -> None:
+    told = {"outputs": {"usage_metadata": {**SUM, "total_cost": 0.25}}}
+    [call] = of_type(read(written(tmp_path / "runs.jsonl", of_langsmith(told))), "model.call")
+    assert call["cost_usd"] == "0.25"
+
+
+def session(iterations: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+    """A session whose one message of the model took several calls."""
+    usage = {"input_tokens": 1000, "output_tokens": 100, "iterations": iterations}
+    said = of_model("msg_1", {"type": "text", "text": "hi"}, usage=usage)
+    return [entry(1, "user", {"role": "user", "content": "hello"}), entry(2, "assistant", said, **more)]
+
+
+PART = {"type": "message", "input_tokens": 1000, "output_tokens": 100}
+ADVISOR = {"type": "advisor_message", "model": "claude-opus-4-5", "input_tokens": 5000, "output_tokens": 200}
+COMPACTION = {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3500}
+
+
+def test_claude_code_tells_calls_beside_a_message(tmp_path: Path) -> None:
+    events = read(written(tmp_path / "s.jsonl", *session([PART, ADVISOR, COMPACTION])))
+    told = [(call["model"], call["input_tokens"], call["output_tokens"]) for call in of_type(events, "model.call")]
+    sonnet = "claude-sonnet-4-5-20250929"
+    assert told == [(sonnet, 1000, 100), ("claude-opus-4-5", 5000, 200), (sonnet, 180_000, 3500)]
+    ids = [event.event_id for event in events]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_told_cost_is_that_of_all_calls(tmp_path: Path) -> None:
+    calls = of_type(read(written(tmp_path / "s.jsonl", *session([PART, ADVISOR], costUSD=0.5))), "model.call")
+    assert [call["cost_usd"] for call in calls] == ["0.5", 0]
+
+
+def test_an_iteration_of_an_unknown_type_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "s.jsonl", *session([PART, {"type": "oracle", "input_tokens": 7}]))
+    assert total(read(path)) == (1, 1000, 100)
+    assert skipped_in(path) == Counter({"tokens of iteration oracle": 1})
