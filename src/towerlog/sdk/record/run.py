@@ -63,12 +63,10 @@ class BaseRun:
         self.history = list(history)
         """The messages of the thread's last checkpoint; empty for the first run of a thread."""
         self.fencing_token = fencing_token
-        self.result: Any = None
-        """The run's result, reported when it completes."""
+        self.result: Any = None  # reported when it completes
         self.spent: dict[str, Any] = {}  # what its end says of the cost of all of it: `cost_usd`, `model`
         self.ended = False
-        self.captures_content = captures_content()
-        """Whether what was said is reported, or only that something was."""
+        self.captures_content = captures_content()  # whether what was said is reported, or only that something was
         self._calls: dict[int, ToolCall | ModelCall] = {}
         self._resume = resume
         self._questions = QuestionKeys()
