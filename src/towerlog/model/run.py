@@ -247,7 +247,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     command_ids: tuple[int, ...] = ()
     """Of the last MAX_COMMAND_IDS commands, pending or not, oldest first."""
     pause_taken: Pending | None = None
-    """The pause that its agent has acknowledged and nobody has ended: the next attempt is told of it again."""
+    """The pause that its agent has acknowledged and nobody has ended: the next attempt is told of it again, and of a run
+    without a lease it stands until then."""
     open_tools: tuple[OpenTool, ...] = ()
     """Newest last. They outlive the run's end: results may be late."""
     late_events: int = 0

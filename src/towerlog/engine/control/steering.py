@@ -53,8 +53,8 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
 def ask(plan: Plan, row: RunRow, action: str, members: dict[str, str]) -> RunRow:
     """Asks an open run's agent to pause or to resume; the very same row where it is asked that already, or is so."""
     requested = [pending.type for pending in row.pending if pending.type in STEER_ACTIONS]
-    # A run that lost its worker in a pause is still paused: the next one is told.
-    paused = row.status is Status.PAUSED or (row.status is Status.QUEUED and row.pause_taken is not None)
+    # A run that lost its worker in a pause is still paused, and so is one that asks beside it.
+    paused = row.status is Status.PAUSED or row.pause_taken is not None
     is_so = paused == (action == "pause")
     if requested == [action] or (not requested and is_so):
         return row
