@@ -640,14 +640,14 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "What a run and a list may hold": [
         ("model.lane", "MAX_ATTEMPTS", "attempts before a run is lost"),
-        ("model.run", "MAX_INPUTS", "messages, and answers, that wait for a run's agent"),
+        ("model.run", "MAX_INPUTS", "messages, answers, and answers to earlier attempts, that wait for a run's agent"),
         (
             "engine.control.steering",
             "SECOND_ANSWER_MS",
             "milliseconds after a question was closed in which an input that names none is taken for another answer",
         ),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
-        ("model.run", "MAX_PENDING_BYTES", "bytes of their texts; past it inputs are refused"),
+        ("model.run", "MAX_PENDING_BYTES", "bytes of the texts of each of those three; past it inputs are refused"),
         ("model.run_text", "MAX_PART_CHARS", "characters of a run's input, of its result, of its talk for searches"),
         ("model.run_text", "MAX_WORDS", "words that a search looks for"),
         ("model.run", "MAX_METADATA_BYTES", "bytes of a run's metadata; what does not fit stays in its event"),

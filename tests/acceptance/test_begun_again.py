@@ -1,4 +1,4 @@
-"""A program that is begun again under its run key has not heard of what the one before was told, against a real server."""
+"""A program that is begun again under its run key is told what the one before has heard, against a real server."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ OPPOSITES = {"pause": "resume", "resume": "pause"}
 
 
 def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    """Commands that an event with effects made, delivered, acknowledged; for a cancel also the time when it was first."""
+    """Commands that an event with effects made, delivered, acknowledged; of a cancel also when that was first."""
     effects = event.effects
     if "resume" in (effects.requests, effects.acknowledges) or effects.requests == "pause":
         changes["pause_taken"] = None
@@ -109,7 +109,15 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     made = Pending(
         event.seq, kind, content, question_id=question_id, question_key=key, expired=event.effects.expires is not None
     )
-    return (*kept, made)[-MAX_PENDING:]
+    return _newest((*kept, made))
+
+
+def _newest(pending: tuple[Pending, ...]) -> tuple[Pending, ...]:
+    """MAX_PENDING of them. The server's words about expired questions go first, and no answer of a person."""
+    if len(pending) <= MAX_PENDING:
+        return pending
+    oldest = next((index for index, one in enumerate(pending) if one.expired), 0)
+    return pending[:oldest] + pending[oldest + 1 :]
 
 
 def _pause_taken(row: RunRow, pending: tuple[Pending, ...]) -> Pending | None:

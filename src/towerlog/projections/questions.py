@@ -248,8 +248,10 @@ def left_answers(row: RunRow) -> tuple[Pending, ...]:
 
 
 def at_the_end(row: RunRow) -> tuple[ClosedQuestion, ...]:
-    """The closed questions at the end: nobody has taken the answers that only an attempt before has asked for."""
+    """The closed questions at the end: nobody has taken the answers that only an attempt before has asked for, nor
+    those that no reply has carried."""
     left = {one.question_id for one in left_answers(row)} if row.lease_epoch else set()
+    left |= {one.question_id for one in row.pending if one.type == "input" and not one.delivered}
     return tuple(_replace(one, withdrawn=True) if one.question_id in left else one for one in row.closed_questions)
 
 
@@ -286,7 +288,8 @@ def _newest(closed: tuple[ClosedQuestion, ...], pending: tuple[Pending, ...]) ->
     answer would be none to what is asked again."""
     if len(closed) <= MAX_CLOSED_QUESTIONS:
         return closed
-    waiting = {one.question_id for one in pending}
+    # Of the server's words about expired questions there may be more than these.
+    waiting = {one.question_id for one in pending if not one.expired}
     oldest = next((index for index, one in enumerate(closed) if one.question_id not in waiting), 0)
     return closed[:oldest] + closed[oldest + 1 :]
 

@@ -178,6 +178,8 @@ def _words_of(view: ApprovalView) -> str:
     when = f" on {spoken_ms(closed.at)}" if closed.at is not None else ""
     if closed.state is ApprovalState.EXPIRED:
         return f"This expired{when}: nobody had answered."
+    if closed.state is ApprovalState.WITHDRAWN and closed.by_name:
+        return f"{closed.by_name} answered this{when}, but the answer reached nobody: its agent did not wait for it any more."
     if closed.state is ApprovalState.WITHDRAWN:
         return f"The agent stopped waiting for this answer{when}, or asks something else now: nobody would read it."
     if closed.state is ApprovalState.ENDED:
