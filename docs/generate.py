@@ -690,6 +690,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_SHOWN_CHARS",
             "characters of a question, of tool calls, of a schema on that page",
         ),
+        (
+            "engine.queries.closed_questions",
+            "MAX_EVENTS_LOOKED_AT",
+            "events about questions among which an older question's answer is looked for",
+        ),
         ("model.run", "MAX_CLOSED_QUESTIONS", "closed questions of a run whose answer's author is remembered"),
         ("model.run", "MAX_COMMAND_IDS", "commands of a run whose ids are known once they are taken"),
         (

@@ -204,7 +204,7 @@ def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         return
     found = named_question(row, effects.question_id, None)
     if found is not None:
-        _close(row, changes, _closed(found, event, by=_answered_by(event)))
+        _close(row, changes, _closed(found, event, by=answered_by(event)))
     elif effects.requests is None and effects.acknowledges is not None:
         # Agents of dialects without acknowledgements say "input" for whatever they were told.
         changes["pending"] = _without_first(row.pending, "message")
@@ -294,7 +294,8 @@ def _newest(closed: tuple[ClosedQuestion, ...], pending: tuple[Pending, ...]) ->
     return closed[:oldest] + closed[oldest + 1 :]
 
 
-def _answered_by(event: Event) -> str | None:
+def answered_by(event: Event) -> str | None:
+    """Who has answered, as an event of an answer says: a user id in our own, a name in an agent's."""
     sent = _decode_answer(event.data)
     for raw in (bytes(sent.by), bytes(sent.responded_by)):
         if raw[:1] == b'"':

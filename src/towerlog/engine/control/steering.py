@@ -14,7 +14,7 @@ from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal, User
-from towerlog.model.run import RunRow, Status
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, RunRow, Status
 from towerlog.model.times import format_ms
 from towerlog.store.values import Kind
 
@@ -213,6 +213,12 @@ def refusal_of_closed(plan: Plan, row: RunRow, question_id: int, hint: str = "")
     hint = hint and f" {hint}"
     found = closed_question(row, question_id)
     if found is None:
+        if len(row.closed_questions) >= MAX_CLOSED_QUESTIONS and question_id <= row.last_seq:
+            return QuestionClosed(
+                f"Question {question_id} is not open, and what became of it is no longer known here: "
+                f"{MAX_CLOSED_QUESTIONS} others were closed since. Its approval has it from the log: "
+                f"{row.run_id}.q{question_id}."
+            )
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
     when = format_ms(found.closed_at)
