@@ -691,7 +691,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "characters of a question, of tool calls, of a schema on that page",
         ),
         (
-            "engine.queries.closed_questions",
+            "engine.queries.inbox.closed_questions",
             "MAX_EVENTS_LOOKED_AT",
             "events about questions among which an older question's answer is looked for",
         ),
@@ -809,6 +809,7 @@ ROOMS: dict[str, str] = {
     "engine/queries": "Questions and replies: everything that is read after a commit or without one.",
     "engine/queries/admin": "What owners have set up: keys, members, personas, prices, retention; and the audit.",
     "engine/queries/alerts": "Alerts read back, and a rule tried on what is stored.",
+    "engine/queries/inbox": "Approvals: what is open, and what became of one, from its run or from the log.",
     "engine/queries/screens": "Outlines of runs, and what was worked out of long ones.",
     "engine/reactions": "What follows from an event: functions in the lists of `verbs.REACTIONS`.",
     "engine/timers": "What time does by itself: leases, cancels, silence, approvals, budgets, alerts, retention.",

@@ -146,8 +146,8 @@ async def test_whoever_answers_what_is_forgotten_is_not_told_that_it_never_was(r
 
 
 async def test_no_more_than_so_much_of_the_log_is_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("towerlog.engine.queries.closed_questions.MAX_EVENTS_LOOKED_AT", 20)
-    monkeypatch.setattr("towerlog.engine.queries.closed_questions._PAGE", 10)
+    monkeypatch.setattr("towerlog.engine.queries.inbox.closed_questions.MAX_EVENTS_LOOKED_AT", 20)
+    monkeypatch.setattr("towerlog.engine.queries.inbox.closed_questions._PAGE", 10)
     [told] = await rig.append(question("PROD?", "k", run=RUN))
     run_id, question_id = str(told.run_id), int(told.seq)  # type: ignore[union-attr]
     await many_later(rig, run_id)

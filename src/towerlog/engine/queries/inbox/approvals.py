@@ -6,8 +6,8 @@ from typing import assert_never
 
 import msgspec
 
-from towerlog.engine.queries.closed_questions import closed_by_the_log, is_forgotten
 from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.inbox.closed_questions import closed_by_the_log, is_forgotten
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
