@@ -332,7 +332,7 @@ def test_of_several_questions_an_answer_names_one(server) -> None:
         ({"state": "answered"}, "answered at then; its agent has not taken the answer yet"),
         ({"state": "expired"}, "expired at then: nobody had answered"),
         ({"state": "withdrawn"}, "withdrawn at then"),
-        ({"state": "withdrawn", "answered_by": "Ada"}, "withdrawn at then; the answer by Ada came too late"),
+        ({"state": "withdrawn", "answered_by": "Ada"}, "withdrawn at then; the answer by Ada reached nobody"),
     ],
 )
 def test_what_became_of_a_question_is_told_in_words(members: dict[str, str], words: str) -> None:

@@ -13,6 +13,7 @@ from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from tests.support.stories import FACTS, reports
 from tests.support.tables import table
+from towerlog.model.approval import OnExpiry
 from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT
@@ -434,6 +435,13 @@ def test_past_so_many_wishes_the_oldest_gives_way() -> None:
     for _ in range(MAX_PENDING + 3):
         row = told(row, E.OTHER, requests="input")
     assert [one.command_id for one in row.pending] == list(range(4, MAX_PENDING + 4))
+
+
+def test_words_about_expired_questions_give_way_before_what_people_have_said() -> None:
+    row = told(run_row(), E.RUN_INPUT, requests="input")
+    for _ in range(MAX_PENDING):
+        row = told(row, E.OTHER, requests="input", expires=OnExpiry.DENY)
+    assert [one.command_id for one in row.pending] == [1, *range(3, MAX_PENDING + 2)]
 
 
 def test_a_call_is_open_until_its_result() -> None:

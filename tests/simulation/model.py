@@ -333,7 +333,7 @@ class Model:
             return "run_not_active"
         kind = "input" if meant else "message"
         asked = meant[0] if meant else None
-        if not self._make_room(run, kind, asked is not None and asked.epoch == run.epoch):
+        if not self._has_room(run, kind, asked is not None and asked.epoch == run.epoch):
             return "conflict"
         run.pending.append(Wish(kind) if asked is None else Wish(kind, False, asked.key, asked.words, asked.epoch))
         self._close(run, meant)
@@ -342,14 +342,13 @@ class Model:
         return "ok"
 
     @staticmethod
-    def _make_room(run: Run, kind: str, is_awaited: bool) -> bool:
-        """Whether there is room for one more: answers that nobody asks for now make it for one that is waited for."""
-        left = [wish for wish in run.pending if is_awaited and wish.kind == "input" and wish.epoch != run.epoch]
-        while sum(wish.kind == kind for wish in run.pending) >= MAX_INPUTS:
-            if not left:
-                return False
-            run.pending.remove(left.pop(0))
-        return True
+    def _has_room(run: Run, kind: str, is_awaited: bool) -> bool:
+        """Whether there is room for one more: what is awaited, what is not, and messages have a share each."""
+        alike = [wish for wish in run.pending if wish.kind == kind]
+        if kind == "message":
+            return len(alike) < MAX_INPUTS
+        share = [wish for wish in alike if (wish.epoch == run.epoch) == is_awaited]
+        return len(share) < MAX_INPUTS and len(alike) < 2 * MAX_INPUTS
 
     def _leave(self, run: Run) -> None:
         """An attempt that is answered what none before it has asked goes another way: nobody waits for what these have

@@ -163,6 +163,32 @@ test("a run is paused, reads what was written to it, and goes on", async () => {
   await tl.close();
 });
 
+test("a pause outlives its program: the one that goes on with the run is told again", async () => {
+  const [{ tl: before }, { tl }] = [client(), client()];
+  const runKey = unique("again");
+  const first = before.startRun({ runKey });
+  assert.ok(await before.flush());
+  const id = first.id ?? "";
+  await tl.request("POST", `/api/v1/runs/${id}:pause`, { body: {} });
+  first.step("hears of it");
+  assert.ok(await before.flush());
+  const left = first.pausePoint().catch(() => undefined);
+  await until("the pause", async () => (await tl.get(id)).status === "paused");
+  const again = tl.startRun({ runKey });
+  assert.ok(await tl.flush());
+  assert.equal((await tl.get(id)).status, "paused", "nobody has resumed it");
+  const paused = again.pausePoint();
+  await tl.request("POST", `/api/v1/runs/${id}:resume`, { body: {} });
+  await paused;
+  again.finish();
+  assert.ok(await tl.flush());
+  const told = (await eventsOf(tl, runKey)).map((event) => event.type).filter((type) => type === "run.paused");
+  assert.equal(told.length, 2, "by each of the two");
+  await before.close();
+  await left;
+  await tl.close();
+});
+
 test("whoever waits or looks learns that somebody has ended the run", async () => {
   const { tl } = client();
   const ways: Record<string, (run: Run) => Promise<unknown>> = {

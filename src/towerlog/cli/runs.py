@@ -217,7 +217,7 @@ def _closed(one: ClosedQuestion, at: Callable[[str | None], str | None]) -> str:
     if one.state == "answered":
         return f"answered{by} at {when}" + ("" if one.taken_at else "; its agent has not taken the answer yet")
     if one.state == "withdrawn":
-        return f"withdrawn at {when}" + (f"; the answer{by} came too late" if by else "")
+        return f"withdrawn at {when}" + (f"; the answer{by} reached nobody" if by else "")
     return f"expired at {when}: nobody had answered"
 
 

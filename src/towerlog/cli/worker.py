@@ -25,6 +25,7 @@ from towerlog.sdk.wire.address import MovingUrl, Url
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.work import execute as execution
 from towerlog.sdk.work.app import App
+from towerlog.sdk.work.steering import GRACE_S
 from towerlog.sdk.work.worker import Worker
 
 
@@ -152,9 +153,19 @@ def read_labels(given: tuple[str, ...]) -> dict[str, str]:
 @click.option("--agent", default="exec", show_default=True, help="The agent of the run.")
 @click.option("--thread", help="The thread of the run; default: a new one.")
 @click.option("--hide-arguments", is_flag=True, help="Report only the command's name.")
+@click.option(
+    "--grace-seconds",
+    type=click.FloatRange(0, 3600),
+    default=GRACE_S,
+    show_default=True,
+    help="How long the command may take to end after a cancel, before SIGKILL.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
-def execute(agent: str, thread: str | None, hide_arguments: bool, command: tuple[str, ...]) -> None:
+def execute(command: tuple[str, ...], grace_seconds: float, **named: Any) -> None:
     """Runs a command and reports it as a run.
+
+    A cancel of the run is SIGTERM to the command and all that it has started, and SIGKILL after --grace-seconds; so is
+    a kill. A pause stops them (SIGSTOP), a resume lets them go on (SIGCONT).
 
     The run has the command's start, end, exit code, duration, and the number of bytes that it printed. Input and output
     pass through unchanged and are not stored. The command runs whether or not the server can be reached; undelivered
@@ -164,7 +175,7 @@ def execute(agent: str, thread: str | None, hide_arguments: bool, command: tuple
     that server is not running, the events are kept until `towerlog spool adopt` says for whom.
     """
     _report_to_the_local_server()
-    finished = execution.execute(command, default_recorder, agent=agent, thread=thread, hide_arguments=hide_arguments)
+    finished = execution.execute(command, default_recorder, grace_s=grace_seconds, say=note, **named)
     if finished.error is not None:
         note(f"towerlog: {finished.error}")
     raise SystemExit(finished.exit_code)

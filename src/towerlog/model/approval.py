@@ -290,6 +290,8 @@ class ApprovalState(enum.StrEnum):
     """Its agent has stopped waiting."""
     ENDED = "ended"
     """Its run has ended without an answer."""
+    UNKNOWN = "unknown"
+    """It is not open, and what became of it is no longer known."""
 
 
 class ClosedApproval(msgspec.Struct, frozen=True, gc=False):

@@ -375,19 +375,20 @@ STEP = "\x1e"
 LONG_ID = "\x1f"
 """Begins such a digest, and hardly an id."""
 MAX_INPUTS = 15
-"""Messages, and answers, that may wait for their agent to take them: so many of each, then more are refused."""
+"""Messages, answers, and answers to earlier attempts, that may wait for their agent: so many of each, then more are
+refused."""
 MAX_COMMAND_IDS = 64
 """Commands of a run that are known by their ids once they are taken; of an older id nobody knows what it was."""
 MAX_QUESTIONS = 64
 """Open questions of one attempt; one more is refused, so that its agent does not wait for what cannot come."""
 MAX_CLOSED_QUESTIONS = 32
-MAX_PENDING = 2 * MAX_INPUTS + MAX_QUESTIONS + 2
+MAX_PENDING = 3 * MAX_INPUTS + MAX_QUESTIONS + 2
 """There is always room for a cancel, and for a pause or a resume, beside messages, answers, and the words that as many
 questions have expired as may be open."""
 MAX_METADATA_BYTES = 16 * 1024
 """Of a run's row. What does not fit stays in its event."""
 MAX_PENDING_BYTES = 64 * 1024
-"""Of the texts of all commands that wait for a run's agent; then more inputs are refused."""
+"""Of the texts of each of those three kinds."""
 MAX_QUESTION_CHARS = 4 * 1024
 """Of the texts of all open questions: past it the row has the beginnings of the longest. Their events are whole."""
 MAX_OPEN_TOOL_CHARS = 4 * 1024

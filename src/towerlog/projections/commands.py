@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from towerlog.model.event import Event
+from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Effects
-from towerlog.model.run import MAX_COMMAND_IDS, MAX_PENDING, Pending, RunRow
+from towerlog.model.run import MAX_COMMAND_IDS, MAX_PENDING, Pending, RunRow, Status
 from towerlog.projections.questions import left_untaken, taken
 
 _replace = msgspec.structs.replace
+_STARTED = EventType.RUN_STARTED  # by a name of its own, as in `projections.runs`
 
 
 class _CommandData(msgspec.Struct):
@@ -28,7 +29,7 @@ OPPOSITES = {"pause": "resume", "resume": "pause"}
 
 
 def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
-    """Commands that an event with effects made, delivered, acknowledged; for a cancel also the time of each."""
+    """Commands that an event with effects made, delivered, acknowledged; of a cancel also when that was first."""
     effects = event.effects
     if "resume" in (effects.requests, effects.acknowledges) or effects.requests == "pause":
         changes["pause_taken"] = None
@@ -38,13 +39,12 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["pending"] = tuple(
             _replace(one, delivered=True) if one.command_id == effects.delivers else one for one in row.pending
         )
-        if any(one.command_id == effects.delivers and one.type == "cancel" for one in row.pending):
+        is_cancel = any(one.command_id == effects.delivers and one.type == "cancel" for one in row.pending)
+        if is_cancel and row.cancel_delivered_at is None:
             changes["cancel_delivered_at"] = event.recorded_at
     elif effects.lane is not None and effects.lane.epoch > row.lease_epoch:
-        if row.pause_taken is not None:
-            # The attempt that has taken it is over: this claim makes the command anew, with a receipt of its own.
-            again = _replace(row.pause_taken, command_id=event.seq, delivered=False)
-            changes |= {"pending": (again, *row.pending), "pause_taken": None, "command_ids": _ids_after(row, event)}
+        tell_again(row, event, changes)
+        changes["pause_taken"] = None  # a worker that holds the run works on it, until it takes the pause
     else:
         pending = _unacknowledged(row, effects)
         if pending is not row.pending:
@@ -54,8 +54,30 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
             elif row.closed_questions:
                 changes["closed_questions"] = taken(row, pending, event.recorded_at)
             changes["pause_taken"] = _pause_taken(row, pending)
-            if any(one.type == "cancel" for one in row.pending) and all(one.type != "cancel" for one in pending):
+            if row.cancel_acknowledged_at is None and "cancel" in _types(row.pending) - _types(pending):
                 changes["cancel_acknowledged_at"] = event.recorded_at
+
+
+def tell_again(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """What the attempt before has acknowledged and what still stands, made anew for the one that this event begins: it
+    has not heard of it, and has a receipt of its own."""
+    stands = row.pause_taken
+    if row.status is Status.CANCELLING:
+        stands = Pending(event.seq, "cancel", row.cancel_reason)
+    if stands is None or stands.type in _types(row.pending):
+        return
+    again = _replace(stands, command_id=event.seq, delivered=False)
+    changes |= {"pending": (again, *row.pending), "command_ids": _ids_after(row, event)}
+
+
+def begins_again(row: RunRow, event: Event) -> bool:
+    """Whether a start is that of another attempt: of a program that goes on with its run. An attempt of a worker begins
+    with its claim."""
+    return event.type is _STARTED and row.started_at is not None and not row.lease_epoch
+
+
+def _types(pending: tuple[Pending, ...]) -> set[str]:
+    return {one.type for one in pending}
 
 
 def _ids_after(row: RunRow, event: Event) -> tuple[int, ...]:
@@ -87,7 +109,15 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     made = Pending(
         event.seq, kind, content, question_id=question_id, question_key=key, expired=event.effects.expires is not None
     )
-    return (*kept, made)[-MAX_PENDING:]
+    return _newest((*kept, made))
+
+
+def _newest(pending: tuple[Pending, ...]) -> tuple[Pending, ...]:
+    """MAX_PENDING of them. The server's words about expired questions go first, and no answer of a person."""
+    if len(pending) <= MAX_PENDING:
+        return pending
+    oldest = next((index for index, one in enumerate(pending) if one.expired), 0)
+    return pending[:oldest] + pending[oldest + 1 :]
 
 
 def _pause_taken(row: RunRow, pending: tuple[Pending, ...]) -> Pending | None:

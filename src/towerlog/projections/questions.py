@@ -204,7 +204,7 @@ def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         return
     found = named_question(row, effects.question_id, None)
     if found is not None:
-        _close(row, changes, _closed(found, event, by=_answered_by(event)))
+        _close(row, changes, _closed(found, event, by=answered_by(event)))
     elif effects.requests is None and effects.acknowledges is not None:
         # Agents of dialects without acknowledgements say "input" for whatever they were told.
         changes["pending"] = _without_first(row.pending, "message")
@@ -248,8 +248,10 @@ def left_answers(row: RunRow) -> tuple[Pending, ...]:
 
 
 def at_the_end(row: RunRow) -> tuple[ClosedQuestion, ...]:
-    """The closed questions at the end: nobody has taken the answers that only an attempt before has asked for."""
+    """The closed questions at the end: nobody has taken the answers that only an attempt before has asked for, nor
+    those that no reply has carried."""
     left = {one.question_id for one in left_answers(row)} if row.lease_epoch else set()
+    left |= {one.question_id for one in row.pending if one.type == "input" and not one.delivered}
     return tuple(_replace(one, withdrawn=True) if one.question_id in left else one for one in row.closed_questions)
 
 
@@ -286,12 +288,14 @@ def _newest(closed: tuple[ClosedQuestion, ...], pending: tuple[Pending, ...]) ->
     answer would be none to what is asked again."""
     if len(closed) <= MAX_CLOSED_QUESTIONS:
         return closed
-    waiting = {one.question_id for one in pending}
+    # Of the server's words about expired questions there may be more than these.
+    waiting = {one.question_id for one in pending if not one.expired}
     oldest = next((index for index, one in enumerate(closed) if one.question_id not in waiting), 0)
     return closed[:oldest] + closed[oldest + 1 :]
 
 
-def _answered_by(event: Event) -> str | None:
+def answered_by(event: Event) -> str | None:
+    """Who has answered, as an event of an answer says: a user id in our own, a name in an agent's."""
     sent = _decode_answer(event.data)
     for raw in (bytes(sent.by), bytes(sent.responded_by)):
         if raw[:1] == b'"':

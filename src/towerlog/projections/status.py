@@ -16,7 +16,7 @@ from towerlog.model.run import TRANSITIONS, RunRow, Status
 from towerlog.projections.questions import at_the_end
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
-_STARTED = EventType.RUN_STARTED
+_STARTED, _RESUMED = EventType.RUN_STARTED, EventType.RUN_RESUMED
 _CANCEL_REQUESTED, _ACKNOWLEDGED = EventType.RUN_CANCEL_REQUESTED, EventType.COMMAND_ACKNOWLEDGED
 
 STATUS_ONCE_ACKNOWLEDGED = {"pause": Status.PAUSED, "resume": Status.RUNNING}
@@ -45,10 +45,10 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     if event.effects.status is not None or event.type is _STARTED:
         decided = event.effects.checkpoint is not None and event.effects.checkpoint.decision
         changes["awaits_approval"] = target is Status.WAITING or (decided and _is_awaited(row, changes))
+    if event.type is _RESUMED:
+        changes["pause_taken"] = None
     if target in (Status.RUNNING, Status.WAITING):
         target = _status_open(row, changes)
-    if target is Status.RUNNING:
-        changes["pause_taken"] = None
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target
         if target is Status.RUNNING and row.started_at is None:
@@ -69,10 +69,13 @@ def _status_asked(row: RunRow, target: Status | None) -> Status | None:
 
 
 def _status_open(row: RunRow, changes: dict[str, Any]) -> Status:
-    """Of a run that works: it waits while a question or an approval is open, whatever else its agent does."""
+    """Of a run that works: it waits while a question or an approval is open, whatever else its agent does; and it is
+    paused until the pause that an agent has taken is ended by somebody."""
     questions = changes.get("questions", row.questions)
     is_open = awaited(questions, changes.get("asking_epoch", row.asking_epoch))
-    return Status.WAITING if is_open or changes.get("awaits_approval", row.awaits_approval) else Status.RUNNING
+    if is_open or changes.get("awaits_approval", row.awaits_approval):
+        return Status.WAITING
+    return Status.RUNNING if changes.get("pause_taken", row.pause_taken) is None else Status.PAUSED
 
 
 def _status_once_acknowledged(row: RunRow, event: Event, changes: dict[str, Any]) -> Status | None:

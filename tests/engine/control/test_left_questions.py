@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 
 from tests.engine.control.test_questions import LEASE_MS, lost, question
-from tests.support.factories import draft
+from tests.support.factories import draft, traced
 from tests.support.rig import Rig
 from towerlog.engine.verify import verify_org
-from towerlog.errors import QuestionClosed
-from towerlog.model.approval import AnswerApproval, ApprovalState, MakeAnswerLink
-from towerlog.model.command import Claim, CreateRun, Finish, GiveInput, Report
+from towerlog.errors import Conflict, QuestionClosed
+from towerlog.model.approval import AnswerApproval, ApprovalRef, ApprovalState, GetApproval, MakeAnswerLink
+from towerlog.model.command import Claim, CreateRun, Finish, GiveInput, KillRun, Release, Report
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
 from towerlog.model.facts import Effects, Facts
@@ -142,22 +144,52 @@ async def test_a_withdrawn_question_in_other_words_is_another_one(rig: Rig) -> N
     await sound(rig)
 
 
-async def test_answers_that_nobody_asks_for_make_room_for_one_that_is_waited_for(rig: Rig) -> None:
-    run_id = await lost(rig, *[question(f"{number}?", f"k{number}") for number in range(MAX_INPUTS)])
-    left = [one.question_id for one in (await rig.run(run_id)).questions]
+@pytest.mark.parametrize("size", [9, 4_000])
+async def test_answers_that_nobody_asks_for_stay_and_leave_room_for_one_that_is_waited_for(rig: Rig, size: int) -> None:
+    """By number and by bytes."""
+    run_id = await lost(rig, *[question(f"{number}?", f"k{number}") for number in range(MAX_INPUTS + 1)])
+    *left, late = (one.question_id for one in (await rig.run(run_id)).questions)
     for question_id in left:
-        await rig.do(GiveInput(run_id, "no", question_id))
+        await rig.do(GiveInput(run_id, "n" * size, question_id))
+    with pytest.raises(Conflict, match="takes no more of them"):
+        await rig.do(GiveInput(run_id, "no", late))
     await rig.do(Claim("w2", LEASE_MS))
     [other] = await asked(rig, run_id, "w2", ("another?", "k"))
-    await rig.do(GiveInput(run_id, "yes", other))
-    row = await rig.run(run_id)
-    assert [one.question_id for one in row.pending] == [*left[1:], other]
-    told = [msgspec.json.decode(one.data) for one in await rig.events(run_id) if one.type is E.COMMAND_ACKNOWLEDGED]
-    assert [one["taken"] for one in told] == [False]
-    with pytest.raises(QuestionClosed, match="nobody has taken the answer"):
-        await rig.do(GiveInput(run_id, "no", left[0]))
-    assert await asked(rig, run_id, "w2", ("0?", "k0")) != left[:1], "who has answered it is to be asked once more"
+    with pytest.raises(Conflict, match="answers to earlier attempts"):
+        await rig.do(GiveInput(run_id, "no" * 4_000, late))
+    await rig.do(GiveInput(run_id, "y" * 30_000, other))
+    assert [one.question_id for one in (await rig.run(run_id)).pending] == [*left, other]
+    assert await asked(rig, run_id, "w2", ("0?", "k0")) == left[:1], "whoever has answered it is not asked again"
+    with pytest.raises(QuestionClosed, match="the first answer counts"):
+        await rig.do(GiveInput(run_id, "yes", left[0]))
     await sound(rig)
+
+
+async def test_answers_are_bounded_over_all_attempts_and_none_is_thrown_out(rig: Rig) -> None:
+    run_id = await lost(rig, *[question(f"{number}?", f"k{number}") for number in range(MAX_INPUTS)])
+    taken_in: list[int] = []
+    for attempt in range(4):
+        await rig.do(Claim(f"w{attempt}", LEASE_MS))
+        for number in range(MAX_INPUTS):
+            [one] = await asked(rig, run_id, f"w{attempt}", (f"{attempt} {number}?", f"k{attempt}.{number}"))
+            with suppress(Conflict):
+                await rig.do(GiveInput(run_id, "yes", one))
+                taken_in.append(one)
+        await rig.do(Release(run_id, f"w{attempt}"))
+    row = await rig.run(run_id)
+    assert [one.question_id for one in row.pending] == taken_in
+    assert len(taken_in) == 2 * MAX_INPUTS
+    assert {one.question_id for one in row.closed_questions} >= set(taken_in)
+    await sound(rig)
+
+
+async def test_an_answer_that_no_reply_has_carried_by_the_end_has_reached_nobody(rig: Rig) -> None:
+    [told] = await rig.append(question("one?", run=traced("x")))
+    run_id = told.run_id  # type: ignore[union-attr]
+    await rig.do(GiveInput(run_id, "yes"))
+    await rig.do(KillRun(run_id))
+    found = (await rig.do(GetApproval(ApprovalRef(run_id, 1)))).closed
+    assert (found.state, found.by, found.resumed_at) == (ApprovalState.WITHDRAWN, rig.principal.user_id, None)
 
 
 async def test_what_is_asked_again_stays_whatever_is_answered(rig: Rig) -> None:

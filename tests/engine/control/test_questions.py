@@ -13,7 +13,15 @@ from tests.support.rig import Rig
 from towerlog.engine.control.steering import SECOND_ANSWER_MS
 from towerlog.engine.verify import verify_org
 from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
-from towerlog.model.approval import AnswerApproval, ApprovalState, ClosedApproval, GetApproval, MakeAnswerLink
+from towerlog.model.approval import (
+    AnswerApproval,
+    ApprovalState,
+    ClosedApproval,
+    GetApproval,
+    MakeAnswerLink,
+    OnExpiry,
+    Terms,
+)
 from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Release, Report
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
@@ -202,15 +210,31 @@ async def test_what_is_said_to_be_an_answer_is_none_where_nothing_is_asked(rig: 
     assert await contents(rig, run_id) == [("message", "by the way", None), ("input", "yes", 2)]
 
 
-async def test_unread_messages_leave_room_for_answers(rig: Rig) -> None:
+@pytest.mark.parametrize(("count", "size"), [(MAX_INPUTS, 1), (2, MAX_PENDING_BYTES // 2)])
+async def test_unread_messages_leave_room_for_answers(rig: Rig, count: int, size: int) -> None:
+    """By number and by bytes."""
     run_id = await asking(rig)
-    for number in range(MAX_INPUTS):
-        await rig.do(GiveInput(run_id, str(number)))
+    for _ in range(count):
+        await rig.do(GiveInput(run_id, "m" * size))
     with pytest.raises(Conflict, match="messages"):
         await rig.do(GiveInput(run_id, "one too many"))
     await rig.append(question("one?", run=traced("x")))
-    await rig.do(GiveInput(run_id, "yes"))
+    await rig.do(GiveInput(run_id, "y" * (MAX_PENDING_BYTES // 2)))
+    assert len(await contents(rig, run_id)) == count + 1
+
+
+async def test_expired_questions_that_an_agent_does_not_read_leave_room_for_answers(rig: Rig) -> None:
+    run_id = await asking(rig)
+    terms = Terms(expires_in_ms=1_000, on_expiry=OnExpiry.DENY)
+    for number in range(MAX_INPUTS + 1):
+        facts = Facts(question="x?", effects=Effects(question_key=f"k{number}", terms=terms))
+        await rig.append(draft(E.RUN_WAITING, traced("x"), facts=facts))
+    rig.clock.advance(2_000)
+    await rig.engine.sweep()
     assert len(await contents(rig, run_id)) == MAX_INPUTS + 1
+    await rig.append(question("one?", run=traced("x")))
+    rig.clock.advance(SECOND_ANSWER_MS)
+    await rig.do(GiveInput(run_id, "yes"))
 
 
 @pytest.mark.parametrize("character", ["x", "\x01", '"', "ü", "🗼"])

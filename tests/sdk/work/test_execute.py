@@ -128,3 +128,108 @@ def test_what_can_neither_be_sent_nor_spooled_is_told_as_lost(tmp_path) -> None:
     assert "Set XDG_STATE_HOME" in last
     assert sum("cannot write the spool" in line for line in before) <= 1
     assert not [line for line in before if "retry" in line or "stored" in line]
+
+
+def steered(server: Server, thread: str, act: str, **body: str) -> None:
+    """Asks something of the run of a thread."""
+    client = server.client()
+    [run] = wait_until(lambda: client.get("/v1/runs", params={"thread_id": thread}).json(), "the run")
+    client.post(f"/api/v1/runs/{run['run_id']}:{act}", json=body).raise_for_status()
+
+
+def status_of(server: Server, thread: str) -> str:
+    return str(server.client().get("/v1/runs", params={"thread_id": thread}).json()[0]["status"])
+
+
+def is_alive(process_id: int) -> bool:
+    """Whether it is there and not dead."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("act", ["cancel", "kill"])
+def test_a_cancel_reaches_the_command_and_what_it_has_started(server, tmp_path, act: str) -> None:
+    thread, script = f"t-{act}", "sleep 3600 & echo $!; sh -c 'echo $$; sleep 3600'; echo never"
+    process = start(server.base_url, tmp_path, "--thread", thread, "--", "sh", "-c", script)
+    assert process.stdout is not None
+    started = [int(process.stdout.readline()) for _ in range(2)]
+    steered(server, thread, act, reason="it floods the disk")
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert (out, process.returncode) == (b"", 128 + signal.SIGTERM)
+    assert b"it floods the disk; the command got SIGTERM" in err
+    assert not any(map(is_alive, started))
+    run = run_of(server, thread)
+    assert (run["status"], run["cancel"]["reason"]) == ("cancelled", "it floods the disk")
+
+
+def test_a_command_that_does_not_end_is_killed_after_the_grace(server, tmp_path) -> None:
+    script = "trap '' TERM; sh -c 'echo $$; while :; do sleep 0.05; done' & echo ready; while :; do sleep 0.05; done"
+    words = ["--thread", "t-grace", "--grace-seconds", "1", "--", "sh", "-c", script]
+    process = start(server.base_url, tmp_path, *words)
+    assert process.stdout is not None
+    first, second = process.stdout.readline(), process.stdout.readline()
+    below = int(first if first != b"ready\n" else second)
+    steered(server, "t-grace", "cancel")
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 128 + signal.SIGKILL
+    assert not is_alive(below)
+    assert run_of(server, "t-grace")["status"] == "cancelled"
+
+
+def test_what_the_command_has_started_ends_with_it(server, tmp_path) -> None:
+    """It ignores the SIGTERM by which the command itself ends."""
+    script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.05; done' & wait"
+    words = ["--thread", "t-left", "--grace-seconds", "0.5", "--", "sh", "-c", script]
+    process = start(server.base_url, tmp_path, *words)
+    assert process.stdout is not None
+    below = int(process.stdout.readline())
+    steered(server, "t-left", "cancel")
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not is_alive(below)
+
+
+def test_a_command_that_ends_well_after_a_cancel_is_complete(server, tmp_path) -> None:
+    script = "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    process = start(server.base_url, tmp_path, "--thread", "t-saved", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    process.stdout.readline()
+    steered(server, "t-saved", "cancel")
+    assert process.communicate(timeout=DEADLINE_S)[0] == b"saved\n"
+    assert (process.returncode, run_of(server, "t-saved")["status"]) == (0, "completed")
+
+
+def test_a_pause_stops_the_command_until_somebody_resumes_it(server, tmp_path) -> None:
+    ticks = tmp_path / "ticks"
+    script = f"echo ready; while [ ! -e {tmp_path}/enough ]; do echo x >> {ticks}; sleep 0.02; done"
+    process = start(server.base_url, tmp_path, "--thread", "t-pause", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    process.stdout.readline()
+    steered(server, "t-pause", "pause", reason="lunch")
+    wait_until(lambda: status_of(server, "t-pause") == "paused", "the pause")
+    before = ticks.stat().st_size
+    (tmp_path / "enough").touch()
+    assert server.client().get("/readyz").status_code == 200
+    assert (ticks.stat().st_size, process.poll()) == (before, None)
+    steered(server, "t-pause", "resume")
+    process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, run_of(server, "t-pause")["status"]) == (0, "completed")
+
+
+@pytest.mark.parametrize("how", ["cancel", "signal"])
+def test_a_command_that_is_stopped_can_be_ended(server, tmp_path, how: str) -> None:
+    thread = f"t-stopped-{how}"
+    script = "echo ready; while :; do sleep 0.05; done"
+    process = start(server.base_url, tmp_path, "--thread", thread, "--", "sh", "-c", script)
+    assert process.stdout is not None
+    process.stdout.readline()
+    steered(server, thread, "pause")
+    wait_until(lambda: status_of(server, thread) == "paused", "the pause")
+    if how == "cancel":
+        steered(server, thread, "cancel")
+    else:
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 128 + signal.SIGTERM

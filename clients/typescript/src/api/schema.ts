@@ -66,7 +66,7 @@ export interface components {
              * @description `answered`, `expired` or `withdrawn`.
              * @enum {string}
              */
-            state: "open" | "answered" | "approved" | "denied" | "expired" | "withdrawn" | "ended";
+            state: "open" | "answered" | "approved" | "denied" | "expired" | "withdrawn" | "ended" | "unknown";
             /**
              * Format: date-time
              * @description When that was.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from towerlog.engine.control.answers import checked_answer, needs_of_check
 from towerlog.engine.control.cancel import CONTROL, run_of
+from towerlog.engine.control.room import check_room
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
-from towerlog.errors import AwaitsApproval, Conflict, QuestionClosed, RunNotActive
+from towerlog.errors import AwaitsApproval, QuestionClosed, RunNotActive
 from towerlog.model.approval import AnswerLink, ClosedQuestion, OpenQuestion
 from towerlog.model.command import GiveInput, SteerRun
 from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import RunChanged, Steered
 from towerlog.model.principal import Principal, User
-from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, Pending, RunRow, Status, text_bytes
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, RunRow, Status
 from towerlog.model.times import format_ms
-from towerlog.projections.questions import left_answers
 from towerlog.store.values import Kind
 
 STEER_ACTIONS = {"pause": EventType.RUN_PAUSE_REQUESTED, "resume": EventType.RUN_RESUME_REQUESTED}
@@ -53,8 +53,8 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
 def ask(plan: Plan, row: RunRow, action: str, members: dict[str, str]) -> RunRow:
     """Asks an open run's agent to pause or to resume; the very same row where it is asked that already, or is so."""
     requested = [pending.type for pending in row.pending if pending.type in STEER_ACTIONS]
-    # A run that lost its worker in a pause is still paused: the next one is told.
-    paused = row.status is Status.PAUSED or (row.status is Status.QUEUED and row.pause_taken is not None)
+    # A run that lost its worker in a pause is still paused, and so is one that asks beside it.
+    paused = row.status is Status.PAUSED or row.pause_taken is not None
     is_so = paused == (action == "pause")
     if requested == [action] or (not requested and is_so):
         return row
@@ -91,9 +91,9 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is {row.status} and takes no input.")
     question = _meant(plan, row, command)
-    kind = "message" if question is None else "input"
     content = command.content if question is None else checked_answer(plan, row, question, command.content)
-    row = _with_room(plan, row, kind, content, is_awaited=question is not None and question.epoch == row.lease_epoch)
+    is_awaited = question is not None and question.epoch == row.lease_epoch
+    check_room(row, content, is_answer=question is not None, is_awaited=is_awaited)
     members = {"content": content, **_author(plan, principal, command.link)}
     if question is None:
         facts = Facts(effects=Effects(requests="message"))
@@ -106,31 +106,6 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     return RunChanged(_without_left(plan, row) if goes_past else row, changed=True)
 
 
-def _with_room(plan: Plan, row: RunRow, kind: str, content: str, *, is_awaited: bool) -> RunRow:
-    """The run with room for one more command. Answers that only an attempt before has asked for make room for one that
-    the agent waits for. Raises Conflict when too many lie unread."""
-    why_not = _why_full(row, kind, content)
-    for left in left_answers(row) if is_awaited else ():
-        if why_not is None:
-            break
-        row = _without_answer(plan, row, left)
-        why_not = _why_full(row, kind, content)
-    if why_not is not None:
-        raise Conflict(why_not)
-    return row
-
-
-def _why_full(row: RunRow, kind: str, content: str) -> str | None:
-    """Why no more commands of a kind may wait for the agent; None where there is room."""
-    if sum(pending.type == kind for pending in row.pending) >= MAX_INPUTS:
-        return f"The run has {MAX_INPUTS} {kind}s that its agent has not taken yet."
-    if row.pending_bytes() + text_bytes(content) > MAX_PENDING_BYTES:
-        return (
-            f"Commands that the agent has not taken yet may take {MAX_PENDING_BYTES} bytes as JSON; this is too much."
-        )
-    return None
-
-
 def _without_left(plan: Plan, row: RunRow) -> RunRow:
     """The run without the open questions that only attempts before have asked. Answers that were given to such stay:
     this attempt may come to the question yet."""
@@ -140,13 +115,6 @@ def _without_left(plan: Plan, row: RunRow) -> RunRow:
             facts = Facts(effects=Effects(question_id=asked.question_id))
             row = plan.note(row, EventType.RUN_QUESTION_WITHDRAWN, members, facts, by=CONTROL)
     return row
-
-
-def _without_answer(plan: Plan, row: RunRow, left: Pending) -> RunRow:
-    """The run without an answer that only an attempt before has asked for: it makes room for one that is waited for."""
-    said = {"command_id": left.command_id, "type": left.type, "taken": False, "reason": GONE_PAST}
-    facts = Facts(effects=Effects(command_id=left.command_id, untaken=True))
-    return plan.note(row, EventType.COMMAND_ACKNOWLEDGED, said, facts, by=CONTROL)
 
 
 def _author(plan: Plan, principal: Principal, link: AnswerLink | None) -> dict[str, object]:
@@ -245,6 +213,12 @@ def refusal_of_closed(plan: Plan, row: RunRow, question_id: int, hint: str = "")
     hint = hint and f" {hint}"
     found = closed_question(row, question_id)
     if found is None:
+        if len(row.closed_questions) >= MAX_CLOSED_QUESTIONS and question_id <= row.last_seq:
+            return QuestionClosed(
+                f"Question {question_id} is not open, and what became of it is no longer known here: "
+                f"{MAX_CLOSED_QUESTIONS} others were closed since. Its approval has it from the log: "
+                f"{row.run_id}.q{question_id}."
+            )
         open_ids = ", ".join(str(one.question_id) for one in row.questions) or "none"
         return QuestionClosed(f"The run has no open question {question_id}; open questions: {open_ids}.")
     when = format_ms(found.closed_at)

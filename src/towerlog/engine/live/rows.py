@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from towerlog.engine.follow.channel import MAX_CHUNK_BYTES
-from towerlog.engine.queries import approvals, lanes, usage, views
+from towerlog.engine.queries import lanes, usage, views
 from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.inbox import approvals
 from towerlog.errors import Damaged, NotFound
 from towerlog.model.alert import AlertNow, AlertRow
 from towerlog.model.budget import MAX_BUDGETS, BudgetScope

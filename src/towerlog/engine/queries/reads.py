@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from towerlog.engine.queries import agents, approvals, checkpoints, events, lanes, runs, threads, usage
+from towerlog.engine.queries import agents, checkpoints, events, lanes, runs, threads, usage
 from towerlog.engine.queries.admin import audit, keys, personas, retention
 from towerlog.engine.queries.admin.prices import answer_prices
 from towerlog.engine.queries.alerts import alerts
 from towerlog.engine.queries.alerts.preview import answer_preview
 from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.inbox import approvals
 from towerlog.engine.queries.screens import outlines
 from towerlog.model import outcome as o
 from towerlog.model import question as q

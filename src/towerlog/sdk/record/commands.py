@@ -23,7 +23,7 @@ MAX_REMEMBERED = 1000
 """Command ids of a run that are remembered, to recognise repetitions."""
 MAX_MESSAGES = 100
 """Messages that are kept until the agent reads them; the server sends fewer."""
-MAX_PENDING = 100
+MAX_PENDING = 128
 """Pending commands that a server has of a run at a time; it has fewer."""
 MAX_GIVEN_UP = 1000
 """Questions of a run that nobody waits for any more, remembered so that a late answer is told as not taken."""

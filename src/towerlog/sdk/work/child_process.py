@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 CHUNK_BYTES = 65_536
 QUIET_OUTPUT_S = 0.05
@@ -132,7 +133,23 @@ def block_signals() -> set[signal.Signals]:
     return {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)}
 
 
-def run_command(argv: Sequence[str], mask: set[signal.Signals]) -> Finished:
+class Steered(Protocol):
+    """Who sends signals to the command from another thread."""
+
+    def begin(self, process_id: int) -> None:
+        """The command has started."""
+
+    def passed_on(self, number: int) -> None:
+        """A signal has reached the command."""
+
+    def reap(self, process_id: int) -> tuple[int, int]:
+        """As `os.waitpid` without waiting."""
+
+    def end(self) -> None:
+        """The command has ended."""
+
+
+def run_command(argv: Sequence[str], mask: set[signal.Signals], steered: Steered | None = None) -> Finished:
     """Runs a command to its end, in the main thread, after `block_signals`, which returned `mask`."""
     begun_at = time.monotonic()
     outputs = [OutputCopy(_STDOUT)] if _are_one(_STDOUT, _STDERR) else [OutputCopy(_STDOUT), OutputCopy(_STDERR)]
@@ -144,7 +161,11 @@ def run_command(argv: Sequence[str], mask: set[signal.Signals]) -> Finished:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
         return Finished(code, None, _since_ms(begun_at), 0, 0, f"{argv[0]}: {error.strerror}")
     _begin(outputs)
-    status = _wait(process_id, outputs)
+    if steered is not None:
+        steered.begin(process_id)
+    status = _wait(process_id, outputs, steered)
+    if steered is not None:
+        steered.end()
     duration_ms = _since_ms(begun_at)
     _finish(outputs)
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
@@ -173,12 +194,12 @@ def _spawned(argv: Sequence[str], outputs: Sequence[OutputCopy], mask: set[signa
     return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigmask=mask, setsigdef=usual)
 
 
-def _wait(process_id: int, outputs: Sequence[OutputCopy]) -> int:
+def _wait(process_id: int, outputs: Sequence[OutputCopy], steered: Steered | None) -> int:
     """Waits for the command, passing signals on; its wait status."""
     while True:
         number, is_from_keyboard = _next_signal()
         if number == signal.SIGCHLD:
-            found, status = os.waitpid(process_id, os.WNOHANG)
+            found, status = os.waitpid(process_id, os.WNOHANG) if steered is None else steered.reap(process_id)
             if found:
                 return status
         elif number == signal.SIGWINCH:
@@ -186,8 +207,11 @@ def _wait(process_id: int, outputs: Sequence[OutputCopy]) -> int:
                 output.resize()
             # The command has received it too, perhaps before the size was set.
             os.kill(process_id, signal.SIGWINCH)
-        elif not is_from_keyboard:
-            os.kill(process_id, number)
+        else:
+            if not is_from_keyboard:
+                os.kill(process_id, number)
+            if steered is not None:
+                steered.passed_on(number)
 
 
 def _next_signal() -> tuple[int, bool]:

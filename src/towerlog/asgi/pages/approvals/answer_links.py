@@ -178,8 +178,12 @@ def _words_of(view: ApprovalView) -> str:
     when = f" on {spoken_ms(closed.at)}" if closed.at is not None else ""
     if closed.state is ApprovalState.EXPIRED:
         return f"This expired{when}: nobody had answered."
+    if closed.state is ApprovalState.WITHDRAWN and closed.by_name:
+        return f"{closed.by_name} answered this{when}, but that reached nobody: the agent did not wait for it any more."
     if closed.state is ApprovalState.WITHDRAWN:
         return f"The agent stopped waiting for this answer{when}, or asks something else now: nobody would read it."
+    if closed.state is ApprovalState.UNKNOWN:
+        return "It was closed a while ago, and what became of it is no longer known."
     if closed.state is ApprovalState.ENDED:
         return f"The run ended{when}, without an answer."
     who, did = closed.by_name, _DONE.get(closed.state, "answered")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
+import msgspec
+
 from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.inbox.closed_questions import closed_by_the_log, is_forgotten
 from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -130,11 +133,14 @@ async def _closed_question(source: QueryContext, run: RunRow, event: Event, ref:
     now = run.question(ref.seq) or found
     if now is not None and now.told_seq != ref.asked:
         return ApprovalView(row, run, event.data, ClosedApproval(ApprovalState.WITHDRAWN))
-    if found is None:
-        return ApprovalView(row, run, event.data, ClosedApproval(ApprovalState.ENDED, run.ended_at))
-    name = None if found.by is None else await _name(source, run.org, found.by)
-    closed = ClosedApproval(found.state(), found.closed_at, found.by, name, found.taken_at)
-    return ApprovalView(row, run, event.data, closed)
+    if found is not None:
+        closed = ClosedApproval(found.state(), found.closed_at, found.by, None, found.taken_at)
+    elif is_forgotten(run):
+        closed = await closed_by_the_log(source, run, ref)
+    else:
+        closed = ClosedApproval(ApprovalState.ENDED, run.ended_at)
+    name = None if closed.by is None else await _name(source, run.org, closed.by)
+    return ApprovalView(row, run, event.data, msgspec.structs.replace(closed, by_name=name))
 
 
 async def _name(source: QueryContext, org: int, by: str) -> str:
