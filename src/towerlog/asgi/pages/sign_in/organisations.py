@@ -118,12 +118,20 @@ class OrganisationPages:
         orgs = await store.orgs()
         self._check(principal, orgs)
         name = _name_of(visit)
-        if len(orgs) >= MAX_ORGANISATIONS:
-            raise Conflict(f"There are {MAX_ORGANISATIONS} organisations; more are made by `towerlog orgs create`.")
         assert self._clock is not None
         assert self._ids is not None
         by = await self._actor(principal)
-        made = await create_org(store, self._clock, self._ids, name, by=by, with_link=True, told_in=principal.org)
+        made = await create_org(
+            store,
+            self._clock,
+            self._ids,
+            name,
+            by=by,
+            with_link=True,
+            told_in=principal.org,
+            address=visit.address,
+            most=MAX_ORGANISATIONS,
+        )
         url = self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}"
         org = made.org
         detail = OrganisationMade(
@@ -146,7 +154,8 @@ class OrganisationPages:
         if name != org.name:
             assert self._clock is not None
             now, by = self._clock.now_ms(), await self._actor(principal)
-            told = [organisation_renamed(by, number, org, after, now) for number in {org.org, principal.org}]
+            places = {org.org, principal.org}
+            told = [organisation_renamed(by, place, org, after, now, visit.address) for place in places]
             await store.org_rename(after, told)
         return reply_json(_detail(after), 200, _NO_STORE)
 
