@@ -23,9 +23,9 @@ from towerlog.ambient import Clock, Ids, ServerClock, SystemClock, SystemIds
 from towerlog.asgi.app import App
 from towerlog.asgi.connection import Connection
 from towerlog.asgi.guard.arrivals import Visit
+from towerlog.asgi.http1.acceptor import Acceptor
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
-from towerlog.asgi.process.acceptor import Acceptor
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.exit import end_in
 from towerlog.asgi.process.logs import open_standard_files, set_up_logging

@@ -19,7 +19,7 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.guard.arrivals import Visit
 from towerlog.asgi.guard.ledger import ShareLedger
 from towerlog.asgi.guard.pace import MAX_OF_STRANGERS
-from towerlog.asgi.process.acceptor import ACCEPTED_AT_ONCE, BACKLOG, Acceptor
+from towerlog.asgi.http1.acceptor import ACCEPTED_AT_ONCE, BACKLOG, Acceptor
 from towerlog.asgi.shares.share import Resource
 
 CROWD = ACCEPTED_AT_ONCE * 2
