@@ -62,7 +62,7 @@ class Acceptor:
         self._listeners, self._pauses = [], {}
         for newcomer in list(self._waiting):
             newcomer.leave()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
