@@ -442,6 +442,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.follow.pages", "MAX_PAGES", "pages of the store that followers have in hand at a time"),
         ("asgi.guard.ledger", "MAX_READS", "answers to questions that are made at a time, until they are written"),
         ("asgi.guard.ledger", "MAX_READS_OF_ONE", "the same of one organisation, and of one key"),
+        ("asgi.guard.ledger", "MAX_SEARCHES", "searches and figures of runs that are worked out at a time"),
+        ("asgi.guard.ledger", "MAX_SEARCHES_OF_ONE", "the same of one organisation, and of one key"),
         ("asgi.guard.ledger", "MAX_LARGE_FRAMES", "such frames held at a time until their readers have taken them"),
         ("asgi.guard.ledger", "MAX_LARGE_FRAMES_OF_ORGANISATION", "the same of one organisation"),
         ("asgi.guard.ledger", "MAX_LARGE_FRAMES_OF_KEY", "the same of one key"),

@@ -22,6 +22,8 @@ import uvloop
 from towerlog.ambient import Clock, Ids, ServerClock, SystemClock, SystemIds
 from towerlog.asgi.app import App
 from towerlog.asgi.connection import Connection
+from towerlog.asgi.guard.arrivals import Visit
+from towerlog.asgi.http1.acceptor import Acceptor
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
@@ -54,8 +56,6 @@ LAST_WORDS_SECONDS = 0.25
 """How long waiting callers have to be told that the storage has failed."""
 DATE_SECONDS = 1.0
 """After so long the `Date` of replies is made anew."""
-BACKLOG = 2048
-"""Connections that the kernel holds until they are accepted: a crowd that reconnects at the same moment."""
 GC_YOUNG_OBJECTS = 20_000
 """New objects between two runs of the cycle collector."""
 SWITCH_SECONDS = 0.0005
@@ -341,18 +341,21 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                backlog=BACKLOG,
                 timeout_keep_alive=keep_alive_seconds,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )
         self._towerlog = app
+        self._acceptor = Acceptor(app.arrivals, self._connection)
         self._tell_where = tell_where
         self._listening: Listening | None = None
         self._when_listening = when_listening
         self._stops = stops
         self._loop = asyncio.get_running_loop()
         self._is_over = asyncio.Event()
+
+    def _connection(self, visit: Visit) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state, visit=visit)
 
     async def main_loop(self) -> None:
         """As uvicorn's, which looks ten times a second whether it is to end: this one is told."""
@@ -363,7 +366,9 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._is_over.wait(), DATE_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        # It is given no sockets: the acceptor has them.
+        await super().startup([])
+        self._acceptor.open(sockets or [])
         self._listening = self._tell_where()
         self._when_listening()
 
@@ -372,6 +377,7 @@ class _Server(uvicorn.Server):
             # While the port is still taken: another program may have it next.
             self._listening.close()
         self._towerlog.drain()
+        await self._acceptor.close()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

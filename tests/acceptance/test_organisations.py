@@ -62,6 +62,7 @@ def test_who_manages_makes_one_that_has_its_own_first_member_and_key(managed: Se
     for audit in (client, theirs):
         [entry] = [one for one in entries(audit, "organisation.create") if one["object"]["id"] == made["org_id"]]
         assert entry["actor"]["type"] == "key"
+        assert entry["address"] == "127.0.0.1"
         assert made["key"] not in str(entry)
 
 
@@ -95,6 +96,7 @@ def test_who_manages_renames_and_both_audits_say_so(managed: Server) -> None:
     for audit in (client, theirs):
         [entry] = [one for one in entries(audit, "organisation.rename") if one["object"]["id"] == made["org_id"]]
         assert (entry["before"], entry["after"]) == ({"name": "before"}, {"name": "after"})
+        assert entry["address"] == "127.0.0.1"
     assert ok(client.patch(path, json={"name": "after"}))["name"] == "after"
     assert len(entries(theirs, "organisation.rename")) == 1, "the same name again is no act"
     assert client.patch(path, json={"name": "default"}).status_code == 409

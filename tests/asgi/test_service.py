@@ -19,12 +19,14 @@ from tests.asgi.conversation import ADMIN_KEY, HERE, HandClock, Listening, ask, 
 from tests.support.wait import DEADLINE_S, wait_until_async
 from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
-from towerlog.asgi.guard.ledger import MAX_READS_OF_ONE, Account
+from towerlog.asgi.guard.ledger import MAX_READS, MAX_READS_OF_ONE, MAX_SEARCHES, MAX_SEARCHES_OF_ONE, Account
 from towerlog.asgi.shares.share import Bounds, Resource
 from towerlog.config import Settings
 from towerlog.errors import Overloaded, Unauthenticated
 from towerlog.model.principal import Principal
+from towerlog.model.question import may_take_long
 from towerlog.server import build
+from towerlog.store.sqlite.store import READERS
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
 
@@ -135,6 +137,31 @@ async def test_an_organisation_has_so_many_answers_in_work_and_leaves_one_to_the
     go_on.set()
     assert [(await one).status for one in asked[:-1]] == [200] * (MAX_READS_OF_ONE + 1)
     assert reads.taken == 0
+
+
+@pytest.mark.parametrize("path", ["runs?q=word", "run-facets?", "run-sums?by=agent", "run-durations?by=agent"])
+async def test_searches_of_one_hold_up_neither_what_is_short_nor_those_of_others(
+    app: App, say: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    assert app._service is not None
+    go_on, real = asyncio.Event(), app._service._engine.execute
+
+    async def slow(principal: Any, command: Any, *given: Any) -> Any:
+        if may_take_long(command):
+            await go_on.wait()
+        return await real(principal, command, *given)
+
+    await say("GET", "/v1/runs")
+    monkeypatch.setattr(app._service._engine, "execute", slow)
+    ledger = app.arrivals.ledger
+    asked = [asyncio.create_task(say("GET", f"/api/v1/{path}")) for _ in range(READERS + MAX_READS)]
+    await wait_until_async(lambda: ledger.searches.waiting == len(asked) - MAX_SEARCHES_OF_ONE, "all but one to wait")
+    assert (await say("GET", "/api/v1/runs")).status == 200
+    assert ledger.searches.is_free("another organisation", "and its key")
+    assert MAX_SEARCHES_OF_ONE < MAX_SEARCHES < READERS
+    go_on.set()
+    assert {(await one).status for one in asked} == {200}
+    assert not ledger.searches.taken
 
 
 async def test_no_answer_is_made_for_a_key_whose_answers_are_not_taken(app: App, say: Any) -> None:

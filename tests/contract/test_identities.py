@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -65,6 +67,16 @@ async def test_who_makes_an_organisation_for_another_has_it_in_its_own_audit(sto
     made, user, key, told = identity(3, name="third")
     await store.org_create(made, user, key, told, None, msgspec.structs.replace(told, org=org))
     assert (await store.audit_head(org)).number == head + 1
+
+
+async def test_there_are_no_more_organisations_than_asked_for_however_many_are_made_at_once(
+    store: Store, org: int, other: int
+) -> None:
+    most = len(await store.orgs()) + 2
+    making = [store.org_create(*identity(number, name=f"more {number}"), None, None, most) for number in range(3, 9)]
+    made = await asyncio.gather(*making, return_exceptions=True)
+    assert len([one for one in made if isinstance(one, Conflict)]) == len(making) - 2
+    assert len(await store.orgs()) == most
 
 
 async def test_an_unknown_digest_finds_nothing(store: Store, org: int) -> None:

@@ -17,7 +17,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from towerlog.asgi.exchange import Exchange, Respond
-from towerlog.asgi.guard.arrivals import Arrivals
+from towerlog.asgi.guard.arrivals import Arrivals, Visit
 from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.known import LENGTH, MAX_LENGTH_DIGITS, MAX_MISSES, METHOD, VERSION, KnownHead, known_head
@@ -32,7 +32,7 @@ _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, Connec
 class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = ("_again", "_app", "_fed", "_headers", "_known", "_misses", "_take", "_trailers", "_url")
+    __slots__ = ("_again", "_app", "_arrived", "_fed", "_headers", "_known", "_misses", "_take", "_trailers", "_url")
 
     def __init__(
         self,
@@ -40,14 +40,16 @@ class Connection(Pipeline):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        visit: Visit | None = None,
     ) -> None:
-        """As the server makes it."""
+        """As the server makes it. `visit`: one that has its place already; without one it looks for it itself."""
         if not config.loaded:
             config.load()
         super().__init__(_loop or asyncio.get_running_loop(), config.timeout_keep_alive, server_state)
         self._app: Any = config.loaded_app
         self._take: Callable[[Any, bytes, Respond], Exchange | None] | None = getattr(self._app, "take", None)
         self._parser = httptools.HttpRequestParser(self)
+        self._arrived = visit
         self._fed = 0
         self._again: bytes | None = None
         """A head that is read once more, without its wish to go on in another protocol."""
@@ -67,10 +69,9 @@ class Connection(Pipeline):
         # Whatever is written and not taken at once pauses: then it is counted, and its reader is watched.
         transport.set_write_buffer_limits(0)
         self._state.connections.add(self)
-        arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
-        peer = transport.get_extra_info("peername")
-        self._pace = arrivals.pace
-        self._visit = arrivals.visit(peer if isinstance(peer, tuple) else None, self)
+        self._visit = self._arrived or self._visit_of(transport.get_extra_info("peername"))
+        self._pace = self._visit.pace
+        self._visit.hand_over(self)
         try:
             self._visit.enter()
         except Overloaded as refusal:
@@ -79,6 +80,10 @@ class Connection(Pipeline):
             self.close()
             return
         self._await(_HEAD, phases.HEAD_DEADLINE_S)
+
+    def _visit_of(self, peer: object) -> Visit:
+        arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
+        return arrivals.visit(peer if isinstance(peer, tuple) else None, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """There is nobody to answer any more."""

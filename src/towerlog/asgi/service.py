@@ -34,7 +34,7 @@ from towerlog.model import question
 from towerlog.model.command import Append, Report
 from towerlog.model.outcome import Outcome
 from towerlog.model.principal import Principal
-from towerlog.model.question import FollowRun, Read
+from towerlog.model.question import FollowRun, Read, may_take_long
 
 STOPPED_RETRY_S = 1
 _NO_CONTENT = Reply(204, b"")
@@ -123,9 +123,12 @@ class Service:
             assert exchange.account is not None
             await self._turn(exchange, exchange.account)
         else:
-            if isinstance(exchange.command, Read):
-                await self._read_turns(exchange, turns)
-            outcome = await self._executed(exchange, asker)
+            # A search gives its turn back with its answer: whoever is slow to take that keeps no other from searching.
+            with ExitStack() as while_it_lasts:
+                if isinstance(exchange.command, Read):
+                    is_long = may_take_long(exchange.command)
+                    await self._read_turns(exchange, while_it_lasts if is_long else turns)
+                outcome = await self._executed(exchange, asker)
         if exchange.endpoint.encodes_beside:
             async with self._aside(exchange):
                 return await self._decoding.beside(partial(self._gate.reply, exchange, outcome))
@@ -169,14 +172,15 @@ class Service:
 
     async def _read_turns(self, exchange: Exchange, turns: ExitStack) -> None:
         """Waits until its answer may be made. Raises Overloaded where those before it are not taken."""
-        account, reads = exchange.account, self._ledger.reads
+        account, ledger = exchange.account, self._ledger
+        reads = ledger.searches if may_take_long(exchange.command) else ledger.reads
         assert account is not None
         turn = reads.ask(account.org_id, account.key_id)
         turns.callback(reads.end, turn)
         if not turn.done():
             # Not awaited itself: where this task is cancelled, it has to leave the line as one that has not begun.
             await asyncio.wait((turn,))
-        self._ledger.check_replies(account.shares)
+        ledger.check_replies(account.shares)
 
     async def _turn(self, exchange: Exchange, account: Account) -> None:
         """What was waited for may have come for many at once: each goes on in its turn of the event loop."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, ExitStack
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 import click
@@ -86,6 +88,7 @@ def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
     findings = Findings()
     clock = SystemClock()
     with ExitStack() as reading:
+        reading.enter_context(unwound_by_sigterm())
         with progress("copying") as pages:
             made = readable_at_length(settings, copy_in, SystemIds(clock), lambda done, _: pages(done))
             copy, lost = reading.enter_context(made)
@@ -170,6 +173,14 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
     """
     findings = Findings()
     clock = SystemClock()
+    with unwound_by_sigterm():
+        events, size_bytes = _backed_up(settings, file, clock, findings)
+    fields = {"ok": True, "file": str(file), "bytes": size_bytes, "events": events}
+    answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {counted(events, 'event')}, checked."))
+
+
+def _backed_up(settings: Settings, file: Path, clock: Clock, findings: Findings) -> tuple[int, int]:
+    """How many events the copy has, and bytes."""
     with progress("copying") as pages:
         copy = copied(settings, file, SystemIds(clock), lambda done, _: pages(done))
     try:
@@ -179,11 +190,9 @@ def backup(settings: Settings, file: Path, as_json: bool) -> None:
             findings.end()
             note("towerlog: the copy is not valid and was not kept; see `towerlog verify`.")
             raise SystemExit(FOUND_WRONG)
-        size_bytes = copy.publish()
+        return events, copy.publish()
     finally:
         copy.discard()
-    fields = {"ok": True, "file": str(file), "bytes": size_bytes, "events": events}
-    answer(as_json, fields, lambda: say(f"{file}: {size_bytes} bytes, {counted(events, 'event')}, checked."))
 
 
 @click.command()
@@ -217,6 +226,20 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
     fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": aside}
     moved = "" if aside is None else f" What was there before is {aside}."
     answer(as_json, fields, lambda: say(f"Restored {counted(events, 'event')}, checked.{moved}"))
+
+
+@contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does: a copy that it has made for itself is removed."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:

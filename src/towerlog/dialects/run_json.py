@@ -40,7 +40,6 @@ class FullRow(msgspec.Struct, frozen=True, gc=False):
     total_input_tokens: v.InputTokens | None
     total_output_tokens: v.OutputTokens | None
     total_cost_usd: v.Dollars
-    unpriced_calls: v.UnpricedCalls
     duration_ms: v.DurationMs | None
     cache_hit_rate: v.CacheHitRate | None
     credits_used: v.Credits | None
@@ -50,6 +49,7 @@ class FullRow(msgspec.Struct, frozen=True, gc=False):
     created_by_user_id: v.UserId | None
     created_by_user_name: Annotated[str, v.said("The name of the user who created it.", "admin")] | None
     created_by_email: v.Email | None
+    unpriced_calls: v.UnpricedCalls
 
 
 class LeaseView(msgspec.Struct, frozen=True, gc=False):

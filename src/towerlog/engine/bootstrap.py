@@ -37,10 +37,13 @@ async def create_org(
     *,
     with_link: bool = False,
     told_in: int | None = None,
+    address: str | None = None,
+    most: int | None = None,
 ) -> OrgMinted:
     """An organisation with an admin user and an admin key, and a link that signs that user in where one is wanted.
 
-    `told_in`: an organisation whose audit tells it as well. Raises Conflict for a name that is taken.
+    `told_in`: an organisation whose audit tells it as well; `address`: where it was asked for, for both; `most`: how
+    many there may be with it. Raises Conflict for a name that is taken, or for one too many.
     """
     if any(org.name == name for org in await store.orgs()):
         raise Conflict(f"An organisation {name!r} exists already.")
@@ -51,9 +54,9 @@ async def create_org(
     key = Key(0, ids.uuid(), user.user_id, "admin", tuple(Scope), digest_of(text), hint_of(text), now)
     token = ids.token(TOKEN_CHARS) if with_link else ""
     link = _first_link(ids, token, user, now) if with_link else None
-    told = organisation_created(by, org, user, key)
+    told = organisation_created(by, org, user, key, address)
     also = None if told_in is None else msgspec.structs.replace(told, org=told_in)
-    made = await store.org_create(org, user, key, told, link, also)
+    made = await store.org_create(org, user, key, told, link, also, most)
     return OrgMinted(made, msgspec.structs.replace(key, org=made.org), text, token)
 
 

@@ -48,6 +48,20 @@ class RunFilter(msgspec.Struct, frozen=True, gc=False):
     """Whether its agent has given no sign of life for so long that this was noted."""
 
 
+def unindexed(wanted: RunFilter) -> str | None:
+    """The name of a parameter that only a look into each row can answer; None where there is none."""
+    asked = {
+        "q": wanted.q,
+        "metadata": wanted.metadata,
+        "label": wanted.labels,
+        "min_cost_usd": wanted.min_cost_nanos,
+        "max_cost_usd": wanted.max_cost_nanos,
+        "has_errors": wanted.has_errors,
+        "silent": wanted.silent,
+    }
+    return next((name for name, value in asked.items() if value not in (None, (), "")), None)
+
+
 class ListRuns(msgspec.Struct, frozen=True, gc=False):
     """Runs, newest first. `before` is the run id of the last row seen; an unknown one is refused."""
 
@@ -353,4 +367,13 @@ Read = (
     | ListSignInLinks
     | ListSessions
 )
+
+
+def may_take_long(asked: object) -> bool:
+    """Whether it may take as long as a search does: it looks at any number of rows, until its time is over."""
+    if isinstance(asked, ListRuns):
+        return unindexed(asked.filter) is not None
+    return isinstance(asked, CountRuns | GetDurations | SumRuns)
+
+
 Stream = FollowRun | FollowAgent | FollowRows

@@ -113,7 +113,9 @@ class Visit:
         return self.shares[1 if self.is_known else 0]
 
     def enter(self) -> None:
-        """Takes its place. Raises Overloaded."""
+        """Takes its place, where it has none yet. Raises Overloaded."""
+        if self._is_over or self._place is not None or self._standing is not None:
+            return
         ledger = self.ledger
         self.shares = (ledger.unknown, ledger.process)
         if self.is_proxied:

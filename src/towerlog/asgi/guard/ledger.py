@@ -32,7 +32,12 @@ MAX_READS = 4
 """Lists, runs and other questions whose answers are made at a time, from before they are read until they are written to
 their connections: what is made of a page takes several times its bytes."""
 MAX_READS_OF_ONE = 2
-"""The same of one organisation, and of one key: with as many reading threads, one is left for the others."""
+"""The same of one organisation, and of one key."""
+MAX_SEARCHES = 2
+"""Questions that may take as long as a search does, a second, at a time: fewer than a store has readers, so that the
+others find one."""
+MAX_SEARCHES_OF_ONE = 1
+"""The same of one organisation, and of one key."""
 ADDRESS_PART, KEY_PART, ORGANISATION_PART = (1, 4), (1, 2), (3, 4)
 """What part of the process's bytes, connections and long polls one of them may hold."""
 UNKNOWN_PART, UNKNOWN_CONNECTION_PART = (1, 2), (1, 4)
@@ -117,6 +122,8 @@ class ShareLedger:
         """For frames larger than a chunk."""
         self.reads = Turns(MAX_READS, MAX_READS_OF_ONE, MAX_READS_OF_ONE)
         """For questions."""
+        self.searches = Turns(MAX_SEARCHES, MAX_SEARCHES_OF_ONE, MAX_SEARCHES_OF_ONE)
+        """For questions that may take long."""
         parts = {"address": ADDRESS_PART, "key": KEY_PART, "organisation": ORGANISATION_PART}
         self._bounds = {
             holder: Bounds(
@@ -208,7 +215,7 @@ class ShareLedger:
 
     def is_idle(self) -> bool:
         """Whether nothing is in hand: no body, no answer in work, no reply that is not taken."""
-        return not self.process.held_bytes and not self.reads.taken
+        return not self.process.held_bytes and not self.reads.taken and not self.searches.taken
 
     def tick(self, _: int) -> None:
         """Forgets addresses and organisations that hold nothing, once there are many."""

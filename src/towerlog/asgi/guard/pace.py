@@ -4,8 +4,7 @@ Each piece of work alone is short: to read a packet, to decode a body and hand i
 has taken what there was. Those of many connections that come at the same time are not, and the loop looks at nothing
 else, leases and timers among them, until it is through with all that came. Who waits has turns by whose the work is, so
 that a crowd puts off its own and nobody else's. Strangers, who have shown no key, have a small part of each turn, from
-however many addresses they come: the loop also accepts no more than one connection a turn, and who is accepted next may
-have a key.
+however many addresses they come; newcomers are strangers (`http1/acceptor.py`).
 """
 
 from __future__ import annotations

@@ -12,17 +12,20 @@ from towerlog.model.principal import Org, User
 from towerlog.model.times import format_ms
 
 
-def organisation_created(by: Actor, org: Org, user: User, key: Key) -> AuditEntry:
-    """A new organisation; the store gives its number."""
+def organisation_created(by: Actor, org: Org, user: User, key: Key, address: str | None = None) -> AuditEntry:
+    """A new organisation; the store gives its number. `address`: where it was asked for, over HTTP."""
     after = {"name": org.name, "user_id": user.user_id, "user_name": user.name, "key_id": key.key_id}
     about = ("organisation", org.org_id)
-    return make_entry(org.org, org.created_at, by, Action.ORGANISATION_CREATE, about, None, after)
+    return make_entry(org.org, org.created_at, by, Action.ORGANISATION_CREATE, about, None, after, address)
 
 
-def organisation_renamed(by: Actor, told_in: int, before: Org, after: Org, at: int) -> AuditEntry:
+def organisation_renamed(
+    by: Actor, told_in: int, before: Org, after: Org, at: int, address: str | None = None
+) -> AuditEntry:
     """Another name, as the audit of an organisation tells it."""
     about = ("organisation", after.org_id)
-    return make_entry(told_in, at, by, Action.ORGANISATION_RENAME, about, {"name": before.name}, {"name": after.name})
+    names = ({"name": before.name}, {"name": after.name})
+    return make_entry(told_in, at, by, Action.ORGANISATION_RENAME, about, *names, address)
 
 
 def key_created(by: Actor, key: Key) -> AuditEntry:

@@ -36,10 +36,11 @@ class Organisations(Protocol):
         told: AuditEntry,
         link: SignInLink | None = None,
         also: AuditEntry | None = None,
+        most: int | None = None,
     ) -> Org:
         """A new organisation with its first user and key, and a link by which that user may sign in; its number is
-        given by the store, also to the entry. `also`: an entry for the audit of another organisation. Raises Conflict
-        for a name that is taken."""
+        given by the store, also to the entry. `also`: an entry for the audit of another organisation; `most`: how
+        many there may be with it. Raises Conflict for a name that is taken, or for one too many."""
         ...
 
 

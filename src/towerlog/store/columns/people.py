@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from towerlog.errors import Conflict
 from towerlog.model.member import Session, SignInLink
 from towerlog.model.principal import Role, User
 from towerlog.store.columns.rows import Row
@@ -9,6 +10,11 @@ from towerlog.store.columns.rows import Row
 USER_COLUMNS = "org, user_id, name, email, created_at, role, password, subject, removed_at"
 LINK_COLUMNS = "org, link_id, digest, user_id, created_at, expires_at, made_by, used_at"
 SESSION_COLUMNS = "org, digest, user_id, created_at, expires_at, address, session_id, seen_at"
+
+
+def too_many_orgs(most: int) -> Conflict:
+    """What is said where there are as many organisations as may be made over HTTP."""
+    return Conflict(f"There are {most} organisations; more are made by `towerlog orgs create`.")
 
 
 def user_row(user: User) -> Row:

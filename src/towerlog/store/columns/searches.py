@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from towerlog.model.question import RunFilter
 from towerlog.model.run_text import MAX_PART_CHARS, RunText
 from towerlog.store.columns.rows import Row
 
@@ -17,20 +16,6 @@ MAX_STRETCH = 8000
 TEXT_PARTS = ("given", "produced", "talk", "about")
 TEXT_COLUMNS = f"run, org, {', '.join(TEXT_PARTS)}"
 MAX_TEXT_CHARS = MAX_PART_CHARS
-
-
-def unindexed(wanted: RunFilter) -> str | None:
-    """The name of a parameter that only a look into each row can answer; None where there is none."""
-    asked = {
-        "q": wanted.q,
-        "metadata": wanted.metadata,
-        "label": wanted.labels,
-        "min_cost_usd": wanted.min_cost_nanos,
-        "max_cost_usd": wanted.max_cost_nanos,
-        "has_errors": wanted.has_errors,
-        "silent": wanted.silent,
-    }
-    return next((name for name, value in asked.items() if value not in (None, (), "")), None)
 
 
 def stretches(top: int, lowest: int) -> Iterator[tuple[int, int]]:

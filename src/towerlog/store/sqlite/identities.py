@@ -78,10 +78,11 @@ class SqliteIdentities:
         told: AuditEntry,
         link: SignInLink | None = None,
         also: AuditEntry | None = None,
+        most: int | None = None,
     ) -> Org:
         """A new organisation with its first user and key; its number is given here."""
         with self._written():
-            return organisations.write_org(self._db, org, user, key, told, link, also)
+            return organisations.write_org(self._db, org, user, key, told, link, also, most)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""

@@ -44,7 +44,7 @@ from towerlog.store.sqlite.upkeep import indexes, matching_files, start, verific
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes
 
-READERS = 3
+READERS = 4
 IDLE_TRUNCATE_SECONDS = 2.0
 HELD_TRIES, HELD_PAUSE_SECONDS = 20, 0.05
 """How often, and how long apart, a log that somebody reads from is tried to start anew; then a group is refused."""

@@ -90,7 +90,7 @@ def test_a_budget_is_shown_to_the_nano_dollar() -> None:
         "budget_id": BUDGET_ID, "name": "ours", "scope": {"agent": "a"}, "amount_usd": 10, "period": "hour",
         "action": "warn", "warn_at": 0.8, "spent_usd": 1e-9, "reserved_usd": 2.5, "state": "ok",
         "resets_at": "1970-01-01T02:00:00.000Z", "created_at": "1970-01-01T00:00:00.000Z",
-        "spent_usd_per_hour": 5e-9, "ends_at": "1970-01-01T00:00:07.000Z",
+        "spent_usd_per_hour": 5e-9, "ends_at": "1970-01-01T00:00:07.000Z", "unpriced_calls": 0,
     }  # fmt: skip
     assert encoded("create_budget", BudgetNow(row, created=True))[0] == 201
     refused = {"granted": False, "reservation_id": None, "refused_by": "b"}

@@ -157,12 +157,20 @@ class OrganisationPages:
 
     async def _made(self, visit: PageVisit, name: str) -> OrganisationMade:
         principal, store = self._asker(visit)
-        if len(await store.orgs()) >= MAX_ORGANISATIONS:
-            raise Conflict(f"There are {MAX_ORGANISATIONS} organisations; more are made by `towerlog orgs create`.")
         assert self._clock is not None
         assert self._ids is not None
         by = await self._actor(principal)
-        made = await create_org(store, self._clock, self._ids, name, by=by, with_link=True, told_in=principal.org)
+        made = await create_org(
+            store,
+            self._clock,
+            self._ids,
+            name,
+            by=by,
+            with_link=True,
+            told_in=principal.org,
+            address=visit.address,
+            most=MAX_ORGANISATIONS,
+        )
         url = self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}"
         org = made.org
         return OrganisationMade(
@@ -184,7 +192,8 @@ class OrganisationPages:
         if name != org.name:
             assert self._clock is not None
             now, by = self._clock.now_ms(), await self._actor(principal)
-            told = [organisation_renamed(by, number, org, after, now) for number in {org.org, principal.org}]
+            places = {org.org, principal.org}
+            told = [organisation_renamed(by, place, org, after, now, visit.address) for place in places]
             await store.org_rename(after, told)
         return reply_json(_detail(after), 200, _NO_STORE)
 

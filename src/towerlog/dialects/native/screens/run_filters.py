@@ -119,4 +119,9 @@ def _pairs(text: str | None, field: str) -> tuple[tuple[str, str], ...]:
 
 
 def _dollars(text: str | None, field: str) -> int | None:
-    return cost_nanos_of(msgspec.Raw(text.encode()), field) if text else None
+    if not text:
+        return None
+    nanos = cost_nanos_of(msgspec.Raw(text.encode()), field)
+    if nanos is None:  # `null`, which is also what is left of a number without an end in JSON
+        raise invalid_field(field, "must be a number of dollars")
+    return nanos

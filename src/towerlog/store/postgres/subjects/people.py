@@ -22,6 +22,7 @@ from towerlog.store.columns.people import (
     USER_COLUMNS,
     link_row,
     session_row,
+    too_many_orgs,
     user_row,
     user_value,
 )
@@ -144,15 +145,18 @@ async def write_org(
     told: AuditEntry,
     link: SignInLink | None = None,
     also: AuditEntry | None = None,
+    most: int | None = None,
 ) -> Org:
     """A new organisation with its first user and key, and the audit's first entry; returns it with its number.
 
-    `also`: an entry for the audit of another one. Raises Conflict for a name that is taken: somebody else may have
-    taken it since the caller looked.
+    `also`: an entry for the audit of another one; `most`: how many there may be with it. Raises Conflict for a name
+    that is taken, or for one too many: somebody else may have made one since the caller looked.
     """
     await db.connection.execute(lock_purpose(ORGANISATIONS))
     if await db.value("SELECT org FROM org WHERE name = $1", org.name) is not None:
         raise Conflict(f"An organisation {org.name!r} exists already.")
+    if most is not None and await db.value("SELECT count(*) FROM org") >= most:
+        raise too_many_orgs(most)
     sql = (
         "INSERT INTO org (org, org_id, name, created_at) SELECT coalesce(max(org), 0) + 1, $1, $2, $3 FROM org"
         " RETURNING org"

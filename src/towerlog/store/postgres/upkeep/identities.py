@@ -77,9 +77,10 @@ class PostgresIdentities:
         told: AuditEntry,
         link: SignInLink | None = None,
         also: AuditEntry | None = None,
+        most: int | None = None,
     ) -> Org:
         """A new organisation with its first user and key; its number is given here."""
-        return self._ask(people.write_org, org, user, key, told, link, also)
+        return self._ask(people.write_org, org, user, key, told, link, also, most)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""

@@ -13,6 +13,7 @@ from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.store.columns import rows
+from towerlog.store.columns.people import too_many_orgs
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.people import members
 
@@ -31,14 +32,18 @@ def write_org(
     told: AuditEntry,
     link: SignInLink | None = None,
     also: AuditEntry | None = None,
+    most: int | None = None,
 ) -> Org:
     """A new organisation with its first user and key, and the audit's first entry; returns it with its number.
 
-    `also`: an entry for the audit of another one. Raises Conflict for a name that is taken.
+    `also`: an entry for the audit of another one; `most`: how many there may be with it. Raises Conflict for a name
+    that is taken, or for one too many.
     """
     with db:
         if db.execute("SELECT org FROM org WHERE name = ?", (org.name,)).get is not None:
             raise Conflict(f"An organisation {org.name!r} exists already.")
+        if most is not None and db.execute("SELECT count(*) FROM org").get >= most:
+            raise too_many_orgs(most)
         db.execute(
             "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
         )

@@ -18,7 +18,15 @@ import apsw
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import AuditEntry
 from towerlog.store.lock import may_write_beside
-from towerlog.store.placing import Copy, discard, partial_beside, refuse_to_overwrite
+from towerlog.store.placing import (
+    Copy,
+    copy_to_verify,
+    discard,
+    held_partial,
+    partial_beside,
+    refuse_to_overwrite,
+    remove_left,
+)
 from towerlog.store.space import check_room
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
@@ -32,10 +40,11 @@ def copy_database(
     fresh_epoch: str,
     progress: Progress,
     lost: list[str] | None = None,
+    into: Path | None = None,
     *,
     may_be_older: bool = False,
 ) -> Path:
-    """A sound copy of the store at `source`, under a name of its own in the folder of `target`.
+    """A sound copy of the store at `source`, under a name of its own in the folder of `target`; `into` an empty file.
 
     It is the store of one moment: all that had been committed at the call is in it, and of what came meanwhile, in its
     order, a part. With `lost` the copy is not proved, and what cannot be read of the store is told there, in words.
@@ -43,7 +52,7 @@ def copy_database(
     Raises FileExistsError when there is something at `target`, OSError, SchemaMismatch, StorageFailed.
     """
     refuse_to_overwrite(target)
-    partial = partial_beside(target)
+    partial = into or partial_beside(target)
     try:
         with named(source):
             try:
@@ -68,21 +77,19 @@ def at_length(
 ) -> Iterator[tuple[Copy, list[str]]]:
     """A store that may be read at length, and what of it cannot be read, in words: itself, where no server writes it.
 
-    Else a copy in this folder, which is removed in the end: who reads the store itself for long keeps its write-ahead
-    log from starting anew. Raises DiskFull where the copy would take what writes leave free (`guard_mib`, see `Space`),
-    and what `copy_database` raises with `lost`.
+    Else a copy in this folder, which is removed in the end, and with it those of commands that were killed: who reads
+    the store itself for long keeps its write-ahead log from starting anew. Raises DiskFull where the copy would take
+    what writes leave free (`guard_mib`, see `Space`), and what `copy_database` raises with `lost`.
     """
     lost: list[str] = []
     if not may_write_beside(files.log_of(path)):
         yield Copy(path, path), lost
         return
+    target = copy_to_verify(path, folder)
+    remove_left(target)
     check_room(folder, (path, files.log_of(path)), guard_mib)
-    target = folder / f"{path.name}.verify"
-    copy = Copy(copy_database(path, target, fresh_epoch, progress, lost), target)
-    try:
-        yield copy, lost
-    finally:
-        copy.discard()
+    with held_partial(target) as partial:
+        yield Copy(copy_database(path, target, fresh_epoch, progress, lost, partial), target), lost
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TypeVar
 import apsw
 
 from towerlog.errors import StoreLocked
-from towerlog.store import owner
+from towerlog.store import owner, placing
 from towerlog.store.lock import WriterLock, make_folder, take_writer_place
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.upkeep import matching_files, replacement
@@ -53,6 +53,7 @@ def prepare(lock: WriterLock) -> bool:
         matching_files.check_whole(lock.path)
         lock.take_database()
         owner.keep_private(lock.path)
+        placing.remove_left(placing.copy_to_verify(lock.path, lock.path.parent))
         return had_broken_off
     except BaseException:
         lock.close()
