@@ -1,4 +1,4 @@
-"""A press decides what was read: cards hold their places, what moves takes no press, and one press decides one thing."""
+"""A press decides what was read: cards hold their places, what moves takes no press, one press decides once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def _wants(client: httpx2.Client, thread: str, risk: str | None = None) -> str:
     turn = {"history": [{"role": "user", "content": "drop it"}], "history_meta": [{}]}
     call = {"id": f"call-{thread}", "name": "drop", "arguments": {"database": thread}}
     waits = {**turn, "status": "waiting_for_approval", "pending_tool_calls": [call], "risk": risk}
-    save_batch(client, checkpoint(thread, f"trace-{thread}", 1, **turn), checkpoint(thread, f"trace-{thread}", 2, **waits))
+    save_batch(
+        client, checkpoint(thread, f"trace-{thread}", 1, **turn), checkpoint(thread, f"trace-{thread}", 2, **waits)
+    )
     rows = client.get("/api/v1/approvals", params={"limit": 200}).json()["data"]
     return next(str(row["approval_id"]) for row in rows if row["thread_id"] == thread)
 
