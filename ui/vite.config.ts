@@ -2,6 +2,9 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { loadEnv } from 'vite';
 import { defineConfig } from 'vitest/config';
 
+/** What pages share, and neither the shell nor the list of runs needs. */
+const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|lists|states)\.|live\/(acting|drafts|run-log|standing)|model\/(answers|bars|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
+
 export default defineConfig(({ mode }) => {
   /** Where `npm run dev` finds a server, and the key that it is asked with. A build has neither. */
   const { TOWERLOG_URL: server = 'http://127.0.0.1:8700', TOWERLOG_API_KEY: key } = loadEnv(mode, '.', 'TOWERLOG_');
@@ -13,11 +16,13 @@ export default defineConfig(({ mode }) => {
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       cssCodeSplit: false,
-      // What pages share is one file, and all styles are: they compress better than a file each, and are loaded once.
+      // What pages share is two files, what the shell and the list of runs need too, and the rest; and all styles are one:
+      // they compress better than a file each, and are loaded once.
       rolldownOptions: {
         output: {
           codeSplitting: {
             groups: [
+              { name: 'cards', test: CARDS, minShareCount: 2, includeDependenciesRecursively: false },
               { name: 'shared', test: /src\/((parts|live|model|api)\/(?!Chart|Command|Keys)|router)|node_modules\/(svelte|@tanstack)/, minShareCount: 2 },
               // So do the tabs of a page, each of which is small.
               { name: 'settings', test: /src\/pages\/settings\/(?!Settings\.)/, includeDependenciesRecursively: false },

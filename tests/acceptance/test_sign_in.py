@@ -173,8 +173,24 @@ def test_a_link_is_listed_until_it_is_used_or_taken_back(server, unique) -> None
 def test_a_session_is_kept_where_no_script_reads_it(server, client) -> None:
     reply = browser(server).post(SIGN_IN, json={"token": token_of(client)})
     [cookie] = reply.headers.get_list("set-cookie")
-    assert re.fullmatch(r"towerlog=[0-9A-Za-z]{40}; Path=/; Max-Age=1209600; HttpOnly; SameSite=Lax", cookie)
+    assert re.fullmatch(
+        rf"towerlog-{server.port}=[0-9A-Za-z]{{40}}; Path=/; Max-Age=1209600; HttpOnly; SameSite=Lax", cookie
+    )
     assert reply.headers["cache-control"] == "no-store"
+
+
+def test_two_servers_on_one_host_sign_nobody_out(server, client, fresh_server) -> None:
+    other = fresh_server()
+    mine = signed_in(server, client)
+    second = signed_in(other, other.client())
+    both = "; ".join(f"{name}={text}" for page in (mine, second) for name, text in page.cookies.items())
+    for one in (server, other):
+        assert one.client(None).get(SESSION, headers={"Cookie": both}).status_code == 200
+    out = other.client(None).post(
+        "/api/v1/sign-out", headers={"Cookie": both, "Origin": other.base_url, "X-Towerlog-Request": "1"}
+    )
+    assert [cookie.partition("=")[0] for cookie in out.headers.get_list("set-cookie")] == [f"towerlog-{other.port}"]
+    assert server.client(None).get(SESSION, headers={"Cookie": both}).status_code == 200
 
 
 def test_a_session_by_tls_is_for_this_host_alone(fresh_server) -> None:
@@ -183,7 +199,7 @@ def test_a_session_by_tls_is_for_this_host_alone(fresh_server) -> None:
     page.headers["Origin"] = "https://towerlog.example.com"
     reply = page.post(SIGN_IN, json={"token": token_of(server.client())})
     [cookie] = reply.headers.get_list("set-cookie")
-    assert cookie.startswith("__Host-towerlog=")
+    assert cookie.startswith(f"__Host-towerlog-{server.port}=")
     assert cookie.endswith("; Path=/; Max-Age=1209600; HttpOnly; SameSite=Lax; Secure")
     text = cookie.partition(";")[0]
     bare = server.client(None)
@@ -193,13 +209,13 @@ def test_a_session_by_tls_is_for_this_host_alone(fresh_server) -> None:
 
 def test_a_session_is_no_key_and_a_key_is_no_session(server, client) -> None:
     mine = signed_in(server, client)
-    text = mine.cookies["towerlog"]
+    text = mine.cookies[f"towerlog-{server.port}"]
     bare = server.client(None)
-    for sent in (text, f"towerlog={text}"):
+    for sent in (text, f"towerlog-{server.port}={text}"):
         assert bare.get("/v1/runs", headers={"Authorization": f"Bearer {sent}"}).status_code == 401
         assert bare.get("/v1/runs", headers={"X-API-Key": sent}).status_code == 401
-    assert bare.get("/v1/runs", headers={"Cookie": f"towerlog={ADMIN_KEY}"}).status_code == 401
-    assert bare.get("/v1/runs", headers={"Cookie": f"a=b; towerlog={text}; c"}).status_code == 200
+    assert bare.get("/v1/runs", headers={"Cookie": f"towerlog-{server.port}={ADMIN_KEY}"}).status_code == 401
+    assert bare.get("/v1/runs", headers={"Cookie": f"a=b; towerlog-{server.port}={text}; c"}).status_code == 200
     for method, path in (("GET", SESSION), ("PATCH", SESSION), ("POST", "/api/v1/sign-out")):
         assert client.request(method, path, json={"password": PASSWORD}).status_code == 404, "a key is nobody's session"
     assert ok(mine.get(SESSION, headers={"Authorization": "Basic cHJveHk6cGFzcw=="}))["role"] == "admin"
@@ -377,7 +393,9 @@ def test_a_body_that_says_nothing_is_refused(server, body: bytes) -> None:
 
 def live(server: Server, mine: httpx2.Client) -> EventStream:
     """A stream that goes by the session's cookie."""
-    stream = EventStream(server.base_url + "/api/v1/live", {"Cookie": f"towerlog={mine.cookies['towerlog']}"})
+    stream = EventStream(
+        server.base_url + "/api/v1/live", {"Cookie": "; ".join(f"{name}={text}" for name, text in mine.cookies.items())}
+    )
     assert stream.status == 200
     return stream
 
@@ -386,12 +404,14 @@ def test_a_screen_goes_by_the_session_and_ends_with_it(server, client) -> None:
     mine = signed_in(server, client, "viewer")
     with live(server, mine) as stream:
         assert stream.next_event().event == "snapshot"
-        text = mine.cookies["towerlog"]
+        text = mine.cookies[f"towerlog-{server.port}"]
         reply = mine.post("/api/v1/sign-out")
         assert reply.status_code == 204
-        assert reply.headers.get_list("set-cookie") == ["towerlog=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"]
+        assert reply.headers.get_list("set-cookie") == [
+            f"towerlog-{server.port}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+        ]
         rest_of(stream)
-    assert server.client(None).get(SESSION, headers={"Cookie": f"towerlog={text}"}).status_code == 401
+    assert server.client(None).get(SESSION, headers={"Cookie": f"towerlog-{server.port}={text}"}).status_code == 401
 
 
 def test_a_member_sees_its_own_sessions_and_ends_one(server, client) -> None:

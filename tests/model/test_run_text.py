@@ -62,6 +62,8 @@ def test_a_long_text_keeps_its_beginning() -> None:
 def test_words_of_a_search_are_few_and_each_once() -> None:
     assert words_of("  Tower of\tTOWER ") == ["tower", "of"]
     assert words_of("") == []
+    assert words_of('"Changed  my mind" again "') == ["changed my mind", "again"]
+    assert words_of('"" "" "tower') == ["tower"]
     assert len(words_of(" ".join(map(str, range(100))))) == MAX_WORDS
 
 

@@ -35,7 +35,9 @@ function closure(key, found = new Set()) {
 }
 
 const sum = (names) => [...names].reduce((total, name) => total + (sizes.get(name) ?? 0), 0);
-const entry = closure('index.html').add('index.html');
+// The styles are one file: index.html names it and the icon, the manifest of its modules does not.
+const styles = [...sizes.keys()].filter((name) => /\.(css|svg)$/.test(name));
+const entry = new Set([...closure('index.html'), 'index.html', ...styles]);
 /** Page → what is loaded for it beside the shell. */
 const parts = {};
 const lines = [];

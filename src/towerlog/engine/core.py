@@ -108,6 +108,7 @@ class Engine:
             forget=self._erased,
             leads=self._leads,
         )
+        self._reads.asked = self.services.workers.lately
         """What time brings about."""
 
     def _forget(self, org: int, run: int) -> None:
@@ -130,12 +131,15 @@ class Engine:
         self._reads.outlines.forget_all()
         self.services.held.forget_all()
 
+    def _asked(self, asked: Asked) -> None:
+        self.services.workers.note(asked.org, asked.agents, asked.labels, asked.worker_id, asked.key_id)
+
     async def start(self) -> None:
         """Meets other nodes; begins to take commands and to keep time. Raises CannotJoin."""
         if self.peers is not None:
             self.peers.erased, self.peers.missed = self._erased_elsewhere, self._missed
             self.services.held.content_forgotten = self.peers.tell_unknown
-            self.peers.asked = lambda one: self.services.workers.note_asked(one.org, one.agents, one.labels)
+            self.peers.asked = self._asked
             await self.peers.start()
         self._writer.start()
         self.services.start()
@@ -191,10 +195,11 @@ class Engine:
         `address`: where it came from, for the audit.
         """
         if isinstance(command, c.Claim):
-            self.services.workers.note(principal, command.agents, command.labels)
+            labels = tuple(sorted(command.labels.items()))
+            asked = Asked(principal.org, command.agents, labels, command.worker_id, principal.key_id)
+            self._asked(asked)
             if self.peers is not None:
-                labels = tuple(sorted(command.labels.items()))
-                self.peers.tell_asked(Asked(principal.org, command.agents, labels))
+                self.peers.tell_asked(asked)
         if isinstance(command, c.Claim) and command.wait_ms:
             return await self._waits.claim(principal, command, dialect, idempotency)
         if type(command) not in VERBS:

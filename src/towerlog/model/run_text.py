@@ -17,6 +17,7 @@ READ_BYTES = 4 * MAX_PART_CHARS
 """Of a JSON text that is read for a part."""
 MAX_WORDS = 8
 """Words that a search may have; those behind are not looked for."""
+_ASKED = re.compile(r'"([^"]*)"|(\S+)')
 _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)(?:"(\s*:)?|\Z)|-?\d[-+.\deE]*|true|false')
 """A string with what follows it where that is a name, a number, or a truth: the text may end anywhere."""
 _decode = msgspec.json.Decoder(str).decode
@@ -88,8 +89,10 @@ def searchable(text: str) -> str:
 
 
 def words_of(asked: str) -> list[str]:
-    """The words that a search asks for, all of which a run must have somewhere; at most MAX_WORDS."""
-    return list(dict.fromkeys(searchable(asked).split()))[:MAX_WORDS]
+    """The words that a search asks for, all of which a run must have somewhere; at most MAX_WORDS. Those between two
+    quotes stand together, as one; a quote without its other says nothing."""
+    found = (phrase.strip() or word.strip('"') for phrase, word in _ASKED.findall(searchable(asked)))
+    return list(dict.fromkeys(filter(None, found)))[:MAX_WORDS]
 
 
 def values_text(json: bytes) -> str:

@@ -10,6 +10,7 @@ import pytest
 from tests.engine.commands.test_lanes import LEASE_MS, create, finish, lane
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
+from towerlog.engine.timers.rules.workers import LATELY_MS
 from towerlog.engine.verify import verify_org
 from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
 from towerlog.model.command import (
@@ -172,6 +173,20 @@ async def test_worker_ids_are_for_readers_and_for_their_own_key(rig: Rig) -> Non
     assert await seen(under(rig, "x", Scope.WORKER)) == ([], [None], 0)
     named = await rig.do(ListWorkers(10, "w"), principal=under(rig, "x", Scope.WORKER))
     assert named.rows == []
+
+
+async def test_a_worker_that_waits_is_seen_for_a_while(rig: Rig) -> None:
+    mine, other = under(rig, "mine", Scope.WORKER), under(rig, "other", Scope.WORKER)
+
+    async def seen(who: Principal) -> list[tuple[str, tuple[str, ...]]]:
+        found = await rig.do(ListWorkers(10), principal=who)
+        return [(one.worker_id, one.run_ids) for one in found.rows]
+
+    await rig.do(Claim("idle", LEASE_MS), principal=mine)
+    assert await seen(under(rig, "x", Scope.READ)) == [("idle", ())]
+    assert (await seen(mine), await seen(other)) == ([("idle", ())], [])
+    rig.clock.advance(LATELY_MS + 1)
+    assert await seen(mine) == []
 
 
 # Whose word counts

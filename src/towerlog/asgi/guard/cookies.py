@@ -7,6 +7,7 @@ no page of another origin can send without a preflight.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -15,11 +16,13 @@ from towerlog.errors import CrossSite
 from towerlog.model.member import SESSION_MS, session_digest
 
 PLAIN, SECURE = b"towerlog", b"__Host-towerlog"
-"""The cookie's name; the second where the browser is connected by TLS, which then sends it nowhere else."""
+"""How the cookie's name begins; the second where the browser is connected by TLS, which then sends it nowhere else.
+The port of the address follows: browsers keep the cookies of all ports of a host together."""
 OWN_HEADER = b"x-towerlog-request"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FOR_SESSIONS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), (b"vary", b"cookie"))
 """What an answer to a session says: the address is the same for all members, and no cache knows who asks."""
+_PORT = re.compile(rb":([0-9]{1,5})$")
 MAX_SESSION_BYTES = 100
 """Of a session's text."""
 
@@ -29,7 +32,7 @@ def session_of(headers: Mapping[bytes, bytes]) -> bytes | None:
     if b"cookie" not in headers:
         return None
     found = cookies_of(headers)
-    for name in (SECURE, PLAIN):
+    for name in _names(headers):
         text = found.get(name, b"")
         if text and len(text) <= MAX_SESSION_BYTES:
             return session_digest(name, text)
@@ -44,7 +47,17 @@ def cookies_of(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
 
 def name_for(headers: Mapping[bytes, bytes]) -> bytes:
     """Under which name a page of this origin keeps its session."""
-    return SECURE if headers.get(b"origin", b"").lower().startswith(b"https://") else PLAIN
+    return name_at(headers, is_secure=headers.get(b"origin", b"").lower().startswith(b"https://"))
+
+
+def name_at(headers: Mapping[bytes, bytes], *, is_secure: bool) -> bytes:
+    """The same, where it is known whether the browser is connected by TLS."""
+    port = _PORT.search(headers.get(b"host", b""))
+    return (SECURE if is_secure else PLAIN) + (b"-" + port[1] if port else b"")
+
+
+def _names(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+    return name_at(headers, is_secure=True), name_at(headers, is_secure=False)
 
 
 def set_cookie(name: bytes, text: str) -> tuple[bytes, bytes]:
@@ -55,11 +68,11 @@ def set_cookie(name: bytes, text: str) -> tuple[bytes, bytes]:
 def drop_cookies(headers: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
     """The headers that take it back, under each name that was sent."""
     sent = cookies_of(headers)
-    return tuple(_cookie(name, b"", 0) for name in (SECURE, PLAIN) if name in sent)
+    return tuple(_cookie(name, b"", 0) for name in _names(headers) if name in sent)
 
 
 def _cookie(name: bytes, text: bytes, age_s: int) -> tuple[bytes, bytes]:
-    secure = b"; Secure" if name == SECURE else b""
+    secure = b"; Secure" if name.startswith(SECURE) else b""
     return (b"set-cookie", b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s" % (name, text, age_s, secure))
 
 

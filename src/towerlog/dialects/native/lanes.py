@@ -96,7 +96,7 @@ ENDPOINTS = (
         _decode_lanes, _encode_lanes, query=LaneListQuery, reply=Lanes,
     ),
     Endpoint(
-        "GET", "/api/v1/workers", "list_workers", "Workers and the runs they hold.", READ,
+        "GET", "/api/v1/workers", "list_workers", "Workers that hold runs or ask for some, and what they hold.", READ,
         _decode_workers, _encode_workers,
         query=WorkerListQuery, reply=Listing[shapes.Worker],
     ),

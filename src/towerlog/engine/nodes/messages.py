@@ -34,6 +34,8 @@ class Asked(msgspec.Struct, array_like=True, frozen=True):
     org: int
     agents: tuple[str, ...] | None
     labels: tuple[tuple[str, str], ...]
+    worker_id: str = ""
+    key_id: str = ""
 
 
 class Granted(msgspec.Struct, array_like=True, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from towerlog.ambient import Clock, ServingTime
@@ -45,6 +46,8 @@ class QueryContext:
         self.serving = serving
         self.outlines = KeptOutlines()
         self._thresholds = thresholds
+        self.asked: Callable[[int, int], Sequence[tuple[str, str, int]]] = lambda org, serving_ms: ()
+        """Workers of an organisation that ask for work, as of a moment: who, under which key, and when."""
 
     async def run_of(self, principal: Principal, run_id: str) -> RunRow:
         """A run of the caller's organisation. Raises NotFound."""

@@ -5,7 +5,7 @@ A worker that may not read sees of others only that a run is held: not by whom, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -26,7 +26,7 @@ LANES_AT_ONCE = 100
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListLanes | q.ListWorkers) -> o.Outcome:
-    """The queue at a glance, or the workers that hold something of it."""
+    """The queue at a glance, or the workers that hold something of it or ask for something."""
     wall_ms, now = source.serving.now()
     wall_of = source.serving.walls()
     if isinstance(command, q.ListWorkers):
@@ -36,7 +36,12 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListLane
             for lane in lanes
             if lane.is_held(now) and command.worker_id in (None, lane.worker_id) and _may_see(principal, lane)
         ]
-        return o.Page(await _workers(source, principal, wanted, command.limit))
+        asked = {
+            who: wall_of(at)
+            for who, key_id, at in source.asked(principal.org, now)
+            if command.worker_id in (None, who) and (principal.may_read() or key_id == principal.key_id)
+        }
+        return o.Page(await _workers(source, principal, wanted, asked, command.limit))
     lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
     found = await views_of(source, principal, lanes)
     queued, held, oldest = await source.store.lane_counts(principal.org)
@@ -63,20 +68,23 @@ def _shown(principal: Principal, row: RunRow, lane: Lane) -> tuple[RunRow, Lane]
     return _replace(row, pending=(), questions=()), _replace(lane, worker_id=None)
 
 
-async def _workers(source: QueryContext, principal: Principal, held: list[Lane], limit: int) -> list[o.WorkerView]:
+async def _workers(
+    source: QueryContext, principal: Principal, held: list[Lane], asked: Mapping[str, int], limit: int
+) -> list[o.WorkerView]:
+    """`asked`: when each worker has asked for work last, by the wall clock."""
     run_ids: dict[int, str] = {}
     for start in range(0, len(held), LANES_AT_ONCE):
         numbers = [lane.run for lane in held[start : start + LANES_AT_ONCE]]
         runs = await source.store.runs_by_number(principal.org, numbers)
         run_ids |= {number: row.run_id for number, row in runs.items()}
-    by_worker: dict[str, list[Lane]] = {}
+    by_worker: dict[str, list[Lane]] = {who: [] for who in asked}
     for lane in held:
         if lane.state is QueueState.HELD and lane.run in run_ids:
             by_worker.setdefault(lane.worker_id or "", []).append(lane)
     return [
         o.WorkerView(
             worker,
-            max((lane.last_heartbeat or 0 for lane in lanes), default=None),
+            max((*(lane.last_heartbeat or 0 for lane in lanes), *([asked[worker]] if worker in asked else []))),
             tuple(run_ids[lane.run] for lane in lanes),
         )
         for worker, lanes in sorted(by_worker.items())

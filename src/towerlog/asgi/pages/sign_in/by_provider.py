@@ -16,7 +16,7 @@ import structlog
 from towerlog.ambient import Clock, Ids
 from towerlog.asgi.guard.addresses import counted_as
 from towerlog.asgi.guard.auth import signed_in
-from towerlog.asgi.guard.cookies import PLAIN, SECURE, cookies_of, set_cookie
+from towerlog.asgi.guard.cookies import cookies_of, name_at, set_cookie
 from towerlog.asgi.pages.sign_in.attempts import Attempts
 from towerlog.asgi.pages.sign_in.next_path import next_path
 from towerlog.asgi.pages.sign_in.provider import BegunSignIn, Identity, IdentityProvider, ProviderConfig
@@ -104,7 +104,7 @@ class ProviderPages:
         try:
             identity = await provider.identity(code, pending, self._back(visit), clock, counted_as(visit.address))
             principal, joins = await self._member(provider, identity)
-            name = SECURE if self._is_secure(visit) else PLAIN
+            name = name_at(visit.headers, is_secure=self._is_secure(visit))
             start = StartSession(name, None, visit.address, identity.subject, joins, self._idle_ms)
             assert self._engine is not None
             done = await self._engine.execute(principal, start, "native", None, visit.address)

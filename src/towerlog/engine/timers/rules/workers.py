@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from towerlog.ambient import ServingTime
 from towerlog.model.lane import Lane
-from towerlog.model.principal import Principal
 
 MAX_KNOWN = 10_000
 """Of all organisations; of more, those that asked longest ago are forgotten."""
+LATELY_MS = 90_000
+"""A worker that has asked within this time waits for work: a claim that waits is asked anew each minute."""
+
+
+_Key = TypeVar("_Key")
 
 
 class _Asking(NamedTuple):
@@ -29,18 +32,27 @@ class Workers:
         self._serving = serving
         self._since = serving.now().serving_ms
         self._asked: dict[_Asking, int] = {}
+        self._seen: dict[tuple[int, str, str], int] = {}
 
-    def note(self, principal: Principal, agents: tuple[str, ...] | None, labels: Mapping[str, str]) -> None:
-        """A worker asks for work; `agents` None: of any."""
-        self.note_asked(principal.org, agents, tuple(sorted(labels.items())))
+    def note(
+        self,
+        org: int,
+        agents: tuple[str, ...] | None,
+        labels: tuple[tuple[str, str], ...],
+        worker_id: str = "",
+        key_id: str = "",
+    ) -> None:
+        """A worker has asked a node for work, under this key; `agents` None: of any. Without a `worker_id` it is a node
+        of an older version that tells of it."""
+        now = self._serving.now().serving_ms
+        _put(self._asked, _Asking(org, agents, labels), now)
+        if worker_id:
+            _put(self._seen, (org, worker_id, key_id), now)
 
-    def note_asked(self, org: int, agents: tuple[str, ...] | None, labels: tuple[tuple[str, str], ...]) -> None:
-        """The same, of whichever node."""
-        asking = _Asking(org, agents, labels)
-        self._asked.pop(asking, None)
-        self._asked[asking] = self._serving.now().serving_ms
-        while len(self._asked) > MAX_KNOWN:
-            del self._asked[next(iter(self._asked))]
+    def lately(self, org: int, serving_ms: int) -> list[tuple[str, str, int]]:
+        """Workers of an organisation that have asked within LATELY_MS: who, under which key, and when."""
+        found = self._seen.items()
+        return [(who, key, at) for (of, who, key), at in found if of == org and at >= serving_ms - LATELY_MS]
 
     def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
         """Whether some worker that could take this lane has asked within that time; true as well while this process has
@@ -52,3 +64,10 @@ class Workers:
             at >= since and asking.org == lane.org and lane.may_be_taken_by(asking.agents, dict(asking.labels))
             for asking, at in self._asked.items()
         )
+
+
+def _put(known: dict[_Key, int], key: _Key, at: int) -> None:
+    known.pop(key, None)
+    known[key] = at
+    while len(known) > MAX_KNOWN:
+        del known[next(iter(known))]
