@@ -37,6 +37,7 @@ CODES = {
     "storage_failed": True,
     "disk.full": True,
     "stopped": True,
+    "store_moved": True,
     "thread_busy": False,
     "too_large": False,
     "unauthenticated": False,

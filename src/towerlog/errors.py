@@ -252,6 +252,8 @@ class DiskFull(StorageFailed):
 class StoreMoved(StorageFailed):
     """The files of the store are not where they were opened; it passes when they are put back."""
 
+    code = "store_moved"
+
 
 class Stopped(StorageFailed):
     """The server stopped before this was done; what of it was stored is unknown. Ask again."""

@@ -565,7 +565,12 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
         lambda rig, _: test_a_reply_is_kept_for_a_day_whatever_the_wall_clock_is_set_to(rig, 2 * REPLY_LIFE_MS),
     ),
     (
-        Mutant("threads are listed by the clock", reads.threads, "ORDER BY number", "ORDER BY created_at"),
+        Mutant(
+            "threads are listed by the clock",
+            reads.newest_first,
+            'ORDER BY number DESC LIMIT ?"\n    yield from falling(table, number, db.execute(sql, (*values, limit)))',
+            'ORDER BY created_at DESC LIMIT ?"\n    yield from db.execute(sql, (*values, limit))',
+        ),
         lambda rig, _: test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to(rig),
     ),
     (

@@ -15,7 +15,7 @@ BY_INDEX: dict[str, tuple[Callable[[apsw.Connection], object], str]] = {
     "link": (lambda db: members.link(db, 1, b"d"), "(digest=? AND org=?)"),
     "token": (lambda db: members.link_by_digest(db, b"d"), "(digest=?)"),
     "session": (lambda db: members._session_by_digest(db, b"d"), "(digest=?)"),
-    "sessions": (lambda db: members.sessions(db, 1, None, 5, "s", 7), "session_by_number (org=? AND number<?)"),
+    "sessions": (lambda db: members.sessions(db, 1, None, 5, None, 7), "session_by_number (org=?)"),
     "sessions of one": (lambda db: members.sessions(db, 1, "u", 5, None, 7), "(org=? AND user_id=?)"),
     "session by id": (lambda db: members.session_by_id(db, 1, "s"), "session_by_id (org=? AND session_id=?)"),
     "seen": (lambda db: members.note_seen(db, [b"d"], 1, 2), "(digest=?)"),
