@@ -69,8 +69,7 @@ class Engine:
         self.peers, self._leads = peers, peers.leads if peers is not None else _always
         self._serving = ServingTime(clock, hears_all=store.exclusive)
         self._reads = Reads(store, clock, self._serving, settings.thresholds, ways_out)
-        self._hub = Hub()
-        self._polls = Polls()
+        self._hub, self._polls = Hub(), Polls()
         self._waits = Waits(self._polls, self._write, store.runs_by_number, clock)
         self._hub.listen_to(wake)
         self._polls.listen_to(wake)
@@ -108,8 +107,8 @@ class Engine:
             forget=self._erased,
             leads=self._leads,
         )
-        self._reads.asked = self.services.workers.lately
         """What time brings about."""
+        self._reads.asked = self.services.workers.lately
 
     def _forget(self, org: int, run: int) -> None:
         """Something of a run was erased: nothing of it stays in memory here."""
