@@ -315,8 +315,6 @@ export interface components {
             total_output_tokens: number | null;
             /** @description Dollars, exact to the nano-dollar; null where it is unknown. */
             total_cost_usd: number | null;
-            /** @description Reports of tokens that the cost leaves out: nobody told what they cost, and no price is known. */
-            unpriced_calls: number;
             /** @description How long it took, in milliseconds. */
             duration_ms: number | null;
             /** @description Cached input tokens divided by all input tokens. */
@@ -347,6 +345,8 @@ export interface components {
             created_by_user_name: string | null;
             /** @description The address of the user who created it. */
             created_by_email: string | null;
+            /** @description Reports of tokens that the cost leaves out: nobody told what they cost, and no price is known. */
+            unpriced_calls: number;
         };
         /**
          * @description An answer, or a message to the agent. `question_id`: which question, else the oldest open one.
