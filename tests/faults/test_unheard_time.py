@@ -569,7 +569,7 @@ MUTANTS: tuple[tuple[Mutant, Law], ...] = (
             "threads are listed by the clock",
             reads.newest_first,
             'ORDER BY number DESC LIMIT ?"\n    yield from falling(table, number, db.execute(sql, (*values, limit)))',
-            'ORDER BY created_at DESC LIMIT ?"\n    yield from db.execute(sql, (*values, limit))',
+            'ORDER BY created_at DESC LIMIT ?"\n    yield from (row[:-1] for row in db.execute(sql, (*values, limit)))',
         ),
         lambda rig, _: test_what_came_last_is_listed_first_whatever_the_wall_clock_is_set_to(rig),
     ),

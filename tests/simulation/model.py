@@ -130,16 +130,16 @@ class Run:
         return [one for one in self.questions if one.epoch == self.asking_epoch]
 
     def goes_on(self) -> None:
-        """A run that goes on waits while a question is open; one that runs is not paused."""
-        self.status = "waiting_for_input" if self.awaited else "running"
-        self.pause_taken = self.pause_taken and self.status != "running"
+        """A run that goes on waits while a question is open, and is paused while a pause that was taken stands."""
+        self.status = "waiting_for_input" if self.awaited else "paused" if self.pause_taken else "running"
 
     def begin_attempt(self) -> None:
-        """A new epoch; it is told of the pause that the one before had taken."""
+        """A new epoch; it is told of the pause that the one before had taken, and of a cancel that stands."""
         self.epoch += 1
-        if self.pause_taken:
-            self.pending.insert(0, Wish("pause"))
-            self.pause_taken = False
+        stands = "cancel" if self.status == "cancelling" else "pause" if self.pause_taken else None
+        if stands is not None and all(wish.kind != stands for wish in self.pending):
+            self.pending.insert(0, Wish(stands))
+        self.pause_taken = False
 
     def requeue(self) -> None:
         """Back to the queue; its questions stay open."""

@@ -258,7 +258,7 @@ MUTANTS = (
     ),
     Mutant("what an attempt has gone past stays", steering.give_input, "if goes_past else row", "if False else row"),
     Mutant("what a lost attempt has asked is waited for", questions._ask, 'changes["asking_epoch"] = epoch', "pass"),
-    Mutant("a pause is lost with its worker", command_fold.fold, "if row.pause_taken is not None:", "if False:"),
+    Mutant("a pause is lost with its worker", command_fold.tell_again, "stands = row.pause_taken", "stands = None"),
     Mutant("the second answer is taken too", questions._close, "one.question_id != closed.question_id", "True"),
     Mutant("what is asked again is another question", questions.asked_before, "if key is None:", "if True:"),
     Mutant(

@@ -77,6 +77,10 @@ class Said:
         return Draft(self.kind, ref_of(self.key), data, facts, event_id=self.name, agent=f"agent {self.client}")
 
 
+TOLD_AGAIN = -1
+"""The number of a cancel that stands for a program which has begun again, until a reply tells it."""
+
+
 def ref_of(key: str) -> RunByForeignId:
     """The run that senders call so."""
     return RunByForeignId(f"sdk:{key}", f"thread {key}")
@@ -116,6 +120,8 @@ class Known:
                 self.received, self.dropped = {}, {}
             self.api_key = api_key
         self.implicit = self.implicit and not begins
+        if said.kind is E.RUN_STARTED and self.kept and self.status is Status.CANCELLING and self.cancel is None:
+            self.cancel = TOLD_AGAIN
         self.kept.add(said.name)
         if api_key == self.api_key:
             self._count(said)
@@ -209,7 +215,7 @@ class Reporting:
             box.append(self._next(key, sender, E.OTHER, gave_up=(lost.number, lost.number)))
             return
         run = self.runs.get(key)
-        if run is not None and run.cancel is not None and self.chance.random() < 0.5:
+        if run is not None and run.cancel not in (None, TOLD_AGAIN) and self.chance.random() < 0.5:
             box.append(self._next(key, sender, E.COMMAND_ACKNOWLEDGED, takes=run.cancel))
         kinds = (*KINDS, *ENDS) if self.chance.random() < 0.2 else KINDS
         box += [self._next(key, sender, self.chance.choice(kinds)) for _ in range(self.chance.choice((1, 1, 3, 6)))]
@@ -278,6 +284,8 @@ class Reporting:
         for one in answer.polled:
             told = [pending.command_id for pending in one.row.pending]
             run = self.runs[one.ref.foreign_id.removeprefix("sdk:")]
+            if run.cancel == TOLD_AGAIN and told:
+                run.cancel = told[0]
             # Of a run that the server has ended its sender is told so, whatever it sends.
             wanted = one.row.ended_seq if run.ended and (one.row.forced or run.status is Status.LOST) else run.cancel
             assert told == ([] if wanted is None else [wanted]), "other commands are told than wanted"

@@ -375,8 +375,7 @@ STEP = "\x1e"
 LONG_ID = "\x1f"
 """Begins such a digest, and hardly an id."""
 MAX_INPUTS = 15
-"""Messages, answers, and answers to earlier attempts, that may wait for their agent: so many of each, then more are
-refused."""
+"""Messages, answers, and answers to earlier attempts, that may wait for their agent: so many of each."""
 MAX_COMMAND_IDS = 64
 """Commands of a run that are known by their ids once they are taken; of an older id nobody knows what it was."""
 MAX_QUESTIONS = 64

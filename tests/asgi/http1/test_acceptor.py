@@ -150,7 +150,7 @@ def test_who_waits_to_be_begun_counts_for_his_address_and_gives_way_to_the_next_
             made.acceptor.open([made.listener])
             for link in links[:own]:
                 link.settimeout(30)
-                assert await asyncio.to_thread(link.recv, 1) == b""
+                assert await asyncio.to_thread(link.recv, 12) == b"HTTP/1.1 503"
             await wait_until_async(lambda: len(made.state.connections) == own, "the others to be begun")
             assert made.accepted == own
             close(links)

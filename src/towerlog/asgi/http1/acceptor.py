@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from towerlog.asgi.guard.arrivals import Arrivals, Visit
-from towerlog.asgi.http1.request import plain_refusal
+from towerlog.asgi.http1.request import NO_PLACE, NO_PLACE_RETRY_S, plain_refusal
 from towerlog.errors import Overloaded
 
 BACKLOG = 2048
@@ -148,18 +148,25 @@ class Newcomer:
 
     def refuse(self, refusal: Overloaded) -> None:
         """There is no place for it."""
-        with contextlib.suppress(OSError):
-            self.socket.setblocking(False)
-            self.socket.send(plain_refusal(503, refusal.message, refusal.retry_after))
+        self._say(plain_refusal(503, refusal.message, refusal.retry_after))
         self.leave()
 
     def leave(self) -> None:
         """Ends it and gives its place back."""
         self.visit.leave()
-        self.make_place()
+        self._end()
 
     def make_place(self) -> None:
         """Ends it: another needs its place."""
+        self._say(plain_refusal(503, NO_PLACE, NO_PLACE_RETRY_S))
+        self._end()
+
+    def _say(self, words: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.setblocking(False)
+            self.socket.send(words)
+
+    def _end(self) -> None:
         self._acceptor.let_go(self)
         if self._has_begun:  # the socket is the loop's
             with contextlib.suppress(OSError):

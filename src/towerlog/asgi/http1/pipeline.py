@@ -17,12 +17,10 @@ from towerlog.asgi.faults import Rejection
 from towerlog.asgi.guard.pace import BODY_PART_BYTES, LINES_PART
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
-from towerlog.asgi.http1.request import STATUS_LINES, PendingRequest, plain_refusal
+from towerlog.asgi.http1.request import NO_PLACE, NO_PLACE_RETRY_S, STATUS_LINES, PendingRequest, plain_refusal
 from towerlog.errors import Malformed, Overloaded
 
 _BETWEEN = frozenset({ConnectionPhase.HEAD, ConnectionPhase.IDLE})
-_NO_PLACE = "The connection was closed to make place for another."
-_RETRY_S = 1
 _MIN_HEAD_BYTES = 16
 """No head is shorter: `GET / HTTP/1.1`, and the end of a line."""
 
@@ -335,7 +333,7 @@ class Pipeline(Phases):
             self.transport.abort()
             return
         if self._phase is ConnectionPhase.HEAD:
-            self.transport.write(plain_refusal(503, _NO_PLACE, _RETRY_S))
+            self.transport.write(plain_refusal(503, NO_PLACE, NO_PLACE_RETRY_S))
         self.close()
 
     # How it ends

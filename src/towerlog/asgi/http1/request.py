@@ -283,6 +283,9 @@ class PendingRequest(msgspec.Struct, eq=False):
         transport.abort()
 
 
+NO_PLACE, NO_PLACE_RETRY_S = "The connection was closed to make place for another.", 1
+
+
 def plain_refusal(status: int, message: str, retry_after: int | None = None) -> bytes:
     """A whole reply in plain words, for what is refused before anybody knows in which dialect it was meant."""
     later = b"" if retry_after is None else b"retry-after: %d\r\n" % retry_after

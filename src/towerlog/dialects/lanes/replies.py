@@ -240,8 +240,8 @@ def encode_lanes(outcome: LaneCounts, command: ListLanes, call: Call) -> Reply:
 
 
 def encode_workers(outcome: Page, command: object, call: Call) -> Reply:
-    """Workers and what they hold."""
-    found = [worker for worker in outcome.rows if isinstance(worker, WorkerView)]
+    """Who holds what: not who only asks for work."""
+    found = [worker for worker in outcome.rows if isinstance(worker, WorkerView) and worker.run_ids]
     return reply_json(WorkersReply([_worker(worker) for worker in found]))
 
 
