@@ -309,7 +309,7 @@ class Model:
         if run.ended or run.status == "cancelling":
             return "run_not_active"
         standing = [wish.kind for wish in run.pending if wish.kind in ("pause", "resume")]
-        paused = run.status == "paused" or (run.status == "queued" and run.pause_taken)
+        paused = run.status == "paused" or run.pause_taken
         is_so = paused == (action == "pause")
         if standing != [action] and (standing or not is_so):
             run.pause_taken = False
