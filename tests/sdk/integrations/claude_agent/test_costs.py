@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +219,14 @@ calls = st.builds(
     st.integers(0, 200),
     st.integers(0, 200),
 )
-turns = st.builds(Turn, st.lists(calls, min_size=1, max_size=5), st.integers(1, 50_000_000), st.booleans())
+turns = st.builds(
+    lambda first, more, nanos, is_error: Turn([replace(first, of=0), *more], nanos, is_error),
+    calls,
+    st.lists(calls, max_size=4),
+    st.integers(1, 50_000_000),
+    st.booleans(),
+)
+"""Each begins with a call of the agent itself: who asks a sub-agent has called a model for it."""
 stories = st.builds(
     lambda turns, model_usage, session, objects: Story(turns, model_usage, session or not model_usage, objects),
     st.lists(turns, min_size=1, max_size=3),

@@ -100,15 +100,15 @@ class SessionUsage:
             now.get(model, {}).get(name, 0) < one for model, said in self._sums.items() for name, one in said.items()
         ):
             return False
-        # Of both, what is nearer to what the messages have told: their input is told in full.
+        # Of both, what is nearer to what the messages have told: their input is told in full. A model that none of them
+        # names, and that has been called before, is one that the session has called.
         alone = session = 0
-        compared = told.keys() & now.keys()
-        for model in compared:
+        for model, said in now.items():
             for bucket in WEIGHTS.keys() - {"output_tokens"}:
-                more = now[model].get(bucket, 0) - told[model].get(bucket, 0)
+                more = said.get(bucket, 0) - told.get(model, {}).get(bucket, 0)
                 alone += abs(more)
                 session += abs(more - self._sums.get(model, {}).get(bucket, 0))
-        return session < alone or not compared
+        return session < alone or not told.keys() & now.keys()
 
 
 class Sessions:
