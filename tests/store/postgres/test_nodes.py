@@ -101,7 +101,8 @@ async def test_leases_go_by_the_databases_clock(node: Node) -> None:
     async with second.begin() as unit:
         found = (await looked_up(unit, Kind.LANE, held.run, now_ms=behind.steady_ms()))[held.run]
         assert found.expires_at is not None
-        assert 55_000 < found.expires_at - behind.steady_ms() <= 60_000
+        # A round trip is as far as a node knows the database's clock.
+        assert 55_000 < found.expires_at - behind.steady_ms() < 65_000
         assert await unit.lanes_expired(behind.steady_ms(), 5) == []
         assert [one.run for one in await unit.lanes_expired(behind.steady_ms() + 1, 5)] == []
     short = msgspec.structs.replace(held, expires_at=ahead.steady_ms() - 1)
