@@ -71,7 +71,7 @@ LESSONS = [
     ("/usage", "Usage", "Python", "gpt-4o-mini"),
     ("/approvals", "Approvals", "curl", "Publish it?"),
     ("/approvals", "Approvals", "Python", "Publish it?"),
-    ("/workers", "Workers", None, "Last heartbeat"),
+    ("/workers", "Workers", None, "Last heard"),
     ("/budgets", "Budgets", "Terminal", "everything"),
     ("/budgets", "Budgets", "curl", "everything"),
     ("/alerts?tab=rules", "Alerts", "Terminal", "failed runs"),
