@@ -16,6 +16,7 @@ from tests.support.wait import wait_until
 from towerlog.errors import StoreMoved
 
 REFUSED = "the database was moved or removed while it was in use"
+FOLDER_REFUSED = "the data folder was moved or removed while it was in use"
 
 
 @pytest.fixture
@@ -68,6 +69,24 @@ async def test_who_first_asks_while_it_is_moved_asks_no_other_file(tmp_path: Pat
         await store.close()
 
 
+async def test_who_meets_a_folder_that_is_gone_first_says_so(tmp_path: Path) -> None:
+    """Whether a question, a write or the look at the disk meets it: the log names only what was met first."""
+    folder, aside = tmp_path / "data", tmp_path / "aside"
+    folder.mkdir()
+    store = await SqliteBackend.fresh(folder).make().open(FakeClock(), SeededIds())
+    try:
+        folder.rename(aside)
+        with pytest.raises(StoreMoved, match=FOLDER_REFUSED):
+            await store.ping()
+        with pytest.raises(StoreMoved, match=FOLDER_REFUSED):
+            async with store.begin() as unit:
+                await unit.try_to_write()
+        aside.rename(folder)
+        await store.ping()
+    finally:
+        await store.close()
+
+
 def test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk(server: Server) -> None:
     folder, aside = server.data_dir, server.data_dir.with_name("aside")
     with server.client() as client, server.client(None) as nobody:
@@ -76,7 +95,7 @@ def test_a_folder_that_is_moved_away_is_told_as_that_and_not_as_a_full_disk(serv
         wait_until(lambda: nobody.get("/readyz").status_code == 503, "it to be not ready")
         assert nobody.get("/readyz").json()["status"] == "writes_refused"
         assert sent(client, 2) == 503
-        server.says("the data folder was moved or removed while it was in use")
+        server.says(FOLDER_REFUSED)
         aside.rename(folder)
         wait_until(lambda: sent(client, 3) == 200, "writes to be taken again")
         wait_until(lambda: nobody.get("/readyz").status_code == 200, "it to be ready again")

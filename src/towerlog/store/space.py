@@ -21,6 +21,7 @@ GUARD_SHARE = 20
 LEAST_GUARD_MIB = 16
 """A setting of less counts as this: a step of an erasure, which makes room, takes it in the log first."""
 AUTOMATIC = -1
+FOLDER_MOVED = "the data folder was moved or removed while it was in use"
 UNTOLD_BYTES = 1 << 62
 LOOK_EACH_MS = 100
 MIB = 1024 * 1024
@@ -83,7 +84,7 @@ class Space:
     def refusal(self, retry_after: int) -> StorageFailed:
         """What writes are refused with while it is low: nobody knows how much is free of a folder that is not there."""
         if self.is_gone:
-            return StorageFailed("the data folder was moved or removed while it was in use", retry_after=retry_after)
+            return StorageFailed(FOLDER_MOVED, retry_after=retry_after)
         return DiskFull(retry_after=retry_after)
 
     @property

@@ -15,10 +15,10 @@ import apsw
 
 from towerlog.errors import DiskFull, StorageFailed
 from towerlog.model.event import READ_FAILED
-from towerlog.store.space import FULL_ERRNOS, no_room
+from towerlog.store.space import FOLDER_MOVED, FULL_ERRNOS, no_room
 from towerlog.store.sqlite.connections.read_errors import take_errno
 
-MOVED = "the database was moved or removed while it was in use"
+_MOVED = "the database was moved or removed while it was in use"
 _WAY_OUT = "restore a backup with `towerlog restore`, or keep what can be read with `towerlog rebuild`"
 _SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _WRITES = _SYNCS | {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE}
@@ -33,6 +33,11 @@ _CALLS = {
     apsw.SQLITE_IOERR_SHMSIZE: "the index of the write-ahead log could not grow",
     apsw.SQLITE_IOERR_SHMMAP: "the index of the write-ahead log could not be mapped",
 }
+
+
+def moved(path: Path) -> str:
+    """What has been moved away from this path of a database: the file, or the folder that holds it."""
+    return _MOVED if path.parent.exists() else FOLDER_MOVED
 
 
 def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFailed:

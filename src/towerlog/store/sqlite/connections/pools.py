@@ -19,7 +19,7 @@ import apsw
 from towerlog.errors import StorageFailed, StoreMoved
 from towerlog.store.columns.order import in_order
 from towerlog.store.damage import Damages
-from towerlog.store.sqlite.connections.failures import MOVED, is_final, storage_failed, text_damaged
+from towerlog.store.sqlite.connections.failures import is_final, moved, storage_failed, text_damaged
 from towerlog.store.trouble import Trouble
 
 P = ParamSpec("P")
@@ -47,11 +47,11 @@ def of_one_file(path: Path, opener: Callable[[], apsw.Connection]) -> Callable[[
 
     def opened() -> apsw.Connection:
         if file_id(path) != known:
-            raise StoreMoved(MOVED, retry_after=1)
+            raise StoreMoved(moved(path), retry_after=1)
         connection = opener()
         if file_id(path) != known:
             connection.close()
-            raise StoreMoved(MOVED, retry_after=1)
+            raise StoreMoved(moved(path), retry_after=1)
         return connection
 
     return opened

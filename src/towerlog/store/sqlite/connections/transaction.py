@@ -19,7 +19,7 @@ import apsw
 from towerlog.errors import DiskFull, StoreMoved
 from towerlog.store.space import Space
 from towerlog.store.sqlite.connections.connection import PAGE_BYTES, StoreConnection, log_of
-from towerlog.store.sqlite.connections.failures import MOVED, is_full
+from towerlog.store.sqlite.connections.failures import is_full, moved
 from towerlog.store.sqlite.connections.frames import FRAME, HEADER_BYTES
 
 GROUP_BYTES = 96 * 1024 * 1024
@@ -121,7 +121,7 @@ def _refuse_moved(db: apsw.Connection) -> None:
     has_moved = ctypes.c_int(0)
     db.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(has_moved))
     if has_moved.value:
-        raise StoreMoved(f"{MOVED}; nothing was stored", retry_after=1)
+        raise StoreMoved(f"{moved(Path(db.filename))}; nothing was stored", retry_after=1)
 
 
 def _commit_beside(db: apsw.Connection, space: Space, leaves: int) -> None:
