@@ -4,8 +4,8 @@
   machine that has apt-get; otherwise the test fails and says what to install.
 * npm packages: `package-lock.json` of a folder names them, by default of this one; `npm ci` puts them into its
   `node_modules`.
-* Python packages: `requirements.txt` in this folder, in a virtual environment beside it, so that what the generators
-  of clients need does not get in the way of what Towerlog needs.
+* Python packages: `requirements.txt` of a folder, by default of this one, in a virtual environment beside it, so that
+  what the generators of clients need does not get in the way of what Towerlog needs.
 
 What has been installed stays, for the next run.
 """
@@ -25,7 +25,6 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 NODE_MODULES = HERE / "node_modules"
-VENV = HERE / ".venv"
 SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
 """Where programs are looked for. Beside the interpreter is the Node.js of `make setup`, where the machine has none."""
 INSTALL_DEADLINE_S = 900.0
@@ -67,16 +66,17 @@ def npm_program(name: str) -> list[str]:
     return [program("node"), str(node_modules() / ".bin" / name)]
 
 
-def python_program(name: str) -> str:
-    """A program of `requirements.txt`, in an environment of its own."""
-    stamp, wanted = VENV / ".installed", HERE / "requirements.txt"
+def python_program(name: str, folder: Path = HERE) -> str:
+    """A program of the `requirements.txt` of a folder, in an environment of its own."""
+    venv = folder / ".venv"
+    stamp, wanted = venv / ".installed", folder / "requirements.txt"
     with install_lock("python"):
         if not _is_newer(stamp, wanted):
-            _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-            pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            _run([sys.executable, "-m", "venv", "--clear", str(venv)])
+            pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
             _run([*pip, "-r", str(wanted)])
             stamp.touch()
-    return str(VENV / "bin" / name)
+    return str(venv / "bin" / name)
 
 
 def _install_package(name: str, package: str) -> None:
