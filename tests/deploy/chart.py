@@ -1,6 +1,7 @@
-"""Lints and renders the chart with Helm, and holds what comes out against Kubernetes: run by the tests, in their environment.
+"""Lints and renders the chart with Helm, and holds what comes out against the schemas of Kubernetes.
 
-python chart.py CHART VALUES     VALUES: JSON; prints {"lint": [...], "manifests": [...]}; fails on what is not valid
+The tests run it in an environment that has both: `python chart.py CHART VALUES`, the values as JSON. It writes
+{"lint": [...], "manifests": [...]} and fails on what is not valid.
 """
 
 import json
