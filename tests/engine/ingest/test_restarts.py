@@ -117,6 +117,24 @@ async def test_posts_that_are_sent_again_stay_what_they_are(rig: Rig) -> None:
     await agrees(rig)
 
 
+def at(moment: str, event: Json) -> Json:
+    """The event, with the time of its sender."""
+    return {**event, "occurred_at": f"2026-01-01T00:00:{moment}Z"}
+
+
+async def test_a_start_that_is_sent_again_with_its_time_is_the_same_start(rig: Rig) -> None:
+    revised = state(1, 2300, "q1", "call", "a1", "b")
+    for event in [at("01", START), *FIRST[1:], at("01", START), revised, state(2, 3300, "q1", "call", "a1", "b", "c")]:
+        await tell(rig, event)
+    await tell(rig, at("01", START), state(0, 1200, "q1", "call", "more"))
+    [one] = await rows(rig)
+    assert one.usage.total_tokens == 3300
+    await tell(rig, at("02", START))
+    await tell(rig, state(0, 1100, "q1", "call", "a1", "b", "c", "q2"))
+    assert [row.usage.total_tokens for row in await rows(rig)] == [3300, 1100], "at another time it is another start"
+    await agrees(rig)
+
+
 @pytest.mark.parametrize("ends", [True, False])
 async def test_any_two_posts_may_change_places(rig: Rig, ends: bool) -> None:
     told = FIRST + ([END] if ends else []) + SECOND

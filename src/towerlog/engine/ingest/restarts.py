@@ -1,8 +1,9 @@
 """A runner that was restarted and goes on under the trace that its open run has: what it tells is of a new run.
 
 Some runners name all their runs of a thread alike, and count steps and tokens from nothing in each. If such a run never
-told its end, the start of the next one is word for word what was told before, as is a post that is sent again. Which of
-the two it was is seen by what follows: a step that was told before, now with another history, is that of a new run.
+told its end, the start of the next one is word for word what was told before, as is a post that is sent again. A sender
+that says when a start happened has said which of the two it is: at the same moment it is the same. Else it is seen by
+what follows: a step that was told before, now with another history, is that of a new run.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def start_told_again(plan: Plan, principal: Principal, items: list[Item], index:
     state = plan.checkpoint(row.run, *latest)
     if state is None or state.initial or (known is not None and known.type is not EventType.OTHER):
         return draft
+    if draft.occurred_at is not None and _began_at(plan, row, draft) == draft.occurred_at:
+        return draft
     rest = items[index + 1 :]
     tells_states = any(isinstance(one, Draft) and one.type is EventType.CHECKPOINT for one in rest)
     if tells_states and not has_news(plan, principal, row, rest):
@@ -46,6 +49,13 @@ def start_told_again(plan: Plan, principal: Principal, items: list[Item], index:
     facts = Facts(name=draft.natural_key, effects=Effects(starts_again=True))
     told = _replace(draft, type=EventType.OTHER, facts=facts, natural_key=None)
     return _replace(told, event_id=draft.event_id or own)
+
+
+def _began_at(plan: Plan, row: RunRow, draft: Draft) -> int | None:
+    """When, by its sender's clock, the start of a run happened that is there."""
+    ids = (draft.event_id, NATURAL + str(draft.natural_key))
+    found = (plan.event_by_id(row.run, one) for one in ids if one is not None)
+    return next((event.occurred_at for event in found if event is not None), None)
 
 
 def is_of_next_run(plan: Plan, row: RunRow, draft: Draft, agent: str) -> bool:
