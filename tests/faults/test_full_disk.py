@@ -63,7 +63,15 @@ def assert_full(server: FaultyServer) -> None:
 
 
 def ready(server: Server) -> str:
-    return str(server.client(None).get("/readyz").json()["status"])
+    return ready_of(server.client(None)) or ""
+
+
+def ready_of(client: httpx2.Client) -> str | None:
+    """What `/readyz` says; None while nobody answers."""
+    try:
+        return str(client.get("/readyz").json()["status"])
+    except httpx2.TransportError:
+        return None
 
 
 def told_of_writes(server: Server) -> list[dict[str, object]]:
@@ -181,6 +189,20 @@ def test_the_guard_refuses_writes_and_nothing_else(faulty: Faulty) -> None:
     server.fail(f"free - {101 * MIB}")
     wait_until(lambda: send(server, "after") == 200, "writes to come back")
     assert [one["event"] for one in told_of_writes(server)] == [BEGAN, ENDED]
+
+
+@pytest.mark.parametrize("ends", ["stop", "kill"])
+def test_a_start_below_the_guard_reads_and_deletes(tmp_path: Path, ends: str) -> None:
+    with Server(tmp_path / "data", NO_LIMITS) as server:
+        assert send(server, "before") == 200
+        ingest(server.client(), sdk_event("run_end", "run", {"output": "x"}, agent_name="a"))
+        getattr(server, ends)()
+    with closing(Server(tmp_path / "data", {**NO_LIMITS, "TOWERLOG_DISK_GUARD_MIB": str(1 << 30)})) as server:
+        server.start(lambda client: ready_of(client) == "disk_full")
+        assert_full(server)
+        [run] = server.client().get("/v1/runs").json()
+        assert server.client().delete(f"/api/v1/runs/{run['run_id']}").status_code < 300, "what makes room goes on"
+        server.stop()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,14 @@ STORE_VARIABLE = "TOWERLOG_TESTS_STORE"
 """`postgres`: servers of these tests have their stores in PostgreSQL; see `tests/acceptance/test_on_postgres.py`."""
 
 
+def is_ready(client: httpx2.Client) -> bool:
+    """True when the server answers `/readyz` with 200; a refused connection is only "not yet"."""
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
 class Server:
     """A server process and its data folder; the port is held over restarts, so that clients can be kept."""
 
@@ -78,8 +86,8 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self) -> Server:
-        """Start the process and wait for `GET /readyz` to say 200; fail with its log otherwise."""
+    def start(self, is_up: Callable[[httpx2.Client], bool] = is_ready) -> Server:
+        """Start the process and wait until it is up, by default ready; fail with its log otherwise."""
         assert self.process is None, "the server is already running"
         arguments = ["serve", "--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.data_dir)]
         with self.log_path.open("ab") as log:
@@ -90,16 +98,18 @@ class Server:
                 )
             else:
                 self.process = launch(arguments, self._env, log.fileno())
-        self._wait_until_ready(self.process)
+        self._wait_until_up(self.process, is_up)
         return self
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes] | Launched) -> None:
+    def _wait_until_up(
+        self, process: subprocess.Popen[bytes] | Launched, is_up: Callable[[httpx2.Client], bool]
+    ) -> None:
         deadline = time.monotonic() + READY_DEADLINE_S
         with httpx2.Client(base_url=self.base_url, timeout=2.0, trust_env=False, verify=False) as client:
             while time.monotonic() < deadline:
                 if process.poll() is not None:
                     raise AssertionError(f"the server ended with {process.returncode} before it was ready\n{self.log}")
-                if is_ready(client):
+                if is_up(client):
                     return
                 wait_for_exit(process, POLL_S)
         self.kill()
@@ -303,14 +313,6 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without any of our settings, then the fixed admin key and `extra`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOWERLOG_")}
     return {**inherited, "TOWERLOG_BOOTSTRAP_KEY": ADMIN_KEY, "TOWERLOG_DISK_GUARD_MIB": "16", **extra}
-
-
-def is_ready(client: httpx2.Client) -> bool:
-    """True when the server answers `/readyz` with 200; a refused connection is only "not yet"."""
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def wait_for_exit(process: subprocess.Popen[bytes] | Launched, deadline_s: float) -> bool:

@@ -11,8 +11,9 @@ from tests.support.rig import Rig
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.engine.verify import verify_org
+from towerlog.errors import NotWaiting
 from towerlog.model.checkpoint import CheckpointView
-from towerlog.model.command import Append
+from towerlog.model.command import Append, Decide
 from towerlog.model.event import Item
 from towerlog.model.outcome import Stored
 from towerlog.model.question import LatestCheckpoint
@@ -83,6 +84,7 @@ async def test_a_start_told_again_and_a_step_told_anew_are_a_new_run(
     first, second = await rows(rig)
     assert (first.usage.total_tokens, second.usage.total_tokens) == (2200, 1100)
     assert (second.resumed_from, second.implicit, second.status) == (first.run_id, False, Status.COMPLETED)
+    assert (first.status, first.error) == (Status.LOST, "its runner was restarted and began anew")
     assert (first.usage_flags, second.usage_flags) == ((), ())
     assert await said_last(rig) == "a2"
     await tell(rig, *[START, state(0, 1100, "q1", "call", "a1", "q2", "a2", "q3")])
@@ -114,6 +116,21 @@ async def test_posts_that_are_sent_again_stay_what_they_are(rig: Rig) -> None:
     await tell(rig, state(1, 2300, "q1", "call", "a1"), state(2, 3300, "q1", "call", "a1", "b"))
     [one] = await rows(rig)
     assert (one.usage.total_tokens, one.usage_flags) == (3300, ())
+    await agrees(rig)
+
+
+async def test_what_waited_before_a_restart_stands_in_nobodys_way(rig: Rig) -> None:
+    waits: Json = {"status": "waiting_for_approval", "pending_tool_calls": [{"id": "c1", "name": "rm"}]}
+    for event in [START, state(0, 1100, "q1"), state(1, 1200, **waits)]:
+        await tell(rig, event)
+    for event in [START, state(0, 1100, "q1", "a1", "q2"), state(1, 1200, **waits)]:
+        await tell(rig, event)
+    first, second = await rows(rig)
+    assert (first.status, second.status) == (Status.LOST, Status.WAITING)
+    await rig.do(Decide("chat_1", 1, "approved"))
+    assert (await rig.run(second.run_id)).status is Status.RUNNING
+    with pytest.raises(NotWaiting):
+        await rig.do(Decide("chat_1", 1, "approved"))
     await agrees(rig)
 
 

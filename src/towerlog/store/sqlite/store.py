@@ -347,8 +347,7 @@ async def open_store(
 ) -> SqliteStore:
     """Opens (or makes) the database at `path` as its one writer.
 
-    `on_fatal` is called once, on the event loop, when the store must not be written any more. `guard_mib`: what writes
-    leave free on the disk, see `Space`.
+    `on_fatal` is called once, on the event loop, when the store must not be written any more. `guard_mib`: see `Space`.
     Raises StoreLocked when another process writes it, SchemaMismatch for a newer schema, StoreTorn for files
     that do not belong together, StorageFailed otherwise.
     """
@@ -362,6 +361,7 @@ async def open_store(
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
     space = Space(path.parent, clock.steady_ms, guard_mib, path)
+    space.is_low()  # a start below the guard writes as a server does that is there: what it needs, and nothing else
     opener = partial(files.open_connection, path, damages=damages, space=space)
     writer = Writing(1, lambda: gauge.watch(opener()), "towerlog-write", damages, trouble)
     try:
