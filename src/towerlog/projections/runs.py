@@ -246,7 +246,11 @@ def _fill(row: RunRow, effects: Effects, changes: dict[str, Any]) -> None:
     changes |= {name: value for name, value in found.items() if getattr(row, name) is None and value is not None}
     if effects.metadata is not msgspec.UNSET:
         changes["metadata"] = metadata_after(row, effects.metadata, late=True)
-    changes |= {"implicit": False, "composite": effects.composite}
+    changes |= {
+        "implicit": False,
+        "composite": effects.composite,
+        "started_again": row.started_again or effects.starts_again,
+    }
 
 
 def _fold_effects(

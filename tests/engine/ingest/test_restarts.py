@@ -134,6 +134,38 @@ async def test_what_waited_before_a_restart_stands_in_nobodys_way(rig: Rig) -> N
     await agrees(rig)
 
 
+TURN_1, TURN_2 = ("q1", "a1"), ("q1", "a1", "q2", "a2")
+LOST_POSTS = {
+    "a step and the end": [START, state(1, 2200, *TURN_1), START, state(0, 1100, *TURN_2), END],
+    "the first start": [state(0, 1100, "q1"), state(1, 2200, *TURN_1), END, START, state(0, 1100, *TURN_2), END],
+    "the first start, and two steps": [
+        *[state(0, 1100, "q1"), state(1, 2200, *TURN_1), END, START],
+        *[state(0, 550, "q1", "a1", "q2"), state(1, 1100, *TURN_2), END],
+    ],
+    "the second start": [START, state(0, 1100, "q1"), state(1, 2200, *TURN_1), END, state(0, 1100, *TURN_2), END],
+}
+"""Two turns of a conversation, of 2,200 and 1,100 tokens, but for posts that did not arrive."""
+
+
+@pytest.mark.parametrize("lost", LOST_POSTS)
+async def test_a_turn_of_which_a_post_was_lost_takes_nothing_from_the_next(rig: Rig, lost: str) -> None:
+    for event in LOST_POSTS[lost]:
+        await tell(rig, event)
+    first, second = await rows(rig)
+    assert (first.usage.total_tokens, second.usage.total_tokens) == (2200, 1100)
+    assert (second.resumed_from, second.status) == (first.run_id, Status.COMPLETED)
+    assert await said_last(rig) == "a2"
+    await agrees(rig)
+
+
+async def test_a_step_that_comes_after_the_end_stays_with_its_run(rig: Rig) -> None:
+    for event in [START, state(1, 2200, *TURN_1), END, state(0, 1100, "q1"), state(1, 2300, "q1", "a1", "more")]:
+        await tell(rig, event)
+    [one] = await rows(rig)
+    assert (one.usage.total_tokens, one.status) == (2300, Status.COMPLETED)
+    await agrees(rig)
+
+
 def at(moment: str, event: Json) -> Json:
     """The event, with the time of its sender."""
     return {**event, "occurred_at": f"2026-01-01T00:00:{moment}Z"}

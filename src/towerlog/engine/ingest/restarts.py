@@ -14,8 +14,8 @@ from towerlog.engine.control.cancel import CONTROL
 from towerlog.engine.ingest.dedupe import has_news
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.chain import content_digest
-from towerlog.model.event import NATURAL, Draft, EventType, Item
-from towerlog.model.facts import Effects, Facts, with_effects
+from towerlog.model.event import NATURAL, Draft, EventType, Item, OpenRun, RunByTrace
+from towerlog.model.facts import CheckpointFacts, Effects, Facts, with_effects
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
 
@@ -33,7 +33,11 @@ def start_told_again(plan: Plan, principal: Principal, items: list[Item], index:
     run_state = plan.run_state(principal.org, draft.run)
     row = None if run_state is None else run_state.row
     latest = None if row is None else row.latest_step()
-    if row is None or row.implicit or row.composite or row.has_lane or row.is_terminal() or latest is None:
+    if row is None or row.composite or row.has_lane or latest is None:
+        return draft
+    if row.implicit and row.is_terminal():  # its own, which was overtaken, or that of the next one: its own was lost
+        return _replace(draft, facts=with_effects(draft.facts, starts_again=True))
+    if row.implicit or row.is_terminal():
         return draft
     known = None if draft.event_id is None else plan.event_by_id(row.run, draft.event_id)
     state = plan.checkpoint(row.run, *latest)
@@ -63,20 +67,32 @@ def is_of_next_run(plan: Plan, row: RunRow, draft: Draft, agent: str) -> bool:
     """Whether a checkpoint belongs to a run after that of its trace so far. `row`: the latter.
 
     A step that waits for approval may come without a history; so the newest step is told anew only by another one.
+    Where no start was told, a run that has ended is left by a lower step that says more than it ever did.
     """
     facts, share = draft.effects.checkpoint, row.shares.get(agent)
-    if not row.started_again or facts is None or share is None or draft.type is not EventType.CHECKPOINT:
+    if facts is None or share is None or draft.type is not EventType.CHECKPOINT or row.has_lane or row.composite:
         return False
-    if facts.decision or facts.step_index > share.step_index:
+    if facts.decision or facts.step_index > share.step_index or not isinstance(draft.run, RunByTrace | OpenRun):
         return False
+    is_lower = facts.step_index < share.step_index
+    if not row.started_again:
+        return row.is_terminal() and is_lower and _says_more(plan, row, facts, agent)
     known = plan.checkpoint(row.run, agent, facts.step_index)
-    if known is None or known.initial or known.node == facts.node:
-        return False
-    return facts.step_index < share.step_index or bool(known.length and facts.length)
+    if known is None or known.initial:
+        return is_lower and _says_more(plan, row, facts, agent)
+    return known.node != facts.node and (is_lower or bool(known.length and facts.length))
+
+
+def _says_more(plan: Plan, row: RunRow, facts: CheckpointFacts, agent: str) -> bool:
+    """Whether its history is longer than that of the newest step: one that was overtaken is a part of that."""
+    newest = plan.checkpoint(row.run, agent, row.shares[agent].step_index)
+    return newest is not None and 0 < newest.length < facts.length
 
 
 def end_before(plan: Plan, row: RunRow) -> None:
     """Ends the run that the next one of its trace goes on from: no id leads to it any more, and nobody waits there."""
+    if row.is_terminal():
+        return
     error = "its runner was restarted and began anew"
     plan.note(row, EventType.RUN_LOST, {"error": error}, Facts(error=error), by=CONTROL)
 
