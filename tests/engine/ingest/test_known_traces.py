@@ -11,7 +11,9 @@ from tests.engine.ingest.test_spans import agent, chat, send
 from tests.support.factories import draft
 from tests.support.otlp import span
 from tests.support.rig import Rig
+from towerlog.engine.ingest.spans import MAX_TRACE_RUNS
 from towerlog.engine.load import rows
+from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.verify import verify_org
 from towerlog.model import command as c
 from towerlog.model.event import RunByForeignId
@@ -59,3 +61,40 @@ async def test_a_run_that_begins_in_another_way_is_one_of_its_trace(rig: Rig, as
     found = {row.foreign_id: row.last_seq for row in (await rig.store.rows(who.org)).runs}
     assert found == {TRACE: 1, f"{TRACE}:{9:016x}": 2}
     assert await verify_org(rig.store, who.org) == 0
+
+
+@pytest.mark.parametrize("requests", [1, 5])
+async def test_each_root_of_a_long_trace_has_a_run_of_its_own(rig: Rig, requests: int) -> None:
+    """Also where the trace has more runs than are looked through, and what is sent again adds nothing."""
+    roots = [agent(number + 1, 0, "lead") for number in range(2 * MAX_TRACE_RUNS)]
+    size = len(roots) // requests + 1
+    for _ in range(2):
+        for at in range(0, len(roots), size):
+            await send(rig, rig.principal, *roots[at : at + size])
+    found = (await rig.store.rows(rig.org)).runs
+    assert {row.foreign_id for row in found} == {TRACE, *(f"{TRACE}:{n + 1:016x}" for n in range(1, len(roots)))}
+    assert len({row.last_seq for row in found}) == 1
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+async def test_many_roots_cost_no_more_each_than_a_few(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    is_new_id, may_have = rows.Known.is_new_id, RunState.may_have
+
+    def is_new(self: rows.Known, run: int, event_id: str) -> bool:
+        looked.append(run)
+        return is_new_id(self, run, event_id)
+
+    def may(self: RunState, event_id: str) -> bool:
+        looked.append(self.row.run)
+        return may_have(self, event_id)
+
+    monkeypatch.setattr(rows.Known, "is_new_id", is_new)
+    monkeypatch.setattr(RunState, "may_have", may)
+    each = []
+    for trace, count in enumerate((100, 800), 1):
+        looked.clear()
+        await send(rig, rig.principal, *[span(number + 1, trace=trace, name="root") for number in range(count)])
+        each.append(len(looked) / count)
+    assert each[1] < 3 * each[0], each

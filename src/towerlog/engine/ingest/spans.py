@@ -19,8 +19,8 @@ from towerlog.model.run import PARENT_FOREIGN
 from towerlog.model.span import SpanPlace
 from towerlog.store.values import Kind
 
-MAX_TRACE_RUNS = 256
-"""Runs of one trace in which a span is looked for, the newest."""
+MAX_TRACE_RUNS = 64
+"""Runs of one trace in which a span is looked for: that of the trace itself, and the newest."""
 _replace = msgspec.structs.replace
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _MODEL_CALL = EventType.MODEL_CALL
@@ -34,18 +34,22 @@ class Traces(msgspec.Struct, eq=False):
     refs: dict[RunByForeignId, RunByForeignId] = {}
     """References that were made here: equal ones are one, and live as long as the request is placed."""
     states: dict[str, tuple[int, list[RunState]]] = {}
-    """Of traces that were looked up: how many of their runs have begun in this group, and all of them."""
+    """Of traces that were looked up: how many of their runs have begun in this group, and those that are looked at, the
+    newest last."""
 
     def runs(self, trace: str) -> list[RunState]:
-        """The runs of a trace, as this group has left them. Raises NotLoaded."""
+        """The runs of a trace in which spans are looked for, as this group has left them. Raises NotLoaded."""
         plan, key = self.plan, (self.org, trace)
         begun = plan.trace_runs.get(key, ())
         known = self.states.get(trace)
         if known is not None and known[0] == len(begun):
             return known[1]
-        stored = _stored(plan.known, *key)
-        numbers = (*stored, *(one for one in begun if one not in stored))
-        states = [found for number in numbers if (found := plan.run_state_of(number)) is not None]
+        count, states = known or (0, [])
+        stored = _stored(plan.known, *key) if known is None else ()
+        numbers = (*sorted(stored), *(one for one in begun[count:] if one not in stored))
+        states += [found for number in numbers if (found := plan.run_state_of(number)) is not None]
+        is_head = [state.row.foreign_id == trace for state in states[:-MAX_TRACE_RUNS]]
+        states = [*(one for one, wanted in zip(states, is_head, strict=False) if wanted), *states[-MAX_TRACE_RUNS:]]
         self.states[trace] = len(begun), states
         return states
 
@@ -74,6 +78,7 @@ def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
         ids.append(_start_of(place.trace, place.root))
     elif place.hangs is not None:
         ids += (place.hangs, f"{place.hangs}.start")
+    needs.looked_up += len(numbers) * len(ids)
     for number in numbers:
         for one in ids:
             needs.event_id(number, one)

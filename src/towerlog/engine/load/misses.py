@@ -16,6 +16,8 @@ from towerlog.store.values import Kind
 T = TypeVar("T")
 MAX_MISSING = 2048
 """So much is gathered, and then loaded: with that the group may have as much to do as one commit should."""
+MAX_LOOKED_UP = 16_384
+"""Ids that one group looks for in each of several runs: a trace may have many, and a request many spans of it."""
 MAX_ALERTS_ASKED = 128
 """Alerts that a group looks up in one turn, but for those of its last event: about as many as a commit opens. Whatever
 comes after them is left to a later group, and so is looked up once, however often it waits for its turn."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from towerlog.engine.load.cache import Cache, RowMap
-from towerlog.engine.load.misses import MAX_ALERTS_ASKED, MAX_MISSING, NotLoaded
+from towerlog.engine.load.misses import MAX_ALERTS_ASKED, MAX_LOOKED_UP, MAX_MISSING, NotLoaded
 from towerlog.engine.load.own_runs import own_run
 from towerlog.engine.load.steps import Go, Steps
 from towerlog.model.agent import DEFAULT_AGENT, AgentRow
@@ -217,6 +217,8 @@ class Needs:
         self.wanted: dict[Kind, dict[Any, None]] = {}
         self.misses = 0
         """How often something was asked for that is not known yet."""
+        self.looked_up = 0
+        """Ids that were looked for in several runs each."""
         self._looked_through: set[tuple[int, str]] = set()
         self._looked_at = 0
 
@@ -235,7 +237,7 @@ class Needs:
     def is_full(self) -> bool:
         """Whether this turn has enough to look up: what has not been asked for is left to a later group."""
         alerts = self.wanted.get(_ALERT)
-        return alerts is not None and len(alerts) >= MAX_ALERTS_ASKED
+        return self.looked_up >= MAX_LOOKED_UP or (alerts is not None and len(alerts) >= MAX_ALERTS_ASKED)
 
     def counters(self, org: int) -> None:
         """Everything that gives out a number; and the prices, budgets and rules, which whatever happens may move."""

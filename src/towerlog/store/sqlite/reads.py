@@ -197,8 +197,9 @@ def runs_by_number(db: apsw.Connection, org: int, numbers: Sequence[int]) -> dic
 
 
 def runs_of_trace(db: apsw.Connection, org: int, foreign_id: str, limit: int) -> list[RunRow]:
-    """The newest runs of a trace: that of this foreign id, and those whose foreign ids are it, a colon and more."""
-    sql = "SELECT doc FROM run WHERE org = ? AND foreign_id >= ? AND foreign_id < ? ORDER BY run DESC LIMIT ?"
+    """Runs of a trace: that of this foreign id, and the newest of those whose foreign ids are it, a colon and more."""
+    where = "org = ?1 AND foreign_id >= ?2 AND foreign_id < ?3"
+    sql = f"SELECT doc FROM run WHERE {where} ORDER BY foreign_id = ?2 DESC, run DESC LIMIT ?4"
     # A semicolon comes next after a colon.
     found = db.execute(sql, (org, foreign_id, foreign_id + ";", limit))
     rows_of = (rows.decode_run(row[0]) for row in found)

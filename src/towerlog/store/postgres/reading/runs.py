@@ -151,8 +151,9 @@ async def newest_of_thread(db: Db, org: int, thread_id: str, limit: int) -> list
 
 
 async def runs_of_trace(db: Db, org: int, foreign_id: str, limit: int) -> list[RunRow]:
-    """The newest runs of a trace: that of this foreign id, and those whose foreign ids are it, a colon and more."""
-    sql = "SELECT doc FROM run WHERE org = $1 AND foreign_id >= $2 AND foreign_id < $3 ORDER BY run DESC LIMIT $4"
+    """Runs of a trace: that of this foreign id, and the newest of those whose foreign ids are it, a colon and more."""
+    where = "org = $1 AND foreign_id >= $2 AND foreign_id < $3"
+    sql = f"SELECT doc FROM run WHERE {where} ORDER BY (foreign_id = $2) DESC, run DESC LIMIT $4"
     # A semicolon comes next after a colon.
     found = [rows.decode_run(row["doc"]) for row in await db.rows(sql, org, foreign_id, foreign_id + ";", limit)]
     return [row for row in found if (row.foreign_id or "")[len(foreign_id) :][:1] in ("", ":")]
