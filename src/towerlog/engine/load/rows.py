@@ -217,8 +217,7 @@ class Needs:
         self.wanted: dict[Kind, dict[Any, None]] = {}
         self.misses = 0
         """How often something was asked for that is not known yet."""
-        self.looked_up = 0
-        """Ids that were looked for in several runs each."""
+        self.looked_up = 0  # ids, each once for every run in which it was looked for
         self._looked_through: set[tuple[int, str]] = set()
         self._looked_at = 0
 
