@@ -213,7 +213,14 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         (
             "engine.timers.rules.workers",
             "MAX_KNOWN",
-            "kinds of workers of which is known when they asked for work last",
+            "workers, and kinds of them, of which is known when they asked for work last",
+        ),
+        ("engine.timers.rules.workers", "MAX_KNOWN_OF_ORGANISATION", "of them of one organisation"),
+        ("engine.timers.rules.workers", "MAX_KNOWN_OF_KEY", "of them of one key"),
+        (
+            "engine.timers.rules.workers",
+            "PLACE_CHARS",
+            "characters of its agents and labels for which one counts once more",
         ),
         ("engine.timers.rules.turns", "TURN_MS", "milliseconds that the timer looks at the rules of an organisation"),
         ("engine.timers.rules.watch", "TREE_ROWS", "runs of a tree that the timer reads for a rule about it"),
