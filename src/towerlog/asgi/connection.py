@@ -68,6 +68,15 @@ class Connection(Pipeline):
         self.transport = transport
         # Whatever is written and not taken at once pauses: then it is counted, and its reader is watched.
         transport.set_write_buffer_limits(0)
+        try:
+            self._enter(transport)
+        except Exception:
+            # Else it would stand as it is, with its place: the loop reads nothing of one that could not begin.
+            self._ignores_input = True
+            transport.abort()
+            raise
+
+    def _enter(self, transport: asyncio.Transport) -> None:
         self._state.connections.add(self)
         self._visit = self._arrived or self._visit_of(transport.get_extra_info("peername"))
         self._pace = self._visit.pace
@@ -89,11 +98,13 @@ class Connection(Pipeline):
         """There is nobody to answer any more."""
         self._state.connections.discard(self)
         self._ignores_input = True
-        Phases.resume_writing(self)
-        self._lose()
-        self._disarm()
-        self._visit.leave()
-        self._parser = None
+        try:
+            Phases.resume_writing(self)
+            self._lose()
+            self._disarm()
+        finally:
+            self._visit.leave()
+            self._parser = None
 
     def data_received(self, data: bytes) -> None:
         """Reads on, serves what came whole, and watches what did not; later, where too much came in this turn."""
