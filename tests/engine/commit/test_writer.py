@@ -19,11 +19,11 @@ from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.verify import verify_org
-from towerlog.errors import DiskFull, IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
+from towerlog.errors import DiskFull, IdempotencyMismatch, InProgress, Internal, OutOfMemory, Overloaded, StorageFailed
 from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import Draft, EventType, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.outcome import AgentView, NothingToClaim, Replayed, RunCreated, Stored
+from towerlog.model.outcome import AgentView, Appended, NothingToClaim, Replayed, RunCreated, Stored
 from towerlog.model.price import CreatePrice, Rates
 from towerlog.model.question import GetRun
 from towerlog.model.usage import MAX_DOLLARS, MAX_NUMBER, MAX_SUM, NANOS_PER_DOLLAR, Usage, UsageReport
@@ -183,6 +183,19 @@ async def test_a_defect_in_one_command_fails_that_one_alone(rig: Rig) -> None:
     assert [result.position for result in answers[2].results] == [2, 3]
     assert isinstance(answers[4], AgentView)
     assert len((await rig.store.rows(rig.org)).runs) == 2
+    await sound(rig)
+
+
+@pytest.mark.parametrize("fault", [MemoryError, RecursionError])
+async def test_too_little_memory_for_one_command_is_said_to_that_one_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def lacking(_: Any) -> bool:
+        raise fault
+
+    monkeypatch.setattr(Poison, "__bool__", lacking)
+    answers = await all_at_once(rig, steps("a"), CreateRun("thread", labels=Poison()), steps("b"))
+    assert [type(answer) for answer in answers] == [Appended, OutOfMemory, Appended]
     await sound(rig)
 
 

@@ -43,6 +43,8 @@ class Arrivals:
         self.ledger = ledger
         self.addresses = addresses
         self.pace = Pace()
+        self.out_of_memory = 0
+        """Requests that a connection has refused because it had not the memory to read or to serve them."""
         self.readers_cut = 0
         """Connections that were cut off because their replies were not taken."""
 
@@ -219,6 +221,10 @@ class Visit:
         for place in (self._standing, self._place):
             if place is not None:
                 place.give_back()
+
+    def lack(self) -> None:
+        """There was no memory for its request."""
+        self._arrivals.out_of_memory += 1
 
     def cut(self) -> None:
         """It was cut off because its replies were not taken."""

@@ -26,7 +26,7 @@ from towerlog.engine.plan.fold import Reactions
 from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
-from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
+from towerlog.errors import DiskFull, Overloaded, StorageFailed, TowerlogError, told_of
 from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
@@ -201,14 +201,14 @@ class Writer:
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
         if len(group) <= 1:
-            _fail(group, error if isinstance(error, TowerlogError) else Internal())
+            _fail(group, told_of(error))
             return
         for submission in group:
             try:
                 await self._write([submission])
             except Exception as own:  # as in the loop
                 note_defect("command_failed", command=type(submission.command).__name__)
-                _fail([submission], own if isinstance(own, TowerlogError) else Internal())
+                _fail([submission], told_of(own))
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -345,7 +345,7 @@ class Writer:
                         break
                     continue
                 if not isinstance(error, TowerlogError | PlanFull):
-                    broken[submission] = Internal()
+                    broken[submission] = told_of(error)
                     note_defect("command_failed", command=type(submission.command).__name__)
                     return None
                 outcomes.append(error)
