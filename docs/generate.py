@@ -656,7 +656,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "milliseconds after a question was closed in which an input that names none is taken for another answer",
         ),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
-        ("model.run", "MAX_PENDING_BYTES", "bytes of the texts of each of those three; past it inputs are refused"),
+        (
+            "model.run",
+            "MAX_PENDING_BYTES",
+            "bytes of the texts of each of those three, 196,608 of a run together; past it inputs are refused",
+        ),
         ("model.run_text", "MAX_PART_CHARS", "characters of a run's input, of its result, of its talk for searches"),
         ("model.run_text", "MAX_WORDS", "words that a search looks for"),
         ("model.run", "MAX_METADATA_BYTES", "bytes of a run's metadata; what does not fit stays in its event"),
