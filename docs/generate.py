@@ -310,6 +310,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.guard.auth", "MAX_CREDENTIAL_BYTES", "bytes of the header that a key stands in"),
         ("asgi.http1.phases", "MAX_IDLE_BODY_BYTES", "bytes of trailers, and of what else comes with a body unasked"),
         ("asgi.guard.pace", "MAX_BEGUN", "requests begun in a turn of the event loop, over all connections"),
+        ("asgi.guard.pace", "TURN_MS", "milliseconds after which nothing more is begun in it"),
         ("asgi.http1.phases", "MAX_PIPELINED", "requests that wait on a connection behind the one that is served"),
         ("dialects.structure", "MAX_PARTS", "commas and opening brackets of one event; it is refused alone"),
         ("dialects.repair", "MAX_SUSPECTS", "words and escapes of one event that may be no JSON; it is refused alone"),

@@ -35,7 +35,7 @@ from towerlog.wake.base import Commit
 
 MAX_GATHER_TURNS = 8
 STEP_MS = 10
-"""How long placing goes on before the event loop gets a turn."""
+"""How long placing goes on, and answering, before the event loop gets a turn."""
 COMMANDS_AT_ONCE = 8
 
 Found = TypeVar("Found")
@@ -72,8 +72,7 @@ class Writer:
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
         self._lost = LostContent(self.intake, stored_again, _answer)
-        self.groups = 0
-        self.commands = 0
+        self.groups = self.commands = 0
         self.reloads = 0
         """Groups placed anew because something had not been loaded."""
 
@@ -242,7 +241,11 @@ class Writer:
             self._serving.end()
         self.groups += bool(group)
         left = group[len(outcomes) :]
+        clock, began_ms = self._serving.clock, self._serving.clock.steady_ms()
         for submission, outcome in zip(group, outcomes, strict=False):
+            if clock.steady_ms() - began_ms >= STEP_MS:
+                await asyncio.sleep(0)
+                began_ms = clock.steady_ms()
             if isinstance(outcome, PlanFull):
                 submission.command = outcome.rest_of(submission.command)
                 if outcome.lacks_content:
