@@ -436,6 +436,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.live.channel", "MAX_CHANGED", "rows of an organisation that have changed and are still to be sent"),
         ("engine.live.channel", "RING_BATCHES", "newest batches that are kept for those who watch an organisation"),
         ("engine.live.channel", "RING_BYTES", "bytes of them"),
+        ("engine.follow.hub", "ALL_RINGS_BYTES", "bytes of the newest frames of all that is followed together"),
         ("engine.live.channels", "ALL_RINGS_BYTES", "bytes of the batches of all organisations"),
         ("engine.live.channels", "MAX_BEHIND", "events that who comes back may have missed"),
         ("engine.live.reader", "MAX_CAUGHT_UP", "rows that are sent to who comes back; more are a gap"),
