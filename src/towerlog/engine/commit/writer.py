@@ -241,9 +241,9 @@ class Writer:
             self._serving.end()
         self.groups += bool(group)
         left = group[len(outcomes) :]
-        clock, began_ms = self._serving.clock, self._serving.clock.steady_ms()
+        began_ms = (clock := self._serving.clock).steady_ms() if len(group) > 1 else None
         for submission, outcome in zip(group, outcomes, strict=False):
-            if clock.steady_ms() - began_ms >= STEP_MS:
+            if began_ms is not None and clock.steady_ms() - began_ms >= STEP_MS:
                 await asyncio.sleep(0)
                 began_ms = clock.steady_ms()
             if isinstance(outcome, PlanFull):

@@ -93,9 +93,7 @@ class Hub:
         for event in commit.events:
             for subject in subjects(event, runs[event.run].after):
                 for channel in by_subject.get(subject, ()):
-                    before = channel.size
-                    channel.publish(event, runs, agents)
-                    self._held_bytes += max(0, channel.size - before)
+                    self._held_bytes += channel.publish(event, runs, agents)
                     touched[channel] = None
         for channel in touched:
             kind, number = channel.key[0]
