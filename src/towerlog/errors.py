@@ -17,7 +17,9 @@ gives the default statuses, and each dialect turns an error into its own form.
     │   └── InProgress
     ├── IdempotencyMismatch
     ├── BudgetExceeded       a budget is used up, and lets no run begin
-    ├── TooLarge · RateLimited · Overloaded
+    ├── TooLarge · RateLimited
+    ├── Overloaded
+    │   └── OutOfMemory      of memory or stack, for one request
     ├── StorageFailed
     │   ├── DiskFull         nothing was stored; reads go on
     │   └── Stopped          the server ends before the answer is there
@@ -232,6 +234,12 @@ class Overloaded(TowerlogError):
     retryable = True
 
 
+class OutOfMemory(Overloaded):
+    """The server had not the memory for this request; what of it was stored is unknown. Ask again."""
+
+    code = "out_of_memory"
+
+
 class StorageFailed(TowerlogError):
     """The storage refused to take the write; whether it was stored is unknown."""
 
@@ -271,6 +279,17 @@ class Damaged(Internal):
     """What is stored of this was damaged; the server's operator has to restore a backup."""
 
     code = "damaged"
+
+
+EXHAUSTED = (MemoryError, RecursionError)
+"""What says that there was too little memory, or stack, for one piece of work; the next may find enough."""
+
+
+def told_of(fault: BaseException) -> TowerlogError:
+    """What a caller is told of whatever went wrong."""
+    if isinstance(fault, TowerlogError):
+        return fault
+    return OutOfMemory(retry_after=1) if isinstance(fault, EXHAUSTED) else Internal()
 
 
 class StoreLocked(Exception):

@@ -307,3 +307,14 @@ def test_a_server_that_stops_keeps_nobody_waiting(fresh_server) -> None:
 
     using(server, work)
     assert "Traceback" not in server.log, server.log
+
+
+def test_a_number_that_json_has_not_is_no_filter_that_takes_all(client, unique) -> None:
+    tell(client, "run_start", unique("tower"))
+    for sent in ("Infinity", "-Infinity", "NaN", "1e999"):
+        body = (
+            '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search_runs","arguments":'
+            f'{{"q":"x","min_cost_usd":{sent}}}}}}}'
+        )
+        reply = client.post("/mcp", content=body, headers={**ACCEPT, "Content-Type": "application/json"})
+        assert reply.status_code == 400 or reply.json()["result"]["isError"], reply.text

@@ -19,7 +19,7 @@ from towerlog.ambient import SystemIds
 from towerlog.asgi.app import App
 from towerlog.asgi.exchange import Exchange
 from towerlog.config import Settings
-from towerlog.errors import NotFound, Overloaded, StorageFailed
+from towerlog.errors import NotFound, OutOfMemory, Overloaded, StorageFailed
 from towerlog.server import build
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
@@ -245,6 +245,52 @@ async def test_a_defect_in_a_decoder_is_a_500(make: Make, way: str) -> None:
     answer = await WAYS[way](app, request("POST", INGEST, text(STEP)), text(STEP))
     assert (answer.status, len(calls), in_flight(app)) == (500, 1, 0)
     assert b"secret" not in answer.body
+
+
+def exhausts(fault: type[Exception]) -> Callable[..., Any]:
+    """What finds too little memory, or stack: the stack in truth, the memory by its word."""
+
+    def recurses(*arguments: Any) -> Any:
+        return recurses(*arguments)
+
+    def lacks(*_: Any) -> Any:
+        raise MemoryError
+
+    return recurses if fault is RecursionError else lacks
+
+
+@pytest.mark.parametrize("part", ["decode", "encode"])
+@pytest.mark.parametrize("fault", [MemoryError, RecursionError])
+@pytest.mark.parametrize("way", WAYS)
+async def test_too_little_memory_for_a_request_is_a_503_that_is_counted_and_the_next_is_served(
+    make: Make, way: str, fault: type[Exception], part: str
+) -> None:
+    app = await make()
+    route, _ = app.table.find("POST", INGEST.encode())
+    real = route.endpoint
+    route.endpoint = _with(real, **{part: exhausts(fault)})
+    answer = await WAYS[way](app, request("POST", INGEST, text(STEP)), text(STEP))
+    assert (answer.status, answer.headers["retry-after"], in_flight(app)) == (503, "1", 0)
+    words = json.loads(route.dialect.explain(OutOfMemory(), "trace").body)
+    assert json.loads(answer.body).keys() == words.keys()
+    route.endpoint = real
+    answer = await WAYS[way](app, request("POST", INGEST, text(STEP)), text(STEP))
+    assert answer.status == 200
+    found = await whole(app, request("GET", "/metrics", b""), b"")
+    assert b"towerlog_out_of_memory_total 1.0" in found.body
+
+
+@pytest.mark.parametrize("fault", [MemoryError, RecursionError])
+async def test_too_little_memory_also_for_the_refusal_is_refused_in_the_form_of_another(
+    make: Make, fault: type[Exception]
+) -> None:
+    app = await make()
+    route, _ = app.table.find("POST", INGEST.encode())
+    route.endpoint = _with(route.endpoint, decode=exhausts(fault))
+    route.dialect = _with(route.dialect, explain=exhausts(fault))
+    answer = await taken(app, request("POST", INGEST, text(STEP)), text(STEP))
+    assert answer is not None
+    assert (answer.status, answer.headers["retry-after"], in_flight(app)) == (503, "1", 0)
 
 
 async def test_an_answer_that_cannot_be_written_is_a_500_of_its_own(make: Make) -> None:

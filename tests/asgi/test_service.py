@@ -482,5 +482,5 @@ async def test_a_long_poll_that_cannot_be_watched_gives_its_place_back(
 
     monkeypatch.setattr(app._service._auth, "watch", broken)
     claim = await say("POST", "/api/agents/runs/claim", value={"worker_id": "w", "wait_seconds": 30})
-    assert claim.status == 500
+    assert claim.status == 503
     assert app.arrivals.ledger.process.is_idle

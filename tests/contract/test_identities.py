@@ -48,6 +48,20 @@ async def test_a_name_belongs_to_one_organisation(store: Store, org: int) -> Non
     assert await store.key_by_digest(identity(7)[2].digest) is None, "half an organisation was left"
 
 
+@pytest.mark.parametrize(
+    "name", ["Ours", "OURS", "\uff4f\uff55\uff52\uff53", "\u043eurs", "\u03bfu\u0433s", "o\u1d58rs"]
+)
+async def test_a_name_that_would_be_taken_for_anothers_is_taken(store: Store, org: int, other: int, name: str) -> None:
+    with pytest.raises(Conflict, match="'ours'"):
+        await store.org_create(*identity(7, name=name))
+    before = next(one for one in await store.orgs() if one.org == other)
+    told = [organisation_renamed(SERVER, other, before, before, 5)]
+    with pytest.raises(Conflict, match="'ours'"):
+        await store.org_rename(msgspec.structs.replace(before, name=name), told)
+    await store.org_rename(msgspec.structs.replace(before, name="Theirs"), told)  # its own name is no obstacle
+    assert [one.name for one in await store.orgs()] == ["ours", "Theirs"]
+
+
 async def test_an_organisation_is_renamed_and_both_audits_tell_it(store: Store, org: int, other: int) -> None:
     before = next(one for one in await store.orgs() if one.org == other)
     after = msgspec.structs.replace(before, name="renamed")

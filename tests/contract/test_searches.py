@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.factories import run_row
 from towerlog.model.question import RunFilter
-from towerlog.model.run_text import MAX_PART_CHARS, RunText
+from towerlog.model.run_text import MAX_PART_CHARS, RunText, searchable
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, RunChange
 
@@ -37,6 +37,14 @@ async def test_words_are_found_in_every_part(store: Store, org: int) -> None:
     for word in ("castle", "tower castle", "%", "_", "tower_"):
         assert await found(store, org, word) == [], word
     assert await found(store, org, "") == [1]
+
+
+async def test_the_case_of_letters_with_two_small_forms_does_not_matter(store: Store, org: int) -> None:
+    row = run_row(1, org=org, agent="Νόμος")
+    told = RunText(row.run, org, searchable("ΟΔΥΣΣΕΥΣ")).begun()
+    await commit(store, Changes(runs={row.run: RunChange(None, row)}, texts={row.run: told}))
+    for word in ("νόμος", "ΝΌΜΟΣ", "νόμοσ", "οδυσσεύς".replace("ύ", "υ"), "ΟΔΥΣΣΕΥΣ", "οδυσσευσ"):
+        assert await found(store, org, word) == [1], word
 
 
 async def test_what_is_told_later_takes_the_place_and_talk_is_kept(store: Store, org: int) -> None:

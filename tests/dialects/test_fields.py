@@ -392,3 +392,22 @@ def test_all_names_that_are_remembered_take_little_memory() -> None:
         tracemalloc.stop()
     assert held_bytes < 3 * 2**19
     fields.facts_named.cache_clear()
+
+
+def test_however_often_a_body_is_refused_its_type_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That costs milliseconds, and whoever has no key can have sign-ins refused."""
+    looks: list[Any] = []
+    for owner, name in ((msgspec.inspect, "type_info"), (msgspec.structs, "fields")):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda type_, real=real: looks.append(type_) or real(type_))
+
+    class Asked(msgspec.Struct, forbid_unknown_fields=True):
+        count: Annotated[int, msgspec.Meta(ge=0)]
+
+    decoder = msgspec.json.Decoder(Asked)
+    for number in range(50):
+        with pytest.raises(Invalid, match="it takes count"):
+            fields.decode(decoder, b'{"count":%d,"more":1}' % number)
+        with pytest.raises(Invalid):
+            fields.decode_body(decoder, b'{"count":-%d}' % (number + 1))
+    assert len(looks) <= 2

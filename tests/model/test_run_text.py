@@ -23,6 +23,7 @@ _JSON = st.recursive(
         (b'"The \\"Tower\\"\\nof  P\\u00eesa"', 'the "tower" of p\u00eesa'),
         (b'{"topic": "Towers", "sizes": [1.5, -3], "ok": true, "of": null}', "towers 1.5 -3 true"),
         (b'{"a": {"b": ["x", {"c": "y"}]}}', "x y"),
+        ('"ΣΑΣ σας ΟΔΥΣΣΕΥΣ"'.encode(), "σασ σασ οδυσσευσ"),
         (b'"half a char \\ud800!"', "half a char"),
         (b'"before\\u0000after"', "before after"),
         (b'{"cut": "in the mid', "in the mid"),

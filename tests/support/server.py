@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -239,6 +240,11 @@ class Server:
         """What the process holds in memory now; `VmHWM`: the most that it has held."""
         with open(f"/proc/{self._running().pid}/status") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+    def limit(self, kind: int, count: int) -> None:
+        """Sets the soft limit of the process for a `resource.RLIMIT_…`."""
+        pid = self._running().pid
+        resource.prlimit(pid, kind, (count, resource.prlimit(pid, kind)[1]))
 
     def says(self, words: str) -> str:
         """All that the process has printed, once these words are in it.

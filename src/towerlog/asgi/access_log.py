@@ -1,4 +1,4 @@
-"""The access log: a line for each request that was answered, when the operator asks for it.
+"""What the log says of requests: a line for each that was answered, when the operator asks for it, and what failed.
 
 Without the query string and without the token of a link or a stream, which nobody should find in a log. A path that is
 not quite that of a link has a token that is still good: so a token is known by how it looks, in whichever path.
@@ -7,13 +7,15 @@ not quite that of a link has a token that is still good: so a token is known by 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import structlog
 
 from towerlog.asgi.exchange import Exchange
+from towerlog.errors import EXHAUSTED
 
 _log = structlog.get_logger("towerlog.access")
-
+_failures = structlog.get_logger("towerlog.gate")
 
 SECRET_PATHS = ("/a/",)
 """What comes after these is as good as a key."""
@@ -43,3 +45,9 @@ def log_request(exchange: Exchange, address: str, status: int, elapsed_ms: int) 
         key_id=None if exchange.principal is None else exchange.principal.key_id,
         trace_id=exchange.trace_id,
     )
+
+
+def log_failure(exchange: Exchange, fault: BaseException, what: str = "a request failed") -> None:
+    """Logs what nobody foresaw. Where memory is too little for that, nothing is logged."""
+    with suppress(*EXHAUSTED):
+        _failures.error(what, trace_id=exchange.trace_id, path=shown_path(exchange)[:200], exc_info=fault)

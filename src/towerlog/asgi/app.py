@@ -129,7 +129,7 @@ class App:
         self.table = RouteTable((*dialects, NATIVE), self.pages.routes(), NATIVE)
         self.streams: Streams | None = None
         self.sockets: Sockets | None = None
-        self.arrivals = Arrivals(_ledger_of(config), Addresses(config.trusted_proxies))
+        self.arrivals = Arrivals(_ledger_of(config), Addresses(config.trusted_proxies), clock.steady_ms)
         """Asked by each connection for its place."""
         self._start = start
         self._config = config

@@ -24,7 +24,7 @@ from towerlog.asgi.http1.known import LENGTH, MAX_LENGTH_DIGITS, MAX_MISSES, MET
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.asgi.http1.pipeline import Pipeline, Refused
 from towerlog.asgi.http1.request import JOINED_BYTES, STATUS_LINES, PendingRequest, plain_refusal
-from towerlog.errors import Overloaded
+from towerlog.errors import EXHAUSTED, Overloaded
 
 _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, ConnectionPhase.REPLY, ConnectionPhase.IDLE
 
@@ -32,7 +32,7 @@ _HEAD, _BODY, _REPLY, _IDLE = ConnectionPhase.HEAD, ConnectionPhase.BODY, Connec
 class Connection(Pipeline):
     """One connection. The parser calls its `on_…`, the event loop the rest."""
 
-    __slots__ = ("_again", "_app", "_arrived", "_fed", "_headers", "_known", "_misses", "_take", "_trailers", "_url")
+    __slots__ = ("_again", "_arrived", "_fed", "_headers", "_known", "_misses", "_take", "_trailers", "_url")
 
     def __init__(
         self,
@@ -68,18 +68,22 @@ class Connection(Pipeline):
         self.transport = transport
         # Whatever is written and not taken at once pauses: then it is counted, and its reader is watched.
         transport.set_write_buffer_limits(0)
-        self._state.connections.add(self)
-        self._visit = self._arrived or self._visit_of(transport.get_extra_info("peername"))
-        self._pace = self._visit.pace
-        self._visit.hand_over(self)
         try:
+            self._state.connections.add(self)
+            self._visit = self._arrived or self._visit_of(transport.get_extra_info("peername"))
+            self._pace = self._visit.pace
+            self._visit.hand_over(self)
             self._visit.enter()
+            self._await(_HEAD, phases.HEAD_DEADLINE_S)
         except Overloaded as refusal:
             self._ignores_input = True
             transport.write(plain_refusal(503, refusal.message, refusal.retry_after))
             self.close()
-            return
-        self._await(_HEAD, phases.HEAD_DEADLINE_S)
+        except Exception:
+            # Else it would stand as it is, with its place: the loop reads nothing of one that could not begin.
+            self._ignores_input = True
+            transport.abort()
+            raise
 
     def _visit_of(self, peer: object) -> Visit:
         arrivals: Arrivals = getattr(self._app, "arrivals", None) or Arrivals.unbounded()
@@ -89,11 +93,13 @@ class Connection(Pipeline):
         """There is nobody to answer any more."""
         self._state.connections.discard(self)
         self._ignores_input = True
-        Phases.resume_writing(self)
-        self._lose()
-        self._disarm()
-        self._visit.leave()
-        self._parser = None
+        try:
+            Phases.resume_writing(self)
+            self._lose()
+            self._disarm()
+        finally:
+            self._visit.leave()
+            self._parser = None
 
     def data_received(self, data: bytes) -> None:
         """Reads on, serves what came whole, and watches what did not; later, where too much came in this turn."""
@@ -179,10 +185,8 @@ class Connection(Pipeline):
                 # The request is served as it is, and what comes after it is the next one.
                 self._read(rest)
             return
-        except httptools.HttpParserError:
-            # Where this connection will not hear more, the parser was only stopped.
-            if not self._ignores_input:
-                self._refuse(400, "The request is not one of HTTP/1.1.")
+        except httptools.HttpParserError as error:
+            self._refuse_unread(error)
         if self._ignores_input:
             return
         if self._phase is _HEAD:
@@ -331,18 +335,14 @@ class Connection(Pipeline):
             body, request.body, request.is_told = bytes(request.body), b"", True
             if request.held_bytes:
                 request.uncount()
-            exchange = take(request.scope, body, partial(self.respond, request))
+            try:
+                exchange = take(request.scope, body, partial(self.respond, request))
+            except EXHAUSTED as fault:  # too little also for what refuses it
+                request.make_up(fault)
+                return
             if exchange is None:
                 return
         self._start_task(request, exchange)
-
-    def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
-        if request is self._receiving:
-            self._expect(_BODY, phases.BODY_DEADLINE_S)
-        task = self._loop.create_task(request.serve(self._app, exchange))
-        self._state.tasks.add(task)
-        task.add_done_callback(request.served)
-        task.add_done_callback(self._state.tasks.discard)
 
     def respond(self, request: PendingRequest, status: int, head: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Sends a whole reply now, whether or not there is room. What its sender did not wait for is dropped."""

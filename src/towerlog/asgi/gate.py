@@ -14,9 +14,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
-from towerlog.asgi.access_log import log_request, shown_path
+from towerlog.asgi.access_log import log_failure, log_request
 from towerlog.asgi.bodies import OF_JSON, PLAIN_TYPES
 from towerlog.asgi.components import Components
 from towerlog.asgi.exchange import Exchange, Respond
@@ -32,7 +30,7 @@ from towerlog.asgi.replies import Headers, Message
 from towerlog.asgi.routes import Route, opens_page
 from towerlog.dialects.base import JSON, Call, Endpoint, Reply, stored_warnings, with_warnings
 from towerlog.engine.commands.long_histories import MAX_MESSAGES_BESIDE, is_long
-from towerlog.errors import Forbidden, Internal, TowerlogError
+from towerlog.errors import Forbidden, OutOfMemory, TowerlogError, told_of
 from towerlog.model.command import TELEMETRY
 from towerlog.model.event import FieldWarning
 from towerlog.model.outcome import Appended, Outcome, Replayed, Reported
@@ -40,8 +38,6 @@ from towerlog.model.principal import Principal
 
 _JSON_TYPE = (b"content-type", JSON.encode())
 _BODILESS = frozenset({204, 304})
-
-_log = structlog.get_logger("towerlog.gate")
 
 
 class Missing(enum.Enum):
@@ -322,16 +318,16 @@ class Gate:
     def refusal(self, exchange: Exchange, fault: BaseException) -> Reply:
         """What went wrong, in the words of the dialect that was spoken to; what nobody foresaw is logged."""
         if not isinstance(fault, TowerlogError | Rejection):
-            path = shown_path(exchange)[:200]
-            _log.error("a request failed", trace_id=exchange.trace_id, path=path, exc_info=fault)
-            fault = Internal()
+            log_failure(exchange, fault)
+            fault = told_of(fault)
+        self._meters.out_of_memory += isinstance(fault, OutOfMemory)
         table, route = self._table, exchange.route
         dialect = table.owner(exchange.scope["raw_path"]) if route is None else route.dialect
         try:
             return explain(dialect, fault, exchange.trace_id, exchange.headers)
-        except Exception:
-            _log.exception("a dialect could not explain an error", trace_id=exchange.trace_id, dialect=dialect.name)
-            return explain(table.fallback, Internal(), exchange.trace_id)
+        except Exception as own:
+            log_failure(exchange, own, "a dialect could not explain an error")
+            return explain(table.fallback, told_of(own), exchange.trace_id)
 
     def close(self, exchange: Exchange, reply: Reply, respond: Respond) -> None:
         """Sends the reply and gives everything back."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_LABEL_CHARS, MAX_PAGE, Call
-from towerlog.dialects.members import fits_only_as_number, in_json_words, kind_of, names_at, read_singly, whole_number
+from towerlog.dialects.members import in_json_words, kind_of, make_whole, names_at, read_singly
 from towerlog.dialects.structure import MAX_MEMBERS, check_depth, check_length
 from towerlog.errors import Invalid, Malformed, NotFound, TooLarge, TowerlogError
 from towerlog.model.agent import plain_name
@@ -84,14 +84,7 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 def with_whole_numbers(type_: Any, body: bytes) -> bytes:
     """The body with each whole number as its member wants it. Raises like `decode`."""
     members = members_of(body)
-    changed = False
-    for info in msgspec.structs.fields(type_):
-        text = members.get(info.encode_name)
-        number = None if text is None else whole_number(bytes(text))
-        if number is not None and fits_only_as_number(info.type, text, number):
-            members[info.encode_name] = msgspec.Raw(b"%d" % number)
-            changed = True
-    return msgspec.json.encode(members) if changed else body
+    return msgspec.json.encode(members) if make_whole(type_, members) else body
 
 
 def read(

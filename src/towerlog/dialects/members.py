@@ -53,7 +53,7 @@ def _members_of(type_: Any) -> tuple[msgspec.json.Decoder[Any], tuple[tuple[str,
 
     Only the members that are named are taken out: a dict of all could take many times the memory of their text.
     """
-    infos = msgspec.structs.fields(type_)
+    infos = fields_of(type_)
     texts = msgspec.defstruct(
         f"{type_.__name__}Texts",
         [
@@ -69,9 +69,23 @@ def _members_of(type_: Any) -> tuple[msgspec.json.Decoder[Any], tuple[tuple[str,
     return msgspec.json.Decoder(texts), members
 
 
+# To look at a type costs milliseconds, and every refusal of a body may ask: whoever has no key as well.
+
+
+@functools.lru_cache(maxsize=256)
+def fields_of(type_: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The members of a struct."""
+    return msgspec.structs.fields(type_)
+
+
+@functools.lru_cache(maxsize=256)
+def _info_of(type_: Any) -> msgspec.inspect.Type:
+    return msgspec.inspect.type_info(type_)
+
+
 def names_at(type_: Any, path: str) -> tuple[str, ...]:
     """The members that an object may have at a place below a type (`budget`, `items.0`); empty where none is named."""
-    found = [msgspec.inspect.type_info(type_)]
+    found = [_info_of(type_)]
     for step in filter(None, path.split(".")):
         found = [inner for info in found for inner in _below(info, step)]
     return tuple(sorted({name for info in found for name in _names_of(info)}))
@@ -116,6 +130,18 @@ def _value(member: msgspec.json.Decoder[Any], text: msgspec.Raw) -> Any:
         except msgspec.ValidationError:
             pass
         raise
+
+
+def make_whole(type_: Any, members: dict[str, msgspec.Raw]) -> bool:
+    """Makes each whole number what its member takes; whether there was one."""
+    changed = False
+    for info in fields_of(type_):
+        text = members.get(info.encode_name)
+        number = None if text is None else whole_number(bytes(text))
+        if number is not None and fits_only_as_number(info.type, text, number):
+            members[info.encode_name] = msgspec.Raw(b"%d" % number)
+            changed = True
+    return changed
 
 
 def fits_only_as_number(type_: Any, text: msgspec.Raw | None, number: int) -> bool:

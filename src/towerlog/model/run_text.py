@@ -20,6 +20,7 @@ MAX_WORDS = 8
 _ASKED = re.compile(r'"([^"]*)"|(\S+)')
 _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)(?:"(\s*:)?|\Z)|-?\d[-+.\deE]*|true|false')
 """A string with what follows it where that is a name, a number, or a truth: the text may end anywhere."""
+_USUAL = str.maketrans("µſςϐϑϕϖϰϱϵ", "μsσβθφπκρε")
 _decode = msgspec.json.Decoder(str).decode
 
 
@@ -79,9 +80,15 @@ def joined_talk(newest: str | None, known: str | None) -> str | None:
     return f"{newest}\n{known}"[:MAX_PART_CHARS]
 
 
+def in_one_case(text: str) -> str:
+    """In lower case, and of letters with two small forms the usual one: `ΣΑΣ` and `σας` are the same."""
+    text = text.lower()
+    return text if text.isascii() else text.translate(_USUAL)
+
+
 def searchable(text: str) -> str:
-    """A text as it is searched: in lower case, one blank between two words; at most a part long."""
-    text = text[: 2 * MAX_PART_CHARS].lower()
+    """A text as it is searched: in one case, one blank between two words; at most a part long."""
+    text = in_one_case(text[: 2 * MAX_PART_CHARS])
     # Half a character may stand in JSON, and in no database.
     text = text if text.isascii() else text.encode("utf-8", "replace").decode()
     # SQLite's functions end a text at a NUL, and PostgreSQL has none.

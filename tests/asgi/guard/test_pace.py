@@ -21,7 +21,16 @@ from tests.asgi.http1.hand import linked as linked_stranger
 from tests.support.wait import wait_until_async
 from towerlog.asgi.app import App
 from towerlog.asgi.connection import Connection
-from towerlog.asgi.guard.pace import BODY_PART_BYTES, COUNTED_FROM, LINES_PART, MAX_BEGUN, MAX_OF_STRANGERS, Pace
+from towerlog.asgi.guard.pace import (
+    BODY_PART_BYTES,
+    COUNTED_FROM,
+    LINES_PART,
+    MAX_BEGUN,
+    MAX_OF_STRANGERS,
+    STRANGERS_MS,
+    TURN_MS,
+    Pace,
+)
 from towerlog.asgi.http1 import heads, phases
 
 COUNT = MAX_BEGUN * 5 // 2
@@ -455,3 +464,86 @@ async def test_a_task_that_gives_up_leaves_the_line() -> None:
         one.close()
     assert not pace._lines
     assert not pace._whose
+
+
+# Turns by time
+
+
+class HandTime:
+    """A clock that goes on by the work that is done."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Slow(Waiting):
+    """A piece of work that takes so many milliseconds."""
+
+    def __init__(
+        self, begun: list[Any], name: Any, pace: Pace, time: HandTime, ms: int, is_stranger: bool = False
+    ) -> None:
+        super().__init__(begun, name, pace, is_stranger)
+        self._time, self._ms = time, ms
+
+    def begin(self) -> None:
+        super().begin()
+        self._time.now_ms += self._ms
+
+
+def test_a_turn_ends_once_it_has_lasted_long_enough_and_strangers_have_their_part() -> None:
+    async def run() -> None:
+        time, begun = HandTime(), list[Any]()
+        pace = Pace(time)
+        pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+        for number in range(MAX_BEGUN):
+            pace.wait(Slow(begun, number, pace, time, 2), "the crowd")
+            pace.wait(Slow(begun, "stranger", pace, time, 1, True), "an address", is_stranger=True)
+        pace.wait(Slow(begun, "neighbour", pace, time, 2), "a neighbour")
+        await asyncio.sleep(0)
+        assert begun == [0, "neighbour", 1, "stranger"]
+        steps = await turns(lambda: len(begun), 2 * MAX_BEGUN + 1)
+        assert max(steps) <= TURN_MS + STRANGERS_MS
+        assert begun.count("stranger") == MAX_BEGUN
+        pace.spend(asyncio.get_running_loop(), 0)
+        assert pace.left > 0, "the next turn begins anew"
+
+    in_uvloop(run())
+
+
+def test_tasks_that_have_their_turn_work_one_after_the_other_and_the_turn_ends_by_what_they_take() -> None:
+    async def run() -> None:
+        time, worked = HandTime(), list[int]()
+        pace = Pace(time)
+        pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+
+        async def work(number: int) -> None:
+            await pace.turn(0, "an organisation")
+            worked.append(number)
+            time.now_ms += TURN_MS + 1
+
+        tasks = [asyncio.create_task(work(number)) for number in range(30)]
+        steps = await turns(lambda: len(worked), 30)
+        assert max(steps) <= 2, "else all that waited would keep the loop for as long as they take together"
+        assert worked == list(range(30))
+        await asyncio.gather(*tasks)
+        await settled()
+        assert pace.left > 0
+
+    in_uvloop(run())
+
+
+def test_a_turn_in_which_much_was_begun_and_nobody_waits_is_followed_by_another() -> None:
+    async def run() -> None:
+        time, begun = HandTime(), list[Any]()
+        pace = Pace(time)
+        pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+        pace.wait(Slow(begun, "one", pace, time, TURN_MS), "somebody")
+        await asyncio.sleep(0)
+        pace.spend(asyncio.get_running_loop(), MAX_BEGUN * BODY_PART_BYTES)
+        await settled()
+        assert (begun, pace.left) == (["one"], MAX_BEGUN)
+
+    in_uvloop(run())

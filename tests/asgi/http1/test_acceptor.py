@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
 from uvicorn.server import ServerState
@@ -20,6 +22,7 @@ from towerlog.asgi.guard.arrivals import Visit
 from towerlog.asgi.guard.ledger import ShareLedger
 from towerlog.asgi.guard.pace import MAX_OF_STRANGERS
 from towerlog.asgi.http1.acceptor import ACCEPTED_AT_ONCE, BACKLOG, Acceptor
+from towerlog.asgi.http1.phases import ConnectionPhase
 from towerlog.asgi.shares.share import Resource
 
 CROWD = ACCEPTED_AT_ONCE * 2
@@ -173,6 +176,61 @@ def test_where_nobody_gives_way_the_newcomer_is_told_and_closed() -> None:
             assert await asyncio.to_thread(second.recv, 4096) == b""
             assert made.accepted == 1
             close([first, second])
+
+    in_uvloop(run())
+
+
+class NeverBegins(Connection):
+    """One that finds no memory as it begins."""
+
+    def _await(self, phase: ConnectionPhase, seconds: float) -> None:
+        raise MemoryError
+
+
+def fails(*_: Any, **__: Any) -> Any:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("what", ["the newcomer", "its visit", "its place", "its turn", "its task", "it", "it begins"])
+def test_whatever_fails_on_the_way_to_a_connection_gives_its_place_back(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        async with door() as made:
+            loop, arrivals = asyncio.get_running_loop(), made.app.arrivals
+            errors: list[Any] = []
+            loop.set_exception_handler(lambda _, context: errors.append(context["exception"]))
+            acceptor: Any = made.acceptor
+            with monkeypatch.context() as patch:
+                match what:
+                    case "the newcomer":
+                        patch.setattr("towerlog.asgi.http1.acceptor.Newcomer", fails)
+                    case "its visit":
+                        patch.setattr(Visit, "_stand_in", fails)
+                    case "its place":
+                        patch.setattr("towerlog.asgi.guard.ledger.HeldPlace.offer", fails)
+                    case "its turn":
+                        patch.setattr("towerlog.asgi.guard.pace.Pace.spend", fails)
+                    case "its task":
+                        patch.setattr(acceptor, "_make", fails)
+                    case "it":
+                        patch.setattr(acceptor, "_connect", fails)
+                    case _:
+                        patch.setattr(
+                            acceptor, "_connect", lambda visit: NeverBegins(made.config, made.state, {}, visit=visit)
+                        )
+                made.acceptor.open([made.listener])
+                links = made.come(3)
+                for link in links:
+                    link.settimeout(30)
+                    with contextlib.suppress(ConnectionResetError):
+                        assert await asyncio.to_thread(link.recv, 1) == b""
+                await wait_until_async(lambda: arrivals.ledger.process.is_idle, "all places to be given back")
+                close(links)
+            assert all(isinstance(error, MemoryError) for error in errors)
+            links = made.come(3)
+            await wait_until_async(lambda: len(made.begun) == 3, "the next to be begun")
+            close(links)
 
     in_uvloop(run())
 

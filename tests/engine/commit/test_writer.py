@@ -16,14 +16,15 @@ from tests.support.lookups import looked_up
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
+from towerlog.engine.commit.writer import STEP_MS
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.verify import verify_org
-from towerlog.errors import DiskFull, IdempotencyMismatch, InProgress, Internal, Overloaded, StorageFailed
+from towerlog.errors import DiskFull, IdempotencyMismatch, InProgress, Internal, OutOfMemory, Overloaded, StorageFailed
 from towerlog.model.command import Append, Claim, CreateRun, Idempotency, RegisterAgent
 from towerlog.model.event import Draft, EventType, RunByTrace
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.outcome import AgentView, NothingToClaim, Replayed, RunCreated, Stored
+from towerlog.model.outcome import AgentView, Appended, NothingToClaim, Replayed, RunCreated, Stored
 from towerlog.model.price import CreatePrice, Rates
 from towerlog.model.question import GetRun
 from towerlog.model.usage import MAX_DOLLARS, MAX_NUMBER, MAX_SUM, NANOS_PER_DOLLAR, Usage, UsageReport
@@ -186,6 +187,19 @@ async def test_a_defect_in_one_command_fails_that_one_alone(rig: Rig) -> None:
     await sound(rig)
 
 
+@pytest.mark.parametrize("fault", [MemoryError, RecursionError])
+async def test_too_little_memory_for_one_command_is_said_to_that_one_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def lacking(_: Any) -> bool:
+        raise fault
+
+    monkeypatch.setattr(Poison, "__bool__", lacking)
+    answers = await all_at_once(rig, steps("a"), CreateRun("thread", labels=Poison()), steps("b"))
+    assert [type(answer) for answer in answers] == [Appended, OutOfMemory, Appended]
+    await sound(rig)
+
+
 async def test_a_defect_after_half_a_command_leaves_nothing_of_it(rig: Rig) -> None:
     """The second item of the command is no event at all."""
     broken = Append("steps", [draft(run=traced("half")), None])  # type: ignore[list-item]
@@ -217,6 +231,29 @@ async def test_who_cannot_be_told_has_nothing_stored_twice(rig: Rig) -> None:
     answers = await all_at_once(rig, steps("a"), steps("b"))
     assert [answer.results[0].position for answer in answers] == [2, 3]
     assert len(await rig.log()) == 3
+    await sound(rig)
+
+
+class Slow(Deaf):
+    """A waiter whose answer takes long to be written."""
+
+    def __init__(self, rig: Rig, told: list[int], turn: list[int]) -> None:
+        self._clock, self._told, self._turn = rig.clock, told, turn
+
+    def set_result(self, outcome: Any) -> None:
+        self._clock.advance(STEP_MS)
+        self._told.append(self._turn[0])
+
+
+async def test_between_answers_that_take_long_the_event_loop_goes_on(rig: Rig) -> None:
+    told, turn = list[int](), [0]
+    for number in range(20):
+        rig.engine.enlist(rig.principal, steps(f"r{number}"), "steps", Slow(rig, told, turn), 0)
+    while len(told) < 20:
+        turn[0] += 1
+        await asyncio.sleep(0)
+    assert rig.engine._writer.groups == 1
+    assert len(set(told)) == 20, "each answer is written in a turn of its own"
     await sound(rig)
 
 

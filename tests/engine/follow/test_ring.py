@@ -282,7 +282,6 @@ async def test_a_ring_that_was_emptied_knows_nothing_of_what_it_held() -> None:
 
 async def test_all_rings_together_are_bounded_and_nothing_is_missed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "ALL_RINGS_BYTES", 2000)
-    monkeypatch.setattr(hub, "COUNT_RINGS_EVERY", 1)
     runs = [await append(rig, 1, trace=str(number)) for number in range(5)]
     followers = [await open_follower(rig, run_id) for run_id in runs]
     for _ in range(20):
@@ -294,13 +293,36 @@ async def test_all_rings_together_are_bounded_and_nothing_is_missed(rig: Rig, mo
         follower.close()
 
 
+async def test_whoever_has_most_in_rings_loses_of_it_and_nobody_else(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small rings of one organisation push out none of another's, although that is larger than each of them."""
+    monkeypatch.setattr(hub, "ALL_RINGS_BYTES", 2000)
+    others, ours = await rig.make_org("other"), rig.principal
+    small = []
+    for number in range(20):
+        rig.principal = others
+        small.append(await open_follower(rig, await append(rig, trace=str(number))))
+    rig.principal = ours
+    large = await open_follower(rig, await append(rig))
+    await append(rig, 100)
+    ring = large._channel
+    before = ring.size
+    rig.principal = others
+    for number in range(400):
+        await append(rig, 10, trace=str(number % 20))
+        assert ring.size == before > 200
+        assert sum(one.size for one in rig.engine._hub._channels.values()) <= 2000
+    assert max(one._channel.size for one in small) < before
+    for one in (large, *small):
+        one.close()
+
+
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 async def test_whatever_comes_when_each_follower_sees_every_seq_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Small rings, pages and chunks; followers that come late, pause, leave and come back with their cursor."""
     small = {"RING_FRAMES": 7, "RING_BYTES": 30, "PAGE_EVENTS": 3, "MAX_CHUNK_BYTES": 8, "ALL_RINGS_BYTES": 60}
-    for name, value in {**small, "COUNT_RINGS_EVERY": 3}.items():
+    for name, value in small.items():
         for module in (hub, channel, followers):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)

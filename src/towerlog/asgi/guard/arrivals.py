@@ -7,7 +7,7 @@ for the address that the proxy names, as if that had connected by itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -38,11 +38,13 @@ class Caller(Protocol):
 class Arrivals:
     """All connections of a process."""
 
-    def __init__(self, ledger: ShareLedger, addresses: Addresses) -> None:
-        """`addresses` knows the proxies that are trusted."""
+    def __init__(self, ledger: ShareLedger, addresses: Addresses, steady_ms: Callable[[], int] | None = None) -> None:
+        """`addresses` knows the proxies that are trusted; `steady_ms` is the clock of the turns, if they have one."""
         self.ledger = ledger
         self.addresses = addresses
-        self.pace = Pace()
+        self.pace = Pace(steady_ms)
+        self.out_of_memory = 0
+        """Requests that a connection has refused because it had not the memory to read or to serve them."""
         self.readers_cut = 0
         """Connections that were cut off because their replies were not taken."""
 
@@ -219,6 +221,10 @@ class Visit:
         for place in (self._standing, self._place):
             if place is not None:
                 place.give_back()
+
+    def lack(self) -> None:
+        """There was no memory for its request."""
+        self._arrivals.out_of_memory += 1
 
     def cut(self) -> None:
         """It was cut off because its replies were not taken."""

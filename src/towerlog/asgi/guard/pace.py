@@ -19,6 +19,11 @@ MAX_BEGUN = 100
 MAX_OF_STRANGERS = 20
 """How many of them are begun for all who have shown no key; the others are for those who have. One piece may exceed it.
 More than `MAX_BEGUN - COUNTED_FROM`."""
+TURN_MS = 5
+"""A turn ends as well once it has lasted so long: pieces differ, and whoever waits for several turns waits for all that
+is begun in each of them."""
+STRANGERS_MS = 1
+"""And as much longer for strangers, so that they have their part of it."""
 BODY_PART_BYTES = 8192
 LINES_PART = 256
 """A piece counts once more for so many line ends: a chunk of a byte, or the line of a trailer, costs the parser as much
@@ -42,10 +47,23 @@ _Lines = OrderedDict[object, OrderedDict[Beginner, None]]
 class Pace:
     """Of one process. Connections look at `left` themselves: nearly all that comes is begun at once."""
 
-    __slots__ = ("_is_next", "_lines", "_stranger_lines", "_whose", "left", "left_of_strangers", "when_busy")
+    __slots__ = (
+        "_ends_at",
+        "_is_next",
+        "_lines",
+        "_steady_ms",
+        "_stranger_lines",
+        "_whose",
+        "left",
+        "left_of_strangers",
+        "when_busy",
+    )
 
-    def __init__(self) -> None:
-        """Nothing is begun."""
+    def __init__(self, steady_ms: Callable[[], int] | None = None) -> None:
+        """Nothing is begun. Without a clock turns end by what is begun alone."""
+        self._steady_ms = steady_ms or _no_time
+        self._ends_at = 0
+        """When the turn has lasted long enough, by that clock."""
         self.left = MAX_BEGUN
         """How much more may begin in this turn."""
         self.left_of_strangers = MAX_OF_STRANGERS
@@ -79,10 +97,13 @@ class Pace:
 
     def note(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called where `left` has come below `COUNTED_FROM`: before that, turns are not told apart."""
-        if not self._is_next:
-            self._is_next = True
-            loop.call_soon(self._turn, loop)
-            self.when_busy()
+        if self._is_next:
+            if self.left > 0 and self._steady_ms() >= self._ends_at:
+                self.left = 0
+            return
+        self._is_next, self._ends_at = True, self._steady_ms() + TURN_MS
+        loop.call_soon(self._turn, loop)
+        self.when_busy()
 
     def rest(self) -> None:
         """Has `note` called by the next work, however little it is."""
@@ -109,6 +130,7 @@ class Pace:
         """Returns when a task may do work that reads so many bytes."""
         loop = asyncio.get_running_loop()
         if self.left > 0:
+            self.rest()  # what a task does is not done in here: how long it took is seen with the next one
             self.spend(loop, size)
             return
         waiting = _WaitingTask(self, loop, size)
@@ -119,27 +141,53 @@ class Pace:
             self.leave(waiting)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_next, self.left, self.left_of_strangers = False, MAX_BEGUN, MAX_OF_STRANGERS
-        kept = MAX_OF_STRANGERS if self._stranger_lines else 0
+        self.left, self.left_of_strangers = MAX_BEGUN, MAX_OF_STRANGERS
+        self._ends_at = self._steady_ms() + TURN_MS
+        self._go_on(loop)
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins what waits. Behind a task it goes on once that has worked: only then is known how long it took."""
+        is_behind_task = False
         try:
-            while self._lines and self.left > kept:
-                self._begin_next(self._lines)
-            while self._stranger_lines and not self.is_over(True):
-                self._begin_next(self._stranger_lines)
-            while self._lines and self.left > 0:
-                self._begin_next(self._lines)
+            is_behind_task = self._begin_all(MAX_OF_STRANGERS if self._stranger_lines else 0)
         finally:
-            if self._whose:  # also where one has raised before it spent anything: the others wait for the next turn
+            self._is_next = is_behind_task
+            if is_behind_task:
+                loop.call_soon(self._go_on, loop)
+            elif self._whose or self.left < COUNTED_FROM:  # also where one has raised before it spent anything
                 self.note(loop)
 
-    def _begin_next(self, lines: _Lines) -> None:
-        """Begins what is first in the first line, which is the last one then."""
+    def _begin_all(self, kept: int) -> bool:
+        """Whether it has begun a task. `kept`: how much of the turn is for strangers."""
+        ends_at = self._ends_at
+        while self._lines and self.left > kept and self._steady_ms() < ends_at:
+            if self._begin_next(self._lines):
+                return True
+        self.left = max(self.left, kept)
+        ends_at = max(ends_at, self._steady_ms() + STRANGERS_MS)
+        while self._stranger_lines and not self.is_over(True) and self._steady_ms() < ends_at:
+            self._begin_next(self._stranger_lines)
+        while self._lines and self.left > 0 and self._steady_ms() < ends_at:
+            if self._begin_next(self._lines):
+                return True
+        if self._whose and self._steady_ms() >= ends_at:
+            self.left = 0
+        return False
+
+    def _begin_next(self, lines: _Lines) -> bool:
+        """Begins what is first in the first line, which is the last one then. Whether that is a task."""
         whose, line = lines.popitem(last=False)
         who, _ = line.popitem(last=False)
         del self._whose[who]
         if line:
             lines[whose] = line
         who.begin()
+        return isinstance(who, _WaitingTask)
+
+
+def _no_time() -> int:
+    """Stands still."""
+    return 0
 
 
 def _nobody() -> None:

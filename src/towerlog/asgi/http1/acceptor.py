@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
@@ -27,6 +27,8 @@ ACCEPTED_AT_ONCE = 128
 PAUSE_SECONDS = 0.1
 """How long none is accepted once the machine has no more files or memory for one."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_FAILED = "a connection could not be made"
 
 _log = structlog.get_logger("towerlog.server")
 
@@ -80,18 +82,20 @@ class Acceptor:
     def _arrive(self, accepted: socket.socket, peer: object) -> None:
         # A link-local address has its interface behind it, which is no part of whose it is.
         known = (peer[0].partition("%")[0], peer[1]) if isinstance(peer, tuple) else None
-        newcomer = Newcomer(self, accepted, self.arrivals, known)
-        visit, pace = newcomer.visit, self.arrivals.pace
         try:
-            visit.enter()
-        except Overloaded as refusal:
-            newcomer.refuse(refusal)
+            newcomer = Newcomer(self, accepted, self.arrivals, known)
+        except Exception:
+            accepted.close()
+            _log.exception(_FAILED)
             return
-        if pace.is_over(visit.is_stranger):
-            self._waiting.add(newcomer)
-            pace.wait(newcomer, visit.whose, visit.is_stranger)
-        else:
-            newcomer.begin()
+        visit, pace = newcomer.visit, self.arrivals.pace
+        with _giving_back(newcomer):
+            visit.enter()
+            if pace.is_over(visit.is_stranger):
+                self._waiting.add(newcomer)
+                pace.wait(newcomer, visit.whose, visit.is_stranger)
+            else:
+                newcomer.begin()
 
     def _pause(self, listener: socket.socket, error: OSError) -> None:
         _log.warning("no more connections can be accepted for a moment", error=str(error))
@@ -112,10 +116,12 @@ class Acceptor:
         task.add_done_callback(self._tasks.discard)
 
     async def _make(self, newcomer: Newcomer) -> None:
-        try:
-            await self._loop.connect_accepted_socket(lambda: self._connect(newcomer.visit), newcomer.socket)
-        except OSError:  # it has gone meanwhile
-            newcomer.leave()
+        with _giving_back(newcomer):
+            if newcomer.socket.fileno() < 0:  # it has given way meanwhile
+                return
+            connection = self._connect(newcomer.visit)
+            newcomer.is_handed_over = True
+            await self._loop.connect_accepted_socket(lambda: connection, newcomer.socket)
 
     def let_go(self, newcomer: Newcomer) -> None:
         """It waits no more."""
@@ -123,16 +129,33 @@ class Acceptor:
         self.arrivals.pace.leave(newcomer)
 
 
+@contextlib.contextmanager
+def _giving_back(newcomer: Newcomer) -> Iterator[None]:
+    """Whatever goes wrong on the way to its connection, its place is given back: nobody else would do that."""
+    try:
+        yield
+    except Overloaded as refusal:
+        newcomer.refuse(refusal)
+    except OSError:  # it has gone meanwhile
+        newcomer.leave()
+    except BaseException as error:
+        newcomer.leave()
+        if not isinstance(error, Exception):
+            raise
+        _log.exception(_FAILED)
+
+
 class Newcomer:
     """One who was accepted and has no connection yet."""
 
-    __slots__ = ("_acceptor", "_has_begun", "socket", "visit")
+    __slots__ = ("_acceptor", "is_handed_over", "socket", "visit")
 
     def __init__(
         self, acceptor: Acceptor, accepted: socket.socket, arrivals: Arrivals, peer: tuple[str, int] | None
     ) -> None:
         self._acceptor = acceptor
-        self._has_begun = False
+        self.is_handed_over = False
+        """Its socket is the loop's."""
         self.socket = accepted
         self.visit = arrivals.visit(peer, self)
 
@@ -143,8 +166,8 @@ class Newcomer:
 
     def begin(self) -> None:
         """Its turn has come."""
-        self._has_begun = True
-        self._acceptor.hand_over(self)
+        with _giving_back(self):
+            self._acceptor.hand_over(self)
 
     def refuse(self, refusal: Overloaded) -> None:
         """There is no place for it."""
@@ -168,7 +191,7 @@ class Newcomer:
 
     def _end(self) -> None:
         self._acceptor.let_go(self)
-        if self._has_begun:  # the socket is the loop's
+        if self.is_handed_over:
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
         else:

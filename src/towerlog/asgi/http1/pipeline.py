@@ -18,7 +18,7 @@ from towerlog.asgi.guard.pace import BODY_PART_BYTES, LINES_PART
 from towerlog.asgi.http1 import heads, phases
 from towerlog.asgi.http1.phases import ConnectionPhase, Phases
 from towerlog.asgi.http1.request import NO_PLACE, NO_PLACE_RETRY_S, STATUS_LINES, PendingRequest, plain_refusal
-from towerlog.errors import Malformed, Overloaded
+from towerlog.errors import EXHAUSTED, Malformed, OutOfMemory, Overloaded
 
 _BETWEEN = frozenset({ConnectionPhase.HEAD, ConnectionPhase.IDLE})
 _MIN_HEAD_BYTES = 16
@@ -32,12 +32,13 @@ class Refused(Exception):
 class Pipeline(Phases):
     """The requests of one connection."""
 
-    __slots__ = ("_before", "_early", "_is_fresh", "_parser", "_receiving", "_serving", "_state", "_waiting")
+    __slots__ = ("_app", "_before", "_early", "_is_fresh", "_parser", "_receiving", "_serving", "_state", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, keep_alive_s: float, server_state: Any) -> None:
         """None yet. `server_state` is the server's: its connections, its tasks, the headers of all replies."""
         super().__init__(loop, keep_alive_s)
         self._state = server_state
+        self._app: Any
         self._parser: Any
         self._receiving: PendingRequest | None = None
         self._serving: PendingRequest | None = None
@@ -62,9 +63,14 @@ class Pipeline(Phases):
     def _serve(self) -> None:
         """Lets the application take a request that is all here, or has a task serve it."""
 
-    @abstractmethod
     def _start_task(self, request: PendingRequest, exchange: Exchange | None) -> None:
         """Has the application serve it, from where `exchange` stands or from the beginning."""
+        if request is self._receiving:
+            self._expect(ConnectionPhase.BODY, phases.BODY_DEADLINE_S)
+        task = self._loop.create_task(request.serve(self._app, exchange))
+        self._state.tasks.add(task)
+        task.add_done_callback(request.served)
+        task.add_done_callback(self._state.tasks.discard)
 
     def switch(self, request: PendingRequest, head: list[tuple[bytes, bytes]], successor: Successor) -> bool:
         """Says that it switches, and hands everything over; False where its request has not asked for that."""
@@ -357,6 +363,16 @@ class Pipeline(Phases):
                 self._waiting.remove(request)
         if self._serving is None:
             self._linger()
+
+    def _refuse_unread(self, error: Exception) -> None:
+        """The parser could not read what came. Where this connection will not hear more, it was only stopped."""
+        if self._ignores_input:
+            return
+        if isinstance(error.__context__, EXHAUSTED):
+            self._visit.lack()
+            self._refuse(503, OutOfMemory().message, 1)
+        else:
+            self._refuse(400, "The request is not one of HTTP/1.1.")
 
     def _head_overdue(self) -> None:
         self._refuse(400, "The request's head took too long.")

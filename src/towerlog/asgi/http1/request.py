@@ -19,6 +19,7 @@ from towerlog.asgi.exchange import Successor
 from towerlog.asgi.guard.arrivals import Visit
 from towerlog.asgi.replies import Message
 from towerlog.asgi.shares.share import Hold, Resource, Share
+from towerlog.errors import EXHAUSTED
 
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus}
 _BODILESS = frozenset({204, 304})
@@ -173,11 +174,19 @@ class PendingRequest(msgspec.Struct, eq=False):
         """The task has ended; where there is no whole reply, that is made up for."""
         # Without this, each request would leave a reference cycle.
         del self.scope["extensions"]
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("the application failed", exc_info=task.exception())
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            _log.error("the application failed", exc_info=fault)
+        self.make_up(fault)
+
+    def make_up(self, fault: BaseException | None) -> None:
+        """Sees to it that there is an end, where there is no whole reply."""
         if not (self.is_complete or self.is_gone):
             if self.is_started:
                 self.break_off()
+            elif isinstance(fault, EXHAUSTED):
+                self.visit.lack()
+                self.link.respond(self, 503, [(b"retry-after", b"1"), (b"content-length", b"0")], b"")
             else:
                 self.link.respond(self, 500, [(b"content-length", b"0")], b"")
 

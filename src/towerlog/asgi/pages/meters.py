@@ -33,6 +33,8 @@ class Meters:
     def __init__(self) -> None:
         """Begins at nothing."""
         self.by_dialect: dict[str, Meter] = {}
+        self.out_of_memory = 0
+        """Requests that were refused because there was too little memory, or stack, for them."""
 
     def of(self, dialect: str) -> Meter:
         """The meter of a dialect; the names come from the route table, so there are few."""

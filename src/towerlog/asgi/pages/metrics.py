@@ -49,6 +49,9 @@ class TransportCollector(Collector):
         yield CounterMetricFamily(
             "towerlog_overloaded", "Requests refused for want of room.", self._arrivals.ledger.refused
         )
+        lacking = "Requests for which there was too little memory."
+        count = self._meters.out_of_memory + self._arrivals.out_of_memory
+        yield CounterMetricFamily("towerlog_out_of_memory", lacking, count)
         yield CounterMetricFamily("towerlog_streams_opened", "Streams opened.", self._streams.opened)
         cut = "Connections cut off because nobody took the reply or the stream."
         yield CounterMetricFamily("towerlog_readers_cut", cut, self._arrivals.readers_cut)

@@ -40,6 +40,7 @@ from towerlog.dialects.lanes.bodies import (
     HolderBody,
     ReportBody,
 )
+from towerlog.dialects.members import fields_of
 from towerlog.dialects.run_events import FAILED, WorkerEvent, lease_ms_of, reason, worker_draft
 from towerlog.dialects.structure import check_length
 from towerlog.errors import Invalid
@@ -295,7 +296,7 @@ def _all_wrong(type_: type[msgspec.Struct], body: bytes, first: Invalid, lenient
         return first
     # msgspec stops at the first wrong field, so each is decoded again on its own.
     details: dict[str, str] = {}
-    for field in msgspec.structs.fields(type_):
+    for field in fields_of(type_):
         if field.encode_name in lenient:
             continue
         if field.encode_name in members:

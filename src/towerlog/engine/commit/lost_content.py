@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from towerlog.engine.commit.queue import Intake
 from towerlog.engine.commit.submission import Submission, note_defect
 from towerlog.engine.commit.turn import ContentGone
-from towerlog.errors import Internal, TowerlogError
+from towerlog.errors import TowerlogError, told_of
 from towerlog.model.command import Append, Report
 from towerlog.model.principal import Principal
 
@@ -56,6 +56,6 @@ class LostContent:
             self._intake.take_again(submission)
         except TowerlogError as error:
             self._answer(submission, error)
-        except Exception:  # as in the writer: the one at fault fails, and is answered
+        except Exception as error:  # as in the writer: the one at fault fails, and is answered
             note_defect("command_failed", command=type(submission.command).__name__)
-            self._answer(submission, Internal())
+            self._answer(submission, told_of(error))

@@ -26,7 +26,7 @@ from towerlog.engine.plan.fold import Reactions
 from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
-from towerlog.errors import DiskFull, Internal, Overloaded, StorageFailed, TowerlogError
+from towerlog.errors import DiskFull, Overloaded, StorageFailed, TowerlogError, told_of
 from towerlog.model.command import TELEMETRY, Claim, ClaimRun, Write
 from towerlog.model.outcome import Placed, Replayed
 from towerlog.store.base import Store, Unit
@@ -35,7 +35,7 @@ from towerlog.wake.base import Commit
 
 MAX_GATHER_TURNS = 8
 STEP_MS = 10
-"""How long placing goes on before the event loop gets a turn."""
+"""How long placing goes on, and answering, before the event loop gets a turn."""
 COMMANDS_AT_ONCE = 8
 
 Found = TypeVar("Found")
@@ -72,8 +72,7 @@ class Writer:
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
         self._lost = LostContent(self.intake, stored_again, _answer)
-        self.groups = 0
-        self.commands = 0
+        self.groups = self.commands = 0
         self.reloads = 0
         """Groups placed anew because something had not been loaded."""
 
@@ -201,14 +200,14 @@ class Writer:
     async def _write_singly(self, group: list[Submission], error: Exception) -> None:
         """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
         if len(group) <= 1:
-            _fail(group, error if isinstance(error, TowerlogError) else Internal())
+            _fail(group, told_of(error))
             return
         for submission in group:
             try:
                 await self._write([submission])
             except Exception as own:  # as in the loop
                 note_defect("command_failed", command=type(submission.command).__name__)
-                _fail([submission], own if isinstance(own, TowerlogError) else Internal())
+                _fail([submission], told_of(own))
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -242,7 +241,11 @@ class Writer:
             self._serving.end()
         self.groups += bool(group)
         left = group[len(outcomes) :]
+        began_ms = (clock := self._serving.clock).steady_ms() if len(group) > 1 else None
         for submission, outcome in zip(group, outcomes, strict=False):
+            if began_ms is not None and clock.steady_ms() - began_ms >= STEP_MS:
+                await asyncio.sleep(0)
+                began_ms = clock.steady_ms()
             if isinstance(outcome, PlanFull):
                 submission.command = outcome.rest_of(submission.command)
                 if outcome.lacks_content:
@@ -345,7 +348,7 @@ class Writer:
                         break
                     continue
                 if not isinstance(error, TowerlogError | PlanFull):
-                    broken[submission] = Internal()
+                    broken[submission] = told_of(error)
                     note_defect("command_failed", command=type(submission.command).__name__)
                     return None
                 outcomes.append(error)

@@ -131,8 +131,11 @@ class Channel:
         self.forget()
         self._covered = cursor
 
-    def publish(self, event: Event, runs: Mapping[int, Change], agents: Mapping[int, AgentRow] = NO_AGENTS) -> None:
-        """Adds a committed event; one without a frame still moves the cursor. `runs`, `agents`: of its commit."""
+    def publish(self, event: Event, runs: Mapping[int, Change], agents: Mapping[int, AgentRow] = NO_AGENTS) -> int:
+        """Adds a committed event; one without a frame still moves the cursor. `runs`, `agents`: of its commit.
+
+        Gives by how many bytes the ring has grown at most.
+        """
         cursor, style = self.cursor_of(event), self.style
         self.newest = cursor
         if self._covered is None:
@@ -145,7 +148,7 @@ class Channel:
         # What depends on earlier events that nobody has read yet is read from the store, after those.
         if is_long or (self._framing is not None and not self._framing.is_next(event)):
             self._leave_out(cursor)
-            return
+            return 0
         try:
             if style.live is not None:
                 frame = style.live(event, runs[event.run].row_at(event.seq), agents.get(event.agent))
@@ -155,15 +158,16 @@ class Channel:
         except Exception:  # it is committed all the same: whoever follows reads the store, and meets the defect alone
             log.exception("frame_failed", style=style.name, position=event.position)
             self.lose()
-            return
+            return 0
         if len(frame) > max_frame_bytes:
             self._leave_out(cursor)
-            return
+            return 0
         while self.frames and (len(self.frames) == self.frames.maxlen or self._bytes + len(frame) > self._max_bytes):
             self._covered, dropped = self.frames.popleft()
             self._bytes -= len(dropped)
         self.frames.append((cursor, frame))
         self._bytes += len(frame)
+        return len(frame)
 
     def frame(self, event: Event, row: RunRow | None) -> bytes:
         """The frame of an event, b"" for none. `row`: of its run, where the style needs it."""

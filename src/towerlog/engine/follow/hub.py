@@ -7,6 +7,7 @@ in pages.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from towerlog.dialects.base import FrameStyle
@@ -19,9 +20,8 @@ from towerlog.model.principal import shard_org
 from towerlog.wake.base import Commit, Wake
 
 ALL_RINGS_BYTES = 64 * 1024 * 1024
-"""All rings together; past it the largest are emptied, and their followers read the store."""
-COUNT_RINGS_EVERY = 16
-"""Commits between two looks at that sum."""
+"""All rings together; past it the largest are emptied, of the organisation that has most in them: their followers read
+the store, and of push, which is never read back, something is lost."""
 
 
 class Hub:
@@ -32,7 +32,8 @@ class Hub:
         self._channels: dict[tuple[Subject, str], Channel] = {}
         """By subject and style."""
         self._by_subject: dict[Subject, list[Channel]] = {}
-        self._published = 0
+        self._held_bytes = 0
+        """At most so much is in all rings; exact when it was counted last."""
         self._pages = StorePages()
 
     @property
@@ -92,7 +93,7 @@ class Hub:
         for event in commit.events:
             for subject in subjects(event, runs[event.run].after):
                 for channel in by_subject.get(subject, ()):
-                    channel.publish(event, runs, agents)
+                    self._held_bytes += channel.publish(event, runs, agents)
                     touched[channel] = None
         for channel in touched:
             kind, number = channel.key[0]
@@ -101,8 +102,7 @@ class Hub:
             if change is not None and change.after.is_terminal() and change.after.last_seq <= channel.newest:
                 channel.ended = change.after
             channel.wake()
-        self._published += 1
-        if self._published % COUNT_RINGS_EVERY == 0:
+        if self._held_bytes > ALL_RINGS_BYTES:
             self._keep_bound()
 
     def _lost(self, orgs: Collection[int]) -> dict[Channel, None]:
@@ -126,20 +126,34 @@ class Hub:
 
     def _keep_bound(self) -> None:
         """Empties rings until all together are within their bound."""
-        held = sum(channel.size for channel in self._channels.values())
-        if held <= ALL_RINGS_BYTES:
+        channels = sorted((one for one in self._channels.values() if one.size), key=lambda one: one.size)
+        self._held_bytes = sum(channel.size for channel in channels)
+        if self._held_bytes <= ALL_RINGS_BYTES:
             return
-        for channel in sorted(self._channels.values(), key=lambda channel: -channel.size):
-            held -= channel.size
+        rings: dict[int | str, list[Channel]] = {}
+        held: Counter[int | str] = Counter()
+        for channel in channels:
+            whose = _whose(channel.key[0])
+            rings.setdefault(whose, []).append(channel)
+            held[whose] += channel.size
+        while self._held_bytes > ALL_RINGS_BYTES // 2:
+            whose = max(held, key=held.__getitem__)
+            channel = rings[whose].pop()
+            held[whose] -= channel.size
+            self._held_bytes -= channel.size
             channel.forget()
-            if held <= ALL_RINGS_BYTES // 2:
-                return
 
     def stop_all(self) -> None:
         """Ends every stream."""
         for channel in list(self._channels.values()):
             for follower in list(channel.followers):
                 follower.stop()
+
+
+def _whose(subject: Subject) -> int | str:
+    """The organisation of a subject; of a user, whose organisation is not known here, itself."""
+    number = subject[1]
+    return number if isinstance(number, str) else shard_org(number)
 
 
 def _may_be_of(subject: Subject, orgs: Collection[int]) -> bool:

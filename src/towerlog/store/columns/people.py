@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from towerlog.errors import Conflict
 from towerlog.model.member import Session, SignInLink
+from towerlog.model.org_name import taken
 from towerlog.model.principal import Role, User
 from towerlog.store.columns.rows import Row
 
@@ -15,6 +18,15 @@ SESSION_COLUMNS = "org, digest, user_id, created_at, expires_at, address, sessio
 def too_many_orgs(most: int) -> Conflict:
     """What is said where there are as many organisations as may be made over HTTP."""
     return Conflict(f"There are {most} organisations; more are made by `towerlog orgs create`.")
+
+
+def check_org_name(name: str, known: Iterable[str]) -> None:
+    """Raises Conflict for a name that another organisation has, or that would be taken for it."""
+    other = taken(name, known)
+    if other == name:
+        raise Conflict(f"An organisation {name!r} exists already.")
+    if other is not None:
+        raise Conflict(f"An organisation {other!r} exists already, and {name!r} would be taken for it.")
 
 
 def user_row(user: User) -> Row:

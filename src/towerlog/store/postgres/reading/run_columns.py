@@ -8,6 +8,7 @@ from hashlib import sha256
 import msgspec
 
 from towerlog.model.run import RunRow, Status
+from towerlog.model.run_text import in_one_case
 from towerlog.store.columns import rows
 
 COLUMNS = (
@@ -40,7 +41,7 @@ def searched(row: RunRow) -> rows.Row:
     """(names, failed, silent, took_ms, tags, what it has used)."""
     names = (row.run_id, row.thread_id, row.trace_id, row.foreign_id or "", row.agent or "")
     return (
-        "\n".join(names).lower(),
+        in_one_case("\n".join(names)),
         row.status in _FAILED or row.error is not None,
         row.silent_at is not None and row.ended_at is None,
         took_ms(row),

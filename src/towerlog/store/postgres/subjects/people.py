@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from towerlog.errors import Conflict
 from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key, KeyFound, key_of_member
 from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, LinkFound, Session, SignInLink
@@ -20,6 +19,7 @@ from towerlog.store.columns.people import (
     LINK_COLUMNS,
     SESSION_COLUMNS,
     USER_COLUMNS,
+    check_org_name,
     link_row,
     session_row,
     too_many_orgs,
@@ -153,8 +153,7 @@ async def write_org(
     that is taken, or for one too many: somebody else may have made one since the caller looked.
     """
     await db.connection.execute(lock_purpose(ORGANISATIONS))
-    if await db.value("SELECT org FROM org WHERE name = $1", org.name) is not None:
-        raise Conflict(f"An organisation {org.name!r} exists already.")
+    check_org_name(org.name, [name for (name,) in await db.rows("SELECT name FROM org ORDER BY org")])
     if most is not None and await db.value("SELECT count(*) FROM org") >= most:
         raise too_many_orgs(most)
     sql = (
@@ -174,8 +173,8 @@ async def write_org(
 async def rename_org(db: Db, org: Org, told: Iterable[AuditEntry]) -> None:
     """The name that it has here. Raises Conflict for one that is taken."""
     await db.connection.execute(lock_purpose(ORGANISATIONS))
-    if await db.value("SELECT org FROM org WHERE name = $1 AND org <> $2", org.name, org.org) is not None:
-        raise Conflict(f"An organisation {org.name!r} exists already.")
+    others = await db.rows("SELECT name FROM org WHERE org <> $1 ORDER BY org", org.org)
+    check_org_name(org.name, [name for (name,) in others])
     await db.do("UPDATE org SET name = $2 WHERE org = $1", org.org, org.name)
     # In the order of their numbers, as all who lock several do.
     await audit.write(db, sorted(told, key=lambda entry: entry.org))

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from towerlog.errors import SchemaMismatch, StorageFailed
+from towerlog.model.run_text import in_one_case
 from towerlog.store.damage import Damages
 from towerlog.store.migrate import Migration, apply_migrations, load_migrations, plan_migrations
 from towerlog.store.space import Space
@@ -124,7 +125,7 @@ def _refuse_foreign(connection: apsw.Connection) -> None:
 
 def _lower(*values: apsw.SQLiteValue) -> str | None:
     [text] = values
-    return text.lower() if isinstance(text, str) else None
+    return in_one_case(text) if isinstance(text, str) else None
 
 
 def check_library() -> None:

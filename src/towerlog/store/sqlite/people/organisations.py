@@ -7,13 +7,12 @@ from collections.abc import Iterable
 import apsw
 import msgspec
 
-from towerlog.errors import Conflict
 from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.store.columns import rows
-from towerlog.store.columns.people import too_many_orgs
+from towerlog.store.columns.people import check_org_name, too_many_orgs
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.people import members
 
@@ -40,8 +39,7 @@ def write_org(
     that is taken, or for one too many.
     """
     with db:
-        if db.execute("SELECT org FROM org WHERE name = ?", (org.name,)).get is not None:
-            raise Conflict(f"An organisation {org.name!r} exists already.")
+        check_org_name(org.name, [name for (name,) in db.execute("SELECT name FROM org ORDER BY org")])
         if most is not None and db.execute("SELECT count(*) FROM org").get >= most:
             raise too_many_orgs(most)
         db.execute(
@@ -59,8 +57,8 @@ def write_org(
 def rename_org(db: apsw.Connection, org: Org, told: Iterable[AuditEntry]) -> None:
     """The name that it has here. Raises Conflict for one that is taken."""
     with db:
-        if db.execute("SELECT org FROM org WHERE name = ? AND org <> ?", (org.name, org.org)).get is not None:
-            raise Conflict(f"An organisation {org.name!r} exists already.")
+        others = db.execute("SELECT name FROM org WHERE org <> ? ORDER BY org", (org.org,))
+        check_org_name(org.name, [name for (name,) in others])
         db.execute("UPDATE org SET name = ? WHERE org = ?", (org.name, org.org))
         entries.write(db, told)
 
