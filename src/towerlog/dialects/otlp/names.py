@@ -382,7 +382,7 @@ COST = _paths(
 )
 """Dollars of one call."""
 
-OURS = frozenset({"towerlog.cost_usd", "towerlog.run.id"})
+OURS = frozenset({"towerlog.cost_usd", "towerlog.unpriced_calls", "towerlog.run.id"})
 """Attributes that spans get on the way out. They are read and not kept: what comes back is what went out."""
 
 LOG_NAMES = ("event.name",)

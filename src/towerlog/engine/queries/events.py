@@ -47,6 +47,7 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListEven
     else:
         for event in page:
             figures.take(event)
+    figures.finish(run)
     return o.Page(page, following, about=(run, names, figures))
 
 

@@ -61,6 +61,7 @@ async def spans_between(
     async for events in _pages(store, row, seq, until, agents):
         for event in events:
             figures.take(event)
+    figures.finish(row)
     spans = RunSpans(row.run_id, RunNames(row.agent, row.thread_id, agents, row.ended_seq, figures))
     async for events in _pages(store, row, seq, until, agents):
         found, lost = await asyncio.to_thread(_encoded, spans, events, since, until)
