@@ -121,8 +121,6 @@ class SpanFigures:
     def __init__(self, agents: Mapping[int, str] | None = None, after: int = 0) -> None:
         """`agents`: names by number. `after`: what came up to this position has gone out before and stays: what is
         taken from that is told of later events only."""
-        self.last_seq = 0
-        """Of the last event that was taken."""
         self._agents: Mapping[int, str] = {} if agents is None else agents
         self._after = after
         self._entries: dict[int, Remainder] = {}
@@ -138,9 +136,12 @@ class SpanFigures:
         self._priced: frozenset[int] = frozenset()
         """Events that nobody had priced when they came, and whose cost is in a told one by now."""
 
+    def size(self) -> int:
+        """In bytes, about."""
+        return self._entry_bytes + self._call_bytes + len(self._settled) * SETTLED_BYTES
+
     def take(self, event: Event) -> None:
         """The next event."""
-        self.last_seq = event.seq
         self._note_calls(event)
         facts, of = event.facts, event.effects.recount
         if facts.spent is None or event.position <= self._after or (of is not None and not of.of_total):
@@ -319,10 +320,14 @@ def _is_in(cells: Counter[tuple[Whose, str]], entry: Remainder) -> bool:
 
 def _as_left(spent: Usage, left: Sequence[int]) -> Usage:
     """What is left, as it was told: what was unknown stays so."""
-    known = astuple(spent)[:_UNSPLIT]
-    buckets = [None if one is None else now for one, now in zip(known, left[:_UNSPLIT], strict=True)]
+    known = zip(astuple(spent)[:_UNSPLIT], left[:_UNSPLIT], strict=True)
+    sent, cached, written, visible, thought = (None if one is None else now for one, now in known)
     return Usage(
-        *buckets,
+        sent,
+        cached,
+        written,
+        visible,
+        thought,
         total_tokens=None if spent.total_tokens is None else sum(left[: _UNSPLIT + 1]),
         cost_nanos=None if spent.cost_nanos is None else left[_COMPUTED] + left[_TOLD],
         computed_nanos=left[_COMPUTED] or None,

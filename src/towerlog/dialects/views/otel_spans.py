@@ -218,8 +218,8 @@ class RunSpans:
             _add(span, about | self._usage_of(event, told))
         else:
             # Of a call above others, with what those cost: it counts what exceeds that.
-            cost, told = self.names.figures.cost_of_span(event), self.names.figures.of(event)
-            _add(span, _unpriced(told) if cost is None else {COST: float(format_dollars(cost))})
+            cost, counted = self.names.figures.cost_of_span(event), self.names.figures.of(event)
+            _add(span, _unpriced(counted) if cost is None else {COST: float(format_dollars(cost))})
         if event.facts.success is False and "status" not in data:
             span["status"] = {"code": _ERROR, "message": event.facts.name or "failed"}
         self.found.append(span)
