@@ -29,6 +29,8 @@ MAX_CALL_BYTES = 4 * 1024 * 1024
 """Of calls of a trace that came in as spans, the last ones: of an older one its event tells what it did at first."""
 ENTRY_BYTES, SETTLED_BYTES, CALL_BYTES = 800, 200, 300
 """About what one of each takes, beside the names in it."""
+MAX_ENTRIES = MAX_FIGURE_BYTES // ENTRY_BYTES
+"""So many events there are at most from which something may be taken."""
 _UNSPLIT, _COMPUTED, _TOLD = 5, 6, 7
 """Places: the first five are the buckets, in the order of `Usage`."""
 _TOKENS, _COST = range(_UNSPLIT + 1), (_COMPUTED, _TOLD)
@@ -65,7 +67,7 @@ class Remainder(msgspec.Struct):
         return ENTRY_BYTES + len(self.model or "")
 
 
-class Pool:
+class FigureStacks:
     """Events that have something left at one place, by agent and model; of each the newest is the last."""
 
     def __init__(self, place: int) -> None:
@@ -76,13 +78,18 @@ class Pool:
     def put(self, entry: Remainder) -> None:
         """One more, the newest."""
         if entry.left[self._place]:
-            self._stacks.setdefault(entry.agent, {}).setdefault(entry.model, deque()).append(entry)
+            self._stacks.setdefault(entry.agent, {}).setdefault(entry.model, deque(maxlen=MAX_ENTRIES)).append(entry)
 
     def forget(self, entry: Remainder) -> None:
         """The oldest of all is not known any more."""
-        stack = self._stacks.get(entry.agent, {}).get(entry.model)
+        of_agent = self._stacks.get(entry.agent, {})
+        stack = of_agent.get(entry.model)
         if stack and stack[0] is entry:
             stack.popleft()
+        if stack is not None and not stack:
+            del of_agent[entry.model]
+            if not of_agent:
+                del self._stacks[entry.agent]
 
     def take(self, much: int, agents: Iterable[Whose], model: str | None) -> int:
         """Takes so much: of these agents first, of theirs of this model, and then of the newest. What is not there."""
@@ -126,7 +133,9 @@ class SpanFigures:
         self._entries: dict[int, Remainder] = {}
         self._settled: dict[int, bytes] = {}
         self._entry_bytes = self._call_bytes = 0
-        self._pools = {(place, is_total): Pool(place) for place in (*_TOKENS, *_COST) for is_total in (False, True)}
+        self._pools = {
+            (place, is_total): FigureStacks(place) for place in (*_TOKENS, *_COST) for is_total in (False, True)
+        }
         self._calls: dict[str, int] = {}
         self._costs: dict[int, int | None] = {}
         self._owed = [0] * len(_TOKENS)

@@ -96,9 +96,9 @@ def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[t
         found.append(("question_key", "the run has no such question"))
     if effects.parent_key is not None and _is_nobody(plan, org, effects.parent_key):
         found.append(("parent_run_id", "there is no such run"))
-    if row is not None and (others := _other_open_runs(plan, plan.run_state_of(row.run), draft)):
-        of_others = sum(_may_be_of(plan.row_of(one), draft) for one in others)
-        if of_others or not _may_be_of(row, draft):
+    if row is not None and type(draft.run) is OpenRun:
+        others = _other_open_runs(plan, plan.run_state_of(row.run), draft)
+        if others and (any(_may_be_of(plan.row_of(one), draft) for one in others) or not _may_be_of(row, draft)):
             found.append(("trace_id", "is missing, and several runs of the thread are open: its own one has ended."))
     if row is not None and not metadata_fits(row, effects):
         found.append(("metadata", f"does not fit into the {MAX_METADATA_BYTES} bytes that the run has for it"))
