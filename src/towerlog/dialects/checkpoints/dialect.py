@@ -100,7 +100,9 @@ class ThreadState(msgspec.Struct, frozen=True):
         msgspec.Raw,
         v.said("The tool calls that wait for a decision.", [{"id": "call_1", "name": "delete_page", "arguments": {}}]),
     ]
-    checkpoint: StoredCheckpoint
+    checkpoint: Annotated[
+        StoredCheckpoint, v.said("The history once more, where the `/chat` of generated agents looks for it.")
+    ]
 
 
 class LatestQuery(msgspec.Struct, frozen=True):
