@@ -23,6 +23,7 @@ STATE_FIELDS = {
     "history",
     "history_meta",
     "turn_start_history_len",
+    "checkpoint",
     "pending_tool_calls",
 }
 APPROVAL_FIELDS = {"trace_id", "thread_id", "agent_id", "step_index", "pending_tool_calls", "created_at"}
@@ -99,6 +100,7 @@ def test_latest_is_the_newest_checkpoint(client: httpx2.Client, back: ReadBack, 
         "history": history,
         "history_meta": meta,
         "turn_start_history_len": 1,
+        "checkpoint": {"history": history},
         "pending_tool_calls": [],
     }
 

@@ -168,21 +168,27 @@ def test_a_sub_agent_is_a_child_and_the_main_agent_goes_on_after_a_crash(
 
 
 def test_each_turn_of_a_served_chat_is_a_run_that_ends(tower_back: ReadBack, stock: Stock, models: ModelServer) -> None:
-    held = HeldPort()
-    stock.start(
-        stock.render("desk", serve=True),
-        AGENTFILE_INVOKE_PORT=str(held.number),
-        AGENTFILE_WEBHOOK_PORT=str(held.number),
-    )
+    held, program = HeldPort(), stock.render("desk", serve=True)
+    ports = {"AGENTFILE_INVOKE_PORT": str(held.number), "AGENTFILE_WEBHOOK_PORT": str(held.number)}
+    first = stock.start(program, **ports)
     with held, httpx2.Client(base_url=held.url, timeout=60, trust_env=False) as agent:
         wait_until(lambda: is_up(agent), "the agent's server", deadline_s=STARTING_S)
         for text in ("hello", "please remember this"):
             reply = wait_until(lambda text=text: chat(agent, text), "an answer")
             assert reply["session_id"] == "s1"
-    runs = details(tower_back, "chat-s1")
-    assert [run["status"] for run in runs] == ["completed", "completed"]
-    assert runs[1]["resumed_from"] == runs[0]["run_id"]
-    assert tokens(runs) == models.tokens()
+        runs = details(tower_back, "chat-s1")
+        assert [run["status"] for run in runs] == ["completed", "completed"]
+        assert runs[1]["resumed_from"] == runs[0]["run_id"]
+        assert tokens(runs) == models.tokens()
+        before = tower_back.state("chat-s1")["history"]
+        first.kill()
+        first.wait()
+        stock.start(program, **ports)
+        wait_until(lambda: is_up(agent), "the agent's server, started again", deadline_s=STARTING_S)
+        wait_until(lambda: chat(agent, "and now?"), "an answer after the restart")
+    after = tower_back.state("chat-s1")["history"]
+    assert after[: len(before)] == before, "the conversation goes on"
+    assert len(after) == len(before) + 2
 
 
 def is_up(agent: httpx2.Client) -> bool:

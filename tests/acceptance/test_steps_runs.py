@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.conftest import Unique
 from tests.support.readback import ReadBack
-from tests.support.senders import sdk_event, tell
+from tests.support.senders import ingest, sdk_event, tell
 
 USAGE = {"prompt_tokens": 150, "completion_tokens": 45, "total_tokens": 195, "cost_usd": 0.0023, "model": "gpt-4"}
 ANSWER = {"answer": "It is 12°C and cloudy."}
@@ -147,6 +147,38 @@ def test_a_question_waits_and_its_answer_goes_on(client: httpx2.Client, back: Re
     assert (question["type"], answer["type"]) == ("run.waiting_for_input", "run.input")
     assert "Publish?" in str(question["data"])
     assert "yes, do" in str(answer["data"])
+
+
+def test_a_sender_that_was_restarted_asks_the_same_question(
+    client: httpx2.Client, back: ReadBack, unique: Unique
+) -> None:
+    """One question, whichever of the two is answered; after that the same words are a new one."""
+    run, asks = unique("run"), {"question": "Publish?", "context": {"draft": 3}}
+
+    def open_questions() -> list[int]:
+        found = client.get(f"/api/v1/runs/{back.run(run)['run_id']}").json()
+        return [one["question_id"] for one in found["questions"]]
+
+    tell(client, "run_start", run)
+    tell(client, "human_input_requested", run, asks)
+    tell(client, "run_start", run)
+    tell(client, "human_input_requested", run, asks)
+    assert open_questions() == [2]
+    tell(client, "human_input_requested", run, {**asks, "context": {"draft": 4}})
+    assert open_questions() == [2, 4], "other words are another question"
+    for response in ("yes", "no"):
+        tell(client, "human_input_received", run, {"response": response})
+    assert (open_questions(), back.status(run)) == ([], "running")
+    tell(client, "human_input_requested", run, asks)
+    assert open_questions() == [7]
+
+
+def test_an_answer_waits_for_a_sender_that_was_restarted(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:
+    run = unique("run")
+    tell(client, "human_input_requested", run, {"question": "Publish?"})
+    client.post(f"/v1/runs/{back.run(run)['run_id']}/input", json={"content": "yes"})
+    reply = ingest(client, sdk_event("human_input_requested", run, {"question": "Publish?"})).json()
+    assert ([one["content"] for one in reply["commands"]], back.status(run)) == (["yes"], "running")
 
 
 def test_an_answer_by_http_reaches_the_run(client: httpx2.Client, back: ReadBack, unique: Unique) -> None:

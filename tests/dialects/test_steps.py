@@ -19,7 +19,7 @@ from towerlog.dialects.steps import DIALECT, STATUS_OF, STATUS_WORDS
 from towerlog.errors import Invalid, Malformed, TooLarge, TowerlogError
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.facts import Effects, Facts, with_effects
 from towerlog.model.outcome import Appended, Stored
 from towerlog.model.principal import Scope
 from towerlog.model.run import TERMINAL, Pending, Status
@@ -201,10 +201,19 @@ def test_only_true_recovers() -> None:
 
 def test_a_question_and_its_answer() -> None:
     asked = draft("human_input_requested", {"question": "Publish\nit?", "context": {"draft": 3}, "channel": "slack"})
-    assert (asked.type, asked.facts) == (EventType.RUN_WAITING, Facts(question="Publish it?"))
+    assert (asked.type, asked.facts.question) == (EventType.RUN_WAITING, "Publish it?")
     answered = draft("human_input_received", {"response": {"any": 1}, "responded_by": "alice"})
     assert (answered.type, answered.facts) == (EventType.RUN_INPUT, Facts(effects=Effects(acknowledges="input")))
-    assert draft("human_input_requested").facts == Facts()
+    assert draft("human_input_requested").facts.question is None
+
+
+def test_a_question_is_called_by_its_words() -> None:
+    def key(**payload: Any) -> str | None:
+        return draft("human_input_requested", payload).effects.question_key
+
+    assert key(question="Publish?", context={"draft": 3}) == key(context={"draft": 3}, question="Publish?", channel="x")
+    words = [{}, {"question": "Publish?"}, {"question": "Publish?", "context": 3}, {"question": "Publish? "}]
+    assert len({key(**one) for one in words}) == 4
 
 
 @pytest.mark.parametrize("event_type", TYPES)
@@ -315,7 +324,10 @@ def test_a_detail_that_cannot_be_used_costs_no_event(event_type: str, field: str
     found = warned(event(event_type, {field: value, "other": 1}), f"payload.{field}")
     assert json.loads(found.data) == {field: value, "other": 1}
     plain = draft(event_type, {"other": 1})
-    assert (found.type, found.facts, found.run) == (plain.type, plain.facts, RunByForeignId("steps:r", "r", False))
+    facts = found.facts
+    if found.effects.question_key is not None:  # which is made of the words as they were sent
+        facts = with_effects(facts, question_key=plain.effects.question_key)
+    assert (found.type, facts, found.run) == (plain.type, plain.facts, RunByForeignId("steps:r", "r", False))
 
 
 def test_whole_numbers_and_money_may_be_written_otherwise() -> None:

@@ -17,6 +17,11 @@ LOOKS_THE_SAME = [
     "a\u2060 b",
     "a\tb",
     "a\u202e b",
+    "a\u200e b\u200f",
+    "a\u3164 b",
+    "a\u2063 b",
+    "a\u2003b",
+    "a\u3000b",
 ]
 
 
@@ -26,7 +31,16 @@ def test_what_nobody_sees_makes_no_name_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a  b", "\u06a9\u062a\u0627\u0628\u200c\u0647\u0627", "\U0001f469\u200d\U0001f680", "x/y", "\u00e9"]
+    "name",
+    [
+        "",
+        "a  b",
+        "\u06a9\u062a\u0627\u0628\u200c\u0647\u0627",
+        "\U0001f469\u200d\U0001f680",
+        "x/y",
+        "\u00e9",
+        "\u6771\u4eac",
+    ],
 )
 def test_what_joins_letters_and_signs_stays(name: str) -> None:
     assert plain_name(name) == name

@@ -359,7 +359,8 @@ def stored_warnings(outcome: Appended | Reported, command: Append | Report) -> t
             found.append(FieldWarning(index=index, field=field, message=message))
         for member, why in result.unused:
             place = f"{command.data_field}.{member}" if member else thread
-            message = f"{place}: {why}; it is kept as it was sent and not used"
+            # Of what is missing there is nothing to keep.
+            message = f"{place}: {why}" + ("" if why.endswith(".") else "; it is kept as it was sent and not used")
             found.append(FieldWarning(index=index, field=place, message=message))
     return tuple(found)
 

@@ -25,9 +25,10 @@ from towerlog.dialects.usage_json import SaidUsage
 from towerlog.errors import IdempotencyMismatch, IdReused, Invalid, RateLimited, TowerlogError, Unauthenticated
 from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
-from towerlog.model.facts import Effects, Facts, some
+from towerlog.model.facts import Effects, Facts, some, with_effects
 from towerlog.model.outcome import Appended
 from towerlog.model.principal import Scope
+from towerlog.model.question_digest import words_of
 from towerlog.model.run import Pending, Status
 
 NAME = "steps"
@@ -153,6 +154,7 @@ class _Answer(_Payload, frozen=True, gc=False):
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _STEP, _TOOL_CALL, _TOOL_RESULT = EventType.STEP, EventType.TOOL_CALL, EventType.TOOL_RESULT
+_WAITING = EventType.RUN_WAITING
 
 
 def _start_facts(_sent: _Start, _warnings: Warnings) -> tuple[EventType, Facts]:
@@ -194,7 +196,7 @@ def _end_facts(sent: _End, warnings: Warnings) -> tuple[EventType, Facts]:
 def _question_facts(sent: _Question, warnings: Warnings) -> tuple[EventType, Facts]:
     question = fields.summary(sent.question, MAX_QUESTION_CHARS) if sent.question else None
     effects = some(Effects(terms=terms_of(sent, "payload", warnings)))
-    return EventType.RUN_WAITING, Facts(question=question, effects=effects)
+    return _WAITING, Facts(question=question, effects=effects)
 
 
 def _answer_facts(sent: _Answer, _warnings: Warnings) -> tuple[EventType, Facts]:
@@ -258,6 +260,10 @@ def _draft(call: Call, warnings: Warnings) -> Draft:
     event_id = fields.optional_id(event.event_id, "event_id")
     agent_name = fields.agent_name(event.agent_name, "agent_name", warnings)
     event_type, facts = kind.facts(sent, warnings)
+    if event_type is _WAITING:
+        # Nobody can name a question here: one that is asked again in the same words, by a sender that was restarted, is
+        # the same.
+        facts = with_effects(facts, question_key=words_of(facts, data))
     # Only previews are cut: they are for people, and an SDK may put a whole output into one.
     # None of them is long in a short payload.
     if event.event_type == "tool_call" and len(data) > MAX_PREVIEW_CHARS:

@@ -114,6 +114,7 @@ class Engine:
         """Something of a run was erased: nothing of it stays in memory here."""
         self._hub.forget(run, org)
         self._reads.outlines.forget(org, run)
+        self._reads.figures.forget(org, run)
 
     def _erased(self, org: int, run: int) -> None:
         self._forget(org, run)
@@ -128,6 +129,7 @@ class Engine:
         """What others have erased may not have been told: whatever that was, nothing of it stays in memory here."""
         self._hub.forget_all()
         self._reads.outlines.forget_all()
+        self._reads.figures.forget_all()
         self.services.held.forget_all()
 
     def _asked(self, asked: Asked) -> None:

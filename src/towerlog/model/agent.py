@@ -36,14 +36,16 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What breaks a line or turns the direction of writing."""
 
 
-_UNSEEN = re.compile(r"[\u00ad\u200b\u2060\ufeff]")
-"""What takes no room and joins no letters or signs: names that differ in it alone look the same."""
+_UNSEEN = re.compile(r"[\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0]")
+"""What takes no room, or is not drawn, and joins no letters or signs: names that differ in it alone look the same."""
+_BLANK = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+"""Blanks of other widths."""
 
 
 def plain_name(name: str) -> str:
     """A name on one line, without control characters, what is unseen, and blanks around it; it may be nothing then."""
-    # `isprintable` is fast and true for nearly all names.
-    if name.isprintable():
+    # Both are fast and true for nearly all names.
+    if name.isascii() and name.isprintable():
         return name.strip()
     fit = _UNSEEN.sub("", name)
-    return " ".join(_CONTROL.sub(" ", fit).split()) if _CONTROL.search(fit) or "\u00a0" in fit else fit.strip()
+    return " ".join(_CONTROL.sub(" ", fit).split()) if _CONTROL.search(fit) or _BLANK.search(fit) else fit.strip()

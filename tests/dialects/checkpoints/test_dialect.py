@@ -253,7 +253,8 @@ def test_latest_gives_everything_back_as_it_was_sent() -> None:
     assert reply.body == (
         b'{"thread_id":"t","trace_id":"x","step_index":3,"status":"idle","history":[{"n":1.50,"a":1},null],'
         b'"history_meta":[{"ts":"now"},{}],"turn_start_history_len":4,'
-        b'"pending_tool_calls":[{"id":"c","args":{"b":1.0,"a":2}}]}'
+        b'"pending_tool_calls":[{"id":"c","args":{"b":1.0,"a":2}}],'
+        b'"checkpoint":{"history":[{"n":1.50,"a":1},null]}}'
     )
 
 

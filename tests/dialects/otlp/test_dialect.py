@@ -157,6 +157,7 @@ def test_events_are_in_the_order_in_which_things_happened() -> None:
         ({"session__id": "a/b"}, "a-b-c14cddc0", True),
         ({"session__id": ".."}, "..-5ec1f7e7", True),
         ({"session__id": 7}, "7", True),
+        ({"gen_ai__session__id": "L"}, "L", True),
         ({}, f"{1:032x}", False),
     ],
     ids=str,

@@ -70,6 +70,17 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: Warned = msgspec.UNSET
 
 
+Messages = Annotated[
+    list[msgspec.Raw], v.said("The messages, as they were sent.", [{"role": "assistant", "content": "Two towers."}])
+]
+
+
+class StoredCheckpoint(msgspec.Struct, frozen=True):
+    """The messages once more: where a generated agent's `/chat` looks for them."""
+
+    history: Messages
+
+
 class ThreadState(msgspec.Struct, frozen=True):
     """The state that a thread resumes from."""
 
@@ -77,9 +88,7 @@ class ThreadState(msgspec.Struct, frozen=True):
     trace_id: v.TraceId
     step_index: v.StepIndex
     status: v.CheckpointStatus
-    history: Annotated[
-        list[msgspec.Raw], v.said("The messages, as they were sent.", [{"role": "assistant", "content": "Two towers."}])
-    ]
+    history: Messages
     history_meta: (
         Annotated[
             list[msgspec.Raw], v.said("What was sent beside each message; null where nothing was.", [{"tokens": 12}])
@@ -90,6 +99,9 @@ class ThreadState(msgspec.Struct, frozen=True):
     pending_tool_calls: Annotated[
         msgspec.Raw,
         v.said("The tool calls that wait for a decision.", [{"id": "call_1", "name": "delete_page", "arguments": {}}]),
+    ]
+    checkpoint: Annotated[
+        StoredCheckpoint, v.said("The history once more, where the `/chat` of generated agents looks for it.")
     ]
 
 
@@ -213,17 +225,18 @@ def _decode_latest(call: Call) -> LatestCheckpoint:
 def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:
     shown = SHOWN.decode(view.figures)
     # `null` and `[]` were sent as different things and are given back as such.
-    meta = view.history_meta
+    meta, history = view.history_meta, [msgspec.Raw(message) for message in view.history]
     return reply_json(
         ThreadState(
             thread_id=view.row.thread_id,
             trace_id=view.trace_id,
             step_index=view.row.step_index,
             status=view.row.status,
-            history=[msgspec.Raw(message) for message in view.history],
+            history=history,
             history_meta=None if meta is None else [msgspec.Raw(entry) for entry in meta],
             turn_start_history_len=shown.turn_start_history_len,
             pending_tool_calls=calls_in(shown),
+            checkpoint=StoredCheckpoint(history),
         )
     )
 

@@ -250,7 +250,8 @@ def cost_of(told: Told) -> int | None:
 def failed(span: ToldSpan) -> bool:
     """Whether what a span did has failed, by its status or by an attribute that says so."""
     if span.code == ERROR:
-        return _exception_of(span) not in names.NO_FAILURES
+        told = _exception_of(span) or ""
+        return names.NO_FAILURES.isdisjoint((told, told.rpartition(".")[2]))
     for name, words in span.present.failures:
         value = span.attributes[name]
         if value is not None and str(value).lower() in words:
@@ -259,17 +260,17 @@ def failed(span: ToldSpan) -> bool:
 
 
 def _exception_of(span: ToldSpan) -> str | None:
-    """The class of the exception that a span has ended with, without its module."""
+    """The class of the exception that a span has ended with, with its module where that is told."""
     found = _CLASS.match(span.message)
     # A message of one word may be a word of somebody.
     is_class = found is not None and (found.end(1) < len(span.message) or found[1] in names.NO_FAILURES)
-    told: Any = found[1] if found is not None and is_class else None
-    for event in reversed(span.events if told is None else ()):
-        told = (event.get("attributes") or {}).get("exception.type")
-        if told:
-            break
-    told = told or span.attributes.get("error.type")
-    return told.rpartition(".")[2] if isinstance(told, str) else None
+    named: Any = found[1] if found is not None and is_class else None
+    types = [(event.get("attributes") or {}).get("exception.type") for event in reversed(span.events)]
+    types += [span.attributes.get("error.type")]
+    told = [one for one in types if isinstance(one, str) and one]
+    if named is None:
+        return told[0] if told else None
+    return next((one for one in told if one.endswith(f".{named}")), named)
 
 
 def error_of(span: ToldSpan) -> str:

@@ -131,6 +131,7 @@ AGENT_NAME = _paths(
 THREAD = _paths(
     "gen_ai.conversation.id",
     "session.id",
+    "gen_ai.session.id",
     "langsmith.metadata.thread_id",
     "traceloop.association.properties.thread_id",
     "ai.telemetry.metadata.threadId",
@@ -248,11 +249,15 @@ FAILURES: tuple[tuple[str, frozenset[str]], ...] = (
 """Attributes that say of a span with a good status that what it did has failed."""
 NO_FAILURES = frozenset(
     {
-        *("GraphBubbleUp", "GraphInterrupt", "NodeInterrupt", "ParentCommand"),
-        *("CancelledError", "GeneratorExit", "KeyboardInterrupt"),
+        *("GraphBubbleUp", "GraphInterrupt", "GraphDrained", "NodeInterrupt", "ParentCommand"),  # LangGraph
+        *("WorkflowDone", "WorkflowCancelledByUser", "WaitingForEvent"),  # LlamaIndex
+        *("ApprovalRequired", "CallDeferred", "SkipModelRequest", "SkipToolExecution", "SkipToolValidation"),
+        *("HumanFeedbackPending", "StopAgentRun", "RunCancelled"),  # CrewAI, Agno, ours
+        *("CancelledError", "trio.Cancelled", "AbortError", "KeyboardInterrupt"),
+        *("GeneratorExit", "StopIteration", "StopAsyncIteration"),
     }
 )
-"""Exceptions by which a program goes on elsewhere, waits or is stopped. LangGraph asks a person or hands over so."""
+"""Exceptions by which a program goes on elsewhere, waits or is stopped; a word of many with its module."""
 
 INPUT_TOKENS = _paths(
     "gen_ai.usage.input_tokens",
@@ -382,7 +387,7 @@ COST = _paths(
 )
 """Dollars of one call."""
 
-OURS = frozenset({"towerlog.cost_usd", "towerlog.run.id"})
+OURS = frozenset({"towerlog.cost_usd", "towerlog.unpriced_calls", "towerlog.run.id"})
 """Attributes that spans get on the way out. They are read and not kept: what comes back is what went out."""
 
 LOG_NAMES = ("event.name",)

@@ -28,6 +28,8 @@ _OK, _ERROR = 1, 2
 _OTLP = "otlp"
 """The dialect of what came in as a span."""
 COST = "towerlog.cost_usd"
+UNPRICED = "towerlog.unpriced_calls"
+"""Calls in the figures of a span whose cost nobody knows: it is in no figure, and it is not 0."""
 NANOS_PER_MS = 1_000_000
 MAX_VALUE_DEPTH = 32
 """Levels of a value that go out as such; what is deeper goes out as its JSON."""
@@ -176,6 +178,7 @@ class RunSpans:
         if parts is not None:
             told = {name: getattr(parts, name) for name in COUNTED_PARTS} | {"service_tier": parts.tier}
             found |= {f"towerlog.usage.{name}": one for name, one in told.items() if one is not None}
+        found |= _unpriced(usage)
         cost = usage.cost_nanos
         return found if cost is None or cost < 0 else found | {COST: float(format_dollars(cost))}
 
@@ -215,8 +218,8 @@ class RunSpans:
             _add(span, about | self._usage_of(event, told))
         else:
             # Of a call above others, with what those cost: it counts what exceeds that.
-            cost = self.names.figures.cost_of_span(event)
-            _add(span, {} if cost is None else {COST: float(format_dollars(cost))})
+            cost, counted = self.names.figures.cost_of_span(event), self.names.figures.of(event)
+            _add(span, _unpriced(counted) if cost is None else {COST: float(format_dollars(cost))})
         if event.facts.success is False and "status" not in data:
             span["status"] = {"code": _ERROR, "message": event.facts.name or "failed"}
         self.found.append(span)
@@ -269,6 +272,11 @@ _TOLD: dict[EventType, Callable[[RunSpans, Event, Json], None]] = {
     EventType.MODEL_CALL: RunSpans._call,
     EventType.STEP: RunSpans._step,
 }
+
+
+def _unpriced(usage: Usage | None) -> Json:
+    """A mark for programs that add up costs: a span without one is not free."""
+    return {UNPRICED: usage.unpriced_calls} if usage is not None and usage.unpriced_calls else {}
 
 
 def _events(told: Any) -> list[Json]:

@@ -23,6 +23,7 @@ from towerlog.engine.ingest.checks import (
     one_too_many,
     refused_of,
     reports_an_end,
+    run_that_ends,
     unused_of,
     with_question,
     withdraws_nothing,
@@ -231,6 +232,8 @@ def _place(
         targets.clear()  # what a reference means may change: a run may begin or end
     if target.has_others and event_id is not None and type(ref) is OpenRun:
         run_state = run_of_repeat(plan, principal, ref.thread_id, draft) or run_state
+    if type(ref) is OpenRun and not plain:
+        run_state = run_that_ends(plan, run_state, draft)
     if (run_state is None or not plain) and (refused := refused_of(plan, org, draft, run_state)) is not None:
         return refused
     if effects is not None or draft.history is not None:

@@ -8,13 +8,13 @@ import msgspec
 from towerlog.engine.ingest.content import has_base
 from towerlog.engine.ingest.dedupe import with_history
 from towerlog.engine.ingest.needs import parent_ref
-from towerlog.engine.load.own_runs import process_of, top_of
+from towerlog.engine.load.own_runs import MAX_OPEN_LOOKED_AT, process_of, top_of
 from towerlog.engine.load.rows import ref_key
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
 from towerlog.errors import TooManyQuestions, UnknownBase
 from towerlog.model.chain import LONG_DATA_BYTES
-from towerlog.model.event import TARGET_STATUS, Draft, EventType, NamedRun, Refusal, RunByForeignId, RunById
+from towerlog.model.event import TARGET_STATUS, Draft, EventType, NamedRun, OpenRun, Refusal, RunByForeignId, RunById
 from towerlog.model.facts import NO_EFFECTS, Facts, with_effects
 from towerlog.model.principal import Principal
 from towerlog.model.question_digest import words_of
@@ -50,8 +50,39 @@ def completed(plan: Plan, org: int, draft: Draft) -> Draft:
     return draft
 
 
+def run_that_ends(plan: Plan, run_state: RunState | None, draft: Draft) -> RunState | None:
+    """Whose end an event tells that names a thread and no run: that of the thread's own run (`run_state`), unless its
+    agent or its model is that of another open run alone."""
+    others = _other_open_runs(plan, run_state, draft)
+    if run_state is None or not others or _may_be_of(plan.row_of(run_state), draft):
+        return run_state
+    fitting = [one for one in others if _may_be_of(plan.row_of(one), draft)]
+    return fitting[0] if len(fitting) == 1 else run_state
+
+
+def _other_open_runs(plan: Plan, run_state: RunState | None, draft: Draft) -> list[RunState]:
+    """The open runs of the thread beside its own, where an event tells an end and not whose."""
+    if run_state is None or type(draft.run) is not OpenRun or TARGET_STATUS.get(draft.type) not in TERMINAL:
+        return []
+    row = plan.row_of(run_state)
+    thread = plan.thread(row.org, row.thread_id)
+    numbers = () if thread is None else thread.open_runs[-MAX_OPEN_LOOKED_AT:]
+    found = [plan.run_state_of(number) for number in numbers if number != row.run]
+    return [one for one in found if one is not None and not plan.row_of(one).is_terminal()]
+
+
+def _may_be_of(row: RunRow, draft: Draft) -> bool:
+    """Whether an event may be of a run: by the agent that it names, else by the model."""
+    model, agents = draft.effects.model, {row.agent, *row.shares}
+    if draft.agent is not None:
+        return draft.agent in agents
+    models = {row.model, *(share.model for share in row.shares.values())} - {None}
+    return model is None or not models or model in models
+
+
 def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[tuple[str, str], ...]:
-    """Members of an event that its run, None where it begins with this event, has no use for; and why.
+    """Members of an event that its run, None where it begins with this event, has no use for; and why. What is missing
+    is told in a sentence of its own, with a full stop.
 
     Of commands and questions only what the run certainly never had: what is over may be named in good faith.
     """
@@ -65,6 +96,10 @@ def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[t
         found.append(("question_key", "the run has no such question"))
     if effects.parent_key is not None and _is_nobody(plan, org, effects.parent_key):
         found.append(("parent_run_id", "there is no such run"))
+    if row is not None and type(draft.run) is OpenRun:
+        others = _other_open_runs(plan, plan.run_state_of(row.run), draft)
+        if others and (any(_may_be_of(plan.row_of(one), draft) for one in others) or not _may_be_of(row, draft)):
+            found.append(("trace_id", "is missing, and several runs of the thread are open: its own one has ended."))
     if row is not None and not metadata_fits(row, effects):
         found.append(("metadata", f"does not fit into the {MAX_METADATA_BYTES} bytes that the run has for it"))
     return tuple(found)

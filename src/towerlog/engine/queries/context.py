@@ -9,6 +9,7 @@ from towerlog.ambient import Clock, ServingTime
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.queries import views
 from towerlog.engine.queries.alerts.trials import Trials
+from towerlog.engine.queries.figures import KeptFigures
 from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.errors import NotFound
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
@@ -45,6 +46,7 @@ class QueryContext:
         self.clock = clock
         self.serving = serving
         self.outlines = KeptOutlines()
+        self.figures = KeptFigures()
         self._thresholds = thresholds
         self.asked: Callable[[int, int], Sequence[tuple[str, str, int]]] = lambda org, serving_ms: ()
         """Workers of an organisation that ask for work, as of a moment: who, under which key, and when."""

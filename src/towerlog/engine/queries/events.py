@@ -10,14 +10,8 @@ from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.event import DamagedEvent, Event, EventType, Logged
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow
 from towerlog.model.span_figures import SpanFigures
 from towerlog.store.values import Quarantined
-
-FIGURE_EVENTS = 500
-"""Of a run that is told in parts, that are read at a time for what they tell of usage."""
-MAX_FIGURE_EVENTS = 100_000
-"""So many of them: what comes later is told as it was added."""
 
 
 async def answer(source: QueryContext, principal: Principal, command: q.ListEvents) -> o.Page:
@@ -41,26 +35,14 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListEven
         return o.Page(page, following)
     known = await source.store.agents_by_number(run.org, sorted({one.agent for one in page}))
     names = {one.agent: one.name for one in known}
-    figures = SpanFigures(names)
     if command.after_seq or following is not None:
-        await _take_all(source, run, figures)
-    else:
-        for event in page:
-            figures.take(event)
+        of_all = await source.figures.of(source.store, run)
+        return o.Page(page, following, about=(run, of_all.names | names, of_all.figures))
+    figures = SpanFigures(names)
+    for event in page:
+        figures.take(event)
+    figures.finish(run)
     return o.Page(page, following, about=(run, names, figures))
-
-
-async def _take_all(source: QueryContext, run: RunRow, figures: SpanFigures) -> None:
-    """All events of a run, as far as they are read for what each of them tells of usage."""
-    seq = 0
-    while seq < min(run.last_seq, MAX_FIGURE_EVENTS):
-        found = await source.store.events(run.org, run.run, seq, FIGURE_EVENTS, None, run.last_seq)
-        if not found:
-            return
-        for one in found:
-            if isinstance(one, Event):
-                figures.take(one)
-        seq = found[-1].seq
 
 
 def _until_damaged(found: Sequence[Logged]) -> tuple[list[Event], DamagedEvent | None]:

@@ -16,6 +16,11 @@ from towerlog.store.base import Store
 
 PAGE_EVENTS = 500
 """Of a run that are read at a time; the store gives fewer where their bodies are large."""
+MAX_HELD_BYTES = 4 * 1024 * 1024
+"""Of the events of a run that are kept after they were read for what they tell of usage, until they are told: its first
+ones. The others are read again."""
+EVENT_BYTES = 1000
+"""About what an event takes beside its body."""
 EVENTS_BEFORE_END = 1000
 """Of a run that was forwarded before: so far before its end a call may lie whose result came afterwards."""
 
@@ -58,15 +63,42 @@ async def spans_between(
         since = 0
     agents: dict[int, str] = {}
     figures = SpanFigures(agents, since)
-    async for events in _pages(store, row, seq, until, agents):
-        for event in events:
-            figures.take(event)
+    held = await _take_all(store, row, seq, until, agents, figures)
     spans = RunSpans(row.run_id, RunNames(row.agent, row.thread_id, agents, row.ended_seq, figures))
-    async for events in _pages(store, row, seq, until, agents):
+    async for events in _again(store, row, seq, until, agents, held):
         found, lost = await asyncio.to_thread(_encoded, spans, events, since, until)
         if lost:
             left_out(lost)
         yield found
+
+
+async def _take_all(
+    store: Store, row: RunRow, seq: int, until: int, agents: dict[int, str], figures: SpanFigures
+) -> list[list[Event]]:
+    """Works out what events tell of usage, which takes all of them. The first pages of them, as many as are held."""
+    held: list[list[Event]] = []
+    held_bytes = 0
+    async for events in _pages(store, row, seq, until, agents):
+        for event in events:
+            figures.take(event)
+        held_bytes += sum(EVENT_BYTES + len(one.data) for one in events)
+        if held_bytes <= MAX_HELD_BYTES:
+            held.append(events)
+    figures.finish(row)
+    return held
+
+
+async def _again(
+    store: Store, row: RunRow, seq: int, until: int, agents: dict[int, str], held: list[list[Event]]
+) -> AsyncIterator[list[Event]]:
+    """The same pages once more: those that are held, and the others read again."""
+    for events in held:
+        seq = events[-1].seq if events else seq
+        yield events
+    held.clear()
+    if seq < row.last_seq:
+        async for events in _pages(store, row, seq, until, agents):
+            yield events
 
 
 async def _pages(store: Store, row: RunRow, seq: int, until: int, agents: dict[int, str]) -> AsyncIterator[list[Event]]:
