@@ -1361,6 +1361,40 @@ NODES = (
     ),
 )
 
+SENT = (
+    Promise(
+        "Agents whose names look alike are one agent.",
+        ("model/test_plain_names.py::test_what_nobody_sees_makes_no_name_of_its_own",),
+    ),
+    Promise(
+        "What an import says that a person has said, a person has said.",
+        ("cli/importers/test_first_words.py::test_what_the_program_notes_is_not_what_a_person_said",),
+    ),
+    Promise(
+        "A turn of the Claude Agent SDK costs what its result tells, once.",
+        ("sdk/integrations/claude_agent/test_costs.py::test_a_turn_costs_what_its_result_tells",),
+    ),
+    Promise(
+        "What goes out of a run adds up to what the run has spent, and says where nobody knows.",
+        (
+            "projections/test_span_figures.py::test_spans_of_a_run_add_up_to_what_it_has_spent",
+            "projections/test_span_figures.py::test_a_span_of_another_tracer_says_that_nobody_knows_its_cost",
+        ),
+    ),
+    Promise(
+        "A sender that was restarted while it waits asks the same question.",
+        ("acceptance/test_steps_runs.py::test_a_sender_that_was_restarted_asks_the_same_question",),
+    ),
+    Promise(
+        "An end that names no trace ends the run that can be meant, and no other.",
+        ("engine/ingest/test_ends_without_trace.py::test_it_is_that_of_the_only_run_with_its_agent_or_its_model",),
+    ),
+    Promise(
+        "A tool that waits for a person has not failed.",
+        ("dialects/otlp/test_failures.py::test_a_tool_that_waits_for_approval_has_not_failed",),
+    ),
+)
+
 PROMISES: dict[str, tuple[Promise, ...]] = {
     "What is stored stays": DURABLE,
     "What is read is what was written": WHOLE,
@@ -1369,6 +1403,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
     "Who may do what": ACCESS,
     "Bounds": BOUNDS,
     "Senders": SENDERS,
+    "What senders mean": SENT,
     "What goes out": OUTWARD,
     "Money": MONEY,
     "Prices": PRICED,
