@@ -40,7 +40,7 @@ async def test_the_body_is_the_requests_and_nothing_in_it_is_another(wish: str, 
     for at in range(0, len(sent), step):
         link.data_received(sent[at : at + step])
         await asyncio.sleep(0)
-    await wait_until_async(lambda: len(transport.statuses) == 3, "the replies")
+    await wait_until_async(lambda: len(transport.statuses) == 3, "the replies", deadline_s=10)
     assert app.done == [("/a", INNER), ("/a", b"{}"), ("/after", b"")]
     assert not any(b"upgrade" in scope["given"] for scope in app.scopes)
     assert not transport.has_ended
