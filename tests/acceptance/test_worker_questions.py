@@ -217,10 +217,10 @@ def test_a_server_that_stood_still_ends_no_lease(tmp_path_factory) -> None:
         server.start()
         control = Control(server.client(ADMIN_KEY))
         run_id = control.create("t")
-        claim(control.client, run_id, "w", lease_seconds=2)
+        claim(control.client, run_id, "w", lease_seconds=3)
         assert server.process is not None
         server.process.send_signal(signal.SIGSTOP)
-        until = time.monotonic() + 4
+        until = time.monotonic() + 6
         wait_until(lambda: time.monotonic() > until, "twice the lease to pass")
         server.process.send_signal(signal.SIGCONT)
         report(control.client, run_id, "w")

@@ -85,7 +85,7 @@ def agents(path: Path) -> set[str]:
         return {str(row[0]) for row in db.execute("SELECT name FROM agent")}
 
 
-@pytest.mark.parametrize(("command", "each"), [("restore", 6), slow("restore", 1), slow("rebuild", 1)])
+@pytest.mark.parametrize(("command", "each"), [("restore", 3), slow("restore", 1), slow("rebuild", 1)])
 def test_killed_at_any_call_the_old_store_or_the_new_one_is_there(
     library: Path, killed: Path, filled: Path, tmp_path: Path, command: str, each: int
 ) -> None:

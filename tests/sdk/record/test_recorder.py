@@ -266,7 +266,7 @@ def test_runs_that_begin_and_end_meanwhile_do_not_disturb_the_sender(
         for thread in threads:
             thread.start()
         seen = len(ingest.requests)
-        wait_until(lambda: len(ingest.requests) > seen + 10 or "delivery failed" in caplog.text, "some batches")
+        wait_until(lambda: len(ingest.requests) > seen + 25 or "delivery failed" in caplog.text, "some batches")
     finally:
         stop.set()
         sys.setswitchinterval(interval)

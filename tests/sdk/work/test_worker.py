@@ -233,7 +233,7 @@ def test_a_server_that_stands_still_costs_no_attempt(server_of_its_own, thread, 
     control = Control(server.client())
     worker = start("--lease-seconds", "2", beside=server, key=ADMIN_KEY)
     run_id = control.create(thread, "polite")
-    for times in range(1, 3):
+    for times in range(1, 4):
         wait_until(lambda n=times: control.text(run_id) == "waiting" * n, "the agent to begin")
         assert server.process is not None
         server.process.send_signal(signal.SIGSTOP)
@@ -241,7 +241,7 @@ def test_a_server_that_stands_still_costs_no_attempt(server_of_its_own, thread, 
             wait_until(lambda n=times: worker.log.count("lease lost") == n, "the worker to stop its agent")
         finally:
             server.process.send_signal(signal.SIGCONT)
-    wait_until(lambda: control.text(run_id) == "waiting" * 3, "the agent to begin again")
+    wait_until(lambda: control.text(run_id) == "waiting" * 4, "the agent to begin again")
     detail = control.detail(run_id)
     assert (detail["status"], detail["attempt"]) == ("running", 1)
     assert control.events(run_id, "lane.lost") == []
