@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tables import table
 from towerlog.config import (
     MEANINGS,
     SECRETS,
@@ -55,8 +56,8 @@ def test_a_variable_that_is_no_setting_is_found() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["BOOTSTRAP_KEY", "SMTP_URL"])
-@pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+@table("name", ["BOOTSTRAP_KEY", "SMTP_URL"])
+@table("mode, is_open", [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
 def test_a_secret_in_a_file_that_everybody_can_read_deserves_a_warning(
     tmp_path: Path, name: str, mode: int, is_open: bool
 ) -> None:
@@ -147,10 +148,8 @@ def test_a_wrong_value_is_refused_by_where_it_was_given(tmp_path: Path) -> None:
         load_settings({"max_queue": 0}, {**NOWHERE, "TOWERLOG_MAX_QUEUE": "1"})
 
 
-@pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize(
-    "value", ['["smtps://u:hunter2@mail?from=a@b.c"]', "41421356", "2024-05-17", "{a = 'hunter2'}"]
-)
+@table("name", SECRETS)
+@table("value", ['["smtps://u:hunter2@mail?from=a@b.c"]', "41421356", "2024-05-17", "{a = 'hunter2'}"])
 def test_no_message_repeats_a_secret(tmp_path: Path, name: str, value: str) -> None:
     file = tmp_path / "towerlog.toml"
     file.write_text(f"{name} = {value}\n")

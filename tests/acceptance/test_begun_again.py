@@ -22,6 +22,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program asks what people want of its run every five seconds."""
+    monkeypatch.setattr("towerlog.sdk.record.delivery.POLL_EVERY_S", 0.2)
+
+
 class Program:
     """A program that works where it may, with a recorder of its own; `left` by a test as a killed one is."""
 

@@ -14,6 +14,7 @@ from tests.support.readback import ReadBack
 from tests.support.senders import Json, checkpoint, runner_event, save_batch
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.sse import EventStream
+from tests.support.tables import table
 
 STATE_FIELDS = {
     "thread_id",
@@ -239,8 +240,8 @@ def test_followers_see_the_answer_at_once(
         assert stream.next_event().json["seq"] == 2
 
 
-@pytest.mark.parametrize("first", ["approve", "reject"])
-@pytest.mark.parametrize("second", ["approve", "reject"])
+@table("first", ["approve", "reject"])
+@table("second", ["approve", "reject"])
 def test_the_first_answer_wins(client: httpx2.Client, back: ReadBack, unique: Unique, first: str, second: str) -> None:
     thread, trace = unique("thread"), unique("trace")
     save_batch(client, waiting(thread, trace))

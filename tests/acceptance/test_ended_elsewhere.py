@@ -25,7 +25,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def recorder(server: Server, tmp_path: Path) -> Iterator[Recorder]:
+def recorder(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    # It asks what people want of its run every five seconds.
+    monkeypatch.setattr("towerlog.sdk.record.delivery.POLL_EVERY_S", 0.2)
     made = Recorder(server.base_url, ADMIN_KEY, spool_dir=tmp_path / "spool", longest_pause_seconds=0.5)
     yield made
     made.close(0.0)

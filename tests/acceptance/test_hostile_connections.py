@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from tests.acceptance.feeds import step
+from tests.support.samples import slow
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.wait import DEADLINE_S, wait_until
 
@@ -82,8 +83,9 @@ def test_trailers_cost_no_memory_and_end_the_connection(server: Server, what: by
         assert server.resident_bytes() - before < 16 * MIB
 
 
-@pytest.mark.parametrize(("count", "mib"), [(200, 20), pytest.param(1000, 50, marks=pytest.mark.slow)])
-def test_requests_behind_a_reply_that_nobody_reads_cost_little(fresh_server, count: int, mib: int) -> None:
+@pytest.mark.parametrize(("count", "mib", "ends"), [(200, 20, False), slow(1000, 50, True)])
+def test_requests_behind_a_reply_that_nobody_reads_cost_little(fresh_server, count: int, mib: int, ends: bool) -> None:
+    """And end, after the half minute that a reply may stand still."""
     server = fresh_server(TOWERLOG_MAX_CONNECTIONS_PER_ADDRESS="2000")
     client = server.client()
     client.get("/openapi.json").raise_for_status()
@@ -93,7 +95,8 @@ def test_requests_behind_a_reply_that_nobody_reads_cost_little(fresh_server, cou
             try_to_send(sender, LARGE_PAGE * 900)
         wait_until(lambda: metric(client, "towerlog_connections_open") <= count + 2, "the count")
         assert server.resident_bytes() - before < mib * MIB
-        wait_until(lambda: metric(client, "towerlog_connections_open") <= 2, "the end of all", deadline_s=120)
+        if ends:
+            wait_until(lambda: metric(client, "towerlog_connections_open") <= 2, "the end of all", deadline_s=120)
     assert client.get("/healthz").status_code == 200
 
 

@@ -21,6 +21,7 @@ from tests.acceptance.feeds import (
     report,
     types_of,
 )
+from tests.support.tables import table
 
 ABSENT_RUN = "2489E9AD-2EE2-8E00-8EC9-32D5F69181C0"
 """The id in the seed's own example."""
@@ -365,8 +366,8 @@ def test_the_same_idempotency_key_is_one_report(client, held, unique) -> None:
     assert reply.json()["code"].lower() == "idempotency_mismatch"
 
 
-@pytest.mark.parametrize("run_id", [ABSENT_RUN, "not-a-uuid", "%00"])
-@pytest.mark.parametrize("act", ["events", "claim", "release", "complete", "fail"])
+@table("run_id", [ABSENT_RUN, "not-a-uuid", "%00"])
+@table("act", ["events", "claim", "release", "complete", "fail"])
 def test_a_run_that_is_not_there(client, act, run_id) -> None:
     refused(client.post(f"/api/agents/runs/{run_id}/{act}", json={"worker_id": "w"}), 404, "RUN_NOT_FOUND")
 

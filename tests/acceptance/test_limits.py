@@ -15,6 +15,7 @@ from tests.acceptance.feeds import claim, create_run, log_of, newest_run_of, ok,
 from tests.acceptance.routes import POSTS, ROUTES, form_problem, shape_of
 from tests.support.readback import ReadBack
 from tests.support.senders import save_batch, send_batch
+from tests.support.tables import table
 
 MIB = 2**20
 BODY_LIMIT = 16 * MIB
@@ -368,8 +369,8 @@ def test_numbers_in_a_payload_come_back_as_they_were(client, unique, number) -> 
     assert log_of(client, newest_run_of(client, sdk_run))[-1]["data"]["n"] == json.loads(number)
 
 
-@pytest.mark.parametrize("value", ["-1", "9007199254740993", "1e400", "1.5", '"7"', "true", "NaN"])
-@pytest.mark.parametrize("field", ["prompt_tokens", "completion_tokens", "cost_usd"])
+@table("value", ["-1", "9007199254740993", "1e400", "1.5", '"7"', "true", "NaN"])
+@table("field", ["prompt_tokens", "completion_tokens", "cost_usd"])
 def test_a_figure_that_is_absurd_is_named_and_not_counted(client, unique, field, value) -> None:
     sdk_run = unique("sdk")
     step(client, sdk_run, "run_start", agent_name="a")

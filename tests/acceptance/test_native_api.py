@@ -24,6 +24,7 @@ from tests.acceptance.feeds import (
     step,
 )
 from tests.support.senders import runner_event, save_batch
+from tests.support.tables import table
 
 ABSENT = "01890000-0000-7000-8000-00000000dead"
 LISTS = ["agents", "runs", "threads", "workers", "lanes", "keys"]
@@ -89,8 +90,8 @@ def test_a_page_is_not_disturbed_by_what_comes_in(org, unique) -> None:
     assert [row["run_id"] for page in (first, second) for row in page["data"]] == made[::-1]
 
 
-@pytest.mark.parametrize("noun", ["agents", "runs", "threads"])
-@pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=%00", "limit=0", "limit=x", "limit=-1", "limit=1000000"])
+@table("noun", ["agents", "runs", "threads"])
+@table("query", ["cursor=nonsense", "cursor=%00", "limit=0", "limit=x", "limit=-1", "limit=1000000"])
 def test_a_bad_page_is_a_problem(org, noun, query) -> None:
     reply = org.get(f"/api/v1/{noun}?{query}")
     assert reply.status_code in {400, 422}, reply.text
@@ -217,8 +218,8 @@ def test_lanes_and_workers_show_who_holds_what(org, unique) -> None:
     cancel(org, queued)
 
 
-@pytest.mark.parametrize("path", ["runs", "agents", "threads"])
-@pytest.mark.parametrize("name", [ABSENT, "not-an-id"])
+@table("path", ["runs", "agents", "threads"])
+@table("name", [ABSENT, "not-an-id"])
 def test_what_is_not_there_is_a_problem(org, path, name) -> None:
     problem(org.get(f"/api/v1/{path}/{name}"), 404)
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.acceptance.feeds import cancel, create_run, log_of, ok, snapshot, started
 from tests.support.readback import ReadBack
+from tests.support.samples import slow
 from tests.support.senders import ingest, save_batch, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
@@ -159,7 +160,7 @@ def test_a_follower_goes_on_across_an_erasure(own: Server) -> None:
     assert [frame["seq"] for frame in frames] == list(range(3, 9))
 
 
-@pytest.mark.parametrize("kill_after", [1, 2])
+@pytest.mark.parametrize("kill_after", [1, slow(2)])
 def test_a_killed_erasure_is_gone_on_with(own: Server, kill_after: int) -> None:
     client = own.client()
     ids = [told_run(client, f"r{number}", steps=30) for number in range(8)]

@@ -24,6 +24,7 @@ from tests.acceptance.feeds import (
     types_of,
 )
 from tests.support.server import ADMIN_KEY
+from tests.support.tables import table
 
 ABSENT_RUN = "0189d3f0-0000-7000-8000-00000000dead"
 
@@ -88,8 +89,8 @@ def test_an_unknown_route_or_persona_is_refused_by_name(client, unique, field) -
     assert field in refused(reply, 422, "validation.failed")["details"]
 
 
-@pytest.mark.parametrize("field", ["route_id", "persona_id", "parent_run_id"])
-@pytest.mark.parametrize("value", [7, True, [], {}, 1.5], ids=["int", "bool", "list", "object", "float"])
+@table("field", ["route_id", "persona_id", "parent_run_id"])
+@table("value", [7, True, [], {}, 1.5])
 def test_a_field_of_the_wrong_kind_is_refused_by_name(client, unique, field, value) -> None:
     thread = unique("thread")
     reply = client.post(f"/v1/threads/{thread}/runs", json={field: value})
@@ -233,11 +234,10 @@ def test_thread_ids_that_are_no_ids_are_refused(client, name) -> None:
     assert set(reply.json()) >= {"code", "message", "trace_id"}
 
 
-@pytest.mark.parametrize("run_id", [ABSENT_RUN, "not-a-uuid", "1", "0189d3f0-0000-7000-8000-00000000dea", "%00", "%ff"])
-@pytest.mark.parametrize(
-    ("method", "path"),
+@table("run_id", [ABSENT_RUN, "not-a-uuid", "1", "0189d3f0-0000-7000-8000-00000000dea", "%00", "%ff"])
+@table(
+    "method, path",
     [("GET", ""), ("GET", "/events"), ("POST", ":cancel"), ("POST", "/input")],
-    ids=["detail", "events", "cancel", "input"],
 )
 def test_a_run_that_is_not_there(client, method, path, run_id) -> None:
     body = {"content": "yes"} if path == "/input" else None

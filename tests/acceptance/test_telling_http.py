@@ -30,6 +30,7 @@ from tests.support.senders import (
     sdk_event,
     tell,
 )
+from tests.support.tables import table
 
 MEBIBYTE = 2**20
 BODY_LIMIT = 16 * MEBIBYTE
@@ -142,7 +143,7 @@ def test_a_traceparent_is_honoured(client: httpx2.Client, door: Transport) -> No
         assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["X-Trace-Id"])
 
 
-@pytest.mark.parametrize("given", ["Bearer nobody", "Bearer", "Basic YWRtOmFkbQ==", "nonsense", "", "Bearer a b"])
+@table("given", ["Bearer nobody", "Bearer", "Basic YWRtOmFkbQ==", "nonsense", "", "Bearer a b"])
 def test_a_bad_key_is_a_401(anonymous: httpx2.Client, door: Transport, given: str) -> None:
     reply = anonymous.post(door.path, json=door.body("x", 0), headers={"Authorization": given})
     door.assert_error(reply, 401)
@@ -160,7 +161,7 @@ def test_a_key_in_the_url_is_no_key(anonymous: httpx2.Client, client: httpx2.Cli
         door.assert_error(anonymous.post(door.path, json=door.body("x", 0), params={name: key}), 401)
 
 
-@pytest.mark.parametrize("scope", ["read", "control", "worker"])
+@table("scope", ["read", "control", "worker"])
 def test_a_key_without_the_scope_is_a_403(scoped: Scoped, door: Transport, scope: str) -> None:
     door.assert_error(scoped(scope).post(door.path, json=door.body("x", 0)), 403)
     assert door.count() == 0
@@ -208,7 +209,7 @@ def test_a_broken_or_cut_encoding_is_refused(client: httpx2.Client, door: Transp
     assert door.count() == 0
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "compress", "gzip, gzip", "utf-8"])
+@table("encoding", ["br", "deflate", "compress", "gzip, gzip", "utf-8"])
 def test_an_unknown_encoding_is_refused(client: httpx2.Client, door: Transport, encoding: str) -> None:
     body = zlib.compress(json.dumps(door.body("x", 0)).encode())
     reply = client.post(door.path, content=body, headers={**JSON_TYPE, "Content-Encoding": encoding})
@@ -268,19 +269,19 @@ HELL: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("body", HELL.values(), ids=HELL.keys())
-def test_no_body_makes_a_server_error(client: httpx2.Client, door: Transport, body: bytes) -> None:
-    door.assert_refused(client.post(door.path, content=body, headers=JSON_TYPE), 400, 413, 422)
+@table("name", HELL)
+def test_no_body_makes_a_server_error(client: httpx2.Client, door: Transport, name: str) -> None:
+    door.assert_refused(client.post(door.path, content=HELL[name], headers=JSON_TYPE), 400, 413, 422)
     assert door.count() == 0
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data", "", "json", "a/b; c"])
+@table("content_type", ["text/plain", "application/xml", "multipart/form-data", "", "json", "a/b; c"])
 def test_no_content_type_makes_a_server_error(client: httpx2.Client, door: Transport, content_type: str) -> None:
-    body = json.dumps(door.body("x", 0)).encode()
+    body, before = json.dumps(door.body("x", 0)).encode(), door.count()
     reply = client.post(door.path, content=body, headers={"Content-Type": content_type})
     if reply.status_code != 200:
         door.assert_error(reply, 400, 415, 422)
-    assert door.count() == (1 if reply.status_code == 200 else 0)
+    assert door.count() == before + (reply.status_code == 200)
 
 
 def test_duplicate_keys_are_never_a_server_error(client: httpx2.Client, door: Transport) -> None:
@@ -322,7 +323,7 @@ def test_another_key_stores_again(client: httpx2.Client, door: Transport, unique
     assert door.count() == 2
 
 
-@pytest.mark.parametrize("key", ["k" * 256, "a\tb", "ü".encode()], ids=["too long", "tab", "not printable"])
+@table("key", ["k" * 256, "a\tb", "ü".encode()])
 def test_a_bad_idempotency_key_is_refused(client: httpx2.Client, door: Transport, key: str | bytes) -> None:
     door.assert_error(client.post(door.path, json=door.body("x", 0), headers={"Idempotency-Key": key}), 400, 422)
     assert door.count() == 0

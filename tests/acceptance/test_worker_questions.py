@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.feeds import claim, create_run, ok, report
 from tests.sdk.support.failing_proxy import failing_proxy
 from tests.sdk.worker_process import SERVED, Control, WorkerProcess
-from tests.support.samples import first
+from tests.support.samples import first, slow
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
 
@@ -95,7 +95,7 @@ def test_a_checkpoint_without_an_index_of_its_own_does_not_make_another_question
     assert (closed["state"], closed["taken_at"] is not None) == ("answered", True)
 
 
-@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize("restarts", [1, slow(2)])
 def test_an_answer_is_taken_by_whoever_asks_again_whatever_is_asked_before(control, start, restarts) -> None:
     """The earlier question is asked once more each time, since its answer was taken."""
     worker = start("--lease-seconds", "1")

@@ -7,7 +7,7 @@ import pytest
 from bench.floods import FLOODS
 from bench.scenarios import neighbours
 
-SECONDS = 8.0
+SECONDS = 5.0
 LONG_SECONDS = 540.0
 """Nearly ten minutes: a test that takes longer is taken for one that hangs."""
 

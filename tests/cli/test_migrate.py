@@ -142,7 +142,7 @@ def killed(data: Path, url: str, at: int) -> int:
         return code
 
 
-@pytest.mark.parametrize("start", first(QUICK, quick=2))
+@pytest.mark.parametrize("start", first(QUICK))
 def test_it_goes_on_when_it_was_killed(data: Path, url: str, start: int) -> None:
     """Killed once, then some statements later, and so on until it gets through."""
     kills, at = 0, start

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.support.tables import table
 from towerlog.cli.main import main
 from towerlog.cli.options import settings_table, with_settings
 from towerlog.config import MEANINGS, Settings
@@ -44,8 +45,8 @@ def test_without_any_the_defaults_hold_and_own_options_pass(tmp_path: Path) -> N
     assert shown("--own", "x", XDG_DATA_HOME=str(tmp_path)) == expected
 
 
-@pytest.mark.parametrize(("name", "value"), [("EGRESS_ALLOW", "10.0.0.1/8"), ("SMTP_URL", "smtp://u:hunter2@mail")])
-@pytest.mark.parametrize("command", ["serve", "doctor", "verify", "orgs ls"])
+@table("name, value", [("EGRESS_ALLOW", "10.0.0.1/8"), ("SMTP_URL", "smtp://u:hunter2@mail")])
+@table("command", ["serve", "doctor", "verify", "orgs ls"])
 def test_a_way_out_that_cannot_be_is_refused_by_where_it_was_given(
     tmp_path: Path, command: str, name: str, value: str
 ) -> None:

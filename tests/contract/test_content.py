@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from tests.support.factories import identity
 from tests.support.fakes import START_MS
 from tests.support.lookups import looked_up
+from tests.support.tables import table
 from towerlog.errors import Damaged
 from towerlog.model.names import block_names, message_name, metas_name, prefix_names
 from towerlog.store.base import Store
@@ -132,8 +134,9 @@ async def test_messages_of_blocks_are_read_back_among_those_that_are_kept_singly
     assert [await store.known_length(org, one) for one in (end, key, names[0])] == [len(WHOLE), 4, None]
 
 
-@pytest.mark.parametrize("changed", ["length", "block", "the first is missing"])
-async def test_a_block_that_is_not_what_it_was_is_never_given_out(store: Store, org: int, changed: str) -> None:
+@table("number, changed", enumerate(["length", "block", "the first is missing"]))
+async def test_a_block_that_is_not_what_it_was_is_never_given_out(store: Store, number: int, changed: str) -> None:
+    org = (await store.org_create(*identity(number, name=changed))).org
     first, second = with_blocks(org, WHOLE[:3], 2, 3)
     if changed == "length":
         second = msgspec.structs.replace(second, length=4)

@@ -28,6 +28,7 @@ from tests.egress.receivers import (
     silent,
 )
 from tests.support.ports import HeldPort
+from tests.support.tables import table
 from tests.support.wait import wait_until_async
 from towerlog.egress.connections import MAX_ADDRESSES, in_order, is_own
 from towerlog.egress.hosts import Address
@@ -74,7 +75,7 @@ async def test_what_is_sent_and_what_comes_back() -> None:
     }
 
 
-@pytest.mark.parametrize("status", [200, 204, 301, 400, 404, 410, 429, 500, 503, 999])
+@table("status", [200, 204, 301, 400, 404, 410, 429, 500, 503, 999])
 async def test_every_status_is_an_answer(status: int) -> None:
     async with receiving(saying(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode())) as receiver:
         answer = answer_of(await post(receiver))
@@ -188,7 +189,7 @@ async def test_a_head_that_does_not_end_is_no_answer(begin: bytes, again: bytes)
         assert failure_of(await post(receiver)) is EgressFailure.NOT_UNDERSTOOD
 
 
-@pytest.mark.parametrize(
+@table(
     "said",
     [
         b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -355,8 +356,8 @@ async def test_a_cancelled_post_closes_its_connection_and_says_nothing() -> None
         await asyncio.wait_for(receiver.ended.wait(), 60)
 
 
-@pytest.mark.parametrize(
-    ("content", "headers"),
+@table(
+    "content, headers",
     [
         (bytes(MAX_CONTENT_BYTES + 1), {}),
         (b"", {"Host": "elsewhere.example"}),

@@ -22,6 +22,7 @@ from tests.egress.receivers import (
     resolving,
     silent,
 )
+from tests.support.tables import table
 from towerlog.egress.http import Poster
 from towerlog.egress.outcomes import EgressFailure, Undelivered
 
@@ -62,9 +63,9 @@ def unsafe_contexts() -> Iterator[tuple[str, Callable[[], ssl.SSLContext], str]]
     yield "of an unknown authority", lambda: serving(NAME, ca=trustme.CA()), "unable to get local issuer"
 
 
-@pytest.mark.parametrize(("_name", "context", "words"), [pytest.param(*one, id=one[0]) for one in unsafe_contexts()])
+@table("name, context, words", unsafe_contexts())
 async def test_a_certificate_that_is_not_the_hosts_is_not_accepted(
-    _name: str, context: Callable[[], ssl.SSLContext], words: str
+    name: str, context: Callable[[], ssl.SSLContext], words: str
 ) -> None:
     async with receiving(tls=context()) as receiver:
         outcome = await secure().post(f"https://{NAME}:{receiver.port}/", b"secret", {}, org_id=ORG)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.tables import table
 from towerlog.model.budget import (
     BudgetAction,
     BudgetRow,
@@ -79,8 +80,8 @@ def test_a_new_period_begins_with_nothing_and_tells_again(period: Period) -> Non
     assert exceeds
 
 
-@pytest.mark.parametrize("period", [Period.HOUR, Period.DAY, Period.MONTH])
-@pytest.mark.parametrize("days", [2, 70, -2, -70])
+@table("period", [Period.HOUR, Period.DAY, Period.MONTH])
+@table("days", [2, 70, -2, -70])
 def test_wherever_the_clock_was_a_period_goes_on_with_what_it_has_counted(period: Period, days: int) -> None:
     away_ms = NOW_MS + days * 24 * HOUR_MS
     row, _, _ = fold.spent(budget(period=period), DOLLAR, NOW_MS)

@@ -540,8 +540,8 @@ def test_what_others_write_about_a_run_is_no_life(kind: EventType) -> None:
     assert (moved.process_at, moved.progress_at, moved.seen_at) == (row.process_at, row.progress_at, row.seen_at)
 
 
-@pytest.mark.parametrize(
-    ("kind", "effects"),
+@table(
+    "kind, effects",
     [
         (E.RUN_MESSAGE, Effects(requests="message")),
         (E.RUN_INPUT, Effects(requests="input")),
@@ -549,7 +549,7 @@ def test_what_others_write_about_a_run_is_no_life(kind: EventType) -> None:
         (E.CHECKPOINT, Effects(checkpoint=CheckpointFacts(1, "rejected", decision=True, expired=True))),
     ],
 )
-@pytest.mark.parametrize("was", [Status.RUNNING, Status.WAITING])
+@table("was", [Status.RUNNING, Status.WAITING])
 def test_what_a_person_does_is_no_life_and_ends_a_wait(kind: EventType, effects: Effects, was: Status) -> None:
     """Whoever writes to a dead agent must not make it look alive; and an answer after days must not make it silent."""
     row = told(run_row(), E.RUN_WAITING if was is Status.WAITING else E.STEP, status=was)

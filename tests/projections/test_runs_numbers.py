@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pytest
 
 from tests.support.factories import event, facts_of, run_row
+from tests.support.tables import table
 from towerlog.model.event import Event, EventType
 from towerlog.model.ledger import MAX_CLIENTS, Ledger
 from towerlog.model.run import RunRow, Status
@@ -31,8 +31,8 @@ def told(row: RunRow, *numbers: int, client: str = "c", kind: EventType = E.STEP
     return row
 
 
-@pytest.mark.parametrize("status", [Status.RUNNING, Status.QUEUED, Status.COMPLETED, Status.LOST])
-@pytest.mark.parametrize("kind", [E.STEP, E.RUN_STARTED, E.TOOL_CALL, E.RUN_COMPLETED])
+@table("status", [Status.RUNNING, Status.QUEUED, Status.COMPLETED, Status.LOST])
+@table("kind", [E.STEP, E.RUN_STARTED, E.TOOL_CALL, E.RUN_COMPLETED])
 def test_every_event_counts_late_or_not(status: Status, kind: EventType) -> None:
     row = told(run_row(status=status, agent="a"), 2, 1, 5, kind=kind)
     assert row.clients == {"c": Ledger(((1, 2), (5, 5)), highest=5)}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from google.protobuf.json_format import MessageToDict
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -24,6 +23,7 @@ from tests.support.calls import endpoint_of, make_call
 from tests.support.factories import facts_of
 from tests.support.otlp import span, traces
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.dialects.activity.feed import feed_event
 from towerlog.dialects.native import NATIVE
 from towerlog.dialects.otlp.dialect import DIALECT as OTLP
@@ -200,10 +200,10 @@ STORIES = {
 }
 
 
-@pytest.mark.parametrize("way", [asked_for, in_pages, forwarded])
-@pytest.mark.parametrize("name", STORIES)
+@table("way", [asked_for, in_pages, forwarded])
+@table("name", STORIES)
 async def test_spans_of_a_run_add_up_to_what_it_has_spent(tmp_path: Path, name: str, way: Way) -> None:
-    async with open_rig(tmp_path, prices=PRICES) as rig:
+    async with open_rig(tmp_path / f"{name} {way.__name__}", prices=PRICES) as rig:
         await check(rig, STORIES[name], way)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.projections.test_computed_costs import checked, tell
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.event import EventType
 from towerlog.model.usage import Usage, UsageReport
@@ -72,10 +73,10 @@ END = total("big", 3050, 300, whole_run=True)
 OF_CALLS = 300 * 10 + 2700 + 50 * 12 + 300 * 40
 
 
-@pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("end", [END, total("big", 3050, 300)], ids=["of the run", "of the agent"])
+@table("at", [0, 1, 2])
+@table("end", [END, total("big", 3050, 300)])
 async def test_calls_in_a_total_decide_whichever_came_first(tmp_path: Path, at: int, end: Telling) -> None:
-    async with open_rig(tmp_path, prices=PRICES) as rig:
+    async with open_rig(tmp_path / f"{at} {end is END}", prices=PRICES) as rig:
         found = await sums(rig, [*CALLS[:at], end, *CALLS[at:]])
     assert found["run"] == Usage(300, 2700, 50, 300, None, 3350, OF_CALLS, OF_CALLS)
     assert found["tokens"] == {"big": [300, 2700, 50, 300, 0, 3350]}

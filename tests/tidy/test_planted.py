@@ -198,8 +198,8 @@ def test_a_planted_fault_in_any_file_is_found(check: FileCheck, content: bytes, 
     assert words in found[0]
 
 
-@pytest.mark.parametrize("check", FILE_CHECKS, ids=name_of)
-@pytest.mark.parametrize("content", [b"", b"plain, with homework/ and a todo\n", b"\x89PNG\0\r\n\xff", b"\xff\xfe"])
+@table("check", FILE_CHECKS, ids=name_of)
+@table("content", [b"", b"plain, with homework/ and a todo\n", b"\x89PNG\0\r\n\xff", b"\xff\xfe"])
 def test_an_ordinary_file_passes(check: FileCheck, content: bytes) -> None:
     assert list(check("x", content)) == []
 

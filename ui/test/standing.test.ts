@@ -17,8 +17,9 @@ describe('a list that holds its places', () => {
   });
   it('keeps a bounded number of places, and all that is there', () => {
     const many = Array.from({ length: MOST_GONE + 50 }, (_, at) => `n${at}`);
-    const shown = stood(stood([], [...many, 'z'], id, true), ['z'], id, true);
-    expect(shown.length).toBe(MOST_GONE + 1);
+    const shown = stood(stood([], ['a', ...many, 'z'], id, true), ['a', 'z'], id, true);
+    expect(shown.length).toBe(MOST_GONE + 2);
+    expect(shown[0]).toEqual({ id: 'a', thing: 'a', isGone: false });
     expect(shown.at(-1)).toEqual({ id: 'z', thing: 'z', isGone: false });
   });
 });
@@ -35,6 +36,13 @@ describe('what stands still', () => {
     expect(still.see('a', { x: 0, y: 9 }, 3_000)).toBe(false);
     expect(still.see('a', AT, 3_100)).toBe(false);
     expect(still.see('a', AT, 3_100 + STILL_MS)).toBe(true);
+    expect(still.see('a', { x: 9, y: 0 }, 9_000)).toBe(false);
+  });
+  it('is for longer than a press takes that was meant for something else', () => expect(STILL_MS).toBeGreaterThanOrEqual(500));
+  it('does not creep', () => {
+    const still = new Stillness<string>();
+    const looks = [0, 3, 6, 9].map((y, at) => still.see('a', { x: 0, y }, at * STILL_MS));
+    expect(looks).toEqual([false, true, false, true]);
   });
   it('is forgotten with its element', () => {
     const still = new Stillness<string>();

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from tests.asgi.http1.hand import Taking, get, linked
 from tests.asgi.http1.test_heads import HOST
+from tests.support.tables import table
 from tests.support.wait import wait_until_async
 
 INNER = b"DELETE /inner HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -31,9 +30,9 @@ def chunked(wish: bytes, body: bytes) -> bytes:
     return head + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
 
 
-@pytest.mark.parametrize("step", [1, 7, 100, 10_000])
-@pytest.mark.parametrize("form", [sized, chunked])
-@pytest.mark.parametrize("wish", WISHES)
+@table("step", [1, 7, 100, 10_000])
+@table("form", [sized, chunked])
+@table("wish", WISHES)
 async def test_the_body_is_the_requests_and_nothing_in_it_is_another(wish: str, form: Any, step: int) -> None:
     app = Taking()
     link, transport = linked(app)
@@ -41,7 +40,7 @@ async def test_the_body_is_the_requests_and_nothing_in_it_is_another(wish: str, 
     for at in range(0, len(sent), step):
         link.data_received(sent[at : at + step])
         await asyncio.sleep(0)
-    await wait_until_async(lambda: len(transport.statuses) == 3, "the replies")
+    await wait_until_async(lambda: len(transport.statuses) == 3, "the replies", deadline_s=10)
     assert app.done == [("/a", INNER), ("/a", b"{}"), ("/after", b"")]
     assert not any(b"upgrade" in scope["given"] for scope in app.scopes)
     assert not transport.has_ended

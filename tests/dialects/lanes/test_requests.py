@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.dialects.calls import RUN, call
+from tests.support.tables import table
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.fields import facts_named
@@ -300,8 +301,8 @@ def test_an_end_keeps_what_nobody_knows() -> None:
     assert json.loads(finish(requests.decode_complete, cost=1).draft.data) == {"cost": 1, "result": None}
 
 
-@pytest.mark.parametrize("run_id", ["not-a-uuid", "\x00", ""])
-@pytest.mark.parametrize("name", ["report", "claim_run", "release", "complete", "fail"])
+@table("run_id", ["not-a-uuid", "\x00", ""])
+@table("name", ["report", "claim_run", "release", "complete", "fail"])
 def test_a_run_id_is_a_uuid(name, run_id) -> None:
     with pytest.raises(errors.NotFound):
         getattr(requests, f"decode_{name}")(call({"worker_id": "w"}, path={"id": run_id}))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.dialects.native.feeds import checkpoint, newest_run
+from tests.support.tables import table
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
 
@@ -65,8 +66,8 @@ async def test_a_wrong_field_of_a_fork_is_named(say: Any, field: str, body: Any)
     assert list(reply.json["errors"]) == [field]
 
 
-@pytest.mark.parametrize("action", ["retry", "fork"])
-@pytest.mark.parametrize("run_id", [ABSENT, "nobody", "x:y"])
+@table("action", ["retry", "fork"])
+@table("run_id", [ABSENT, "nobody", "x:y"])
 async def test_a_run_that_is_not_there_is_404(say: Any, action: str, run_id: str) -> None:
     assert (
         await say("POST", f"/api/v1/runs/{run_id}:{action}", value={} if action == "retry" else {"step_index": 1})

@@ -8,6 +8,7 @@ import pytest
 
 from tests.asgi.conversation import HandClock
 from tests.dialects.native.feeds import checkpoint, newest_run, pages_of, tell
+from tests.support.tables import table
 
 ABSENT = "0189d3f0-0000-7000-8000-00000000dead"
 
@@ -163,8 +164,8 @@ async def test_threads_are_paged_and_found(say: Any, clock: HandClock) -> None:
     assert (await say("GET", "/api/v1/threads/nobody")).status == 404
 
 
-@pytest.mark.parametrize("run_id", [ABSENT, "not-a-uuid", "%00"])
-@pytest.mark.parametrize("path", ["", "/events", "/quarantine", "/checkpoints", "/checkpoints/1"])
+@table("run_id", [ABSENT, "not-a-uuid", "%00"])
+@table("path", ["", "/events", "/quarantine", "/checkpoints", "/checkpoints/1"])
 async def test_a_run_that_is_not_there(say: Any, run_id: str, path: str) -> None:
     reply = await say("GET", f"/api/v1/runs/{run_id}{path}")
     assert (reply.status, reply.json["code"]) == (404, "not_found")

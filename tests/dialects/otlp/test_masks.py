@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.tables import table
 from towerlog.dialects.otlp import masks
 from towerlog.dialects.otlp.drafts import clean
 from towerlog.dialects.otlp.forms import MASK
@@ -117,8 +118,8 @@ def test_values_without_quotes(text: str) -> None:
     assert clean({"db.pwd": "hush"}) == {"db.pwd": MASK}
 
 
-@pytest.mark.parametrize("quote", ['"', "'"])
-@pytest.mark.parametrize("name", ["api_key", "Authorization", "password", "X-Api-Key", "secrets", "token"])
+@table("quote", ['"', "'"])
+@table("name", ["api_key", "Authorization", "password", "X-Api-Key", "secrets", "token"])
 def test_members_of_text_that_is_json(quote: str, name: str) -> None:
     inner = f"{{{quote}{name}{quote}: {quote}hush, hush{quote}, {quote}city{quote}: {quote}Oslo{quote}}}"
     text = json.loads(masked_text(json.dumps({"input": inner}).encode()))["input"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.dialects.calls import NOW, OTHER_RUN, RUN, call
+from tests.support.tables import table
 from towerlog import errors
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.fields import MAX_SEQ
@@ -161,8 +162,8 @@ def test_the_runs_of_a_thread() -> None:
     refused("limit", decode, call(path={"thread_id": "t"}, query={"limit": "201"}))
 
 
-@pytest.mark.parametrize("run_id", ["not-a-uuid", "1", RUN[:-1], RUN + "0", "\x00"])
-@pytest.mark.parametrize("name", ["get", "cancel", "input", "follow"])
+@table("run_id", ["not-a-uuid", "1", RUN[:-1], RUN + "0", "\x00"])
+@table("name", ["get", "cancel", "input", "follow"])
 def test_a_run_id_is_a_uuid(name, run_id) -> None:
     decode = getattr(requests, f"decode_{name}")
     with pytest.raises(errors.NotFound):

@@ -15,6 +15,7 @@ import towerlog.egress.mail.mailer
 from tests.egress.certificates import long_ago, serving, trusted
 from tests.egress.mail.mail_servers import PASSWORD, USER, Mailbag, mail_server
 from tests.egress.receivers import ORG, Answer, Connection, answer_of, outside, receiving, resolving, silent
+from tests.support.tables import table
 from tests.support.wait import wait_until_async
 from towerlog.egress.mail.mailer import MAIL_SECONDS, MAX_MAILS, MAX_MAILS_PER_ORG, Mailer
 from towerlog.egress.outcomes import EgressFailure, MailAccepted, Undelivered
@@ -73,8 +74,8 @@ async def test_the_mail_server_may_be_anywhere_since_the_operator_chose_it() -> 
         assert isinstance(await send(found), MailAccepted)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", NAME])
-@pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
+@table("host", ["127.0.0.1", NAME])
+@table("scheme", ["smtps", "smtp+starttls"])
 async def test_over_tls_with_a_login(scheme: str, host: str) -> None:
     context = serving(host)
     tls = {"tls": context} if scheme == "smtps" else {"starttls": context}
@@ -101,7 +102,7 @@ async def test_without_tls_with_a_login() -> None:
         assert isinstance(await send(mailer(bag.port, login=LOGIN)), MailAccepted)
 
 
-@pytest.mark.parametrize("login", ["", "towerlog%40example.com:wrong@"])
+@table("login", ["", "towerlog%40example.com:wrong@"])
 async def test_without_the_right_login_nothing_is_sent_and_later_it_may_be(login: str) -> None:
     async with mail_server(login=True) as bag:
         outcome = await send(mailer(bag.port, login=login))
@@ -112,8 +113,8 @@ async def test_without_the_right_login_nothing_is_sent_and_later_it_may_be(login
             assert "TOWERLOG_SMTP_URL" in outcome.words
 
 
-@pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])
-@pytest.mark.parametrize("fault", ["another name", "expired", "unknown"])
+@table("scheme", ["smtps", "smtp+starttls"])
+@table("fault", ["another name", "expired", "unknown"])
 async def test_a_certificate_that_is_not_the_mail_servers_ends_it(scheme: str, fault: str) -> None:
     context = serving(
         "other.example.net" if fault == "another name" else NAME,
@@ -141,9 +142,9 @@ async def test_tls_that_is_not_there_ends_it() -> None:
         assert failure_of(await send(mailer(bag.port, "smtps", NAME, LOGIN))) is EgressFailure.TLS
 
 
-@pytest.mark.parametrize("at", ["RCPT", "DATA"])
-@pytest.mark.parametrize(
-    ("said", "failure", "is_final"),
+@table("at", ["RCPT", "DATA"])
+@table(
+    "said, failure, is_final",
     [("550 5.1.1 no such user", EgressFailure.REJECTED, True), ("451 4.7.1 greylisted", EgressFailure.DEFERRED, False)],
 )
 async def test_a_refusal_is_told_in_the_servers_words(
@@ -158,7 +159,7 @@ async def test_a_refusal_is_told_in_the_servers_words(
         assert said.rpartition(" ")[2] in outcome.words
 
 
-@pytest.mark.parametrize(
+@table(
     "changed",
     [
         {"to": "a@example.com, b@example.com"},

@@ -143,8 +143,8 @@ def test_in_teams_no_text_is_more_than_text(text: str) -> None:
     assert "msteams" not in card, "nothing says whom a mention means"
 
 
-@pytest.mark.parametrize("kind", CHAT_BODIES)
-@pytest.mark.parametrize(
+@table("kind", CHAT_BODIES)
+@table(
     "link",
     [
         None,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.control.test_questions import asking
 from tests.support.rig import Rig
+from tests.support.tables import table
 from towerlog.errors import NotFound
 from towerlog.model import command as c
 from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, ChangeRule, CreateRule, DeleteRule
@@ -80,9 +81,10 @@ async def test_a_link_answers_while_its_maker_may(rig: Rig, maker: str) -> None:
     assert (await rig.run(run_id)).pending[0].content == "yes"
 
 
-@pytest.mark.parametrize(("maker", "end"), [("key", 0), ("member", 0), ("member", 1), ("rule", 0), ("rule", 1)])
-@pytest.mark.parametrize("together", [True, False], ids=["in one commit", "later"])
+@table("maker, end", [("key", 0), ("member", 0), ("member", 1), ("rule", 0), ("rule", 1)])
+@table("together", [True, False])
 async def test_a_link_answers_nothing_once_its_maker_may_not(rig: Rig, maker: str, end: int, together: bool) -> None:
+    rig.principal = await rig.make_org(rig.ids.uuid())
     run_id = await asking(rig, "go?")
     link, ends = await MAKERS[maker](rig, run_id)
     asker = with_link(rig, link)

@@ -12,6 +12,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.rig import Rig, at_rest, open_rig
+from tests.support.tables import table
 from towerlog.engine.commands import lanes
 from towerlog.errors import AlreadyClaimed, LeaseLost, NotFound, RunEnded
 from towerlog.model.command import CancelRun, Claim, ClaimRun, CreateRun, Finish, Idempotency, Release, Report
@@ -453,9 +454,10 @@ async def test_a_holder_is_told_again_what_it_was_told(rig: Rig) -> None:
             assert again == Replayed(200, type(first).__name__.encode())
 
 
-@pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("taken_by", ["sweep", "worker", "cancel"])
+@table("number", [0, 1])
+@table("taken_by", ["sweep", "worker", "cancel"])
 async def test_no_success_is_told_again_once_the_lease_is_gone(rig: Rig, number: int, taken_by: str) -> None:
+    rig.principal = await rig.make_org(rig.ids.uuid())
     run_id = await create(rig)
     await rig.do(ClaimRun(run_id, "w", LEASE_MS))
     command = guarded(run_id)[number]

@@ -11,6 +11,7 @@ from tests.engine.commands.test_lanes import LEASE_MS, create
 from tests.engine.control.test_rights import held, minted, tell, under
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
+from tests.support.tables import table
 from towerlog.dialects.run_json import delivery_view
 from towerlog.engine.verify import verify_org
 from towerlog.model.command import ClaimRun, Finish, Report, RevokeKey
@@ -160,11 +161,12 @@ async def test_a_strangers_model_call_counts_and_does_not_name_the_runs_model(ri
     assert await is_sound(rig)
 
 
-@pytest.mark.parametrize("is_late", [False, True])
-@pytest.mark.parametrize("is_first", [False, True])
+@table("is_late", [False, True])
+@table("is_first", [False, True])
 async def test_what_an_agent_spends_stays_under_its_own_model_whatever_strangers_call(
     rig: Rig, is_first: bool, is_late: bool
 ) -> None:
+    rig.principal = await rig.make_org(rig.ids.uuid())
     run_id = await held(rig)
     ref = RunById(run_id)
     total = Effects(report=UsageReport(Usage(input_tokens=100), "total"))

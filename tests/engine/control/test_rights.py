@@ -10,6 +10,7 @@ import pytest
 from tests.engine.commands.test_lanes import LEASE_MS, create, finish, lane
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
+from tests.support.tables import table
 from towerlog.engine.timers.rules.workers import LATELY_MS
 from towerlog.engine.verify import verify_org
 from towerlog.errors import AlreadyClaimed, LeaseLost, RunEnded, TowerlogError
@@ -294,13 +295,14 @@ async def test_a_strangers_word_about_the_threads_run_is_repeated_about_the_same
 # A run in the queue
 
 
-@pytest.mark.parametrize("epoch", [0, 1])
-@pytest.mark.parametrize("lane_state", ["queued", "blocked"])
-@pytest.mark.parametrize("said", CHANGES)
+@table("epoch", [0, 1])
+@table("lane_state", ["queued", "blocked"])
+@table("said", CHANGES)
 async def test_a_strangers_word_about_a_run_in_the_queue_changes_nothing(
     rig: Rig, said: str, lane_state: str, epoch: int
 ) -> None:
     """Neither before its first claim nor after it was given back, also from the key that has held it."""
+    rig.principal = await rig.make_org(rig.ids.uuid())
     if lane_state == "blocked":
         if epoch:
             return  # only the first of a thread's runs can have been held
@@ -365,10 +367,11 @@ async def ids_of(rig: Rig, run_id: str) -> list[tuple[EventType, str | None]]:
     return [(event.type, event.sent_id) for event in await rig.events(run_id) if event.sent_id is not None]
 
 
-@pytest.mark.parametrize("forget", [False, True])
-@pytest.mark.parametrize("when", ["queued", "held"])
+@table("forget", [False, True])
+@table("when", ["queued", "held"])
 async def test_a_strangers_telemetry_takes_no_id_of_the_holders(rig: Rig, when: str, forget: bool) -> None:
     """Whether it comes before or after the claim; a retry under the same key is a repeat all the same."""
+    rig.principal = await rig.make_org(rig.ids.uuid())
     run_id = await held(rig) if when == "held" else await create(rig)
     ref = RunById(run_id)
     step = draft(E.STEP, ref, {"by": "a stranger"}, event_id="e1")
@@ -458,10 +461,11 @@ async def test_a_batch_that_was_foreign_is_a_repeat_after_the_end_and_begins_no_
     assert [(one.run_id, one.duplicate) for one in again] == [(created.run_id, True)] * 2
 
 
-@pytest.mark.parametrize("said", ["pause", "answer taken", "withdrawal", "acknowledgement", "question"])
-@pytest.mark.parametrize("key_id", ["other", "mine", None])
+@table("said", ["pause", "answer taken", "withdrawal", "acknowledgement", "question"])
+@table("key_id", ["other", "mine", None])
 async def test_nobody_takes_what_is_meant_for_the_next_worker(rig: Rig, said: str, key_id: str | None) -> None:
     """The run is back in the queue, with an answer that its next worker waits for."""
+    rig.principal = await rig.make_org(rig.ids.uuid())
     key_id = key_id or rig.principal.key_id  # who has put it there
     run_id = await held(rig)
     asked = draft(E.RUN_WAITING, RunById(run_id), facts=Facts(question="who?", effects=Effects(question_key="k1")))

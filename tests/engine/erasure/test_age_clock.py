@@ -13,6 +13,7 @@ import pytest
 from tests.engine.erasure.test_retention import told, types
 from tests.support.fakes import FakeClock
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.engine.erasure.age_clock import CLOCKS_DIFFER_MS, HOLD_MS, MAX_STEP_MS, AgeState, ClockConfirm
 from towerlog.engine.timers.old_rows import ALERT_LIFE_MS, DROP_SWEEP_MS
 from towerlog.model.facts import Erases
@@ -219,24 +220,24 @@ async def test_a_clock_that_was_confirmed_without_a_server_is_followed_by_its_st
         assert await is_erased(rig, row)
 
 
-@pytest.mark.parametrize("restarts", [False, True])
-@pytest.mark.parametrize(
+@table("restarts", [False, True])
+@table(
     "set_by_ms",
     [MAX_STEP_MS + 1, FAR_MS, -CLOCKS_DIFFER_MS - 61_001, -MAX_STEP_MS, -10 * DAY_MS],
 )
 async def test_a_confirm_counts_for_no_clock_that_was_set_since(tmp_path: Path, restarts: bool, set_by_ms: int) -> None:
-    clock = FakeClock()
-    async with rig_at(tmp_path, clock) as rig:
+    clock, folder = FakeClock(), tmp_path / f"{set_by_ms} {restarts}"
+    async with rig_at(folder, clock) as rig:
         row = await with_policy(rig)
         clock.jump(FAR_MS)
-        await confirmed(rig, tmp_path)
+        await confirmed(rig, folder)
         clock.jump(set_by_ms)
         if not restarts:
             await swept(rig)
         assert not await is_erased(rig, row)
     if restarts:
         clock.restart()
-        async with rig_at(tmp_path, clock) as rig:
+        async with rig_at(folder, clock) as rig:
             assert rig.engine.figures()["clock_off_seconds"] > 80 * 86_400
             assert not await is_erased(rig, row)
 

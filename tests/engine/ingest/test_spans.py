@@ -18,6 +18,7 @@ from tests.dialects.otlp.test_dialect import decode
 from tests.support.otlp import Json, span, traces
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.engine.verify import verify_org
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, ListBudgets, Period
 from towerlog.model.event import Refusal
@@ -292,16 +293,15 @@ async def test_an_outer_call_counts_what_exceeds_those_below_it(priced: Rig, req
 SPOKEN = {"gen_ai__usage__output_audio_tokens": 1}
 
 
-@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["outer first", "inner first"])
-@pytest.mark.parametrize(
-    ("written", "cost", "unpriced"), [(1, 1_000_000_050, 0), (30, 1_000_000_050, 1)], ids=["all", "some of it"]
-)
+@table("order", [[0, 1], [1, 0]])
+@table("written, cost, unpriced", [(1, 1_000_000_050, 0), (30, 1_000_000_050, 1)])
 async def test_the_rest_of_an_outer_call_with_audio_has_no_price_in_any_order(
     tmp_path: Path, order: list[int], written: int, cost: int, unpriced: int
 ) -> None:
     """Whether what it tells more is audio is known to nobody. 1,000 of input at 1,000,000, and one of audio at 50."""
     rates = msgspec.structs.replace(card(1_000_000, 1, 1, 1, 1).rates, output_audio=50 * FEMTOS_PER_NANO)
-    async with open_rig(tmp_path, prices=FixedPrices({"m1": PriceCard(rates, "v")})) as rig:
+    folder = tmp_path / f"{order} {written}"
+    async with open_rig(folder, prices=FixedPrices({"m1": PriceCard(rates, "v")})) as rig:
         figures = {"gen_ai__usage__input_tokens": 1000, "gen_ai__usage__output_tokens": written}
         outer = span(2, 1, gen_ai__request__model="m1", **CHAT, **figures, **SPOKEN)
         spans = [outer, chat(4, 2, 1000, **SPOKEN)]

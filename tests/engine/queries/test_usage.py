@@ -10,6 +10,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.fakes import START_MS, FakeClock
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.engine.queries.usage import MAX_SPAN_HOURS
 from towerlog.engine.verify import verify_org
 from towerlog.errors import Invalid
@@ -107,8 +108,8 @@ async def test_more_than_a_year_is_refused(spent: Rig) -> None:
     assert len(await usage(spent, since=start, until=start + MAX_SPAN_HOURS * HOUR_MS)) == 3
 
 
-@pytest.mark.parametrize("by", ["hour", "agent", "model"])
-@pytest.mark.parametrize("limit", [1, 2, 3])
+@table("by", ["hour", "agent", "model"])
+@table("limit", [1, 2, 3])
 async def test_pages_follow_one_another_without_gap_or_repeat(spent: Rig, by: str, limit: int) -> None:
     whole = await usage(spent, by)
     found: list[UsageRow] = []

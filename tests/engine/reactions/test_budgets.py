@@ -12,6 +12,7 @@ import pytest
 from tests.support.factories import draft, traced
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.errors import BudgetExceeded, NotFound, Overloaded
 from towerlog.model import command as c
 from towerlog.model.budget import (
@@ -453,10 +454,11 @@ async def test_a_reservation_ends_by_its_time_and_a_restart_gives_it_that_anew(t
         assert (await read(again, row)).reserved_nanos == 0
 
 
-@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
-@pytest.mark.parametrize("order", ["kid first", "grandchild first", "parent last"])
+@table("together", [False, True])
+@table("order", ["kid first", "grandchild first", "parent last"])
 async def test_a_tree_counts_what_was_spent_before_it_was_known_to_be_one(rig: Rig, order: str, together: bool) -> None:
     """top <- kid <- grandchild: both spend before anybody knows whose children they are."""
+    rig.principal = await rig.make_org(rig.ids.uuid())
     await rig.append(call("top", None))
     top = (await rows(rig))["top"]
     made = [await make(rig, BudgetScope(run_id=top.run_id), period=period) for period in (Period.TOTAL, Period.HOUR)]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.projections.test_computed_costs import HOUR_MS, call, checked, end, tell
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.engine.repricing import reprice
 from towerlog.errors import Conflict
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
@@ -243,12 +244,13 @@ OVERTAKING = {
 }
 
 
-@pytest.mark.parametrize("changes", [[UP], [DOWN], [UP, UP], [UP, DOWN]], ids=["up", "down", "twice", "up and down"])
-@pytest.mark.parametrize("story", OVERTAKING.values(), ids=OVERTAKING)
+@table("changes", [[UP], [DOWN], [UP, UP], [UP, DOWN]])
+@table("name", OVERTAKING)
 async def test_totals_and_calls_may_overtake_each_other(
-    tmp_path: Path, prices: FixedPrices, story: list[Act], changes: list[Act]
+    tmp_path: Path, prices: FixedPrices, name: str, changes: list[Act]
 ) -> None:
-    async with open_rig(tmp_path, prices=prices) as rig:
+    story = OVERTAKING[name]
+    async with open_rig(tmp_path / f"{name} {changes}", prices=prices) as rig:
         await check(rig, prices, [*story, *changes, Act("pass"), *story[-1:], *changes])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
+from tests.support.tables import table
 from towerlog.ambient import GRACE_MS, MIN_OUTAGE_MS, MIN_SERVED_MS
 from towerlog.engine.control.unheard import HEARD_LATE_MS
 from towerlog.engine.timers.approvals import SWEEP_ROWS
@@ -60,9 +61,10 @@ async def expired(rig: Rig, run_id: str) -> list[dict[str, Any]]:
     return [msgspec.json.decode(one.data) for one in await rig.events(run_id) if one.type is E.APPROVAL_EXPIRED]
 
 
-@pytest.mark.parametrize("make", [question, calls])
-@pytest.mark.parametrize("then", list(OnExpiry))
+@table("make", [question, calls])
+@table("then", list(OnExpiry))
 async def test_it_expires_at_its_time_and_not_before(rig: Rig, make: Any, then: OnExpiry) -> None:
+    rig.principal = await rig.make_org(rig.ids.uuid())
     [stored] = await rig.append(make("x", then))
     rig.clock.advance(HOUR_MS - 1)
     await rig.engine.sweep()

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.sdk.worker_process import Control, WorkerProcess
+from tests.support.samples import slow
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.sse import EventStream
 from tests.support.wait import wait_until
@@ -146,7 +147,7 @@ def test_a_cancel_reaches_the_agent_promptly(control, thread, start, agent) -> N
     assert [event["data"]["type"] for event in control.events(run_id, "command.acknowledged")] == ["cancel"]
 
 
-@pytest.mark.parametrize("agent", ["deaf", "deaf-sync"])
+@pytest.mark.parametrize("agent", ["deaf", slow("deaf-sync")])
 def test_a_cancel_that_is_ignored_is_forced_at_the_deadline(control, thread, start, agent) -> None:
     worker = start("--lease-seconds", "2")
     run_id = control.create(thread, agent)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tables import table
 from towerlog.sdk.record.backlog import own_files
 from towerlog.sdk.record.backlog.own_files import OwnFolder
 
@@ -60,12 +61,13 @@ STRANGE: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND | os.O_CREAT])
-@pytest.mark.parametrize("what", STRANGE)
+@table("flags", [os.O_RDONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND | os.O_CREAT])
+@table("what", STRANGE)
 def test_what_is_no_file_of_this_user_alone_is_not_opened(folder: OwnFolder, what: str, flags: int) -> None:
-    STRANGE[what](folder.path / "f")
+    name = f"{what} {flags}"
+    STRANGE[what](folder.path / name)
     with pytest.raises(OSError):
-        folder.open_file("f", flags)
+        folder.open_file(name, flags)
 
 
 def test_a_file_of_this_user_is_opened_and_a_new_one_is_for_its_owner_alone(folder: OwnFolder) -> None:

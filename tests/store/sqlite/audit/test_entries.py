@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from tests.store.plans import plans_of
+from tests.support.tables import table
 from towerlog.model.audit import Action, Actor, ActorType, AuditEntry, AuditFilter, AuditRow, chain_link, make_entry
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections.connection import open_connection
@@ -85,10 +86,10 @@ def test_pages_are_newest_first_and_end(db: apsw.Connection, org: int, other: in
     assert [row.entry.org for row in entries.page(db, other, ALL, 5, None)[0]] == [other, other]
 
 
-@pytest.mark.parametrize("looked_at", [1, 2, 5, 100])
-@pytest.mark.parametrize("limit", [1, 2, 50])
-@pytest.mark.parametrize(
-    ("wanted", "fits"),
+@table("looked_at", [1, 2, 5, 100])
+@table("limit", [1, 2, 50])
+@table(
+    "wanted, fits",
     [
         (ALL, lambda number: True),
         (AuditFilter(action="key.revoke"), lambda number: number % 2 == 0),
