@@ -76,6 +76,7 @@ class Engine:
         self._rows = RowChannels(self._reads)
         self._rows.listen_to(wake)
         listed = price_list or NoPrices()
+        self._reads.price_list = listed
         self._repricing = Repricing(store, listed, self._write)
         self.unheard = Unheard(self._serving)
         reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)

@@ -21,7 +21,7 @@ from towerlog.model.liveness import Liveness
 from towerlog.model.member import MemberOutcome, MemberRows
 from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.price import PriceOutcome, PriceView
+from towerlog.model.price import ListedPrice, PriceOutcome, PriceView
 from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
 from towerlog.model.span_figures import AboutRun
@@ -212,6 +212,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[BudgetNow]
         | list[ReservationNow]
         | list[PriceView]
+        | list[ListedPrice]
         | list[RuleNow]
         | list[AlertNow]
         | list[DeliveryNow]

@@ -17,7 +17,7 @@ PAGES = {
     "/runs/{done}?tab=conversation": ("writer", "calls search"),
     "/runs/{done}?tab=tools": ("writer", "search"),
     "/runs/{runner}?tab=checkpoints&checkpoint=2:researcher&against=1:researcher": ("researcher", "I remove build."),
-    "/runs/{done}?tab=children": ("writer", "This run has started no other."),
+    "/runs/{done}?tab=children": ("writer", "No child runs."),
     "/runs/{queued}?tab=leases": ("nobody", "run.queued"),
     "/runs/{done}?tab=raw": ("writer", '"type":"run.started"'),
     "/runs/{failed}": ("writer", "no paper"),

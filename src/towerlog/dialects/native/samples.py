@@ -366,7 +366,9 @@ SAMPLES: dict[str, Sample] = {
     "resume_run": Sample(RUN | {"status": "paused"}, {"reason": "lunch is over"}),
     "cancel_run": Sample(RUN | {"status": "cancelling"}, {"reason": "never mind"}),
     "kill_run": Sample(KILLED, {"reason": "it answers nobody"}),
-    "retry_run": Sample(QUEUED | {"resumed_from": RUN_ID, "retry_of": RUN_ID}),
+    "retry_run": Sample(
+        QUEUED | {"resumed_from": RUN_ID, "retry_of": RUN_ID}, {"input": "Which towers are listed now?"}
+    ),
     "fork_run": Sample(
         QUEUED | {"resumed_from": RUN_ID, "forked_from": {"run_id": RUN_ID, "step_index": 1}}, {"step_index": 1}
     ),

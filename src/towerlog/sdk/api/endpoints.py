@@ -130,14 +130,16 @@ def kill_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:
     return api_request("POST", "/api/v1/runs/{run_id}:kill", shapes.RunInfo.read, given(reason=reason), run_id=run_id)
 
 
-def retry_run(run_id: str) -> ApiRequest[shapes.RunInfo]:
+def retry_run(run_id: str, other: str | Mapping[str, Any] | None = None) -> ApiRequest[shapes.RunInfo]:
     """A new run with the input of another."""
-    return api_request("POST", "/api/v1/runs/{run_id}:retry", shapes.RunInfo.read, {}, run_id=run_id)
+    return api_request("POST", "/api/v1/runs/{run_id}:retry", shapes.RunInfo.read, given(input=other), run_id=run_id)
 
 
-def fork_run(run_id: str, step_index: int, agent: str | None) -> ApiRequest[shapes.RunInfo]:
+def fork_run(
+    run_id: str, step_index: int, agent: str | None, other: str | Mapping[str, Any] | None = None
+) -> ApiRequest[shapes.RunInfo]:
     """A new run from a checkpoint."""
-    body = given(step_index=step_index, agent=agent)
+    body = given(step_index=step_index, agent=agent, input=other)
     return api_request("POST", "/api/v1/runs/{run_id}:fork", shapes.RunInfo.read, body, run_id=run_id)
 
 
@@ -353,6 +355,11 @@ def release_reservation(reservation_id: str) -> ApiRequest[fleet.Reservation]:
 def list_prices(limit: int = PAGE) -> Listing[fleet.Price]:
     """Prices of the organisation's own, newest first."""
     return listing("/api/v1/prices", fleet.Price, {"limit": limit})
+
+
+def list_listed_prices(query: str | None, limit: int = PAGE) -> Listing[fleet.ListedPrice]:
+    """Prices of the list that comes with the server."""
+    return listing("/api/v1/prices/listed", fleet.ListedPrice, {"q": query, "limit": limit})
 
 
 def get_price(price_id: str) -> ApiRequest[fleet.Price]:
