@@ -24,6 +24,7 @@ from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import ListedPrice, PriceOutcome, PriceView
 from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
+from towerlog.model.run_text import Hit
 from towerlog.model.span_figures import AboutRun
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import RunSums, Usage, UsageRow
@@ -227,6 +228,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     about: AboutRun | None = None  # where that was asked for, of the run of events
     searched_to: int | None = None
     """Of a search that ended for its time: runs that began before this, wall ms, were not looked at."""
+    hits: dict[str, Hit] | None = None
+    """Of a search for words: where each run has them, by run id."""
 
 
 class LaneView(msgspec.Struct, frozen=True, gc=False):

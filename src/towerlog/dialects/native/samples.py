@@ -351,7 +351,10 @@ SAMPLES: dict[str, Sample] = {
     "list_lanes": Sample(_list(LANE) | {"queued": 0, "held": 1, "oldest_queued_at": None}),
     "list_workers": Sample(_list(WORKER)),
     "get_usage": Sample(_list(TOTAL) | {"since": "2026-04-01T00:00:00.000Z", "until": "2026-04-08T00:00:00.000Z"}),
-    "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy") | {"searched_to": None}),
+    "list_runs": Sample(
+        _list(_in_list(RUN), after="cnVuczoxMDQy")
+        | {"found": {RUN_ID: {"place": "input", "excerpt": "leaning towers"}}, "searched_to": None}
+    ),
     "find_runs": Sample(_list(RUN_ID)),
     "get_run": Sample(RUN | {"children": []}),
     "list_events": Sample(_list(EVENT)),
