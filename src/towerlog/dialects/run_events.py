@@ -396,5 +396,6 @@ def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Dialec
         return default
     shortest = settings.min_lease_seconds
     if not shortest <= lease_seconds <= MAX_LEASE_SECONDS:
-        raise invalid_field("lease_seconds", f"must be between {shortest} and {MAX_LEASE_SECONDS}")
+        bounds = f"must be between {shortest} (the server's TOWERLOG_LANES_MIN_LEASE_SECONDS) and {MAX_LEASE_SECONDS}"
+        raise invalid_field("lease_seconds", bounds)
     return 1000 * lease_seconds
