@@ -170,12 +170,8 @@ def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
     space = Space(folder, SystemClock().steady_ms, settings.disk_guard_mib)
     free, guard = space.free_bytes, space.guard_bytes
     verdict = "wrong" if space.is_low() else "warn" if free < guard + LITTLE_SPACE_BYTES else "ok"
-    whose = (
-        f"{100 // GUARD_SHARE} % of the disk, see disk_guard_mib"
-        if settings.disk_guard_mib == AUTOMATIC
-        else "disk_guard_mib"
-    )
-    said = f"{size(free)} free in {folder}; below {size(guard)} ({whose}) writes are refused"
+    share = f"{100 // GUARD_SHARE} % of the disk, see " if settings.disk_guard_mib == AUTOMATIC else ""
+    said = f"{size(free)} free in {folder}; below {size(guard)} ({share}disk_guard_mib) writes are refused"
     said += "" if verdict == "ok" else ": make room, or move the data folder"
     yield Finding("disk", verdict, said, {"disk_free_bytes": free, "disk_guard_bytes": guard})
 

@@ -76,7 +76,6 @@ class Engine:
         self._rows = RowChannels(self._reads)
         self._rows.listen_to(wake)
         listed = price_list or NoPrices()
-        self._reads.price_list = listed
         self._repricing = Repricing(store, listed, self._write)
         self.unheard = Unheard(self._serving)
         reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
@@ -109,7 +108,7 @@ class Engine:
             leads=self._leads,
         )
         """What time brings about."""
-        self._reads.asked = self.services.workers.lately
+        self._reads.asked, self._reads.price_list = self.services.workers.lately, listed
 
     def _forget(self, org: int, run: int) -> None:
         """Something of a run was erased: nothing of it stays in memory here."""

@@ -296,6 +296,7 @@ class ListedPrice(msgspec.Struct, frozen=True, gc=False):
     card: PriceCard
 
 
+PriceRows = list[PriceView] | list[ListedPrice]
 PriceOutcome = PriceView | RepricedPage
 
 

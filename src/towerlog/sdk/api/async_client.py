@@ -146,7 +146,7 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         idempotency_key: str | None = None,
     ) -> shapes.RunInfo:
         """Queues a new run with the same input, or another one, linked to this one, which must have ended."""
-        return await self._send(endpoints.retry_run(run_id, input), idempotency_key)
+        return await self._send(endpoints.retry_run(run_id, input=input), idempotency_key)
 
     async def fork_run(
         self,
@@ -158,7 +158,9 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         idempotency_key: str | None = None,
     ) -> shapes.RunInfo:
         """Queues a new run that starts from a checkpoint's state, with the same input or another one."""
-        return await self._send(endpoints.fork_run(run_id, step_index, agent, input), idempotency_key)
+        return await self._send(
+            endpoints.fork_run(run_id, step_index=step_index, agent=agent, input=input), idempotency_key
+        )
 
     def list_events(
         self, run_id: str, after_seq: int = 0, *, types: Sequence[str] | None = None

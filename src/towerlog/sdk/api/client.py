@@ -147,7 +147,7 @@ class Client(Alerts, Approvals, Members, RetentionCalls):
         idempotency_key: str | None = None,
     ) -> shapes.RunInfo:
         """Queues a new run with the same input, or another one, linked to this one, which must have ended."""
-        return self._send(endpoints.retry_run(run_id, input), idempotency_key)
+        return self._send(endpoints.retry_run(run_id, input=input), idempotency_key)
 
     def fork_run(
         self,
@@ -159,7 +159,7 @@ class Client(Alerts, Approvals, Members, RetentionCalls):
         idempotency_key: str | None = None,
     ) -> shapes.RunInfo:
         """Queues a new run that starts from a checkpoint's state, with the same input or another one."""
-        return self._send(endpoints.fork_run(run_id, step_index, agent, input), idempotency_key)
+        return self._send(endpoints.fork_run(run_id, step_index=step_index, agent=agent, input=input), idempotency_key)
 
     def list_events(
         self, run_id: str, after_seq: int = 0, *, types: Sequence[str] | None = None
