@@ -37,7 +37,7 @@ PAGES = {
     "/alerts": ("Alerts", "no paper"),
     "/alerts?tab=rules": ("Alerts", "failed runs"),
     "/alerts?tab=deliveries": ("Alerts", "No message was sent"),
-    "/audit": ("Audit", "budget"),
+    "/audit?action=budget.create": ("Audit", "budget.create"),
     "/settings": ("Settings", "a key"),
     "/settings?tab=prices": ("Settings", "house-1"),
     "/settings?tab=prices&q=gpt-4o-mini": ("Settings", "gpt-4o-mini"),
