@@ -31,7 +31,7 @@ setup: $(stamp) $(if $(wildcard ui/package.json),$(ui_built)) ## make .venv with
 $(stamp): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(enough)' 2>/dev/null || \
 		{ echo 'Towerlog needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3'; exit 1; }
-	@echo 'Setting up .venv with pinned packages: one to two minutes, the first time only …'
+	@echo 'Setting up .venv with pinned packages: one to three minutes, the first time only …'
 	@test -x $(bin)/pip || $(PYTHON) -m venv .venv || \
 		{ echo 'Python could not make a virtual environment; on Debian and Ubuntu it needs the package python3-venv.'; exit 1; }
 	@$(bin)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore -e '.[dev]' -c constraints.txt

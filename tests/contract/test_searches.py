@@ -103,3 +103,12 @@ async def test_any_word_is_found_and_breaks_nothing(store: Store, org: int, word
     run = run_row(1, org=org).run
     await put(store, RunText(run, org, f"before {word} after"))
     assert await found(store, org, word) == [1]
+
+
+async def test_what_runs_say_is_read_back_by_number_and_for_their_organisation_alone(store: Store, org: int) -> None:
+    run, other = run_row(1, org=org).run, run_row(2, org=org).run
+    await put(store, RunText(run, org, "the tower"), RunText(other, org, talk="how much?"))
+    assert await store.run_texts(org, [run, 7]) == {run: RunText(run, org, "the tower").whole()}
+    assert set(await store.run_texts(org, [run, other])) == {run, other}
+    assert await store.run_texts(org + 1, [run]) == {}
+    assert await store.run_texts(org, []) == {}

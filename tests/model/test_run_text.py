@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towerlog.model.run_text import MAX_PART_CHARS, MAX_WORDS, RunText, joined_talk, searchable, values_text, words_of
+from towerlog.model.run_text import (
+    EXCERPT_CHARS,
+    MAX_PART_CHARS,
+    MAX_WORDS,
+    Hit,
+    RunText,
+    excerpt,
+    hit_of,
+    joined_talk,
+    searchable,
+    values_text,
+    words_of,
+)
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -75,3 +87,21 @@ def test_what_is_told_later_takes_the_place_and_talk_is_kept() -> None:
     gone = later.with_told(RunText(1, 1, anew=True))
     assert gone.with_told(RunText(1, 1, about="c")) == RunText(1, 1, about="c", anew=True)
     assert joined_talk("x" * MAX_PART_CHARS, "old") == "x" * MAX_PART_CHARS
+
+
+def test_a_hit_is_in_the_place_with_most_of_the_words() -> None:
+    places = {"input": "a tower", "result": "the tower is leaning", "talk": None, "agent": "tower"}
+    assert hit_of(["tower", "leaning"], places) == Hit("result", "the tower is leaning")
+    assert hit_of(["tower"], places) == Hit("input", "a tower")
+    assert hit_of(["castle"], places) is None
+    assert hit_of([], places) is None
+    assert hit_of(["x"], {}) is None
+
+
+@given(st.text(alphabet="ab ", max_size=600), st.integers(0, 600))
+def test_an_excerpt_is_bounded_and_shows_what_was_found(before: str, gap: int) -> None:
+    text = f"{before} needle {'c ' * gap}"
+    shown = excerpt(text, text.index("needle"))
+    assert len(shown) <= EXCERPT_CHARS
+    assert "needle" in shown
+    assert shown.strip("…") in text

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { named, sumOf, ticks } from '../src/model/bars';
+import { flatOf, named, sumOf, ticks } from '../src/model/bars';
 
 test('a scale has round values from 0 to the most', () => {
   expect(ticks(0, false)).toEqual([0]);
@@ -34,4 +34,14 @@ test('a sum of which a part is unknown says so, and is not 0 where all of it is'
   expect(sumOf([0, 0], figure, 'unpriced')).toBe('$0');
   expect(sumOf([1, null], figure, 'unpriced')).toBe('$1 and what is unpriced');
   expect(sumOf([0, null], figure, 'unpriced')).toBe('unpriced');
+});
+
+test('without a bar, what is 0 says so, and what is not known is no 0', () => {
+  const told = (values: (number | null)[], isSummed = true): string | null => flatOf(values, '$0', 'unpriced', isSummed);
+  expect(told([0, 1, null])).toBe(null);
+  expect(told([0, 0])).toBe('$0 throughout');
+  expect(told([0, null])).toBe('unpriced');
+  expect(told([null, null])).toBe('unpriced');
+  expect(told([0, null], false)).toBe('$0 throughout');
+  expect(told([null, null], false)).toBe('unpriced');
 });

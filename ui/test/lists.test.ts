@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Run, RunSum, UsageTotal } from '../src/api/types';
 import { course, groups, ofSums, timed, totals } from '../src/pages/usage/totals';
 import { askedFor, chosenOf, columnsOf, USUAL } from '../src/pages/runs/columns';
-import { asked, belongs, csv, filtersOf, meant, newestFirst } from '../src/pages/runs/list';
+import { asked, belongs, csv, filtersOf, marked, meant, newestFirst } from '../src/pages/runs/list';
 import { spent } from '../src/pages/now/needs';
 
 const run = (more: Partial<Run>): Run => ({ run_id: '01', status: 'running', agent: 'a', model: null, thread_id: 't', created_at: '2026-04-02T10:00:00Z', total_cost_usd: null, ...more }) as Run;
@@ -91,5 +91,17 @@ describe('usage by thread', () => {
     const usage = { input_tokens: 1, cached_input_tokens: 2, cache_write_tokens: null, output_tokens: null, reasoning_tokens: null, total_tokens: 3 };
     const rows: RunSum[] = [{ group: 't', runs: 2, usage, cost_usd: 3, unpriced_calls: 1 }];
     expect(ofSums(rows)).toEqual([{ name: 't', runs: 2, usd: 3, unpriced: 1, input: 3, output: null, ended: null, failed: null, p50: null, p95: null }]);
+  });
+});
+
+describe('a search', () => {
+  it('marks its words in what was found', () => {
+    expect(marked('shall i climb (now)?', 'CLIMB')).toEqual([['shall i ', false], ['climb', true], [' (now)?', false]]);
+    expect(marked('a (now)? b', '(now)?')).toEqual([['a ', false], ['(now)?', true], [' b', false]]);
+    expect(marked('i changed my mind', '"changed my" mind').filter(([, isHit]) => isHit).map(([text]) => text)).toEqual(['changed my', 'mind']);
+    expect(marked('text', ' ')).toEqual([['text', false]]);
+  });
+  it('shows where its words are, in place of what is wide', () => {
+    expect(columnsOf(USUAL, true).map(({ name }) => name)).toEqual(['Run', 'Status', 'Agent', 'Found', 'Took', 'Tokens', 'Cost', 'Started', 'Select']);
   });
 });

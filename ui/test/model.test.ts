@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { count, money } from '../src/model/numbers';
 import { isEnded, lookOf, STATUSES } from '../src/model/status';
-import { line, shortId, visible } from '../src/model/text';
+import { line, shortId, visible, named } from '../src/model/text';
 import { ago, duration } from '../src/model/times';
 import { FrameReader } from '../src/live/frames';
+import { gave } from '../src/pages/agent/feeds';
 
 describe('money', () => {
   it('of unknown price is never $0', () => {
@@ -83,5 +84,21 @@ describe('frames', () => {
       { event: 'message', data: 'x', id: 'a-1' },
     ]);
     expect(reader.retry).toBe(1500);
+  });
+});
+
+describe('names and ids', () => {
+  it('are shown whole, and ids by their end', () => {
+    expect(named('01a22b0e-c0fd-7350-9f10-2b7d4e8a1c55')).toBe('8a1c55');
+    expect(named('for-the-weigher')).toBe('for-the-weigher');
+    expect(named('x'.repeat(80)).length).toBe(60);
+  });
+});
+
+describe('a line of an agent’s feed', () => {
+  it('says what is not known in words', () => {
+    expect(gave('15789+1 tokens, $?, ? ms')).toBe('15789+1 tokens, unpriced');
+    expect(gave('310+110 tokens, $?, 12 ms')).toBe('310+110 tokens, unpriced, 12 ms');
+    expect(gave('310+110 tokens, $0.002, 12 ms')).toBe('310+110 tokens, $0.002, 12 ms');
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { compare, verdict } from '../src/model/compare';
 import { curl } from '../src/model/curl';
 import { diff } from '../src/model/diff';
-import { conversation, summary, type Told, toneOf, type Turn } from '../src/model/events';
+import { callsOf, conversation, summary, type Told, toneOf, type Turn } from '../src/model/events';
 import { tally, waitMs } from '../src/model/replay';
 import { dense, summed } from '../src/model/series';
 import { barAt, layout, MIN_BAR, type Span, ticks } from '../src/model/timeline';
@@ -208,5 +208,30 @@ describe('curl', () => {
     expect(curl('http://h', "/a?b='c'", 'POST', { d: "e'f" })).toBe(
       `curl -sS -X POST 'http://h/a?b='\\''c'\\''' -H "Authorization: Bearer $TOWERLOG_API_KEY" -H 'Content-Type: application/json' -d '{"d":"e'\\''f"}'`,
     );
+  });
+});
+
+describe('the calls of a tool', () => {
+  const at = (seq: number, type: string, more: object): Told => ({ seq, type, tool: 'look', recorded_at: `2026-04-02T10:00:0${seq}Z`, ...more });
+  it('have what came of each, by its id, else in order', () => {
+    const calls = callsOf(
+      [
+        at(1, 'tool.call', { arguments: { at: 'a' }, data: { tool_call_id: 'x' } }),
+        at(2, 'tool.call', { arguments: { at: 'b' }, data: { tool_call_id: 'y' } }),
+        at(3, 'tool.call', { tool: 'other' }),
+        at(4, 'tool.result', { result: 'two', data: { tool_call_id: 'y' } }),
+        at(5, 'tool.result', { error: 'no', data: { tool_call_id: 'x' }, duration_ms: 7 }),
+        at(6, 'tool.call', { arguments: 1 }),
+      ],
+      'look',
+    );
+    expect(calls.map(({ seq, asked, gave, failed, isOver, ms }) => [seq, asked, gave, failed, isOver, ms])).toEqual([
+      [1, '{"at":"a"}', 'no', true, true, 7],
+      [2, '{"at":"b"}', 'two', false, true, 2_000],
+      [6, '1', '', false, false, null],
+    ]);
+  });
+  it('of which only the result was reported are there as well', () => {
+    expect(callsOf([at(1, 'tool.result', { result: 'two' })], 'look')).toMatchObject([{ seq: 1, gave: 'two', isOver: true, ms: null }]);
   });
 });

@@ -38,7 +38,7 @@ from towerlog.sdk.wire.errors import ApiError, BadAnswer, SdkError
 from towerlog.sdk.wire.http import Http
 from towerlog.sdk.wire.refusals import json_of
 from towerlog.storage import opened_for_reading
-from towerlog.store.space import Space
+from towerlog.store.space import AUTOMATIC, GUARD_SHARE, Space
 
 _OBSTACLES = {
     "disk_full": ": its disk, its quota or the largest size of a file leaves no room for a write; make room",
@@ -106,7 +106,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
 def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
     """They could be read, or this would not run; some deserve a warning."""
     yield Finding(
-        "settings", "ok", f"data folder {settings.data_dir}; `towerlog serve` listens on {local_url(settings)}"
+        "settings", "ok", f"data folder {settings.data_dir}; `towerlog serve` would listen on {local_url(settings)}"
     )
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.allowed_hosts:
         yield Finding("settings", "warn", f"listens on {settings.host} and accepts any host name: see allowed_hosts")
@@ -170,7 +170,8 @@ def check_disk(settings: Settings, _url: str | None) -> Iterator[Finding]:
     space = Space(folder, SystemClock().steady_ms, settings.disk_guard_mib)
     free, guard = space.free_bytes, space.guard_bytes
     verdict = "wrong" if space.is_low() else "warn" if free < guard + LITTLE_SPACE_BYTES else "ok"
-    said = f"{size(free)} free in {folder}; below {size(guard)} writes are refused"
+    share = f"{100 // GUARD_SHARE} % of the disk, see " if settings.disk_guard_mib == AUTOMATIC else ""
+    said = f"{size(free)} free in {folder}; below {size(guard)} ({share}disk_guard_mib) writes are refused"
     said += "" if verdict == "ok" else ": make room, or move the data folder"
     yield Finding("disk", verdict, said, {"disk_free_bytes": free, "disk_guard_bytes": guard})
 

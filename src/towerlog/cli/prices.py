@@ -16,7 +16,7 @@ from towerlog.cli.run_ids import only_one
 from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
-from towerlog.sdk.api.fleet_shapes import CostChange, Price
+from towerlog.sdk.api.fleet_shapes import CostChange, ListedPrice, Price
 
 RATES = ("input", "cached_input", "cache_write", "output", "reasoning")
 """The rates of a table; sentences have those too that few prices have."""
@@ -32,11 +32,12 @@ COLUMNS = (
     Column("OUTPUT", "number"),
     Column("REASONING", "number", rank=5),
 )
+LISTED = (Column("MODEL"), Column("PROVIDER", rank=1), *COLUMNS[4:])
 
 
 @click.group(cls=ListGroup)
 def prices() -> None:
-    """Prices of your own: list, set and remove them."""
+    """Prices of your own: list, set and remove them; and those that come with the server."""
 
 
 @prices.command("ls")
@@ -50,6 +51,21 @@ def list_prices(client: Client, limit: int, view: View, as_json: bool) -> None:
         as_json,
         {"data": [price.raw for price in found]},
         lambda: show_table(COLUMNS, [_row(price) for price in found], empty="No prices of your own.", view=view),
+    )
+
+
+@prices.command("listed")
+@with_client
+@click.argument("words", nargs=-1)
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
+@with_view
+def find_listed_prices(client: Client, words: tuple[str, ...], limit: int, view: View, as_json: bool) -> None:
+    """Lists prices that come with the server, in dollars for a million tokens, of models with all these WORDS."""
+    found = list(islice(client.list_listed_prices(" ".join(words) or None), limit))
+    answer(
+        as_json,
+        {"data": [price.raw for price in found]},
+        lambda: show_table(LISTED, [_listed_row(price) for price in found], empty="No model matches.", view=view),
     )
 
 
@@ -101,6 +117,10 @@ def remove_price(client: Client, price: str, as_json: bool) -> None:
 def _row(price: Price) -> tuple[str | None, ...]:
     rates = (_dollars(price.usd_per_million.get(name)) for name in RATES)
     return (price.price_id, price.model, price.provider, price.valid_from, *rates)
+
+
+def _listed_row(price: ListedPrice) -> tuple[str | None, ...]:
+    return (price.model, price.provider, *(_dollars(price.usd_per_million.get(name)) for name in RATES))
 
 
 def _dollars(dollars: object) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import click
@@ -56,12 +56,23 @@ def _text(given: str) -> str:
     return sys.stdin.read() if given == "-" else given
 
 
+def _with_input(command: Callable[..., None]) -> Callable[..., None]:
+    """The options for what a new run is asked, of which one may be given."""
+    command = click.option("--input-json", callback=_object, help="The input, as a JSON object.")(command)
+    return click.option("--input", "text", help="The input, as text; - reads standard input.")(command)
+
+
+def _asked(text: str | None, input_json: dict[str, Any] | None) -> str | dict[str, Any] | None:
+    if text is not None and input_json is not None:
+        raise click.UsageError("Give either --input or --input-json.")
+    return input_json if text is None else _text(text)
+
+
 @click.command("create")
 @with_client
 @click.argument("thread_id", metavar="THREAD", callback=_thread)
 @click.option("--agent", help="The agent to run; default: the one called `default`.")
-@click.option("--input", "text", help="The input, as text; - reads standard input.")
-@click.option("--input-json", callback=_object, help="The input, as a JSON object.")
+@_with_input
 @click.option("--persona", "persona_id", help="A persona, KEY or KEY@VERSION.")
 @click.option("--route", "route_id", help="A route to a model.")
 @click.option("--parent", "parent", help="The parent run; cancelling it cancels this one.")
@@ -81,9 +92,7 @@ def create_run(
     **members: Any,
 ) -> None:
     """Queues a run in a thread, for a worker to claim. The thread is created if needed."""
-    if text is not None and input_json is not None:
-        raise click.UsageError("Give either --input or --input-json.")
-    sent: str | dict[str, Any] | None = input_json if text is None else _text(text)
+    sent = _asked(text, input_json)
     parent_run_id = full_run_id(client, parent) if parent else None
     made = client.create_run(thread_id, input=sent, parent_run_id=parent_run_id, labels=labels or None, **members)
     # A persona names its agent, which only the server knows.
@@ -204,18 +213,28 @@ def _steered(run: RunInfo, as_json: bool, words: str) -> None:
 
 @click.command("retry")
 @with_run
-def retry_run(client: Client, run_id: str, as_json: bool) -> None:
-    """Queues a new run with the thread, agent and input of one that has ended."""
-    _queued(client.retry_run(run_id), as_json)
+@_with_input
+def retry_run(client: Client, run_id: str, as_json: bool, text: str | None, input_json: dict[str, Any] | None) -> None:
+    """Queues a new run with the thread, agent and input of one that has ended; or with another input."""
+    _queued(client.retry_run(run_id, input=_asked(text, input_json)), as_json)
 
 
 @click.command("fork")
 @with_run
 @click.argument("step", type=click.IntRange(0))
 @click.option("--agent", help="Whose checkpoint, if several agents have one at this step.")
-def fork_run(client: Client, run_id: str, step: int, agent: str | None, as_json: bool) -> None:
+@_with_input
+def fork_run(
+    client: Client,
+    run_id: str,
+    step: int,
+    agent: str | None,
+    as_json: bool,
+    text: str | None,
+    input_json: dict[str, Any] | None,
+) -> None:
     """Queues a new run that starts from a checkpoint of this one. `towerlog runs checkpoints` lists its steps."""
-    _queued(client.fork_run(run_id, step, agent), as_json)
+    _queued(client.fork_run(run_id, step, agent, input=_asked(text, input_json)), as_json)
 
 
 def _queued(run: RunInfo, as_json: bool) -> None:

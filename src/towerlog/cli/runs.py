@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -102,6 +103,12 @@ def runs() -> None:
     """
 
 
+def _columns(filters: Mapping[str, Any]) -> list[Column]:
+    """What the filter says of all rows is the first to go where there is little room."""
+    said = {"AGENT": filters["agent"], "THREAD": filters["thread_id"]}
+    return [replace(column, rank=9) if said.get(column.title) else column for column in COLUMNS]
+
+
 @runs.command("ls")
 @with_client
 @click.option("--status", callback=_statuses, help="One or several, comma-separated: queued, running, completed …")
@@ -124,7 +131,7 @@ def list_runs(client: Client, as_json: bool, limit: int, view: View, **filters: 
     answer(
         as_json,
         {"data": [run.raw for run in found]},
-        lambda: show_table(COLUMNS, [_row(run) for run in found], empty="No runs.", view=view),
+        lambda: show_table(_columns(filters), [_row(run) for run in found], empty="No runs.", view=view),
     )
 
 

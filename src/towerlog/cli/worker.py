@@ -40,7 +40,8 @@ from towerlog.sdk.work.worker import Worker
     type=click.IntRange(1, 3600),
     default=60,
     show_default=True,
-    help="How long a claim lasts without a renewal. The server's own minimum is 60 by default.",
+    help="How long a claim lasts without a renewal. The server's own minimum is 60 by default; "
+    "TOWERLOG_LANES_MIN_LEASE_SECONDS sets it.",
 )
 @click.option(
     "--drain-seconds",

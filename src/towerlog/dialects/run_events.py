@@ -394,7 +394,7 @@ def lease_ms_of(lease_seconds: int | None, default: int | None, settings: Dialec
     """The length of a lease in ms. Raises Invalid outside the bounds of the server."""
     if lease_seconds is None:
         return default
-    shortest = settings.min_lease_seconds
-    if not shortest <= lease_seconds <= MAX_LEASE_SECONDS:
-        raise invalid_field("lease_seconds", f"must be between {shortest} and {MAX_LEASE_SECONDS}")
+    if not settings.min_lease_seconds <= lease_seconds <= MAX_LEASE_SECONDS:
+        least = f"{settings.min_lease_seconds} (the server's TOWERLOG_LANES_MIN_LEASE_SECONDS)"
+        raise invalid_field("lease_seconds", f"must be between {least} and {MAX_LEASE_SECONDS}")
     return 1000 * lease_seconds

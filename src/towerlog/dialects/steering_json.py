@@ -1,4 +1,4 @@
-"""What steers a run, as JSON: the stages of a cancel, open questions, pending commands."""
+"""What steers a run, as JSON: its input, the stages of a cancel, open questions, pending commands."""
 
 from __future__ import annotations
 
@@ -7,10 +7,31 @@ from typing import Annotated, Any
 
 import msgspec
 
+from towerlog import errors
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.fields import invalid_field, one_line
+from towerlog.dialects.members import kind_of
 from towerlog.model.approval import ApprovalState
 from towerlog.model.run import RunRow
 from towerlog.model.times import format_ms, format_optional_ms
+
+TextOrObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
+
+
+def input_text(raw: msgspec.Raw, settings: DialectSettings) -> bytes | None:
+    """JSON text of what a new run is asked; None for null. Raises Invalid, TooLarge."""
+    text = bytes(raw)
+    if text == b"null":
+        return None
+    # A string has no depth, and its line ends are escaped already.
+    if text[:1] == b"{":
+        return one_line(text, "input", settings.max_depth, settings.max_event_bytes)
+    if text[:1] != b'"':
+        raise invalid_field("input", f"Expected `string | object`, got {kind_of(text)}")
+    if len(text) > settings.max_event_bytes:
+        raise errors.TooLarge(f"input: is larger than {settings.max_event_bytes} bytes", field="input")
+    return text
 
 
 class QuestionView(msgspec.Struct, frozen=True, gc=False):

@@ -249,6 +249,8 @@ class RetryRun(msgspec.Struct, frozen=True, gc=False):
     """Create a new run with the input of one that has ended."""
 
     run_id: str
+    input: bytes | None = None
+    """JSON text of what it is asked instead; None: the same."""
 
 
 class ForkRun(msgspec.Struct, frozen=True, gc=False):
@@ -257,6 +259,8 @@ class ForkRun(msgspec.Struct, frozen=True, gc=False):
     run_id: str
     step_index: int
     agent: str | None = None
+    input: bytes | None = None
+    """JSON text of what it is asked instead; None: the same."""
 
 
 class Idempotency(msgspec.Struct, frozen=True, gc=False):

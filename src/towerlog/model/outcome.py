@@ -21,9 +21,10 @@ from towerlog.model.liveness import Liveness
 from towerlog.model.member import MemberOutcome, MemberRows
 from towerlog.model.outline import Outline
 from towerlog.model.persona import Persona, ProviderRoute
-from towerlog.model.price import PriceOutcome, PriceView
+from towerlog.model.price import PriceOutcome, PriceRows, PriceView
 from towerlog.model.retention import RetentionNow, RetentionOutcome
 from towerlog.model.run import Pending, RunRow
+from towerlog.model.run_text import Hit
 from towerlog.model.span_figures import AboutRun
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import RunSums, Usage, UsageRow
@@ -211,7 +212,7 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | list[ProviderRoute]
         | list[BudgetNow]
         | list[ReservationNow]
-        | list[PriceView]
+        | PriceRows
         | list[RuleNow]
         | list[AlertNow]
         | list[DeliveryNow]
@@ -219,13 +220,12 @@ class Page(msgspec.Struct, frozen=True, gc=False):
         | MemberRows
     )
     next: str | None = None
-    span: tuple[int, int] | None = None
-    """Of sums over a time: from when to before when, in wall ms."""
-    live_cursor: str | None = None
-    """Of rows that can be watched: changes after this may be missing."""
+    span: tuple[int, int] | None = None  # of sums over a time: from when to before when, in wall ms
+    live_cursor: str | None = None  # of rows that can be watched: changes after this may be missing
     about: AboutRun | None = None  # where that was asked for, of the run of events
     searched_to: int | None = None
     """Of a search that ended for its time: runs that began before this, wall ms, were not looked at."""
+    hits: dict[str, Hit] | None = None  # of a search for words: where each run has them, by run id
 
 
 class LaneView(msgspec.Struct, frozen=True, gc=False):

@@ -222,6 +222,15 @@ class ListPrices(msgspec.Struct, frozen=True, gc=False):
     before: int | None = None
 
 
+class FindListedPrices(msgspec.Struct, frozen=True, gc=False):
+    """Prices of the list that comes with the server, by provider and model; those that have all these words, in lower
+    case, in their provider, model or name. `after`: (provider, model) of the last one seen."""
+
+    limit: int
+    words: tuple[str, ...] = ()
+    after: tuple[str, str] | None = None
+
+
 class Reprice(msgspec.Struct, frozen=True, gc=False):
     """Compute anew what was computed of calls in whole hours, in some runs; the next ones are those before the last."""
 
@@ -277,6 +286,17 @@ class RepricedPage(msgspec.Struct, frozen=True, gc=False):
     next: str | None
 
 
+class ListedPrice(msgspec.Struct, frozen=True, gc=False):
+    """What a model costs now by the list."""
+
+    provider: str
+    model: str
+    name: str
+    """What people call the model."""
+    card: PriceCard
+
+
+PriceRows = list[PriceView] | list[ListedPrice]
 PriceOutcome = PriceView | RepricedPage
 
 

@@ -17,7 +17,7 @@ from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
 from towerlog.model.member import ListMembers, ListSessions, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
-from towerlog.model.price import GetPrice, ListPrices
+from towerlog.model.price import FindListedPrices, GetPrice, ListPrices
 from towerlog.model.retention import RetentionRead
 from towerlog.model.run import Status
 
@@ -353,6 +353,7 @@ Read = (
     | GetBudget
     | ListReservations
     | ListPrices
+    | FindListedPrices
     | GetPrice
     | ListRules
     | GetRule

@@ -7,7 +7,7 @@ Kept in the one spelling in which a search is asked as well (`searchable`), each
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +15,8 @@ MAX_PART_CHARS = 4096
 """Of each part: a search finds what stands within. The input and the result keep their beginnings, talk its newest."""
 READ_BYTES = 4 * MAX_PART_CHARS
 """Of a JSON text that is read for a part."""
+EXCERPT_CHARS = 160
+"""Of what is shown of a place where words were found."""
 MAX_WORDS = 8
 """Words that a search may have; those behind are not looked for."""
 _ASKED = re.compile(r'"([^"]*)"|(\S+)')
@@ -22,6 +24,13 @@ _TOKEN = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)(?:"(\s*:)?|\Z)|-?\d[-+.\deE]*|t
 """A string with what follows it where that is a name, a number, or a truth: the text may end anywhere."""
 _USUAL = str.maketrans("µſςϐϑϕϖϰϱϵ", "μsσβθφπκρε")
 _decode = msgspec.json.Decoder(str).decode
+
+
+class Hit(msgspec.Struct, frozen=True, gc=False):
+    """Where a search has found a run."""
+
+    place: str
+    excerpt: str
 
 
 class RunText(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +109,30 @@ def words_of(asked: str) -> list[str]:
     quotes stand together, as one; a quote without its other says nothing."""
     found = (phrase.strip() or word.strip('"') for phrase, word in _ASKED.findall(searchable(asked)))
     return list(dict.fromkeys(filter(None, found)))[:MAX_WORDS]
+
+
+def hit_of(words: Sequence[str], places: Mapping[str, str | None]) -> Hit | None:
+    """Where words of a search stand: in the place that has most of them, of several the first. `places`: what each is
+    called, and its text in the spelling of a search. None where no word is anywhere."""
+    counted = {place: sum(word in text for word in words) for place, text in places.items() if text}
+    place = max(counted, key=lambda one: counted[one], default=None)
+    if place is None or not counted[place]:
+        return None
+    text = places[place] or ""
+    return Hit(place, excerpt(text, min(at for word in words if (at := text.find(word)) >= 0)))
+
+
+def excerpt(text: str, at: int) -> str:
+    """At most EXCERPT_CHARS of a text around a place in it, of whole words; an ellipsis stands for what is left out."""
+    begin = max(0, min(at - EXCERPT_CHARS // 3, len(text) - EXCERPT_CHARS))
+    if begin:
+        begin = max(text.find(" ", begin, at) + 1, begin)
+    piece = text[begin : begin + EXCERPT_CHARS - 2]
+    if begin + len(piece) < len(text):
+        # A word that is cut goes, unless it is the one that was looked for.
+        last = piece.rfind(" ")
+        piece = (piece[:last] if last > at - begin else piece) + "…"
+    return ("…" if begin else "") + piece
 
 
 def values_text(json: bytes) -> str:

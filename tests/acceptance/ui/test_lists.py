@@ -183,7 +183,7 @@ def test_a_search_finds_words_and_goes_on_where_its_time_ended(screen: OpenScree
     page.route("**/api/v1/runs?*q=*", answered)
     page.get_by_label("Search by words, id or agent").fill("pages paper")
     page.keyboard.press("Enter")
-    page.get_by_text("No run is like this so far").wait_for()
+    page.get_by_text("No run matches so far").wait_for()
     page.get_by_role("button", name="Search older runs").click()
     expect(page.get_by_role("button", name="Search older runs")).to_have_count(0)
     assert cut

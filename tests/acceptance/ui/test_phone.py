@@ -28,10 +28,21 @@ def test_a_row_unfolds_with_its_columns_and_buttons(screen: OpenScreen, server: 
 
 
 def test_what_belongs_to_every_page_is_there(screen: OpenScreen, seeds: Seeds) -> None:
-    page = screen("/audit", width=360).ready("Audit").page
-    for name in ("Sign out", "Go to", "Copy as curl"):
-        expect(page.get_by_role("button", name=name)).to_be_visible()
+    one = screen("/audit", width=360).ready("Audit")
+    page = one.page
     expect(page.get_by_text("live", exact=True)).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Copy as curl")).to_be_visible()
+    expect(page.get_by_role("link", name="Settings")).not_to_be_visible()
+    page.get_by_role("button", name="Pages").click()
+    for name in ("Sign out", "Go to"):
+        expect(page.get_by_role("button", name=name)).to_be_in_viewport()
+    for name in ("Now", "Runs", "Approvals", "Usage", "Settings"):
+        expect(page.get_by_role("navigation").get_by_role("link", name=name)).to_be_in_viewport(ratio=1)
+    assert one.overflow() <= 0
+    assert one.violations() == []
+    page.get_by_role("link", name="Usage").click()
+    one.ready("Usage")
+    expect(page.get_by_role("link", name="Settings")).not_to_be_visible()
 
 
 def test_keys_move_in_the_events_of_a_run_at_once(screen: OpenScreen, seeds: Seeds) -> None:

@@ -39,6 +39,30 @@ async def test_a_fork_is_a_run_like_any_other(say: Any) -> None:
     assert reply.json["forked_from"] == {"run_id": source, "step_index": 1}
 
 
+@pytest.mark.parametrize("asked", ["go north", {"go": "north"}])
+async def test_another_input_is_what_the_new_run_is_asked(say: Any, asked: Any) -> None:
+    await checkpoint(say, "t", 1, [{"role": "user"}])
+    source = await newest_run(say, "t")
+    fork = await say("POST", f"/api/v1/runs/{source}:fork", value={"step_index": 1, "input": asked})
+    old = await cancelled(say, input="go", agent="a")
+    retry = await say("POST", f"/api/v1/runs/{old}:retry", value={"input": asked})
+    assert [(reply.status, reply.json["input"]) for reply in (fork, retry)] == [(201, asked)] * 2, retry.body
+    same = await say("POST", f"/api/v1/runs/{old}:retry", value={"input": None})
+    assert same.json["input"] == "go"
+    for wrong in (7, [], True):
+        reply = await say("POST", f"/api/v1/runs/{old}:retry", value={"input": wrong})
+        assert (reply.status, list(reply.json["errors"])) == (422, ["input"])
+
+
+async def test_a_run_whose_input_nobody_knows_is_run_again_with_one(say: Any) -> None:
+    await checkpoint(say, "t", 1, [{"role": "user"}])
+    source = await newest_run(say, "t")
+    assert (await say("POST", f"/api/v1/runs/{source}:kill")).status == 200
+    assert (await say("POST", f"/api/v1/runs/{source}:retry")).status == 409
+    reply = await say("POST", f"/api/v1/runs/{source}:retry", value={"input": "go"})
+    assert (reply.status, reply.json["input"], reply.json["retry_of"]) == (201, "go", source), reply.body
+
+
 @pytest.mark.parametrize("action", ["retry", "fork"])
 async def test_one_key_makes_one_run(say: Any, action: str) -> None:
     await checkpoint(say, "t", 1, [])

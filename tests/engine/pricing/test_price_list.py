@@ -336,3 +336,17 @@ def test_what_was_asked_for_is_remembered_up_to_a_bound() -> None:
     for number in range(MAX_KNOWN_BYTES // MODEL_BYTES + 50):
         listed.card(None, f"m{number}", SUMMER)
     assert listed._models.held_bytes <= MAX_KNOWN_BYTES
+
+
+def test_the_list_is_read_page_by_page_and_by_words() -> None:
+    pages, after = [], None
+    while page := LISTED.found((), after, 200, SUMMER):
+        after = (page[-1].provider, page[-1].model)
+        pages.append(page)
+    found = [(one.provider, one.model) for page in pages for one in page]
+    assert found == sorted(set(found))
+    assert len(found) > 1000
+    assert max(map(len, pages)) == 200
+    [mini] = [one for one in LISTED.found(("openai", "4o-mini"), None, 50, SUMMER) if one.model == "gpt-4o-mini"][:1]
+    assert mini.card == LISTED.card("openai", "gpt-4o-mini", SUMMER)
+    assert LISTED.found(("no-such-model",), None, 50, SUMMER) == []

@@ -5,6 +5,7 @@ import type { components } from './schema';
 type Schemas = components['schemas'];
 
 export type Run = Schemas['RunDetail'];
+export type Found = Schemas['FoundWords'];
 export type RunTree = Schemas['RunTree'];
 export type LoggedEvent = Schemas['LoggedEvent'];
 export type Outline = Schemas['RunOutline'];

@@ -37,6 +37,16 @@ export function named(count: number, width: number, room = 64): number[] {
   return Array.from({ length: count }, (_, at) => at).filter((at) => (count - 1 - at) % each === 0);
 }
 
+/**
+ * What stands in a chart of which no bar is drawn, else null: what is 0 says so, what is not known is no 0. `isSummed`:
+ * one step that is not known leaves the whole unknown; of shares and durations it had none.
+ */
+export function flatOf(values: readonly (number | null)[], zero: string, unknown: string, isSummed: boolean): string | null {
+  if (values.some((value) => value !== null && value > 0)) return null;
+  const isZero = isSummed ? !values.includes(null) : values.some((value) => value === 0);
+  return isZero ? `${zero} throughout` : unknown;
+}
+
 /** The sum of what is known, and that something is not; the word for it where nothing is. */
 export function sumOf(values: readonly (number | null)[], figure: (value: number) => string, unknown: string): string {
   const sum = values.reduce<number>((all, value) => all + (value ?? 0), 0);

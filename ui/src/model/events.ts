@@ -65,6 +65,37 @@ function preview(value: unknown): string {
   return cut(text, 300);
 }
 
+/** One call of a tool, with what came of it. */
+export interface ToolCall {
+  readonly seq: number;
+  readonly time: string;
+  readonly asked: string;
+  readonly gave: string;
+  readonly failed: boolean;
+  /** Whether a result was reported. */
+  readonly isOver: boolean;
+  readonly ms: number | null;
+}
+
+/** The calls of a tool, from events in order: a result is of the call with its id, else of the oldest without one. */
+export function callsOf(events: readonly Told[], tool: string): ToolCall[] {
+  const calls: (ToolCall & { readonly id: unknown })[] = [];
+  for (const event of events) {
+    if ((event.tool ?? '') !== tool) continue;
+    const id = member(event, ['tool_call_id', 'call_id', 'id']);
+    const open = calls.findIndex((call) => !call.isOver && (id === undefined || call.id === undefined || call.id === id));
+    const call = event.type === 'tool.call' ? undefined : calls[open];
+    const told = { seq: event.seq, time: event.recorded_at, id, asked: preview(asked(event)), gave: '', failed: false, isOver: false, ms: null };
+    if (event.type === 'tool.call') calls.push(told);
+    else {
+      const over = { gave: preview(event.error ?? given(event)), failed: toneOf(event) === 'failed', isOver: true, ms: event.duration_ms ?? (call ? Date.parse(event.recorded_at) - Date.parse(call.time) : null) };
+      if (call) calls[open] = { ...call, ...over };
+      else calls.push({ ...told, asked: '', ...over });
+    }
+  }
+  return calls;
+}
+
 /** The colour of what an event means for its run: a name of `tokens.css`. */
 export function toneOf(event: Told): string {
   if (event.success === false || event.error || /failed|lost|exceeded/.test(event.type)) return 'failed';

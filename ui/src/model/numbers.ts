@@ -58,14 +58,14 @@ export function plus(one: number | null | undefined, other: number | null): numb
 
 /** Tokens, or anything that is counted. Unknown is a dash. */
 export function count(number: number | null | undefined, unit = 'tok'): Shown {
-  if (number === null || number === undefined) return { short: '–', exact: 'not told' };
+  if (number === null || number === undefined) return { short: '–', exact: 'not reported' };
   const exact = `${EXACT.format(number)} ${unit}`;
   return { short: number < 10_000 ? exact : `${SHORT.format(number)} ${unit}`, exact };
 }
 
 /** A fraction as percent; from ten times on, how many times. */
 export function percent(fraction: number | null | undefined): Shown {
-  if (fraction === null || fraction === undefined) return { short: '–', exact: 'not told' };
+  if (fraction === null || fraction === undefined) return { short: '–', exact: 'not reported' };
   const parts = fraction * 100;
   if (parts >= 1000) return { short: `${SHORT.format(fraction)} ×`, exact: `${EXACT.format(parts)} %` };
   return { short: `${parts > 0 && parts < 1 ? Number(parts.toPrecision(1)) : Math.round(parts)} %`, exact: `${EXACT.format(fraction * 100)} %` };

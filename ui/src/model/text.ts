@@ -17,6 +17,13 @@ export function shortId(id: string, length = 6): string {
   return visible(id.slice(-length).replace(/^[\udc00-\udfff]/, ''));
 }
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** What is called by a name or by an id: a name in one line, of an id its end. */
+export function named(name: string, length = 60): string {
+  return UUID.test(name) ? shortId(name) : line(name, length);
+}
+
 /** The text up to so many characters, none of them halved; an ellipsis where there is more. */
 export function cut(text: string, length: number): string {
   return text.length > length ? `${text.slice(0, length - 1).replace(/[\ud800-\udbff]$/, '')}…` : text;

@@ -12,7 +12,8 @@ export function duration(ms: number | null | undefined): string {
   if (ms < MINUTE) return `${(Math.floor(Math.round(ms) / 100) / 10).toFixed(1)} s`;
   if (ms < HOUR) return `${Math.floor(ms / MINUTE)} min ${two(Math.floor((ms % MINUTE) / SECOND))} s`;
   if (ms < DAY) return `${Math.floor(ms / HOUR)} h ${two(Math.floor((ms % HOUR) / MINUTE))} min`;
-  return `${Math.floor(ms / DAY)} d ${Math.floor((ms % DAY) / HOUR)} h`;
+  const hours = Math.floor((ms % DAY) / HOUR);
+  return `${Math.floor(ms / DAY)} d${hours > 0 ? ` ${hours} h` : ''}`;
 }
 
 /** How long ago, in one unit: `now`, `12 s ago`, `2 min ago`, `5 h ago`, `3 d ago`; `in 2 min`, `in 1 h 52 min` for what is to come. */
@@ -72,14 +73,9 @@ export function tookMs(run: Clocks, now: number): number | null {
   return Math.max((run.ended_at ? Date.parse(run.ended_at) : now) - Date.parse(begun), 0);
 }
 
-/** A moment as time since another, in at most ten characters: `+3.25 s`, `+4:51.2`, `+2:10:05`, `+3 d 04:10`. */
+/** A moment as time since another, in at most twelve characters: `+3.25 s`, `+12.3 s`, `+4 min 51 s`, `+2 h 10 min`, `+3 d 4 h`. */
 export function since(ms: number): string {
   const sign = ms < 0 ? '−' : '+';
   const size = Math.abs(ms);
-  if (size < 10_000) return `${sign}${(size / SECOND).toFixed(2)} s`;
-  const [days, hours, minutes] = [Math.floor(size / DAY), Math.floor((size % DAY) / HOUR), Math.floor((size % HOUR) / MINUTE)];
-  if (days > 0) return `${sign}${days} d ${two(hours)}:${two(minutes)}`;
-  const seconds = Math.floor((size % MINUTE) / SECOND);
-  if (hours > 0) return `${sign}${hours}:${two(minutes)}:${two(seconds)}`;
-  return `${sign}${minutes}:${two(seconds)}.${Math.floor((size % SECOND) / 100)}`;
+  return sign + (size < 10_000 ? `${(size / SECOND).toFixed(2)} s` : duration(size));
 }

@@ -48,6 +48,8 @@ READ = scopes(Scope.READ)
 MAX_RUN_IDS = 20
 """Ids that a prefix finds; whoever needs more gives a longer one."""
 _PREFIX = re.compile(r"[0-9a-f]{0,32}")
+PLACES = ["input", "result", "talk", "about", "agent", "thread_id", "run_id", "trace_id", "sender_id"]
+"""Where a search finds words."""
 _TYPES = frozenset(type_.value for type_ in EventType)
 
 
@@ -59,9 +61,31 @@ class RunListQuery(RunFilterQuery, frozen=True):
     cursor: v.Cursor | None = None
 
 
+class FoundWords(msgspec.Struct, frozen=True):
+    """Where a run has words of a search: in the place that has most of them."""
+
+    place: Annotated[
+        str,
+        v.said(
+            "`talk` is questions, answers and messages; `about` error, phase and metadata; `sender_id` what its sender "
+            "calls it.",
+            "input",
+            enum=PLACES,
+        ),
+    ]
+    excerpt: Annotated[str, v.said("What stands there, in small letters: at most 160 characters.", "leaning towers")]
+
+
 class RunListing(Listing[RunDetail], frozen=True):
     """A page of runs. A search looks back for a second: its page may then have few runs or none, and `next` goes on."""
 
+    found: (
+        Annotated[
+            dict[str, FoundWords],
+            v.said("Of a search for words: where each run of this page has them, by run id; null without `q`."),
+        ]
+        | None
+    )
     searched_to: (
         Annotated[
             str,
@@ -125,7 +149,9 @@ def _encode_runs(outcome: Page, command: object, call: Call) -> Reply:
     credit = call.settings.credits_per_dollar
     rows = [shapes.run_of(view, credit) for view in outcome.rows]  # type: ignore[arg-type]  # ListRuns gives those
     to = format_optional_ms(outcome.searched_to)
-    return reply_json(RunListing(rows, write_cursor("runs", outcome.next), to), 200, live_header(outcome))
+    hits = outcome.hits
+    found = None if hits is None else {run_id: FoundWords(hit.place, hit.excerpt) for run_id, hit in hits.items()}
+    return reply_json(RunListing(rows, write_cursor("runs", outcome.next), found, to), 200, live_header(outcome))
 
 
 def _decode_run(call: Call) -> GetRun:

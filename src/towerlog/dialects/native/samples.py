@@ -351,7 +351,7 @@ SAMPLES: dict[str, Sample] = {
     "list_lanes": Sample(_list(LANE) | {"queued": 0, "held": 1, "oldest_queued_at": None}),
     "list_workers": Sample(_list(WORKER)),
     "get_usage": Sample(_list(TOTAL) | {"since": "2026-04-01T00:00:00.000Z", "until": "2026-04-08T00:00:00.000Z"}),
-    "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy") | {"searched_to": None}),
+    "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy") | {"found": None, "searched_to": None}),
     "find_runs": Sample(_list(RUN_ID)),
     "get_run": Sample(RUN | {"children": []}),
     "list_events": Sample(_list(EVENT)),
@@ -366,7 +366,7 @@ SAMPLES: dict[str, Sample] = {
     "resume_run": Sample(RUN | {"status": "paused"}, {"reason": "lunch is over"}),
     "cancel_run": Sample(RUN | {"status": "cancelling"}, {"reason": "never mind"}),
     "kill_run": Sample(KILLED, {"reason": "it answers nobody"}),
-    "retry_run": Sample(QUEUED | {"resumed_from": RUN_ID, "retry_of": RUN_ID}),
+    "retry_run": Sample(QUEUED | {"resumed_from": RUN_ID, "retry_of": RUN_ID}, {"input": "Which are listed now?"}),
     "fork_run": Sample(
         QUEUED | {"resumed_from": RUN_ID, "forked_from": {"run_id": RUN_ID, "step_index": 1}}, {"step_index": 1}
     ),

@@ -10,9 +10,10 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import bounded_text, decode, optional_id, path_uuid
+from towerlog.dialects.fields import NULL, bounded_text, decode, optional_id, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.run_json import RunDetail
+from towerlog.dialects.steering_json import TextOrObject, input_text
 from towerlog.model.command import CancelRun, ForkRun, KillRun, RetryRun, SteerRun
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Scope
@@ -58,33 +59,45 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
     return reply_json(shapes.detail_of(outcome, call.settings.credits_per_dollar))
 
 
+OtherInput = Annotated[
+    TextOrObject,
+    v.said("What the new run is asked instead: a text or an object; null: the same.", "Which towers are listed now?"),
+]
+
+
+def _null() -> msgspec.Raw:
+    return NULL
+
+
 class ForkBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The checkpoint to begin with; `agent`: whose, if several have that step."""
 
     step_index: Annotated[int, msgspec.Meta(ge=0, le=MAX_STEP), v.said("The step to begin after.", 1)]
     agent: Annotated[str, v.said("Whose checkpoint, where several agents have that step.", "researcher")] | None = None
+    input: OtherInput = msgspec.field(default_factory=_null)
 
 
 _FORK_BODY = msgspec.json.Decoder(ForkBody)
 
 
 class RetryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An empty body: the new run gets everything from the old one."""
+    """What is to be different; the body may be empty: the new run gets everything from the old one."""
+
+    input: OtherInput = msgspec.field(default_factory=_null)
 
 
 _RETRY_BODY = msgspec.json.Decoder(RetryBody)
 
 
 def _decode_retry(call: Call) -> RetryRun:
-    if call.has_body:
-        decode(_RETRY_BODY, call.body)
-    return RetryRun(path_uuid(call.path["run_id"], "run"))
+    body = decode(_RETRY_BODY, call.body) if call.has_body else RetryBody()
+    return RetryRun(path_uuid(call.path["run_id"], "run"), input_text(body.input, call.settings))
 
 
 def _decode_fork(call: Call) -> ForkRun:
     run_id = path_uuid(call.path["run_id"], "run")
     body = decode(_FORK_BODY, call.body)
-    return ForkRun(run_id, body.step_index, optional_id(body.agent, "agent"))
+    return ForkRun(run_id, body.step_index, optional_id(body.agent, "agent"), input_text(body.input, call.settings))
 
 
 def _encode_new_run(outcome: RunView, command: object, call: Call) -> Reply:
@@ -113,8 +126,9 @@ ENDPOINTS = (
         refuses=(errors.RunNotActive,),
     ),
     Endpoint(
-        "POST", "/api/v1/runs/{run_id}:retry", "retry_run", "Queue a new run with the input of one that has ended.",
-        CONTROL, _decode_retry, _encode_new_run, reply=shapes.RunTree, reply_status=201,
+        "POST", "/api/v1/runs/{run_id}:retry", "retry_run",
+        "Queue a new run with the input of one that has ended, or another one.",
+        CONTROL, _decode_retry, _encode_new_run, request=RetryBody, reply=shapes.RunTree, reply_status=201,
         refuses=(errors.Conflict, errors.BudgetExceeded),
     ),
     Endpoint(

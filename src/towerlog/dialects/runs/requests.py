@@ -32,15 +32,12 @@ from towerlog.dialects.fields import (
     path_uuid,
     time_ms_of,
 )
-from towerlog.dialects.members import kind_of
 from towerlog.dialects.run_json import STATUS_OF
+from towerlog.dialects.steering_json import TextOrObject, input_text
 from towerlog.model.command import MAX_INPUT_BYTES, CancelRun, CreateRun, CreateThread, GiveInput, InputType
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 
 _CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
-
-
-TextOrObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": ["string", "object", "null"]})]
 
 
 def _null() -> msgspec.Raw:
@@ -176,25 +173,11 @@ def decode_create(call: Call) -> CreateRun:
         persona_id=bounded_text(body.persona_id, "persona_id"),
         route_id=bounded_text(body.route_id, "route_id"),
         parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
-        input=_input(body.input, call.settings),
+        input=input_text(body.input, call.settings),
         metadata=metadata,
         labels=_labels(body.labels),
         warnings=tuple(warnings),
     )
-
-
-def _input(raw: msgspec.Raw, settings: base.DialectSettings) -> bytes | None:
-    text = bytes(raw)
-    if text == b"null":
-        return None
-    # A string has no depth, and its line ends are escaped already.
-    if text[:1] == b"{":
-        return one_line(text, "input", settings.max_depth, settings.max_event_bytes)
-    if text[:1] != b'"':
-        raise invalid_field("input", f"Expected `string | object`, got {kind_of(text)}")
-    if len(text) > settings.max_event_bytes:
-        raise errors.TooLarge(f"input: is larger than {settings.max_event_bytes} bytes", field="input")
-    return text
 
 
 def _metadata(raw: msgspec.Raw, settings: base.DialectSettings, warnings: Warnings) -> bytes | None:

@@ -71,9 +71,10 @@ def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Steps[Begu
     if not row.is_terminal():
         raise Conflict(f"The run has not ended: {row.status}. Cancel it first.")
     request = _request_of(plan, row)
-    if request is None or (not row.has_lane and request.input_text() is None):
-        raise Conflict("The input of this run is not known, so it cannot be run again.")
-    return Begun((yield from begin_run(plan, principal, _same_again(plan, row, request), retry_of=row.run_id)))
+    if command.input is None and (request is None or (not row.has_lane and request.input_text() is None)):
+        raise Conflict("The input of this run is not known, so it cannot be run again without one.")
+    again = _again(plan, row, request or RunRequest(), command.input)
+    return Begun((yield from begin_run(plan, principal, again, retry_of=row.run_id)))
 
 
 def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Steps[Begun]:
@@ -86,8 +87,9 @@ def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Steps[Begun]
     event = plan.event_at(row.run, source.seq)
     request = _request_of(plan, row) or RunRequest()
     origin = ForkedFrom(row.run_id, source.step_index, source.agent)
-    again = yield from begin_run(plan, principal, _same_again(plan, row, request), forked_from=origin)
-    return Begun(_copy(plan, again, source, event))
+    again = _again(plan, row, request, command.input)
+    fork = yield from begin_run(plan, principal, again, forked_from=origin)
+    return Begun(_copy(plan, fork, source, event))
 
 
 def _request_of(plan: Plan, row: RunRow) -> RunRequest | None:
@@ -105,14 +107,15 @@ def _request_of(plan: Plan, row: RunRow) -> RunRequest | None:
     return reported if bytes(row.metadata) == b"{}" else msgspec.structs.replace(reported, metadata=row.metadata)
 
 
-def _same_again(plan: Plan, row: RunRow, request: RunRequest) -> CreateRun:
+def _again(plan: Plan, row: RunRow, request: RunRequest, other: bytes | None) -> CreateRun:
+    """What a run was asked to do, with another input where there is one."""
     lane = plan.lane(row.run) if row.has_lane else None
     return CreateRun(
         thread_id=row.thread_id,
         agent=row.agent if lane is None else lane.agent,
         persona_id=row.persona_id,
         route_id=row.route_id,
-        input=request.input_text(),
+        input=request.input_text() if other is None else other,
         metadata=request.metadata_text(),
         labels=request.labels,
     )

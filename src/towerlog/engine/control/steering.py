@@ -27,7 +27,10 @@ SECOND_ANSWER_MS = 5_000
 question that was asked since."""
 WRITTEN_TO = frozenset({Status.RUNNING, Status.WAITING})
 GONE_PAST = "the next attempt has not asked it again"
-AS_MESSAGE = "To write to the run all the same, send it a message: `towerlog runs message`."
+AS_MESSAGE = (
+    'To write to the run all the same, send it a message: `POST /v1/runs/{run_id}/input` with `"type": "message"`, '
+    "or `towerlog runs message`."
+)
 
 
 def needs_of_steer(needs: Needs, principal: Principal, command: SteerRun) -> None:

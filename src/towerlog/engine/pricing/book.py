@@ -5,12 +5,13 @@ What comes of it is written into the event. So a rebuild asks for no price, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from towerlog.engine.pricing.own_prices import KnownPrices
 from towerlog.model.computed_costs import Priced
 from towerlog.model.facts import Effects
-from towerlog.model.price import PriceCard, PriceRow
+from towerlog.model.price import ListedPrice, PriceCard, PriceRow
 from towerlog.model.run import RunRow
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, subtract
 from towerlog.model.usage_parts import UsageParts
@@ -33,6 +34,11 @@ class PriceList(Protocol):
     def card(self, provider: str | None, model: str, at_ms: int, tier: str | None = None) -> PriceCard | None:
         """The prices of a model at a time (wall ms), on terms; None where it does not have them."""
 
+    def found(self, words: Sequence[str], after: tuple[str, str] | None, limit: int, at_ms: int) -> list[ListedPrice]:
+        """So many prices as of a time (wall ms), by provider and model, that have all these words, in lower case;
+        after a (provider, model). It may take 50 ms: not for the event loop."""
+        ...
+
 
 class AtHand:
     """A part of a list that can be asked from the start."""
@@ -49,6 +55,12 @@ class NoPrices(AtHand):
     def card(self, _provider: str | None, _model: str, _at_ms: int, _tier: str | None = None) -> PriceCard | None:
         """None."""
         return None
+
+    def found(
+        self, _words: Sequence[str], _after: tuple[str, str] | None, _limit: int, _at_ms: int
+    ) -> list[ListedPrice]:
+        """None."""
+        return []
 
 
 class PriceBook:

@@ -6,7 +6,8 @@ every name they were asked for without a bound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from importlib.metadata import version
@@ -33,7 +34,7 @@ from genai_prices.types import (
 from towerlog.engine.pricing.book import AtHand
 from towerlog.engine.pricing.memo import Memo
 from towerlog.engine.pricing.spellings import dated, is_front, is_version, spelled, split
-from towerlog.model.price import PriceCard, Rates, femtos_of, filled
+from towerlog.model.price import ListedPrice, PriceCard, Rates, femtos_of, filled
 
 MAX_KNOWN_BYTES = 4 * 1024 * 1024
 """Of what the list has of (provider, model), as it is remembered: to look that up takes up to 2 ms."""
@@ -85,6 +86,8 @@ class ListedPrices(AtHand):
             MAX_KNOWN_BYTES, self._listed, _bytes_of, self._note
         )
         self.looked_up = 0
+        models = ((provider.id, model) for provider in _PROVIDERS for model in provider.models)
+        self._by_name = sorted((((of, one.id), one.name or one.id, one) for of, one in models), key=_key)
 
     def card(self, provider: str | None, model: str, at_ms: int, tier: str | None = None) -> PriceCard | None:
         """The prices of a model at a time (wall ms), on terms; None where the list does not have them."""
@@ -97,6 +100,18 @@ class ListedPrices(AtHand):
             if at_ms >= since:
                 return card
         return None
+
+    def found(self, words: Sequence[str], after: tuple[str, str] | None, limit: int, at_ms: int) -> list[ListedPrice]:
+        """As of any list. Models without a price for tokens are left out."""
+        found: list[ListedPrice] = []
+        for key, name, model in self._by_name[0 if after is None else bisect_right(self._by_name, after, key=_key) :]:
+            if len(found) == limit:
+                break
+            text = f"{key[0]} {key[1]} {name}".lower()
+            card = self._card(model, at_ms, None) if all(word in text for word in words) else None
+            if card is not None:
+                found.append(ListedPrice(*key, name, card))
+        return found
 
     def _note(self) -> None:
         self.looked_up += 1
@@ -126,6 +141,10 @@ class ListedPrices(AtHand):
         else:
             return None
         return card_of(price, self.version, is_speech=_SPEECH in model.id.split("-"))
+
+
+def _key(entry: tuple[tuple[str, str], str, ModelInfo]) -> tuple[str, str]:
+    return entry[0]
 
 
 def _terms(tier: str) -> dict[str, str]:

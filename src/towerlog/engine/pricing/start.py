@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
 from towerlog.engine.pricing.book import PriceList
-from towerlog.model.price import PriceCard
+from towerlog.model.price import ListedPrice, PriceCard
 
 
 class DeferredPrices:
@@ -38,6 +39,13 @@ class DeferredPrices:
 
     def card(self, provider: str | None, model: str, at_ms: int, tier: str | None = None) -> PriceCard | None:
         """As of the list. Raises RuntimeError where it was not read."""
+        return self._read().card(provider, model, at_ms, tier)
+
+    def found(self, words: Sequence[str], after: tuple[str, str] | None, limit: int, at_ms: int) -> list[ListedPrice]:
+        """As of the list. Raises RuntimeError where it was not read."""
+        return self._read().found(words, after, limit, at_ms)
+
+    def _read(self) -> PriceList:
         if self._list is None:
             raise RuntimeError("the list of prices is asked before it was read")
-        return self._list.card(provider, model, at_ms, tier)
+        return self._list

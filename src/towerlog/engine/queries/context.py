@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from towerlog.ambient import Clock, ServingTime
 from towerlog.engine.alerts.ways_out import WaysOut
+from towerlog.engine.pricing.book import NoPrices, PriceList
 from towerlog.engine.queries import views
 from towerlog.engine.queries.alerts.trials import Trials
 from towerlog.engine.queries.figures import KeptFigures
@@ -50,6 +51,8 @@ class QueryContext:
         self._thresholds = thresholds
         self.asked: Callable[[int, int], Sequence[tuple[str, str, int]]] = lambda org, serving_ms: ()
         """Workers of an organisation that ask for work, as of a moment: who, under which key, and when."""
+        self.price_list: PriceList = NoPrices()
+        """What knows the prices of models that are no organisation's own."""
 
     async def run_of(self, principal: Principal, run_id: str) -> RunRow:
         """A run of the caller's organisation. Raises NotFound."""

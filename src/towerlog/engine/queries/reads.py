@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog.engine.queries import agents, checkpoints, events, lanes, runs, threads, usage
 from towerlog.engine.queries.admin import audit, keys, personas, retention
-from towerlog.engine.queries.admin.prices import answer_prices
+from towerlog.engine.queries.admin.prices import answer_listed_prices, answer_prices
 from towerlog.engine.queries.alerts import alerts
 from towerlog.engine.queries.alerts.preview import answer_preview
 from towerlog.engine.queries.context import QueryContext
@@ -25,7 +25,7 @@ from towerlog.model.budget import GetBudget, ListBudgets, ListReservations
 from towerlog.model.delivery import GetDelivery, ListDeliveries
 from towerlog.model.member import ListMembers, ListSessions, ListSignInLinks
 from towerlog.model.persona import GetPersona, GetRoute, ListPersonas, ListRoutes
-from towerlog.model.price import GetPrice, ListPrices
+from towerlog.model.price import FindListedPrices, GetPrice, ListPrices
 from towerlog.model.principal import Principal
 from towerlog.model.retention import GetRetention, ListRetention
 
@@ -61,6 +61,7 @@ ANSWERS: dict[type[q.Read], Callable[[QueryContext, Principal, Any], Awaitable[o
     GetBudget: usage.answer_budgets,
     ListReservations: usage.answer_reservations,
     ListPrices: answer_prices,
+    FindListedPrices: answer_listed_prices,
     GetPrice: answer_prices,
     ListRetention: retention.answer,
     GetRetention: retention.answer,

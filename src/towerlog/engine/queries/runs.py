@@ -11,9 +11,12 @@ from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.principal import Principal
 from towerlog.model.run import RunRow
+from towerlog.model.run_text import Hit, RunText, hit_of, searchable, words_of
 from towerlog.model.usage import RunSums
 
 T = TypeVar("T")
+PLACES_SAID = ("input", "result", "talk", "about")
+"""What the parts of a `RunText` are called, in their order."""
 
 
 async def answer(
@@ -37,7 +40,27 @@ async def answer(
     last = found.searched_to or (page[-1] if more else None)
     shown = await views.run_views(store, principal, page, source.now())
     searched_to = None if found.searched_to is None else found.searched_to.began_at()
-    return o.Page(shown, None if last is None else last.run_id, searched_to=searched_to)
+    hits = await _hits(source, principal, page, words_of(command.filter.q or ""))
+    return o.Page(shown, None if last is None else last.run_id, searched_to=searched_to, hits=hits)
+
+
+async def _hits(
+    source: QueryContext, principal: Principal, page: list[RunRow], words: list[str]
+) -> dict[str, Hit] | None:
+    """Where each run has the words of a search, by run id; None where there are none."""
+    if not words:
+        return None
+    texts = await source.store.run_texts(principal.org, [row.run for row in page]) if page else {}
+    found = ((row.run_id, hit_of(words, _places(row, texts.get(row.run)))) for row in page)
+    return {run_id: hit for run_id, hit in found if hit is not None}
+
+
+def _places(row: RunRow, text: RunText | None) -> dict[str, str | None]:
+    """What a search looks through of a run, by what each is called; what was said comes first."""
+    said = dict(zip(PLACES_SAID, (None,) * 4 if text is None else text.parts(), strict=True))
+    names = {"agent": row.agent, "thread_id": row.thread_id, "run_id": row.run_id, "trace_id": row.trace_id}
+    named = {**names, "sender_id": row.foreign_id}
+    return {**said, **{name: None if value is None else searchable(value) for name, value in named.items()}}
 
 
 async def figures(

@@ -138,15 +138,29 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         """Ends a run at once, without waiting for its agent."""
         return await self._send(endpoints.kill_run(run_id, reason))
 
-    async def retry_run(self, run_id: str, *, idempotency_key: str | None = None) -> shapes.RunInfo:
-        """Queues a new run with the same input, linked to this one, which must have ended."""
-        return await self._send(endpoints.retry_run(run_id), idempotency_key)
+    async def retry_run(
+        self,
+        run_id: str,
+        *,
+        input: str | Mapping[str, Any] | None = None,  # noqa: A002 - the wire's word
+        idempotency_key: str | None = None,
+    ) -> shapes.RunInfo:
+        """Queues a new run with the same input, or another one, linked to this one, which must have ended."""
+        return await self._send(endpoints.retry_run(run_id, input=input), idempotency_key)
 
     async def fork_run(
-        self, run_id: str, step_index: int, agent: str | None = None, *, idempotency_key: str | None = None
+        self,
+        run_id: str,
+        step_index: int,
+        agent: str | None = None,
+        *,
+        input: str | Mapping[str, Any] | None = None,  # noqa: A002 - the wire's word
+        idempotency_key: str | None = None,
     ) -> shapes.RunInfo:
-        """Queues a new run that starts from a checkpoint's state."""
-        return await self._send(endpoints.fork_run(run_id, step_index, agent), idempotency_key)
+        """Queues a new run that starts from a checkpoint's state, with the same input or another one."""
+        return await self._send(
+            endpoints.fork_run(run_id, step_index=step_index, agent=agent, input=input), idempotency_key
+        )
 
     def list_events(
         self, run_id: str, after_seq: int = 0, *, types: Sequence[str] | None = None
@@ -346,6 +360,10 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
     def list_prices(self) -> AsyncIterator[fleet.Price]:
         """The organisation's own prices, newest first."""
         return self._all(endpoints.list_prices())
+
+    def list_listed_prices(self, query: str | None = None) -> AsyncIterator[fleet.ListedPrice]:
+        """Prices of the list that comes with the server, by provider and model; `query`: words that they must have."""
+        return self._all(endpoints.list_listed_prices(query))
 
     async def get_price(self, price_id: str) -> fleet.Price:
         """A price of the organisation's own."""

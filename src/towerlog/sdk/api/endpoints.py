@@ -25,8 +25,7 @@ from towerlog.sdk.api.requests import (
 )
 from towerlog.sdk.api.shapes import Json
 
-PAGE = 200
-"""Rows of a page, unless the caller says otherwise."""
+PAGE = 200  # rows of a page, unless the caller says otherwise
 EVENTS_PAGE = 1000
 
 
@@ -130,15 +129,14 @@ def kill_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:
     return api_request("POST", "/api/v1/runs/{run_id}:kill", shapes.RunInfo.read, given(reason=reason), run_id=run_id)
 
 
-def retry_run(run_id: str) -> ApiRequest[shapes.RunInfo]:
+def retry_run(run_id: str, **members: Any) -> ApiRequest[shapes.RunInfo]:
     """A new run with the input of another."""
-    return api_request("POST", "/api/v1/runs/{run_id}:retry", shapes.RunInfo.read, {}, run_id=run_id)
+    return api_request("POST", "/api/v1/runs/{run_id}:retry", shapes.RunInfo.read, given(**members), run_id=run_id)
 
 
-def fork_run(run_id: str, step_index: int, agent: str | None) -> ApiRequest[shapes.RunInfo]:
+def fork_run(run_id: str, **members: Any) -> ApiRequest[shapes.RunInfo]:
     """A new run from a checkpoint."""
-    body = given(step_index=step_index, agent=agent)
-    return api_request("POST", "/api/v1/runs/{run_id}:fork", shapes.RunInfo.read, body, run_id=run_id)
+    return api_request("POST", "/api/v1/runs/{run_id}:fork", shapes.RunInfo.read, given(**members), run_id=run_id)
 
 
 def list_events(run_id: str, after_seq: int, types: Sequence[str] | None) -> Listing[shapes.Event]:
@@ -178,10 +176,8 @@ def send_events(
 def report_run(run_id: str, worker_id: str, lease_epoch: int, **members: Any) -> ApiRequest[shapes.Reported]:
     """A batch of a worker's events, under its lease."""
     body = given(worker_id=worker_id, lease_epoch=lease_epoch, **{"events": [], **members})
-    wait_s = members.get("wait_seconds") or 0
-    return held_back(
-        api_request("POST", "/api/v1/runs/{run_id}:report", shapes.Reported.read, body, run_id=run_id), wait_s
-    )
+    asked = api_request("POST", "/api/v1/runs/{run_id}:report", shapes.Reported.read, body, run_id=run_id)
+    return held_back(asked, members.get("wait_seconds") or 0)
 
 
 # Threads
@@ -319,8 +315,7 @@ def create_budget(members: Mapping[str, Any]) -> ApiRequest[fleet.Budget]:
 
 def change_budget(budget_id: str, members: Mapping[str, Any]) -> ApiRequest[fleet.Budget]:
     """Changes a budget."""
-    body = given(**members)
-    return api_request("PATCH", "/api/v1/budgets/{budget_id}", fleet.Budget.read, body, budget_id=budget_id)
+    return api_request("PATCH", "/api/v1/budgets/{budget_id}", fleet.Budget.read, given(**members), budget_id=budget_id)
 
 
 def delete_budget(budget_id: str) -> ApiRequest[fleet.Budget]:
@@ -353,6 +348,11 @@ def release_reservation(reservation_id: str) -> ApiRequest[fleet.Reservation]:
 def list_prices(limit: int = PAGE) -> Listing[fleet.Price]:
     """Prices of the organisation's own, newest first."""
     return listing("/api/v1/prices", fleet.Price, {"limit": limit})
+
+
+def list_listed_prices(query: str | None, limit: int = PAGE) -> Listing[fleet.ListedPrice]:
+    """Prices of the list that comes with the server."""
+    return listing("/api/v1/prices/listed", fleet.ListedPrice, {"q": query, "limit": limit})
 
 
 def get_price(price_id: str) -> ApiRequest[fleet.Price]:

@@ -355,6 +355,19 @@ class Price(Shape):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedPrice(Shape):
+    """A price of the list that comes with the server, as it is now, for short prompts."""
+
+    provider: str
+    model: str
+    usd_per_million: Json
+    name: str | None = None
+    has_tiers: bool = False
+    """Whether long prompts cost something else."""
+    price_version: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostChange(Shape):
     """What computing anew changes for one agent, model and hour of a run."""
 

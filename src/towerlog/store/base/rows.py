@@ -17,6 +17,7 @@ from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
+from towerlog.model.run_text import RunText
 from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import RunSum, UsageRow
 from towerlog.store.values import Durations, Found, RunWithState, UsageSpan
@@ -54,6 +55,10 @@ class RowStore(Protocol):
 
     async def runs_by_number(self, org: int, numbers: Sequence[int]) -> dict[int, RunRow]:
         """Runs of this organisation by their numbers."""
+        ...
+
+    async def run_texts(self, org: int, numbers: Sequence[int]) -> dict[int, RunText]:
+        """What runs of this organisation say in words, by their numbers; what was not kept is left out."""
         ...
 
     async def run_ids_of_parents(self, org: int, children: Sequence[RunRow]) -> dict[int, str]:

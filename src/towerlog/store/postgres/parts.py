@@ -12,7 +12,7 @@ from towerlog.store.postgres.reading import threads as folded
 from towerlog.store.postgres.subjects import alerts as told
 from towerlog.store.postgres.subjects import approvals as approval_queries
 from towerlog.store.postgres.subjects import audit as entries
-from towerlog.store.postgres.subjects import money, people, policies
+from towerlog.store.postgres.subjects import money, people, policies, texts
 from towerlog.store.postgres.upkeep import erasure, forwarding, verification
 
 
@@ -36,6 +36,7 @@ class LogQuestions(HasConnections):
     run_sums = Question(screens.run_sums)
     run_ids_beginning = Question(by_run.run_ids_beginning)
     runs_by_number = Question(by_run.runs_by_number)
+    run_texts = Question(texts.run_texts)
     run_ids_of_parents = Question(descent.run_ids_of_parents)
     run_children = Question(descent.run_children)
     run_descendants = Question(descent.run_descendants)

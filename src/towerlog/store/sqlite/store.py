@@ -31,15 +31,14 @@ from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.approvals.bindings import ApprovalAsks
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.connections.pools import Ask, AskInTime, Locked, Pool, Where, Writing, of_one_file
+from towerlog.store.sqlite.connections.pools import Ask, Locked, Pool, Where, Writing, of_one_file
 from towerlog.store.sqlite.connections.transaction import PLENTY_BYTES, WalGauge
 from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.forwarding import ForwardingAsks
 from towerlog.store.sqlite.money import budgets as money
 from towerlog.store.sqlite.money.bindings import MoneyAsks
 from towerlog.store.sqlite.people.bindings import PeopleAsks
-from towerlog.store.sqlite.screens import facets, searches
-from towerlog.store.sqlite.screens.moments import moments
+from towerlog.store.sqlite.screens.bindings import ScreenAsks
 from towerlog.store.sqlite.upkeep import indexes, matching_files, start, verification
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes
@@ -93,7 +92,7 @@ class SqliteUnit(ErasingUnit):
         return self.written
 
 
-class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsks, PeopleAsks):
+class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsks, PeopleAsks, ScreenAsks):
     """See `store/base` for what each method promises. Made by `open_store`."""
 
     name, exclusive = "sqlite", True
@@ -106,14 +105,9 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsk
     log = Ask(logged.log)
     counters = Ask(lookups.counters)
     runs_touched = Ask(logged.runs_touched)
-    moments = Ask(moments)
     run_trim = Ask(write.trim_run, Where.BETWEEN_UNITS)
 
     run = Ask(reads.run)
-    runs = AskInTime(searches.runs_in_time)
-    run_facets = AskInTime(facets.run_facets)
-    run_durations = AskInTime(facets.run_durations)
-    run_sums = AskInTime(facets.run_sums)
     run_ids_beginning = Ask(reads.run_ids_beginning)
     runs_by_number = Ask(reads.runs_by_number)
     run_ids_of_parents = Ask(descent.run_ids_of_parents)

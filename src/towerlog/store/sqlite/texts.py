@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import apsw
 
 from towerlog.model.run_text import RunText
-from towerlog.store.columns.searches import MAX_TEXT_CHARS, TEXT_COLUMNS, TEXT_PARTS, text_row
+from towerlog.store.columns.searches import MAX_TEXT_CHARS, TEXT_COLUMNS, TEXT_PARTS, text_row, text_value
 from towerlog.store.sqlite.conditions import Condition
 
 _BEGUN = (
@@ -29,6 +29,12 @@ def write(db: apsw.Connection, texts: Iterable[RunText]) -> None:
     """In the transaction that is open."""
     for text in texts:
         db.execute(_BEGUN if text.anew else _TOLD, text_row(text))
+
+
+def run_texts(db: apsw.Connection, org: int, numbers: Sequence[int]) -> dict[int, RunText]:
+    """What runs of an organisation say, by number."""
+    sql = f"SELECT {TEXT_COLUMNS} FROM run_text WHERE +org = ? AND run IN ({', '.join('?' * len(numbers))})"
+    return {row[0]: text_value(row) for row in db.execute(sql, (org, *numbers))}
 
 
 def has_word(word: str, lower: str) -> Condition:

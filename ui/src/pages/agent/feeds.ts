@@ -3,6 +3,11 @@
 export const FEEDS = ['All', 'Shell', 'Filesystem', 'Runtime', 'Inference'] as const;
 export type FeedName = (typeof FEEDS)[number];
 
+/** What a line of the feed says came of it: where the feed has a `?` for money or time, that is not known. */
+export function gave(summary: string): string {
+  return summary.replace(/, \$\?(?=,|$)/, ', unpriced').replace(/, \? ms$/, '');
+}
+
 /** Whether an event of this tool is shown. What is no command, no file and no model call is of the agent's runtime. */
 export function inFeed(tool: string, name: FeedName): boolean {
   if (name === 'All') return true;

@@ -29,6 +29,9 @@ export const CHOICES: readonly Column[] = [
   { name: 'Ended', width: '80px', from: 560, end: true },
 ];
 const FIRST: Column = { name: 'Run', width: '56px' };
+const FOUND: Column = { name: 'Found', width: 'minmax(120px, 3fr)', from: 480 };
+/** Of a search. */
+const LEFT_OUT = ['Phase', 'Model', 'Thread'];
 const LAST: Column = { name: 'Select', width: '20px', from: 560, quiet: true };
 export const USUAL = CHOICES.filter(({ usual }) => usual).map(({ name }) => name);
 
@@ -39,9 +42,10 @@ export function chosenOf(asked: string | null): string[] {
   return found.length > 0 ? found : USUAL;
 }
 
-/** The table's columns. */
-export function columnsOf(chosen: readonly string[]): Column[] {
-  return [FIRST, ...CHOICES.filter(({ name }) => chosen.includes(name)), LAST];
+/** The table's columns; of a search, where its words are stands in place of what is wide. */
+export function columnsOf(chosen: readonly string[], isSearch = false): Column[] {
+  const shown = CHOICES.filter(({ name }) => chosen.includes(name) && !(isSearch && LEFT_OUT.includes(name)));
+  return [FIRST, ...shown.slice(0, 2), ...(isSearch ? [FOUND] : []), ...shown.slice(2), LAST];
 }
 
 /** What the URL says of a choice; null for the usual ones. */

@@ -59,6 +59,17 @@ export function belongs(run: Run, filters: Filters): boolean | null {
   return UNTOLD.some((name) => filters[name]) ? null : true;
 }
 
+/** Where a search finds words, as people call it. */
+export const PLACES: Readonly<Record<string, string>> = { talk: 'said', about: 'error, phase or metadata', thread_id: 'thread', run_id: 'id', trace_id: 'trace', sender_id: "sender's id" };
+
+/** A text in pieces, and which of them are words of a search. */
+export function marked(text: string, q: string): (readonly [string, boolean])[] {
+  const words = [...q.toLowerCase().matchAll(/"([^"]*)"|(\S+)/g)].map(([, phrase, word]) => (phrase ?? word ?? '').trim().replaceAll('"', '')).filter(Boolean);
+  if (words.length === 0) return [[text, false]];
+  const any = new RegExp(`(${words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|')})`);
+  return text.split(any).map((piece, at) => [piece, at % 2 === 1] as const);
+}
+
 /** Newest first, as the API lists them: ids begin with their time. */
 export function newestFirst(one: Run, other: Run): number {
   return one.run_id < other.run_id ? 1 : one.run_id > other.run_id ? -1 : 0;

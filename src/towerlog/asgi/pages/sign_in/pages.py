@@ -92,6 +92,7 @@ class SessionDetail(msgspec.Struct, frozen=True):
     org_id: v.OrgId
     org_name: Annotated[str, v.said("The organisation's name.", "default")]
     has_password: Annotated[bool, v.said("Whether the member has set a password.", True)]
+    idle_seconds: Annotated[int, v.said("Seconds after which a session ends that nothing has used.", 259_200)]
     url: ServerUrl
 
 
@@ -259,6 +260,7 @@ class SignInPages:
             org_id=principal.org_id,
             org_name="" if org is None else org.name,
             has_password=user.password is not None,
+            idle_seconds=self._idle_ms // 1000,
             url=self._url or f"http://{visit.headers.get(b'host', b'').decode('latin-1')}",
         )
         return reply_json(detail, 200, _NO_STORE)

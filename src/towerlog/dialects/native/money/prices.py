@@ -10,14 +10,26 @@ from towerlog import errors
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import NULL, bounded_text, cost_nanos_of, decode, invalid_field, path_uuid, time_ms_of
-from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number, write_cursor
+from towerlog.dialects.native.lists import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    CursorQuery,
+    Listing,
+    limit_of,
+    page_reply,
+    read_cursor,
+    read_number,
+    write_cursor,
+)
 from towerlog.model.name_pattern import pattern_fault
 from towerlog.model.outcome import Page
 from towerlog.model.price import (
     CostChange,
     CreatePrice,
     DeletePrice,
+    FindListedPrices,
     GetPrice,
+    ListedPrice,
     ListPrices,
     PriceRow,
     PriceView,
@@ -26,10 +38,13 @@ from towerlog.model.price import (
     RepricedPage,
 )
 from towerlog.model.principal import Scope
+from towerlog.model.run_text import words_of
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.model.usage import dollars_json
 
 ADMIN = scopes(Scope.ADMIN)
+READ = scopes(Scope.READ)
+"""The list is nobody's own, and whoever sees an unpriced call may look for its model."""
 MAX_DOLLARS_A_MILLION = 1_000_000
 _HOUR_MS = 3_600_000
 
@@ -95,6 +110,28 @@ class PriceDetail(msgspec.Struct, frozen=True):
     created_at: v.CreatedAt
 
 
+class ListedPricesQuery(msgspec.Struct, frozen=True):
+    """Which of the list."""
+
+    q: Annotated[str, v.said("Only those that have all these words in provider, model or name.", "gpt-4o")] | None = (
+        None
+    )
+    limit: Annotated[int, v.limit(MAX_LIMIT)] = DEFAULT_LIMIT
+    cursor: v.Cursor | None = None
+
+
+class ListedPriceDetail(msgspec.Struct, frozen=True):
+    """What a model costs now by the list that comes with the server."""
+
+    schema_name: ClassVar[str] = "ListedPrice"
+    provider: Annotated[str, v.said("Who serves the model.", "openai")]
+    model: Annotated[str, v.said("The model, as the list has it.", "gpt-4o")]
+    name: Annotated[str, v.said("What people call it.", "gpt 4o")]
+    usd_per_million: Annotated[PriceRates, v.said("What its tokens cost, in short prompts.")]
+    has_tiers: Annotated[bool, v.said("Whether long prompts cost something else.", False)]
+    price_version: Annotated[str, v.said("Which list it is.", "genai-prices 0.1.0")]
+
+
 class RepriceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which computed costs are to be computed anew."""
 
@@ -141,17 +178,33 @@ _NEW = msgspec.json.Decoder(NewPriceBody)
 def price_of(view: PriceView) -> PriceDetail:
     """A price as the API shows it."""
     row: PriceRow = view.row
-    rates = row.rates
     return PriceDetail(
         price_id=row.price_id,
         model=row.model,
         provider=row.provider,
         valid_from=format_optional_ms(row.since or None),
-        # A femto-dollar a token is a nano-dollar a million.
-        usd_per_million=PriceRates(**{name: dollars_json(getattr(rates, name)) for name in _RATES}),
+        usd_per_million=_dollars_of(row.rates),
         price_version=row.card().version,
         created_at=format_ms(row.created_at),
     )
+
+
+def listed_price_of(listed: ListedPrice) -> ListedPriceDetail:
+    """A price of the list as the API shows it."""
+    card = listed.card
+    return ListedPriceDetail(
+        provider=listed.provider,
+        model=listed.model,
+        name=listed.name,
+        usd_per_million=_dollars_of(card.rates),
+        has_tiers=bool(card.tiers),
+        price_version=card.version,
+    )
+
+
+def _dollars_of(rates: Rates) -> PriceRates:
+    # A femto-dollar a token is a nano-dollar a million.
+    return PriceRates(**{name: dollars_json(getattr(rates, name)) for name in _RATES})
 
 
 def _rate(raw: msgspec.Raw, name: str) -> int | None:
@@ -192,6 +245,13 @@ def _decode_create(call: Call) -> CreatePrice:
 
 def _decode_list(call: Call) -> ListPrices:
     return ListPrices(limit_of(call), read_number("prices", call.query.get("cursor")) or None)
+
+
+def _decode_listed(call: Call) -> FindListedPrices:
+    words = words_of(bounded_text(call.query.get("q"), "q") or "")
+    key = read_cursor("listed-prices", call.query.get("cursor"))
+    provider, _, model = (key or "").partition(":")
+    return FindListedPrices(limit_of(call), tuple(words), None if key is None else (provider, model))
 
 
 def _decode_get(call: Call) -> GetPrice:
@@ -243,6 +303,10 @@ def _encode_list(outcome: Page, command: object, call: Call) -> Reply:
     return page_reply("prices", outcome, price_of)
 
 
+def _encode_listed(outcome: Page, command: object, call: Call) -> Reply:
+    return page_reply("listed-prices", outcome, listed_price_of)
+
+
 ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/prices", "list_prices", "The organisation's own prices, newest first.", ADMIN,
@@ -258,6 +322,11 @@ ENDPOINTS = (
         "Compute anew what was computed, some runs at a time; what changes is written unless it is a dry run.",
         ADMIN, _decode_reprice, _encode_repriced, request=RepriceBody, reply=RepricedDetail,
         refuses=(errors.Conflict,),
+    ),
+    Endpoint(
+        "GET", "/api/v1/prices/listed", "list_listed_prices",
+        "Prices of the list that comes with the server, as they are now, by provider and model.", READ,
+        _decode_listed, _encode_listed, query=ListedPricesQuery, reply=Listing[ListedPriceDetail],
     ),
     Endpoint(
         "GET", "/api/v1/prices/{price_id}", "get_price", "A price of the organisation's own.", ADMIN,

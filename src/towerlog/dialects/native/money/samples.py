@@ -58,6 +58,15 @@ MADE_PRICE: dict[str, Any] = PRICE | {
     "created_at": "2026-04-02T10:00:00.123Z",
 }
 
+LISTED_PRICE: dict[str, Any] = {
+    "provider": "openai",
+    "model": "gpt-4o",
+    "name": "gpt 4o",
+    "usd_per_million": PRICE["usd_per_million"],
+    "has_tiers": False,
+    "price_version": "genai-prices 0.1.0",
+}
+
 COST_CHANGE: dict[str, Any] = {
     "run_id": v.UUID,
     "agent": "writer",
@@ -85,6 +94,7 @@ MONEY: dict[str, Sample] = {
     "list_reservations": Sample({"data": [RESERVATION], "next": None}),
     "release_reservation": Sample(RESERVATION),
     "list_prices": Sample({"data": [MADE_PRICE], "next": None}),
+    "list_listed_prices": Sample({"data": [LISTED_PRICE], "next": None}),
     "create_price": Sample(MADE_PRICE, PRICE),
     "get_price": Sample(MADE_PRICE),
     "delete_price": Sample(MADE_PRICE),

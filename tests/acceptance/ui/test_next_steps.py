@@ -1,0 +1,117 @@
+"""From what a page shows to what is done about it: a price where there is none, a run again, the words of a hit."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.acceptance.feeds import create_run, ok
+from tests.acceptance.ui.conftest import OpenScreen
+from tests.acceptance.ui.seeds import Seeds
+from tests.support.senders import tell
+from tests.support.server import Server
+
+pytestmark = pytest.mark.slow
+
+
+def test_from_unpriced_a_link_leads_to_the_price_of_the_model(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    tell(client, "run_start", "dear", {"input": "x"}, agent_name="dear")
+    tell(client, "run_end", "dear", {"prompt_tokens": 812, "completion_tokens": 40, "model": "nobody-9"})
+    page = screen("/usage?by=model").ready("Usage").page
+    row = page.locator('[data-id="nobody-9"]')
+    row.get_by_role("link", name="1 unpriced call").click()
+    form = page.get_by_role("dialog", name="New price")
+    expect(form.get_by_label("Model")).to_have_value("nobody-9")
+    form.get_by_label("Input", exact=True).fill("1")
+    form.get_by_label("Output").fill("2")
+    form.get_by_role("button", name="Set price").click()
+    expect(page.get_by_role("table", name="Prices", exact=True)).to_contain_text("nobody-9")
+
+
+def test_the_prices_that_come_with_the_server_are_searched_and_taken_as_a_beginning(
+    screen: OpenScreen, seeds: Seeds
+) -> None:
+    page = screen("/settings?tab=prices").ready("Settings").page
+    page.get_by_label("Model or provider").fill("openai gpt-4o-mini")
+    page.get_by_label("Model or provider").press("Enter")
+    row = page.locator('[data-id="openai/gpt-4o-mini"]')
+    expect(row).to_contain_text("$0.1500")
+    row.get_by_role("button", name="Change …").click()
+    form = page.get_by_role("dialog", name="New price")
+    expect(form.get_by_label("Input", exact=True)).to_have_value("0.15")
+    form.get_by_role("button", name="Cancel").click()
+    page.get_by_label("Model or provider").fill("no-such-model")
+    page.get_by_label("Model or provider").press("Enter")
+    page.get_by_text("No model matches").wait_for()
+
+
+def test_a_retry_and_a_fork_say_what_is_made_and_take_another_input(
+    screen: OpenScreen, server: Server, seeds: Seeds
+) -> None:
+    client = server.client()
+    run_id = create_run(client, "again", agent="nobody", input="go north")["run_id"]
+    ok(client.post(f"/v1/runs/{run_id}:cancel", json={}))
+    page = screen(f"/runs/{run_id}").ready("nobody").page
+    page.get_by_role("button", name="Retry …").click()
+    form = page.get_by_role("dialog", name="Retry the run")
+    expect(form).to_contain_text("is queued in the thread again")
+    expect(form.get_by_label("Input")).to_have_value("go north")
+    form.get_by_label("Input").fill("go south")
+    form.get_by_role("button", name="Retry", exact=True).click()
+    page.wait_for_url(lambda url: run_id not in url)
+    made = ok(client.get(f"/api/v1/runs/{page.url.rsplit('/', 1)[1]}"))
+    assert (made["retry_of"], made["input"]) == (run_id, "go south")
+    page = screen(f"/runs/{seeds.runner}?tab=checkpoints&checkpoint=1:researcher").ready("researcher").page
+    page.get_by_role("button", name="Fork from here …").click()
+    form = page.get_by_role("dialog", name="Fork from step 1")
+    expect(form).to_contain_text("the state that researcher saved after step 1")
+    form.get_by_role("button", name="Fork", exact=True).click()
+    page.wait_for_url(lambda url: seeds.runner not in url)
+
+
+def test_nothing_is_asked_of_whoever_selects_runs_that_are_over(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/runs").ready("Runs").page
+    page.get_by_label(f"Select run {seeds.done[-6:]}").check()
+    page.get_by_role("button", name="Cancel …").click()
+    page.get_by_text("Nothing to cancel: the selected run has ended.").wait_for()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_hit_says_where_it_was_found_and_marks_the_words(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/runs?q=send+LETTER").ready("Runs").page
+    row = page.locator(f'[data-id="{seeds.asking}"]')
+    expect(row).to_contain_text("said: send the letter?")
+    assert row.locator("mark").all_inner_texts() == ["send", "letter"]
+
+
+def test_the_rows_of_tools_open_the_calls_and_those_their_events(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen(f"/runs/{seeds.done}?tab=tools").ready("writer").page
+    page.locator('[data-id="search"] a.open').click()
+    calls = page.get_by_role("table", name="Calls")
+    expect(calls).to_contain_text("towers")
+    expect(calls).to_contain_text("two")
+    calls.locator("a.open").first.click()
+    page.get_by_text("All fields").wait_for()
+
+
+def test_threads_are_found_by_a_part_of_their_name(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/threads").ready("Threads").page
+    page.get_by_label("Thread or title").fill("CLEAN")
+    page.get_by_label("Thread or title").press("Enter")
+    expect(page.get_by_role("table", name="Threads")).to_have_attribute("aria-rowcount", "2")
+    page.get_by_label("Thread or title").fill("nowhere")
+    page.get_by_label("Thread or title").press("Enter")
+    page.get_by_text("No thread matches").wait_for()
+
+
+def test_on_a_wide_screen_events_stand_beside_the_timeline(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen(f"/runs/{seeds.done}").ready("writer").page
+    drawn, events = page.get_by_role("img", name="Timeline"), page.get_by_role("listbox", name="Events")
+    drawn.wait_for()
+    for width, is_beside in ((1440, True), (1280, True), (1000, False)):
+        page.set_viewport_size({"width": width, "height": 900})
+        left, right = drawn.bounding_box(), events.bounding_box()
+        assert left is not None
+        assert right is not None
+        assert (right["x"] >= left["x"] + left["width"] and right["y"] < left["y"] + left["height"]) == is_beside, width
