@@ -76,6 +76,8 @@ class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of an `input`: the key that the agent gave that question."""
     expired: bool = False
     """Of an `input`: nobody has answered in time, and its `content` is no person's."""
+    budget_id: str | None = None
+    """Of a `pause`: the budget that asks for it."""
 
 
 def text_bytes(text: str) -> int:

@@ -13,6 +13,8 @@ from towerlog.projections.questions import left_untaken, taken
 
 _replace = msgspec.structs.replace
 _STARTED = EventType.RUN_STARTED  # by a name of its own, as in `projections.runs`
+_WORK = frozenset({EventType.CHECKPOINT, EventType.MODEL_CALL})
+"""What an agent tells when it has done something that a pause or a cancel would have kept it from."""
 
 
 class _CommandData(msgspec.Struct):
@@ -20,6 +22,7 @@ class _CommandData(msgspec.Struct):
 
     content: str = ""
     reason: str | None = None
+    budget_id: str | None = None
 
 
 _decode_command = msgspec.json.Decoder(_CommandData).decode
@@ -73,7 +76,25 @@ def tell_again(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 def begins_again(row: RunRow, event: Event) -> bool:
     """Whether a start is that of another attempt: of a program that goes on with its run. An attempt of a worker begins
     with its claim."""
-    return event.type is _STARTED and row.started_at is not None and not row.lease_epoch
+    is_start = event.type is _STARTED or event.effects.starts_again
+    return is_start and row.started_at is not None and not row.lease_epoch
+
+
+def works_on(row: RunRow, event: Event) -> bool:
+    """Whether an event is work of a run without a lease, whose agent has acknowledged that it pauses or ends: it may
+    have been begun again without a word, and has not heard of it then."""
+    if event.type not in _WORK or row.lease_epoch or event.facts.foreign or event.facts.by_other:
+        return False
+    checkpoint = event.effects.checkpoint
+    return checkpoint is None or not checkpoint.decision
+
+
+def tell_at_work(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """Tells it again. Who has been told again and works on is not paused, until they acknowledge that."""
+    if row.pause_taken is not None and any(one.type == "pause" and one.delivered for one in row.pending):
+        changes["pause_taken"] = None
+    else:
+        tell_again(row, event, changes)
 
 
 def _types(pending: tuple[Pending, ...]) -> set[str]:
@@ -106,9 +127,8 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     question_id = event.effects.question_id
     question = None if question_id is None else row.question(question_id)
     key = None if question is None else question.key
-    made = Pending(
-        event.seq, kind, content, question_id=question_id, question_key=key, expired=event.effects.expires is not None
-    )
+    is_expired, budget_id = event.effects.expires is not None, sent.budget_id if kind == "pause" else None
+    made = Pending(event.seq, kind, content, False, question_id, key, is_expired, budget_id)
     return _newest((*kept, made))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.control.cancel import CONTROL
 from towerlog.engine.ingest.dedupe import has_news
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.chain import content_digest
@@ -73,12 +72,6 @@ def is_of_next_run(plan: Plan, row: RunRow, draft: Draft, agent: str) -> bool:
     if known is None or known.initial or known.node == facts.node:
         return False
     return facts.step_index < share.step_index or bool(known.length and facts.length)
-
-
-def end_before(plan: Plan, row: RunRow) -> None:
-    """Ends the run that the next one of its trace goes on from: no id leads to it any more, and nobody waits there."""
-    error = "its runner was restarted and began anew"
-    plan.note(row, EventType.RUN_LOST, {"error": error}, Facts(error=error), by=CONTROL)
 
 
 def as_start(draft: Draft) -> Draft:

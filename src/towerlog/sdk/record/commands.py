@@ -111,7 +111,8 @@ class Inbox:
         """Keys of questions whose `ask` has ended without an answer."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
-        self._paused: Future[Any] | None = None
+        self._paused: list[Future[Any]] = []
+        """One for each of the program's threads and tasks that wait in a pause."""
         self._callbacks: deque[Callable[[], None]] = deque(maxlen=MAX_CALLBACKS)
         self._unnoticed: Command | None = None
         """A cancel of which the program has not learnt yet."""
@@ -238,15 +239,15 @@ class Inbox:
             if command is None:
                 return None
             future: Future[Any] = Future()
-            self._paused = future
+            self._paused.append(future)
         self._acknowledge(command)
         return future
 
     def forget(self, future: Future[Any]) -> None:
         """Drops the future of a pause that is no longer waited for."""
         with self._lock:
-            if self._paused is future:
-                self._paused = None
+            if future in self._paused:
+                self._paused.remove(future)
 
     def _is_early(self, command: Command) -> bool:
         """Under the lock: whether a command answers what the server has not been asked by this attempt, as far as this
@@ -293,11 +294,11 @@ class Inbox:
     def _resumed(self, command: Command) -> None:
         with self._lock:
             pending, self._pause = self._pause, None
-            future, self._paused = self._paused, None
+            paused, self._paused = self._paused, []
         for each in (pending, command):
             if each is not None:
                 self._acknowledge(each)
-        if future is not None:
+        for future in paused:
             _settle(future, None)
 
     def _cancellation(self) -> RunCancelled:
@@ -305,9 +306,9 @@ class Inbox:
 
     def _stop_waiting(self) -> list[Future[Any]]:
         """Under the lock: what is waited for, which is forgotten."""
-        waiting = [*[asker.future for asker in self._asking.values()], *([self._paused] if self._paused else [])]
+        waiting = [*[asker.future for asker in self._asking.values()], *self._paused]
         self._asking.clear()
-        self._paused = None
+        self._paused = []
         return waiting
 
     def _cancel(self, command: Command) -> None:
