@@ -109,6 +109,8 @@ class Inbox:
         """Key of a question that was asked in this attempt → who waits for its answer."""
         self._given_up: deque[str] = deque(maxlen=MAX_GIVEN_UP)
         """Keys of questions whose `ask` has ended without an answer."""
+        self._leaves_answers = False
+        """Answers to what only an attempt before has asked reach nobody here."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
         self._paused: list[Future[Any]] = []
@@ -220,6 +222,10 @@ class Inbox:
             self._given_up.append(key)
             return True
 
+    def leave_answers(self) -> None:
+        """From now on answers to what this attempt has not asked are told as not taken."""
+        self._leaves_answers = True
+
     def messages(self) -> list[Any]:
         """The messages that have come since the last call; acknowledged by it. Raises RunCancelled where there are
         none any more, since the run was cancelled."""
@@ -255,7 +261,7 @@ class Inbox:
         key, number = str(command.get("question_key")), command.get("command_id")
         asker = self._asking.get(key)
         if asker is None:
-            return key not in self._given_up
+            return key not in self._given_up and not self._leaves_answers
         return asker.above is None or (isinstance(number, int) and number <= asker.above)
 
     def _answered(self, command: Command) -> None:
