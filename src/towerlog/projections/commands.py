@@ -61,6 +61,14 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
                 changes["cancel_acknowledged_at"] = event.recorded_at
 
 
+def tell_standing(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """Of a run with a pause or a cancel that stands: tells it to an agent that may not know of it."""
+    if begins_again(row, event):
+        tell_again(row, event, changes)
+    elif works_on(row, event):
+        tell_at_work(row, event, changes)
+
+
 def tell_again(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """What the attempt before has acknowledged and what still stands, made anew for the one that this event begins: it
     has not heard of it, and has a receipt of its own."""
