@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.clients.tools import HERE, NODE_MODULES, VENV, npm_program, python_program
+from tests.clients.tools import HERE, NODE_MODULES, npm_program, python_program
 from towerlog.asgi.pages import Pages
 from towerlog.asgi.pages.openapi import build_document
 from towerlog.asgi.routes import RouteTable
@@ -36,7 +36,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def done(command: list[str], folder: Path = HERE) -> str:
     """What a command prints, which has to succeed."""
-    path = os.pathsep.join([str(VENV / "bin"), os.environ["PATH"]])
+    path = os.pathsep.join([str(HERE / ".venv" / "bin"), os.environ["PATH"]])
     ran = subprocess.run(
         command,
         cwd=folder,

@@ -29,7 +29,7 @@ from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.fold import Reactions
 from towerlog.engine.reactions import approvals as approval_reactions
 from towerlog.engine.reactions import budgets as budget_reactions
-from towerlog.engine.reactions import cancels, sub_agents, threads
+from towerlog.engine.reactions import cancels, next_runs, sub_agents, threads
 from towerlog.engine.reactions import lanes as lane_reactions
 from towerlog.engine.repricing.reprice import correct_costs, needs_of_correct
 from towerlog.model import command as c
@@ -51,7 +51,8 @@ REACTIONS = Reactions(
         # After the thread was folded: of its open runs, those are looked at that are left.
         sub_agents.end_below,
         budget_reactions.free_ended,
-        # Last: they may ask the run to pause or to end.
+        # Last: they may ask the run to pause or to end. What a person wants comes before what a budget does.
+        next_runs.carry_over,
         budget_reactions.stop_new,
         alert_reactions.on_status,
     ),

@@ -76,6 +76,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of an `input`: the key that the agent gave that question."""
     expired: bool = False
     """Of an `input`: nobody has answered in time, and its `content` is no person's."""
+    budget_id: str | None = None  # of a `pause`: the budget that asks for it
 
 
 def text_bytes(text: str) -> int:
@@ -158,8 +159,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The model that was named first: its start and its end count there."""
     start_cell: tuple[int, str, str] | None = None
     end_cell: tuple[int, str, str] | None = None
-    """While no model is known: hour, agent and status of the roll-up cells that count its start and its end. See
-    `projections.usage.shifts`."""
+    """While no model is known: the roll-up cells that count its start and its end (`projections.usage.shifts`)."""
     unplaced: tuple[Unplaced, ...] = ()
     """Events that were counted without a model, since their agents have named none yet."""
     persona_id: str | None = None

@@ -13,6 +13,8 @@ from towerlog.projections.questions import left_untaken, taken
 
 _replace = msgspec.structs.replace
 _STARTED = EventType.RUN_STARTED  # by a name of its own, as in `projections.runs`
+_WORK = frozenset({EventType.CHECKPOINT, EventType.MODEL_CALL})
+"""What an agent tells when it has done something that a pause or a cancel would have kept it from."""
 
 
 class _CommandData(msgspec.Struct):
@@ -20,6 +22,7 @@ class _CommandData(msgspec.Struct):
 
     content: str = ""
     reason: str | None = None
+    budget_id: str | None = None
 
 
 _decode_command = msgspec.json.Decoder(_CommandData).decode
@@ -58,6 +61,14 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
                 changes["cancel_acknowledged_at"] = event.recorded_at
 
 
+def tell_standing(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """Of a run with a pause or a cancel that stands: tells it to an agent that may not know of it."""
+    if begins_again(row, event):
+        tell_again(row, event, changes)
+    elif works_on(row, event):
+        tell_at_work(row, event, changes)
+
+
 def tell_again(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     """What the attempt before has acknowledged and what still stands, made anew for the one that this event begins: it
     has not heard of it, and has a receipt of its own."""
@@ -73,7 +84,25 @@ def tell_again(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 def begins_again(row: RunRow, event: Event) -> bool:
     """Whether a start is that of another attempt: of a program that goes on with its run. An attempt of a worker begins
     with its claim."""
-    return event.type is _STARTED and row.started_at is not None and not row.lease_epoch
+    is_start = event.type is _STARTED or event.effects.starts_again
+    return is_start and row.started_at is not None and not row.lease_epoch
+
+
+def works_on(row: RunRow, event: Event) -> bool:
+    """Whether an event is work of a run without a lease, whose agent has acknowledged that it pauses or ends: it may
+    have been begun again without a word, and has not heard of it then."""
+    if event.type not in _WORK or row.lease_epoch or event.facts.foreign or event.facts.by_other:
+        return False
+    checkpoint = event.effects.checkpoint
+    return checkpoint is None or not checkpoint.decision
+
+
+def tell_at_work(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
+    """Tells it again. Who has been told again and works on is not paused, until they acknowledge that."""
+    if row.pause_taken is not None and any(one.type == "pause" and one.delivered for one in row.pending):
+        changes["pause_taken"] = None
+    else:
+        tell_again(row, event, changes)
 
 
 def _types(pending: tuple[Pending, ...]) -> set[str]:
@@ -106,9 +135,8 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     question_id = event.effects.question_id
     question = None if question_id is None else row.question(question_id)
     key = None if question is None else question.key
-    made = Pending(
-        event.seq, kind, content, question_id=question_id, question_key=key, expired=event.effects.expires is not None
-    )
+    is_expired, budget_id = event.effects.expires is not None, sent.budget_id if kind == "pause" else None
+    made = Pending(event.seq, kind, content, False, question_id, key, is_expired, budget_id)
     return _newest((*kept, made))
 
 

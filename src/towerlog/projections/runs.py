@@ -134,8 +134,8 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
     if event.facts.effects is not None:
         _fold_effects(row, event, agent, changes, shares)
         commands.fold(row, event, changes)
-    if commands.begins_again(row, event):
-        commands.tell_again(row, event, changes)
+    if row.pause_taken is not None or row.status is Status.CANCELLING:
+        commands.tell_standing(row, event, changes)
     if event.type in QUESTION_TYPES:
         questions.fold(row, event, changes)
     status_fold.fold(row, event, changes)

@@ -13,6 +13,7 @@ from towerlog.model.approval import awaited
 from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import Effects, Erases
 from towerlog.model.run import TRANSITIONS, RunRow, Status
+from towerlog.projections import commands
 from towerlog.projections.questions import at_the_end
 
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
@@ -33,6 +34,8 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     if event.effects.budget_id is not None:
         return  # the server's word about a budget: what follows from it has events of its own
     target = event.effects.status or TARGET_STATUS.get(event.type) or _status_once_acknowledged(row, event, changes)
+    if target is None and row.status is Status.PAUSED and commands.works_on(row, event) and "pause_taken" in changes:
+        target = Status.RUNNING
     if event.type is _STARTED and row.started_at is None:
         changes["started_at"] = event.recorded_at
     if event.type in QUESTION_TYPES and event.effects.checkpoint is None:

@@ -213,3 +213,16 @@ def test_an_answer_without_a_key_reaches_nobody(inbox: Inbox) -> None:
 def test_an_unknown_command_is_left_alone(inbox: Inbox, acknowledged: list[object]) -> None:
     inbox.take(wish(1, "dance"))
     assert acknowledged == []
+
+
+def test_a_resume_ends_the_pause_of_each_branch_that_was_told_to_pause() -> None:
+    told: list[object] = []
+    inbox = Inbox(lambda command: told.append(command["command_id"]))
+    paused = []
+    for number in (1, 2):  # the second is told since another branch worked on
+        inbox.take({"type": "pause", "command_id": number})
+        paused.append(inbox.pause())
+    assert not any(one is None or one.done() for one in paused)
+    inbox.take({"type": "resume", "command_id": 3})
+    assert all(one is not None and one.done() for one in paused)
+    assert told == [1, 2, 3]

@@ -246,3 +246,32 @@ def test_a_command_that_is_stopped_can_be_ended(server, tmp_path, how: str) -> N
         process.send_signal(signal.SIGTERM)
     process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 128 + signal.SIGTERM
+
+
+def is_stopped(process_id: int) -> bool:
+    return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("how", ["signal", "elsewhere"])
+def test_a_paused_command_that_was_woken_is_stopped_again(server, tmp_path, how: str) -> None:
+    """By a signal for `towerlog exec` that it survives, and by somebody else, as a shell does with a job."""
+    thread, woken = f"t-woken-{how}", tmp_path / "woken"
+    script = f"trap 'echo x > {woken}' HUP CONT; echo $$; while :; do sleep 0.05; done"
+    words = ["--thread", thread, "--grace-seconds", "1", "--", "sh", "-c", script]
+    process = start(server.base_url, tmp_path, *words)
+    assert process.stdout is not None
+    command = int(process.stdout.readline())
+    steered(server, thread, "pause")
+    wait_until(lambda: status_of(server, thread) == "paused", "the pause")
+    assert is_stopped(command)
+    if how == "signal":
+        process.send_signal(signal.SIGHUP)
+    else:
+        os.kill(command, signal.SIGCONT)
+    wait_until(woken.exists, "that the command goes on")
+    wait_until(lambda: is_stopped(command), "that it is stopped again")
+    assert status_of(server, thread) == "paused"
+    steered(server, thread, "resume")
+    wait_until(lambda: not is_stopped(command), "the resume")
+    steered(server, thread, "cancel")
+    process.communicate(timeout=DEADLINE_S)

@@ -38,7 +38,8 @@ export class Inbox {
   #givenUp = new Set<string>();
   #messages: Command[] = [];
   #pause: Command | null = null;
-  #paused: Pending<void> | null = null;
+  /** One for each branch of the program that waits in a pause. */
+  #paused: Pending<void>[] = [];
   #isCancelled = false;
   /** The program has ended the run. */
   #isClosed = false;
@@ -130,9 +131,10 @@ export class Inbox {
     const command = this.#pause;
     this.#pause = null;
     if (command === null) return null;
-    this.#paused = new Pending<void>();
+    const paused = new Pending<void>();
+    this.#paused.push(paused);
     this.acknowledge(command, true);
-    return this.#paused;
+    return paused;
   }
 
   cancellation(): TowerlogError {
@@ -154,9 +156,9 @@ export class Inbox {
 
   #stopWaiting(): { reject(error: unknown): void }[] {
     const waiting: { reject(error: unknown): void }[] = [...this.#asking.values()].map((asker) => asker.pending);
-    if (this.#paused !== null) waiting.push(this.#paused);
+    waiting.push(...this.#paused);
     this.#asking.clear();
-    this.#paused = null;
+    this.#paused = [];
     return waiting;
   }
 
@@ -186,8 +188,8 @@ export class Inbox {
     if (this.#pause !== null) this.acknowledge(this.#pause, true);
     this.#pause = null;
     this.acknowledge(command, true);
-    this.#paused?.resolve();
-    this.#paused = null;
+    for (const paused of this.#paused) paused.resolve();
+    this.#paused = [];
   }
 
   #cancel(command: Command): void {

@@ -33,7 +33,7 @@ from towerlog.model.event import (
 from towerlog.model.facts import LATEST_STEP, Effects
 from towerlog.model.naming import may_be_named
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow, Status
 from towerlog.store.values import Kind
 
 Rows = dict[int, RunRow | None]
@@ -138,9 +138,10 @@ def needs_of_draft(
                 may_repeat = hash(id_of_key(principal.key_id, event_id)) in known
         if may_repeat:
             _needs_of_ids(needs, principal, draft, row)
-        if (row.pending or row.status in TERMINAL) and not is_known:
+        is_asked = bool(row.pending) or row.pause_taken is not None or row.status is Status.CANCELLING
+        if (is_asked or row.status in TERMINAL) and not is_known:
             needs_of_telling(needs, principal, row)
-        if row.pending and not is_known:
+        if is_asked and not is_known:
             needs.notes(row)
         # All drafts of a request have a client, or none.
         if not is_known and (row.has_lane or draft.facts.client_id is not None):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.control.cancel import CONTROL
 from towerlog.engine.ingest.dedupe import has_news
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.chain import content_digest
@@ -87,14 +86,6 @@ def _says_more(plan: Plan, row: RunRow, facts: CheckpointFacts, agent: str) -> b
     """Whether its history is longer than that of the newest step: one that was overtaken is a part of that."""
     newest = plan.checkpoint(row.run, agent, row.shares[agent].step_index)
     return newest is not None and 0 < newest.length < facts.length
-
-
-def end_before(plan: Plan, row: RunRow) -> None:
-    """Ends the run that the next one of its trace goes on from: no id leads to it any more, and nobody waits there."""
-    if row.is_terminal():
-        return
-    error = "its runner was restarted and began anew"
-    plan.note(row, EventType.RUN_LOST, {"error": error}, Facts(error=error), by=CONTROL)
 
 
 def as_start(draft: Draft) -> Draft:

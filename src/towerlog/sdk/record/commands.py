@@ -109,9 +109,12 @@ class Inbox:
         """Key of a question that was asked in this attempt → who waits for its answer."""
         self._given_up: deque[str] = deque(maxlen=MAX_GIVEN_UP)
         """Keys of questions whose `ask` has ended without an answer."""
+        self._leaves_answers = False
+        """Answers to what only an attempt before has asked reach nobody here."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
-        self._paused: Future[Any] | None = None
+        self._paused: list[Future[Any]] = []
+        """One for each of the program's threads and tasks that wait in a pause."""
         self._callbacks: deque[Callable[[], None]] = deque(maxlen=MAX_CALLBACKS)
         self._unnoticed: Command | None = None
         """A cancel of which the program has not learnt yet."""
@@ -219,6 +222,10 @@ class Inbox:
             self._given_up.append(key)
             return True
 
+    def leave_answers(self) -> None:
+        """From now on answers to what this attempt has not asked are told as not taken."""
+        self._leaves_answers = True
+
     def messages(self) -> list[Any]:
         """The messages that have come since the last call; acknowledged by it. Raises RunCancelled where there are
         none any more, since the run was cancelled."""
@@ -238,15 +245,15 @@ class Inbox:
             if command is None:
                 return None
             future: Future[Any] = Future()
-            self._paused = future
+            self._paused.append(future)
         self._acknowledge(command)
         return future
 
     def forget(self, future: Future[Any]) -> None:
         """Drops the future of a pause that is no longer waited for."""
         with self._lock:
-            if self._paused is future:
-                self._paused = None
+            if future in self._paused:
+                self._paused.remove(future)
 
     def _is_early(self, command: Command) -> bool:
         """Under the lock: whether a command answers what the server has not been asked by this attempt, as far as this
@@ -254,7 +261,7 @@ class Inbox:
         key, number = str(command.get("question_key")), command.get("command_id")
         asker = self._asking.get(key)
         if asker is None:
-            return key not in self._given_up
+            return key not in self._given_up and not self._leaves_answers
         return asker.above is None or (isinstance(number, int) and number <= asker.above)
 
     def _answered(self, command: Command) -> None:
@@ -293,11 +300,11 @@ class Inbox:
     def _resumed(self, command: Command) -> None:
         with self._lock:
             pending, self._pause = self._pause, None
-            future, self._paused = self._paused, None
+            paused, self._paused = self._paused, []
         for each in (pending, command):
             if each is not None:
                 self._acknowledge(each)
-        if future is not None:
+        for future in paused:
             _settle(future, None)
 
     def _cancellation(self) -> RunCancelled:
@@ -305,9 +312,9 @@ class Inbox:
 
     def _stop_waiting(self) -> list[Future[Any]]:
         """Under the lock: what is waited for, which is forgotten."""
-        waiting = [*[asker.future for asker in self._asking.values()], *([self._paused] if self._paused else [])]
+        waiting = [*[asker.future for asker in self._asking.values()], *self._paused]
         self._asking.clear()
-        self._paused = None
+        self._paused = []
         return waiting
 
     def _cancel(self, command: Command) -> None:

@@ -192,11 +192,21 @@ class Recorder:
 
     def access(self, run: BaseRun) -> tuple[Url, str | None]:
         """The server and the key, once the server knows the run. Raises ValueError where nothing can be sent."""
-        if self._destination.why_not is not None:
-            raise ValueError(self._destination.why_not)
+        found = self.server()
         if run.run_id is None:
             self.flush(TIMEOUT_S)
+        return found
+
+    def server(self) -> tuple[Url, str | None]:
+        """The server and the key. Raises ValueError where nothing can be sent."""
+        if self._destination.why_not is not None:
+            raise ValueError(self._destination.why_not)
         return self._destination.server, self._destination.api_key
+
+    def has_open(self, run_key: str) -> bool:
+        """Whether this process reports the run of this key, and has not ended it."""
+        run = self._runs.get(run_key)
+        return run is not None and not run.ended
 
     def began(self, run: BaseRun) -> None:
         """Delivers the run's commands to it from now on."""

@@ -16,14 +16,14 @@ from towerlog.sdk.record.backlog.sink import Sink
 from towerlog.sdk.record.commands import Inbox
 from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.reservations import RunReservation, take_reservation
-from towerlog.sdk.record.spans.span import CANCELLATIONS, Span, id_of, parent_in
+from towerlog.sdk.record.spans.span import CANCELLATIONS, Span, parent_in, place_of
 from towerlog.sdk.record.spans.steps import Step
 from towerlog.sdk.record.spans.tool_calls import ToolCall
 from towerlog.sdk.record.values.capture import captures_content, without_content
 from towerlog.sdk.record.values.encoding import describe, name_text, one_line, str_of
 from towerlog.sdk.record.values.figures import Fit, count, dollars, items, milliseconds
 from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, calls_beside, usage_of
-from towerlog.sdk.record.values.question_keys import QuestionKeys, step_of
+from towerlog.sdk.record.values.question_keys import QuestionKeys, key_at, step_of
 
 SETTLE_S = 5.0
 """How long an `ask` whose time is over waits for the server to say whether an answer was first."""
@@ -151,7 +151,7 @@ class BaseRun:
         data: dict[str, Any] = {"content": content if isinstance(content, str) else str_of(content)}
         if channel != "text":
             data["channel"] = channel
-        data |= _place(span, None if span is not None else parent_in(self))
+        data |= place_of(span, None if span is not None else parent_in(self))
         self.tell("message.delta", data, agent=agent)
 
     def model_call(
@@ -199,7 +199,7 @@ class BaseRun:
         fit.take("time_to_first_token_ms", time_to_first_token_ms, milliseconds)
         named = "unknown" if model is None else name_text(model)
         said = {name: value for name, value in more.items() if value is not None} if more else more
-        place = _place(span, parent_in(self) if parent is None else parent)
+        place = place_of(span, parent_in(self) if parent is None else parent)
         data = {**take_reservation(self), **said, "model": named, **buckets, **fit.all(), **place}
         self.tell("model.call", data, agent=agent)
         for other, spent in calls_beside(usage):  # a cost that was told is of all of them
@@ -367,11 +367,14 @@ class BaseRun:
         said = {name: command.get(name) for name in ("command_id", "type")}
         self.tell("command.acknowledged", said | ({"taken": False} if command.get("taken") is False else {}))
 
-    def ask_later(self, question: object, terms: Mapping[str, Any]) -> tuple[str, Future[Any]]:
-        """Tells a question with what is said beside it; its key, and its answer to come."""
+    def ask_later(
+        self, question: object, terms: Mapping[str, Any], place: tuple[str, int] | None = None
+    ) -> tuple[str, Future[Any]]:
+        """Tells a question with what is said beside it; its key, and its answer to come. `place`: by default, that
+        which the run has come to (`key_at`)."""
         self._inbox.check_open()
         text = question if isinstance(question, str) else str_of(question)
-        key = self._questions.key_of(text)
+        key = self._questions.key_of(text) if place is None else key_at(place[0], text, place[1])
         answer = self._inbox.answer(key)
         if not answer.done():
             self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
@@ -384,17 +387,13 @@ class BaseRun:
         self.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
         return SETTLE_S
 
+    def leave_questions(self, question_ids: Sequence[int], reason: str) -> None:
+        """Withdraws open questions that only an attempt before has asked; answers to such are told as not taken."""
+        self._inbox.leave_answers()
+        for question_id in question_ids:
+            self.tell("run.question_withdrawn", {"question_id": question_id, "reason": reason})
+
     def give_up_question(self, key: str, reason: str = "its agent stopped waiting") -> None:
         """Withdraws a question, and does not wait for what the server says to that."""
         self._withdraw(key, reason)
         self._inbox.give_up(key)
-
-
-def _place(span: Span | str | None, parent: Span | str | None) -> dict[str, str]:
-    """The members that say where an event stands among the spans."""
-    placed: dict[str, str] = {}
-    if span:
-        placed["span_id"] = id_of(span)
-    if parent:
-        placed["parent_span_id"] = id_of(parent)
-    return placed

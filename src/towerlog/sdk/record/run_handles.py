@@ -19,10 +19,16 @@ from towerlog.sdk.record.run import BaseRun
 class OpenQuestion:
     """A question that was asked, and whose answer may be waited for later, elsewhere, or not at all."""
 
-    def __init__(self, run: BaseRun, question: object, schema: Mapping[str, Any] | None = None) -> None:
-        """Asks it. Raises RunCancelled."""
+    def __init__(
+        self,
+        run: BaseRun,
+        question: object,
+        schema: Mapping[str, Any] | None = None,
+        place: tuple[str, int] | None = None,
+    ) -> None:
+        """Asks it. Raises RunCancelled. `place`: what a framework calls it, and which of several there it is."""
         self._run = run
-        self._key, self._answer = run.ask_later(question, _terms(schema, None, None, None))
+        self._key, self._answer = run.ask_later(question, _terms(schema, None, None, None), place)
         self._schema = schema
 
     @property

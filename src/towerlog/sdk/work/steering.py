@@ -1,7 +1,7 @@
 """What people ask of the run of `towerlog exec`, carried out on its command: by signals to it and all that it started.
 
 A cancel, and the end of the run by somebody else, is SIGTERM, and SIGKILL to what is still there after the grace; a
-pause is SIGSTOP, a resume SIGCONT.
+pause is SIGSTOP, a resume SIGCONT. Whatever else wakes a paused command, it is stopped again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ GONE_S = 0.05
 """How often it is looked whether what was told to end has."""
 KILLED_S = 2.0
 """How long that may take after SIGKILL: what belongs to somebody else does not get it."""
+KEEP_S = 1.0
+"""How often a paused command is stopped again, in case somebody else has woken it."""
 ENDS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 """Signals that a stopped command has to be woken for."""
 
@@ -40,6 +42,8 @@ class Steering:
         self._told: Processes = {}
         self._kill_at = 0.0
         self._is_stopped = False
+        self._awake_until = 0.0
+        """By the steady clock: so long a paused command may act on a signal that it was woken for."""
         self.was_cancelled = False
 
     def begin(self, process_id: int) -> None:
@@ -48,9 +52,11 @@ class Steering:
         threading.Thread(target=self._steer, name="towerlog-steering", daemon=True).start()
 
     def passed_on(self, number: int) -> None:
-        """A signal has reached the command: a stopped one is woken to act on it."""
+        """A signal has reached the command: a stopped one is woken to act on it, for the grace."""
         if self._is_stopped and number in ENDS:
+            self._awake_until = time.monotonic() + max(self._grace_s, KEEP_S)
             self._send(signal.SIGCONT)
+            self._say(f"towerlog: the command was woken for {signal.Signals(number).name}; the run is still paused")
 
     def reap(self, process_id: int) -> tuple[int, int]:
         """As `os.waitpid` without waiting. No signal is sent meanwhile, nor later: another process may get the id."""
@@ -80,16 +86,27 @@ class Steering:
             self._cancel(str(error))
 
     def _pause(self) -> None:
-        self._is_stopped = True
+        self._is_stopped, self._awake_until = True, 0.0
         self._send(signal.SIGSTOP)
+        threading.Thread(target=self._keep_stopped, name="towerlog-pause", daemon=True).start()
         self._say("towerlog: the run is paused, and the command stopped")
         self._run.pause_point()
         self._wake()
         self._say("towerlog: the run is resumed, and the command goes on")
 
+    def _keep_stopped(self) -> None:
+        while self._is_stopped and not self._over.wait(KEEP_S):
+            with self._lock:
+                if self._is_to_stop():
+                    send(signal.SIGSTOP, self._process_id, {})
+
+    def _is_to_stop(self) -> bool:
+        return self._is_stopped and not self._over.is_set() and time.monotonic() >= self._awake_until
+
     def _wake(self) -> None:
+        with self._lock:  # it is not stopped again after this
+            self._is_stopped = False
         self._send(signal.SIGCONT)
-        self._is_stopped = False
 
     def _cancel(self, reason: str) -> None:
         self._kill_at = time.monotonic() + self._grace_s

@@ -354,7 +354,7 @@ class ChainReports:
         told = ToldMessages(plain)
         if self._given is not None:
             return Place(self, named, self._given, told, None, inputs, thread=thread)
-        waiting = self._interrupts.goes_on(thread, inputs)
+        waiting = self._interrupts.goes_on(thread, inputs, self._agent or named, self._recorder)
         if waiting is not None:
             return Place(
                 self, named, waiting.run, told, None, inputs, is_run=True, thread=thread, suspended=waiting.suspended

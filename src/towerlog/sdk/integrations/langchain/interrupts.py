@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from towerlog.sdk.integrations import approvals
+from towerlog.sdk.integrations.langchain.earlier_runs import left_in
 from towerlog.sdk.integrations.langchain.tree import Place, Tree, Waiting
 from towerlog.sdk.record.commands import RunCancelled
+from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.run_handles import OpenQuestion
 from towerlog.sdk.record.values.encoding import str_of
@@ -45,7 +47,7 @@ class Interrupts:
         if not found:
             return False
         try:
-            asked = {name: (questions_of(place.run, one.value), one.value) for name, one in found.items()}
+            asked = {name: (questions_of(place.run, one.value, name), one.value) for name, one in found.items()}
         except RunCancelled as error:
             place.run.end_with(error)
             return True
@@ -60,12 +62,14 @@ class Interrupts:
         outermost.suspended[place.run.agent or ""] = place.run
         return True
 
-    def goes_on(self, thread: str | None, inputs: object) -> Waiting | None:
-        """The run that has waited in a thread, where a graph goes on there. Where it begins anew, that one is over."""
+    def goes_on(self, thread: str | None, inputs: object, agent: str, recorder: Recorder) -> Waiting | None:
+        """The run that has waited in a thread, where a graph goes on there; of an agent also one of another process.
+        Where it begins anew, that one is over."""
         waiting = self._tree.goes_on(thread)
+        is_answered = getattr(inputs, "resume", None) is not None
+        goes_on = inputs is None or is_answered
         if waiting is None:
-            return None
-        goes_on = inputs is None or getattr(inputs, "resume", None) is not None
+            return left_in(recorder, thread, agent, answered_here=is_answered) if goes_on and thread else None
         for questions, _ in waiting.questions.values():
             for question in questions:
                 if not question.is_answered:
@@ -126,9 +130,13 @@ def id_of(interrupt: Any) -> str:
     return str(getattr(interrupt, "id", None) or getattr(interrupt, "interrupt_id", ""))
 
 
-def questions_of(run: BaseRun, value: object) -> list[OpenQuestion]:
-    """Asks what an interrupt asks: one question, or one for each tool call that is to be approved."""
-    return [OpenQuestion(run, text) for text in wordings_of(value)]
+def questions_of(run: BaseRun, value: object, interrupt_id: str) -> list[OpenQuestion]:
+    """Asks what an interrupt asks: one question, or one for each tool call that is to be approved.
+
+    The interrupt has the same id in each process that comes to it; without one, the questions are counted in the run.
+    """
+    asked = enumerate(wordings_of(value))
+    return [OpenQuestion(run, text, None, (interrupt_id, index) if interrupt_id else None) for index, text in asked]
 
 
 def wordings_of(value: object) -> list[str]:

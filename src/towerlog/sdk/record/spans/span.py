@@ -109,3 +109,13 @@ def _id_in(run: object, span: Span | None) -> str | None:
     while span is not None and (span._ended or span._run is not run):
         span = span._outer
     return None if span is None else span.span_id
+
+
+def place_of(span: Span | str | None, parent: Span | str | None) -> dict[str, str]:
+    """The members that say where an event stands among the spans."""
+    placed: dict[str, str] = {}
+    if span:
+        placed["span_id"] = id_of(span)
+    if parent:
+        placed["parent_span_id"] = id_of(parent)
+    return placed

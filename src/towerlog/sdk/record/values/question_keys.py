@@ -59,11 +59,20 @@ class QuestionKeys:
 
     def key_of(self, question: str) -> str:
         """The key of a question that is asked now; no two of an attempt are the same."""
-        digest = hashlib.sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARS]
+        digest = _digest_of_text(question)
         with self._lock:
             asked = f"{self._place}.{digest}"
             count = self._counts[asked] = self._counts.get(asked, 0) + 1
             return f"{asked}.{count}"
+
+
+def key_at(place: str, question: str, index: int) -> str:
+    """The key of a question at a place that a framework names alike in each attempt; `index`: of several there."""
+    return f"{_digest_of_text(place)}.{_digest_of_text(question)}.{index}"
+
+
+def _digest_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARS]
 
 
 def _digest_of(history: object, state: object) -> str | None:

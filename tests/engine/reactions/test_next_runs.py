@@ -1,0 +1,148 @@
+"""What people want of a run holds for its runner when that is begun again, under the same trace or under another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.rig import Rig
+from towerlog.dialects.base import DialectSettings
+from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
+from towerlog.engine.verify import verify_org
+from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
+from towerlog.model.command import Append, CancelRun, SteerRun
+from towerlog.model.event import Item
+from towerlog.model.run import RunRow, Status
+
+Json = dict[str, Any]
+Told = list[tuple[str, str | None]]
+START: Json = {"type": "thread_started", "data": {"model": "m"}}
+PAUSE, CANCEL = [("pause", "look")], [("cancel", "enough")]
+
+
+def state(step: int, word: str = "a", **more: Any) -> Json:
+    history = [{"role": "assistant", "content": f"{word}{index}"} for index in range(step)]
+    return {"type": "checkpoint", "data": {"step_index": step, "status": "in_progress", "history": history, **more}}
+
+
+def item(event: Json, trace: str) -> Item:
+    named = {"thread_id": "t", "agent_id": "writer", "trace_id": trace}
+    whole = msgspec.convert({**event, "data": msgspec.Raw(msgspec.json.encode(named | event["data"]))}, RunnerEvent)
+    return draft_of(whole, DialectSettings(), Places(), [])
+
+
+async def tell(rig: Rig, *events: Json, trace: str = "A") -> Told:
+    """One post; what the reply wants."""
+    done = await rig.do(Append("checkpoints", [item(one, trace) for one in events]), dialect="checkpoints")
+    return [(one.type, one.content) for one in done.results[-1].commands]  # type: ignore[union-attr]
+
+
+async def rows(rig: Rig) -> list[RunRow]:
+    """The runs of the thread, oldest first."""
+    born = [event.effects.origin for event in await rig.log()]
+    return [await rig.run(one.run_id) for one in born if one is not None]
+
+
+async def statuses(rig: Rig) -> list[str]:
+    return [row.status.value for row in await rows(rig)]
+
+
+async def acknowledge(rig: Rig, trace: str = "A") -> None:
+    pending = (await rows(rig))[-1].pending
+    await tell(rig, {"type": "command_acknowledged", "data": {"command_id": pending[0].command_id}}, trace=trace)
+
+
+async def sound(rig: Rig) -> None:
+    complaints: list[str] = []
+    assert await verify_org(rig.store, rig.org, complaints.append) == 0, complaints
+
+
+async def asked(rig: Rig, what: str, *, taken: bool) -> RunRow:
+    """A run whose runner was asked to pause or to end, and has acknowledged that where it is `taken`."""
+    await tell(rig, START, state(1))
+    [row] = await rows(rig)
+    await rig.do(SteerRun(row.run_id, "pause", "look") if what == "pause" else CancelRun(row.run_id, "enough"))
+    assert await tell(rig, state(2)) == (PAUSE if what == "pause" else CANCEL)
+    if taken:
+        await acknowledge(rig)
+        assert await statuses(rig) == ["paused" if what == "pause" else "cancelling"]
+    return row
+
+
+@pytest.mark.parametrize("what", ["pause", "cancel"])
+async def test_a_runner_begun_again_under_its_trace_is_told_again(rig: Rig, what: str) -> None:
+    await asked(rig, what, taken=True)
+    wanted = PAUSE if what == "pause" else CANCEL
+    assert await tell(rig, START) == wanted
+    assert await tell(rig, state(3)) == wanted, "until it is acknowledged"
+    assert await statuses(rig) == ["running" if what == "pause" else "cancelling"], "nobody who works on is paused"
+    await acknowledge(rig)
+    assert await statuses(rig) == ["paused" if what == "pause" else "cancelling"]
+    await sound(rig)
+
+
+@pytest.mark.parametrize("what", ["pause", "cancel"])
+async def test_a_runner_that_works_on_without_a_start_is_told_again(rig: Rig, what: str) -> None:
+    await asked(rig, what, taken=True)
+    for step in (3, 4):
+        assert await tell(rig, state(step)) == (PAUSE if what == "pause" else CANCEL)
+    await sound(rig)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+@pytest.mark.parametrize("trace", ["A", "B"])
+async def test_the_next_run_of_a_thread_inherits_the_pause(rig: Rig, trace: str, taken: bool) -> None:
+    old = await asked(rig, "pause", taken=taken)
+    steps = [START, state(1, "b")]
+    told = [await tell(rig, one, trace=trace) for one in steps]
+    assert told[-1] == PAUSE
+    if trace == "B":
+        assert told[0] == PAUSE, "with its first reply"
+    now = await rows(rig)
+    assert (len(now), now[1].resumed_from) == (2, old.run_id)
+    assert now[0].status is (Status.LOST if taken or trace == "A" else Status.RUNNING), "nobody is paused there"
+    await acknowledge(rig, trace)
+    assert (await rows(rig))[1].status is Status.PAUSED
+    await rig.do(SteerRun(now[1].run_id, "resume"))
+    assert await tell(rig, state(2, "b"), trace=trace) == [("resume", None)]
+    await acknowledge(rig, trace)
+    assert (await rows(rig))[1].status is Status.RUNNING
+    await sound(rig)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_the_next_run_of_a_thread_that_is_being_cancelled_is_cancelled(rig: Rig, taken: bool) -> None:
+    await asked(rig, "cancel", taken=taken)
+    assert await tell(rig, START, trace="B") == CANCEL
+    assert await tell(rig, state(3), trace="B") == CANCEL
+    assert await statuses(rig) == ["cancelling", "cancelling"]
+    await sound(rig)
+
+
+async def test_the_next_run_after_an_end_or_a_resume_is_asked_nothing(rig: Rig) -> None:
+    old = await asked(rig, "pause", taken=True)
+    await rig.do(SteerRun(old.run_id, "resume"))
+    assert await tell(rig, START, trace="B") == []
+    assert await statuses(rig) == ["lost", "running"], "nobody reads of a pause that is over"
+    await rig.do(CancelRun((await rows(rig))[1].run_id))
+    await tell(rig, {"type": "thread_error", "data": {"error": "stopped"}}, trace="B")
+    assert await tell(rig, START, trace="C") == []
+    await sound(rig)
+
+
+async def test_a_pause_of_a_budget_is_told_again_and_is_the_budgets_in_the_next_run(rig: Rig) -> None:
+    scope = BudgetScope(agent="writer")
+    await rig.do(
+        CreateBudget(name="b", scope=scope, amount_nanos=10**9, period=Period.TOTAL, action=BudgetAction.PAUSE)
+    )
+    [(kind, reason)] = await tell(rig, START, state(1, run_cost_usd=2))
+    assert kind == "pause"
+    await acknowledge(rig)
+    assert await tell(rig, state(2, run_cost_usd=3)) == [("pause", reason)], "who spends on is asked again"
+    await acknowledge(rig)
+    assert [kind for kind, _ in await tell(rig, START, trace="B")] == ["pause"]
+    [_, after] = await rows(rig)
+    assert [(one.type, one.budget_id is None) for one in after.pending] == [("pause", False)]
+    await sound(rig)
