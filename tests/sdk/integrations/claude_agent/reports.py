@@ -147,7 +147,7 @@ async def permissions_at_once() -> None:
     async def talk(person: str, client: ClaudeSDKClient) -> None:
         await client.query(asked(person))
         async for _ in claude.seen(client.receive_response(), prompt=person):
-            await asyncio.sleep(0.2)
+            pass
 
     def script(person: str) -> list[Any]:
         init, used = {**INIT, "session_id": person}, uses(f"toolu_{person}", "Bash", command=person)

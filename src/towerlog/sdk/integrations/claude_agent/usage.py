@@ -232,8 +232,8 @@ def _beyond(said: Mapping[str, int], told: Mapping[str, int]) -> dict[str, int]:
 
 def _distance(models: Iterable[str], now: Told, before: Told, told: Told) -> int:
     """By how many tokens of input a sum differs from what was there before and what was told since."""
-    rests = (less(less(now[model], before.get(model, {})), told.get(model, {})) for model in models)
-    return sum(abs(tokens) for rest in rests for bucket, tokens in rest.items() if bucket != "output_tokens")
+    beyond = (less(less(now[model], before.get(model, {})), told.get(model, {})) for model in models)
+    return sum(abs(tokens) for rest in beyond for bucket, tokens in rest.items() if bucket != "output_tokens")
 
 
 def _weight(tokens: Mapping[str, int]) -> int:
