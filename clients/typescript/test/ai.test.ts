@@ -199,3 +199,15 @@ test("the terms on which a provider has served a call are told with it", async (
     assert.equal((told?.data as any).service_tier, "flex");
   }
 });
+
+test("a recorded model in a recorded call tells each of its calls once", async () => {
+  const { tl } = client();
+  const agent = unique("twice");
+  const { generateText, streamText } = recordAI(ai, tl, { agent });
+  await generateText({ model: recordModel(model(answer("Hm.")), tl), prompt: "Hm?" });
+  await streamText({ model: recordModel(model(streamed(PIECES)), tl), prompt: "Hm?" }).text;
+  assert.ok(await tl.flush());
+  const found = await rows(tl, agent);
+  assert.equal(found.length, 2);
+  for (const row of found) assert.equal((await tl.get(row.run_id)).usage.input_tokens, 200);
+});
