@@ -125,7 +125,7 @@ def usage_forms() -> str:
         *(f"  readonly {members[name]}: readonly string[];" for name in Form._fields[1:] if not name.startswith("is_")),
         *(f"  readonly {members[name]}: boolean;" for name in Form._fields if name.startswith("is_")),
         "}\n",
-        "/** In the order in which they are tried. A dot leads inside. */",
+        "/** In the order in which they are tried. A dot leads inside, a plus adds. */",
         "export const FORMS: readonly Form[] = [",
     ]
     for form in FORMS:
@@ -146,6 +146,8 @@ def terms() -> list[str]:
         "};",
         f"export const OF_CACHE: Readonly<Record<string, string>> = {json.dumps(usage_terms.OF_CACHE)};",
         f"export const TIERS: readonly string[] = {json.dumps(usage_terms.TIERS)};",
+        "/** Terms → members, any of which shows them. */",
+        f"export const TIER_MARKS: Readonly<Record<string, readonly string[]>> = {json.dumps(usage_terms.TIER_MARKS)};",
         f"export const STANDARD: readonly string[] = {json.dumps(sorted(usage_terms.STANDARD))};",
         f"export const COST: readonly string[] = {json.dumps(usage_terms.COST)};",
         f"export const UPSTREAM = {json.dumps(usage_terms.UPSTREAM)};",

@@ -60,10 +60,12 @@ def usages(tmp_path: Path) -> Path:
 
 
 def put(usage: dict[str, Any], path: str, count: int) -> None:
-    *around, name = path.split(".")
-    for outer in around:
-        usage = usage.setdefault(outer, {})
-    usage[name] = count
+    for member in path.split("+"):
+        *around, name = member.split(".")
+        inner = usage
+        for outer in around:
+            inner = inner.setdefault(outer, {})
+        inner[name] = count
 
 
 def found(usage: Any) -> dict[str, int] | None:

@@ -184,3 +184,30 @@ test("an object is the result of its run", async () => {
   assert.deepEqual((await tl.get(row?.run_id ?? "")).result, { degrees: -3 });
   await tl.close();
 });
+
+test("the terms on which a provider has served a call are told with it", async () => {
+  const { tl } = client();
+  const agent = unique("flexible");
+  const served = { providerMetadata: { openai: { serviceTier: "flex" } } };
+  const pieces = PIECES.map((piece) => (piece.type === "finish" ? { ...piece, ...served } : piece));
+  const { generateText, streamText } = recordAI(ai, tl, { agent });
+  await generateText({ model: model({ ...answer("Hm."), ...served }), prompt: "Hm?" });
+  await streamText({ model: model(streamed(pieces)), prompt: "Hm?" }).text;
+  assert.ok(await tl.flush());
+  for (const row of await rows(tl, agent)) {
+    const [told] = (await eventsOf(tl, row.run_id)).filter((event) => event.type === "model.call");
+    assert.equal((told?.data as any).service_tier, "flex");
+  }
+});
+
+test("a recorded model in a recorded call tells each of its calls once", async () => {
+  const { tl } = client();
+  const agent = unique("twice");
+  const { generateText, streamText } = recordAI(ai, tl, { agent });
+  await generateText({ model: recordModel(model(answer("Hm.")), tl), prompt: "Hm?" });
+  await streamText({ model: recordModel(model(streamed(PIECES)), tl), prompt: "Hm?" }).text;
+  assert.ok(await tl.flush());
+  const found = await rows(tl, agent);
+  assert.equal(found.length, 2);
+  for (const row of found) assert.equal((await tl.get(row.run_id)).usage.input_tokens, 200);
+});

@@ -54,12 +54,19 @@ export class Answer {
     const { finishReason, usage } = said;
     const reason = isObject(finishReason) ? finishReason.unified : finishReason;
     if (typeof reason === "string") this.call.finishReason = reason;
-    if (isObject(usage)) this.call.usage = usageIn(usage);
+    if (isObject(usage)) this.call.usage = withTerms(usageIn(usage), said.providerMetadata);
   }
 
   #named(said: JsonObject): void {
     if (typeof said.modelId === "string" && said.modelId) this.call.model = said.modelId;
   }
+}
+
+/** The usage, with the terms on which a provider has served the call beside it. */
+function withTerms(usage: JsonObject | undefined, metadata: unknown): JsonObject | undefined {
+  const told = isObject(metadata) ? Object.values(metadata).filter(isObject) : [];
+  const tier = told.map((of) => of.serviceTier ?? of.service_tier).find((word) => typeof word === "string");
+  return usage === undefined || tier === undefined ? usage : { ...usage, serviceTier: tier };
 }
 
 /** Usage as the AI SDK gives it to programs; models of the newer interfaces nest it, and leave out what they do not know. */

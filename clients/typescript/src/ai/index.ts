@@ -21,6 +21,9 @@ const WHOLE = ["generateText", "generateObject"] as const;
 const STREAMED = ["streamText", "streamObject"] as const;
 const RECORDED = [...WHOLE, ...STREAMED];
 
+/** Models that report by themselves. */
+const recordedBy = new WeakMap<object, Towerlog>();
+
 type Ask = (options: JsonObject) => unknown;
 type Recorded = (typeof RECORDED)[number];
 
@@ -42,10 +45,12 @@ export function recordAI<A extends object>(ai: A, tl: Towerlog, options: RecordO
 /** A model whose calls are reported, wherever it is used: in the current run, else each as a run of its own. */
 export function recordModel<M extends object>(model: M, tl: Towerlog, options: RecordOptions = {}): M {
   if (!isModel(model)) return model;
-  return reported(model as M & Model, (input) => {
+  const made = reported(model as M & Model, (input) => {
     const run = tl.currentRun();
     return run === undefined ? { run: ownRun(tl, options, input), isOwn: true } : { run, isOwn: false };
   });
+  recordedBy.set(made, tl);
+  return made;
 }
 
 /** Tools whose calls are reported in the current run. */
@@ -67,7 +72,8 @@ function asked(ask: Ask, given: JsonObject, ai: { gateway?: unknown }, tl: Tower
   const unlink = linked(abort, given.abortSignal instanceof AbortSignal ? given.abortSignal : undefined, run.signal);
   const watched: JsonObject = { ...given, abortSignal: abort.signal };
   const model = modelOf(given.model, ai);
-  if (model !== undefined) watched.model = reported(model, () => place);
+  // One that reports by itself does so in this run.
+  if (model !== undefined && recordedBy.get(model) !== tl) watched.model = reported(model, () => place);
   if (isObject(given.tools)) watched.tools = reportedTools(given.tools, () => run);
   const own = current === undefined ? run : undefined;
   if (isStreamed) {

@@ -8,7 +8,7 @@
  */
 
 import { count, dollars } from "./figures.js";
-import { COST, FORMS, type Form, IS_OWN_KEY, OF_CACHE, PARTS, STANDARD, TIERS, UPSTREAM } from "./usage_forms.js";
+import { COST, FORMS, type Form, IS_OWN_KEY, OF_CACHE, PARTS, STANDARD, TIER_MARKS, TIERS, UPSTREAM } from "./usage_forms.js";
 
 export const BUCKETS = ["input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"] as const;
 export const TOTAL = "total_tokens";
@@ -76,13 +76,17 @@ function meant(splits: Split[], total: Tokens): Split {
   return exact ?? splits.find((split) => sumOf(split) <= total) ?? splits.at(-1) ?? usual;
 }
 
-/** The first of these members that is not null, as a number of tokens. Throws for what is no number. */
+/** The first of these members that is not 0, as a number of tokens; 0 where one is told. Throws for what is no number. */
 function countAt(usage: object, paths: readonly string[]): Tokens {
-  const found = paths.map((path) => memberAt(usage, path)).find((member) => member !== undefined && member !== null);
-  if (found === undefined) return undefined;
-  const tokens = count(found);
-  if (tokens === undefined) throw new TypeError("not a count");
-  return tokens;
+  const told = paths.map((path) => sumAt(usage, path)).filter((tokens) => tokens !== undefined);
+  return told.find((tokens) => tokens > 0) ?? told[0];
+}
+
+function sumAt(usage: object, path: string): Tokens {
+  const found = path.split("+").map((name) => memberAt(usage, name));
+  const given = found.filter((member) => member !== undefined && member !== null).map(count);
+  if (given.includes(undefined)) throw new TypeError("not a count");
+  return given.length === 0 ? undefined : sumOf(given);
 }
 
 function memberAt(usage: object, path: string): unknown {
@@ -112,11 +116,18 @@ function termsIn(usage: object): Usage {
     const whole = OF_CACHE[part];
     if (tokens !== undefined && (tokens > 0 || (whole !== undefined && whole in found))) found[part] = tokens;
   }
-  const tier = TIERS.map((name) => memberAt(usage, name)).find((word) => typeof word === "string" && word !== "" && !STANDARD.includes(word.toLowerCase()));
-  if (typeof tier === "string") found.service_tier = tier;
+  const tier = tierIn(usage);
+  if (tier !== undefined) found.service_tier = tier;
   const cost = costIn(usage);
   if (cost !== undefined) found.cost_usd = cost;
   return found;
+}
+
+/** The terms of a call where they are not the standard. */
+function tierIn(usage: object): string | undefined {
+  const named = TIERS.map((name) => memberAt(usage, name)).find((word) => typeof word === "string" && word !== "" && !STANDARD.includes(word.toLowerCase()));
+  const marked = Object.keys(TIER_MARKS).find((tier) => firstAt(usage, TIER_MARKS[tier] ?? []) !== undefined);
+  return typeof named === "string" ? named : marked;
 }
 
 function firstAt(usage: object, paths: readonly string[]): unknown {
@@ -133,7 +144,7 @@ function costIn(usage: object): number | undefined {
   return isBeside ? Math.round((cost + upstream) * 1e9) / 1e9 : cost;
 }
 
-function sumOf(split: Split): number {
+function sumOf(split: readonly Tokens[]): number {
   return split.reduce<number>((sum, tokens) => sum + (tokens ?? 0), 0);
 }
 

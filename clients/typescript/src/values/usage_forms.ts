@@ -15,7 +15,7 @@ export interface Form {
   readonly isReasoningInside: boolean;
 }
 
-/** In the order in which they are tried. A dot leads inside. */
+/** In the order in which they are tried. A dot leads inside, a plus adds. */
 export const FORMS: readonly Form[] = [
   {
     marks: ["prompt_token_count", "promptTokenCount"],
@@ -93,9 +93,9 @@ export const FORMS: readonly Form[] = [
     marks: ["input_token_details", "output_token_details"],
     input: ["input_tokens"],
     output: ["output_tokens"],
-    cached: ["input_token_details.cache_read"],
-    written: ["input_token_details.cache_creation"],
-    reasoning: ["output_token_details.reasoning"],
+    cached: ["input_token_details.cache_read", "input_token_details.flex_cache_read", "input_token_details.priority_cache_read"],
+    written: ["input_token_details.cache_creation", "input_token_details.ephemeral_5m_input_tokens+input_token_details.ephemeral_1h_input_tokens"],
+    reasoning: ["output_token_details.reasoning", "output_token_details.flex_reasoning", "output_token_details.priority_reasoning"],
     total: ["total_tokens"],
     besideInput: [],
     isCacheInside: true,
@@ -190,6 +190,8 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
 };
 export const OF_CACHE: Readonly<Record<string, string>> = {"cache_audio_read_tokens": "input_audio_tokens", "cache_image_read_tokens": "input_image_tokens", "cache_video_read_tokens": "input_video_tokens"};
 export const TIERS: readonly string[] = ["service_tier", "serviceTier", "traffic_type", "trafficType", "speed"];
+/** Terms → members, any of which shows them. */
+export const TIER_MARKS: Readonly<Record<string, readonly string[]>> = {"flex": ["input_token_details.flex", "input_token_details.flex_cache_read", "output_token_details.flex", "output_token_details.flex_reasoning"], "priority": ["input_token_details.priority", "input_token_details.priority_cache_read", "output_token_details.priority", "output_token_details.priority_reasoning"]};
 export const STANDARD: readonly string[] = ["auto", "default", "on_demand", "standard"];
 export const COST: readonly string[] = ["cost_usd", "cost.total_cost", "cost"];
 export const UPSTREAM = "cost_details.upstream_inference_cost";

@@ -15,6 +15,7 @@ from typing import Any
 from towerlog.sdk.record.backlog.sink import Sink
 from towerlog.sdk.record.commands import Inbox
 from towerlog.sdk.record.spans.model_calls import ModelCall
+from towerlog.sdk.record.spans.open_calls import OpenCalls
 from towerlog.sdk.record.spans.reservations import RunReservation, take_reservation
 from towerlog.sdk.record.spans.span import CANCELLATIONS, Span, parent_in, place_of
 from towerlog.sdk.record.spans.steps import Step
@@ -27,8 +28,6 @@ from towerlog.sdk.record.values.question_keys import QuestionKeys, key_at, step_
 
 SETTLE_S = 5.0
 """How long an `ask` whose time is over waits for the server to say whether an answer was first."""
-MAX_OPEN_CALLS = 10_000
-"""Calls of tools and models that are remembered while they are open, to be told as interrupted at the run's end."""
 
 
 class BaseRun:
@@ -67,7 +66,7 @@ class BaseRun:
         self.spent: dict[str, Any] = {}  # what its end says of the cost of all of it: `cost_usd`, `model`
         self.ended = False
         self.captures_content = captures_content()  # whether what was said is reported, or only that something was
-        self._calls: dict[int, ToolCall | ModelCall] = {}
+        self.calls = OpenCalls()
         self._resume = resume
         self._questions = QuestionKeys()
         self._handed_back = False
@@ -217,17 +216,6 @@ class BaseRun:
         """A model call that begins now, as a `with` block or until its `finish`. `more`: as `model_call` has it."""
         return ModelCall(self, model, more, span_id, parent, agent).begin()
 
-    def began_call(self, call: ToolCall | ModelCall) -> None:
-        """Notes a call that has begun: if the run ends before it, it was interrupted."""
-        self._calls[id(call)] = call
-        if len(self._calls) > MAX_OPEN_CALLS:
-            # Another thread may have taken the first one meanwhile.
-            self._calls.pop(next(iter([*self._calls])), None)
-
-    def ended_call(self, call: ToolCall | ModelCall) -> None:
-        """Notes its end."""
-        self._calls.pop(id(call), None)
-
     def reserve(self, usd: float, ttl_seconds: int | None = None) -> RunReservation:
         """Money to spend in a `with` or `async with` block, held in all budgets that count what the run spends.
 
@@ -305,8 +293,7 @@ class BaseRun:
         if not self.ended:
             self._settle_mark()
             self.ended = True
-            for call in reversed([*self._calls.values()]):
-                call.interrupt("the run has ended")
+            self.calls.interrupt("the run has ended")
             self.tell(event_type, data | self.spent)
             self._inbox.close()
 

@@ -68,6 +68,7 @@ def follow(script: list[Any]) -> None:
             say(message)
             continue
         asked = {"subtype": "can_use_tool", "tool_name": message["tool"], "input": message["input"]}
+        asked |= {"tool_use_id": message["id"]} if "id" in message else {}
         say({"type": "control_request", "request_id": "ask-1", "request": {**asked, "permission_suggestions": []}})
         while (answer := heard()) is not None and answer["type"] != "control_response":
             pass

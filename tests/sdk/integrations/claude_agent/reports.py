@@ -140,6 +140,30 @@ async def two_turns() -> None:
                 pass
 
 
+async def permissions_at_once() -> None:
+    """Two clients, whose streams one object reads; each was connected before its stream is read."""
+    claude = towerlog.claude_agent("coder")
+
+    async def talk(person: str, client: ClaudeSDKClient) -> None:
+        await client.query(asked(person))
+        async for _ in claude.seen(client.receive_response(), prompt=person):
+            pass
+
+    def script(person: str) -> list[Any]:
+        init, used = {**INIT, "session_id": person}, uses(f"toolu_{person}", "Bash", command=person)
+        made = [returns(f"toolu_{person}", "made"), ends("Made.", session_id=person)]
+        asks = {"type": "ask", "tool": "Bash", "id": f"toolu_{person}", "input": {"command": person}}
+        return [init, {**says(f"m-{person}", used), "session_id": person}, {**asks, "allow": made, "deny": []}]
+
+    people = ("alice", "bob")
+    for person in people:
+        answer_soon(person, "yes")
+    async with contextlib.AsyncExitStack() as stack:
+        given = [options(script(person), can_use_tool=claude.can_use_tool) for person in people]
+        clients = [await stack.enter_async_context(ClaudeSDKClient(one)) for one in given]
+        await asyncio.gather(*(talk(*pair) for pair in zip(people, clients, strict=True)))
+
+
 async def failed() -> None:
     script = [INIT, says("m1", uses("toolu_1", "Bash")), ends(None, is_error=True, subtype="error_max_turns")]
     with contextlib.suppress(Exception):
@@ -156,7 +180,7 @@ async def left_early() -> None:
 
 
 async def main() -> None:
-    for scenario in (tools, subagent, streamed, two_turns, failed, left_early):
+    for scenario in (tools, subagent, streamed, two_turns, permissions_at_once, failed, left_early):
         await scenario()
     await permission("allowed", "yes")
     await permission("denied", "not on a Sunday")

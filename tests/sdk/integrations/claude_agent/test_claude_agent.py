@@ -10,7 +10,7 @@ import pytest
 
 from tests.sdk.integrations.frameworks import NEWEST, PINNED, Told, told_by
 from towerlog.sdk.api.shapes import RunInfo
-from towerlog.sdk.integrations.claude_agent.usage import SessionUsage, of_message
+from towerlog.sdk.integrations.claude_agent.usage import SessionUsage, TurnUsage, of_message
 
 HERE = Path(__file__).parent
 
@@ -76,6 +76,15 @@ def test_a_request_for_permission_is_a_question(told: Told, thread: str, result:
     assert [data["success"] for data in datas(told, run, "tool.result")] == [thread == "allowed"]
 
 
+@pytest.mark.parametrize("person", ["alice", "bob"])
+def test_a_request_for_permission_is_a_question_of_its_own_turn(told: Told, person: str) -> None:
+    run = told.run(person)
+    assert [data["question"] for data in datas(told, run, "run.waiting_for_input")] == [
+        f'Approve Bash(command="{person}")? Answer yes, or say why not.'
+    ]
+    assert (run.status, [data["input"] for data in datas(told, run, "run.started")]) == ("completed", [person])
+
+
 def test_each_turn_of_a_session_has_what_it_used_itself(told: Told) -> None:
     first, second = told.runs("two_turns")
     assert [run.total_cost_usd for run in (first, second)] == [0.0125, 0.0075]
@@ -92,24 +101,31 @@ def test_a_turn_that_is_left_early_is_cancelled(told: Told) -> None:
     assert told.run("left_early").status == "cancelled"
 
 
+def turn_of(usage: SessionUsage, *result: Any) -> TurnUsage:
+    found = usage.turn(*result)
+    assert found is not None
+    return found
+
+
 def test_figures_that_are_no_figures_cost_nothing() -> None:
     assert of_message({"input_tokens": "many"}) == {}
     usage = SessionUsage()
-    odd = usage.turn({}, {"m": {"inputTokens": None, "costUSD": "much"}, "n": 7}, "much")
-    assert (odd.rest, odd.cost_nanos) == ({}, None)
-    assert usage.turn({}, None, None).rest == {}
-    found = usage.turn({}, {"m": {"inputTokens": 3, "costUSD": 0.5}}, None)
+    assert usage.turn({}, {"m": {"inputTokens": None, "costUSD": "much"}, "n": 7}, "much") is None
+    assert usage.turn({}, None, None) is None
+    found = turn_of(usage, {}, {"m": {"inputTokens": 3, "costUSD": 0.5}}, None)
     assert (found.rest, found.cost_nanos, found.model) == ({"m": {"input_tokens": 3}}, 500_000_000, "m")
-    again = usage.turn({}, {"m": {"inputTokens": 3, "costUSD": 0.5}}, None)
+    again = turn_of(usage, {}, {"m": {"inputTokens": 3, "costUSD": 0.5}}, None)
     assert (again.rest, again.cost_nanos) == ({}, 0), "nothing is told twice"
 
 
 def test_sums_of_one_turn_alone_are_told_apart_from_those_of_the_session() -> None:
     usage = SessionUsage()
     told = {"m": {"input_tokens": 10, "output_tokens": 1}}
-    first = usage.turn(told, {"m": {"inputTokens": 10, "outputTokens": 5, "costUSD": 0.5}}, 0.5)
+    first = turn_of(usage, told, {"m": {"inputTokens": 10, "outputTokens": 5, "costUSD": 0.5}}, 0.5)
     assert (first.rest, first.cost_nanos) == ({"m": {"output_tokens": 4}}, 500_000_000)
-    second = usage.turn({"m": {"input_tokens": 8}}, {"m": {"inputTokens": 8, "outputTokens": 2, "costUSD": 0.25}}, 0.25)
+    second = turn_of(
+        usage, {"m": {"input_tokens": 8}}, {"m": {"inputTokens": 8, "outputTokens": 2, "costUSD": 0.25}}, 0.25
+    )
     assert (second.rest, second.cost_nanos) == ({"m": {"output_tokens": 2}}, 250_000_000)
 
 

@@ -13,6 +13,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.sdk.integrations.claude_agent.messages import (
+    AssistantMessage,
+    ResultMessage,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    UserMessage,
+)
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.shapes import RunInfo
@@ -24,54 +32,6 @@ NANOS = 1_000_000_000
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 """Without a search for the smallest story, each of which takes a while."""
 names = itertools.count()
-
-
-# The messages of the SDK, by whose names and members the adapter goes.
-
-
-@dataclass
-class TextBlock:
-    text: str
-
-
-@dataclass
-class ToolUseBlock:
-    id: str
-    name: str
-    input: dict[str, Any]
-
-
-@dataclass
-class ToolResultBlock:
-    tool_use_id: str
-    content: str = "ok"
-    is_error: bool = False
-
-
-@dataclass
-class AssistantMessage:
-    content: list[Any]
-    model: str
-    usage: dict[str, int]
-    message_id: str
-    session_id: str
-    parent_tool_use_id: str | None = None
-
-
-@dataclass
-class UserMessage:
-    content: list[Any]
-    parent_tool_use_id: str | None = None
-
-
-@dataclass
-class ResultMessage:
-    session_id: str
-    total_cost_usd: float | None
-    model_usage: dict[str, Any] | None = None
-    is_error: bool = False
-    subtype: str = "success"
-    result: str | None = "Done."
 
 
 @dataclass

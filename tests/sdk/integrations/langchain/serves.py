@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import logging
 import os
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import interrupt
@@ -28,8 +31,25 @@ class Plan(TypedDict, total=False):
     note: str
 
 
+class Made(TypedDict, total=False):
+    note: str
+    made: Any
+    number: int
+
+
 class State(TypedDict):
     messages: Annotated[list[Any], add_messages]
+
+
+class Records(logging.Handler):
+    """What was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 class Kept:
@@ -101,6 +121,31 @@ def lost_and_found() -> None:
     assert results[2]["note"] == "first second yes", results
 
 
+def kept_in_the_process() -> None:
+    """A state of which the library can make no bytes goes on where it is, also over a question; it is not saved."""
+    graph = StateGraph(Made)
+    graph.add_node("first", lambda state: {"note": "first"})
+    graph.add_node("make", lambda state: {"made": lambda: "made", "number": 2**70})
+    graph.add_node("ask", lambda state: {"note": f"{state['note']} {state['made']()} {interrupt('Publish?')}"})
+    graph.add_node("drop", lambda state: {"made": None, "number": 1})
+    for one, other in ((START, "first"), ("first", "make"), ("make", "ask"), ("ask", "drop")):
+        graph.add_edge(one, other)
+    kept, told = Kept(), Records()
+    logging.getLogger("towerlog.sdk").addHandler(told)
+    kept.run = AsyncRun(kept, agent="maker", run_id="r1", thread="t1", input={"note": ""})
+    result = asyncio.run(adapt(graph.compile(name="maker"))(kept.run))
+    assert (result["note"], result["number"]) == ("first made yes", 1), result
+    saved = [data["state"]["langgraph"][""] for data in kept.of("checkpoint")]
+    steps = [JsonPlusSerializer().loads_typed(unpacked(one["metadata"]))["step"] for one in saved]
+    assert steps == [-1, 0, 1, 4], steps
+    [said] = told.messages
+    assert said.startswith("the checkpointer of LangGraph: a state that cannot be made into bytes"), said
+
+
+def unpacked(value: list[str]) -> tuple[str, bytes]:
+    return value[0], base64.b64decode(value[1])
+
+
 async def served() -> None:
     """Runs of a server, carried out by a worker."""
     answers = GenericFakeChatModel(messages=iter([AIMessage("Cold."), AIMessage("Still cold.")]))
@@ -143,4 +188,5 @@ def create_and_answer() -> None:
 
 if __name__ == "__main__":
     lost_and_found()
+    kept_in_the_process()
     asyncio.run(served())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from agents import (
@@ -17,6 +19,7 @@ from agents import (
     Model,
     ModelResponse,
     ModelSettings,
+    OpenAIResponsesModel,
     RunConfig,
     RunHooks,
     Runner,
@@ -26,16 +29,36 @@ from agents import (
     set_default_openai_client,
     set_trace_processors,
 )
-from agents.exceptions import MaxTurnsExceeded
+from agents.exceptions import MaxTurnsExceeded, ModelBehaviorError
 from openai import AsyncOpenAI
 from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 
 import towerlog
-from tests.sdk.integrations.clients.provider import provider
+from tests.sdk.integrations.clients.provider import RESPONSE_USAGE, provider
 from tests.support.wait import wait_until
 from towerlog.sdk.integrations.openai_agents import hooks as hooks_module
 
 HEARD: list[str] = []
+RESPONSE: dict[str, Any] = {
+    "object": "response",
+    "created_at": 1,
+    "model": "gpt-5",
+    "status": "completed",
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "output": [
+        {
+            "type": "message",
+            "id": "m1",
+            "role": "assistant",
+            "status": "completed",
+            "content": [{"type": "output_text", "text": "Cold.", "annotations": []}],
+        }
+    ],
+    "usage": RESPONSE_USAGE,
+}
+numbers = itertools.count()
 
 
 class Theirs(RunHooks):
@@ -248,6 +271,71 @@ def cancelled() -> None:
         raise SystemExit("it was not cancelled")
 
 
+def answering(**told: Any) -> Any:
+    """A client whose server answers with this, besides what each response has."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body: dict[str, Any] = {**RESPONSE, "id": f"resp_{next(numbers)}", **told}
+            said, kind = json.dumps(body), "application/json"
+            if asked.get("stream"):
+                event = {"type": f"response.{body['status']}", "sequence_number": 0, "response": body}
+                said, kind = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n", "text/event-stream"
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return AsyncOpenAI(base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key="k", max_retries=0)
+
+
+def by(client: AsyncOpenAI) -> Agent:
+    return Agent(name="forecaster", model=OpenAIResponsesModel("gpt-5", client))
+
+
+def served_flexibly() -> None:
+    ask("served_flexibly", by(answering(service_tier="flex")))
+
+
+def told_by_both() -> None:
+    ask("told_by_both", by(towerlog.wrap(answering())))
+
+
+def answered_badly() -> None:
+    for status in ("failed", "incomplete"):
+        with contextlib.suppress(ModelBehaviorError):
+            ask(f"{status}_response", by(answering(status=status, error={"code": "server_error", "message": "boom"})))
+
+
+async def streamed_badly() -> None:
+    with contextlib.suppress(ModelBehaviorError):
+        result = Runner.run_streamed(
+            by(answering(status="failed", error={"code": "server_error", "message": "boom"})),
+            "Oslo?",
+            run_config=config("failed_stream"),
+        )
+        async for _ in result.stream_events():
+            pass
+
+
+def read_by_a_client() -> None:
+    """Without the SDK: a wrapped client reads a response that has failed."""
+
+    async def read() -> None:
+        client = towerlog.wrap(answering(status="failed", error={"code": "server_error", "message": "boom"}))
+        with towerlog.record_run(agent="reader", thread="read_by_a_client"):
+            await client.responses.create(model="gpt-5", input="Oslo?")
+
+    on_a_loop(read)
+
+
 def broken_adapter() -> None:
     kept = hooks_module.text_of
     hooks_module.text_of = lambda items: 1 / 0
@@ -263,7 +351,8 @@ def main(url: str) -> None:
     towerlog.openai_agents.install()
     towerlog.openai_agents.install()
     found = [tools, sync, streamed, handoff, agent_as_tool, approved, denied, decided_here, failed, cancelled]
-    found += [written_here, written_elsewhere, unknown_usage]
+    found += [written_here, written_elsewhere, unknown_usage, served_flexibly, told_by_both, answered_badly]
+    found += [lambda: on_a_loop(streamed_badly), read_by_a_client]
     for scenario in (*found, broken_adapter):
         os.environ.update(OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY="k")
         scenario()

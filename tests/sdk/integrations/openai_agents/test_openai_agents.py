@@ -136,3 +136,27 @@ def test_a_cancel_stops_the_runner_before_the_next_model_call(told: Told) -> Non
 
 def test_a_defect_of_the_adapter_never_reaches_the_program(told: Told) -> None:
     assert told.run("broken_adapter").status == "completed"
+
+
+def test_a_call_has_the_terms_on_which_it_was_served(told: Told) -> None:
+    [data] = [event.data for event in told.events(told.run("served_flexibly"), "model.call")]
+    assert data["service_tier"] == "flex"
+
+
+def test_a_call_that_a_client_tells_as_well_is_told_once(told: Told) -> None:
+    run = told.run("told_by_both")
+    assert (run.status, run.usage.total_tokens) == ("completed", 1290)
+    assert len(told.events(run, "model.call")) == 1
+
+
+@pytest.mark.parametrize("thread", ["failed_response", "incomplete_response", "failed_stream"])
+def test_a_call_that_fails_has_failed_with_its_usage(told: Told, thread: str) -> None:
+    run = told.run(thread)
+    [data] = [event.data for event in told.events(run, "model.call")]
+    assert (run.status, data["status"], run.usage.total_tokens) == ("failed", "error", 1290)
+    assert "response" in data["error"]
+
+
+def test_a_response_that_has_failed_is_a_failed_call_of_a_client(told: Told) -> None:
+    [data] = [event.data for event in told.events(told.run("read_by_a_client"), "model.call")]
+    assert (data["status"], data["error"], data["output_tokens"]) == ("error", "boom", 50)

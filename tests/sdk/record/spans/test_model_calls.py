@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tests.sdk.support.sinks import ListSink
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.run_handles import Run
+from towerlog.sdk.record.spans.model_calls import ModelCall
 
 MESSAGES = [{"role": "user", "content": "Oslo?"}]
 
@@ -102,3 +104,29 @@ def test_a_place_that_is_given_counts_and_makes_nobody_a_child(run: Run, sink: L
     assert places == [("s1", "s0"), ("s2", "s1"), (None, None), ("s2", "s1"), ("s1", "s0")]
     assert [data.get("tool_call_id") for data in sink.data] == [None, "call_1", None, "call_1", None]
     assert sink.data[-1]["error"] == "broken"
+
+
+def answered(run: Run, reader: str, response_id: str | None = "resp_1") -> ModelCall:
+    call = run.start_model_call("m")
+    call.response_id, call.reader, call.usage = response_id, reader, {"input_tokens": 3, "output_tokens": 1}
+    return call
+
+
+def test_a_response_that_two_readers_tell_at_once_is_told_once(run: Run, sink: ListSink) -> None:
+    outer = answered(run, "framework")
+    answered(run, "client").finish()
+    outer.finish()
+    assert [data["response_id"] for data in sink.data] == ["resp_1"]
+
+
+@pytest.mark.parametrize("readers", [("client", "client"), ("framework", "client")])
+def test_a_gateway_that_gives_all_responses_one_id_loses_none(run: Run, sink: ListSink, readers: Any) -> None:
+    for reader in readers:
+        answered(run, reader).finish()
+    together = [answered(run, "client"), answered(run, "client")]
+    for call in together:
+        call.finish()
+    unknown = [answered(run, reader, None) for reader in ("framework", "client")]
+    for call in unknown:
+        call.finish()
+    assert len(sink.data) == 6

@@ -60,6 +60,22 @@ LANGCHAIN = {
     "input_token_details": {"cache_read": 1920, "cache_creation": 12},
     "output_token_details": {"reasoning": 50},
 }
+LANGCHAIN_EPHEMERAL = LANGCHAIN | {
+    "input_token_details": {
+        "cache_read": 1920,
+        "cache_creation": 0,
+        "ephemeral_5m_input_tokens": 7,
+        "ephemeral_1h_input_tokens": 5,
+    }
+}
+LANGCHAIN_FLEX, LANGCHAIN_PRIORITY = (
+    LANGCHAIN
+    | {
+        "input_token_details": {f"{tier}_cache_read": 1920, tier: 98},
+        "output_token_details": {f"{tier}_reasoning": 50, tier: 250},
+    }
+    for tier in ("flex", "priority")
+)
 LITELLM = {
     "prompt_tokens": 2018,
     "completion_tokens": 300,
@@ -153,6 +169,14 @@ def test_the_usage_of_a_provider_is_taken_apart(usage: Any, expected: tuple[Any,
     assert usage_of(form(usage)) == known
 
 
+def test_what_langchain_calls_otherwise_is_in_the_same_buckets() -> None:
+    found = [
+        [usage_of(usage).get(bucket) for bucket in BUCKETS]
+        for usage in (LANGCHAIN_EPHEMERAL, LANGCHAIN_FLEX, LANGCHAIN_PRIORITY)
+    ]
+    assert found == [[86, 1920, 12, 250, 50], [98, 1920, None, 250, 50], [98, 1920, None, 250, 50]]
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_every_token_of_a_provider_is_in_one_bucket(prompt: int, cached: int, completion: int, reasoning: int) -> None:
     cached, reasoning = min(cached, prompt), min(reasoning, completion)
@@ -237,6 +261,9 @@ GEMINI_LIVE = {
             {"input_audio_tokens": 40},
         ),
         (OPENAI_CHAT | {"prompt_tokens_details": {"audio_tokens": "many"}}, {}),
+        (LANGCHAIN_EPHEMERAL, {"cache_write_1h_tokens": 5}),
+        (LANGCHAIN_FLEX, {"service_tier": "flex"}),
+        (LANGCHAIN_PRIORITY, {"service_tier": "priority"}),
     ],
 )
 def test_what_a_price_goes_by_is_told_beside_the_buckets_and_changes_none(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from towerlog.sdk.integrations.claude_agent.usage import Told, added, of_message
+from towerlog.sdk.integrations.claude_agent.usage import NANOS, Told, added, less, of_message
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.tool_calls import ToolCall
@@ -20,9 +20,12 @@ class Scope:
         """Before its first message."""
         self.run = run
         self.tools: dict[str, ToolCall] = {}
-        self.told: Told = {}
-        """What its calls have used, as they were told."""
         self.ended_as = "run.completed"
+        self._told: Told = {}
+        """What its calls have used, as they were told."""
+        self._settled: Told = {}
+        """Of that, what the figures of a result have included."""
+        self._cost_nanos = 0
         self._call: ModelCall | None = None
         self._message_id: str | None = None
         self._counted: Any = None
@@ -92,7 +95,29 @@ class Scope:
         used, model = of_message(self._counted), str(call.model)
         call.usage = used or None
         if used:
-            self.told[model] = added(self.told.get(model, {}), used)
+            self._told = {**self._told, model: added(self._told.get(model, {}), used)}
         call.response = {"role": "assistant", "content": self._blocks}
         call.finish()
         self._blocks, self._counted, self._streamed = [], None, False
+
+    @property
+    def told(self) -> Told:
+        """What its messages have told, of a call that goes on too, since the last result that included it."""
+        whole, call = dict(self._told), self._call
+        if call is not None and (used := of_message(self._counted)):
+            whole[str(call.model)] = added(whole.get(str(call.model), {}), used)
+        since = ((model, less(tokens, self._settled.get(model, {}))) for model, tokens in whole.items())
+        return {model: tokens for model, tokens in since if any(tokens.values())}
+
+    def settle(self) -> None:
+        """The figures of a result include what was told until now."""
+        for model, tokens in self.told.items():
+            self._settled = {**self._settled, model: added(self._settled.get(model, {}), tokens)}
+
+    def cost(self, nanos: int, model: str | None = None) -> None:
+        """What its run has cost by a result, beside what earlier ones have told: the whole is told with its end, or
+        after that. `model`: of what is of no call."""
+        self._cost_nanos += nanos
+        self.run.spent = {"cost_usd": self._cost_nanos / NANOS} | ({} if model is None else {"model": model})
+        if self.run.ended:
+            self.run.tell(self.ended_as, self.run.spent)

@@ -9,9 +9,10 @@ of what the server computes for their calls.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 MEMBERS = {
     "inputTokens": "input_tokens",
@@ -32,16 +33,48 @@ COST = "cost_usd"
 NANOS = 1_000_000_000
 MAX_SESSIONS = 1_000
 """Sessions whose sums are remembered, the last ones."""
+MAX_TURNS = 100
+"""Turns of a session without a result that get their part of the next one's cost."""
 
 Told = dict[str, dict[str, int]]
 """Model → bucket → tokens."""
 
 
-class TurnUsage:
-    """What a turn has used by its result."""
+class Spender(Protocol):
+    """One agent of a turn."""
 
-    def __init__(self, told: Told, sums: Told, cost_nanos: int | None, costs: Mapping[str, int]) -> None:
-        """`told`: by its messages, `sums`: by its result, `costs`: of each model, in nano-dollars."""
+    @property
+    def told(self) -> Told:
+        """What its messages have told since the last result that included it."""
+
+    def cost(self, nanos: int) -> None:
+        """Its part of what a result tells."""
+
+    def settle(self) -> None:
+        """A result includes what was told until now."""
+
+
+class ToldTurn(Protocol):
+    """A turn of a session."""
+
+    @property
+    def told(self) -> Told:
+        """What its messages have told since the last result that included it."""
+
+    @property
+    def scopes(self) -> Sequence[Spender]:
+        """All that have told something."""
+
+
+class TurnUsage:
+    """What was used since the last result, by the next one."""
+
+    def __init__(
+        self, told: Told, sums: Told, cost_nanos: int | None, costs: Mapping[str, int], has_others: bool
+    ) -> None:
+        """`told`: by messages, `sums`: by its result, `costs`: of each model, in nano-dollars."""
+        self.has_others = has_others
+        """These are the figures of turns without a result too."""
         self.cost_nanos = cost_nanos
         beyond = ((model, _beyond(said, told.get(model, {}))) for model, said in sums.items())
         self.rest: Told = {model: rest for model, rest in beyond if rest}
@@ -68,47 +101,86 @@ class TurnUsage:
 
 
 class SessionUsage:
-    """The sums of a session, by its last result."""
+    """The sums of a session, by its last result that was read, and the turns that have told something since."""
 
-    def __init__(self) -> None:
-        """Before its first result."""
-        self._sums: Told = {}
-        self._costs: dict[str, int] = {}
-        self._cost: int | None = None
+    def __init__(self, like: SessionUsage | None = None) -> None:
+        """Before its first result. `like`: of a session before it, whose sums may go on in its."""
+        self._sums: Told = {} if like is None else like._sums
+        self._costs: dict[str, int] = {} if like is None else like._costs
+        self._cost: int | None = None if like is None else like._cost
+        self._is_guess = like is not None
+        self.turns: list[ToldTurn] = []
+        """Of those that no result has included yet, this one's own among them. At most `MAX_TURNS`."""
+        self.has_forgotten = False
+        """There were more of them: of the cost of the next result nobody knows what is theirs."""
+        self._forgotten: Told = {}
 
-    def turn(self, told: Told, sums: Any, cost_usd: Any) -> TurnUsage:
-        """What the turn of a result has used; `told`: by its messages, the others as the result has them."""
+    def begin(self, turn: ToldTurn) -> None:
+        """A turn of the session begins."""
+        self.turns.append(turn)
+        if len(self.turns) > MAX_TURNS:
+            self.has_forgotten = True
+            self._forgotten = together((self._forgotten, self.turns.pop(0).told))
+
+    def end(self, turn: ToldTurn) -> None:
+        """It is over; what it has told without a result is part of the next one's figures."""
+        if turn in self.turns and not turn.told:
+            self.turns.remove(turn)
+
+    def turn(self, told: Told, sums: Any, cost_usd: Any, others: Told | None = None) -> TurnUsage | None:
+        """What was used since the last result that was read, by one that is read now; None where it has no figures.
+
+        `told`: by the messages of its turn, `others`: by those of turns without a result, which it may include.
+        """
         now, costs, cost = _sums(sums), _costs(sums), _nanos(cost_usd)
-        before = self if self._goes_on(told, now, costs, cost) else SessionUsage()
-        more = {model: _less(said, before._sums.get(model, {})) for model, said in now.items()}
+        if not now and not costs and cost is None:
+            return None
+        left = together((self._forgotten, others or {}))
+        before, left = self._base(told, left, now, costs, cost)
+        more = {model: less(said, before._sums.get(model, {})) for model, said in now.items()}
         of_models = {model: nanos - before._costs.get(model, 0) for model, nanos in costs.items()}
         of_turn = None if cost is None else cost - (before._cost or 0)
         if cost is None and of_models:
             of_turn = sum(of_models.values())
-        self._sums, self._costs, self._cost = now or before._sums, costs or before._costs, cost
-        return TurnUsage(told, more, of_turn, of_models)
+        found = TurnUsage(together((told, left)), more, of_turn, of_models, bool(left))
+        self._sums, self._costs = now or before._sums, costs or before._costs
+        self._cost = cost if of_turn is None else (before._cost or 0) + of_turn
+        self._is_guess = self.has_forgotten = False
+        self._forgotten = {}
+        return found
+
+    def _base(
+        self, told: Told, left: Told, now: Told, costs: Mapping[str, int], cost: int | None
+    ) -> tuple[SessionUsage, Told]:
+        """From which sums a result's go on, and what of the turns without a result they include.
+
+        A process that has begun anew tells sums from 0 on, and a call that was broken off may be in none. So it is what
+        comes nearest to what the messages have told: their input is told in full.
+        """
+        alone, whole = SessionUsage(), together((told, left))
+        goes_on = self._goes_on(told, now, costs, cost)
+        if not now:
+            return (self, left) if goes_on else (alone, {})
+        if not whole.keys() & now.keys():
+            return (self if goes_on and not self._is_guess else alone), {}
+        named = now.keys() & whole.keys() if self._is_guess else now.keys()
+        ways = [(base, part) for base in (alone, *([self] if goes_on else ())) for part in (left, {})]
+        if not told.keys() & now.keys() and not self._is_guess:
+            # Its own messages name none of these models: one that was called before is one that the session has called.
+            ways.sort(key=lambda way: way[0] is alone)
+        return min(ways, key=lambda way: _distance(named, now, way[0]._sums, together((told, way[1]))))
 
     def _goes_on(self, told: Told, now: Told, costs: Mapping[str, int], cost: int | None) -> bool:
-        """Whether these are sums of the session; else they are of the turn alone."""
+        """Whether these may be sums of the session; else they are of the turn alone."""
         if cost is not None and cost < (self._cost or 0):
             return False
         if not now:
-            return not (told and cost is not None and cost == self._cost)
+            return not (told and cost is not None and cost == self._cost) and not self._is_guess
         if any(costs.get(model, 0) < nanos for model, nanos in self._costs.items()):
             return False
-        if any(
+        return not any(
             now.get(model, {}).get(name, 0) < one for model, said in self._sums.items() for name, one in said.items()
-        ):
-            return False
-        # Of both, what is nearer to what the messages have told: their input is told in full. A model that none of them
-        # names, and that has been called before, is one that the session has called.
-        alone = session = 0
-        for model, said in now.items():
-            for bucket in WEIGHTS.keys() - {"output_tokens"}:
-                more = said.get(bucket, 0) - told.get(model, {}).get(bucket, 0)
-                alone += abs(more)
-                session += abs(more - self._sums.get(model, {}).get(bucket, 0))
-        return session < alone or not told.keys() & now.keys()
+        )
 
 
 class Sessions:
@@ -117,21 +189,17 @@ class Sessions:
     def __init__(self) -> None:
         """None yet."""
         self._kept: dict[str, SessionUsage] = {}
+        self._lock = threading.Lock()
 
-    def of(self, session_id: object) -> SessionUsage:
-        """Those of a session; before its first result none."""
-        if not isinstance(session_id, str) or not session_id:
-            return SessionUsage()
-        found = self._kept.pop(session_id, None) or SessionUsage()
-        self.keep(session_id, found)
-        return found
-
-    def keep(self, session_id: object, usage: SessionUsage) -> None:
-        """Remembers the sums of a session."""
-        if isinstance(session_id, str) and session_id:
-            self._kept[session_id] = usage
+    def of(self, session_id: str, last: SessionUsage | None) -> SessionUsage:
+        """Those of a session. `last`: of the one whose result was read last by who asks; a program may go on with its
+        sums under another id."""
+        with self._lock:
+            found = self._kept.pop(session_id, None) or SessionUsage(last)
+            self._kept[session_id] = found
             while len(self._kept) > MAX_SESSIONS:
                 del self._kept[next(iter(self._kept))]
+        return found
 
 
 def of_message(usage: Any) -> dict[str, int]:
@@ -153,12 +221,19 @@ def together(parts: Iterable[Told]) -> Told:
     return found
 
 
-def _less(said: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+def less(said: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """What the one has beyond the other."""
     return {name: said.get(name, 0) - before.get(name, 0) for name in said.keys() | before.keys()}
 
 
 def _beyond(said: Mapping[str, int], told: Mapping[str, int]) -> dict[str, int]:
-    return {name: tokens for name, tokens in _less(said, told).items() if tokens > 0}
+    return {name: tokens for name, tokens in less(said, told).items() if tokens > 0}
+
+
+def _distance(models: Iterable[str], now: Told, before: Told, told: Told) -> int:
+    """By how many tokens of input a sum differs from what was there before and what was told since."""
+    beyond = (less(less(now[model], before.get(model, {})), told.get(model, {})) for model in models)
+    return sum(abs(tokens) for rest in beyond for bucket, tokens in rest.items() if bucket != "output_tokens")
 
 
 def _weight(tokens: Mapping[str, int]) -> int:

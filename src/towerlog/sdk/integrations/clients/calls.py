@@ -59,13 +59,14 @@ class Call:
     @guarded
     def end(self, error: BaseException | None = None) -> None:
         """Reports the call, and ends a run that was begun for it."""
+        failure = self._told.failure if error is None else error
         if isinstance(error, CANCELLATIONS):
             self._told.interrupt(error)
         else:
             self._told.finish(error)
         if self._own is not None:
             response = self._told.response if self._own.captures_content else None
-            self._own.finish(response, error)
+            self._own.finish(response, failure)
 
 
 class Calls:

@@ -37,6 +37,21 @@ def dumped(value: Any) -> Any:
     return value if dump is None else dump(mode="json", exclude_none=True, warnings=False)
 
 
+def id_of(response: Any) -> str | None:
+    """What its provider calls it."""
+    found = getattr(response, "id", None)
+    return found if isinstance(found, str) and found else None
+
+
+def note_response(call: ModelCall, response: Any) -> None:
+    """What a response of OpenAI tells beside what was said: id, usage, terms, and whether it has failed."""
+    call.response_id, call.usage = id_of(response), getattr(response, "usage", None)
+    call.service_tier = getattr(response, "service_tier", None)
+    if getattr(response, "status", None) == "failed":
+        error = getattr(response, "error", None)
+        call.failure = str(getattr(error, "message", None) or "the response has failed")
+
+
 class ChatCompletions:
     """OpenAI's chat completions, which many others speak."""
 
@@ -53,6 +68,7 @@ class ChatCompletions:
     def take(self, call: ModelCall, response: Any) -> None:
         """The first choice is what was said."""
         call.model, call.usage = response.model or call.model, response.usage
+        call.response_id = id_of(response)
         call.service_tier = getattr(response, "service_tier", None)
         for choice in response.choices[:1]:
             call.finish_reason, call.response = choice.finish_reason, dumped(choice.message)
@@ -61,6 +77,7 @@ class ChatCompletions:
         """Text, thoughts, parts of tool calls, and with the last chunk the usage."""
         call.model = chunk.model or call.model
         call.usage = chunk.usage or call.usage
+        call.response_id = id_of(chunk) or call.response_id
         call.service_tier = getattr(chunk, "service_tier", None) or call.service_tier
         for choice in chunk.choices[:1]:
             call.finish_reason = choice.finish_reason or call.finish_reason
@@ -131,8 +148,8 @@ class Responses:
 
     def take(self, call: ModelCall, response: Any) -> None:
         """Its output, and why it is not whole where it is not."""
-        call.model, call.usage = response.model or call.model, response.usage
-        call.service_tier = getattr(response, "service_tier", None)
+        call.model = response.model or call.model
+        note_response(call, response)
         why = getattr(response.incomplete_details, "reason", None)
         call.finish_reason, call.response = why or response.status, [dumped(item) for item in response.output]
 
@@ -185,13 +202,13 @@ class Messages:
     def take(self, call: ModelCall, response: Any) -> None:
         """Its blocks."""
         call.model, call.usage = response.model or call.model, response.usage
-        call.finish_reason = response.stop_reason
+        call.finish_reason, call.response_id = response.stop_reason, id_of(response)
         call.response = {"role": "assistant", "content": [dumped(block) for block in response.content]}
 
     def piece(self, call: ModelCall, chunk: Any) -> None:
         """Usage comes with the first and the last event, and the later figures are those of the whole."""
         if chunk.type == "message_start":
-            call.model = chunk.message.model or call.model
+            call.model, call.response_id = chunk.message.model or call.model, id_of(chunk.message)
             self._count(chunk.message.usage)
         elif chunk.type == "content_block_start":
             self._blocks.append(dict(dumped(chunk.content_block)))

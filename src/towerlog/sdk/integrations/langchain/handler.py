@@ -25,6 +25,7 @@ from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.span import CANCELLATIONS
 from towerlog.sdk.record.spans.tool_calls import ToolCall
 from towerlog.sdk.record.values.capture import captures_content
+from towerlog.sdk.record.values.provider_usage import terms_in
 
 
 def langchain(
@@ -188,6 +189,8 @@ class ChainReports:
         told = {**(getattr(response, "llm_output", None) or {}), **(getattr(message, "response_metadata", None) or {})}
         summed = getattr(message, "usage_metadata", None)
         call.usage = place.usage.of_call(summed) or told.get("token_usage") or told.get("usage")
+        call.response_id, call.reader = told["id"] if isinstance(told.get("id"), str) else None, "langchain"
+        call.service_tier = terms_in(told).get("service_tier") or terms_in(told.get("usage")).get("service_tier")
         call.finish_reason = told.get("finish_reason") or told.get("stop_reason")
         call.model = told.get("model_name") or told.get("model") or call.model
         call.finish()

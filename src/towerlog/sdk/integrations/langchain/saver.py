@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from towerlog.sdk.integrations.guard import Guard
 from towerlog.sdk.integrations.langchain.messages import is_message, message_of
 from towerlog.sdk.record.run import BaseRun
 
@@ -22,6 +23,12 @@ MAX_GRAPHS = 1_000
 """Graphs of one run, by their namespaces, whose states are kept."""
 
 Typed = tuple[str, bytes]
+
+
+class Live(NamedTuple):
+    """A value that cannot be made into bytes: it is there as long as this process."""
+
+    value: Any
 
 
 @functools.cache
@@ -42,6 +49,7 @@ class RunStates:
         """With the states that the run's last checkpoint has, if it was lost."""
         super().__init__()
         self._run = run
+        self._guard = Guard("the checkpointer of LangGraph")
         self._states: dict[str, dict[str, Any]] = {}
         """Namespace → `config`, `checkpoint`, `metadata`, `parent`, `writes`."""
         if run.resume is not None:
@@ -63,12 +71,10 @@ class RunStates:
             return None
         return CheckpointTuple(
             config=state["config"],
-            checkpoint=self.serde.loads_typed(state["checkpoint"]),
-            metadata=self.serde.loads_typed(state["metadata"]),
+            checkpoint=self._loaded(state["checkpoint"]),
+            metadata=self._loaded(state["metadata"]),
             parent_config=state["parent"],
-            pending_writes=[
-                (task, channel, self.serde.loads_typed(value)) for task, channel, value, _ in state["writes"]
-            ],
+            pending_writes=[(task, channel, self._loaded(value)) for task, channel, value, _ in state["writes"]],
         )
 
     def list(self, config: Any, **_: Any) -> Iterator[Any]:
@@ -86,8 +92,8 @@ class RunStates:
         self._states.pop(namespace, None)
         self._states[namespace] = {
             "config": {"configurable": here},
-            "checkpoint": self.serde.dumps_typed(checkpoint),
-            "metadata": self.serde.dumps_typed(metadata),
+            "checkpoint": self._dumped(checkpoint),
+            "metadata": self._dumped(metadata),
             "parent": {"configurable": {**here, "checkpoint_id": before}} if before else None,
             "writes": [],
         }
@@ -103,7 +109,7 @@ class RunStates:
             return
         channels = {channel for channel, _ in writes}
         state["writes"] = [one for one in state["writes"] if not (one[0] == task_id and one[1] in channels)]
-        state["writes"] += [(task_id, channel, self.serde.dumps_typed(value), task_path) for channel, value in writes]
+        state["writes"] += [(task_id, channel, self._dumped(value), task_path) for channel, value in writes]
         if INTERRUPT in channels:
             self._report(None)
 
@@ -135,19 +141,42 @@ class RunStates:
         self.delete_thread(thread_id)
 
     def _report(self, checkpoint: Mapping[str, Any] | None) -> None:
-        """The states as a checkpoint of the run, whose history is the conversation of the outermost graph."""
+        """The states as a checkpoint of the run, whose history is the conversation of the outermost graph.
+
+        None where a part of them would be missing: the one before it stays, and a lost run goes on from there.
+        """
         if checkpoint is not None:
             messages = checkpoint.get("channel_values", {}).get("messages")
             self._history = (
                 [message_of(one) for one in messages if is_message(one)] if isinstance(messages, list) else []
             )
+        if any(map(_is_live, self._states.values())):
+            return
         states = {name: _packed(state) for name, state in self._states.items()}
         self._run.checkpoint(self._history, state={STATE: states})
 
     _history: Sequence[Any] = ()
 
+    def _dumped(self, value: Any) -> Typed | Live:
+        """A value as bytes; one of which the library cannot make any stays as it is, and its state is not reported."""
+        try:
+            found: Typed = self.serde.dumps_typed(value)
+        except Exception as error:
+            self._guard.failed("a state that cannot be made into bytes", error)
+            return Live(value)
+        return found
+
+    def _loaded(self, kept: Typed | Live) -> Any:
+        return kept.value if isinstance(kept, Live) else self.serde.loads_typed(kept)
+
     def _load(self, states: Mapping[str, Any]) -> None:
         self._states = {name: _unpacked(state) for name, state in states.items()}
+
+
+def _is_live(state: Mapping[str, Any]) -> bool:
+    """Whether something of a state is there in this process alone."""
+    kept = (state["checkpoint"], state["metadata"], *(value for _, _, value, _ in state["writes"]))
+    return any(isinstance(one, Live) for one in kept)
 
 
 def _packed(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,14 +11,18 @@ import json
 import types
 from typing import Any
 
+from towerlog.sdk.integrations.clients.endpoints import note_response
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.new_messages import ToldMessages
 from towerlog.sdk.integrations.openai_agents.values import call_id_of, input_messages, model_name, provider_of, text_of
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.spans.model_calls import ModelCall
+from towerlog.sdk.record.spans.span import CANCELLATIONS
 from towerlog.sdk.record.spans.tool_calls import ToolCall
 from towerlog.sdk.wire.ids import uuid7
 
+TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+"""Events of a stream that have the whole response."""
 MAX_OPEN = 1_000
 """Calls of one run that are open at a time and remembered."""
 
@@ -99,6 +103,8 @@ class RunnerReports:
         kind, call = getattr(event, "type", ""), self._last
         if call is None:
             return
+        if kind in TERMINAL:
+            note_response(call, event.response)
         if kind == "response.output_text.delta":
             call.delta(event.delta)
         elif kind in ("response.reasoning_text.delta", "response.reasoning_summary_text.delta"):
@@ -132,7 +138,27 @@ class RunnerReports:
             self._run.message_delta(text, span=call, agent=agent.name)
         call.response = response.output
         call.usage = response.usage
+        call.response_id, call.reader = response.response_id or call.response_id, "openai_agents"
         call.finish()
+
+    @guarded
+    def heard(self, response: Any) -> None:
+        """What a model has answered, before the SDK makes of it what it knows: the terms are not in that, nor is the
+        usage of what has failed."""
+        call = self._last
+        if call is not None and getattr(response, "usage", None) is not None:
+            note_response(call, response)
+
+    @guarded
+    def fail(self, error: BaseException) -> None:
+        """The run has failed, and so have the calls that go on."""
+        for call in self._asking.values():
+            call.reader = "openai_agents"
+            if isinstance(error, CANCELLATIONS):
+                call.interrupt(error)
+            else:
+                call.finish(error)
+        self._asking.clear()
 
     @guarded
     def _calls(self, context: Any, agent: Any, tool: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.openai_agents.approvals import RunnerApprovals, linked_to
 from towerlog.sdk.integrations.openai_agents.hooks import hooks_class
+from towerlog.sdk.integrations.openai_agents.responses import hear_responses, hearing
 from towerlog.sdk.integrations.openai_agents.states import States
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.current import activated
@@ -38,7 +39,7 @@ def install(recorder: Recorder | None = None) -> None:
         begun = reports.begin(starting_agent, input, options, streams=False)
         if begun is None:
             return await run(self, starting_agent, input, **options)
-        with activated(begun.run):
+        with activated(begun.run), hearing(begun.hooks):
             try:
                 result = await run(self, starting_agent, input, **{**options, "hooks": begun.hooks})
             except BaseException as error:
@@ -52,7 +53,7 @@ def install(recorder: Recorder | None = None) -> None:
         begun = reports.begin(starting_agent, input, options, streams=True)
         if begun is None:
             return run_streamed(self, starting_agent, input, **options)
-        with activated(begun.run):
+        with activated(begun.run), hearing(begun.hooks):
             try:
                 result = run_streamed(self, starting_agent, input, **{**options, "hooks": begun.hooks})
             except BaseException as error:
@@ -62,6 +63,7 @@ def install(recorder: Recorder | None = None) -> None:
         return result
 
     reports.states.install()
+    hear_responses()
     setattr(AgentRunner, MARK, (run, run_streamed))
     AgentRunner.run, AgentRunner.run_streamed = run_reported, streamed_reported
 
@@ -114,7 +116,9 @@ class Runs:
     @guarded
     def fail(self, begun: Begun, error: BaseException) -> None:
         """It has failed, or was cancelled: a cancel may come out of the runner as an error of a tool."""
-        begun.run.end_with(RunCancelled(str(error)) if begun.run.cancelled else error)
+        why = RunCancelled(str(error)) if begun.run.cancelled else error
+        begun.hooks.fail(why)
+        begun.run.end_with(why)
 
 
 async def _events(events: Any, result: Any, reports: Runs, begun: Begun) -> AsyncIterator[Any]:

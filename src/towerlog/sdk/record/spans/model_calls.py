@@ -50,13 +50,19 @@ class ModelCall(Span):
         self.cost_usd: Any = None
         self.service_tier: Any = None
         """The terms on which it was served, as its provider calls them."""
+        self.response_id: str | None = None
+        """Of the provider. Calls of a run that two readers tell with the same one at once are told once."""
+        self.reader = ""
+        """Which adapter has read it."""
+        self.failure: Any = None
+        """What its provider says went wrong with it: it has failed by that, though something was answered."""
         self._told = told
         self._first_ms: int | None = None
 
     def begin(self) -> ModelCall:
         """Begins to count the time."""
         self._open()
-        self._run.began_call(self)
+        self._run.calls.began(self)
         return self
 
     def first_token(self) -> None:
@@ -72,6 +78,7 @@ class ModelCall(Span):
     def finish(self, error: object = None) -> None:
         """Reports the call, once: as failed with an error."""
         told: dict[str, Any] = {}
+        error = self.failure if error is None else error
         if error is not None:
             told["error"] = describe(error) if isinstance(error, BaseException) else name_text(error)
         self._finish(FAILED if told else None, told)
@@ -94,11 +101,14 @@ class ModelCall(Span):
         duration_ms = self._close()
         if duration_ms is None:
             return
-        self._run.ended_call(self)
+        self._run.calls.ended(self)
+        if not self._run.calls.is_first(self.response_id, self.reader, self._began_ns or 0):
+            return
         terms = {} if self.service_tier is None else {"service_tier": self.service_tier}
         self._calling.model_call(
             self.model,
             **{**self._told, **terms},
+            **({} if self.response_id is None else {"response_id": self.response_id}),
             **told,
             usage=self.usage,
             cost_usd=self.cost_usd,

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from towerlog.sdk.record.commands import RunCancelled
+from towerlog.sdk.record.spans.open_calls import OpenCalls
 from towerlog.sdk.wire.ids import uuid7
 
 CANCELLATIONS = (RunCancelled, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
@@ -25,11 +26,7 @@ class SpanRun(Protocol):
     def tell(self, event_type: str, data: dict[str, Any], *, agent: object = None) -> None:
         """Reports an event of the run."""
 
-    def began_call(self, call: Any) -> None:
-        """Notes a call that has begun: if the run ends before it, it was interrupted."""
-
-    def ended_call(self, call: Any) -> None:
-        """Notes its end."""
+    calls: OpenCalls
 
 
 class Span:

@@ -46,7 +46,7 @@ class ToolCall(Span):
     def begin(self) -> ToolCall:
         """Reports the call."""
         self._open()
-        self._run.began_call(self)
+        self._run.calls.began(self)
         data: dict[str, Any] = self._head(self._parent)
         if self.arguments is not None:
             data["arguments"] = self.arguments
@@ -58,7 +58,7 @@ class ToolCall(Span):
         duration_ms = self._close()
         if duration_ms is None:
             return
-        self._run.ended_call(self)
+        self._run.calls.ended(self)
         if error is not None:
             self.fail(error)
         data = {**self._head(self._parent), "success": self._error is None, "duration_ms": duration_ms}

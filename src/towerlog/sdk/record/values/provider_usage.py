@@ -18,10 +18,13 @@ BUCKETS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_
 TOTAL = "total_tokens"
 
 Tokens = int | None
+LANGCHAIN_TIERS = ("flex_", "priority_")
+"""LangChain puts the terms of a call before the names of its details."""
 
 
 class Form(NamedTuple):
-    """One form of usage: the names of its members, of which the first that is not None counts. A dot leads inside."""
+    """One form of usage: the names of its members, of which the first that is not 0 counts. A dot leads inside, a plus
+    adds."""
 
     marks: tuple[str, ...]
     """Members, one of which shows the form."""
@@ -95,9 +98,12 @@ FORMS = (
         ("input_token_details", "output_token_details"),
         ("input_tokens",),
         ("output_tokens",),
-        ("input_token_details.cache_read",),
-        ("input_token_details.cache_creation",),
-        ("output_token_details.reasoning",),
+        tuple(f"input_token_details.{tier}cache_read" for tier in ("", *LANGCHAIN_TIERS)),
+        (
+            "input_token_details.cache_creation",
+            "input_token_details.ephemeral_5m_input_tokens+input_token_details.ephemeral_1h_input_tokens",
+        ),
+        tuple(f"output_token_details.{tier}reasoning" for tier in ("", *LANGCHAIN_TIERS)),
         ("total_tokens",),
     ),
     Form(  # Vercel's AI SDK from 6 on
@@ -209,9 +215,16 @@ class _Reader:
         return of_list(found, word) if word else found
 
     def count(self, paths: tuple[str, ...]) -> Tokens:
-        """The first of these that is not None, as a number of tokens."""
-        found = next((found for path in paths if (found := self.get(path)) is not None), None)
-        return None if found is None else count(found)
+        """The first of these that is not 0, as a number of tokens; 0 where one is told, else None.
+
+        A library may fill the older of two names with 0 when it tells the newer one.
+        """
+        told = [tokens for path in paths if (tokens := self._sum(path)) is not None]
+        return next(filter(None, told), 0 if told else None)
+
+    def _sum(self, path: str) -> Tokens:
+        found = [count(one) for name in path.split("+") if (one := self.get(name)) is not None]
+        return sum(found) if found else None
 
 
 class _Split(NamedTuple):

@@ -83,8 +83,13 @@ OF_CACHE = {
     "cache_video_read_tokens": "input_video_tokens",
 }
 """Part of the cached input → what it is a part of."""
+_DETAILS = (("input", ""), ("input", "_cache_read"), ("output", ""), ("output", "_reasoning"))
 TIERS = ("service_tier", "serviceTier", "traffic_type", "trafficType", "speed")
 """Where the terms of a call stand; the first that is not the standard counts."""
+TIER_MARKS = {
+    tier: tuple(f"{kind}_token_details.{tier}{rest}" for kind, rest in _DETAILS) for tier in ("flex", "priority")
+}
+"""Terms → members of LangChain, any of which shows them."""
 COST = ("cost_usd", "cost.total_cost", "cost")
 UPSTREAM, IS_OWN_KEY = "cost_details.upstream_inference_cost", "is_byok"
 """OpenRouter: what a provider takes that is paid with one's own key; its `cost` is then a fee beside that."""
@@ -105,14 +110,18 @@ def terms_of(get: Get) -> dict[str, Any]:
                 (tokens := count(told)) or part.replace("cache_", "input_").replace("_read", "") in found
             ):
                 found[part] = tokens
-    for name in TIERS:
-        word = get(name)
-        word = getattr(word, "value", word)
-        if isinstance(word, str) and word and word.lower() not in STANDARD:
-            found["service_tier"] = word
-            break
+    if (tier := tier_in(get)) is not None:
+        found["service_tier"] = tier
     cost = _cost(get)
     return found if cost is None else found | {"cost_usd": cost}
+
+
+def tier_in(get: Get) -> str | None:
+    """The terms of a call where they are not the standard."""
+    told = (getattr(word, "value", word) for word in map(get, TIERS))
+    named = next((word for word in told if isinstance(word, str) and word and word.lower() not in STANDARD), None)
+    marked = (tier for tier, marks in TIER_MARKS.items() if any(get(mark) is not None for mark in marks))
+    return named or next(marked, None)
 
 
 def of_list(items: object, word: str) -> int | None:
