@@ -25,7 +25,7 @@ from tests.clients.typescript import PACKAGE, ROOT, built, node_tests, run_in, t
 from tests.sdk.record.values.test_provider_usage import SHAPES
 from tests.support.pages import blocks
 from tests.support.server import ADMIN_KEY, Server
-from towerlog.sdk.record.values.provider_usage import FORMS, usage_of
+from towerlog.provider_usage.forms import FORMS, usage_of
 
 GUIDE = ROOT / "docs" / "guides" / "typescript.md"
 REFERENCE = ROOT / "docs" / "reference" / "typescript.md"

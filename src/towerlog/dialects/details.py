@@ -66,10 +66,11 @@ class SaidParts(msgspec.Struct, frozen=True, gc=False):
         return parts_of_names(self, {})
 
 
-def parts_of_names(sent: SaidParts, otherwise: Mapping[str, int | None]) -> UsageParts | None:
+def parts_of_names(sent: SaidParts, otherwise: Mapping[str, Any]) -> UsageParts | None:
     """The parts by the names of the list, else by those of providers; None where nothing changes a price."""
     told = {name: otherwise.get(name) if (own := getattr(sent, name)) is None else own for name in COUNTED_PARTS}
-    tier = tier_of(sent.service_tier, sent.speed) if sent.service_tier or sent.speed else None
+    words = (sent.service_tier, sent.speed, otherwise.get("service_tier"))
+    tier = tier_of(*words) if any(words) else None
     if tier is None and not any(told.values()):
         return None
     return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **told))

@@ -26,7 +26,7 @@ from towerlog.cli.importers.events import (
     thread_of,
 )
 from towerlog.cli.importers.sources import Source
-from towerlog.sdk.record.values.provider_usage import BESIDE_THE_USAGE, IN_THE_USAGE
+from towerlog.provider_usage.forms import BESIDE_THE_USAGE, IN_THE_USAGE
 
 NAME = "claude-code"
 _SPOKEN = frozenset({"user", "assistant"})

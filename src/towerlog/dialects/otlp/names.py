@@ -262,9 +262,6 @@ INPUT_TOKENS = _paths(
     "ai.usage.inputTokens",
     "ai.usage.promptTokens",
     "ai.usage.tokens",
-    ("langsmith.metadata.usage_metadata", "input_tokens"),
-    ("langfuse.observation.usage_details", "input"),
-    ("mlflow.chat.tokenUsage", "input_tokens"),
     "input_tokens",
 )
 EXCLUSIVE_INPUT = "input_tokens"
@@ -280,10 +277,8 @@ CACHED_TOKENS = _paths(
     "llm.token_count.prompt_details.cache_read",
     "ai.usage.inputTokenDetails.cacheReadTokens",
     "ai.usage.cachedInputTokens",
-    ("langsmith.metadata.usage_metadata", "input_token_details", "cache_read"),
     ("gen_ai.usage.input_token_details", "cache_read"),
     "cache_read_tokens",
-    ("mlflow.chat.tokenUsage", "cache_read_input_tokens"),
 )
 CACHE_WRITE_TOKENS = _paths(
     "gen_ai.usage.cache_creation.input_tokens",
@@ -293,9 +288,7 @@ CACHE_WRITE_TOKENS = _paths(
     "gen_ai.usage.details.cache_write_tokens",
     "llm.token_count.prompt_details.cache_write",
     "ai.usage.inputTokenDetails.cacheWriteTokens",
-    ("langsmith.metadata.usage_metadata", "input_token_details", "cache_creation"),
     "cache_creation_tokens",
-    ("mlflow.chat.tokenUsage", "cache_creation_input_tokens"),
 )
 OUTPUT_TOKENS = _paths(
     "gen_ai.usage.output_tokens",
@@ -304,10 +297,7 @@ OUTPUT_TOKENS = _paths(
     "llm.usage.completion_tokens",
     "ai.usage.outputTokens",
     "ai.usage.completionTokens",
-    ("langsmith.metadata.usage_metadata", "output_tokens"),
     "output_tokens",
-    ("langfuse.observation.usage_details", "output"),
-    ("mlflow.chat.tokenUsage", "output_tokens"),
 )
 REASONING_TOKENS = _paths(
     "gen_ai.usage.reasoning.output_tokens",
@@ -318,7 +308,6 @@ REASONING_TOKENS = _paths(
     "llm.usage.reasoning_tokens",
     "ai.usage.outputTokenDetails.reasoningTokens",
     "ai.usage.reasoningTokens",
-    ("langsmith.metadata.usage_metadata", "output_token_details", "reasoning"),
     ("gen_ai.usage.output_token_details", "reasoning"),
 )
 TOTAL_TOKENS = _paths(
@@ -326,9 +315,6 @@ TOTAL_TOKENS = _paths(
     "llm.usage.total_tokens",
     "llm.token_count.total",
     "ai.usage.totalTokens",
-    ("langsmith.metadata.usage_metadata", "total_tokens"),
-    ("langfuse.observation.usage_details", "total"),
-    ("mlflow.chat.tokenUsage", "total_tokens"),
 )
 _AUDIO_IN = (
     *("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens", "input_token_details.audio_tokens"),
@@ -349,11 +335,8 @@ PARTS: tuple[tuple[str, ...], ...] = (
     ),
     ("gen_ai.usage.cache_creation.ephemeral_1h_input_tokens", "cache_write_1h_tokens"),
     ("gen_ai.usage.details.ephemeral_1h_input_tokens", "cache_write_1h_tokens"),
-    ("langsmith.metadata.usage_metadata", "cache_write_1h_tokens", "input_token_details", "ephemeral_1h_input_tokens"),
     ("gen_ai.usage.input_token_details", "input_audio_tokens", "audio"),
-    ("langsmith.metadata.usage_metadata", "input_audio_tokens", "input_token_details", "audio"),
     ("gen_ai.usage.output_token_details", "output_audio_tokens", "audio"),
-    ("langsmith.metadata.usage_metadata", "output_audio_tokens", "output_token_details", "audio"),
     ("llm.token_count.prompt_details.audio", "input_audio_tokens"),
     ("llm.token_count.completion_details.audio", "output_audio_tokens"),
     *((f"gen_ai.usage.{name}", "input_audio_tokens") for name in _AUDIO_IN),
@@ -370,17 +353,37 @@ TIER = _paths(
     "openai.request.service_tier",
     "gen_ai.request.service_tier",
 )
+USAGE_OBJECTS = _paths(
+    "langfuse.observation.usage_details",
+    "langsmith.metadata.usage_metadata",
+    "mlflow.chat.tokenUsage",
+    "metadata.usage_object",
+)
+"""Objects of usage, each in whichever form its sender has them."""
 COST = _paths(
-    "operation.cost",
-    "gen_ai.usage.cost",
-    "gen_ai.usage.total_cost",
-    "llm.cost.total",
-    "llm.usage.cost",
+    *("operation.cost", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.usage.cost_usd"),
+    *("gen_ai.cost.total_cost", "litellm.cost.total", "llm.cost.total", "llm.usage.cost", "llm.usage.total_cost"),
     "cost_usd",
+    ("mlflow.llm.cost", "total_cost"),
     ("langfuse.observation.cost_details", "total"),
     "towerlog.cost_usd",
 )
 """Dollars of one call."""
+COST_PARTS: tuple[tuple[str, ...], ...] = (
+    ("llm.cost.prompt", "input", "openinference"),
+    ("llm.cost.completion", "output", "openinference"),
+    ("gen_ai.usage.input_cost", "input", "usage"),
+    ("gen_ai.usage.output_cost", "output", "usage"),
+    ("gen_ai.cost.input_cost", "input", "litellm"),
+    ("gen_ai.cost.output_cost", "output", "litellm"),
+    ("mlflow.llm.cost", "input", "mlflow", "input_cost"),
+    ("mlflow.llm.cost", "output", "mlflow", "output_cost"),
+)
+"""Attribute with dollars of the input or of the output of a call, which of them, whose names these are, and members."""
+COST_DETAILS = "langfuse.observation.cost_details"
+"""An object with a cost for each of the kinds of tokens that the object of usage has."""
+OF_OUTPUT = ("output", "completion")
+"""What the names of those begin with that are output; the others are input."""
 
 OURS = frozenset({"towerlog.cost_usd", "towerlog.run.id"})
 """Attributes that spans get on the way out. They are read and not kept: what comes back is what went out."""
