@@ -199,6 +199,18 @@ def test_the_names_of_a_model_call_share_no_token_and_its_own_cost_counts() -> N
         assert report_of(draft).usage == Usage(100, 40, None, 10, cost_nanos=250_000_000)
 
 
+def test_usage_that_nobody_knows_is_nothing_to_warn_of() -> None:
+    one = {
+        "event_id": "e",
+        "client_seq": 1,
+        "run_key": "r",
+        "type": "model.call",
+        "data": {"model": "m", "usage": None},
+    }
+    found = endpoint_of(NATIVE, "POST", "/api/v1/events").decode(make_call({"client_id": "c", "events": [one]}))
+    assert (report_of(found.items[0]).usage, found.warnings) == (Usage(), ())
+
+
 WRONG_FIGURE = {**CHAT, "completion_tokens_details": {"reasoning_tokens": -1}}
 
 

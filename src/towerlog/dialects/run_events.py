@@ -34,12 +34,11 @@ from towerlog.dialects.fields import (
     unused,
 )
 from towerlog.dialects.members import kind_of
-from towerlog.dialects.usage_json import SaidTokens, SaidUsage
+from towerlog.dialects.usage_json import ModelCallData, SaidUsage, model_call_facts
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some, with_effects
 from towerlog.model.lane import MAX_LEASE_SECONDS
-from towerlog.model.usage import UsageReport
 
 MAX_QUESTION_KEY_CHARS = 128
 FAILED = "failed"
@@ -48,7 +47,6 @@ FAILED = "failed"
 _NONE = msgspec.Raw(b"")
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _OTHER = EventType.OTHER
-CALL_STATUSES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
 
 
 class WorkerEvent(msgspec.Struct, gc=False):
@@ -91,15 +89,6 @@ class _Step(msgspec.Struct, gc=False):
     span_id: ForeignId | None = None
     phase: str | None = None
     duration_ms: Duration | None = None
-
-
-class ModelCallData(SaidTokens, frozen=True, gc=False):
-    """What is read of a model call. By the names of our own the buckets are disjoint: `input_tokens` excludes tokens of
-    a cache. A total beyond them counts too: nobody knows what those tokens were."""
-
-    duration_ms: Duration | None = None
-    status: str | None = None
-    reservation_id: ForeignId | None = None
 
 
 class _Question(SaidQuestion, frozen=True, gc=False):
@@ -274,22 +263,6 @@ def success_of(success: bool | None, error: msgspec.Raw) -> bool | None:
     if success is not None:
         return success
     return None if bytes(error) in (b"", b"null", b'""', b"false") else False
-
-
-def model_call_facts(sent: ModelCallData, where: str, warnings: Warnings) -> Facts:
-    """The facts of a model call; a `status` of CALL_STATUSES says that it has not succeeded."""
-    usage, parts = sent.figures(where, warnings)
-    return Facts(
-        name=f"inference_{sent.status}" if sent.status in CALL_STATUSES else None,
-        success=sent.status not in CALL_STATUSES,
-        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
-        effects=Effects(
-            report=UsageReport(usage, "delta", parts=parts),
-            model=sent.model or None,
-            provider=sent.provider or None,
-            reservation_id=sent.reservation_id or None,
-        ),
-    )
 
 
 def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:

@@ -9,9 +9,10 @@ import msgspec
 
 from towerlog.dialects import details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.details import Label, SaidParts, parts_of_names
-from towerlog.dialects.fields import NULL, Count, Warnings
+from towerlog.dialects.details import ForeignId, Label
+from towerlog.dialects.fields import NULL, Count, Duration, Warnings
 from towerlog.dialects.members import kind_of
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import TreeUsage
 from towerlog.model.usage import (
     MAX_EVENT_DOLLARS,
@@ -24,7 +25,7 @@ from towerlog.model.usage import (
     dollars_json,
     parse_dollars,
 )
-from towerlog.model.usage_parts import COUNTED_PARTS, UsageParts
+from towerlog.model.usage_parts import COUNTED_PARTS, NO_PARTS, UsageParts, known_parts, tier_of
 from towerlog.provider_usage.figures import count
 from towerlog.provider_usage.forms import BUCKETS, TOTAL, Inside, usage_of
 
@@ -51,6 +52,34 @@ class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 MAX_OBJECT_BYTES = 64 * 1024
 """Of an object of usage that is read."""
+
+
+class SaidParts(msgspec.Struct, frozen=True, gc=False):
+    """What the price of a call may go by beside its buckets, by the names of the list of prices. Each of these tokens
+    is in a bucket too."""
+
+    cache_write_1h_tokens: Count | None = None
+    input_audio_tokens: Count | None = None
+    cache_audio_read_tokens: Count | None = None
+    output_audio_tokens: Count | None = None
+    input_image_tokens: Count | None = None
+    cache_image_read_tokens: Count | None = None
+    output_image_tokens: Count | None = None
+    input_video_tokens: Count | None = None
+    cache_video_read_tokens: Count | None = None
+    output_video_tokens: Count | None = None
+    service_tier: Label | None = None
+    speed: Label | None = None
+
+
+def parts_of_names(sent: SaidParts, otherwise: Mapping[str, Any]) -> UsageParts | None:
+    """The parts by the names of the list, else by those of providers; None where nothing changes a price."""
+    told = {name: otherwise.get(name) if (own := getattr(sent, name)) is None else own for name in COUNTED_PARTS}
+    words = (sent.service_tier, sent.speed, otherwise.get("service_tier"))
+    tier = tier_of(*words) if any(words) else None
+    if tier is None and not any(told.values()):
+        return None
+    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **told))
 
 
 class Figures(NamedTuple):
@@ -92,7 +121,9 @@ class SaidTokens(SaidParts, frozen=True, gc=False):
 
     def figures(self, where: str, warnings: Warnings, inside: Inside = "as usual") -> Figures:
         """What it tells. `inside`: what the input and the output include, by the names that stand here."""
-        cost = details.cost_nanos(self.cost_usd, f"{where}.cost_usd", warnings)
+        cost = None
+        if self.cost_usd is not NULL:
+            cost = details.cost_nanos(self.cost_usd, f"{where}.cost_usd", warnings)
         beside, found = self._beside(), NOTHING
         if beside is not None:
             found = read_usage(beside, where, warnings, inside)
@@ -140,6 +171,8 @@ NOTHING = FoundUsage(NO_USAGE, {})
 def usage_object(raw: msgspec.Raw, where: str, warnings: Warnings, inside: Inside) -> FoundUsage:
     """What an object of usage says, in whichever form. What cannot be read is named in a warning."""
     text = bytes(raw)
+    if text == b"null":
+        return NOTHING
     if text[:1] != b"{":
         fields.unused(warnings, where, f"must be an object, not {kind_of(text)}")
         return NOTHING
@@ -213,7 +246,9 @@ class SaidUsage(SaidTokens, frozen=True, gc=False):
         split, total = usage.split_tokens(), usage.total_tokens
         if total is not None and split is not None and usage.input_tokens is not None and split > total:
             usage = Usage(total_tokens=total, cost_nanos=usage.cost_nanos)
-        of_process = details.cost_nanos(self.run_cost_usd, f"{where}.run_cost_usd", warnings)
+        of_process = None
+        if self.run_cost_usd is not NULL:
+            of_process = details.cost_nanos(self.run_cost_usd, f"{where}.run_cost_usd", warnings)
         is_process = usage.cost_nanos is None and of_process is not None
         if is_process:
             usage = msgspec.structs.replace(usage, cost_nanos=of_process)
@@ -221,6 +256,35 @@ class SaidUsage(SaidTokens, frozen=True, gc=False):
             return None
         is_whole = not is_process or usage.all_tokens() is not None
         return UsageReport(usage, whole_run=is_whole, process_cost=is_process, inclusive=is_whole, parts=parts)
+
+
+CALL_STATUSES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
+"""Statuses of a model call that has not succeeded."""
+
+
+class ModelCallData(SaidTokens, frozen=True, gc=False):
+    """What is read of a model call. By the names of our own the buckets are disjoint: `input_tokens` excludes tokens of
+    a cache. A total beyond them counts too: nobody knows what those tokens were."""
+
+    duration_ms: Duration | None = None
+    status: str | None = None
+    reservation_id: ForeignId | None = None
+
+
+def model_call_facts(sent: ModelCallData, where: str, warnings: Warnings) -> Facts:
+    """The facts of a model call; a `status` of CALL_STATUSES says that it has not succeeded."""
+    usage, parts = sent.figures(where, warnings)
+    return Facts(
+        name=f"inference_{sent.status}" if sent.status in CALL_STATUSES else None,
+        success=sent.status not in CALL_STATUSES,
+        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
+        effects=Effects(
+            report=UsageReport(usage, "delta", parts=parts),
+            model=sent.model or None,
+            provider=sent.provider or None,
+            reservation_id=sent.reservation_id or None,
+        ),
+    )
 
 
 class UsageView(msgspec.Struct, frozen=True, gc=False):

@@ -41,6 +41,8 @@ class Form(NamedTuple):
     """Whether the input includes what was read from a cache and written to it."""
     is_reasoning_inside: bool = True
     """Whether the output includes the reasoning."""
+    is_total_bare: bool = False
+    """Whether the total may be input and output alone, without what stands beside the input."""
 
 
 _CHAT_CACHED = (
@@ -104,6 +106,7 @@ FORMS = (
         ("output_tokens_details.thinking_tokens", "output_tokens_details.reasoning_tokens", "reasoning_tokens"),
         ("total_tokens",),
         is_cache_inside=False,
+        is_total_bare=True,
     ),
     Form(  # OpenAI's responses
         ("input_tokens_details", "output_tokens_details"),
@@ -258,7 +261,7 @@ class _Split(NamedTuple):
 def _in_buckets(form: Form, read: _Reader) -> dict[str, int]:
     meanings = list(_meanings(form, read))
     total = read.count(form.total)
-    if not form.is_cache_inside and total == _naive_sum(form, read):
+    if form.is_total_bare and total == _bare_sum(form, read):
         total = None
     split = _meant(meanings, total)
     known = {bucket: tokens for bucket, tokens in zip(BUCKETS, split, strict=True) if tokens is not None}
@@ -287,7 +290,7 @@ def _meanings(form: Form, read: _Reader) -> Iterator[_Split]:
     yield _Split(_with(fresh, beside), cached, written, seen, reasoning)
 
 
-def _naive_sum(form: Form, read: _Reader) -> Tokens:
+def _bare_sum(form: Form, read: _Reader) -> Tokens:
     """Input and output together, where more was read from a cache and written to it than the input could include: a
     total that says no more leaves that out. None where they could be in it."""
     whole, output = read.count(form.input), read.count(form.output)

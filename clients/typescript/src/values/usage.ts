@@ -35,7 +35,7 @@ export function usageOf(usage: unknown): Usage | undefined {
 function inBuckets(form: Form, usage: object): Usage {
   const splits = meanings(form, usage);
   const told = countAt(usage, form.total);
-  const total = !form.isCacheInside && told === naiveSum(form, usage) ? undefined : told;
+  const total = form.isTotalBare && told === bareSum(form, usage) ? undefined : told;
   const split = meant(splits, total);
   const known: Usage = {};
   BUCKETS.forEach((bucket, index) => {
@@ -77,7 +77,7 @@ function meanings(form: Form, usage: object): Split[] {
  * Input and output together, where more was read from a cache and written to it than the input could include: a total
  * that says no more leaves that out. Undefined where they could be in it.
  */
-function naiveSum(form: Form, usage: object): Tokens {
+function bareSum(form: Form, usage: object): Tokens {
   const whole = countAt(usage, form.input);
   const ofCache = (countAt(usage, form.cached) ?? 0) + (countAt(usage, form.written) ?? 0);
   return whole === undefined || ofCache <= whole ? undefined : whole + (countAt(usage, form.output) ?? 0);

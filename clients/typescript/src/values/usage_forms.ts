@@ -14,6 +14,7 @@ export interface Form {
   readonly besideOutput: readonly string[];
   readonly isCacheInside: boolean;
   readonly isReasoningInside: boolean;
+  readonly isTotalBare: boolean;
 }
 
 /** In the order in which they are tried. A dot leads inside. */
@@ -30,6 +31,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: ["output_audio_tokens", "output_audio"],
     isCacheInside: false,
     isReasoningInside: false,
+    isTotalBare: false,
   },
   {
     marks: ["prompt_token_count", "promptTokenCount"],
@@ -43,6 +45,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: false,
+    isTotalBare: false,
   },
   {
     marks: ["prompt_eval_count", "eval_count"],
@@ -56,6 +59,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["prompt_tokens", "completion_tokens"],
@@ -69,6 +73,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["cache_read_tokens"],
@@ -82,6 +87,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["cache_read_input_tokens", "cache_creation_input_tokens"],
@@ -95,6 +101,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: false,
     isReasoningInside: true,
+    isTotalBare: true,
   },
   {
     marks: ["input_tokens_details", "output_tokens_details"],
@@ -108,6 +115,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["input_token_details", "output_token_details"],
@@ -121,6 +129,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["inputTokenDetails", "outputTokenDetails"],
@@ -134,6 +143,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["cachedInputTokens", "reasoningTokens", "reasoningOutputTokens"],
@@ -147,6 +157,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["inputTokens", "outputTokens"],
@@ -160,6 +171,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: false,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["reasoning_output_tokens"],
@@ -173,6 +185,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"],
@@ -186,6 +199,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: false,
     isReasoningInside: false,
+    isTotalBare: false,
   },
   {
     marks: ["total_tokens", "totalTokens", "total"],
@@ -199,6 +213,7 @@ export const FORMS: readonly Form[] = [
     besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
 ];
 

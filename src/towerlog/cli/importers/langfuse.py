@@ -180,7 +180,7 @@ def _tokens(one: Json, skipped: Callable[[str], None]) -> Json:
             return {}
     if not any(value is not None for value in usage.values()):
         return {}
-    total = count_of(usage.get("total"))
+    total = count_of(usage.get("total")) or None
     try:
         found = {name: value for name, value in usage_of(usage).items() if name != "cost_usd"}
     except (TypeError, ValueError, OverflowError):
