@@ -750,7 +750,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
 
 ROOMS: dict[str, str] = {
     ".": "`errors`; `ambient`: clock and ids; `config`: settings; `server`: puts the parts together.",
-    "provider_usage": "How providers and frameworks tell what a model call has used, for the SDK, the server and importers.",
+    "provider_usage": "How providers and frameworks tell what a model call has used.",
     "integrations": "The adapters of `sdk/integrations` by the names that programs import.",
     "model": "Nouns: frozen values and the rules between their own fields.",
     "dialects": "Wire ⇄ canonical, pure. Here: what several dialects share, and `steps`, which is one file.",

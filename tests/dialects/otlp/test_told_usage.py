@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from tests.dialects.calls import call
-from tests.support.otlp import JSON, attribute, span, traces
+from tests.support.otlp import JSON, attribute, logs, span, traces
 from tests.support.tables import table
 from towerlog.dialects.base import Endpoint
 from towerlog.dialects.otlp.dialect import DIALECT
-from towerlog.model.event import Draft
+from towerlog.model.event import Draft, EventType
 from towerlog.model.usage import Usage
 
 TOLD = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 10}
@@ -142,3 +142,40 @@ def test_a_part_of_a_cost_is_not_the_cost_and_is_said(cost: dict[str, Any]) -> N
     assert json.loads(draft.data)["towerlog_invalid"] == cost
     # Of a call without output nothing is missing.
     assert usage_of({"gen_ai.usage.input_tokens": 1000, **cost}).cost_nanos == 300_000_000
+
+
+def test_thoughts_that_the_total_counts_beside_the_output_are_not_in_it() -> None:
+    told = {**TOLD, "gen_ai.usage.total_tokens": 1014, "gen_ai.usage.experimental.reasoning_tokens": 4}
+    assert usage_of(told) == Usage(1000, None, None, 10, 4)
+    assert usage_of({**told, "gen_ai.usage.total_tokens": 1010}) == Usage(1000, None, None, 6, 4)
+
+
+CODEX = {
+    "event.name": "codex.sse_event",
+    "event.kind": "response.completed",
+    "conversation.id": "s1",
+    "input_token_count": "1000",
+    "cached_token_count": "900",
+    "output_token_count": "10",
+    "reasoning_token_count": "4",
+}
+GEMINI = {
+    "event.name": "gemini_cli.api_response",
+    "session.id": "s1",
+    "input_token_count": 1000,
+    "cached_content_token_count": 900,
+    "output_token_count": 6,
+    "thoughts_token_count": 4,
+    "total_token_count": 1010,
+}
+
+
+@pytest.mark.parametrize("attributes", [CODEX, GEMINI], ids=["codex", "gemini"])
+def test_the_log_records_of_programs_without_spans_tell_their_calls(attributes: dict[str, Any]) -> None:
+    told = [{"key": key, "value": attribute(value)} for key, value in {**attributes, "model": "m"}.items()]
+    body = logs({"timeUnixNano": "1775124001000000000", "attributes": told})
+    endpoint: Endpoint = next(one for one in DIALECT.endpoints if one.path == "/v1/logs")
+    [found] = endpoint.decode(call(json.dumps(body).encode(), headers={b"content-type": JSON.encode()})).items
+    assert (found.type, found.effects.model) == (EventType.MODEL_CALL, "m")
+    assert msgspec.structs.replace(found.effects.report.usage, total_tokens=None) == SPLIT
+    assert found.run.thread_id == "s1"

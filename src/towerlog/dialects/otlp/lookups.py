@@ -218,7 +218,10 @@ def _spread(told: Told) -> Usage:
     if (sent, written, cached, kept, thought, total) == (None,) * 6:
         return NO_USAGE
     within = (cached, kept) if _is_inclusive(told) else ()
-    return Usage(_less(sent, *within), cached, kept, _less(written, thought), thought, total)
+    # Gemini's thoughts are beside its output, which the total shows.
+    is_beside = thought is not None and total == (sent or 0) + (written or 0) + thought
+    seen = written if is_beside else _less(written, thought)
+    return Usage(_less(sent, *within), cached, kept, seen, thought, total)
 
 
 def _object_of(told: Told) -> FoundUsage:

@@ -142,8 +142,7 @@ THREAD = _paths(
     "ai.telemetry.metadata.sessionId",
     "ai.telemetry.metadata.session_id",
     "gcp.vertex.agent.session_id",
-    "langfuse.session.id",
-    "session_id",
+    *("langfuse.session.id", "session_id", "conversation.id"),
 )
 
 MODEL_NAME = _paths(
@@ -198,10 +197,7 @@ ARGUMENTS = _paths(
     "input.value",
     "traceloop.entity.input",
     "gen_ai.prompt",
-    "tool_input",
-    "tool_parameters",
-    "langfuse.observation.input",
-    "mlflow.spanInputs",
+    *("tool_input", "tool_parameters", "langfuse.observation.input", "mlflow.spanInputs"),
 )
 RESULT = _paths(
     "gen_ai.tool.call.result",
@@ -261,8 +257,7 @@ INPUT_TOKENS = _paths(
     "llm.usage.prompt_tokens",
     "ai.usage.inputTokens",
     "ai.usage.promptTokens",
-    "ai.usage.tokens",
-    "input_tokens",
+    *("ai.usage.tokens", "input_token_count", "input_tokens"),
 )
 EXCLUSIVE_INPUT = "input_tokens"
 """The one of them, the last, that does not count what was read from a cache and written to it."""
@@ -278,7 +273,7 @@ CACHED_TOKENS = _paths(
     "ai.usage.inputTokenDetails.cacheReadTokens",
     "ai.usage.cachedInputTokens",
     ("gen_ai.usage.input_token_details", "cache_read"),
-    "cache_read_tokens",
+    *("cache_read_tokens", "cached_token_count", "cached_content_token_count"),
 )
 CACHE_WRITE_TOKENS = _paths(
     "gen_ai.usage.cache_creation.input_tokens",
@@ -296,8 +291,7 @@ OUTPUT_TOKENS = _paths(
     "llm.token_count.completion",
     "llm.usage.completion_tokens",
     "ai.usage.outputTokens",
-    "ai.usage.completionTokens",
-    "output_tokens",
+    *("ai.usage.completionTokens", "output_tokens", "output_token_count"),
 )
 REASONING_TOKENS = _paths(
     "gen_ai.usage.reasoning.output_tokens",
@@ -309,12 +303,14 @@ REASONING_TOKENS = _paths(
     "ai.usage.outputTokenDetails.reasoningTokens",
     "ai.usage.reasoningTokens",
     ("gen_ai.usage.output_token_details", "reasoning"),
+    *("gen_ai.usage.experimental.reasoning_tokens", "reasoning_token_count", "thoughts_token_count"),
 )
 TOTAL_TOKENS = _paths(
     "gen_ai.usage.total_tokens",
     "llm.usage.total_tokens",
     "llm.token_count.total",
     "ai.usage.totalTokens",
+    "total_token_count",
 )
 _AUDIO_IN = (
     *("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens", "input_token_details.audio_tokens"),
@@ -390,8 +386,14 @@ OURS = frozenset({"towerlog.cost_usd", "towerlog.run.id"})
 
 LOG_NAMES = ("event.name",)
 """Attributes with the name of a log record that has none itself."""
-LOG_KINDS: Mapping[str, Kind] = {"api_request": MODEL, "api_error": MODEL, "tool_result": TOOL}
-"""Name of a log record, without `claude_code.` → what it reports, of a sender that has no spans."""
+LOG_KINDS: Mapping[str, Kind] = _words(
+    {
+        MODEL: "api_request api_error gemini_cli.api_response gemini_cli.api_error codex.sse_event:response.completed",
+        TOOL: "tool_result",
+    }
+)
+"""Name of a log record without `claude_code.`, alone or with its `event.kind` → what a sender without spans reports."""
 LOG_PREFIX = "claude_code."
+LOG_KIND = "event.kind"
 SERVICE = "service.name"
 UNKNOWN_SERVICE = "unknown_service"
