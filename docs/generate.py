@@ -773,6 +773,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
 
 ROOMS: dict[str, str] = {
     ".": "`errors`; `ambient`: clock and ids; `config`: settings; `server`: puts the parts together.",
+    "provider_usage": "How providers and frameworks tell what a model call has used.",
     "integrations": "The adapters of `sdk/integrations` by the names that programs import.",
     "model": "Nouns: frozen values and the rules between their own fields.",
     "dialects": "Wire ⇄ canonical, pure. Here: what several dialects share, and `steps`, which is one file.",
@@ -853,7 +854,7 @@ ROOMS: dict[str, str] = {
     "asgi/process": "The process around the server: its log, its loop, others on its port, an end that takes too long.",
     "asgi/shares": "What all callers share: who holds how much of it, and who gives way when there is no more.",
     "asgi/push": "Streams: a follower pumped into a sink. Live push: sockets that listen.",
-    "sdk": "The client in the user's process. Needs nothing but the standard library and `errors`.",
+    "sdk": "The client in the user's process. Needs nothing but the standard library, `errors` and `provider_usage`.",
     "sdk/api/alerts": "The calls about alerts, a part of each client.",
     "sdk/api/retention": "The calls about retention and erasure, a part of each client.",
     "sdk/api/members": "The calls about members, a part of each client.",

@@ -24,8 +24,8 @@ from towerlog.asgi.pages.openapi import build_document
 from towerlog.asgi.routes import RouteTable
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.native import NATIVE
-from towerlog.sdk.record.values import usage_terms
-from towerlog.sdk.record.values.provider_usage import FORMS, Form
+from towerlog.provider_usage import terms as usage_terms
+from towerlog.provider_usage.forms import FORMS, Form
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "clients" / "typescript"
@@ -150,6 +150,7 @@ def terms() -> list[str]:
         f"export const TIER_MARKS: Readonly<Record<string, readonly string[]>> = {json.dumps(usage_terms.TIER_MARKS)};",
         f"export const STANDARD: readonly string[] = {json.dumps(sorted(usage_terms.STANDARD))};",
         f"export const COST: readonly string[] = {json.dumps(usage_terms.COST)};",
+        f"export const COST_PARTS: readonly (readonly string[])[] = {json.dumps(usage_terms.COST_PARTS)};",
         f"export const UPSTREAM = {json.dumps(usage_terms.UPSTREAM)};",
         f"export const IS_OWN_KEY = {json.dumps(usage_terms.IS_OWN_KEY)};",
     ]

@@ -22,10 +22,10 @@ from tests.acceptance.feeds import complete, held_run
 from tests.clients.sightings import chromium, page_server
 from tests.clients.tools import node_modules, program
 from tests.clients.typescript import PACKAGE, ROOT, built, node_tests, run_in, tsc
-from tests.sdk.record.values.test_provider_usage import SHAPES
+from tests.provider_usage.test_forms import SHAPES
 from tests.support.pages import blocks
 from tests.support.server import ADMIN_KEY, Server
-from towerlog.sdk.record.values.provider_usage import FORMS, usage_of
+from towerlog.provider_usage.forms import FORMS, usage_of
 
 GUIDE = ROOT / "docs" / "guides" / "typescript.md"
 REFERENCE = ROOT / "docs" / "reference" / "typescript.md"

@@ -117,4 +117,110 @@ def test_an_end_that_says_what_was_spent_still_leaves_its_mark_in_the_last_check
     ids=["beside the input", "beside it by the total", "inside it by the total", "reasoning", "alone"],
 )
 def test_what_is_inside_what_follows_from_the_figures(told: dict[str, Any], expected: Usage) -> None:
-    assert msgspec.convert(told, SaidUsage).tokens() == expected
+    assert msgspec.convert(told, SaidUsage).spent("", []).usage == expected
+
+
+CHAT = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 50,
+    "total_tokens": 1050,
+    "prompt_tokens_details": {"cached_tokens": 900},
+    "completion_tokens_details": {"reasoning_tokens": 20},
+}
+OF_PROVIDERS = [
+    (CHAT, Usage(100, 900, None, 30, 20)),
+    (
+        {
+            "input_tokens": 1000,
+            "output_tokens": 50,
+            "input_tokens_details": {"cached_tokens": 900},
+            "output_tokens_details": {"reasoning_tokens": 20},
+        },
+        Usage(100, 900, None, 30, 20),
+    ),
+    (
+        {
+            "input_tokens": 1000,
+            "cache_read_input_tokens": 900,
+            "cache_creation_input_tokens": 10,
+            "output_tokens": 50,
+            "server_tool_use": {"web_search_requests": 2},
+            "service_tier": "standard",
+        },
+        Usage(1000, 900, 10, 50),
+    ),
+    (
+        {
+            "promptTokenCount": 1000,
+            "cachedContentTokenCount": 900,
+            "candidatesTokenCount": 30,
+            "thoughtsTokenCount": 20,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1000}],
+        },
+        Usage(100, 900, None, 30, 20),
+    ),
+    ({"input": 100, "input_cached_tokens": 900, "output": 50}, Usage(100, 900, None, 50)),
+]
+
+
+def calls(told: dict[str, Any]) -> dict[str, Draft]:
+    """A model call of each dialect that has such events."""
+    one = {"event_id": "e", "client_seq": 1, "run_key": "r", "type": "model.call", "data": {"model": "m", **told}}
+    body = {"client_id": "c", "events": [one]}
+    [native] = endpoint_of(NATIVE, "POST", "/api/v1/events").decode(make_call(body)).items
+    event = run_events.WorkerEvent("model.call", msgspec.Raw(msgspec.json.encode(told)))
+    return {"native": native, "lanes": run_events.worker_draft(event, 0, RunById(RUN_ID), DialectSettings(), [])}
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), OF_PROVIDERS, ids=["chat", "responses", "messages", "gemini", "langfuse"]
+)
+def test_an_object_of_usage_is_read_in_the_form_of_its_provider_by_every_event(
+    told: dict[str, Any], expected: Usage
+) -> None:
+    for kind, draft in (drafts({"usage": told}) | calls({"usage": told})).items():
+        usage = report_of(draft).usage
+        assert msgspec.structs.replace(usage, total_tokens=None) == expected, kind
+        assert usage.total_tokens in (None, told.get("total_tokens")), kind
+
+
+@pytest.mark.parametrize(("told", "expected"), [OF_PROVIDERS[0], OF_PROVIDERS[2]], ids=["chat", "messages"])
+def test_a_model_call_may_say_its_usage_by_the_names_of_its_provider(told: dict[str, Any], expected: Usage) -> None:
+    named = {name: value for name, value in told.items() if "token" in name}
+    for kind, draft in calls(named).items():
+        assert msgspec.structs.replace(report_of(draft).usage, total_tokens=None) == expected, kind
+
+
+def test_the_names_of_a_model_call_share_no_token_and_its_own_cost_counts() -> None:
+    own = {"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 10}
+    for draft in calls({**own, "cost_usd": 0.5, "usage": {**CHAT, "cost": 0.25}}).values():
+        assert report_of(draft).usage == Usage(100, 40, None, 10, cost_nanos=500_000_000)
+    for draft in calls({**own, "usage": {**CHAT, "cost": 0.25}}).values():
+        assert report_of(draft).usage == Usage(100, 40, None, 10, cost_nanos=250_000_000)
+
+
+def test_usage_that_nobody_knows_is_nothing_to_warn_of() -> None:
+    one = {
+        "event_id": "e",
+        "client_seq": 1,
+        "run_key": "r",
+        "type": "model.call",
+        "data": {"model": "m", "usage": None},
+    }
+    found = endpoint_of(NATIVE, "POST", "/api/v1/events").decode(make_call({"client_id": "c", "events": [one]}))
+    assert (report_of(found.items[0]).usage, found.warnings) == (Usage(), ())
+
+
+WRONG_FIGURE = {**CHAT, "completion_tokens_details": {"reasoning_tokens": -1}}
+
+
+@pytest.mark.parametrize(
+    ("odd", "tokens"),
+    [({"sum": 3}, None), ("1000", None), ([1000], None), (WRONG_FIGURE, 1050)],
+    ids=["no form", "a text", "a list", "one wrong figure"],
+)
+def test_what_cannot_be_read_of_an_object_of_usage_is_said(odd: Any, tokens: int | None) -> None:
+    one = {"event_id": "e", "client_seq": 1, "run_key": "r", "type": "model.call", "data": {"model": "m", "usage": odd}}
+    found = endpoint_of(NATIVE, "POST", "/api/v1/events").decode(make_call({"client_id": "c", "events": [one]}))
+    assert report_of(found.items[0]).usage.all_tokens() == tokens
+    assert [warning.field for warning in found.warnings] == ["data.usage"]

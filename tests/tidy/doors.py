@@ -11,6 +11,7 @@ from tests.tidy.source import Source, dotted
 
 AMBIENT = "ambient.py"
 SDK = "sdk/"
+_OF_SDK = ("towerlog.sdk", "towerlog.errors", "towerlog.provider_usage")
 EGRESS = "egress/"
 
 _AMBIENT_MODULES = frozenset({"time", "random", "secrets"})
@@ -216,6 +217,8 @@ def sdk_imports(source: Source) -> Iterator[str]:
     if not source.inside.startswith(SDK) or source.inside.startswith(f"{SDK}integrations/"):
         return
     for statement, name in _imported(source):
-        own = name.startswith(("towerlog.sdk", "towerlog.errors")) or name in {"towerlog.sdk", "towerlog.errors"}
+        own = name.startswith(tuple(f"{one}." for one in _OF_SDK)) or name in _OF_SDK
         if not own and name.partition(".")[0] not in sys.stdlib_module_names:
-            yield source.at(statement, f"imports `{name}`; the SDK stands on the standard library and towerlog.errors")
+            yield source.at(
+                statement, f"imports `{name}`; the SDK stands on the standard library and {', '.join(_OF_SDK)}"
+            )

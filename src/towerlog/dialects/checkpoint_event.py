@@ -177,12 +177,13 @@ def _report(sent: SaidUsage, prefix: str, warnings: Warnings) -> UsageReport | N
     last model call for another: which it is, is seen beside `tokens_used`.
     """
     cost = details.cost_nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd", warnings)
-    usage = msgspec.structs.replace(sent.tokens(), cost_nanos=cost)
+    found, parts = sent.spent(prefix, warnings)
+    usage = msgspec.structs.replace(found, cost_nanos=cost)
     if usage == NO_USAGE:
         return None
     tokens = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
     kind: Literal["total", "turn"] = "total" if None in tokens else "turn"
-    return UsageReport(usage, kind, process_cost=cost is not None, inclusive=True, parts=sent.parts())
+    return UsageReport(usage, kind, process_cost=cost is not None, inclusive=True, parts=parts)
 
 
 def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:

@@ -8,7 +8,7 @@ it. A good event is decoded once (`fields.read`); only where something does not 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -21,7 +21,6 @@ from towerlog.model.event import FieldWarning, Item, Refusal
 from towerlog.model.run import MAX_METADATA_BYTES
 from towerlog.model.times import parse_ms
 from towerlog.model.usage import MAX_EVENT_DOLLARS
-from towerlog.model.usage_parts import COUNTED_PARTS, NO_PARTS, UsageParts, known_parts, tier_of
 
 E = TypeVar("E")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -42,37 +41,6 @@ MAX_KEPT_BYTES = 8192
 
 _ABSENT = msgspec.Raw(b"")
 _LEAP_SECOND = re.compile(r"(?P<minute>[Tt ]\d\d:?\d\d:?)60(?=\D|$)", re.ASCII)
-
-
-class SaidParts(msgspec.Struct, frozen=True, gc=False):
-    """What the price of a call may go by beside its buckets, by the names of the list of prices. Each of these tokens
-    is in a bucket too."""
-
-    cache_write_1h_tokens: fields.Count | None = None
-    input_audio_tokens: fields.Count | None = None
-    cache_audio_read_tokens: fields.Count | None = None
-    output_audio_tokens: fields.Count | None = None
-    input_image_tokens: fields.Count | None = None
-    cache_image_read_tokens: fields.Count | None = None
-    output_image_tokens: fields.Count | None = None
-    input_video_tokens: fields.Count | None = None
-    cache_video_read_tokens: fields.Count | None = None
-    output_video_tokens: fields.Count | None = None
-    service_tier: Label | None = None
-    speed: Label | None = None
-
-    def parts(self) -> UsageParts | None:
-        """The parts; None for none."""
-        return parts_of_names(self, {})
-
-
-def parts_of_names(sent: SaidParts, otherwise: Mapping[str, int | None]) -> UsageParts | None:
-    """The parts by the names of the list, else by those of providers; None where nothing changes a price."""
-    told = {name: otherwise.get(name) if (own := getattr(sent, name)) is None else own for name in COUNTED_PARTS}
-    tier = tier_of(sent.service_tier, sent.speed) if sent.service_tier or sent.speed else None
-    if tier is None and not any(told.values()):
-        return None
-    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **told))
 
 
 def cost_nanos(raw: msgspec.Raw, field: str, warnings: Warnings) -> int | None:

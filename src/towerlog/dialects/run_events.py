@@ -14,7 +14,7 @@ import msgspec
 from towerlog.dialects import checkpoint_event, details
 from towerlog.dialects.approvals.terms import SaidQuestion, terms_of
 from towerlog.dialects.base import MAX_LABEL_CHARS, DialectSettings
-from towerlog.dialects.details import ForeignId, Label, Phase, SaidParts
+from towerlog.dialects.details import ForeignId, Label, Phase
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
@@ -34,12 +34,11 @@ from towerlog.dialects.fields import (
     unused,
 )
 from towerlog.dialects.members import kind_of
-from towerlog.dialects.usage_json import SaidUsage
+from towerlog.dialects.usage_json import ModelCallData, SaidUsage, model_call_facts
 from towerlog.errors import TowerlogError
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import NO_FACTS, Effects, Facts, LaneFacts, some, with_effects
 from towerlog.model.lane import MAX_LEASE_SECONDS
-from towerlog.model.usage import Usage, UsageReport
 
 MAX_QUESTION_KEY_CHARS = 128
 FAILED = "failed"
@@ -48,7 +47,6 @@ FAILED = "failed"
 _NONE = msgspec.Raw(b"")
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _OTHER = EventType.OTHER
-CALL_STATUSES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
 
 
 class WorkerEvent(msgspec.Struct, gc=False):
@@ -91,23 +89,6 @@ class _Step(msgspec.Struct, gc=False):
     span_id: ForeignId | None = None
     phase: str | None = None
     duration_ms: Duration | None = None
-
-
-class ModelCallData(SaidParts, frozen=True, gc=False):
-    """What is read of a model call."""
-
-    model: Label | None = None
-    provider: Label | None = None
-    input_tokens: Count | None = None
-    cached_input_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-    output_tokens: Count | None = None
-    reasoning_tokens: Count | None = None
-    total_tokens: Count | None = None
-    cost_usd: msgspec.Raw = NULL
-    duration_ms: Duration | None = None
-    status: str | None = None
-    reservation_id: ForeignId | None = None
 
 
 class _Question(SaidQuestion, frozen=True, gc=False):
@@ -282,38 +263,6 @@ def success_of(success: bool | None, error: msgspec.Raw) -> bool | None:
     if success is not None:
         return success
     return None if bytes(error) in (b"", b"null", b'""', b"false") else False
-
-
-def told_usage(sent: ModelCallData, where: str, warnings: Warnings) -> Usage:
-    """Tokens and money of a model call. The buckets are disjoint: `input_tokens` excludes tokens of a cache.
-
-    A total beyond them counts too: nobody knows what those tokens were.
-    """
-    return Usage(
-        input_tokens=sent.input_tokens,
-        cached_input_tokens=sent.cached_input_tokens,
-        cache_write_tokens=sent.cache_write_tokens,
-        output_tokens=sent.output_tokens,
-        reasoning_tokens=sent.reasoning_tokens,
-        total_tokens=sent.total_tokens,
-        cost_nanos=details.cost_nanos(sent.cost_usd, f"{where}.cost_usd", warnings),
-    )
-
-
-def model_call_facts(sent: ModelCallData, where: str, warnings: Warnings) -> Facts:
-    """The facts of a model call; a `status` of CALL_STATUSES says that it has not succeeded."""
-    usage = told_usage(sent, where, warnings)
-    return Facts(
-        name=f"inference_{sent.status}" if sent.status in CALL_STATUSES else None,
-        success=sent.status not in CALL_STATUSES,
-        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
-        effects=Effects(
-            report=UsageReport(usage, "delta", parts=sent.parts()),
-            model=sent.model or None,
-            provider=sent.provider or None,
-            reservation_id=sent.reservation_id or None,
-        ),
-    )
 
 
 def _read_model_call(data: bytes, where: str, warnings: Warnings) -> tuple[EventType, Facts]:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from towerlog.dialects import details
+from towerlog.dialects import details, fields
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.details import Label, SaidParts, parts_of_names
-from towerlog.dialects.fields import NULL, Count, Warnings
+from towerlog.dialects.details import ForeignId, Label
+from towerlog.dialects.fields import NULL, Count, Duration, Warnings
+from towerlog.dialects.members import kind_of
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.outcome import TreeUsage
-from towerlog.model.usage import MAX_SUM, NANOS_PER_DOLLAR, NO_USAGE, Usage, UsageReport, dollars_json
-from towerlog.model.usage_parts import UsageParts
+from towerlog.model.usage import (
+    MAX_EVENT_DOLLARS,
+    MAX_NUMBER,
+    MAX_SUM,
+    NANOS_PER_DOLLAR,
+    NO_USAGE,
+    Usage,
+    UsageReport,
+    dollars_json,
+    parse_dollars,
+)
+from towerlog.model.usage_parts import COUNTED_PARTS, NO_PARTS, UsageParts, known_parts, tier_of
+from towerlog.provider_usage.figures import count
+from towerlog.provider_usage.forms import BUCKETS, TOTAL, Inside, usage_of
 
 
 class _Written(msgspec.Struct, frozen=True, gc=False):
@@ -34,12 +49,48 @@ class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: Count | None = None
 
 
-_NO_INPUT, _NO_OUTPUT, _NOT_WRITTEN = _InputDetails(), _OutputDetails(), _Written()
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+MAX_OBJECT_BYTES = 64 * 1024
+"""Of an object of usage that is read."""
 
 
-class SaidUsage(SaidParts, frozen=True, gc=False):
-    """Tokens and money of an event, by the names of the dialects and those of the providers. Of several names for the
-    same the first that is told counts."""
+class SaidParts(msgspec.Struct, frozen=True, gc=False):
+    """What the price of a call may go by beside its buckets, by the names of the list of prices. Each of these tokens
+    is in a bucket too."""
+
+    cache_write_1h_tokens: Count | None = None
+    input_audio_tokens: Count | None = None
+    cache_audio_read_tokens: Count | None = None
+    output_audio_tokens: Count | None = None
+    input_image_tokens: Count | None = None
+    cache_image_read_tokens: Count | None = None
+    output_image_tokens: Count | None = None
+    input_video_tokens: Count | None = None
+    cache_video_read_tokens: Count | None = None
+    output_video_tokens: Count | None = None
+    service_tier: Label | None = None
+    speed: Label | None = None
+
+
+def parts_of_names(sent: SaidParts, otherwise: Mapping[str, Any]) -> UsageParts | None:
+    """The parts by the names of the list, else by those of providers; None where nothing changes a price."""
+    told = {name: otherwise.get(name) if (own := getattr(sent, name)) is None else own for name in COUNTED_PARTS}
+    words = (sent.service_tier, sent.speed, otherwise.get("service_tier"))
+    tier = tier_of(*words) if any(words) else None
+    if tier is None and not any(told.values()):
+        return None
+    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **told))
+
+
+class Figures(NamedTuple):
+    """What was told of a call or a run: tokens of which none is in two buckets, money, and what a price goes by."""
+
+    usage: Usage
+    parts: UsageParts | None
+
+
+class SaidTokens(SaidParts, frozen=True, gc=False):
+    """Tokens and money of a call, by the names of the dialects and those of the providers."""
 
     input_tokens: Count | None = None
     prompt_tokens: Count | None = None
@@ -56,89 +107,184 @@ class SaidUsage(SaidParts, frozen=True, gc=False):
     completion_tokens: Count | None = None
     reasoning_tokens: Count | None = None
     reasoning_output_tokens: Count | None = None
+    total_tokens: Count | None = None
     prompt_tokens_details: _InputDetails | None = None
     input_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
     cache_creation: _Written | None = None
-    tokens_used: Count | None = None
-    total_tokens: Count | None = None
     cost_usd: msgspec.Raw = NULL
-    run_cost_usd: msgspec.Raw = NULL
     model: Label | None = None
     provider: Label | None = None
-    usage: SaidUsage | None = None
-    """The same, as the providers' own object; it counts where nothing stands beside it."""
+    usage: msgspec.Raw = NULL
+    """The same, as the providers' own object: its tokens count where none stand beside it, and so does its cost."""
 
-    def tokens(self) -> Usage:
-        """The tokens, none of them in two buckets.
+    def figures(self, where: str, warnings: Warnings, inside: Inside = "as usual") -> Figures:
+        """What it tells. `inside`: what the input and the output include, by the names that stand here."""
+        cost = None
+        if self.cost_usd is not NULL:
+            cost = details.cost_nanos(self.cost_usd, f"{where}.cost_usd", warnings)
+        beside, found = self._beside(), NOTHING
+        if beside is not None:
+            found = read_usage(beside, where, warnings, inside)
+        if self.usage is not NULL and (beside is None or cost is None):
+            of_object: Inside = "as usual" if inside == "as usual" else "own"
+            told = usage_object(self.usage, f"{where}.usage", warnings, of_object)
+            found = told if beside is None else found.with_cost(told.usage.cost_nanos)
+        if cost is not None:
+            found = found.with_cost(cost)
+        return Figures(found.usage, parts_of_names(self, found.terms))
 
-        The input includes what was read from a cache and written to it, the output the reasoning; unless that cannot
-        be, or the total says otherwise.
-        """
-        sent = _first(self.prompt_tokens, self.input_tokens)
-        written = _first(self.completion_tokens, self.output_tokens)
-        total = _first(self.tokens_used, self.total_tokens)
-        inside = self.prompt_tokens_details or self.input_tokens_details or _NO_INPUT
-        of_output = self.completion_tokens_details or self.output_tokens_details or _NO_OUTPUT
-        cached = _first(
-            self.cached_input_tokens, self.cache_read_input_tokens, self.cached_tokens, self.cache_read_tokens,
-            self.prompt_cache_hit_tokens, inside.cached_tokens, inside.cache_read_tokens,
-        )  # fmt: skip
-        kept = _first(
-            self.cache_write_tokens, self.cache_creation_input_tokens, self.cache_write_input_tokens,
-            self.cache_creation_tokens, inside.cache_write_tokens, inside.cache_creation_tokens,
-        )  # fmt: skip
-        thought = _first(self.reasoning_tokens, self.reasoning_output_tokens, of_output.reasoning_tokens)
-        if cached is None and kept is None and thought is None:
-            return Usage(input_tokens=sent, output_tokens=written, total_tokens=total)
-        seen = _apart(written, thought, (sent or 0), total)
-        fresh = _apart(sent, (cached or 0) + (kept or 0), (seen or 0) + (thought or 0), total)
-        return Usage(fresh, cached, kept, seen, thought, total)
+    def _beside(self) -> dict[str, Any] | None:
+        """The members that tell tokens; None for none."""
+        told: dict[str, Any] = {name: count for name in _COUNTS if (count := getattr(self, name)) is not None}
+        if not told:
+            return None
+        for name in _DETAILS:
+            inner = getattr(self, name)
+            if inner is not None:
+                told[name] = msgspec.structs.asdict(inner)
+        return told
 
-    def parts(self) -> UsageParts | None:
-        """What the price goes by beside the tokens."""
-        inside = self.prompt_tokens_details or self.input_tokens_details or _NO_INPUT
-        of_output = self.completion_tokens_details or self.output_tokens_details or _NO_OUTPUT
-        return parts_of_names(
-            self,
-            {
-                "cache_write_1h_tokens": (self.cache_creation or _NOT_WRITTEN).ephemeral_1h_input_tokens,
-                "input_audio_tokens": inside.audio_tokens,
-                "input_image_tokens": inside.image_tokens,
-                "output_audio_tokens": of_output.audio_tokens,
-                "output_image_tokens": of_output.image_tokens,
-            },
-        )
+
+_COUNTS = tuple(name for name in SaidTokens.__struct_fields__ if name.endswith("_tokens") and name not in COUNTED_PARTS)
+_DETAILS = ("prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details",
+            "cache_creation")  # fmt: skip
+_PLAIN = frozenset({"input_tokens", "output_tokens", "total_tokens"})
+_OWN = frozenset({*BUCKETS, TOTAL})
+
+
+class FoundUsage(NamedTuple):
+    """Usage as it was read, and what its price goes by."""
+
+    usage: Usage
+    terms: Mapping[str, Any]
+
+    def with_cost(self, cost_nanos: int | None) -> FoundUsage:
+        """The same for this cost."""
+        return FoundUsage(msgspec.structs.replace(self.usage, cost_nanos=cost_nanos), self.terms)
+
+
+NOTHING = FoundUsage(NO_USAGE, {})
+
+
+def usage_object(raw: msgspec.Raw, where: str, warnings: Warnings, inside: Inside) -> FoundUsage:
+    """What an object of usage says, in whichever form. What cannot be read is named in a warning."""
+    text = bytes(raw)
+    if text == b"null":
+        return NOTHING
+    if text[:1] != b"{":
+        fields.unused(warnings, where, f"must be an object, not {kind_of(text)}")
+        return NOTHING
+    if len(text) > MAX_OBJECT_BYTES:
+        fields.unused(warnings, where, f"is larger than {MAX_OBJECT_BYTES} bytes")
+        return NOTHING
+    return read_usage(fields.decode(_OBJECT, text, where), where, warnings, inside)
+
+
+def read_usage(told: dict[str, Any], where: str, warnings: Warnings, inside: Inside) -> FoundUsage:
+    """What members of usage say, in whichever form."""
+    plain = _OWN if inside == "as usual" else _PLAIN
+    if told.keys() <= plain and all(type(one) is int and 0 <= one <= MAX_NUMBER for one in told.values()):
+        return FoundUsage(Usage(**told), {})
+    try:
+        found = usage_of(told, inside=inside)
+    except (TypeError, ValueError, OverflowError):
+        try:
+            found = usage_of(_counts_in(told), inside=inside)
+        except (TypeError, ValueError, OverflowError):
+            found = {}
+        fields.unused(warnings, where, "has figures or a form that is not known")
+    total = told.get(TOTAL)
+    cost = found.get("cost_usd")
+    usage = Usage(
+        **{name: found.get(name) for name in BUCKETS},
+        # As it was told: that a total is less than what stands beside it says of what those figures are.
+        total_tokens=found.get(TOTAL, total if type(total) is int and found else None),
+        cost_nanos=None if cost is None else parse_dollars(f"{cost:.12f}", MAX_EVENT_DOLLARS),
+    )
+    return FoundUsage(usage, found)
+
+
+def _counts_in(told: dict[str, Any]) -> dict[str, Any]:
+    """The members that are counts, and what is a count in those that are objects."""
+    found: dict[str, Any] = {}
+    for name, value in told.items():
+        if isinstance(value, dict):
+            found[name] = {inner: one for inner, one in value.items() if _is_count(one)}
+        elif isinstance(value, list) or _is_count(value):
+            found[name] = value
+    return found
+
+
+def _is_count(value: object) -> bool:
+    try:
+        return count(value) >= 0
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+class SaidUsage(SaidTokens, frozen=True, gc=False):
+    """What an agent or a run has spent, or a call."""
+
+    tokens_used: Count | None = None
+    run_cost_usd: msgspec.Raw = NULL
+
+    def spent(self, where: str, warnings: Warnings) -> Figures:
+        """What it tells. The input includes what was read from a cache and written to it, the output the reasoning;
+        unless that cannot be, or the total says otherwise."""
+        return self.figures(where, warnings, "every")
+
+    def _beside(self) -> dict[str, Any] | None:
+        told = super()._beside()
+        return told if self.tokens_used is None else {**(told or {}), TOTAL: self.tokens_used}
 
     def total(self, where: str, warnings: Warnings) -> UsageReport | None:
         """As what a whole run has spent by its end; None where nothing is told. Input and output that do not add up
         to the total are of something else, such as the last call."""
-        usage = self.tokens()
+        usage, parts = self.spent(where, warnings)
         split, total = usage.split_tokens(), usage.total_tokens
         if total is not None and split is not None and usage.input_tokens is not None and split > total:
-            usage = Usage(total_tokens=total)
-        cost = details.cost_nanos(self.cost_usd, f"{where}.cost_usd", warnings)
-        of_process = details.cost_nanos(self.run_cost_usd, f"{where}.run_cost_usd", warnings)
-        usage = msgspec.structs.replace(usage, cost_nanos=of_process if cost is None else cost)
+            usage = Usage(total_tokens=total, cost_nanos=usage.cost_nanos)
+        of_process = None
+        if self.run_cost_usd is not NULL:
+            of_process = details.cost_nanos(self.run_cost_usd, f"{where}.run_cost_usd", warnings)
+        is_process = usage.cost_nanos is None and of_process is not None
+        if is_process:
+            usage = msgspec.structs.replace(usage, cost_nanos=of_process)
         if usage == NO_USAGE:
-            return None if self.usage is None else self.usage.total(f"{where}.usage", warnings)
-        is_process = cost is None and of_process is not None
+            return None
         is_whole = not is_process or usage.all_tokens() is not None
-        return UsageReport(
-            usage, whole_run=is_whole, process_cost=is_process, inclusive=is_whole, parts=self.parts()
-        )  # fmt: skip
+        return UsageReport(usage, whole_run=is_whole, process_cost=is_process, inclusive=is_whole, parts=parts)
 
 
-def _first(*figures: int | None) -> int | None:
-    return next((one for one in figures if one is not None), None)
+CALL_STATUSES = frozenset({"error", "rate_limited", "budget_exceeded", "client_disconnect"})
+"""Statuses of a model call that has not succeeded."""
 
 
-def _apart(whole: int | None, part: int | None, others: int, total: int | None) -> int | None:
-    """What is left of a sum without a part that it includes; all of it where it cannot, or does not by the total."""
-    if whole is None or not part or part > whole or total == whole + part + others != whole + others:
-        return whole
-    return whole - part
+class ModelCallData(SaidTokens, frozen=True, gc=False):
+    """What is read of a model call. By the names of our own the buckets are disjoint: `input_tokens` excludes tokens of
+    a cache. A total beyond them counts too: nobody knows what those tokens were."""
+
+    duration_ms: Duration | None = None
+    status: str | None = None
+    reservation_id: ForeignId | None = None
+
+
+def model_call_facts(sent: ModelCallData, where: str, warnings: Warnings) -> Facts:
+    """The facts of a model call; a `status` of CALL_STATUSES says that it has not succeeded."""
+    usage, parts = sent.figures(where, warnings)
+    return Facts(
+        name=f"inference_{sent.status}" if sent.status in CALL_STATUSES else None,
+        success=sent.status not in CALL_STATUSES,
+        duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
+        effects=Effects(
+            report=UsageReport(usage, "delta", parts=parts),
+            model=sent.model or None,
+            provider=sent.provider or None,
+            reservation_id=sent.reservation_id or None,
+        ),
+    )
 
 
 class UsageView(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.importers import samples
 from tests.cli.importers.samples import at, entry, left, of_model, written
+from tests.cli.importers.test_formats import of_type, read
 from tests.cli.serving import asking, told_json
 from tests.support.server import NO_LIMITS, Server
 from towerlog.ambient import SystemClock
@@ -258,6 +259,99 @@ def test_a_codex_session_in_two_files_is_one_run(server, tmp_path) -> None:
     assert figures(server) == [(1500, 150)]
     [row] = runs(server).values()
     assert server.client().get(f"/v1/runs/{row['run_id']}").json()["input"] == "which?"
+
+
+NAMES = ("input_tokens", "output_tokens", "total_tokens")
+TOTALS_IN_ANY_ORDER = (
+    "t1 r1 t2 r2 t3 r3",
+    "r1 r2 t1 t2 r3 t3",
+    "t1 t2 r1 r2",
+    "t1 t1 r1 t2 t2 r2",
+    "r2 t1 t2",
+    "t3 r1 r2 r3",
+    "t1 t2 r2",
+)
+
+
+@pytest.mark.parametrize("has_totals", [True, False], ids=["totals", "responses alone"])
+@pytest.mark.parametrize("order", TOTALS_IN_ANY_ORDER)
+def test_events_and_records_of_codex_tell_the_same_tokens_in_any_order(
+    tmp_path: Path, order: str, has_totals: bool
+) -> None:
+    lines = [meta(0, samples.CODEX_SESSION), said(1, "q")]
+    for place, (kind, *digits) in enumerate(order.split()):
+        number = int("".join(digits))
+        whole, own = (dict(zip(NAMES, (1000 * n, 100 * n, 1100 * n), strict=True)) for n in (number, 1))
+        info = {"total_token_usage": whole, "last_token_usage": own}
+        record = {"response_id": f"r{number}", "usage": own}
+        if has_totals:
+            record["thread_token_usage"] = whole
+        told = {"token_usage_record": record} if kind == "r" else {"event_msg": {"type": "token_count", "info": info}}
+        lines += [{"timestamp": at(2 + place), "type": name, "payload": payload} for name, payload in told.items()]
+    calls = of_type(read(written(tmp_path / "s.jsonl", *lines)), "model.call")
+    highest = max(int(one[1:]) for one in order.split() if one[0] == "t" or has_totals)
+    assert sum(call["output_tokens"] for call in calls) == 100 * highest
+
+
+@pytest.mark.parametrize("named", ["source", "member"])
+@pytest.mark.parametrize("keeps_times", [True, False])
+def test_the_history_that_a_sub_agent_of_codex_begins_with_is_its_parents(
+    tmp_path: Path, named: str, keeps_times: bool
+) -> None:
+    parent = [
+        meta(0, samples.CODEX_SESSION),
+        said(1, "which?"),
+        answered(2, "Pisa."),
+        used(3, (1000, 100), (1000, 100)),
+    ]
+    spawned = {"subagent": {"thread_spawn": {"parent_thread_id": samples.CODEX_SESSION, "depth": 1}}}
+    of = {"source": spawned} if named == "source" else {"parent_thread_id": samples.CODEX_SESSION}
+    copied = [one if keeps_times else {**one, "timestamp": at(20)} for one in parent[1:]]
+    own = [said(30, "look"), answered(31, "Bologna."), used(32, (3000, 300), (2000, 200))]
+    events = read(written(tmp_path / "child.jsonl", meta(20, FORK, **of), *copied, *own))
+    assert [call["output_tokens"] for call in of_type(events, "model.call")] == [200]
+    assert of_type(events, "run.started")[0]["input"] == "look"
+
+
+def through_a_gateway(session: str, requests: list[str | None], tokens: list[int]) -> list[dict[str, Any]]:
+    """A session in which each response has the same id, and a person answers each."""
+    lines = []
+    for place, (request, count) in enumerate(zip(requests, tokens, strict=True)):
+        asked = prompt(2 * place, f"q{place}", sessionId=session) | {"uuid": f"{session}-q{place}"}
+        answer = reply(2 * place + 1, "same", f"a{place}", 1, sessionId=session) | {"uuid": f"{session}-a{place}"}
+        answer["message"]["usage"] = {"input_tokens": count, "output_tokens": 10}
+        lines += [asked, answer | ({} if request is None else {"requestId": request})]
+    return lines
+
+
+@pytest.mark.parametrize("requests", [[None] * 3, ["r1", "r2", "r3"]], ids=["without requests", "of several requests"])
+def test_responses_that_a_gateway_gives_one_id_are_no_copies(
+    server, tmp_path: Path, requests: list[str | None]
+) -> None:
+    for session in (samples.SESSION, OTHER):
+        named = [None if one is None else f"{session}-{one}" for one in requests]
+        path = written(tmp_path / f"{session}.jsonl", *through_a_gateway(session, named, [1000, 1000, 2000]))
+        assert told_json(server, "import", str(path))["skipped"] == {}
+    assert figures(server) == [(4000, 30), (4000, 30)]
+
+
+def test_parts_of_one_response_count_once_though_its_tools_answer_between(tmp_path: Path) -> None:
+    parts = [reply(2 + 2 * place, "m1", "", output) for place, output in enumerate((1, 50, 100))]
+    for place, one in enumerate(parts):
+        call = {"type": "tool_use", "id": f"t{place}", "name": "ls", "input": {}}
+        one["uuid"], one["message"] = f"p{place}", one["message"] | {"content": [call], "stop_reason": "tool_use"}
+    results = [
+        prompt(3 + 2 * place, [{"type": "tool_result", "tool_use_id": f"t{place}", "content": "x"}]) for place in (0, 1)
+    ]
+    lines = [prompt(1, "q"), parts[0], results[0], parts[1], results[1], parts[2]]
+    calls = of_type(read(written(tmp_path / "s.jsonl", *lines)), "model.call")
+    assert [call["output_tokens"] for call in calls] == [100]
+    later = reply(9, "m1", "more", 7)
+    later["uuid"], later["message"]["usage"] = "p9", {"input_tokens": 999, "output_tokens": 7}
+    calls = of_type(
+        read(written(tmp_path / "t.jsonl", *lines, prompt(8, results[1]["message"]["content"]), later)), "model.call"
+    )
+    assert [call["output_tokens"] for call in calls] == [100, 7]
 
 
 @pytest.mark.parametrize("in_one_go", [False, True], ids=["prompt later", "prompt in the same moment"])

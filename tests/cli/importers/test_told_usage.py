@@ -76,6 +76,77 @@ def test_a_cost_beside_an_answer_is_taken(tmp_path: Path) -> None:
     assert call["cost_usd"] == "0.25"
 
 
+@pytest.mark.parametrize("names", [("prompt_cost", "completion_cost"), ("input_cost", "output_cost")])
+def test_costs_of_input_and_output_add_up(tmp_path: Path, names: tuple[str, str]) -> None:
+    one = of_langsmith({"outputs": {"usage_metadata": SUM}}) | dict(zip(names, (0.3, 0.2), strict=True))
+    [call] = of_type(read(written(tmp_path / "runs.jsonl", one)), "model.call")
+    assert call["cost_usd"] == "0.5"
+
+
+OF_LANGFUSE = {
+    "plain": ({"usageDetails": {"input": 1200, "output": 90}}, [1200, None, None, 90, None]),
+    "beside": (
+        {
+            "usageDetails": {
+                "input": 200,
+                "input_cached_tokens": 1000,
+                "output": 50,
+                "output_reasoning_tokens": 40,
+                "total": 1290,
+            }
+        },
+        [200, 1000, None, 50, 40],
+    ),
+    "without a total": (
+        {"usageDetails": {"input": 200, "input_cached_tokens": 1000, "output": 90}},
+        [200, 1000, None, 90, None],
+    ),
+    "of LangChain": (
+        {"usageDetails": {"input": 200, "input_cache_read": 1000, "output": 90}},
+        [200, 1000, None, 90, None],
+    ),
+    "of Anthropic": (
+        {
+            "usageDetails": {
+                "input": 200,
+                "cache_read_input_tokens": 1000,
+                "cache_creation_input_tokens": 50,
+                "output": 90,
+            }
+        },
+        [200, 1000, 50, 90, None],
+    ),
+    "of OpenAI": ({"usageDetails": CHAT}, [200, 1000, None, 50, 40]),
+    "older": ({"usage": {"input": 1200, "output": 90, "total": 1290, "unit": "TOKENS"}}, [1200, None, None, 90, None]),
+}
+
+
+def of_langfuse(told: dict[str, Any]) -> dict[str, Any]:
+    one = {"id": "o", "traceId": "t", "type": "GENERATION", "name": "g", "model": "gpt-4o"}
+    times = {"startTime": "2026-04-02T10:00:00.000Z", "endTime": "2026-04-02T10:00:01.000Z"}
+    return {"id": "t", "name": "a", "timestamp": times["startTime"], "observations": [one | times | told]}
+
+
+@pytest.mark.parametrize("form", OF_LANGFUSE)
+def test_langfuse_keeps_usage_in_the_form_of_whoever_told_it(tmp_path: Path, form: str) -> None:
+    told, expected = OF_LANGFUSE[form]
+    path = written(tmp_path / "traces.jsonl", of_langfuse(told))
+    [call] = of_type(read(path), "model.call")
+    names = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+    assert [call.get(name) for name in names] == expected
+    assert not skipped_in(path)
+
+
+def test_parts_of_a_cost_add_up_where_none_is_missing(tmp_path: Path) -> None:
+    tokens = {"usageDetails": {"input": 1200, "output": 90}}
+    whole = written(tmp_path / "a.jsonl", of_langfuse({**tokens, "costDetails": {"input": 0.3, "output": 0.2}}))
+    [call] = of_type(read(whole), "model.call")
+    assert (call["cost_usd"], skipped_in(whole)) == ("0.5", Counter())
+    part = written(tmp_path / "b.jsonl", of_langfuse({**tokens, "costDetails": {"input": 0.3}}))
+    [call] = of_type(read(part), "model.call")
+    assert ("cost_usd" in call, skipped_in(part)) == (False, Counter({"a part of a cost": 1}))
+
+
 def session(iterations: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
     """A session whose one message of the model took several calls."""
     usage = {"input_tokens": 1000, "output_tokens": 100, "iterations": iterations}

@@ -8,7 +8,19 @@
  */
 
 import { count, dollars } from "./figures.js";
-import { COST, FORMS, type Form, IS_OWN_KEY, OF_CACHE, PARTS, STANDARD, TIER_MARKS, TIERS, UPSTREAM } from "./usage_forms.js";
+import {
+  COST,
+  COST_PARTS,
+  FORMS,
+  type Form,
+  IS_OWN_KEY,
+  OF_CACHE,
+  PARTS,
+  STANDARD,
+  TIER_MARKS,
+  TIERS,
+  UPSTREAM,
+} from "./usage_forms.js";
 
 export const BUCKETS = ["input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"] as const;
 export const TOTAL = "total_tokens";
@@ -33,8 +45,10 @@ export function usageOf(usage: unknown): Usage | undefined {
 }
 
 function inBuckets(form: Form, usage: object): Usage {
-  const total = countAt(usage, form.total);
-  const split = meant(meanings(form, usage), total);
+  const splits = meanings(form, usage);
+  const told = countAt(usage, form.total);
+  const total = form.isTotalBare && told === bareSum(form, usage) ? undefined : told;
+  const split = meant(splits, total);
   const known: Usage = {};
   BUCKETS.forEach((bucket, index) => {
     const tokens = split[index];
@@ -49,6 +63,7 @@ function meanings(form: Form, usage: object): Split[] {
   const whole = countAt(usage, form.input);
   const output = countAt(usage, form.output);
   const beside = countAt(usage, form.besideInput);
+  const besideOutput = countAt(usage, form.besideOutput);
   const cached = countAt(usage, form.cached);
   const written = countAt(usage, form.written);
   const reasoning = countAt(usage, form.reasoning);
@@ -57,15 +72,27 @@ function meanings(form: Form, usage: object): Split[] {
     for (const reasoningInside of [form.isReasoningInside, !form.isReasoningInside]) {
       const fresh = cacheInside ? apart(whole, cached, written) : whole;
       const seen = reasoningInside ? apart(output, reasoning) : output;
-      found.push([withBeside(fresh, beside), cached, written, seen, reasoning]);
+      found.push([withBeside(fresh, beside), cached, written, withBeside(seen, besideOutput), reasoning]);
     }
   }
+  const isBeside = besideOutput !== undefined || (form.besideOutput.length > 0 && beside !== undefined);
+  if (isBeside) return [...found, ...meanings({ ...form, besideInput: [], besideOutput: [] }, usage)];
   const leastWritten = atMost(written, whole);
   const leastCached = atMost(cached, whole === undefined ? undefined : whole - (leastWritten ?? 0));
   const leastReasoning = atMost(reasoning, output);
   const fresh = apart(whole, leastCached, leastWritten);
   found.push([withBeside(fresh, beside), leastCached, leastWritten, apart(output, leastReasoning), leastReasoning]);
   return found;
+}
+
+/**
+ * Input and output together, where more was read from a cache and written to it than the input could include: a total
+ * that says no more leaves that out. Undefined where they could be in it.
+ */
+function bareSum(form: Form, usage: object): Tokens {
+  const whole = countAt(usage, form.input);
+  const ofCache = (countAt(usage, form.cached) ?? 0) + (countAt(usage, form.written) ?? 0);
+  return whole === undefined || ofCache <= whole ? undefined : whole + (countAt(usage, form.output) ?? 0);
 }
 
 /** The first that adds up to the total; else the first that does not exceed it. */
@@ -92,7 +119,8 @@ function sumAt(usage: object, path: string): Tokens {
 function memberAt(usage: object, path: string): unknown {
   let found: unknown = usage;
   const [names, word] = path.replace("]", "").split("[") as [string, string?];
-  for (const name of names.split(".")) found = memberOf(found, name);
+  // Some write the way to a member as one name.
+  for (const name of names in usage ? [names] : names.split(".")) found = memberOf(found, name);
   return word === undefined ? found : ofList(found, word);
 }
 
@@ -134,9 +162,18 @@ function firstAt(usage: object, paths: readonly string[]): unknown {
   return paths.map((path) => memberAt(usage, path)).find((member) => member !== undefined && member !== null);
 }
 
+/** The costs of input and output together, where both are told. */
+function sumOfParts(usage: object): number | undefined {
+  for (const paths of COST_PARTS) {
+    const [input, output] = paths.map((path) => dollars(memberAt(usage, path)));
+    if (input !== undefined && output !== undefined) return Number((input + output).toPrecision(15));
+  }
+  return undefined;
+}
+
 /** What a call cost, as its provider says: with what another takes who is paid by a key of one's own. */
 function costIn(usage: object): number | undefined {
-  const cost = COST.map((path) => dollars(memberAt(usage, path))).find((found) => found !== undefined);
+  const cost = COST.map((path) => dollars(memberAt(usage, path))).find((found) => found !== undefined) ?? sumOfParts(usage);
   const upstream = dollars(memberAt(usage, UPSTREAM));
   if (cost === undefined || upstream === undefined) return cost ?? upstream;
   const isOwnKey = memberAt(usage, IS_OWN_KEY);

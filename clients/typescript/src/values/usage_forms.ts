@@ -11,12 +11,28 @@ export interface Form {
   readonly reasoning: readonly string[];
   readonly total: readonly string[];
   readonly besideInput: readonly string[];
+  readonly besideOutput: readonly string[];
   readonly isCacheInside: boolean;
   readonly isReasoningInside: boolean;
+  readonly isTotalBare: boolean;
 }
 
 /** In the order in which they are tried. A dot leads inside, a plus adds. */
 export const FORMS: readonly Form[] = [
+  {
+    marks: ["input", "output"],
+    input: ["input"],
+    output: ["output"],
+    cached: ["input_cached_tokens", "cache_read_input_tokens", "input_cache_read", "input_cached", "cacheRead"],
+    written: ["cache_creation_input_tokens", "input_cache_creation", "input_cache_write", "cacheWrite"],
+    reasoning: ["output_reasoning_tokens", "output_reasoning", "reasoning_tokens"],
+    total: ["total", "totalTokens"],
+    besideInput: ["input_audio_tokens", "input_audio"],
+    besideOutput: ["output_audio_tokens", "output_audio"],
+    isCacheInside: false,
+    isReasoningInside: false,
+    isTotalBare: false,
+  },
   {
     marks: ["prompt_token_count", "promptTokenCount"],
     input: ["prompt_token_count", "promptTokenCount"],
@@ -26,8 +42,10 @@ export const FORMS: readonly Form[] = [
     reasoning: ["thoughts_token_count", "thoughtsTokenCount"],
     total: ["total_token_count", "totalTokenCount"],
     besideInput: ["tool_use_prompt_token_count", "toolUsePromptTokenCount"],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: false,
+    isTotalBare: false,
   },
   {
     marks: ["prompt_eval_count", "eval_count"],
@@ -38,20 +56,24 @@ export const FORMS: readonly Form[] = [
     reasoning: [],
     total: [],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["prompt_tokens", "completion_tokens"],
     input: ["prompt_tokens"],
     output: ["completion_tokens"],
-    cached: ["prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"],
-    written: ["prompt_tokens_details.cache_write_tokens", "prompt_tokens_details.cache_creation_tokens", "cache_creation_input_tokens"],
-    reasoning: ["completion_tokens_details.reasoning_tokens"],
+    cached: ["prompt_tokens_details.cached_tokens", "prompt_tokens_details.cache_read_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens", "num_cached_tokens", "cached_input_tokens", "cache_read_tokens"],
+    written: ["prompt_tokens_details.cache_write_tokens", "prompt_tokens_details.cache_creation_tokens", "cache_creation_input_tokens", "cache_write_tokens", "cache_write_input_tokens", "cache_creation_tokens"],
+    reasoning: ["completion_tokens_details.reasoning_tokens", "reasoning_tokens", "reasoning_output_tokens"],
     total: ["total_tokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["cache_read_tokens"],
@@ -59,11 +81,13 @@ export const FORMS: readonly Form[] = [
     output: ["output_tokens"],
     cached: ["cache_read_tokens"],
     written: ["cache_write_tokens"],
-    reasoning: ["details.reasoning_tokens", "details.thoughts_tokens"],
+    reasoning: ["details.reasoning_tokens", "details.thoughts_tokens", "reasoning_tokens"],
     total: ["total_tokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["cache_read_input_tokens", "cache_creation_input_tokens"],
@@ -71,23 +95,27 @@ export const FORMS: readonly Form[] = [
     output: ["output_tokens"],
     cached: ["cache_read_input_tokens"],
     written: ["cache_creation_input_tokens"],
-    reasoning: ["output_tokens_details.thinking_tokens"],
-    total: [],
+    reasoning: ["output_tokens_details.thinking_tokens", "output_tokens_details.reasoning_tokens", "reasoning_tokens"],
+    total: ["total_tokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: false,
     isReasoningInside: true,
+    isTotalBare: true,
   },
   {
     marks: ["input_tokens_details", "output_tokens_details"],
     input: ["input_tokens"],
     output: ["output_tokens"],
-    cached: ["input_tokens_details.cached_tokens"],
+    cached: ["input_tokens_details.cached_tokens", "input_tokens_details.cache_read_tokens"],
     written: ["input_tokens_details.cache_write_tokens", "input_tokens_details.cache_creation_tokens"],
     reasoning: ["output_tokens_details.reasoning_tokens", "output_tokens_details.thinking_tokens"],
     total: ["total_tokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["input_token_details", "output_token_details"],
@@ -98,8 +126,10 @@ export const FORMS: readonly Form[] = [
     reasoning: ["output_token_details.reasoning", "output_token_details.flex_reasoning", "output_token_details.priority_reasoning"],
     total: ["total_tokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["inputTokenDetails", "outputTokenDetails"],
@@ -110,8 +140,10 @@ export const FORMS: readonly Form[] = [
     reasoning: ["outputTokenDetails.reasoningTokens", "reasoningTokens"],
     total: ["totalTokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["cachedInputTokens", "reasoningTokens", "reasoningOutputTokens"],
@@ -122,8 +154,10 @@ export const FORMS: readonly Form[] = [
     reasoning: ["reasoningTokens", "reasoningOutputTokens"],
     total: ["totalTokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["inputTokens", "outputTokens"],
@@ -134,44 +168,52 @@ export const FORMS: readonly Form[] = [
     reasoning: [],
     total: [],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: false,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["reasoning_output_tokens"],
     input: ["input_tokens"],
     output: ["output_tokens"],
-    cached: ["cached_input_tokens"],
-    written: [],
+    cached: ["cached_input_tokens", "cached_tokens"],
+    written: ["cache_write_tokens"],
     reasoning: ["reasoning_output_tokens"],
     total: ["total_tokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
   {
     marks: ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"],
     input: ["input_tokens"],
     output: ["output_tokens"],
-    cached: ["cached_input_tokens"],
-    written: ["cache_write_tokens"],
+    cached: ["cached_input_tokens", "prompt_tokens_details.cached_tokens", "cached_tokens", "prompt_cache_hit_tokens"],
+    written: ["cache_write_tokens", "cache_write_input_tokens", "cache_creation_tokens"],
     reasoning: ["reasoning_tokens"],
     total: ["total_tokens"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: false,
     isReasoningInside: false,
+    isTotalBare: false,
   },
   {
-    marks: ["total_tokens", "totalTokens"],
+    marks: ["total_tokens", "totalTokens", "total"],
     input: [],
     output: [],
     cached: [],
     written: [],
     reasoning: [],
-    total: ["total_tokens", "totalTokens"],
+    total: ["total_tokens", "totalTokens", "total"],
     besideInput: [],
+    besideOutput: [],
     isCacheInside: true,
     isReasoningInside: true,
+    isTotalBare: false,
   },
 ];
 
@@ -193,6 +235,7 @@ export const TIERS: readonly string[] = ["service_tier", "serviceTier", "traffic
 /** Terms → members, any of which shows them. */
 export const TIER_MARKS: Readonly<Record<string, readonly string[]>> = {"flex": ["input_token_details.flex", "input_token_details.flex_cache_read", "output_token_details.flex", "output_token_details.flex_reasoning"], "priority": ["input_token_details.priority", "input_token_details.priority_cache_read", "output_token_details.priority", "output_token_details.priority_reasoning"]};
 export const STANDARD: readonly string[] = ["auto", "default", "on_demand", "standard"];
-export const COST: readonly string[] = ["cost_usd", "cost.total_cost", "cost"];
+export const COST: readonly string[] = ["cost_usd", "cost.total_cost", "cost.total", "cost", "total_cost", "total_cost_usd"];
+export const COST_PARTS: readonly (readonly string[])[] = [["input_cost", "output_cost"], ["prompt_cost", "completion_cost"], ["cost.input", "cost.output"]];
 export const UPSTREAM = "cost_details.upstream_inference_cost";
 export const IS_OWN_KEY = "is_byok";

@@ -26,7 +26,7 @@ from towerlog.cli.importers.events import (
     thread_of,
 )
 from towerlog.cli.importers.sources import Source
-from towerlog.sdk.record.values.provider_usage import BESIDE_THE_USAGE, IN_THE_USAGE
+from towerlog.provider_usage.forms import BESIDE_THE_USAGE, IN_THE_USAGE
 
 NAME = "claude-code"
 _SPOKEN = frozenset({"user", "assistant"})
@@ -34,6 +34,9 @@ _NO_MODEL = "<synthetic>"
 """The model of messages that the program has written itself."""
 _GOES_ON = frozenset({None, "tool_use", "pause_turn"})
 """Why a message has stopped whose turn goes on."""
+_OF_INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+Asked = tuple[str | None, tuple[int | None, ...]]
+"""The id of a request, and the tokens of its input."""
 _BESIDE = frozenset({"summary", "file-history-snapshot"})
 """Entries without a session. Some files have no others."""
 
@@ -56,28 +59,73 @@ def read(source: Source, skipped: Callable[[str], None]) -> Iterator[ImportedEve
 class _Overview:
     """What is known of a file once it was read to its end."""
 
+    responses: dict[int, str] = field(default_factory=dict)
+    """Line with a part of a message of the model → the response that it is of: the id of its message, and what tells
+    it from others where a gateway gives several one id."""
+    shared: set[str] = field(default_factory=set)
+    """Ids of messages that several responses have."""
     last_lines: dict[str, int] = field(default_factory=dict)
-    """Message of the model → the last line that has a part of it."""
+    """Response → the last line that has a part of it."""
     newest: dict[tuple[str | None, str | None, bool], str] = field(default_factory=dict)
-    """Session, agent and whether it is a side chain → the message of the model that came last there."""
+    """Session, agent and whether it is a side chain → the response that came last there."""
     prompts: dict[tuple[str | None, str | None, bool], tuple[int, str]] = field(default_factory=dict)
     """The same → line and text of what a person, or whoever began a sub-agent, said first there."""
 
 
 def _overview(values: Values) -> _Overview:
-    found = _Overview()
+    found, open_ = _Overview(), dict[tuple[Any, ...], _Response]()
     for number, value in values:
         entry = object_of(value)
         message_id = text_of(object_of(entry.get("message")).get("id"))
         if entry.get("type") == "assistant" and message_id is not None:
-            if message_id not in found.last_lines:
-                found.newest[_chain_of(entry)] = message_id
-            found.last_lines[message_id] = number
+            _note_response(found, open_, number, entry, message_id)
+        elif entry.get("type") == "user":
+            for place, response in open_.items():
+                if place[0] == _chain_of(entry):
+                    response.note(entry)
         if entry.get("type") == "user" and not entry.get("isMeta"):
             said = _text_in(object_of(entry.get("message")).get("content"))
             if said is not None:
                 found.prompts.setdefault(_chain_of(entry), (number, said))
     return found
+
+
+class _Response:
+    """A response of the model whose parts may still come."""
+
+    def __init__(self, name: str, asked: Asked) -> None:
+        """`asked`: by what it was asked, as far as that is told."""
+        self.name, self._asked = name, asked
+        self._is_over = self._is_answered = False
+
+    def note(self, entry: Json) -> None:
+        """A line of a user after a part of it: what a person says ends it, results of its tools may stand between."""
+        is_said = _text_in(object_of(entry.get("message")).get("content")) is not None and not entry.get("isMeta")
+        self._is_over = self._is_over or is_said
+        self._is_answered = True
+
+    def goes_on(self, asked: Asked) -> bool:
+        """Whether a further part under its id is of it: of the same request, which has one input."""
+        if self._is_over or (None not in (self._asked[0], asked[0]) and self._asked[0] != asked[0]):
+            return False
+        return not self._is_answered or self._asked[1] == asked[1]
+
+
+def _note_response(
+    found: _Overview, open_: dict[tuple[Any, ...], _Response], number: int, entry: Json, message_id: str
+) -> None:
+    usage, place = object_of(object_of(entry.get("message")).get("usage")), (_chain_of(entry), message_id)
+    asked = (text_of(entry.get("requestId")), tuple(count_of(usage.get(name)) for name in _OF_INPUT))
+    response = open_.get(place)
+    if response is None or not response.goes_on(asked):
+        name = message_id
+        if response is not None:
+            found.shared.add(message_id)
+            name = f"{message_id}:{text_of(entry.get('uuid')) or number}"
+        response = open_[place] = _Response(name, asked)
+        found.newest[place[0]] = name
+    found.responses[number] = response.name
+    found.last_lines[response.name] = number
 
 
 def _chain_of(entry: Json) -> tuple[str | None, str | None, bool]:
@@ -152,9 +200,12 @@ class _Reader:
                 yield run.goes_on(self._last[key])
 
     def _is_copy(self, key: str, entry: Json, message: Json) -> bool:
-        """Whether another session has this entry. A message of the model keeps its id where its entry has a new one."""
-        names = [name for name in (entry.get("uuid"), message.get("id")) if text_of(name) is not None]
-        return any(self._source.copies.is_copy(f"{NAME}:{name}", key) for name in names)
+        """Whether another session has this entry. A message of the model keeps its id where its entry has a new one; an
+        id that says nothing, since several responses have it, names nothing."""
+        names, message_id = [text_of(entry.get("uuid"))], text_of(message.get("id"))
+        if message_id is not None and message_id not in self._overview.shared:
+            names.append(f"{message_id}:{text_of(entry.get('requestId')) or text_of(entry.get('timestamp'))}")
+        return any(self._source.copies.is_copy(f"{NAME}:{name}", key) for name in names if name is not None)
 
     def _agent_of(self, entry: Json, entry_id: str) -> str | None:
         """The sub-agent that an entry is of; where none is named, the first entry of its side chain."""
@@ -222,7 +273,8 @@ class _Reader:
                 yield run.called(part_id, time, call_id, text_of(block.get("name")) or "tool", block.get("input"))
         model, usage = text_of(message.get("model")), object_of(message.get("usage"))
         if usage and model != _NO_MODEL and self._is_whole(number, entry, message):
-            cost, told_id = dollars_of(entry.get("costUSD")), f"usage:{message_id or entry_id}"
+            response = self._overview.responses.get(number, entry_id)
+            cost, told_id = dollars_of(entry.get("costUSD")), f"usage:{response}"
             reason = text_of(message.get("stop_reason"))
             data = _call(model, usage, cost_usd=cost, finish_reason=reason, message_id=message_id)
             yield run.event(told_id, "model.call", time, data)
@@ -238,12 +290,12 @@ class _Reader:
 
     def _is_whole(self, number: int, entry: Json, message: Json) -> bool:
         """Whether this line has a message's usage, and no later one of a file that is still being written will."""
-        message_id = text_of(message.get("id"))
-        if message_id is None:
+        response = self._overview.responses.get(number)
+        if response is None:
             return True
-        if self._overview.last_lines.get(message_id) != number:
+        if self._overview.last_lines.get(response) != number:
             return False
-        may_grow = message.get("stop_reason") is None and self._overview.newest.get(_chain_of(entry)) == message_id
+        may_grow = message.get("stop_reason") is None and self._overview.newest.get(_chain_of(entry)) == response
         return not may_grow or self._source.is_at_rest()
 
 

@@ -11,12 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from towerlog.cli.importers.codex_totals import (
+    USAGE_RECORD,
+    CodexTotals,
+    ToldTokens,
+    told_before,
+    told_tokens,
+)
 from towerlog.cli.importers.events import (
     ImportedEvent,
     Json,
     RunReader,
     Values,
-    count_of,
     given,
     key_of,
     list_of,
@@ -33,17 +39,7 @@ NAME = "codex"
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Item that calls a tool → the member with what it is called with."""
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_COUNTS = (
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-    "total_tokens",
-)
-_RECORD = "token_usage_record"
-"""A line of its own for what a response has used, beside the event for people or in its place."""
-_TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted", _RECORD})
+_TYPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg", "compacted", USAGE_RECORD})
 _ENDS_OF_TURNS = frozenset({"task_complete", "turn_complete", "turn_aborted"})
 _BEGINS_OF_TURNS = frozenset({"task_started", "turn_started", "user_message"})
 MAX_COPYING_MS = 500
@@ -58,7 +54,7 @@ def recognizes(value: Any) -> bool:
 
 def read(source: Source, skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
     """The events of a file. `skipped` is told of entries that say nothing of a run."""
-    reader = _Reader(source, _last_copied(source()), _first_model(source()), skipped)
+    reader = _Reader(source, _last_copied(source()), _first_model(source()), told_before(source()), skipped)
     for number, value in source():
         yield from reader.entry(number, object_of(value))
     yield from reader.end()
@@ -94,7 +90,8 @@ def _last_copied(values: Values) -> int:
         payload, kind, time = object_of(entry.get("payload")), entry.get("type"), _ms(entry.get("timestamp"))
         if own is None:
             own = payload if kind == "session_meta" else {}
-            is_fork = text_of(own.get("forked_from_id")) is not None
+            # A sub-agent may begin with its parent's history, and need not say so in a line of its own.
+            is_fork = text_of(own.get("forked_from_id")) is not None or _parent_of(own) is not None
         elif kind == "session_meta" and payload.get("id") != own.get("id"):
             found, is_fork = number, True
         elif not is_fork or time is None or time - newest > MAX_COPYING_MS:
@@ -133,15 +130,22 @@ def _ms(time: Any) -> int | None:
 class _Reader:
     """Entries in, events out."""
 
-    def __init__(self, source: Source, last_copied: int, model: str | None, skipped: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        last_copied: int,
+        model: str | None,
+        before: dict[str, int],
+        skipped: Callable[[str], None],
+    ) -> None:
         self._source = source
         self._last_copied = last_copied
         self._skipped = skipped
         self._run: RunReader | None = None
         self._meta: Json = {}
         self._model = model
-        self._totals: dict[str, int] = {}
-        """The highest of each that was told."""
+        # Where lines that tell of earlier calls could not be read, what they told counts with the first total.
+        self._totals = CodexTotals({} if source.bad_lines else before)
         self._last = ""
         self._at_rest = False
         """Whether the last turn has ended."""
@@ -159,12 +163,11 @@ class _Reader:
             self._model = text_of(payload.get("model")) or self._model
         elif number <= self._last_copied:
             self._skipped("copied from another session")
-            self._totals |= _counts_of(object_of(payload.get("info")).get("total_token_usage"))
-            self._totals |= _counts_of(payload.get("thread_token_usage"))
-        elif kind == _RECORD and object_of(payload.get("thread_token_usage")):
-            # The same totals as those of the event: whichever comes second adds nothing.
-            info = {"total_token_usage": payload["thread_token_usage"], "last_token_usage": payload.get("usage")}
-            yield from self._used(entry_id, time, info)
+            told = told_tokens(kind, payload)
+            if told is not None:
+                self._totals.copied(told)
+        elif kind == USAGE_RECORD:
+            yield from self._used(entry_id, time, told_tokens(kind, payload))
         elif kind == "event_msg":
             yield from self._event(entry_id, time, str(payload.get("type")), payload)
         elif kind == "response_item":
@@ -187,7 +190,7 @@ class _Reader:
         if name == "user_message":
             yield from self._prompt(entry_id, time, payload)
         elif name == "token_count":
-            yield from self._used(entry_id, time, object_of(payload.get("info")))
+            yield from self._used(entry_id, time, told_tokens("event_msg", payload))
         else:
             self._skipped(f"event_msg/{name}")
 
@@ -249,10 +252,9 @@ class _Reader:
             output, success = _output_of(item.get("output"))
             yield run.answered(entry_id, time, call_id, output, success=success)
 
-    def _used(self, entry_id: str, time: str | None, info: Json) -> Iterator[ImportedEvent]:
+    def _used(self, entry_id: str, time: str | None, told: ToldTokens | None) -> Iterator[ImportedEvent]:
         """What was used since it was told last. Many of these only repeat a total."""
-        totals, last = _counts_of(info.get("total_token_usage")), _counts_of(info.get("last_token_usage"))
-        used = self._risen(totals, last)
+        used = {} if told is None else self._totals.risen(told)
         cached, kept = used.get("cached_input_tokens"), used.get("cache_write_input_tokens")
         reasoning = used.get("reasoning_output_tokens")
         data = given(
@@ -268,30 +270,6 @@ class _Reader:
             yield from self._begun(entry_id, time, None)
             assert self._run is not None
             yield self._run.event(entry_id, "model.call", time, data)
-
-    def _risen(self, totals: dict[str, int], last: dict[str, int]) -> dict[str, int]:
-        """By what the totals have risen. `last`: what the last call has used, as it is told beside them.
-
-        A total that falls moves nothing, and what it rises by afterwards counts from where it has been. Totals that are
-        those of the last call alone have begun anew. The first ones of a file that are more than its call go on from an
-        earlier file of the session, unless the lines that tell of these calls could not be read.
-        """
-        is_first = not self._totals and not self._source.bad_lines
-        if last and (is_first or (totals == last and _is_below(totals, self._totals))):
-            self._totals = totals
-            return last
-        used = {name: max(0, count - self._totals.get(name, 0)) for name, count in totals.items()}
-        self._totals |= {name: max(count, self._totals.get(name, 0)) for name, count in totals.items()}
-        return used
-
-
-def _counts_of(usage: Any) -> dict[str, int]:
-    told = object_of(usage)
-    return {name: count for name in _COUNTS if (count := count_of(told.get(name))) is not None}
-
-
-def _is_below(totals: dict[str, int], known: dict[str, int]) -> bool:
-    return any(count < known.get(name, 0) for name, count in totals.items())
 
 
 def _text_of(item: Json) -> str | None:

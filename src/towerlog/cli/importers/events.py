@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from towerlog.sdk.record.values.provider_usage import terms_in
+from towerlog.provider_usage.forms import terms_in
 from towerlog.sdk.wire import json_text
 from towerlog.sdk.wire.json_text import Figure
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from towerlog.cli.importers.events import (
@@ -20,21 +21,17 @@ from towerlog.cli.importers.events import (
     list_of,
     name_of,
     object_of,
-    part_of,
-    parts_of,
     text_of,
     thread_of,
 )
 from towerlog.cli.importers.spans import Kind, Span, Trace, events_of
+from towerlog.provider_usage.forms import BUCKETS, usage_of
 
 NAME = "langfuse"
 _KINDS: dict[str, Kind] = {"GENERATION": "model", "EMBEDDING": "model", "TOOL": "tool", "EVENT": "moment"}
 """Type of an observation → what it is; of every other type: a step."""
 _OF_OBSERVATIONS = {"traceId", "type"}
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
-_CACHE_READ = ("input_cached_tokens", "cache_read_input_tokens", "input_cache_read", "input_cached")
-_CACHE_WRITE = ("cache_creation_input_tokens", "input_cache_creation", "input_cache_write")
-_REASONING = ("output_reasoning_tokens", "output_reasoning", "reasoning_tokens")
 
 
 def recognizes(value: Any) -> bool:
@@ -65,7 +62,8 @@ def read(values: Callable[[], Values], skipped: Callable[[str], None]) -> Iterat
         else:
             skipped("neither a trace nor an observation")
     for trace_id in dict.fromkeys([*traces, *observations]):
-        yield from _events_of(trace_id, traces.get(trace_id, {}), list(observations.get(trace_id, {}).values()))
+        told = list(observations.get(trace_id, {}).values())
+        yield from _events_of(trace_id, traces.get(trace_id, {}), told, skipped)
 
 
 def _keep(observations: dict[str, dict[str, Json]], trace_id: str, record: Json) -> None:
@@ -89,8 +87,10 @@ def _in_camels(record: Json) -> Json:
     return {_UNDERSCORE.sub(lambda found: found[1].upper(), name): value for name, value in record.items()}
 
 
-def _events_of(trace_id: str, trace: Json, observations: list[Json]) -> Iterator[ImportedEvent]:
-    spans = [_span_of(one) for one in observations]
+def _events_of(
+    trace_id: str, trace: Json, observations: list[Json], skipped: Callable[[str], None]
+) -> Iterator[ImportedEvent]:
+    spans = [_span_of(one, skipped) for one in observations]
     known = {span.span_id for span in spans}
     roots = [span for span in spans if span.parent_id not in known]
     root = roots[0] if len(roots) == 1 else None
@@ -124,10 +124,10 @@ def _events_of(trace_id: str, trace: Json, observations: list[Json]) -> Iterator
     )
 
 
-def _span_of(one: Json) -> Span:
+def _span_of(one: Json, skipped: Callable[[str], None]) -> Span:
     kind = _KINDS.get(str(one.get("type")).upper(), "step")
     is_error = str(one.get("level")).upper() == "ERROR"
-    figures = _figures(one) if kind == "model" else {}
+    figures = _figures(one, skipped) if kind == "model" else {}
     # What goes on is told with zeros. What was told of a call that nobody has ended will not change any more.
     is_told = any(type(count) is int and count for count in figures.values())
     return Span(
@@ -145,49 +145,48 @@ def _span_of(one: Json) -> Span:
     )
 
 
-def _figures(one: Json) -> Json:
-    cost = object_of(one.get("costDetails")).get("total")
-    told = next(
-        (value for value in (one.get("totalCost"), one.get("calculatedTotalCost"), cost) if value is not None), None
-    )
+def _figures(one: Json, skipped: Callable[[str], None]) -> Json:
+    """Model, tokens and money of a call. `skipped` is told of figures that cannot be read."""
     model = text_of(one.get("model")) or text_of(one.get("providedModelName"))
-    return given(model=model, cost_usd=dollars_of(told), **_tokens(one))
+    tokens = _tokens(one, skipped)
+    return given(model=model, cost_usd=_cost(one, tokens, skipped), **tokens)
 
 
-def _tokens(one: Json) -> Json:
-    """Tokens by kinds, of which none holds another. What kinds there are is told by their sum: whoever tells details of
-    the input may count them in it or beside it."""
-    details = {
-        name: count
-        for name, value in object_of(one.get("usageDetails")).items()
-        if (count := count_of(value)) is not None
-    }
-    if not details:
+def _cost(one: Json, tokens: Json, skipped: Callable[[str], None]) -> str | None:
+    """As it is told, else the sum of its parts where neither that of the input nor that of the output is missing."""
+    details = object_of(one.get("costDetails"))
+    for value in (one.get("totalCost"), one.get("calculatedTotalCost"), details.get("total")):
+        if value is not None:
+            return dollars_of(value)
+    parts = {name: Decimal(cost) for name, value in details.items() if (cost := dollars_of(value)) is not None}
+    known = {_side_of(name) for name in parts}
+    needed = {_side_of(name) for name, count in tokens.items() if name in BUCKETS and count} or {"input", "output"}
+    if parts and not needed <= known:
+        skipped("a part of a cost")
+        return None
+    return str(sum(parts.values())) if parts else None
+
+
+def _side_of(kind: str) -> str:
+    return "output" if kind.startswith(("output", "completion", "reasoning")) else "input"
+
+
+def _tokens(one: Json, skipped: Callable[[str], None]) -> Json:
+    """Tokens by their kinds, in whichever form the sender has told them."""
+    usage = object_of(one.get("usageDetails"))
+    if not any(value is not None for value in usage.values()):
         usage = object_of(one.get("usage"))
         if usage.get("unit") not in (None, "TOKENS"):
             return {}
-        details = {
-            name: count for name in ("input", "output", "total") if (count := count_of(usage.get(name))) is not None
-        }
-    total = details.pop("total", None)
-    sent, written = details.get("input"), details.get("output")
-    cached, made, reasoned = (_first(details, names) for names in (_CACHE_READ, _CACHE_WRITE, _REASONING))
-    if len(details) > len({"input", "output"} & set(details)):
-        if total == (sent or 0) + (written or 0):
-            sent, written = part_of(sent, cached, made), part_of(written, reasoned)
-        elif total != sum(details.values()):
-            # Whether the details are parts of the input or stand beside it nobody can tell.
-            return given(total_tokens=total)
-    return given(
-        input_tokens=sent,
-        cached_input_tokens=cached,
-        cache_write_tokens=made,
-        output_tokens=written,
-        reasoning_tokens=reasoned,
-        total_tokens=total,
-        **parts_of(details),
-    )
-
-
-def _first(details: Json, names: tuple[str, ...]) -> int | None:
-    return next((details[name] for name in names if name in details), None)
+    if not any(value is not None for value in usage.values()):
+        return {}
+    total = count_of(usage.get("total")) or None
+    try:
+        found = {name: value for name, value in usage_of(usage).items() if name != "cost_usd"}
+    except (TypeError, ValueError, OverflowError):
+        skipped("usage of an unknown form")
+        return {}
+    if total is not None and sum(found.get(bucket, 0) for bucket in BUCKETS) > total:
+        # What the kinds are parts of nobody can tell.
+        return {"total_tokens": total}
+    return found if total is None else found | {"total_tokens": total}

@@ -6,6 +6,8 @@ Chains repeat the tokens and the cost of what they have called: only those of mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 from towerlog.cli.importers.events import (
@@ -13,20 +15,17 @@ from towerlog.cli.importers.events import (
     Json,
     RunReader,
     Values,
-    count_of,
     dollars_of,
     given,
     key_of,
     list_of,
     name_of,
     object_of,
-    part_of,
-    parts_of,
     text_of,
     thread_of,
 )
 from towerlog.cli.importers.spans import Kind, Span, Trace, events_of
-from towerlog.sdk.record.values.provider_usage import usage_of
+from towerlog.provider_usage.forms import usage_of
 
 NAME = "langsmith"
 _KINDS: dict[str, Kind] = {"llm": "model", "embedding": "model", "tool": "tool"}
@@ -156,9 +155,7 @@ def _figures(one: Json, skipped: Callable[[str], None]) -> Json:
     return given(
         model=model,
         provider=text_of(metadata.get("ls_provider")),
-        cost_usd=dollars_of(
-            next((sum_ for told in (one, *_sums(one)) if (sum_ := told.get("total_cost")) is not None), None)
-        ),
+        cost_usd=next((cost for told in (one, *_sums(one)) if (cost := _cost_in(told)) is not None), None),
         **(
             _tokens_of_run(one)
             or _tokens_of_wrapper(one)
@@ -166,6 +163,17 @@ def _figures(one: Json, skipped: Callable[[str], None]) -> Json:
             or _tokens_of_provider(one, skipped)
         ),
     )
+
+
+def _cost_in(told: Json) -> str | None:
+    """The sum, else that of the input and of the output together; one without the other is not the cost."""
+    if told.get("total_cost") is not None:
+        return dollars_of(told["total_cost"])
+    for names in (("prompt_cost", "completion_cost"), ("input_cost", "output_cost")):
+        parts = [dollars_of(told.get(name)) for name in names]
+        if None not in parts:
+            return str(sum(Decimal(part) for part in parts if part is not None))
+    return None
 
 
 def _sums(one: Json) -> Iterator[Json]:
@@ -180,14 +188,22 @@ def _tokens_of_wrapper(one: Json) -> Json:
 
 
 def _tokens_in_sum(usage: Json) -> Json:
-    details = object_of(usage.get("input_token_details")), object_of(usage.get("output_token_details"))
-    return _tokens(usage, ("input_tokens", "output_tokens"), details)
+    with suppress(TypeError, ValueError, OverflowError):
+        return {name: value for name, value in usage_of(usage).items() if name != "cost_usd"}
+    return {}
 
 
 def _tokens_of_run(one: Json) -> Json:
     """What LangSmith has counted."""
-    details = object_of(one.get("prompt_token_details")), object_of(one.get("completion_token_details"))
-    return _tokens(one, ("prompt_tokens", "completion_tokens"), details)
+    return _tokens_in_sum(
+        given(
+            input_tokens=one.get("prompt_tokens"),
+            output_tokens=one.get("completion_tokens"),
+            total_tokens=one.get("total_tokens"),
+            input_token_details=one.get("prompt_token_details"),
+            output_token_details=one.get("completion_token_details"),
+        )
+    )
 
 
 def _tokens_of_message(one: Json) -> Json:
@@ -213,18 +229,3 @@ def _tokens_of_provider(one: Json, skipped: Callable[[str], None]) -> Json:
         except ValueError:
             skipped("usage of an unknown form")
     return {}
-
-
-def _tokens(told: Json, names: tuple[str, str], details: tuple[Json, Json]) -> Json:
-    sent, written = count_of(told.get(names[0])), count_of(told.get(names[1]))
-    cached, made = count_of(details[0].get("cache_read")), count_of(details[0].get("cache_creation"))
-    reasoned = count_of(details[1].get("reasoning"))
-    return given(
-        input_tokens=part_of(sent, cached, made),
-        cached_input_tokens=cached,
-        cache_write_tokens=made,
-        output_tokens=part_of(written, reasoned),
-        reasoning_tokens=reasoned,
-        total_tokens=count_of(told.get("total_tokens")),
-        **parts_of(told),
-    )

@@ -247,15 +247,14 @@ def _call_facts(sent: SentFields, found: _AnyNames, warnings: Warnings) -> Facts
     assert isinstance(found, _CallMetadata)
     if sent.tool not in {None, "inference"}:
         unused(warnings, "tool", "must be inference on inference events")
-    cost_nanos = details.cost_nanos(found.cost_usd, "metadata.cost_usd", warnings)
-    usage = msgspec.structs.replace(found.tokens(), cost_nanos=cost_nanos)
+    usage, parts = found.spent("metadata", warnings)
     return Facts(
         name=sent.type,
         tool="inference",
         success=sent.type == "inference_complete" if sent.success is None else sent.success,
         duration_ms=None if sent.duration_ms is None else round(sent.duration_ms),
         effects=Effects(
-            report=UsageReport(usage, "delta", parts=found.parts()),
+            report=UsageReport(usage, "delta", parts=parts),
             model=found.model_name or None,
             provider=found.provider or None,
         ),

@@ -22,12 +22,11 @@ from towerlog.dialects.run_events import (
     FAILED,
     ROWS,
     MessageDeltaData,
-    ModelCallData,
-    model_call_facts,
     reason,
     success_of,
     with_spent,
 )
+from towerlog.dialects.usage_json import ModelCallData, model_call_facts
 from towerlog.errors import Invalid, NotFound, TowerlogError
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType, History, RunByForeignId, RunRef

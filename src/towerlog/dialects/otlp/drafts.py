@@ -214,6 +214,9 @@ class _Made:
             told["finish_reason"] = finish[0] if isinstance(finish, list) and len(finish) == 1 else finish
         if failed:
             told["error"] = _error_of(span)
+        unused = lookups.unused_costs(span) if node.usage.cost_nanos is None else None
+        if unused:
+            told["towerlog_invalid"] = {**told.get("towerlog_invalid", {}), **unused}
         facts = Facts(
             name=lookups.call_name(span) if failed else None,
             success=not failed,

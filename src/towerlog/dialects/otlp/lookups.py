@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
 import hashlib
 import re
@@ -18,10 +20,11 @@ from towerlog.dialects.otlp.names import Kind, Path
 from towerlog.dialects.otlp.present import Paths, Present
 from towerlog.dialects.otlp.spans import ERROR, SpanSource, ToldRecord, ToldSpan
 from towerlog.dialects.otlp.values import opened
+from towerlog.dialects.usage_json import NOTHING, FoundUsage, read_usage
 from towerlog.errors import Invalid
 from towerlog.model.agent import plain_name
 from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage, parse_dollars
-from towerlog.model.usage_parts import NO_PARTS, UsageParts, known_parts, tier_of
+from towerlog.model.usage_parts import COUNTED_PARTS, NO_PARTS, UsageParts, known_parts, tier_of
 
 Attributes = dict[str, Any]
 Told = ToldSpan | ToldRecord
@@ -31,6 +34,8 @@ _ID_IN_NAME = re.compile(r"[_-]?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re
 """What some spans have behind the name of what they are of: with it each run would be another agent's."""
 MAX_THREAD_CHARS = 8192
 """Of the name of a session: it becomes an id of MAX_ID_CHARS."""
+MAX_SHOWN_CHARS = 4096
+"""Of an object that was written as Python shows it, and not as JSON."""
 MAX_NAMED_CHARS = 1000
 """Of a name that are looked through for secrets; it is cut after that."""
 RATE_LIMITED = frozenset({"429", "rate_limit_exceeded", "RateLimitError", "rate_limit_error"})
@@ -57,11 +62,20 @@ def first(attributes: Attributes, paths: Iterable[Path]) -> Any:
         if value is None or value == "":
             continue
         if len(path) > 1:
-            value = _member(opened(value), path[1:])
+            value = _member(_object_in(value), path[1:])
             if value is None or value == "":
                 continue
         return value
     return None
+
+
+def _object_in(value: Any) -> Any:
+    """What stands in a text that is JSON, or an object as Python shows it."""
+    found = opened(value)
+    if isinstance(found, str) and found.startswith("{'") and len(found) <= MAX_SHOWN_CHARS:
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return ast.literal_eval(found)
+    return found
 
 
 def _member(value: Any, path: Path) -> Any:
@@ -179,27 +193,59 @@ def response_id_of(told: Told) -> str | None:
 
 
 def usage_of(told: Told) -> Usage:
-    """What a model call has used, in disjoint buckets.
+    """What a model call has used, in disjoint buckets: by attributes of their own, or by an object of any form."""
+    if not told.present.tells_figures():
+        return NO_USAGE
+    usage, found = _spread(told), _object_of(told).usage
+    if usage == NO_USAGE:
+        usage = msgspec.structs.replace(found, cost_nanos=None)
+    elif _is_finer(found, usage):
+        total = found.total_tokens if usage.total_tokens is None else usage.total_tokens
+        usage = msgspec.structs.replace(found, total_tokens=total, cost_nanos=None)
+    cost = cost_of(told, usage)
+    return msgspec.structs.replace(usage, cost_nanos=found.cost_nanos if cost is None else cost)
+
+
+def _spread(told: Told) -> Usage:
+    """What attributes of their own tell.
 
     Conventions count cached tokens as input and reasoning as output. Where a sum cannot hold its part, it does not.
     """
     present, attributes = told.present, told.attributes
-    if not present.tells_figures():
-        return NO_USAGE
     sent, written = _count(attributes, present.input_tokens), _count(attributes, present.output_tokens)
     cached, kept = _count(attributes, present.cached_tokens), _count(attributes, present.cache_write_tokens)
     thought, total = _count(attributes, present.reasoning_tokens), _count(attributes, present.total_tokens)
-    cost = cost_of(told)
-    if (sent, written, cached, kept, thought, total, cost) == (None,) * 7:
+    if (sent, written, cached, kept, thought, total) == (None,) * 6:
         return NO_USAGE
     within = (cached, kept) if _is_inclusive(told) else ()
-    return Usage(_less(sent, *within), cached, kept, _less(written, thought), thought, total, cost)
+    # Gemini's thoughts are beside its output, which the total shows.
+    is_beside = thought is not None and total == (sent or 0) + (written or 0) + thought
+    seen = written if is_beside else _less(written, thought)
+    return Usage(_less(sent, *within), cached, kept, seen, thought, total)
+
+
+def _object_of(told: Told) -> FoundUsage:
+    """What the first object of usage says that can be read."""
+    for path in told.present.usage_objects:
+        value = _object_in(told.attributes[path[0]])
+        if isinstance(value, dict):
+            found = read_usage(value, path[0], [], "as usual")
+            if found.usage != NO_USAGE:
+                return found
+    return NOTHING
+
+
+def _is_finer(found: Usage, usage: Usage) -> bool:
+    """Whether it tells the same tokens, and more of what they were."""
+    is_bare = usage.cached_input_tokens is usage.cache_write_tokens is usage.reasoning_tokens is None
+    sums = (found.all_input_tokens(), found.all_output_tokens())
+    return is_bare and sums == (usage.input_tokens, usage.output_tokens)
 
 
 def parts_of(told: Told) -> UsageParts | None:
     """What the price of a model call goes by beside its usage; None for nothing."""
     present, attributes = told.present, told.attributes
-    if not present.parts and not present.tier:
+    if not present.parts and not present.tier and not present.usage_objects:
         return None
     found: dict[str, int] = {}
     for attribute, part, *members in present.parts:
@@ -207,7 +253,9 @@ def parts_of(told: Told) -> UsageParts | None:
         if tokens is not None:
             found[part] = tokens
     tier = tier_of(label(attributes, present.tier)) if present.tier else None
-    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **found))
+    terms = _object_of(told).terms
+    found |= {part: terms[part] for part in COUNTED_PARTS if part in terms and part not in found}
+    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier or tier_of(terms.get("service_tier")), **found))
 
 
 def _is_inclusive(told: Told) -> bool:
@@ -236,9 +284,49 @@ def _count(attributes: Attributes, paths: Iterable[Path]) -> int | None:
     return None
 
 
-def cost_of(told: Told) -> int | None:
-    """Nano-dollars of one call."""
-    value = first(told.attributes, told.present.cost)
+def cost_of(told: Told, usage: Usage) -> int | None:
+    """Nano-dollars of one call of this usage: as they are told, else the sum of parts where none is missing."""
+    for path in told.present.cost:
+        cost = _nanos(first(told.attributes, (path,)))
+        if cost is not None:
+            return cost
+    needed = _sides_of(usage)
+    for parts in _costs_in(told):
+        if needed <= parts.keys():
+            return sum(parts.values())
+    return None
+
+
+def unused_costs(told: Told) -> Attributes:
+    """The attributes that tell a part of what a call cost, of one whose cost nobody knows."""
+    said = {path[0] for path in (*told.present.cost, *told.present.cost_parts)}
+    return {name: value for name, value in told.attributes.items() if name in said and value not in (None, "")}
+
+
+def _sides_of(usage: Usage) -> set[str]:
+    """Which costs make up that of a call: of the input, of the output."""
+    tokens = {"input": usage.all_input_tokens(), "output": usage.all_output_tokens()}
+    return {side for side, count in tokens.items() if count} or {*tokens}
+
+
+def _costs_in(told: Told) -> list[dict[str, int]]:
+    """Nano-dollars of the input and of the output, by each of those who tell such parts."""
+    found: dict[str, dict[str, int]] = {}
+    for attribute, side, whose, *members in told.present.cost_parts:
+        cost = _nanos(first(told.attributes, ((attribute, *members),)))
+        if cost is not None:
+            found.setdefault(whose, {})[side] = cost
+    details = _object_in(told.attributes.get(names.COST_DETAILS))
+    if isinstance(details, dict):
+        parts = found.setdefault(names.COST_DETAILS, {})
+        for name, value in details.items():
+            cost, side = _nanos(value), "output" if name.startswith(names.OF_OUTPUT) else "input"
+            if cost is not None:
+                parts[side] = parts.get(side, 0) + cost
+    return [*found.values()]
+
+
+def _nanos(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -143,8 +143,7 @@ THREAD = _paths(
     "ai.telemetry.metadata.sessionId",
     "ai.telemetry.metadata.session_id",
     "gcp.vertex.agent.session_id",
-    "langfuse.session.id",
-    "session_id",
+    *("langfuse.session.id", "session_id", "conversation.id"),
 )
 
 MODEL_NAME = _paths(
@@ -199,10 +198,7 @@ ARGUMENTS = _paths(
     "input.value",
     "traceloop.entity.input",
     "gen_ai.prompt",
-    "tool_input",
-    "tool_parameters",
-    "langfuse.observation.input",
-    "mlflow.spanInputs",
+    *("tool_input", "tool_parameters", "langfuse.observation.input", "mlflow.spanInputs"),
 )
 RESULT = _paths(
     "gen_ai.tool.call.result",
@@ -266,11 +262,7 @@ INPUT_TOKENS = _paths(
     "llm.usage.prompt_tokens",
     "ai.usage.inputTokens",
     "ai.usage.promptTokens",
-    "ai.usage.tokens",
-    ("langsmith.metadata.usage_metadata", "input_tokens"),
-    ("langfuse.observation.usage_details", "input"),
-    ("mlflow.chat.tokenUsage", "input_tokens"),
-    "input_tokens",
+    *("ai.usage.tokens", "input_token_count", "input_tokens"),
 )
 EXCLUSIVE_INPUT = "input_tokens"
 """The one of them, the last, that does not count what was read from a cache and written to it."""
@@ -285,10 +277,8 @@ CACHED_TOKENS = _paths(
     "llm.token_count.prompt_details.cache_read",
     "ai.usage.inputTokenDetails.cacheReadTokens",
     "ai.usage.cachedInputTokens",
-    ("langsmith.metadata.usage_metadata", "input_token_details", "cache_read"),
     ("gen_ai.usage.input_token_details", "cache_read"),
-    "cache_read_tokens",
-    ("mlflow.chat.tokenUsage", "cache_read_input_tokens"),
+    *("cache_read_tokens", "cached_token_count", "cached_content_token_count"),
 )
 CACHE_WRITE_TOKENS = _paths(
     "gen_ai.usage.cache_creation.input_tokens",
@@ -298,9 +288,7 @@ CACHE_WRITE_TOKENS = _paths(
     "gen_ai.usage.details.cache_write_tokens",
     "llm.token_count.prompt_details.cache_write",
     "ai.usage.inputTokenDetails.cacheWriteTokens",
-    ("langsmith.metadata.usage_metadata", "input_token_details", "cache_creation"),
     "cache_creation_tokens",
-    ("mlflow.chat.tokenUsage", "cache_creation_input_tokens"),
 )
 OUTPUT_TOKENS = _paths(
     "gen_ai.usage.output_tokens",
@@ -308,11 +296,7 @@ OUTPUT_TOKENS = _paths(
     "llm.token_count.completion",
     "llm.usage.completion_tokens",
     "ai.usage.outputTokens",
-    "ai.usage.completionTokens",
-    ("langsmith.metadata.usage_metadata", "output_tokens"),
-    "output_tokens",
-    ("langfuse.observation.usage_details", "output"),
-    ("mlflow.chat.tokenUsage", "output_tokens"),
+    *("ai.usage.completionTokens", "output_tokens", "output_token_count"),
 )
 REASONING_TOKENS = _paths(
     "gen_ai.usage.reasoning.output_tokens",
@@ -323,17 +307,15 @@ REASONING_TOKENS = _paths(
     "llm.usage.reasoning_tokens",
     "ai.usage.outputTokenDetails.reasoningTokens",
     "ai.usage.reasoningTokens",
-    ("langsmith.metadata.usage_metadata", "output_token_details", "reasoning"),
     ("gen_ai.usage.output_token_details", "reasoning"),
+    *("gen_ai.usage.experimental.reasoning_tokens", "reasoning_token_count", "thoughts_token_count"),
 )
 TOTAL_TOKENS = _paths(
     "gen_ai.usage.total_tokens",
     "llm.usage.total_tokens",
     "llm.token_count.total",
     "ai.usage.totalTokens",
-    ("langsmith.metadata.usage_metadata", "total_tokens"),
-    ("langfuse.observation.usage_details", "total"),
-    ("mlflow.chat.tokenUsage", "total_tokens"),
+    "total_token_count",
 )
 _AUDIO_IN = (
     *("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens", "input_token_details.audio_tokens"),
@@ -354,11 +336,8 @@ PARTS: tuple[tuple[str, ...], ...] = (
     ),
     ("gen_ai.usage.cache_creation.ephemeral_1h_input_tokens", "cache_write_1h_tokens"),
     ("gen_ai.usage.details.ephemeral_1h_input_tokens", "cache_write_1h_tokens"),
-    ("langsmith.metadata.usage_metadata", "cache_write_1h_tokens", "input_token_details", "ephemeral_1h_input_tokens"),
     ("gen_ai.usage.input_token_details", "input_audio_tokens", "audio"),
-    ("langsmith.metadata.usage_metadata", "input_audio_tokens", "input_token_details", "audio"),
     ("gen_ai.usage.output_token_details", "output_audio_tokens", "audio"),
-    ("langsmith.metadata.usage_metadata", "output_audio_tokens", "output_token_details", "audio"),
     ("llm.token_count.prompt_details.audio", "input_audio_tokens"),
     ("llm.token_count.completion_details.audio", "output_audio_tokens"),
     *((f"gen_ai.usage.{name}", "input_audio_tokens") for name in _AUDIO_IN),
@@ -375,25 +354,51 @@ TIER = _paths(
     "openai.request.service_tier",
     "gen_ai.request.service_tier",
 )
+USAGE_OBJECTS = _paths(
+    "langfuse.observation.usage_details",
+    "langsmith.metadata.usage_metadata",
+    "mlflow.chat.tokenUsage",
+    "metadata.usage_object",
+)
+"""Objects of usage, each in whichever form its sender has them."""
 COST = _paths(
-    "operation.cost",
-    "gen_ai.usage.cost",
-    "gen_ai.usage.total_cost",
-    "llm.cost.total",
-    "llm.usage.cost",
+    *("operation.cost", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.usage.cost_usd"),
+    *("gen_ai.cost.total_cost", "litellm.cost.total", "llm.cost.total", "llm.usage.cost", "llm.usage.total_cost"),
     "cost_usd",
+    ("mlflow.llm.cost", "total_cost"),
     ("langfuse.observation.cost_details", "total"),
     "towerlog.cost_usd",
 )
 """Dollars of one call."""
+COST_PARTS: tuple[tuple[str, ...], ...] = (
+    ("llm.cost.prompt", "input", "openinference"),
+    ("llm.cost.completion", "output", "openinference"),
+    ("gen_ai.usage.input_cost", "input", "usage"),
+    ("gen_ai.usage.output_cost", "output", "usage"),
+    ("gen_ai.cost.input_cost", "input", "litellm"),
+    ("gen_ai.cost.output_cost", "output", "litellm"),
+    ("mlflow.llm.cost", "input", "mlflow", "input_cost"),
+    ("mlflow.llm.cost", "output", "mlflow", "output_cost"),
+)
+"""Attribute with dollars of the input or of the output of a call, which of them, whose names these are, and members."""
+COST_DETAILS = "langfuse.observation.cost_details"
+"""An object with a cost for each of the kinds of tokens that the object of usage has."""
+OF_OUTPUT = ("output", "completion")
+"""What the names of those begin with that are output; the others are input."""
 
 OURS = frozenset({"towerlog.cost_usd", "towerlog.unpriced_calls", "towerlog.run.id"})
 """Attributes that spans get on the way out. They are read and not kept: what comes back is what went out."""
 
 LOG_NAMES = ("event.name",)
 """Attributes with the name of a log record that has none itself."""
-LOG_KINDS: Mapping[str, Kind] = {"api_request": MODEL, "api_error": MODEL, "tool_result": TOOL}
-"""Name of a log record, without `claude_code.` → what it reports, of a sender that has no spans."""
+LOG_KINDS: Mapping[str, Kind] = _words(
+    {
+        MODEL: "api_request api_error gemini_cli.api_response gemini_cli.api_error codex.sse_event:response.completed",
+        TOOL: "tool_result",
+    }
+)
+"""Name of a log record without `claude_code.`, alone or with its `event.kind` → what a sender without spans reports."""
 LOG_PREFIX = "claude_code."
+LOG_KIND = "event.kind"
 SERVICE = "service.name"
 UNKNOWN_SERVICE = "unknown_service"

@@ -47,15 +47,17 @@ class Present(msgspec.Struct, frozen=True, gc=False):
     output_tokens: Paths = ()
     reasoning_tokens: Paths = ()
     total_tokens: Paths = ()
+    usage_objects: Paths = ()
     cost: Paths = ()
+    cost_parts: Paths = ()
     parts: Paths = ()
     tier: Paths = ()
 
     def tells_figures(self) -> bool:
         """Whether any of them may tell of tokens or money."""
-        told = (self.input_tokens, self.output_tokens, self.total_tokens, self.cost)
+        told = (self.input_tokens, self.output_tokens, self.total_tokens, self.usage_objects, self.cost)
         parts = (self.cached_tokens, self.cache_write_tokens, self.reasoning_tokens)
-        return any(told) or any(parts)
+        return any(told) or any(parts) or bool(self.cost_parts)
 
 
 NOTHING = Present()
@@ -81,7 +83,9 @@ _LISTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "output_tokens": names.OUTPUT_TOKENS,
     "reasoning_tokens": names.REASONING_TOKENS,
     "total_tokens": names.TOTAL_TOKENS,
+    "usage_objects": names.USAGE_OBJECTS,
     "cost": names.COST,
+    "cost_parts": names.COST_PARTS,
     "parts": names.PARTS,
     "tier": names.TIER,
 }

@@ -79,7 +79,8 @@ def _told(record: ToldRecord, name: str) -> dict[str, Any]:
 
 def _facts(record: ToldRecord, name: str, told: dict[str, Any]) -> tuple[EventType, Facts]:
     """What a record reports: a call, where its sender has no span of it; else nothing but itself."""
-    kind = names.LOG_KINDS.get(name.removeprefix(names.LOG_PREFIX))
+    said = name.removeprefix(names.LOG_PREFIX)
+    kind = names.LOG_KINDS.get(said) or names.LOG_KINDS.get(f"{said}:{record.attributes.get(names.LOG_KIND)}")
     if record.span_id or kind is None:
         return EventType.OTHER, fields.facts_named(name)
     attributes = record.attributes

@@ -1,7 +1,6 @@
 """A run inside its own program: the events it reports, the commands it receives, and which run is the current one.
 
-It sends nothing itself: events go into a `Sink`, commands come in through `deliver`, from any thread. The sink belongs
-to a recorder or to a worker's lane.
+Events go into a `Sink`, of a recorder or of a worker's lane; commands come in through `deliver`, from any thread.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from towerlog.provider_usage.figures import count, dollars
+from towerlog.provider_usage.forms import BUCKETS, TOTAL, calls_beside, usage_of
 from towerlog.sdk.record.backlog.sink import Sink
 from towerlog.sdk.record.commands import Inbox
 from towerlog.sdk.record.spans.model_calls import ModelCall
@@ -22,8 +23,7 @@ from towerlog.sdk.record.spans.steps import Step
 from towerlog.sdk.record.spans.tool_calls import ToolCall
 from towerlog.sdk.record.values.capture import captures_content, without_content
 from towerlog.sdk.record.values.encoding import describe, name_text, one_line, str_of
-from towerlog.sdk.record.values.figures import Fit, count, dollars, items, milliseconds
-from towerlog.sdk.record.values.provider_usage import BUCKETS, TOTAL, calls_beside, usage_of
+from towerlog.sdk.record.values.figures import Fit, items, milliseconds
 from towerlog.sdk.record.values.question_keys import QuestionKeys, key_at, step_of
 
 SETTLE_S = 5.0

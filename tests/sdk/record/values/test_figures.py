@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.sdk.support.sinks import told
-from towerlog.sdk.record.values.figures import MAX_COUNT, count, dollars, labels, milliseconds, thread_of
+from towerlog.provider_usage.figures import MAX_COUNT, count, dollars
+from towerlog.sdk.record.values.figures import labels, milliseconds, thread_of
 
 
 class Index:

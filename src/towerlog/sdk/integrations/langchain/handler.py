@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from towerlog.provider_usage.forms import terms_in
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.langchain import tree
 from towerlog.sdk.integrations.langchain.interrupts import Interrupts
@@ -25,7 +26,6 @@ from towerlog.sdk.record.spans.model_calls import ModelCall
 from towerlog.sdk.record.spans.span import CANCELLATIONS
 from towerlog.sdk.record.spans.tool_calls import ToolCall
 from towerlog.sdk.record.values.capture import captures_content
-from towerlog.sdk.record.values.provider_usage import terms_in
 
 
 def langchain(

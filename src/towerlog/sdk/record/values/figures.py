@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import operator
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from towerlog.provider_usage.figures import MAX_COUNT
 from towerlog.sdk.record.values.encoding import MAX_NAME_CHARS, fit_text, name_text, plain
 
-MAX_COUNT = 2**53
-MAX_DOLLARS = 1_000_000
 MAX_LABELS = 64
 INVALID = "towerlog_invalid"
 
@@ -41,33 +39,6 @@ class Fit:
     def all(self) -> dict[str, Any]:
         """The members for the event's data."""
         return {**self.data, INVALID: self.invalid} if self.invalid else self.data
-
-
-def count(value: Any) -> int:
-    """A whole number from 0 on: also a float or a text that is one, and the integers of other libraries."""
-    if type(value) is int and 0 <= value <= MAX_COUNT:
-        return value
-    if isinstance(value, bool):
-        raise TypeError("a boolean is not a number")
-    if isinstance(value, str):
-        value = value.strip()
-        found = int(value) if value.isascii() and value.isdigit() else float(value)
-    else:
-        found = operator.index(value) if hasattr(type(value), "__index__") else float(value)
-    if found != int(found) or not 0 <= found <= MAX_COUNT:
-        raise ValueError("not a count")
-    return int(found)
-
-
-def dollars(value: Any) -> float:
-    """An amount of money in dollars from 0 on, from any number or its text."""
-    if isinstance(value, bool):
-        raise TypeError("a boolean is not a number")
-    # The text of another number may say more than its float would: a Decimal, say.
-    found = value if type(value) is float else float(str(value))
-    if not 0 <= found <= MAX_DOLLARS:
-        raise ValueError("not an amount")
-    return found
 
 
 def milliseconds(value: Any) -> float | int:

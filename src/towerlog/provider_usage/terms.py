@@ -10,7 +10,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from towerlog.sdk.record.values.figures import count, dollars
+from towerlog.provider_usage.figures import count, dollars
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "cache_write_1h_tokens": (
@@ -90,7 +90,9 @@ TIER_MARKS = {
     tier: tuple(f"{kind}_token_details.{tier}{rest}" for kind, rest in _DETAILS) for tier in ("flex", "priority")
 }
 """Terms → members of LangChain, any of which shows them."""
-COST = ("cost_usd", "cost.total_cost", "cost")
+COST = ("cost_usd", "cost.total_cost", "cost.total", "cost", "total_cost", "total_cost_usd")
+COST_PARTS = (("input_cost", "output_cost"), ("prompt_cost", "completion_cost"), ("cost.input", "cost.output"))
+"""The costs of the input and of the output, where nobody has added them up. One without the other is not the cost."""
 UPSTREAM, IS_OWN_KEY = "cost_details.upstream_inference_cost", "is_byok"
 """OpenRouter: what a provider takes that is paid with one's own key; its `cost` is then a fee beside that."""
 STANDARD = frozenset({"standard", "default", "auto", "on_demand"})
@@ -143,6 +145,7 @@ def _member(item: Any, *names: str) -> Any:
 
 def _cost(get: Get) -> float | None:
     cost = next((found for path in COST if (found := _dollars(get(path))) is not None), None)
+    cost = _sum_of_parts(get) if cost is None else cost
     upstream = _dollars(get(UPSTREAM))
     if cost is None or upstream is None:
         return upstream if cost is None else cost
@@ -150,6 +153,14 @@ def _cost(get: Get) -> float | None:
     # Where that is not told: what is paid for a call is never less than what its provider takes.
     is_beside = cost < upstream if is_own_key is None else bool(is_own_key)
     return float(Decimal(str(cost)) + Decimal(str(upstream))) if is_beside else cost
+
+
+def _sum_of_parts(get: Get) -> float | None:
+    for paths in COST_PARTS:
+        found = [_dollars(get(path)) for path in paths]
+        if None not in found:
+            return float(sum(Decimal(str(cost)) for cost in found))
+    return None
 
 
 def _dollars(told: Any) -> float | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.sdk.support.sinks import told
 from tests.support.tables import table
-from towerlog.sdk.record.values.provider_usage import BUCKETS, FORMS, Form, usage_of
+from towerlog.provider_usage.forms import BUCKETS, FORMS, Form, usage_of
 
 OPENAI_CHAT = {
     "prompt_tokens": 2006,
@@ -110,6 +110,7 @@ VERCEL_6 = {
     "outputTokenDetails": {"textTokens": 250, "reasoningTokens": 50},
     "totalTokens": 2318,
 }
+LANGFUSE = {"input": 86, "input_cached_tokens": 1920, "output": 250, "output_reasoning_tokens": 50}
 SHAPES = [
     (OPENAI_CHAT, (86, 1920, None, 250, 50)),
     (OPENAI_RESPONSES, (86, 1920, None, 250, 50)),
@@ -130,6 +131,32 @@ SHAPES = [
     (CODEX, (86, 1920, None, 250, 50)),
     (CODEX_RPC, (86, 1920, None, 250, 50)),
     (VERCEL_6, (86, 1920, 12, 250, 50)),
+    (LANGFUSE, (86, 1920, None, 250, 50)),
+    ({**LANGFUSE, "total": 2306}, (86, 1920, None, 250, 50)),
+    ({**LANGFUSE, "input": 2006, "output": 300, "total": 2306}, (86, 1920, None, 250, 50)),
+    ({"input": 86, "input_cache_read": 1920, "output": 300}, (86, 1920, None, 300, None)),
+    ({"input": 86, "input_audio": 20, "output": 300, "total": 406}, (106, None, None, 300, None)),
+    ({"input": 106, "input_audio": 20, "output": 300, "total": 406}, (106, None, None, 300, None)),
+    (
+        {"input": 86, "output": 300, "cache_read_input_tokens": 1920, "cache_creation_input_tokens": 12},
+        (86, 1920, 12, 300, None),
+    ),
+    ({"input": 86, "output": 300, "cacheRead": 1920, "cacheWrite": 12, "totalTokens": 2318}, (86, 1920, 12, 300, None)),
+    # Some write the way to a member as one name.
+    (
+        {"prompt_tokens": 2006, "completion_tokens": 300, "prompt_tokens_details.cached_tokens": 1920},
+        (86, 1920, None, 300, None),
+    ),
+    ({"prompt_tokens": 2006, "completion_tokens": 300, "cached_tokens": 1920}, (86, 1920, None, 300, None)),  # Moonshot
+    # MLflow counts what was cached with the input; where it cannot have been in it, a sum of both leaves it out.
+    (
+        {"input_tokens": 2006, "output_tokens": 300, "total_tokens": 2306, "cache_read_input_tokens": 1920},
+        (86, 1920, None, 300, None),
+    ),
+    (
+        {"input_tokens": 86, "output_tokens": 300, "total_tokens": 386, "cache_read_input_tokens": 1920},
+        (86, 1920, None, 300, None),
+    ),
     # A total that is told says what is inside what.
     (
         {"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 10, "total_tokens": 110},
@@ -177,6 +204,13 @@ def test_what_langchain_calls_otherwise_is_in_the_same_buckets() -> None:
     assert found == [[86, 1920, 12, 250, 50], [98, 1920, None, 250, 50], [98, 1920, None, 250, 50]]
 
 
+@pytest.mark.parametrize("names", [("input_cost", "output_cost"), ("prompt_cost", "completion_cost")])
+def test_costs_of_input_and_output_add_up_and_one_of_them_is_not_the_cost(names: tuple[str, str]) -> None:
+    one, other = ({name: cost} for name, cost in zip(names, (0.3, 0.1), strict=True))
+    assert usage_of(ANTHROPIC | one | other)["cost_usd"] == 0.4
+    assert "cost_usd" not in usage_of(ANTHROPIC | one)
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_every_token_of_a_provider_is_in_one_bucket(prompt: int, cached: int, completion: int, reasoning: int) -> None:
     cached, reasoning = min(cached, prompt), min(reasoning, completion)
@@ -189,7 +223,7 @@ def test_every_token_of_a_provider_is_in_one_bucket(prompt: int, cached: int, co
     assert sum(usage_of(chat).values()) == prompt + completion
 
 
-@pytest.mark.parametrize("usage", [7, "text", {}, {"total": 3}, [], {"prompt_tokens": -4}], ids=repr)
+@pytest.mark.parametrize("usage", [7, "text", {}, {"sum": 3}, [], {"prompt_tokens": -4}], ids=repr)
 def test_usage_of_no_known_shape_is_kept_aside(usage: object) -> None:
     run, events = told()
     run.model_call("m", usage=usage, output_tokens=3)
@@ -309,5 +343,5 @@ def test_never_more_is_counted_than_the_total(form: Form, data: st.DataObject) -
     if not form.total:
         return
     least = sum(usage.get(names[0], 0) for names in (form.input, form.output, form.beside_input) if names)
-    total = usage[form.total[0]] = least + data.draw(counts)
+    total = usage[form.total[0]] = least + data.draw(st.integers(1, 100) if form.is_total_bare else counts)
     assert sum(usage_of(usage).get(bucket, 0) for bucket in BUCKETS) <= total

@@ -9,10 +9,10 @@ meaning, and where a total is told beside the figures, that meaning counts which
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from towerlog.sdk.record.values.figures import count
-from towerlog.sdk.record.values.usage_terms import of_list, terms_of
+from towerlog.provider_usage.figures import count
+from towerlog.provider_usage.terms import of_list, terms_of
 
 BUCKETS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 TOTAL = "total_tokens"
@@ -20,6 +20,9 @@ TOTAL = "total_tokens"
 Tokens = int | None
 LANGCHAIN_TIERS = ("flex_", "priority_")
 """LangChain puts the terms of a call before the names of its details."""
+Inside = Literal["as usual", "own", "every"]
+"""In which forms the input includes what was cached, and the output the reasoning, whatever is usual for the form: in
+none, in the names of our own, in every form."""
 
 
 class Form(NamedTuple):
@@ -35,14 +38,39 @@ class Form(NamedTuple):
     reasoning: tuple[str, ...] = ()
     total: tuple[str, ...] = ()
     beside_input: tuple[str, ...] = ()
-    """Further input, which the input does not include."""
+    """Further input, which the input does not include, unless the total says so."""
+    beside_output: tuple[str, ...] = ()
     is_cache_inside: bool = True
     """Whether the input includes what was read from a cache and written to it."""
     is_reasoning_inside: bool = True
     """Whether the output includes the reasoning."""
+    is_total_bare: bool = False
+    """Whether the total may be input and output alone, without what stands beside the input."""
 
+
+_CHAT_CACHED = (
+    *("prompt_tokens_details.cached_tokens", "prompt_tokens_details.cache_read_tokens", "prompt_cache_hit_tokens"),
+    *("cache_read_input_tokens", "cached_tokens", "num_cached_tokens", "cached_input_tokens", "cache_read_tokens"),
+)
+_CHAT_WRITTEN = (
+    *("prompt_tokens_details.cache_write_tokens", "prompt_tokens_details.cache_creation_tokens"),
+    *("cache_creation_input_tokens", "cache_write_tokens", "cache_write_input_tokens", "cache_creation_tokens"),
+)
 
 FORMS = (
+    Form(  # Langfuse, pi: what they have names for stands beside the input and the output
+        ("input", "output"),
+        ("input",),
+        ("output",),
+        ("input_cached_tokens", "cache_read_input_tokens", "input_cache_read", "input_cached", "cacheRead"),
+        ("cache_creation_input_tokens", "input_cache_creation", "input_cache_write", "cacheWrite"),
+        ("output_reasoning_tokens", "output_reasoning", "reasoning_tokens"),
+        ("total", "totalTokens"),
+        beside_input=("input_audio_tokens", "input_audio"),
+        beside_output=("output_audio_tokens", "output_audio"),
+        is_cache_inside=False,
+        is_reasoning_inside=False,
+    ),
     Form(  # Gemini: the thoughts are beside the candidates, and what tools have brought is beside the prompt
         ("prompt_token_count", "promptTokenCount"),
         ("prompt_token_count", "promptTokenCount"),
@@ -58,13 +86,9 @@ FORMS = (
         ("prompt_tokens", "completion_tokens"),
         ("prompt_tokens",),
         ("completion_tokens",),
-        ("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"),
-        (
-            "prompt_tokens_details.cache_write_tokens",
-            "prompt_tokens_details.cache_creation_tokens",
-            "cache_creation_input_tokens",
-        ),
-        ("completion_tokens_details.reasoning_tokens",),
+        _CHAT_CACHED,
+        _CHAT_WRITTEN,
+        ("completion_tokens_details.reasoning_tokens", "reasoning_tokens", "reasoning_output_tokens"),
         ("total_tokens",),
     ),
     Form(  # pydantic-ai
@@ -73,7 +97,7 @@ FORMS = (
         ("output_tokens",),
         ("cache_read_tokens",),
         ("cache_write_tokens",),
-        ("details.reasoning_tokens", "details.thoughts_tokens"),
+        ("details.reasoning_tokens", "details.thoughts_tokens", "reasoning_tokens"),
         ("total_tokens",),
     ),
     Form(  # Anthropic
@@ -82,14 +106,16 @@ FORMS = (
         ("output_tokens",),
         ("cache_read_input_tokens",),
         ("cache_creation_input_tokens",),
-        ("output_tokens_details.thinking_tokens",),
+        ("output_tokens_details.thinking_tokens", "output_tokens_details.reasoning_tokens", "reasoning_tokens"),
+        ("total_tokens",),
         is_cache_inside=False,
+        is_total_bare=True,
     ),
     Form(  # OpenAI's responses
         ("input_tokens_details", "output_tokens_details"),
         ("input_tokens",),
         ("output_tokens",),
-        ("input_tokens_details.cached_tokens",),
+        ("input_tokens_details.cached_tokens", "input_tokens_details.cache_read_tokens"),
         ("input_tokens_details.cache_write_tokens", "input_tokens_details.cache_creation_tokens"),
         ("output_tokens_details.reasoning_tokens", "output_tokens_details.thinking_tokens"),
         ("total_tokens",),
@@ -135,28 +161,29 @@ FORMS = (
         ("reasoning_output_tokens",),
         ("input_tokens",),
         ("output_tokens",),
-        ("cached_input_tokens",),
+        ("cached_input_tokens", "cached_tokens"),
+        ("cache_write_tokens",),
         reasoning=("reasoning_output_tokens",),
         total=("total_tokens",),
     ),
-    Form(  # The names of this SDK
+    OWN := Form(  # The names of this SDK
         ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"),
         ("input_tokens",),
         ("output_tokens",),
-        ("cached_input_tokens",),
-        ("cache_write_tokens",),
+        ("cached_input_tokens", "prompt_tokens_details.cached_tokens", "cached_tokens", "prompt_cache_hit_tokens"),
+        ("cache_write_tokens", "cache_write_input_tokens", "cache_creation_tokens"),
         ("reasoning_tokens",),
         ("total_tokens",),
         is_cache_inside=False,
         is_reasoning_inside=False,
     ),
-    Form(("total_tokens", "totalTokens"), (), (), total=("total_tokens", "totalTokens")),
+    Form(("total_tokens", "totalTokens", "total"), (), (), total=("total_tokens", "totalTokens", "total")),
 )
 
 
-def usage_of(usage: object) -> dict[str, Any]:
+def usage_of(usage: object, *, inside: Inside = "as usual") -> dict[str, Any]:
     """What a provider says of one call, in buckets that share no token, and the total where it says more; beside them
-    what its price goes by (`usage_terms`).
+    what its price goes by (`terms`).
 
     Taken are mappings and objects with attributes. An object of zeros alone is what a framework has of a call whose
     usage nobody told it: nothing is known then. Raises ValueError for what has no form that is known.
@@ -164,7 +191,9 @@ def usage_of(usage: object) -> dict[str, Any]:
     read = _Reader(usage)
     for form in FORMS:
         if any(read.has(mark) for mark in form.marks):
-            known = _in_buckets(form, read)
+            is_inside = inside == "every" or (inside == "own" and form is OWN)
+            meant = form._replace(is_cache_inside=True, is_reasoning_inside=True) if is_inside else form
+            known = _in_buckets(meant, read)
             if known:
                 return known | terms_of(read.get) if isinstance(usage, Mapping) or any(known.values()) else {}
     raise ValueError("no usage of a known form")
@@ -210,7 +239,8 @@ class _Reader:
         """What stands at this path; None where nothing does. `name[WORD]`: the sum of such items of a list."""
         found: Any = self.value
         path, _, word = path.removesuffix("]").partition("[")
-        for name in path.split("."):
+        # Some write the way to a member as one name.
+        for name in (path,) if "." in path and self.has(path) else path.split("."):
             found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
         return of_list(found, word) if word else found
 
@@ -242,8 +272,11 @@ class _Split(NamedTuple):
 
 
 def _in_buckets(form: Form, read: _Reader) -> dict[str, int]:
+    meanings = list(_meanings(form, read))
     total = read.count(form.total)
-    split = _meant(list(_meanings(form, read)), total)
+    if form.is_total_bare and total == _bare_sum(form, read):
+        total = None
+    split = _meant(meanings, total)
     known = {bucket: tokens for bucket, tokens in zip(BUCKETS, split, strict=True) if tokens is not None}
     if total is not None and (total > split.total() or not known):
         known[TOTAL] = total
@@ -253,17 +286,29 @@ def _in_buckets(form: Form, read: _Reader) -> dict[str, int]:
 def _meanings(form: Form, read: _Reader) -> Iterator[_Split]:
     """What the figures may mean, the usual meaning first; the last counts no token that the wholes do not include."""
     whole, output, beside = read.count(form.input), read.count(form.output), read.count(form.beside_input)
+    beside_output = read.count(form.beside_output)
     cached, written, reasoning = read.count(form.cached), read.count(form.written), read.count(form.reasoning)
     for cache_inside in (form.is_cache_inside, not form.is_cache_inside):
         for reasoning_inside in (form.is_reasoning_inside, not form.is_reasoning_inside):
             fresh = _apart(whole, cached, written) if cache_inside else whole
             seen = _apart(output, reasoning) if reasoning_inside else output
-            yield _Split(_with(fresh, beside), cached, written, seen, reasoning)
+            yield _Split(_with(fresh, beside), cached, written, _with(seen, beside_output), reasoning)
+    if beside_output is not None or (form.beside_output and beside is not None):
+        yield from _meanings(form._replace(beside_input=(), beside_output=()), read)
+        return
     written = _at_most(written, whole)
     cached = _at_most(cached, None if whole is None else whole - (written or 0))
     reasoning = _at_most(reasoning, output)
     fresh, seen = _apart(whole, cached, written), _apart(output, reasoning)
     yield _Split(_with(fresh, beside), cached, written, seen, reasoning)
+
+
+def _bare_sum(form: Form, read: _Reader) -> Tokens:
+    """Input and output together, where more was read from a cache and written to it than the input could include: a
+    total that says no more leaves that out. None where they could be in it."""
+    whole, output = read.count(form.input), read.count(form.output)
+    of_cache = (read.count(form.cached) or 0) + (read.count(form.written) or 0)
+    return None if whole is None or of_cache <= whole else whole + (output or 0)
 
 
 def _meant(meanings: list[_Split], total: Tokens) -> _Split:
