@@ -246,6 +246,8 @@ WHOLE = (
             "store/columns/test_order.py::test_no_paged_question_is_left_out",
             "engine/test_verify.py::test_a_clock_before_1970_makes_no_difference",
             "contract/test_settings.py::test_a_changed_digit_is_told_with_its_row_field_and_entry",
+            "contract/test_settings.py::test_what_is_secret_is_held_against_the_digest_that_was_told",
+            f"{VERIFY}::test_a_flipped_bit_in_what_the_store_keeps_for_itself_is_named",
             "contract/test_settings.py::test_what_was_put_in_or_taken_out_is_told",
             "contract/test_settings.py::test_what_is_set_while_it_is_read_is_no_difference",
             f"{VERIFY}::test_a_rebuild_works_whatever_else_is_damaged",
