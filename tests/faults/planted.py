@@ -1755,6 +1755,13 @@ AUDITED = (
         "",
     ),
     Fault(
+        "a thread that reads or writes is started when it is needed",
+        "faults/test_exhausted.py::test_a_server_that_may_start_no_thread_goes_on_with_everything",
+        "towerlog.store.sqlite.connections.pools",
+        "started_threads(count, name)",
+        "__import__('concurrent.futures').futures.ThreadPoolExecutor(count, name)",
+    ),
+    Fault(
         "notes of the store are held against nothing",
         "faults/test_verify_and_rebuild.py::test_a_flipped_bit_in_what_the_store_keeps_for_itself_is_named",
         "towerlog.store.sqlite.upkeep.indexes",
