@@ -1762,6 +1762,13 @@ AUDITED = (
         "__import__('concurrent.futures').futures.ThreadPoolExecutor(count, name)",
     ),
     Fault(
+        "nobody looks whether there is room for the index of the log",
+        "faults/test_small_blocks.py::test_room_is_looked_for_where_blocks_are_small_alone",
+        "towerlog.store.sqlite.upkeep.index_room",
+        "    if spare < needed:\n",
+        "    if spare < 0:\n",
+    ),
+    Fault(
         "notes of the store are held against nothing",
         "faults/test_verify_and_rebuild.py::test_a_flipped_bit_in_what_the_store_keeps_for_itself_is_named",
         "towerlog.store.sqlite.upkeep.indexes",
