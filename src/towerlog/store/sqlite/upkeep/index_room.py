@@ -1,8 +1,8 @@
 """Room on the disk for the index of the write-ahead log (`-shm`), before anything is written to it.
 
 SQLite makes the file longer by one byte in each of its pages of 4 KiB, and maps it. Where the blocks of the file system
-are smaller, as those of ext4 on a small disk, the rest of such a page takes its blocks when it is first touched; without
-room the process is killed for that (SIGBUS), and says nothing.
+are smaller, as those of ext4 on a small disk, the rest of such a page takes its blocks when it is first touched. Where
+there are none the process is killed for that (SIGBUS), and says nothing.
 """
 
 from __future__ import annotations
