@@ -86,7 +86,7 @@ class Damages:
             _log.info("reads of the store work again", failures=count)
 
     def is_failing(self) -> bool:
-        """True after `FAILURES_NOT_READY` failed reads in `FAILURES_WITHIN_MS`, until `FAILURES_OVER_MS` have passed."""
+        """True after so many failed reads within `FAILURES_WITHIN_MS`, until `FAILURES_OVER_MS` after the last."""
         self._note_over()
         now_ms = self._steady_ms()
         with self._lock:
