@@ -146,6 +146,8 @@ DURABLE = (
             f"{CALLS}::test_a_first_start_that_cannot_sync_its_folder_says_so",
             f"{FULL}::test_a_command_on_a_full_disk_says_so",
             f"{FULL}::test_a_command_on_a_read_only_disk_says_so",
+            "faults/test_small_blocks.py::test_room_is_looked_for_where_blocks_are_small_alone",
+            "faults/test_small_blocks.py::test_a_first_start_without_room_for_the_index_says_so",
         ),
         ("checkpoint_remembered", "no_room_is_final"),
         of(LIMITS, "No restart is needed once there is room.", "A write that finds no room"),
@@ -204,6 +206,9 @@ DURABLE = (
         (
             "acceptance/test_drain.py::test_sigterm_drains_with_open_streams_and_load",
             f"{FULL}::test_a_stop_on_a_full_disk_is_an_orderly_one",
+            "faults/test_exhausted.py::test_a_server_that_may_start_no_thread_goes_on_with_everything",
+            "faults/test_exhausted.py::test_a_server_without_any_descriptor_ends_in_order",
+            "faults/test_failing_disk.py::test_a_log_that_cannot_be_cut_at_the_stop_loses_nothing",
             f"{FULL}::test_a_stop_waits_for_no_sync_that_does_not_end",
             "asgi/process/test_workers.py::test_a_child_that_stands_is_killed_when_the_stop_is_over",
             "cli/test_serve.py::test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost",

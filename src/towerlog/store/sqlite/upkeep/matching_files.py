@@ -82,7 +82,7 @@ def _is_cut(db: apsw.Connection) -> bool:
     try:
         return _is_done(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except apsw.IOError as error:
-        if error.extendedresult != apsw.SQLITE_IOERR_TRUNCATE:
+        if getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_TRUNCATE:
             raise
         raise StorageFailed(f"the log could not be cut: {os.strerror(db.system_errno)}; nothing is lost") from error
 
