@@ -373,6 +373,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("asgi.guard.decoding", "DECODED_AT_ONCE_OBJECTS", "objects of such a body, where it has more than 64 KiB"),
         ("asgi.guard.decoding", "MAX_DECODED", "longer bodies that are decoded at a time, in turns"),
         ("asgi.guard.decoding", "LARGE_BYTES", "bytes of a body above which only one is among them"),
+        ("threads", "ASIDE_THREADS", "threads for long work that is not decoding"),
         ("asgi.shares.threads", "TURN_MS", "milliseconds after which the next of them has its turn"),
         ("engine.commit.queue", "MAX_GROUP_COMMANDS", "commands in one commit"),
         ("engine.commit.queue", "MAX_GROUP_WORK", "work of one commit in plain events, unless one command has more"),
@@ -772,7 +773,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
 """Heading → (module, constant, what it bounds)."""
 
 ROOMS: dict[str, str] = {
-    ".": "`errors`; `ambient`: clock and ids; `config`: settings; `server`: puts the parts together.",
+    ".": "`errors`; `ambient`: clock and ids; `threads`; `config`: settings; `server`: puts the parts together.",
     "provider_usage": "How providers and frameworks tell what a model call has used.",
     "integrations": "The adapters of `sdk/integrations` by the names that programs import.",
     "model": "Nouns: frozen values and the rules between their own fields.",

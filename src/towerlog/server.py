@@ -17,7 +17,6 @@ from types import FrameType
 import msgspec
 import structlog
 import uvicorn
-import uvloop
 
 from towerlog.ambient import Clock, Ids, ServerClock, SystemClock, SystemIds
 from towerlog.asgi.app import App
@@ -27,7 +26,7 @@ from towerlog.asgi.http1.acceptor import Acceptor
 from towerlog.asgi.http1.fitness import check_server
 from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
-from towerlog.asgi.process.exit import Ending
+from towerlog.asgi.process.exit import Ending, run_in_loop
 from towerlog.asgi.process.logs import open_standard_files, set_up_logging
 from towerlog.asgi.process.sockets import listen, local_url, raise_descriptor_limit
 from towerlog.asgi.process.stop_signals import StopSignals
@@ -46,6 +45,7 @@ from towerlog.parts import DESCRIPTORS_BESIDE_STREAMS, engine_settings, transpor
 from towerlog.storage import check_workers, keep_data_private, open_for_server, peers_of
 from towerlog.store.base import Store
 from towerlog.store.server_address import Listening
+from towerlog.threads import ASIDE_THREADS, started_threads
 from towerlog.wake.local import LocalWake
 
 DRAIN_SECONDS = 7
@@ -118,6 +118,7 @@ class Node:
         Raises what `open_for_server` raises, and StartEnded.
         """
         settings, clock, ids = self._settings, self._clock, self._ids
+        asyncio.get_running_loop().set_default_executor(started_threads(ASIDE_THREADS, "towerlog-aside"))
         keep_data_private(settings)
         store = self._store = await open_for_server(settings, clock, ids, self._on_fatal)
         try:
@@ -236,8 +237,7 @@ def _run_one(
         _log.warning("doubtful setting", doubt=doubt)
     raise_descriptor_limit(settings.max_streams + DESCRIPTORS_BESIDE_STREAMS)
     sys.setswitchinterval(SWITCH_SECONDS)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, announce, shared, ending, tells_where=tells_where))
+    return run_in_loop(_serve(settings, announce, shared, ending, tells_where=tells_where))
 
 
 async def _serve(

@@ -121,6 +121,31 @@ async def test_a_changed_digit_is_told_with_its_row_field_and_entry(rig: Rig, ba
     assert sorted(await complaints(rig)) == sorted(expected)
 
 
+async def test_what_is_secret_is_held_against_the_digest_that_was_told(rig: Rig, backend: Backend) -> None:
+    first, entry = rig.principal.key_id, 1
+    by_hint, by_time = [(await rig.do(CreateKey(name, (Scope.READ,)))).key.key_id for name in ("a", "b")]
+    keys = await newest(rig)
+    await rig.do(SetPassword("scrypt$one"))
+    told = await newest(rig)
+    assert await complaints(rig) == []
+    other = "decode(md5(hint), 'hex')" if backend.location.startswith("postgres") else "randomblob(32)"
+    forge(
+        backend,
+        f"UPDATE api_key SET digest = {other} WHERE key_id = '{first}'",
+        f"UPDATE api_key SET hint = 'tl_live_x' WHERE key_id = '{by_hint}'",
+        f"UPDATE api_key SET created_at = created_at + 64 WHERE key_id = '{by_time}'",
+        "UPDATE user SET password = 'scrypt$ond'",
+    )
+    assert sorted(await complaints(rig)) == sorted(
+        [
+            f"key {first}: differs from audit entry {entry} in key_digest",
+            f"key {by_hint}: differs from audit entry {keys - 1} in key_digest",
+            f"key {by_time}: differs from audit entry {keys} in key_digest",
+            f"member {rig.principal.user_id}: differs from audit entry {told} in password_digest",
+        ]
+    )
+
+
 async def test_what_was_put_in_or_taken_out_is_told(rig: Rig, backend: Backend) -> None:
     gone = await budget(rig, "gone")
     told = await newest(rig)

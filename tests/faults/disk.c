@@ -11,7 +11,7 @@
  * (it stops before the call until it is told to go on), HALF (only half of a write is done, and that is no error) or a
  * number of milliseconds by which the call is late. The first SKIP calls succeed, the next TIMES fail
  * (-1: all). The file is read anew at each call; a rule that has changed counts from the beginning. `free - BYTES`
- * is what statvfs says is free; `forget /` lets every sync of the folder FAULTY_FOLDER, whose name is `/`, do nothing.
+ * is what statvfs says is free; `thread - EAGAIN SKIP TIMES` is about threads that are to be started; `forget /` lets every sync of the folder FAULTY_FOLDER, whose name is `/`, do nothing.
  * A call that failed is in the record without its data.
  */
 #define _GNU_SOURCE
@@ -61,6 +61,7 @@ static int reads; /* whether reads fail as well: with FAULTY_READS alone, since 
 static ssize_t (*real_write)(int, const void *, size_t);
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int), (*real_fsync)(int), (*real_fdatasync)(int), (*real_unlink)(const char *);
+static int (*real_thread)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 static int (*real_rename)(const char *, const char *), (*real_link)(const char *, const char *);
 static int (*real_ftruncate)(int, off64_t), (*real_statvfs)(const char *, struct statvfs64 *);
 
@@ -71,6 +72,7 @@ __attribute__((constructor)) static void begin(void) {
     reads = getenv("FAULTY_READS") != NULL;
     real_open = dlsym(RTLD_NEXT, "open64");
     real_close = dlsym(RTLD_NEXT, "close");
+    real_thread = dlsym(RTLD_NEXT, "pthread_create");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
@@ -119,6 +121,7 @@ static int ends_with(const char *name, const char *suffix) {
 
 static int errno_of(const char *what) {
     if (strcmp(what, "EIO") == 0) return EIO;
+    if (strcmp(what, "EAGAIN") == 0) return EAGAIN;
     if (strcmp(what, "ENOSPC") == 0) return ENOSPC;
     if (strcmp(what, "EDQUOT") == 0) return EDQUOT;
     if (strcmp(what, "EFBIG") == 0) return EFBIG;
@@ -310,6 +313,13 @@ static int removed(const char *path, const char *none) { return real_unlink(path
 int unlink(const char *path) { return named(UNLINK, "unlink", path, NULL, removed); }
 int rename(const char *from, const char *to) { return named(RENAME, "rename", from, to, real_rename); }
 int link(const char *from, const char *to) { return named(LINK, "link", from, to, real_link); }
+
+int pthread_create(pthread_t *made, const pthread_attr_t *how, void *(*begin)(void *), void *with) {
+    pthread_mutex_lock(&lock);
+    int failed = fault("thread", "-");
+    pthread_mutex_unlock(&lock);
+    return failed > 0 ? failed : real_thread(made, how, begin, with);
+}
 
 static int told(const char *path, struct statvfs64 *found) {
     int result = real_statvfs(path, found);

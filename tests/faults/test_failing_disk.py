@@ -51,6 +51,20 @@ def broken(server: FaultyServer, rule: str) -> Load:
     return load
 
 
+def test_a_log_that_cannot_be_cut_at_the_stop_loses_nothing(faulty: Faulty) -> None:
+    server = faulty()
+    with Load(server) as load:
+        wait_until(lambda: len(load.acked) > ENOUGH, "the load to be on")
+    server.fail("truncate .db-wal EIO 0 -1")
+    server.stop()  # with 0
+    assert "the log could not be cut" in server.log
+    assert (server.data_dir / "towerlog.db-wal").stat().st_size
+    server.fail()
+    server.start()
+    server.stop()
+    assert load.acked.keys() <= event_ids(server.data_dir / "towerlog.db")
+
+
 @pytest.mark.parametrize(
     "rule",
     [

@@ -17,6 +17,7 @@ from tests.faults.test_rotten_reads import frames_of, run_id_of
 from tests.support.senders import ingest, sdk_event
 
 BAD = 40
+READ_A_FILE = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 EVENTS = LAST + 2
 
 
@@ -81,6 +82,41 @@ def flip(path: Path, sought: bytes) -> None:
     content = path.read_bytes()
     assert sought in content
     path.write_bytes(content.replace(sought, bytes((sought[0] ^ 0x80,)) + sought[1:]))
+
+
+def test_a_flipped_bit_in_what_the_store_keeps_for_itself_is_named(path: Path) -> None:
+    kept, sound = notes_of(path), path.read_bytes()
+    for name, sought, at, words in (
+        ("epoch", kept["epoch"], 3, "is not what was written"),
+        ("secret", kept["secret"], 3, "is not what was written"),
+        ("age", kept["age"], kept["age"].index(":") + 1, "is not what was written"),
+        ("secret", "secret" + kept["secret"], 0, "is missing"),
+        ("`ge", "age" + kept["age"], 0, "nothing of this name is kept"),
+        ("digests", kept["digests"], 0, "cannot be read"),
+    ):
+        flip_bit(path, sought, at)
+        found = complaints(path)
+        assert any(one.startswith(f"meta '{name}': {words}") for one in found), (name, found)
+        path.write_bytes(sound)
+
+
+def test_a_rebuild_says_which_note_of_the_store_it_takes_as_it_is(path: Path) -> None:
+    flip_bit(path, notes_of(path)["epoch"], 3)
+    lost = answered("rebuild", "--data-dir", path.parent)["lost"]
+    assert lost == ["meta 'epoch': is not what was written; it counts as it is"]
+    assert is_whole(path)
+
+
+def notes_of(path: Path) -> dict[str, str]:
+    """What a store keeps for itself."""
+    with closing(apsw.Connection(f"file:{path}?immutable=1", flags=READ_A_FILE)) as db:
+        return {str(name): str(value) for name, value in db.execute("SELECT name, value FROM meta")}
+
+
+def flip_bit(path: Path, sought: str, at: int) -> None:
+    """The lowest bit of one letter."""
+    flipped = sought[:at] + chr(ord(sought[at]) ^ 1) + sought[at + 1 :]
+    change_bytes(path, sought.encode(), flipped.encode(), page_kind=INDEX_LEAF)
 
 
 def test_an_index_that_is_not_there_is_found(path: Path) -> None:

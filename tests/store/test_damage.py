@@ -8,7 +8,7 @@ import structlog
 from tests.support.fakes import FakeClock
 from towerlog.model.event import DamagedEvent
 from towerlog.store import damage
-from towerlog.store.damage import FAILURES_NOT_READY, FAILURES_WITHIN_MS, Damages
+from towerlog.store.damage import FAILURES_NOT_READY, FAILURES_OVER_MS, FAILURES_WITHIN_MS, Damages
 
 LOST = DamagedEvent(1, 5, 7, 3, 3, "its hash does not fit")
 
@@ -49,9 +49,14 @@ def test_it_is_failing_after_some_failures_within_a_while() -> None:
         assert not damages.is_failing()
         damages.note_failure(OSError("no"))
     assert damages.is_failing()
-    clock.advance(FAILURES_WITHIN_MS)
+    clock.advance(FAILURES_OVER_MS)
     assert damages.is_failing()
     clock.advance(1)
+    assert not damages.is_failing(), "once reads work it is ready again, within seconds"
+    damages.note_failure(OSError("no"))
+    assert damages.is_failing(), "they do not work after all"
+    clock.advance(FAILURES_WITHIN_MS)
+    damages.note_failure(OSError("no"))
     assert not damages.is_failing()
     for _ in range(FAILURES_NOT_READY):
         clock.advance(FAILURES_WITHIN_MS)

@@ -22,6 +22,7 @@ from towerlog.cli.server_options import with_server_settings
 from towerlog.config import Settings, is_shared
 from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.audit.outside import store_rebuilt, store_restored
+from towerlog.engine.erasure.age_clock import kept_state
 from towerlog.engine.verify import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import AuditEntry
@@ -258,6 +259,9 @@ async def verify_store(store: Store, findings: Findings) -> int:
     try:
         for fault in await store.structure_faults():
             findings.report(fault)
+        kept, _ = await store.age_kept()
+        if kept is not None and kept_state(kept) is None:
+            findings.report("meta 'age': is not what was written")
         orgs = await store.orgs()
         positions = [await _last_position(store, org.org) for org in orgs]
     except Exception as error:

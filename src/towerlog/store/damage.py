@@ -20,6 +20,8 @@ MAX_PLACES_LOGGED = 1000
 FAILURES_NOT_READY = 3
 FAILURES_WITHIN_MS = 60_000
 """So many failed reads in so long a time, and the store is not ready for work."""
+FAILURES_OVER_MS = 4_000
+"""It is again after so long without one. Whoever asks whether it is has real pages read, so no failure lasts unseen."""
 
 
 class Damages:
@@ -84,8 +86,11 @@ class Damages:
             _log.info("reads of the store work again", failures=count)
 
     def is_failing(self) -> bool:
-        """True after `FAILURES_NOT_READY` failed reads within `FAILURES_WITHIN_MS`."""
+        """True after so many failed reads within `FAILURES_WITHIN_MS`, until `FAILURES_OVER_MS` after the last."""
         self._note_over()
+        now_ms = self._steady_ms()
         with self._lock:
-            oldest = self._failed_at[0] if len(self._failed_at) == FAILURES_NOT_READY else None
-        return oldest is not None and self._steady_ms() - oldest <= FAILURES_WITHIN_MS
+            if len(self._failed_at) < FAILURES_NOT_READY:
+                return False
+            first_ms, last_ms = self._failed_at[0], self._failed_at[-1]
+        return now_ms - first_ms <= FAILURES_WITHIN_MS and now_ms - last_ms <= FAILURES_OVER_MS

@@ -73,6 +73,12 @@ class WriterLock:
             raise
         self._others.append(descriptor)
 
+    def take_blocks(self, file: Path, size_bytes: int) -> None:
+        """Has the disk give this file, which SQLite has open, so many bytes. Raises OSError."""
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        self._others.append(descriptor)  # not closed before SQLite has closed it: its locks would be gone
+        os.posix_fallocate(descriptor, 0, size_bytes)
+
     def sync_folder(self) -> None:
         """Syncs the folder of the database: the names in it are on disk.
 

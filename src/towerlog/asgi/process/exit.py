@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
+import uvloop
 
 WORDS_SECONDS = 0.3
 _log = structlog.get_logger("towerlog.server")
@@ -66,6 +69,20 @@ class Ending(threading.Thread):
             flush_all()
         finally:
             self._has_spoken.set()
+
+
+def run_in_loop(serving: Coroutine[Any, Any, int]) -> int:
+    """What it gives, in a loop of its own.
+
+    It is closed when all is stored and every file is closed: where the system has no thread or descriptor for that
+    any more, nothing has failed.
+    """
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
+        return runner.run(serving)
+    finally:
+        with contextlib.suppress(RuntimeError, OSError):
+            runner.close()
 
 
 def flush_all() -> None:

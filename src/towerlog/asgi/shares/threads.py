@@ -10,11 +10,11 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from towerlog.ambient import Clock
 from towerlog.dialects.base import Pause
+from towerlog.threads import started_threads
 
 TURN_MS = 10
 """After so long work passes its turn on where other work waits, at its next pause."""
@@ -25,8 +25,8 @@ class ThreadTurns:
     """So many threads."""
 
     def __init__(self, count: int, name: str, clock: Clock) -> None:
-        """They start with the first work that needs them."""
-        self._threads = ThreadPoolExecutor(count, name)
+        """They are all there before there is work. Raises RuntimeError where the system allows no more."""
+        self._threads = started_threads(count, name)
         self._clock = clock
         self._lock = threading.Lock()
         """Held while who goes on is decided."""

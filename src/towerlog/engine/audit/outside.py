@@ -14,7 +14,13 @@ from towerlog.model.times import format_ms
 
 def organisation_created(by: Actor, org: Org, user: User, key: Key, address: str | None = None) -> AuditEntry:
     """A new organisation; the store gives its number. `address`: where it was asked for, over HTTP."""
-    after = {"name": org.name, "user_id": user.user_id, "user_name": user.name, "key_id": key.key_id}
+    after = {
+        "name": org.name,
+        "user_id": user.user_id,
+        "user_name": user.name,
+        "key_id": key.key_id,
+        states.KEY_DIGEST: states.key_digest(key),
+    }
     about = ("organisation", org.org_id)
     return make_entry(org.org, org.created_at, by, Action.ORGANISATION_CREATE, about, None, after, address)
 

@@ -21,22 +21,34 @@ from towerlog.model.thread import ThreadRow
 from towerlog.model.times import format_ms, format_optional_ms
 
 SECRET_DIGITS = 8
-"""Of the digest by which a channel's secret is told."""
+"""Of the digest by which a secret is told: a channel's, a key's, a member's."""
+KEY_DIGEST, PASSWORD_DIGEST = "key_digest", "password_digest"
 
 
 def key_state(key: Key) -> dict[str, Any]:
-    """A key without its digest."""
-    revoked_at = format_optional_ms(key.revoked_at)
-    return {"name": key.name, "scopes": list(key.scopes), "user_id": key.user_id, "revoked_at": revoked_at}
+    """A key without what it is known by, which only a digest tells."""
+    return {
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "user_id": key.user_id,
+        "revoked_at": format_optional_ms(key.revoked_at),
+        KEY_DIGEST: key_digest(key),
+    }
+
+
+def key_digest(key: Key) -> str:
+    """Of what never changes of a key, and stands in no entry."""
+    return _short_digest(f"{key.digest.hex()} {key.hint} {key.created_at}")
 
 
 def member_state(user: User) -> dict[str, Any]:
-    """A member without its password."""
+    """A member without its password, of which only a digest is told."""
     return {
         "name": user.name,
         "email": user.email,
         "role": user.role.value,
         "removed_at": format_optional_ms(user.removed_at),
+        PASSWORD_DIGEST: None if user.password is None else _short_digest(user.password),
     }
 
 
@@ -132,8 +144,7 @@ def _channel(channel: AlertChannel) -> dict[str, Any]:
     known = {"type": channel.type.value, "target": channel.shown() or None}
     if not channel.secrets:
         return known
-    digest = hashlib.sha256(channel.secrets[0].text.encode()).hexdigest()
-    return known | {"secret_digest": digest[:SECRET_DIGITS]}
+    return known | {"secret_digest": _short_digest(channel.secrets[0].text)}
 
 
 def policy_state(row: RetentionPolicy) -> dict[str, Any]:
@@ -161,6 +172,10 @@ def price_state(row: PriceRow) -> dict[str, Any]:
 def cost_state(row: RunRow) -> dict[str, Any]:
     """What a run has cost."""
     return {"cost_usd": _dollars(row.usage.cost_nanos), "unpriced_calls": row.usage.unpriced_calls or 0}
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:SECRET_DIGITS]
 
 
 def _dollars(nanos: int | None) -> str | None:

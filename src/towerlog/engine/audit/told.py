@@ -1,7 +1,7 @@
 """What the audit says that people have set: of each object the state that its newest entry left it in.
 
 Only what is set by acts alone is among it: budgets, prices, policies of retention, alert rules, members, keys and the
-organisation's name. What is counted of them, and their secrets, stand in no entry.
+organisation's name. What is counted of them stands in no entry, and of their secrets a short digest.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from towerlog.engine.audit.states import KEY_DIGEST, PASSWORD_DIGEST
 from towerlog.model.audit import Action, AuditEntry
 from towerlog.model.principal import Role
 
@@ -25,6 +26,7 @@ SETS = frozenset(
     }
 )
 """Actions whose `after` is the whole state of their object."""
+_DIGESTS = frozenset({KEY_DIGEST, PASSWORD_DIGEST})
 _OF_MEMBER = {"name", "email", "role"}
 """Of the state of a member what its first session says, where it became one by that."""
 
@@ -72,7 +74,7 @@ class Tellings:
             return
         after = msgspec.json.decode(entry.after)
         if entry.action == Action.MEMBER_SIGN_IN and "role" in after:
-            yield thing, ToldState(number, {name: after[name] for name in _OF_MEMBER & after.keys()})
+            yield thing, ToldState(number, {name: after[name] for name in _OF_MEMBER & after.keys()}, _DIGESTS)
             return
         if entry.action not in SETS:
             if thing not in self._newest:
@@ -83,7 +85,8 @@ class Tellings:
             yield thing, ToldState(number, {"name": after["name"]})
             yield from _first_ones(number, after)
         else:
-            yield thing, ToldState(number, after)
+            # Entries of versions before this say nothing of what is secret.
+            yield thing, ToldState(number, after, _DIGESTS - (after or {}).keys())
 
     def begin_reading(self) -> None:
         """From now on what is told may be newer than the rows that are read."""
@@ -101,6 +104,6 @@ class Tellings:
 def _first_ones(number: int, after: dict[str, Any]) -> Iterator[tuple[Thing, ToldState]]:
     """The member and the key that an organisation is made with."""
     user_id, name = after["user_id"], after["user_name"]
-    yield ("member", user_id), ToldState(number, {"name": name, "role": Role.ADMIN.value})
-    key = {"name": name, "user_id": user_id}
-    yield ("key", after["key_id"]), ToldState(number, key, frozenset({"scopes"}))
+    yield ("member", user_id), ToldState(number, {"name": name, "role": Role.ADMIN.value}, _DIGESTS)
+    key = {"name": name, "user_id": user_id} | {KEY_DIGEST: after.get(KEY_DIGEST)}
+    yield ("key", after["key_id"]), ToldState(number, key, frozenset({"scopes"} | (_DIGESTS - after.keys())))

@@ -9,6 +9,8 @@ when it was confirmed and no further.
 
 from __future__ import annotations
 
+import zlib
+
 import msgspec
 import structlog
 
@@ -38,6 +40,8 @@ class AgeState(msgspec.Struct, frozen=True):
     """Stamps from here on may be too old: they were made while the wall clock was behind."""
     behind_until: int = 0
     """When by this clock it was last behind."""
+    checksum: int = 0
+    """Of all of it, as it is kept; 0: by a version before this."""
 
 
 class ClockConfirm(msgspec.Struct, frozen=True):
@@ -95,7 +99,7 @@ class AgeClock:
                 state = self._state = self._confirmed(state, msgspec.json.decode(confirmed, type=ClockConfirm))
         if self._kept_at is None or abs(state.now_ms - self._kept_at) >= KEPT_EACH_MS:
             self._kept_at = state.now_ms
-            await self._store.age_keep(msgspec.json.encode(state).decode())
+            await self._store.age_keep(as_kept(state))
 
     async def _look(self) -> AgeState:
         kept = (None, None) if self._state is not None else await self._store.age_kept()
@@ -134,12 +138,31 @@ class AgeClock:
 
 def started(kept: str | None, newest_ms: int | None, wall_ms: int) -> AgeState:
     """At a start: as it was kept, and what has come since; a store that kept none has the time of its newest event."""
-    if kept is None:
+    state = None if kept is None else kept_state(kept)
+    if state is None:
+        if kept is not None:
+            log.warning("age_clock_damaged", held="it goes on from the newest event")
         state = AgeState(wall_ms if newest_ms is None else min(newest_ms, wall_ms))
-    else:
-        state = msgspec.json.decode(kept, type=AgeState)
     near = state.now_ms <= wall_ms <= state.now_ms + MAX_STEP_MS
     return msgspec.structs.replace(state, now_ms=wall_ms) if near else state
+
+
+def as_kept(state: AgeState) -> str:
+    """The state as text, with its checksum."""
+    return msgspec.json.encode(msgspec.structs.replace(state, checksum=_checksum(state))).decode()
+
+
+def kept_state(text: str) -> AgeState | None:
+    """What `as_kept` made a text of; None where it is not that any more."""
+    try:
+        state = msgspec.json.decode(text, type=AgeState)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+    return state if state.checksum in (0, _checksum(state)) else None
+
+
+def _checksum(state: AgeState) -> int:
+    return zlib.crc32(msgspec.json.encode(msgspec.structs.replace(state, checksum=0))) or 1
 
 
 def _set_to(state: AgeState, now_ms: int) -> AgeState:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from towerlog.asgi.pages.sign_in.places import SharedPlaces
 from towerlog.dialects.fields import invalid_field
+from towerlog.threads import started_threads
 
 MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 200
@@ -40,8 +40,8 @@ class Passwords:
     """Makes and checks hashes."""
 
     def __init__(self) -> None:
-        """Its threads begin with the first hash."""
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="towerlog-password")
+        """Its threads are there before there is a hash to make."""
+        self._threads = started_threads(AT_ONCE, "towerlog-password")
         self._places = SharedPlaces(AT_ONCE, AT_ONCE_OF_ORGANISATION, AT_ONCE_OF_ORGANISATION)
 
     def place(self, organisation: str, one: str) -> AbstractAsyncContextManager[None]:

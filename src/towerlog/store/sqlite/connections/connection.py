@@ -20,6 +20,7 @@ from towerlog.store.migrate import Migration, apply_migrations, load_migrations,
 from towerlog.store.space import Space
 from towerlog.store.sqlite.connections.failures import storage_failed, text_damaged
 from towerlog.store.sqlite.connections.schema import MIGRATIONS, strange
+from towerlog.store.sqlite.connections.store_notes import begin_digests, keep_note
 
 PAGE_BYTES = 8192
 """A page that is changed is written to the log whole. With 16 KiB a small group would write twice as much, and a batch
@@ -233,7 +234,8 @@ def check_schema(connection: apsw.Connection, *, may_be_older: bool = False) -> 
 
 def ensure_epoch(connection: apsw.Connection, fresh: str) -> str:
     """The name of this log; a new database gets `fresh`."""
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (fresh,))
+    keep_note(connection, "epoch", fresh, "OR IGNORE")
+    begin_digests(connection)
     return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").get)
 
 
@@ -246,9 +248,10 @@ def make_a_copy(connection: apsw.Connection, fresh: str) -> None:
     """Gives the log a new name, and notes where it was copied: what was restored is another log than what went on."""
     positions = {str(org): position for org, position in connection.execute("SELECT org, position FROM org")}
     text = msgspec.json.encode(positions).decode()
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?), ('log', 'copy - whole')", (fresh,))
+    keep_note(connection, "epoch", fresh)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('log', 'copy - whole')")
     # Of a copy of a copy the first counts: a bare seq was given out by the first log alone.
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('copied', ?)", (text,))
+    keep_note(connection, "copied", text, "OR IGNORE")
 
 
 def read_copied(connection: apsw.Connection) -> dict[int, int] | None:

@@ -10,7 +10,6 @@ import asyncio
 import enum
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
@@ -21,6 +20,7 @@ from towerlog.store.columns.order import in_order
 from towerlog.store.damage import Damages
 from towerlog.store.sqlite.connections.failures import is_final, moved, storage_failed, text_damaged
 from towerlog.store.trouble import Trouble
+from towerlog.threads import started_threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Pool:
         self._local = threading.local()
         self._opener = opener
         self._opened: list[apsw.Connection] = []
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._threads = started_threads(count, name)
 
     def connection(self) -> apsw.Connection:
         """The calling thread's own connection, opened at its first use."""

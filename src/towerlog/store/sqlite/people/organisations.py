@@ -14,6 +14,7 @@ from towerlog.model.principal import Org, User
 from towerlog.store.columns import rows
 from towerlog.store.columns.people import check_org_name, too_many_orgs
 from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.connections.store_notes import keep_note
 from towerlog.store.sqlite.people import members
 
 KEY = (
@@ -67,7 +68,7 @@ def keep_secret(db: apsw.Connection, fresh: str) -> str:
     """The store's secret; `fresh` becomes it where there is none."""
     known = db.execute("SELECT value FROM meta WHERE name = 'secret'").get
     if known is None:
-        db.execute("INSERT INTO meta VALUES ('secret', ?)", (fresh,))
+        keep_note(db, "secret", fresh)
         known = fresh
     return str(known)
 

@@ -14,6 +14,7 @@ import apsw
 from towerlog.model.principal import SHARD_BITS
 from towerlog.store.migrate import load_migrations
 from towerlog.store.sqlite.connections.schema import made_by, objects_of
+from towerlog.store.sqlite.connections.store_notes import note_faults
 from towerlog.store.sqlite.reads import one as first
 
 UNREADABLE = (apsw.Error, UnicodeDecodeError)
@@ -41,6 +42,7 @@ def structure_faults(db: apsw.Connection) -> list[str]:
     """What is wrong with the database below its rows; empty for nothing. Reads all of it."""
     faults = [_named(db, str(found)) for found in _integrity(db) if found not in _NO_FAULT]
     faults += _schema_faults(db)
+    faults += note_faults(db)
     # Where the unique index of event ids is as its table, that proves it; to sort all of them takes long.
     for noun, sql in _UNIQUE.items():
         if faults or noun != "event id":

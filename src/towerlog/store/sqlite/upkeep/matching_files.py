@@ -14,7 +14,7 @@ from pathlib import Path
 
 import apsw
 
-from towerlog.errors import StoreTorn
+from towerlog.errors import StorageFailed, StoreTorn
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.frames import HEADER_BYTES, UNSYNCED, unread_commits
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
@@ -66,12 +66,25 @@ def settle_log(db: apsw.Connection) -> bool:
         return False
     name, before, _ = _marks(_mark(db))
     _write(db, f"{name} {before} whole")
-    if not _is_done(db, apsw.SQLITE_CHECKPOINT_TRUNCATE):
+    if not _is_cut(db):
         # Somebody has begun to read meanwhile.
         _write(db, f"{name} {before} open")
         return False
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     return True
+
+
+def _is_cut(db: apsw.Connection) -> bool:
+    """Whether the log, all of which is in the database and synced, was cut.
+
+    Raises StorageFailed, which is not final, where the disk has refused that alone: the next start reads the log again.
+    """
+    try:
+        return _is_done(db, apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.IOError as error:
+        if getattr(error, "extendedresult", 0) != apsw.SQLITE_IOERR_TRUNCATE:
+            raise
+        raise StorageFailed(f"the log could not be cut: {os.strerror(db.system_errno)}; nothing is lost") from error
 
 
 def renew_log(db: apsw.Connection, name: str) -> None:

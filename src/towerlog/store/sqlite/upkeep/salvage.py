@@ -15,6 +15,7 @@ import apsw
 from towerlog.errors import StorageFailed
 from towerlog.store.placing import discard, partial_beside
 from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.store_notes import begin_digests_anew, note_faults
 from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500
@@ -66,6 +67,8 @@ def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
                     if done % BATCH_ROWS == 0:
                         progress(done, 0)
         into.execute("DELETE FROM meta WHERE name = 'log'")
+        lost += [f"{fault}; it counts as it is" for fault in note_faults(into)]
+        begin_digests_anew(into)
         _from_indexes(into, source)
     finally:
         old.close()

@@ -18,6 +18,7 @@ from towerlog.store import owner, placing
 from towerlog.store.lock import WriterLock, make_folder, take_writer_place
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.upkeep import matching_files, replacement
+from towerlog.store.sqlite.upkeep.index_room import check_index_room, take_index_room
 
 T = TypeVar("T")
 TURNS = 100
@@ -50,6 +51,7 @@ def prepare(lock: WriterLock) -> bool:
     """
     try:
         had_broken_off = replacement.finish(lock.path)
+        check_index_room(lock.path)
         matching_files.check_whole(lock.path)
         lock.take_database()
         owner.keep_private(lock.path)
@@ -65,6 +67,7 @@ def begin(db: apsw.Connection, lock: WriterLock, token: str) -> str:
 
     `token` names this opening. Raises apsw.Error, SchemaMismatch, StorageFailed.
     """
+    take_index_room(db, lock)
     files.write_again(db, files.log_of(lock.path))
     files.migrate(db)
     lock.note_made()

@@ -1,0 +1,39 @@
+"""A server that gets no more threads has what it needs from its start on; without a descriptor it ends in order."""
+
+from __future__ import annotations
+
+import resource
+
+from tests.faults.disk import Faulty
+from tests.support.figures import MIB
+from tests.support.senders import ingest, sdk_event
+
+
+def test_a_server_that_may_start_no_thread_goes_on_with_everything(faulty: Faulty) -> None:
+    server = faulty()
+    server.fail("thread - EAGAIN 0 -1")  # before there was any request
+    client = server.client(timeout=60)
+    for number, size in enumerate([10, 400_000, 10, MIB, 3 * MIB]):
+        text = "ä" * (size // 2)
+        told = ingest(client, sdk_event("step", f"r{number}", {"text": text}, agent_name="a"))
+        assert told.status_code == 200, told.text
+    runs = client.get("/api/v1/runs").json()["data"]
+    assert len(runs) == 5
+    for path in (f"/api/v1/runs/{runs[0]['run_id']}/outline", "/openapi.json", "/llms.txt", "/metrics"):
+        assert client.get(path).status_code == 200, path
+    assert client.post("/api/v1/keys", json={"name": "k", "scopes": ["read"]}).status_code == 201
+    assert client.get("/readyz").json()["status"] == "ready"
+    assert "towerlog_checkpoints_failed_total 0.0" in client.get("/metrics").text
+    server.stop()
+    assert "can't start new thread" not in server.log
+
+
+def test_a_server_without_any_descriptor_ends_in_order(faulty: Faulty) -> None:
+    server = faulty()
+    client = server.client()
+    assert ingest(client, sdk_event("step", "r", {"text": "x"}, agent_name="a")).status_code == 200
+    assert server.process is not None
+    most = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, most[1]))
+    server.stop()  # with 0
+    assert "Traceback" not in server.log
