@@ -147,10 +147,7 @@ THREAD = _paths(
 )
 
 MODEL_NAME = _paths(
-    "gen_ai.response.model",
-    "ai.response.model",
-    "llm.response.model_name",
-    "llm.model_name",
+    *("gen_ai.response.model", "ai.response.model", "llm.response.model_name", "llm.model_name"),
     "gen_ai.request.model",
     "embedding.model_name",
     "llm.request.model_name",
@@ -311,10 +308,7 @@ REASONING_TOKENS = _paths(
     *("gen_ai.usage.experimental.reasoning_tokens", "reasoning_token_count", "thoughts_token_count"),
 )
 TOTAL_TOKENS = _paths(
-    "gen_ai.usage.total_tokens",
-    "llm.usage.total_tokens",
-    "llm.token_count.total",
-    "ai.usage.totalTokens",
+    *("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total", "ai.usage.totalTokens"),
     "total_token_count",
 )
 _AUDIO_IN = (
