@@ -157,6 +157,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/api/v1/prices"): _route(Kind.LIST, "admin"),
     ("POST", "/api/v1/prices"): _route(Kind.NAME, "admin", _PRICE),
     ("POST", "/api/v1/prices/reprice"): _route(Kind.LIST, "admin", {"since": "2026-01-01T00:00:00Z", "dry_run": True}),
+    ("GET", "/api/v1/prices/listed"): _route(Kind.LIST, "read"),
     ("GET", "/api/v1/prices/{}"): _route(Kind.OBJECT, "admin"),
     ("DELETE", "/api/v1/prices/{}"): _route(Kind.OBJECT, "admin"),
     ("GET", "/api/v1/budgets"): _route(Kind.LIST, "read"),

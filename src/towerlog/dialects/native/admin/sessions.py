@@ -83,7 +83,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/sessions", "list_sessions",
         "Where members are signed in, newest first: one's own sessions, with `admin` those of all.", ANYBODY,
-        _decode_list, _encode_list, query=SessionQuery, reply=Listing[SignedIn],
+        _decode_list, _encode_list, query=SessionQuery, reply=Listing[SignedIn], refuses=(errors.NotFound,),
     ),
     Endpoint(
         "DELETE", "/api/v1/sessions/{session_id}", "end_session",

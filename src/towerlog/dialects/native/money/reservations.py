@@ -84,7 +84,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/v1/budgets/reservations", "list_reservations",
         "Open reservations, newest first; in a budget, of a run, of a key.", READ,
-        _decode_list, _encode_list, query=ReservationsQuery, reply=Listing[ReservationDetail],
+        _decode_list, _encode_list, query=ReservationsQuery, reply=Listing[ReservationDetail], refuses=(NotFound,),
     ),
     Endpoint(
         "DELETE", "/api/v1/budgets/reservations/{reservation_id}", "release_reservation",
