@@ -103,5 +103,7 @@ describe('a search', () => {
   });
   it('shows where its words are, in place of what is wide', () => {
     expect(columnsOf(USUAL, true).map(({ name }) => name)).toEqual(['Run', 'Status', 'Agent', 'Found', 'Took', 'Tokens', 'Cost', 'Started', 'Select']);
+    // A phone, which has room for two, has the run and what was found.
+    expect(columnsOf(USUAL, true).filter(({ from = 0 }) => from < 360).map(({ name }) => name)).toEqual(['Run', 'Found']);
   });
 });

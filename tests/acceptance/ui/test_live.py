@@ -162,6 +162,19 @@ def test_what_was_answered_while_the_connection_was_lost_is_gone(
     one.faults = [fault for fault in one.faults if "ERR_FAILED" not in fault]
 
 
+def test_a_stream_that_was_refused_says_why_and_comes_by_itself(screen: OpenScreen, seeds: Seeds) -> None:
+    one = screen("/budgets").ready("Budgets")
+    page = one.page
+    told = {"status": 403, "code": "forbidden", "detail": "Nobody watches now."}
+    page.route("**/api/v1/live*", lambda route: route.fulfill(status=403, json=told))
+    page.reload()
+    page.get_by_text("Not live: Nobody watches now.").wait_for()
+    page.unroute("**/api/v1/live*")
+    page.get_by_text("live", exact=True).wait_for()
+    expect(page.get_by_text("Not live")).to_have_count(0)
+    one.faults = [fault for fault in one.faults if "status of 403" not in fault]
+
+
 def test_a_server_that_stores_nothing_says_so_until_it_does(browser: Browser, tmp_path: Path) -> None:
     with FaultyServer(build(tmp_path), tmp_path / "faulty") as server:
         client = server.client()

@@ -14,17 +14,29 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_row_unfolds_with_its_columns_and_buttons(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    rule = {"name": "on a phone", "trigger": "error", "scope": {"agent": "nobody"}}
+    server.client().post("/api/v1/alert-rules", json=rule).raise_for_status()
+    one = screen("/alerts?tab=rules", width=360).ready("Alerts")
+    row = one.page.get_by_role("row").filter(has_text="on a phone")
+    row.get_by_role("button", name="All of this row").click()
+    whole = one.page.get_by_role("dialog")
+    expect(whole).to_contain_text("nobody")
+    assert one.violations() == []
+    whole.get_by_role("button", name="Turn off").click()
+    expect(whole).to_contain_text("‖ off")
+
+
+def test_an_alert_is_a_card_with_its_words_and_buttons(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
     client = server.client()
     tell(client, "run_start", "on-a-phone", {"input": "x"}, agent_name="on-a-phone")
     tell(client, "error", "on-a-phone", {"error_type": "IOError", "error_message": "the lamp is out"})
     one = screen("/alerts", width=360).ready("Alerts")
-    row = one.page.get_by_role("row").filter(has_text="the lamp is out")
-    row.get_by_role("button", name="All of this row").click()
-    whole = one.page.get_by_role("dialog")
-    expect(whole).to_contain_text("failed runs")
+    card = one.page.get_by_role("listitem").filter(has_text="the lamp is out")
+    expect(card).to_contain_text("failed runs")
+    assert one.overflow() <= 0
     assert one.violations() == []
-    whole.get_by_role("button", name="Acknowledge").click()
-    expect(whole).to_contain_text("over")
+    card.get_by_role("button", name="Acknowledge").click()
+    expect(card).to_contain_text("over")
 
 
 def test_what_belongs_to_every_page_is_there(screen: OpenScreen, seeds: Seeds) -> None:

@@ -91,7 +91,8 @@ async function sent(method: Method, path: string, { body, signal }: Asked): Prom
   }
 }
 
-async function refusal(response: Response): Promise<ApiError> {
+/** What a reply that is no success says of itself. */
+export async function refusal(response: Response): Promise<ApiError> {
   const told: unknown = await response.json().catch(() => null);
   const problem = typeof told === 'object' && told !== null ? (told as Record<string, unknown>) : {};
   const text = (name: string): string | null => (typeof problem[name] === 'string' ? problem[name] : null);

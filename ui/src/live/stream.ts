@@ -1,6 +1,6 @@
 /** One stream of server-sent events that comes back by itself: from its cursor, after a wait that grows. */
 
-import { ApiError } from '../api/client';
+import { ApiError, refusal } from '../api/client';
 import { type Frame, FrameReader } from './frames';
 
 export type LinkState =
@@ -35,6 +35,7 @@ async function run(url: () => string, listener: Listener, stop: AbortSignal): Pr
   listener.state({ kind: 'connecting' });
   while (!stop.aborted) {
     const watch = new Silence(stop);
+    let refused: ApiError | null = null;
     try {
       for await (const frame of frames(url(), cursor, watch)) {
         if (frame === null) {
@@ -48,15 +49,15 @@ async function run(url: () => string, listener: Listener, stop: AbortSignal): Pr
       }
     } catch (fault) {
       if (stop.aborted) return;
-      if (fault instanceof ApiError && !fault.isPassing) {
-        listener.state({ kind: 'refused', error: fault });
-        return;
-      }
+      if (fault instanceof ApiError && !fault.isPassing) refused = fault;
     } finally {
       watch.end();
     }
     since ??= Date.now();
-    listener.state({ kind: 'reconnecting', since });
+    listener.state(refused ? { kind: 'refused', error: refused } : { kind: 'reconnecting', since });
+    // Nobody is signed in: that takes a person. What else was refused may be given later, so it is asked for, seldom.
+    if (refused?.status === 401) return;
+    if (refused) wait = LONGEST_WAIT_MS;
     await rest(wait * (0.5 + Math.random() / 2), stop);
     wait = Math.min(wait * 2, LONGEST_WAIT_MS);
   }
@@ -67,7 +68,7 @@ async function* frames(url: string, cursor: string | null, watch: Silence): Asyn
   const headers: Record<string, string> = { accept: 'text/event-stream' };
   if (cursor !== null) headers['last-event-id'] = cursor;
   const response = await fetch(url, { headers, credentials: 'same-origin', cache: 'no-store', signal: watch.signal });
-  if (!response.ok || !response.body) throw new ApiError(response.status, 'stream', 'The stream was refused.');
+  if (!response.ok || !response.body) throw await refusal(response);
   yield null;
   const reader = new FrameReader();
   const bytes = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -29,7 +29,9 @@ export const CHOICES: readonly Column[] = [
   { name: 'Ended', width: '80px', from: 560, end: true },
 ];
 const FIRST: Column = { name: 'Run', width: '56px' };
-const FOUND: Column = { name: 'Found', width: 'minmax(120px, 3fr)', from: 480 };
+const FOUND: Column = { name: 'Found', width: 'minmax(120px, 3fr)' };
+/** Narrower than this, only the run stands before what was found. */
+const BESIDE_FOUND = 480;
 /** Of a search. */
 const LEFT_OUT = ['Phase', 'Model', 'Thread'];
 const LAST: Column = { name: 'Select', width: '20px', from: 560, quiet: true };
@@ -45,7 +47,9 @@ export function chosenOf(asked: string | null): string[] {
 /** The table's columns; of a search, where its words are stands in place of what is wide. */
 export function columnsOf(chosen: readonly string[], isSearch = false): Column[] {
   const shown = CHOICES.filter(({ name }) => chosen.includes(name) && !(isSearch && LEFT_OUT.includes(name)));
-  return [FIRST, ...shown.slice(0, 2), ...(isSearch ? [FOUND] : []), ...shown.slice(2), LAST];
+  if (!isSearch) return [FIRST, ...shown, LAST];
+  const before = shown.slice(0, 2).map((column) => ({ ...column, from: Math.max(column.from ?? 0, BESIDE_FOUND) }));
+  return [FIRST, ...before, FOUND, ...shown.slice(2), LAST];
 }
 
 /** What the URL says of a choice; null for the usual ones. */
