@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.conftest import Unique
 from tests.acceptance.test_checkpoints_own_runs import said
 from tests.support.readback import ReadBack
-from tests.support.senders import Json, checkpoint, runner_event, save_batch
+from tests.support.senders import Json, checkpoint, runner_event, save_batch, send_batch
 
 
 def wait(thread: str, trace: str, step: int, **data: Any) -> Json:
@@ -125,7 +125,8 @@ def test_who_has_handed_work_over_is_resumed_once_it_goes_on(
     save_batch(client, runner_event("thread_started", thread, peer, **other))
     save_batch(client, checkpoint(thread, peer, 0, **other), checkpoint(thread, peer, 1, **other, **said("peer's")))
     assert back.state(thread)["trace_id"] == peer, "a peer reads its own state while it works"
-    save_batch(client, runner_event("thread_completed", thread))
+    ended = send_batch(client, runner_event("thread_completed", thread)).json()
+    assert (ended["saved"], [one["field"] for one in ended["warnings"]]) == (1, ["data.trace_id"]), "whose end is it?"
     save_batch(client, checkpoint(thread, main, 1, **lead, **said("lead's")))
     for _ in range(2):
         state = back.state(thread)

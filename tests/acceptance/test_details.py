@@ -210,7 +210,7 @@ def test_an_unknown_member_of_a_request_is_named(client: httpx2.Client, unique: 
         (f"/v1/threads/{unique('thread')}/runs", {"agnet": "a"}),
         (f"/v1/runs/{run_id}:cancel", {"resaon": "x"}),
         (f"/v1/runs/{run_id}/input", {"content": "x", "question": 1}),
-        (f"/api/v1/runs/{run_id}:retry", {"input": "x"}),
+        (f"/api/v1/runs/{run_id}:retry", {"inptu": "x"}),
         (f"/api/v1/runs/{run_id}:fork", {"step_index": 1, "step": 1}),
         ("/api/v1/agents", {"name": "a", "colour": "red"}),
         ("/approvals/trace/1/approve", {"agent": "a"}),

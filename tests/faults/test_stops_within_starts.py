@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.disk import EXIT_DEADLINE_S, FaultyServer, calls
 from tests.faults.test_starts import is_stopped
-from tests.support.server import clean_environment, executable
+from tests.support.server import clean_environment, executable, is_ready
 from tests.support.wait import wait_until
 
 NO_KEY_OF_ITS_OWN = {"TOWERLOG_BOOTSTRAP_KEY": ""}
@@ -65,7 +65,7 @@ def first(library: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     """How many syncs of the log come in a first start before the one that makes the organisation durable."""
     server = FaultyServer(library, tmp_path_factory.mktemp("whole") / "first", **NO_KEY_OF_ITS_OWN)
     with closing(server):
-        server._wait_until_ready(begin(server))
+        server._wait_until_up(begin(server), is_ready)
         done = [one for one in calls(server.record) if one.name.endswith(".db-wal")]
         made = next(number for number, one in enumerate(done) if b"organisation.create" in one.data)
         return sum(one.kind == "s" for one in done[:made])
@@ -108,7 +108,7 @@ def check_next_start(server: FaultyServer) -> None:
     """It has a key that lets in, told by it or by the one before, and a store without a difference."""
     server.fail()
     process = begin(server)
-    server._wait_until_ready(process)
+    server._wait_until_up(process, is_ready)
     assert lets_in(server, told_key(server)), server.log
     server.stop()
     assert server.cli_inside("verify").returncode == 0

@@ -37,7 +37,7 @@ LISTED = (Column("MODEL"), Column("PROVIDER", rank=1), *COLUMNS[4:])
 
 @click.group(cls=ListGroup)
 def prices() -> None:
-    """Prices of your own: list, set and remove them; and those that come with the server."""
+    """Your own prices, and those that come with the server."""
 
 
 @prices.command("ls")

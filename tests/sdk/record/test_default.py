@@ -19,7 +19,8 @@ class Refuse:
     def find_spec(self, name, path=None, target=None):
         first = name.partition(".")[0]
         if first == "towerlog":
-            if name not in ("towerlog", "towerlog.errors") and not (name + ".").startswith("towerlog.sdk."):
+            shared = ("towerlog.sdk.", "towerlog.provider_usage.")
+            if name not in ("towerlog", "towerlog.errors") and not (name + ".").startswith(shared):
                 raise ImportError(f"{name} is the server's")
         elif first not in sys.stdlib_module_names:
             raise ImportError(f"{name} is not of the standard library")

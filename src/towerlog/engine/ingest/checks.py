@@ -97,7 +97,9 @@ def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[t
     if effects.parent_key is not None and _is_nobody(plan, org, effects.parent_key):
         found.append(("parent_run_id", "there is no such run"))
     if row is not None and type(draft.run) is OpenRun:
-        others = _other_open_runs(plan, plan.run_state_of(row.run), draft)
+        # Of a sub-agent that is told of by checkpoints alone nobody expects an end.
+        told = _other_open_runs(plan, plan.run_state_of(row.run), draft)
+        others = [one for one in told if not plan.row_of(one).implicit]
         if others and (any(_may_be_of(plan.row_of(one), draft) for one in others) or not _may_be_of(row, draft)):
             found.append(("trace_id", "is missing, and several runs of the thread are open: its own one has ended."))
     if row is not None and not metadata_fits(row, effects):

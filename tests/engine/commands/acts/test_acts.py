@@ -106,6 +106,8 @@ async def test_an_entry_names_who_when_from_where(rig: Rig) -> None:
 async def test_keys(rig: Rig) -> None:
     made = await the_act(rig, c.CreateKey("ci", (Scope.INGEST, Scope.READ)))
     state = {"name": "ci", "scopes": ["ingest", "read"], "user_id": rig.principal.user_id}
+    state["key_digest"] = told(made)[3]["key_digest"]
+    assert len(state["key_digest"]) == 8
     assert told(made) == ("key.create", "key", None, state)
     revoked = await the_act(rig, c.RevokeKey(made.entry.object_id))
     at = {"revoked_at": "2026-01-01T00:00:00.000Z"}
