@@ -30,6 +30,7 @@ CODES = {
     "awaits_approval": False,
     "question_closed": False,
     "too_many_questions": False,
+    "out_of_memory": True,
     "overloaded": True,
     "rate_limited": True,
     "run_ended": False,

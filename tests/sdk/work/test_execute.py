@@ -267,7 +267,7 @@ def test_a_paused_command_that_was_woken_is_stopped_again(server, tmp_path, how:
     if how == "signal":
         process.send_signal(signal.SIGHUP)
     else:
-        os.kill(command, signal.SIGCONT)
+        os.killpg(os.getpgid(command), signal.SIGCONT)  # a shell acts on it once what it waits for goes on too
     wait_until(woken.exists, "that the command goes on")
     wait_until(lambda: is_stopped(command), "that it is stopped again")
     assert status_of(server, thread) == "paused"
