@@ -7,6 +7,8 @@ What changes by itself has none: a node of the version before writes it as well,
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import apsw
@@ -21,9 +23,28 @@ _NAMES = frozenset({*LASTING, DIGESTS, FORWARDED, "log", "age", "age_confirmed",
 _DIGITS = 16
 
 
+@contextmanager
+def whole(db: apsw.Connection) -> Iterator[None]:
+    """All of it or nothing; inside a transaction, as a part of that.
+
+    By statements: the end of `with db` waits for the sync and keeps the interpreter from all other threads meanwhile.
+    """
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
 def keep_note(db: apsw.Connection, name: str, value: str, more: str = "OR REPLACE") -> None:
     """Writes a note of `LASTING`, with its digest; `OR IGNORE`: only where there is none."""
-    with db:
+    with whole(db):
         db.execute(f"INSERT {more} INTO meta VALUES (?, ?)", (name, value))
         if db.changes():
             _keep_digests(db, _digests(db) | {name: _digest(name, value)})
@@ -31,7 +52,7 @@ def keep_note(db: apsw.Connection, name: str, value: str, more: str = "OR REPLAC
 
 def begin_digests(db: apsw.Connection) -> None:
     """Gives a digest to each note of a store that has none yet: a version before this has written it."""
-    with db:
+    with whole(db):
         known = _digests(db)
         fresh = {name: _digest(name, value) for name, value in _notes(db).items() if name in LASTING}
         if fresh.keys() - known.keys():

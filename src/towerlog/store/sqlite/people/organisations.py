@@ -14,7 +14,7 @@ from towerlog.model.principal import Org, User
 from towerlog.store.columns import rows
 from towerlog.store.columns.people import check_org_name, too_many_orgs
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.connections.store_notes import keep_note
+from towerlog.store.sqlite.connections.store_notes import keep_note, whole
 from towerlog.store.sqlite.people import members
 
 KEY = (
@@ -39,7 +39,7 @@ def write_org(
     `also`: an entry for the audit of another one; `most`: how many there may be with it. Raises Conflict for a name
     that is taken, or for one too many.
     """
-    with db:
+    with whole(db):
         check_org_name(org.name, [name for (name,) in db.execute("SELECT name FROM org ORDER BY org")])
         if most is not None and db.execute("SELECT count(*) FROM org").get >= most:
             raise too_many_orgs(most)
@@ -57,7 +57,7 @@ def write_org(
 
 def rename_org(db: apsw.Connection, org: Org, told: Iterable[AuditEntry]) -> None:
     """The name that it has here. Raises Conflict for one that is taken."""
-    with db:
+    with whole(db):
         others = db.execute("SELECT name FROM org WHERE org <> ? ORDER BY org", (org.org,))
         check_org_name(org.name, [name for (name,) in others])
         db.execute("UPDATE org SET name = ? WHERE org = ?", (org.name, org.org))
@@ -75,6 +75,6 @@ def keep_secret(db: apsw.Connection, fresh: str) -> str:
 
 def write_key(db: apsw.Connection, key: Key, told: AuditEntry) -> None:
     """One key, new or changed, with the entry of the audit that tells it."""
-    with db:
+    with whole(db):
         db.execute(KEY, rows.key_row(key))
         entries.write(db, [told])
