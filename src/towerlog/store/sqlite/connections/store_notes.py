@@ -29,7 +29,8 @@ def whole(db: apsw.Connection) -> Iterator[None]:
 
     By statements: the end of `with db` waits for the sync and keeps the interpreter from all other threads meanwhile.
     """
-    if db.in_transaction:
+    is_part = bool(db.in_transaction)
+    if is_part:
         yield
         return
     db.execute("BEGIN IMMEDIATE")
