@@ -31,6 +31,7 @@ from towerlog.store.space import check_room
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged
+from towerlog.store.sqlite.connections.store_notes import whole
 from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 
 
@@ -150,7 +151,7 @@ def append_entries(partial: Path, told: Iterable[AuditEntry]) -> None:
     """Adds to the audit of a copy, which stays one file that needs no neighbour. Raises StorageFailed."""
     with _opened(partial) as db:
         db.pragma("synchronous", "full")
-        with db:
+        with whole(db):
             entries.write(db, told)
 
 
