@@ -20,6 +20,7 @@ SOURCE_CHECKS: tuple[SourceCheck, ...] = (
     doors.module_state,
     doors.unbounded_queue,
     doors.unbounded_cache,
+    doors.driver_transaction,
     doors.sdk_imports,
 )
 PYTHON_CHECKS: tuple[SourceCheck, ...] = (

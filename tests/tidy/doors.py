@@ -11,6 +11,7 @@ from tests.tidy.source import Source, dotted
 
 AMBIENT = "ambient.py"
 SDK = "sdk/"
+STORE = "store/"
 _OF_SDK = ("towerlog.sdk", "towerlog.errors", "towerlog.provider_usage")
 EGRESS = "egress/"
 
@@ -210,6 +211,19 @@ def unbounded_cache(source: Source) -> Iterator[str]:
 def _is_lru_bounded(call: ast.Call) -> bool:
     given = [argument.value for argument in call.keywords if argument.arg == "maxsize"] + call.args[:1]
     return not (given and isinstance(given[0], ast.Constant) and given[0].value is None)
+
+
+def driver_transaction(source: Source) -> Iterator[str]:
+    """A connection of SQLite's driver as a context: its end waits for the disk, and no other thread runs meanwhile."""
+    if not source.inside.startswith(STORE):
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.With):
+            contexts = [item.context_expr for item in node.items]
+            names = [dotted(context) for context in contexts if isinstance(context, ast.Name | ast.Attribute)]
+            for name in names:
+                if not name.lower().endswith("lock"):
+                    yield source.at(node, f"`with {name}`: a transaction is `with whole({name})`")
 
 
 def sdk_imports(source: Source) -> Iterator[str]:

@@ -63,6 +63,8 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
     (doors.ambient_use, "engine/x.py", "def f(self): return self.loop.time()\n", "reads `self.loop.time`"),
     (doors.environment_use, "server.py", "import os\nx = os.environ['A']\n", "reads `os.environ`"),
     (doors.environment_use, "engine/x.py", "from os import getenv\n", "imports `os.getenv`"),
+    (doors.driver_transaction, "store/sqlite/x.py", "with db:\n  pass\n", "`with db`: a transaction"),
+    (doors.driver_transaction, "store/x.py", "with self._db as one:\n  pass\n", "`with whole(self._db)`"),
     (doors.outgoing_use, "engine/x.py", "import urllib.request\n", "imports `urllib.request`"),
     (
         doors.outgoing_use,
@@ -111,6 +113,8 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
 )
 
 LAWFUL: tuple[tuple[SourceCheck, str, str], ...] = (
+    (doors.driver_transaction, "store/sqlite/x.py", "with whole(db), self._lock, open(a) as b:\n  pass\n"),
+    (doors.driver_transaction, "sdk/x.py", "with self._news:\n  pass\n"),
     (shape.long_functions, "engine/x.py", "def f():\n" + "    x = 1\n" * 59),
     (shape.long_module, "engine/x.py", "x = 1\n" * 400),
     (shape.missing_module_docstring, "engine/x.py", '"""Owns x."""\n'),

@@ -15,7 +15,7 @@ import apsw
 from towerlog.errors import StorageFailed
 from towerlog.store.placing import discard, partial_beside
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.connections.store_notes import begin_digests_anew, note_faults
+from towerlog.store.sqlite.connections.store_notes import begin_digests_anew, note_faults, whole
 from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500
@@ -60,7 +60,7 @@ def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
         for table, names in _tables(into):
             rows = _named(old, table, names, lost) if names else _numbered(old, table, lost)
             verb = "INSERT" if table == "event" else "INSERT OR IGNORE"
-            with into:
+            with whole(into):
                 for row in rows:
                     into.execute(f"{verb} INTO {table} VALUES ({', '.join('?' * len(row))})", row)
                     done += 1
