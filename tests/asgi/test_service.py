@@ -430,6 +430,8 @@ async def test_what_nobody_foresaw_is_a_500_with_a_trace_and_no_more(
 async def test_a_long_poll_keeps_neither_its_body_nor_its_events_in_memory(app: App, say: Any) -> None:
     """Whatever the size of its batch: so there is no bound for those that may wait."""
     run_id = await hold(say, "w")
+    # The list of prices is read in a thread meanwhile; who asks for one waits for all of it.
+    assert (await say("GET", "/api/v1/prices/listed")).status == 200
     event = {"event_id": "e", "client_seq": 1, "run_key": run_id, "type": "message.delta"}
 
     async def all_stored() -> bool:
