@@ -239,6 +239,33 @@ def test_verify_finds_a_forged_projection_and_rebuild_mends_it(fed, what) -> Non
     assert without_new_entry(fed) == before
 
 
+def test_rows_that_a_version_before_has_folded_are_told_and_not_damaged(fed, tmp_path) -> None:
+    """They are served, copied and restored as they are, and a rebuild folds them anew."""
+    before = all_rows(fed)
+    forge(fed, FORGED_PROJECTIONS["usage"])
+    forge(fed, "DELETE FROM meta WHERE name LIKE 'folds:%'")
+    cells = len(before["usage"])
+    told = f"default: {cells} rows folded by a version before this, not damaged. `towerlog rebuild`"
+    done = fed.cli_inside("verify", "--json")
+    assert (done.returncode, json.loads(done.stdout)["outdated"]) == (0, cells), done.stdout + done.stderr
+    assert told in done.stderr
+    copy = tmp_path / "copy"
+    assert told in ok_of(fed.cli_inside("backup", str(copy))).stderr
+    assert told in ok_of(fed.cli_inside("restore", str(copy))).stderr
+    assert told not in ok_of(fed.cli_inside("rebuild")).stderr
+    done = fed.cli_inside("verify", "--json")
+    assert (done.returncode, json.loads(done.stdout)["outdated"]) == (0, 0), done.stdout + done.stderr
+    assert all_rows(fed)["usage"] == before["usage"]
+    forge(fed, FORGED_PROJECTIONS["usage"])
+    assert fed.cli_inside("verify").returncode == 1, "what a rebuild has made is of this version"
+
+
+def ok_of(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """A command that has ended well."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 def test_a_backup_taken_beside_the_running_server_can_be_served(fed_and_running, tmp_path) -> None:
     fed = fed_and_running
     target = tmp_path / "copy.db"

@@ -87,7 +87,13 @@ def refuted(database: Database) -> dict[str, Any]:
 
 
 def test_a_whole_store_has_no_difference(database: Database) -> None:
-    assert answered("verify", *url(database)) == {"ok": True, "events": EVENTS, "differences": 0, "shown": []}
+    assert answered("verify", *url(database)) == {
+        "ok": True,
+        "events": EVENTS,
+        "differences": 0,
+        "shown": [],
+        "outdated": 0,
+    }
 
 
 AT = "(org, position) = (SELECT org, position FROM place WHERE seq = {})"

@@ -55,6 +55,8 @@ class Findings:
         """Nothing yet."""
         self.count = 0
         self.shown: list[str] = []
+        self.outdated: dict[str, int] = {}
+        """Of each organisation how many rows a version before this has folded in another way."""
 
     def report(self, difference: str) -> None:
         """Adds a difference, and prints it on standard error: what takes long has said by then what it has found."""
@@ -63,10 +65,19 @@ class Findings:
             self.shown.append(difference)
             note(difference)
 
+    def report_outdated(self, org: str) -> None:
+        """One more row of the organisation that a version before this has folded in another way."""
+        self.outdated[org] = self.outdated.get(org, 0) + 1
+
     def end(self) -> None:
-        """Prints how many were not shown."""
+        """Prints how many were not shown, and which rows are outdated."""
         if self.count > len(self.shown):
             note(f"… and {self.count - len(self.shown)} more.")
+        for org, rows in self.outdated.items():
+            note(
+                f"{org}: {counted(rows, 'row')} folded by a version before this, not damaged. `towerlog rebuild`,"
+                " with the server stopped, folds them anew."
+            )
 
 
 @click.command()
@@ -99,7 +110,13 @@ def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
             opened_for_reading(settings_of(settings, copy), clock), lambda store: verify_store(store, findings)
         )
     findings.end()
-    fields = {"ok": not findings.count, "events": events, "differences": findings.count, "shown": findings.shown}
+    fields = {
+        "ok": not findings.count,
+        "events": events,
+        "differences": findings.count,
+        "shown": findings.shown,
+        "outdated": sum(findings.outdated.values()),
+    }
     verdict = counted(findings.count, "difference") if findings.count else "no difference"
     answer(as_json, fields, lambda: say(f"{counted(events, 'event')}, {verdict}."))
     if findings.count:
@@ -187,8 +204,8 @@ def _backed_up(settings: Settings, file: Path, clock: Clock, findings: Findings)
     try:
         reading = opened_for_reading(settings_of(settings, copy), clock)
         events = run_over(reading, lambda store: verify_store(store, findings))
+        findings.end()
         if findings.count:
-            findings.end()
             note("towerlog: the copy is not valid and was not kept; see `towerlog verify`.")
             raise SystemExit(FOUND_WRONG)
         return events, copy.publish()
@@ -215,8 +232,8 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
             with progress("copying") as pages:
                 place.take(file, without_wal, lambda done, _: pages(done))
             events = run_over(place.opened(clock), lambda store: verify_store(store, findings))
+            findings.end()
             if findings.count:
-                findings.end()
                 note(f"towerlog: {file} is not valid; nothing was changed.")
                 raise SystemExit(FOUND_WRONG)
             orgs = run_over(place.opened(clock), lambda store: store.orgs())
@@ -290,7 +307,7 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
         findings.report(f"{org.name}: {difference}")
 
     try:
-        await verify_org(store, org.org, report, note_read)
+        await verify_org(store, org.org, report, note_read, lambda _: findings.report_outdated(org.name))
     except Exception as error:
         report(f"stored data cannot be read: {_unread(error)}")
     return read

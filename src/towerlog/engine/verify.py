@@ -22,6 +22,7 @@ from towerlog.model.chain import fits
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import Event
 from towerlog.model.facts import Erases
+from towerlog.model.folds import FOLDS
 from towerlog.model.run import RunRow
 from towerlog.model.run_text import RunText
 from towerlog.model.thread import ThreadRow
@@ -244,13 +245,21 @@ async def _page(store: Store, refold: Refold, org: int, after: int) -> list[Even
 
 
 async def verify_org(
-    store: Store, org: int, report: Report = lambda _: None, progress: Progress = lambda _: None
+    store: Store,
+    org: int,
+    report: Report = lambda _: None,
+    progress: Progress = lambda _: None,
+    outdated: Report = lambda _: None,
 ) -> int:
-    """How many differences there are; each is reported in one line."""
+    """How many differences there are; each is reported in one line.
+
+    `outdated` is told of rows that say something else than their rebuild, where a version of other folds may have made
+    them: they are none of the differences.
+    """
     refold, rows = await refold_org(store, org, report, progress)
     checkpoints = [row for row in rows.checkpoints if row.run not in rows.erasing]
     if not refold.is_broken_off:
-        _compare_all(refold, rows, checkpoints)
+        _compare_all(refold, rows, checkpoints, refold.differ if rows.folds == FOLDS else outdated)
     for row in checkpoints:
         await _check_history(store, refold.differ, _checkpoint_name(refold, row), row)
     for kind in ("messages", "nodes", "metas"):
@@ -259,21 +268,21 @@ async def verify_org(
     return refold.differences
 
 
-def _compare_all(refold: Refold, rows: Rows, checkpoints: list[CheckpointRow]) -> None:
+def _compare_all(refold: Refold, rows: Rows, checkpoints: list[CheckpointRow], differ: Report) -> None:
     """Reports in what the projections differ from those that were folded anew."""
-    _compare(refold, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
-    _compare(refold, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
-    _compare(refold, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
+    _compare(differ, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
+    _compare(differ, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
+    _compare(differ, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
     stored = {(row.run, row.agent, row.step_index): row for row in checkpoints}
-    _compare(refold, stored, refold.checkpoints, lambda _, row: _checkpoint_name(refold, row))
+    _compare(differ, stored, refold.checkpoints, lambda _, row: _checkpoint_name(refold, row))
     inbox = approval_fold.inbox_of(refold.runs, refold.checkpoints)
     waiting = {(row.run, row.seq): row for row in rows.approvals}
-    _compare(refold, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
-    _compare(refold, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
+    _compare(differ, waiting, inbox, lambda _, row: f"approval {row.seq} of {refold.run_name(row.run)}")
+    _compare(differ, {_usage_key(row): row for row in rows.usage}, refold.usage, lambda _, row: _usage_name(row))
     # Of a run from before texts were kept there is none, until a rebuild.
     texts = {row.run: row for row in rows.texts}
     told = {run: text for run, text in refold.texts.items() if run in texts}
-    _compare(refold, texts, told, lambda run, _: f"text of {refold.run_name(run)}")
+    _compare(differ, texts, told, lambda run, _: f"text of {refold.run_name(run)}")
 
 
 async def _check_content(store: Store, refold: Refold, org: int, kind: str) -> None:
@@ -312,18 +321,18 @@ def _usage_name(row: UsageRow) -> str:
     return f"usage of the hour {hour}" + (f", {named}" if named else "")
 
 
-def _compare(refold: Refold, stored: dict[Any, Any], folded: dict[Any, Any], name: Callable[[Any, Any], str]) -> None:
+def _compare(differ: Report, stored: dict[Any, Any], folded: dict[Any, Any], name: Callable[[Any, Any], str]) -> None:
     """Reports in what rows differ, each by its name for people. Those that were stored come first, in their order."""
     for key in dict.fromkeys((*stored, *folded)):
         ours, theirs = stored.get(key), folded.get(key)
         what = name(key, ours or theirs)
         if ours is None:
-            refold.differ(f"{what}: is missing")
+            differ(f"{what}: is missing")
         elif theirs is None:
-            refold.differ(f"{what}: nothing in the log speaks of it")
+            differ(f"{what}: nothing in the log speaks of it")
         elif ours != theirs and _plain(ours) != _plain(theirs):
             names = [name for name in ours.__struct_fields__ if _plain_field(ours, name) != _plain_field(theirs, name)]
-            refold.differ(f"{what}: differs from its rebuild in {', '.join(names)}")
+            differ(f"{what}: differs from its rebuild in {', '.join(names)}")
 
 
 def _plain(row: Any) -> bytes:

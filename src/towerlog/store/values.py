@@ -18,6 +18,7 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.delivery import Delivery, DeliveryBody
 from towerlog.model.event import Event
 from towerlog.model.facts import Erases
+from towerlog.model.folds import UNKNOWN_FOLDS
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.member import Session, SessionsOver, SignInLink
@@ -353,7 +354,7 @@ class Changes(msgspec.Struct):
     """Acts, in their order."""
     replaces: int | None = None
     """A rebuild: the organisation whose runs and their texts, threads, agents, usage, checkpoints and approvals are
-    dropped first."""
+    dropped first. What is written in their place is of this version's folds, and noted to be."""
 
 
 NO_CHANGES = Changes()
@@ -375,3 +376,5 @@ class Rows(msgspec.Struct):
     """What contradicts itself inside the store: a column that looks a row up and says something else than the row."""
     erasing: frozenset[int] = frozenset()
     """Runs of which the log tells an erasure that is still being carried out."""
+    folds: int = UNKNOWN_FOLDS
+    """The version of the folds that has made all of them."""

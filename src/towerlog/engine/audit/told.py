@@ -105,5 +105,5 @@ def _first_ones(number: int, after: dict[str, Any]) -> Iterator[tuple[Thing, Tol
     """The member and the key that an organisation is made with."""
     user_id, name = after["user_id"], after["user_name"]
     yield ("member", user_id), ToldState(number, {"name": name, "role": Role.ADMIN.value}, _DIGESTS)
-    key = {"name": name, "user_id": user_id} | {KEY_DIGEST: after.get(KEY_DIGEST)}
+    key = {"name": name, "user_id": user_id} | {name: after[name] for name in _DIGESTS & after.keys()}
     yield ("key", after["key_id"]), ToldState(number, key, frozenset({"scopes"} | (_DIGESTS - after.keys())))

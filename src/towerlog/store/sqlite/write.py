@@ -15,6 +15,7 @@ from towerlog.store.sqlite import texts
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.approvals import approvals
 from towerlog.store.sqlite.audit import entries
+from towerlog.store.sqlite.connections.store_notes import keep_folds
 from towerlog.store.sqlite.connections.transaction import commit, roll_back, transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.money import budgets, prices
@@ -253,3 +254,4 @@ def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:
 def _drop_projections(db: apsw.Connection, org: int) -> None:
     for table in ("run", "run_text", "thread", "agent", "usage", "checkpoint", "approval"):
         db.execute(f"DELETE FROM {table} WHERE org = ?", (org,))
+    keep_folds(db, org)

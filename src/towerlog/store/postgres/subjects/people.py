@@ -30,6 +30,7 @@ from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.postgres.connections import Db, newest_first, numbered
 from towerlog.store.postgres.locks import ORGANISATIONS, lock_purpose
 from towerlog.store.postgres.subjects import audit
+from towerlog.store.postgres.subjects.folds import keep_folds
 from towerlog.store.values import Changes
 
 KEY, SESSION, LINK = 1, 2, 3
@@ -162,6 +163,7 @@ async def write_org(
     )
     number = await db.value(sql, org.org_id, org.name, org.created_at)
     await db.do("INSERT INTO org_count (org) VALUES ($1)", number)
+    await keep_folds(db, number)
     await write_users(db, [msgspec.structs.replace(user, org=number)])
     await write_keys(db, [msgspec.structs.replace(key, org=number)])
     await audit.write(db, [msgspec.structs.replace(told, org=number), *([] if also is None else [also])])

@@ -19,6 +19,7 @@ from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.postgres.connections import Db, told_text
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import run_columns
+from towerlog.store.postgres.subjects.folds import folds_of
 from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -139,6 +140,7 @@ async def _all_rows(reading: _Reading) -> Rows:
         texts=[text_value(_as_told(row)) for row in await db.rows(_TEXTS, org)],
         faults=reading.faults,
         erasing=frozenset(one.run for one in erasing),
+        folds=await folds_of(db, org),
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from towerlog.model import folds
+
 LASTING = ("copied", "epoch", "secret")
 """Notes that have a digest."""
 DIGESTS = "digests"
@@ -49,6 +51,17 @@ def keep_note(db: apsw.Connection, name: str, value: str, more: str = "OR REPLAC
         db.execute(f"INSERT {more} INTO meta VALUES (?, ?)", (name, value))
         if db.changes():
             _keep_digests(db, _digests(db) | {name: _digest(name, value)})
+
+
+def keep_folds(db: apsw.Connection, org: int) -> None:
+    """All rows of the organisation are, or will be, folded by this version; inside a transaction."""
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (folds.note_name(org), str(folds.FOLDS)))
+
+
+def folds_of(db: apsw.Connection, org: int) -> int:
+    """The version that has folded all rows of the organisation."""
+    found = db.execute("SELECT value FROM meta WHERE name = ?", (folds.note_name(org),)).get
+    return folds.read_folds(None if found is None else str(found))
 
 
 def begin_digests(db: apsw.Connection) -> None:
@@ -87,7 +100,7 @@ def note_faults(db: apsw.Connection) -> list[str]:
 
 def _is_known(name: str) -> bool:
     head, _, org = name.partition(":")
-    return name in _NAMES or (head == FORWARDED and org.isdecimal())
+    return name in _NAMES or (head in (FORWARDED, folds.NOTE) and org.isdecimal())
 
 
 def _forwarding_faults(db: apsw.Connection, notes: dict[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ from towerlog.model.principal import Org, User
 from towerlog.store.columns import rows
 from towerlog.store.columns.people import check_org_name, too_many_orgs
 from towerlog.store.sqlite.audit import entries
-from towerlog.store.sqlite.connections.store_notes import keep_note, whole
+from towerlog.store.sqlite.connections.store_notes import keep_folds, keep_note, whole
 from towerlog.store.sqlite.people import members
 
 KEY = (
@@ -47,6 +47,7 @@ def write_org(
             "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
         )
         number = db.last_insert_rowid()
+        keep_folds(db, number)
         members.write_users(db, [msgspec.structs.replace(user, org=number)])
         db.execute(KEY, (number, *rows.key_row(key)[1:]))
         entries.write(db, [msgspec.structs.replace(told, org=number), *([] if also is None else [also])])

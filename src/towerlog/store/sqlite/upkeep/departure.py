@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import apsw
 
+from towerlog.model import folds
 from towerlog.model.principal import SHARD_BITS
 from towerlog.store.columns.moving import PAGE_BYTES, PAGE_ROWS, Row
 from towerlog.store.columns.tables import METAS, TABLES, Table
@@ -89,7 +90,7 @@ class Departure:
     def metas(self) -> dict[str, str]:
         """What is known of the store as a whole."""
         found = {str(row[0]): str(row[1]) for row in self._db.execute("SELECT name, value FROM meta")}
-        return {name: found[name] for name in METAS if name in found}
+        return {name: value for name, value in found.items() if name in METAS or name.startswith(f"{folds.NOTE}:")}
 
 
 @contextmanager

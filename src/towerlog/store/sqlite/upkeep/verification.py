@@ -19,6 +19,7 @@ from towerlog.store.columns import rows, state
 from towerlog.store.columns.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
+from towerlog.store.sqlite.connections.store_notes import folds_of
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -107,6 +108,7 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
         texts=[text_value(row) for row in db.execute(_TEXTS, (org,))],
         faults=faults,
         erasing=frozenset(one.run for one in erasing),
+        folds=folds_of(db, org),
     )
 
 

@@ -1,0 +1,31 @@
+"""What entries of the audit say of an object, and what they leave unsaid."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from towerlog.engine.audit.states import KEY_DIGEST
+from towerlog.engine.audit.told import Tellings
+from towerlog.model.audit import SERVER, Action, make_entry
+from towerlog.model.principal import Role
+
+MADE = {"name": "o", "user_id": "u", "user_name": "ada", "key_id": "k"}
+NOW = {"name": "ada", "user_id": "u", "scopes": ["admin"], KEY_DIGEST: "0123"}
+
+
+@pytest.mark.parametrize(
+    ("said", "differing"),
+    [({}, []), ({KEY_DIGEST: "0123"}, []), ({KEY_DIGEST: "9999"}, [KEY_DIGEST])],
+    ids=["a version before", "as it is", "another key"],
+)
+def test_an_organisation_tells_of_its_first_key_what_its_version_told(said, differing) -> None:
+    entry = make_entry(1, 0, SERVER, Action.ORGANISATION_CREATE, ("organisation", "o"), None, MADE | said)
+    tellings = Tellings("o")
+    tellings.take(1, msgspec.json.encode(entry))
+    [told] = tellings.possible(("key", "k"))
+    assert told is not None
+    assert told.differing(NOW) == differing
+    [member] = tellings.possible(("member", "u"))
+    assert member is not None
+    assert member.differing({"name": "ada", "role": Role.ADMIN.value}) == []
