@@ -662,7 +662,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "What a run and a list may hold": [
         ("model.lane", "MAX_ATTEMPTS", "attempts before a run is lost"),
-        ("model.run", "MAX_INPUTS", "messages, answers, and answers to earlier attempts, that wait for a run's agent"),
+        ("model.pending", "MAX_MESSAGES", "messages that wait for a run's agent"),
+        (
+            "model.pending",
+            "MAX_ANSWERS",
+            "answers to what a run's last attempt asks that wait for it; and so many that earlier attempts have left",
+        ),
         (
             "engine.control.steering",
             "SECOND_ANSWER_MS",
@@ -670,9 +675,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         (
-            "model.run",
+            "model.pending",
             "MAX_PENDING_BYTES",
-            "bytes of the texts of each of those three, 196,608 of a run together; past it inputs are refused",
+            "bytes of the texts of those messages, and of the answers to the last attempt; past it inputs are refused",
+        ),
+        ("model.pending", "MAX_LEFT_BYTES", "bytes of the answers that earlier attempts have left"),
+        (
+            "model.pending",
+            "MAX_ROW_TEXT_BYTES",
+            "bytes of each of those texts in the row of its run; a longer one stands in its event alone",
         ),
         ("model.run_text", "MAX_PART_CHARS", "characters of a run's input, of its result, of its talk for searches"),
         ("model.run_text", "MAX_WORDS", "words that a search looks for"),

@@ -261,7 +261,7 @@ async def verify_org(
 
 def _compare_all(refold: Refold, rows: Rows, checkpoints: list[CheckpointRow]) -> None:
     """Reports in what the projections differ from those that were folded anew."""
-    _compare(refold, {row.run: row for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
+    _compare(refold, {row.run: _as_written(row) for row in rows.runs}, refold.runs, lambda _, row: f"run {row.run_id}")
     _compare(refold, {row.thread_id: row for row in rows.threads}, refold.threads, lambda key, _: f"thread {key}")
     _compare(refold, {row.agent: row for row in rows.agents}, refold.agents, lambda _, row: f"agent {row.name}")
     stored = {(row.run, row.agent, row.step_index): row for row in checkpoints}
@@ -294,6 +294,11 @@ def _has_its_key(item: Content) -> bool:
         return own_name(item) == item.key
     except (msgspec.MsgspecError, IndexError):
         return False  # metas that are no list, or an empty one
+
+
+def _as_written(row: RunRow) -> RunRow:
+    """A run as it is written now: rows from before this version have the long texts of commands in them."""
+    return msgspec.structs.replace(row, pending=tuple([one.short() for one in row.pending])) if row.pending else row
 
 
 def _usage_key(row: UsageRow) -> UsageKey:

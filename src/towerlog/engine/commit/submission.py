@@ -22,9 +22,9 @@ from towerlog.model.command import (
     Write,
 )
 from towerlog.model.event import Draft
+from towerlog.model.pending import text_bytes
 from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
-from towerlog.model.run import text_bytes
 from towerlog.model.texts import bytes_of
 from towerlog.store.values import Kind
 
