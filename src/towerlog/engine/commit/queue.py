@@ -170,14 +170,19 @@ class CommandQueue:
     def put_back(self, submissions: list[Submission]) -> None:
         """What was taken, in that order, and has not been placed: it comes before all else of its organisation, but for
         the rest of a large command. Its work is done when it is taken again, and counts then."""
+        undone: dict[int, int] = {}
+        for submission in submissions:
+            org = submission.principal.org
+            undone[org] = undone.get(org, 0) + submission.work
+        self._next = [(begins - undone.get(org, 0), number, org) for begins, number, org in self._next]
+        heapify(self._next)
+        for org in undone.keys() & self._ends.keys():
+            self._ends[org] -= undone[org]
         for submission in reversed(submissions):
             submission.is_begun = True
-            org = submission.principal.org
-            if org in self._lines or org in self._ends:
-                self.charge(org, -submission.work)
-            line = self._lines.get(org)
+            line = self._lines.get(submission.principal.org)
             if line is None:
-                line = self._begun_line(org)
+                line = self._begun_line(submission.principal.org)
             line.put_back(submission)
             self.count += 1
 
