@@ -688,6 +688,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("model.pending", "MAX_LEFT_BYTES", "bytes of the answers that earlier attempts have left"),
         (
+            "engine.control.told_texts",
+            "BYTES_OF_LOOK_UP",
+            "bytes of those texts that count as an id which a group looks up for its replies",
+        ),
+        (
             "model.pending",
             "MAX_ROW_TEXT_BYTES",
             "bytes of each of those texts in the row of its run; a longer one stands in its event alone",

@@ -17,6 +17,8 @@ from tests.support.factories import draft, traced
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig, open_rig
 from tests.support.wait import wait_until_async
+from towerlog.engine.control import told_texts
+from towerlog.engine.load.misses import MAX_LOOKED_UP
 from towerlog.engine.verify import rebuild_org, verify_org
 from towerlog.model import command as c
 from towerlog.model.event import EventType as E
@@ -166,6 +168,21 @@ async def test_a_row_with_all_that_may_wait_is_small_and_its_rebuild_the_same(ri
     await rebuild_org(rig.store, rig.org)
     assert await rig.run(run_id) == before
     await rig.engine.start()
+
+
+async def test_a_group_reads_so_many_texts(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other commands of it go on in the next one."""
+    refs = [RunByForeignId(f"sdk:{number}", f"{number}") for number in range(6)]
+    for ref in refs:
+        [result] = await rig.append(draft(run=ref))
+        await rig.do(c.GiveInput(result.run_id, LONG))  # type: ignore[union-attr]
+    monkeypatch.setattr(told_texts, "BYTES_OF_LOOK_UP", 2 * 2 * len(LONG) // MAX_LOOKED_UP)
+    rig.engine.forget()
+    before = rig.engine.figures()["groups"]
+    watching = [rig.do(c.Append("sdk", [], polled=(ref,))) for ref in refs]
+    for outcome in await asyncio.gather(*watching):
+        assert [told(one.row) for one in outcome.polled] == [[LONG]]
+    assert rig.engine.figures()["groups"] - before == 3
 
 
 async def test_two_nodes_tell_the_same(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from towerlog.model.run import RunRow
 from towerlog.store.base import Store
 from towerlog.store.values import Kind
 
+BYTES_OF_LOOK_UP = 4 * 1024
+"""So many bytes of texts count as one id that is looked up (`MAX_LOOKED_UP`): a group reads 64 MiB of texts, or those
+of one command."""
 _replace = msgspec.structs.replace
 
 
@@ -31,8 +34,9 @@ _decode = msgspec.json.Decoder(_Written).decode
 def needs_of_texts(needs: Needs, row: RunRow) -> None:
     """The events with the long texts that wait for a run's agent."""
     for one in row.pending:
-        if one.is_beside():
+        if one.is_beside() and not needs.known.has(Kind.EVENT, (row.run, one.command_id)):
             needs.want(Kind.EVENT, (row.run, one.command_id))
+            needs.looked_up += one.size() // BYTES_OF_LOOK_UP
 
 
 def with_texts(plan: Plan, row: RunRow) -> RunRow:
