@@ -184,8 +184,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.name_pattern", "MAX_QUESTION_MARKS", "`?` in it, none of them between two `*`"),
         ("model.budget", "MAX_RESERVATIONS", "reservations of an organisation that are open at a time"),
         ("model.budget", "MAX_RESERVATIONS_OF_KEY", "the same of one key"),
+        ("model.budget", "MAX_RESERVATIONS_OF_RUN", "the same of one run"),
         ("model.budget", "MAX_REFUSALS_TOLD", "refused reservations of a budget in a minute that logs tell of"),
         ("model.budget", "MAX_HOLD_SECONDS", "seconds that a reservation holds its amount"),
+        (
+            "model.budget",
+            "MAX_LARGE_HOLD_SECONDS",
+            "seconds of one with which its key holds more than a half of a budget",
+        ),
+        ("model.budget", "MAX_COUNTED_HOLDERS", "keys of which a budget knows how much they hold"),
         ("model.alert", "MAX_RULES", "alert rules of an organisation"),
         ("model.alert_channel", "MAX_CHANNELS", "channels of an alert rule"),
         ("model.alert_channel", "MAX_TARGET_CHARS", "characters of a channel's target"),
@@ -662,7 +669,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "What a run and a list may hold": [
         ("model.lane", "MAX_ATTEMPTS", "attempts before a run is lost"),
-        ("model.run", "MAX_INPUTS", "messages, answers, and answers to earlier attempts, that wait for a run's agent"),
+        ("model.pending", "MAX_MESSAGES", "messages that wait for a run's agent"),
+        (
+            "model.pending",
+            "MAX_ANSWERS",
+            "answers to what a run's last attempt asks that wait for it; and so many that earlier attempts have left",
+        ),
         (
             "engine.control.steering",
             "SECOND_ANSWER_MS",
@@ -670,9 +682,20 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("model.run", "MAX_PENDING", "commands that wait for a run's agent"),
         (
-            "model.run",
+            "model.pending",
             "MAX_PENDING_BYTES",
-            "bytes of the texts of each of those three, 196,608 of a run together; past it inputs are refused",
+            "bytes of the texts of those messages, and of the answers to the last attempt; past it inputs are refused",
+        ),
+        ("model.pending", "MAX_LEFT_BYTES", "bytes of the answers that earlier attempts have left"),
+        (
+            "engine.control.told_texts",
+            "BYTES_OF_LOOK_UP",
+            "bytes of those texts that count as an id which a group looks up for its replies",
+        ),
+        (
+            "model.pending",
+            "MAX_ROW_TEXT_BYTES",
+            "bytes of each of those texts in the row of its run; a longer one stands in its event alone",
         ),
         ("model.run_text", "MAX_PART_CHARS", "characters of a run's input, of its result, of its talk for searches"),
         ("model.run_text", "MAX_WORDS", "words that a search looks for"),

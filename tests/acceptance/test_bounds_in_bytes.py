@@ -113,6 +113,15 @@ def test_a_row_is_bounded_whatever_is_told_of_its_run(own: Server, sender: httpx
         ok(post(sender, "/api/v1/events", batch(*holes, client_id=name)))
     [length] = stored_rows(own)
     assert length <= ROW_BYTES
+    [run] = ok(sender.get("/api/v1/runs"))["data"]
+    for n in range(15):
+        body = {"type": "message", "content": f"{n} " + "m" * 4000}
+        ok(sender.post(f"/v1/runs/{run['run_id']}/input", json=body))
+    for one in run["questions"][:32]:
+        body = {"question_id": one["question_id"], "content": "a" * 2000}
+        ok(sender.post(f"/v1/runs/{run['run_id']}/input", json=body))
+    [length] = stored_rows(own)
+    assert length <= ROW_BYTES, "with all that waits for its agent"
 
 
 def test_what_waits_for_an_agent_is_bounded_in_bytes(own: Server, sender: httpx2.Client) -> None:
@@ -120,16 +129,23 @@ def test_what_waits_for_an_agent_is_bounded_in_bytes(own: Server, sender: httpx2
     path = f"/v1/runs/{stored['run_id']}/input"
     codes = [sender.post(path, json={"content": "x" * 32_000}).status_code for _ in range(4)]
     assert codes == [200, 200, 409, 409]
-    assert stored_rows(own)[0] <= 64 * 1024 + 4096
+    assert stored_rows(own)[0] <= 4096
 
 
 def large_runs(sender: httpx2.Client, count: int) -> str:
-    """Runs of a thread whose rows are nearly as large as a row may be: metadata, and what waits for their agents."""
+    """Runs of a thread with large rows: metadata, questions whose characters take six bytes each, and open calls."""
     told = {"x": "y" * 16_000}
     starts = [event(f"e{n}", f"r{n}", "run.started", metadata=told) | {"thread": "t"} for n in range(count)]
-    for stored in results(post(sender, "/api/v1/events", batch(*starts))):
-        for _ in range(2):
-            ok(sender.post(f"/v1/runs/{stored['run_id']}/input", json={"content": "x" * 22_000}))
+    results(post(sender, "/api/v1/events", batch(*starts)))
+    for n in range(count):
+        asked = [
+            event(f"q{n}.{one}", f"r{n}", "run.waiting_for_input", one + 2, question="\x01" * 2000) for one in range(2)
+        ]
+        calls = [
+            event(f"c{n}.{one}", f"r{n}", "tool.call", one + 4, tool="t" * 200, tool_call_id=f"{one}".rjust(190, "é"))
+            for one in range(10)
+        ]
+        results(post(sender, "/api/v1/events", batch(*asked, *calls)))
     return "/api/v1/runs"
 
 

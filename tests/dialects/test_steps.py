@@ -21,8 +21,9 @@ from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
 from towerlog.model.facts import Effects, Facts, with_effects
 from towerlog.model.outcome import Appended, Stored
+from towerlog.model.pending import Pending
 from towerlog.model.principal import Scope
-from towerlog.model.run import TERMINAL, Pending, Status
+from towerlog.model.run import TERMINAL, Status
 from towerlog.model.usage import Usage, UsageReport
 
 INGEST = endpoint_of(DIALECT, "POST", "/api/ingest")

@@ -17,6 +17,7 @@ from towerlog.model.approval import OnExpiry
 from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT
+from towerlog.model.pending import Pending
 from towerlog.model.run import (
     MAX_METADATA_BYTES,
     MAX_OPEN_ID_CHARS,
@@ -29,7 +30,6 @@ from towerlog.model.run import (
     ForkedFrom,
     OpenQuestion,
     OpenTool,
-    Pending,
     RunRow,
     Status,
     long_call_id,

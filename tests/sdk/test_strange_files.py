@@ -206,19 +206,37 @@ def test_listing_spools_waits_for_no_pipe_and_takes_no_lock_that_is_none(tmp_pat
     assert (found.events, found.held) == (2, 1)
 
 
-def test_a_line_of_any_length_is_listed_and_sent_past_in_little_memory(tmp_path: Path, ingest: Ingest) -> None:
+@pytest.mark.parametrize("kind", ["a hole", "an event"])
+def test_a_line_of_any_length_is_listed_and_sent_past_in_little_memory(
+    tmp_path: Path, ingest: Ingest, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named, counted as lost, and kept for people as far as there is room."""
     home = spooled(tmp_path, ingest.url, event(1))
     [path] = home.glob("*/*.ndjson")
     with path.open("r+b") as file:
-        # A hole costs nothing but the memory of whoever reads it whole.
-        file.truncate(512 * 1024 * 1024)
         file.seek(0, os.SEEK_END)
-        file.write(b"\n" + event(2) + b"\n")
+        if kind == "a hole":
+            # A hole costs nothing but the memory of whoever reads it whole.
+            file.truncate(512 * 1024 * 1024)
+            file.seek(0, os.SEEK_END)
+        else:
+            file.write(event(2)[:-2] + b',"more":"')
+            for _ in range(17):
+                file.write("🗼".encode() * (256 * 1024))
+            file.write(b'"}}')
+        file.write(b"\n" + event(3) + b"\n")
     tracemalloc.start()
     try:
         [found] = list_spools(tmp_path)
         assert found.events == 3
-        assert delivered(ingest, tmp_path) == ["e1", "e2"]
-        assert tracemalloc.get_traced_memory()[1] < 10 * MAX_LINE_BYTES
+        recorder = Recorder(ingest.url, KEY, spool_dir=tmp_path)
+        assert recorder.drain(30)
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * MAX_LINE_BYTES
     finally:
         tracemalloc.stop()
+    assert sorted(one["event_id"] for one in ingest.of("r")) == ["e1", "e3"]
+    assert recorder.status().dropped == 1
+    recorder.close()
+    assert f"are no events and are not sent; see {home / SET_ASIDE}" in caplog.text
+    assert (home / SET_ASIDE).stat().st_size == MAX_LINE_BYTES + 1
+    assert not path.exists()

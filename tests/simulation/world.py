@@ -29,8 +29,8 @@ from towerlog.model import question as q
 from towerlog.model.event import Draft, EventType, RunById
 from towerlog.model.facts import Effects, Facts, some
 from towerlog.model.outcome import Appended, Claimed, KeyMinted, NothingToClaim, Replayed, Reported, RunCreated, Stored
+from towerlog.model.pending import Pending
 from towerlog.model.principal import Principal, Scope
-from towerlog.model.run import Pending
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.store.sqlite.store import SqliteStore
 

@@ -6,7 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.factories import event, run_row
-from towerlog.model.run import Pending, Status
+from towerlog.model.pending import Pending
+from towerlog.model.run import Status
 from towerlog.store.values import RunChange
 from towerlog.wake.base import Commit, Wake, has_news
 from towerlog.wake.local import LocalWake

@@ -27,9 +27,10 @@ from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId
 from towerlog.model.facts import Effects, Facts, some, with_effects
 from towerlog.model.outcome import Appended
+from towerlog.model.pending import Pending
 from towerlog.model.principal import Scope
 from towerlog.model.question_digest import words_of
-from towerlog.model.run import Pending, Status
+from towerlog.model.run import Status
 
 NAME = "steps"
 MAX_PREVIEW_CHARS = 500

@@ -26,6 +26,13 @@ MAX_RESERVATIONS = 10_000
 """Of an organisation that may be open at a time."""
 MAX_RESERVATIONS_OF_KEY = 2500
 """The same of one key, so that none takes the place of all others."""
+MAX_RESERVATIONS_OF_RUN = 100
+"""The same of one run: a program that reserves and never tells of its calls holds no more than these."""
+MAX_LARGE_HOLD_SECONDS = 300
+"""How long a reservation may hold its amount with which its key holds more than a half of a budget: for so long all
+other keys may find nothing left."""
+MAX_COUNTED_HOLDERS = 64
+"""Keys of which a budget knows what they hold; where there are more, the others hold too little for that to matter."""
 MAX_REFUSALS_TOLD = 60
 """Reservations that one budget refuses in a minute and that their runs' logs tell of."""
 MAX_KNOWN_AMOUNTS = 4096
@@ -136,6 +143,8 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """For `total`: since when it counts, and what was spent before that."""
     reserved_nanos: int = 0
     """What open reservations hold."""
+    held_by: dict[str, int] = {}
+    """Key id → how much of that its reservations hold."""
     kept_nanos: int = 0
     """What is held on in this period of reservations that were settled by calls whose cost nobody knows."""
     unpriced_calls: int = 0
@@ -157,6 +166,10 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def held_nanos(self) -> int:
         """What is held of it and not spent, as far as is known."""
         return self.reserved_nanos + self.kept_nanos
+
+    def is_mostly_held_by(self, key_id: str, more_nanos: int) -> bool:
+        """Whether a key holds more than a half of it, with so much more."""
+        return 2 * (self.held_by.get(key_id, 0) + more_nanos) > self.amount_nanos
 
     @property
     def state(self) -> BudgetState:

@@ -20,10 +20,11 @@ from towerlog.model.lane import Lane
 from towerlog.model.liveness import Liveness
 from towerlog.model.member import MemberOutcome, MemberRows
 from towerlog.model.outline import Outline
+from towerlog.model.pending import Pending
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.price import PriceOutcome, PriceRows, PriceView
 from towerlog.model.retention import RetentionNow, RetentionOutcome
-from towerlog.model.run import Pending, RunRow
+from towerlog.model.run import RunRow
 from towerlog.model.run_text import Hit
 from towerlog.model.span_figures import AboutRun
 from towerlog.model.thread import ThreadRow
@@ -331,15 +332,11 @@ class ReplyKept(msgspec.Struct, frozen=True):
     body: bytes
 
 
+RunOutcome = Appended | ContentKept | ReplyKept | RunCreated | RunChanged | Delivered
 BudgetOutcome = BudgetNow | Reserved | ReservationNow
 AlertOutcome = RuleNow | AlertNow | DeliveryNow | Redelivered
 Placed = (
-    Appended
-    | ContentKept
-    | ReplyKept
-    | RunCreated
-    | RunChanged
-    | Delivered
+    RunOutcome
     | Steered
     | Begun
     | Taken
@@ -362,12 +359,7 @@ Placed = (
 )
 """What placing a command gives: ids, and rows as its commit leaves them."""
 Outcome = (
-    Appended
-    | ContentKept
-    | ReplyKept
-    | RunCreated
-    | RunChanged
-    | Delivered
+    RunOutcome
     | RunView
     | Claimed
     | NothingToClaim

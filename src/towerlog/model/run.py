@@ -16,6 +16,7 @@ from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
 from towerlog.model.assumed import AssumedCells
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells, ToldTotals
 from towerlog.model.ledger import Ledger
+from towerlog.model.pending import MAX_ANSWERS, MAX_MESSAGES, Pending
 from towerlog.model.span import NO_CALLS, ToldCalls
 from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
 from towerlog.model.usage import NO_USAGE, Usage
@@ -57,31 +58,6 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 PARENT_RUN, PARENT_TRACE, PARENT_FOREIGN = "run:", "trace:", "foreign:"
 """How a `parent_key` begins: what follows is the parent's run id, trace id or foreign id."""
-
-
-class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A command that the run's agent has not acknowledged yet."""
-
-    command_id: int
-    """The seq of the event that made it."""
-    type: str
-    """`cancel`, `input` (the answer to a question), `message`, `pause` or `resume`."""
-    content: str | None = None
-    """The answer; of the others the reason, where the person gave one."""
-    delivered: bool = False
-    """True once a reply to the agent has carried it."""
-    question_id: int | None = None
-    """Of an `input`: the question that it answers."""
-    question_key: str | None = None
-    """Of an `input`: the key that the agent gave that question."""
-    expired: bool = False
-    """Of an `input`: nobody has answered in time, and its `content` is no person's."""
-    budget_id: str | None = None  # of a `pause`: the budget that asks for it
-
-
-def text_bytes(text: str) -> int:
-    """How many bytes a text takes as a JSON string without its quotation marks: a control character takes six."""
-    return len(msgspec.json.encode(text)) - 2
 
 
 Unplaced = tuple[int, str, str, int]
@@ -214,7 +190,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     asking_epoch: int = 0
     """Lease epoch of the last attempt that has asked anything."""
     closed_questions: tuple[ClosedQuestion, ...] = ()
-    """The last MAX_CLOSED_QUESTIONS, oldest first: whoever answers too late is told who was first."""
+    """The last MAX_CLOSED_QUESTIONS, and all whose answers wait for their agent, oldest first: whoever answers too late
+    is told who was first."""
     awaits_approval: bool = False
     """Its newest checkpoint with a status waits for a person's approval."""
     phase: str | None = None
@@ -276,7 +253,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def pending_bytes(self) -> int:
         """How long the texts of its pending commands are together, as they stand in the row."""
-        return sum([text_bytes(command.content) for command in self.pending if command.content is not None])
+        return sum([command.size() for command in self.pending if command.content is not None])
 
     def has_undelivered(self) -> bool:
         """Whether a command is pending that no reply has carried yet."""
@@ -374,20 +351,17 @@ STEP = "\x1e"
 """Begins the name of an open step."""
 LONG_ID = "\x1f"
 """Begins such a digest, and hardly an id."""
-MAX_INPUTS = 15
-"""Messages, answers, and answers to earlier attempts, that may wait for their agent: so many of each."""
 MAX_COMMAND_IDS = 64
 """Commands of a run that are known by their ids once they are taken; of an older id nobody knows what it was."""
 MAX_QUESTIONS = 64
 """Open questions of one attempt; one more is refused, so that its agent does not wait for what cannot come."""
 MAX_CLOSED_QUESTIONS = 32
-MAX_PENDING = 3 * MAX_INPUTS + MAX_QUESTIONS + 2
+"""More only where so many answers wait for their agent: the row has the questions of all these."""
+MAX_PENDING = MAX_MESSAGES + 2 * MAX_ANSWERS + MAX_QUESTIONS + 2
 """There is always room for a cancel, and for a pause or a resume, beside messages, answers, and the words that as many
 questions have expired as may be open."""
 MAX_METADATA_BYTES = 16 * 1024
 """Of a run's row. What does not fit stays in its event."""
-MAX_PENDING_BYTES = 64 * 1024
-"""Of the texts of each of those three kinds."""
 MAX_QUESTION_CHARS = 4 * 1024
 """Of the texts of all open questions: past it the row has the beginnings of the longest. Their events are whole."""
 MAX_OPEN_TOOL_CHARS = 4 * 1024

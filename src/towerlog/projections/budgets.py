@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.model.budget import (
+    MAX_COUNTED_HOLDERS,
     MAX_REFUSALS_TOLD,
     BudgetRow,
     BudgetStep,
@@ -109,14 +110,18 @@ def deleted(row: BudgetRow) -> BudgetRow | None:
     return _going_on(_replace(row, deleted=True)) if row.has_paused else None
 
 
-def held(row: BudgetRow, amount_nanos: int) -> BudgetRow:
-    """With a reservation more; or, for an amount below 0, less."""
-    return _replace(row, reserved_nanos=max(0, row.reserved_nanos + amount_nanos))
+def held(row: BudgetRow, amount_nanos: int, key_id: str) -> BudgetRow:
+    """With a reservation of a key more; or, for an amount below 0, less."""
+    holders = {name: nanos for name, nanos in row.held_by.items() if name != key_id}
+    own = row.held_by.get(key_id, 0) + amount_nanos
+    if own > 0 and len(holders) < MAX_COUNTED_HOLDERS:
+        holders[key_id] = own
+    return _replace(row, reserved_nanos=max(0, row.reserved_nanos + amount_nanos), held_by=holders)
 
 
-def kept(row: BudgetRow, amount_nanos: int) -> BudgetRow:
+def kept(row: BudgetRow, amount_nanos: int, key_id: str) -> BudgetRow:
     """After a call whose cost nobody knows has settled a reservation of so much: it stays held in this period."""
-    return _replace(held(row, -amount_nanos), kept_nanos=summed(row.kept_nanos, amount_nanos))
+    return _replace(held(row, -amount_nanos, key_id), kept_nanos=summed(row.kept_nanos, amount_nanos))
 
 
 def unpriced(row: BudgetRow, calls: int) -> BudgetRow:

@@ -8,7 +8,8 @@ import msgspec
 
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Effects
-from towerlog.model.run import MAX_COMMAND_IDS, MAX_PENDING, Pending, RunRow, Status
+from towerlog.model.pending import WITH_CONTENT, Pending
+from towerlog.model.run import MAX_COMMAND_IDS, MAX_PENDING, RunRow, Status
 from towerlog.projections.questions import left_untaken, taken
 
 _replace = msgspec.structs.replace
@@ -26,7 +27,6 @@ class _CommandData(msgspec.Struct):
 
 
 _decode_command = msgspec.json.Decoder(_CommandData).decode
-WITH_CONTENT = frozenset({"input", "message"})
 OPPOSITES = {"pause": "resume", "resume": "pause"}
 """A request for the one withdraws a pending request for the other."""
 
@@ -137,7 +137,7 @@ def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[P
     key = None if question is None else question.key
     is_expired, budget_id = event.effects.expires is not None, sent.budget_id if kind == "pause" else None
     made = Pending(event.seq, kind, content, False, question_id, key, is_expired, budget_id)
-    return _newest((*kept, made))
+    return _newest((*kept, made.short()))
 
 
 def _newest(pending: tuple[Pending, ...]) -> tuple[Pending, ...]:

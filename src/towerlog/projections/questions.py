@@ -12,8 +12,9 @@ import msgspec
 
 from towerlog.model.approval import NO_TERMS, ClosedQuestion, OnExpiry, OpenQuestion
 from towerlog.model.event import Event, EventType
+from towerlog.model.pending import MAX_ANSWERS, MAX_LEFT_BYTES, Pending
 from towerlog.model.question_digest import words_of
-from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, Pending, RunRow
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, RunRow
 
 
 class _AnswerData(msgspec.Struct, frozen=True):
@@ -79,7 +80,7 @@ def may_have_asked(row: RunRow | None, name: int | str) -> bool:
     if row is None or (isinstance(name, int) and name > row.last_seq):
         return False
     # Questions that were open at the end are forgotten, and so are old ones that were closed.
-    if row.is_terminal() or len(row.closed_questions) == MAX_CLOSED_QUESTIONS:
+    if row.is_terminal() or len(row.closed_questions) >= MAX_CLOSED_QUESTIONS:
         return True
     known = [(one.question_id, one.key) for one in row.questions]
     known += [(one.question_id, one.key) for one in row.closed_questions]
@@ -132,7 +133,7 @@ def _first_epoch(row: RunRow, key: str | None) -> int:
     if key is None:
         return row.lease_epoch
     before = [one.first_epoch for one in row.closed_questions if one.key == key]
-    is_forgotten = len(row.closed_questions) == MAX_CLOSED_QUESTIONS
+    is_forgotten = len(row.closed_questions) >= MAX_CLOSED_QUESTIONS
     return min(before, default=0 if is_forgotten else row.lease_epoch)
 
 
@@ -205,6 +206,8 @@ def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     found = named_question(row, effects.question_id, None)
     if found is not None:
         _close(row, changes, _closed(found, event, by=answered_by(event)))
+        if effects.requests is not None and found.epoch == row.lease_epoch:
+            _keep_newest_left(row, changes)
     elif effects.requests is None and effects.acknowledges is not None:
         # Agents of dialects without acknowledgements say "input" for whatever they were told.
         changes["pending"] = _without_first(row.pending, "message")
@@ -243,8 +246,31 @@ def left_untaken(row: RunRow, command_id: int | None) -> tuple[ClosedQuestion, .
 
 def left_answers(row: RunRow) -> tuple[Pending, ...]:
     """Answers that wait for an agent which has not asked for them: only an attempt before has."""
-    asked = {one.question_id for one in row.closed_questions if one.epoch == row.lease_epoch}
-    return tuple(one for one in row.pending if one.type == "input" and one.question_id not in asked)
+    return _left(row.pending, row.closed_questions, row.lease_epoch)
+
+
+def _left(pending: tuple[Pending, ...], closed: tuple[ClosedQuestion, ...], epoch: int) -> tuple[Pending, ...]:
+    asked = {one.question_id for one in closed if one.epoch == epoch}
+    return tuple(one for one in pending if one.type == "input" and one.question_id not in asked)
+
+
+def _keep_newest_left(row: RunRow, changes: dict[str, Any]) -> None:
+    """Once what this attempt asks is answered: of what earlier attempts have left unread the newest answers stay,
+    within their bounds. So what an attempt asks can be answered, however many were there before it."""
+    pending = changes.get("pending", row.pending)
+    left = [one for one in _left(pending, changes["closed_questions"], row.lease_epoch) if not one.expired]
+    room, gone = MAX_LEFT_BYTES, set[int]()
+    for count, one in enumerate(reversed(left)):
+        room -= one.size()
+        if count >= MAX_ANSWERS or room < 0:
+            gone.add(one.command_id)
+    if not gone:
+        return
+    questions = {one.question_id for one in left if one.command_id in gone}
+    changes["pending"] = tuple(one for one in pending if one.command_id not in gone)
+    changes["closed_questions"] = tuple(
+        _replace(one, withdrawn=True) if one.question_id in questions else one for one in changes["closed_questions"]
+    )
 
 
 def at_the_end(row: RunRow) -> tuple[ClosedQuestion, ...]:
@@ -284,14 +310,15 @@ def _close(row: RunRow, changes: dict[str, Any], closed: ClosedQuestion) -> None
 
 
 def _newest(closed: tuple[ClosedQuestion, ...], pending: tuple[Pending, ...]) -> tuple[ClosedQuestion, ...]:
-    """MAX_CLOSED_QUESTIONS of them. One whose answer still waits for its agent goes after all others: without it the
-    answer would be none to what is asked again."""
-    if len(closed) <= MAX_CLOSED_QUESTIONS:
+    """MAX_CLOSED_QUESTIONS of them, and the newest one. One whose answer still waits for its agent stays: without it
+    the answer would be none to what is asked again."""
+    excess = len(closed) - MAX_CLOSED_QUESTIONS
+    if excess <= 0:
         return closed
-    # Of the server's words about expired questions there may be more than these.
+    # The server's words about expired questions are no answers.
     waiting = {one.question_id for one in pending if not one.expired}
-    oldest = next((index for index, one in enumerate(closed) if one.question_id not in waiting), 0)
-    return closed[:oldest] + closed[oldest + 1 :]
+    gone = [one.question_id for one in closed[:-1] if one.question_id not in waiting][:excess]
+    return tuple(one for one in closed if one.question_id not in gone)
 
 
 def answered_by(event: Event) -> str | None:

@@ -24,9 +24,10 @@ from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.command import Append, Decide
 from towerlog.model.event import AgentHeartbeat, Draft, EventType, Refusal
 from towerlog.model.outcome import Appended, Decided, Page, Stored
+from towerlog.model.pending import Pending
 from towerlog.model.principal import Scope
 from towerlog.model.question import LatestCheckpoint, ListApprovals
-from towerlog.model.run import Pending, Status
+from towerlog.model.run import Status
 from towerlog.projections.approvals import of_checkpoint
 
 EVENTS = endpoint_of(DIALECT, "POST", "/v1/runners/events")

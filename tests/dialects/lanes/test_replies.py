@@ -15,8 +15,9 @@ from towerlog.model.checkpoint import CheckpointRow, CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, Stored, WorkerView
+from towerlog.model.pending import Pending
 from towerlog.model.question import ListLanes
-from towerlog.model.run import Pending, Status
+from towerlog.model.run import Status
 
 RUN_FIELDS = [
     "id", "thread_id", "agent_id", "lane_key", "title", "role", "state", "phase", "worker_id", "claimed_at",

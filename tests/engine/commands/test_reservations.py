@@ -9,10 +9,13 @@ import pytest
 
 from tests.support.factories import draft, traced
 from tests.support.rig import Rig
-from towerlog.errors import NotFound
+from towerlog.errors import Conflict, NotFound, Overloaded
 from towerlog.model.audit import AuditFilter, ListAudit
 from towerlog.model.budget import (
+    MAX_HOLD_SECONDS,
+    MAX_LARGE_HOLD_SECONDS,
     MAX_REFUSALS_TOLD,
+    MAX_RESERVATIONS_OF_RUN,
     BudgetAction,
     BudgetScope,
     CreateBudget,
@@ -23,6 +26,7 @@ from towerlog.model.budget import (
     ReserveBudget,
 )
 from towerlog.model.event import EventType
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.principal import Scope
 from towerlog.model.question import RunFilter
 
@@ -83,6 +87,59 @@ async def test_refused_reservations_are_told_of_so_often_a_minute(rig: Rig) -> N
     rig.clock.advance(60_000)
     await rig.do(ReserveBudget(runs["writer"], 11 * DOLLAR))
     assert await told() == MAX_REFUSALS_TOLD + 1
+
+
+async def test_a_run_has_so_many_open_reservations(rig: Rig) -> None:
+    _, runs = await setting(rig)
+    *_, last = [await rig.do(ReserveBudget(runs["writer"], 1)) for _ in range(MAX_RESERVATIONS_OF_RUN)]
+    with pytest.raises(Overloaded, match=f"This run .*{MAX_RESERVATIONS_OF_RUN}") as refused:
+        await rig.do(ReserveBudget(runs["writer"], 1))
+    assert refused.value.retry_after
+    await rig.do(ReserveBudget(runs["reader"], 1))
+    await rig.do(ReleaseReservation(last.reservation_id))
+    await rig.do(ReserveBudget(runs["writer"], 1))
+    with pytest.raises(Overloaded):
+        await rig.do(ReserveBudget(runs["writer"], 1))
+
+
+async def test_more_than_a_half_of_a_budget_is_held_by_one_key_for_a_short_time(rig: Rig) -> None:
+    """In one piece or in many, of however many runs; what another key holds counts for that one."""
+    _, runs = await setting(rig)
+    long_ms, short_ms = MAX_HOLD_SECONDS * 1000, MAX_LARGE_HOLD_SECONDS * 1000
+    other = msgspec.structs.replace(rig.principal, key_id="other")
+    with pytest.raises(Conflict, match=f"{MAX_LARGE_HOLD_SECONDS} seconds"):
+        await rig.do(ReserveBudget(runs["writer"], 6 * DOLLAR, ttl_ms=long_ms))
+    assert await held(rig) == [], "nothing is held of what was refused"
+    await rig.do(ReserveBudget(runs["writer"], 3 * DOLLAR, ttl_ms=long_ms))
+    whole = await rig.do(ReserveBudget(runs["reader"], 2 * DOLLAR, ttl_ms=long_ms))
+    with pytest.raises(Conflict, match="more than a half"):
+        await rig.do(ReserveBudget(runs["reader"], 1, ttl_ms=long_ms))
+    await rig.do(ReserveBudget(runs["reader"], 4 * DOLLAR, ttl_ms=long_ms), principal=other)
+    await rig.do(ReserveBudget(runs["reader"], 1, ttl_ms=short_ms))
+    await rig.do(ReleaseReservation(whole.reservation_id))
+    await rig.do(ReserveBudget(runs["reader"], DOLLAR, ttl_ms=long_ms))
+
+
+async def test_what_a_key_holds_is_counted_down_with_each_end(rig: Rig) -> None:
+    """Settled, released, over, or with its run."""
+    [_, whole], runs = await setting(rig)
+
+    async def of_key() -> int:
+        return (await rig.do(GetBudget(whole.budget_id))).row.held_by.get(rig.principal.key_id, 0)
+
+    granted = [await rig.do(ReserveBudget(runs["writer"], DOLLAR, ttl_ms=60_000)) for _ in range(4)]
+    assert await of_key() == 4 * DOLLAR
+    await rig.do(ReleaseReservation(granted[0].reservation_id))
+    assert await of_key() == 3 * DOLLAR
+    settles = Facts(effects=Effects(reservation_id=granted[1].reservation_id))
+    await rig.append(draft(EventType.MODEL_CALL, traced("writer"), facts=settles, agent="writer"))
+    assert await of_key() == 2 * DOLLAR
+    await rig.do(ReserveBudget(runs["reader"], DOLLAR, ttl_ms=1_000))
+    rig.clock.advance(1_000)
+    await rig.engine.sweep()
+    assert await of_key() == 2 * DOLLAR
+    await rig.append(draft(EventType.RUN_COMPLETED, traced("writer"), agent="writer"))
+    assert await of_key() == 0
 
 
 async def test_a_released_reservation_holds_nothing_and_is_told_in_the_audit(rig: Rig) -> None:

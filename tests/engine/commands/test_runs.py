@@ -25,8 +25,9 @@ from towerlog.model.event import EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.outcome import Claimed, Decided, NothingToClaim, RunCreated
+from towerlog.model.pending import MAX_MESSAGES
 from towerlog.model.question import GetRun, ListApprovals
-from towerlog.model.run import MAX_INPUTS, MAX_THREAD_QUEUE, Status
+from towerlog.model.run import MAX_THREAD_QUEUE, Status
 from towerlog.store.values import Changes
 
 E = EventType
@@ -206,13 +207,13 @@ async def test_a_run_that_neither_waits_nor_runs_takes_no_input(rig: Rig, kind: 
 
 async def test_inputs_that_nobody_takes_are_bounded(rig: Rig) -> None:
     [told] = await rig.append(draft(run="t"))
-    for number in range(MAX_INPUTS):
+    for number in range(MAX_MESSAGES):
         await rig.do(GiveInput(told.run_id, str(number)))
     with pytest.raises(Conflict):
         await rig.do(GiveInput(told.run_id, "one too many"))
     changed = await rig.do(CancelRun(told.run_id))
     contents = [pending.content for pending in changed.row.pending]
-    assert contents == [*map(str, range(MAX_INPUTS)), None], "a cancel always has room, and drops nothing"
+    assert contents == [*map(str, range(MAX_MESSAGES)), None], "a cancel always has room, and drops nothing"
 
 
 # Deciding

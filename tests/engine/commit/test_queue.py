@@ -18,12 +18,15 @@ from towerlog.engine.commit.queue import (
     MESSAGES_OF_WORK,
     WORK_OF_CHANGE,
     CommandQueue,
+    cut,
     work_of,
 )
 from towerlog.engine.commit.submission import Submission, Waiter, measured
+from towerlog.engine.commit.turn import PlanFull
 from towerlog.errors import Overloaded
 from towerlog.model.command import Append, CreateRun, Finish, GiveInput, Report, Write
-from towerlog.model.event import AgentHeartbeat, EventType, History, Refusal, RunByForeignId
+from towerlog.model.event import AgentHeartbeat, EventType, History, Item, Refusal, RunByForeignId
+from towerlog.model.outcome import Stored
 from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
 
@@ -111,7 +114,7 @@ async def test_what_nobody_waits_for_takes_no_turn() -> None:
     gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     gone.cancel()
     queue = filled(command(1, HEAVY, waiter=gone), command(1), command(2))
-    assert orgs_of(queue.take()) == [2, 1]
+    assert orgs_of(queue.take()) == [1, 2], "nor does what is large"
     assert queue.count == 0
     assert filled(command(1, waiter=gone)).take() == []
 
@@ -211,7 +214,7 @@ def test_all_that_is_long_of_a_command_is_measured(sent: Write, texts: int) -> N
 
 
 def test_what_was_taken_and_not_placed_comes_first_and_in_its_order() -> None:
-    """Before what has come since of the same organisation; of others it takes no turn."""
+    """Before what has come since of the same organisation, and in the turn that it had."""
     first, second, third = [command(1, work=MAX_GROUP_WORK) for _ in range(3)]
     queue = filled(first, second)
     assert queue.take() == [first]
@@ -219,10 +222,65 @@ def test_what_was_taken_and_not_placed_comes_first_and_in_its_order() -> None:
     queue.add(third)
     queue.add(command(2))
     assert queue.count == 4
-    other, *taken = [queue.take() for _ in range(4)]
-    assert (orgs_of(other), taken, queue.count) == ([2], [[first], [second], [third]], 0)
+    again, other, *taken = [queue.take() for _ in range(4)]
+    assert (again, orgs_of(other), taken, queue.count) == ([first], [2], [[second], [third]], 0)
     queue.put_back([first, second])
     assert (queue.take(), queue.take(), queue.take()) == ([first], [second], [])
+
+
+def large(org: int, parts: int) -> Submission:
+    """A command of so many parts."""
+    who = Principal(org, f"o{org}", "u", "k", frozenset())
+    items: list[Item] = [draft(data={"n": n}) for n in range(parts * MAX_GROUP_WORK)]
+    return Submission(who, Append("otlp", items), "otlp", cast(Waiter, None), None, 0, 0)
+
+
+def part_taken(queue: CommandQueue, one: Submission) -> None:
+    """A group had room for a part of it; the rest waits again."""
+    assert isinstance(one.command, Append)
+    cut(one, cast(Append, PlanFull([Stored(1, 1, "r")] * MAX_GROUP_WORK).rest_of(one.command)))
+    queue.put_back([one])
+
+
+def test_small_commands_come_between_the_parts_of_large_ones_and_these_in_turns() -> None:
+    first, second = large(1, 4), large(1, 4)
+    queue = filled(first, second)
+    taken = []
+    for _ in range(6):
+        small = command(1)
+        queue.add(small)
+        assert queue.take() == [small], "it waits for one part at most, of one of them"
+        [one] = queue.take()
+        taken.append(one)
+        part_taken(queue, one)
+    assert taken == [first, second] * 3
+
+
+def test_large_commands_go_on_though_there_is_always_a_small_one() -> None:
+    one = large(1, 3)
+    queue = filled(one, *(command(1, MAX_GROUP_WORK) for _ in range(20)))
+    taken = [queue.take() == [one] for _ in range(4)]
+    assert taken == [False, True, False, False]
+
+
+def test_each_part_of_a_large_command_counts_once_as_work_of_its_organisation() -> None:
+    """Not all of it with each part: then its organisation would wait as if it had done all of it each time."""
+    one = large(1, 4)
+    queue = filled(one)
+    taken: list[int] = []
+    for _ in range(3):
+        queue.add(command(2, MAX_GROUP_WORK))
+        [found] = queue.take()
+        taken.append(found.principal.org)
+        if found is one:
+            part_taken(queue, one)
+    for _ in range(40):
+        queue.add(command(2, MAX_GROUP_WORK))
+        [found] = queue.take()
+        taken.append(found.principal.org)
+        if found is one and len(one.command.items) > MAX_GROUP_WORK:  # type: ignore[union-attr]
+            part_taken(queue, one)
+    assert [at for at, org in enumerate(taken) if org == 1] == [0, 2, 4, 6]
 
 
 async def test_when_the_queue_is_full_the_organisation_that_has_most_in_it_gives_way() -> None:

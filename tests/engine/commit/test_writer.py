@@ -15,7 +15,7 @@ from tests.support.fakes import FakeClock, SeededIds
 from tests.support.lookups import looked_up
 from tests.support.rig import Rig, at_rest, open_rig
 from tests.support.wait import wait_until_async
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, MAX_GROUP_WORK, WORK_OF_CHANGE
 from towerlog.engine.commit.writer import STEP_MS
 from towerlog.engine.core import EngineSettings
 from towerlog.engine.plan.plan import Plan
@@ -73,6 +73,32 @@ def count_commits(rig: Rig) -> list[int]:
 
     rig.engine._writer._committed = counted
     return commits
+
+
+async def test_small_requests_of_an_organisation_come_between_the_parts_of_a_large_one(rig: Rig) -> None:
+    """A sender that waits for each of its replies has one commit between any two parts."""
+    commits: list[str] = []
+    committed = rig.engine._writer._committed
+
+    def noted(commit: Any) -> None:
+        commits.append("+".join(sorted({event.dialect for event in commit.events})))
+        committed(commit)
+
+    rig.engine._writer._committed = noted
+    roots = [draft(run=traced(f"t{n}"), facts=facts_of(is_start=True), data={"n": n}) for n in range(3000)]
+    large = asyncio.create_task(rig.do(Append("otlp", list(roots))))
+    await wait_until_async(lambda: bool(commits), "the first part")
+    while not large.done():
+        await rig.do(steps("small"))
+    parts = [at for at, dialect in enumerate(commits) if dialect == "otlp"]
+    assert len(parts) >= 3000 * WORK_OF_CHANGE // MAX_GROUP_WORK
+    between = commits[commits.index("steps") : parts[-1] + 1]
+    assert between == ["steps", "otlp"] * (len(between) // 2)
+    assert len(between) >= 2 * (len(parts) - 3), "it came after the first part or two"
+    told = [msgspec.json.decode(event.data)["n"] for event in await rig.log() if event.dialect == "otlp"]
+    assert told == list(range(3000)), "its own order stays"
+    assert [one.seq for one in (await large).results] == [1] * 3000
+    await sound(rig)
 
 
 async def test_a_group_is_bounded(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from itertools import chain
 
 import msgspec
 import pytest
@@ -17,8 +17,9 @@ from towerlog.model.command import Claim, CreateRun, Finish, GiveInput, KillRun,
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
 from towerlog.model.facts import Effects, Facts
+from towerlog.model.pending import MAX_ANSWERS, MAX_LEFT_BYTES
 from towerlog.model.question import ListApprovals
-from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_INPUTS, Status
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, Status
 
 
 async def sound(rig: Rig) -> None:
@@ -144,10 +145,10 @@ async def test_a_withdrawn_question_in_other_words_is_another_one(rig: Rig) -> N
     await sound(rig)
 
 
-@pytest.mark.parametrize("size", [9, 4_000])
+@pytest.mark.parametrize("size", [9, 1_900])
 async def test_answers_that_nobody_asks_for_stay_and_leave_room_for_one_that_is_waited_for(rig: Rig, size: int) -> None:
     """By number and by bytes."""
-    run_id = await lost(rig, *[question(f"{number}?", f"k{number}") for number in range(MAX_INPUTS + 1)])
+    run_id = await lost(rig, *[question(f"{number}?", f"k{number}") for number in range(MAX_ANSWERS + 1)])
     *left, late = (one.question_id for one in (await rig.run(run_id)).questions)
     for question_id in left:
         await rig.do(GiveInput(run_id, "n" * size, question_id))
@@ -165,21 +166,44 @@ async def test_answers_that_nobody_asks_for_stay_and_leave_room_for_one_that_is_
     await sound(rig)
 
 
-async def test_answers_are_bounded_over_all_attempts_and_none_is_thrown_out(rig: Rig) -> None:
-    run_id = await lost(rig, *[question(f"{number}?", f"k{number}") for number in range(MAX_INPUTS)])
-    taken_in: list[int] = []
-    for attempt in range(4):
+async def answers_of_attempts(rig: Rig, attempts: int, count: int, content: str = "yes") -> tuple[str, list[list[int]]]:
+    """A run whose attempts have asked so many questions each, which nobody had asked before, and have read none of the
+    answers; the ids of these, attempt by attempt."""
+    run_id = await lost(rig, question("first?", "k"))
+    told: list[list[int]] = []
+    for attempt in range(attempts):
         await rig.do(Claim(f"w{attempt}", LEASE_MS))
-        for number in range(MAX_INPUTS):
+        told.append([])
+        for number in range(count):
             [one] = await asked(rig, run_id, f"w{attempt}", (f"{attempt} {number}?", f"k{attempt}.{number}"))
-            with suppress(Conflict):
-                await rig.do(GiveInput(run_id, "yes", one))
-                taken_in.append(one)
+            await rig.do(GiveInput(run_id, content, one))
+            told[-1].append(one)
         await rig.do(Release(run_id, f"w{attempt}"))
+    return run_id, told
+
+
+async def test_answers_that_two_attempts_have_left_unread_do_not_block_the_third(rig: Rig) -> None:
+    run_id, told = await answers_of_attempts(rig, attempts=3, count=15)
+    assert [one.question_id for one in (await rig.run(run_id)).pending] == [*chain(*told)]
+    await sound(rig)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "kept"), [(MAX_ANSWERS, 9, MAX_ANSWERS), (2, 30_000, MAX_LEFT_BYTES // 30_000)]
+)
+async def test_answers_are_bounded_over_all_attempts_and_the_oldest_that_were_left_give_way(
+    rig: Rig, count: int, size: int, kept: int
+) -> None:
+    """By number and by bytes. Whoever has answered what gave way is told that nobody has taken it."""
+    run_id, told = await answers_of_attempts(rig, attempts=5, count=count, content="y" * size)
     row = await rig.run(run_id)
-    assert [one.question_id for one in row.pending] == taken_in
-    assert len(taken_in) == 2 * MAX_INPUTS
-    assert {one.question_id for one in row.closed_questions} >= set(taken_in)
+    *earlier, last = told
+    left = [*chain(*earlier)]
+    assert [one.question_id for one in row.pending] == left[-kept:] + last
+    in_row = {one.question_id: one for one in row.closed_questions}
+    assert in_row.keys() >= {*left[-kept:], *last}
+    found = (await rig.do(GetApproval(ApprovalRef(run_id, left[0])))).closed
+    assert (found.by, found.resumed_at) == (rig.principal.user_id, None)
     await sound(rig)
 
 

@@ -26,7 +26,8 @@ from towerlog.model.command import Claim, ClaimRun, CreateRun, GiveInput, Releas
 from towerlog.model.event import EventType as E
 from towerlog.model.event import RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
-from towerlog.model.run import MAX_INPUTS, MAX_PENDING_BYTES, MAX_QUESTIONS, Status
+from towerlog.model.pending import MAX_ANSWERS, MAX_MESSAGES, MAX_PENDING_BYTES
+from towerlog.model.run import MAX_QUESTIONS, Status
 
 LEASE_MS = 60_000
 
@@ -210,7 +211,7 @@ async def test_what_is_said_to_be_an_answer_is_none_where_nothing_is_asked(rig: 
     assert await contents(rig, run_id) == [("message", "by the way", None), ("input", "yes", 2)]
 
 
-@pytest.mark.parametrize(("count", "size"), [(MAX_INPUTS, 1), (2, MAX_PENDING_BYTES // 2)])
+@pytest.mark.parametrize(("count", "size"), [(MAX_MESSAGES, 1), (2, MAX_PENDING_BYTES // 2)])
 async def test_unread_messages_leave_room_for_answers(rig: Rig, count: int, size: int) -> None:
     """By number and by bytes."""
     run_id = await asking(rig)
@@ -226,12 +227,12 @@ async def test_unread_messages_leave_room_for_answers(rig: Rig, count: int, size
 async def test_expired_questions_that_an_agent_does_not_read_leave_room_for_answers(rig: Rig) -> None:
     run_id = await asking(rig)
     terms = Terms(expires_in_ms=1_000, on_expiry=OnExpiry.DENY)
-    for number in range(MAX_INPUTS + 1):
+    for number in range(MAX_ANSWERS + 1):
         facts = Facts(question="x?", effects=Effects(question_key=f"k{number}", terms=terms))
         await rig.append(draft(E.RUN_WAITING, traced("x"), facts=facts))
     rig.clock.advance(2_000)
     await rig.engine.sweep()
-    assert len(await contents(rig, run_id)) == MAX_INPUTS + 1
+    assert len(await contents(rig, run_id)) == MAX_ANSWERS + 1
     await rig.append(question("one?", run=traced("x")))
     rig.clock.advance(SECOND_ANSWER_MS)
     await rig.do(GiveInput(run_id, "yes"))
@@ -242,13 +243,14 @@ async def test_what_waits_for_an_agent_is_measured_as_it_is_stored(rig: Rig, cha
     """A control character, of one byte, takes six of the row."""
     run_id = await asking(rig)
     text = character * (20_000 // len(msgspec.json.encode(character)))
-    given = [rig.do(GiveInput(run_id, text)) for _ in range(MAX_INPUTS)]
+    given = [rig.do(GiveInput(run_id, text)) for _ in range(MAX_MESSAGES)]
     refused = [one for one in await asyncio.gather(*given, return_exceptions=True) if isinstance(one, Conflict)]
     assert refused
     assert str(MAX_PENDING_BYTES) in str(refused[0])
     pending = (await rig.run(run_id)).pending
-    held_bytes = sum(len(msgspec.json.encode(one.content)) for one in pending)
-    assert MAX_PENDING_BYTES - 25_000 < held_bytes <= MAX_PENDING_BYTES + 2 * len(pending)
+    held_bytes = sum(one.size() for one in pending)
+    assert {one.size() for one in pending} == {len(msgspec.json.encode(text)) - 2}
+    assert MAX_PENDING_BYTES - 25_000 < held_bytes <= MAX_PENDING_BYTES
 
 
 async def test_an_input_is_no_approval_and_is_told_how_to_decide(rig: Rig) -> None:

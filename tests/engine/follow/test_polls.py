@@ -10,8 +10,9 @@ from tests.support.factories import run_row
 from towerlog.engine.follow.polls import Polls
 from towerlog.engine.follow.ticket import Ticket
 from towerlog.model.lane import Lane, QueueState
+from towerlog.model.pending import Pending
 from towerlog.model.principal import shard_key
-from towerlog.model.run import Pending, RunRow, Status
+from towerlog.model.run import RunRow, Status
 from towerlog.store.values import RunChange
 from towerlog.wake.base import Commit
 

@@ -14,7 +14,7 @@ from tests.support.wait import wait_until_async
 from towerlog.model import command as c
 from towerlog.model.event import EventType, RunByForeignId
 from towerlog.model.outcome import Appended
-from towerlog.model.run import Pending
+from towerlog.model.pending import Pending
 
 DEADLINE_S = 60
 LONG_MS = 3_600_000

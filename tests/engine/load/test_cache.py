@@ -24,7 +24,8 @@ from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.computed_costs import ComputedCell
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
-from towerlog.model.run import OpenTool, Pending
+from towerlog.model.pending import Pending
+from towerlog.model.run import OpenTool
 from towerlog.model.spending import AgentShare
 from towerlog.model.thread import ThreadRow
 from towerlog.projections.alerts.conditions import CALL_BYTES

@@ -14,8 +14,9 @@ from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.event import Refusal
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Claimed, LaneCounts, LaneView, NothingToClaim, Page, Reported, RunView, WorkerView
+from towerlog.model.pending import Pending
 from towerlog.model.question import ListLanes
-from towerlog.model.run import Pending, Status
+from towerlog.model.run import Status
 from towerlog.model.times import format_optional_ms
 
 STATUS_WORDS: dict[Status, str] = {

@@ -29,8 +29,8 @@ from towerlog.errors import Invalid, TowerlogError
 from towerlog.model.command import Append, Report
 from towerlog.model.event import Item, Refusal, RunByForeignId, RunById
 from towerlog.model.outcome import Appended, LaneView, Reported, Stored
+from towerlog.model.pending import Pending
 from towerlog.model.principal import Scope
-from towerlog.model.run import Pending
 
 MAX_EVENTS = 500
 MAX_RUNS = 100

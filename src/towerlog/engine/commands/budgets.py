@@ -8,12 +8,14 @@ from towerlog.engine.commands.quotas import check_quota
 from towerlog.engine.control.cancel import CONTROL
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of
-from towerlog.errors import Invalid, NotFound, Overloaded, RunNotActive
+from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of, reservations_of_run
+from towerlog.errors import Conflict, Invalid, NotFound, Overloaded, RunNotActive
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.budget import (
+    MAX_LARGE_HOLD_SECONDS,
     MAX_RESERVATIONS,
     MAX_RESERVATIONS_OF_KEY,
+    MAX_RESERVATIONS_OF_RUN,
     BudgetNow,
     BudgetRow,
     BudgetScope,
@@ -158,13 +160,14 @@ def needs_of_reserve(needs: Needs, principal: Principal, command: ReserveBudget)
     row = needs.run(principal.org, _run_of(command))
     if row is not None:
         needs.notes(row)
+        needs.want(Kind.RUN_RESERVATIONS, row.run)
         needs_of_scope(needs, row)
 
 
 def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserved:
     """Holds the amount in all budgets that count what the agent spends in the run, or in none.
 
-    Raises NotFound, RunNotActive, Overloaded for too many.
+    Raises NotFound, RunNotActive, Overloaded for too many, Conflict for more than a half of a budget for too long.
     """
     org, amount = principal.org, command.amount_nanos
     row = plan.run(org, _run_of(command))
@@ -177,9 +180,15 @@ def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserve
     if refusing is not None:
         _note_refusal(plan, row, refusing, amount)
         return Reserved(None, refusing.budget_id)
-    _check_quota(plan, principal)
+    _check_quota(plan, principal, row)
     for one in budgets:
-        plan.put_budget(org, one.budget_id, fold.held(one, amount))
+        if one.is_mostly_held_by(principal.key_id, amount) and command.ttl_ms > MAX_LARGE_HOLD_SECONDS * 1000:
+            raise Conflict(
+                f"With this, the key holds more than a half of the budget '{one.name}': it may hold that for "
+                f"{MAX_LARGE_HOLD_SECONDS} seconds at most (ttl_seconds)."
+            )
+    for one in budgets:
+        plan.put_budget(org, one.budget_id, fold.held(one, amount, principal.key_id))
     held = Reservation(
         org=org,
         reservation_id=plan.ids.uuid(),
@@ -213,12 +222,13 @@ def release(plan: Plan, principal: Principal, command: ReleaseReservation) -> Re
     return ReservationNow(_replace(held, expires_at=plan.wall_of(held.expires_at)), "" if row is None else row.run_id)
 
 
-def _check_quota(plan: Plan, principal: Principal) -> None:
-    """Raises Overloaded where the key or its organisation has as many open reservations as it may have."""
+def _check_quota(plan: Plan, principal: Principal, row: RunRow) -> None:
+    """Raises Overloaded where the run, the key or its organisation has as many open reservations as it may have."""
     stored: dict[str, int] = plan.loaded(Kind.RESERVATIONS, principal.org)
     added = [one for one in plan.changes.reservations.values() if one is not None and one.org == principal.org]
     of_key = stored.get(principal.key_id, 0) + sum(one.key_id == principal.key_id for one in added)
     for holder, held, bound in (
+        ("This run", len(reservations_of_run(plan, row)), MAX_RESERVATIONS_OF_RUN),
         ("This key", of_key, MAX_RESERVATIONS_OF_KEY),
         ("The organisation", sum(stored.values()) + len(added), MAX_RESERVATIONS),
     ):

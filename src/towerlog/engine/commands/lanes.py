@@ -10,8 +10,9 @@ import msgspec
 
 from towerlog.engine.control.cancel import force_cancelled, run_of
 from towerlog.engine.control.holders import lane_view
-from towerlog.engine.control.receipts import mark_delivered
+from towerlog.engine.control.receipts import mark_delivered, told_of
 from towerlog.engine.control.rights import is_revoked
+from towerlog.engine.control.told_texts import needs_of_texts, with_texts
 from towerlog.engine.ingest.append import place_items
 from towerlog.engine.ingest.content import body_as_sent, came_too_early
 from towerlog.engine.ingest.dedupe import same_end
@@ -48,6 +49,7 @@ def _needs_of_taking(needs: Needs, lane: Lane, row: RunRow) -> None:
     if lane.state is QueueState.HELD:  # it ran out: the run may have to end
         needs.moves(row)
     needs.notes(row)
+    needs_of_texts(needs, row)
 
 
 def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingToClaim:
@@ -69,7 +71,7 @@ def claim(plan: Plan, principal: Principal, command: Claim) -> Taken | NothingTo
 
 def _told(plan: Plan, taken: Taken) -> Taken:
     """What is wanted of the run goes out with the reply, and counts as delivered."""
-    return Taken(mark_delivered(plan, taken.row, LANES), taken.lane)
+    return Taken(told_of(plan, taken.row, LANES), taken.lane)
 
 
 def _is_free(plan: Plan, lane: Lane) -> bool:
@@ -83,6 +85,7 @@ def needs_of_lane(needs: Needs, principal: Principal, command: ClaimRun | Releas
     if row is None:
         return
     needs.moves(row)
+    needs_of_texts(needs, row)
     lane = needs.lane(row.run) if row.has_lane else None
     if lane is not None and lane.key_id not in (None, principal.key_id):
         needs.want(Kind.KEY, (principal.org, lane.key_id))
@@ -193,6 +196,7 @@ def needs_of_report(needs: Needs, principal: Principal, command: Report) -> Need
     if row is None:
         return None
     needs.notes(row)
+    needs_of_texts(needs, row)
     if row.has_lane:
         needs.lane(row.run)
     if row.ended_seq is not None and any(map(_is_end, command.items)):
@@ -331,7 +335,7 @@ def _reported(
     has_news: bool = False,
 ) -> Reported:
     lane = lane.on_wall(plan.wall_of)
-    view = lane_view(principal, row, lane, plan.agent(row.org, row.agent or DEFAULT_AGENT))
+    view = lane_view(principal, with_texts(plan, row), lane, plan.agent(row.org, row.agent or DEFAULT_AGENT))
     return Reported(view, lane, results or [], has_news, has_warnings(results or ()))
 
 

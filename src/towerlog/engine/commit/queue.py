@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import chain
 
 from towerlog.ambient import ServingTime
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
@@ -48,6 +50,66 @@ ON_A_FULL_DISK = (RevokeKey, SetRetention, ClearRetention, MarkErased, MarkThrea
 """Commands that are carried out on what the guard has kept free: little, and not to be put off."""
 
 
+class _Line:
+    """What waits of one organisation, in the order in which it came, the large commands beside the others.
+
+    A large one is placed in parts, a group each. Between two parts come other commands, as many as a group has, and
+    then the next part: of the large ones in turns. So a small command waits for one part of a large one at most,
+    however many there are and however long they are, and a large one for one group of small ones. The parts of one
+    keep their order.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Empty; it takes so many of each."""
+        self._small: deque[Submission] = deque(maxlen=most)
+        self._large: deque[Submission] = deque(maxlen=most)
+        self._is_large_next = False
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._small) + len(self._large)
+
+    def __iter__(self) -> Iterator[Submission]:
+        """All of them, the small ones first."""
+        return chain(self._small, self._large)
+
+    def add(self, submission: Submission) -> None:
+        """One more, behind those of its kind."""
+        (self._large if submission.is_large else self._small).append(submission)
+
+    def put_back(self, submission: Submission) -> None:
+        """What was taken comes before all others again; what is left of a large one, behind the other large ones."""
+        if submission.is_large:
+            self._large.append(submission)
+        else:
+            self._small.appendleft(submission)
+
+    def first(self) -> Submission:
+        """The next one. There is one."""
+        return self._next()[0]
+
+    def pop(self) -> Submission:
+        """Takes the next one out. There is one."""
+        taken = self._next().popleft()
+        if taken.is_large:
+            self._is_large_next = False
+        return taken
+
+    def end_group(self) -> None:
+        """A group has taken what it could of the small ones: a large one comes first in the next."""
+        self._is_large_next = True
+
+    def give_way(self) -> Submission | None:
+        """Takes the newest out, unless it was begun; None for none."""
+        for line in (self._small, self._large):
+            if line and not line[-1].is_begun:
+                return line.pop()
+        return None
+
+    def _next(self) -> deque[Submission]:
+        return self._large if self._large and (self._is_large_next or not self._small) else self._small
+
+
 class CommandQueue:
     """Commands that wait for the next group."""
 
@@ -55,7 +117,7 @@ class CommandQueue:
         """Empty; it takes so many."""
         self._max_commands = max_commands
         self._max_of_one = max(1, max_commands * ORGANISATION_PART[0] // ORGANISATION_PART[1])
-        self._lines: dict[int, deque[Submission]] = {}
+        self._lines: dict[int, _Line] = {}
         """By organisation, of those that have any."""
         self._next: list[tuple[int, int, int]] = []
         """A heap with each of them: where its next command begins in work done, a number for equals, which it is."""
@@ -67,7 +129,7 @@ class CommandQueue:
         self.count = 0
         """How many wait."""
 
-    def check_room(self, org: int) -> deque[Submission] | None:
+    def check_room(self, org: int) -> _Line | None:
         """The organisation's commands, None for none. Raises Overloaded where one more is too many.
 
         When there is no more room, the organisation that has most waiting gives way: of another, its newest command is
@@ -85,9 +147,9 @@ class CommandQueue:
     def _one_gives_way(self, own: int) -> bool:
         """Has one command refused of the line that is longest; False where none is longer than the asker's would be."""
         longest = max(self._lines.values(), key=len, default=None)
-        if longest is None or len(longest) <= own + 1 or longest[-1].is_begun:
+        newest = None if longest is None or len(longest) <= own + 1 else longest.give_way()
+        if newest is None:
             return False
-        newest = longest.pop()
         self.count -= 1
         if not newest.waiter.done():
             newest.waiter.set_exception(Overloaded(GIVEN_UP, retry_after=RETRY_AFTER_SECONDS))
@@ -98,19 +160,30 @@ class CommandQueue:
         org = submission.principal.org
         line = self.check_room(org)
         submission.work = submission.work or work_of(submission.command) + submission.size // BYTES_OF_WORK
+        if submission.work > MAX_GROUP_WORK or submission.size > MAX_GROUP_BYTES:
+            submission.is_large = True
         if line is None:
             line = self._begun_line(org)
-        line.append(submission)
+        line.add(submission)
         self.count += 1
 
     def put_back(self, submissions: list[Submission]) -> None:
-        """What was taken, in that order, and has not been placed: it comes before all else of its organisation."""
+        """What was taken, in that order, and has not been placed: it comes before all else of its organisation, but for
+        the rest of a large command. Its work is done when it is taken again, and counts then."""
+        undone: dict[int, int] = {}
+        for submission in submissions:
+            org = submission.principal.org
+            undone[org] = undone.get(org, 0) + submission.work
+        self._next = [(begins - undone.get(org, 0), number, org) for begins, number, org in self._next]
+        heapify(self._next)
+        for org in undone.keys() & self._ends.keys():
+            self._ends[org] -= undone[org]
         for submission in reversed(submissions):
             submission.is_begun = True
             line = self._lines.get(submission.principal.org)
             if line is None:
                 line = self._begun_line(submission.principal.org)
-            line.appendleft(submission)
+            line.put_back(submission)
             self.count += 1
 
     def charge(self, org: int, work: int) -> None:
@@ -122,9 +195,9 @@ class CommandQueue:
         elif self._next:
             self._ends[org] = max(self._begun, self._ends.get(org, 0)) + work
 
-    def _begun_line(self, org: int) -> deque[Submission]:
+    def _begun_line(self, org: int) -> _Line:
         """For the commands of an organisation that has none: from now on there is one."""
-        line = self._lines[org] = deque(maxlen=self._max_commands + MAX_GROUP_COMMANDS)
+        line = self._lines[org] = _Line(self._max_commands + MAX_GROUP_COMMANDS)
         self._number += 1
         heappush(self._next, (max(self._begun, self._ends.pop(org, 0)), self._number, org))
         return line
@@ -132,11 +205,12 @@ class CommandQueue:
     def take(self) -> list[Submission]:
         """The next group, empty where nobody waits any more for what was queued."""
         group: list[Submission] = []
+        lines: dict[int, _Line] = {}  # of which it has small ones
         work = size = 0
         while self._next and len(group) < MAX_GROUP_COMMANDS:
             begins, _, org = self._next[0]
             line = self._lines[org]
-            submission = line[0]
+            submission = line.first()
             waiter = submission.waiter
             own = 0
             if not isinstance(waiter, asyncio.Future) or not waiter.cancelled():
@@ -146,7 +220,9 @@ class CommandQueue:
                 if group and (work > MAX_GROUP_WORK or size > MAX_GROUP_BYTES):
                     break
                 group.append(submission)
-            line.popleft()
+            line.pop()
+            if not submission.is_large:
+                lines[org] = line
             self.count -= 1
             self._begun = begins
             if line:
@@ -156,6 +232,8 @@ class CommandQueue:
                 heappop(self._next)
                 del self._lines[org]
                 self._ends[org] = begins + own
+        for line in lines.values():
+            line.end_group()
         if not self._next:
             # Nobody waits: nobody has anything before anybody.
             self._ends.clear()
@@ -250,6 +328,17 @@ def work_of(command: Write) -> int:
     for item in command.items:
         work += work_of_item(item)
     return work or 1
+
+
+def cut(submission: Submission, rest: Append | Report) -> None:
+    """A command of which a group had no room for all: what is left of it, and how much work and how long that is."""
+    before = submission.command
+    assert isinstance(before, Append | Report)
+    placed = before.items[: len(before.items) - len(rest.items)]
+    placed_bytes = submission.size * len(placed) // max(1, len(before.items))  # about
+    done = sum([work_of_item(item) for item in placed]) + placed_bytes // BYTES_OF_WORK
+    submission.work, submission.size = max(1, submission.work - done), submission.size - placed_bytes
+    submission.command, submission.is_large = rest, True
 
 
 def work_of_item(item: Item) -> int:

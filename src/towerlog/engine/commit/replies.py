@@ -190,7 +190,14 @@ def _own_id(outcome: ReservationNow | AlertNow | DeliveryNow) -> str:
 
 
 def _items(results: list[o.Stored | Refusal]) -> list[Item]:
-    return [Item(stored=one) if isinstance(one, o.Stored) else Item(refusal=one) for one in results]
+    return [Item(stored=_short(one)) if isinstance(one, o.Stored) else Item(refusal=one) for one in results]
+
+
+def _short(result: o.Stored) -> o.Stored:
+    """Without long texts of commands: every result of a run has them again, and they stand in the log."""
+    if not result.commands:
+        return result
+    return msgspec.structs.replace(result, commands=tuple([one.short() for one in result.commands]))
 
 
 def results_of(ids: OutcomeIds) -> list[o.Stored | Refusal]:

@@ -22,9 +22,9 @@ from towerlog.model.command import (
     Write,
 )
 from towerlog.model.event import Draft
+from towerlog.model.pending import text_bytes
 from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
-from towerlog.model.run import text_bytes
 from towerlog.model.texts import bytes_of
 from towerlog.store.values import Kind
 
@@ -61,6 +61,8 @@ class Submission(msgspec.Struct, eq=False):
     """Bytes of its events."""
     is_begun: bool = False
     """It was taken before: some of it may be durable."""
+    is_large: bool = False
+    """It is more than one group does, or the group before had no room for the rest of it: it is placed in parts."""
     times_stored: int = 0
     """How often its long histories were stored again."""
     address: str | None = None

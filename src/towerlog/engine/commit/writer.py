@@ -15,7 +15,7 @@ from typing import TypeVar
 from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, with_new_messages
 from towerlog.engine.load.cache import Cache
@@ -247,7 +247,7 @@ class Writer:
                 await asyncio.sleep(0)
                 began_ms = clock.steady_ms()
             if isinstance(outcome, PlanFull):
-                submission.command = outcome.rest_of(submission.command)
+                cut(submission, outcome.rest_of(submission.command))
                 if outcome.lacks_content:
                     self._lost.store_again(submission)
                 else:

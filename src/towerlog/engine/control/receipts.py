@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.engine.control.rights import may_be_told, needs_of_telling_all
+from towerlog.engine.control.told_texts import with_texts
 from towerlog.engine.load.misses import all_of
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
@@ -21,8 +22,9 @@ from towerlog.model.event import Draft, EventType, Refusal, RunByForeignId, RunB
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.outcome import Delivered, PolledRun, Stored
+from towerlog.model.pending import Pending
 from towerlog.model.principal import Principal
-from towerlog.model.run import Pending, RunRow, Status
+from towerlog.model.run import RunRow, Status
 
 
 def ending_of(row: RunRow) -> Pending:
@@ -41,7 +43,7 @@ def is_ended_by_server(row: RunRow) -> bool:
 def polled_run(plan: Plan, ref: RunByForeignId, row: RunRow, command: Append, has_asked: bool) -> PolledRun:
     """A run with what is wanted of it, on record as delivered. `has_asked`: its sender asks what nobody can answer."""
     goes_on = has_asked or ref.foreign_id in command.going_on
-    return with_end(PolledRun(ref, mark_delivered(plan, row, command.dialect), goes_on))
+    return with_end(PolledRun(ref, told_of(plan, row, command.dialect), goes_on))
 
 
 def with_end(polled: PolledRun) -> PolledRun:
@@ -72,6 +74,12 @@ def mark_delivered(plan: Plan, row: RunRow, dialect: str) -> RunRow:
     return row
 
 
+def told_of(plan: Plan, row: RunRow, dialect: str) -> RunRow:
+    """The same as its agent is told of it: with all that people have written."""
+    row = mark_delivered(plan, row, dialect)
+    return with_texts(plan, row) if row.pending else row  # most runs have none
+
+
 def with_receipts(
     plan: Plan, principal: Principal, results: list[Stored | Refusal], dialect: str
 ) -> Steps[tuple[list[Stored | Refusal], bool]]:
@@ -96,7 +104,7 @@ def _told_of(plan: Plan, principal: Principal, run_id: str, dialect: str) -> Ste
     row = plan.run(principal.org, RunById(run_id))
     if row is None or not may_be_told(plan, principal, row):
         return None, False
-    return mark_delivered(plan, row, dialect), row.has_undelivered() or row.is_terminal()
+    return told_of(plan, row, dialect), row.has_undelivered() or row.is_terminal()
 
 
 def _by_the_end(result: Stored, row: RunRow | None) -> tuple[Pending, ...]:
@@ -121,7 +129,7 @@ def deliver(plan: Plan, principal: Principal, command: Deliver) -> Steps[Deliver
         if row is None:
             raise NotFound("run")
         if _is_for(plan, principal, row, command):
-            rows[run_id] = mark_delivered(plan, row, command.by)
+            rows[run_id] = told_of(plan, row, command.by)
         yield
     return Delivered(rows)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from towerlog.engine.control.told_texts import needs_of_texts
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
@@ -190,6 +191,7 @@ def needs_of_telling_all(needs: Needs, principal: Principal, refs: Iterable[RunR
             needs_of_telling(needs, principal, row)
             if row.pending:
                 needs.notes(row)
+                needs_of_texts(needs, row)
 
 
 def may_be_told(plan: Plan, principal: Principal, row: RunRow) -> bool:

@@ -74,7 +74,8 @@ class Waits:
         # Never past the lease: the worker must be told in time to renew it.
         wait_ms = min(command.wait_ms, outcome.lane.lease_ms // 2)
         [row] = await self._until_command(principal.org, [outcome.view.row], wait_ms)
-        if row.has_undelivered():
+        if row.pending:
+            # Also what was carried before: the row as it is stored has no long texts.
             # Taken from it meanwhile? Then it is told nothing here; its next report will be told so.
             deliver = Deliver((command.run_id,), command.worker_id, outcome.lane.epoch, LANES)
             rows = await self._delivered(principal, deliver, dialect)

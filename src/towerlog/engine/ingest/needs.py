@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.alerts.scope import needs_of_end
 from towerlog.engine.control.rights import as_foreign, needs_of_change, needs_of_telling, needs_of_telling_all, own_id
+from towerlog.engine.control.told_texts import needs_of_texts
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
 from towerlog.engine.ingest.spans import needs_of_span
@@ -143,6 +144,7 @@ def needs_of_draft(
             needs_of_telling(needs, principal, row)
         if is_asked and not is_known:
             needs.notes(row)
+            needs_of_texts(needs, row)
         # All drafts of a request have a client, or none.
         if not is_known and (row.has_lane or draft.facts.client_id is not None):
             needs_of_change(needs, principal, row)

@@ -15,6 +15,7 @@ from towerlog.engine.commit.replies import OutcomeIds, results_of
 from towerlog.engine.control.holders import lane_view
 from towerlog.engine.control.rights import told_key
 from towerlog.engine.control.run_request import request_of
+from towerlog.engine.control.told_texts import stored_texts
 from towerlog.engine.queries.checkpoints import latest_state
 from towerlog.engine.queries.reads import Reads
 from towerlog.engine.queries.views import checkpoint_view, messages_of, of_checkpoint
@@ -27,10 +28,11 @@ from towerlog.model.approval_views import ApprovalAnswered, LinkMade
 from towerlog.model.budget import BudgetNow, ReservationNow, Reserved
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.delivery import DeliveryNow, Redelivered
-from towerlog.model.event import sound
+from towerlog.model.event import Refusal, sound
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.member import MemberNow, SessionEnded, SessionsEnded, SignInLink, SignInLinkEnded, SignInLinkMade
+from towerlog.model.pending import Pending
 from towerlog.model.persona import split_persona_id
 from towerlog.model.price import PriceView
 from towerlog.model.principal import Principal, User
@@ -194,13 +196,37 @@ class Replies:
         pairs = zip(ids.polled, ids.polled_runs, strict=True)
         polled = tuple([o.PolledRun(ref, await self._shown(principal, rows[n])) for ref, n in pairs if n in rows])
         # Whether the first reply arrived is not known, so nothing of this one may be held back.
-        results = results_of(ids)
+        results = await self._results(principal, ids)
         return o.Appended(results, polled, any(one.row.pending for one in polled), o.has_warnings(results))
 
     async def _shown(self, principal: Principal, row: RunRow) -> RunRow:
         """A run as it is by now: its commands may be another key's since the first reply."""
         lane = await self._store.lane(row.org, row.run) if row.has_lane else None
-        return row if told_key(row, lane) == principal.key_id else msgspec.structs.replace(row, pending=())
+        is_told = told_key(row, lane) == principal.key_id
+        return await self._with_commands(row) if is_told else msgspec.structs.replace(row, pending=())
+
+    async def _with_commands(self, row: RunRow) -> RunRow:
+        """A run with its commands as its agent is told them."""
+        return msgspec.structs.replace(row, pending=await stored_texts(self._store, row, row.pending))
+
+    async def _results(self, principal: Principal, ids: OutcomeIds) -> list[o.Stored | Refusal]:
+        """The results of a batch with the commands of their runs as they were told; each run is read once."""
+        results = results_of(ids)
+        texts: dict[tuple[str, int], Pending] = {}
+        for result in results:
+            if not isinstance(result, o.Stored):
+                continue
+            lacking = [one for one in result.commands if (result.run_id, one.command_id) not in texts]
+            if any(one.is_beside() for one in lacking):
+                row = await self._reads.run_of(principal, result.run_id)
+                lacking = list(await stored_texts(self._store, row, lacking))
+            texts |= {(result.run_id, one.command_id): one for one in lacking}
+        return [
+            msgspec.structs.replace(one, commands=tuple([texts[one.run_id, it.command_id] for it in one.commands]))
+            if isinstance(one, o.Stored) and one.commands
+            else one
+            for one in results
+        ]
 
     async def _run_created(self, _principal: Principal, ids: OutcomeIds) -> o.Placed:
         return o.RunCreated(ids.name, ids.trace_id)
@@ -215,7 +241,8 @@ class Replies:
         return o.Begun(await self._row(principal, ids))
 
     async def _taken(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
-        return o.Taken(*await self._held(principal, ids))
+        row, lane = await self._held(principal, ids)
+        return o.Taken(await self._with_commands(row), lane)
 
     async def _nothing(self, _principal: Principal, _ids: OutcomeIds) -> o.Placed:
         return o.NothingToClaim()
@@ -225,6 +252,7 @@ class Replies:
 
     async def _reported(self, principal: Principal, ids: OutcomeIds) -> o.Placed:
         row, lane = await self._held(principal, ids)
+        row = await self._with_commands(row)
         agents = await self._store.agents_named(row.org, [row.agent or DEFAULT_AGENT])
         lane = lane.on_wall(self._reads.serving.walls())
         view = lane_view(principal, row, lane, agents.get(row.agent or DEFAULT_AGENT))

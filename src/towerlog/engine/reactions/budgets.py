@@ -245,12 +245,17 @@ def free_ended(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) 
     is_end = after.has_ended_since(before)
     if not is_end or not plan.budgets(after.org).holds:
         return
-    stored: list[Reservation] = [] if plan.is_new(after.run) else plan.loaded(Kind.RUN_RESERVATIONS, after.run)
+    for one in reservations_of_run(plan, after):
+        free(plan, one)
+
+
+def reservations_of_run(plan: Plan, row: RunRow) -> list[Reservation]:
+    """Those that are open, as this group has left them."""
+    stored: list[Reservation] = [] if plan.is_new(row.run) else plan.loaded(Kind.RUN_RESERVATIONS, row.run)
     changed = plan.changes.reservations
     held = {one.reservation_id: one for one in stored if (one.org, one.reservation_id) not in changed}
-    held |= {one.reservation_id: one for one in changed.values() if one is not None and one.run == after.run}
-    for one in held.values():
-        free(plan, one)
+    held |= {one.reservation_id: one for one in changed.values() if one is not None and one.run == row.run}
+    return list(held.values())
 
 
 def free(plan: Plan, held: Reservation, *, is_known: bool = True) -> None:
@@ -259,8 +264,8 @@ def free(plan: Plan, held: Reservation, *, is_known: bool = True) -> None:
     for budget_id in held.budgets:
         row = plan.budget(held.org, budget_id)
         if row is not None:
-            less = fold.held(row, -held.amount_nanos)
-            kept = fold.kept(fold.current(row, plan.now_ms), held.amount_nanos)
+            less = fold.held(row, -held.amount_nanos, held.key_id)
+            kept = fold.kept(fold.current(row, plan.now_ms), held.amount_nanos, held.key_id)
             plan.put_budget(held.org, budget_id, less if is_known else kept)
 
 

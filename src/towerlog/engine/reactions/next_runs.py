@@ -13,7 +13,8 @@ from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Event, EventType, RunById
 from towerlog.model.facts import Facts
-from towerlog.model.run import Pending, RunRow, Status
+from towerlog.model.pending import Pending
+from towerlog.model.run import RunRow, Status
 
 
 def carry_over(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:

@@ -270,7 +270,7 @@ ENDPOINTS = (
         "POST", "/api/v1/budgets/reserve", "reserve_budget",
         "Hold money for a run in all budgets that count what it spends, or in none.", SPENDER,
         _decode_reserve, _encode_reserved, request=ReserveBody, reply=ReservedDetail,
-        refuses=(errors.NotFound, errors.RunNotActive),
+        refuses=(errors.NotFound, errors.RunNotActive, errors.Conflict),
     ),
     Endpoint(
         "GET", "/api/v1/budgets/{budget_id}", "get_budget", "A budget in its present period, and its pace.", READ,

@@ -31,10 +31,11 @@ from towerlog.model.budget import (
 from towerlog.model.checkpoint import AWAITS_APPROVAL, REJECTED
 from towerlog.model.event import Event, EventType, RunById
 from towerlog.model.key import Key
+from towerlog.model.pending import text_bytes
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.price import CorrectCosts, CreatePrice, DeletePrice, PriceView
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow, text_bytes
+from towerlog.model.run import RunRow
 
 # Keys
 

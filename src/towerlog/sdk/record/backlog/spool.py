@@ -186,7 +186,8 @@ class Spool:
             _log.exception("cannot set lines of the spool file %s aside", segment.path)
         if segment.waiting <= 0:
             self._remove(segment)
-        self._lost(segment.client_id, lines, True)
+        # What is too long is not parsed for its place: that would take several times as much memory.
+        self._lost(segment.client_id, [line if len(line) <= MAX_LINE_BYTES else b"" for line in lines], True)
         return True
 
     def keep(self, lines: Sequence[bytes]) -> Path:
@@ -199,7 +200,8 @@ class Spool:
             for line in lines:
                 room -= len(line) + 1
                 if room >= 0:
-                    file.write(line[:MAX_LINE_BYTES] + b"\n")
+                    file.write(memoryview(line)[:MAX_LINE_BYTES])
+                    file.write(b"\n")
         return self.home / name
 
     def settle(self, segment: Segment, lines: Sequence[bytes]) -> None:
