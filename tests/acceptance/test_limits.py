@@ -81,7 +81,9 @@ def ids(server) -> dict[str, str]:
     step(client, "limits-sdk", "run_start", agent_name="limits-agent")
     run_id = create_run(client, "limits-lane")["run_id"]
     claim(client, run_id, "w", lease_seconds=3600)
-    [waiting] = ok(client.get("/api/v1/approvals", params={"kind": "approval"}))["data"]
+    # The server is shared: others may wait there as well.
+    inbox = ok(client.get("/api/v1/approvals", params={"kind": "approval", "limit": 200}))["data"]
+    [waiting] = [one for one in inbox if one["thread_id"] == "limits"]
     agent_id = ReadBack(client).agent_id("limits-agent")
     return {"run": run_id, "agent": agent_id, "approval": waiting["approval_id"]}
 

@@ -21,7 +21,7 @@ from tests.acceptance.routes import ROUTES, shape_of
 from tests.support.senders import save_batch
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 
-EXAMPLES = [5, pytest.param(20, marks=pytest.mark.slow)]
+EXAMPLES = [2, pytest.param(20, marks=pytest.mark.slow)]
 """Of each operation."""
 REPLY_DEADLINE_S = 60.0
 FOLLOWED = {("GET", "/agents/{}/events"), ("GET", "/v1/runs/{}/events"), ("GET", "/api/v1/live")}
