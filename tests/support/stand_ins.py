@@ -23,13 +23,26 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
         "test_rules_times_runs_do_not_hold_up_another_organisation": "engine/alerts/test_floods.py"
         "::test_another_organisation_comes_between_any_two_groups",
     },
+    "acceptance/test_alerts.py": {
+        "test_what_was_given_up_is_sent_anew_by_hand_and_by_cursor": "engine/timers/messages/test_sender.py"
+        "::test_what_is_never_taken_is_given_up_and_can_be_sent_anew",
+    },
     "acceptance/test_audit.py": {
         "test_a_process_killed_between_commit_and_reply_has_told_it_once[/v1/threads/{}/runs]": "[/api/v1/keys]",
+    },
+    "acceptance/test_forwarding.py": {
+        "test_of_several_nodes_the_one_that_leads_forwards": "engine/timers/forwarding/test_forwarder.py"
+        "::test_who_does_not_lead_forwards_nothing",
     },
     "acceptance/test_hostile_connections.py": {
         "test_a_few_followers_of_each_of_several_organisations_keep_no_large_events_either": _NO_LARGE,
         "test_a_body_that_drips_after_its_refusal_holds_no_socket": "asgi/http1/test_phases.py"
         "::test_after_a_reply_to_half_a_body_the_connection_ends_whatever_still_comes",
+    },
+    "acceptance/test_lanes_leases.py": {
+        "test_after_three_attempts_the_run_is_lost": "engine/commands/test_lanes.py"
+        "::test_after_so_many_lost_attempts_the_run_is_lost",
+        "test_a_late_worker_may_not_end_the_run": "test_a_late_worker_gets_409_and_its_report_is_not_folded",
     },
     "acceptance/test_nodes.py": {
         "test_a_limit_is_shared_by_all_nodes": "asgi/guard/test_limits.py"
@@ -45,6 +58,8 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
         "::test_an_agent_that_beats_beside_its_run_shows_that_it_is_there",
     },
     "acceptance/test_streams.py": {
+        "test_an_activity_reader_cut_at_random_bytes_sees_every_event_once": "acceptance/test_activity_stream.py"
+        "::test_cut_at_any_byte_nothing_is_lost_or_seen_twice",
         "test_a_reader_that_does_not_read_harms_nobody": f"acceptance/test_hostile_connections.py::{_NO_LARGE}",
     },
     "bench/test_neighbours.py": {
@@ -52,6 +67,7 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
         "::test_two_organisations_that_fill_all_bytes_leave_a_third_its_part",
     },
     "cli/importers/test_otlp.py": {
+        "test_a_file_becomes_what_its_exporter_would_have_sent[lines]": "[whole]",
         "test_a_large_request_is_sent_in_parts": "cli/importers/test_delivery.py"
         "::test_what_a_server_takes_only_in_part_is_sent_in_halves",
     },
@@ -60,6 +76,14 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
     },
     "deploy/test_deploy.py": {
         "test_haproxy_reads_its_file": "test_what_compose_names_is_there",
+    },
+    "engine/follow/test_ring.py": {
+        "test_thousands_follow_one_run_and_leave_nothing_behind": "acceptance/test_streams.py"
+        "::test_many_followers_see_the_same",
+    },
+    "engine/test_verify.py": {
+        "test_a_rebuild_equals_what_was_folded_as_it_came": "projections/test_rebuild.py"
+        "::test_rebuild_equals_incremental",
     },
     "examples/test_demo.py": {
         "test_every_printed_line_works_as_it_stands": "test_the_tour_of_the_readme_comes_out_as_it_says",
@@ -93,11 +117,18 @@ STAND_INS: Mapping[str, Mapping[str, str]] = {
         "test_the_program_of_a_guide_is_seen_whole_and_once[google-adk-pinned]": "dialects/otlp/test_exports.py"
         "::test_a_trace_is_one_tree_without_an_orphan",
     },
+    str(Path("sdk", "work", "test_execute.py")): {
+        "test_a_paused_command_that_was_woken_is_stopped_again[signal]": "[elsewhere]",
+    },
     str(Path("sdk", "work", "test_worker.py")): {
+        "test_what_is_not_done_when_a_worker_goes_is_given_back[deaf-sync]": "[deaf]",
         "test_a_cancel_that_is_ignored_is_forced_at_the_deadline": "acceptance/test_runs_control.py"
         "::test_a_worker_that_does_not_answer_is_cancelled_by_force",
         "test_a_server_that_stands_still_costs_no_attempt": "acceptance/test_worker_questions.py"
         "::test_a_server_that_stood_still_ends_no_lease",
+    },
+    "sdk/test_strangers.py": {
+        "test_a_call_ends_in_its_time_with_all_its_retries[blocking]": "[asyncio]",
     },
     "simulation/test_simulation.py": {
         "test_the_same_seed_gives_the_same_log_in_another_process": f"{_AS_BEFORE}[0]",
