@@ -13,6 +13,7 @@ from tests.support.memory import keep_files_in_memory
 from tests.support.order import longest_first
 from tests.support.ports import HeldPort
 from tests.support.samples import leave_pairs_to_the_slow_tier
+from tests.support.stand_ins import leave_to_the_slow_tier
 from tests.support.watch import Watch
 from tests.support.workers import fork_from_one
 from towerlog.asgi.pages.dashboard import screens
@@ -22,13 +23,13 @@ from towerlog.asgi.pages.dashboard import screens
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("quick", settings.get_profile("repeatable"), max_examples=25)
+settings.register_profile("quick", settings.get_profile("repeatable"), max_examples=12)
 settings.register_profile("explore", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The quick tier tries a quarter of the examples, the first of those that all others try."""
+    """The quick tier tries an eighth of the examples, the first of those that all others try."""
     keep_files_in_memory()
     config.pluginmanager.register(Watch(), "towerlog-watch")
     if config.option.markexpr == "not slow" and not config.getoption("--hypothesis-profile"):
@@ -54,6 +55,7 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no process is left alone with it at the end."""
+    leave_to_the_slow_tier(items)
     leave_pairs_to_the_slow_tier(items)
     longest_first(items)
 

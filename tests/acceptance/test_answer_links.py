@@ -17,6 +17,10 @@ from tests.support.senders import Json
 from tests.support.server import Server
 from tests.support.wait import wait_until
 
+# A link is a right, whatever it answers.
+pytestmark = pytest.mark.every_value
+
+
 CLICKS = 64
 
 

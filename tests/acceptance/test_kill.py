@@ -204,7 +204,7 @@ def kill_loop(server: Server, seed: int, times: int) -> None:
     assert server.cli_inside("verify").returncode == 0
 
 
-@pytest.mark.parametrize("times", [4, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_kills_lose_nothing(fresh_server, times: int) -> None:
     kill_loop(fresh_server(), seed=times, times=times)
 

@@ -15,7 +15,7 @@ from tests.acceptance.conftest import FreshServer
 from tests.support.otlp import JSON, PROTOBUF, as_protobuf, exports
 from tests.support.server import ADMIN_KEY, Server
 
-MANY = [5_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
+MANY = [1_500, pytest.param(1_000_000, marks=pytest.mark.slow)]
 AT_ONCE = 50
 """Requests that are sent before their replies are read."""
 MAX_GROWTH_BYTES = 96 * 1024 * 1024

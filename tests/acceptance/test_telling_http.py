@@ -32,6 +32,10 @@ from tests.support.senders import (
 )
 from tests.support.tables import table
 
+# Keys, secrets and limits are the same at every door.
+pytestmark = pytest.mark.every_value
+
+
 MEBIBYTE = 2**20
 BODY_LIMIT = 16 * MEBIBYTE
 EVENT_LIMIT = 4 * MEBIBYTE

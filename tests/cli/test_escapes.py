@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from towerlog.cli.escapes import json_line, visible, visible_text
@@ -17,6 +17,7 @@ def unsafe(text: str, but: str = "") -> list[str]:
     return [letter for letter in text if unicodedata.category(letter) in UNSAFE and letter not in but + "\u200d"]
 
 
+@example("\x07\u202e\ud800\u2028\u2029")
 @given(st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Lu", "So", "Zs"])))
 def test_nothing_that_moves_the_cursor_gets_through(text) -> None:
     assert unsafe(visible(text)) == []

@@ -25,8 +25,6 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 NODE_MODULES = HERE / "node_modules"
-SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
-"""Where programs are looked for. Beside the interpreter is the Node.js of `make setup`, where the machine has none."""
 INSTALL_DEADLINE_S = 900.0
 PACKAGES = {
     "curl": "curl",
@@ -39,12 +37,17 @@ PACKAGES = {
 """Program → the Debian package that it comes in."""
 
 
+def searched() -> str:
+    """Where programs are looked for. Beside the interpreter is the Node.js of `make setup`, where there is no other."""
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
+
+
 def program(name: str) -> str:
     """The path of a program. Fails the test where there is none and none can be installed."""
-    found = shutil.which(name, path=SEARCHED)
+    found = shutil.which(name, path=searched())
     if found is None:
         _install_package(name, PACKAGES[name])
-        found = shutil.which(name, path=SEARCHED)
+        found = shutil.which(name, path=searched())
     if found is None:
         pytest.fail(f"this test needs {name}; on Debian: apt-get install --no-install-recommends {PACKAGES[name]}")
     return found
@@ -96,7 +99,7 @@ def _run(command: list[str], folder: Path = HERE) -> None:
         text=True,
         timeout=INSTALL_DEADLINE_S,
         check=False,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": SEARCHED},
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": searched()},
     )
     if done.returncode:
         pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.store.sqlite.approvals.test_approvals import approval
 from tests.support.lookups import looked_up
 from towerlog.model.approval import ApprovalKind
 from towerlog.model.principal import shard_key
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
+
+# Organisations are kept apart by each backend.
+pytestmark = pytest.mark.every_value
 
 
 async def put(store: Store, changes: Changes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from tests.store.sqlite.money.test_budgets import budget
 from tests.support.backends import Backend
@@ -11,6 +12,9 @@ from tests.support.lookups import looked_up
 from towerlog.model.budget import BudgetStep, Reservation
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
+
+# Money is counted by each backend.
+pytestmark = pytest.mark.every_value
 
 
 async def put(store: Store, changes: Changes) -> None:

@@ -16,6 +16,9 @@ from towerlog.model.principal import Counters, Scope
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
 
+# Rights are held by each backend.
+pytestmark = pytest.mark.every_value
+
 
 async def test_an_organisation_comes_with_its_user_and_key(store: Store) -> None:
     org, user, key, told = identity(1, name="ours", scopes=(Scope.READ, Scope.INGEST))

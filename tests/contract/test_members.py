@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from tests.support.factories import START_MS, identity
 from tests.support.lookups import looked_up
@@ -11,6 +12,10 @@ from towerlog.model.member import MAX_LINKS, MAX_SESSIONS, SESSION_MS, Session, 
 from towerlog.model.principal import Role, User
 from towerlog.store.base import Store
 from towerlog.store.values import Changes, Kind
+
+# Rights are held by each backend.
+pytestmark = pytest.mark.every_value
+
 
 LATER = START_MS + 1000
 

@@ -111,6 +111,7 @@ async def test_usage_increments_add_up_and_unknown_stays_unknown(store: Store, o
     assert cell.usage.output_tokens is None
 
 
+@pytest.mark.every_value
 @table("number, change", enumerate([1, -1, -(2**62)]))
 async def test_a_sum_that_does_not_fit_stays_unknown_whatever_comes(store: Store, number: int, change: int) -> None:
     org = (await store.org_create(*identity(number, name=str(change)))).org

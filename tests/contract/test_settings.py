@@ -28,6 +28,10 @@ from towerlog.model.price import FEMTOS_PER_NANO, CreatePrice, DeletePrice, Rate
 from towerlog.model.principal import Principal, Role, Scope
 from towerlog.model.retention import ClearRetention, SetRetention
 
+# What is secret is held against its digest in each backend.
+pytestmark = pytest.mark.every_value
+
+
 DOLLAR = 10**9
 COUNTED = Rates(input=3 * FEMTOS_PER_NANO, output=15 * FEMTOS_PER_NANO)
 SECRET = "whsec_" + "QUJD" * 8

@@ -214,7 +214,7 @@ def emptied_after(server: FaultyServer, moment: int) -> bool:
     return len(moved) == 2 and named[moved[1] :].count(("s", LOG)) == 2
 
 
-@pytest.mark.parametrize("cuts", [300, slow(2000)])
+@pytest.mark.parametrize("cuts", [120, slow(2000)])
 def test_a_power_cut_at_any_moment_costs_nothing(faulty: Faulty, tmp_path: Path, cuts: int) -> None:
     server = faulty("hurried")
     assert not lost_by_cuts(server, tmp_path / "cuts", cuts)

@@ -23,7 +23,7 @@ from towerlog.projections import runs as run_fold
 from towerlog.store.values import Rows
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [12, pytest.param(300, marks=pytest.mark.slow)])
 def test_rebuild_equals_incremental(tmp_path: Path, examples: int) -> None:
     """Whatever is sent in whatever order, with the writer's cache or without it."""
     names = map("org {}".format, itertools.count())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -40,24 +42,48 @@ def slow(*values: Any) -> Any:
 def leave_pairs_to_the_slow_tier(items: Iterable[pytest.Item]) -> None:
     """Of a product of parameters, a test's own or its fixtures', the quick tier tries each value at least once.
 
-    A table of cases is one parameter. Where every pair counts, a test goes through the pairs by itself.
+    A table of cases is one parameter. Where every pair counts, a test goes through the pairs by itself. The tests of a
+    file and the values of a fixture of theirs are a product as well: a test whose only parameter that is meets one of
+    them, the next test the next. Tests that are marked `every_value` meet all.
     """
     tests: dict[tuple[Any, ...], list[pytest.Function]] = {}
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and not item.get_closest_marker("slow"):
             tests.setdefault((item.path, item.cls, item.originalname), []).append(item)
     for cases in tests.values():
-        for case in _beyond_each_value([_values_of(case) for case in cases]):
+        for case in _beyond_each_value([_values_of(case) for case in cases]) or _beyond_its_turn(cases):
             cases[case].add_marker(pytest.mark.slow)
 
 
 def _values_of(item: pytest.Function) -> dict[str, tuple[int, ...]]:
     """Each parameter's value, by what objects it is made of."""
     given = {name: id(value) for name, value in item.callspec.params.items()}
-    tables = [mark.args[0] for mark in item.iter_markers("parametrize")]
-    names = [table.replace(",", " ").split() if isinstance(table, str) else list(table) for table in tables]
+    names = _tables_of(item)
     names += [[name] for name in given if not any(name in table for table in names)]
     return {" ".join(table): tuple(given[name] for name in table) for table in names}
+
+
+def _tables_of(item: pytest.Function) -> list[list[str]]:
+    """The names of a test's own parameters, those of one table together."""
+    tables = [mark.args[0] for mark in item.iter_markers("parametrize")]
+    return [table.replace(",", " ").split() if isinstance(table, str) else list(table) for table in tables]
+
+
+def _beyond_its_turn(cases: list[pytest.Function]) -> set[int]:
+    """The places of the cases of a test with other values of its one fixture than that whose turn it is: by the place
+    of the test among those of its file, so that a test that is run alone meets the same.
+    """
+    one = cases[0]
+    if _tables_of(one) or len(one.callspec.params) > 1 or one.get_closest_marker("every_value"):
+        return set()
+    turn = _names_of_tests(one.module).index(one.originalname) % len(cases)
+    return {*range(len(cases))} - {turn}
+
+
+@functools.cache
+def _names_of_tests(module: ModuleType) -> list[str]:
+    """As they stand in the file."""
+    return [name for name in vars(module) if name.startswith("test_")]
 
 
 def _beyond_each_value(cases: list[dict[str, tuple[int, ...]]]) -> set[int]:

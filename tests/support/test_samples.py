@@ -69,3 +69,40 @@ def test_of_a_product_each_value_stays_and_of_a_table_each_case(request: pytest.
     assert {(one["one"], one["other"]) for one in values} == {("a", "1"), ("a", "2"), ("b", "1")}
     assert {one["of_a_fixture"] for one in values} == {"x", "y"}
     assert sum(item.originalname == "test_a_table" for item in quick) == 4
+
+
+def test_the_first_of_some_tests_of_a_fixture(of_a_fixture: str) -> None:
+    """What the next but two looks at."""
+    assert of_a_fixture in "xy"
+
+
+def test_the_second_of_some_tests_of_a_fixture(of_a_fixture: str) -> None:
+    """What the next but one looks at."""
+    assert of_a_fixture in "xy"
+
+
+@pytest.mark.every_value
+def test_one_that_meets_every_value(of_a_fixture: str) -> None:
+    """What the next one looks at."""
+    assert of_a_fixture in "xy"
+
+
+def met(request: pytest.FixtureRequest, *tests: str) -> dict[str, set[str]]:
+    """Test of these → the values of `of_a_fixture` that it meets in the quick tier, where these alone are run."""
+    items = [one for one in request.session.genitems(request.node.parent) if one.originalname in tests]
+    leave_pairs_to_the_slow_tier(items)
+    quick = [one for one in items if not one.get_closest_marker("slow")]
+    return {test: {one.callspec.params["of_a_fixture"] for one in quick if one.originalname == test} for test in tests}
+
+
+def test_tests_meet_the_values_of_their_fixture_in_turns(request: pytest.FixtureRequest) -> None:
+    """Run alone, each meets the same as among the others."""
+    first, second, every = (
+        "test_the_first_of_some_tests_of_a_fixture",
+        "test_the_second_of_some_tests_of_a_fixture",
+        "test_one_that_meets_every_value",
+    )
+    together = met(request, first, second, every)
+    assert [len(together[name]) for name in (first, second, every)] == [1, 1, 2]
+    assert together[first] | together[second] == {"x", "y"}
+    assert together == {**met(request, first), **met(request, second), **met(request, every)}

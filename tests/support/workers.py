@@ -62,10 +62,20 @@ class ImportsAll:
         return True
 
 
+def read_constants() -> None:
+    """hypothesis reads all sources for constants at its first example: 1.6 s where it has not stored them yet."""
+    # Imported sooner, its plugin would complain.
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
+    settings(max_examples=1, database=None)(given(st.none())(lambda nothing: None))()
+
+
 def main() -> None:
     """Imports and forks; in what it has forked, a process of the run."""
     # The module that `make test` loads counts as a plugin: each process would complain of it as imported too early.
     pytest.main(["--collect-only", "-s", "-p", "tests.support.progress", "-p", "no:cacheprovider"], [ImportsAll()])
+    read_constants()
     from tests.support import launcher, script
 
     launcher.launcher()

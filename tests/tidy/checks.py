@@ -29,7 +29,7 @@ PYTHON_CHECKS: tuple[SourceCheck, ...] = (
     shape.vague_name,
     shape.misnamed_bound,
 )
-TEST_CHECKS: tuple[SourceCheck, ...] = (habits.fixed_pause, habits.stepping_aside)
+TEST_CHECKS: tuple[SourceCheck, ...] = (habits.fixed_pause, habits.stepping_aside, habits.decided_at_import)
 FILE_CHECKS: tuple[FileCheck, ...] = (
     files.oversized,
     files.unended,

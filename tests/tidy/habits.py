@@ -1,12 +1,23 @@
-"""Habits of the tests: none waits for a fixed time, none steps aside."""
+"""Habits of the tests: none waits for a fixed time, steps aside, or takes another process for its own."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.tidy.source import Source, dotted
 
 _SLEEPS = frozenset({"time.sleep", "asyncio.sleep", "anyio.sleep"})
 _ASIDE = frozenset({"pytest.skip", "pytest.xfail", "pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"})
+
+_OF_THE_PROCESS = frozenset(
+    {
+        *("os.environ", "os.getenv", "os.getpid", "os.getppid", "os.urandom", "os.getcwd", "Path.cwd", "Path.home"),
+        *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "datetime.now"),
+        *("uuid.uuid4", "uuid4", "uuid7", "secrets.token_hex", "secrets.token_bytes", "secrets.token_urlsafe"),
+        *("tempfile.mkdtemp", "tempfile.mkstemp", "tempfile.gettempdir", "tempfile.TemporaryDirectory"),
+        *("socket.socket", "socket.create_server", "threading.Thread", "HeldPort", "Server", "Recorder", "cluster"),
+    }
+)
+"""What is another one in each process, or is lost in one that is forked."""
 
 
 def fixed_pause(source: Source) -> Iterator[str]:
@@ -27,3 +38,31 @@ def stepping_aside(source: Source) -> Iterator[str]:
     for node in source.nodes:
         if isinstance(node, ast.Attribute) and dotted(node) in _ASIDE:
             yield source.at(node, f"`{dotted(node)}`: start what the test needs, or mend what it found")
+
+
+def decided_at_import(source: Source) -> Iterator[str]:
+    """The processes of a run are forked from one that has imported all tests and is none of them."""
+    for node in _at_import(source.tree.body):
+        if isinstance(node, ast.Attribute | ast.Call):
+            name = dotted(node.func if isinstance(node, ast.Call) else node)
+            if name in _OF_THE_PROCESS and (isinstance(node, ast.Call) or name == "os.environ"):
+                yield source.at(node, f"`{name}` is asked at import, for all processes at once: ask in a function")
+
+
+def _at_import(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """What is evaluated as a module is imported; of a function that is what it is decorated with, and its defaults."""
+    for node in nodes:
+        yield node
+        match node:
+            case (
+                ast.FunctionDef(args=args, decorator_list=decorators)
+                | ast.AsyncFunctionDef(args=args, decorator_list=decorators)
+            ):
+                defaults = [default for default in (*args.defaults, *args.kw_defaults) if default is not None]
+                yield from _at_import([*decorators, *defaults])
+            case ast.Lambda():
+                pass
+            case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+                pass
+            case _:
+                yield from _at_import(ast.iter_child_nodes(node))

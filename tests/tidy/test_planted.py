@@ -110,6 +110,9 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
     (habits.fixed_pause, "tests/x.py", "import asyncio\nasync def f(): await asyncio.sleep(1)\n", "asyncio.sleep(1)"),
     (habits.stepping_aside, "tests/x.py", "import pytest\npytest.skip('no')\n", "`pytest.skip`"),
     (habits.stepping_aside, "tests/x.py", "import pytest\n@pytest.mark.xfail\ndef f(): ...\n", "`pytest.mark.xfail`"),
+    (habits.decided_at_import, "tests/x.py", "import os\nHOME = os.environ['HOME']\n", "`os.environ` is asked"),
+    (habits.decided_at_import, "tests/x.py", "class A:\n    def f(self, now=time.time()): ...\n", "`time.time` is"),
+    (habits.decided_at_import, "tests/x.py", "@mark('x', [uuid4() for _ in 'ab'])\ndef f(): ...\n", "`uuid4` is"),
 )
 
 LAWFUL: tuple[tuple[SourceCheck, str, str], ...] = (
@@ -157,6 +160,12 @@ LAWFUL: tuple[tuple[SourceCheck, str, str], ...] = (
         "async def f(d): await asyncio.sleep(0); await asyncio.sleep(d)\n",
     ),
     (habits.stepping_aside, "tests/x.py", "import pytest\n@pytest.mark.slow\ndef f(): ...\n"),
+    (
+        habits.decided_at_import,
+        "tests/x.py",
+        "def f(clock=time.time): return os.environ\ng = lambda: uuid4()\n"
+        "if __name__ == '__main__':\n    f(os.getpid())\n",
+    ),
 )
 
 

@@ -135,7 +135,7 @@ async def test_content_that_is_swept_is_held_no_more(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "examples"), [("sqlite", 12), ("postgres", 4), *(slow(backend, 150) for backend in sorted(FRESH))]
+    ("backend", "examples"), [("sqlite", 6), ("postgres", 2), *(slow(backend, 150) for backend in sorted(FRESH))]
 )
 def test_after_any_story_the_figure_is_that_of_a_restart_and_that_of_a_scan(
     tmp_path: Path, backend: str, examples: int

@@ -24,7 +24,7 @@ from towerlog.model.event import EventType
 from towerlog.model.retention import EraseRun, EraseThread
 
 
-@pytest.mark.parametrize("examples", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [5, pytest.param(200, marks=pytest.mark.slow)])
 def test_an_erasure_leaves_a_log_that_verifies_the_same_figures_and_no_words(tmp_path: Path, examples: int) -> None:
     """Whatever was sent in whatever order; and a rebuild gives the same rows."""
     names = map("org {}".format, itertools.count())

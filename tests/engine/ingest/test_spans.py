@@ -153,7 +153,7 @@ def calls_of(rnd: random.Random, number: int, parent: int, name: str, numbers: A
     return found
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [12, pytest.param(1500, marks=pytest.mark.slow)])
 def test_the_sums_of_a_trace_are_those_of_one_request(tmp_path: Path, examples: int) -> None:
     """However it is cut into requests, whichever comes first, and whatever is sent again."""
     names = map("org {}".format, itertools.count())

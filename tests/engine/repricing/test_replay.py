@@ -185,7 +185,7 @@ def last_prices(story: list[Act]) -> dict[str, int]:
     return figures
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [10, pytest.param(400, marks=pytest.mark.slow)])
 def test_computed_anew_it_is_what_it_would_have_been_from_the_start(tmp_path: Path, examples: int) -> None:
     prices = FixedPrices({})
     with asyncio.Runner() as runner:

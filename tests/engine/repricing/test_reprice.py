@@ -259,7 +259,7 @@ acts = st.lists(
 )
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_sums_agree_whatever_is_told_and_computed_anew(tmp_path: Path, examples: int) -> None:
     """Calls, totals and costs of two agents in any order, with prices that change: held against a rebuild each time."""
     import asyncio
