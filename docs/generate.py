@@ -200,6 +200,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.timers.messages.outbox", "MAX_UNDER_WAY", "messages that are being delivered at a time"),
         ("engine.timers.messages.outbox", "MAX_OF_ORGANISATION", "of them of one organisation"),
         ("engine.timers.messages.outbox", "MAX_OF_RECEIVER", "of them to one host, for one organisation"),
+        ("engine.queries.threads", "MAX_LOOKED_AT", "threads that one page of a search through threads looks at"),
         ("store.columns.removal", "STEP_ROWS", "rows of a removed organisation that one step erases"),
         ("store.columns.removal", "STEP_BYTES", "bytes of them"),
         ("store.columns.removal", "RUNS_AT_ONCE", "runs of it that one step erases, with their other rows"),
