@@ -207,6 +207,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.timers.messages.outbox", "MAX_UNDER_WAY", "messages that are being delivered at a time"),
         ("engine.timers.messages.outbox", "MAX_OF_ORGANISATION", "of them of one organisation"),
         ("engine.timers.messages.outbox", "MAX_OF_RECEIVER", "of them to one host, for one organisation"),
+        ("engine.queries.threads", "MAX_LOOKED_AT", "threads that one page of a search through threads looks at"),
+        ("store.columns.removal", "STEP_ROWS", "rows of a removed organisation that one step erases"),
+        ("store.columns.removal", "STEP_BYTES", "bytes of them"),
+        ("store.columns.removal", "RUNS_AT_ONCE", "runs of it that one step erases, with their other rows"),
+        ("engine.erasure.removal", "STEPS_AT_ONCE", "steps of it before the next removed organisation has its turn"),
+        ("asgi.pages.sign_in.organisations", "MAX_REMOVED_SHOWN", "removed organisations that are listed"),
         ("engine.timers.messages.outbox", "ORGANISATIONS_AT_ONCE", "organisations whose messages one look takes up"),
         ("engine.timers.messages.outbox", "RECEIVERS_AT_ONCE", "receivers of each of them that it looks at"),
         (

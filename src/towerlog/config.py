@@ -123,7 +123,7 @@ MEANINGS: dict[str, str] = {
     "forward_otlp_url": "Collector of OpenTelemetry to which ended runs are sent, as http://HOST:4318; empty: none.",
     "forward_otlp_headers": "Headers for it, as name=value,name=value with percent-encoded values.",
     "webhook_retry_seconds": "Seconds until each further attempt to deliver a message of an alert.",
-    "organisations_managed_by": "Organisation whose administrators list, make and rename organisations; empty: nobody.",
+    "organisations_managed_by": "Organisation whose administrators manage (make, rename, remove) all; empty: nobody.",
     "session_idle_minutes": "Minutes after which a sign-in to the dashboard ends that no page or request has used.",
     "oidc_issuer": "Identity provider by which members may sign in (OpenID Connect): its issuer, letter for letter.",
     "oidc_client_id": "The name of this server as a client of the identity provider.",

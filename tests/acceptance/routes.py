@@ -131,6 +131,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/api/v1/organisations"): _route(Kind.LIST, "admin"),
     ("POST", "/api/v1/organisations"): _route(Kind.LIST, "admin", {"name": "shared-organisation"}),
     ("PATCH", "/api/v1/organisations/{}"): _route(Kind.OBJECT, "admin", {"name": "changed"}),
+    ("DELETE", "/api/v1/organisations/{}"): _route(Kind.OBJECT, "admin", {"name": "changed"}),
     ("GET", "/api/v1/whoami"): _route(Kind.SELF, "ingest read control worker admin"),
     ("POST", "/api/v1/stream-tickets"): _route(Kind.SELF, "read", {}),
     ("GET", "/api/v1/push"): _route(Kind.LIST, "read"),

@@ -68,7 +68,11 @@ ACTS: dict[tuple[str, str], str] = {
     ("POST", "/api/v1/deliveries:redeliver"): "delivery.redeliver",
 }
 """Every route that people change something by, and what the audit calls it."""
-OF_WHO_MANAGES = {("POST", "/api/v1/organisations"), ("PATCH", "/api/v1/organisations/{}")}
+OF_WHO_MANAGES = {
+    ("POST", "/api/v1/organisations"),
+    ("PATCH", "/api/v1/organisations/{}"),
+    ("DELETE", "/api/v1/organisations/{}"),
+}
 """Acts of the organisation that manages all of them: their entries are looked at in `test_organisations`."""
 NO_ACTS = {
     *[("POST", path) for path in ("/v1/runners/events", "/internal/v1/runners/events", "/api/ingest")],

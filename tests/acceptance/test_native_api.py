@@ -82,6 +82,28 @@ def test_pages_have_everything_once(org, unique, noun) -> None:
     assert [row[key] for page in by_pages for row in page] == whole
 
 
+def test_threads_are_found_by_words_of_their_id_and_title_page_by_page(org, unique) -> None:
+    made = {}
+    for n, title in enumerate(["Refund of order 7", "refund asked twice", "Invoice", "A REFUND", None]):
+        body = {"thread_id": unique("mail"), **({} if title is None else {"title": title})}
+        made[n] = ok(org.post("/v1/threads", json=body), 201)["thread_id"]
+
+    def found(**query: object) -> list[list[str]]:
+        return [[row["thread_id"] for row in page] for page in pages(org, "/api/v1/threads", **query)]
+
+    assert found(q="refund") == [[made[3], made[1], made[0]]]
+    # A page that is full may be the last that has any.
+    by_pages = found(q="refund", limit=2)
+    assert by_pages == [[made[3], made[1]], [made[0]]]
+    assert found(q="order refund") == [[made[0]]]
+    assert found(q='"order refund"') == [[]]
+    assert found(q=made[4][-6:].upper()) == [[made[4]]]
+    assert found(q="  ") == [[made[n] for n in (4, 3, 2, 1, 0)]]
+    assert found(q="nothing") == [[]]
+    too_long = org.get("/api/v1/threads", params={"q": "x" * 201})
+    assert "q" in problem(too_long, 422)["errors"]
+
+
 def test_a_page_is_not_disturbed_by_what_comes_in(org, unique) -> None:
     made = [create_run(org, unique("thread"))["run_id"] for _ in range(4)]
     first = ok(org.get("/api/v1/runs", params={"limit": 2}))

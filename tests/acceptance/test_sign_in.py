@@ -452,6 +452,17 @@ def test_an_admin_sees_and_ends_the_sessions_of_all(server, client) -> None:
     assert plain.delete(f"{SESSIONS}/{others['session_id']}").status_code == 403
 
 
+def test_sessions_of_nobody_are_no_empty_list_and_those_of_who_was_a_member_are(server, client) -> None:
+    unknown = "0196b2c0-0000-7000-8000-00000000dead"
+    for wrong in (unknown, "ada"):
+        reply = client.get(SESSIONS, params={"user_id": wrong})
+        assert (reply.status_code, reply.json()["code"]) == (404, "not_found"), wrong
+    made = client.post("/api/v1/members", json={"name": "never signed in", "role": "viewer"}).json()["user_id"]
+    for _ in ("a member", "one that was"):
+        assert client.get(SESSIONS, params={"user_id": made}).json()["data"] == []
+        client.delete(f"/api/v1/members/{made}")
+
+
 def test_a_session_that_is_not_used_ends(fresh_server) -> None:
     server = fresh_server(TOWERLOG_SESSION_IDLE_MINUTES="7")
     mine = signed_in(server, server.client(), "viewer")

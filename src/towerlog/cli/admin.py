@@ -6,11 +6,13 @@ None of them creates a store, so that a mistyped folder is an error; `create` do
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
 import click
+import msgspec
 
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.cli.account import operator
@@ -21,12 +23,14 @@ from towerlog.cli.run_ids import only_one
 from towerlog.cli.server_options import with_server_settings
 from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.config import Settings
-from towerlog.engine.audit.outside import key_created, key_revoked
+from towerlog.engine.audit.outside import key_created, key_revoked, organisation_removed
 from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
 from towerlog.engine.commands.keys import mint_key
-from towerlog.errors import NotFound
+from towerlog.engine.erasure.removal import removed_now
+from towerlog.errors import Conflict, NotFound
 from towerlog.model.key import Key
 from towerlog.model.principal import Org, Scope
+from towerlog.model.removal import RemovedOrg
 from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.storage import open_identities, writable_store
 from towerlog.store.base import Identities
@@ -51,7 +55,7 @@ def keys() -> None:
 
 @click.group(cls=Group)
 def orgs() -> None:
-    """Organisations: create and list them. Each has its own log and its own keys."""
+    """Organisations: create, list and remove them. Each has its own log and its own keys."""
 
 
 def _scopes(_context: click.Context, _option: click.Parameter, text: str) -> tuple[Scope, ...]:
@@ -179,6 +183,43 @@ def list_organisations(settings: Settings, view: View, as_json: bool) -> None:
     fields = [{"org_id": org.org_id, "name": org.name, "created_at": format_ms(org.created_at)} for org in found]
     rows = [(org.org_id, org.name, format_ms(org.created_at)) for org in found]
     answer(as_json, {"data": fields}, lambda: show_table(ORG_COLUMNS, rows, empty="None.", view=view))
+
+
+@orgs.command("rm")
+@with_server_settings()
+@click.argument("org")
+@click.option("--confirm", "name", help="The organisation's name, letter for letter; without it nothing is removed.")
+@as_json
+def remove_organisation(settings: Settings, org: str, name: str | None, as_json: bool) -> None:
+    """Removes an organisation, given by its name or id, with all that it holds; says first what that is.
+
+    A running server ends its keys, sessions and streams within 5 seconds, and erases the rest in the background.
+    Nothing brings it back: `towerlog export` its runs, or back the store up, before.
+    """
+
+    async def act(identities: Identities) -> tuple[RemovedOrg, bool]:
+        found = await find_org(identities, org)
+        managing = settings.organisations_managed_by
+        if found.name in (DEFAULT_ORG, managing):
+            raise Conflict(f"The organisation {found.name!r} stays: settings and sign-ins go by it.")
+        others = [one for one in await identities.orgs() if one.org != found.org]
+        if not others:
+            raise Conflict("The only organisation of a store stays.")
+        removed = removed_now(found, await identities.org_holds(found.org), SystemClock().now_ms())
+        if name is not None and name != found.name:
+            raise Conflict(f"--confirm must be the name of the organisation that is removed, {found.name!r}.")
+        if name is not None:
+            told_in = next((one for one in others if one.name == managing), others[0])
+            await identities.org_remove(removed, [organisation_removed(operator(), told_in.org, removed)])
+        return removed, name is not None
+
+    removed, is_removed = with_identities(settings, act)
+    held = removed.held
+    fields = {"org_id": removed.org_id, "name": removed.name, "removed": is_removed} | msgspec.structs.asdict(held)
+    holds = f"{held.runs} runs, {held.events} events, {held.keys} keys, {held.members} members"
+    done = f"Organisation {removed.name!r} is removed; {holds} are being erased."
+    asked = f"Organisation {removed.name!r} holds {holds}. To remove it: --confirm {shlex.quote(removed.name)}"
+    answer(as_json, fields, lambda: say(done if is_removed else asked))
 
 
 def with_identities(settings: Settings, act: Callable[[Identities], Awaitable[T]], *, init: bool | None = None) -> T:

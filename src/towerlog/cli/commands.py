@@ -62,7 +62,7 @@ COMMANDS: dict[str, Command] = {
     "members": Command("members", "members", CLI, "Members: list, add, change and remove them."),
     "migrate": Command("migrate", "migrate", SERVER, "Moves the store in the data folder into a PostgreSQL database."),
     "open": Command("sign_in", "open_dashboard", SERVER, "Opens the dashboard of the local server, signed in."),
-    "orgs": Command("admin", "orgs", SERVER, "Organisations: create and list them."),
+    "orgs": Command("admin", "orgs", SERVER, "Organisations: create, list and remove them."),
     "prices": Command("prices", "prices", CLI, "Your own prices, and those that come with the server."),
     "rebuild": Command(
         "maintenance",

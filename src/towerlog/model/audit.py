@@ -38,6 +38,7 @@ class Action(enum.StrEnum):
 
     ORGANISATION_CREATE = "organisation.create"
     ORGANISATION_RENAME = "organisation.rename"
+    ORGANISATION_REMOVE = "organisation.remove"
     STORE_REBUILD = "store.rebuild"
     STORE_RESTORE = "store.restore"
     STORE_MIGRATE = "store.migrate"
@@ -91,6 +92,7 @@ class Action(enum.StrEnum):
 ACTIONS: dict[Action, str] = {
     Action.ORGANISATION_CREATE: "an organisation was created, with its first key",
     Action.ORGANISATION_RENAME: "an organisation got another name",
+    Action.ORGANISATION_REMOVE: "an organisation was removed, with all that it held; in the audit of who manages it",
     Action.STORE_REBUILD: "the projections were rebuilt from the log (`towerlog rebuild`)",
     Action.STORE_RESTORE: "a backup was put in the place of the store (`towerlog restore`)",
     Action.STORE_MIGRATE: "the store was moved into another database (`towerlog migrate`)",

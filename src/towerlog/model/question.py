@@ -122,6 +122,8 @@ class ListThreads(msgspec.Struct, frozen=True, gc=False):
 
     limit: int
     before: str | None = None
+    q: str | None = None
+    """Words of a search, all of which stand in the id or the title."""
 
 
 class GetThread(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.acceptance.feeds import create_run, ok
 from tests.acceptance.ui.conftest import OpenScreen
@@ -100,9 +100,40 @@ def test_threads_are_found_by_a_part_of_their_name(screen: OpenScreen, seeds: Se
     page.get_by_label("Thread or title").fill("CLEAN")
     page.get_by_label("Thread or title").press("Enter")
     expect(page.get_by_role("table", name="Threads")).to_have_attribute("aria-rowcount", "2")
+    # It is the server that looks, and the address says what for.
+    assert page.url.endswith("/threads?q=CLEAN")
+    page.reload()
+    expect(page.get_by_role("table", name="Threads")).to_have_attribute("aria-rowcount", "2")
     page.get_by_label("Thread or title").fill("nowhere")
     page.get_by_label("Thread or title").press("Enter")
-    page.get_by_text("No thread matches").wait_for()
+    page.get_by_text("No thread matches.").wait_for()
+    page.get_by_role("link", name="All threads").click()
+    page.get_by_role("table", name="Threads").wait_for()
+
+
+def test_a_search_through_many_threads_goes_on_when_asked(screen: OpenScreen, seeds: Seeds) -> None:
+    """Each answer has looked at a part of them: the page says so, and reads on."""
+    asked: list[str] = []
+    row = {
+        "thread_id": "found-late", "title": None, "policy": "enqueue", "run_count": 1, "open_run_count": 0,
+        "created_at": "2026-04-02T10:00:00.000Z", "updated_at": "2026-04-02T10:00:00.000Z",
+    }  # fmt: skip
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        part = int(route.request.url.partition("cursor=part")[2].partition("&")[0] or 1)
+        cursor = f"part{part + 1}" if part < 7 else None
+        route.fulfill(json={"data": [] if cursor else [row], "next": cursor})
+
+    page = screen("/threads").ready("Threads").page
+    page.route("**/api/v1/threads?*q=late*", answer)
+    page.get_by_label("Thread or title").fill("late")
+    page.get_by_label("Thread or title").press("Enter")
+    page.get_by_text("No thread matches so far.").wait_for()
+    assert max(url.partition("cursor=")[2] for url in asked) == "part5", asked
+    page.get_by_role("button", name="Search older threads").click()
+    expect(page.get_by_role("table", name="Threads")).to_contain_text("found-late")
+    expect(page.get_by_role("button", name="Search older threads")).to_have_count(0)
 
 
 def test_on_a_wide_screen_events_stand_beside_the_timeline(screen: OpenScreen, seeds: Seeds) -> None:

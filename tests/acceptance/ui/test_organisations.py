@@ -1,4 +1,4 @@
-"""Organisations under Settings: made and renamed by who manages them, and one's own to everybody else."""
+"""Organisations under Settings: made, renamed and removed by who manages them, and one's own to everybody else."""
 
 from __future__ import annotations
 
@@ -49,6 +49,30 @@ def test_one_is_made_and_renamed_and_its_link_signs_in(
     expect(other.page.locator("[data-id]")).to_have_count(1)
     expect(other.page.get_by_role("button", name="New organisation")).to_have_count(0)
     other.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1440, "dark"), (360, "light"), (360, "dark")])
+def test_one_is_removed_once_its_name_is_typed(browser: Browser, managed: Server, width: int, theme: str) -> None:
+    client = managed.client()
+    client.post("/api/v1/organisations", json={"name": "leaving"})
+    token = token_of(client)
+    screen = opened(browser, managed.base_url, PATH, width=width, theme=theme, token=token).ready("Settings")
+    page = screen.page
+    row = page.locator("[data-id]").filter(has_text="leaving")
+    expect(page.get_by_role("button", name="Remove")).to_have_count(1)
+    row.get_by_role("button", name="Remove").click()
+    page.get_by_text("It holds 0 runs, 0 events, 1 keys, 1 members").wait_for()
+    act = page.get_by_role("button", name="Remove it")
+    page.get_by_role("textbox").fill("Leaving")
+    expect(act).to_be_disabled()
+    assert (screen.violations(), screen.overflow()) == ([], 0)
+    page.get_by_role("textbox").fill("leaving")
+    act.click()
+    expect(page.get_by_role("heading", name="Removed")).to_be_visible()
+    expect(row).to_contain_text("being erased since")
+    expect(row.get_by_role("button", name="Rename")).to_have_count(0)
+    assert (screen.violations(), screen.overflow()) == ([], 0)
+    screen.close()
 
 
 def test_without_the_setting_there_is_ones_own_and_how_to_make_another(screen: OpenScreen) -> None:

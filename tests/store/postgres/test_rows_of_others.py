@@ -22,7 +22,8 @@ from towerlog.store.values import Kind
 NOT_HELD_APART = {"credential", "meta", "migration"}
 """Looked at before the organisation is known, and nobody's."""
 OF_ALL = {
-    "orgs", "org", "org_create", "org_rename", "key_by_digest", "key_put", "secret", "members_named", "link_by_digest",
+    "orgs", "org", "org_create", "org_rename", "org_remove", "orgs_removed", "orgs_erasing",
+    "key_by_digest", "key_put", "secret", "members_named", "link_by_digest",
     "sessions_seen", "signed_out_drop", "reservations", "spent_links_drop", "alert_rules_timed", "alerts_unwatched",
     "deliveries_waiting", "bodies_waiting", "deliveries_due", "alerts_drop", "policies_all", "erasing_next",
     "content_end", "gives_back", "age_kept", "age_keep", "age_confirmed", "wipe", "structure_faults", "stock",

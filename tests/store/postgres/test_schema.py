@@ -20,7 +20,7 @@ from towerlog.store.postgres.schema import LAST_MONTH, following, month_bounds, 
 from towerlog.store.postgres.store import PostgresStore, open_store
 from towerlog.store.values import Kind
 
-ON_EVERY_NODE = {"meta", "migration", "org", "credential"}
+ON_EVERY_NODE = {"meta", "migration", "org", "removed_org", "credential"}
 """Small tables that are not of one organisation: what is looked up before the organisation is known."""
 TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"

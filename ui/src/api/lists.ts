@@ -20,11 +20,11 @@ export async function everything<Row>(read: (cursor: string | null) => Promise<P
   return rows;
 }
 
-/** The rows of the first pages of a list, and whether these are all. */
-export async function firstPages<Row>(read: (cursor: string | null) => Promise<Page<Row>>, pages: number): Promise<{ rows: Row[]; isWhole: boolean }> {
+/** The rows of the first pages of a list, up to the page that has enough of them, and whether these are all. */
+export async function firstPages<Row>(read: (cursor: string | null) => Promise<Page<Row>>, pages: number, enough = Infinity): Promise<{ rows: Row[]; isWhole: boolean }> {
   const rows: Row[] = [];
   let cursor: string | null = null;
-  for (let at = 0; at < pages && (at === 0 || cursor !== null); at++) {
+  for (let at = 0; at < pages && rows.length < enough && (at === 0 || cursor !== null); at++) {
     const page: Page<Row> = await read(cursor);
     rows.push(...page.data);
     cursor = page.next;

@@ -25,6 +25,7 @@ export type UsageTotal = Schemas['UsageTotal'];
 export type RunSum = Schemas['RunSum'];
 export type Who = Schemas['SessionDetail'];
 export type Organisation = Schemas['OrganisationDetail'];
+export type RemovedOrganisation = Schemas['OrganisationRemoved'];
 export type SignedIn = Schemas['Session'];
 export type Member = Schemas['Member'];
 export type Role = Member['role'];

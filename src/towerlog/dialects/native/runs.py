@@ -9,7 +9,7 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import MAX_SEQ, invalid_field, path_id, path_uuid, query_int, query_truth
+from towerlog.dialects.fields import MAX_SEQ, bounded_text, invalid_field, path_id, path_uuid, query_int, query_truth
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import (
     DEFAULT_LIMIT,
@@ -51,6 +51,23 @@ _PREFIX = re.compile(r"[0-9a-f]{0,32}")
 PLACES = ["input", "result", "talk", "about", "agent", "thread_id", "run_id", "trace_id", "sender_id"]
 """Where a search finds words."""
 _TYPES = frozenset(type_.value for type_ in EventType)
+
+
+class ThreadQuery(CursorQuery, frozen=True):
+    """Which page, of which threads."""
+
+    schema_name: ClassVar[str] = "ThreadQuery"
+    q: (
+        Annotated[
+            str,
+            v.said(
+                "Only threads that have all these words, or parts of words, in their id or title. A page may then have"
+                " fewer than `limit`, or none, and another follow.",
+                "refund",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class RunListQuery(RunFilterQuery, frozen=True):
@@ -209,7 +226,8 @@ def _encode_checkpoint(outcome: CheckpointView, command: object, call: Call) -> 
 
 
 def _decode_threads(call: Call) -> ListThreads:
-    return ListThreads(limit_of(call), read_cursor("threads", call.query.get("cursor")))
+    words = bounded_text(call.query.get("q"), "q")
+    return ListThreads(limit_of(call), read_cursor("threads", call.query.get("cursor")), words)
 
 
 def _encode_threads(outcome: Page, command: object, call: Call) -> Reply:
@@ -256,7 +274,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/v1/threads", "list_threads", "Threads, newest first.", READ, _decode_threads, _encode_threads,
-        query=CursorQuery, reply=Listing[shapes.Thread],
+        query=ThreadQuery, reply=Listing[shapes.Thread],
     ),
     Endpoint(
         "GET", "/api/v1/threads/{thread_id}", "get_thread", "A thread.", READ, _decode_thread, _encode_thread,

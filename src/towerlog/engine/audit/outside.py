@@ -9,6 +9,7 @@ from towerlog.model.audit import Action, Actor, AuditEntry, make_entry
 from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
+from towerlog.model.removal import RemovedOrg
 from towerlog.model.times import format_ms
 
 
@@ -32,6 +33,20 @@ def organisation_renamed(
     about = ("organisation", after.org_id)
     names = ({"name": before.name}, {"name": after.name})
     return make_entry(told_in, at, by, Action.ORGANISATION_RENAME, about, *names, address)
+
+
+def organisation_removed(by: Actor, told_in: int, removed: RemovedOrg, address: str | None = None) -> AuditEntry:
+    """An organisation that is removed, as the audit of who has removed it tells it."""
+    held = removed.held
+    before = {
+        "name": removed.name,
+        "runs": held.runs,
+        "events": held.events,
+        "keys": held.keys,
+        "members": held.members,
+    }
+    about = ("organisation", removed.org_id)
+    return make_entry(told_in, removed.removed_at, by, Action.ORGANISATION_REMOVE, about, before, None, address)
 
 
 def key_created(by: Actor, key: Key) -> AuditEntry:

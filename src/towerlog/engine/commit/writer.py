@@ -133,16 +133,15 @@ class Writer:
             self._serving.end()
         return found
 
-    async def between(self, work: Callable[[Unit], Awaitable[T]]) -> T | None:
+    async def between(self, work: Callable[[Unit], Awaitable[T]], anew: bool = False) -> T | None:
         """Writes something between two groups that takes stored content away; None when nothing is written now.
 
-        What the writer knows of stored content it does not know afterwards.
+        What the writer knows of stored content it does not know afterwards; `anew`: nor anything of stored rows.
         """
         if self._store.trouble.final is not None or not self.intake.is_open:
             return None
         async with self._store.begin() as unit:
-            self._cache.nodes.clear()
-            self._cache.leave_open()
+            self._cache = Cache() if anew else self._cache.without_content()
             return await work(unit)
 
     async def _placed_anew(

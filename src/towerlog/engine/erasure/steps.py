@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Between(Protocol):
     """Writes something between two groups, of which the writer must know nothing any more: `Writer.between`."""
 
-    async def __call__(self, work: Callable[[Unit], Awaitable[T]], /) -> T | None:
-        """What `work` gives; None when nothing is written now."""
+    async def __call__(self, work: Callable[[Unit], Awaitable[T]], anew: bool = False, /) -> T | None:
+        """What `work` gives; None when nothing is written now. `anew`: also rows of runs may be taken away."""
         ...
 
 

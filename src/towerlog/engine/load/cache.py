@@ -245,6 +245,12 @@ class Cache:
         for known in (self.lanes, self.alerts, self.outbox_counts):
             known.clear()
 
+    def without_content(self) -> Cache:
+        """This one, of which content is forgotten, and what moves without a commit."""
+        self.nodes.clear()
+        self.leave_open()
+        return self
+
     def leave_threads(self, left: Iterable[tuple[int, str]], moved: Iterable[RunRow]) -> None:
         """Forgets threads that are gone, and by which names runs were known in the threads that they have left."""
         for key in left:

@@ -11,6 +11,7 @@ from towerlog.engine.commit.writer import Writer
 from towerlog.engine.erasure.age_clock import AgeClock
 from towerlog.engine.erasure.content_size import HeldNow
 from towerlog.engine.erasure.policies import BY_AGE, BY_SIZE, mark
+from towerlog.engine.erasure.removal import RemovedOrgs
 from towerlog.engine.erasure.requests import ErasureRequests
 from towerlog.engine.erasure.steps import Between, CarryingOut
 from towerlog.engine.load.rows import Needs
@@ -37,7 +38,7 @@ WIDEST_FIRST = (Erases.EVENTS, Erases.CHECKPOINTS, Erases.DELTAS)
 
 
 class Retention:
-    """Carries out policies, and goes on with erasures that were broken off."""
+    """Carries out policies, and goes on with erasures that were broken off, and with those of removed organisations."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Retention:
         held: HeldNow,
         requests: ErasureRequests,
         age: AgeClock,
+        removed: RemovedOrgs,
         leads: Callable[[], bool],
     ) -> None:
         """`upkeep` commits between two groups, also where little room is left: it makes room. `leads`: whether it is
@@ -60,6 +62,7 @@ class Retention:
         self._held = held
         self._requests = requests
         self._age = age
+        self._removed = removed
         self._policies: list[RetentionPolicy] = []
         self._looked_at: int | None = None
 
@@ -67,6 +70,7 @@ class Retention:
         """All that is due."""
         if not self._leads():
             return
+        await self._removed.go_on()
         await self._carrying_out.go_on()
         now_ms, policies = self._serving.clock.steady_ms(), await self._store.policies_all()
         is_due = self._looked_at is None or now_ms - self._looked_at >= PASS_MS
@@ -206,5 +210,6 @@ def retention_services(
     carrying_out = CarryingOut(store, writer.between, held, forget)
     requests = ErasureRequests(store, serving, carrying_out, held, age)
     upkeep = partial(writer.upkeep, makes_room=True)
-    retention = Retention(store, serving, upkeep, carrying_out, held, requests, age, leads)
+    removed = RemovedOrgs(store, serving.clock, writer.between, carrying_out)
+    retention = Retention(store, serving, upkeep, carrying_out, held, requests, age, removed, leads)
     return requests, (age, retention, FreePages(store, serving, writer.between, carrying_out, held))

@@ -213,9 +213,9 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         """Creates a thread, or returns the existing one. `policy`: enqueue, reject or cancel_previous."""
         return await self._send(endpoints.create_thread(thread_id=thread_id, title=title, policy=policy))
 
-    def list_threads(self) -> AsyncIterator[shapes.Thread]:
-        """Threads, newest first."""
-        return self._all(endpoints.list_threads())
+    def list_threads(self, q: str | None = None) -> AsyncIterator[shapes.Thread]:
+        """Threads, newest first; `q`: only those that have these words in the id or the title."""
+        return self._all(endpoints.list_threads(q))
 
     async def get_thread(self, thread_id: str) -> shapes.Thread:
         """A thread."""

@@ -212,9 +212,9 @@ class Client(Alerts, Approvals, Members, RetentionCalls):
         """Creates a thread, or returns the existing one. `policy`: enqueue, reject or cancel_previous."""
         return self._send(endpoints.create_thread(thread_id=thread_id, title=title, policy=policy))
 
-    def list_threads(self) -> Iterator[shapes.Thread]:
-        """Threads, newest first."""
-        return self._all(endpoints.list_threads())
+    def list_threads(self, q: str | None = None) -> Iterator[shapes.Thread]:
+        """Threads, newest first; `q`: only those that have these words in the id or the title."""
+        return self._all(endpoints.list_threads(q))
 
     def get_thread(self, thread_id: str) -> shapes.Thread:
         """A thread."""

@@ -188,9 +188,9 @@ def create_thread(**members: Any) -> ApiRequest[shapes.Thread]:
     return api_request("POST", "/v1/threads", shapes.Thread.read, given(**members))
 
 
-def list_threads(limit: int = PAGE) -> Listing[shapes.Thread]:
-    """Threads, newest first."""
-    return listing("/api/v1/threads", shapes.Thread, {"limit": limit})
+def list_threads(q: str | None = None, limit: int = PAGE) -> Listing[shapes.Thread]:
+    """Threads, newest first; `q`: only those that have these words in the id or the title."""
+    return listing("/api/v1/threads", shapes.Thread, {"q": q, "limit": limit})
 
 
 def get_thread(thread_id: str) -> ApiRequest[shapes.Thread]:

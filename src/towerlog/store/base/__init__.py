@@ -18,6 +18,7 @@ from towerlog.store.base.content import ContentStore as ContentStore
 from towerlog.store.base.identities import Identities as Identities
 from towerlog.store.base.identities import IdentityStore as IdentityStore
 from towerlog.store.base.identities import Organisations as Organisations
+from towerlog.store.base.identities import RemovesOrganisations as RemovesOrganisations
 from towerlog.store.base.lanes import LaneStore as LaneStore
 from towerlog.store.base.log import LogStore as LogStore
 from towerlog.store.base.members import MemberStore as MemberStore

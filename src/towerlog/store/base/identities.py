@@ -3,8 +3,11 @@
 Laws:
 
 * The store gives an organisation its number. Names and ids of organisations are unique, so is the digest of a key.
-* What is written through `org_create`, `org_rename`, `key_put`, `key_revoke`, `link_put` and `clock_confirm` is durable
-  at once, outside any unit, and the audit's entry about it with it.
+* What is written through `org_create`, `org_rename`, `org_remove`, `key_put`, `key_revoke`, `link_put` and
+  `clock_confirm` is durable at once, outside any unit, and the audit's entry about it with it.
+* An organisation that was removed is not among `orgs`, has no key and no session, and nothing is sent for it. What else
+  it has is erased in steps (`Unit.erase_org`) and found again after a restart until that is done. Its number and its
+  id are never given again; its name may be.
 * Versions of personas and routes never change and are never dropped; the one that was made last is the newest.
 """
 
@@ -18,6 +21,7 @@ from towerlog.model.key import Key, KeyFound
 from towerlog.model.member import SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import Org, User
+from towerlog.model.removal import OrgHolds, RemovedOrg
 from towerlog.store.values import Found
 
 
@@ -44,7 +48,24 @@ class Organisations(Protocol):
         ...
 
 
-class Identities(Organisations, Protocol):
+class RemovesOrganisations(Protocol):
+    """What it takes to remove one."""
+
+    async def org_holds(self, org: int) -> OrgHolds:
+        """What an organisation holds, by its number."""
+        ...
+
+    async def org_remove(self, removed: RemovedOrg, told: Iterable[AuditEntry]) -> None:
+        """Ends all keys, sessions and links of an organisation, and takes it out of all lists. Raises NotFound where
+        it is removed already."""
+        ...
+
+    async def orgs_removed(self, limit: int) -> list[RemovedOrg]:
+        """Those that were removed last, the last first."""
+        ...
+
+
+class Identities(Organisations, RemovesOrganisations, Protocol):
     """Organisations and keys for a command beside the process that writes the log; must touch nothing else.
 
     Raises StoreLocked where that process keeps the store to itself for too long, else StorageFailed.
@@ -92,7 +113,7 @@ class Identities(Organisations, Protocol):
         ...
 
 
-class IdentityStore(Organisations, Protocol):
+class IdentityStore(Organisations, RemovesOrganisations, Protocol):
     """Reads of identities, and the writes that do not wait for a unit."""
 
     async def org(self, number: int) -> Org | None:
@@ -101,6 +122,10 @@ class IdentityStore(Organisations, Protocol):
 
     async def org_rename(self, org: Org, told: Iterable[AuditEntry]) -> None:
         """Gives an organisation, by its number, the name that it has here. Raises Conflict for a name that is taken."""
+        ...
+
+    async def orgs_erasing(self) -> list[RemovedOrg]:
+        """Removed ones whose erasure is not done."""
         ...
 
     async def key_by_digest(self, digest: bytes) -> KeyFound | None:

@@ -18,6 +18,7 @@ from towerlog.model.approval import ApprovalRow
 from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.event import Logged
 from towerlog.model.lane import Lane
+from towerlog.model.removal import RemovedOrg
 from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
 from towerlog.store.base.alerts import AlertStore
@@ -99,6 +100,14 @@ class Unit(Protocol):
 
     def erase(self, run: int) -> Awaitable[Erasing | None]:
         """A step of the erasure of a run, in a transaction of its own; how far it has come, None where there is none.
+
+        Raises StorageFailed, and then nothing of the step is written.
+        """
+        ...
+
+    def erase_org(self, org: int, now_ms: int) -> Awaitable[tuple[RemovedOrg, int] | None]:
+        """A step of the erasure of a removed organisation, in a transaction of its own: how far it has come, and how
+        many rows it has erased. None where it is not removed, or nothing is left. `now_ms`: wall ms.
 
         Raises StorageFailed, and then nothing of the step is written.
         """

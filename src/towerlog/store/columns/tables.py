@@ -37,6 +37,7 @@ _EVENT = (
 _USAGE = f"org, hour, agent, model, status, events, runs_started, runs_ended, {', '.join(USAGE_FIGURES)}, price_version"
 TABLES = (
     _table("org", "org", "org, org_id, name, created_at, position, runs, agents, audited, audit_hash"),
+    _table("removed_org", "org", "org, removed_at, erased_at, doc"),
     _table("org_user", "org, user_id", f"{USER_COLUMNS}, number"),
     _table("user_name", "org, folded, user_id", "org, folded, user_id, is_member"),
     _table("api_key", "org, key_id", f"{KEY_COLUMNS}, number"),

@@ -13,7 +13,7 @@ from towerlog.store.postgres.subjects import alerts as told
 from towerlog.store.postgres.subjects import approvals as approval_queries
 from towerlog.store.postgres.subjects import audit as entries
 from towerlog.store.postgres.subjects import money, people, policies, texts
-from towerlog.store.postgres.upkeep import erasure, forwarding, verification
+from towerlog.store.postgres.upkeep import erasure, forwarding, removal, verification
 
 
 class LogQuestions(HasConnections):
@@ -76,6 +76,10 @@ class PeopleQuestions(HasConnections):
     org = Question(people.org)
     org_create = Question(people.write_org, Via.WRITER)
     org_rename = Question(people.rename_org, Via.WRITER)
+    org_holds = Question(removal.org_holds)
+    org_remove = Question(removal.remove_org, Via.WRITER)
+    orgs_removed = Question(removal.removed_orgs)
+    orgs_erasing = Question(removal.orgs_erasing)
     key_by_digest = Question(people.caller_by_digest, Via.KEYS)
     keys = Question(people.keys)
     key_by_id = Question(people.key_by_id)

@@ -18,6 +18,7 @@ from towerlog.model.approval import ApprovalRow
 from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.lane import Lane
 from towerlog.model.principal import shard_org
+from towerlog.model.removal import RemovedOrg
 from towerlog.model.retention import Erasing
 from towerlog.model.run import RunRow
 from towerlog.store.columns.order import awaited_in_order
@@ -30,7 +31,7 @@ from towerlog.store.postgres.months import Months
 from towerlog.store.postgres.reading import descent, lanes, runs
 from towerlog.store.postgres.subjects import alerts, approvals, money
 from towerlog.store.postgres.times import NOW_SQL
-from towerlog.store.postgres.upkeep import erasure
+from towerlog.store.postgres.upkeep import erasure, removal
 from towerlog.store.trouble import Trouble
 from towerlog.store.values import Changes, Loaded, Spread, Wanted
 
@@ -148,6 +149,10 @@ class PostgresUnit:
     def erase(self, run: int) -> Awaitable[Erasing | None]:
         """A step of an erasure."""
         return self._write(self._in_one(lambda: erasure.erase_step(self._db, run), {shard_org(run)}))
+
+    def erase_org(self, org: int, now_ms: int) -> Awaitable[tuple[RemovedOrg, int] | None]:
+        """A step of the erasure of an organisation."""
+        return self._write(self._in_one(lambda: removal.erase_org_step(self._db, org, now_ms), {org}))
 
     def sweep_content(self, before: tuple[int, int]) -> Awaitable[tuple[int, int] | None]:
         """Content that no event was stored with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import apsw
 
+from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.sqlite.connections.pools import Ask, HasPools, Where
 
 _BEGIN = (
@@ -13,7 +14,7 @@ _BEGIN = (
 """One statement, so that it is done as a whole or not at all."""
 _WAITS = (
     "SELECT org, ifnull((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'forwarded:' || org), 0) AS reached,"
-    " position FROM org WHERE org > ? AND position > reached ORDER BY org LIMIT ?"
+    f" position FROM org WHERE org > ? AND position > reached AND {HIDDEN} ORDER BY org LIMIT ?"
 )
 
 
@@ -23,7 +24,7 @@ def forwarding_begin(db: apsw.Connection) -> None:
 
 
 def forwarding_waits(db: apsw.Connection, after: int, limit: int) -> list[tuple[int, int, int]]:
-    """Organisations whose log is further than it was forwarded."""
+    """Organisations whose log is further than it was forwarded, without those that are removed."""
     return [(row[0], row[1], row[2]) for row in db.execute(_WAITS, (after, limit))]
 
 

@@ -20,6 +20,7 @@ from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
+from towerlog.model.removal import OrgHolds, RemovedOrg
 from towerlog.store.columns import people
 from towerlog.store.lock import WriterLock, may_write_beside
 from towerlog.store.sqlite import lookups, reads
@@ -28,7 +29,7 @@ from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.failures import is_final, named, storage_failed, text_damaged
 from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
-from towerlog.store.sqlite.people import members, organisations
+from towerlog.store.sqlite.people import members, organisations, removal
 from towerlog.store.sqlite.upkeep import matching_files, start
 
 KEYS_PAGE = 500
@@ -83,6 +84,21 @@ class SqliteIdentities:
         """A new organisation with its first user and key; its number is given here."""
         with self._written():
             return organisations.write_org(self._db, org, user, key, told, link, also, most)
+
+    async def org_holds(self, org: int) -> OrgHolds:
+        """What an organisation holds."""
+        with self._storage_errors():
+            return removal.org_holds(self._db, org)
+
+    async def org_remove(self, removed: RemovedOrg, told: Iterable[AuditEntry]) -> None:
+        """Nobody is let in any more."""
+        with self._written():
+            removal.remove_org(self._db, removed, told)
+
+    async def orgs_removed(self, limit: int) -> list[RemovedOrg]:
+        """Those that were removed last."""
+        with self._storage_errors():
+            return removal.removed_orgs(self._db, limit)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""

@@ -25,6 +25,7 @@ from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.order import advanced, falling
 from towerlog.store.columns.parents import child_condition
+from towerlog.store.columns.removal import HIDDEN, IN_USE
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER
 from towerlog.store.sqlite.descent import OF_A_CHILD
@@ -77,8 +78,9 @@ def ping(db: apsw.Connection) -> None:
 
 
 def orgs(db: apsw.Connection) -> list[Org]:
-    """All organisations."""
-    return [rows.org_value(row) for row in db.execute("SELECT org, org_id, name, created_at FROM org ORDER BY org")]
+    """All organisations that are not removed."""
+    sql = f"SELECT org, org_id, name, created_at FROM org WHERE {HIDDEN} ORDER BY org"
+    return [rows.org_value(row) for row in db.execute(sql)]
 
 
 def org(db: apsw.Connection, number: int) -> Org | None:
@@ -90,7 +92,7 @@ def org(db: apsw.Connection, number: int) -> Org | None:
 def key_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
     """A key by the hash of its text."""
     columns = ", ".join(f"api_key.{name}" for name in rows.KEY_COLUMNS.split(", "))
-    sql = f"SELECT org.org_id, {columns} FROM api_key JOIN org USING (org) WHERE digest = ?"
+    sql = f"SELECT org.org_id, {columns} FROM api_key JOIN org USING (org) WHERE digest = ? AND {IN_USE}"
     for row in db.execute(sql, (digest,)):
         return KeyFound(rows.key_value(row[1:]), row[0])
     return None

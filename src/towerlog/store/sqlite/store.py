@@ -37,7 +37,7 @@ from towerlog.store.sqlite.erasure.bindings import ErasingAsks, ErasingUnit
 from towerlog.store.sqlite.forwarding import ForwardingAsks
 from towerlog.store.sqlite.money import budgets as money
 from towerlog.store.sqlite.money.bindings import MoneyAsks
-from towerlog.store.sqlite.people.bindings import PeopleAsks
+from towerlog.store.sqlite.people.bindings import PeopleAsks, RemovingUnit
 from towerlog.store.sqlite.screens.bindings import ScreenAsks
 from towerlog.store.sqlite.upkeep import indexes, matching_files, start, verification
 from towerlog.store.trouble import Trouble
@@ -54,7 +54,7 @@ RETRY_CHECKPOINT_SECONDS = 1.0
 _log = structlog.get_logger("towerlog.store")
 
 
-class SqliteUnit(ErasingUnit):
+class SqliteUnit(ErasingUnit, RemovingUnit):
     """A unit of work. What each method promises stands in `store/base`."""
 
     load = Ask(load.load, Where.WRITER)

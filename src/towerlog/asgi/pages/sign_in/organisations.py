@@ -1,4 +1,4 @@
-"""The organisations of this server, for those who manage them: made, renamed, listed.
+"""The organisations of this server, for those who manage them: made, renamed, listed, removed.
 
 That is a right beyond any organisation, so no role and no scope has it. The settings name one organisation whose
 administrators have it; without that, nobody has it over HTTP, and everybody sees their own organisation alone. It opens
@@ -21,8 +21,9 @@ from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, Reply, reply_json
 from towerlog.dialects.fields import decode, invalid_field
 from towerlog.dialects.native.admin.members import SIGN_IN_PATH
-from towerlog.engine.audit.outside import organisation_renamed
+from towerlog.engine.audit.outside import organisation_removed, organisation_renamed
 from towerlog.engine.bootstrap import DEFAULT_ORG, create_org
+from towerlog.engine.erasure.removal import removed_now
 from towerlog.errors import (
     Conflict,
     CrossSite,
@@ -37,13 +38,16 @@ from towerlog.model.audit import Actor, ActorType
 from towerlog.model.command import Idempotency
 from towerlog.model.outcome import Replayed
 from towerlog.model.principal import Org, Principal, Scope
-from towerlog.model.times import format_ms
+from towerlog.model.removal import RemovedOrg
+from towerlog.model.times import format_ms, format_optional_ms
 from towerlog.store.base import Store
 
 _PATH = "/api/v1/organisations"
 ADMIN = frozenset({Scope.ADMIN})
 MAX_ORGANISATIONS = 1000
 """That are made over HTTP; more are made by `towerlog orgs create`."""
+MAX_REMOVED_SHOWN = 100
+"""Of those that were removed, the last."""
 _NO_STORE = ((b"cache-control", b"no-store"),)
 OrgName = Annotated[str, v.said("The organisation's name, which no other has.", "another team")]
 
@@ -62,11 +66,36 @@ class OrganisationDetail(msgspec.Struct, frozen=True):
     created_at: v.CreatedAt
 
 
+class OrganisationRemoval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which organisation is removed, said twice: its id in the path, and its name."""
+
+    name: Annotated[
+        str | None, v.said("The organisation's name, letter for letter; not needed for a dry run.", "another team")
+    ] = None
+    dry_run: Annotated[bool, v.said("True: nothing is removed; only what would be is told.", False)] = False
+
+
+class OrganisationRemoved(OrganisationDetail, frozen=True):
+    """What an organisation held when it was removed, or holds now; and how far its erasure has come."""
+
+    runs: Annotated[int, v.said("Runs that it has begun, erased ones too.", 1204)]
+    events: Annotated[int, v.said("Events that it has recorded, erased ones too.", 48211)]
+    keys: Annotated[int, v.said("Its keys that were not revoked.", 3)]
+    members: Annotated[int, v.said("Its members.", 7)]
+    removed_at: Annotated[v.Time | None, v.said("When it was removed; null of a dry run.")]
+    erased_rows: Annotated[int, v.said("Rows of the store that are erased so far.", 51877)]
+    erased_at: Annotated[v.Time | None, v.said("Since when nothing of it is left; null until then.")]
+
+
 class OrganisationList(msgspec.Struct, frozen=True):
     """Those that the caller may see: its own, and all where it manages them."""
 
     data: Annotated[list[OrganisationDetail], v.said("The organisations, oldest first.")]
-    is_manager: Annotated[bool, v.said("Whether the caller may make and rename organisations.", False)]
+    is_manager: Annotated[bool, v.said("Whether the caller may make, rename and remove organisations.", False)]
+    removed: Annotated[
+        list[OrganisationRemoved],
+        v.said(f"For those who manage them, the last {MAX_REMOVED_SHOWN} that were removed, the last first."),
+    ]
 
 
 class OrganisationMade(OrganisationDetail, frozen=True):
@@ -90,10 +119,11 @@ class AnswersOnce(Protocol):
 
 
 _NAME = msgspec.json.Decoder(OrganisationName)
+_REMOVAL = msgspec.json.Decoder(OrganisationRemoval)
 
 
 class OrganisationPages:
-    """Three."""
+    """Four."""
 
     def __init__(self) -> None:
         """Served after `attach`."""
@@ -129,6 +159,11 @@ class OrganisationPages:
                 "Rename an organisation; only for those who manage organisations.",
                 self.rename, ADMIN, reply=OrganisationDetail, request=OrganisationName, refuses=(NotFound, *wrong),
             ),
+            PageRoute(
+                "DELETE", f"{path}/{{org_id}}", "remove_organisation",
+                "Remove an organisation with all that it holds; only for those who manage organisations.",
+                self.remove, ADMIN, reply=OrganisationRemoved, request=OrganisationRemoval, refuses=(NotFound, *wrong),
+            ),
         )  # fmt: skip
 
     async def show(self, visit: PageVisit) -> Reply:
@@ -137,7 +172,9 @@ class OrganisationPages:
         orgs = await store.orgs()
         manages = self._manages(principal, orgs)
         shown = orgs if manages else [org for org in orgs if org.org == principal.org]
-        return reply_json(OrganisationList([_detail(org) for org in shown], manages), 200, _NO_STORE)
+        gone = await store.orgs_removed(MAX_REMOVED_SHOWN) if manages else []
+        listed = OrganisationList([_detail(org) for org in shown], manages, [_removed(one) for one in gone])
+        return reply_json(listed, 200, _NO_STORE)
 
     async def make(self, visit: PageVisit) -> Reply:
         """A new one. Raises Forbidden, Conflict, Invalid, Malformed, IdempotencyMismatch, InProgress."""
@@ -180,11 +217,7 @@ class OrganisationPages:
     async def rename(self, visit: PageVisit) -> Reply:
         """Another name. Raises NotFound, Forbidden, Conflict, Invalid, Malformed."""
         principal, store = self._asker(visit)
-        orgs = await store.orgs()
-        org = next((org for org in orgs if org.org_id == visit.path["org_id"]), None)
-        if org is None or (org.org != principal.org and not self._manages(principal, orgs)):
-            raise NotFound("organisation")
-        self._check(principal, orgs)
+        org = await self._managed(visit)
         name = _name_of(visit)
         if org.name in (DEFAULT_ORG, self._managed_by) and name != org.name:
             raise Conflict(f"The organisation {org.name!r} keeps its name: settings and sign-ins go by it.")
@@ -196,6 +229,45 @@ class OrganisationPages:
             told = [organisation_renamed(by, place, org, after, now, visit.address) for place in places]
             await store.org_rename(after, told)
         return reply_json(_detail(after), 200, _NO_STORE)
+
+    async def remove(self, visit: PageVisit) -> Reply:
+        """Ends it at once; what it holds is erased in the background. Raises NotFound, Forbidden, Conflict, Invalid,
+        Malformed."""
+        principal, store = self._asker(visit)
+        org = await self._managed(visit)
+        wanted = decode(_REMOVAL, visit.body)
+        if org.org == principal.org or org.name in (DEFAULT_ORG, self._managed_by):
+            raise Conflict(
+                f"The organisation {org.name!r} stays: your own, the one that manages the others, and {DEFAULT_ORG!r},"
+                " by which settings and sign-ins go, are not removed."
+            )
+        held = await store.org_holds(org.org)
+        if wanted.dry_run:
+            would = OrganisationRemoved(
+                **msgspec.structs.asdict(_detail(org)),
+                **msgspec.structs.asdict(held),
+                removed_at=None,
+                erased_rows=0,
+                erased_at=None,
+            )
+            return reply_json(would, 200, _NO_STORE)
+        if wanted.name != org.name:
+            raise invalid_field("name", f"must be the name of the organisation that is removed, {org.name!r}")
+        assert self._clock is not None
+        removed = removed_now(org, held, self._clock.now_ms())
+        by = await self._actor(principal)
+        await store.org_remove(removed, [organisation_removed(by, principal.org, removed, visit.address)])
+        return reply_json(_removed(removed), 200, _NO_STORE)
+
+    async def _managed(self, visit: PageVisit) -> Org:
+        """The organisation of the path, where the caller manages it. Raises NotFound, Forbidden."""
+        principal, store = self._asker(visit)
+        orgs = await store.orgs()
+        org = next((org for org in orgs if org.org_id == visit.path["org_id"]), None)
+        if org is None or (org.org != principal.org and not self._manages(principal, orgs)):
+            raise NotFound("organisation")
+        self._check(principal, orgs)
+        return org
 
     def _asker(self, visit: PageVisit) -> tuple[Principal, Store]:
         assert visit.principal is not None
@@ -233,6 +305,18 @@ def _kept(made: OrganisationMade) -> tuple[int, bytes]:
 
 def _detail(org: Org) -> OrganisationDetail:
     return OrganisationDetail(org.org_id, org.name, format_ms(org.created_at))
+
+
+def _removed(removed: RemovedOrg) -> OrganisationRemoved:
+    return OrganisationRemoved(
+        removed.org_id,
+        removed.name,
+        format_ms(removed.created_at),
+        **msgspec.structs.asdict(removed.held),
+        removed_at=format_ms(removed.removed_at),
+        erased_rows=removed.erased_rows,
+        erased_at=format_optional_ms(removed.erased_at),
+    )
 
 
 def _name_of(visit: PageVisit) -> str:

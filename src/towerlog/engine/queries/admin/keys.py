@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from towerlog.engine.queries.context import QueryContext
+from towerlog.errors import NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
 from towerlog.model.member import ListMembers, ListSessions, ListSignInLinks
@@ -32,7 +33,10 @@ async def answer_links(source: QueryContext, principal: Principal, command: List
 
 
 async def answer_sessions(source: QueryContext, principal: Principal, command: ListSessions) -> o.Outcome:
-    """A page of sessions, the last that began first."""
+    """A page of sessions, the last that began first. Raises NotFound for a member that nobody knows: that it is signed
+    in nowhere would be taken for an answer about somebody else, where an id is mistyped."""
+    if command.user_id is not None and not await source.store.users(principal.org, [command.user_id]):
+        raise NotFound("member")
     now, most = source.clock.now_ms(), command.limit + 1
     found = await source.store.sessions(principal.org, command.user_id, most, command.before, now)
     more = len(found) > command.limit

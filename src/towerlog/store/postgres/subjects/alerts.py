@@ -18,6 +18,7 @@ from towerlog.model.delivery import (
 )
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
+from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.columns.state import (
     alert_row,
     alert_value,
@@ -255,7 +256,8 @@ async def bodies_waiting(db: Db, after: int, limit: int) -> list[int]:
 
 
 async def _orgs(db: Db, among: str, after: int, limit: int) -> list[int]:
-    following = f"SELECT min(org) FROM {among} AND org >"
+    """Without those that are removed, for which nothing is sent any more."""
+    following = f"SELECT min(org) FROM {among} AND {HIDDEN} AND org >"
     sql = (
         f"WITH RECURSIVE found (org, place) AS (SELECT ({following} $1), 1 UNION ALL SELECT ({following} found.org),"
         " place + 1 FROM found WHERE org IS NOT NULL AND place < $2) SELECT org FROM found WHERE org IS NOT NULL"

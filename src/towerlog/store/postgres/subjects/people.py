@@ -26,6 +26,7 @@ from towerlog.store.columns.people import (
     user_row,
     user_value,
 )
+from towerlog.store.columns.removal import HIDDEN, IN_USE
 from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.postgres.connections import Db, newest_first, numbered
 from towerlog.store.postgres.locks import ORGANISATIONS, lock_purpose
@@ -155,7 +156,7 @@ async def write_org(
     """
     await db.connection.execute(lock_purpose(ORGANISATIONS))
     check_org_name(org.name, [name for (name,) in await db.rows("SELECT name FROM org ORDER BY org")])
-    if most is not None and await db.value("SELECT count(*) FROM org") >= most:
+    if most is not None and await db.value(f"SELECT count(*) FROM org WHERE {HIDDEN}") >= most:
         raise too_many_orgs(most)
     sql = (
         "INSERT INTO org (org, org_id, name, created_at) SELECT coalesce(max(org), 0) + 1, $1, $2, $3 FROM org"
@@ -204,8 +205,9 @@ async def keep_secret(db: Db, fresh: str) -> str:
 
 
 async def orgs(db: Db) -> list[Org]:
-    """All organisations."""
-    return [rows.org_value(row) for row in await db.rows("SELECT org, org_id, name, created_at FROM org ORDER BY org")]
+    """All organisations that are not removed."""
+    sql = f"SELECT org, org_id, name, created_at FROM org WHERE {HIDDEN} ORDER BY org"
+    return [rows.org_value(row) for row in await db.rows(sql)]
 
 
 async def org(db: Db, number: int) -> Org | None:
@@ -219,14 +221,14 @@ async def caller_by_digest(db: Db, digest: bytes) -> KeyFound | None:
     columns = ", ".join(f"api_key.{name}" for name in rows.KEY_COLUMNS.split(", "))
     of_org = "FROM credential JOIN org USING (org)"
     where = "WHERE credential.digest = $1 AND credential.kind ="
-    sql = f"SELECT org.org_id, {columns} {of_org} JOIN api_key USING (org, digest) {where} {KEY}"
+    sql = f"SELECT org.org_id, {columns} {of_org} JOIN api_key USING (org, digest) {where} {KEY} AND {IN_USE}"
     found = await db.row(sql, digest)
     if found is not None:
         return KeyFound(rows.key_value(tuple(found)[1:]), found[0])
     columns = ", ".join(f"org_user.{name}" for name in USER_COLUMNS.split(", "))
     sql = (
         f"SELECT org.org_id, session.expires_at, session.seen_at, {columns} {of_org} JOIN session USING (org, digest)"
-        f" JOIN org_user USING (org, user_id) {where} {SESSION}"
+        f" JOIN org_user USING (org, user_id) {where} {SESSION} AND {IN_USE}"
     )
     found = await db.row(sql, digest)
     if found is None:
@@ -340,7 +342,7 @@ async def link_by_digest(db: Db, digest: bytes) -> LinkFound | None:
     columns = ", ".join(f"{table}.{name}" for table, names in places for name in names.split(", "))
     sql = (
         f"SELECT org.org_id, {columns} FROM credential JOIN org USING (org) JOIN sign_in_link USING (org, digest)"
-        f" JOIN org_user USING (org, user_id) WHERE credential.digest = $1 AND credential.kind = {LINK}"
+        f" JOIN org_user USING (org, user_id) WHERE credential.digest = $1 AND credential.kind = {LINK} AND {IN_USE}"
     )
     found = await db.row(sql, digest)
     if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.postgres.connections import Db
 
 _KEEP = " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -12,7 +13,7 @@ _BEGIN = (
 _REACHED = "coalesce((SELECT value::bigint FROM meta WHERE name = 'forwarded:' || org), 0)"
 _WAITS = (
     f"SELECT org, reached, position FROM (SELECT org, {_REACHED} AS reached, position FROM org_count WHERE org > $1)"
-    " AS one WHERE position > reached ORDER BY org LIMIT $2"
+    f" AS one WHERE position > reached AND {HIDDEN} ORDER BY org LIMIT $2"
 )
 
 
@@ -22,7 +23,7 @@ async def forwarding_begin(db: Db) -> None:
 
 
 async def forwarding_waits(db: Db, after: int, limit: int) -> list[tuple[int, int, int]]:
-    """Organisations whose log is further than it was forwarded."""
+    """Organisations whose log is further than it was forwarded, without those that are removed."""
     return [(row[0], row[1], row[2]) for row in await db.rows(_WAITS, after, limit)]
 
 

@@ -18,12 +18,14 @@ from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
+from towerlog.model.removal import OrgHolds, RemovedOrg
 from towerlog.store.damage import Damages
 from towerlog.store.postgres import connections, schema
 from towerlog.store.postgres.connections import Db
 from towerlog.store.postgres.failures import storage_errors
 from towerlog.store.postgres.subjects import audit, people, policies
 from towerlog.store.postgres.times import OwnTimes
+from towerlog.store.postgres.upkeep import removal
 
 T = TypeVar("T")
 KEYS_PAGE = 500
@@ -81,6 +83,18 @@ class PostgresIdentities:
     ) -> Org:
         """A new organisation with its first user and key; its number is given here."""
         return self._ask(people.write_org, org, user, key, told, link, also, most)
+
+    async def org_holds(self, org: int) -> OrgHolds:
+        """What an organisation holds."""
+        return self._ask(removal.org_holds, org)
+
+    async def org_remove(self, removed: RemovedOrg, told: Iterable[AuditEntry]) -> None:
+        """Nobody is let in any more."""
+        self._ask(removal.remove_org, removed, told)
+
+    async def orgs_removed(self, limit: int) -> list[RemovedOrg]:
+        """Those that were removed last."""
+        return self._ask(removal.removed_orgs, limit)
 
     def first_user(self, org: int) -> User:
         """The user that the organisation was made with."""

@@ -20,6 +20,7 @@ from towerlog.model.delivery import (
 )
 from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
+from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.columns.state import (
     alert_row,
     alert_value,
@@ -231,16 +232,18 @@ def deliveries(
 
 def deliveries_waiting(db: apsw.Connection, after: int, limit: int) -> list[int]:
     """Organisations with messages that wait, behind this one."""
-    return _orgs(db, "SELECT org FROM delivery WHERE due_at IS NOT NULL AND org > ? ORDER BY org LIMIT 1", after, limit)
+    return _orgs(db, "delivery", "due_at IS NOT NULL", after, limit)
 
 
 def bodies_waiting(db: apsw.Connection, after: int, limit: int) -> list[int]:
     """Organisations with messages whose deliveries are not written yet, behind this one."""
-    return _orgs(db, "SELECT org FROM delivery_body WHERE unwritten > 0 AND org > ? ORDER BY org LIMIT 1", after, limit)
+    return _orgs(db, "delivery_body", "unwritten > 0", after, limit)
 
 
-def _orgs(db: apsw.Connection, sql: str, after: int, limit: int) -> list[int]:
+def _orgs(db: apsw.Connection, table: str, where: str, after: int, limit: int) -> list[int]:
+    """Without those that are removed, for which nothing is sent any more."""
     found: list[int] = []
+    sql = f"SELECT org FROM {table} WHERE {where} AND org > ? AND {HIDDEN} ORDER BY org LIMIT 1"
     while len(found) < limit and (row := db.execute(sql, (found[-1] if found else after,)).fetchone()) is not None:
         found.append(row[0])
     return found

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+from towerlog.model.removal import RemovedOrg
 from towerlog.store.sqlite import reads
-from towerlog.store.sqlite.connections.pools import Ask, HasPools, Where
+from towerlog.store.sqlite.connections.pools import Ask, HasPools, Pool, Where
 from towerlog.store.sqlite.people import members as people
-from towerlog.store.sqlite.people import organisations
+from towerlog.store.sqlite.people import organisations, removal
 
 
 class PeopleAsks(HasPools):
@@ -15,6 +19,10 @@ class PeopleAsks(HasPools):
     org = Ask(reads.org)
     org_create = Ask(organisations.write_org, Where.WRITER)
     org_rename = Ask(organisations.rename_org, Where.WRITER)
+    org_holds = Ask(removal.org_holds)
+    org_remove = Ask(removal.remove_org, Where.WRITER)
+    orgs_removed = Ask(removal.removed_orgs)
+    orgs_erasing = Ask(removal.orgs_erasing)
     key_by_digest = Ask(people.caller_by_digest, Where.KEYS)
     keys = Ask(reads.keys)
     key_by_id = Ask(people.key_by_id)
@@ -29,3 +37,16 @@ class PeopleAsks(HasPools):
     sessions = Ask(people.sessions)
     sessions_seen = Ask(people.note_seen, Where.BETWEEN_UNITS)
     signed_out_drop = Ask(people.drop_old, Where.BETWEEN_UNITS)
+
+
+class RemovingUnit:
+    """A part of a unit of work."""
+
+    _writer: Pool
+    written: asyncio.Future[Any] | None
+
+    def erase_org(self, org: int, now_ms: int) -> asyncio.Future[tuple[RemovedOrg, int] | None]:
+        """A step of the erasure of an organisation."""
+        done = self._writer.submit(removal.erase_org_step, org, now_ms)
+        self.written = done
+        return done

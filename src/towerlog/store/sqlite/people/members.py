@@ -18,6 +18,7 @@ from towerlog.store.columns.people import (
     user_row,
     user_value,
 )
+from towerlog.store.columns.removal import IN_USE
 from towerlog.store.lookup_keys import MemberCounts
 from towerlog.store.sqlite import lookups
 from towerlog.store.sqlite.connections.transaction import transaction
@@ -173,7 +174,7 @@ def link_by_digest(db: apsw.Connection, digest: bytes) -> LinkFound | None:
     columns = ", ".join(f"{table}.{name}" for table, names in places for name in names.split(", "))
     sql = (
         f"SELECT org.org_id, {columns} FROM sign_in_link JOIN user USING (org, user_id) JOIN org USING (org)"
-        " WHERE digest = ?"
+        f" WHERE digest = ? AND {IN_USE}"
     )
     count = LINK_COLUMNS.count(",") + 1
     for row in db.execute(sql, (digest,)):
@@ -191,7 +192,7 @@ def _session_by_digest(db: apsw.Connection, digest: bytes) -> KeyFound | None:
     columns = ", ".join(f"user.{name}" for name in USER_COLUMNS.split(", "))
     sql = (
         f"SELECT org.org_id, session.expires_at, session.seen_at, {columns} FROM session JOIN user USING (org, user_id)"
-        " JOIN org USING (org) WHERE digest = ?"
+        f" JOIN org USING (org) WHERE digest = ? AND {IN_USE}"
     )
     for row in db.execute(sql, (digest,)):
         return KeyFound(key_of_member(user_value(row[3:]), digest), row[0], row[1], row[2])

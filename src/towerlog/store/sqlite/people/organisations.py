@@ -13,6 +13,7 @@ from towerlog.model.member import SignInLink
 from towerlog.model.principal import Org, User
 from towerlog.store.columns import rows
 from towerlog.store.columns.people import check_org_name, too_many_orgs
+from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections.store_notes import keep_folds, keep_note, whole
 from towerlog.store.sqlite.people import members
@@ -41,7 +42,7 @@ def write_org(
     """
     with whole(db):
         check_org_name(org.name, [name for (name,) in db.execute("SELECT name FROM org ORDER BY org")])
-        if most is not None and db.execute("SELECT count(*) FROM org").get >= most:
+        if most is not None and db.execute(f"SELECT count(*) FROM org WHERE {HIDDEN}").get >= most:
             raise too_many_orgs(most)
         db.execute(
             "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
