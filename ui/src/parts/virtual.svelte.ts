@@ -1,13 +1,12 @@
-/** Which rows of a long list are drawn: `@tanstack/virtual-core`, told by runes how many rows there are. */
-
-import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from '@tanstack/virtual-core';
+/** Which rows of a long list are drawn. All rows have the same height, so that it is a matter of two divisions: nothing is
+    kept for a row that is not drawn. */
 
 interface List {
   /** How many rows there are; may be read from state. */
   readonly count: () => number;
   /** The box that scrolls, once it is there. */
   readonly box: () => HTMLElement | undefined;
-  /** The height of a row, in pixels: all rows have the same. */
+  /** The height of a row, in pixels. */
   readonly row: number;
   /** Pixels above the first row that stay in sight while the rows scroll. */
   readonly above?: number;
@@ -26,26 +25,34 @@ const BESIDE = 5;
 
 export class VirtualRows {
   readonly #list: List;
-  readonly #virtualizer: Virtualizer<HTMLElement, HTMLElement>;
-  /** Changes with each scroll that brings other rows, and with the size of the box. */
-  #moved = $state(0);
+  /** The first row on the screen, and the one after the last: they change when other rows come into sight. */
+  #top = $state(0);
+  #bottom = $state(0);
 
   readonly seen = $derived.by((): Seen => {
-    void this.#moved;
-    this.#virtualizer.setOptions(this.#options());
-    const drawn = this.#virtualizer.getVirtualIndexes();
-    return { first: drawn[0] ?? 0, end: (drawn.at(-1) ?? -1) + 1 };
+    const count = this.#list.count();
+    const shown = this.#bottom - this.#top;
+    // Where rows have gone, the box is further down than there are any until it has scrolled.
+    const top = Math.max(0, Math.min(this.#top, count - shown));
+    return { first: Math.max(0, top - BESIDE), end: Math.min(count, top + shown + BESIDE) };
   });
 
   /** To be made while a component begins: it ends with the component. */
   constructor(list: List) {
     this.#list = list;
-    this.#virtualizer = new Virtualizer(this.#options());
-    $effect(() => this.#virtualizer._didMount());
+    this.#bottom = Math.ceil(list.height / list.row);
     $effect(() => {
-      void this.seen;
-      void list.box();
-      this.#virtualizer._willUpdate();
+      const box = list.box();
+      if (!box) return;
+      const look = (): void => this.#look(box);
+      look();
+      box.addEventListener('scroll', look, { passive: true });
+      const sized = new ResizeObserver(look);
+      sized.observe(box);
+      return () => {
+        box.removeEventListener('scroll', look);
+        sized.disconnect();
+      };
     });
   }
 
@@ -59,27 +66,18 @@ export class VirtualRows {
     const box = this.#list.box();
     const { row, above = 0 } = this.#list;
     if (!box || (index * row >= box.scrollTop && (index + 1) * row + above <= box.scrollTop + box.clientHeight)) return;
-    this.#virtualizer.scrollToIndex(index, { align: 'center' });
+    box.scrollTop = above + index * row - (box.clientHeight - row) / 2;
   }
 
   /** Scrolls to the last row. */
   showEnd(): void {
-    this.#virtualizer.scrollToEnd();
+    const box = this.#list.box();
+    if (box) box.scrollTop = box.scrollHeight;
   }
 
-  #options(): ConstructorParameters<typeof Virtualizer<HTMLElement, HTMLElement>>[0] {
-    const { count, box, row, above = 0, height } = this.#list;
-    return {
-      count: count(),
-      getScrollElement: () => box() ?? null,
-      estimateSize: () => row,
-      overscan: BESIDE,
-      scrollMargin: above,
-      initialRect: { width: 0, height },
-      observeElementRect,
-      observeElementOffset,
-      scrollToFn: elementScroll,
-      onChange: () => void (this.#moved += 1),
-    };
+  #look({ scrollTop, clientHeight }: HTMLElement): void {
+    const { row, above = 0 } = this.#list;
+    this.#top = Math.max(0, Math.floor((scrollTop - above) / row));
+    this.#bottom = Math.max(this.#top + 1, Math.ceil((scrollTop + clientHeight - above) / row));
   }
 }
