@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { count, money } from '../src/model/numbers';
 import { isEnded, lookOf, STATUSES } from '../src/model/status';
 import { line, shortId, visible, named } from '../src/model/text';
-import { ago, duration } from '../src/model/times';
+import { ago, duration, local } from '../src/model/times';
 import { FrameReader } from '../src/live/frames';
 import { gave } from '../src/pages/agent/feeds';
 
@@ -56,6 +56,16 @@ describe('times', () => {
     [-120_000, 'in 2 min'],
     [-6_720_000, 'in 1 h 52 min'],
   ])('%d ms ago is %s', (ms, words) => expect(ago(1_000_000, 1_000_000 + ms)).toBe(words));
+});
+
+describe('what is worked out for each row of a long list', () => {
+  it('makes no formatter of its own, which would stay beside the heap until it is collected', () => {
+    const [dates, numbers] = [vi.spyOn(Date.prototype, 'toLocaleString'), vi.spyOn(Number.prototype, 'toLocaleString')];
+    expect(local('2026-04-02T10:00:00.000Z')).toContain('2026');
+    expect([money(0.0123).short, money(1234.5).short]).toEqual(['$0.0123', '$1,234.50']);
+    expect([dates.mock.calls, numbers.mock.calls]).toEqual([[], []]);
+    vi.restoreAllMocks();
+  });
 });
 
 describe('text of agents', () => {

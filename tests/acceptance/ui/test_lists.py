@@ -158,8 +158,8 @@ def test_a_session_is_ended_where_it_is_listed(screen: OpenScreen, server: Serve
     session_id_of(server.client())
     page = screen("/settings?tab=sessions").ready("Settings").page
     rows = page.get_by_role("table", name="Sessions").locator("[data-id]")
-    before = rows.count()
     expect(rows.first).to_contain_text("this one")
+    before = rows.count()
     expect(rows.first.get_by_role("button")).to_have_count(0)
     rows.nth(1).get_by_role("button", name="End …").click()
     page.get_by_role("dialog", name="End a session").get_by_role("button", name="End it").click()

@@ -1,6 +1,9 @@
 /** Numbers for reading: rounded with their unit, and exact for whoever points at them. */
 
 const EXACT = new Intl.NumberFormat('en-US', { maximumFractionDigits: 9 });
+/** Dollars, from one on and below. Each is made once: `toLocaleString` with options makes one for each call. */
+const DOLLARS = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const PARTS = new Intl.NumberFormat('en-US', { minimumFractionDigits: 4, maximumFractionDigits: 4 });
 const SHORT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 });
 
 export interface Shown {
@@ -15,8 +18,7 @@ export function money(usd: number | null | undefined): Shown {
   if (usd === 0) return { short: '$0', exact };
   if (usd < 0.0001) return { short: '<$0.0001', exact };
   // In a column, what is below a dollar lines up.
-  const digits = usd < 1 ? 4 : 2;
-  return { short: `$${usd.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })}`, exact };
+  return { short: `$${(usd < 1 ? PARTS : DOLLARS).format(usd)}`, exact };
 }
 
 /** What was spent of a budget: there, unknown is more than can be told, and not without a price. */
