@@ -98,7 +98,8 @@ async def test_whoever_wants_what_first_kinds_and_keys_are_asked_for_in_one_orde
         await plan_on(rig, Noted(), lanes_first)
         missed = [NotLoaded(Kind.LANE, run) for run in (7, 9, 3)]
         missed += [NotLoaded(Kind.AGENT, (rig.org, name)) for name in "xahb"]
-        await loading.load_missed(Noted(), loading.Known(Cache()), 0, missed)  # type: ignore[arg-type]
+        noted: Any = Noted()
+        await loading.load_missed(noted, loading.Known(Cache()), 0, missed, rig.engine._writer._in_steps)
     assert asked[0] == [(Kind.AGENT, [(rig.org, name) for name in "abhx"]), (Kind.LANE, [3, 7, 9])]
     assert asked == asked[:1] * 3
 
