@@ -163,6 +163,21 @@ async def test_a_group_that_never_comes_to_an_end_fails(rig: Rig, monkeypatch: p
     assert await rig.log() == []
 
 
+async def test_a_group_that_is_long_in_the_making_is_counted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commit is quick, and the event loop goes on meanwhile: nothing else shows it."""
+    load = writer.load
+
+    async def long(*asked: Any) -> int:
+        rig.clock.advance(2500)
+        return await load(*asked)
+
+    await rig.append(draft())
+    assert (rig.engine.figures()["long_writes"], rig.engine.figures()["longest_write_ms"]) == (0, 0)
+    monkeypatch.setattr(writer, "load", long)
+    await rig.append(draft())
+    assert (rig.engine.figures()["long_writes"], rig.engine.figures()["longest_write_ms"]) == (1, 2500)
+
+
 def checkpoint(run_id: str, step: int, **fields: Any) -> Draft:
     """A checkpoint with a history."""
     messages = [b'{"n":%d}' % n for n in range(step + 1)]
