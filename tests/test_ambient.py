@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fakes import START_MS, FakeClock
-from towerlog.ambient import ServerClock, ServingTime, SystemClock, SystemIds, format_uuid7
+from towerlog.ambient import MAX_COMMIT_MS, ServerClock, ServingTime, SystemClock, SystemIds, format_uuid7
 
 RANDOM_BITS = 74
 
@@ -109,3 +109,25 @@ def test_of_what_an_earlier_process_stamped_the_clock_of_the_start_tells_how_lon
         serving.now()
         assert (serving.since_ms(before), serving.since_ms(now)) == (660_000, 60_000)
         assert serving.since_ms(clock.now_ms()) == 0
+
+
+def test_acts_of_writing_that_keep_others_waiting_are_counted() -> None:
+    """Those that overlap each from the end of the one before: so long has one alone kept the others waiting."""
+    clock = FakeClock()
+    serving = ServingTime(clock)
+    for lasts_ms in (0, MAX_COMMIT_MS, MAX_COMMIT_MS + 1, 3 * MAX_COMMIT_MS):
+        serving.begin()
+        clock.advance(lasts_ms)
+        serving.end()
+    assert (serving.long_acts, serving.longest_act_ms) == (2, 3 * MAX_COMMIT_MS)
+    for _ in range(2):
+        serving.begin()
+    for _ in range(2):
+        clock.advance(2 * MAX_COMMIT_MS)
+        serving.end()
+    assert (serving.long_acts, serving.longest_act_ms) == (4, 3 * MAX_COMMIT_MS)
+    serving.stop()
+    serving.begin()
+    clock.advance(4 * MAX_COMMIT_MS)
+    serving.end()
+    assert (serving.long_acts, serving.longest_act_ms) == (5, 4 * MAX_COMMIT_MS), "also where it has failed"

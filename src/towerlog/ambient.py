@@ -162,6 +162,7 @@ class ServingTime:
         self._left_out_ms = 0
         self._out_from = 0  # steady ms since when nothing can be stored, where `is_out`
         self._acts = 0
+        self.long_acts = self.longest_act_ms = 0  # those that took more than MAX_COMMIT_MS, since the act before ended
         self._act_began_at: int | None = None
         """Steady ms at which the act under way began that has waited longest since the last one ended."""
         self._over: tuple[int, int] | None = None
@@ -219,8 +220,12 @@ class ServingTime:
         steady_ms, began_at = self.clock.steady_ms(), self._act_began_at
         self._acts -= 1
         self._act_began_at = steady_ms if self._acts else None
-        if began_at is not None and not self.is_out and steady_ms > began_at + MAX_COMMIT_MS:
-            lasted_ms = steady_ms - began_at
+        if began_at is None:
+            return
+        lasted_ms = steady_ms - began_at
+        self.longest_act_ms = max(self.longest_act_ms, lasted_ms)
+        self.long_acts += lasted_ms > MAX_COMMIT_MS
+        if not self.is_out and lasted_ms > MAX_COMMIT_MS:
             self._end_outage(began_at + MAX_COMMIT_MS, lasted_ms, GRACE_MS if lasted_ms >= MIN_OUTAGE_MS else 0)
 
     def stop(self) -> None:
@@ -356,8 +361,7 @@ class ProcessorClock:
         """How long this thread was ready to run and had no processor; 0 on a machine that does not tell."""
         if self._waited is None:
             return 0
-        # Three figures: on a processor, waiting for one, how often.
-        return int(os.pread(self._waited, 128, 0).split()[1])
+        return int(os.pread(self._waited, 128, 0).split()[1])  # of: on a processor, waiting for one, how often
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -375,14 +379,11 @@ class SystemIds:
 
     def uuid(self) -> str:
         """A UUID version 7: 48 bits of milliseconds, 74 random bits (RFC 9562)."""
-        random = int.from_bytes(os.urandom(10), "big")
-        return format_uuid7(self._clock.now_ms(), random)
+        return format_uuid7(self._clock.now_ms(), int.from_bytes(os.urandom(10), "big"))
 
     def token(self, length: int) -> str:
-        """`length` random characters from an alphabet of 54.
-
-        Bytes past the largest multiple of 54 are drawn again: `byte % 54` would favour the first letters otherwise.
-        """
+        """`length` random characters from an alphabet of 54. Bytes past the largest multiple of 54 are drawn again:
+        `byte % 54` would favour the first letters otherwise."""
         limit = 256 - 256 % len(_CROCKFORD)
         letters: list[str] = []
         while len(letters) < length:

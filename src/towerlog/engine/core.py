@@ -169,6 +169,8 @@ class Engine:
             "commands": self._writer.commands,
             "groups": self._writer.groups,
             "reloads": self._writer.reloads,
+            "long_writes": self._serving.long_acts,
+            "longest_write_ms": self._serving.longest_act_ms,
             "queue": self._writer.intake.queue.count,
             "followers": self._hub.followers + self._rows.readers,
             "disk_free_bytes": self._store.space.free_bytes,

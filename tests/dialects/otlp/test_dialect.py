@@ -572,6 +572,16 @@ def test_spans_are_counted_and_not_their_events() -> None:
     assert told["partialSuccess"]["rejectedSpans"] == "2"
 
 
+def test_spans_that_have_one_id_are_counted_each() -> None:
+    """In one trace, where one of them is stored, and in several."""
+    same = [span(1, name=f"s{n}") for n in range(4)]
+    command = decode(traces(*same, span(1, trace=2), span(1, trace=3)))
+    refused = Refusal("id_reused", "again")
+    results = [STORED if json.loads(item.data)["name"] == "s0" else refused for item in command.items]
+    told = json.loads(replied(list(results), command, JSON).body)
+    assert told["partialSuccess"]["rejectedSpans"] == "5"
+
+
 def test_a_refusal_has_the_encoding_of_its_request() -> None:
     reply = DIALECT.explain(Overloaded(retry_after=3), "t")
     assert (reply.status, json.loads(reply.body)["code"]) == (503, 14)

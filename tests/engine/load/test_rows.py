@@ -98,7 +98,8 @@ async def test_whoever_wants_what_first_kinds_and_keys_are_asked_for_in_one_orde
         await plan_on(rig, Noted(), lanes_first)
         missed = [NotLoaded(Kind.LANE, run) for run in (7, 9, 3)]
         missed += [NotLoaded(Kind.AGENT, (rig.org, name)) for name in "xahb"]
-        await loading.load_missed(Noted(), loading.Known(Cache()), 0, missed)  # type: ignore[arg-type]
+        noted: Any = Noted()
+        await loading.load_missed(noted, loading.Known(Cache()), 0, missed, rig.engine._writer._in_steps)
     assert asked[0] == [(Kind.AGENT, [(rig.org, name) for name in "abhx"]), (Kind.LANE, [3, 7, 9])]
     assert asked == asked[:1] * 3
 
@@ -160,6 +161,21 @@ async def test_a_group_that_never_comes_to_an_end_fails(rig: Rig, monkeypatch: p
     with pytest.raises(TowerlogError):
         await rig.append(draft())
     assert await rig.log() == []
+
+
+async def test_a_group_that_is_long_in_the_making_is_counted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commit is quick, and the event loop goes on meanwhile: nothing else shows it."""
+    load = writer.load
+
+    async def long(*asked: Any) -> int:
+        rig.clock.advance(2500)
+        return await load(*asked)
+
+    await rig.append(draft())
+    assert (rig.engine.figures()["long_writes"], rig.engine.figures()["longest_write_ms"]) == (0, 0)
+    monkeypatch.setattr(writer, "load", long)
+    await rig.append(draft())
+    assert (rig.engine.figures()["long_writes"], rig.engine.figures()["longest_write_ms"]) == (1, 2500)
 
 
 def checkpoint(run_id: str, step: int, **fields: Any) -> Draft:

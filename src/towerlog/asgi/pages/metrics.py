@@ -114,6 +114,10 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("towerlog_commands", "Commands carried out.", figures["commands"])
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
         yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
+        writes = "Groups that took over a second to be placed and committed, while all others waited to write."
+        yield CounterMetricFamily("towerlog_long_writes", writes, figures["long_writes"])
+        longest = "The longest that a group has so kept the others waiting since the start."
+        yield GaugeMetricFamily("towerlog_longest_write_seconds", longest, figures["longest_write_ms"] / 1000)
         yield GaugeMetricFamily("towerlog_followers", "Readers of the log.", figures["followers"])
         refused = "1 while nothing can be stored: the disk is full, or the last write was refused for another reason."
         yield GaugeMetricFamily("towerlog_writes_refused", refused, figures["writes_refused"])

@@ -7,7 +7,7 @@ nobody to send it again; a refusal of the whole is sent again by exporters where
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from itertools import count, islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -105,19 +105,20 @@ def _read(told: Iterator[Lazy[T]], call: Call) -> Iterator[T | Refusal]:
 
 
 def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[Draft], list[bytes], list[Refusal]]:
-    """The drafts of all spans; the span that each is of; and why some spans have none."""
+    """The drafts of all spans; what stands for the span that each is of; and why some spans have none."""
     storing = Storing(call)
     refused: list[Refusal] = []
     found: list[tuple[int, int, int, Draft, bytes]] = []
+    numbers = count()
     for trace in traces_of(spans).values():
         for node in trace.nodes:
             call.pause()
+            key = b"%d" % next(numbers)  # ids of spans are no names of theirs: several may have one
             try:
                 made = drafts_of(node, trace, storing)
             except TowerlogError as error:
                 refused.append(fields.refusal(error))
                 continue
-            key = node.span.span_id.encode()
             for at, rank, draft in made:
                 found.append((at, rank, len(found), draft, key))
     # By time, so that the log tells what happened in the order in which it did.
@@ -126,7 +127,7 @@ def _placed(spans: list[ToldSpan], call: Call) -> tuple[list[Draft], list[bytes]
 
 
 def _append(items: list[Item], keys: list[bytes], warnings: tuple[FieldWarning, ...] = ()) -> Append:
-    """`keys`: of each draft the span that it is of, if a request has several of one span."""
+    """`keys`: of each draft what stands for its span, if a request has several of one span."""
     ids = (*keys, *(None for _ in items[len(keys) :]))
     return Append(NAME, items, shows_commands=False, sent_ids=ids, warnings=warnings)
 

@@ -169,8 +169,7 @@ class Writer:
                     return plan, outcome
             except NotLoaded as lacking:
                 self.reloads += 1
-                missing = turn.missed(lacking)
-                await load_missed(unit, turn.known, turn.serving_ms, missing)
+                await load_missed(unit, turn.known, turn.serving_ms, turn.missed(lacking), self._in_steps)
             turn.ids.again()
 
     async def _loop(self) -> None:

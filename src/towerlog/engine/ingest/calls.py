@@ -12,26 +12,28 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.engine.control.cancel import CONTROL
+from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.rows import Needs
+from towerlog.engine.load.span_ways import ids_of, levels_above, want_above, with_way
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.pricing.book import worth
 from towerlog.engine.reactions.totals import make_room
 from towerlog.model.agent import AgentRow
 from towerlog.model.computed_costs import NO_COMPUTED, Priced, Recount
-from towerlog.model.event import Draft, EventType
+from towerlog.model.event import Draft, Event, EventType
 from towerlog.model.facts import Effects, Facts, with_effects
 from towerlog.model.run import RunRow
-from towerlog.model.span import BelowSpan, CallChange, SpanPlace, ToldCall
+from towerlog.model.span import BelowSpan, CallChange, SpanPlace, ToldCall, ToldCalls
 from towerlog.model.spending import whole
 from towerlog.model.times import told_time
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
 from towerlog.model.usage_parts import UsageParts
 from towerlog.projections.usage import HOUR_MS
 
-MAX_SPANS_ABOVE = 256
 MAX_CALLS_ABOVE = 16
-"""Spans, and model calls, one above the other whose figures are compared. A call with more above it does not count."""
+"""Model calls one above the other whose figures are compared. A call with more above it does not count, nor does one
+with more spans above it than are looked for."""
 _replace = msgspec.structs.replace
 # By a name of its own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _MODEL_CALL = EventType.MODEL_CALL
@@ -47,37 +49,102 @@ class _Chain(NamedTuple):
     """One of them is remembered no more."""
 
 
+class _Link(NamedTuple):
+    """What a span that has come says of what is above it."""
+
+    above: str | None
+    is_forgotten: bool
+    """It is a call, whose figures are remembered no more."""
+
+
+class TraceLook(msgspec.Struct, eq=False):
+    """Where spans and calls of a trace are found while a request is placed: each is looked for once."""
+
+    plan: Plan
+    trace: str
+    rows: list[RunRow] = []
+    """The runs of the trace, as the group has left them."""
+    _links: dict[str, _Link] = {}
+    """Of spans that have come: what they say does not change."""
+    _calls: dict[int, tuple[ToldCalls, dict[str, ToldCall]]] = {}
+    """By run: its calls when it was looked at last, and these by their spans."""
+
+    def call(self, span_id: str) -> tuple[RunRow, ToldCall] | None:
+        """The call of a span, with its run."""
+        for row in self.rows:
+            calls = row.calls
+            if not calls.calls:
+                continue
+            known = self._calls.get(row.run)
+            if known is None or known[0] is not calls:
+                known = self._calls[row.run] = calls, {one.span_id: one for one in calls.calls}
+            found = known[1].get(span_id)
+            if found is not None:
+                return row, found
+        return None
+
+    def event(self, span_id: str) -> Event | None:
+        """The event of a span that has come. Raises NotLoaded."""
+        try:
+            found = (self.plan.event_by_id(row.run, one) for row in self.rows for one in ids_of(span_id))
+            return next((one for one in found if one is not None), None)
+        except NotLoaded as missing:
+            raise with_way(missing, self.trace, self.rows, span_id) from None
+
+    def link(self, span_id: str) -> _Link | None:
+        """What is above a span that has come. Raises NotLoaded."""
+        known = self._links.get(span_id)
+        if known is not None:
+            return known
+        event = self.event(span_id)
+        if event is None:
+            return None
+        own = event.effects.calls[:1]
+        is_forgotten = bool(own) and own[0].span_id == span_id
+        link = self._links[span_id] = _Link(event.facts.parent_span_id, is_forgotten)
+        return link
+
+    def forgot(self, span_id: str) -> bool:
+        """Whether there was something of a span that is remembered no more."""
+        return any(row.calls.forgot(span_id) for row in self.rows)
+
+    def sum_below(self, span_id: str) -> Usage:
+        """What counts below a span that has not come."""
+        inner = NO_USAGE
+        for row in self.rows:
+            if row.calls.below:
+                inner = add(inner, row.calls.sum_below(span_id))
+        return inner
+
+
 def needs_of_calls(needs: Needs, place: SpanPlace, rows: list[RunRow]) -> None:
-    """The spans above a model call that are no such calls, as far as they have come."""
-    at: str | None = place.above if place.is_call else None
-    for _ in range(MAX_SPANS_ABOVE):
-        if at is None or any(row.calls.call(at) is not None for row in rows):
-            return
-        found = (needs.event_id(row.run, one) for row in rows for one in _ids_of(at))
-        event = next((one for one in list(found) if one is not None), None)
-        at = None if event is None else event.facts.parent_span_id
+    """The spans above a model call, or above a span with calls below it, as far as they have come."""
+    span_id = place.span_id
+    if place.is_call:
+        is_compared = True
+    else:
+        is_compared = any(row.calls.below and row.calls.sum_below(span_id) is not NO_USAGE for row in rows)
+    if is_compared and place.above is not None:
+        want_above(needs, place.trace, rows, place.above)
 
 
-def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], twin: str | None) -> Draft:
+def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLook, twin: str | None) -> Draft:
     """A span with what counts of its figures, and with what it changes of what counts of calls above it.
 
     `twin`: the id of the event of another span that tells of the same response.
     """
     told = _told(draft)
     is_call = draft.type is _MODEL_CALL and told != NO_USAGE
-    inner = NO_USAGE
-    for row in runs:
-        if row.calls.below:
-            inner = add(inner, row.calls.sum_below(place.span_id))
+    inner = look.sum_below(place.span_id)
     if is_call:
-        return _call(plan, org, draft, place, runs, inner)
+        return _call(plan, org, draft, place, look, inner)
     if twin is not None:
-        return _twin(plan, org, draft, place, runs, inner, twin)
-    is_lost = any(row.calls.forgot(place.span_id) for row in runs)
-    if (inner == NO_USAGE and not is_lost) or place.is_call or _has_come(plan, runs, place.span_id):
+        return _twin(plan, org, draft, place, look, inner, twin)
+    is_lost = look.forgot(place.span_id)
+    if (inner == NO_USAGE and not is_lost) or place.is_call or look.event(place.span_id) is not None:
         return draft
     # What is below it is below what is above it.
-    chain = _chain(plan, runs, place.above, {place.span_id})
+    chain = _chain(look, place.above, {place.span_id})
     return _lost(plan, org, draft, place, chain) if is_lost else _moved_up(plan, org, draft, place, chain, inner)
 
 
@@ -86,23 +153,14 @@ def _told(draft: Draft) -> Usage:
     return NO_USAGE if report is None else report.usage
 
 
-def _has_come(plan: Plan, runs: list[RunRow], span_id: str) -> bool:
-    return any(plan.event_by_id(row.run, one) is not None for row in runs for one in _ids_of(span_id))
-
-
-def _ids_of(span_id: str) -> tuple[str, ...]:
-    """Under which a span may be stored."""
-    return (span_id, f"{span_id}.start", f"{span_id}.call")
-
-
-def _chain(plan: Plan, runs: list[RunRow], span_id: str | None, passed: set[str]) -> _Chain:
-    """What is above, from this span on. A circle leads nowhere."""
+def _chain(look: TraceLook, span_id: str | None, passed: set[str]) -> _Chain:
+    """What is above, from this span on. A circle leads nowhere. Raises NotLoaded."""
     calls: list[tuple[RunRow, ToldCall]] = []
-    for _ in range(MAX_SPANS_ABOVE):
+    for _ in range(levels_above(len(look.rows))):
         if span_id is None or span_id in passed:
             return _Chain(calls, None)
         passed.add(span_id)
-        found = next(((row, one) for row in runs if (one := row.calls.call(span_id)) is not None), None)
+        found = look.call(span_id)
         if found is not None:
             if found[1].same_as is None:
                 calls.append(found)
@@ -110,20 +168,18 @@ def _chain(plan: Plan, runs: list[RunRow], span_id: str | None, passed: set[str]
             if len(calls) > MAX_CALLS_ABOVE:
                 break
             continue
-        events = (plan.event_by_id(row.run, one) for row in runs for one in _ids_of(span_id))
-        event = next((one for one in events if one is not None), None)
-        if event is None:
-            return _Chain(calls, span_id, any(row.calls.forgot(span_id) for row in runs))
-        own = event.effects.calls[:1]
-        if own and own[0].span_id == span_id:
+        link = look.link(span_id)
+        if link is None:
+            return _Chain(calls, span_id, look.forgot(span_id))
+        if link.is_forgotten:
             break
-        span_id = event.facts.parent_span_id
+        span_id = link.above
     return _Chain(calls, None, is_lost=True)
 
 
-def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], inner: Usage) -> Draft:
-    chain = _chain(plan, runs, place.above, {place.span_id})
-    if chain.is_lost or any(row.calls.forgot(place.span_id) for row in runs):
+def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLook, inner: Usage) -> Draft:
+    chain = _chain(look, place.above, {place.span_id})
+    if chain.is_lost or look.forgot(place.span_id):
         return _replace(draft, facts=with_effects(draft.facts, report=None, uncounted=True))
     report = draft.effects.report
     call = ToldCall(place.span_id, place.above, _told(draft), inner, parts=None if report is None else report.parts)
@@ -146,14 +202,14 @@ def _worth(plan: Plan, org: int, draft: Draft, usage: Usage, parts: UsageParts |
     return worth(plan.reactions.book, plan.prices.all_of(org), usage, draft.effects.provider, model, at_ms, parts)
 
 
-def _twin(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], inner: Usage, twin: str) -> Draft:
+def _twin(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLook, inner: Usage, twin: str) -> Draft:
     """A second account of a response: what is below it is below the first one, unless that is below it itself."""
-    events = (plan.event_by_id(row.run, twin) for row in runs)
+    events = (plan.event_by_id(row.run, twin) for row in look.rows)
     first = next((one.effects.calls[0] for one in events if one is not None and one.effects.calls), None)
     passed: set[str] = set()
-    chain = None if first is None else _chain(plan, runs, first.span_id, passed)
+    chain = None if first is None else _chain(look, first.span_id, passed)
     if first is None or chain is None or place.span_id in passed:
-        up = _chain(plan, runs, place.above, {place.span_id})
+        up = _chain(look, place.above, {place.span_id})
         return draft if inner == NO_USAGE else _moved_up(plan, org, draft, place, up, inner)
     own = ToldCall(place.span_id, place.above, NO_USAGE, same_as=first.span_id, status=first.status or "-")
     draft = draft if inner == NO_USAGE else _moved_up(plan, org, draft, place, chain, inner)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.ingest.calls import counted, needs_of_calls
+from towerlog.engine.ingest.calls import TraceLook, counted, needs_of_calls
 from towerlog.engine.load.rows import Known, Needs
+from towerlog.engine.load.span_ways import spans_of
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
 from towerlog.model.event import Draft, EventType, RunByForeignId
@@ -36,6 +37,16 @@ class Traces(msgspec.Struct, eq=False):
     states: dict[str, tuple[int, list[RunState]]] = {}
     """Of traces that were looked up: how many of their runs have begun in this group, and those that are looked at, the
     newest last."""
+    looks: dict[str, TraceLook] = {}
+    """By trace: where its spans and calls are found."""
+
+    def look(self, trace: str, runs: list[RunState]) -> TraceLook:
+        """Where spans and calls of a trace are found, as this group has left them."""
+        found = self.looks.get(trace)
+        if found is None:
+            found = self.looks[trace] = TraceLook(self.plan, trace)
+        found.rows = [state.row for state in runs]
+        return found
 
     def runs(self, trace: str) -> list[RunState]:
         """The runs of a trace in which spans are looked for, as this group has left them. Raises NotLoaded."""
@@ -73,7 +84,12 @@ def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
         numbers = tuple(row.run for row in rows_found)
     if not numbers:
         return
+    spans_of(needs.known, org, place.trace).told[place.span_id] = draft.facts.parent_span_id
     ids = [draft.event_id] if draft.event_id is not None else []
+    if draft.otherwise is not None and draft.otherwise.event_id is not None:
+        ids.append(draft.otherwise.event_id)
+    if place.parent_root is not None:
+        ids.append(_start_of(place.trace, place.parent_root))
     if place.root is not None:
         ids.append(_start_of(place.trace, place.root))
     elif place.hangs is not None:
@@ -83,7 +99,7 @@ def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
         for one in ids:
             needs.event_id(number, one)
     rows = [row for number in numbers if (row := needs.run_by_number(number)) is not None]
-    if place.is_call:
+    if len(rows) == len(numbers):
         needs_of_calls(needs, place, rows)
 
 
@@ -108,7 +124,7 @@ def placed_span(plan: Plan, org: int, draft: Draft, traces: Traces, twin: str | 
         draft = _in_own_run(draft, place, runs, traces)
     if draft.type is not _MODEL_CALL and twin is None and not _are_compared(runs):
         return draft  # as with nearly all spans
-    return counted(plan, org, draft, place, [state.row for state in runs], twin)
+    return counted(plan, org, draft, place, traces.look(place.trace, runs), twin)
 
 
 def _are_compared(runs: list[RunState]) -> bool:

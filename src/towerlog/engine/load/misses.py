@@ -21,6 +21,8 @@ MAX_LOOKED_UP = 16_384
 MAX_ALERTS_ASKED = 128
 """Alerts that a group looks up in one turn, but for those of its last event: about as many as a commit opens. Whatever
 comes after them is left to a later group, and so is looked up once, however often it waits for its turn."""
+MAX_SPANS_ABOVE = 128
+"""Spans above one that are looked for, each by what the one below it says."""
 _ALERT = Kind.ALERT
 ASKED_AT_ONCE = 64
 """Look-ups before the event loop may go on with something else."""
@@ -36,6 +38,10 @@ class NotLoaded(Exception):
         self.key = key
         self.all: list[NotLoaded] = [self]
         """Itself, and what else was missing."""
+        self.way: tuple[Callable[..., None], Any] | None = None
+        """Who asks for what this leads to, and with what: that is loaded with it."""
+        self.looks = 0
+        """How many ids that may look up."""
 
 
 class Unloaded(list[NotLoaded]):
@@ -47,11 +53,15 @@ class Unloaded(list[NotLoaded]):
 
     alerts = 0
     """How many of them are alerts."""
+    looks = 0
+    """How many ids may be looked up by what they lead to."""
+    _led: frozenset[Any] = frozenset()
+    """Those that lead on."""
 
     @property
     def is_enough(self) -> bool:
         """Whether the pieces after this one are to be left to a later group."""
-        return self.alerts >= MAX_ALERTS_ASKED
+        return self.alerts >= MAX_ALERTS_ASKED or self.looks >= MAX_LOOKED_UP
 
     def pass_over(self, error: Exception) -> bool:
         """Whether the next piece is to be tried after this error; False: whoever has caught it judges it.
@@ -61,6 +71,10 @@ class Unloaded(list[NotLoaded]):
         if isinstance(error, NotLoaded):
             self += error.all
             self.alerts += sum([one.kind is _ALERT for one in error.all])
+            for one in error.all:
+                if one.looks and one.key not in self._led:
+                    self._led |= {one.key}
+                    self.looks += one.looks
             if len(self) >= MAX_MISSING:
                 raise self.as_one()
         return bool(self)

@@ -1,18 +1,21 @@
 """What a group of commands may touch, read before anything of it is placed.
 
 Each command says what it needs (`Needs`) as far as that can be known; what is found tells more (the lane of a run that
-was named by its id), so the asking goes on until nothing new is wanted: usually one turn or two. Placing looks nothing
-up: what was not foreseen is raised as `NotLoaded`, loaded, and the group is placed again.
+was named by its id), so the asking goes on until nothing new is wanted: usually one turn or two. What leads on from one
+look-up to the next for longer (the spans above a span) is asked for by itself: the commands are not asked again for
+each of its steps. Placing looks nothing up: what was not foreseen is raised as `NotLoaded`, loaded, and the group is
+placed again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from towerlog.engine.load.cache import Cache, RowMap
-from towerlog.engine.load.misses import MAX_ALERTS_ASKED, MAX_LOOKED_UP, MAX_MISSING, NotLoaded
+from towerlog.engine.load.fetching import REF_FOREIGN, REF_RUN, RefKey, fetch
+from towerlog.engine.load.misses import MAX_ALERTS_ASKED, MAX_LOOKED_UP, MAX_MISSING, MAX_SPANS_ABOVE, NotLoaded
 from towerlog.engine.load.own_runs import own_run
 from towerlog.engine.load.steps import Go, Steps
 from towerlog.model.agent import DEFAULT_AGENT, AgentRow
@@ -28,7 +31,6 @@ from towerlog.store.base import Unit
 from towerlog.store.lookup_keys import Claimant, Family, Parent
 from towerlog.store.values import Kind, Loaded
 
-RefKey = tuple[int, str, str]
 NeedsSteps = Steps[None] | None
 """What a function gives that says what is needed: the steps in which it does so, where that is long."""
 Asking = tuple[Callable[..., NeedsSteps], *tuple[Any, ...]]
@@ -38,24 +40,15 @@ ASKED_AT_ONCE = 16
 MAX_TURNS = 64
 """Questions to the store that one loading may take: what needs more names itself in a circle."""
 _ALERT = Kind.ALERT
-_RUN, _FOREIGN = "\x1frun", "\x1fforeign"
-"""Stand in a reference's place for a thread id; no thread id holds a control character."""
 
 
 def ref_key(org: int, ref: RunById | RunByForeignId | RunByTrace) -> RefKey:
     """The name of a reference in maps."""
     if type(ref) is RunByForeignId:
-        return (org, _FOREIGN, ref.foreign_id)
+        return (org, REF_FOREIGN, ref.foreign_id)
     if type(ref) is RunById:
-        return (org, _RUN, ref.run_id)
+        return (org, REF_RUN, ref.run_id)
     return (org, ref.thread_id, ref.trace_id)  # type: ignore[union-attr]  # the third of the three
-
-
-def _ref_of(key: RefKey) -> tuple[int, RunRef]:
-    org, scope, name = key
-    if scope == _FOREIGN:
-        return org, RunByForeignId(name, "")
-    return org, RunById(name) if scope == _RUN else RunByTrace(scope, name)
 
 
 def parent_of(row: RunRow) -> Parent:
@@ -218,6 +211,8 @@ class Needs:
         self.misses = 0
         """How often something was asked for that is not known yet."""
         self.looked_up = 0  # ids, each once for every run in which it was looked for
+        self.ways: list[Asking] = []
+        """Who asks for what leads from one look-up to the next: asked by themselves until they have all."""
         self._looked_through: set[tuple[int, str]] = set()
         self._looked_at = 0
 
@@ -332,14 +327,16 @@ class Needs:
         return self.want(Kind.CLAIMS, self.known.claimant(org, agents, labels)) or []
 
 
-async def load(unit: Unit, known: Known, serving_ms: int, asking: Iterable[Asking], go: Go) -> int:
+async def load(
+    unit: Unit, known: Known, serving_ms: int, asking: Iterable[Asking], go: Go, max_turns: int = MAX_TURNS
+) -> int:
     """Loads all that is asked for; how many questions it took. Who has nothing more to ask is not called again.
 
     Where that is too much for one group, it is loaded as far as `known.reach` says then.
     """
     turns = 0
     waiting = list(enumerate(asking))
-    while waiting and turns < MAX_TURNS:
+    while waiting and turns < max_turns:
         needs = Needs(known)
         asks = _ask(needs, waiting)
         try:
@@ -348,10 +345,14 @@ async def load(unit: Unit, known: Known, serving_ms: int, asking: Iterable[Askin
             still: list[tuple[int, Asking]] = done.value
         else:
             still = await go(asks)
-        if not needs.wanted:
+        if not needs.wanted and not needs.ways:
             return turns
-        await fetch(unit, known, serving_ms, needs.wanted)
-        waiting, turns = still, turns + 1
+        if needs.wanted:
+            await fetch(unit, known, serving_ms, needs.wanted)
+            turns += 1
+        if needs.ways:
+            await load(unit, known, serving_ms, needs.ways, go, MAX_SPANS_ABOVE)
+        waiting = still
     return turns
 
 
@@ -374,27 +375,14 @@ def _ask(needs: Needs, waiting: list[tuple[int, Asking]]) -> Steps[list[tuple[in
     return still
 
 
-def _order(key: Any) -> Any:
-    """Ascending; None (a claim of any agent) before all else."""
-    return tuple((part is not None, part) for part in key) if isinstance(key, tuple) else key
-
-
-async def fetch(unit: Unit, known: Known, serving_ms: int, asked: Mapping[Kind, Iterable[Any]]) -> None:
-    """One question to the store: kinds and keys always in one order, in which a backend can lock rows."""
-    wanted = {kind: sorted(asked[kind], key=_order) for kind in sorted(asked)}
-    refs = wanted.get(Kind.REF)
-    if refs is None:
-        known.absorb(wanted, await unit.load(wanted, serving_ms))
-        return
-    by_ref = {_ref_of(key): key for key in refs}
-    found = await unit.load({**wanted, Kind.REF: list(by_ref)}, serving_ms)
-    found[Kind.REF] = {by_ref[asked]: row for asked, row in found.get(Kind.REF, {}).items()}
-    known.absorb(wanted, found)
-
-
-async def load_missed(unit: Unit, known: Known, serving_ms: int, missing: Iterable[NotLoaded]) -> None:
-    """What placing asked for, in one question."""
+async def load_missed(unit: Unit, known: Known, serving_ms: int, missing: Iterable[NotLoaded], go: Go) -> None:
+    """What placing asked for, in one question; and what that leads to."""
     wanted: dict[Kind, list[Any]] = {}
+    ways: list[Asking] = []
     for one in missing:
         wanted.setdefault(one.kind, []).append(one.key)
+        if one.way is not None:
+            ways.append(one.way)
     await fetch(unit, known, serving_ms, wanted)
+    if ways:
+        await load(unit, known, serving_ms, ways, go, MAX_SPANS_ABOVE)

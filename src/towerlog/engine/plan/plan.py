@@ -15,7 +15,7 @@ from towerlog.ambient import Ids
 from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.own_runs import own_run
-from towerlog.engine.load.rows import Known, RefKey, ref_key
+from towerlog.engine.load.rows import Known, ref_key
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.alerts import AlertChanges
 from towerlog.engine.plan.fold import Reactions, fold_event, told_parts
@@ -72,7 +72,7 @@ class Plan:
         self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")  # of the event before
         self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}  # see `postponed`
         self._run_states: dict[int, RunState] = {}
-        self._refs: dict[RefKey, int] = {}
+        self._refs: dict[tuple[int, str, str], int] = {}
         self.trace_runs: dict[tuple[int, str], list[int]] = {}  # by a trace's foreign id: runs that begin here
         # No `cached_property`: it gives the plan a dictionary, in which each attribute is looked up then.
         self._alerts: AlertChanges | None = None

@@ -1,0 +1,130 @@
+"""The spans above a span, as far as they are stored: looked up for all spans of a group together, level by level.
+
+One look-up leads to the next here, and a sender decides how far. So the way up is asked for by itself, once in a group
+however many spans stand below it, and is not followed further than a bound.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from towerlog.engine.load.misses import MAX_SPANS_ABOVE, NotLoaded
+from towerlog.engine.load.rows import Known, Needs
+from towerlog.model.event import Event
+from towerlog.model.run import RunRow
+
+MAX_LOOKS_ABOVE = 2048
+"""Spans above one that are looked for, each counted once for every run of its trace: of many runs fewer spans."""
+
+
+class SpansOfTrace(msgspec.Struct, eq=False):
+    """What is known in a group of the spans of one trace that are stored."""
+
+    links: dict[str, str | None] = {}
+    """What is above a span; None for nothing that is stored."""
+    told: dict[str, str | None] = {}
+    """The same of spans that the group is to store, as they tell it."""
+    asked: set[str] = set()
+    """Spans from which the way up has been asked for."""
+    turn: Needs | None = None
+    """Who has asked for what is `lacking`."""
+    lacking: set[str] = set()
+    """Spans that are asked for in this turn: where ways meet, one of them asks."""
+
+
+class Way(msgspec.Struct, eq=False):
+    """A way up that is being followed."""
+
+    trace: str
+    rows: list[RunRow]
+    """The runs of the trace."""
+    at: str | None
+    """The next span to look for."""
+    left: int
+    """How many more are looked for."""
+
+
+def ids_of(span_id: str) -> tuple[str, ...]:
+    """Under which a span may be stored."""
+    return (span_id, f"{span_id}.start", f"{span_id}.call")
+
+
+def levels_above(runs: int) -> int:
+    """How many spans above one are looked for in so many runs."""
+    return min(MAX_SPANS_ABOVE, MAX_LOOKS_ABOVE // max(1, runs))
+
+
+def spans_of(known: Known, org: int, trace: str) -> SpansOfTrace:
+    """What is known in this group of the spans of a trace."""
+    name = "spans", org, trace
+    found: SpansOfTrace | None = known.notes.get(name)
+    if found is None:
+        found = known.notes[name] = SpansOfTrace()
+    return found
+
+
+def want_above(needs: Needs, trace: str, rows: list[RunRow], span_id: str) -> None:
+    """The stored spans from this one on upwards. `rows`: the runs of its trace, at least one."""
+    spans = spans_of(needs.known, rows[0].org, trace)
+    if span_id in spans.asked or not _may_be_stored(needs.known, rows, span_id):
+        return
+    spans.asked.add(span_id)
+    way = way_from(trace, rows, span_id)
+    needs.looked_up += looks_of(way)
+    needs.ways.append((follow, way))
+
+
+def way_from(trace: str, rows: list[RunRow], span_id: str) -> Way:
+    """The whole way up from a span."""
+    return Way(trace, rows, span_id, levels_above(len(rows)))
+
+
+def looks_of(way: Way) -> int:
+    """How many ids it may have to look up."""
+    return way.left * len(way.rows) * len(ids_of(""))
+
+
+def _may_be_stored(known: Known, rows: list[RunRow], span_id: str) -> bool:
+    ids = ids_of(span_id)
+    return any(row.calls.call(span_id) is not None for row in rows) or any(
+        not known.is_new_id(row.run, one) for row in rows for one in ids
+    )
+
+
+def follow(needs: Needs, way: Way) -> None:
+    """Follows a way as far as it is known, and asks for the next span."""
+    spans = spans_of(needs.known, way.rows[0].org, way.trace)
+    links = spans.links
+    while way.at is not None and way.left > 0:
+        at = way.at
+        if at not in links:
+            if spans.turn is not needs:
+                spans.turn, spans.lacking = needs, set()
+            if at in spans.lacking:
+                needs.misses += 1
+                return
+            misses = needs.misses
+            link = _link(needs, way.rows, at)
+            if needs.misses != misses:
+                spans.lacking.add(at)
+                return
+            links[at] = spans.told.get(at) if link is None else link
+        way.at = links[at]
+        way.left -= 1
+
+
+def _link(needs: Needs, rows: list[RunRow], span_id: str) -> str | None:
+    """What is above a span that is stored; None also for one that is not."""
+    call = next((one for row in rows if (one := row.calls.call(span_id)) is not None), None)
+    if call is not None:
+        return call.same_as or call.above
+    found: list[Event | None] = [needs.event_id(row.run, one) for row in rows for one in ids_of(span_id)]
+    event = next((one for one in found if one is not None), None)
+    return None if event is None else event.facts.parent_span_id
+
+
+def with_way(missing: NotLoaded, trace: str, rows: list[RunRow], span_id: str) -> NotLoaded:
+    """What placing has missed of a span, with all that is above it: one of these leads to the next."""
+    way = way_from(trace, rows, span_id)
+    missing.way, missing.looks = (follow, way), looks_of(way)
+    return missing
