@@ -234,10 +234,13 @@ def meant(plan: Plan, principal: Principal, command: Decide) -> list[CheckpointR
 
 def _refusal(plan: Plan, row: CheckpointRow) -> NotWaiting:
     run = plan.run_by_number(row.run)
+    why = "" if run is None or run.status is not Status.LOST or run.error is None else f" ({run.error})"
+    if row.left_at is not None and why:
+        return NotWaiting(f"Nobody waits for this decision since {format_ms(row.left_at)}: the run is lost{why}.")
     if row.left_at is not None:
         return NotWaiting(f"Its agent went on without a decision at {format_ms(row.left_at)}.")
     if row.decided_at is None and run is not None and run.is_terminal():
-        return NotWaiting(f"The run has ended: {run.status}.")
+        return NotWaiting(f"The run has ended: {run.status}{why}.")
     if row.decided_at is None:
         return NotWaiting(f"This checkpoint is not waiting for approval: it is {row.status}. It is decided once.")
     when = format_ms(row.decided_at)

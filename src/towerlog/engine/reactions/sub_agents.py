@@ -15,7 +15,7 @@ from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.checkpoint import END_STATUS, CheckpointRow
-from towerlog.model.event import Event, EventType, NamedRun
+from towerlog.model.event import Event, EventType, NamedRun, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.run import RunRow, Status
 
@@ -70,16 +70,29 @@ def is_sub_agent(row: RunRow) -> bool:
 def _nearest(plan: Plan, row: RunRow, tops: dict[int, Status]) -> int | None:
     """The number of the nearest run above this one, in its thread, that is among `tops`."""
 
-    def find(ref: NamedRun) -> RunRow | None:
-        return plan.run(row.org, ref)
-
     below = row
+
+    def find(ref: NamedRun) -> RunRow | None:
+        return _run_then(plan, below, plan.run(row.org, ref))
+
     for _ in range(MAX_CLIMB):
         above = parent_within(below, find)
         if above is None or above.run in tops:
             return None if above is None else above.run
         below = above
     return None
+
+
+def _run_then(plan: Plan, below: RunRow, found: RunRow | None) -> RunRow | None:
+    """The run that had this one's name when `below` was first told of: later ones of a trace have other sub-agents."""
+    for _ in range(MAX_CLIMB):
+        if found is None or found.run < below.run or found.resumed_from is None:
+            break
+        before = plan.run(below.org, RunById(found.resumed_from))
+        if before is None or (before.thread_id, before.trace_id) != (found.thread_id, found.trace_id):
+            break
+        found = before
+    return found
 
 
 def _last_of(plan: Plan, row: RunRow) -> CheckpointRow | None:
