@@ -12,6 +12,8 @@ from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.engine.verify import verify_org
 from towerlog.errors import NotWaiting
+from towerlog.model.approval import ApprovalRef, ApprovalState, GetApproval
+from towerlog.model.approval_views import ApprovalView
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append, CancelRun, Decide, GiveInput, SteerRun
@@ -163,6 +165,12 @@ async def inbox(rig: Rig) -> list[str]:
     return [one.run.trace_id for one in page.rows]  # type: ignore[attr-defined]
 
 
+async def refs(rig: Rig) -> list[ApprovalRef]:
+    """What it is called."""
+    page = await rig.do(ListApprovals(50))
+    return [one.row.ref(one.run.run_id) for one in page.rows]
+
+
 async def resumable(rig: Rig) -> tuple[str, int, str]:
     view = await rig.do(LatestCheckpoint("t"))
     assert isinstance(view, CheckpointView)
@@ -178,6 +186,7 @@ async def test_a_runner_begun_again_under_another_trace_may_wait_on(rig: Rig, pa
         await acknowledge(rig)
         assert await statuses(rig) == ["paused"]
     assert await tell(rig, START, trace="B") == (PAUSE if paused else [])
+    [asked] = await refs(rig)
     assert (await resumable(rig), await inbox(rig)) == (("A", 2, "waiting_for_approval"), ["A"])
     if paused:
         await acknowledge(rig, "B")
@@ -185,6 +194,10 @@ async def test_a_runner_begun_again_under_another_trace_may_wait_on(rig: Rig, pa
     await rig.do(Decide("A", 2, "approved"))
     assert await resumable(rig) == ("A", 2, "approved")
     await tell(rig, state(3), trace="B")
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert view.closed.state is ApprovalState.APPROVED, "the new run has taken it"
     first, second = await rows(rig)
     assert (first.status, first.error) == (
         Status.LOST,
