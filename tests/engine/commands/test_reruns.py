@@ -14,10 +14,11 @@ from towerlog.engine.verify import verify_org
 from towerlog.errors import Conflict, NotFound, ThreadBusy
 from towerlog.model.command import CancelRun, Claim, CreateRun, CreateThread, Decide, Finish, ForkRun, Report, RetryRun
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.facts import Effects, Erases, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.question import GetCheckpoint, GetRun, ListApprovals, ListCheckpoints
+from towerlog.model.retention import EraseRun, SetRetention
 from towerlog.model.run import ForkedFrom, Status
 
 E = EventType
@@ -160,6 +161,23 @@ async def test_a_run_whose_beginning_was_trimmed_cannot_be_retried(rig: Rig) -> 
     await rig.store.run_trim(rig.org, (await rig.run(source)).run, 2)
     with pytest.raises(Conflict):
         await rig.do(RetryRun(source))
+
+
+@pytest.mark.parametrize("has_input", [True, False])
+@pytest.mark.parametrize("by", ["a person", "age"])
+async def test_a_run_that_was_erased_is_retried_only_with_an_input(rig: Rig, by: str, has_input: bool) -> None:
+    source = await ended(rig, **({"input": b'"go"'} if has_input else {}))
+    if by == "a person":
+        await rig.do(EraseRun(source))
+    else:
+        await rig.do(SetRetention(Erases.EVENTS, 86_400_000, None))
+        rig.clock.advance(2 * 86_400_000)
+        await rig.engine.services.retention.sweep()
+    assert (await rig.run(source)).events_erased_at is not None
+    with pytest.raises(Conflict, match="erased"):
+        await rig.do(RetryRun(source))
+    row = (await rig.do(RetryRun(source, b'"stop"'))).row
+    assert (await claim(rig, row.run_id)).input == b'"stop"'
 
 
 # Fork

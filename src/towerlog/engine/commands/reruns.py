@@ -71,8 +71,11 @@ def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Steps[Begu
     if not row.is_terminal():
         raise Conflict(f"The run has not ended: {row.status}. Cancel it first.")
     request = _request_of(plan, row)
-    if command.input is None and (request is None or (not row.has_lane and request.input_text() is None)):
-        raise Conflict("The input of this run is not known, so it cannot be run again without one.")
+    # A run that was made for workers may have none; of one that was erased nobody knows.
+    is_whole = row.has_lane and row.events_erased_at is None
+    if command.input is None and (request is None or (not is_whole and request.input_text() is None)):
+        why = "is not known" if row.events_erased_at is None else "was erased"
+        raise Conflict(f"The input of this run {why}, so it cannot be run again without one.")
     again = _again(plan, row, request or RunRequest(), command.input)
     return Begun((yield from begin_run(plan, principal, again, retry_of=row.run_id)))
 
