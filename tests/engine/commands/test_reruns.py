@@ -221,6 +221,36 @@ async def test_a_fork_that_was_lost_goes_on_from_its_own_newest_state(rig: Rig) 
     assert (await claim(rig, fork, "other")).checkpoint.row.step_index == 6
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_a_retry_of_a_fork_begins_with_its_checkpoint(rig: Rig, forgets: bool) -> None:
+    source = await ended_with_checkpoint(rig)
+    runs = [(await rig.do(ForkRun(source, 5))).row.run_id]
+    for number in range(2):
+        await claim(rig, runs[-1])
+        await rig.do(Report(runs[-1], "w", [checkpoint(runs[-1], 6 + number, 3)]))
+        await rig.do(Finish(runs[-1], "w", draft(E.RUN_FAILED, RunById(runs[-1]), {"error": "x"})))
+        if forgets:
+            rig.engine.forget()
+        row = (await rig.do(RetryRun(runs[-1]))).row
+        assert (row.retry_of, row.resumed_from) == (runs[-1], runs[-1])
+        assert row.forked_from is not None
+        assert (row.forked_from.run_id, row.forked_from.step_index) == (source, 5)
+        runs.append(row.run_id)
+    began = await rig.do(GetCheckpoint(source, 5))
+    state = (await claim(rig, runs[-1])).checkpoint
+    assert (state.row.step_index, state.history, state.figures) == (5, began.history, began.figures)
+    assert await verify_org(rig.store, rig.org) == 0
+
+
+async def test_a_fork_whose_checkpoint_is_gone_is_not_run_again(rig: Rig) -> None:
+    fork = (await rig.do(ForkRun(await ended_with_checkpoint(rig), 5))).row.run_id
+    await claim(rig, fork)
+    await rig.do(Finish(fork, "w", draft(E.RUN_COMPLETED, RunById(fork))))
+    await rig.do(EraseRun(fork))
+    with pytest.raises(Conflict, match="checkpoint"):
+        await rig.do(RetryRun(fork, b'"go"'))
+
+
 async def ended_with_checkpoint(rig: Rig, **fields: Any) -> str:
     """A completed run that has a checkpoint of step 5."""
     run_id = str((await rig.do(CreateRun("t", **fields))).run_id)
