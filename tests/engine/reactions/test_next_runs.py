@@ -253,7 +253,7 @@ async def test_what_a_sub_agent_waits_for_goes_with_the_run_above_it(rig: Rig, t
     assert await inbox(rig) == ["sub"], "its runner may wait on"
     await tell(rig, state(1, "b") if trace == "A" else state(2), trace=trace)
     assert await inbox(rig) == []
-    with pytest.raises(NotWaiting):
+    with pytest.raises(NotWaiting, match=(await rows(rig))[-1].run_id):
         await rig.do(Decide("sub", 1, "approved"))
     assert sorted(await statuses(rig)) == ["failed", "lost", "running"]
     await sound(rig)

@@ -19,6 +19,7 @@ from towerlog.engine.control.steering import (
 from towerlog.engine.control.unheard import has_come
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
+from towerlog.engine.reactions.sub_agents import REASON
 from towerlog.errors import Invalid, LinkExpired, LinkUsed, NotFound, NotWaiting
 from towerlog.model.answer_link import NO_LINK, NONCE_CHARS, is_told_by, may_answer_by_link
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, MakeAnswerLink
@@ -234,7 +235,8 @@ def meant(plan: Plan, principal: Principal, command: Decide) -> list[CheckpointR
 
 def _refusal(plan: Plan, row: CheckpointRow) -> NotWaiting:
     run = plan.run_by_number(row.run)
-    why = "" if run is None or run.status is not Status.LOST or run.error is None else f" ({run.error})"
+    error = "" if run is None or run.error is None else run.error
+    why = f" ({error})" if run is not None and (run.status is Status.LOST or error.startswith(REASON)) else ""
     if row.left_at is not None and why:
         return NotWaiting(f"Nobody waits for this decision since {format_ms(row.left_at)}: the run is lost{why}.")
     if row.left_at is not None:

@@ -18,6 +18,7 @@ from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
+from towerlog.errors import Damaged
 from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED
 from towerlog.model.event import Draft, Event, EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
@@ -72,14 +73,23 @@ def _hand_over_messages(plan: Plan, old: RunRow, after: RunRow) -> None:
     for one in old.pending:
         if one.type != "message":
             continue
-        event = plan.event_at(old.run, one.command_id)
-        members = {"content": one.content} if event is None else msgspec.json.decode(event.data)
+        members = {**_written(plan, old, one), "resumed_from": old.run_id}
         told = Facts(effects=Effects(requests="message"))
-        plan.note(plan.now_of(after), EventType.RUN_MESSAGE, {**members, "resumed_from": old.run_id}, told, by=CONTROL)
+        plan.note(plan.now_of(after), EventType.RUN_MESSAGE, members, told, by=CONTROL)
         # Who goes on from the one before once more has it already.
         gone = {"command_id": one.command_id, "type": one.type, "resumed_by": after.run_id}
         taken = Facts(effects=Effects(command_id=one.command_id))
         plan.note(plan.now_of(old), EventType.COMMAND_ACKNOWLEDGED, gone, taken, by=CONTROL)
+
+
+def _written(plan: Plan, row: RunRow, message: Pending) -> dict[str, object]:
+    """What the event of a message says: its text, and who wrote it."""
+    try:
+        event = plan.event_at(row.run, message.command_id)
+    except Damaged:
+        event = None  # the text stands in the row, and no runner is kept from its start by what cannot be read
+    members: dict[str, object] = {} if event is None else msgspec.json.decode(event.data)
+    return {**members, "content": message.content}
 
 
 def _pause_of(row: RunRow) -> Pending | None:
@@ -122,7 +132,8 @@ def tells_state(plan: Plan, row: RunRow, draft: Draft, agent: str) -> None:
 
 def completed(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """A run has ended as it was to: what waits in those that it went on from is waited for by nobody."""
-    if after.status in _GOES_ON and after.has_ended_since(before) and any(_before(plan, after)):
+    ends = after.status in _GOES_ON and after.has_ended_since(before) and not after.has_lane
+    if ends and any(_before(plan, after)):
         postpone(plan, _end_passed, after)
 
 

@@ -58,7 +58,7 @@ def _end_in_thread(plan: Plan, org: int, thread_id: str, tops: dict[int, Status]
             yield
         top = _nearest(plan, row, tops)  # again: it may have ended here
         if top is not None:
-            tops[row.run] = _end(plan, row, tops[top])
+            tops[row.run] = _end(plan, row, tops[top], _why(plan, top))
 
 
 def is_sub_agent(row: RunRow) -> bool:
@@ -103,8 +103,17 @@ def _last_of(plan: Plan, row: RunRow) -> CheckpointRow | None:
     return found
 
 
-def _end(plan: Plan, row: RunRow, status: Status) -> Status:
+def _why(plan: Plan, top: int) -> str:
+    """Why a run ends with the one above it, which has the number `top`: where that was lost, how."""
+    above = plan.run_by_number(top)
+    error = None if above is None else above.error
+    if above is None or error is None or error.startswith(REASON):
+        return error or REASON
+    return f"{REASON}: {error}" if above.status is Status.LOST else REASON
+
+
+def _end(plan: Plan, row: RunRow, status: Status, why: str) -> Status:
     checkpoint = _last_of(plan, row)
     status = status if checkpoint is None else END_STATUS.get(checkpoint.status, status)
-    error = None if status is Status.COMPLETED else REASON
-    return plan.note(row, _ENDS[status], {"reason": REASON}, Facts(error=error), by=row.source).status
+    error = None if status is Status.COMPLETED else why
+    return plan.note(row, _ENDS[status], {"reason": why}, Facts(error=error), by=row.source).status
