@@ -242,6 +242,8 @@ async def test_another_agent_of_the_thread_withdraws_nothing(rig: Rig) -> None:
     started = {**START, "data": {**START["data"], **other}}
     await tell(rig, started, state(3, **other), trace="B")
     assert await inbox(rig) == ["A"]
+    await tell(rig, {**END, "data": other}, trace="B")
+    assert (await inbox(rig), await statuses(rig)) == (["A"], ["waiting_for_input", "completed"])
 
 
 @pytest.mark.parametrize("trace", ["A", "B"])

@@ -8,16 +8,19 @@ one goes on: a runner that was begun again may wait for it still. Then it is wit
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
 from towerlog.engine.control.cancel import CONTROL, cancel_one
 from towerlog.engine.control.steering import ask
+from towerlog.engine.load.misses import together
 from towerlog.engine.load.own_runs import rows_above
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
+from towerlog.engine.reactions.sub_agents import is_sub_agent
 from towerlog.errors import Damaged
 from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED
 from towerlog.model.event import Draft, Event, EventType, RunById
@@ -29,6 +32,8 @@ WITHDRAWN = "withdrawn"
 """What the event says of an approval that nobody waits for any more."""
 MAX_BEFORE = 8
 """Open runs, each of which goes on from the one before, that are looked through."""
+MAX_BELOW = 64
+"""Open runs of a thread, the newest, among which those below one are looked for."""
 _GOES_ON = frozenset({Status.COMPLETED, Status.CANCELLED})
 """Ends of a run after which nobody takes up what those before it wait for; a run that broke off may be begun again."""
 
@@ -155,41 +160,43 @@ def _end_passed(plan: Plan, rows: list[RunRow]) -> Steps[None]:
     for row in {one.run: one for one in rows}.values():
         now = plan.now_of(row)
         for old in list(_before(plan, now)):
-            if old.status is not Status.CANCELLING and _is_passed(plan, old, now):
+            if old.status is not Status.CANCELLING and (yield from _is_passed(plan, old, now)):
                 _end(plan, old, now)
         yield
 
 
-def _is_passed(plan: Plan, old: RunRow, row: RunRow) -> bool:
-    """Whether a run has told a state of an agent that waits in the one before, or has ended; or a later step of one
-    whose sub-agents wait there."""
+def _is_passed(plan: Plan, old: RunRow, row: RunRow) -> Steps[bool]:
+    """Whether a run has told a state of an agent of the one before that waits, or a later step where its sub-agents
+    wait; or has ended, as one of the same agent."""
     own = [(share, row.shares[agent]) for agent, share in old.shares.items() if agent in row.shares]
-    told = row.status in _GOES_ON or any(after.step_index >= 0 for _, after in own)
+    has_ended = row.status in _GOES_ON and (bool(own) or row.agent == old.agent)
+    told = has_ended or any(after.step_index >= 0 for _, after in own)
     if told and _is_between(plan, old):
         return True
-    is_later = row.status in _GOES_ON or any(after.step_index > share.step_index for share, after in own)
-    return is_later and _waits_below(plan, old)
+    is_later = has_ended or any(after.step_index > share.step_index for share, after in own)
+    return is_later and (yield from _waits_below(plan, old))
 
 
 def _is_between(plan: Plan, row: RunRow) -> bool:
     """Whether a run waits for a person, or its newest state has a decision."""
-    if row.questions or any(share.awaited_step >= 0 for share in row.shares.values()):
+    if _waits(row):
         return True
     latest = row.latest_step()
     state = None if latest is None else plan.checkpoint(row.run, *latest)
     return state is not None and state.decided_at is not None and state.status in STATE_OF_DECIDED
 
 
-def _waits_below(plan: Plan, row: RunRow) -> bool:
+def _waits_below(plan: Plan, row: RunRow) -> Steps[bool]:
     """Whether a sub-agent that is told of by checkpoints alone waits for a person below a run, in its thread."""
-    for number in plan.thread_made(row.org, row.thread_id).open_runs:
-        below = plan.run_by_number(number)
-        if below is None or below.parent_key is None or not below.implicit or below.is_terminal():
-            continue
-        waits = below.questions or any(share.awaited_step >= 0 for share in below.shares.values())
-        if waits and any(one.run == row.run for one in rows_above(below, lambda ref: plan.run(row.org, ref))):
-            return True
-    return False
+    numbers = plan.thread_made(row.org, row.thread_id).open_runs[-MAX_BELOW:]
+    rows = yield from together(partial(plan.run_by_number, number) for number in numbers)
+    waiting = [one for one in rows if one is not None and is_sub_agent(one) and _waits(one)]
+    lines = yield from together(partial(rows_above, one, lambda ref: plan.run(row.org, ref)) for one in waiting)
+    return any(above.run == row.run for line in lines for above in line)
+
+
+def _waits(row: RunRow) -> bool:
+    return bool(row.questions) or any(share.awaited_step >= 0 for share in row.shares.values())
 
 
 def _end(plan: Plan, old: RunRow, after: RunRow) -> None:
