@@ -7,17 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.factories import draft
 from tests.support.rig import Rig
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.engine.verify import verify_org
-from towerlog.errors import NotWaiting
-from towerlog.model.approval import ApprovalRef, ApprovalState, GetApproval
+from towerlog.errors import NotWaiting, QuestionClosed, RunNotActive
+from towerlog.model.approval import AnswerApproval, ApprovalRef, ApprovalState, GetApproval
 from towerlog.model.approval_views import ApprovalView
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.checkpoint import CheckpointView
 from towerlog.model.command import Append, CancelRun, Decide, GiveInput, SteerRun
-from towerlog.model.event import Item
+from towerlog.model.event import EventType, Item, RunById
+from towerlog.model.facts import Facts
 from towerlog.model.question import LatestCheckpoint, ListApprovals
 from towerlog.model.run import RunRow, Status
 
@@ -210,6 +212,7 @@ async def test_a_runner_begun_again_under_another_trace_may_wait_on(rig: Rig, pa
 async def test_what_nobody_waits_for_any_more_is_withdrawn(rig: Rig, goes_on: str) -> None:
     await tell(rig, START, state(1), state(2, **WAITS))
     await tell(rig, START, trace="B")
+    [asked] = await refs(rig)
     assert await inbox(rig) == ["A"]
     await tell(rig, END if goes_on == "end" else state(3 if goes_on == "later" else 1, "b"), trace="B")
     first, second = await rows(rig)
@@ -219,8 +222,34 @@ async def test_what_nobody_waits_for_any_more_is_withdrawn(rig: Rig, goes_on: st
     assert (data["step_index"], data["status"], data["resumed_by"]) == (2, "withdrawn", second.run_id)
     with pytest.raises(NotWaiting, match=second.run_id):
         await rig.do(Decide("A", 2, "approved"))
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert view.closed.state is ApprovalState.WITHDRAWN
     await tell(rig, START, trace="C")
     assert (await rows(rig))[2].resumed_from == second.run_id
+    await sound(rig)
+
+
+async def test_a_question_is_withdrawn_with_its_run(rig: Rig) -> None:
+    await tell(rig, START, state(1))
+    [old] = await rows(rig)
+    asks = draft(EventType.RUN_WAITING, RunById(old.run_id), {"question": "ok?"}, facts=Facts(question="ok?"))
+    await rig.do(Append("native", [asks]))
+    await tell(rig, START, trace="B")
+    [asked] = await refs(rig)
+    await tell(rig, state(2), trace="B")
+    assert await refs(rig) == []
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert view.closed.state is ApprovalState.WITHDRAWN
+    after = (await rows(rig))[1].run_id
+    with pytest.raises(QuestionClosed, match=after):
+        await rig.do(AnswerApproval(asked, content="yes"))
+    for question_id, kind in ((asked.seq, "input"), (None, "message")):
+        with pytest.raises(RunNotActive, match=after):
+            await rig.do(GiveInput(old.run_id, "yes", question_id, kind))
     await sound(rig)
 
 
