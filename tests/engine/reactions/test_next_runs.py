@@ -302,3 +302,15 @@ async def test_a_message_that_nobody_has_taken_goes_over_once(rig: Rig) -> None:
     data = msgspec.json.decode(told.data)
     assert (data["content"], data["resumed_from"], "by" in data) == ("use staging", old.run_id, True)
     await sound(rig)
+
+
+async def test_a_message_goes_over_although_its_event_is_damaged(rig: Rig) -> None:
+    """No runner is kept from its start by what cannot be read."""
+    await tell(rig, START, state(1))
+    [old] = await rows(rig)
+    await rig.do(GiveInput(old.run_id, "use staging", None, "message"))
+    seq = (await rig.run(old.run_id)).pending[0].command_id
+    sql = "UPDATE event SET type = 'tool.cull' WHERE run = ? AND seq = ?"
+    await rig.store.writer.call(lambda db: db.execute(sql, (old.run, seq)).get)
+    rig.engine.forget()
+    assert await tell(rig, START, trace="B") == [("message", "use staging")]
