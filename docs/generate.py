@@ -86,7 +86,10 @@ EVENTS: dict[EventType, str] = {
     EventType.RUN_FAILED: "The run has failed, for the reason in `error`.",
     EventType.RUN_CANCELLED: "The run was cancelled; `forced` when its agent did not acknowledge the cancel in time.",
     EventType.RUN_SILENT: "A run without a lease has sent nothing for long. Does not change its status.",
-    EventType.RUN_LOST: "The run was given up: its leases expired too often, or it was silent for too long.",
+    EventType.RUN_LOST: (
+        "The run was given up: its leases expired too often, it was silent for too long, or its runner began anew as "
+        "the run `resumed_by`."
+    ),
     EventType.BUDGET_WARNING: "A budget warns that little is left, or the run's runner says so of its own.",
     EventType.COST_REPRICED: "Costs of one agent, model and hour were computed anew: how many `calls`, `old_usd`,"
     " `new_usd`.",
@@ -101,7 +104,10 @@ EVENTS: dict[EventType, str] = {
         "A call of a model: `model`, `total_input_tokens`, `total_output_tokens`, `cost_usd`, `success`."
     ),
     EventType.STEP: "A step of the agent, called `name`.",
-    EventType.CHECKPOINT: "A snapshot of the conversation after `step_index`, or an approval decision about one.",
+    EventType.CHECKPOINT: (
+        "A snapshot of the conversation after `step_index`, or an approval decision about one; `withdrawn`: nobody "
+        "waits for that any more."
+    ),
     EventType.COMMAND_DELIVERED: "A command was delivered to the agent for the first time.",
     EventType.COMMAND_ACKNOWLEDGED: "The agent acknowledged a command; it is not delivered again.",
     EventType.LANE_CLAIMED: "A worker has claimed the run and holds its lease.",

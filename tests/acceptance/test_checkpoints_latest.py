@@ -108,6 +108,30 @@ def test_who_waits_for_a_decision_learns_that_its_run_is_over(
     assert client.get(f"/api/v1/runs/{run_id}/checkpoints").json()["data"][0]["status"] == "rejected"
 
 
+@pytest.mark.parametrize("verb", ["cancel", "kill"])
+def test_what_was_approved_is_void_once_its_run_is_to_end(
+    client: httpx2.Client, back: ReadBack, unique: Unique, verb: str
+) -> None:
+    thread, trace = unique("thread"), unique("trace")
+    save_batch(client, runner_event("thread_started", thread, trace), wait(thread, trace, 1))
+    run_id = client.get("/v1/runs", params={"thread_id": thread}).json()[0]["run_id"]
+    decide(client, trace, 1, "approve")
+    save_batch(client, wait(thread, trace, 2))
+    [asked] = client.get("/api/v1/approvals", params={"run_id": run_id}).json()["data"]
+    decide(client, trace, 2, "approve")
+    assert of_trace(client, thread, trace) == (trace, 2, "approved")
+    path = f"/v1/runs/{run_id}:cancel" if verb == "cancel" else f"/api/v1/runs/{run_id}:kill"
+    client.post(path).raise_for_status()
+    assert (back.state(thread)["status"], of_trace(client, thread, trace)) == ("rejected", (trace, 2, "rejected"))
+    closed = client.get(f"/api/v1/approvals/{asked['approval_id']}").json()
+    assert (closed["state"], closed["answered_by"], closed["resumed_at"]) == ("withdrawn", "admin", None)
+    steps = client.get(f"/api/v1/runs/{run_id}/checkpoints").json()["data"]
+    assert {one["step_index"]: one["status"] for one in steps} == {0: "in_progress", 1: "approved", 2: "rejected"}
+    if verb == "kill":
+        save_batch(client, runner_event("thread_started", thread, trace))
+        assert back.state(thread)["status"] == "rejected", "nor does its next life carry it out"
+
+
 def test_a_parameter_that_is_not_known_is_refused(client: httpx2.Client, unique: Unique) -> None:
     thread = unique("thread")
     save_batch(client, checkpoint(thread, "main", 1))

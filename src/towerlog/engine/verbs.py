@@ -53,6 +53,7 @@ REACTIONS = Reactions(
         budget_reactions.free_ended,
         # Last: they may ask the run to pause or to end. What a person wants comes before what a budget does.
         next_runs.carry_over,
+        next_runs.completed,
         budget_reactions.stop_new,
         alert_reactions.on_status,
     ),

@@ -94,9 +94,17 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 def as_told(row: CheckpointRow, run: RunRow) -> CheckpointRow:
     """The checkpoint with the status that is told of it: what waits for approval in a run that is over, or is being
-    cancelled, can be approved by nobody any more, and so is rejected."""
-    is_over = run.is_terminal() or run.status is Status.CANCELLING
-    return msgspec.structs.replace(row, status=REJECTED) if is_over and row.status == AWAITS_APPROVAL else row
+    cancelled, can be approved by nobody any more, and so is rejected. So is what was approved and not gone on from."""
+    return msgspec.structs.replace(row, status=REJECTED) if is_void(row, run) else row
+
+
+def is_void(row: CheckpointRow, run: RunRow) -> bool:
+    """Whether the tool calls of a checkpoint wait, or are approved, in a run that carries out nothing any more."""
+    if not run.is_terminal() and run.status is not Status.CANCELLING:
+        return False
+    share = run.shares.get(row.agent)
+    is_newest = share is None or share.step_index <= row.step_index
+    return row.status == AWAITS_APPROVAL or (row.status == APPROVED and is_newest)
 
 
 class CheckpointView(msgspec.Struct, frozen=True, gc=False):

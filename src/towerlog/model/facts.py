@@ -81,7 +81,8 @@ class CheckpointFacts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """Name of the agent whose checkpoint it is, if not the event's own agent."""
     held: StoredState | None = None
     left: bool = False
-    """Of one that waits for approval: it came when its agent had told a later step already, and so waits no more."""
+    """Of one that waits for approval: it came when its agent had told a later step already, and so waits no more. With
+    `decision`: nobody waits for it any more, as the server has found."""
     again: bool = False
     """A step below the newest one of its agent, which was told before with other content."""
     terms: Terms | None = None

@@ -344,7 +344,7 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
 def _spending_after(spending: Spending, effects: Effects, model: str | None, agent: str, has_step: bool) -> Spending:
     checkpoint = effects.checkpoint
     if checkpoint is not None and checkpoint.decision:
-        waits = checkpoint.status == AWAITED
+        waits = checkpoint.status == AWAITED and not checkpoint.left
         spending, checkpoint = spending.decided(checkpoint.agent or agent, checkpoint.step_index, waits), None
     if effects.repriced is not None:
         return spending.repriced(effects.repriced, agent)

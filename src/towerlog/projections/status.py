@@ -50,7 +50,9 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
         changes["awaits_approval"] = target is Status.WAITING or (decided and _is_awaited(row, changes))
     if event.type is _RESUMED:
         changes["pause_taken"] = None
-    if target in (Status.RUNNING, Status.WAITING):
+    if event.type is _STARTED and row.status is Status.PAUSED and changes.get("pause_taken", row.pause_taken):
+        target = Status.PAUSED  # begun again: it is told of the pause anew, whatever it asks beside that
+    elif target in (Status.RUNNING, Status.WAITING):
         target = _status_open(row, changes)
     if target in TRANSITIONS[row.status] or reports_recovery(row, event.type, event.effects):
         changes["status"] = target

@@ -14,10 +14,11 @@ from towerlog.engine.verify import verify_org
 from towerlog.errors import Conflict, NotFound, ThreadBusy
 from towerlog.model.command import CancelRun, Claim, CreateRun, CreateThread, Decide, Finish, ForkRun, Report, RetryRun
 from towerlog.model.event import Draft, EventType, RunById
-from towerlog.model.facts import Effects, Facts
+from towerlog.model.facts import Effects, Erases, Facts
 from towerlog.model.lane import QueueState
 from towerlog.model.persona import CreatePersona, CreateRoute
 from towerlog.model.question import GetCheckpoint, GetRun, ListApprovals, ListCheckpoints
+from towerlog.model.retention import EraseRun, SetRetention
 from towerlog.model.run import ForkedFrom, Status
 
 E = EventType
@@ -162,6 +163,23 @@ async def test_a_run_whose_beginning_was_trimmed_cannot_be_retried(rig: Rig) -> 
         await rig.do(RetryRun(source))
 
 
+@pytest.mark.parametrize("has_input", [True, False])
+@pytest.mark.parametrize("by", ["a person", "age"])
+async def test_a_run_that_was_erased_is_retried_only_with_an_input(rig: Rig, by: str, has_input: bool) -> None:
+    source = await ended(rig, **({"input": b'"go"'} if has_input else {}))
+    if by == "a person":
+        await rig.do(EraseRun(source))
+    else:
+        await rig.do(SetRetention(Erases.EVENTS, 86_400_000, None))
+        rig.clock.advance(2 * 86_400_000)
+        await rig.engine.services.retention.sweep()
+    assert (await rig.run(source)).events_erased_at is not None
+    with pytest.raises(Conflict, match="erased"):
+        await rig.do(RetryRun(source))
+    row = (await rig.do(RetryRun(source, b'"stop"'))).row
+    assert (await claim(rig, row.run_id)).input == b'"stop"'
+
+
 # Fork
 
 
@@ -201,6 +219,36 @@ async def test_a_fork_that_was_lost_goes_on_from_its_own_newest_state(rig: Rig) 
     await rig.do(Report(fork, "w", [checkpoint(fork, 6, 3)]))
     rig.clock.advance(LEASE_MS)
     assert (await claim(rig, fork, "other")).checkpoint.row.step_index == 6
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_a_retry_of_a_fork_begins_with_its_checkpoint(rig: Rig, forgets: bool) -> None:
+    source = await ended_with_checkpoint(rig)
+    runs = [(await rig.do(ForkRun(source, 5))).row.run_id]
+    for number in range(2):
+        await claim(rig, runs[-1])
+        await rig.do(Report(runs[-1], "w", [checkpoint(runs[-1], 6 + number, 3)]))
+        await rig.do(Finish(runs[-1], "w", draft(E.RUN_FAILED, RunById(runs[-1]), {"error": "x"})))
+        if forgets:
+            rig.engine.forget()
+        row = (await rig.do(RetryRun(runs[-1]))).row
+        assert (row.retry_of, row.resumed_from) == (runs[-1], runs[-1])
+        assert row.forked_from is not None
+        assert (row.forked_from.run_id, row.forked_from.step_index) == (source, 5)
+        runs.append(row.run_id)
+    began = await rig.do(GetCheckpoint(source, 5))
+    state = (await claim(rig, runs[-1])).checkpoint
+    assert (state.row.step_index, state.history, state.figures) == (5, began.history, began.figures)
+    assert await verify_org(rig.store, rig.org) == 0
+
+
+async def test_a_fork_whose_checkpoint_is_gone_is_not_run_again(rig: Rig) -> None:
+    fork = (await rig.do(ForkRun(await ended_with_checkpoint(rig), 5))).row.run_id
+    await claim(rig, fork)
+    await rig.do(Finish(fork, "w", draft(E.RUN_COMPLETED, RunById(fork))))
+    await rig.do(EraseRun(fork))
+    with pytest.raises(Conflict, match="checkpoint"):
+        await rig.do(RetryRun(fork, b'"go"'))
 
 
 async def ended_with_checkpoint(rig: Rig, **fields: Any) -> str:

@@ -99,6 +99,21 @@ async def test_an_answer_leaves_a_run_paused_that_has_asked_beside_its_pause(rig
     await sound(rig)
 
 
+async def test_a_program_with_an_open_question_that_begins_again_stays_paused(rig: Rig) -> None:
+    run_id, _ = await begun(rig)
+    await told(rig, E.RUN_WAITING)
+    await rig.do(SteerRun(run_id, "pause", "lunch"))
+    await told(rig, E.RUN_PAUSED, acknowledges="pause")
+    assert (await begun(rig))[1] == [("pause", "lunch")]
+    row = await rig.run(run_id)
+    assert (row.status, len(row.questions)) == (Status.PAUSED, 1)
+    await told(rig, E.RUN_PAUSED, acknowledges="pause")
+    await rig.do(SteerRun(run_id, "resume"))
+    await told(rig, E.RUN_RESUMED, acknowledges="resume")
+    assert (await rig.run(run_id)).status is Status.WAITING
+    await sound(rig)
+
+
 async def test_a_run_that_asks_beside_its_pause_can_be_resumed(rig: Rig) -> None:
     run_id = await paused(rig)
     await told(rig, E.RUN_WAITING)

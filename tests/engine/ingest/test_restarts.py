@@ -84,7 +84,8 @@ async def test_a_start_told_again_and_a_step_told_anew_are_a_new_run(
     first, second = await rows(rig)
     assert (first.usage.total_tokens, second.usage.total_tokens) == (2200, 1100)
     assert (second.resumed_from, second.implicit, second.status) == (first.run_id, False, Status.COMPLETED)
-    assert (first.status, first.error) == (Status.LOST, "its runner was restarted and began anew")
+    error = f"its runner was restarted and began anew as run {second.run_id}"
+    assert (first.status, first.error) == (Status.LOST, error)
     assert (first.usage_flags, second.usage_flags) == ((), ())
     assert await said_last(rig) == "a2"
     await tell(rig, *[START, state(0, 1100, "q1", "call", "a1", "q2", "a2", "q3")])

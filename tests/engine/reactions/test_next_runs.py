@@ -7,13 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.support.factories import draft
 from tests.support.rig import Rig
 from towerlog.dialects.base import DialectSettings
 from towerlog.dialects.checkpoints.events import Places, RunnerEvent, draft_of
 from towerlog.engine.verify import verify_org
+from towerlog.errors import NotWaiting, QuestionClosed, RunNotActive
+from towerlog.model.approval import AnswerApproval, ApprovalRef, ApprovalState, GetApproval
+from towerlog.model.approval_views import ApprovalView
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
-from towerlog.model.command import Append, CancelRun, SteerRun
-from towerlog.model.event import Item
+from towerlog.model.checkpoint import CheckpointView
+from towerlog.model.command import Append, CancelRun, Decide, GiveInput, SteerRun
+from towerlog.model.event import EventType, Item, RunById
+from towerlog.model.facts import Facts
+from towerlog.model.question import LatestCheckpoint, ListApprovals
 from towerlog.model.run import RunRow, Status
 
 Json = dict[str, Any]
@@ -146,3 +153,164 @@ async def test_a_pause_of_a_budget_is_told_again_and_is_the_budgets_in_the_next_
     [_, after] = await rows(rig)
     assert [(one.type, one.budget_id is None) for one in after.pending] == [("pause", False)]
     await sound(rig)
+
+
+# What waits for a person
+
+WAITS: Json = {"status": "waiting_for_approval", "pending_tool_calls": [{"id": "c1", "name": "rm"}]}
+END: Json = {"type": "thread_completed", "data": {}}
+
+
+async def inbox(rig: Rig) -> list[str]:
+    """The traces of what waits."""
+    page = await rig.do(ListApprovals(50))
+    return [one.run.trace_id for one in page.rows]  # type: ignore[attr-defined]
+
+
+async def refs(rig: Rig) -> list[ApprovalRef]:
+    """What it is called."""
+    page = await rig.do(ListApprovals(50))
+    return [one.row.ref(one.run.run_id) for one in page.rows]
+
+
+async def resumable(rig: Rig) -> tuple[str, int, str]:
+    view = await rig.do(LatestCheckpoint("t"))
+    assert isinstance(view, CheckpointView)
+    return view.trace_id, view.row.step_index, view.row.status
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_runner_begun_again_under_another_trace_may_wait_on(rig: Rig, paused: bool) -> None:
+    await tell(rig, START, state(1), state(2, **WAITS))
+    [old] = await rows(rig)
+    if paused:
+        await rig.do(SteerRun(old.run_id, "pause", "look"))
+        await acknowledge(rig)
+        assert await statuses(rig) == ["paused"]
+    assert await tell(rig, START, trace="B") == (PAUSE if paused else [])
+    [asked] = await refs(rig)
+    assert (await resumable(rig), await inbox(rig)) == (("A", 2, "waiting_for_approval"), ["A"])
+    if paused:
+        await acknowledge(rig, "B")
+        assert await statuses(rig) == ["waiting_for_input", "paused"], "there is one run to resume"
+    await rig.do(Decide("A", 2, "approved"))
+    assert await resumable(rig) == ("A", 2, "approved")
+    await tell(rig, state(3), trace="B")
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert view.closed.state is ApprovalState.APPROVED, "the new run has taken it"
+    first, second = await rows(rig)
+    assert (first.status, first.error) == (
+        Status.LOST,
+        f"its runner was restarted and began anew as run {second.run_id}",
+    )
+    await sound(rig)
+
+
+@pytest.mark.parametrize("goes_on", ["later", "lower", "end"])
+async def test_what_nobody_waits_for_any_more_is_withdrawn(rig: Rig, goes_on: str) -> None:
+    await tell(rig, START, state(1), state(2, **WAITS))
+    await tell(rig, START, trace="B")
+    [asked] = await refs(rig)
+    assert await inbox(rig) == ["A"]
+    await tell(rig, END if goes_on == "end" else state(3 if goes_on == "later" else 1, "b"), trace="B")
+    first, second = await rows(rig)
+    assert (first.status, await inbox(rig)) == (Status.LOST, [])
+    [told] = [one for one in await rig.events(first.run_id) if b"withdrawn" in bytes(one.data)]
+    data = msgspec.json.decode(told.data)
+    assert (data["step_index"], data["status"], data["resumed_by"]) == (2, "withdrawn", second.run_id)
+    with pytest.raises(NotWaiting, match=second.run_id):
+        await rig.do(Decide("A", 2, "approved"))
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert view.closed.state is ApprovalState.WITHDRAWN
+    await tell(rig, START, trace="C")
+    assert (await rows(rig))[2].resumed_from == second.run_id
+    await sound(rig)
+
+
+async def test_a_question_is_withdrawn_with_its_run(rig: Rig) -> None:
+    await tell(rig, START, state(1))
+    [old] = await rows(rig)
+    asks = draft(EventType.RUN_WAITING, RunById(old.run_id), {"question": "ok?"}, facts=Facts(question="ok?"))
+    await rig.do(Append("native", [asks]))
+    await tell(rig, START, trace="B")
+    [asked] = await refs(rig)
+    await tell(rig, state(2), trace="B")
+    assert await refs(rig) == []
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert view.closed.state is ApprovalState.WITHDRAWN
+    after = (await rows(rig))[1].run_id
+    with pytest.raises(QuestionClosed, match=after):
+        await rig.do(AnswerApproval(asked, content="yes"))
+    for question_id, kind in ((asked.seq, "input"), (None, "message")):
+        with pytest.raises(RunNotActive, match=after):
+            await rig.do(GiveInput(old.run_id, "yes", question_id, kind))
+    await sound(rig)
+
+
+async def test_a_run_that_broke_off_leaves_the_wait_to_the_next_one(rig: Rig) -> None:
+    await tell(rig, START, state(1), state(2, **WAITS))
+    await tell(rig, START, {"type": "thread_error", "data": {"error": "out of memory"}}, trace="B")
+    await tell(rig, START, trace="C")
+    assert (await resumable(rig), await inbox(rig)) == (("A", 2, "waiting_for_approval"), ["A"])
+    # Two that were begun from it and are open: the one that goes on withdraws it all the same.
+    await tell(rig, START, trace="D")
+    await tell(rig, state(3), trace="D")
+    assert (await inbox(rig), (await statuses(rig))[0]) == ([], "lost")
+    await sound(rig)
+
+
+async def test_another_agent_of_the_thread_withdraws_nothing(rig: Rig) -> None:
+    await tell(rig, START, state(1, **WAITS))
+    other = {"agent_id": "peer"}
+    started = {**START, "data": {**START["data"], **other}}
+    await tell(rig, started, state(3, **other), trace="B")
+    assert await inbox(rig) == ["A"]
+    await tell(rig, {**END, "data": other}, trace="B")
+    assert (await inbox(rig), await statuses(rig)) == (["A"], ["waiting_for_input", "completed"])
+
+
+@pytest.mark.parametrize("trace", ["A", "B"])
+async def test_what_a_sub_agent_waits_for_goes_with_the_run_above_it(rig: Rig, trace: str) -> None:
+    below = {"agent_id": "scout", "parent_trace_id": "A"}
+    await tell(rig, START, state(1))
+    await tell(rig, state(1, **WAITS, **below), trace="sub")
+    await tell(rig, START, trace=trace)
+    assert await inbox(rig) == ["sub"], "its runner may wait on"
+    await tell(rig, state(1, "b") if trace == "A" else state(2), trace=trace)
+    assert await inbox(rig) == []
+    with pytest.raises(NotWaiting, match=(await rows(rig))[-1].run_id):
+        await rig.do(Decide("sub", 1, "approved"))
+    assert sorted(await statuses(rig)) == ["failed", "lost", "running"]
+    await sound(rig)
+
+
+async def test_a_message_that_nobody_has_taken_goes_over_once(rig: Rig) -> None:
+    await tell(rig, START, state(1))
+    [old] = await rows(rig)
+    await rig.do(GiveInput(old.run_id, "use staging", None, "message"))
+    assert await tell(rig, START, trace="B") == [("message", "use staging")]
+    await acknowledge(rig, "B")
+    assert await tell(rig, state(2), END, trace="B") == []
+    assert await tell(rig, START, trace="C") == [], "it was read"
+    [told] = [one for one in await rig.events((await rows(rig))[1].run_id) if one.type.value == "run.message"]
+    data = msgspec.json.decode(told.data)
+    assert (data["content"], data["resumed_from"], "by" in data) == ("use staging", old.run_id, True)
+    await sound(rig)
+
+
+async def test_a_message_goes_over_although_its_event_is_damaged(rig: Rig) -> None:
+    """No runner is kept from its start by what cannot be read."""
+    await tell(rig, START, state(1))
+    [old] = await rows(rig)
+    await rig.do(GiveInput(old.run_id, "use staging", None, "message"))
+    seq = (await rig.run(old.run_id)).pending[0].command_id
+    sql = "UPDATE event SET type = 'tool.cull' WHERE run = ? AND seq = ?"
+    await rig.store.writer.call(lambda db: db.execute(sql, (old.run, seq)).get)
+    rig.engine.forget()
+    assert await tell(rig, START, trace="B") == [("message", "use staging")]

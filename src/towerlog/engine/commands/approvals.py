@@ -19,6 +19,7 @@ from towerlog.engine.control.steering import (
 from towerlog.engine.control.unheard import has_come
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
+from towerlog.engine.reactions.sub_agents import REASON
 from towerlog.errors import Invalid, LinkExpired, LinkUsed, NotFound, NotWaiting
 from towerlog.model.answer_link import NO_LINK, NONCE_CHARS, is_told_by, may_answer_by_link
 from towerlog.model.approval import AnswerApproval, AnswerLink, ApprovalDecision, ApprovalState, MakeAnswerLink
@@ -234,10 +235,14 @@ def meant(plan: Plan, principal: Principal, command: Decide) -> list[CheckpointR
 
 def _refusal(plan: Plan, row: CheckpointRow) -> NotWaiting:
     run = plan.run_by_number(row.run)
+    error = "" if run is None or run.error is None else run.error
+    why = f" ({error})" if run is not None and (run.status is Status.LOST or error.startswith(REASON)) else ""
+    if row.left_at is not None and why:
+        return NotWaiting(f"Nobody waits for this decision since {format_ms(row.left_at)}: the run is lost{why}.")
     if row.left_at is not None:
         return NotWaiting(f"Its agent went on without a decision at {format_ms(row.left_at)}.")
     if row.decided_at is None and run is not None and run.is_terminal():
-        return NotWaiting(f"The run has ended: {run.status}.")
+        return NotWaiting(f"The run has ended: {run.status}{why}.")
     if row.decided_at is None:
         return NotWaiting(f"This checkpoint is not waiting for approval: it is {row.status}. It is decided once.")
     when = format_ms(row.decided_at)

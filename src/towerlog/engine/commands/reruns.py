@@ -1,6 +1,7 @@
 """Running again: a retry has the input of a run that has ended, a fork begins with one of its checkpoints.
 
-Both are new runs in the same thread, queued for a worker and linked to the run that they come from.
+A retry of a fork begins with the same checkpoint. Both are new runs in the same thread, queued for a worker and linked
+to the run that they come from.
 """
 
 from __future__ import annotations
@@ -45,12 +46,11 @@ def needs_of_rerun(needs: Needs, principal: Principal, command: RetryRun | ForkR
         persona_id=row.persona_id,
         route_id=row.route_id,
     )
-    if isinstance(command, ForkRun):
-        for agent in _agents_of(row, command):
-            found: CheckpointRow | None = needs.want(Kind.CHECKPOINT, (row.run, agent, command.step_index))
-            if found is not None:
-                needs.agent(row.org, found.agent)
-                needs.want(Kind.EVENT, (row.run, found.seq))
+    for agent, step_index in _steps_of(row, command):
+        found: CheckpointRow | None = needs.want(Kind.CHECKPOINT, (row.run, agent, step_index))
+        if found is not None:
+            needs.agent(row.org, found.agent)
+            needs.want(Kind.EVENT, (row.run, found.seq))
     return needs_of_create(needs, principal, thread_of_it)
 
 
@@ -59,29 +59,38 @@ def _first_event(row: RunRow) -> tuple[Kind, Any]:
     return (Kind.EVENT, (row.run, 1)) if row.has_lane else (Kind.STARTED, row.run)
 
 
-def _agents_of(row: RunRow, command: ForkRun) -> list[str]:
-    """Whose checkpoint may be meant: where no agent is named, the main agent's before any other's."""
+def _steps_of(row: RunRow, command: RetryRun | ForkRun) -> list[tuple[str, int]]:
+    """The checkpoints of a run that the new one may begin with: where a fork names no agent, the main agent's before
+    any other's. A retry has that which the run began with itself, as a fork."""
+    if isinstance(command, RetryRun):
+        return [] if row.forked_from is None else [(row.forked_from.agent, row.forked_from.step_index)]
     agents = [command.agent] if command.agent is not None else [row.agent or DEFAULT_AGENT, *sorted(row.shares)]
-    return list(dict.fromkeys(agents))
+    return [(agent, command.step_index) for agent in dict.fromkeys(agents)]
 
 
 def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Steps[Begun]:
-    """The same again. Raises Conflict for a run that has not ended, or whose input nobody knows."""
+    """The same again. Raises Conflict for a run that has not ended, whose input nobody knows, or for a fork whose
+    checkpoint is gone."""
     row = run_of(plan, principal, command.run_id)
     if not row.is_terminal():
         raise Conflict(f"The run has not ended: {row.status}. Cancel it first.")
     request = _request_of(plan, row)
-    if command.input is None and (request is None or (not row.has_lane and request.input_text() is None)):
-        raise Conflict("The input of this run is not known, so it cannot be run again without one.")
-    again = _again(plan, row, request or RunRequest(), command.input)
-    return Begun((yield from begin_run(plan, principal, again, retry_of=row.run_id)))
+    # A run that was made for workers may have none; of one that was erased nobody knows.
+    is_whole = row.has_lane and row.events_erased_at is None
+    if command.input is None and (request is None or (not is_whole and request.input_text() is None)):
+        why = "is not known" if row.events_erased_at is None else "was erased"
+        raise Conflict(f"The input of this run {why}, so it cannot be run again without one.")
+    again, source = _again(plan, row, request or RunRequest(), command.input), _source(plan, row, command)
+    if row.forked_from is not None and source is None:
+        raise Conflict("The checkpoint that this fork began with was erased, so the fork cannot be run again.")
+    begun = yield from begin_run(plan, principal, again, retry_of=row.run_id, forked_from=row.forked_from)
+    return Begun(begun if source is None else _copy(plan, begun, source, plan.event_at(row.run, source.seq)))
 
 
 def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Steps[Begun]:
     """A new run whose claim hands out a checkpoint of this one. Raises NotFound for an unknown checkpoint."""
     row = run_of(plan, principal, command.run_id)
-    found = (plan.checkpoint(row.run, agent, command.step_index) for agent in _agents_of(row, command))
-    source = next((one for one in found if one is not None), None)
+    source = _source(plan, row, command)
     if source is None:
         raise NotFound("checkpoint")
     event = plan.event_at(row.run, source.seq)
@@ -90,6 +99,12 @@ def fork_run(plan: Plan, principal: Principal, command: ForkRun) -> Steps[Begun]
     again = _again(plan, row, request, command.input)
     fork = yield from begin_run(plan, principal, again, forked_from=origin)
     return Begun(_copy(plan, fork, source, event))
+
+
+def _source(plan: Plan, row: RunRow, command: RetryRun | ForkRun) -> CheckpointRow | None:
+    """The checkpoint that the new run begins with."""
+    found = (plan.checkpoint(row.run, *step) for step in _steps_of(row, command))
+    return next((one for one in found if one is not None), None)
 
 
 def _request_of(plan: Plan, row: RunRow) -> RunRequest | None:

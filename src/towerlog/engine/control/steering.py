@@ -92,7 +92,7 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     """
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
-        raise RunNotActive(f"The run is {row.status} and takes no input.")
+        raise RunNotActive(f"The run is {row.status}{_how_lost(row)} and takes no input.")
     question = _meant(plan, row, command)
     content = command.content if question is None else checked_answer(plan, row, question, command.content)
     is_awaited = question is not None and question.epoch == row.lease_epoch
@@ -234,7 +234,8 @@ def refusal_of_closed(plan: Plan, row: RunRow, question_id: int, hint: str = "")
         )
     if found.withdrawn:
         return QuestionClosed(
-            f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer.{hint}"
+            f"Question {question_id} was withdrawn by its agent at {when}: nobody waits for an answer"
+            f"{_how_lost(row)}.{hint}"
         )
     details, who = {"answered_at": when}, ""
     if found.by is not None:
@@ -246,6 +247,11 @@ def refusal_of_closed(plan: Plan, row: RunRow, question_id: int, hint: str = "")
     return QuestionClosed(
         f"Question {question_id} was answered {who}at {when}; the first answer counts.{hint}", details=details
     )
+
+
+def _how_lost(row: RunRow) -> str:
+    """Of a run that was lost, why: it may name the run that its runner went on in."""
+    return f" ({row.error})" if row.status is Status.LOST and row.error else ""
 
 
 def _how_to_decide(row: RunRow) -> str:

@@ -7,10 +7,9 @@ import msgspec
 from towerlog.engine.ingest.dedupe import late_checkpoint_id, stored_before, waits_without_history
 from towerlog.engine.ingest.origins import resuming
 from towerlog.engine.ingest.restarts import as_start, is_of_next_run
-from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
-from towerlog.engine.reactions.next_runs import end_before
+from towerlog.engine.reactions.next_runs import tells_state
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import AWAITS_APPROVAL
 from towerlog.model.event import Draft
@@ -34,11 +33,12 @@ def placed_state(
         return draft, None, event_id
     row = run_state.row
     if is_of_next_run(plan, row, draft, agent.name):
-        # Once the next run has begun: that is asked what this one is asked.
-        postpone(plan, end_before, row)
         return resuming(as_start(draft), row), None, event_id
     found = same_checkpoint(plan, run_state, draft, agent, event_id)
-    return found if isinstance(found, Stored) else (against_known(plan, draft, row, agent.name), run_state, found)
+    if isinstance(found, Stored):
+        return found
+    tells_state(plan, row, draft, agent.name)
+    return against_known(plan, draft, row, agent.name), run_state, found
 
 
 def at_latest_step(plan: Plan, draft: Draft, run_state: RunState | None) -> Draft:

@@ -14,6 +14,7 @@ from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import is_plain
 from towerlog.engine.reactions.budgets import needs_of_scope, needs_of_warning
 from towerlog.engine.reactions.cancels import needs_above
+from towerlog.engine.reactions.next_runs import needs_of_before
 from towerlog.engine.reactions.sub_agents import is_sub_agent
 from towerlog.model.alert import AlertTrigger
 from towerlog.model.command import Append, Report
@@ -204,6 +205,8 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> N
             _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)
+        if TARGET_STATUS.get(draft.type) in TERMINAL:
+            needs_of_before(needs, row)
         if draft.type is EventType.RUN_FAILED and not row.is_terminal():
             needs_of_end(needs, row, AlertTrigger.ERROR)
         # A run that sends its first state with its end has its sub-agents looked up when that is placed.
@@ -285,6 +288,8 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         needs.want(Kind.CHECKPOINT, (row.run, agent, share.awaited_step))
     if share is not None and share.step_index >= 0 and waits_without_history(checkpoint):
         needs.want(Kind.CHECKPOINT, (row.run, agent, share.step_index))
+    if not checkpoint.decision:
+        needs_of_before(needs, row)
     if not row.is_first_step(agent, step_index):
         needs.want(Kind.CHECKPOINT, (row.run, agent, step_index))
 

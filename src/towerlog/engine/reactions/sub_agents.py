@@ -15,7 +15,7 @@ from towerlog.engine.plan.follow_ups import postpone
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.checkpoint import END_STATUS, CheckpointRow
-from towerlog.model.event import Event, EventType, NamedRun
+from towerlog.model.event import Event, EventType, NamedRun, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.run import RunRow, Status
 
@@ -58,7 +58,7 @@ def _end_in_thread(plan: Plan, org: int, thread_id: str, tops: dict[int, Status]
             yield
         top = _nearest(plan, row, tops)  # again: it may have ended here
         if top is not None:
-            tops[row.run] = _end(plan, row, tops[top])
+            tops[row.run] = _end(plan, row, tops[top], _why(plan, top))
 
 
 def is_sub_agent(row: RunRow) -> bool:
@@ -70,16 +70,29 @@ def is_sub_agent(row: RunRow) -> bool:
 def _nearest(plan: Plan, row: RunRow, tops: dict[int, Status]) -> int | None:
     """The number of the nearest run above this one, in its thread, that is among `tops`."""
 
-    def find(ref: NamedRun) -> RunRow | None:
-        return plan.run(row.org, ref)
-
     below = row
+
+    def find(ref: NamedRun) -> RunRow | None:
+        return _run_then(plan, below, plan.run(row.org, ref))
+
     for _ in range(MAX_CLIMB):
         above = parent_within(below, find)
         if above is None or above.run in tops:
             return None if above is None else above.run
         below = above
     return None
+
+
+def _run_then(plan: Plan, below: RunRow, found: RunRow | None) -> RunRow | None:
+    """The run that had this one's name when `below` was first told of: later ones of a trace have other sub-agents."""
+    for _ in range(MAX_CLIMB):
+        if found is None or found.run < below.run or found.resumed_from is None:
+            break
+        before = plan.run(below.org, RunById(found.resumed_from))
+        if before is None or (before.thread_id, before.trace_id) != (found.thread_id, found.trace_id):
+            break
+        found = before
+    return found
 
 
 def _last_of(plan: Plan, row: RunRow) -> CheckpointRow | None:
@@ -90,8 +103,17 @@ def _last_of(plan: Plan, row: RunRow) -> CheckpointRow | None:
     return found
 
 
-def _end(plan: Plan, row: RunRow, status: Status) -> Status:
+def _why(plan: Plan, top: int) -> str:
+    """Why a run ends with the one above it, which has the number `top`: where that was lost, how."""
+    above = plan.run_by_number(top)
+    error = None if above is None else above.error
+    if above is None or error is None or error.startswith(REASON):
+        return error or REASON
+    return f"{REASON}: {error}" if above.status is Status.LOST else REASON
+
+
+def _end(plan: Plan, row: RunRow, status: Status, why: str) -> Status:
     checkpoint = _last_of(plan, row)
     status = status if checkpoint is None else END_STATUS.get(checkpoint.status, status)
-    error = None if status is Status.COMPLETED else REASON
-    return plan.note(row, _ENDS[status], {"reason": REASON}, Facts(error=error), by=row.source).status
+    error = None if status is Status.COMPLETED else why
+    return plan.note(row, _ENDS[status], {"reason": why}, Facts(error=error), by=row.source).status

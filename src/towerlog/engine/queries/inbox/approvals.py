@@ -20,11 +20,11 @@ from towerlog.model.approval import (
     GetApproval,
 )
 from towerlog.model.approval_views import ApprovalView
-from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED, CheckpointRow
+from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED, CheckpointRow, is_void
 from towerlog.model.event import DamagedEvent, Event, EventType, sound
 from towerlog.model.facts import CheckpointFacts
 from towerlog.model.principal import Principal
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, Status
 from towerlog.store.values import PAGE_BODY_BYTES
 
 LAST_AGENT = "\U0010ffff"
@@ -213,11 +213,11 @@ async def _closed(source: QueryContext, run: RunRow, found: CheckpointRow, rows:
         return ClosedApproval(ApprovalState.ENDED, run.ended_at)
     name = None if found.decided_by is None else await _name(source, run.org, found.decided_by)
     goes_on = (one.created_at for one in rows if one.agent == found.agent and one.step_index > found.step_index)
-    state = (
-        ApprovalState.EXPIRED
-        if found.expired and found.decided_by is None
-        else STATE_OF_DECIDED.get(found.decision or found.status)
-    )
+    state = STATE_OF_DECIDED.get(found.decision or found.status)
+    if found.expired and found.decided_by is None:
+        state = ApprovalState.EXPIRED
+    elif is_void(found, run) and run.status is not Status.LOST:  # of a lost one the next run may have taken it
+        state = ApprovalState.WITHDRAWN
     return ClosedApproval(
         state or ApprovalState.ANSWERED, found.decided_at, found.decided_by, name, next(goes_on, None)
     )
