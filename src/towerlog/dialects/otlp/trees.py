@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from towerlog.dialects.otlp import lookups, names
+from towerlog.dialects.otlp.figures import usage as figures
 from towerlog.dialects.otlp.names import Kind
 from towerlog.dialects.otlp.spans import ToldSpan
 from towerlog.dialects.otlp.values import NANOS_PER_MS
@@ -188,7 +189,7 @@ def _count(trace: Trace) -> None:
     told: dict[str, SpanNode] = {}
     ended: dict[str, list[int]] = {}
     for node in calls:
-        node.usage = lookups.usage_of(node.span)
+        node.usage = figures.usage_of(node.span)
         node.has_figures = node.usage != NO_USAGE
         node.response_id = lookups.response_id_of(node.span)
         other = node if node.response_id is None else told.setdefault(node.response_id, node)

@@ -19,15 +19,16 @@ from towerlog.engine.pricing.book import worth
 from towerlog.engine.reactions.totals import make_room
 from towerlog.model.agent import AgentRow
 from towerlog.model.computed_costs import NO_COMPUTED, Priced, Recount
-from towerlog.model.event import Draft, EventType
+from towerlog.model.event import Draft, Event, EventType
 from towerlog.model.facts import Effects, Facts, with_effects
 from towerlog.model.run import RunRow
-from towerlog.model.span import BelowSpan, CallChange, SpanPlace, ToldCall
+from towerlog.model.span import RESPONSE_WINDOW_MS, BelowSpan, CallChange, SpanPlace, ToldCall, excess
 from towerlog.model.spending import whole
 from towerlog.model.times import told_time
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
 from towerlog.model.usage_parts import UsageParts
 from towerlog.projections.usage import HOUR_MS
+from towerlog.store.values import Kind
 
 MAX_SPANS_ABOVE = 256
 MAX_CALLS_ABOVE = 16
@@ -58,6 +59,14 @@ def needs_of_calls(needs: Needs, place: SpanPlace, rows: list[RunRow]) -> None:
         at = None if event is None else event.facts.parent_span_id
 
 
+def needs_of_response(needs: Needs, org: int, place: SpanPlace) -> None:
+    """The account of its response in another trace, and the run that this stands in."""
+    if place.response is not None:
+        event = needs.want(Kind.RESPONSE, (org, place.response))
+        if isinstance(event, Event):
+            needs.run_by_number(event.run)
+
+
 def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], twin: str | None) -> Draft:
     """A span with what counts of its figures, and with what it changes of what counts of calls above it.
 
@@ -70,7 +79,10 @@ def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[Run
         if row.calls.below:
             inner = add(inner, row.calls.sum_below(place.span_id))
     if is_call:
-        return _call(plan, org, draft, place, runs, inner)
+        other = _told_elsewhere(plan, org, draft, place, runs)
+        if other is None or (_is_alone(plan, *other) and place.root != f"{place.trace}:{place.span_id}"):
+            return _call(plan, org, draft, place, runs, inner, other)
+        return _as_step(plan, org, draft, place, runs, add(inner, excess(other[1].told, inner)))
     if twin is not None:
         return _twin(plan, org, draft, place, runs, inner, twin)
     is_lost = any(row.calls.forgot(place.span_id) for row in runs)
@@ -79,6 +91,41 @@ def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[Run
     # What is below it is below what is above it.
     chain = _chain(plan, runs, place.above, {place.span_id})
     return _lost(plan, org, draft, place, chain) if is_lost else _moved_up(plan, org, draft, place, chain, inner)
+
+
+def _told_elsewhere(
+    plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow]
+) -> tuple[RunRow, ToldCall] | None:
+    """The account of its response that counts in another trace. Raises NotLoaded."""
+    if place.response is None:
+        return None
+    event = plan.responses.get((org, place.response)) or plan.loaded(Kind.RESPONSE, (org, place.response))
+    # One that cannot be read is held against nothing: whether it tells the same is not certain.
+    if not isinstance(event, Event) or not event.effects.calls or any(row.run == event.run for row in runs):
+        return None
+    state = plan.run_state_of(event.run)
+    told_at = told_time(draft.occurred_at, plan.now_ms) or plan.now_ms
+    if state is None or abs(event.happened_at() - told_at) > RESPONSE_WINDOW_MS:
+        return None
+    first = event.effects.calls[0]
+    return state.row, state.row.calls.call(first.span_id) or first
+
+
+def _is_alone(plan: Plan, row: RunRow, call: ToldCall) -> bool:
+    """Whether a call is all of its trace, as that of a library is which does not know what it is called from."""
+    is_root = plan.event_by_id(row.run, f"{call.span_id}.start") is not None
+    return is_root and row.calls.call(call.span_id) is not None
+
+
+def _as_step(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], told: Usage) -> Draft:
+    """A call of which another trace tells: it counts there, and is no part of what the calls above it count here."""
+    assert draft.otherwise is not None, "what names a response has a step in its place"
+    step = _replace(draft.otherwise, run=draft.run)
+    if draft.effects.parent_key is not None:
+        step = _replace(step, facts=with_effects(step.facts, parent_key=draft.effects.parent_key))
+    if _has_come(plan, runs, place.span_id):
+        return step
+    return _moved_up(plan, org, step, place, _chain(plan, runs, place.above, {place.span_id}), told)
 
 
 def _told(draft: Draft) -> Usage:
@@ -121,7 +168,16 @@ def _chain(plan: Plan, runs: list[RunRow], span_id: str | None, passed: set[str]
     return _Chain(calls, None, is_lost=True)
 
 
-def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow], inner: Usage) -> Draft:
+def _call(
+    plan: Plan,
+    org: int,
+    draft: Draft,
+    place: SpanPlace,
+    runs: list[RunRow],
+    inner: Usage,
+    other: tuple[RunRow, ToldCall] | None,
+) -> Draft:
+    """`other`: an account of the same response, which counts no more than this one does not."""
     chain = _chain(plan, runs, place.above, {place.span_id})
     if chain.is_lost or any(row.calls.forgot(place.span_id) for row in runs):
         return _replace(draft, facts=with_effects(draft.facts, report=None, uncounted=True))
@@ -130,6 +186,8 @@ def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRo
     own, parts = call.own(), call.own_parts()
     call = _replace(call, priced=_worth(plan, org, draft, own, parts))
     changed, changes, below = _changes(plan, org, draft, chain, call.whole())
+    if other is not None:
+        changes += _changes(plan, org, draft, _Chain([other], None), call.whole())[1]
     if report is not None and own is not call.told:
         report = _replace(report, usage=own, parts=parts) if any(msgspec.structs.astuple(own)) else None
     facts = with_effects(draft.facts, report=report, calls=(call, *changed), below=below)

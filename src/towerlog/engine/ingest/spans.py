@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.ingest.calls import counted, needs_of_calls
+from towerlog.engine.ingest.calls import counted, needs_of_calls, needs_of_response
 from towerlog.engine.load.rows import Known, Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
@@ -71,6 +71,7 @@ def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
     if numbers is None:
         rows_found = needs.want(Kind.TRACE_RUNS, (org, place.trace, MAX_TRACE_RUNS)) or ()
         numbers = tuple(row.run for row in rows_found)
+    needs_of_response(needs, org, place)
     if not numbers:
         return
     ids = [draft.event_id] if draft.event_id is not None else []
