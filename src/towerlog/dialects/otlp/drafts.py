@@ -210,7 +210,7 @@ class _Made:
         failed = lookups.failed(span)
         model = lookups.model_of(span)
         told = self._whole((), {})
-        told |= {"model": model, "response_id": node.response_id}
+        told |= {"model": model, "response_id": None if node.is_lent else node.response_id}
         finish = lookups.first(attributes, span.present.finish_reason)
         if finish is not None:
             told["finish_reason"] = finish[0] if isinstance(finish, list) and len(finish) == 1 else finish
