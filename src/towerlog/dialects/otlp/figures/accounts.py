@@ -18,7 +18,7 @@ MAX_COMPARED = 32
 """Calls that one without an id is compared with: the first that end after it has begun."""
 
 
-class Account(Protocol):
+class CallAccount(Protocol):
     """A model call that tells figures."""
 
     @property
@@ -34,7 +34,7 @@ class Account(Protocol):
         """The id that it names, or was lent."""
 
 
-T = TypeVar("T", bound=Account)
+T = TypeVar("T", bound=CallAccount)
 
 
 def lent_ids(calls: Iterable[T]) -> list[tuple[T, str]]:
@@ -61,15 +61,15 @@ def lent_ids(calls: Iterable[T]) -> list[tuple[T, str]]:
     return found
 
 
-def _end(one: Account) -> int:
+def _end(one: CallAccount) -> int:
     return one.span.end
 
 
-def _tokens(one: Account) -> tuple[int, int]:
+def _tokens(one: CallAccount) -> tuple[int, int]:
     return one.usage.all_input_tokens() or 0, one.usage.all_output_tokens() or 0
 
 
-def _partner(one: Account, others: Sequence[Account], lent: set[str]) -> str | None:
+def _partner(one: CallAccount, others: Sequence[CallAccount], lent: set[str]) -> str | None:
     for other in others:
         response_id = other.response_id
         if response_id is not None and response_id not in lent and _tell_of_one_call(one.span, other.span):
