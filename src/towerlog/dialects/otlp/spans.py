@@ -17,8 +17,8 @@ ERROR = 2
 REMOTE_PARENT = 0x200
 """The flag of a span whose parent is in another process."""
 _SPAN_TYPE, _LOG = "logfire.span_type", "log"
-"""Logfire tells of a moment by a span, of what was streamed above all, and takes its parent out of a context that it has
-kept: that is flagged remote, though it is of the same process."""
+"""Logfire tells of a moment by a span, above all of what was streamed, and takes its parent out of a context that it
+has kept: that is flagged remote, though it is of the same process."""
 TRACE_BYTES, SPAN_BYTES = 16, 8
 PARENT = "parentSpanId"
 QUICK_SPANS = 250

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,7 +21,7 @@ def usage_of(told: Told) -> Usage:
     if not told.present.tells_figures():
         return NO_USAGE
     usage, found = _spread(told), _object_of(told).usage
-    if usage == NO_USAGE:
+    if _provider_usage(told) is not None or usage == NO_USAGE:
         usage = msgspec.structs.replace(found, cost_nanos=None)
     elif _is_finer(found, usage):
         total = found.total_tokens if usage.total_tokens is None else usage.total_tokens
@@ -32,7 +33,8 @@ def usage_of(told: Told) -> Usage:
 def _spread(told: Told) -> Usage:
     """What attributes of their own tell.
 
-    Conventions count cached tokens as input and reasoning as output. Where a sum cannot hold its part, it does not.
+    Conventions count cached tokens as input and reasoning as output, unless the total shows otherwise. Where a sum
+    cannot hold its part, it does not.
     """
     present, attributes = told.present, told.attributes
     sent, written = _count(attributes, present.input_tokens), _count(attributes, present.output_tokens)
@@ -40,15 +42,42 @@ def _spread(told: Told) -> Usage:
     thought, total = _count(attributes, present.reasoning_tokens), _count(attributes, present.total_tokens)
     if (sent, written, cached, kept, thought, total) == (None,) * 6:
         return NO_USAGE
-    within = (cached, kept) if _is_inclusive(told) else ()
-    # Gemini's thoughts are beside its output, which the total shows.
-    is_beside = thought is not None and total == (sent or 0) + (written or 0) + thought
-    seen = written if is_beside else _less(written, thought)
-    return Usage(_less(sent, *within), cached, kept, seen, thought, total)
+    by_tools = _count(attributes, present.tool_tokens) or 0
+    rest = None if total is None else total - (sent or 0) - (written or 0)
+    usually = (not _is_inclusive(told), False, True)
+    are_caches, are_thoughts, are_tools = _beside(rest, ((cached or 0) + (kept or 0), thought or 0, by_tools), usually)
+    fresh = sent if are_caches else _less(sent, cached, kept)
+    fresh = fresh + by_tools if fresh is not None and are_tools else fresh
+    return Usage(fresh, cached, kept, written if are_thoughts else _less(written, thought), thought, total)
+
+
+def _beside(rest: int | None, parts: tuple[int, int, int], usually: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
+    """Which of these are beside the input and the output, and not in them: those that make up the rest of the total.
+
+    Bedrock's caches, Gemini's thoughts and what its tools have read are. Where the total says nothing, as is usual.
+    """
+    for choice in (usually, *itertools.product((False, True), repeat=3)):
+        if rest == sum(part for part, is_beside in zip(parts, choice, strict=True) if is_beside):
+            return choice[0], choice[1], choice[2]
+    return usually
+
+
+def _provider_usage(told: Told) -> FoundUsage | None:
+    """What the provider's own object says, as far as that is all of a call."""
+    for path in told.present.provider_usage:
+        value = first(told.attributes, (path,))
+        if isinstance(value, dict):
+            found = read_usage(value, path[0], [], "as usual")
+            if None not in (found.usage.all_input_tokens(), found.usage.all_output_tokens()):
+                return found
+    return None
 
 
 def _object_of(told: Told) -> FoundUsage:
-    """What the first object of usage says that can be read."""
+    """What the first object of usage says that can be read; the provider's own before all others."""
+    own = _provider_usage(told) if told.present.provider_usage else None
+    if own is not None:
+        return own
     for path in told.present.usage_objects:
         value = object_in(told.attributes[path[0]])
         if isinstance(value, dict):
@@ -68,7 +97,7 @@ def _is_finer(found: Usage, usage: Usage) -> bool:
 def parts_of(told: Told) -> UsageParts | None:
     """What the price of a model call goes by beside its usage; None for nothing."""
     present, attributes = told.present, told.attributes
-    if not present.parts and not present.tier and not present.usage_objects:
+    if not present.parts and not present.tier and not present.usage_objects and not present.provider_usage:
         return None
     found: dict[str, int] = {}
     for attribute, part, *members in present.parts:
