@@ -824,6 +824,7 @@ ROOMS: dict[str, str] = {
     "dialects/checkpoints": "The dialect `checkpoints`: batches of a runner, conversation state, approvals.",
     "dialects/lanes": "The dialect `lanes`: claim, report, release, conclude.",
     "dialects/otlp": "The dialect `otlp`: spans and log records of OpenTelemetry, in protobuf and JSON.",
+    "dialects/otlp/figures": "Tokens and money of a model call, as spans and records tell them.",
     "dialects/pusher": "The Pusher Channels protocol, by which `steps` is pushed: messages, channels, signatures.",
     "dialects/native": "The native API under `/api/v1`, with errors as problem+json.",
     "dialects/alerts": "Alert rules as JSON, and the paths under `/alerts` that `steps` has of them.",

@@ -398,6 +398,24 @@ def test_a_run_of_an_exporter_is_known_when_it_comes_back(org: httpx2.Client) ->
     assert {row["run_id"]: row["usage"] for row in runs_of(org)} == {row["run_id"]: row["usage"] for row in rows}
 
 
+@pytest.mark.parametrize("kind", ["invoke_agent", "execute_tool", "chat", "other"])
+def test_a_span_whose_clock_was_set_back_is_known_when_it_comes_back(org: httpx2.Client, kind: str) -> None:
+    """So is one without an end, or without any time."""
+    begun = 1_775_124_000_000_000_000
+    times = [(begun, begun - 5_000_000_000), (begun, 0), (0, begun), (0, 0)]
+    spans = [
+        span(number, 1, gen_ai__operation__name=kind) | {"startTimeUnixNano": str(one), "endTimeUnixNano": str(other)}
+        for number, (one, other) in enumerate(times, 2)
+    ]
+    send(org, "/v1/traces", json.dumps(traces(span(1), *spans)).encode())
+    told = {one["spanId"]: (one["startTimeUnixNano"], one["endTimeUnixNano"]) for one in spans}
+    for row in runs_of(org):
+        reply = org.get(f"/api/v1/runs/{row['run_id']}/otlp")
+        found = {one["spanId"]: (one["startTimeUnixNano"], one["endTimeUnixNano"]) for one in spans_in(reply.json())}
+        assert {name: times for name, times in found.items() if name in told and told[name] != times} == {}
+        assert send(org, "/v1/traces", reply.content).json() == {}, kind
+
+
 def test_a_long_run_goes_out_in_parts(org: httpx2.Client) -> None:
     many = [span(number, 1) for number in range(2, 1202)]
     send(org, "/v1/traces", json.dumps(traces(*many, span(1))).encode())

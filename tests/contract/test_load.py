@@ -78,6 +78,22 @@ async def test_events_are_found_by_id_by_seq_and_by_their_start(store: Store, or
     assert {key: one.seq for key, one in (await asked(store, Kind.STARTED, run, run + 1)).items()} == {run: 2}
 
 
+async def test_the_newest_account_of_a_response_is_found_in_any_run_of_its_organisation(
+    store: Store, org: int, other: int
+) -> None:
+    rows = [run_row(run, org=org, last_seq=run, last_position=position) for run, position in ((1, 1), (2, 3))]
+    events = [event(1, 1, org=org, event_id="response:a"), event(2, 1, org=org, run=2, event_id="other:a")]
+    events.append(event(3, 2, org=org, run=2, event_id="response:a"))
+    changes = run_changes(rows[0], events[:1])
+    changes.events += events[1:]
+    changes.runs |= run_changes(rows[1], events[1:]).runs
+    async with store.begin() as unit:
+        await unit.commit(changes)
+    keys = [(org, "response:a"), (org, "response:b"), (org, "other:a"), (other, "response:a")]
+    found = await asked(store, Kind.RESPONSE, *keys)
+    assert {key: (one.position, one.data) for key, one in found.items()} == {(org, "response:a"): (3, b"")}
+
+
 async def test_a_claim_is_offered_what_it_may_take_in_order_and_no_more(store: Store, org: int, other: int) -> None:
     changes = await fill(store, org)
     labels = (("gpu", "yes"),)

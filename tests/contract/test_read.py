@@ -313,6 +313,7 @@ async def test_a_row_of_another_organisation_is_absent(store: Store, org: int, o
             Kind.THREAD: (org, thread),
             Kind.THREAD_RUNS: (org, thread, 10),
             Kind.TRACE_RUNS: (org, "steps:x", 10),
+            Kind.RESPONSE: (org, "response:a"),
             Kind.AGENT: (org, "agent"),
             Kind.AGENT_ID: (org, f"agent-id-{other}"),
             Kind.DECISION: (org, theirs.trace_id, 0),

@@ -23,6 +23,11 @@ CALLS_FORGOTTEN = "calls_forgotten"
 """As a flag of a run's figures: a model call was not counted, since what is above or below it in its trace is not
 remembered any more."""
 SPAN_ID_BYTES = 8
+RESPONSE = "response:"
+"""How the event's id begins of a model call whose sender names the response that it tells of. Stores have an index of
+these: this word is part of their schema."""
+RESPONSE_WINDOW_MS = 60 * 60 * 1000
+"""Between the ends of two accounts of one response in two traces: of those further apart each counts."""
 
 
 class SpanPlace(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +48,8 @@ class SpanPlace(msgspec.Struct, frozen=True, gc=False):
     """When it began, by its sender's clock."""
     parent_root: str | None = None
     """Of a span that begins a child run: `root` of the run above."""
+    response: str | None = None
+    """The event's id of a model call, where it is that of one response in all traces."""
     changes: tuple[CallChange, ...] = ()
     """What it changes of what counts of calls that have come. Worked out when it is placed."""
 

@@ -112,6 +112,8 @@ class Kind(enum.StrEnum):
     """A run's number (`Lane`)."""
     EVENT_ID = "event_id"
     """(run, event id) (`Event`, without its data)."""
+    RESPONSE = "response"
+    """(org, event id that begins with `model.span.RESPONSE`) (`Event`, without its data: the newest of any run)."""
     SAME = "same"
     """`Respelled` (True: its event says the same JSON as the text)."""
     EVENT = "event"

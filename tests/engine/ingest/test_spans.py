@@ -435,3 +435,16 @@ async def test_the_second_turn_of_a_session_that_is_one_trace_is_a_run(rig: Rig)
         found = await cut(rig, *first, *([at(one, 60) for one in spans] for spans in second))
         expected = 11 + (2 if len(second[0]) > 1 else 0)
         assert {name: figures[2] for name, figures in found["trees"].items()} == {"lead": 101, "scout": expected}
+
+
+async def test_what_logfire_tells_of_a_stream_stands_in_the_run_that_has_asked(rig: Rig) -> None:
+    """The parent of such a span is flagged remote, and is of the same process."""
+    root, asked = agent(1, 0, "lead"), span(2, 1, gen_ai__request__model="m1", **CHAT)
+    streamed = chat(3, 1, 30, logfire__span_type="log") | {"flags": 0x300}
+    requests = ([root, asked, streamed], [streamed, root, asked])
+    for number, order in enumerate((*([one] for one in requests), *([[one] for one in spans] for spans in requests))):
+        who = await rig.make_org(f"stream {number}")
+        for request in order:
+            await send(rig, who, *request)
+        [run] = (await rig.store.rows(who.org)).runs
+        assert (run.agent, run.usage.input_tokens, run.usage.output_tokens) == ("lead", 30, 1), number

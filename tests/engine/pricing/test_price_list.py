@@ -297,6 +297,9 @@ def test_every_model_of_the_list_is_found_by_its_own_name() -> None:
         ("OpenAI", "gpt-4o"),
         ("bedrock", "anthropic.claude-3-5-sonnet-20241022-v2:0"),
         ("openrouter", "anthropic/claude-sonnet-4.5"),
+        (None, "text-embedding-3-small"),
+        (None, "text-embedding-ada-002"),
+        (None, "embed-v4.0"),
     ],
 )
 def test_a_model_is_found_by_the_names_that_senders_use(provider: str | None, model: str) -> None:
@@ -314,6 +317,8 @@ def test_a_model_is_found_by_the_names_that_senders_use(provider: str | None, mo
         (None, "qwen2.5:7b"),
         ("my-own", "gpt-4o"),
         ("openai", "no-such-model"),
+        (None, "text-embedding-3-house"),
+        (None, "text-embedding-004"),
     ],
 )
 def test_what_only_looks_like_a_model_of_the_list_is_none(provider: str | None, model: str) -> None:

@@ -33,6 +33,10 @@ BY_INDEX: dict[str, tuple[Question, str]] = {
     "threads": (lambda db: lookups.threads(db, [(1, "t")]), "PRIMARY KEY (org=? AND thread_id=?)"),
     "agents": (lambda db: lookups.agents_by_name(db, [(1, "a")]), "agent_by_name (org=? AND name=?)"),
     "events": (lambda db: lookups.events_by_id(db, [(1, "e")]), "event_by_id (run=? AND event_id=?)"),
+    "responses": (
+        lambda db: lookups.response_by_id(db, 1, "response:a"),
+        "event_by_response (event_id=? AND rowid>? AND rowid<?)",
+    ),
     "checkpoint": (lambda db: lookups.checkpoint(db, 1, "a", 1), "(run=? AND agent=? AND step_index=?)"),
     "checkpoints-of-trace": (lambda db: lookups.checkpoints_waiting(db, 1, "x", 1), "run_by_trace (org=?"),
     "nodes": (lambda db: lookups.nodes_known(db, 1, [b"k"]), "COVERING INDEX node_by_key (org=? AND key=?)"),

@@ -14,6 +14,7 @@ import msgspec
 
 from towerlog.dialects.base import Call
 from towerlog.dialects.otlp import lookups, names
+from towerlog.dialects.otlp.figures import usage as figures
 from towerlog.dialects.otlp.forms import MASK
 from towerlog.dialects.otlp.masks import (
     Suspects,
@@ -31,6 +32,7 @@ from towerlog.errors import TooLarge
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.event import Draft, EventType
 from towerlog.model.facts import Effects, Facts
+from towerlog.model.span import RESPONSE
 from towerlog.model.usage import UsageReport
 
 MAX_SHARED_BYTES = 16 * 1024
@@ -208,13 +210,13 @@ class _Made:
         failed = lookups.failed(span)
         model = lookups.model_of(span)
         told = self._whole((), {})
-        told |= {"model": model, "response_id": node.response_id}
+        told |= {"model": model, "response_id": None if node.is_lent else node.response_id}
         finish = lookups.first(attributes, span.present.finish_reason)
         if finish is not None:
             told["finish_reason"] = finish[0] if isinstance(finish, list) and len(finish) == 1 else finish
         if failed:
             told["error"] = _error_of(span)
-        unused = lookups.unused_costs(span) if node.usage.cost_nanos is None else None
+        unused = figures.unused_costs(span) if node.usage.cost_nanos is None else None
         if unused:
             told["towerlog_invalid"] = {**told.get("towerlog_invalid", {}), **unused}
         facts = Facts(
@@ -223,7 +225,7 @@ class _Made:
             duration_ms=span.duration_ms,
             parent_span_id=span.parent_id or None,
             effects=Effects(
-                report=UsageReport(node.usage, "delta", parts=lookups.parts_of(span)),
+                report=UsageReport(node.usage, "delta", parts=figures.parts_of(span)),
                 model=model,
                 provider=lookups.provider_of(span),
             ),
@@ -232,6 +234,9 @@ class _Made:
         if node.response_id is not None:
             twin = msgspec.structs.replace(draft, type=_STEP, facts=self._step_facts())
             draft = msgspec.structs.replace(draft, event_id=_response_key(node.response_id), otherwise=twin)
+            if node.has_figures and lookups.is_of_one_response(node.response_id):
+                place = msgspec.structs.replace(self._place, response=draft.event_id)
+                draft = msgspec.structs.replace(draft, span=place)
         return node.told_at, 5 if node.counts else 6, draft
 
     def step(self) -> Placed:
@@ -315,4 +320,4 @@ def _response_key(response_id: str) -> str:
     """The id of a model call's event: the same for all spans that tell of one response."""
     if len(response_id) > MAX_RESPONSE_CHARS or not response_id.isprintable():
         response_id = hashlib.blake2b(response_id.encode(), digest_size=16).hexdigest()
-    return f"response:{masked_id(response_id)}"
+    return RESPONSE + masked_id(response_id)

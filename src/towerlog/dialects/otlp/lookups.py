@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from towerlog.dialects import fields
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS
 from towerlog.dialects.otlp import names
@@ -20,11 +18,8 @@ from towerlog.dialects.otlp.names import Kind, Path
 from towerlog.dialects.otlp.present import Paths, Present
 from towerlog.dialects.otlp.spans import ERROR, SpanSource, ToldRecord, ToldSpan
 from towerlog.dialects.otlp.values import opened
-from towerlog.dialects.usage_json import NOTHING, FoundUsage, read_usage
 from towerlog.errors import Invalid
 from towerlog.model.agent import plain_name
-from towerlog.model.usage import MAX_EVENT_DOLLARS, MAX_NUMBER, NO_USAGE, Usage, parse_dollars
-from towerlog.model.usage_parts import COUNTED_PARTS, NO_PARTS, UsageParts, known_parts, tier_of
 
 Attributes = dict[str, Any]
 Told = ToldSpan | ToldRecord
@@ -38,6 +33,17 @@ MAX_SHOWN_CHARS = 4096
 """Of an object that was written as Python shows it, and not as JSON."""
 MAX_NAMED_CHARS = 1000
 """Of a name that are looked through for secrets; it is cut after that."""
+_RESPONSE_MEMBERS: tuple[tuple[str | int, ...], ...] = (
+    ("id",),
+    ("llm_output", "id"),  # LangChain's, and what it says of a stream
+    ("generations", 0, 0, "message", "kwargs", "response_metadata", "id"),
+)
+"""Where the id of a response is in a text that has all of it."""
+MIN_RESPONSE_CHARS = 16
+MIN_RANDOM_CHARS = 12
+MIN_RANDOM_LETTERS = 6
+"""Of the id of a response that is looked for in all traces; of it without the word that it begins with (`msg_`,
+`chatcmpl-`); and different ones of those."""
 RATE_LIMITED = frozenset({"429", "rate_limit_exceeded", "RateLimitError", "rate_limit_error"})
 _EXCEPTION = ("exception.type", "exception.message")
 _CLASS = re.compile(r"([A-Za-z_][\w.]{0,199})(?:[(:]|$)")
@@ -62,14 +68,14 @@ def first(attributes: Attributes, paths: Iterable[Path]) -> Any:
         if value is None or value == "":
             continue
         if len(path) > 1:
-            value = _member(_object_in(value), path[1:])
+            value = member_of(object_in(value), path[1:])
             if value is None or value == "":
                 continue
         return value
     return None
 
 
-def _object_in(value: Any) -> Any:
+def object_in(value: Any) -> Any:
     """What stands in a text that is JSON, or an object as Python shows it."""
     found = opened(value)
     if isinstance(found, str) and found.startswith("{'") and len(found) <= MAX_SHOWN_CHARS:
@@ -78,11 +84,13 @@ def _object_in(value: Any) -> Any:
     return found
 
 
-def _member(value: Any, path: Path) -> Any:
+def member_of(value: Any, path: tuple[str | int, ...]) -> Any:
+    """What stands so deep in an object; None for nothing."""
     for name in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
+        if isinstance(value, dict):
+            value = value.get(name)
+        else:
+            value = value[name] if isinstance(value, list) and isinstance(name, int) and name < len(value) else None
     return value
 
 
@@ -186,153 +194,21 @@ def response_id_of(told: Told) -> str | None:
     for path in present.response_text:
         value = attributes[path[0]]
         if isinstance(value, str) and value.startswith("{") and '"id"' in value:
-            found = _member(opened(value), ("id",))
-            if isinstance(found, str) and found:
-                return masked_id(found[:8192])
+            whole = opened(value)
+            for members in _RESPONSE_MEMBERS:
+                found = member_of(whole, members)
+                is_told = isinstance(found, str) and found
+                # What stands deeper is only looked for where it can be nobody else's.
+                if is_told and (len(members) == 1 or is_of_one_response(found)):
+                    return masked_id(found[:8192])
     return None
 
 
-def usage_of(told: Told) -> Usage:
-    """What a model call has used, in disjoint buckets: by attributes of their own, or by an object of any form."""
-    if not told.present.tells_figures():
-        return NO_USAGE
-    usage, found = _spread(told), _object_of(told).usage
-    if usage == NO_USAGE:
-        usage = msgspec.structs.replace(found, cost_nanos=None)
-    elif _is_finer(found, usage):
-        total = found.total_tokens if usage.total_tokens is None else usage.total_tokens
-        usage = msgspec.structs.replace(found, total_tokens=total, cost_nanos=None)
-    cost = cost_of(told, usage)
-    return msgspec.structs.replace(usage, cost_nanos=found.cost_nanos if cost is None else cost)
-
-
-def _spread(told: Told) -> Usage:
-    """What attributes of their own tell.
-
-    Conventions count cached tokens as input and reasoning as output. Where a sum cannot hold its part, it does not.
-    """
-    present, attributes = told.present, told.attributes
-    sent, written = _count(attributes, present.input_tokens), _count(attributes, present.output_tokens)
-    cached, kept = _count(attributes, present.cached_tokens), _count(attributes, present.cache_write_tokens)
-    thought, total = _count(attributes, present.reasoning_tokens), _count(attributes, present.total_tokens)
-    if (sent, written, cached, kept, thought, total) == (None,) * 6:
-        return NO_USAGE
-    within = (cached, kept) if _is_inclusive(told) else ()
-    # Gemini's thoughts are beside its output, which the total shows.
-    is_beside = thought is not None and total == (sent or 0) + (written or 0) + thought
-    seen = written if is_beside else _less(written, thought)
-    return Usage(_less(sent, *within), cached, kept, seen, thought, total)
-
-
-def _object_of(told: Told) -> FoundUsage:
-    """What the first object of usage says that can be read."""
-    for path in told.present.usage_objects:
-        value = _object_in(told.attributes[path[0]])
-        if isinstance(value, dict):
-            found = read_usage(value, path[0], [], "as usual")
-            if found.usage != NO_USAGE:
-                return found
-    return NOTHING
-
-
-def _is_finer(found: Usage, usage: Usage) -> bool:
-    """Whether it tells the same tokens, and more of what they were."""
-    is_bare = usage.cached_input_tokens is usage.cache_write_tokens is usage.reasoning_tokens is None
-    sums = (found.all_input_tokens(), found.all_output_tokens())
-    return is_bare and sums == (usage.input_tokens, usage.output_tokens)
-
-
-def parts_of(told: Told) -> UsageParts | None:
-    """What the price of a model call goes by beside its usage; None for nothing."""
-    present, attributes = told.present, told.attributes
-    if not present.parts and not present.tier and not present.usage_objects:
-        return None
-    found: dict[str, int] = {}
-    for attribute, part, *members in present.parts:
-        tokens = _count(attributes, ((attribute, *members),)) if part not in found else None
-        if tokens is not None:
-            found[part] = tokens
-    tier = tier_of(label(attributes, present.tier)) if present.tier else None
-    terms = _object_of(told).terms
-    found |= {part: terms[part] for part in COUNTED_PARTS if part in terms and part not in found}
-    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier or tier_of(terms.get("service_tier")), **found))
-
-
-def _is_inclusive(told: Told) -> bool:
-    """Whether the input counts what was read from a cache and written to it."""
-    where = told.present.input_tokens
-    if not where or where[-1] != (names.EXCLUSIVE_INPUT,):
-        return True
-    return first(told.attributes, where[:-1]) is not None
-
-
-def _less(whole: int | None, *parts: int | None) -> int | None:
-    rest = 0 if whole is None else whole - sum(part or 0 for part in parts)
-    return whole if whole is None or rest < 0 else rest
-
-
-def _count(attributes: Attributes, paths: Iterable[Path]) -> int | None:
-    """A number of tokens. What is none is not counted: it stands in its attribute as it was sent."""
-    for path in paths:
-        value = first(attributes, (path,))
-        if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
-            value = int(value)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER:
-            return value
-    return None
-
-
-def cost_of(told: Told, usage: Usage) -> int | None:
-    """Nano-dollars of one call of this usage: as they are told, else the sum of parts where none is missing."""
-    for path in told.present.cost:
-        cost = _nanos(first(told.attributes, (path,)))
-        if cost is not None:
-            return cost
-    needed = _sides_of(usage)
-    for parts in _costs_in(told):
-        if needed <= parts.keys():
-            return sum(parts.values())
-    return None
-
-
-def unused_costs(told: Told) -> Attributes:
-    """The attributes that tell a part of what a call cost, of one whose cost nobody knows."""
-    said = {path[0] for path in (*told.present.cost, *told.present.cost_parts)}
-    return {name: value for name, value in told.attributes.items() if name in said and value not in (None, "")}
-
-
-def _sides_of(usage: Usage) -> set[str]:
-    """Which costs make up that of a call: of the input, of the output."""
-    tokens = {"input": usage.all_input_tokens(), "output": usage.all_output_tokens()}
-    return {side for side, count in tokens.items() if count} or {*tokens}
-
-
-def _costs_in(told: Told) -> list[dict[str, int]]:
-    """Nano-dollars of the input and of the output, by each of those who tell such parts."""
-    found: dict[str, dict[str, int]] = {}
-    for attribute, side, whose, *members in told.present.cost_parts:
-        cost = _nanos(first(told.attributes, ((attribute, *members),)))
-        if cost is not None:
-            found.setdefault(whose, {})[side] = cost
-    details = _object_in(told.attributes.get(names.COST_DETAILS))
-    if isinstance(details, dict):
-        parts = found.setdefault(names.COST_DETAILS, {})
-        for name, value in details.items():
-            cost, side = _nanos(value), "output" if name.startswith(names.OF_OUTPUT) else "input"
-            if cost is not None:
-                parts[side] = parts.get(side, 0) + cost
-    return [*found.values()]
-
-
-def _nanos(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return parse_dollars(str(value)[:100], MAX_EVENT_DOLLARS)
-    except ValueError:
-        return None
+def is_of_one_response(response_id: str) -> bool:
+    """Whether no other response is likely to have this id: it is long, and neither a counter nor a placeholder."""
+    own = response_id.rpartition("_")[2].partition("-")[2] or response_id.rpartition("_")[2]
+    is_random = len(own) >= MIN_RANDOM_CHARS and len(set(own.lower())) >= MIN_RANDOM_LETTERS
+    return is_random and len(response_id) >= MIN_RESPONSE_CHARS and not own.replace("-", "").isdigit()
 
 
 def failed(span: ToldSpan) -> bool:

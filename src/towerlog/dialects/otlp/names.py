@@ -265,11 +265,8 @@ EXCLUSIVE_INPUT = "input_tokens"
 """The one of them, the last, that does not count what was read from a cache and written to it."""
 CACHED_TOKENS = _paths(
     "gen_ai.usage.cache_read.input_tokens",
-    "gen_ai.usage.cache_read_input_tokens",
-    "gen_ai.usage.cached_input_tokens",
-    "gen_ai.usage.cached_tokens",
-    "gen_ai.usage.details.cache_read_tokens",
-    "gen_ai.usage.details.cached_tokens",
+    *("gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.cached_input_tokens", "gen_ai.usage.cached_tokens"),
+    *("gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.details.cached_tokens"),
     "gen_ai.usage.prompt_tokens_details.cached_tokens",
     "llm.token_count.prompt_details.cache_read",
     "ai.usage.inputTokenDetails.cacheReadTokens",
@@ -278,20 +275,19 @@ CACHED_TOKENS = _paths(
     *("cache_read_tokens", "cached_token_count", "cached_content_token_count"),
 )
 CACHE_WRITE_TOKENS = _paths(
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.cache_write.input_tokens",
-    "gen_ai.usage.cache_creation_input_tokens",
-    "gen_ai.usage.cache_write_input_tokens",
+    *("gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_write.input_tokens"),
+    *("gen_ai.usage.cache_creation_input_tokens", "gen_ai.usage.cache_write_input_tokens"),
     "gen_ai.usage.details.cache_write_tokens",
     "llm.token_count.prompt_details.cache_write",
     "ai.usage.inputTokenDetails.cacheWriteTokens",
+    ("ai.response.providerMetadata", "bedrock", "usage", "cacheWriteInputTokens"),
     "cache_creation_tokens",
 )
+TOOL_TOKENS = _paths("tool_token_count")
+"""Of what tools of the provider have put into the input, which its count does not hold."""
 OUTPUT_TOKENS = _paths(
     "gen_ai.usage.output_tokens",
-    "gen_ai.usage.completion_tokens",
-    "llm.token_count.completion",
-    "llm.usage.completion_tokens",
+    *("gen_ai.usage.completion_tokens", "llm.token_count.completion", "llm.usage.completion_tokens"),
     "ai.usage.outputTokens",
     *("ai.usage.completionTokens", "output_tokens", "output_token_count"),
 )
@@ -342,8 +338,8 @@ TIER = _paths(
     OUR_PARTS + "service_tier",
     "gen_ai.openai.response.service_tier",
     "openai.response.service_tier",
-    "gen_ai.response.service_tier",
-    "gen_ai.usage.service_tier",
+    *("gen_ai.response.service_tier", "gen_ai.usage.service_tier"),
+    *(("ai.response.providerMetadata", provider, "serviceTier") for provider in ("openai", "azure")),
     "gen_ai.openai.request.service_tier",
     "openai.request.service_tier",
     "gen_ai.request.service_tier",
@@ -355,12 +351,18 @@ USAGE_OBJECTS = _paths(
     "metadata.usage_object",
 )
 """Objects of usage, each in whichever form its sender has them."""
+PROVIDER_USAGE = _paths(
+    ("ai.response.providerMetadata", "anthropic", "usage"),
+    *(("ai.response.providerMetadata", provider, "usageMetadata") for provider in ("google", "vertex")),
+)
+"""The provider's own object beside what a framework has made of it: where it tells input and output, it counts."""
 COST = _paths(
     *("operation.cost", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.usage.cost_usd"),
     *("gen_ai.cost.total_cost", "litellm.cost.total", "llm.cost.total", "llm.usage.cost", "llm.usage.total_cost"),
     "cost_usd",
     ("mlflow.llm.cost", "total_cost"),
     ("langfuse.observation.cost_details", "total"),
+    ("ai.response.providerMetadata", "openrouter", "usage", "cost"),
     "towerlog.cost_usd",
 )
 """Dollars of one call."""

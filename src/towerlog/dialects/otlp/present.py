@@ -46,8 +46,10 @@ class Present(msgspec.Struct, frozen=True, gc=False):
     cache_write_tokens: Paths = ()
     output_tokens: Paths = ()
     reasoning_tokens: Paths = ()
+    tool_tokens: Paths = ()
     total_tokens: Paths = ()
     usage_objects: Paths = ()
+    provider_usage: Paths = ()
     cost: Paths = ()
     cost_parts: Paths = ()
     parts: Paths = ()
@@ -55,9 +57,9 @@ class Present(msgspec.Struct, frozen=True, gc=False):
 
     def tells_figures(self) -> bool:
         """Whether any of them may tell of tokens or money."""
-        told = (self.input_tokens, self.output_tokens, self.total_tokens, self.usage_objects, self.cost)
+        told = (self.input_tokens, self.output_tokens, self.total_tokens, self.cost)
         parts = (self.cached_tokens, self.cache_write_tokens, self.reasoning_tokens)
-        return any(told) or any(parts) or bool(self.cost_parts)
+        return any(told) or any(parts) or any((self.cost_parts, self.usage_objects, self.provider_usage))
 
 
 NOTHING = Present()
@@ -82,8 +84,10 @@ _LISTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "cache_write_tokens": names.CACHE_WRITE_TOKENS,
     "output_tokens": names.OUTPUT_TOKENS,
     "reasoning_tokens": names.REASONING_TOKENS,
+    "tool_tokens": names.TOOL_TOKENS,
     "total_tokens": names.TOTAL_TOKENS,
     "usage_objects": names.USAGE_OBJECTS,
+    "provider_usage": names.PROVIDER_USAGE,
     "cost": names.COST,
     "cost_parts": names.COST_PARTS,
     "parts": names.PARTS,

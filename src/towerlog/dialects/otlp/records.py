@@ -12,6 +12,7 @@ from typing import Any
 from towerlog.dialects import fields
 from towerlog.dialects.otlp import lookups, names
 from towerlog.dialects.otlp.drafts import Storing, clean, encoded
+from towerlog.dialects.otlp.figures import usage as figures
 from towerlog.dialects.otlp.masks import masked
 from towerlog.dialects.otlp.spans import ToldRecord, ToldSpan
 from towerlog.dialects.otlp.trees import NAME, SESSION
@@ -101,7 +102,7 @@ def _facts(record: ToldRecord, name: str, told: dict[str, Any]) -> tuple[EventTy
         success=not failed,
         duration_ms=duration_ms,
         effects=Effects(
-            report=UsageReport(lookups.usage_of(record), "delta", parts=lookups.parts_of(record)),
+            report=UsageReport(figures.usage_of(record), "delta", parts=figures.parts_of(record)),
             model=lookups.model_of(record),
             provider=lookups.provider_of(record),
         ),

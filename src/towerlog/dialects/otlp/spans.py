@@ -16,6 +16,9 @@ ERROR = 2
 """The code of a status that is an error."""
 REMOTE_PARENT = 0x200
 """The flag of a span whose parent is in another process."""
+_SPAN_TYPE, _LOG = "logfire.span_type", "log"
+"""Logfire tells of a moment by a span, above all of what was streamed, and takes its parent out of a context that it
+has kept: that is flagged remote, though it is of the same process."""
 TRACE_BYTES, SPAN_BYTES = 16, 8
 PARENT = "parentSpanId"
 QUICK_SPANS = 250
@@ -61,7 +64,8 @@ class ToldSpan(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_root(self) -> bool:
         """Whether no part of its trace is above it, as far as its own process knows."""
-        return not self.parent_id or bool(self.flags & REMOTE_PARENT)
+        is_remote = bool(self.flags & REMOTE_PARENT) and self.attributes.get(_SPAN_TYPE) != _LOG
+        return not self.parent_id or is_remote
 
     @property
     def start_ms(self) -> int | None:

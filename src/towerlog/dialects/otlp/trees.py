@@ -11,6 +11,8 @@ from collections.abc import Iterable
 import msgspec
 
 from towerlog.dialects.otlp import lookups, names
+from towerlog.dialects.otlp.figures import usage as figures
+from towerlog.dialects.otlp.figures.accounts import lent_ids
 from towerlog.dialects.otlp.names import Kind
 from towerlog.dialects.otlp.spans import ToldSpan
 from towerlog.dialects.otlp.values import NANOS_PER_MS
@@ -39,6 +41,8 @@ class SpanNode(msgspec.Struct, eq=False):
     """The span at or above it that begins the run it belongs to; None: the run of its trace, whose root is not here."""
     usage: Usage = NO_USAGE
     response_id: str | None = None
+    is_lent: bool = False
+    """Its id is that of another account of the call, and it names none."""
     counts: bool = False
     """A model call that is one: no other span of the request tells more of the same response."""
     has_figures: bool = False
@@ -127,6 +131,13 @@ def traces_of(spans: Iterable[ToldSpan]) -> dict[str, Trace]:
         node = SpanNode(span, kind, is_root, is_root or kind == names.AGENT)
         trace.nodes.append(node)
         trace.by_id[span.span_id] = node
+    calls = [node for trace in traces.values() for node in trace.nodes if node.kind == names.MODEL]
+    for node in calls:
+        node.usage = figures.usage_of(node.span)
+        node.has_figures = node.usage != NO_USAGE
+        node.response_id = lookups.response_id_of(node.span)
+    for node, response_id in lent_ids(node for node in calls if node.has_figures):
+        node.response_id, node.is_lent = response_id, True
     for trace in traces.values():
         _join(trace)
     return traces
@@ -188,9 +199,6 @@ def _count(trace: Trace) -> None:
     told: dict[str, SpanNode] = {}
     ended: dict[str, list[int]] = {}
     for node in calls:
-        node.usage = lookups.usage_of(node.span)
-        node.has_figures = node.usage != NO_USAGE
-        node.response_id = lookups.response_id_of(node.span)
         other = node if node.response_id is None else told.setdefault(node.response_id, node)
         if other is not node and _known(node.usage) > _known(other.usage):
             told[node.response_id or ""] = node

@@ -253,6 +253,9 @@ class RunSpans:
             _add(span, attributes, as_told=True)
             _add(span, _restored(data))
             if event.dialect == _OTLP:
+                if "end_time_unix_nano" in data:  # whatever clocks have said: it is known by this when it comes back
+                    span |= {"startTimeUnixNano": str(_nanos(data.get("start_time_unix_nano")))}
+                    span |= {"endTimeUnixNano": str(_nanos(data["end_time_unix_nano"]))}
                 span |= {"kind": _KINDS.get(str(data.get("kind")), 0), "status": {}}
         span["events"] = _events(data.get("events"))
         if isinstance(data.get("scope"), dict):

@@ -322,16 +322,11 @@ def _store(
     if facts.effects is not None:
         correct_earlier(plan, run_state, agent, draft.span, facts)
     event = plan.append(
-        run_state,
-        agent,
-        draft.type,
-        data,
-        dialect=dialect,
-        facts=facts,
-        occurred_at=draft.occurred_at,
-        event_id=event_id,
-        told=draft,
-    )
+        run_state, agent, draft.type, data,
+        dialect=dialect, facts=facts, occurred_at=draft.occurred_at, event_id=event_id, told=draft,
+    )  # fmt: skip
+    if event_id is not None and draft.span is not None and draft.span.response == event_id:
+        plan.responses[principal.org, event_id] = event
     row = run_state.row
     told = commands_with(row, draft) if event.late else row.pending
     return Stored(event.position, event.seq, row.run_id, agent.name, False, event.late, told, facts.foreign, unused)

@@ -24,12 +24,13 @@ from towerlog.model.computed_costs import NO_COMPUTED, Priced, Recount
 from towerlog.model.event import Draft, Event, EventType
 from towerlog.model.facts import Effects, Facts, with_effects
 from towerlog.model.run import RunRow
-from towerlog.model.span import BelowSpan, CallChange, SpanPlace, ToldCall, ToldCalls
+from towerlog.model.span import RESPONSE_WINDOW_MS, BelowSpan, CallChange, SpanPlace, ToldCall, ToldCalls, excess
 from towerlog.model.spending import whole
 from towerlog.model.times import told_time
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
 from towerlog.model.usage_parts import UsageParts
 from towerlog.projections.usage import HOUR_MS
+from towerlog.store.values import Kind
 
 MAX_CALLS_ABOVE = 16
 """Model calls one above the other whose figures are compared. A call with more above it does not count, nor does one
@@ -128,6 +129,14 @@ def needs_of_calls(needs: Needs, place: SpanPlace, rows: list[RunRow]) -> None:
         want_above(needs, place.trace, rows, place.above)
 
 
+def needs_of_response(needs: Needs, org: int, place: SpanPlace) -> None:
+    """The account of its response in another trace, and the run that this stands in."""
+    if place.response is not None:
+        event = needs.want(Kind.RESPONSE, (org, place.response))
+        if isinstance(event, Event):
+            needs.run_by_number(event.run)
+
+
 def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLook, twin: str | None) -> Draft:
     """A span with what counts of its figures, and with what it changes of what counts of calls above it.
 
@@ -137,7 +146,10 @@ def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLoo
     is_call = draft.type is _MODEL_CALL and told != NO_USAGE
     inner = look.sum_below(place.span_id)
     if is_call:
-        return _call(plan, org, draft, place, look, inner)
+        other = _told_elsewhere(plan, org, draft, place, look.rows)
+        if other is None or (_is_alone(plan, *other) and place.root != f"{place.trace}:{place.span_id}"):
+            return _call(plan, org, draft, place, look, inner, other)
+        return _as_step(plan, org, draft, place, look, add(inner, excess(other[1].told, inner)))
     if twin is not None:
         return _twin(plan, org, draft, place, look, inner, twin)
     is_lost = look.forgot(place.span_id)
@@ -146,6 +158,41 @@ def counted(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLoo
     # What is below it is below what is above it.
     chain = _chain(look, place.above, {place.span_id})
     return _lost(plan, org, draft, place, chain) if is_lost else _moved_up(plan, org, draft, place, chain, inner)
+
+
+def _told_elsewhere(
+    plan: Plan, org: int, draft: Draft, place: SpanPlace, runs: list[RunRow]
+) -> tuple[RunRow, ToldCall] | None:
+    """The account of its response that counts in another trace. Raises NotLoaded."""
+    if place.response is None:
+        return None
+    event = plan.responses.get((org, place.response)) or plan.loaded(Kind.RESPONSE, (org, place.response))
+    # One that cannot be read is held against nothing: whether it tells the same is not certain.
+    if not isinstance(event, Event) or not event.effects.calls or any(row.run == event.run for row in runs):
+        return None
+    state = plan.run_state_of(event.run)
+    told_at = told_time(draft.occurred_at, plan.now_ms) or plan.now_ms
+    if state is None or abs(event.happened_at() - told_at) > RESPONSE_WINDOW_MS:
+        return None
+    first = event.effects.calls[0]
+    return state.row, state.row.calls.call(first.span_id) or first
+
+
+def _is_alone(plan: Plan, row: RunRow, call: ToldCall) -> bool:
+    """Whether a call is all of its trace, as that of a library is which does not know what it is called from."""
+    is_root = plan.event_by_id(row.run, f"{call.span_id}.start") is not None
+    return is_root and row.calls.call(call.span_id) is not None
+
+
+def _as_step(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLook, told: Usage) -> Draft:
+    """A call of which another trace tells: it counts there, and is no part of what the calls above it count here."""
+    assert draft.otherwise is not None, "what names a response has a step in its place"
+    step = _replace(draft.otherwise, run=draft.run)
+    if draft.effects.parent_key is not None:
+        step = _replace(step, facts=with_effects(step.facts, parent_key=draft.effects.parent_key))
+    if look.event(place.span_id) is not None:
+        return step
+    return _moved_up(plan, org, step, place, _chain(look, place.above, {place.span_id}), told)
 
 
 def _told(draft: Draft) -> Usage:
@@ -177,7 +224,16 @@ def _chain(look: TraceLook, span_id: str | None, passed: set[str]) -> _Chain:
     return _Chain(calls, None, is_lost=True)
 
 
-def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLook, inner: Usage) -> Draft:
+def _call(
+    plan: Plan,
+    org: int,
+    draft: Draft,
+    place: SpanPlace,
+    look: TraceLook,
+    inner: Usage,
+    other: tuple[RunRow, ToldCall] | None,
+) -> Draft:
+    """`other`: an account of the same response, which counts no more than this one does not."""
     chain = _chain(look, place.above, {place.span_id})
     if chain.is_lost or look.forgot(place.span_id):
         return _replace(draft, facts=with_effects(draft.facts, report=None, uncounted=True))
@@ -186,6 +242,8 @@ def _call(plan: Plan, org: int, draft: Draft, place: SpanPlace, look: TraceLook,
     own, parts = call.own(), call.own_parts()
     call = _replace(call, priced=_worth(plan, org, draft, own, parts))
     changed, changes, below = _changes(plan, org, draft, chain, call.whole())
+    if other is not None:
+        changes += _changes(plan, org, draft, _Chain([other], None), call.whole())[1]
     if report is not None and own is not call.told:
         report = _replace(report, usage=own, parts=parts) if any(msgspec.structs.astuple(own)) else None
     facts = with_effects(draft.facts, report=report, calls=(call, *changed), below=below)

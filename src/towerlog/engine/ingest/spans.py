@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.ingest.calls import TraceLook, counted, needs_of_calls
+from towerlog.engine.ingest.calls import TraceLook, counted, needs_of_calls, needs_of_response
 from towerlog.engine.load.rows import Known, Needs
 from towerlog.engine.load.span_ways import spans_of
 from towerlog.engine.plan.plan import Plan
@@ -82,6 +82,7 @@ def needs_of_span(needs: Needs, org: int, draft: Draft) -> None:
     if numbers is None:
         rows_found = needs.want(Kind.TRACE_RUNS, (org, place.trace, MAX_TRACE_RUNS)) or ()
         numbers = tuple(row.run for row in rows_found)
+    needs_of_response(needs, org, place)
     if not numbers:
         return
     spans_of(needs.known, org, place.trace).told[place.span_id] = draft.facts.parent_span_id

@@ -63,17 +63,17 @@ class Plan:
     ) -> None:
         """A group has one time: of the wall clock, and of the clock of leases, whose moments `wall_of` shows."""
         self.known, self.cache = known, known.cache
-        self.ids = ids
+        self.ids, self.reactions = ids, reactions
         self.now_ms, self.serving_ms, self.wall_of = now_ms, serving_ms, wall_of
         self.changes = Changes()
         self.tallies = Tallies(now_ms)
-        self.reactions = reactions
         self.spent_ms = 0  # on placing so far, as the writer has seen it
         self._encoded: tuple[Facts, bytes] = (NO_FACTS, b"")  # of the event before
         self.postponed: dict[Callable[[Plan, list[RunRow]], Steps[None]], list[RunRow]] = {}  # see `postponed`
         self._run_states: dict[int, RunState] = {}
         self._refs: dict[tuple[int, str, str], int] = {}
         self.trace_runs: dict[tuple[int, str], list[int]] = {}  # by a trace's foreign id: runs that begin here
+        self.responses: dict[tuple[int, str], Event] = {}  # by event id: calls counted here, see `Kind.RESPONSE`
         # No `cached_property`: it gives the plan a dictionary, in which each attribute is looked up then.
         self._alerts: AlertChanges | None = None
         self._prices: PlacedPrices | None = None

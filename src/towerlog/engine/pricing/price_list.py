@@ -61,6 +61,8 @@ _NAMES = {
 """Our rates → the list's prices of a million tokens. Requests it prices by the thousand."""
 _TERMS = ("service_tier", "processing", "speed")
 """What the list calls the terms of a call."""
+_EMBEDDINGS = {"openai": ("text-embedding-3-", "text-embedding-ada-"), "cohere": ("embed-v",)}
+"""How models begin that the list has, and of which it does not say whose such names are."""
 _SPEECH = "tts"
 """In the names of models that speak."""
 _PROVIDERS: list[Provider] = providers
@@ -185,7 +187,7 @@ def _find(named: str | None, spelled_model: str) -> _Found | None:
             return None
         front, behind = split(model)
         return _model(provider, model) or (_model(provider, behind) if front == provider.id else None)
-    guessed = next((one for one in _PROVIDERS if one.model_match is not None and one.model_match.is_match(model)), None)
+    guessed = next((one for one in _PROVIDERS if _makes(one, model)), None)
     front, behind = split(model)
     if front:
         provider = next((one for one in _PROVIDERS if one.id == front), None)
@@ -195,6 +197,12 @@ def _find(named: str | None, spelled_model: str) -> _Found | None:
         listed = () if guessed is None else guessed.models
         return next((_Found(one, True) for one in listed if one.id.lower() == model), None)
     return None if guessed is None else _model(guessed, model)
+
+
+def _makes(provider: Provider, model: str) -> bool:
+    """Whether a model that is named alone is one of this provider's."""
+    is_match = provider.model_match is not None and provider.model_match.is_match(model)
+    return is_match or model.startswith(_EMBEDDINGS.get(provider.id, ()))
 
 
 def _model(provider: Provider, model: str) -> _Found | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from towerlog.model.alert import MAX_CALLS
 from towerlog.model.event import EventType, NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.principal import SHARD_BITS, Counters, shard_org
+from towerlog.model.span import RESPONSE
 from towerlog.store.columns import rows, state
 from towerlog.store.lookup_keys import Claimant, Family
 from towerlog.store.postgres.connections import Db
@@ -75,6 +76,14 @@ _EVENT_IDS = (
     " FROM unnest({0}::bigint[], {1}::bigint[], {2}::text[], {3}::text[]) WITH ORDINALITY"
     " AS wanted (org, run, id, erased, place) JOIN place ON place.org = wanted.org AND place.run = wanted.run"
     f" AND place.event_id IN (wanted.id, wanted.erased){events.TOLD}"
+)
+_RESPONSES = (
+    f"SELECT {{kind}}, (wanted.nth - 1)::integer, ARRAY[{events.KEY}, place.run, place.seq, place.recorded_at,"
+    f" told.occurred_at, told.agent, told.feed, told.flags & ~{rows.PACKED}],"
+    " ARRAY[told.type, told.dialect, place.event_id], ARRAY[place.hash, told.facts, told.content]"
+    " FROM unnest({0}::bigint[], {1}::text[]) WITH ORDINALITY AS wanted (org, id, nth)"
+    " CROSS JOIN LATERAL (SELECT * FROM place AS one WHERE one.org = wanted.org AND one.event_id = wanted.id"
+    f" AND one.event_id LIKE '{RESPONSE}%' ORDER BY one.position DESC LIMIT 1) AS place{events.TOLD}"
 )
 _REFS = (
     f"SELECT {{kind}}, (wanted.place - 1)::integer, {NO_ROW}, ARRAY[found.doc]"
@@ -155,6 +164,7 @@ _TOGETHER: dict[Kind, Together] = {
         _of_org("lane", "run", "bigint"), _by_run, lambda db, told, key: lanes.lane_value(db, told.parts[0])
     ),
     Kind.EVENT_ID: Together(_EVENT_IDS, _event_id_values, _event_of),
+    Kind.RESPONSE: Together(_RESPONSES, _pairs, _event_of),
     Kind.BUDGETS: Together(_all_of_org("budget"), _by_org, _docs(state.decode_budget)),
     Kind.PRICES: Together(_all_of_org("price"), _by_org, _docs(state.decode_price)),
     Kind.ALERT_RULES: Together(_all_of_org("alert_rule"), _by_org, _docs(state.decode_rule)),

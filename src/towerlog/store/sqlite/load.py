@@ -104,6 +104,10 @@ def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[i
     return lookups.events_by_id(db, keys)
 
 
+def _responses(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Logged]:
+    return _each(keys, lambda key: lookups.response_by_id(db, *key))
+
+
 def _same(db: apsw.Connection, keys: list[Respelled]) -> dict[Respelled, bool]:
     return _each(keys, lambda key: lookups.says_the_same(db, key))
 
@@ -292,6 +296,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.AGENT_ID: _agent_ids,
     Kind.LANE: _lanes,
     Kind.EVENT_ID: _event_ids,
+    Kind.RESPONSE: _responses,
     Kind.SAME: _same,
     Kind.EVENT: _events,
     Kind.STARTED: _started,

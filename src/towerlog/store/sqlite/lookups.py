@@ -13,8 +13,9 @@ from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.content import same_json
 from towerlog.model.event import Logged, NamedRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.key import Key
-from towerlog.model.principal import Counters
+from towerlog.model.principal import SHARD_BITS, Counters
 from towerlog.model.run import RunRow
+from towerlog.model.span import RESPONSE
 from towerlog.model.thread import ThreadRow
 from towerlog.model.tombstone import erased_id
 from towerlog.store.columns import rows
@@ -26,6 +27,7 @@ from towerlog.store.values import StoredReply
 
 MAX_COMPARED_BYTES = 2 * SPELLED_BYTES
 """A stored body that is longer is none of a repeat that may be spelled in another way."""
+_WITHOUT_DATA = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
 
 
 def counters(db: apsw.Connection, org: int) -> Counters:
@@ -86,14 +88,24 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
 
     What is not read cannot be held against its hash: nothing of such an event is shown but its place.
     """
-    columns = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
-    sql = f"SELECT {columns} FROM event WHERE run = ? AND event_id IN (?, ?)"
+    sql = f"SELECT {_WITHOUT_DATA} FROM event WHERE run = ? AND event_id IN (?, ?)"
     found: dict[tuple[int, str], Logged] = {}
     for key in wanted:
         run, event_id = key
         for row in db.execute(sql, (run, event_id, erased_id(event_id))):
             found[key] = _readable(db, row)
     return found
+
+
+def response_by_id(db: apsw.Connection, org: int, event_id: str) -> Logged | None:
+    """The newest event of an organisation under the id of a response, without its data."""
+    sql = (
+        f"SELECT {_WITHOUT_DATA} FROM event WHERE event_id = ? AND event_id GLOB '{RESPONSE}*' AND key >= ? AND key < ?"
+        " ORDER BY key DESC LIMIT 1"
+    )
+    for row in db.execute(sql, (event_id, org << SHARD_BITS, (org + 1) << SHARD_BITS)):
+        return _readable(db, row)
+    return None
 
 
 def _readable(db: apsw.Connection, row: rows.Row) -> Logged:
