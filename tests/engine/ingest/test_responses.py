@@ -123,3 +123,13 @@ async def test_langchain_tells_the_response_in_its_output(rig: Rig, where: str) 
     await send(rig, rig.principal, agent(1, 0, "lead"), framework)
     found = await sums(rig, rig.principal)
     assert (found["all"], found["agents"]) == ((30, 1, 31, 0, 0), {"lead": (30, 1, 31, 0, 0)})
+
+
+async def test_an_account_without_figures_leaves_room_for_one_that_has_them(rig: Rig) -> None:
+    silent = span(2, 1, gen_ai__operation__name="chat", gen_ai__request__model="m1", **CALLED)
+    spans = [silent, chat(3, 1, 30, **CALLED)]
+    for number, requests in enumerate(([spans], [[one] for one in spans], [[one] for one in reversed(spans)])):
+        who = await rig.make_org(f"silent {number}")
+        for request in requests:
+            await send(rig, who, *request)
+        assert (await sums(rig, who))["all"] == (30, 1, 31, 0, 0), number

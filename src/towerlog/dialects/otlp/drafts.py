@@ -231,7 +231,8 @@ class _Made:
             ),
         )
         draft = self._draft(_MODEL_CALL, told, facts, span.end_ms, span.span_id)
-        if node.response_id is not None:
+        # One without figures does not stand in the place of another that comes later and has them.
+        if node.response_id is not None and (node.has_figures or not node.counts):
             twin = msgspec.structs.replace(draft, type=_STEP, facts=self._step_facts())
             draft = msgspec.structs.replace(draft, event_id=_response_key(node.response_id), otherwise=twin)
             if node.has_figures and lookups.is_of_one_response(node.response_id):
