@@ -112,6 +112,7 @@ def _bare_checkpoint(checkpoint: CheckpointFacts) -> CheckpointFacts:
         initial=checkpoint.initial,
         decision=checkpoint.decision,
         agent=checkpoint.agent,
+        left=checkpoint.decision and checkpoint.left,
         expired=checkpoint.expired,
     )
 

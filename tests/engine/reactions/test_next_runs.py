@@ -21,6 +21,7 @@ from towerlog.model.command import Append, CancelRun, Decide, GiveInput, SteerRu
 from towerlog.model.event import EventType, Item, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.question import LatestCheckpoint, ListApprovals
+from towerlog.model.retention import EraseRun
 from towerlog.model.run import RunRow, Status
 
 Json = dict[str, Any]
@@ -228,6 +229,8 @@ async def test_what_nobody_waits_for_any_more_is_withdrawn(rig: Rig, goes_on: st
     assert view.closed.state is ApprovalState.WITHDRAWN
     await tell(rig, START, trace="C")
     assert (await rows(rig))[2].resumed_from == second.run_id
+    await sound(rig)
+    await rig.do(EraseRun(first.run_id))
     await sound(rig)
 
 
