@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from tests.dialects.otlp.test_dialect import decode
 from tests.engine.ingest.test_spans import agent, by_the_rule, chat, send
-from tests.support.otlp import Json, span
+from tests.support.otlp import Json, span, traces
 from tests.support.rig import Rig
 from towerlog.engine.commit import writer
+from towerlog.engine.commit.turn import Turn
 from towerlog.engine.ingest.spans import MAX_TRACE_RUNS
 from towerlog.engine.load import rows
-from towerlog.engine.load.misses import MAX_SPANS_ABOVE
+from towerlog.engine.load.misses import MAX_SPANS_ABOVE, NotLoaded
 from towerlog.engine.load.span_ways import MAX_LOOKS_ABOVE, levels_above
 from towerlog.engine.verify import verify_org
 from towerlog.model.run import RunRow
@@ -187,6 +189,53 @@ async def test_placing_asks_for_a_whole_way_where_none_was_foreseen(rig: Rig, mo
     await send(rig, rig.principal, *(chat(CALLS_AT + 100 + n, MAX_SPANS_ABOVE - 1 - n, 1) for n in range(12)))
     assert rig.engine.figures()["reloads"] <= 4
     assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == 12
+
+
+def hostile(seed: int) -> list[list[Json]]:
+    """Requests of a trace of calls, steps, tools and agents, of many roots or none, with few response ids."""
+    rnd = random.Random(seed)
+    size, roots, back = rnd.choice((40, 150, 300)), rnd.choice((1, 1, 5, 30, 70)), rnd.choice((1, 1, 2, 8, 1000))
+    calls, responses = rnd.random(), rnd.choice((0, 1, 5))
+    spans: list[Json] = []
+    for number in range(1, size):
+        parent = 0 if number <= roots else max(1, number - rnd.randint(1, back))
+        if rnd.random() < 0.02:
+            parent = rnd.randint(1, size + 20)
+        kind = rnd.random()
+        if kind < calls * 0.7:
+            told = {}
+            sent = rnd.randint(1, 9)
+            if responses and rnd.random() < 0.7:
+                told = {"gen_ai__response__id": f"r{rnd.randint(1, responses)}"}
+            spans.append(chat(number, parent, sent, **told))
+        elif kind < 0.75:
+            spans.append(span(number, parent, name="s"))
+        elif kind < 0.85:
+            spans.append(span(number, parent, gen_ai__operation__name="execute_tool", gen_ai__tool__name="ls"))
+        else:
+            spans.append(agent(number, parent, f"a{number % 7}"))
+    stripes = rnd.choice((1, 2, 3))
+    spans = [one for first in range(stripes) for one in spans[first::stripes]]
+    length = -(-len(spans) // rnd.choice((1, 2, 3, 6)))
+    return [spans[at : at + length] for at in range(0, len(spans), length)]
+
+
+@pytest.mark.parametrize("seed", range(24))
+async def test_no_trace_has_a_group_placed_anew_often(rig: Rig, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands above what, and with nothing in the cache: also where calls are forgotten in the group itself."""
+    rounds: list[int] = []
+    missed = Turn.missed
+
+    def noted(self: Turn, lacking: NotLoaded) -> list[NotLoaded]:
+        rounds.append(self.rounds + 1)
+        return missed(self, lacking)
+
+    monkeypatch.setattr(Turn, "missed", noted)
+    for spans in hostile(seed):
+        rig.engine.forget()
+        await rig.do(decode(traces(*spans)), dialect="otlp", principal=rig.principal)
+    assert max(rounds, default=0) <= 5, rounds
+    await rows_of(rig)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.own_runs import MAX_CLIMB, ref_of_parent
+from towerlog.engine.load.misses import NotLoaded
+from towerlog.engine.load.own_runs import MAX_CLIMB, ref_of_parent, rows_above
+from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
-from towerlog.model.event import Draft, RunByForeignId, RunByTrace, RunRef
+from towerlog.model.event import Draft, NamedRun, RunByForeignId, RunByTrace, RunRef
 from towerlog.model.facts import Effects, some
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
 
@@ -37,11 +39,27 @@ def _closes(plan: Plan, org: int, row: RunRow | None, ref: RunRef, key: str) -> 
         if key in names and (thread_id == names[key] or not key.startswith(PARENT_TRACE)):
             return True
         above_ref = ref_of_parent(key, thread_id)
-        above = None if above_ref is None else plan.run(org, above_ref)
+        above = None if above_ref is None else _run(plan, org, above_ref)
         if above is None or above.parent_key is None:
             return False
         thread_id, key = above.thread_id, above.parent_key
     return False
+
+
+def _run(plan: Plan, org: int, ref: NamedRun) -> RunRow | None:
+    """A run. Raises NotLoaded, with those above it: one of them leads to the next."""
+    try:
+        return plan.run(org, ref)
+    except NotLoaded as missing:
+        missing.way = (_ask_above, (org, ref))
+        raise
+
+
+def _ask_above(needs: Needs, named: tuple[int, NamedRun]) -> None:
+    org, ref = named
+    row = needs.run(org, ref)
+    if row is not None:
+        rows_above(row, lambda above: needs.run(org, above))
 
 
 def _names_of(row: RunRow | None, ref: RunRef) -> dict[str, str]:

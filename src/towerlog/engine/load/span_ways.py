@@ -26,6 +26,8 @@ class SpansOfTrace(msgspec.Struct, eq=False):
     """The same of spans that the group is to store, as they tell it."""
     asked: set[str] = set()
     """Spans from which the way up has been asked for."""
+    missed: set[str] = set()
+    """Spans whose ids have been looked for because placing had missed one."""
     turn: Needs | None = None
     """Who has asked for what is `lacking`."""
     lacking: set[str] = set()
@@ -42,6 +44,8 @@ class Way(msgspec.Struct, eq=False):
     """The next span to look for."""
     left: int
     """How many more are looked for."""
+    is_missed: bool = False
+    """Placing has missed it. Calls that are remembered as yet are looked for as well: the group may forget them."""
 
 
 def ids_of(span_id: str) -> tuple[str, ...]:
@@ -97,28 +101,33 @@ def follow(needs: Needs, way: Way) -> None:
     links = spans.links
     while way.at is not None and way.left > 0:
         at = way.at
-        if at not in links:
+        if at not in links or (way.is_missed and at not in spans.missed):
             if spans.turn is not needs:
                 spans.turn, spans.lacking = needs, set()
             if at in spans.lacking:
                 needs.misses += 1
                 return
             misses = needs.misses
-            link = _link(needs, way.rows, at)
+            link = _link(needs, way, at)
             if needs.misses != misses:
                 spans.lacking.add(at)
                 return
             links[at] = spans.told.get(at) if link is None else link
+            if way.is_missed:
+                spans.missed.add(at)
         way.at = links[at]
         way.left -= 1
 
 
-def _link(needs: Needs, rows: list[RunRow], span_id: str) -> str | None:
+def _link(needs: Needs, way: Way, span_id: str) -> str | None:
     """What is above a span that is stored; None also for one that is not."""
+    rows = way.rows
     call = next((one for row in rows if (one := row.calls.call(span_id)) is not None), None)
-    if call is not None:
+    if call is not None and not way.is_missed:
         return call.same_as or call.above
     found: list[Event | None] = [needs.event_id(row.run, one) for row in rows for one in ids_of(span_id)]
+    if call is not None:
+        return call.same_as or call.above
     event = next((one for one in found if one is not None), None)
     return None if event is None else event.facts.parent_span_id
 
@@ -126,5 +135,6 @@ def _link(needs: Needs, rows: list[RunRow], span_id: str) -> str | None:
 def with_way(missing: NotLoaded, trace: str, rows: list[RunRow], span_id: str) -> NotLoaded:
     """What placing has missed of a span, with all that is above it: one of these leads to the next."""
     way = way_from(trace, rows, span_id)
+    way.is_missed = True
     missing.way, missing.looks = (follow, way), looks_of(way)
     return missing
