@@ -28,7 +28,7 @@ from towerlog.engine.ingest.checks import (
     with_question,
     withdraws_nothing,
 )
-from towerlog.engine.ingest.circles import without_circle
+from towerlog.engine.ingest.circles import with_parent
 from towerlog.engine.ingest.dedupe import (
     as_other,
     has_older_runs,
@@ -286,7 +286,7 @@ def _store(
     data, unused = draft.data, tuple[tuple[str, str], ...]()
     row_before = None if run_state is None else run_state.row
     if draft.facts.effects is not None:
-        draft, unused = without_circle(plan, principal.org, row_before, draft)
+        draft, unused = with_parent(plan, principal.org, row_before, draft)
         unused += unused_of(plan, principal.org, row_before, draft)
     ref = draft.run
     if row_before is not None and type(ref) is RunByForeignId and ref.thread_id != row_before.thread_id:
