@@ -113,6 +113,16 @@ async def test_a_run_may_be_told_word_for_word_as_one_before_was(rig: Rig) -> No
     await agrees(rig)
 
 
+async def test_a_batch_that_may_be_the_next_runs_is_that_as_a_whole(rig: Rig) -> None:
+    await tell(rig, *NEW)
+    await tell(rig, START)
+    await tell(rig, *NEW)
+    first, second = await rows(rig)
+    assert (first.usage.total_tokens, second.usage.total_tokens) == (330, 330)
+    assert second.status is Status.COMPLETED
+    await agrees(rig)
+
+
 async def test_ids_that_count_from_one_in_each_run_are_news_where_they_say_something_else(rig: Rig) -> None:
     for life in range(3):
         posts = [START, state(1, 110 + 11 * life, f"q{life}"), END]

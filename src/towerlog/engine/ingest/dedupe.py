@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -47,13 +47,19 @@ def starts_new_run(row: RunRow, draft: Draft) -> bool:
 
 
 def replayed_in(
-    plan: Plan, principal: Principal, items: list[Item], index: int, lives: Sequence[RunRow]
+    plan: Plan,
+    principal: Principal,
+    items: list[Item],
+    index: int,
+    lives: Sequence[RunRow],
+    fits: Callable[[RunRow, list[Item]], bool],
 ) -> RunRow | None:
     """The run that a start or an end belongs to as a part of a whole batch sent again: it has ended, its very end
     stands in the batch, and what comes between them was told as well.
 
     Otherwise a start for an ended run begins a new one. The same work at another time, where both ends were told with
-    their times, is no repeat. `lives`: the run that the item's reference means, and those before it.
+    their times, is no repeat. `lives`: the run that the item's reference means, and those before it; `fits`: whether
+    what comes between is of such a run by itself.
     """
     first = next((at for at in range(index, -1, -1) if _opens(items[at])), None)
     if first is None:
@@ -64,9 +70,10 @@ def replayed_in(
                 ids = (NATURAL + item.natural_key, *_own_ids(principal, row, item))
                 stored = [plan.event_by_id(row.run, one) for one in ids]
                 if any(one is not None and may_repeat(one, item) and same_content(plan, one, item) for one in stored):
-                    if at >= index and not has_news(plan, principal, row, items[first + 1 : at], lives[0].run):
-                        return row
-                    break
+                    between = items[first + 1 : at]
+                    if at < index or has_news(plan, principal, row, between, lives[0].run) or not fits(row, between):
+                        break
+                    return row
     return None
 
 

@@ -8,6 +8,7 @@ what follows: a step that was told before, now with another history, is that of 
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import msgspec
@@ -40,7 +41,8 @@ def happens_once(plan: Plan, principal: Principal, items: list[Item], index: int
         return draft, False
     lives = [run_state.row, *_earlier(plan, run_state.row, draft)]
     opens = getattr(draft.run, "reopen", False)
-    life = replayed_in(plan, principal, items, index, lives) if opens or len(lives) > 1 else None
+    fits = partial(_fits, plan, lives)
+    life = replayed_in(plan, principal, items, index, lives, fits) if opens or len(lives) > 1 else None
     if not opens:
         is_older = life is not None and life is not lives[0] and draft.event_id is None
         return (_of_life(draft, life), True) if is_older and life is not None else (draft, False)
@@ -50,6 +52,16 @@ def happens_once(plan: Plan, principal: Principal, items: list[Item], index: int
     if life is not None and draft.event_id is None:  # its own start was lost, or is kept elsewhere
         return _of_life(draft, life), True
     return (draft, True) if life is not None else (start_told_again(plan, principal, items, index, draft), False)
+
+
+def _fits(plan: Plan, lives: list[RunRow], life: RunRow, items: list[Item]) -> bool:
+    """Whether the items of a batch are those of an earlier run by themselves: what may be news of the newest is."""
+    if life is lives[0]:
+        return True
+    states = [one for one in items if isinstance(one, Draft) and one.type is EventType.CHECKPOINT]
+    found = [(one, plan.run_state(life.org, one.run)) for one in states]
+    told = [with_history(plan, life.org, one) for one, of in found if of is not None and of.row.run == lives[0].run]
+    return (bool(told) or lives[0].is_terminal()) and all(_that_has(plan, one, lives) is life for one in told)
 
 
 def _earlier(plan: Plan, row: RunRow, draft: Draft) -> list[RunRow]:
