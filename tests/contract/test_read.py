@@ -200,13 +200,15 @@ def random_filter(chance: random.Random, org: int) -> RunFilter:
 
 
 def parent_of(row: RunRow, everything: list[RunRow]) -> str | None:
-    """A trace names its newest run in the child's own thread, else its newest run anywhere."""
+    """A trace names the newest of its runs before the child in the child's own thread, else the first after it; where
+    that thread has none, the same anywhere."""
     kind, _, name = (row.parent_key or "").partition(":")
     if kind != "trace":
         return name or None
     named = [other for other in everything if other.trace_id == name and other.run != row.run]
     near = [other for other in named if other.thread_id == row.thread_id] or named
-    return near[-1].run_id if near else None
+    before = [other for other in near if other.run < row.run]
+    return (before[-1] if before else near[0]).run_id if near else None
 
 
 def matches(row: RunRow, wanted: RunFilter, everything: list[RunRow]) -> bool:

@@ -14,7 +14,7 @@ from tests.support.calls import tried
 from tests.support.tables import table
 from towerlog.dialects import checkpoint_event
 from towerlog.dialects.base import DialectSettings
-from towerlog.dialects.checkpoint_event import STATUS_OF, STATUS_WORDS, checkpoint_draft
+from towerlog.dialects.checkpoint_event import OF_ONE_CALL, STATUS_OF, STATUS_WORDS, checkpoint_draft
 from towerlog.errors import Invalid, TooLarge, TowerlogError
 from towerlog.model.event import Draft, EventType, FieldWarning, OpenRun, RunById, RunByTrace
 from towerlog.model.facts import CheckpointFacts
@@ -161,6 +161,23 @@ def test_a_run_that_is_known_needs_no_thread_and_keeps_its_agent() -> None:
 )
 def test_what_was_not_told_is_unknown(figures: dict[str, Any], report: UsageReport | None) -> None:
     assert draft({"thread_id": "t", "step_index": 0, **figures}).effects.report == report
+
+
+@pytest.mark.parametrize("cost", [{"cost": 0.25}, {"cost": {"total_cost": 0.25}}, {"cost_usd": 0.25}])
+def test_a_cost_of_the_tokens_is_read_or_warned_of(cost: dict[str, Any]) -> None:
+    told = {"prompt_tokens": 10, "completion_tokens": 5, **cost}
+    named = {"thread_id": "t", "step_index": 0}
+    usage = Usage(input_tokens=10, output_tokens=5, cost_nanos=250_000_000)
+    assert draft({**named, "usage": told}).effects.report == UsageReport(usage, inclusive=True)
+    for figures in ({"usage": told, "tokens_used": 400}, {"usage": {**told, "total_tokens": 15}}):
+        warnings: list[FieldWarning] = []
+        found = checkpoint_draft(msgspec.json.encode({**named, **figures}), None, DialectSettings(), "data", warnings)
+        assert found.effects.report is not None
+        assert found.effects.report.usage.cost_nanos is None
+        assert [OF_ONE_CALL in one.message for one in warnings] == [True]
+    both = draft({**named, "usage": told, "run_cost_usd": 0.5}).effects.report
+    assert both is not None
+    assert (both.usage.cost_nanos, both.process_cost) == (500_000_000, True)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from towerlog.model.usage import MAX_NUMBER, NO_USAGE, UsageReport
 MAX_MESSAGES = 50_000
 """Messages of one history. Each new one becomes a row in the store."""
 UNKNOWN_AGENT = "unknown"
+OF_ONE_CALL = "a cost beside a total of tokens may be that of the last model call alone"
 
 STATUS_WORDS: dict[Status, str] = {
     Status.QUEUED: "in_progress",
@@ -171,18 +172,23 @@ def _facts(sent: _Snapshot, spent: SaidUsage, history: History, prefix: str, war
 
 
 def _report(sent: SaidUsage, prefix: str, warnings: Warnings) -> UsageReport | None:
-    """The agent's tokens and the cost of its process; None when neither was sent.
+    """The agent's tokens and the cost of its process, or that of its tokens; None when nothing was sent.
 
     `tokens_used` is a running total. Input and output are such totals for one kind of runner and the figures of the
-    last model call for another: which it is, is seen beside `tokens_used`.
+    last model call for another: which it is, is seen beside `tokens_used`. A cost of theirs is such a total as well
+    where nothing stands beside them; else it may be that of one call, and is not used.
     """
     cost = details.cost_nanos(sent.run_cost_usd, f"{prefix}.run_cost_usd", warnings)
     found, parts = sent.spent(prefix, warnings)
-    usage = msgspec.structs.replace(found, cost_nanos=cost)
+    tokens = (found.input_tokens, found.output_tokens, found.total_tokens)
+    kind: Literal["total", "turn"] = "total" if None in tokens else "turn"
+    own = found.cost_nanos if cost is None else None
+    if own is not None and found.total_tokens is not None:
+        fields.unused(warnings, prefix, f"{OF_ONE_CALL}: tell `run_cost_usd`, or leave out the total")
+        own = None
+    usage = msgspec.structs.replace(found, cost_nanos=own if cost is None else cost)
     if usage == NO_USAGE:
         return None
-    tokens = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
-    kind: Literal["total", "turn"] = "total" if None in tokens else "turn"
     return UsageReport(usage, kind, process_cost=cost is not None, inclusive=True, parts=parts)
 
 

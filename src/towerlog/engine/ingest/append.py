@@ -28,11 +28,10 @@ from towerlog.engine.ingest.checks import (
     with_question,
     withdraws_nothing,
 )
-from towerlog.engine.ingest.circles import without_circle
+from towerlog.engine.ingest.circles import with_parent
 from towerlog.engine.ingest.dedupe import (
     as_other,
     has_older_runs,
-    is_replayed,
     kept_under,
     run_of_repeat,
     starts_new_run,
@@ -42,7 +41,7 @@ from towerlog.engine.ingest.named_threads import in_named_thread
 from towerlog.engine.ingest.needs import tells_process_cost
 from towerlog.engine.ingest.origins import named_or_assumed, origin_of, resuming
 from towerlog.engine.ingest.other_items import agent_by_id, place_other
-from towerlog.engine.ingest.restarts import start_told_again
+from towerlog.engine.ingest.restarts import happens_once, in_its_life
 from towerlog.engine.ingest.spans import Traces, placed_span
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import Unloaded
@@ -173,10 +172,9 @@ def place_items(
             continue
         try:
             try:
-                replayed = item.natural_key is not None and is_replayed(plan, principal, items, index)
-                told = item if item.span is None else placed_span(plan, principal.org, item, traces)
+                told, replayed = item if item.span is None else placed_span(plan, principal.org, item, traces), False
                 if item.natural_key is not None:
-                    told = start_told_again(plan, principal, items, index, told)
+                    told, replayed = happens_once(plan, principal, items, index, told)
                 result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if item.otherwise is not None and type(result) is Refusal and result.code == IdReused.code:
                     told = placed_span(plan, principal.org, item.otherwise, traces, item.event_id)
@@ -239,6 +237,8 @@ def _place(
     if effects is not None or draft.history is not None:
         draft = completed(plan, org, draft)
     if run_state is not None:
+        if run_state.row.resumed_from is not None:
+            draft, run_state = in_its_life(plan, draft, run_state)
         may_repeat, known = natural_key is not None, run_state.known_ids
         if event_id is not None and not may_repeat:
             may_repeat = known is None or event_id in run_state.ids or hash(event_id) in known
@@ -251,10 +251,9 @@ def _place(
     kept_id, row = event_id, None if run_state is None else run_state.row
     if natural_key is not None or (row is not None and row.has_lane and target.keeps_own):
         kept_id = kept_under(plan, principal, run_state, draft)
-    name = draft.agent if agent is None else agent.name
     # What is plain changes nothing of a run that is the caller's.
     if row is not None and row.has_lane and (target.is_others or not plain):
-        draft = as_told_by(plan, principal, row, draft, name)
+        draft = as_told_by(plan, principal, row, draft, draft.agent if agent is None else agent.name)
     if run_state is not None and not plain:
         if (refused := one_too_many(run_state, draft)) is not None:
             return refused
@@ -287,7 +286,7 @@ def _store(
     data, unused = draft.data, tuple[tuple[str, str], ...]()
     row_before = None if run_state is None else run_state.row
     if draft.facts.effects is not None:
-        draft, unused = without_circle(plan, principal.org, row_before, draft)
+        draft, unused = with_parent(plan, principal.org, row_before, draft)
         unused += unused_of(plan, principal.org, row_before, draft)
     ref = draft.run
     if row_before is not None and type(ref) is RunByForeignId and ref.thread_id != row_before.thread_id:

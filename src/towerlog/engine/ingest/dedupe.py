@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -45,30 +46,43 @@ def starts_new_run(row: RunRow, draft: Draft) -> bool:
     return reopens and row.is_terminal() and not (row.implicit and draft.effects.is_start)
 
 
-def is_replayed(plan: Plan, principal: Principal, items: list[Item], index: int) -> bool:
-    """Whether a start belongs to a whole batch sent again: its run has ended, that very end follows in the batch, and
-    what stands between them was told as well.
+def replayed_in(
+    plan: Plan,
+    principal: Principal,
+    items: list[Item],
+    index: int,
+    lives: Sequence[RunRow],
+    fits: Callable[[RunRow, list[Item]], bool],
+) -> RunRow | None:
+    """The run that a start or an end belongs to as a part of a whole batch sent again: it has ended, its very end
+    stands in the batch, and what comes between them was told as well.
 
     Otherwise a start for an ended run begins a new one. The same work at another time, where both ends were told with
-    their times, is no repeat.
+    their times, is no repeat. `lives`: the run that the item's reference means, and those before it; `fits`: whether
+    what comes between is of such a run by itself.
     """
-    start = items[index]
-    if not isinstance(start, Draft) or start.natural_key is None or not getattr(start.run, "reopen", False):
-        return False
-    run_state = plan.run_state(principal.org, start.run)
-    if run_state is None or not run_state.row.is_terminal():
-        return False
-    row = run_state.row
-    for at, item in enumerate(items[index + 1 :], index + 1):
-        if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
-            ids = (NATURAL + item.natural_key, *_own_ids(principal, row, item))
-            stored = [plan.event_by_id(row.run, one) for one in ids]
-            if any(one is not None and _may_repeat(one, item) and same_content(plan, one, item) for one in stored):
-                return not has_news(plan, principal, row, items[index + 1 : at])
-    return False
+    first = next((at for at in range(index, -1, -1) if _opens(items[at])), None)
+    if first is None:
+        return None
+    for row in lives:
+        for at, item in enumerate(items[first + 1 :] if row.is_terminal() else (), first + 1):
+            if isinstance(item, Draft) and item.natural_key is not None and _ends(item, row):
+                ids = (NATURAL + item.natural_key, *_own_ids(principal, row, item))
+                stored = [plan.event_by_id(row.run, one) for one in ids]
+                if any(one is not None and may_repeat(one, item) and same_content(plan, one, item) for one in stored):
+                    between = items[first + 1 : at]
+                    if at < index or has_news(plan, principal, row, between, lives[0].run) or not fits(row, between):
+                        break
+                    return row
+    return None
 
 
-def _may_repeat(event: Event, draft: Draft) -> bool:
+def _opens(item: Item) -> bool:
+    """Whether it is the start of a run whose name may mean a further one then."""
+    return isinstance(item, Draft) and item.natural_key is not None and bool(getattr(item.run, "reopen", False))
+
+
+def may_repeat(event: Event, draft: Draft) -> bool:
     """Whether its sender does not say that it happened at another time."""
     return None in (event.occurred_at, draft.occurred_at) or event.occurred_at == draft.occurred_at
 
@@ -79,15 +93,17 @@ def _own_ids(principal: Principal, row: RunRow, draft: Draft) -> tuple[str, ...]
     return () if own is None else (own,)
 
 
-def has_news(plan: Plan, principal: Principal, row: RunRow, items: list[Item]) -> bool:
+def has_news(plan: Plan, principal: Principal, row: RunRow, items: list[Item], meant: int | None = None) -> bool:
     """Whether some items of a batch tell of a run what it has not: a state, or an event under an id of its own.
 
-    An event without an id is stored each time that it is sent, so it says nothing of a repetition.
+    An event without an id is stored each time that it is sent, so it says nothing of a repetition. `meant`: the run
+    whose items these are by name, where that is a later one.
     """
+    meant = row.run if meant is None else meant
     states: dict[tuple[str, int], Draft] = {}
     for item in items:
         found = plan.run_state(row.org, item.run) if isinstance(item, Draft) else None
-        if not isinstance(item, Draft) or found is None or found.row.run != row.run:
+        if not isinstance(item, Draft) or found is None or found.row.run != meant:
             continue
         facts = item.effects.checkpoint
         if item.event_id is not None:

@@ -8,6 +8,7 @@ from towerlog.engine.control.told_texts import needs_of_texts
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
 from towerlog.engine.ingest.spans import needs_of_span
+from towerlog.engine.load.lives import earlier_lives
 from towerlog.engine.load.own_runs import parent_within, top_of
 from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
@@ -156,6 +157,8 @@ def needs_of_draft(
             needs.thread(org, ref.thread_id)
         if event_id is not None and type(ref) is OpenRun:
             _needs_of_repeat(needs, principal, draft, ref.thread_id, event_id)
+        if row.resumed_from is not None and not row.has_lane:
+            _needs_of_lives(needs, principal, draft, row)
     # Where a run begins, its reference says what is needed, and so the first draft has asked for all of it.
     if (row is not None or is_known) and is_plain(draft.type, effects):
         return None
@@ -192,6 +195,21 @@ def _needs_of_repeat(needs: Needs, principal: Principal, draft: Draft, thread_id
             _needs_of_ids(needs, principal, draft, stored)
             if stored.has_lane:
                 needs.lane(stored.run)
+
+
+def _needs_of_lives(needs: Needs, principal: Principal, draft: Draft, row: RunRow) -> None:
+    """The runs before this one that may have the same, under its id or as a state."""
+    facts = draft.effects.checkpoint
+    earlier = earlier_lives(row, draft.run, lambda ref: needs.run(row.org, ref))
+    needs.looked_up += len(earlier)
+    if earlier and draft.occurred_at is not None:
+        needs.want(Kind.EVENT, (row.run, 1))
+    for life in earlier:
+        _needs_of_ids(needs, principal, draft, life)
+        agent = draft.agent or row.agent or draft.agent_default
+        is_state = draft.event_id is None and facts is not None and not facts.initial and not facts.decision
+        if is_state and facts is not None and not life.is_first_step(agent, facts.step_index):
+            needs.want(Kind.CHECKPOINT, (life.run, agent, facts.step_index))
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> NeedsSteps:

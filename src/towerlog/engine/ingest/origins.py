@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.load.own_runs import ref_of_parent
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Draft, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import Facts, Origin, with_effects
 from towerlog.model.naming import names_agent
 from towerlog.model.principal import Principal
-from towerlog.model.run import PARENT_TRACE, PLACEHOLDER_AGENTS, RunRow
+from towerlog.model.run import PLACEHOLDER_AGENTS, RunRow
 
 
 def origin_of(plan: Plan, principal: Principal, draft: Draft, dialect: str) -> Origin:
@@ -53,9 +54,9 @@ def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
     if not isinstance(ref, RunByTrace) or not ref.reopen:
         return None
     thread = plan.thread(org, ref.thread_id)
-    parent_key = draft.effects.parent_key or ""
-    parent = RunByTrace(ref.thread_id, parent_key.removeprefix(PARENT_TRACE))
-    if thread is None or (parent_key.startswith(PARENT_TRACE) and plan.run_state(org, parent) is not None):
+    named = ref_of_parent(draft.effects.parent_key or "", ref.thread_id)
+    parent = None if thread is None or named is None else plan.run_state(org, named)
+    if thread is None or (parent is not None and parent.row.thread_id == ref.thread_id):
         return None
     before = plan.own_run(thread)
     return None if before is None else before.run_id

@@ -88,11 +88,13 @@ async def latest_state(store: RowStore, org: int, wanted: q.LatestCheckpoint) ->
 
 
 def _going_on(runs: Sequence[RunWithState]) -> list[RunRow]:
-    """The thread's own runs that none of the same agent has followed: where each of its agents stands."""
+    """The thread's own runs that none of the same agent or trace has followed: where each of its agents stands."""
     newest: dict[str | None, RunRow] = {}
-    for row, is_child in runs:
-        if not is_child:
-            newest.setdefault(row.agent, row)  # newest first
+    traces = set[str]()
+    for row, is_child in runs:  # newest first
+        if not is_child and row.trace_id not in traces:
+            newest.setdefault(row.agent, row)
+        traces.add(row.trace_id)
     return list(newest.values())
 
 

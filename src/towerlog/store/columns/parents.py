@@ -11,21 +11,23 @@ from towerlog.store.lookup_keys import Parent
 def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, list[Any]]:
     """A condition on `run` that holds for a parent's children, and its values.
 
-    A trace names its newest run in the child's own thread; only where there is none, its newest run elsewhere.
+    A trace names the run that it meant as the child began, else the first one that it has meant since: in the child's
+    own thread, and only where there is none there, elsewhere.
     """
     if parent is None:
         return "parent_key = ?", [PARENT_RUN + run_id]
     there = "SELECT 1 FROM run AS other WHERE other.org = run.org AND other.trace_id = ? AND other.run <> run.run"
+    nearer = "(other.run > ? AND other.run < run.run OR other.run < ? AND run.run < ?)"
     condition = (
         # The list of its names lets the database find them by index before it asks the rest.
         "run.run <> ? AND parent_key IN (?, ?, ?) AND (parent_key <> ? OR thread_id = ?"
-        f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND other.run > ?)"
-        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND other.run > ?))"
+        f" AND NOT EXISTS ({there} AND other.thread_id = run.thread_id AND {nearer})"
+        f" OR NOT EXISTS ({there} AND other.thread_id = run.thread_id) AND NOT EXISTS ({there} AND {nearer}))"
     )
     by_trace = PARENT_TRACE + parent.trace_id
     names = [PARENT_RUN + parent.run_id, PARENT_FOREIGN + (parent.foreign_id or ""), by_trace, by_trace]
-    newer = [parent.trace_id, parent.run]
-    return condition, [parent.run, *names, parent.thread_id, *newer, parent.trace_id, *newer]
+    of_trace = [parent.trace_id, parent.run, parent.run, parent.run]
+    return condition, [parent.run, *names, parent.thread_id, *of_trace, parent.trace_id, *of_trace]
 
 
 def _parent_is(kind: str, column: str) -> str:

@@ -30,7 +30,8 @@ def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]
     by_id = "SELECT run_id FROM run WHERE org = ? AND run_id = ? AND run <> ?"
     by_foreign_id = "SELECT run_id FROM run WHERE org = ? AND foreign_id = ? AND run <> ? ORDER BY run DESC LIMIT 1"
     of_trace = "SELECT run_id FROM run WHERE org = ? AND trace_id = ? AND run <> ?"
-    by_trace = f"{of_trace} ORDER BY thread_id = ? DESC, run DESC LIMIT 1"
+    nearest = "run < ? DESC, CASE WHEN run < ? THEN -run ELSE run END"
+    by_trace = f"{of_trace} ORDER BY thread_id = ? DESC, {nearest} LIMIT 1"
     found: dict[int, str] = {}
     for child in children:
         kind, _, value = (child.parent_key or "").partition(":")
@@ -39,7 +40,8 @@ def run_ids_of_parents(db: apsw.Connection, org: int, children: Sequence[RunRow]
         elif kind == "foreign":
             run_id = _one(db, by_foreign_id, (org, value, child.run))
         else:
-            run_id = _one(db, by_trace, (org, value, child.run, child.thread_id)) if value else None
+            values = (org, value, child.run, child.thread_id, child.run, child.run)
+            run_id = _one(db, by_trace, values) if value else None
         if run_id is not None:
             found[child.run] = run_id
     return found

@@ -29,7 +29,8 @@ async def run_ids_of_parents(db: Db, org: int, children: Sequence[RunRow]) -> di
         " AND run.run <> child.run ORDER BY run.run DESC LIMIT 1) UNION ALL"
         " (SELECT run_id FROM run WHERE org = $1 AND run.trace_id = child.name"
         " AND child.kind NOT IN ('run', 'foreign') AND child.name <> '' AND run.run <> child.run"
-        " ORDER BY run.thread_id = child.thread_id DESC, run.run DESC LIMIT 1)) AS parent"
+        " ORDER BY run.thread_id = child.thread_id DESC, run.run < child.run DESC,"
+        " CASE WHEN run.run < child.run THEN -run.run ELSE run.run END LIMIT 1)) AS parent"
     )
     values = ([child.run for child in named], [key[0] for key in keys], [key[2] for key in keys])
     found = await db.rows(sql, org, *values, [child.thread_id for child in named])
