@@ -349,8 +349,7 @@ async def open_store(
     log = files.log_of(path)
     # A command holds the place for a moment; a server, which lets others write beside it, holds it for good.
     lock = await start.in_turn(partial(start.take_place, path), partial(may_write_beside, log))
-    if await asyncio.to_thread(start.prepare, lock):  # it syncs, and a signal to stop is heard meanwhile
-        _log.warning("a restore or rebuild that had broken off was finished", database=str(path))
+    await asyncio.to_thread(start.prepare, lock)  # it syncs, and a signal to stop is heard meanwhile
     gauge, damages = WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))
