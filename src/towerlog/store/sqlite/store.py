@@ -260,8 +260,9 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsk
     def _note_written(self, failure: BaseException | None) -> None:
         """After a commit: whether the next may follow. Keeps the WAL within bounds, beside the writer if possible."""
         if isinstance(failure, StorageFailed) and failure.fatal:
-            # On the disk or on damaged pages: there is nothing to go on from.
-            self.trouble.end(failure)
+            # Damage was told as that of a read is, and rolled back; after a failed disk there is nothing to go on from.
+            if not failure.is_damage:
+                self.trouble.end(failure)
             return
         if failure is not None:
             if isinstance(failure, StorageFailed):

@@ -51,6 +51,8 @@ def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFail
     is_unread = unread and isinstance(error, apsw.CorruptError)
     failed = StorageFailed(_unread(unread) if is_unread else _words(error, extended, cause), retry_after=1)
     failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
+    # Of a page alone. SQLite refuses what needs it, and nothing of a transaction is there before its commit.
+    failed.is_damage = isinstance(error, apsw.CorruptError) and not is_unread
     return failed
 
 
@@ -61,7 +63,7 @@ def _unread(cause: int) -> str:
 def text_damaged(error: UnicodeDecodeError) -> StorageFailed:
     """Text that is none: SQLite hands out what stands there, whatever a disk has made of it."""
     failed = StorageFailed(f"the database is damaged (a text in it cannot be read: {error.reason}); {_WAY_OUT}")
-    failed.fatal = True
+    failed.fatal = failed.is_damage = True
     return failed
 
 
