@@ -53,6 +53,7 @@ def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFail
     failed = StorageFailed(_unread(unread) if is_unread else _words(error, extended, cause), retry_after=1)
     failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
     # Of a page alone. SQLite refuses what needs it, and nothing of a transaction is there before its commit.
+    failed.is_lack = isinstance(error, apsw.CantOpenError | apsw.NoMemError)
     failed.is_damage = isinstance(error, apsw.CorruptError) and not is_unread
     return failed
 
