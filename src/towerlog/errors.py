@@ -246,7 +246,12 @@ class StorageFailed(TowerlogError):
     code = "storage_failed"
     retryable = True
     fatal = False
-    """True when nothing more may be written in this process: only a restart shows what is on disk."""
+    """The disk has failed, or what it holds is damaged. Of a write: nothing more may be written in this process, since
+    only a restart shows what is on disk; unless `is_damage`."""
+    is_damage = False
+    """The pages that it needed are damaged, and nothing of it was stored: what needs other pages can be."""
+    is_lack = False
+    """There was no descriptor or no memory to look at the store: that says nothing of what is there."""
     exit_code: ClassVar[int] = 70
     """Of a process that ends because of it. After a restart by its supervisor, the open checks what is on disk."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 
 from towerlog.asgi.app import Config
+from towerlog.asgi.pages.sign_in.provider import ProviderConfig, WayOut
 from towerlog.config import Settings, retry_seconds
 from towerlog.dialects.base import DialectSettings
 from towerlog.engine.settings import EngineSettings
@@ -85,3 +86,17 @@ def max_connections(settings: Settings) -> int:
     wanted = settings.max_streams + DESCRIPTORS_BESIDE_STREAMS
     found = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
     return max(found - _DESCRIPTORS_OF_STORE, 1)
+
+
+def provider_of(settings: Settings, way: WayOut) -> ProviderConfig | None:
+    """The identity provider that the settings name."""
+    if not settings.oidc_issuer:
+        return None
+    return ProviderConfig(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret,
+        default_role=settings.oidc_default_role,
+        domain=settings.oidc_domain,
+        way=way,
+    )

@@ -24,7 +24,6 @@ from towerlog.asgi.connection import Connection
 from towerlog.asgi.guard.arrivals import Visit
 from towerlog.asgi.http1.acceptor import Acceptor
 from towerlog.asgi.http1.fitness import check_server
-from towerlog.asgi.pages.sign_in.provider import ProviderConfig
 from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.asgi.process.exit import Ending, run_in_loop
 from towerlog.asgi.process.logs import open_standard_files, set_up_logging
@@ -41,7 +40,7 @@ from towerlog.engine.core import Engine
 from towerlog.engine.nodes.peers import CannotJoin
 from towerlog.engine.pricing.start import DeferredPrices
 from towerlog.errors import StorageFailed
-from towerlog.parts import DESCRIPTORS_BESIDE_STREAMS, engine_settings, transport_config
+from towerlog.parts import DESCRIPTORS_BESIDE_STREAMS, engine_settings, provider_of, transport_config
 from towerlog.storage import check_workers, keep_data_private, open_for_server, peers_of
 from towerlog.store.base import Store
 from towerlog.store.server_address import Listening
@@ -62,6 +61,8 @@ SWITCH_SECONDS = 0.0005
 """How long a thread keeps the interpreter that another waits for. A commit gives it back and takes it again for every
 statement, so beside a thread that decodes a large body each statement waits for so long."""
 _log = structlog.get_logger("towerlog.server")
+InWords = Callable[[Callable[[], int]], Callable[[], int]]
+"""Makes of what serves what tells its known errors and raises SystemExit."""
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -165,7 +166,9 @@ def build(
 ) -> tuple[App, Node]:
     """The application and its node, both not started. Raises BadRoute, BadBuild, BadSetting, ValueError, OSError."""
     node = Node(settings, clock, ids, on_fatal)
-    config = msgspec.structs.replace(transport_config(settings), provider=provider_of(settings, node.outside))
+    config = msgspec.structs.replace(
+        transport_config(settings), provider=provider_of(settings, node.outside.to_provider)
+    )
     return App(node.start, DIALECTS, config, clock, ids), node
 
 
@@ -184,32 +187,19 @@ def outside_of(settings: Settings, clock: Clock) -> Outside:
         raise BadSetting(str(error)) from None
 
 
-def provider_of(settings: Settings, outside: Outside) -> ProviderConfig | None:
-    """The identity provider that the settings name."""
-    if not settings.oidc_issuer:
-        return None
-    return ProviderConfig(
-        issuer=settings.oidc_issuer,
-        client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret,
-        default_role=settings.oidc_default_role,
-        domain=settings.oidc_domain,
-        way=outside.to_provider,
-    )
-
-
-def run(settings: Settings, announce: Callable[[Started], None]) -> int:
-    """Serves until SIGTERM or SIGINT; the exit code. `announce` is called once, when the server listens.
+def run(settings: Settings, announce: Callable[[Started], None], in_words: InWords = lambda serve: serve) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code. `announce` is called once, when the server listens. What a process
+    of several fails with is told there, by what `in_words` makes of it.
 
     Raises what opening the store raises, OSError when the address is taken, UnfitServer for the wrong uvicorn.
     """
     open_standard_files()
     if settings.workers > 1:
-        return _run_workers(settings, announce)
+        return _run_workers(settings, announce, in_words)
     return _run_one(settings, announce, None)
 
 
-def _run_workers(settings: Settings, announce: Callable[[Started], None]) -> int:
+def _run_workers(settings: Settings, announce: Callable[[Started], None], in_words: InWords) -> int:
     """Several processes on one port, each a node. The first of them says that they listen. Raises BadSetting."""
     check_workers(settings)
     listener = listen(settings.host, settings.port)
@@ -219,7 +209,8 @@ def _run_workers(settings: Settings, announce: Callable[[Started], None]) -> int
             announce(started)
 
     def serve(number: int) -> int:
-        return _run_one(settings, partial(announced, number), listener, tells_where=number == 0)
+        one = partial(_run_one, settings, partial(announced, number), listener, tells_where=number == 0)
+        return in_words(one)()
 
     with listener:
         return ServerProcesses(settings.workers, serve, SystemClock().steady_ms).run()
@@ -272,16 +263,12 @@ async def _serve(
         gc.freeze()
         # A request leaves no reference cycles, so the collector need not run every few requests.
         gc.set_threshold(GC_YOUNG_OBJECTS, 20, 50)
-        if not stops.is_asked:
-            server = _Server(
-                app,
-                settings.keep_alive_seconds,
-                lambda: Listening(database_path(settings), local_url(listener)) if tells_where else None,
-                telling.tell,
-                stops,
-            )
-            await server.serve([listener])
-        await app.stop()
+        try:
+            if not stops.is_asked:
+                where = partial(_listening, settings, listener) if tells_where else lambda: None
+                await _Server(app, settings.keep_alive_seconds, where, telling.tell, stops).serve([listener])
+        finally:
+            await app.stop()
     except StartEnded:
         return 0
     finally:
@@ -289,6 +276,10 @@ async def _serve(
         # However it ended: only this process knows it.
         telling.tell_key()
     return StorageFailed.exit_code if failed else 0
+
+
+def _listening(settings: Settings, listener: socket.socket) -> Listening:
+    return Listening(database_path(settings), local_url(listener))
 
 
 class _Telling:
@@ -365,6 +356,13 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_over.wait(), DATE_SECONDS)
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """However it ends, the loop watches none of the sockets then: libuv aborts where one is closed before that."""
+        try:
+            await super().serve(sockets)
+        finally:
+            await self._leave()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # It is given no sockets: the acceptor has them.
         await super().startup([])
@@ -372,12 +370,15 @@ class _Server(uvicorn.Server):
         self._listening = self._tell_where()
         self._when_listening()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def _leave(self) -> None:
         if self._listening is not None:
             # While the port is still taken: another program may have it next.
             self._listening.close()
-        self._towerlog.drain()
         await self._acceptor.close()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._towerlog.drain()
+        await self._leave()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

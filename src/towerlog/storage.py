@@ -28,6 +28,7 @@ from towerlog.store.sqlite.identities import open_identities as open_sqlite_iden
 from towerlog.store.sqlite.store import open_reader, open_store
 from towerlog.store.sqlite.upkeep.backup import at_length
 from towerlog.store.sqlite.upkeep.departure import departing
+from towerlog.store.sqlite.upkeep.index_room import check_reader_room
 from towerlog.store.sqlite.upkeep.matching_files import check_not_alone
 from towerlog.store.sqlite.upkeep.replacement import is_unfinished
 from towerlog.store.sqlite.upkeep.restore_target import Place, copy_of, held_place
@@ -252,9 +253,13 @@ def readable_at_length(
 
 
 def existing_store(settings: Settings) -> Path:
-    """The database's path, where there is one. Raises FileNotFoundError; StoreTorn where a part of a store is there."""
+    """The database's path, where there is one. Raises FileNotFoundError; StoreTorn where a part of a store is there;
+    DiskFull where it cannot be opened for that."""
     check_not_alone(database_path(settings))
-    return existing_database(settings)
+    path = existing_database(settings)
+    if not is_shared(settings):
+        check_reader_room(path)
+    return path
 
 
 def writable_store(settings: Settings) -> Path:

@@ -27,6 +27,8 @@ CASES = [
     (DiskFull("/x: the disk is full"), exits.STORAGE_FAILED, "/x: the disk is full"),
     (OSError(errno.ENOSPC, "No space left on device", "/x"), exits.STORAGE_FAILED, "/x: the disk is full"),
     (OSError(errno.EDQUOT, "Quota exceeded", "/x"), exits.STORAGE_FAILED, "/x: the quota of the disk"),
+    (RuntimeError("can't start new thread"), exits.UNAVAILABLE, "the system starts no more threads"),
+    (MemoryError(), exits.UNAVAILABLE, "the system gives this process no more"),
     (SchemaMismatch("use a newer version"), exits.CONFIGURATION, "use a newer version"),
     (UnfitServer("uvicorn 0.44.0 cannot be used"), exits.CONFIGURATION, "uvicorn 0.44.0 cannot be used"),
     (BadSetting("port: must be"), exits.CONFIGURATION, "port: must be"),

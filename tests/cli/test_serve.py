@@ -218,6 +218,42 @@ def test_with_standard_files_that_are_closed_it_serves_and_its_key_is_not_lost(t
         assert serving.returncode == 0, words.read_text()
 
 
+@pytest.mark.parametrize("output", first([">/dev/full", "| true", "2>&1 | true"], quick=2))
+def test_whoever_reads_standard_output_may_go_and_the_key_is_not_lost(tmp_path: Path, output: str) -> None:
+    words, data = tmp_path / "words", tmp_path / "data"
+    with HeldPort() as port:
+        serve = f"{executable()} serve --port {port.number} --data-dir {data}"
+        shell = f"echo $$ >{tmp_path}/pid; exec {serve}"
+        told = output if "2>&1" in output else f"2>{words} {output}"
+        command = f"sh -c '{shell}' {told}; echo ${{PIPESTATUS[0]}} >{tmp_path}/code"
+        env = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": ""})
+        with subprocess.Popen(["bash", "-c", command], env=env, stdout=subprocess.DEVNULL) as serving:
+            try:
+                wait_until(lambda: is_ready(port.url) or serving.poll() is not None, "the server is ready")
+                key = (data / "admin.key").read_text().strip()
+                bearer = {"Authorization": f"Bearer {key}"}
+                assert httpx2.get(f"{port.url}/v1/runs", headers=bearer).status_code == 200
+            finally:
+                if serving.poll() is None:
+                    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    assert (tmp_path / "code").read_text() == "0\n"
+    if "2>&1" not in output:
+        assert "standard output cannot be written" in words.read_text()
+        assert str(data / "admin.key") in words.read_text()
+
+
+def test_what_fails_once_it_listens_is_told_in_a_line(tmp_path: Path) -> None:
+    taken = tmp_path / "data" / "towerlog.db.server"
+    taken.mkdir(parents=True)
+    command = [executable(), "serve", "--port", "0", "--data-dir", str(tmp_path / "data")]
+    env = clean_environment({"TOWERLOG_BOOTSTRAP_KEY": ADMIN_KEY})
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (69, f"towerlog: {taken}: Is a directory\n")
+    taken.rmdir()
+    with Server(tmp_path / "data"):  # the store was closed
+        pass
+
+
 def shown_key(words: Path) -> str:
     found = re.search(r"tl_adm_\w+", words.read_text())
     assert found is not None

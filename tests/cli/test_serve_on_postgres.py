@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.launcher import run
 from tests.support.postgres import cluster
-from tests.support.server import ADMIN_KEY, Server, run_inside
+from tests.support.server import ADMIN_KEY, CLI_DEADLINE_S, Server, clean_environment, run_inside
 from towerlog import storage
 from towerlog.config import BadSetting, Settings, load_settings
 
@@ -52,6 +53,15 @@ def test_a_database_that_cannot_be_reached_is_said_in_a_line(tmp_path: Path) -> 
     assert refused.returncode == UNAVAILABLE
     assert "The database cannot be used" in refused.stderr
     assert "secret" not in refused.stderr
+
+
+def test_what_a_process_of_several_fails_with_is_said_in_a_line(tmp_path: Path, url: str) -> None:
+    data = tmp_path / "data"
+    (data / "postgres.server").mkdir(parents=True)
+    env = {"TOWERLOG_DATABASE_URL": url, "TOWERLOG_BOOTSTRAP_KEY": ADMIN_KEY, "TOWERLOG_WORKERS": "2"}
+    refused = run(["serve", "--port", "0", "--data-dir", str(data)], clean_environment(env), CLI_DEADLINE_S)
+    assert refused.returncode == UNAVAILABLE, refused.stderr
+    assert refused.stderr.splitlines() == [f"towerlog: {data}/postgres.server: Is a directory"]
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,47 @@ def test_a_place_that_is_emptied_first_is_found(library: Path, killed: Path, fil
         what_is_there(broken.data, "restore")
 
 
+@pytest.mark.parametrize("command", ["restore", pytest.param("rebuild", marks=pytest.mark.slow)])
+def test_one_that_fails_at_any_call_leaves_the_old_store_and_says_so(
+    library: Path, killed: Path, filled: Path, tmp_path: Path, command: str
+) -> None:
+    arguments = ("restore", filled) if command == "restore" else ("rebuild",)
+    whole = Replacing(library, killed, tmp_path / "whole", *arguments)
+    assert whole.run().returncode == 0
+    rules = [one.replace("KILL", "EIO") for one in whole.kills()]
+    in_place = max(number for number, one in enumerate(rules) if one.startswith("sync / "))
+    for number, rule in enumerate(rules[: in_place + 1]):
+        failing = Replacing(library, killed, tmp_path / f"failing{number}", *arguments)
+        before = names(failing.data)
+        done = failing.run(rule)
+        assert done.returncode == 70, (rule, done.stderr)
+        if number == in_place:
+            assert "; the new store is there" in done.stderr
+            assert what_is_there(failing.data, command) == "2 new"
+            continue
+        assert done.stderr.endswith("; the store is as it was\n"), (rule, done.stderr)
+        assert names(failing.data) <= before, rule
+        assert what_is_there(failing.data, command) == "1 old", rule
+
+
+def names(data: Path) -> set[str]:
+    """Of the files there, but for what is no part of a store at rest."""
+    return {one.name for one in data.iterdir() if not one.name.endswith((".lock", "-shm"))}
+
+
+def test_one_that_fails_and_cannot_be_undone_says_so_both_times(
+    library: Path, killed: Path, filled: Path, tmp_path: Path
+) -> None:
+    failing = Replacing(library, killed, tmp_path / "failing", "restore", filled)
+    done = failing.run("rename .replacement ENOSPC 0 -1\nunlink .replacement EIO 0 -1")
+    assert done.returncode == 70, done.stderr
+    assert "is still there, and the next start puts it in the place of the store" in done.stderr
+    keys = towerlog("keys", "ls", "--data-dir", failing.data)
+    assert keys.exit_code == 0, keys.output
+    assert "had broken off was finished" in keys.stderr
+    assert what_is_there(failing.data, "restore") == "2 new"
+
+
 def what_is_there(data: Path, command: str) -> str:
     """Whether a start finds the old store or the new one; whichever it is, it is whole, and the old one is kept."""
     path = data / "towerlog.db"

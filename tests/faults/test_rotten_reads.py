@@ -10,6 +10,7 @@ import apsw
 import httpx2
 import pytest
 
+from tests.cli.commands import answered
 from tests.faults.conftest import Serve
 from tests.faults.disk import CHANGES, Faulty
 from tests.faults.rotten import (
@@ -25,6 +26,7 @@ from tests.faults.rotten import (
     ruin_pages_of,
 )
 from tests.support.readback import ReadBack
+from tests.support.samples import slow
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.sse import Frame, parse_frames
@@ -108,6 +110,27 @@ def test_what_stands_behind_an_event_that_is_gone_is_not_served_unchecked(path: 
     frames = frames_of(client, f"/v1/runs/{run_id}/events")
     assert [frame.json["seq"] for frame in frames if frame.event == "gap"] == [first, first + 1]
     assert "murk" not in str(frames)
+
+
+@pytest.mark.parametrize("name", ["event_by_id", *(slow(one) for one in ("event_by_seq", "run", "usage"))])
+def test_damage_that_a_write_meets_is_refused_and_the_server_goes_on(path: Path, serve: Serve, name: str) -> None:
+    ruin_pages_of(path, name)
+    server = serve()
+    client = server.client()
+    for _ in range(3):
+        refused = ingest(client, sdk_event("step", "new", {}, agent_name="b", event_id=f"{event_id(BAD)}-"))
+        assert (refused.status_code, "damaged" in refused.text) == (503, True), refused.text
+    assert client.get("/readyz").status_code == 503, "after repeats, as for reads"
+    assert metric(server, "towerlog_read_failures_total") >= 3
+    assert client.get("/api/v1/agents").status_code == 200
+    if name == "event_by_id":
+        assert ingest(client, sdk_event("step", "other", {}, agent_name="b")).status_code == 200
+    server.restart()
+    server.stop()
+    assert answered("rebuild", "--data-dir", path.parent)["ok"] is True
+    server.start()
+    stored = ingest(server.client(), sdk_event("step", "new", {}, agent_name="b", event_id=f"{event_id(BAD)}-"))
+    assert stored.status_code == 200
 
 
 @pytest.mark.slow

@@ -88,6 +88,33 @@ def test_a_start_after_a_power_cut_without_room_for_the_index_says_so(tmp_path: 
         server.close()
 
 
+@pytest.mark.parametrize("left_kib", [9, *(pytest.param(one, marks=pytest.mark.slow) for one in (8, 10, 11, 16, 24))])
+def test_a_command_that_reads_without_room_for_the_index_says_so(tmp_path: Path, left_kib: int) -> None:
+    with ext4(tmp_path / "small") as is_mounted:
+        server = Server(tmp_path / "small" / "data", {**NO_LIMITS, "TOWERLOG_DISK_GUARD_MIB": "16"})
+        server.start()
+        assert ingest(server.client(), sdk_event("step", "r", {"text": "x"}, agent_name="a")).status_code == 200
+        server.stop()
+        server.close()
+        for name in ("-wal", "-shm"):
+            server.data_dir.joinpath(f"towerlog.db{name}").unlink(missing_ok=True)
+        if is_mounted:
+            fill_up_to(tmp_path / "small", left_kib * 1024)
+            for command in (["verify"], ["backup", str(tmp_path / "backup.db")]):
+                done = subprocess.run(
+                    [executable(), *command, "--data-dir", str(server.data_dir)],
+                    env=clean_environment({}), capture_output=True, text=True, timeout=60, check=False,
+                )  # fmt: skip
+                assert done.returncode == 70, (command, done.returncode, done.stderr)
+                assert "no room for the index of the write-ahead log" in done.stderr
+            (tmp_path / "small" / "filler").unlink()
+        assert server.cli("backup", str(tmp_path / "small" / "backup.db")).returncode == 0
+        if is_mounted:
+            fill_up_to(tmp_path / "small", left_kib * 1024)
+            url = f"sqlite:///{tmp_path / 'small' / 'backup.db'}"
+            assert server.cli("verify", "--database-url", url).returncode == 0, "a backup needs no index"
+
+
 def disk(block_bytes: int, free_bytes: int) -> Callable[[object], object]:
     return lambda path: SimpleNamespace(f_frsize=block_bytes, f_bavail=free_bytes // block_bytes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tests.faults.conftest import Serve
 from tests.faults.rotten import AGENT, BAD_INDEXES, INDEX_LEAF, LAST, RUN, change_bytes, event_id, mark, ruin_pages_of
 from tests.faults.test_rotten_reads import frames_of, run_id_of
 from tests.support.senders import ingest, sdk_event
+from tests.support.server import clean_environment, executable
+from towerlog.store.sqlite.connections.connection import PAGE_BYTES
 
 BAD = 40
 READ_A_FILE = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -138,6 +141,32 @@ def test_a_rebuild_works_whatever_else_is_damaged(path: Path, serve: Serve, name
     client = serve().client()
     frames = frames_of(client, f"/v1/runs/{run_id_of(client)}/events")
     assert len(frames) == LAST + 1
+
+
+@pytest.mark.parametrize("blocks", [16, *(pytest.param(one, marks=pytest.mark.slow) for one in (1, 64, 128))])
+def test_a_rebuild_without_room_says_so_and_calls_nothing_damaged(path: Path, blocks: int) -> None:
+    """So many KiB is the largest size of a file."""
+    before = path.read_bytes()
+    assert len(before) > 2 * blocks * 1024
+    command = f"ulimit -f {blocks}; exec {executable()} rebuild --data-dir {path.parent}"
+    env = clean_environment({})
+    done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 70, done.stderr
+    assert "the largest size that a file may have is reached" in done.stderr, done.stderr
+    assert "cannot be read" not in done.stderr
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob(".*partial*"))
+
+
+@pytest.mark.parametrize(("at", "size"), [(0, PAGE_BYTES), (0, 100), (100, 8)])
+def test_a_rebuild_that_can_read_nothing_sends_nobody_back_to_itself(path: Path, at: int, size: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at : at + size] = bytes(size)
+    path.write_bytes(content)
+    done = towerlog("rebuild", "--data-dir", path.parent)
+    assert done.exit_code == 70, done.output
+    assert "restore a backup with `towerlog restore`" in done.stderr
+    assert "towerlog rebuild" not in done.stderr
 
 
 def test_a_rebuild_of_a_damaged_log_is_refused_and_changes_nothing(path: Path) -> None:

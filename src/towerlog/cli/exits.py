@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import sys
@@ -48,7 +49,7 @@ MEANINGS: dict[int, str] = {
     "error has the details",
     USAGE: "the command line is wrong: a command, an option, a value, or a file that must not exist yet and does",
     UNAVAILABLE: "the store or the server cannot be reached or opened, the store or the address is in use by another "
-    "process, or packages that the command needs are not installed",
+    "process, packages that the command needs are not installed, or the system gives it no thread or memory",
     STORAGE_FAILED: "the storage failed, or has no room",
     BUSY: "the server is overloaded; try again",
     NO_PERMISSION: "the key is missing, not valid, or may not do this",
@@ -94,8 +95,10 @@ def exit_code_of(error: Exception) -> int | None:
             return None
         case OSError():
             return STORAGE_FAILED if error.errno in FULL_ERRNOS else UNAVAILABLE
+        case MemoryError():
+            return UNAVAILABLE
         case _:
-            return None
+            return UNAVAILABLE if _lacks_threads(error) else None
 
 
 def _code_of_refusal(error: ApiError) -> int:
@@ -108,6 +111,10 @@ def _code_of_refusal(error: ApiError) -> int:
 
 def words_of(error: Exception) -> str:
     """The error for a person: what is wrong, and with what."""
+    if _lacks_threads(error):
+        return "the system starts no more threads for this user or unit: raise the limit of processes, or of memory"
+    if isinstance(error, MemoryError):
+        return "the system gives this process no more memory"
     if isinstance(error, PermissionError) and error.filename is not None:
         return f"{error.filename}: permission denied; {_whose(Path(str(error.filename)))}"
     if isinstance(error, OSError) and error.errno in FULL_ERRNOS:
@@ -125,8 +132,15 @@ def words_of(error: Exception) -> str:
 
 def _whose(path: Path) -> str:
     """Who may do what was denied, by the nearest thing on the way to this path that can be looked at."""
-    found = next(one for one in (path, *path.absolute().parents) if os.access(one, os.F_OK))
-    return f"{found} belongs to {_user(found.stat().st_uid)}, and this command runs as {_user(os.geteuid())}"
+    for one in (path, *path.absolute().parents):
+        with contextlib.suppress(OSError):
+            return f"{one} belongs to {_user(one.stat().st_uid)}, and this command runs as {_user(os.geteuid())}"
+    return f"this command runs as {_user(os.geteuid())}"
+
+
+def _lacks_threads(error: Exception) -> bool:
+    # Python has no class for it.
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
 
 
 def _user(uid: int) -> str:

@@ -261,11 +261,15 @@ def unwound_by_sigterm() -> Iterator[None]:
 
 
 def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:
-    """Opens the store, acts, closes it."""
+    """Opens the store, acts, closes it. Raises what it could not look with, whatever the act has made of that."""
 
     async def run() -> T:
         async with opened as store:
-            return await act(store)
+            try:
+                return await act(store)
+            finally:
+                if store.damages.lack is not None:
+                    raise store.damages.lack
 
     return asyncio.run(run())
 
@@ -281,6 +285,8 @@ async def verify_store(store: Store, findings: Findings) -> int:
             findings.report("meta 'age': is not what was written")
         orgs = await store.orgs()
         positions = [await _last_position(store, org.org) for org in orgs]
+    except OSError:  # the system's, and no row's
+        raise
     except Exception as error:
         findings.report(f"the organisations cannot be read: {_unread(error)}")
         return events
@@ -308,6 +314,8 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
 
     try:
         await verify_org(store, org.org, report, note_read, lambda _: findings.report_outdated(org.name))
+    except OSError:
+        raise
     except Exception as error:
         report(f"stored data cannot be read: {_unread(error)}")
     return read

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import click
 
 from towerlog import __version__
-from towerlog.cli.exits import exit_codes
+from towerlog.cli.exits import exit_codes, explained
 from towerlog.cli.key_file import write_key
 from towerlog.cli.options import settings_table
 from towerlog.cli.output import note, say, show_key
@@ -49,38 +51,79 @@ def serve(settings: Settings) -> None:
     def announce(started: Started) -> None:
         greet(started, database_path(settings).absolute(), database_name(settings))
 
-    raise SystemExit(run(settings, announce))
+    raise SystemExit(run(settings, announce, explained))
 
 
 def greet(started: Started, database: Path, name: str = "") -> None:
-    """Prints where the server listens, and the key if this start has created one. `name`: of the store, for people."""
+    """Prints where the server listens, and the key if this start has created one. `name`: of the store, for people.
+
+    Where standard output takes nothing, all but the key is left out: the server is not there for who reads that.
+    """
     if started.has_ended:
-        say(f"Towerlog {__version__} has ended within its first start. Its store is made.")
+        tell(f"Towerlog {__version__} has ended within its first start. Its store is made.")
     else:
-        say(f"Towerlog {__version__} listens on {started.url}")
-    say(f"  data   {name or database}")
+        tell(f"Towerlog {__version__} listens on {started.url}")
+    tell(f"  data   {name or database}")
     if not started.has_ended:
-        say(f"  docs   {started.url}/docs")
+        tell(f"  docs   {started.url}/docs")
     if started.sign_in_url is not None and not started.has_ended:
-        say()
+        tell()
         # What is no terminal is kept as a log; who brings a key of their own wants nothing in it that signs in.
         if started.admin_key is None or not sys.stdout.isatty():
-            say("First start. `towerlog open --print` prints an address that signs you in to the dashboard.")
+            tell("First start. `towerlog open --print` prints an address that signs you in to the dashboard.")
         else:
-            say("First start. Sign in to the dashboard, once and within an hour (later: `towerlog open`):")
-            say(f"  {started.sign_in_url}")
-    if started.admin_key is None:
+            tell("First start. Sign in to the dashboard, once and within an hour (later: `towerlog open`):")
+            tell(f"  {started.sign_in_url}")
+    if started.admin_key is not None:
+        _tell_key(started.admin_key, database.with_name(ADMIN_KEY_FILE), started.url)
+
+
+def _tell_key(key: str, file: Path, url: str) -> None:
+    """Where nobody reads standard output, or many do, the key goes to the file, if that is not there yet."""
+    if (is_journal(sys.stdout) or is_nothing(sys.stdout)) and _keep_key(key, file):
         return
-    file = database.with_name(ADMIN_KEY_FILE)
-    if (is_journal(sys.stdout) or is_nothing(sys.stdout)) and write_key(file, started.admin_key):
-        tell = note if is_nothing(sys.stdout) else say
-        tell(f'The admin key of the organisation "default" is in {file}. Move it to a safe place.')
+    tell()
+    if not _is_taken(lambda: show_key(key, what='The admin key of the organisation "default"')):
+        _keep_key(key, file)
         return
-    say()
-    show_key(started.admin_key, what='The admin key of the organisation "default"')
-    say()
-    say("Set TOWERLOG_API_KEY to it, then try:")
-    say(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {started.url}/v1/runs')
+    tell()
+    tell("Set TOWERLOG_API_KEY to it, then try:")
+    tell(f'  curl -H "Authorization: Bearer $TOWERLOG_API_KEY" {url}/v1/runs')
+
+
+def _keep_key(key: str, file: Path) -> bool:
+    if not write_key(file, key):
+        return False
+    told = f'The admin key of the organisation "default" is in {file}. Move it to a safe place.'
+    if is_nothing(sys.stdout):
+        _note(told)
+    else:
+        tell(told)
+    return True
+
+
+def tell(text: str = "") -> None:
+    """Prints lines, where somebody takes them."""
+    _is_taken(lambda: say(text))
+
+
+def _is_taken(write: Callable[[], None]) -> bool:
+    """Whether standard output took it. If not it leads to nothing from then on: what Python holds of it would
+    fail once more as the process ends."""
+    try:
+        write()
+    except OSError as error:
+        with open(os.devnull, "w", encoding="utf-8") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        _note(f"towerlog: standard output cannot be written ({error.strerror}); the server goes on")
+        return False
+    return True
+
+
+def _note(text: str) -> None:
+    # Its reader may have gone with that of standard output.
+    with contextlib.suppress(OSError):
+        note(text)
 
 
 def is_nothing(stream: IO[str]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
+from towerlog.errors import StorageFailed
 from towerlog.model.event import DamagedEvent
 
 _log = structlog.get_logger("towerlog.store")
@@ -35,6 +36,8 @@ class Damages:
         """Events and contents that were asked for and could not be handed out."""
         self.failures = 0
         """Reads that the disk or SQLite has failed."""
+        self.lack: StorageFailed | None = None
+        """The first answer that there was no descriptor or no memory for: what a check found then it has not found."""
         self._lock = threading.Lock()
         self._places: set[tuple[object, ...]] = set()
         self._failed_at: deque[int] = deque(maxlen=FAILURES_NOT_READY)
@@ -75,6 +78,11 @@ class Damages:
             self._failed_at.append(self._steady_ms())
         if is_first and self._max_logged:
             _log.error("a read of the store failed", error=f"{type(error).__name__}: {error}")
+
+    def note_lack(self, failed: StorageFailed) -> None:
+        """An answer that failed with this."""
+        if failed.is_lack and self.lack is None:
+            self.lack = failed
 
     def _note_over(self) -> None:
         with self._lock:

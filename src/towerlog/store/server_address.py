@@ -29,13 +29,14 @@ class Listening:
         self._file.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor: int | None = os.open(self._file, flags, owner.FILE_MODE)
-        owner.give_to_owner(self._file)
-        # Locked when it is whole: who finds it locked may read it.
         try:
+            owner.give_to_owner(self._file)
+            # Locked when it is whole: who finds it locked may read it.
             os.write(self._descriptor, f"{url}\n{network()}\n".encode())
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         except OSError as error:
+            self.close()
             raise OSError(error.errno, error.strerror, str(self._file)) from error
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def close(self) -> None:
         """From now on nobody is sent there, also where the file cannot be removed: nobody holds it then. May be called

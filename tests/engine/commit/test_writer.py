@@ -353,6 +353,29 @@ async def test_a_full_disk_fails_the_group_leaves_nothing_and_passes(rig: Rig) -
     await sound(rig)
 
 
+async def test_damaged_pages_fail_the_commands_that_need_them_alone(rig: Rig) -> None:
+    def damage(db: apsw.Connection) -> None:
+        db.pragma("writable_schema", True)
+        db.execute(
+            "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'event')"
+            " WHERE name = 'event_by_id'"
+        )
+        db.execute("PRAGMA writable_schema = RESET")
+
+    await rig.do(steps("before"))
+    await rig.store.writer.call(damage)
+    poison = {3, 4, 9}
+    commands = [steps(f"t{n}", event_id=f"id{n}") if n in poison else steps(f"t{n}") for n in range(12)]
+    answers = await all_at_once(rig, *commands)
+    assert {n for n, answer in enumerate(answers) if isinstance(answer, StorageFailed)} == poison, answers
+    assert all(answers[n].is_damage for n in poison)
+    assert rig.fatal == [], "what needs other pages is stored"
+    assert rig.store.obstacle() is None
+    with pytest.raises(StorageFailed, match="again and again"):
+        await rig.store.ping()
+    assert [event.position for event in await rig.log()] == list(range(1, 11)), "nothing of what failed is there"
+
+
 async def test_the_cache_never_hears_of_a_failed_commit(rig: Rig) -> None:
     await limit_pages(rig, 2)
     with pytest.raises(StorageFailed):

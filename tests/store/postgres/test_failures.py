@@ -40,9 +40,14 @@ def test_what_does_not_pass_is_a_failure_of_the_storage() -> None:
         found = storage_error(kind("broken"))
         assert isinstance(found, StorageFailed)
         assert not found.fatal
-    damaged = storage_error(asyncpg.DataCorruptedError("a page"))
-    assert isinstance(damaged, StorageFailed)
-    assert damaged.fatal
+    for kind, is_damage in (
+        (asyncpg.DataCorruptedError, True),
+        (asyncpg.IndexCorruptedError, True),
+        (asyncpg.PostgresIOError, False),
+    ):
+        damaged = storage_error(kind("a page"))
+        assert isinstance(damaged, StorageFailed)
+        assert (damaged.fatal, damaged.is_damage) == (True, is_damage)
     assert isinstance(storage_error(asyncpg.DiskFullError("no room")), DiskFull)
 
 

@@ -99,15 +99,16 @@ async def test_an_error_of_sqlite_leaves_as_ours_and_says_whether_the_disk_is_at
 
     pool = Pool(1, lambda: apsw.Connection(str(tmp_path / "x.db")), "test", Damages(lambda: 0), Trouble())
     try:
-        for error, words, fatal in (
-            (apsw.BusyError("b"), "another program holds the lock for writing of the database", False),
-            (apsw.IOError("i"), "IOError: i", True),
-            (apsw.CorruptError("c"), r"damaged \(c\)", True),
-            (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "u"), "damaged .*: u", True),
+        for error, words, fatal, is_damage in (
+            (apsw.BusyError("b"), "another program holds the lock for writing of the database", False, False),
+            (apsw.IOError("i"), "IOError: i", True, False),
+            (apsw.NotADBError("n"), "its beginning is damaged", True, False),
+            (apsw.CorruptError("c"), r"damaged \(c\)", True, True),
+            (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "u"), "damaged .*: u", True, True),
         ):
             with pytest.raises(StorageFailed, match=words) as caught:
                 await pool.call(fail, error)
-            assert caught.value.fatal is fatal
+            assert (caught.value.fatal, caught.value.is_damage) == (fatal, is_damage)
     finally:
         pool.close()
 

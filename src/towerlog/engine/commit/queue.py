@@ -16,7 +16,7 @@ from itertools import chain
 from towerlog.ambient import ServingTime
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
-from towerlog.errors import Overloaded
+from towerlog.errors import Overloaded, StorageFailed, TowerlogError
 from towerlog.model.command import ABOUT_MEMBERS, TELEMETRY, Append, Idempotency, KeepContent, Report, RevokeKey, Write
 from towerlog.model.event import Draft, Item
 from towerlog.model.outcome import Placed, Replayed
@@ -349,3 +349,14 @@ def work_of_item(item: Item) -> int:
     if item.history is not None and not item.history.is_long:
         work += (len(item.history.messages) + len(item.history.meta or ())) // MESSAGES_OF_WORK
     return work
+
+
+def parted(group: list[Submission], error: TowerlogError) -> tuple[list[Submission], list[list[Submission]]]:
+    """(those that fail with this error, the parts of a group that are to be tried by themselves).
+
+    A group that has met damaged pages is halved, until only commands that need those pages fail.
+    """
+    if not (isinstance(error, StorageFailed) and error.is_damage and len(group) > 1):
+        return group, []
+    half = len(group) // 2
+    return [], [group[:half], group[half:]]

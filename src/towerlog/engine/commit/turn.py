@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.rows import Known, Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
+from towerlog.engine.plan.follow_ups import finish
 from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import IdempotencyMismatch, Overloaded, TowerlogError
@@ -30,6 +31,9 @@ MAX_RELOADS = 64
 MIN_PORTION = 16
 """Items of a batch that a plan has cut off, of which the next group asks for twice as many as this one has placed: what
 is loaded and not placed is loaded again, and so is no more than what is."""
+
+
+Found = TypeVar("Found")
 
 
 class Verb(NamedTuple):
@@ -121,3 +125,10 @@ def with_new_messages(changes: Changes) -> frozenset[int]:
     attempted before is found when it is due."""
     new = [one.org for one in changes.deliveries.values() if one.due_at is not None and not one.tries]
     return frozenset(new + [one.org for one in changes.delivery_bodies.values() if one.unwritten])
+
+
+def place_whole(found: Found, place: Callable[[Plan, Found], Steps[None]], _turn: Turn, plan: Plan) -> Steps[bool]:
+    """Places something of the engine's own, with what follows from it."""
+    yield from place(plan, found)
+    yield from finish(plan)
+    return True

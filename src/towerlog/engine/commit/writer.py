@@ -15,9 +15,9 @@ from typing import TypeVar
 from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut, parted
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
-from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, with_new_messages
+from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, place_whole, with_new_messages
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
 from towerlog.engine.load.rows import Asking, Known, Needs, NeedsSteps, load, load_missed
@@ -115,7 +115,7 @@ class Writer:
                     await unit.try_to_write()
                     self._serving.go_on()
                 found = await find(unit, self._serving.now().serving_ms)
-                placing = partial(_whole, found, place)
+                placing = partial(place_whole, found, place)
                 cache = self._cache if self._store.exclusive else Cache()
                 now = self._serving.now()
                 plan, _ = await self._placed_anew(unit, cache, now, [(needs_of, found)], placing)
@@ -233,7 +233,10 @@ class Writer:
                 self._publish(plan)
         except (StorageFailed, Overloaded) as error:
             self._serving.stop()
-            _fail(group, error)
+            failed, parts = parted(group, error)
+            _fail(failed, error)
+            for part in parts:
+                await self._write(part)
             return
         finally:
             self._serving.end()
@@ -370,13 +373,6 @@ class Writer:
         if plan.postponed:
             yield from finish(plan)
         return outcome
-
-
-def _whole(found: Found, place: Callable[[Plan, Found], Steps[None]], _turn: Turn, plan: Plan) -> Steps[bool]:
-    """Places something of the engine's own, with what follows from it."""
-    yield from place(plan, found)
-    yield from finish(plan)
-    return True
 
 
 def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:

@@ -22,6 +22,8 @@ PASSING_STATES = frozenset({"25006", "25P03", "55P03", "55006"})
 FULL = "53100"
 DAMAGED_CLASSES = frozenset({"XX", "58", "F0"})
 """Damaged pages, I/O errors of the server, a broken configuration."""
+DAMAGED_STATES = frozenset({"XX001", "XX002"})
+"""A damaged page, a damaged index: the transaction was rolled back, and what needs other pages can be written."""
 RETRY_AFTER_S = 1
 
 # The last is what the driver says where it is told of the end of a connection just as it begins to use it.
@@ -41,6 +43,7 @@ def storage_error(error: BaseException) -> StorageFailed | Overloaded:
         return Overloaded(f"The database cannot be used at the moment ({words}).", retry_after=RETRY_AFTER_S)
     failed = StorageFailed(words, retry_after=RETRY_AFTER_S)
     failed.fatal = state[:2] in DAMAGED_CLASSES
+    failed.is_damage = state in DAMAGED_STATES
     return failed
 
 

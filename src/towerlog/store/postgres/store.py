@@ -134,7 +134,8 @@ class PostgresStore(LogQuestions, PeopleQuestions, StateQuestions, UpkeepQuestio
     def _note_written(self, failure: BaseException | None) -> None:
         """After a commit: whether the next may follow."""
         if isinstance(failure, StorageFailed) and failure.fatal:
-            self.trouble.end(failure)
+            if not failure.is_damage:
+                self.trouble.end(failure)
         elif isinstance(failure, StorageFailed | Overloaded):
             self.trouble.note_commit(failure)
         elif failure is None and self.trouble.refused is not None:

@@ -260,8 +260,9 @@ class SqliteStore(AlertAsks, ApprovalAsks, ErasingAsks, ForwardingAsks, MoneyAsk
     def _note_written(self, failure: BaseException | None) -> None:
         """After a commit: whether the next may follow. Keeps the WAL within bounds, beside the writer if possible."""
         if isinstance(failure, StorageFailed) and failure.fatal:
-            # On the disk or on damaged pages: there is nothing to go on from.
-            self.trouble.end(failure)
+            # Damage was told as that of a read is, and rolled back; after a failed disk there is nothing to go on from.
+            if not failure.is_damage:
+                self.trouble.end(failure)
             return
         if failure is not None:
             if isinstance(failure, StorageFailed):
@@ -349,8 +350,7 @@ async def open_store(
     log = files.log_of(path)
     # A command holds the place for a moment; a server, which lets others write beside it, holds it for good.
     lock = await start.in_turn(partial(start.take_place, path), partial(may_write_beside, log))
-    if await asyncio.to_thread(start.prepare, lock):  # it syncs, and a signal to stop is heard meanwhile
-        _log.warning("a restore or rebuild that had broken off was finished", database=str(path))
+    await asyncio.to_thread(start.prepare, lock)  # it syncs, and a signal to stop is heard meanwhile
     gauge, damages = WalGauge(), Damages(clock.steady_ms)
     loop = asyncio.get_running_loop()
     trouble = Trouble(lambda error: _told_on(loop, on_fatal, error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -140,6 +141,20 @@ async def test_a_copy_that_sqlite_cannot_read_whole_is_refused(store, tmp_path, 
         copy_database(broken, tmp_path / "copy.db", "e-new", unheard)
     left = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("broken.db-"))
     assert left == before
+
+
+async def test_a_copy_that_cannot_be_opened_is_told_in_words(store, tmp_path, monkeypatch) -> None:
+    opener = apsw.Connection
+
+    def fails(name: str, *more: Any, **named: Any) -> apsw.Connection:
+        if name.endswith(".partial"):
+            raise apsw.IOError("disk I/O error")
+        return opener(name, *more, **named)
+
+    monkeypatch.setattr(apsw, "Connection", fails)
+    with pytest.raises(StorageFailed, match="disk I/O error"):
+        copy_database(store.path, tmp_path / "copy.db", "e", lambda done, of: None)
+    assert not list(tmp_path.glob(".copy*"))
 
 
 async def test_a_database_of_somebody_else_is_refused(tmp_path) -> None:

@@ -109,10 +109,13 @@ def cannot_open(
     if isinstance(error, apsw.CantOpenError) and path.exists() and not os.access(path, access):
         # A restored file that root has put here is the usual case.
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    words = storage_failed(error, connection).message
+    cause = storage_failed(error, connection)
+    words = cause.message
     if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) and os.statvfs(path.parent).f_flag & os.ST_RDONLY:
         words = "its file system is read-only"
-    return StorageFailed(f"cannot open {path}: {words}")
+    failed = StorageFailed(f"cannot open {path}: {words}")
+    failed.is_lack = cause.is_lack
+    return failed
 
 
 def _refuse_foreign(connection: apsw.Connection) -> None:

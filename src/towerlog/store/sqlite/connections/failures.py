@@ -19,7 +19,8 @@ from towerlog.store.space import FOLDER_MOVED, FULL_ERRNOS, no_room
 from towerlog.store.sqlite.connections.read_errors import take_errno
 
 _MOVED = "the database was moved or removed while it was in use"
-_WAY_OUT = "restore a backup with `towerlog restore`, or keep what can be read with `towerlog rebuild`"
+WAY_OUT = "restore a backup with `towerlog restore`, or keep what can be read with `towerlog rebuild`"
+"""What to do about a damaged database."""
 _SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _WRITES = _SYNCS | {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE}
 _CALLS = {
@@ -51,17 +52,20 @@ def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFail
     is_unread = unread and isinstance(error, apsw.CorruptError)
     failed = StorageFailed(_unread(unread) if is_unread else _words(error, extended, cause), retry_after=1)
     failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
+    # Of a page alone. SQLite refuses what needs it, and nothing of a transaction is there before its commit.
+    failed.is_lack = isinstance(error, apsw.CantOpenError | apsw.NoMemError)
+    failed.is_damage = isinstance(error, apsw.CorruptError) and not is_unread
     return failed
 
 
 def _unread(cause: int) -> str:
-    return f"{READ_FAILED}: {os.strerror(cause)}; if the disk reads well again and this stays, {_WAY_OUT}"
+    return f"{READ_FAILED}: {os.strerror(cause)}; if the disk reads well again and this stays, {WAY_OUT}"
 
 
 def text_damaged(error: UnicodeDecodeError) -> StorageFailed:
     """Text that is none: SQLite hands out what stands there, whatever a disk has made of it."""
-    failed = StorageFailed(f"the database is damaged (a text in it cannot be read: {error.reason}); {_WAY_OUT}")
-    failed.fatal = True
+    failed = StorageFailed(f"the database is damaged (a text in it cannot be read: {error.reason}); {WAY_OUT}")
+    failed.fatal = failed.is_damage = True
     return failed
 
 
@@ -99,9 +103,9 @@ def _words(error: apsw.Error, extended: int, cause: int) -> str:
     if isinstance(error, apsw.BusyError):
         return "another program holds the lock for writing of the database"
     if isinstance(error, apsw.CorruptError):
-        return f"the database is damaged ({error}); {_WAY_OUT}"
+        return f"the database is damaged ({error}); {WAY_OUT}"
     if isinstance(error, apsw.NotADBError):
-        return f"this is no SQLite database, or its beginning is damaged; {_WAY_OUT}"
+        return f"this is no SQLite database, or its beginning is damaged; {WAY_OUT}"
     said = _CALLS.get(extended, f"{type(error).__name__}: {error}")
     if isinstance(error, apsw.CantOpenError):
         said = "a file of the database cannot be opened"

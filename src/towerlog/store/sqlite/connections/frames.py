@@ -72,11 +72,14 @@ def _size_of(header: bytes) -> int:
 
 
 def _commits(handle: int, header: bytes) -> list[int]:
-    """Frames of this log that end a commit, by number, whether or not they are whole."""
+    """Frames of this log that end a commit, by number, whether or not they are whole. It may be cut meanwhile."""
     size, salts = _size_of(header), header[SALTS]
     found = []
     for frame in range((os.fstat(handle).st_size - HEADER_BYTES) // size):
-        _, pages, own, _, _ = FRAME.unpack(os.pread(handle, FRAME.size, HEADER_BYTES + frame * size))
+        head = os.pread(handle, FRAME.size, HEADER_BYTES + frame * size)
+        if len(head) < FRAME.size:
+            break
+        _, pages, own, _, _ = FRAME.unpack(head)
         if pages and own == salts:
             found.append(frame)
     return found
@@ -95,6 +98,8 @@ def _whole(handle: int, header: bytes, frames: list[int]) -> int:
 def _fits(handle: int, header: bytes, frame: int) -> bool:
     size = _size_of(header)
     data = os.pread(handle, 2 * size, HEADER_BYTES + (frame - 1) * size)
+    if len(data) < 2 * size:
+        return False
     before, own = FRAME.unpack_from(data), FRAME.unpack_from(data, size)
     summed = data[size : size + _SUMMED_HEAD_BYTES] + data[size + FRAME.size :]
     return _sums(header, summed, before[3], before[4]) == (own[3], own[4])

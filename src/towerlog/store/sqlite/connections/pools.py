@@ -99,6 +99,7 @@ class Pool:
                 answer = question(connection, *args, **kwargs)
             except apsw.Error as error:
                 failed = storage_failed(error, connection)
+                self._damages.note_lack(failed)
                 if is_final(error, 0 if connection is None else connection.system_errno):
                     # In this thread, so that whatever waits for it finds the flag set.
                     self._trouble.end(failed)
@@ -109,6 +110,7 @@ class Pool:
                 self._damages.note_failure(error)
                 raise text_damaged(error) from error
             except StorageFailed as failed:
+                self._damages.note_lack(failed)
                 if failed.fatal and self.writes:
                     self._trouble.end(failed)
                 raise

@@ -130,13 +130,15 @@ def _copy_pages(source: Path, partial: Path, progress: Progress, lost: list[str]
 @contextmanager
 def _opened(partial: Path) -> Iterator[apsw.Connection]:
     """Raises StorageFailed."""
-    db = apsw.Connection(str(partial))
+    db: apsw.Connection | None = None
     try:
+        db = apsw.Connection(str(partial))
         yield db
     except apsw.Error as error:
         raise storage_failed(error, db) from error
     finally:
-        db.close()
+        if db is not None:
+            db.close()
 
 
 def _make_it_another_log(partial: Path, fresh_epoch: str) -> None:

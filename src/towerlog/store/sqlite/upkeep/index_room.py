@@ -25,6 +25,8 @@ _PART_BYTES = 32 * 1024
 _PART_FRAMES = 4062
 """Of its first part; the others have a few more."""
 _FRAME_BYTES = PAGE_BYTES + 24
+_READ_WITH_LOG_AT, _WITH_LOG = (1, 19), b"\2"
+"""(bytes, where they are) of the header of a database that say how it is read, and what they are with a log."""
 
 
 def index_of(database: Path) -> Path:
@@ -42,6 +44,34 @@ def check_index_room(database: Path) -> None:
     needed = _needed_bytes(database) + _PART_BYTES
     if spare < needed:
         raise DiskFull(f"{database}: {_words(errno.ENOSPC)}; it needs {needed} bytes, {spare} are free", retry_after=1)
+
+
+def check_reader_room(database: Path) -> None:
+    """Raises DiskFull, in words, where who reads this database would find no room for the index of its log.
+
+    A server that has it open has taken that room. Raises OSError; what is no database is left to whoever opens it.
+    """
+    disk = os.statvfs(database.parent)
+    if disk.f_frsize >= _PAGE_BYTES or disk.f_flag & os.ST_RDONLY:
+        return
+    spare, needed = disk.f_bavail * disk.f_frsize + _taken_bytes(index_of(database)), _needed_bytes(database)
+    if spare < needed and _has_log(database):
+        words = f"{no_room(errno.ENOSPC)}: no room for the index of the write-ahead log, which who reads needs as well"
+        raise DiskFull(f"{database}: {words}; it needs {needed} bytes, {spare} are free", retry_after=1)
+
+
+def _has_log(database: Path) -> bool:
+    """Whether SQLite reads it with a log: a backup has none. By SQLite's own layer, which gives up no lock."""
+    try:
+        file = apsw.VFSFile("", str(database), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0])
+    except apsw.Error:
+        return False
+    try:
+        return file.xRead(*_READ_WITH_LOG_AT) == _WITH_LOG
+    except apsw.Error:
+        return False
+    finally:
+        file.xClose()
 
 
 def take_index_room(db: apsw.Connection, lock: WriterLock) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import apsw
 
-from towerlog.errors import StorageFailed
+from towerlog.errors import DiskFull, StorageFailed
 from towerlog.store.placing import discard, partial_beside
+from towerlog.store.space import no_room
 from towerlog.store.sqlite.connections import connection as files
+from towerlog.store.sqlite.connections.failures import WAY_OUT, is_full
 from towerlog.store.sqlite.connections.store_notes import begin_digests_anew, note_faults, whole
 from towerlog.store.sqlite.upkeep.pages import Progress
 
@@ -29,6 +31,7 @@ _FROM_INDEXES = (
     " thread_by_number",
 )
 """What names agents and threads stands in their indexes too; the rest of such a row is folded anew."""
+_NO_WAY = "nothing of it can be read by a rebuild: restore a backup with `towerlog restore`"
 _READ_ERRORS = (apsw.CorruptError, apsw.IOError, UnicodeDecodeError)
 
 
@@ -43,6 +46,12 @@ def salvage(source: Path, target: Path, progress: Progress) -> tuple[Path, list[
     except apsw.Error as error:
         discard(partial)
         raise StorageFailed(f"the store cannot be read: {type(error).__name__}: {error}") from error
+    except StorageFailed as error:
+        discard(partial)
+        # Who is told so by a rebuild must not be sent back to it.
+        error.message = error.message.replace(WAY_OUT, _NO_WAY)
+        error.args = (error.message,)
+        raise
     except BaseException:
         discard(partial)
         raise
@@ -70,6 +79,11 @@ def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
         lost += [f"{fault}; it counts as it is" for fault in note_faults(into)]
         begin_digests_anew(into)
         _from_indexes(into, source)
+    except apsw.Error as error:
+        if not is_full(error, into.system_errno):
+            raise
+        words = f"no room for the new file in {partial.parent} ({no_room(into.system_errno)}); nothing was changed"
+        raise DiskFull(words) from error
     finally:
         old.close()
         into.close()

@@ -44,19 +44,18 @@ def take_place(path: Path) -> WriterLock:
     return take_writer_place(path)
 
 
-def prepare(lock: WriterLock) -> bool:
-    """The files as they were meant to be, and the database locked; whether a replacement had to be finished.
+def prepare(lock: WriterLock) -> None:
+    """The files as they were meant to be, and the database locked.
 
     Where it raises, the place is given back. Raises StoreTorn, StoreLocked, OSError, StorageFailed.
     """
     try:
-        had_broken_off = replacement.finish(lock.path)
+        replacement.finish(lock.path)
         check_index_room(lock.path)
         matching_files.check_whole(lock.path)
         lock.take_database()
         owner.keep_private(lock.path)
         placing.remove_left(placing.copy_to_verify(lock.path, lock.path.parent))
-        return had_broken_off
     except BaseException:
         lock.close()
         raise
