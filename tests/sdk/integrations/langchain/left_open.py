@@ -99,7 +99,7 @@ def main(file: Path, thread: str, how: str) -> None:
         if how == "unused":
             killed()
         if how == "kept":
-            Interrupts.went_on = lambda *_: (save(saver, file), killed())  # type: ignore[assignment,method-assign]
+            Interrupts.went_on = lambda _, place: place.before and (save(saver, file), killed())  # type: ignore[assignment,method-assign,return-value]
         result = app.invoke(answers, config)
     assert towerlog.flush(60)
     save(saver, file)

@@ -24,9 +24,9 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 
 @pytest.fixture
-def go(told: Told, tmp_path: Path) -> Go:
+def go(told: Told, tmp_path: Path, request: pytest.FixtureRequest) -> Go:
     """Carries a thread on in a process of its own; what its graph has come to."""
-    python = python_of("langchain")
+    python = python_of(getattr(request, "param", "langchain"))
     return lambda thread, how: run_program(python, PROGRAM, told.env, str(tmp_path / thread), thread, how).strip()
 
 
@@ -109,6 +109,7 @@ def test_a_kill_before_the_graph_has_kept_the_answers_loses_none(told: Told, go:
     assert len(told.events(run, "run.input")) == 2, "nobody was asked again"
 
 
+@pytest.mark.parametrize("go", ["langchain", pytest.param("langchain-older", marks=pytest.mark.slow)], indirect=True)
 def test_an_answer_is_none_to_the_next_interrupt_of_its_node(told: Told, go: Go) -> None:
     go("t", "ask")
     answer(told, "yes")
