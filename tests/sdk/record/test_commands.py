@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from towerlog.sdk.record.commands import Inbox, QuestionRefused, RunCancelled, refusal_of, settlement_of, storage_of
-from towerlog.sdk.record.held_answers import MAX_HELD, MAX_HELD_BYTES
+from towerlog.sdk.record.values.held_answers import MAX_HELD, MAX_HELD_BYTES
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
-from towerlog.sdk.record.held_answers import HeldAnswers
+from towerlog.sdk.record.values.held_answers import HeldAnswers
 
 MAX_REMEMBERED = 1000
 """Command ids of a run that are remembered, to recognise repetitions."""

@@ -41,11 +41,6 @@ class OpenQuestion:
         """Its name in the run."""
         return self._key
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether there is an answer, or something else that ended the wait for it."""
-        return self._answer.done()
-
     def wait(self, timeout: float | None = None) -> Any:
         """The answer. Raises as `Run.ask` does; after a TimeoutError the question is still open."""
         return _value(_waited(self._run, self._answer, timeout), self._schema)
