@@ -31,6 +31,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "CallReports": "a capability, which its library makes of classes that are not frozen",
     "Questions": "a capability; learns after it was made who decides on the calls that wait",
     "Place": "becomes a run of its own when it shows that it is a graph; owned by its tree",
+    "Waiting": "notes that its program has been given all answers; owned by the tree of its recorder",
     "Changes": "filled while a unit of work is planned, and owned by the planner alone",
     "Remainder": "taken from while the events of a run are read, by the one reader that has it",
     "News": "added to until it is sent, by the one node that has it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
@@ -149,7 +150,7 @@ def read_labels(given: tuple[str, ...]) -> dict[str, str]:
     "exec",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="Exits with the command's own exit code; with 128 plus the signal's number if a signal ended it, 127 if "
-    "there is no such command, 126 if it cannot be run.",
+    "there is no such command, 126 if it cannot be run, 1 if it ended well and its output could not be written.",
 )
 @click.option("--agent", default="exec", show_default=True, help="The agent of the run.")
 @click.option("--thread", help="The thread of the run; default: a new one.")
@@ -178,7 +179,8 @@ def execute(command: tuple[str, ...], grace_seconds: float, **named: Any) -> Non
     _report_to_the_local_server()
     finished = execution.execute(command, default_recorder, grace_s=grace_seconds, say=note, **named)
     if finished.error is not None:
-        note(f"towerlog: {finished.error}")
+        with contextlib.suppress(OSError):  # it may be standard error that cannot be written; the exit code says so too
+            note(f"towerlog: {finished.error}")
     raise SystemExit(finished.exit_code)
 
 

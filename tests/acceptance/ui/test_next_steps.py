@@ -70,6 +70,54 @@ def test_a_retry_and_a_fork_say_what_is_made_and_take_another_input(
     page.wait_for_url(lambda url: seeds.runner not in url)
 
 
+def test_a_second_click_makes_no_second_run_and_numbers_stay_as_they_were(
+    screen: OpenScreen, server: Server, seeds: Seeds
+) -> None:
+    client = server.client()
+    body = b'{"agent": "nobody", "input": {"city": "Oslo", "to": 12345678901234567890}}'
+    made = client.post("/v1/threads/numbered/runs", content=body, headers={"content-type": "application/json"})
+    run_id = made.raise_for_status().json()["run_id"]
+    ok(client.post(f"/v1/runs/{run_id}:cancel", json={}))
+    page = screen(f"/runs/{run_id}").ready("nobody").page
+    page.get_by_role("button", name="Retry …").click()
+    form = page.get_by_role("dialog", name="Retry the run")
+    given = form.get_by_label("Input")
+    expect(given).to_have_value('{\n  "city": "Oslo",\n  "to": 12345678901234567890\n}')
+    given.fill(given.input_value().replace("Oslo", "Bergen"))
+    form.get_by_role("button", name="Retry", exact=True).dblclick()
+    page.wait_for_url(lambda url: run_id not in url)
+    newest, before = ok(client.get("/v1/runs", params={"thread_id": "numbered"}))
+    assert before["run_id"] == run_id
+    said = client.get(f"/api/v1/runs/{newest['run_id']}").text.replace(" ", "")
+    assert '"input":{"city":"Bergen","to":12345678901234567890}' in said
+
+
+def test_a_run_whose_input_nobody_knows_is_run_again_with_one(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    tell(client, "run_start", "unasked", {}, agent_name="unasked", thread_id="unasked")
+    tell(client, "run_end", "unasked", {})
+    [run] = ok(client.get("/v1/runs", params={"agent": "unasked"}))
+    page = screen(f"/runs/{run['run_id']}").ready("unasked").page
+    page.get_by_role("button", name="Retry …").click()
+    form = page.get_by_role("dialog", name="Retry the run")
+    expect(form).to_contain_text("is not known")
+    form.get_by_label("Input").fill('{"city": "Oslo"}')
+    form.get_by_label("It is").select_option("JSON")
+    form.get_by_role("button", name="Retry", exact=True).click()
+    page.wait_for_url(lambda url: run["run_id"] not in url)
+    again = page.url.rsplit("/", 1)[1]
+    assert ok(client.get(f"/api/v1/runs/{again}"))["input"] == {"city": "Oslo"}
+    ok(client.post(f"/v1/runs/{again}:cancel", json={}))
+    page = screen(f"/runs/{again}").ready("unasked").page
+    page.get_by_role("button", name="Retry …").click()
+    form = page.get_by_role("dialog", name="Retry the run")
+    form.get_by_label("Input").fill("plain words")
+    form.get_by_label("It is").select_option("text")
+    form.get_by_role("button", name="Retry", exact=True).click()
+    page.wait_for_url(lambda url: again not in url)
+    assert ok(client.get(f"/api/v1/runs/{page.url.rsplit('/', 1)[1]}"))["input"] == "plain words"
+
+
 def test_nothing_is_asked_of_whoever_selects_runs_that_are_over(screen: OpenScreen, seeds: Seeds) -> None:
     page = screen("/runs").ready("Runs").page
     page.get_by_label(f"Select run {seeds.done[-6:]}").check()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from towerlog.sdk.record.commands import Inbox, QuestionRefused, RunCancelled, refusal_of, settlement_of, storage_of
+from towerlog.sdk.record.values.held_answers import MAX_HELD, MAX_HELD_BYTES
 
 
 @pytest.fixture
@@ -226,3 +227,38 @@ def test_a_resume_ends_the_pause_of_each_branch_that_was_told_to_pause() -> None
     inbox.take({"type": "resume", "command_id": 3})
     assert all(one is not None and one.done() for one in paused)
     assert told == [1, 2, 3]
+
+
+def held(inbox: Inbox, key: str) -> Future[Any]:
+    """As `asked`, of an answer that is acknowledged once it is used."""
+    future = inbox.answer(key, holds=True)
+    stored(inbox, key)
+    return future
+
+
+def test_a_held_answer_is_acknowledged_once_it_is_used(inbox: Inbox, acknowledged: list[object]) -> None:
+    future = held(inbox, "a")
+    inbox.take(answer(1, "a"))
+    assert (future.result(0), acknowledged) == ("yes", [])
+    assert held(inbox, "a").result(0) == "yes", "whoever asks the same gets it again"
+    inbox.settle_answer("a", taken=True)
+    inbox.settle_answer("a", taken=True)
+    assert acknowledged == [1]
+    assert not held(inbox, "a").done()
+
+
+def test_a_held_answer_that_nobody_uses_is_told_as_not_taken(inbox: Inbox, acknowledged: list[object]) -> None:
+    held(inbox, "a")
+    inbox.take(answer(1, "a"))
+    inbox.settle_answer("a", taken=False)
+    assert acknowledged == ["1 not taken"]
+
+
+def test_the_oldest_held_answers_make_room_for_the_rest(inbox: Inbox, acknowledged: list[object]) -> None:
+    for number in range(1, MAX_HELD + 3):
+        held(inbox, str(number))
+        inbox.take(answer(number, str(number)))
+    assert acknowledged == [1, 2]
+    held(inbox, "long")
+    inbox.take(wish(100, "input", content="x" * MAX_HELD_BYTES, question_key="long"))
+    assert acknowledged[-1] == 100, "one that the server has to be rid of"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 from tests.support.wait import wait_until
@@ -19,6 +21,7 @@ finished = run_command(sys.argv[2:], block_signals())
 open(sys.argv[1], "w").write(json.dumps(dataclasses.asdict(finished)))
 """
 DEADLINE_S = 60
+FULL = Path("/dev/full")
 
 
 def run(told: Path, *command: str, **streams: object) -> tuple[subprocess.CompletedProcess[bytes], dict[str, object]]:
@@ -45,6 +48,36 @@ def test_a_reader_that_goes_away_ends_the_command(tmp_path) -> None:
     process.stdout.close()
     process.wait(DEADLINE_S)
     assert json.loads(told.read_text())["signal"] == "SIGPIPE"
+
+
+def test_output_that_finds_no_room_is_no_good_end(tmp_path) -> None:
+    with FULL.open("wb") as full:
+        _, finished = run(tmp_path / "told", "echo", "x", stdout=full)
+        assert (finished["exit_code"], finished["stdout_bytes"]) == (1, 0)
+        assert finished["error"] == "standard output: No space left on device"
+        _, finished = run(tmp_path / "told", "sh", "-c", "echo x >&2; exit 4", stderr=full)
+        assert (finished["exit_code"], finished["error"]) == (4, "standard error: No space left on device")
+        _, finished = run(tmp_path / "told", "yes", stdout=full)
+        assert (finished["signal"], finished["error"]) == ("SIGPIPE", "standard output: No space left on device")
+
+
+def test_an_output_that_does_not_block_is_waited_for(tmp_path) -> None:
+    """As one is that is shared with a program of Node."""
+    outlet, inlet = os.pipe()
+    os.set_blocking(inlet, False)
+    told = tmp_path / "told"
+    words = [sys.executable, "-c", SCRIPT, str(told), "head", "-c", "400000", "/dev/zero"]
+    with subprocess.Popen(words, stdout=inlet) as process, open(outlet, "rb") as read:
+        os.close(inlet)
+        wait_until(lambda: held_by(outlet) >= 65_536, "the pipe to be full")
+        assert len(read.read()) == 400_000
+        process.wait(DEADLINE_S)
+    assert json.loads(told.read_text())["exit_code"] == 0
+
+
+def held_by(pipe: int) -> int:
+    """How many bytes wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_what_stays_in_the_background_holds_nothing_up(tmp_path) -> None:
@@ -90,3 +123,5 @@ def test_what_cannot_be_run_is_told_from_what_is_not_there(tmp_path) -> None:
     plain.write_text("no program")
     assert run(tmp_path / "told", str(plain))[1]["exit_code"] == 126
     assert run(tmp_path / "told", str(tmp_path / "nothing"))[1]["exit_code"] == 127
+    finished = run(tmp_path / "told", "")[1]
+    assert (finished["exit_code"], finished["error"]) == (127, '"": No such file or directory')

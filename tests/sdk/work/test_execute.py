@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, clean_environment, executable
 from tests.support.wait import wait_until
+from towerlog.sdk.work.process_tree import send_each
 
 DEADLINE_S = 60
 HURRIED = """
@@ -275,3 +276,20 @@ def test_a_paused_command_that_was_woken_is_stopped_again(server, tmp_path, how:
     wait_until(lambda: not is_stopped(command), "the resume")
     steered(server, thread, "cancel")
     process.communicate(timeout=DEADLINE_S)
+
+
+def test_a_paused_command_goes_on_where_who_has_stopped_it_is_killed(server, tmp_path) -> None:
+    """And what it has started."""
+    script = f"sh -c 'echo $$; while [ ! -e {tmp_path}/enough ]; do sleep 0.02; done' & echo $$; wait"
+    process = start(server.base_url, tmp_path, "--thread", "t-left-paused", "--", "sh", "-c", script)
+    assert process.stdout is not None
+    both = [int(process.stdout.readline()) for _ in range(2)]
+    steered(server, "t-left-paused", "pause")
+    wait_until(lambda: status_of(server, "t-left-paused") == "paused", "the pause")
+    process.kill()
+    try:
+        wait_until(lambda: "T" not in map(state_of, both), "both to go on")
+    finally:
+        (tmp_path / "enough").touch()
+        send_each(signal.SIGCONT, dict.fromkeys(both, ""))
+        process.communicate(timeout=DEADLINE_S)

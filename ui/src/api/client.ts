@@ -14,6 +14,10 @@ export interface Asked {
   readonly path?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string | number | boolean | null | undefined>>;
   readonly body?: unknown;
+  /** The body as JSON text, where its numbers are to stay as they are written. */
+  readonly text?: string;
+  /** What a repeat of this call is known by: it is carried out once. */
+  readonly key?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -53,31 +57,67 @@ export async function call<M extends Method, P extends Having<M>>(
   template: P & string,
   asked: Asked = {},
 ): Promise<Answer<Operation<P, M>>> {
-  return (await answer(method, pathOf(template, asked), asked)) as Answer<Operation<P, M>>;
+  return (await shared(method, pathOf(template, asked), asked)) as Answer<Operation<P, M>>;
+}
+
+/** What an operation answers, as JSON text: numbers as they are written. Raises as `call` does. */
+export async function told<P extends Having<'get'>>(template: P & string, asked: Asked = {}): Promise<string> {
+  return (await accepted('get', pathOf(template, asked), asked)).text();
+}
+
+/** A key for `Asked.key` that nobody has used. */
+export function freshKey(): string {
+  // Not `randomUUID`, which is there over HTTPS alone.
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+const open = new Map<string, Promise<unknown>>();
+
+/** A change that is asked for again while it is being made, as by a second click, is the same one. */
+function shared(method: Method, path: string, asked: Asked): Promise<unknown> {
+  if (method === 'get' || asked.signal) return answer(method, path, asked);
+  const words = `${method} ${path} ${bodyOf(asked) ?? ''}`;
+  const known = open.get(words);
+  if (known) return known;
+  const made = answer(method, path, asked).finally(() => open.delete(words));
+  open.set(words, made);
+  return made;
+}
+
+function bodyOf({ body, text }: Asked): string | undefined {
+  return text ?? (body === undefined ? undefined : JSON.stringify(body));
 }
 
 /** Told whenever the server says that nobody is signed in. */
 export const SIGNED_OUT = 'towerlog:signed-out';
 
-async function answer(method: Method, path: string, asked: Asked = {}): Promise<unknown> {
+async function answer(method: Method, path: string, asked: Asked): Promise<unknown> {
+  const response = await accepted(method, path, asked);
+  return response.status === 204 ? undefined : response.json();
+}
+
+async function accepted(method: Method, path: string, asked: Asked): Promise<Response> {
   const response = await sent(method, path, asked);
   if (!response.ok) {
     if (response.status === 401) dispatchEvent(new Event(SIGNED_OUT));
     throw await refusal(response);
   }
-  return response.status === 204 ? undefined : response.json();
+  return response;
 }
 
-async function sent(method: Method, path: string, { body, signal }: Asked): Promise<Response> {
+async function sent(method: Method, path: string, asked: Asked): Promise<Response> {
+  const { key, signal } = asked;
   const isRead = method === 'get';
+  const body = bodyOf(asked);
   const headers: Record<string, string> = { accept: 'application/json' };
   if (!isRead) headers['x-towerlog-request'] = '1';
   if (body !== undefined) headers['content-type'] = 'application/json';
+  if (key !== undefined) headers['idempotency-key'] = key;
   const request: RequestInit = {
     method: method.toUpperCase(),
     headers,
     credentials: 'same-origin',
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(body === undefined ? {} : { body }),
     ...(signal ? { signal } : {}),
   };
   // A connection that was kept open may be gone: what only reads is asked once more.

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, NamedTuple
 
+from towerlog.sdk.record.values.held_answers import HeldAnswers
+
 MAX_REMEMBERED = 1000
 """Command ids of a run that are remembered, to recognise repetitions."""
 MAX_MESSAGES = 100
@@ -81,6 +83,8 @@ class _Asker(NamedTuple):
     future: Future[Any]
     above: int | None = None
     """Answers count whose command has a higher id; None: none do, the server does not have the question yet."""
+    holds: bool = False
+    """Whether the answer is acknowledged by `settle_answer` alone."""
 
 
 def _word_of(line: bytes, event_type: str, kind: str, content: str | int | None) -> dict[str, Any] | None:
@@ -107,6 +111,7 @@ class Inbox:
         self._seen: deque[object] = deque(maxlen=MAX_REMEMBERED)
         self._asking: dict[str, _Asker] = {}
         """Key of a question that was asked in this attempt → who waits for its answer."""
+        self._held = HeldAnswers()
         self._given_up: deque[str] = deque(maxlen=MAX_GIVEN_UP)
         """Keys of questions whose `ask` has ended without an answer."""
         self._leaves_answers = False
@@ -197,17 +202,30 @@ class Inbox:
         self.notices_cancel()
         callback()
 
-    def answer(self, key: str) -> Future[Any]:
-        """The answer to the question of this key, which is to be told after this call; acknowledged when it arrives."""
+    def answer(self, key: str, *, holds: bool = False) -> Future[Any]:
+        """The answer to the question of this key, which is to be told after this call; acknowledged when it arrives.
+
+        With `holds`, only by `settle_answer`: until then the server gives it again to whoever asks the same, here too.
+        """
         future: Future[Any] = Future()
         with self._lock:
+            held = self._held.find(key)
             if self.cancelled or self._is_closed:
                 future.set_exception(self._cancellation() if self.cancelled else RunCancelled(ENDED))
+            elif held is not None:
+                _answer(future, held)
             else:
-                self._asking[key] = _Asker(future)
+                self._asking[key] = _Asker(future, holds=holds)
         if future.done():
             self.notices_cancel()
         return future
+
+    def settle_answer(self, key: str, *, taken: bool) -> None:
+        """Acknowledges an answer that is held: as taken, or as one that reached nobody."""
+        with self._lock:
+            command = self._held.release(key)
+        if command is not None:
+            self._acknowledge(command if taken else {**command, "taken": False})
 
     def waits_for(self, key: str) -> bool:
         """Whether the answer to this question has not come, nor anything else that ends the wait for it."""
@@ -265,13 +283,18 @@ class Inbox:
         return asker.above is None or (isinstance(number, int) and number <= asker.above)
 
     def _answered(self, command: Command) -> None:
-        future = self._no_longer_waiting(command)
-        if future is None:  # it was given up
+        key = str(command.get("question_key"))
+        with self._lock:
+            asker = self._asking.pop(key, None)
+            is_held = asker is not None and asker.holds and not command.get("expired")
+            taken = self._held.hold(key, command) if is_held else [command]
+        if asker is None:  # it was given up
             self._acknowledge({**command, "taken": False})
             return
         # The acknowledgement first, so that it precedes whatever the answer leads to.
-        self._acknowledge(command)
-        _answer(future, command)
+        for each in taken:
+            self._acknowledge(each)
+        _answer(asker.future, command)
 
     def _stored(self, command: Command) -> None:
         key = str(command.get("question_key"))

@@ -355,14 +355,14 @@ class BaseRun:
         self.tell("command.acknowledged", said | ({"taken": False} if command.get("taken") is False else {}))
 
     def ask_later(
-        self, question: object, terms: Mapping[str, Any], place: tuple[str, int] | None = None
+        self, question: object, terms: Mapping[str, Any], place: tuple[str, int] | None = None, *, holds: bool = False
     ) -> tuple[str, Future[Any]]:
         """Tells a question with what is said beside it; its key, and its answer to come. `place`: by default, that
-        which the run has come to (`key_at`)."""
+        which the run has come to (`key_at`). `holds`: the answer is acknowledged by `take_answer` alone."""
         self._inbox.check_open()
         text = question if isinstance(question, str) else str_of(question)
         key = self._questions.key_of(text) if place is None else key_at(place[0], text, place[1])
-        answer = self._inbox.answer(key)
+        answer = self._inbox.answer(key, holds=holds)
         if not answer.done():
             self.tell("run.waiting_for_input", {"question": text, "question_key": key, **terms})
         return key, answer
@@ -381,6 +381,13 @@ class BaseRun:
             self.tell("run.question_withdrawn", {"question_id": question_id, "reason": reason})
 
     def give_up_question(self, key: str, reason: str = "its agent stopped waiting") -> None:
-        """Withdraws a question, and does not wait for what the server says to that."""
+        """Withdraws a question, and does not wait for what the server says to that. A held answer is told as not taken,
+        unless the run goes to another worker."""
+        if not self._handed_back:
+            self._inbox.settle_answer(key, taken=False)
         self._withdraw(key, reason)
         self._inbox.give_up(key)
+
+    def take_answer(self, key: str) -> None:
+        """Acknowledges a held answer: what it was needed for has it."""
+        self._inbox.settle_answer(key, taken=True)

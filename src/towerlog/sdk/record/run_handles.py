@@ -25,21 +25,21 @@ class OpenQuestion:
         question: object,
         schema: Mapping[str, Any] | None = None,
         place: tuple[str, int] | None = None,
+        *,
+        holds: bool = False,
     ) -> None:
-        """Asks it. Raises RunCancelled. `place`: what a framework calls it, and which of several there it is."""
+        """Asks it. Raises RunCancelled. `place`: what a framework calls it, and which of several there it is.
+
+        With `holds` the answer is acknowledged by `take`: a process that ends before that has lost nothing.
+        """
         self._run = run
-        self._key, self._answer = run.ask_later(question, _terms(schema, None, None, None), place)
+        self._key, self._answer = run.ask_later(question, _terms(schema, None, None, None), place, holds=holds)
         self._schema = schema
 
     @property
     def key(self) -> str:
         """Its name in the run."""
         return self._key
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether there is an answer, or something else that ended the wait for it."""
-        return self._answer.done()
 
     def wait(self, timeout: float | None = None) -> Any:
         """The answer. Raises as `Run.ask` does; after a TimeoutError the question is still open."""
@@ -49,8 +49,12 @@ class OpenQuestion:
         """As `wait`, awaited."""
         return _value(await _awaited(self._run, self._answer, timeout), self._schema)
 
+    def take(self) -> None:
+        """Acknowledges an answer that is held; what has gone on with it must be kept by then."""
+        self._run.take_answer(self._key)
+
     def withdraw(self, reason: str) -> None:
-        """Gives it up, unless it was answered: nobody has to answer it any more."""
+        """Gives it up, unless it was answered: nobody has to answer it any more. A held answer is told as not taken."""
         self._run.give_up_question(self._key, reason)
 
 

@@ -9,6 +9,7 @@ command directly.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -31,7 +32,14 @@ _WATCHED = FORWARDED | {signal.SIGCHLD, signal.SIGWINCH}
 _FROM_THE_KERNEL = 0x80
 """`si_code` of a signal from the keyboard: the whole foreground process group has received it."""
 CANNOT_RUN, NOT_FOUND = 126, 127
+NOT_WRITTEN = 1
+"""Exit code of a command that ended well, but whose output could not be written."""
+EMPTY = '""'
+"""How a command without a name is told of."""
 _STDOUT, _STDERR = 1, 2
+_NAMES = {_STDOUT: "standard output", _STDERR: "standard error"}
+_NO_READER = frozenset({errno.EPIPE, errno.EIO, errno.EBADF})
+"""Errors of an output that nobody reads: a pipe's, a terminal's that has hung up, that of one which was closed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Finished:
     stderr_bytes: int | None
     """None if one channel carried both: all bytes are in `stdout_bytes`."""
     error: str | None = None
-    """Why it could not be started."""
+    """Why it could not be started, or its output not be written."""
 
 
 class OutputCopy:
@@ -54,6 +62,8 @@ class OutputCopy:
     def __init__(self, target: int) -> None:
         """Opens a pipe, or a pseudo-terminal if the target is a terminal."""
         self.count = 0
+        self.error: str | None = None
+        """Why the output could not be written, unless it has no reader."""
         self._target = target
         self._is_terminal = os.isatty(target)
         self._source, self.inlet = os.openpty() if self._is_terminal else os.pipe()
@@ -105,20 +115,30 @@ class OutputCopy:
                 return False
 
     def _write(self, chunk: bytes) -> bool:
-        """False if our output has no reader any more: then the command's writes must fail as well."""
+        """False if our output has no reader any more, or no room: then the command's writes must fail as well."""
         rest = memoryview(chunk)
         try:
             while rest:
-                written = os.write(self._target, rest)
+                written = self._written(rest)
                 self.count += written
                 rest = rest[written:]
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NO_READER:
+                self.error = f"{_NAMES.get(self._target, self._target)}: {error.strerror}"
             null = os.open(os.devnull, os.O_RDONLY)
             # Not `close`, which `finish` does: the descriptor must not be reused in between.
             os.dup2(null, self._source)
             os.close(null)
             return False
         return True
+
+    def _written(self, rest: memoryview) -> int:
+        """How many bytes were written. Whoever shares the output may have made it non-blocking: waits for room then."""
+        while True:
+            try:
+                return os.write(self._target, rest)
+            except BlockingIOError:
+                select.select([], [self._target], [])
 
 
 def _leave_bytes_alone(terminal: int) -> None:
@@ -159,7 +179,7 @@ def run_command(argv: Sequence[str], mask: set[signal.Signals], steered: Steered
         _begin(outputs)
         _finish(outputs)
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
-        return Finished(code, None, _since_ms(begun_at), 0, 0, f"{argv[0]}: {error.strerror}")
+        return Finished(code, None, _since_ms(begun_at), 0, 0, f"{argv[0] or EMPTY}: {error.strerror}")
     _begin(outputs)
     if steered is not None:
         steered.begin(process_id)
@@ -169,12 +189,15 @@ def run_command(argv: Sequence[str], mask: set[signal.Signals], steered: Steered
     duration_ms = _since_ms(begun_at)
     _finish(outputs)
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    unwritten = next((output.error for output in outputs if output.error is not None), None)
+    exit_code = os.WEXITSTATUS(status) if ended_by is None else 128 + ended_by
     return Finished(
-        exit_code=os.WEXITSTATUS(status) if ended_by is None else 128 + ended_by,
+        exit_code=NOT_WRITTEN if unwritten is not None and not exit_code else exit_code,
         signal=None if ended_by is None else _name(ended_by),
         duration_ms=duration_ms,
         stdout_bytes=outputs[0].count,
         stderr_bytes=outputs[1].count if len(outputs) > 1 else None,
+        error=unwritten,
     )
 
 
@@ -188,6 +211,8 @@ def _are_one(first: int, second: int) -> bool:
 
 
 def _spawned(argv: Sequence[str], outputs: Sequence[OutputCopy], mask: set[signal.Signals]) -> int:
+    if not argv[0]:  # for a shell as well no command; Python takes it for a mistake of ours
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     actions = [(os.POSIX_SPAWN_DUP2, outputs[0].inlet, _STDOUT), (os.POSIX_SPAWN_DUP2, outputs[-1].inlet, _STDERR)]
     # Python ignores these two signals, and a child would inherit that.
     usual = [signal.SIGPIPE, signal.SIGXFSZ]

@@ -1,7 +1,8 @@
 """What people ask of the run of `towerlog exec`, carried out on its command: by signals to it and all that it started.
 
 A cancel, and the end of the run by somebody else, is SIGTERM, and SIGKILL to what is still there after the grace; a
-pause is SIGSTOP, a resume SIGCONT. Whatever else wakes a paused command, it is stopped again.
+pause is SIGSTOP, a resume SIGCONT. Whatever else wakes a paused command, it is stopped again. Should this process be
+killed, nobody can resume the run: the command goes on then.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Callable
 
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.run_handles import Run
-from towerlog.sdk.work.process_tree import Processes, living, send, send_each
+from towerlog.sdk.work.process_tree import Processes, living, send, send_each, tree_of
+from towerlog.sdk.work.waker import Waker
 
 GRACE_S = 10.0
 """Default for how long a command may take to end after SIGTERM: less than the server waits before it forces the end."""
@@ -45,6 +47,7 @@ class Steering:
         self._awake_until = 0.0
         """By the steady clock: so long a paused command may act on a signal that it was woken for."""
         self.was_cancelled = False
+        self._waker: Waker | None = None
 
     def begin(self, process_id: int) -> None:
         """The command has started."""
@@ -69,6 +72,7 @@ class Steering:
     def end(self) -> None:
         """The command has ended. After a cancel: waits until what it has started is gone as well, which what is left
         after the grace is told by SIGKILL."""
+        self._dismiss_waker()
         left = living(self._told)
         while left and (now := time.monotonic()) < self._kill_at + KILLED_S:
             if now >= self._kill_at:
@@ -88,6 +92,7 @@ class Steering:
     def _pause(self) -> None:
         self._is_stopped, self._awake_until = True, 0.0
         self._send(signal.SIGSTOP)
+        self._set_waker()
         threading.Thread(target=self._keep_stopped, name="towerlog-pause", daemon=True).start()
         self._say("towerlog: the run is paused, and the command stopped")
         self._run.pause_point()
@@ -107,6 +112,22 @@ class Steering:
         with self._lock:  # it is not stopped again after this
             self._is_stopped = False
         self._send(signal.SIGCONT)
+        self._dismiss_waker()
+
+    def _set_waker(self) -> None:
+        with self._lock:
+            if self._over.is_set():
+                return
+            try:
+                self._waker = Waker(tree_of(self._process_id))
+            except OSError as error:
+                self._say(f"towerlog: if this process is killed, the command stays stopped: {error.strerror}")
+
+    def _dismiss_waker(self) -> None:
+        with self._lock:
+            waker, self._waker = self._waker, None
+        if waker is not None:
+            waker.dismiss()
 
     def _cancel(self, reason: str) -> None:
         self._kill_at = time.monotonic() + self._grace_s

@@ -1,20 +1,26 @@
-"""A program whose graph asks a person, and keeps its state in a file: `FILE THREAD ask|go|own`.
+"""A program whose graph asks a person, and keeps its state in a file: `FILE THREAD [fan-]HOW`.
 
-It ends without waiting for the answer (`ask`), goes on and takes it (`go`), or brings one of its own (`own`).
+It ends without waiting for the answer (`ask`), goes on and takes it (`go`), or brings one of its own (`own`). Or it is
+killed: with the answers in hand (`unused`), in the node that has got them (`inside`), or when the graph's state has
+what they have led to, before anybody is told (`kept`). `fan-`: two nodes ask at once.
 """
 
 from __future__ import annotations
 
+import operator
+import os
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Send, interrupt
 
 import towerlog
+from towerlog.sdk.integrations.langchain.interrupts import Interrupts
 
 
 class Plan(TypedDict, total=False):
@@ -22,9 +28,43 @@ class Plan(TypedDict, total=False):
     second: str
 
 
-def both(state: Plan) -> Plan:
+class Part(TypedDict, total=False):
+    said: Annotated[list[str], operator.add]
+    number: int
+
+
+def killed() -> None:
+    """Ends as a process does that is killed, once what it had told is on its way."""
+    towerlog.flush(60)
+    os._exit(0)
+
+
+def in_turn(got: Callable[[], None]) -> Any:
     """Asks twice in one node, in the same words."""
-    return {"first": interrupt("Publish?"), "second": interrupt("Publish?")}
+
+    def both(state: Plan) -> Plan:
+        first = interrupt("Publish?")
+        got()
+        return {"first": first, "second": interrupt("Publish?")}
+
+    graph = StateGraph(Plan)
+    graph.add_node("both", both)
+    graph.add_edge(START, "both")
+    return graph
+
+
+def at_once(got: Callable[[], None]) -> Any:
+    """Asks two things at a time."""
+
+    def one(state: Part) -> Part:
+        said = interrupt(f"Publish {state['number']}?")
+        got()
+        return {"said": [f"{state['number']} {said}"]}
+
+    graph = StateGraph(Part)
+    graph.add_node("one", one)
+    graph.add_conditional_edges(START, lambda state: [Send("one", {"number": number}) for number in (1, 2)], ["one"])
+    return graph
 
 
 def load(saver: Any, file: Path) -> None:
@@ -43,24 +83,27 @@ def save(saver: Any, file: Path) -> None:
 
 
 def main(file: Path, thread: str, how: str) -> None:
-    saver = InMemorySaver()
+    saver, (_, fan, how) = InMemorySaver(), how.rpartition("fan-")
     if how != "ask":
         load(saver, file)
-    graph = StateGraph(Plan)
-    graph.add_node("both", both)
-    graph.add_edge(START, "both")
+    graph = (at_once if fan else in_turn)(killed if how == "inside" else lambda: None)
     app, handler = graph.compile(checkpointer=saver, name="publisher"), towerlog.langchain()
     config: Any = {"callbacks": [handler], "configurable": {"thread_id": thread}}
-    begin: Any = {"ask": {"first": "?"}, "go": None, "own": Command(resume="mine")}
-    result = app.invoke(begin[how], config)
+    begin: Any = {"ask": {"said": []} if fan else {"first": "?"}, "own": Command(resume="mine")}
+    result = app.invoke(begin.get(how), config)
     while "__interrupt__" in result and how != "ask":
         try:
-            result = app.invoke(handler.answer(result, timeout=5 if how == "go" else 0.1), config)
+            answers = handler.answer(result, timeout=0.1 if how == "own" else 5)
         except TimeoutError:
             break
+        if how == "unused":
+            killed()
+        if how == "kept":
+            Interrupts.went_on = lambda _, place: place.before and (save(saver, file), killed())  # type: ignore[assignment,method-assign,return-value]
+        result = app.invoke(answers, config)
     assert towerlog.flush(60)
     save(saver, file)
-    sys.stdout.write(f"{result.get('first')} {result.get('second')}")
+    sys.stdout.write(" ".join(result["said"]) if fan else f"{result.get('first')} {result.get('second')}")
 
 
 if __name__ == "__main__":

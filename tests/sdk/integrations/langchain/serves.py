@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import operator
 import os
 from typing import Annotated, Any, TypedDict
 
@@ -37,6 +38,10 @@ class Made(TypedDict, total=False):
     number: int
 
 
+class Parts(TypedDict, total=False):
+    said: Annotated[list[str], operator.add]
+
+
 class State(TypedDict):
     messages: Annotated[list[Any], add_messages]
 
@@ -57,14 +62,18 @@ class Kept:
 
     url = "http://towerlog"
 
-    def __init__(self) -> None:
+    def __init__(self, answers: int = 100) -> None:
         self.events: list[dict[str, Any]] = []
         self.run: AsyncRun | None = None
+        self._left = answers
 
     def put(self, event: dict[str, Any]) -> None:
         self.events.append(json.loads(json.dumps(event)))
         if event["type"] == "run.waiting_for_input" and self.run is not None:
             tell_storage(self.run, event)
+            self._left -= 1
+            if self._left < 0:
+                return
             key = event["data"]["question_key"]
             self.run.deliver({"command_id": len(self.events), "type": "input", "content": "yes", "question_key": key})
 
@@ -119,6 +128,38 @@ def lost_and_found() -> None:
     assert visited == ["first", "second", "second", "third", "third"], visited
     assert results[:2] == [None, None], results
     assert results[2]["note"] == "first second yes", results
+
+
+def half_answered() -> None:
+    """What a worker had got when it was stopped, and its graph had not gone on with, the next attempt gets as well."""
+    graph = StateGraph(Parts)
+    for name in ("north", "south"):
+        graph.add_node(name, lambda state, name=name: {"said": [f"{name} {interrupt(f'Go {name}?')}"]})
+        graph.add_edge(START, name)
+    carry_out = adapt(graph.compile(name="walker"))
+
+    async def attempt(resume: Any, answers: int) -> tuple[Kept, Any]:
+        kept = Kept(answers)
+        kept.run = AsyncRun(kept, agent="walker", run_id="r1", thread="t1", input={"said": []}, resume=resume)
+        work = asyncio.ensure_future(carry_out(kept.run))
+        done, _ = await asyncio.wait({work}, timeout=30 if answers > 1 else 2)
+        if done:
+            return kept, work.result()
+        kept.run.hand_back()
+        work.cancel()
+        return kept, await asyncio.gather(work, return_exceptions=True)
+
+    async def attempts() -> None:
+        lost, _ = await attempt(None, 1)
+        assert lost.of("command.acknowledged") == []
+        kept, result = await attempt(lost.of("checkpoint")[-1], 2)
+        assert sorted(result["said"]) == ["north yes", "south yes"], result
+        asked = [[data["question_key"] for data in one.of("run.waiting_for_input")] for one in (lost, kept)]
+        assert asked[0] == asked[1], asked
+        told = [event["type"] for event in kept.events if event["type"] in ("checkpoint", "command.acknowledged")]
+        assert told == ["checkpoint", "command.acknowledged", "command.acknowledged"], told
+
+    asyncio.run(attempts())
 
 
 def kept_in_the_process() -> None:
@@ -188,5 +229,6 @@ def create_and_answer() -> None:
 
 if __name__ == "__main__":
     lost_and_found()
+    half_answered()
     kept_in_the_process()
     asyncio.run(served())

@@ -24,16 +24,16 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 
 @pytest.fixture
-def go(told: Told, tmp_path: Path) -> Go:
+def go(told: Told, tmp_path: Path, request: pytest.FixtureRequest) -> Go:
     """Carries a thread on in a process of its own; what its graph has come to."""
-    python = python_of("langchain")
+    python = python_of(getattr(request, "param", "langchain"))
     return lambda thread, how: run_program(python, PROGRAM, told.env, str(tmp_path / thread), thread, how).strip()
 
 
-def answer(told: Told, words: str) -> str:
-    """A person answers the one open question; its approval."""
+def answer(told: Told, words: str, question: str = "Publish?") -> str:
+    """A person answers the one open question of these words; its approval."""
     with Client(told.env["TOWERLOG_URL"], ADMIN_KEY) as client:
-        [asked] = [one for one in client.list_approvals() if one.state == "open"]
+        [asked] = [one for one in client.list_approvals() if one.state == "open" and one.question == question]
         client.answer_approval(asked.approval_id, words)
         return asked.approval_id
 
@@ -80,3 +80,40 @@ def test_an_answer_beside_that_of_the_program_is_told_as_not_taken(told: Told, g
     go("t", "own")
     [run] = told.runs("t")
     assert [(one.state, one.taken_at) for one in run.closed_questions] == [("withdrawn", None)]
+
+
+def test_an_answer_is_kept_until_all_have_come_that_it_is_needed_with(told: Told, go: Go) -> None:
+    go("t", "fan-ask")
+    [before] = told.runs("t")
+    answer(told, "no", "Publish 1?")
+    assert go("t", "fan-go") == "", "the other one is open"
+    [run] = told.runs("t")
+    [answered] = run.closed_questions
+    assert (answered.state, answered.taken_at) == ("answered", None)
+    answer(told, "yes", "Publish 2?")
+    assert go("t", "fan-go") == "1 no 2 yes"
+    [run] = told.runs("t")
+    assert {one.question_id for one in run.closed_questions} == {one.question_id for one in before.questions}
+    assert all(one.state == "answered" and one.taken_at is not None for one in run.closed_questions)
+
+
+@pytest.mark.parametrize("moment", ["unused", "inside"])
+def test_a_kill_before_the_graph_has_kept_the_answers_loses_none(told: Told, go: Go, moment: str) -> None:
+    go("t", "fan-ask")
+    answer(told, "no", "Publish 1?")
+    answer(told, "yes", "Publish 2?")
+    go("t", f"fan-{moment}")
+    assert go("t", "fan-go") == "1 no 2 yes"
+    [run] = told.runs("t")
+    assert run.status == "completed"
+    assert len(told.events(run, "run.input")) == 2, "nobody was asked again"
+
+
+@pytest.mark.parametrize("go", ["langchain", pytest.param("langchain-older", marks=pytest.mark.slow)], indirect=True)
+def test_an_answer_is_none_to_the_next_interrupt_of_its_node(told: Told, go: Go) -> None:
+    go("t", "ask")
+    answer(told, "yes")
+    go("t", "kept")
+    assert go("t", "go") == "? None", "the second question is open"
+    answer(told, "no")
+    assert go("t", "go") == "yes no"

@@ -105,6 +105,7 @@ class ChainReports:
             return
         if place.told is not None:
             place.told.finish()
+        self._interrupts.went_on(place)
         if place.is_run and not self._interrupts.begin(place, outputs):
             place.run.finish(result_of(outputs) if place.run.captures_content else None)
 
@@ -117,6 +118,7 @@ class ChainReports:
         waits = self._interrupts.note(place, error)
         if place.told is not None:
             place.told.finish(None if waits else error)
+        self._interrupts.went_on(place)
         if place.is_run and not (waits and self._interrupts.begin(place, None)):
             # A graph that hands over to the one around it has done its part; around the outermost one there is none.
             place.run.finish(error=None if waits and place.up is not None else error)
@@ -360,8 +362,9 @@ class ChainReports:
         waiting = self._interrupts.goes_on(thread, inputs, self._agent or named, self._recorder)
         if waiting is not None:
             return Place(
-                self, named, waiting.run, told, None, inputs, is_run=True, thread=thread, suspended=waiting.suspended
-            )
+                self, named, waiting.run, told, None, inputs, is_run=True, thread=thread,
+                suspended=waiting.suspended, before=waiting,
+            )  # fmt: skip
         # The library says so where the input is a stream, of which nothing has come yet.
         unknown = inputs == {"input": ""} or not captures_content()
         run = self._recorder.start_run(self._agent or named, thread, None if unknown else plain(inputs))

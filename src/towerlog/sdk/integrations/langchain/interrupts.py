@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from towerlog.sdk.integrations import approvals
@@ -20,6 +20,7 @@ WORDINGS = ("question", "message", "description", "prompt", "text")
 """Members of an interrupt's value that may be its question; else all of it is."""
 KEY = "__interrupt__"
 """Where the library puts interrupts into what a graph returns."""
+WENT_ON = "the thread went on without it"
 
 
 class Interrupts:
@@ -34,7 +35,10 @@ class Interrupts:
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if "GraphInterrupt" in kinds:
             found = interrupts_in(error.args[0] if error.args else ())
-            place.outermost().interrupts |= {id_of(one): one for one in found}
+            outermost, ordinal = place.outermost(), ordinal_of(error)
+            outermost.interrupts |= {id_of(one): one for one in found}
+            for one in found:
+                outermost.ordinals.setdefault(id_of(one), ordinal)
         return "GraphBubbleUp" in kinds
 
     def begin(self, place: Place, outputs: object) -> bool:
@@ -47,12 +51,26 @@ class Interrupts:
         if not found:
             return False
         try:
-            asked = {name: (questions_of(place.run, one.value, name), one.value) for name, one in found.items()}
+            asked = {
+                name: (questions_of(place.run, one.value, name, place.ordinals.get(name, 0)), one.value)
+                for name, one in found.items()
+            }
         except RunCancelled as error:
             place.run.end_with(error)
             return True
+        if place.before is not None:
+            again = {question.key for questions, _ in asked.values() for question in questions}
+            _withdraw(place.before, place.before.questions, WENT_ON, but=again)
         self._tree.wait(place.thread or "", Waiting(place.run, asked, place.suspended))
         return True
+
+    def went_on(self, place: Place) -> None:
+        """A graph has come to an end that was given answers: its state has what they have led to, which is kept by now,
+        and they are acknowledged. Had its process ended before, they would be given to the next one that asks."""
+        if place.before is not None and place.before.is_handed_over:
+            for questions, _ in place.before.questions.values():
+                for question in questions:
+                    question.take()
 
     def _suspend(self, place: Place) -> bool:
         """A graph inside another that waits: it goes on with the other one, as the same run."""
@@ -66,18 +84,18 @@ class Interrupts:
         """The run that has waited in a thread, where a graph goes on there; of an agent also one of another process.
         Where it begins anew, that one is over."""
         waiting = self._tree.goes_on(thread)
-        is_answered = getattr(inputs, "resume", None) is not None
-        goes_on = inputs is None or is_answered
+        answers = getattr(inputs, "resume", None)
+        goes_on = inputs is None or answers is not None
         if waiting is None:
-            return left_in(recorder, thread, agent, answered_here=is_answered) if goes_on and thread else None
-        for questions, _ in waiting.questions.values():
-            for question in questions:
-                if not question.is_answered:
-                    question.withdraw("the program has answered it" if goes_on else "the thread went on without it")
+            return left_in(recorder, thread, agent, answered_here=answers is not None) if goes_on and thread else None
         if not goes_on:
+            _withdraw(waiting, waiting.questions, WENT_ON)
             for run in (*waiting.suspended.values(), waiting.run):
-                run.give_up("the thread went on without it")
+                run.give_up(WENT_ON)
             return None
+        if answers is not None and not waiting.is_handed_over:
+            named = [name for name in waiting.questions if isinstance(answers, Mapping) and name in answers]
+            _withdraw(waiting, named or waiting.questions, "the program has answered it")
         return waiting
 
     def answered(self, result: object, timeout: float | None) -> Any:
@@ -90,19 +108,22 @@ class Interrupts:
         except RunCancelled as error:
             self._end(waiting, error)
             raise
+        waiting.is_handed_over = True
         return command(answers)
 
     async def answered_async(self, result: object, timeout: float | None) -> Any:  # noqa: ASYNC109 as `answered` has it
         """As `answered`."""
         waiting = self._waiting_for(result)
+        ends_at = None if timeout is None else time.monotonic() + timeout
         answers = {}
         try:
             for name, (questions, value) in waiting.questions.items():
-                waits = (question.wait_async(timeout) for question in questions)
+                waits = (question.wait_async(_left(ends_at)) for question in questions)
                 answers[name] = resumed_with(value, await asyncio.gather(*waits))
         except RunCancelled as error:
             self._end(waiting, error)
             raise
+        waiting.is_handed_over = True
         return command(answers)
 
     def _waiting_for(self, result: object) -> Waiting:
@@ -130,13 +151,38 @@ def id_of(interrupt: Any) -> str:
     return str(getattr(interrupt, "id", None) or getattr(interrupt, "interrupt_id", ""))
 
 
-def questions_of(run: BaseRun, value: object, interrupt_id: str) -> list[OpenQuestion]:
+def questions_of(run: BaseRun, value: object, interrupt_id: str, ordinal: int) -> list[OpenQuestion]:
     """Asks what an interrupt asks: one question, or one for each tool call that is to be approved.
 
-    The interrupt has the same id in each process that comes to it; without one, the questions are counted in the run.
+    The interrupt has the same id in each process that comes to it, and so have all of one node: `ordinal` says which of
+    them it is, as the answer to one must not be taken for that to the next. Without an id, the questions are counted in
+    the run.
     """
+    place = f"{interrupt_id}.{ordinal}" if ordinal else interrupt_id
     asked = enumerate(wordings_of(value))
-    return [OpenQuestion(run, text, None, (interrupt_id, index) if interrupt_id else None) for index, text in asked]
+    return [OpenQuestion(run, text, None, (place, index) if place else None, holds=True) for index, text in asked]
+
+
+def ordinal_of(error: BaseException) -> int:
+    """How many interrupts of its node were answered before the one that an error stands for; 0 where nobody knows.
+
+    The library counts them where it raises the error, and tells nobody.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_code.co_name != "interrupt":
+        return 0
+    counted = trace.tb_frame.f_locals.get("idx")
+    return counted if isinstance(counted, int) else 0
+
+
+def _withdraw(waiting: Waiting, names: Iterable[str], reason: str, but: Container[str] = ()) -> None:
+    """Withdraws what these interrupts ask; what was answered is told as not taken."""
+    for name in names:
+        for question in waiting.questions[name][0]:
+            if question.key not in but:
+                question.withdraw(reason)
 
 
 def wordings_of(value: object) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from towerlog.sdk.integrations.guard import Guard
 from towerlog.sdk.integrations.langchain.messages import is_message, message_of
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_handles import OpenQuestion
 
 STATE = "langgraph"
 """Member of a checkpoint's state that has what this module writes."""
@@ -52,6 +53,7 @@ class RunStates:
         self._guard = Guard("the checkpointer of LangGraph")
         self._states: dict[str, dict[str, Any]] = {}
         """Namespace → `config`, `checkpoint`, `metadata`, `parent`, `writes`."""
+        self._used: list[OpenQuestion] = []
         if run.resume is not None:
             self._load((run.resume.get("state") or {}).get(STATE) or {})
 
@@ -99,8 +101,15 @@ class RunStates:
         }
         while len(self._states) > MAX_GRAPHS:
             del self._states[next(iter(self._states))]
-        self._report(checkpoint if not namespace else None)
+        if self._report(checkpoint if not namespace else None) and not namespace:
+            used, self._used = self._used, []
+            for question in used:
+                question.take()
         return {"configurable": here}
+
+    def uses(self, asked: Sequence[OpenQuestion]) -> None:
+        """The outermost graph goes on with these answers: they are taken with its next state that is reported."""
+        self._used = [*asked]
 
     def put_writes(self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         """Keeps what a task of the next state has come to."""
@@ -140,10 +149,11 @@ class RunStates:
         """As `delete_thread`."""
         self.delete_thread(thread_id)
 
-    def _report(self, checkpoint: Mapping[str, Any] | None) -> None:
+    def _report(self, checkpoint: Mapping[str, Any] | None) -> bool:
         """The states as a checkpoint of the run, whose history is the conversation of the outermost graph.
 
-        None where a part of them would be missing: the one before it stays, and a lost run goes on from there.
+        Not reported, and False, where a part of them would be missing: the one before it stays, and a lost run goes on
+        from there.
         """
         if checkpoint is not None:
             messages = checkpoint.get("channel_values", {}).get("messages")
@@ -151,9 +161,10 @@ class RunStates:
                 [message_of(one) for one in messages if is_message(one)] if isinstance(messages, list) else []
             )
         if any(map(_is_live, self._states.values())):
-            return
+            return False
         states = {name: _packed(state) for name, state in self._states.items()}
         self._run.checkpoint(self._history, state={STATE: states})
+        return True
 
     _history: Sequence[Any] = ()
 

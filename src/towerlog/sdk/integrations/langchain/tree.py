@@ -61,6 +61,10 @@ class Place:
     """Of the outermost: what makes its run the current one."""
     interrupts: dict[str, Any] = field(default_factory=dict)
     """Of the outermost: what is waited for inside it, by id."""
+    ordinals: dict[str, int] = field(default_factory=dict)
+    """Of the outermost: which of its node's interrupts each of them is, from 0."""
+    before: Waiting | None = None
+    """Of the outermost: what its run has waited for until now."""
     suspended: dict[str, BaseRun] = field(default_factory=dict)
     """Of the outermost: the runs of graphs inside it that wait with it, by their agents."""
 
@@ -72,7 +76,7 @@ class Place:
         return place
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Waiting:
     """A run whose graph was interrupted, and will go on in the same thread."""
 
@@ -81,6 +85,8 @@ class Waiting:
     """Id of an interrupt → its questions, and its value."""
     suspended: dict[str, BaseRun]
     """Runs of graphs inside it that wait with it, by their agents."""
+    is_handed_over: bool = False
+    """Whether the program has been given all of the answers, to go on with."""
 
 
 class Tree:

@@ -22,7 +22,7 @@ from towerlog.sdk.integrations.langchain.interrupts import (
 )
 from towerlog.sdk.integrations.langchain.messages import message_of, result_of
 from towerlog.sdk.integrations.langchain.saver import saver_class
-from towerlog.sdk.record.run_handles import AsyncRun
+from towerlog.sdk.record.run_handles import AsyncRun, OpenQuestion
 
 
 def adapt(agent: Any) -> Callable[[AsyncRun], Awaitable[Any]]:
@@ -44,18 +44,23 @@ def _of_graph(graph: Any) -> Callable[[AsyncRun], Awaitable[Any]]:
         thread = run.run_id if saver is not None else run.thread
         config = {"callbacks": [langchain(run=run)], "configurable": {"thread_id": thread}}
         given: Any = None
+        asked: list[OpenQuestion] = []
         if saver is None or saver.is_empty:
             given = input_of(run, graph)
         elif found := await _open_interrupts(served, config):
-            given = await _answers(run, found)
+            given, asked = await _answers(run, found)
         while True:
             await run.pause_point()
+            if saver is not None:
+                saver.uses(asked)
             result = await served.ainvoke(given, config)
+            for question in asked:
+                question.take()
             found = list(interrupts_in(result.get(KEY))) if isinstance(result, Mapping) else []
             if not found:
                 _leave_history(run, result)
                 return result_of(result)
-            given = await _answers(run, found)
+            given, asked = await _answers(run, found)
 
     return carry_out
 
@@ -75,14 +80,22 @@ async def _open_interrupts(graph: Any, config: Any) -> list[Any]:
     return [one for task in state.tasks for one in task.interrupts]
 
 
-async def _answers(run: AsyncRun, interrupts: list[Any]) -> Any:
-    """Asks people, all at once; the `Command` with their answers."""
+async def _answers(run: AsyncRun, interrupts: list[Any]) -> tuple[Any, list[OpenQuestion]]:
+    """Asks people, all at once; the `Command` with their answers, and the questions, whose answers are to be taken once
+    the graph has gone on: if the worker is lost before that, the next attempt gets the same ones."""
+    asked = [[OpenQuestion(run, text, holds=True) for text in wordings_of(one.value)] for one in interrupts]
+    questions = [question for some in asked for question in some]
 
-    async def answer(value: object) -> Any:
-        return resumed_with(value, await asyncio.gather(*(run.ask(text) for text in wordings_of(value))))
+    async def answer(value: object, some: list[OpenQuestion]) -> Any:
+        return resumed_with(value, await asyncio.gather(*(question.wait_async() for question in some)))
 
-    answers = await asyncio.gather(*(answer(one.value) for one in interrupts))
-    return command({id_of(one): said for one, said in zip(interrupts, answers, strict=True)})
+    try:
+        answers = await asyncio.gather(*(answer(one.value, some) for one, some in zip(interrupts, asked, strict=True)))
+    except BaseException:
+        for question in questions:
+            question.withdraw("its agent stopped waiting")
+        raise
+    return command({id_of(one): said for one, said in zip(interrupts, answers, strict=True)}), questions
 
 
 def _leave_history(run: AsyncRun, result: object) -> None:

@@ -23,7 +23,8 @@ class RunnerApprovals:
     def __init__(self, run: BaseRun, interruptions: list[Any]) -> None:
         """Asks. Raises RunCancelled."""
         self._run = run
-        self._asked = [(item, OpenQuestion(run, question_of(item))) for item in interruptions]
+        self._asked = [(item, OpenQuestion(run, question_of(item), holds=True)) for item in interruptions]
+        self._is_decided = False
 
     @property
     def run_key(self) -> str:
@@ -47,9 +48,12 @@ class RunnerApprovals:
         result.to_state = functools.partial(self._state, result.to_state)
 
     def goes_on(self) -> BaseRun:
-        """The run, which goes on: the program has decided what is not answered."""
+        """The run, which goes on: with all answers, or the program has decided. An answer that it did not get is told
+        as not taken."""
         for _, question in self._asked:
-            if not question.is_answered:
+            if self._is_decided:
+                question.take()
+            else:
                 question.withdraw("the program has decided")
         return self._run
 
@@ -81,6 +85,7 @@ class RunnerApprovals:
             except TypeError:
                 # Earlier versions give the model a text of their own.
                 state.reject(item)
+        self._is_decided = True
         return state
 
 

@@ -36,6 +36,7 @@ class WrittenApprovals:
         """The run, told of by this process from now on. Nobody has to answer its questions any more."""
         told = self._told
         run = self._recorder().start_run(told.get("agent"), told.get("thread"), run_key=str(told["run_key"]))
+        run.leave_questions((), "")  # answers that nobody here can get are told as not taken
         for key in list(told.get("questions") or ())[:MAX_QUESTIONS]:
             run.tell("run.question_withdrawn", {"question_key": str(key), "reason": "the program has decided"})
         return run
