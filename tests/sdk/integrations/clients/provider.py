@@ -51,6 +51,8 @@ def chat(body: dict[str, Any]) -> list[Any]:
         function = {"name": tool["name"], "arguments": json.dumps(tool["arguments"])}
         call = {"index": 0, "id": f"call_{tool['name']}", "type": "function", "function": function}
         message, finish_reason = {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"  # type: ignore[dict-item]
+    if body["messages"][-1]["content"] == "cut":
+        finish_reason = "length"
     if not body.get("stream"):
         choice = {"index": 0, "message": message, "finish_reason": finish_reason}
         return [{**base, "object": "chat.completion", "choices": [choice], "usage": OPENAI_USAGE}]
