@@ -186,7 +186,9 @@ def read_usage(told: dict[str, Any], where: str, warnings: Warnings, inside: Ins
     """What members of usage say, in whichever form."""
     plain = _OWN if inside == "as usual" else _PLAIN
     if told.keys() <= plain and all(type(one) is int and 0 <= one <= MAX_NUMBER for one in told.values()):
-        return FoundUsage(Usage(**told), {})
+        usage = Usage(**told)
+        if inside != "as usual" or not usage.total_tokens or (usage.split_tokens() or 0) <= usage.total_tokens:
+            return FoundUsage(usage, {})
     try:
         found = usage_of(told, inside=inside)
     except (TypeError, ValueError, OverflowError):
