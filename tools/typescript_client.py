@@ -156,6 +156,8 @@ def terms() -> list[str]:
         f"export const STANDARD: readonly string[] = {json.dumps(sorted(usage_terms.STANDARD))};",
         f"export const COST: readonly string[] = {json.dumps(usage_terms.COST)};",
         f"export const COST_PARTS: readonly (readonly string[])[] = {json.dumps(usage_terms.COST_PARTS)};",
+        f"export const GEO = {json.dumps(usage_terms.GEO)};",
+        f"export const ANYWHERE: readonly string[] = {json.dumps(sorted(usage_terms.ANYWHERE))};",
         f"export const TICKS = {json.dumps(usage_terms.TICKS)};",
         f"export const TICKS_PER_DOLLAR = {usage_terms.TICKS_PER_DOLLAR};",
         f"export const UPSTREAM = {json.dumps(usage_terms.UPSTREAM)};",

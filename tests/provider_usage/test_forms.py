@@ -133,6 +133,7 @@ INTERACTION = {
     "total_tokens": 2306,
 }
 SHAPES = [
+    ({**ANTHROPIC, "inference_geo": "us"}, (86, 1920, 12, 300, None)),
     ({**OPENAI_CHAT, "cost_in_usd_ticks": 1234500}, (86, 1920, None, 250, 50)),
     (LANGFUSE_WRITES, (86, None, 12, 300, None)),
     ({**LANGFUSE_WRITES, "input_cached_tokens": 1920, "total": 2318}, (86, 1920, 12, 300, None)),
@@ -313,6 +314,8 @@ GEMINI_LIVE = {
         (ANTHROPIC | {"cache_creation": {"ephemeral_1h_input_tokens": 12}}, {"cache_write_1h_tokens": 12}),
         (ANTHROPIC | {"cache_creation": {"ephemeral_1h_input_tokens": 0}, "service_tier": "standard"}, {}),
         (ANTHROPIC | {"service_tier": "batch"}, {"service_tier": "batch"}),
+        (ANTHROPIC | {"service_tier": "batch", "inference_geo": "us"}, {"service_tier": "inference_geo:us"}),
+        (ANTHROPIC | {"service_tier": "batch", "inference_geo": "global"}, {"service_tier": "batch"}),
         (ANTHROPIC | {"service_tier": "standard", "speed": "fast"}, {"service_tier": "fast"}),
         (
             OPENAI_CHAT

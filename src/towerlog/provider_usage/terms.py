@@ -120,6 +120,9 @@ UPSTREAM, IS_OWN_KEY = "cost_details.upstream_inference_cost", "is_byok"
 """OpenRouter: what a provider takes that is paid with one's own key; its `cost` is then a fee beside that."""
 STANDARD = frozenset({"standard", "default", "auto", "on_demand"})
 
+GEO, ANYWHERE = "inference_geo", frozenset({"", "global", "default", "auto", "none", "not_available"})
+"""Where Anthropic tells in which part of the world a call was served, and what it says where that changes no price."""
+
 Get = Callable[[str], Any]
 """Path → what stands there; None where nothing does."""
 
@@ -142,11 +145,25 @@ def terms_of(get: Get) -> dict[str, Any]:
 
 
 def tier_in(get: Get) -> str | None:
-    """The terms of a call where they are not the standard."""
+    """The terms of a call where they are not the standard. A place of its own counts first: whatever else holds, the
+    price is another one there."""
+    if (place := place_term(get(GEO))) is not None:
+        return place
     told = (getattr(word, "value", word) for word in map(get, TIERS))
     named = next((word for word in told if isinstance(word, str) and word and word.lower() not in STANDARD), None)
     marked = (tier for tier, marks in TIER_MARKS.items() if any(get(mark) is not None for mark in marks))
     return named or next(marked, None)
+
+
+def place_term(place: object) -> str | None:
+    """The terms of a call that was served in this part of the world; None for the standard ones."""
+    is_apart = isinstance(place, str) and place.strip().lower() not in ANYWHERE
+    return f"{GEO}:{place}" if is_apart else None
+
+
+def is_place(tier: str) -> bool:
+    """Whether these terms are those of a part of the world."""
+    return tier.startswith(f"{GEO}:")
 
 
 def of_list(items: object, word: str) -> int | None:

@@ -9,10 +9,12 @@
 
 import { count, dollars } from "./figures.js";
 import {
+  ANYWHERE,
   COST,
   COST_PARTS,
   FORMS,
   type Form,
+  GEO,
   IS_OWN_KEY,
   NO_FURTHER,
   OF_CACHE,
@@ -173,6 +175,9 @@ function termsIn(usage: object): Usage {
 
 /** The terms of a call where they are not the standard. */
 function tierIn(usage: object): string | undefined {
+  const place = memberAt(usage, GEO);
+  // Whatever else holds, the price is another one there.
+  if (typeof place === "string" && !ANYWHERE.includes(place.trim().toLowerCase())) return `${GEO}:${place}`;
   const named = TIERS.map((name) => memberAt(usage, name)).find((word) => typeof word === "string" && word !== "" && !STANDARD.includes(word.toLowerCase()));
   const marked = Object.keys(TIER_MARKS).find((tier) => firstAt(usage, TIER_MARKS[tier] ?? []) !== undefined);
   return typeof named === "string" ? named : marked;
