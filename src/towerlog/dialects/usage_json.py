@@ -106,7 +106,9 @@ class SaidParts(msgspec.Struct, frozen=True, gc=False):
 def parts_of_names(sent: SaidParts, otherwise: Mapping[str, Any]) -> UsageParts | None:
     """The parts by the names of the list, else by those of providers; None where nothing changes a price."""
     told = {name: otherwise.get(name) if (own := getattr(sent, name)) is None else own for name in COUNTED_PARTS}
-    words = (place_term(sent.inference_geo), sent.service_tier, sent.speed, otherwise.get("service_tier"))
+    # Nearly every call says nothing of this.
+    place = None if sent.inference_geo is None else place_term(sent.inference_geo)
+    words = (place, sent.service_tier, sent.speed, otherwise.get("service_tier"))
     tier = tier_of(*sorted(filter(None, words), key=is_place, reverse=True)) if any(words) else None
     if tier is None and not any(told.values()):
         return None
