@@ -48,6 +48,7 @@ NAMES: Mapping[str, str] = {
     "AsyncSignal": "Signal",
     "AsyncStream": "Stream",
     "_AsyncReply": "_Reply",
+    "aclose": "close",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",

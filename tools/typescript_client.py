@@ -25,7 +25,7 @@ from towerlog.asgi.routes import RouteTable
 from towerlog.dialects import DIALECTS
 from towerlog.dialects.native import NATIVE
 from towerlog.provider_usage import terms as usage_terms
-from towerlog.provider_usage.forms import FORMS, Form
+from towerlog.provider_usage.forms import FORMS, NO_FURTHER, OF_MONEY, Form
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "clients" / "typescript"
@@ -132,7 +132,12 @@ def usage_forms() -> str:
         lines.append("  {")
         lines += [f"    {members[name]}: {json.dumps(value)}," for name, value in form._asdict().items()]
         lines.append("  },")
-    lines += ["];\n", *terms()]
+    lines += [
+        "];\n",
+        f"export const NO_FURTHER: readonly string[] = {json.dumps(sorted(NO_FURTHER))};",
+        f"export const OF_MONEY: readonly string[] = {json.dumps(OF_MONEY)};",
+        *terms(),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -151,6 +156,10 @@ def terms() -> list[str]:
         f"export const STANDARD: readonly string[] = {json.dumps(sorted(usage_terms.STANDARD))};",
         f"export const COST: readonly string[] = {json.dumps(usage_terms.COST)};",
         f"export const COST_PARTS: readonly (readonly string[])[] = {json.dumps(usage_terms.COST_PARTS)};",
+        f"export const GEO = {json.dumps(usage_terms.GEO)};",
+        f"export const ANYWHERE: readonly string[] = {json.dumps(sorted(usage_terms.ANYWHERE))};",
+        f"export const TICKS = {json.dumps(usage_terms.TICKS)};",
+        f"export const TICKS_PER_DOLLAR = {usage_terms.TICKS_PER_DOLLAR};",
         f"export const UPSTREAM = {json.dumps(usage_terms.UPSTREAM)};",
         f"export const IS_OWN_KEY = {json.dumps(usage_terms.IS_OWN_KEY)};",
     ]

@@ -310,6 +310,14 @@ def test_terms_have_the_price_of_the_list_and_no_other(org) -> None:
     assert usage(org) == {"gpt-5": (4.375, "computed", 1)}
 
 
+def test_a_call_that_was_served_in_one_part_of_the_world_has_no_price(org) -> None:
+    """Anthropic takes 1.1 times the price there, which the list does not have; `global` is the usual one."""
+    used = {"input_tokens": 1000, "cache_read_input_tokens": 0, "output_tokens": 300}
+    for number, place in enumerate(("global", "us"), start=1):
+        call(org, number, model=CLAUDE, provider="anthropic", usage={**used, "inference_geo": place})
+    assert usage(org) == {CLAUDE: (0.0075, "computed", 1)}
+
+
 def test_an_own_price_has_prices_of_parts_or_the_call_has_none(org) -> None:
     make(org, "house-*", usd_per_million={"input": 1, "output": 2, "input_audio": 30})
     spoken = {"model": "house-1", "input_tokens": 1_000_000, "output_tokens": 1000, "input_audio_tokens": 500_000}

@@ -23,7 +23,11 @@ const batch: Body<paths["/v1/runners/events"]["post"]> = {
 const cost = (rows: Reply<paths["/v1/runs"]["get"]>): number =>
   rows.reduce((sum, row) => sum + (row.total_cost_usd ?? 0), 0);
 
-type Streamed = paths["/v1/runs/{run_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"];
+type Schemas = components["schemas"];
+type Streamed = Schemas["FrameData"] | Schemas["DeltaData"] | Schemas["TimedData"];
+
+// The reply as a whole is text; each `data` in it is one of these.
+const whole: paths["/v1/runs/{run_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"] = "data: {}";
 
 const shown = (event: Streamed): string => {
   const detail: unknown = event.data["anything"];
@@ -37,4 +41,4 @@ const wrong: components["schemas"]["RunDetail"]["status"] = "asleep";
 // @ts-expect-error The run's id is missing.
 const incomplete: Body<paths["/api/ingest"]["post"]> = { event_type: "step", payload: {} };
 
-export { batch, cost, incomplete, run, shown, step, wrong };
+export { batch, cost, incomplete, run, shown, step, whole, wrong };

@@ -70,7 +70,7 @@ def test_generated_typescript_takes_what_the_server_takes(document: Path, tmp_pa
     done([*npm_program("tsc"), "--project", str(tmp_path / "tsconfig.json")])
 
 
-def test_a_generated_python_client_type_checks(document: Path, tmp_path: Path) -> None:
+def test_a_generated_python_client_type_checks_and_reads_streams(document: Path, tmp_path: Path) -> None:
     made = tmp_path / "client"
     said = done(
         [python_program("openapi-python-client"), "generate", "--path", str(document), "--output-path", str(made)]
@@ -80,3 +80,5 @@ def test_a_generated_python_client_type_checks(document: Path, tmp_path: Path) -
     assert (said.count("WARNING"), unknown) == (4, [1, 3])
     shutil.copy(HERE / "use_client.py", made)
     done([python_program("mypy"), "--strict-optional", "towerlog_client", "use_client.py"], made)
+    shutil.copy(HERE / "read_streams.py", made)
+    done([python_program("python"), "read_streams.py", str(document)], made)

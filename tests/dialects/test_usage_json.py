@@ -17,6 +17,7 @@ from towerlog.dialects.steps import DIALECT as STEPS
 from towerlog.dialects.usage_json import SaidUsage
 from towerlog.model.event import Draft, RunById
 from towerlog.model.usage import Usage, UsageReport
+from towerlog.model.usage_parts import NO_PARTS, UsageParts
 
 RUN_ID = "5f0c2f3e-8d0a-4f6e-9a51-0b6f1c7d2e3a"
 CACHED = [
@@ -189,6 +190,67 @@ def test_a_model_call_may_say_its_usage_by_the_names_of_its_provider(told: dict[
     named = {name: value for name, value in told.items() if "token" in name}
     for kind, draft in calls(named).items():
         assert msgspec.structs.replace(report_of(draft).usage, total_tokens=None) == expected, kind
+
+
+WHOLE = {"input_tokens": 2018, "output_tokens": 300, "total_tokens": 2318}
+FLAT_PARTS: list[tuple[dict[str, Any], UsageParts]] = [
+    (
+        {
+            "prompt_tokens": 2018,
+            "completion_tokens": 300,
+            "prompt_tokens_details": {
+                "cache_creation_tokens": 12,
+                "cache_creation_token_details": {"ephemeral_1h_input_tokens": 10},
+            },
+        },
+        UsageParts(cache_write_1h_tokens=10),
+    ),
+    (
+        {**WHOLE, "input_token_details": {"cache_creation": 0, "ephemeral_1h_input_tokens": 10}},
+        UsageParts(cache_write_1h_tokens=10),
+    ),
+    (
+        {**WHOLE, "input_token_details": {"audio": 7}, "output_token_details": {"audio": 5}},
+        UsageParts(input_audio_tokens=7, output_audio_tokens=5),
+    ),
+    ({**WHOLE, "input_token_details": {"flex": 2018}, "output_token_details": {"flex": 300}}, UsageParts(tier="flex")),
+    (
+        {
+            **WHOLE,
+            "input_token_details": {
+                "audio_tokens": 7,
+                "cached_tokens": 64,
+                "cached_tokens_details": {"audio_tokens": 4},
+            },
+        },
+        UsageParts(input_audio_tokens=7, cache_audio_read_tokens=4),
+    ),
+    ({**WHOLE, "inference_geo": "us", "service_tier": "batch"}, UsageParts(tier="inference_geo:us")),
+    ({"usage": {**WHOLE, "inference_geo": "us"}, "service_tier": "batch"}, UsageParts(tier="inference_geo:us")),
+    ({**WHOLE, "inference_geo": "global", "service_tier": "batch"}, UsageParts(tier="batch")),
+    ({**WHOLE, "inference_geo": "not_available"}, NO_PARTS),
+]
+
+
+@pytest.mark.parametrize(("told", "parts"), FLAT_PARTS)
+def test_what_a_price_goes_by_is_read_beside_the_figures_in_every_dialect(
+    told: dict[str, Any], parts: UsageParts
+) -> None:
+    for kind, draft in (drafts(told) | calls(told)).items():
+        assert (report_of(draft).parts or NO_PARTS) == parts, kind
+
+
+def test_cached_input_of_a_realtime_session_is_read_beside_the_figures() -> None:
+    told = {**WHOLE, "input_token_details": {"cached_tokens": 1920}}
+    for kind, draft in (drafts(told) | calls(told)).items():
+        usage = report_of(draft).usage
+        assert (usage.input_tokens, usage.cached_input_tokens) == (98, 1920), kind
+
+
+def test_of_a_call_whose_figures_exceed_its_total_that_alone_counts() -> None:
+    for names in (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens")):
+        for draft in calls({names[0]: 2244, names[1]: 2265, "total_tokens": 2265}).values():
+            assert report_of(draft).usage == Usage(total_tokens=2265)
 
 
 def test_the_names_of_a_model_call_share_no_token_and_its_own_cost_counts() -> None:

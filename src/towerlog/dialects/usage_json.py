@@ -28,6 +28,7 @@ from towerlog.model.usage import (
 from towerlog.model.usage_parts import COUNTED_PARTS, NO_PARTS, UsageParts, known_parts, tier_of
 from towerlog.provider_usage.figures import count
 from towerlog.provider_usage.forms import BUCKETS, TOTAL, Inside, usage_of
+from towerlog.provider_usage.terms import is_place, place_term
 
 
 class _Written(msgspec.Struct, frozen=True, gc=False):
@@ -41,12 +42,40 @@ class _InputDetails(msgspec.Struct, frozen=True, gc=False):
     cache_read_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     cache_creation_tokens: Count | None = None
+    cache_creation_token_details: _Written | None = None
+    """LiteLLM's."""
 
 
 class _OutputDetails(msgspec.Struct, frozen=True, gc=False):
     audio_tokens: Count | None = None
     image_tokens: Count | None = None
     reasoning_tokens: Count | None = None
+
+
+class _OfModalities(msgspec.Struct, frozen=True, gc=False):
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+
+
+class _OtherDetails(msgspec.Struct, frozen=True, gc=False):
+    """Of input or output, by the names of LangChain and of OpenAI's realtime sessions."""
+
+    audio: Count | None = None
+    cache_read: Count | None = None
+    cache_creation: Count | None = None
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
+    reasoning: Count | None = None
+    flex: Count | None = None
+    flex_cache_read: Count | None = None
+    flex_reasoning: Count | None = None
+    priority: Count | None = None
+    priority_cache_read: Count | None = None
+    priority_reasoning: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    cached_tokens: Count | None = None
+    cached_tokens_details: _OfModalities | None = None
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -70,13 +99,17 @@ class SaidParts(msgspec.Struct, frozen=True, gc=False):
     output_video_tokens: Count | None = None
     service_tier: Label | None = None
     speed: Label | None = None
+    inference_geo: Label | None = None
+    """Where the call was served, if that has a price of its own."""
 
 
 def parts_of_names(sent: SaidParts, otherwise: Mapping[str, Any]) -> UsageParts | None:
     """The parts by the names of the list, else by those of providers; None where nothing changes a price."""
     told = {name: otherwise.get(name) if (own := getattr(sent, name)) is None else own for name in COUNTED_PARTS}
-    words = (sent.service_tier, sent.speed, otherwise.get("service_tier"))
-    tier = tier_of(*words) if any(words) else None
+    # Nearly every call says nothing of this.
+    place = None if sent.inference_geo is None else place_term(sent.inference_geo)
+    words = (place, sent.service_tier, sent.speed, otherwise.get("service_tier"))
+    tier = tier_of(*sorted(filter(None, words), key=is_place, reverse=True)) if any(words) else None
     if tier is None and not any(told.values()):
         return None
     return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **told))
@@ -112,6 +145,8 @@ class SaidTokens(SaidParts, frozen=True, gc=False):
     input_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
+    input_token_details: _OtherDetails | None = None
+    output_token_details: _OtherDetails | None = None
     cache_creation: _Written | None = None
     cost_usd: msgspec.Raw = NULL
     model: Label | None = None
@@ -143,13 +178,13 @@ class SaidTokens(SaidParts, frozen=True, gc=False):
         for name in _DETAILS:
             inner = getattr(self, name)
             if inner is not None:
-                told[name] = msgspec.structs.asdict(inner)
+                told[name] = msgspec.to_builtins(inner)
         return told
 
 
 _COUNTS = tuple(name for name in SaidTokens.__struct_fields__ if name.endswith("_tokens") and name not in COUNTED_PARTS)
 _DETAILS = ("prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details",
-            "cache_creation")  # fmt: skip
+            "input_token_details", "output_token_details", "cache_creation")  # fmt: skip
 _PLAIN = frozenset({"input_tokens", "output_tokens", "total_tokens"})
 _OWN = frozenset({*BUCKETS, TOTAL})
 
@@ -186,7 +221,9 @@ def read_usage(told: dict[str, Any], where: str, warnings: Warnings, inside: Ins
     """What members of usage say, in whichever form."""
     plain = _OWN if inside == "as usual" else _PLAIN
     if told.keys() <= plain and all(type(one) is int and 0 <= one <= MAX_NUMBER for one in told.values()):
-        return FoundUsage(Usage(**told), {})
+        usage = Usage(**told)
+        if inside != "as usual" or not usage.total_tokens or (usage.split_tokens() or 0) <= usage.total_tokens:
+            return FoundUsage(usage, {})
     try:
         found = usage_of(told, inside=inside)
     except (TypeError, ValueError, OverflowError):

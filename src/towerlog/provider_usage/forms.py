@@ -9,6 +9,7 @@ meaning, and where a total is told beside the figures, that meaning counts which
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 from towerlog.provider_usage.figures import count
@@ -39,7 +40,8 @@ class Form(NamedTuple):
     total: tuple[str, ...] = ()
     beside_input: tuple[str, ...] = ()
     """Further input, which the input does not include, unless the total says so."""
-    beside_output: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    """How the names of further input begin, and of further output, which stand beside both whatever they are of."""
     is_cache_inside: bool = True
     """Whether the input includes what was read from a cache and written to it."""
     is_reasoning_inside: bool = True
@@ -63,11 +65,14 @@ FORMS = (
         ("input",),
         ("output",),
         ("input_cached_tokens", "cache_read_input_tokens", "input_cache_read", "input_cached", "cacheRead"),
-        ("cache_creation_input_tokens", "input_cache_creation", "input_cache_write", "cacheWrite"),
+        (
+            *("cache_creation_input_tokens", "input_cache_write", "cacheWrite"),
+            "input_cache_creation+input_cache_creation_5m+input_cache_creation_1h",
+            "input_ephemeral_5m_input_tokens+input_ephemeral_1h_input_tokens",
+        ),
         ("output_reasoning_tokens", "output_reasoning", "reasoning_tokens"),
         ("total", "totalTokens"),
-        beside_input=("input_audio_tokens", "input_audio"),
-        beside_output=("output_audio_tokens", "output_audio"),
+        others=("input_", "output_"),
         is_cache_inside=False,
         is_reasoning_inside=False,
     ),
@@ -79,6 +84,16 @@ FORMS = (
         reasoning=("thoughts_token_count", "thoughtsTokenCount"),
         total=("total_token_count", "totalTokenCount"),
         beside_input=("tool_use_prompt_token_count", "toolUsePromptTokenCount"),
+        is_reasoning_inside=False,
+    ),
+    Form(  # Gemini's interactions
+        ("total_input_tokens", "total_output_tokens"),
+        ("total_input_tokens",),
+        ("total_output_tokens",),
+        ("total_cached_tokens",),
+        reasoning=("total_thought_tokens",),
+        total=("total_tokens",),
+        beside_input=("total_tool_use_tokens",),
         is_reasoning_inside=False,
     ),
     Form(("prompt_eval_count", "eval_count"), ("prompt_eval_count",), ("eval_count",)),  # Ollama
@@ -120,11 +135,14 @@ FORMS = (
         ("output_tokens_details.reasoning_tokens", "output_tokens_details.thinking_tokens"),
         ("total_tokens",),
     ),
-    Form(  # LangChain
+    Form(  # LangChain, OpenAI's realtime sessions
         ("input_token_details", "output_token_details"),
         ("input_tokens",),
         ("output_tokens",),
-        tuple(f"input_token_details.{tier}cache_read" for tier in ("", *LANGCHAIN_TIERS)),
+        (
+            *(f"input_token_details.{tier}cache_read" for tier in ("", *LANGCHAIN_TIERS)),
+            "input_token_details.cached_tokens",
+        ),
         (
             "input_token_details.cache_creation",
             "input_token_details.ephemeral_5m_input_tokens+input_token_details.ephemeral_1h_input_tokens",
@@ -193,7 +211,7 @@ def usage_of(usage: object, *, inside: Inside = "as usual") -> dict[str, Any]:
         if any(read.has(mark) for mark in form.marks):
             is_inside = inside == "every" or (inside == "own" and form is OWN)
             meant = form._replace(is_cache_inside=True, is_reasoning_inside=True) if is_inside else form
-            known = _in_buckets(meant, read)
+            known = _in_buckets(meant, read, is_call=inside == "as usual")
             if known:
                 return known | terms_of(read.get) if isinstance(usage, Mapping) or any(known.values()) else {}
     raise ValueError("no usage of a known form")
@@ -252,9 +270,34 @@ class _Reader:
         told = [tokens for path in paths if (tokens := self._sum(path)) is not None]
         return next(filter(None, told), 0 if told else None)
 
+    def others(self, prefix: str, form: Form) -> Tokens:
+        """The sum of what is told by names that begin so and that the form does not name otherwise; None for nothing.
+
+        A name with and without `_tokens` is told once.
+        """
+        named = {name for paths in form[1:7] for path in paths for name in path.split("+")} | NO_FURTHER
+        told: dict[str, int] = {}
+        for name in self.value if isinstance(self.value, Mapping) else getattr(self.value, "__dict__", {}):
+            if isinstance(name, str) and name.startswith(prefix) and name not in named and not _is_of_money(name):
+                with suppress(TypeError, ValueError, OverflowError):
+                    told[name.removesuffix("_tokens")] = count(self.get(name))
+        return sum(told.values()) if told else None
+
     def _sum(self, path: str) -> Tokens:
         found = [count(one) for name in path.split("+") if (one := self.get(name)) is not None]
         return sum(found) if found else None
+
+
+NO_FURTHER = frozenset({"input_tokens", "output_tokens"})
+"""Names of the input and the output as a whole, whatever they begin with."""
+
+
+OF_MONEY = ("cost", "price", "usd")
+"""Words in names that tell no tokens."""
+
+
+def _is_of_money(name: str) -> bool:
+    return any(word in name for word in OF_MONEY)
 
 
 class _Split(NamedTuple):
@@ -271,12 +314,15 @@ class _Split(NamedTuple):
         return sum(tokens or 0 for tokens in self)
 
 
-def _in_buckets(form: Form, read: _Reader) -> dict[str, int]:
+def _in_buckets(form: Form, read: _Reader, *, is_call: bool) -> dict[str, int]:
     meanings = list(_meanings(form, read))
     total = read.count(form.total)
     if form.is_total_bare and total == _bare_sum(form, read):
         total = None
     split = _meant(meanings, total)
+    if is_call and total and split.total() > total:
+        # They include each other, and nobody knows how. Those of a run may be of something else than its total.
+        return {TOTAL: total}
     known = {bucket: tokens for bucket, tokens in zip(BUCKETS, split, strict=True) if tokens is not None}
     if total is not None and (total > split.total() or not known):
         known[TOTAL] = total
@@ -285,16 +331,18 @@ def _in_buckets(form: Form, read: _Reader) -> dict[str, int]:
 
 def _meanings(form: Form, read: _Reader) -> Iterator[_Split]:
     """What the figures may mean, the usual meaning first; the last counts no token that the wholes do not include."""
-    whole, output, beside = read.count(form.input), read.count(form.output), read.count(form.beside_input)
-    beside_output = read.count(form.beside_output)
+    whole, output = read.count(form.input), read.count(form.output)
+    beside, beside_output = read.count(form.beside_input), None
+    if form.others:
+        beside, beside_output = (read.others(prefix, form) for prefix in form.others)
     cached, written, reasoning = read.count(form.cached), read.count(form.written), read.count(form.reasoning)
     for cache_inside in (form.is_cache_inside, not form.is_cache_inside):
         for reasoning_inside in (form.is_reasoning_inside, not form.is_reasoning_inside):
             fresh = _apart(whole, cached, written) if cache_inside else whole
             seen = _apart(output, reasoning) if reasoning_inside else output
             yield _Split(_with(fresh, beside), cached, written, _with(seen, beside_output), reasoning)
-    if beside_output is not None or (form.beside_output and beside is not None):
-        yield from _meanings(form._replace(beside_input=(), beside_output=()), read)
+    if form.others and (beside is not None or beside_output is not None):
+        yield from _meanings(form._replace(others=()), read)
         return
     written = _at_most(written, whole)
     cached = _at_most(cached, None if whole is None else whole - (written or 0))

@@ -254,16 +254,19 @@ async def test_the_words_of_a_status_are_those_that_are_sent(document: dict[str,
     }
 
 
-async def test_a_stream_has_the_schema_of_its_events(document: dict[str, Any]) -> None:
+async def test_a_stream_is_text_and_says_what_its_frames_are(document: dict[str, Any]) -> None:
     content = document["paths"]["/v1/runs/{run_id}/events"]["get"]["responses"]["200"]["content"]
     assert set(content) == {"text/event-stream"}
-    assert [one["$ref"].split("/")[-1] for one in content["text/event-stream"]["schema"]["anyOf"]] == [
+    assert [one["$ref"].split("/")[-1] for one in content["text/event-stream"]["schema"]["contentSchema"]["anyOf"]] == [
         "FrameData",
         "DeltaData",
         "TimedData",
     ]
     feed = document["paths"]["/agents/{id}/events"]["get"]["responses"]["200"]["content"]
-    assert feed["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/FeedEvent"}
+    assert feed["text/event-stream"]["schema"]["contentSchema"] == {"$ref": "#/components/schemas/FeedEvent"}
+    for stream in (content["text/event-stream"], feed["text/event-stream"]):
+        assert stream["schema"]["type"] == "string"
+        assert stream["example"].startswith("data: {")
     names = [one["name"] for one in document["paths"]["/agents/{id}/events"]["get"]["parameters"]]
     assert {"Last-Event-ID", "ticket"} <= {*names}
 

@@ -12,6 +12,7 @@ from tests.cli.importers import samples
 from tests.cli.importers.samples import entry, of_model, written
 from tests.cli.importers.test_formats import of_type, read, source_of, total
 from towerlog.cli.importers.files import events_in, format_of
+from towerlog.errors import Malformed
 
 SUM = {
     "input_tokens": 1200,
@@ -117,6 +118,11 @@ OF_LANGFUSE = {
         [200, 1000, 50, 90, None],
     ),
     "of OpenAI": ({"usageDetails": CHAT}, [200, 1000, None, 50, 40]),
+    "oldest": ({"promptTokens": 1200, "completionTokens": 90, "totalTokens": 1290}, [1200, None, None, 90, None]),
+    "of nobody": (
+        {"usage": {"unit": "TOKENS"}, "promptTokens": 0, "completionTokens": 0, "totalTokens": 0},
+        [None] * 5,
+    ),
     "older": ({"usage": {"input": 1200, "output": 90, "total": 1290, "unit": "TOKENS"}}, [1200, None, None, 90, None]),
 }
 
@@ -135,6 +141,22 @@ def test_langfuse_keeps_usage_in_the_form_of_whoever_told_it(tmp_path: Path, for
     names = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
     assert [call.get(name) for name in names] == expected
     assert not skipped_in(path)
+
+
+@pytest.mark.parametrize("cost", [{"totalCost": 0.5}, {"inputCost": 0.3, "outputCost": 0.2}])
+def test_the_older_usage_of_langfuse_has_costs_too(tmp_path: Path, cost: dict[str, float]) -> None:
+    told = {"usage": {"input": 1200, "output": 90, "total": 1290, "unit": "TOKENS", **cost}}
+    path = written(tmp_path / "traces.jsonl", of_langfuse(told))
+    [call] = of_type(read(path), "model.call")
+    assert (call["cost_usd"], call["input_tokens"], skipped_in(path)) == ("0.5", 1200, Counter())
+
+
+def test_a_page_of_langfuse_without_its_place_is_read(tmp_path: Path) -> None:
+    told = of_langfuse({"usageDetails": {"input": 1200, "output": 90}})
+    path = written(tmp_path / "page.json", {"data": [told]})
+    assert of_type(read(path), "model.call")[0]["input_tokens"] == 1200
+    with pytest.raises(Malformed):
+        format_of(source_of(written(tmp_path / "other.json", {"data": [{"a": 1}]})))
 
 
 def test_parts_of_a_cost_add_up_where_none_is_missing(tmp_path: Path) -> None:

@@ -9,14 +9,20 @@
 
 import { count, dollars } from "./figures.js";
 import {
+  ANYWHERE,
   COST,
   COST_PARTS,
   FORMS,
   type Form,
+  GEO,
   IS_OWN_KEY,
+  NO_FURTHER,
   OF_CACHE,
+  OF_MONEY,
   PARTS,
   STANDARD,
+  TICKS,
+  TICKS_PER_DOLLAR,
   TIER_MARKS,
   TIERS,
   UPSTREAM,
@@ -49,6 +55,8 @@ function inBuckets(form: Form, usage: object): Usage {
   const told = countAt(usage, form.total);
   const total = form.isTotalBare && told === bareSum(form, usage) ? undefined : told;
   const split = meant(splits, total);
+  // They include each other, and nobody knows how.
+  if (total !== undefined && total > 0 && sumOf(split) > total) return { [TOTAL]: total };
   const known: Usage = {};
   BUCKETS.forEach((bucket, index) => {
     const tokens = split[index];
@@ -62,8 +70,9 @@ function inBuckets(form: Form, usage: object): Usage {
 function meanings(form: Form, usage: object): Split[] {
   const whole = countAt(usage, form.input);
   const output = countAt(usage, form.output);
-  const beside = countAt(usage, form.besideInput);
-  const besideOutput = countAt(usage, form.besideOutput);
+  const [ofInput, ofOutput] = form.others;
+  const beside = ofInput === undefined ? countAt(usage, form.besideInput) : othersAt(usage, ofInput, form);
+  const besideOutput = ofOutput === undefined ? undefined : othersAt(usage, ofOutput, form);
   const cached = countAt(usage, form.cached);
   const written = countAt(usage, form.written);
   const reasoning = countAt(usage, form.reasoning);
@@ -75,14 +84,27 @@ function meanings(form: Form, usage: object): Split[] {
       found.push([withBeside(fresh, beside), cached, written, withBeside(seen, besideOutput), reasoning]);
     }
   }
-  const isBeside = besideOutput !== undefined || (form.besideOutput.length > 0 && beside !== undefined);
-  if (isBeside) return [...found, ...meanings({ ...form, besideInput: [], besideOutput: [] }, usage)];
+  const isBeside = form.others.length > 0 && (beside !== undefined || besideOutput !== undefined);
+  if (isBeside) return [...found, ...meanings({ ...form, others: [] }, usage)];
   const leastWritten = atMost(written, whole);
   const leastCached = atMost(cached, whole === undefined ? undefined : whole - (leastWritten ?? 0));
   const leastReasoning = atMost(reasoning, output);
   const fresh = apart(whole, leastCached, leastWritten);
   found.push([withBeside(fresh, beside), leastCached, leastWritten, apart(output, leastReasoning), leastReasoning]);
   return found;
+}
+
+/** The sum of what is told by names that begin so and that the form does not name otherwise; with and without `_tokens` once. */
+function othersAt(usage: object, prefix: string, form: Form): Tokens {
+  const paths = [form.marks, form.input, form.output, form.cached, form.written, form.reasoning, form.total].flat();
+  const named = [...paths.flatMap((path) => path.split("+")), ...NO_FURTHER];
+  const told = new Map<string, number>();
+  for (const [name, value] of Object.entries(usage)) {
+    const isFurther = name.startsWith(prefix) && !named.includes(name) && !OF_MONEY.some((word) => name.includes(word));
+    const tokens = isFurther ? count(value) : undefined;
+    if (tokens !== undefined) told.set(name.endsWith("_tokens") ? name.slice(0, -"_tokens".length) : name, tokens);
+  }
+  return told.size === 0 ? undefined : sumOf([...told.values()]);
 }
 
 /**
@@ -133,7 +155,7 @@ function memberOf(value: unknown, ...names: string[]): unknown {
 function ofList(items: unknown, word: string): number | undefined {
   if (!Array.isArray(items)) return undefined;
   const meant = items.filter((item) => String(memberOf(item, "modality", "ttl")).toUpperCase() === word);
-  return meant.reduce<number>((sum, item) => sum + (count(memberOf(item, "tokenCount", "token_count", "inputTokens")) ?? 0), 0);
+  return meant.reduce<number>((sum, item) => sum + (count(memberOf(item, "tokenCount", "token_count", "inputTokens", "input_tokens", "tokens")) ?? 0), 0);
 }
 
 /** What the price goes by beside the buckets. What cannot be used is left out: the buckets have these tokens too. */
@@ -153,6 +175,9 @@ function termsIn(usage: object): Usage {
 
 /** The terms of a call where they are not the standard. */
 function tierIn(usage: object): string | undefined {
+  const place = memberAt(usage, GEO);
+  // Whatever else holds, the price is another one there.
+  if (typeof place === "string" && !ANYWHERE.includes(place.trim().toLowerCase())) return `${GEO}:${place}`;
   const named = TIERS.map((name) => memberAt(usage, name)).find((word) => typeof word === "string" && word !== "" && !STANDARD.includes(word.toLowerCase()));
   const marked = Object.keys(TIER_MARKS).find((tier) => firstAt(usage, TIER_MARKS[tier] ?? []) !== undefined);
   return typeof named === "string" ? named : marked;
@@ -171,9 +196,15 @@ function sumOfParts(usage: object): number | undefined {
   return undefined;
 }
 
+function ticksIn(usage: object): number | undefined {
+  const ticks = count(memberAt(usage, TICKS));
+  return ticks === undefined ? undefined : dollars(ticks / TICKS_PER_DOLLAR);
+}
+
 /** What a call cost, as its provider says: with what another takes who is paid by a key of one's own. */
 function costIn(usage: object): number | undefined {
-  const cost = COST.map((path) => dollars(memberAt(usage, path))).find((found) => found !== undefined) ?? sumOfParts(usage);
+  const told = COST.map((path) => dollars(memberAt(usage, path))).find((found) => found !== undefined);
+  const cost = told ?? ticksIn(usage) ?? sumOfParts(usage);
   const upstream = dollars(memberAt(usage, UPSTREAM));
   if (cost === undefined || upstream === undefined) return cost ?? upstream;
   const isOwnKey = memberAt(usage, IS_OWN_KEY);

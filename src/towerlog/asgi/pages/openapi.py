@@ -176,11 +176,19 @@ class _Document:
                 content[PROTOBUF] = {"schema": {"type": "string"}}
         if endpoint.frames:
             either = [self.schemas.of(type_) for type_ in endpoint.frames]
-            schema = either[0] if len(either) == 1 else {"anyOf": either}
-            content[EVENT_STREAM] = {"schema": schema, "example": self.examples.of(schema)}
+            content[EVENT_STREAM] = self._stream_of(either[0] if len(either) == 1 else {"anyOf": either})
         returned = _returned(endpoint.reply, endpoint.summary)
         described: Schema = {"description": f"Created. {returned}" if status == 201 else returned}
         return described | ({"content": content} if content else {})
+
+    def _stream_of(self, frame: Schema) -> Schema:
+        """The content of a stream: text, of which each `data` is as `frame` says.
+
+        The body has no other schema: generators of clients would take that of a frame for it, and parse it so.
+        """
+        example = msgspec.json.encode(self.examples.of(frame)).decode()
+        schema = {"type": "string", "contentMediaType": EVENT_STREAM, "contentSchema": frame}
+        return {"schema": schema, "example": f"data: {example}\n\n"}
 
     def _reply_example(self, endpoint: Endpoint, schema: Schema) -> Any:
         if endpoint.sample is not None:

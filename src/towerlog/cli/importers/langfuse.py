@@ -31,6 +31,8 @@ NAME = "langfuse"
 _KINDS: dict[str, Kind] = {"GENERATION": "model", "EMBEDDING": "model", "TOOL": "tool", "EVENT": "moment"}
 """Type of an observation → what it is; of every other type: a step."""
 _OF_OBSERVATIONS = {"traceId", "type"}
+_COSTS = {"inputCost", "outputCost", "totalCost"}
+"""What the older `usage` has beside tokens."""
 _UNDERSCORE = re.compile(r"_([a-z0-9])")
 
 
@@ -39,8 +41,9 @@ def recognizes(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and recognizes(value[0])
     one = object_of(value)
-    if isinstance(one.get("data"), list) and "meta" in one:
-        return recognizes(one["data"]) or not one["data"]
+    if isinstance(one.get("data"), list):
+        # A page of the API, which some save without what it says of its place.
+        return recognizes(one["data"]) if one["data"] else "meta" in one
     found = _in_camels(one)
     is_trace = "id" in found and "timestamp" in found and bool({"sessionId", "observations", "userId"} & set(found))
     return is_trace or ("id" in found and set(found) >= _OF_OBSERVATIONS and "startTime" in found)
@@ -154,8 +157,9 @@ def _figures(one: Json, skipped: Callable[[str], None]) -> Json:
 
 def _cost(one: Json, tokens: Json, skipped: Callable[[str], None]) -> str | None:
     """As it is told, else the sum of its parts where neither that of the input nor that of the output is missing."""
-    details = object_of(one.get("costDetails"))
-    for value in (one.get("totalCost"), one.get("calculatedTotalCost"), details.get("total")):
+    older = object_of(one.get("usage"))
+    details = object_of(one.get("costDetails")) or given(input=older.get("inputCost"), output=older.get("outputCost"))
+    for value in (one.get("totalCost"), one.get("calculatedTotalCost"), details.get("total"), older.get("totalCost")):
         if value is not None:
             return dollars_of(value)
     parts = {name: Decimal(cost) for name, value in details.items() if (cost := dollars_of(value)) is not None}
@@ -178,6 +182,11 @@ def _tokens(one: Json, skipped: Callable[[str], None]) -> Json:
         usage = object_of(one.get("usage"))
         if usage.get("unit") not in (None, "TOKENS"):
             return {}
+        usage = {name: value for name, value in usage.items() if name not in _COSTS and name != "unit"}
+    if not any(value is not None for value in usage.values()):
+        counts = given(input=one.get("promptTokens"), output=one.get("completionTokens"), total=one.get("totalTokens"))
+        # Where newer fields tell them, these are there with 0.
+        usage = counts if any(counts.values()) else {}
     if not any(value is not None for value in usage.values()):
         return {}
     total = count_of(usage.get("total")) or None

@@ -42,24 +42,30 @@ def wanted(names: list[str], told: Any) -> dict[str, Any] | None:
 
 
 def chat(body: dict[str, Any]) -> list[Any]:
-    """A whole answer, or its pieces."""
+    """A whole answer, or its pieces. A model `flex-…` is served on these terms, with audio in its input and a cost."""
     tool = wanted([one["function"]["name"] for one in body.get("tools") or ()], body["messages"])
     # Each answer has an id of its own, as of a provider.
     base = {"id": f"c{len(body['messages'])}", "created": 1, "model": "gpt-offline-2026"}
+    usage = OPENAI_USAGE
+    if body["model"].startswith("flex-"):
+        base["service_tier"] = "flex"
+        usage = {**usage, "cost": 0.5, "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 7}}
     message, finish_reason = {"role": "assistant", "content": "It is cold."}, "stop"
     if tool is not None:
         function = {"name": tool["name"], "arguments": json.dumps(tool["arguments"])}
         call = {"index": 0, "id": f"call_{tool['name']}", "type": "function", "function": function}
         message, finish_reason = {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"  # type: ignore[dict-item]
+    if body["messages"][-1]["content"] == "cut":
+        finish_reason = "length"
     if not body.get("stream"):
         choice = {"index": 0, "message": message, "finish_reason": finish_reason}
-        return [{**base, "object": "chat.completion", "choices": [choice], "usage": OPENAI_USAGE}]
+        return [{**base, "object": "chat.completion", "choices": [choice], "usage": usage}]
     deltas = [{"reasoning_content": "Norway."}, *({"content": word} for word in WORDS)]
     deltas = deltas if tool is None else [message]  # type: ignore[list-item]
     pieces = [{**base, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": one}]} for one in deltas]
     pieces[-1]["choices"][0]["finish_reason"] = finish_reason  # type: ignore[index]
     if (body.get("stream_options") or {}).get("include_usage"):
-        pieces.append({**base, "object": "chat.completion.chunk", "choices": [], "usage": OPENAI_USAGE})
+        pieces.append({**base, "object": "chat.completion.chunk", "choices": [], "usage": usage})
     return [*pieces, "[DONE]"]
 
 

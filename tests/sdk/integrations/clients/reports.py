@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import anthropic
 import openai
+from pydantic import BaseModel
 
 import towerlog
 from tests.sdk.integrations.clients.provider import provider
@@ -40,6 +42,87 @@ def raw_openai(client: openai.OpenAI) -> None:
     assert raw.parse().choices[0].message.content == "It is cold."
     other = client.with_options(timeout=20)
     assert other.chat.completions.create(**ASKED).choices[0].message.content == "It is cold."
+
+
+class Weather(BaseModel):
+    degrees: int
+
+
+def unparsed_openai(client: openai.OpenAI) -> None:
+    """The provider says a sentence, which is no such object."""
+    with contextlib.suppress(ValueError):
+        client.chat.completions.parse(**ASKED, response_format=Weather)
+        raise AssertionError("a sentence has been parsed")
+    with contextlib.suppress(ValueError):
+        client.responses.parse(model="gpt-offline", input="Oslo?", text_format=Weather)
+    raw = client.chat.completions.with_raw_response.parse(**ASKED, response_format=Weather)
+    with contextlib.suppress(ValueError):
+        raw.parse()
+    cut = [*OSLO, {"role": "user", "content": "cut"}]
+    with contextlib.suppress(openai.LengthFinishReasonError):
+        client.chat.completions.parse(model="gpt-offline", messages=cut, response_format=Weather)
+
+
+async def unparsed_anthropic(client: anthropic.AsyncAnthropic, blocking: anthropic.Anthropic) -> None:
+    with contextlib.suppress(ValueError):
+        await client.messages.parse(**TOLD, output_format=Weather)
+    with contextlib.suppress(ValueError):
+        blocking.messages.parse(**TOLD, output_format=Weather)
+
+
+def raw_streams_openai(client: openai.OpenAI) -> None:
+    raw = client.chat.completions.with_raw_response.create(**ASKED, stream=True)
+    assert raw.parse() is raw.parse(), "one stream"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in raw.parse()) == "It is cold."
+    raw = client.responses.with_raw_response.create(model="gpt-offline", input="Oslo?", stream=True)
+    assert [event.type for event in raw.parse()][-1] == "response.completed"
+    with client.chat.completions.with_streaming_response.create(**ASKED) as reply:
+        assert reply.parse().choices[0].message.content == "It is cold."
+    with client.chat.completions.with_streaming_response.create(**ASKED, stream=True) as reply:
+        assert len(list(reply.parse())) == 4
+
+
+async def raw_streams_async_openai(client: openai.AsyncOpenAI) -> None:
+    raw = await client.chat.completions.with_raw_response.create(**ASKED, stream=True)
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in raw.parse()]) == "It is cold."
+    async with client.chat.completions.with_streaming_response.create(**ASKED) as reply:
+        assert (await reply.parse()).choices[0].message.content == "It is cold."
+
+
+async def raw_anthropic(client: anthropic.AsyncAnthropic, blocking: anthropic.Anthropic) -> None:
+    for made in (
+        await client.messages.with_raw_response.create(**TOLD),
+        await client.messages.with_raw_response.create(**TOLD, stream=True),
+        blocking.messages.with_raw_response.create(**TOLD, stream=True),
+    ):
+        found = made.parse()
+        found = await found if inspect.isawaitable(found) else found
+        if hasattr(found, "__aiter__"):
+            assert len([event async for event in found]) > 5
+        else:
+            assert getattr(found, "content", None) or len(list(found)) > 5
+
+
+def unread_raw_openai(client: openai.OpenAI) -> None:
+    """The program reads the lines itself."""
+    raw = client.chat.completions.with_raw_response.create(**ASKED, stream=True)
+    assert [line for line in raw.http_response.iter_lines() if line][-1] == "data: [DONE]"
+
+
+def closed_openai(client: openai.OpenAI) -> None:
+    kept = client.chat.completions.create(**ASKED, stream=True)
+    next(kept)
+    kept.close()
+    with client.chat.completions.stream(**ASKED) as stream:
+        next(iter(stream))
+    with client.chat.completions.create(**ASKED, stream=True) as stream:
+        assert len(list(stream)) == 4, "one that is read to its end was not left"
+
+
+async def closed_anthropic(client: anthropic.AsyncAnthropic) -> None:
+    async with client.messages.stream(**TOLD) as stream:
+        async for _ in stream:
+            break
 
 
 async def async_openai(client: openai.AsyncOpenAI) -> None:
@@ -77,9 +160,18 @@ def main(url: str) -> None:
     towerlog.wrap(client)
     in_run("sync_openai", lambda: sync_openai(client))
     in_run("raw_openai", lambda: raw_openai(client))
-    in_run("async_openai", lambda: async_openai(towerlog.wrap(openai.AsyncOpenAI(**settings), stream_usage=True)))
+    in_run("unparsed_openai", lambda: unparsed_openai(client))
+    in_run("raw_streams_openai", lambda: raw_streams_openai(client))
+    in_run("unread_raw_openai", lambda: unread_raw_openai(client))
+    in_run("closed_openai", lambda: closed_openai(client))
+    for asked in (async_openai, raw_streams_async_openai):
+        own = towerlog.wrap(openai.AsyncOpenAI(**settings), stream_usage=True)
+        in_run(asked.__name__, lambda asked=asked, own=own: asked(own))
     settings["base_url"] = url
     claude = towerlog.wrap(anthropic.Anthropic(**settings))
+    for work in (unparsed_anthropic, raw_anthropic):
+        in_run(work.__name__, lambda work=work: work(towerlog.wrap(anthropic.AsyncAnthropic(**settings)), claude))
+    in_run("closed_anthropic", lambda: closed_anthropic(towerlog.wrap(anthropic.AsyncAnthropic(**settings))))
     in_run("sync_anthropic", lambda: sync_anthropic(claude))
     in_run("async_anthropic", lambda: async_anthropic(towerlog.wrap(anthropic.AsyncAnthropic(**settings))))
     asked = {**ASKED, "messages": [*OSLO, {"role": "user", "content": "break"}]}

@@ -44,6 +44,50 @@ def test_each_call_tells_its_usage_once_streamed_or_not(told: Told, thread: str,
     assert "It is cold." in str([call["response"] for call in found])
 
 
+@pytest.mark.parametrize(
+    ("thread", "errors", "used"),
+    [
+        ("unparsed_openai", ["ValidationError", "ValidationError", "", "LengthFinishReasonError"], USED),
+        ("unparsed_anthropic", ["ValidationError"] * 2, CLAUDE_USED),
+    ],
+)
+def test_a_reply_that_does_not_parse_was_paid_for(told: Told, thread: str, errors: list[str], used: Any) -> None:
+    found = calls(told, thread)
+    assert [call.get("error", "").partition(":")[0] for call in found] == errors
+    assert [{name: call.get(name) for name in used} for call in found] == [used] * len(errors)
+    assert ["It is cold." in str(call["response"]) for call in found] == [True] * len(errors)
+
+
+@pytest.mark.parametrize(
+    ("thread", "count", "used"),
+    [
+        ("raw_streams_openai", 4, USED),
+        ("raw_streams_async_openai", 2, USED),
+        ("raw_anthropic", 3, CLAUDE_USED),
+    ],
+)
+def test_a_raw_reply_is_told_when_it_is_parsed(told: Told, thread: str, count: int, used: Any) -> None:
+    found = calls(told, thread)
+    assert [call.get("status") for call in found] == [None] * count
+    assert [{name: call.get(name) for name in used} for call in found] == [used] * count
+    assert ["It is cold." in str(call["response"]) for call in found] == [True] * count
+
+
+def test_a_raw_reply_that_the_program_reads_itself_has_ended_with_it(told: Told) -> None:
+    [call] = calls(told, "unread_raw_openai")
+    assert (call.get("status"), "input_tokens" in call) == (None, False)
+
+
+@pytest.mark.parametrize(("thread", "ended"), [("closed_openai", 1), ("closed_anthropic", 0)])
+def test_a_stream_that_the_program_closes_was_left(told: Told, thread: str, ended: int) -> None:
+    *left, last = calls(told, thread)
+    found = [*left, last][: -ended or None]
+    assert {(call["status"], call["error"]) for call in found} == {
+        ("client_disconnect", "the program has left the stream")
+    }
+    assert last.get("status") == (None if ended else "client_disconnect")
+
+
 def test_embeddings_are_calls_without_their_numbers(told: Told) -> None:
     [call] = [call for call in calls(told, "sync_openai") if call["model"] == "embed-1"]
     assert (call["input_tokens"], "response" in call) == (7, False)

@@ -9,6 +9,8 @@ import os
 import threading
 from typing import Annotated, Any, TypedDict
 
+import httpx
+from langchain_core.caches import InMemoryCache
 from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
@@ -26,7 +28,7 @@ from langgraph.types import Command, interrupt
 
 import towerlog
 from tests.support.wait import wait_until
-from towerlog.sdk.integrations.langchain import handler as handler_module
+from towerlog.sdk.integrations.langchain import answers as answers_module
 
 USAGE = {
     "input_tokens": 1200,
@@ -320,15 +322,62 @@ def inside_a_run() -> None:
         model(says("Cold.")).invoke("Oslo?", {"callbacks": [towerlog.langchain()]})
 
 
+REPLY = {
+    "id": "reply-1",
+    "model": "offline-2",
+    "service_tier": "flex",
+    "choices": [{"finish_reason": "length", "message": {"role": "assistant", "content": "It is"}}],
+    "usage": {
+        "prompt_tokens": 1200,
+        "completion_tokens": 90,
+        "prompt_tokens_details": {"cached_tokens": 1000},
+        "completion_tokens_details": {"reasoning_tokens": 40},
+    },
+}
+
+
+class Unparsed(GenericFakeChatModel):
+    """A model whose reply is not what was asked for, as `with_structured_output` finds."""
+
+    def _generate(self, *args: Any, **options: Any) -> Any:
+        raise self.metadata["error"]
+
+
+def unparsed() -> None:
+    over_http, as_object = ValueError("no such object"), ValueError("too long")
+    over_http.response = httpx.Response(200, json=REPLY)
+    as_object.completion = REPLY
+    refused = ValueError("no")
+    refused.response = httpx.Response(502, text="<html>")
+    for error in (over_http, as_object, refused):
+        with contextlib.suppress(ValueError):
+            made = Unparsed(messages=iter([]), metadata={"error": error})
+            made.invoke("Oslo?", config("unparsed"))
+
+
+def told_by_the_provider() -> None:
+    """What stands in the provider's own usage alone."""
+    advisor = {"type": "advisor_message", "model": "adviser", "input_tokens": 7, "output_tokens": 5}
+    for name, raw in (("token_usage", {"cost": 0.5}), ("usage", {"iterations": [{"type": "message"}, advisor]})):
+        answer = AIMessage("Cold.", usage_metadata=USAGE, response_metadata={"model_name": "offline-1", name: raw})
+        model(answer).invoke("Oslo?", config("told_by_the_provider"))
+
+
+def kept_answer() -> None:
+    made = GenericFakeChatModel(messages=iter([says("Cold.")]), cache=InMemoryCache())
+    for _ in range(2):
+        assert made.invoke("Oslo?", config("kept_answer")).content == "Cold."
+
+
 def broken_adapter() -> None:
     """A defect of ours is logged, and never reaches the program."""
     handler = towerlog.langchain()
-    kept = handler_module.message_of
-    handler_module.message_of = lambda message: 1 / 0
+    kept = answers_module.message_of
+    answers_module.message_of = lambda message: 1 / 0
     try:
         assert model(says("Cold.")).invoke("Oslo?", config("broken_adapter", handler)).content == "Cold."
     finally:
-        handler_module.message_of = kept
+        answers_module.message_of = kept
 
 
 def main() -> None:
@@ -342,6 +391,9 @@ def main() -> None:
         retrieved,
         thoughtful,
         inside_a_run,
+        unparsed,
+        told_by_the_provider,
+        kept_answer,
         broken_adapter,
         batched,
     ]

@@ -132,6 +132,30 @@ def test_usage_that_each_piece_repeats_counts_once(told: Told) -> None:
     assert (run.total_input_tokens, run.total_output_tokens) == (100, 3)
 
 
+def test_a_reply_that_does_not_parse_was_paid_for(told: Told) -> None:
+    found = [call for run in told.runs("unparsed") for call in datas(told, run, "model.call")]
+    assert [call["status"] for call in found] == ["error"] * 3
+    assert [{name: call.get(name) for name in USED} for call in found[:2]] == [USED] * 2
+    assert [(call["model"], call["service_tier"], call["response"]["content"]) for call in found[:2]] == [
+        ("offline-2", "flex", "It is")
+    ] * 2
+    assert "input_tokens" not in found[2]
+
+
+def test_what_the_provider_alone_tells_counts(told: Told) -> None:
+    found = [call for run in told.runs("told_by_the_provider") for call in datas(told, run, "model.call")]
+    assert [(call["model"], call["output_tokens"], call.get("cost_usd")) for call in found] == [
+        ("offline-1", 50, 0.5),
+        ("offline-1", 50, None),
+        ("adviser", 5, None),
+    ]
+
+
+def test_an_answer_that_the_library_had_kept_has_used_nothing(told: Told) -> None:
+    asked, kept = told.runs("kept_answer")
+    assert (asked.usage.total_tokens, kept.usage.total_tokens, kept.total_cost_usd) == (1290, 0, 0)
+
+
 def test_a_question_that_the_program_answers_is_withdrawn(told: Told) -> None:
     [run] = told.runs("answered_here")
     assert run.status == "completed"

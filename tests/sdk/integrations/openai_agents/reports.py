@@ -19,6 +19,7 @@ from agents import (
     Model,
     ModelResponse,
     ModelSettings,
+    OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     RunConfig,
     RunHooks,
@@ -304,6 +305,27 @@ def served_flexibly() -> None:
     ask("served_flexibly", by(answering(service_tier="flex")))
 
 
+def chatting(thread: str, *, streams: bool) -> None:
+    """By chat completions, of which the SDK keeps neither the terms nor the cost nor the audio."""
+
+    async def run() -> None:
+        asker = Agent(name="forecaster", model=OpenAIChatCompletionsModel("flex-offline", AsyncOpenAI(max_retries=0)))
+        settings = RunConfig(group_id=thread, model_settings=ModelSettings(include_usage=True))
+        if streams:
+            found = Runner.run_streamed(asker, "Oslo?", run_config=settings)
+            assert [event async for event in found.stream_events()]
+        else:
+            found = await Runner.run(asker, "Oslo?", run_config=settings)
+        assert found.final_output == "It is cold."
+
+    on_a_loop(run)
+
+
+def chatted() -> None:
+    chatting("chatted", streams=False)
+    chatting("chatted_streamed", streams=True)
+
+
 def told_by_both() -> None:
     ask("told_by_both", by(towerlog.wrap(answering())))
 
@@ -351,7 +373,7 @@ def main(url: str) -> None:
     towerlog.openai_agents.install()
     towerlog.openai_agents.install()
     found = [tools, sync, streamed, handoff, agent_as_tool, approved, denied, decided_here, failed, cancelled]
-    found += [written_here, written_elsewhere, unknown_usage, served_flexibly, told_by_both, answered_badly]
+    found += [written_here, written_elsewhere, unknown_usage, served_flexibly, chatted, told_by_both, answered_badly]
     found += [lambda: on_a_loop(streamed_badly), read_by_a_client]
     for scenario in (*found, broken_adapter):
         os.environ.update(OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY="k")

@@ -143,6 +143,13 @@ def test_a_call_has_the_terms_on_which_it_was_served(told: Told) -> None:
     assert data["service_tier"] == "flex"
 
 
+@pytest.mark.parametrize("thread", ["chatted", "chatted_streamed"])
+def test_a_call_of_chat_completions_has_what_the_provider_says_of_its_price(told: Told, thread: str) -> None:
+    [data] = [event.data for event in told.events(told.run(thread), "model.call")]
+    assert (data["service_tier"], data["cost_usd"], data["input_audio_tokens"]) == ("flex", 0.5, 7)
+    assert (data["input_tokens"], data["output_tokens"], data["reasoning_tokens"]) == (1200, 50, 40)
+
+
 def test_a_call_that_a_client_tells_as_well_is_told_once(told: Told) -> None:
     run = told.run("told_by_both")
     assert (run.status, run.usage.total_tokens) == ("completed", 1290)

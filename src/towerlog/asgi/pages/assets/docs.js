@@ -70,10 +70,13 @@ const parameterTable = (parameters) => {
   return table;
 };
 
+// A stream is text: what it looks like, not as JSON.
+const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
+
 const example = (media) => {
   if (media.example === undefined || media.example === null) return [];
   const box = make("details");
-  box.append(make("summary", "Example"), make("pre", JSON.stringify(media.example, null, 2)));
+  box.append(make("summary", "Example"), make("pre", shown(media.example)));
   return [box];
 };
 
@@ -118,7 +121,8 @@ const responses = (doc, operation, into) => {
     }
     into.append(prose("h4", `${status}: ${response.description}`));
     for (const [type, media] of Object.entries(response.content ?? {})) {
-      into.append(make("p", type, "words"), make("pre", outline(resolve(doc, media.schema))), ...example(media));
+      const said = media.schema.contentSchema ?? media.schema;
+      into.append(make("p", type, "words"), make("pre", outline(resolve(doc, said))), ...example(media));
     }
   }
   into.append(refusals(doc, bad));

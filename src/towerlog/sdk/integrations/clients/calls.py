@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from towerlog.sdk.integrations.clients.endpoints import ENDPOINTS, Endpoint, dumped
@@ -21,6 +22,12 @@ from towerlog.sdk.wire.ids import uuid7
 OWN_HOSTS = ("openai.com", "openai.azure.com")
 """Who is known to take `stream_options`; others speak the same wire, and some refuse what they do not know."""
 CHAT = "/chat/completions"
+LEFT = "the program has left the stream"
+
+
+def is_raw(response: Any) -> bool:
+    """Whether it is a reply of `with_raw_response` or `with_streaming_response`, which the program has parsed."""
+    return hasattr(response, "http_response") and hasattr(response, "parse")
 
 
 class Call:
@@ -31,21 +38,79 @@ class Call:
         self.guard = guard
         self.hides_usage = False
         """Whether the last piece of its stream was asked for by us, and is not for the program."""
+        self.is_reading = False
+        """Whether the program waits for its answer, or for the next piece of it."""
+        self.is_streamed = False
         self._endpoint = endpoint
         self._told = told
         self._own = own
+        self._stream: Any = None
+        self._is_heard = False
+        self._is_over = False
+
+    @guarded
+    def hear(self, options: dict[str, Any]) -> None:
+        """Has the reply read before the library makes of it what the program has asked for (`parse`): that may fail,
+        and the reply was paid for all the same.
+
+        `options`: of the request; the function that parses is replaced.
+        """
+        inner = options.get("options")
+        if isinstance(inner, Mapping) and callable(parser := inner.get("post_parser")):
+            options["options"] = {**inner, "post_parser": self._hearing(parser)}
+
+    def _hearing(self, parser: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def parsed(reply: Any) -> Any:
+            if not hasattr(reply, "_iterator"):
+                self._hear(reply)
+            return parser(reply)
+
+        return parsed
+
+    @guarded
+    def _hear(self, reply: Any) -> None:
+        if not self._is_over:
+            self._endpoint.take(self._told, reply)
+            self._is_heard = True
 
     @guarded
     def take(self, response: Any) -> None:
-        """The whole answer."""
-        # The raw reply has it as an object only after it was parsed, which it remembers.
-        parsed = response.parse() if hasattr(response, "http_response") and hasattr(response, "parse") else response
-        self._endpoint.take(self._told, parsed)
+        """The whole answer; of a raw one the body was read."""
+        if self._is_over or self.is_streamed:
+            return
+        if is_raw(response):
+            # It has the answer as an object only after it was parsed, which it remembers.
+            try:
+                response = _without_waiting(response.parse())
+            except Exception:
+                if not self._is_heard:
+                    raise
+                # The program gets this exception too, where it has the reply parsed.
+                return
+        self._endpoint.take(self._told, response)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """The time in which the program waits for its answer to be parsed."""
+        self.is_reading = True
+        try:
+            yield
+        except BaseException as error:
+            self.end(error)
+            raise
+        finally:
+            self.is_reading = False
+
+    def follows(self, stream: Any) -> bool:
+        """Whether this stream is new to it; it is the one that it follows from now on."""
+        known, self._stream = self._stream, stream
+        return known is not stream
 
     @guarded
     def piece(self, chunk: Any) -> None:
         """A piece of a streamed answer."""
-        self._endpoint.piece(self._told, chunk)
+        if not self._is_over:
+            self._endpoint.piece(self._told, chunk)
 
     def is_for_the_program(self, chunk: Any) -> bool:
         """Whether the program would have got this piece without us."""
@@ -54,19 +119,47 @@ class Call:
     @guarded
     def close(self) -> None:
         """The end of a streamed answer."""
-        self._endpoint.close(self._told)
+        if not self._is_over:
+            self._endpoint.close(self._told)
+
+    @guarded
+    def closed(self) -> None:
+        """The connection of its answer is closed: by the program, unless that waits for a piece. A raw answer that was
+        not parsed has nothing more to tell."""
+        if self.is_reading:
+            return
+        if self._stream is None:
+            self.end()
+        else:
+            self.close()
+            self.end(GeneratorExit())
 
     @guarded
     def end(self, error: BaseException | None = None) -> None:
-        """Reports the call, and ends a run that was begun for it."""
+        """Reports the call, and ends a run that was begun for it; once."""
+        if self._is_over:
+            return
+        self._is_over = True
         failure = self._told.failure if error is None else error
         if isinstance(error, CANCELLATIONS):
-            self._told.interrupt(error)
+            self._told.interrupt(LEFT if isinstance(error, GeneratorExit) else error)
         else:
             self._told.finish(error)
         if self._own is not None:
             response = self._told.response if self._own.captures_content else None
             self._own.finish(response, failure)
+
+
+def _without_waiting(found: Any) -> Any:
+    """What was parsed; an asyncio client may give it as a coroutine, which waits for nothing as the body was read."""
+    if not hasattr(found, "send"):
+        return found
+    try:
+        found.send(None)
+    except StopIteration as done:
+        return done.value
+    found.close()
+    raise RuntimeError("the body of a raw reply was not read")
 
 
 class Calls:
@@ -105,6 +198,8 @@ class Calls:
         if self._asks_usage and path == CHAT and options.get("stream") and "stream_options" not in body:
             options["body"] = {**body, "stream_options": {"include_usage": True}}
             call.hides_usage = True
+        call.is_streamed = bool(options.get("stream"))
+        call.hear(options)
         return call
 
     def _asked(self, run: BaseRun, model: str, span_id: str, messages: Sequence[object]) -> dict[str, Any]:

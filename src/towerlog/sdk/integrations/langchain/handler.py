@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from towerlog.provider_usage.forms import terms_in
 from towerlog.sdk.integrations.guard import Guard, guarded
 from towerlog.sdk.integrations.langchain import tree
+from towerlog.sdk.integrations.langchain.answers import take_answer, take_failed
 from towerlog.sdk.integrations.langchain.interrupts import Interrupts
-from towerlog.sdk.integrations.langchain.messages import is_message, message_of, pieces_of, plain, result_of
+from towerlog.sdk.integrations.langchain.messages import is_message, pieces_of, plain, result_of
 from towerlog.sdk.integrations.langchain.tree import TREES, ActivePlace, Place
 from towerlog.sdk.integrations.new_messages import ToldMessages
 from towerlog.sdk.record.current import called_outside
@@ -187,14 +187,7 @@ class ChainReports:
         text = getattr(generation, "text", "") if message is None else pieces_of(message.content).text
         if text and not place.said:
             place.run.message_delta(text, span=call)
-        call.response = message_of(message) if is_message(message) else text
-        told = {**(getattr(response, "llm_output", None) or {}), **(getattr(message, "response_metadata", None) or {})}
-        summed = getattr(message, "usage_metadata", None)
-        call.usage = place.usage.of_call(summed) or told.get("token_usage") or told.get("usage")
-        call.response_id, call.reader = told["id"] if isinstance(told.get("id"), str) else None, "langchain"
-        call.service_tier = terms_in(told).get("service_tier") or terms_in(told.get("usage")).get("service_tier")
-        call.finish_reason = told.get("finish_reason") or told.get("stop_reason")
-        call.model = told.get("model_name") or told.get("model") or call.model
+        take_answer(call, response, message, text, place.usage)
         call.finish()
         if place.is_run:
             place.run.finish(text if place.run.captures_content else None)
@@ -306,6 +299,7 @@ class ChainReports:
             place.told.fail(error)
             place.told.finish()
         else:
+            take_failed(place.told, error)
             place.told.finish(error)
         if place.is_run:
             place.run.finish(error=error)

@@ -52,6 +52,9 @@ class RunnerReports:
         self._asking: dict[int, ModelCall] = {}
         """Id of an agent → its call that goes on."""
         self._last: ModelCall | None = None
+        self._raw_usage: Any = None
+        """What the provider itself has said that the last call has used: the SDK keeps less of it."""
+        self._raw_tier: Any = None
         self._tools: dict[str, ToolCall] = {}
 
     async def on_agent_start(self, context: Any, agent: Any) -> None:
@@ -105,6 +108,7 @@ class RunnerReports:
             return
         if kind in TERMINAL:
             note_response(call, event.response)
+            self._note_raw(call)
         if kind == "response.output_text.delta":
             call.delta(event.delta)
         elif kind in ("response.reasoning_text.delta", "response.reasoning_summary_text.delta"):
@@ -125,6 +129,7 @@ class RunnerReports:
             model, span_id=span_id, parent="", agent=agent.name, provider=provider_of(model), **asked
         )
         self._asking[id(agent)] = self._last = call
+        self._raw_usage = self._raw_tier = None
         if len(self._asking) > MAX_OPEN:
             self._asking.pop(next(iter(self._asking)), None)
 
@@ -138,16 +143,27 @@ class RunnerReports:
             self._run.message_delta(text, span=call, agent=agent.name)
         call.response = response.output
         call.usage = response.usage
+        self._note_raw(call)
         call.response_id, call.reader = response.response_id or call.response_id, "openai_agents"
         call.finish()
 
     @guarded
     def heard(self, response: Any) -> None:
-        """What a model has answered, before the SDK makes of it what it knows: the terms are not in that, nor is the
-        usage of what has failed."""
+        """What a model has answered, or a piece of it, before the SDK makes of it what it knows: the terms are not in
+        that, nor the cost, nor the usage of what has failed."""
         call = self._last
-        if call is not None and getattr(response, "usage", None) is not None:
+        if call is None:
+            return
+        self._raw_usage = getattr(response, "usage", None) or self._raw_usage
+        self._raw_tier = getattr(response, "service_tier", None) or self._raw_tier
+        if getattr(response, "usage", None) is not None:
             note_response(call, response)
+            self._note_raw(call)
+
+    def _note_raw(self, call: ModelCall) -> None:
+        if call is self._last:
+            call.usage = self._raw_usage or call.usage
+            call.service_tier = self._raw_tier or call.service_tier
 
     @guarded
     def fail(self, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -45,8 +45,17 @@ def _heard(create: Any) -> Any:
     async def create_heard(*args: Any, **options: Any) -> Any:
         response = await create(*args, **options)
         hooks = _hooks_of.get()
-        if hooks is not None:
+        if hooks is not None and hasattr(response, "_iterator"):
+            # The library's own stream, with all that it can; only what it reads is looked at.
+            response._iterator = _heard_pieces(response._iterator, hooks)
+        elif hooks is not None:
             hooks.heard(response)
         return response
 
     return create_heard
+
+
+async def _heard_pieces(items: AsyncIterator[Any], hooks: Any) -> AsyncIterator[Any]:
+    async for item in items:
+        hooks.heard(item)
+        yield item
