@@ -195,7 +195,10 @@ def test_a_backup_comes_back_whole(database: Database, empty: Database, tmp_path
     assert empty.value(epoch).startswith("c") or empty.value(epoch) != database.value(epoch)
 
 
-BEFORE = "DROP TABLE run_text; ALTER TABLE org_count DROP COLUMN stamp; DELETE FROM migration WHERE number > 1"
+BEFORE = (
+    "DROP TABLE run_text; ALTER TABLE org_count DROP COLUMN stamp; DROP TABLE removed_org;"
+    " DROP INDEX place_by_response; DELETE FROM migration WHERE number > 1"
+)
 """A database as the version of the first migration has it."""
 
 

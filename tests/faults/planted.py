@@ -2353,8 +2353,8 @@ MENDED = (
         "a runner of a cancelled run goes on waiting for a decision",
         "acceptance/test_checkpoints_latest.py::test_who_waits_for_a_decision_learns_that_its_run_is_over",
         "towerlog.model.checkpoint",
-        "is_over = run.is_terminal() or run.status is Status.CANCELLING",
-        "is_over = False",
+        "    if not run.is_terminal() and run.status is not Status.CANCELLING:\n",
+        "    if True:\n",
     ),
     Fault(
         "a block that raises keeps its hold",

@@ -66,6 +66,7 @@ OF_THE_ORGANISATION = {
     "price": "price_id doc",
     "budget": "budget_id doc",
     "alert_rule": "rule_id doc",
+    "removed_org": "doc",
 }
 """What its owners have set up; of no run. It goes by its own ways."""
 

@@ -65,6 +65,8 @@ def value_of(table: str, name: str, kind: str, needed: bool, org: int, number: i
         return sharded
     if name in ("message", "node", "meta_list") and kind == "INTEGER":
         return (number - 1) * ORGS + org
+    if table == "removed_org" and name == "org":
+        return (number - 1) * ORGS + org  # one row an organisation
     if name == "org" and table != "org":
         return org
     if name == "doc" and table in ("run", "budget"):

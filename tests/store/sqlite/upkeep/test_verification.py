@@ -10,6 +10,7 @@ from tests.support.factories import event, run_changes, run_row
 from towerlog.model.agent import AgentRow
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import EventType
+from towerlog.model.folds import FOLDS
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import Counters, shard_key
 from towerlog.model.run import Status
@@ -42,11 +43,11 @@ def sound(db: apsw.Connection, org: int) -> apsw.Connection:
 
 def test_a_sound_store_is_read_whole(sound: apsw.Connection) -> None:
     read = all_rows(sound, 1)
-    assert read == Rows(3, [RUN], [THREAD], [AGENT], [CELL], [CHECKPOINT], [], [], [])
+    assert read == Rows(3, [RUN], [THREAD], [AGENT], [CELL], [CHECKPOINT], [], [], [], folds=FOLDS)
 
 
 def test_another_organisation_has_nothing(sound: apsw.Connection, other: int) -> None:
-    assert all_rows(sound, other) == Rows(0, [], [], [], [], [], [], [], [])
+    assert all_rows(sound, other) == Rows(0, [], [], [], [], [], [], [], [], folds=FOLDS)
 
 
 COLUMNS = [
