@@ -293,27 +293,32 @@ async def test_what_a_sub_agent_waits_for_goes_with_the_run_above_it(rig: Rig, t
     await sound(rig)
 
 
-async def test_a_message_that_nobody_has_taken_goes_over_once(rig: Rig) -> None:
+@pytest.mark.parametrize("text", ["use staging", "use staging " * 500], ids=["short", "long"])
+async def test_a_message_that_nobody_has_taken_goes_over_once(rig: Rig, text: str) -> None:
+    """A long one stands in its event alone."""
     await tell(rig, START, state(1))
     [old] = await rows(rig)
-    await rig.do(GiveInput(old.run_id, "use staging", None, "message"))
-    assert await tell(rig, START, trace="B") == [("message", "use staging")]
+    await rig.do(GiveInput(old.run_id, text, None, "message"))
+    assert await tell(rig, START, trace="B") == [("message", text)]
     await acknowledge(rig, "B")
     assert await tell(rig, state(2), END, trace="B") == []
     assert await tell(rig, START, trace="C") == [], "it was read"
     [told] = [one for one in await rig.events((await rows(rig))[1].run_id) if one.type.value == "run.message"]
     data = msgspec.json.decode(told.data)
-    assert (data["content"], data["resumed_from"], "by" in data) == ("use staging", old.run_id, True)
+    assert (data["content"], data["resumed_from"], "by" in data) == (text, old.run_id, True)
     await sound(rig)
 
 
-async def test_a_message_goes_over_although_its_event_is_damaged(rig: Rig) -> None:
+@pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])
+async def test_a_message_goes_over_although_its_event_is_damaged(rig: Rig, is_long: bool) -> None:
     """No runner is kept from its start by what cannot be read."""
+    text = "use staging" * (500 if is_long else 1)
     await tell(rig, START, state(1))
     [old] = await rows(rig)
-    await rig.do(GiveInput(old.run_id, "use staging", None, "message"))
+    await rig.do(GiveInput(old.run_id, text, None, "message"))
     seq = (await rig.run(old.run_id)).pending[0].command_id
     sql = "UPDATE event SET type = 'tool.cull' WHERE run = ? AND seq = ?"
     await rig.store.writer.call(lambda db: db.execute(sql, (old.run, seq)).get)
     rig.engine.forget()
-    assert await tell(rig, START, trace="B") == [("message", "use staging")]
+    [(kind, told)] = await tell(rig, START, trace="B")
+    assert (kind, f"event {seq} of the run" in told if is_long else told == text) == ("message", True)

@@ -14,6 +14,7 @@ import msgspec
 
 from towerlog.engine.control.cancel import CONTROL, cancel_one
 from towerlog.engine.control.steering import ask
+from towerlog.engine.control.told_texts import with_texts
 from towerlog.engine.load.misses import together
 from towerlog.engine.load.own_runs import rows_above
 from towerlog.engine.load.rows import Needs
@@ -76,7 +77,9 @@ def _hand_over_messages(plan: Plan, old: RunRow, after: RunRow) -> None:
     """Who writes to an agent means it, whichever of its lives hears of it."""
     if old.agent != after.agent:
         return
-    for one in old.pending:
+    if not any(one.type == "message" for one in old.pending):
+        return
+    for one in with_texts(plan, old).pending:
         if one.type != "message":
             continue
         members = {**_written(plan, old, one), "resumed_from": old.run_id}
@@ -93,7 +96,7 @@ def _written(plan: Plan, row: RunRow, message: Pending) -> dict[str, object]:
     try:
         event = plan.event_at(row.run, message.command_id)
     except Damaged:
-        event = None  # the text stands in the row, and no runner is kept from its start by what cannot be read
+        event = None  # no runner is kept from its start by what cannot be read
     members: dict[str, object] = {} if event is None else msgspec.json.decode(event.data)
     return {**members, "content": message.content}
 
