@@ -133,3 +133,18 @@ async def test_an_account_without_figures_leaves_room_for_one_that_has_them(rig:
         for request in requests:
             await send(rig, who, *request)
         assert (await sums(rig, who))["all"] == (30, 1, 31, 0, 0), number
+
+
+@pytest.mark.parametrize("agents_first", [True, False], ids=["agents first", "clients first"])
+async def test_very_many_accounts_in_one_request_are_all_held_against_the_others(rig: Rig, agents_first: bool) -> None:
+    """What they lack is loaded together: placing is begun again a few times, and not once for each of them."""
+    many = 150
+    ids = [f"msg_{number:04d}e49b8c0a24f6b" for number in range(many)]
+    agents = [agent(1, 0, "lead")] + [chat(10 + n, 1, 30, gen_ai__response__id=one) for n, one in enumerate(ids)]
+    clients = [chat(1000 + n, 0, 30, trace=2 + n, gen_ai__response__id=one) for n, one in enumerate(ids)]
+    for spans in (agents, clients) if agents_first else (clients, agents):
+        rig.engine.forget()
+        before = rig.engine.figures()["reloads"]
+        await send(rig, rig.principal, *spans)
+        assert rig.engine.figures()["reloads"] - before <= 4
+    assert (await sums(rig, rig.principal))["all"][0] == 30 * many
