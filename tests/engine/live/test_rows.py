@@ -25,26 +25,26 @@ ROW = Traits("a", Status.RUNNING, "t", "r")
     ],
 )
 def test_all_conditions_apply(wanted: RowFilter, is_told: bool) -> None:
-    assert fits(wanted, RUN, ROW, None) is is_told
-    assert fits(wanted, RUN, ROW, ROW) is is_told
+    assert fits(wanted, RUN, ROW, ()) is is_told
+    assert fits(wanted, RUN, ROW, (ROW,)) is is_told
 
 
 def test_a_row_that_leaves_is_told_of_once_more() -> None:
     open_ones = RowFilter(statuses=frozenset({Status.RUNNING, Status.QUEUED}))
     ended = Traits("a", Status.COMPLETED, "t", "r")
-    assert fits(open_ones, RUN, ended, ROW)
-    assert not fits(open_ones, RUN, ended, ended)
-    assert fits(RowFilter(agent="default"), RUN, ROW, Traits("default", Status.RUNNING, "t", "r"))
+    assert fits(open_ones, RUN, ended, (ROW,))
+    assert not fits(open_ones, RUN, ended, (ended,))
+    assert fits(RowFilter(agent="default"), RUN, ROW, (Traits("default", Status.RUNNING, "t", "r"),))
 
 
 def test_a_condition_that_a_kind_cannot_meet_is_none() -> None:
-    assert fits(RowFilter(statuses=frozenset({Status.QUEUED})), RowKind.AGENT, Traits("a"), None)
-    assert not fits(RowFilter(thread_id="t"), RowKind.AGENT, Traits("a"), None)
+    assert fits(RowFilter(statuses=frozenset({Status.QUEUED})), RowKind.AGENT, Traits("a"), ())
+    assert not fits(RowFilter(thread_id="t"), RowKind.AGENT, Traits("a"), ())
 
 
 def test_what_is_gone_is_told_to_all_who_watch_its_kind() -> None:
-    assert fits(RowFilter(agent="a"), RowKind.BUDGET, None, None)
-    assert not fits(RowFilter(kinds=frozenset({RUN})), RowKind.BUDGET, None, None)
+    assert fits(RowFilter(agent="a"), RowKind.BUDGET, None, ())
+    assert not fits(RowFilter(kinds=frozenset({RUN})), RowKind.BUDGET, None, ())
 
 
 def test_every_kind_is_watched() -> None:

@@ -17,7 +17,9 @@ from towerlog.engine.live.reader import WatchingReader
 from towerlog.errors import Invalid, StorageFailed
 from towerlog.model.command import RegisterAgent
 from towerlog.model.event import EventType
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.question import FollowRows, RowFilter, RowKind, RunFilter
+from towerlog.model.run import Status
 
 E = EventType
 DEADLINE_S = 60
@@ -81,6 +83,23 @@ async def test_many_changes_are_one_row_in_its_last_state(rig: Rig) -> None:
     assert len([line for line in lines if line[0] == "run"]) <= 4 * took_s + 2
     assert lines[-2][0] == "id", "the place is told before the last row, so that both come or neither"
     reader.close()
+
+
+async def test_what_a_row_was_for_a_moment_may_have_been_seen(rig: Rig) -> None:
+    """Commits may be told together: whoever has read the list in between is told that the row has left it."""
+    running = RowFilter(frozenset({RowKind.RUN}), statuses=frozenset({Status.RUNNING}))
+    queued = RowFilter(frozenset({RowKind.RUN}), statuses=frozenset({Status.QUEUED}))
+    readers = [await watch(rig, wanted=wanted) for wanted in (running, queued)]
+    for reader in readers:
+        await read(reader)
+    reading = asyncio.create_task(read(readers[1]))
+    begins = Facts(effects=Effects(is_start=True))
+    await rig.append(draft(E.RUN_STARTED, traced("x"), facts=begins), draft(E.RUN_COMPLETED, traced("x")))
+    assert ["run", "x", 2] in await read(readers[0])
+    readers[1].wake()
+    assert [line[0] for line in await reading] == ["id", "position"]
+    for reader in readers:
+        reader.close()
 
 
 async def test_the_place_moves_only_with_the_last_row_of_a_sweep(rig: Rig, monkeypatch) -> None:

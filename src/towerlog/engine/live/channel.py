@@ -33,6 +33,8 @@ RETRY_MS = 1000
 """How long after a round that failed the next begins."""
 MAX_CHANGED = 20_000
 """Rows that have changed and were not sent. With more, all are forgotten, and readers have to read the lists anew."""
+MAX_PASSED = 16
+"""Traits that are remembered of a row that was not sent, the first ones: more than there are states."""
 RING_BATCHES = 64
 RING_BYTES = 1024 * 1024
 """A channel keeps so many batches and bytes for readers that are behind; others read the store."""
@@ -52,7 +54,7 @@ class ChangedRow(msgspec.Struct, frozen=True, gc=False):
     frame: bytes
     now: Traits | None
     """None: it is there no more."""
-    was: Traits | None
+    was: tuple[Traits, ...]
 
 
 class Batch:
@@ -109,8 +111,8 @@ class RowChannel:
         self.source = source
         self.principal = principal
         self._credits = credits_per_dollar
-        self._changed: dict[Changed, Traits | None] = {}
-        """What is to be sent → its traits when it was sent last, as far as they can have been others."""
+        self._changed: dict[Changed, tuple[Traits, ...]] = {}
+        """What is to be sent → its traits since it was sent last, as far as they can have been others."""
         self._batches: deque[Batch] = deque(maxlen=RING_BATCHES + 1)
         self._bytes = 0
         self._news = asyncio.Event()
@@ -125,7 +127,11 @@ class RowChannel:
 
     def note(self, kind: RowKind, key: Key, change: Any) -> None:
         """A row has changed."""
-        if (kind, key) in self._changed:
+        known = self._changed.get((kind, key))
+        if known is not None:
+            if change is not None and change.moves:
+                passed = dict.fromkeys((*known, *WATCHED[kind].was(change)))
+                self._changed[kind, key] = tuple(islice(passed, MAX_PASSED))
             return
         if len(self._changed) >= MAX_CHANGED:
             self.lose()
@@ -221,15 +227,15 @@ class RowChannel:
                 await asyncio.sleep(RETRY_MS / 1000)
             await asyncio.sleep(max(0, began + SWEEP_MS - clock.steady_ms()) / 1000)
 
-    async def _sweep(self, swept: dict[Changed, Traits | None], reached: int) -> None:
+    async def _sweep(self, swept: dict[Changed, tuple[Traits, ...]], reached: int) -> None:
         """Sends what has changed; takes out of `swept` what is sent."""
         clock = self.source.clock
         while swept:
             keys = list(islice(swept, ROUND_ROWS))
             found, left = await self.load(keys)
             began = clock.steady_ms()
-            rows = [ChangedRow(kind, frame, now, swept.get((kind, key))) for (kind, key), frame, now in found]
-            was = {key: swept.get(key) for key in left}
+            rows = [ChangedRow(kind, frame, now, swept.get((kind, key), ())) for (kind, key), frame, now in found]
+            was = {key: swept.get(key, ()) for key in left}
             for done in (*keys, *(key for key, _, _ in found)):
                 swept.pop(done, None)
             swept.update(was)

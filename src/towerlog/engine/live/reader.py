@@ -164,7 +164,7 @@ class WatchingReader:
             anyhow = msgspec.structs.replace(self._wanted, statuses=None)  # what it was before, nobody knows
             found, left = await self._channel.load(keys)
             self._backlog.extendleft(reversed(left))
-            self._frames.extend((key, frame) for key, frame, now in found if fits(anyhow, key[0], now, None))
+            self._frames.extend((key, frame) for key, frame, now in found if fits(anyhow, key[0], now, ()))
         taken: list[bytes] = []
         size = 0
         while self._frames and (not taken or size + len(self._frames[0][1]) <= MAX_CHUNK_BYTES):

@@ -79,8 +79,9 @@ class Watched(msgspec.Struct, frozen=True):
 
     changed: Callable[[Commit], Iterable[tuple[int, Key, Any]]]
     """Of a commit: organisation, key, and what `was` is asked with."""
-    was: Callable[[Any], Traits | None]
-    """The traits before the commit, where they can have been others; None for a new row."""
+    was: Callable[[Any], tuple[Traits, ...]]
+    """The traits with which it may have been seen, where they can have been others: those before the commit, and those
+    on its way to what it is now."""
     load: Callable[[QueryContext, Principal, Sequence[Key]], Awaitable[Loaded]]
     """The rows of some keys as they are now; of what is not to be found any more nothing is said."""
     missed: Callable[[QueryContext, int, Missed], Awaitable[list[Key] | None]]
@@ -90,11 +91,11 @@ class Watched(msgspec.Struct, frozen=True):
     gone nothing is left that could be found."""
 
 
-def fits(wanted: RowFilter, kind: RowKind, now: Traits | None, was: Traits | None) -> bool:
-    """Whether a reader is told of a row: it meets the conditions, or met them until it changed, or is gone."""
+def fits(wanted: RowFilter, kind: RowKind, now: Traits | None, was: tuple[Traits, ...]) -> bool:
+    """Whether a reader is told of a row: it meets the conditions, or met them since it was told last, or is gone."""
     if kind not in wanted.kinds:
         return False
-    return now is None or _meets(wanted, now) or (was is not None and _meets(wanted, was))
+    return now is None or _meets(wanted, now) or any(_meets(wanted, one) for one in was)
 
 
 def _meets(wanted: RowFilter, traits: Traits) -> bool:
@@ -106,9 +107,9 @@ def _meets(wanted: RowFilter, traits: Traits) -> bool:
     )
 
 
-def _nothing(_change: object) -> None:
+def _nothing(_change: object) -> tuple[Traits, ...]:
     """Of rows whose traits do not change."""
-    return
+    return ()
 
 
 def _numbers(keys: Sequence[Key]) -> list[int]:
@@ -122,8 +123,13 @@ def _changed_runs(commit: Commit) -> Iterable[tuple[int, Key, Change]]:
     return [(change.after.org, number, change) for number, change in commit.runs.items()]
 
 
-def _run_was(change: Change) -> Traits | None:
-    return None if change.before is None else _run_traits(change.before)
+def _run_was(change: Change) -> tuple[Traits, ...]:
+    """Also what it was for a moment: whoever reads the list while several commits are told as one has seen that."""
+    before = () if change.before is None else (_run_traits(change.before),)
+    if not change.moves:
+        return before
+    now = _run_traits(change.after)
+    return (*before, *[msgspec.structs.replace(now, status=status) for _, status in change.moves])
 
 
 def _run_traits(row: RunRow) -> Traits:
