@@ -224,7 +224,8 @@ def test_a_power_cut_at_any_moment_costs_nothing(faulty: Faulty, tmp_path: Path,
 @pytest.mark.slow
 def test_a_power_cut_finds_what_is_acknowledged_too_early(faulty: Faulty, tmp_path: Path, defect: str) -> None:
     server = faulty(defect)
-    assert lost_by_cuts(server, tmp_path / "cuts", 60), "the rig does not see the defect"
+    # Of a few cuts none may fall between an acknowledgement and its commit, which on a busy machine are soon apart.
+    assert lost_by_cuts(server, tmp_path / "cuts", 400), "the rig does not see the defect"
 
 
 @pytest.mark.parametrize(("rules", "loses"), [((), False), (("forget / EIO 0 -1",), True)], ids=["as-it-is", "mutant"])
