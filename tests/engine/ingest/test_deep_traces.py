@@ -5,23 +5,29 @@ Costs are counted as ids that are looked for and questions to the store, not as 
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.dialects.otlp.test_dialect import decode
 from tests.engine.ingest.test_spans import agent, by_the_rule, chat, send
+from tests.support.factories import draft, traced
 from tests.support.otlp import Json, span, traces
 from tests.support.rig import Rig
+from tests.support.wait import wait_until_async
 from towerlog.engine.commit import writer
+from towerlog.engine.commit.queue import WORK_OF_SPAN_ABOVE
 from towerlog.engine.commit.turn import Turn
 from towerlog.engine.ingest.spans import MAX_TRACE_RUNS
 from towerlog.engine.load import rows
 from towerlog.engine.load.misses import MAX_SPANS_ABOVE, NotLoaded
 from towerlog.engine.load.span_ways import MAX_LOOKS_ABOVE, levels_above
 from towerlog.engine.verify import verify_org
+from towerlog.model.command import Append
 from towerlog.model.run import RunRow
 from towerlog.store.values import Kind
 
@@ -261,3 +267,48 @@ async def test_deep_random_trees_count_as_by_the_rule(rig: Rig, seed: int) -> No
             rig.engine.forget()
     found = [row.usage for row in await rows_of(rig)]
     assert sum((one.input_tokens or 0) + (one.output_tokens or 0) for one in found) == expected
+
+
+async def test_chains_of_many_traces_are_looked_up_a_few_at_a_time(rig: Rig, work: Counter[str]) -> None:
+    """Each commit reads a bounded number of spans, whichever request, and another organisation's come between them."""
+    depth, count = 100, 60
+    for trace in range(1, count + 1):
+        await send(rig, rig.principal, *of_trace(trace, steps(depth, trace)))
+    other = await rig.make_org("other")
+    rig.engine.forget()
+    commits: list[tuple[set[str], int]] = []
+    committed = rig.engine._writer._committed
+
+    def noted(commit: Any) -> None:
+        commits.append(({event.dialect for event in commit.events}, work["keys"]))
+        committed(commit)
+
+    rig.engine._writer._committed = noted
+    work.clear()
+    below = [one for trace in range(1, count + 1) for one in of_trace(trace, [chat(CALLS_AT, depth + 1, 1)])]
+    large = asyncio.ensure_future(send(rig, rig.principal, *below))
+    await wait_until_async(lambda: bool(commits), "the first part")
+    while not large.done():
+        await rig.do(Append("steps", [draft(run=traced("x"))]), principal=other)
+    await large
+    spent = [keys - before for (_, before), (_, keys) in pairwise([(set(), 0), *commits])]
+    assert max(spent) <= 5000, spent
+    dialects = [told for told, _ in commits]
+    begun = next(at for at, told in enumerate(dialects) if "steps" in told)
+    assert not any(one == after == {"otlp"} for one, after in pairwise(dialects[begun:])), "each waits for one part"
+    assert sum("otlp" in told for told in dialects[begun:]) >= 2, dialects
+    assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == count
+
+
+async def test_reading_what_is_above_a_call_is_work_of_its_organisation(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests below chains wait longer for their next turn, by what was read."""
+    for trace in range(1, 4):
+        await send(rig, rig.principal, *of_trace(trace, steps(100, trace)))
+    rig.engine.forget()
+    charged: list[tuple[int, int]] = []
+    monkeypatch.setattr(rig.engine._writer._queue, "charge", lambda org, more: charged.append((org, more)))
+    await send(rig, rig.principal, *(of_trace(trace, [chat(CALLS_AT, 101, 1)])[0] for trace in range(1, 4)))
+    assert [org for org, _ in charged] == [rig.org]
+    assert 3 * 100 * WORK_OF_SPAN_ABOVE <= charged[0][1] <= 3 * 104 * WORK_OF_SPAN_ABOVE

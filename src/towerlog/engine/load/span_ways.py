@@ -15,6 +15,8 @@ from towerlog.model.run import RunRow
 
 MAX_LOOKS_ABOVE = 2048
 """Spans above one that are looked for, each counted once for every run of its trace: of many runs fewer spans."""
+LOOKS_OF_SPAN = 12
+"""A span that is found is an event to be read: as much work as looking for so many ids in vain."""
 
 
 class SpansOfTrace(msgspec.Struct, eq=False):
@@ -30,6 +32,8 @@ class SpansOfTrace(msgspec.Struct, eq=False):
     """Spans whose ids have been looked for because placing had missed one."""
     turn: Needs | None = None
     """Who has asked for what is `lacking`."""
+    levels: int = 0
+    """How many of them the group may read on the ways that were asked for."""
     lacking: set[str] = set()
     """Spans that are asked for in this turn: where ways meet, one of them asks."""
 
@@ -74,7 +78,9 @@ def want_above(needs: Needs, trace: str, rows: list[RunRow], span_id: str) -> No
         return
     spans.asked.add(span_id)
     way = way_from(trace, rows, span_id)
-    needs.looked_up += looks_of(way)
+    levels = min(_levels_of(way), max(0, _stored_in(rows) - spans.levels))  # where ways meet, one of them reads
+    spans.levels += levels
+    needs.looked_up += _looks_of(way, levels)
     needs.ways.append((follow, way))
 
 
@@ -83,9 +89,18 @@ def way_from(trace: str, rows: list[RunRow], span_id: str) -> Way:
     return Way(trace, rows, span_id, levels_above(len(rows)))
 
 
-def looks_of(way: Way) -> int:
-    """How many ids it may have to look up."""
-    return way.left * len(way.rows) * len(ids_of(""))
+def _stored_in(rows: list[RunRow]) -> int:
+    return sum([row.last_seq for row in rows])
+
+
+def _levels_of(way: Way) -> int:
+    """How many spans it can find."""
+    return min(way.left, _stored_in(way.rows))
+
+
+def _looks_of(way: Way, levels: int) -> int:
+    """How much work so much of it is, in ids that are looked for in vain."""
+    return levels * max(LOOKS_OF_SPAN, len(way.rows) * len(ids_of("")))
 
 
 def _may_be_stored(known: Known, rows: list[RunRow], span_id: str) -> bool:
@@ -113,6 +128,7 @@ def follow(needs: Needs, way: Way) -> None:
                 spans.lacking.add(at)
                 return
             links[at] = spans.told.get(at) if link is None else link
+            needs.known.spans_above[way.rows[0].org] += 1
             if way.is_missed:
                 spans.missed.add(at)
         way.at = links[at]
@@ -136,5 +152,5 @@ def with_way(missing: NotLoaded, trace: str, rows: list[RunRow], span_id: str) -
     """What placing has missed of a span, with all that is above it: one of these leads to the next."""
     way = way_from(trace, rows, span_id)
     way.is_missed = True
-    missing.way, missing.looks = (follow, way), looks_of(way)
+    missing.way, missing.looks = (follow, way), _looks_of(way, _levels_of(way))
     return missing
