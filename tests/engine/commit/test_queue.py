@@ -228,6 +228,33 @@ def test_what_was_taken_and_not_placed_comes_first_and_in_its_order() -> None:
     assert (queue.take(), queue.take(), queue.take()) == ([first], [second], [])
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_groups_that_are_cut_short_keep_nobody_waiting(seed: int) -> None:
+    """Of each group only the first few are placed, and one organisation always has more on its way than that: a command
+    of another one is placed with the second group after it has come, whenever that was."""
+    rnd = random.Random(seed)
+    senders, placed = rnd.randint(2, 40), rnd.randint(1, 4)
+    comes_at, is_meanwhile, is_told_later = rnd.randint(3, 9), rnd.random() < 0.5, rnd.random() < 0.5
+    queue = filled(*(command(1, rnd.randint(1, 8)) for _ in range(senders)))
+    done: list[Submission] = []
+    for turn in range(comes_at + 3):
+        if turn == comes_at and not is_meanwhile:
+            queue.add(command(2))
+        told = len(done) if is_told_later else 0
+        group = queue.take()
+        if turn == comes_at and is_meanwhile:
+            queue.add(command(2))
+        for _ in range(told):
+            queue.add(command(1, rnd.randint(1, 8)))
+        done, left = group[:placed], group[placed:]
+        if 2 in orgs_of(done):
+            return
+        queue.put_back(left)
+        for _ in range(0 if is_told_later else len(done)):
+            queue.add(command(1, rnd.randint(1, 8)))
+    raise AssertionError("not placed with any of three groups")
+
+
 def large(org: int, parts: int) -> Submission:
     """A command of so many parts."""
     who = Principal(org, f"o{org}", "u", "k", frozenset())

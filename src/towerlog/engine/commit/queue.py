@@ -124,7 +124,7 @@ class CommandQueue:
         self._next: list[tuple[int, int, int]] = []
         """A heap with each of them: where its next command begins in work done, a number for equals, which it is."""
         self._begun = 0
-        """Where the command began that was taken last."""
+        """Where the first command began of the group that was taken last: what comes meanwhile begins there."""
         self._ends: dict[int, int] = {}
         """Where the last command of an organisation ended that has none now."""
         self._number = 0
@@ -165,27 +165,25 @@ class CommandQueue:
         if submission.work > MAX_GROUP_WORK or submission.size > MAX_GROUP_BYTES:
             submission.is_large = True
         if line is None:
-            line = self._begun_line(org)
+            line = self._begin_line(org, max(self._begun, self._ends.get(org, 0)))
         line.add(submission)
         self.count += 1
 
     def put_back(self, submissions: list[Submission]) -> None:
         """What was taken, in that order, and has not been placed: it comes before all else of its organisation, but for
-        the rest of a large command. Its work is done when it is taken again, and counts then."""
-        undone: dict[int, int] = {}
+        the rest of a large command. Its work is done when it is taken again: it begins again where it began, in the
+        order of all organisations as well."""
+        again: dict[int, int] = {}
         for submission in submissions:
-            org = submission.principal.org
-            undone[org] = undone.get(org, 0) + submission.work
-        self._next = [(begins - undone.get(org, 0), number, org) for begins, number, org in self._next]
+            again.setdefault(submission.principal.org, submission.ends - submission.work)
+        self._next = [(again.get(org, begins), number, org) for begins, number, org in self._next]
         heapify(self._next)
-        for org in undone.keys() & self._ends.keys():
-            self._ends[org] -= undone[org]
+        for org, begins in again.items():
+            if org not in self._lines:
+                self._begin_line(org, begins)
         for submission in reversed(submissions):
             submission.is_begun = True
-            line = self._lines.get(submission.principal.org)
-            if line is None:
-                line = self._begun_line(submission.principal.org)
-            line.put_back(submission)
+            self._lines[submission.principal.org].put_back(submission)
             self.count += 1
 
     def charge(self, org: int, work: int) -> None:
@@ -197,11 +195,12 @@ class CommandQueue:
         elif self._next:
             self._ends[org] = max(self._begun, self._ends.get(org, 0)) + work
 
-    def _begun_line(self, org: int) -> _Line:
-        """For the commands of an organisation that has none: from now on there is one."""
+    def _begin_line(self, org: int, begins: int) -> _Line:
+        """For the commands of an organisation that has none, the next of which begins there."""
         line = self._lines[org] = _Line(self._max_commands + MAX_GROUP_COMMANDS)
+        self._ends.pop(org, None)
         self._number += 1
-        heappush(self._next, (max(self._begun, self._ends.pop(org, 0)), self._number, org))
+        heappush(self._next, (begins, self._number, org))
         return line
 
     def take(self) -> list[Submission]:
@@ -221,12 +220,14 @@ class CommandQueue:
                 size += submission.size
                 if group and (work > MAX_GROUP_WORK or size > MAX_GROUP_BYTES):
                     break
+                if not group:
+                    self._begun = begins
                 group.append(submission)
+                submission.ends = begins + own
             line.pop()
             if not submission.is_large:
                 lines[org] = line
             self.count -= 1
-            self._begun = begins
             if line:
                 self._number += 1
                 heapreplace(self._next, (begins + own, self._number, org))

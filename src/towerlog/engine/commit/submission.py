@@ -63,6 +63,8 @@ class Submission(msgspec.Struct, eq=False):
     """It was taken before: some of it may be durable."""
     is_large: bool = False
     """It is more than one group does, or the group before had no room for the rest of it: it is placed in parts."""
+    ends: int = 0
+    """Where it ends in the work done of all organisations; told when it is taken."""
     times_stored: int = 0
     """How often its long histories were stored again."""
     address: str | None = None
