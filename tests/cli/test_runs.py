@@ -362,7 +362,8 @@ def test_a_retry_is_asked_for_as_agreed() -> None:
     made = json.dumps({**ROW, "run_id": "again"}).encode()
     with talking(reply(201, made), reply(201, made)) as talker:
         env = {"TOWERLOG_URL": talker.url, "TOWERLOG_API_KEY": "k"}
-        assert towerlog("runs", "retry", NOBODY, **env).stdout == "Queued run again.\n"
+        said = "Queued run again.\nA worker that serves its agent takes it: see `towerlog workers`.\n"
+        assert towerlog("runs", "retry", NOBODY, **env).stdout == said
         assert json.loads(towerlog("runs", "retry", NOBODY, "--json", **env).stdout)["run_id"] == "again"
         assert talker.requests[0][0].startswith(f"POST /api/v1/runs/{NOBODY}:retry ")
 

@@ -238,7 +238,9 @@ def fork_run(
 
 
 def _queued(run: RunInfo, as_json: bool) -> None:
-    answer(as_json, dict(run.raw), lambda: say(f"Queued run {run.run_id}."))
+    agent = run.raw.get("agent")
+    words = f"Queued run {run.run_id}.\nA worker that serves {agent or 'its agent'} takes it: see `towerlog workers`."
+    answer(as_json, dict(run.raw), lambda: say(words))
 
 
 COMMANDS = (
