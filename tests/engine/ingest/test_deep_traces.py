@@ -20,12 +20,11 @@ from tests.support.otlp import Json, span, traces
 from tests.support.rig import Rig
 from tests.support.wait import wait_until_async
 from towerlog.engine.commit import writer
-from towerlog.engine.commit.queue import WORK_OF_SPAN_ABOVE
 from towerlog.engine.commit.turn import Turn
 from towerlog.engine.ingest.spans import MAX_TRACE_RUNS
 from towerlog.engine.load import rows
 from towerlog.engine.load.misses import MAX_SPANS_ABOVE, NotLoaded
-from towerlog.engine.load.span_ways import MAX_LOOKS_ABOVE, levels_above
+from towerlog.engine.load.span_ways import MAX_LOOKS_ABOVE, WORK_OF_SPAN, levels_above
 from towerlog.engine.verify import verify_org
 from towerlog.model.command import Append
 from towerlog.model.run import RunRow
@@ -311,4 +310,20 @@ async def test_reading_what_is_above_a_call_is_work_of_its_organisation(
     monkeypatch.setattr(rig.engine._writer._queue, "charge", lambda org, more: charged.append((org, more)))
     await send(rig, rig.principal, *(of_trace(trace, [chat(CALLS_AT, 101, 1)])[0] for trace in range(1, 4)))
     assert [org for org, _ in charged] == [rig.org]
-    assert 3 * 100 * WORK_OF_SPAN_ABOVE <= charged[0][1] <= 3 * 104 * WORK_OF_SPAN_ABOVE
+    assert 3 * 100 * WORK_OF_SPAN <= charged[0][1] <= 3 * 104 * WORK_OF_SPAN
+
+
+async def test_a_chain_is_read_once_however_many_groups_its_calls_take(rig: Rig, work: Counter[str]) -> None:
+    """What is above a stored span does not change: the writer remembers it from one commit to the next."""
+    for trace in range(1, 5):
+        await send(rig, rig.principal, *of_trace(trace, steps(100, trace)))
+    rig.engine.forget()
+    costs = []
+    for first in (0, 40):
+        work.clear()
+        for trace in range(1, 5):
+            below = [chat(CALLS_AT + first + number, 101, 1) for number in range(10)]
+            await send(rig, rig.principal, *of_trace(trace, below))
+        costs.append(work["keys"])
+    assert costs[1] <= costs[0] // 4, costs
+    assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == 80

@@ -35,8 +35,6 @@ WORK_OF_REFUSED = 4
 """Of an item that is refused once it was compared with what is stored, beyond its own."""
 WORK_OF_MEMBERS = 16
 """Of a command about a member, which is compared with all others of its group."""
-WORK_OF_SPAN_ABOVE = 2
-"""Of a stored span above one that came: it is looked for, read, and held against its hash."""
 MESSAGES_OF_WORK = 4
 """Messages of a history, or metas, that are as much work as one plain event: each is a row, or is looked up as one."""
 BYTES_OF_WORK = MAX_GROUP_BYTES // MAX_GROUP_WORK

@@ -15,7 +15,7 @@ from typing import TypeVar
 from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
-from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, WORK_OF_SPAN_ABOVE, Intake, cut, parted
+from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut, parted
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, place_whole, with_new_messages
 from towerlog.engine.load.cache import Cache
@@ -258,13 +258,13 @@ class Writer:
                 _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
-        if plan.changes.alerts or plan.known.spans_above:
+        if plan.changes.alerts or plan.known.more_work:
             self._charge(plan)
 
     def _charge(self, plan: Plan) -> None:
         """What follows from an event, or has to be looked for, is known afterwards: it is work of its organisation."""
-        for org, count in plan.known.spans_above.items():
-            self._queue.charge(org, WORK_OF_SPAN_ABOVE * count)
+        for org, work in plan.known.more_work.items():
+            self._queue.charge(org, work)
         if plan.changes.alerts or plan.changes.delivery_bodies:
             for org, work in plan.alerts.work().items():
                 self._queue.charge(org, work)

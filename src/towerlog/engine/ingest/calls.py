@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.engine.control.cancel import CONTROL
+from towerlog.engine.load.cache import SpanLink, link_of
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.span_ways import ids_of, levels_above, want_above, with_way
@@ -50,22 +51,15 @@ class _Chain(NamedTuple):
     """One of them is remembered no more."""
 
 
-class _Link(NamedTuple):
-    """What a span that has come says of what is above it."""
-
-    above: str | None
-    is_forgotten: bool
-    """It is a call, whose figures are remembered no more."""
-
-
 class TraceLook(msgspec.Struct, eq=False):
     """Where spans and calls of a trace are found while a request is placed: each is looked for once."""
 
     plan: Plan
+    org: int
     trace: str
     rows: list[RunRow] = []
     """The runs of the trace, as the group has left them."""
-    _links: dict[str, _Link] = {}
+    _links: dict[str, SpanLink] = {}
     """Of spans that have come: what they say does not change."""
     _calls: dict[int, tuple[ToldCalls, dict[str, ToldCall]]] = {}
     """By run: its calls when it was looked at last, and these by their spans."""
@@ -92,17 +86,15 @@ class TraceLook(msgspec.Struct, eq=False):
         except NotLoaded as missing:
             raise with_way(missing, self.trace, self.rows, span_id) from None
 
-    def link(self, span_id: str) -> _Link | None:
-        """What is above a span that has come. Raises NotLoaded."""
-        known = self._links.get(span_id)
+    def link(self, span_id: str) -> SpanLink | None:
+        """What is above a span that has come and is no call that is remembered. Raises NotLoaded."""
+        known = self._links.get(span_id) or self.plan.cache.links.get((self.org, self.trace, span_id))
         if known is not None:
             return known
         event = self.event(span_id)
         if event is None:
             return None
-        own = event.effects.calls[:1]
-        is_forgotten = bool(own) and own[0].span_id == span_id
-        link = self._links[span_id] = _Link(event.facts.parent_span_id, is_forgotten)
+        link = self._links[span_id] = link_of(event, span_id)
         return link
 
     def forgot(self, span_id: str) -> bool:
@@ -218,7 +210,7 @@ def _chain(look: TraceLook, span_id: str | None, passed: set[str]) -> _Chain:
         link = look.link(span_id)
         if link is None:
             return _Chain(calls, span_id, look.forgot(span_id))
-        if link.is_forgotten:
+        if link.is_call:
             break
         span_id = link.above
     return _Chain(calls, None, is_lost=True)

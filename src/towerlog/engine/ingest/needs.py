@@ -45,6 +45,11 @@ Rows = dict[int, RunRow | None]
 
 ITEMS_OF_GROUP = 500
 """Items of one request in a group, as many as a batch of the native API has; the others go on in the next."""
+LOOKS_OF_LIFE = 48
+"""Of the ids that a group looks for: a run before the one that is meant, in which an event and a state may be read and
+compared with what is told."""
+WORK_OF_LIFE = 8
+"""The same in plain events."""
 ITEMS_AT_ONCE = 16
 RUNS_AT_ONCE = 128
 """Items of a request, and open runs of a thread, before the event loop may go on with something else."""
@@ -201,7 +206,8 @@ def _needs_of_lives(needs: Needs, principal: Principal, draft: Draft, row: RunRo
     """The runs before this one that may have the same, under its id or as a state."""
     facts = draft.effects.checkpoint
     earlier = earlier_lives(row, draft.run, lambda ref: needs.run(row.org, ref))
-    needs.looked_up += len(earlier)
+    needs.looked_up += LOOKS_OF_LIFE * len(earlier)
+    misses = needs.misses
     if earlier and draft.occurred_at is not None:
         needs.want(Kind.EVENT, (row.run, 1))
     for life in earlier:
@@ -210,6 +216,8 @@ def _needs_of_lives(needs: Needs, principal: Principal, draft: Draft, row: RunRo
         is_state = draft.event_id is None and facts is not None and not facts.initial and not facts.decision
         if is_state and facts is not None and not life.is_first_step(agent, facts.step_index):
             needs.want(Kind.CHECKPOINT, (life.run, agent, facts.step_index))
+    if earlier and needs.misses == misses:
+        needs.known.more_work[row.org] += WORK_OF_LIFE * len(earlier)
 
 
 def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> NeedsSteps:

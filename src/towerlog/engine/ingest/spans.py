@@ -44,7 +44,7 @@ class Traces(msgspec.Struct, eq=False):
         """Where spans and calls of a trace are found, as this group has left them."""
         found = self.looks.get(trace)
         if found is None:
-            found = self.looks[trace] = TraceLook(self.plan, trace)
+            found = self.looks[trace] = TraceLook(self.plan, self.org, trace)
         found.rows = [state.row for state in runs]
         return found
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.alert import AlertRow
 from towerlog.model.delivery import OutboxCounts
+from towerlog.model.event import Event
 from towerlog.model.lane import Lane
 from towerlog.model.names import META
 from towerlog.model.principal import Counters
@@ -43,6 +44,20 @@ MAX_IDS_OF_RUN = 16_384
 """Past it a run's ids are looked up again."""
 MAX_RUNS_OF_TRACE = 16
 """The runs of a trace that has more are looked up each time."""
+
+
+class SpanLink(NamedTuple):
+    """What a span that has come says of what is above it."""
+
+    above: str | None
+    is_call: bool
+    """It is a model call. Where its figures are remembered no more, what is below it is compared with nothing."""
+
+
+def link_of(event: Event, span_id: str) -> SpanLink:
+    """That of the event of a span."""
+    own = event.effects.calls[:1]
+    return SpanLink(event.facts.parent_span_id, bool(own) and own[0].span_id == span_id)
 
 
 K = TypeVar("K")
@@ -200,6 +215,8 @@ class Cache:
         """Run → the digests of what it has called last, one behind the other, where a rule watches for loops."""
         self.traces: dict[tuple[int, str], tuple[int, ...]] = {}
         """(org, what the run of a trace is called) → the numbers of all runs of the trace, where these are few."""
+        self.links: dict[tuple[int, str, str], SpanLink] = {}
+        """(org, trace, span) → what a stored span says of what is above it; that does not change."""
         self.event_ids: dict[int, set[int]] = {}
         """For runs that began while they were cached: hashes of all their event ids. Any other id is new."""
         self.ids_held = 0
@@ -248,6 +265,7 @@ class Cache:
     def without_content(self) -> Cache:
         """This one, of which content is forgotten, and what moves without a commit."""
         self.nodes.clear()
+        self.links.clear()
         self.leave_open()
         return self
 
@@ -276,7 +294,7 @@ class Cache:
             _drop_oldest(rows, len(rows) - CACHED_ROWS)
             if rows.held_bytes > CACHED_BYTES:
                 _drop_heavy(rows)
-        for names in (self.refs, self.traces, self.agent_names, self.outbox_counts, self.budgets_told):
+        for names in (self.refs, self.traces, self.links, self.agent_names, self.outbox_counts, self.budgets_told):
             _drop_oldest(names, len(names) - CACHED_ROWS)
         _drop_oldest(self.nodes, len(self.nodes) - CACHED_NODES)
         ids = self.event_ids

@@ -78,8 +78,8 @@ class Known:
         """Lanes that are loaded for a claim: as many as commands of the group may take out of the queue."""
         self.wider: dict[Claimant, Claimant] = {}
         """Claims for which that was too few, and how they were asked for again."""
-        self.spans_above: Counter[int] = Counter()
-        """By organisation: spans above others that were looked for, which is work that no command tells beforehand."""
+        self.more_work: Counter[int] = Counter()
+        """By organisation: work of looking up that no command tells beforehand, in plain events."""
         self.notes: dict[Any, Any] = {}
         """What the needs have worked out and placing wants again."""
         self.reach: int | None = None

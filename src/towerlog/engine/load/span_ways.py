@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.load.cache import link_of
 from towerlog.engine.load.misses import MAX_SPANS_ABOVE, NotLoaded
 from towerlog.engine.load.rows import Known, Needs
 from towerlog.model.event import Event
@@ -17,6 +18,8 @@ MAX_LOOKS_ABOVE = 2048
 """Spans above one that are looked for, each counted once for every run of its trace: of many runs fewer spans."""
 LOOKS_OF_SPAN = 12
 """A span that is found is an event to be read: as much work as looking for so many ids in vain."""
+WORK_OF_SPAN = 2
+"""Of reading it, in plain events: it is looked for, read, and held against its hash."""
 
 
 class SpansOfTrace(msgspec.Struct, eq=False):
@@ -128,7 +131,6 @@ def follow(needs: Needs, way: Way) -> None:
                 spans.lacking.add(at)
                 return
             links[at] = spans.told.get(at) if link is None else link
-            needs.known.spans_above[way.rows[0].org] += 1
             if way.is_missed:
                 spans.missed.add(at)
         way.at = links[at]
@@ -141,11 +143,21 @@ def _link(needs: Needs, way: Way, span_id: str) -> str | None:
     call = next((one for row in rows if (one := row.calls.call(span_id)) is not None), None)
     if call is not None and not way.is_missed:
         return call.same_as or call.above
+    key, misses = (rows[0].org, way.trace, span_id), needs.misses
+    known = None if way.is_missed else needs.cache.links.get(key)
+    if known is not None:
+        return known.above
     found: list[Event | None] = [needs.event_id(row.run, one) for row in rows for one in ids_of(span_id)]
     if call is not None:
         return call.same_as or call.above
+    if needs.misses == misses:
+        needs.known.more_work[rows[0].org] += WORK_OF_SPAN
     event = next((one for one in found if one is not None), None)
-    return None if event is None else event.facts.parent_span_id
+    if event is None:
+        return None
+    if any(one is event for one in found[:: len(ids_of(""))]):  # under its own id; its beginning may be told otherwise
+        needs.cache.links[key] = link_of(event, span_id)
+    return event.facts.parent_span_id
 
 
 def with_way(missing: NotLoaded, trace: str, rows: list[RunRow], span_id: str) -> NotLoaded:
