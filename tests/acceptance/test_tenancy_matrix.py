@@ -96,7 +96,15 @@ class Operation:
         is_stream = self.path == "/api/v1/live" or (self.path.endswith("/events") and not self.path.startswith("/api/"))
         if self.method == "GET" and is_stream:
             options["params"] = {"follow": "false"}
+        if self.path.endswith("/agui"):
+            return self._beginning(client, ids)
         return client.request(self.method, self.filled(ids), json=self.route.body, **options)
+
+    def _beginning(self, client: httpx2.Client, ids: dict[str, str]) -> httpx2.Response:
+        """Of a stream that ends with its run."""
+        with client.stream(self.method, self.filled(ids)) as reply:
+            told = next(reply.iter_bytes(), b"") if reply.is_success else reply.read()
+            return httpx2.Response(reply.status_code, headers=reply.headers, content=told)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
