@@ -30,7 +30,7 @@ from towerlog.store.placing import (
 from towerlog.store.space import check_room
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged
+from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged, unread_in
 from towerlog.store.sqlite.connections.store_notes import whole
 from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 
@@ -168,5 +168,8 @@ def _prove(partial: Path) -> None:
     """Raises StorageFailed where SQLite finds anything wrong."""
     with _opened(partial) as db:
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
+        unread = unread_in(found, db)
+    if unread is not None:
+        raise unread
     if found != ["ok"]:
         raise StorageFailed(f"the copy is not sound: {'; '.join(found)}")
