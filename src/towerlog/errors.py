@@ -252,6 +252,8 @@ class StorageFailed(TowerlogError):
     """The pages that it needed are damaged, and nothing of it was stored: what needs other pages can be."""
     is_lack = False
     """There was no descriptor or no memory to look at the store: that says nothing of what is there."""
+    is_unread = False
+    """The disk has failed the read itself: that says nothing of what is there either, if it is there."""
     exit_code: ClassVar[int] = 70
     """Of a process that ends because of it. After a restart by its supervisor, the open checks what is on disk."""
 

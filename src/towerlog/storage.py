@@ -23,6 +23,7 @@ from towerlog.store.columns.moving import StoreSource, StoreTarget
 from towerlog.store.lock import make_folder
 from towerlog.store.owner import keep_folder_private
 from towerlog.store.placing import Copy
+from towerlog.store.sqlite.connections.at_rest import unchanged
 from towerlog.store.sqlite.connections.failures import named
 from towerlog.store.sqlite.identities import open_identities as open_sqlite_identities
 from towerlog.store.sqlite.store import open_reader, open_store
@@ -125,7 +126,7 @@ async def open_for_server(
 @asynccontextmanager
 async def _opened(path: Path, opener: Callable[[Path], Awaitable[Store]]) -> AsyncIterator[Store]:
     """The store at `path`, until the end of the block; what fails meanwhile is told with its name."""
-    with named(path):
+    with named(path), unchanged(path):
         store = await opener(path)
         try:
             yield store

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ import apsw
 import httpx2
 
 from tests.support.senders import ingest, sdk_event
-from tests.support.server import NO_LIMITS, Server, wait_for_exit
+from tests.support.server import NO_LIMITS, Server, clean_environment, wait_for_exit
 from towerlog.errors import StorageFailed, StoreTorn
 from towerlog.store.sqlite.upkeep.matching_files import check_whole
 
@@ -30,6 +30,8 @@ DATABASE, LOG, FOLDER = ".db", ".db-wal", "/"
 KEPT = (DATABASE, LOG, ".db-journal")
 """What a power cut is looked at for; the index of the log is made anew, and locks are nothing on disk."""
 EXIT_DEADLINE_S = 60.0
+READ_ONLY = 'mount -t tmpfs tmpfs "$1" && cp -a "$0"/. "$1" && mount -o remount,ro "$1" && shift && exec "$@"'
+"""In a shell of its own: what is in a folder, seen on a disk that cannot be written, by the command behind it."""
 
 
 def build(folder: Path) -> Path:
@@ -81,6 +83,14 @@ class FaultyServer(Server):
             raise AssertionError(f"the server went on\n{self.log}")
         self.process = None
         return int(process.returncode)
+
+
+def on_read_only(source: Path, place: Path, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    """A command that sees what is in `source` at `place`, where it cannot be written."""
+    place.mkdir(exist_ok=True)
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, source, place]
+    line = list(map(str, [*inside, *command]))
+    return subprocess.run(line, env=clean_environment({}), capture_output=True, text=True, check=False)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from tests.faults.planted import FAULTS
 README, SECURITY = "README.md", "SECURITY.md"
 DEPLOY, LIMITS, BACKUP = "docs/operate/deploy.md", "docs/operate/limits.md", "docs/operate/backup.md"
 DISK, FULL, READS = "faults/test_failing_disk.py", "faults/test_full_disk.py", "faults/test_rotten_reads.py"
+READ_ONLY, COPIES = "faults/test_read_only.py", "faults/test_failing_copies.py"
 STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 ORDER = "faults/test_out_of_order.py"
 STOPS = "faults/test_stops_within_starts.py"
@@ -151,6 +152,19 @@ DURABLE = (
         ),
         ("checkpoint_remembered", "no_room_is_final"),
         of(LIMITS, "No restart is needed once there is room.", "A write that finds no room"),
+    ),
+    Promise(
+        "A store can be checked and saved from a disk that nobody can write to any more.",
+        (
+            f"{READ_ONLY}::test_a_store_that_was_closed_is_checked_and_saved_from_a_read_only_disk",
+            f"{READ_ONLY}::test_a_store_that_was_not_closed_is_saved_with_its_log",
+            f"{READ_ONLY}::test_a_closed_store_of_another_user_is_checked_and_saved",
+            f"{READ_ONLY}::test_what_is_read_while_its_server_starts_counts_for_nothing",
+            f"{READ_ONLY}::test_the_store_of_another_users_server_is_told_as_his",
+            f"{COPIES}::test_a_copy_that_cannot_be_read_back_is_not_called_wrong",
+        ),
+        (),
+        of(BACKUP, "`backup` and `verify` need not write beside the store."),
     ),
     Promise(
         "Below the guard writes are refused before the disk is full; reads and deletes go on.",

@@ -18,6 +18,7 @@ import msgspec
 
 from towerlog import __version__
 from towerlog.ambient import SystemClock
+from towerlog.asgi.process.allocator import set_up_allocator
 from towerlog.cli.connect import COMMANDS, address_of, client_of, local_key_explained, local_url
 from towerlog.cli.database_checks import Finding, check_copies, check_database
 from towerlog.cli.escapes import visible
@@ -71,6 +72,7 @@ def doctor(settings: Settings, url: str | None, as_json: bool) -> None:
     Measuring syncs and ingest takes a few seconds and writes into a temporary folder beside the store. Exits with 1
     when a check is wrong, with 77 when that is only the key; a warning alone is not a failure.
     """
+    set_up_allocator()  # as a server does: else each of its threads takes address space of its own
     findings: list[Finding] = []
     with progress("checking", len(CHECKS)) as done:
         for number, check in enumerate(CHECKS, 1):
@@ -262,9 +264,7 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
     try:
         with client_of(settings, url) as client, local_key_explained(settings, COMMANDS):
             who = client.whoami()
-    except ApiError as error:
-        yield Finding("key", "wrong", str(error))
-    except BadSetting as error:
+    except (ApiError, BadSetting) as error:
         yield Finding("key", "wrong", str(error))
     except SdkError:
         # Reported by `check_server` already.

@@ -106,9 +106,9 @@ def verify(settings: Settings, copy_in: Path | None, as_json: bool) -> None:
             copy, lost = reading.enter_context(made)
         for one in lost:
             findings.report(one)
-        events = run_over(
-            opened_for_reading(settings_of(settings, copy), clock), lambda store: verify_store(store, findings)
-        )
+        opened = opened_for_reading(settings_of(settings, copy), clock)
+        is_copy = copy.partial != copy.target
+        events = run_over(opened, lambda store: verify_store(store, findings), is_copy=is_copy)
     findings.end()
     fields = {
         "ok": not findings.count,
@@ -203,7 +203,7 @@ def _backed_up(settings: Settings, file: Path, clock: Clock, findings: Findings)
         copy = copied(settings, file, SystemIds(clock), lambda done, _: pages(done))
     try:
         reading = opened_for_reading(settings_of(settings, copy), clock)
-        events = run_over(reading, lambda store: verify_store(store, findings))
+        events = run_over(reading, lambda store: verify_store(store, findings), is_copy=not is_shared(settings))
         findings.end()
         if findings.count:
             note("towerlog: the copy is not valid and was not kept; see `towerlog verify`.")
@@ -231,7 +231,7 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
         try:
             with progress("copying") as pages:
                 place.take(file, without_wal, lambda done, _: pages(done))
-            events = run_over(place.opened(clock), lambda store: verify_store(store, findings))
+            events = run_over(place.opened(clock), lambda store: verify_store(store, findings), is_copy=True)
             findings.end()
             if findings.count:
                 note(f"towerlog: {file} is not valid; nothing was changed.")
@@ -260,16 +260,22 @@ def unwound_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_over(opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]]) -> T:
-    """Opens the store, acts, closes it. Raises what it could not look with, whatever the act has made of that."""
+def run_over(
+    opened: AbstractAsyncContextManager[Store], act: Callable[[Store], Awaitable[T]], *, is_copy: bool = False
+) -> T:
+    """Opens the store, acts, closes it. Raises what it could not look with, whatever the act has made of that.
+
+    `is_copy`: it was made for this a moment ago, so that a read which the disk fails is no finding either.
+    """
 
     async def run() -> T:
         async with opened as store:
             try:
                 return await act(store)
             finally:
-                if store.damages.lack is not None:
-                    raise store.damages.lack
+                failed = store.damages.lack or (store.damages.unread if is_copy else None)
+                if failed is not None:
+                    raise failed
 
     return asyncio.run(run())
 

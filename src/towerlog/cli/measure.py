@@ -6,10 +6,7 @@ Both work in a temporary folder beside the store: nothing is written into the lo
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -20,10 +17,13 @@ from towerlog.model.command import Append
 from towerlog.model.event import Draft, EventType, Item, RunByForeignId
 from towerlog.model.principal import Principal, Scope
 from towerlog.server import Node
+from towerlog.store.placing import held_folder
 
 SYNCS = 50
 SYNC_BYTES = 4096
 BATCH = 100
+SCRATCH = ".towerlog-doctor-"
+"""How the name of the folder begins: nobody else's folder may."""
 INGEST_MS = 1000
 """How long ingest is measured."""
 
@@ -42,14 +42,9 @@ class Ingest(msgspec.Struct, frozen=True):
     one_event_mean_ms: float
 
 
-@contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk. Raises OSError where nothing may be written."""
-    path = Path(tempfile.mkdtemp(prefix="doctor-", dir=folder))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+def scratch(folder: Path) -> AbstractContextManager[Path]:
+    """A temporary folder on the same disk, as `held_folder`. Raises OSError where nothing may be written."""
+    return held_folder(folder, SCRATCH)
 
 
 def measure_disk(folder: Path, clock: Clock) -> Disk:

@@ -38,6 +38,9 @@ class Damages:
         """Reads that the disk or SQLite has failed."""
         self.lack: StorageFailed | None = None
         """The first answer that there was no descriptor or no memory for: what a check found then it has not found."""
+        self.unread: StorageFailed | None = None
+        """The first answer that the disk has failed to read for: of a store that is a finding, of a copy that was made
+        for the check it is none."""
         self._lock = threading.Lock()
         self._places: set[tuple[object, ...]] = set()
         self._failed_at: deque[int] = deque(maxlen=FAILURES_NOT_READY)
@@ -70,6 +73,8 @@ class Damages:
         """A read that failed with an I/O error, or on pages that are no database. Logged when such begin, and when
         there has been none for `FAILURES_WITHIN_MS`."""
         self._note_over()
+        if isinstance(error, StorageFailed):
+            self.note_lack(error)
         with self._lock:
             is_first = self._failing_since is None
             if is_first:
@@ -80,9 +85,11 @@ class Damages:
             _log.error("a read of the store failed", error=f"{type(error).__name__}: {error}")
 
     def note_lack(self, failed: StorageFailed) -> None:
-        """An answer that failed with this."""
+        """An answer that failed with this, or a part of one."""
         if failed.is_lack and self.lack is None:
             self.lack = failed
+        if failed.is_unread and self.unread is None:
+            self.unread = failed
 
     def _note_over(self) -> None:
         with self._lock:

@@ -101,8 +101,9 @@ class Pace:
             if self.left > 0 and self._steady_ms() >= self._ends_at:
                 self.left = 0
             return
-        self._is_next, self._ends_at = True, self._steady_ms() + TURN_MS
+        self._ends_at = self._steady_ms() + TURN_MS
         loop.call_soon(self._turn, loop)
+        self._is_next = True  # not before it is: without a turn nobody would be read again
         self.when_busy()
 
     def rest(self) -> None:
@@ -142,8 +143,12 @@ class Pace:
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         self.left, self.left_of_strangers = MAX_BEGUN, MAX_OF_STRANGERS
-        self._ends_at = self._steady_ms() + TURN_MS
-        self._go_on(loop)
+        try:
+            self._ends_at = self._steady_ms() + TURN_MS
+            self._go_on(loop)
+        except BaseException:
+            self._is_next = False
+            raise
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins what waits. Behind a task it goes on once that has worked: only then is known how long it took."""

@@ -16,7 +16,7 @@ from itertools import chain
 from towerlog.ambient import ServingTime
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
-from towerlog.errors import Overloaded, StorageFailed, TowerlogError
+from towerlog.errors import Overloaded, StorageFailed, TowerlogError, told_of
 from towerlog.model.command import ABOUT_MEMBERS, TELEMETRY, Append, Idempotency, KeepContent, Report, RevokeKey, Write
 from towerlog.model.event import Draft, Item
 from towerlog.model.outcome import Placed, Replayed
@@ -162,10 +162,14 @@ class CommandQueue:
         submission.work = submission.work or work_of(submission.command) + submission.size // BYTES_OF_WORK
         if submission.work > MAX_GROUP_WORK or submission.size > MAX_GROUP_BYTES:
             submission.is_large = True
-        if line is None:
-            line = self._begin_line(org, max(self._begun, self._ends.get(org, 0)))
-        line.add(submission)
-        self.count += 1
+        try:
+            if line is None:
+                line = self._begin_line(org, max(self._begun, self._ends.get(org, 0)))
+            line.add(submission)
+            self.count += 1
+        except Exception:
+            self.mend()
+            raise
 
     def put_back(self, submissions: list[Submission]) -> None:
         """What was taken, in that order, and has not been placed: it comes before all else of its organisation, but for
@@ -176,13 +180,17 @@ class CommandQueue:
             again.setdefault(submission.principal.org, submission.ends - submission.work)
         self._next = [(again.get(org, begins), number, org) for begins, number, org in self._next]
         heapify(self._next)
-        for org, begins in again.items():
-            if org not in self._lines:
-                self._begin_line(org, begins)
-        for submission in reversed(submissions):
-            submission.is_begun = True
-            self._lines[submission.principal.org].put_back(submission)
-            self.count += 1
+        try:
+            for org, begins in again.items():
+                if org not in self._lines:
+                    self._begin_line(org, begins)
+            for submission in reversed(submissions):
+                submission.is_begun = True
+                self._lines[submission.principal.org].put_back(submission)
+                self.count += 1
+        except Exception:
+            self.mend()
+            raise
 
     def charge(self, org: int, work: int) -> None:
         """More work was done for an organisation than its commands had told: it comes so much later next time, if
@@ -204,6 +212,26 @@ class CommandQueue:
     def take(self) -> list[Submission]:
         """The next group, empty where nobody waits any more for what was queued."""
         group: list[Submission] = []
+        try:
+            self._take(group)
+        except Exception as error:  # too little memory in the middle of it: what it had is refused, the rest waits
+            self.mend()
+            for submission in group:
+                if not submission.waiter.done():
+                    submission.waiter.set_exception(told_of(error))
+            raise
+        return group
+
+    def mend(self) -> None:
+        """Makes all that follows from the lines anew, after a change of them that broke."""
+        begins = {org: begins for begins, _, org in self._next}
+        self._lines = {org: line for org, line in self._lines.items() if line}
+        self._next = [(begins.get(org, self._begun), number, org) for number, org in enumerate(self._lines)]
+        self._number += len(self._next)
+        heapify(self._next)
+        self.count = sum(map(len, self._lines.values()))
+
+    def _take(self, group: list[Submission]) -> None:
         lines: dict[int, _Line] = {}  # of which it has small ones
         work = size = 0
         while self._next and len(group) < MAX_GROUP_COMMANDS:
@@ -240,7 +268,6 @@ class CommandQueue:
             self._ends.clear()
         elif len(self._ends) > MAX_REMEMBERED:
             self._ends = {org: end for org, end in self._ends.items() if end > self._begun}
-        return group
 
 
 class Intake:

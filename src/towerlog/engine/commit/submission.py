@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from towerlog.engine.load.rows import Needs, NeedsSteps
+from towerlog.errors import TowerlogError, told_of
 from towerlog.model.command import (
     Append,
     CreateRun,
@@ -106,6 +107,24 @@ def note_defect(event: str, **fields: object) -> None:
     """Logs the exception under way. What broke the command may break its description too; that ends nothing."""
     with suppress(Exception):
         log.exception(event, **fields)
+
+
+async def singly(
+    group: list[Submission],
+    error: Exception,
+    write: Callable[[list[Submission]], Awaitable[None]],
+    fail: Callable[[list[Submission], TowerlogError], None],
+) -> None:
+    """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
+    if len(group) <= 1:
+        fail(group, told_of(error))
+        return
+    for submission in group:
+        try:
+            await write([submission])
+        except Exception as own:  # as for the group
+            note_defect("command_failed", command=type(submission.command).__name__)
+            fail([submission], told_of(own))
 
 
 def needs_with_reply(needs: Needs, needs_of: Callable[..., NeedsSteps], submission: Submission) -> NeedsSteps:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut, parted
-from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect
+from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect, singly
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, place_whole, with_new_messages
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
@@ -34,8 +35,7 @@ from towerlog.store.values import NO_CHANGES
 from towerlog.wake.base import Commit
 
 MAX_GATHER_TURNS = 8
-STEP_MS = 10
-"""How long placing goes on, and answering, before the event loop gets a turn."""
+STEP_MS = 10  # how long placing goes on, and answering, before the event loop gets a turn
 COMMANDS_AT_ONCE = 8
 
 Found = TypeVar("Found")
@@ -72,6 +72,7 @@ class Writer:
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
         self._lost = LostContent(self.intake, stored_again, _answer)
+        self._has_prices, self._committed_group = False, 0
         self.groups = self.commands = 0
         self.reloads = 0
         """Groups placed anew because something had not been loaded."""
@@ -173,39 +174,39 @@ class Writer:
             turn.ids.again()
 
     async def _loop(self) -> None:
-        book, is_read = self._reactions.book, False
         while self.intake.is_open or self._queue.count or self._bodies.waiting:
-            await self.intake.wake.wait()
-            self.intake.wake.clear()
-            is_first = True
-            while self._queue.count or self._bodies.waiting:
-                # Where another process commits, what has come meanwhile goes to it at once, and the event loop takes
-                # what comes next while it does: half as many a commit, and neither waits for the other.
-                if is_first or self._store.exclusive:
-                    await self._gather()
-                is_first = False
-                group = self.intake.take()
-                try:
-                    if not is_read and any(isinstance(one.command, TELEMETRY) for one in group):
-                        await book.read()
-                        is_read = True
-                    await self._write(group)
-                except Exception as error:  # the writer must outlive any defect in a group
-                    note_defect("group_failed", commands=len(group))
-                    await self._write_singly(group, error)
-                del group  # while nothing waits, the events of the last commit must not stay in memory
-
-    async def _write_singly(self, group: list[Submission], error: Exception) -> None:
-        """After a defect that spoiled a whole group: each command alone, so that only the one at fault fails."""
-        if len(group) <= 1:
-            _fail(group, told_of(error))
-            return
-        for submission in group:
             try:
-                await self._write([submission])
-            except Exception as own:  # as in the loop
-                note_defect("command_failed", command=type(submission.command).__name__)
-                _fail([submission], told_of(own))
+                await self.intake.wake.wait()
+                self.intake.wake.clear()
+                await self._until_nothing_waits()
+            except Exception:  # too little memory between two groups, say: what waits is still to be looked at
+                note_defect("turn_failed")
+                self.intake.wake.set()
+                with suppress(Exception):
+                    await asyncio.sleep(0)
+
+    async def _until_nothing_waits(self) -> None:
+        is_first = True
+        while self._queue.count or self._bodies.waiting:
+            # Where another process commits, what has come meanwhile goes to it at once, and the event loop takes what
+            # comes next while it does: half as many a commit, and neither waits for the other.
+            if is_first or self._store.exclusive:
+                await self._gather()
+            is_first = False
+            group = self.intake.take()
+            try:
+                if not self._has_prices and any(isinstance(one.command, TELEMETRY) for one in group):
+                    await self._reactions.book.read()
+                    self._has_prices = True
+                await self._write(group)
+            except Exception as error:  # the writer must outlive any defect in a group
+                note_defect("group_failed", commands=len(group))
+                self._cache = Cache()  # a commit that broke may have been one
+                if self._committed_group == id(group):
+                    _fail(group, told_of(error))  # who was not told yet; nothing of it may be carried out again
+                else:
+                    await singly(group, error, self._write, _fail)
+            del group  # while nothing waits, the events of the last commit must not stay in memory
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -219,7 +220,7 @@ class Writer:
                 return
 
     async def _write(self, group: list[Submission]) -> None:
-        began = self._serving.begin()
+        began, self._committed_group = self._serving.begin(), 0
         try:
             async with self._store.begin() as unit:
                 if not self._store.exclusive:
@@ -230,6 +231,7 @@ class Writer:
                 plan.settle()
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
+                self._committed_group = id(group)
                 self._publish(plan)
         except (StorageFailed, Overloaded) as error:
             self._serving.stop()
@@ -386,8 +388,10 @@ def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) 
             submission.waiter.set_exception(outcome)
         else:
             submission.waiter.set_result(outcome)
-    except Exception:  # one that cannot be told must neither keep the others waiting nor have them carried out again
+    except Exception as error:  # one that cannot be told must not keep the others waiting, nor have them done again
         note_defect("answer_failed", command=type(submission.command).__name__)
+        with suppress(Exception):  # what has no memory for an answer may have some for less
+            submission.waiter.set_exception(told_of(error))
 
 
 def _fail(group: list[Submission], error: TowerlogError) -> None:

@@ -142,7 +142,11 @@ def _one(db: apsw.Connection, key: int, run: int, seq: int) -> Iterator[Logged]:
 
 def _told(db: apsw.Connection, error: Exception) -> str:
     """Why a row cannot be read: a disk that does not hand it out is no damage of the store."""
-    return storage_failed(error, db).message if isinstance(error, apsw.Error) else str(error)
+    if not isinstance(error, apsw.Error):
+        return str(error)
+    failed = storage_failed(error, db)
+    damages_of(db).note_lack(failed)
+    return failed.message
 
 
 def _place_of(db: apsw.Connection, key: int) -> tuple[int, int]:

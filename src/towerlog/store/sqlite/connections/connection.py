@@ -63,13 +63,16 @@ def open_connection(
 ) -> apsw.Connection:
     """A connection set up by the rules: WAL, full sync, foreign writers waited for. `space`: what it leaves room on.
 
-    Raises StorageFailed; PermissionError where this user may not open the file; SchemaMismatch where it would change a
-    database that is not ours.
+    Who only reads a database at rest has to hold it against `unchanged`. Raises StorageFailed; OSError where this user
+    may not open the file, or nobody can; SchemaMismatch where it would change a database that is not ours.
     """
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    name = str(path)
+    if read_only and is_at_rest(path):
+        name, flags = immutable(path), flags | apsw.SQLITE_OPEN_URI
     connection: StoreConnection | None = None
     try:
-        connection = StoreConnection(str(path), flags=flags, statementcachesize=200)
+        connection = StoreConnection(name, flags=flags, statementcachesize=200)
         connection.damages = damages or Damages(lambda: 0, is_logged=False)
         connection.space = space
         connection.set_busy_timeout(BUSY_MS)
@@ -102,18 +105,35 @@ def open_connection(
         raise text_damaged(error) from error
 
 
-def cannot_open(
-    path: Path, error: apsw.Error, connection: apsw.Connection | None, access: int = os.R_OK
-) -> StorageFailed | PermissionError:
-    """In words; with the cause that SQLite leaves out: this user may not, or the file system lets nobody write."""
-    if isinstance(error, apsw.CantOpenError) and path.exists() and not os.access(path, access):
+def denied(path: Path, error: apsw.Error, access: int = os.R_OK) -> OSError | None:
+    """What SQLite leaves out of an error, if it is that: this user may not, or the file system lets nobody write."""
+    if not isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) or not path.exists():
+        return None
+    if is_read_only(path.parent):
+        return OSError(errno.EROFS, "its file system is read-only", str(path))
+    if not os.access(path, access):
         # A restored file that root has put here is the usual case.
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    if not os.access(path.parent, os.W_OK):
+        # The log of another user's server is read by its index, which who reads has to write to as well.
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+    return None
+
+
+def immutable(path: Path) -> str:
+    """The name by which SQLite opens a database alone, whatever lies beside it, as one that nobody changes."""
+    return f"{path.absolute().as_uri()}?immutable=1"
+
+
+def cannot_open(
+    path: Path, error: apsw.Error, connection: apsw.Connection | None, access: int = os.R_OK
+) -> StorageFailed | OSError:
+    """In words; with the cause that SQLite leaves out."""
+    refusal = denied(path, error, access)
+    if refusal is not None:
+        return refusal
     cause = storage_failed(error, connection)
-    words = cause.message
-    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError) and os.statvfs(path.parent).f_flag & os.ST_RDONLY:
-        words = "its file system is read-only"
-    failed = StorageFailed(f"cannot open {path}: {words}")
+    failed = StorageFailed(f"cannot open {path}: {cause.message}")
     failed.is_lack = cause.is_lack
     return failed
 
@@ -148,6 +168,19 @@ def log_bytes(path: Path) -> int:
     """How long the log of a database is; 0 where there is none."""
     log = log_of(path)
     return log.stat().st_size if log.exists() else 0
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether nobody can write on the file system of this folder. Raises OSError."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def is_at_rest(path: Path) -> bool:
+    """Whether a database can be read as it stands, and in no other way, see `at_rest`. Raises OSError."""
+    if os.access(path.parent, os.W_OK) or log_bytes(path):
+        return False
+    journal = path.with_name(path.name + "-journal")  # of a copy that was being written, which has no log
+    return not (journal.exists() and journal.stat().st_size)
 
 
 def is_long(path: Path, room_bytes: int) -> bool:

@@ -7,7 +7,8 @@ a full disk passes, a sync that failed does not, whatever its errno.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from towerlog.store.sqlite.connections.read_errors import take_errno
 _MOVED = "the database was moved or removed while it was in use"
 WAY_OUT = "restore a backup with `towerlog restore`, or keep what can be read with `towerlog rebuild`"
 """What to do about a damaged database."""
+_CODE_OF_PAGE = re.compile(r"unable to get the page\. error code=(\d+)")
+_PRIMARY = 0xFF
+"""What kind of error an extended code is of."""
 _SYNCS = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 _WRITES = _SYNCS | {apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE}
 _CALLS = {
@@ -48,13 +52,35 @@ def storage_failed(error: apsw.Error, db: apsw.Connection | None) -> StorageFail
     # In any case: what is kept now must not be taken for the cause of a later error.
     unread = 0 if db is None else take_errno(db)
     if is_full(error, cause):
-        return DiskFull(f"{no_room(cause)}; nothing was stored", retry_after=1)
-    is_unread = unread and isinstance(error, apsw.CorruptError)
+        full = DiskFull(f"{no_room(cause)}{'' if _only_reads(db) else '; nothing was stored'}", retry_after=1)
+        full.is_unread = True
+        return full
+    is_unread = bool(unread) and isinstance(error, apsw.CorruptError)
     failed = StorageFailed(_unread(unread) if is_unread else _words(error, extended, cause), retry_after=1)
     failed.fatal = isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
+    failed.is_unread = is_unread or isinstance(error, apsw.IOError)
     # Of a page alone. SQLite refuses what needs it, and nothing of a transaction is there before its commit.
     failed.is_lack = isinstance(error, apsw.CantOpenError | apsw.NoMemError)
     failed.is_damage = isinstance(error, apsw.CorruptError) and not is_unread
+    return failed
+
+
+def _only_reads(db: apsw.Connection | None) -> bool:
+    """Whether nothing was to be stored, as far as is known."""
+    return db is None or db.readonly("main")
+
+
+def unread_in(found: Iterable[str], db: apsw.Connection) -> StorageFailed | None:
+    """A read that the disk has failed while SQLite checked the database, which names the page alone; None for none.
+
+    `found`: what it says. To be called in the connection's thread, after the check.
+    """
+    cause = take_errno(db)
+    codes = (int(code) for said in found for code in _CODE_OF_PAGE.findall(said))
+    if not cause and not any(code & _PRIMARY == apsw.SQLITE_IOERR for code in codes):
+        return None
+    failed = StorageFailed(_unread(cause) if cause else READ_FAILED, retry_after=1)
+    failed.fatal = failed.is_unread = True
     return failed
 
 

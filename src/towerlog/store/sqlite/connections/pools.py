@@ -96,6 +96,8 @@ class Pool:
                 raise self._trouble.refusal(self._trouble.final)
             try:
                 connection = self.connection()
+                if connection.in_transaction:  # the question before had no memory to roll its own back
+                    connection.execute("ROLLBACK")
                 answer = question(connection, *args, **kwargs)
             except apsw.Error as error:
                 failed = storage_failed(error, connection)

@@ -30,7 +30,8 @@ from towerlog.store.placing import (
 from towerlog.store.space import check_room
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections import connection as files
-from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged
+from towerlog.store.sqlite.connections.at_rest import readable, unchanged
+from towerlog.store.sqlite.connections.failures import named, storage_failed, text_damaged, unread_in
 from towerlog.store.sqlite.connections.store_notes import whole
 from towerlog.store.sqlite.upkeep.pages import Progress, copy_pages
 
@@ -55,11 +56,11 @@ def copy_database(
     refuse_to_overwrite(target)
     partial = into or partial_beside(target)
     try:
-        with named(source):
+        with named(source), unchanged(source):
             try:
                 _copy_pages(source, partial, progress, lost, may_be_older)
             except apsw.Error as error:
-                raise storage_failed(error, None) from error
+                raise files.denied(source, error) or storage_failed(error, None) from error
             except UnicodeDecodeError as error:
                 raise text_damaged(error) from error
         with named(target):
@@ -76,17 +77,19 @@ def copy_database(
 def at_length(
     path: Path, folder: Path, fresh_epoch: str, guard_mib: int, progress: Progress
 ) -> Iterator[tuple[Copy, list[str]]]:
-    """A store that may be read at length, and what of it cannot be read, in words: itself, where no server writes it.
+    """A store that may be read at length, and what of it cannot be read, in words: itself, where no server writes it
+    and it can be read there (`readable`).
 
     Else a copy in this folder, which is removed in the end, and with it those of commands that were killed: who reads
     the store itself for long keeps its write-ahead log from starting anew. Raises DiskFull where the copy would take
     what writes leave free (`guard_mib`, see `Space`), and what `copy_database` raises with `lost`.
     """
     lost: list[str] = []
-    if not may_write_beside(files.log_of(path)):
-        yield Copy(path, path), lost
-        return
     target = copy_to_verify(path, folder)
+    if not may_write_beside(files.log_of(path)):
+        with readable(path, target) as there:
+            yield Copy(there, path), lost
+        return
     remove_left(target)
     check_room(folder, (path, files.log_of(path)), guard_mib)
     with held_partial(target) as partial:
@@ -168,5 +171,8 @@ def _prove(partial: Path) -> None:
     """Raises StorageFailed where SQLite finds anything wrong."""
     with _opened(partial) as db:
         found = [str(row[0]) for row in db.execute("PRAGMA integrity_check(5)")]
+        unread = unread_in(found, db)
+    if unread is not None:
+        raise unread
     if found != ["ok"]:
         raise StorageFailed(f"the copy is not sound: {'; '.join(found)}")

@@ -16,7 +16,7 @@ import apsw
 from towerlog.errors import DiskFull
 from towerlog.store.lock import WriterLock
 from towerlog.store.space import no_room
-from towerlog.store.sqlite.connections.connection import PAGE_BYTES, log_of
+from towerlog.store.sqlite.connections.connection import PAGE_BYTES, is_at_rest, log_of
 
 _PAGE_BYTES = 4096
 """Of memory, as SQLite takes it."""
@@ -52,7 +52,7 @@ def check_reader_room(database: Path) -> None:
     A server that has it open has taken that room. Raises OSError; what is no database is left to whoever opens it.
     """
     disk = os.statvfs(database.parent)
-    if disk.f_frsize >= _PAGE_BYTES or disk.f_flag & os.ST_RDONLY:
+    if disk.f_frsize >= _PAGE_BYTES or disk.f_flag & os.ST_RDONLY or is_at_rest(database):
         return
     spare, needed = disk.f_bavail * disk.f_frsize + _taken_bytes(index_of(database)), _needed_bytes(database)
     if spare < needed and _has_log(database):

@@ -13,6 +13,8 @@ import apsw
 
 from towerlog.model.principal import SHARD_BITS
 from towerlog.store.migrate import load_migrations
+from towerlog.store.sqlite.connections.connection import damages_of
+from towerlog.store.sqlite.connections.failures import storage_failed, unread_in
 from towerlog.store.sqlite.connections.schema import made_by, objects_of
 from towerlog.store.sqlite.connections.store_notes import note_faults
 from towerlog.store.sqlite.reads import one as first
@@ -47,6 +49,9 @@ def structure_faults(db: apsw.Connection) -> list[str]:
     for noun, sql in _UNIQUE.items():
         if faults or noun != "event id":
             faults += _repeated(db, noun, sql)
+    unread = unread_in(faults, db)
+    if unread is not None:
+        damages_of(db).note_lack(unread)
     return faults
 
 
@@ -55,7 +60,16 @@ def _integrity(db: apsw.Connection) -> Iterator[str]:
         for (found,) in db.execute(f"PRAGMA integrity_check({MAX_STRUCTURE_FAULTS})"):
             yield from str(found).split("\n")
     except UNREADABLE as error:
-        yield f"the check of the database broke off: {error}"
+        yield f"the check of the database broke off: {_words(db, error)}"
+
+
+def _words(db: apsw.Connection, error: Exception) -> str:
+    """SQLite's, or what a disk that has failed a read says; that is told to who asks as well."""
+    if not isinstance(error, apsw.Error):
+        return str(error)
+    failed = storage_failed(error, db)
+    damages_of(db).note_lack(failed)
+    return failed.message if failed.is_unread else str(error)
 
 
 def _named(db: apsw.Connection, found: str) -> str:
@@ -114,7 +128,7 @@ def _schema_faults(db: apsw.Connection) -> list[str]:
     try:
         found = objects_of(db)
     except UNREADABLE as error:
-        return [f"the database file: its schema cannot be read: {error}"]
+        return [f"the database file: its schema cannot be read: {_words(db, error)}"]
     return [
         f"the database file: {key[1]} is {'missing' if key not in found else 'not as this version makes it'}"
         for key, sql in made_by(tuple(load_migrations("sqlite"))).items()
@@ -126,7 +140,7 @@ def _repeated(db: apsw.Connection, noun: str, sql: str) -> list[str]:
     try:
         found = list(db.execute(f"{sql} LIMIT {MAX_STRUCTURE_FAULTS}"))
     except UNREADABLE as error:
-        return [f"the database file: whether each {noun} is there once cannot be told: {error}"]
+        return [f"the database file: whether each {noun} is there once cannot be told: {_words(db, error)}"]
     faults = []
     for owner, text, count, last in found:
         where = _place_of_run(db, owner) if noun == "event id" else f"organisation {owner}"

@@ -189,8 +189,7 @@ def _has_header(log: Path) -> bool:
 
 def _mark_of_database(path: Path) -> str | None:
     """What the database itself says, whatever lies beside it; None where it says nothing."""
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    return _read(path, f"{path.absolute().as_uri()}?immutable=1", flags)
+    return _read(path, files.immutable(path), apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
 
 
 def _mark_with_log(path: Path) -> str | None:

@@ -13,6 +13,7 @@ from towerlog.model.audit import AuditEntry
 from towerlog.store.lock import make_folder, take_writer_place
 from towerlog.store.placing import Copy
 from towerlog.store.space import check_room
+from towerlog.store.sqlite.connections.at_rest import readable
 from towerlog.store.sqlite.connections.connection import log_of
 from towerlog.store.sqlite.upkeep import replacement
 from towerlog.store.sqlite.upkeep.backup import append_entries, bring_up_to_date, copy_database, without_log
@@ -38,8 +39,9 @@ class Place(msgspec.Struct, frozen=True):
             with without_log(source, target) as lone:
                 copy = Copy(copied(lone), self.path)
         else:
-            check_whole(source)
-            copy = Copy(copied(source), self.path)
+            with readable(source, target) as whole:
+                check_whole(whole)
+                copy = Copy(copied(whole), self.path)
         try:
             bring_up_to_date(copy.partial)
         except BaseException:
@@ -77,9 +79,10 @@ def copy_of(source: Path, target: Path, fresh_epoch: str, guard_mib: int, progre
 
     Raises StoreTorn, and what `check_room` and `copy_database` raise.
     """
-    check_whole(source)
     check_room(target.parent, (source, log_of(source)), guard_mib)
-    return Copy(copy_database(source, target, fresh_epoch, progress), target)
+    with readable(source, target) as whole:
+        check_whole(whole)
+        return Copy(copy_database(whole, target, fresh_epoch, progress), target)
 
 
 @contextmanager

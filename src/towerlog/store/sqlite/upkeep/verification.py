@@ -47,7 +47,8 @@ def all_rows(db: apsw.Connection, org: int) -> Rows:
     try:
         return _all_rows(db, org)
     finally:
-        db.execute("COMMIT")
+        if db.in_transaction:  # a read that the disk has failed may have ended it
+            db.execute("COMMIT")
 
 
 def _all_rows(db: apsw.Connection, org: int) -> Rows:
