@@ -874,7 +874,7 @@ ROOMS: dict[str, str] = {
     "engine": "`core` puts the rooms below together; `verbs` is the table of commands and reactions.",
     "engine/nodes": "Other nodes of the store: what they commit is heard of, read back, told in order; who leads.",
     "engine/load": "What is known of stored rows while a group is placed: the cache, and what is read into it.",
-    "engine/plan": "What one group changes: events with their places, folds, budgets, rules and prices as it leaves them.",
+    "engine/plan": "What one group changes: events with their places, folds, budgets, rules, prices as it leaves them.",
     "engine/audit": "How an act becomes an entry of the audit: what was before and after, who did it.",
     "engine/control": "What is done to a run by whomever: cancel, pause, resume, answer; rights and receipts.",
     "engine/commands": "What a command of a person, program or worker does to a plan, by subject.",

@@ -14,7 +14,7 @@ from tests.simulation.world import Wrong
 from towerlog.engine.commands import budgets as commands
 from towerlog.engine.control import steering
 from towerlog.engine.load.cache import OrgRows
-from towerlog.engine.plan.budgets import BudgetChanges, Place
+from towerlog.engine.plan.budgets import BudgetChanges, SpendingPlace
 from towerlog.engine.reactions import budgets as reactions
 from towerlog.engine.timers import budgets as timers
 from towerlog.projections import budgets as fold
@@ -43,10 +43,10 @@ MUTANTS = (
     ),
     Mutant("what the group has counted is forgotten", OrgRows.put, "self._changed[org] = changed", "pass"),
     Mutant("what was added up is forgotten", BudgetChanges.settle, "self._bring_in(org)", "pass"),
-    Mutant("it is only added up", Place.take, "if carried.nanos + nanos > room:", "if False:"),
+    Mutant("it is only added up", SpendingPlace.take, "if carried.nanos + nanos > room:", "if False:"),
     Mutant("a period never ends", fold.current, "if start == row.period_start:", "if True:"),
     Mutant("money of a new run is not counted", reactions.count, "if not moved or", "if event.seq == 1 or"),
-    Mutant("a tree is its root alone", reactions._of, "run_ids_above(row, find) if", "{row.run_id} if"),
+    Mutant("a tree is its root alone", reactions._above, "run_ids_above(row, find) if", "{row.run_id} if"),
     Mutant("a tree forgets what was spent before", reactions._spent_below, "    return spent", "    return 0"),
     Mutant("a budget begins with nothing", commands._begun, "spent_nanos=stored", "spent_nanos=0"),
     Mutant("a change keeps what was told", fold.changed, "if not _has_thresholds_of(asked, was):", "if was is None:"),

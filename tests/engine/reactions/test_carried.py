@@ -15,7 +15,7 @@ from tests.support.factories import draft, traced
 from tests.support.rig import Rig, open_rig
 from tests.support.samples import first
 from towerlog.engine.load.cache import OrgRows
-from towerlog.engine.plan.budgets import Place
+from towerlog.engine.plan.budgets import SpendingPlace
 from towerlog.model.alert import AcknowledgeAlert, AlertConfig, AlertScope, AlertTrigger, ChangeRule
 from towerlog.model.budget import BudgetAction, BudgetScope, ChangeBudget, CreateBudget, DeleteBudget, Period
 from towerlog.model.command import Append
@@ -158,7 +158,7 @@ async def test_it_is_as_if_each_event_was_counted_by_itself(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = await outcome(seed, tmp_path / "carried")
-    monkeypatch.setattr(Place, "take", lambda self, nanos, calls: False)
+    monkeypatch.setattr(SpendingPlace, "take", lambda self, nanos, calls: False)
     expected = await outcome(seed, tmp_path / "each")
     for name, value in expected.items():
         assert found[name] == value, name

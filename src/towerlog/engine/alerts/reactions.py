@@ -32,6 +32,8 @@ from towerlog.model.run import RunRow
 from towerlog.model.usage import MAX_SUM, summed
 from towerlog.projections.alerts.conditions import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
 
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_BURN_RATE, _COST_THRESHOLD = AlertTrigger.BURN_RATE, AlertTrigger.COST_THRESHOLD
 MAX_FIRED_OF_EVENT = 256
 """Alerts about budgets that one event opens. Others of the same budgets are opened by the next event that spends, or by
 the timer."""
@@ -59,13 +61,13 @@ def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> No
     place = RunPlace(plan, after)
     for one in moved:
         of_agent = place if one.agent == place.agent else RunPlace(plan, after, one.agent)
-        for rule in of_agent.rules(AlertTrigger.BURN_RATE):
+        for rule in of_agent.rules(_BURN_RATE):
             _count_spent(plan, rule, one)
     cost_nanos = after.usage.cost_nanos or 0
     spent_nanos = moved[0].nanos if len(moved) == 1 else summed(*[one.nanos for one in moved])
     dear = [
         rule
-        for rule in place.rules(AlertTrigger.COST_THRESHOLD)
+        for rule in place.rules(_COST_THRESHOLD)
         if crosses(cost_nanos - spent_nanos, cost_nanos, rule.config.amount_nanos or 0)
     ]
     if dear:

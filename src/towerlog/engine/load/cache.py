@@ -108,7 +108,8 @@ class OrgRows(Generic[S]):
         """Of an organisation; most have none. Raises NotLoaded."""
         found = self._held.get(org)
         if found is None:
-            found = self._held[org] = self._known.get(self._kind, org)
+            found = self._cached.get(org)
+            found = self._held[org] = self._known.get(self._kind, org) if found is None else found
         return found
 
     def put(self, org: int, row_id: str, row: Any) -> None:

@@ -7,7 +7,7 @@ worked out by the reactions, for each place in which money is spent.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import msgspec
@@ -27,12 +27,10 @@ class Carried(msgspec.Struct, eq=False):
     calls: int = 0
 
 
-class Place(NamedTuple):
-    """Where money is spent. `sums`: what is carried forward of each budget that counts it there, and up to which sum it
-    may be; `version`: of the rules and alerts by which that was worked out."""
+class SpendingPlace(NamedTuple):
+    """Where money is spent: what is carried forward of each budget that counts it there, and up to which sum."""
 
     sums: tuple[tuple[Carried, int], ...]
-    version: int
 
     def take(self, nanos: int, calls: int) -> bool:
         """Carries forward what was spent here; False, and nothing is, where more may follow from it."""
@@ -45,6 +43,23 @@ class Place(NamedTuple):
         return True
 
 
+class SpendingPlaces:
+    """The places of an organisation, as worked out by its budgets and rules: void once one of these changes."""
+
+    __slots__ = ("by_agents", "by_name", "sums", "version")
+
+    def __init__(self, version: int) -> None:
+        """None yet; `version`: of the rules, and of what they have told."""
+        self.version = version
+        self.by_name: dict[Hashable, SpendingPlace] = {}
+        """What tells which budgets and rules are about something → its place."""
+        self.by_agents: dict[tuple[str, str | None], SpendingPlace] = {}
+        """The same by the agent that spends and that of its run, where nothing else tells."""
+        self.sums: dict[tuple[str, Hashable], tuple[Carried, int]] = {}
+        """(budget id, what tells which rules are about a run) → what is carried forward of it, and up to which sum it
+        may be before more follows."""
+
+
 class BudgetChanges:
     """The changes of one group, growing."""
 
@@ -55,8 +70,8 @@ class BudgetChanges:
         self._rows: OrgRows[BudgetSet] = OrgRows(known, Kind.BUDGETS, known.cache.budgets)
         self._carried: dict[int, dict[str, Carried]] = {}
         """Organisation → budget id → what its row does not know of yet."""
-        self._places: dict[int, dict[Hashable, Place]] = {}
-        """Organisation → what tells which budgets and rules are about something → the place; until a row is put."""
+        self._places: dict[int, SpendingPlaces] = {}
+        """By organisation; until one of its budgets is put."""
 
     def of(self, org: int) -> BudgetSet:
         """The organisation's budgets, as this group has left them; most have none. Raises NotLoaded."""
@@ -78,21 +93,16 @@ class BudgetChanges:
         self._rows.put(org, budget_id, row)
         self._changes.budgets[org, budget_id] = row
 
-    def place(self, org: int, name: Hashable, version: int) -> Place | None:
-        """The place of this name, if it was worked out by these rules and since a budget was put."""
+    def places(self, org: int, version: int) -> SpendingPlaces:
+        """The organisation's places, by this version of its rules."""
         found = self._places.get(org)
-        place = None if found is None else found.get(name)
-        return None if place is None or place.version != version else place
+        if found is None or found.version != version:
+            found = self._places[org] = SpendingPlaces(version)
+        return found
 
-    def make_place(self, org: int, name: Hashable, version: int, rooms: Iterable[tuple[str, int]]) -> Place:
-        """A place. `rooms`: ids of the budgets that count what is spent there, with how much more may be of each
-        before more follows from it than a sum. `name` None: it is not to be found again."""
-        carried = self._carried.setdefault(org, {})
-        sums = [(carried.setdefault(budget_id, Carried()), room) for budget_id, room in rooms]
-        place = Place(tuple(sums), version)
-        if name is not None:
-            self._places.setdefault(org, {})[name] = place
-        return place
+    def carried(self, org: int, budget_id: str) -> Carried:
+        """What is carried forward of a budget, to be added to."""
+        return self._carried.setdefault(org, {}).setdefault(budget_id, Carried())
 
     def settle(self) -> None:
         """Brings all that is carried forward into the rows."""

@@ -94,6 +94,11 @@ class Plan:
         self._alerts = self._alerts or AlertChanges(self.known, self.changes)
         return self._alerts
 
+    def may_have_budgets(self, org: int) -> bool:
+        """Whether an organisation has some, as far as is seen at once; most have none."""
+        held = self.cache.budgets.get(org)
+        return held is None or bool(held) or self._budgets is not None
+
     @property
     def budgets(self) -> BudgetChanges:
         """The organisations' budgets, as this group leaves them."""

@@ -6,7 +6,7 @@ other runs in its scope are asked by a timer, a few in each commit; one that spe
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import msgspec
 
@@ -15,7 +15,7 @@ from towerlog.engine.control.cancel import CONTROL, cancel_one
 from towerlog.engine.control.steering import ask
 from towerlog.engine.load.own_runs import run_ids_above
 from towerlog.engine.load.rows import Needs, parent_of
-from towerlog.engine.plan.budgets import BudgetChanges
+from towerlog.engine.plan.budgets import Carried, SpendingPlace, SpendingPlaces
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.pricing.book import has_tokens
 from towerlog.errors import BudgetExceeded
@@ -31,7 +31,6 @@ from towerlog.model.times import format_ms
 from towerlog.model.usage import MAX_SUM, dollars_json, summed
 from towerlog.projections import budgets as fold
 from towerlog.projections.scopes.budgets import BudgetSet
-from towerlog.projections.scopes.rules import RuleSet
 from towerlog.store.lookup_keys import SpentSince
 from towerlog.store.values import Kind, Spread
 
@@ -56,22 +55,26 @@ def needs_of_warning(needs: Needs, row: RunRow) -> None:
 def in_scope(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
     """The budgets that count what an agent spends in a thread, each in its present period; `row`: in this run, or in a
     child of it."""
-    return _of(plan, plan.budgets.of(org), org, agent, thread_id, row)
+    return _of(plan, plan.budgets.of(org), agent, thread_id, row)
 
 
 def _as_put(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
     """The same without what is carried forward."""
-    return _of(plan, plan.budgets.as_put(org), org, agent, thread_id, row)
+    return _of(plan, plan.budgets.as_put(org), agent, thread_id, row)
 
 
-def _of(
-    plan: Plan, budgets: BudgetSet, org: int, agent: str | None, thread_id: str, row: RunRow | None
-) -> list[BudgetRow]:
-    def find(ref: NamedRun) -> RunRow | None:
-        return plan.run(org, ref)
-
-    above = run_ids_above(row, find) if row is not None and budgets.counts_trees else ()
+def _of(plan: Plan, budgets: BudgetSet, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
+    above = () if row is None else _above(plan, budgets, row)
     return [fold.current(one, plan.now_ms) for one in budgets.about(agent, thread_id, above)]
+
+
+def _above(plan: Plan, budgets: BudgetSet, row: RunRow) -> Iterable[str]:
+    """Ids of a run and of those above it, if any budget is of a tree."""
+
+    def find(ref: NamedRun) -> RunRow | None:
+        return plan.run(row.org, ref)
+
+    return run_ids_above(row, find) if budgets.counts_trees else ()
 
 
 def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
@@ -79,9 +82,9 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
     org, reservation_id = after.org, event.effects.reservation_id
     if reservation_id is not None:
         _settle(plan, after, reservation_id, is_known=_knows_cost(event))
-    if not moved or not plan.budgets.as_put(org):
+    if not moved or not plan.may_have_budgets(org) or not plan.budgets.as_put(org):
         return
-    if reservation_id is None and _is_carried(plan, plan.budgets, moved, after):
+    if reservation_id is None and _is_carried(plan, moved, after):
         return
     sums: dict[str, int] = {}
     calls: dict[str, int] = {}
@@ -101,42 +104,49 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
     _move(plan, counted, sums, after)
 
 
-def _is_carried(plan: Plan, budgets: BudgetChanges, moved: list[Moved], after: RunRow) -> bool:
+def _is_carried(plan: Plan, moved: list[Moved], after: RunRow) -> bool:
     """Carries forward what was spent; False, and nothing is, where more may follow from it than sums. What corrects
     something, or is of several agents, always goes the long way."""
     one = moved[0]
     if len(moved) > 1 or one.counted_at is not None or one.nanos < 0 or one.unpriced < 0:
         return False
-    org, alerts = after.org, plan.alerts
-    name = _place_name(budgets.as_put(org), alerts.rules(org), one.agent, after)
-    place = None if name is None else budgets.place(org, name, alerts.version)
-    if place is None:
-        place = budgets.make_place(org, name, alerts.version, _rooms(plan, one.agent, after))
+    places = plan.budgets.places(after.org, plan.alerts.version)
+    place = places.by_agents.get((one.agent, after.agent)) or _place(plan, places, one.agent, after)
     return place.take(one.nanos, one.unpriced)
 
 
-def _place_name(budgets: BudgetSet, all_rules: RuleSet, agent: str, row: RunRow) -> Hashable:
-    """What tells which budgets, and which rules about them, are about what an agent spends in a run; None where more
-    does."""
-    thread_id, persona_id = row.thread_id, row.persona_id
+def _place(plan: Plan, places: SpendingPlaces, agent: str, row: RunRow) -> SpendingPlace:
+    """Where an agent spends something in a run; worked out each time where trees or labels tell which budgets, and
+    which rules about them, are about that."""
+    org, thread_id, persona_id = row.org, row.thread_id, row.persona_id
+    budgets, rules = plan.budgets.as_put(org), plan.alerts.rules(org).index(AlertTrigger.BUDGET)
     counting = budgets.index.place(agent, thread_id, persona_id)
-    rules = all_rules.index(AlertTrigger.BUDGET)
-    if counting is None or rules is None:
-        return counting
-    watching = rules.place(row.agent or DEFAULT_AGENT, thread_id, persona_id)
-    return None if watching is None else (counting, watching)
+    watching: Hashable = () if rules is None else rules.place(row.agent or DEFAULT_AGENT, thread_id, persona_id)
+    is_known = counting is not None and watching is not None
+    place = places.by_name.get((counting, watching)) if is_known else None
+    if place is None:
+        ids = budgets.ids_about(agent, thread_id, _above(plan, budgets, row))
+        sums = places.sums if watching is not None else {}
+        lacking = [fold.current(budgets[one], plan.now_ms) for one in ids if (one, watching) not in sums]
+        if lacking:
+            _add_sums(plan, sums, lacking, watching, row)
+        place = SpendingPlace(tuple([sums[one, watching] for one in ids]))
+        if is_known:
+            places.by_name[counting, watching] = place
+    if budgets.index.is_by_agent and (rules is None or rules.is_by_agent):
+        places.by_agents[agent, row.agent] = place
+    return place
 
 
-def _rooms(plan: Plan, agent: str, row: RunRow) -> list[tuple[str, int]]:
-    """How much more may be spent of each budget that counts it before something follows."""
-    rows = _as_put(plan, row.org, agent, row.thread_id, row)
-    limits = [MAX_SUM] * len(rows)
-    if plan.reactions.budget_limits is not None:
-        limits = plan.reactions.budget_limits(plan, rows, row)
-    return [
-        (one.budget_id, min(limit, fold.unnoticed_below(one)) - 1 - one.spent_nanos)
-        for one, limit in zip(rows, limits, strict=True)
-    ]
+def _add_sums(
+    plan: Plan, sums: dict[tuple[str, Hashable], tuple[Carried, int]], rows: list[BudgetRow], by: Hashable, run: RunRow
+) -> None:
+    """What is carried forward of these budgets, each with up to which sum it may be: by the rules about this run."""
+    find_limits = plan.reactions.budget_limits
+    limits = [MAX_SUM] * len(rows) if find_limits is None else find_limits(plan, rows, run)
+    for one, limit in zip(rows, limits, strict=True):
+        room = min(limit, fold.unnoticed_below(one)) - 1 - one.spent_nanos
+        sums[one.budget_id, by] = plan.budgets.carried(one.org, one.budget_id), room
 
 
 def _knows_cost(event: Event) -> bool:

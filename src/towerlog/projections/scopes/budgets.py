@@ -74,13 +74,17 @@ class BudgetSet(RowSet[BudgetRow]):
 
     def about(self, agent: str | None, thread_id: str, above: Iterable[str] = ()) -> list[BudgetRow]:
         """Those that count what this agent spends in this thread, and in the trees of these runs; the oldest first."""
+        return [self[budget_id] for budget_id in self.ids_about(agent, thread_id, above)]
+
+    def ids_about(self, agent: str | None, thread_id: str, above: Iterable[str] = ()) -> list[str]:
+        """Their ids."""
         index = self.index
         place = index.place(agent or "", thread_id, None)
         ids = index.known(place)
         if ids is None:
             keys = [ALL, ("agent", agent or ""), ("thread", thread_id)]
             ids = index.keep(place, index.ids([*keys, *[("run", run_id) for run_id in above]]))
-        return [self[budget_id] for budget_id in ids]
+        return ids
 
     def of_trees(self, run_ids: Iterable[str]) -> list[BudgetRow]:
         """Those of the trees of these runs."""

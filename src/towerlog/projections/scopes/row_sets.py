@@ -57,6 +57,8 @@ class ScopeIndex:
                 self._by_more = self._by_more or scope.label is not None
         self.kinds = frozenset(kind for kind, _ in self._ids)
         """Of what some row is about: what nothing is about need not be found out."""
+        self.is_by_agent = not (self._by_persona or self._by_more or self._threads - {None})
+        """Whether the agent alone tells which of the rows are about what it does."""
         self._known: dict[Place, list[str]] = {}
 
     def known(self, place: Place | None) -> list[str] | None:
