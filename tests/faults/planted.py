@@ -1259,7 +1259,7 @@ MONEY = (
         "engine/ingest/test_named_threads.py"
         "::test_a_run_that_was_paused_as_it_joined_a_thread_goes_on_when_there_is_money",
         "towerlog.engine.reactions.budgets",
-        "[fold.current(plan.budget(row.org, row.budget_id) or row, plan.now_ms) for row in rows]",
+        "[fold.current(plan.budgets.get(row.org, row.budget_id) or row, plan.now_ms) for row in rows]",
         "rows",
     ),
     Fault(

@@ -14,6 +14,7 @@ from tests.simulation.world import Wrong
 from towerlog.engine.commands import budgets as commands
 from towerlog.engine.control import steering
 from towerlog.engine.load.cache import OrgRows
+from towerlog.engine.plan.budgets import BudgetChanges, SpendingPlace
 from towerlog.engine.reactions import budgets as reactions
 from towerlog.engine.timers import budgets as timers
 from towerlog.projections import budgets as fold
@@ -41,9 +42,11 @@ MUTANTS = (
         "it is exceeded again and again", fold.spent_in_period, "after.exceeded and not row.exceeded", "after.exceeded"
     ),
     Mutant("what the group has counted is forgotten", OrgRows.put, "self._changed[org] = changed", "pass"),
+    Mutant("what was added up is forgotten", BudgetChanges.settle, "self._bring_in(org)", "pass"),
+    Mutant("it is only added up", SpendingPlace.take, "if carried.nanos + nanos > room:", "if False:"),
     Mutant("a period never ends", fold.current, "if start == row.period_start:", "if True:"),
     Mutant("money of a new run is not counted", reactions.count, "if not moved or", "if event.seq == 1 or"),
-    Mutant("a tree is its root alone", reactions.in_scope, "run_ids_above(row, find) if", "{row.run_id} if"),
+    Mutant("a tree is its root alone", reactions._above, "run_ids_above(row, find) if", "{row.run_id} if"),
     Mutant("a tree forgets what was spent before", reactions._spent_below, "    return spent", "    return 0"),
     Mutant("a budget begins with nothing", commands._begun, "spent_nanos=stored", "spent_nanos=0"),
     Mutant("a change keeps what was told", fold.changed, "if not _has_thresholds_of(asked, was):", "if was is None:"),
@@ -72,9 +75,11 @@ LAWS = {
         "it is exceeded again and again",
         "a period never ends",
         "a change keeps what was told",
+        "it is only added up",
     ),
     "every sum is counted once where it is in scope": (
         "what the group has counted is forgotten",
+        "what was added up is forgotten",
         "money of a new run is not counted",
         "a tree is its root alone",
         "a tree forgets what was spent before",

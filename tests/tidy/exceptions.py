@@ -40,6 +40,7 @@ NOT_FROZEN: Mapping[str, str] = {
     "SpanNode": "a span whose place in its tree is found out once all spans of its request are read",
     "Trace": "what a request has of a trace, found out as its spans are read",
     "Packer": "makes its contexts at their first use; one transaction or one question has it",
+    "Carried": "added to while a unit of work is planned, and owned by the plan alone",
     "RunState": "a run's state while one group is placed, owned by its plan",
     "_Target": "what the drafts of one run have in common, found out as they are placed, for one request",
     "SpansOfTrace": "what a group has found of a trace's spans, found out as its needs are asked for",

@@ -61,6 +61,7 @@ REACTIONS = Reactions(
     on_thread=(budget_reactions.join_thread,),
     on_spent=(budget_reactions.count, alert_reactions.on_spent),
     on_budget=(alert_reactions.on_budget,),
+    budget_limits=alert_reactions.limits_of_budgets,
     on_call=(alert_reactions.on_call,),
 )
 """What follows from an event, in this order."""

@@ -137,7 +137,10 @@ def add_known(*figures: int | None) -> int | None:
 
 def summed(*figures: int) -> int:
     """The sum; MAX_SUM where it does not fit, or where one of them did not."""
-    return MAX_SUM if MAX_SUM in figures else max(-MAX_SUM, min(sum(figures), MAX_SUM))
+    found = sum(figures)
+    if -MAX_SUM < found < MAX_SUM and MAX_SUM not in figures:  # nearly always, and asked with every call
+        return found
+    return MAX_SUM if MAX_SUM in figures else max(-MAX_SUM, min(found, MAX_SUM))
 
 
 def add(left: Usage, right: Usage) -> Usage:

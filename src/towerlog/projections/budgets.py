@@ -79,6 +79,15 @@ def spent(row: BudgetRow, cost_nanos: int, now_ms: int) -> Crossed:
     return spent_in_period(current(row, now_ms), cost_nanos)
 
 
+def unnoticed_below(row: BudgetRow) -> int:
+    """The sum below which nothing follows from what is spent of it: nobody is told, and no run is stopped."""
+    if row.is_stopping():
+        return -MAX_SUM
+    if not row.warned:
+        return min(row.warn_nanos, row.amount_nanos)
+    return MAX_SUM if row.exceeded else row.amount_nanos
+
+
 def spent_in_period(row: BudgetRow, cost_nanos: int) -> Crossed:
     """The same of a budget that is in the period of this moment."""
     # A period that began with what the roll-ups had of it, by the senders' clocks, may get back more than it has.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model.alert import AlertRule, AlertScope, AlertTrigger
-from towerlog.projections.scopes.row_sets import ALL
+from towerlog.projections.scopes.row_sets import ALL, MAX_KNOWN_PLACES
 from towerlog.projections.scopes.rules import RuleSet
 
 NAMES = ("a", "b")
@@ -62,3 +62,42 @@ def test_a_set_that_has_changed_is_like_one_that_is_made_of_what_it_is_now(told,
 def test_what_is_about_others_is_not_looked_at() -> None:
     others = [AlertRule(1, f"r{n}", n, "ours", AlertTrigger.ERROR, 0, AlertScope(agent=f"a{n}")) for n in range(200)]
     assert [one.number for one in RuleSet(others).about(AlertTrigger.ERROR, lambda _: [ALL, ("agent", "a7")])] == [7]
+
+
+@given(made, st.lists(places, max_size=8))
+def test_a_place_stands_for_all_that_the_same_rules_are_about(told, some) -> None:
+    """What is kept for a place holds for whatever else is in it; where labels or trees tell, there is no place."""
+    rules = RuleSet(rules_of(told))
+    index = rules.index(AlertTrigger.ERROR)
+    if index is None:
+        return
+    seen: dict[Any, list[AlertRule]] = {}
+    by_more = any(
+        one.enabled and one.trigger is AlertTrigger.ERROR and (one.scope.run_id or one.scope.label)
+        for one in rules.values()
+    )
+    for place in some:
+        name = index.place(place["agent"], place["thread_id"], place["persona"])
+        assert (name is None) is by_more
+        if name is not None:
+            about = found(rules, AlertTrigger.ERROR, place)
+            assert seen.setdefault(name, about) == about
+
+
+def test_what_is_kept_for_a_place_is_forgotten_with_what_rules_are_about() -> None:
+    rules = RuleSet([AlertRule(1, "r0", 0, "ours", AlertTrigger.ERROR, 0, AlertScope(agent="a"))])
+    index = rules.index(AlertTrigger.ERROR)
+    assert index is not None
+    place = index.place("a", "t", None)
+    assert index.known(place) is None
+    index.keep(place, ["r0"])
+    told = rules.copy()
+    told.put("r0", AlertRule(1, "r0", 0, "other words", AlertTrigger.ERROR, 0, AlertScope(agent="a")))
+    assert told.index(AlertTrigger.ERROR) is index, "what it is about is as it was"
+    told.put("r1", AlertRule(1, "r1", 1, "ours", AlertTrigger.ERROR, 0, AlertScope()))
+    after = told.index(AlertTrigger.ERROR)
+    assert after is not None
+    assert after.known(after.place("a", "t", None)) is None
+    for number in range(2 * MAX_KNOWN_PLACES):
+        index.keep((str(number), None, None), [])
+    assert len(index._known) <= MAX_KNOWN_PLACES

@@ -29,9 +29,11 @@ from towerlog.model.budget import BudgetRow, warn_nanos
 from towerlog.model.event import Event
 from towerlog.model.facts import Moved
 from towerlog.model.run import RunRow
-from towerlog.model.usage import summed
+from towerlog.model.usage import MAX_SUM, summed
 from towerlog.projections.alerts.conditions import CALL_BYTES, begins_loop, call_digest, crosses, split_calls
 
+# By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
+_BURN_RATE, _COST_THRESHOLD = AlertTrigger.BURN_RATE, AlertTrigger.COST_THRESHOLD
 MAX_FIRED_OF_EVENT = 256
 """Alerts about budgets that one event opens. Others of the same budgets are opened by the next event that spends, or by
 the timer."""
@@ -56,14 +58,16 @@ def on_spent(plan: Plan, moved: list[Moved], after: RunRow, _event: Event) -> No
     moved = [one for one in moved if one.nanos]
     if not moved or not plan.alerts.rules(after.org):
         return
+    place = RunPlace(plan, after)
     for one in moved:
-        for rule in RunPlace(plan, after, one.agent).rules(AlertTrigger.BURN_RATE):
+        of_agent = place if one.agent == place.agent else RunPlace(plan, after, one.agent)
+        for rule in of_agent.rules(_BURN_RATE):
             _count_spent(plan, rule, one)
     cost_nanos = after.usage.cost_nanos or 0
-    spent_nanos = summed(*[one.nanos for one in moved])
+    spent_nanos = moved[0].nanos if len(moved) == 1 else summed(*[one.nanos for one in moved])
     dear = [
         rule
-        for rule in RunPlace(plan, after).rules(AlertTrigger.COST_THRESHOLD)
+        for rule in place.rules(_COST_THRESHOLD)
         if crosses(cost_nanos - spent_nanos, cost_nanos, rule.config.amount_nanos or 0)
     ]
     if dear:
@@ -75,31 +79,65 @@ def _count_spent(plan: Plan, rule: AlertRule, one: Moved) -> None:
     """In the minute in which it is counted: in a later one a correction would hide as much that is spent then."""
     if one.is_in(plan.now_ms - window_ms_of(rule)):
         at_ms = plan.now_ms if one.counted_at is None else one.counted_at
-        plan.alerts.count(rule, at_ms // MINUTE_MS, WindowCount(spent_nanos=one.nanos))
+        plan.alerts.count_spent(rule, at_ms // MINUTE_MS, one.nanos)
 
 
 def on_budget(plan: Plan, moves: list[tuple[BudgetRow, BudgetRow]], run: RunRow) -> None:
     """Budgets of which a rule's fraction is spent now, also if that was so before and the rule kept quiet about it."""
     if not moves or not plan.alerts.rules(run.org):
         return
-    rules = sorted(RunPlace(plan, run).rules(AlertTrigger.BUDGET), key=_fraction)
-    if not rules:
+    of_run = BudgetRules(plan, run)
+    if not of_run.fractions:
         return
-    fractions, wanted = [_fraction(rule) for rule in rules], Wanted(plan, run.agent or NOBODY)
-    reached: dict[int, tuple[tuple[AlertRule, ...], int]] = {}
+    wanted = Wanted(plan, run.agent or NOBODY)
     for before, after in moves:
-        if after.spent_nanos < warn_nanos(after.amount_nanos, fractions[0]):
-            continue
-        # What is looked at of a budget are the rules whose fraction it has reached.
-        count = bisect(fractions, after.spent_nanos, key=partial(warn_nanos, after.amount_nanos))
-        if count and count not in reached:
-            some = tuple(sorted(rules[:count], key=attrgetter("number")))
-            reached[count] = some, hash(tuple([rule.rule_id for rule in some]))
-        if count and not plan.alerts.has_told(after, reached[count][1]):
-            wanted.take(before, after, *reached[count])
+        count = of_run.reached(after)
+        if count and not plan.alerts.has_told(after, of_run.some(count)[1]):
+            wanted.take(before, after, *of_run.some(count))
     if wanted.missing:
         raise wanted.missing.as_one()
     fire_all(plan, wanted.firings, plan.now_of(run))
+
+
+def limits_of_budgets(plan: Plan, rows: list[BudgetRow], run: RunRow) -> list[int]:
+    """Of each of these budgets, below which sum `on_budget` has nothing to do: all rules whose fraction is reached have
+    told of it, and no other's is."""
+    of_run = BudgetRules(plan, run) if plan.alerts.rules(run.org) else None
+    if of_run is None or not of_run.fractions:
+        return [MAX_SUM] * len(rows)
+    limits: list[int] = []
+    for row in rows:
+        count = of_run.reached(row)
+        if count and not plan.alerts.has_told(row, of_run.some(count)[1]):
+            limits.append(-MAX_SUM)
+        elif count < len(of_run.fractions):
+            limits.append(warn_nanos(row.amount_nanos, of_run.fractions[count]))
+        else:
+            limits.append(MAX_SUM)
+    return limits
+
+
+class BudgetRules:
+    """The rules about budgets that are about a run."""
+
+    def __init__(self, plan: Plan, run: RunRow) -> None:
+        """By their fractions, the least first."""
+        self._rules = sorted(RunPlace(plan, run).rules(AlertTrigger.BUDGET), key=_fraction)
+        self._some: dict[int, tuple[tuple[AlertRule, ...], int]] = {}
+        self.fractions = [_fraction(rule) for rule in self._rules]
+
+    def reached(self, row: BudgetRow) -> int:
+        """Of how many of them a budget has reached the fraction: of the first ones."""
+        if row.spent_nanos < warn_nanos(row.amount_nanos, self.fractions[0]):
+            return 0
+        return bisect(self.fractions, row.spent_nanos, key=partial(warn_nanos, row.amount_nanos))
+
+    def some(self, count: int) -> tuple[tuple[AlertRule, ...], int]:
+        """So many of the first of them, the oldest first; and what stands for their ids."""
+        if count not in self._some:
+            rules = tuple(sorted(self._rules[:count], key=attrgetter("number")))
+            self._some[count] = rules, hash(tuple([rule.rule_id for rule in rules]))
+        return self._some[count]
 
 
 class Wanted:

@@ -27,7 +27,8 @@ class RunPlace:
         """`agent`: what this agent does in the run, and not the run's own."""
         self._plan = plan
         self._row = row
-        self._agent = agent or row.agent or DEFAULT_AGENT
+        self.agent = agent or row.agent or DEFAULT_AGENT
+        self._rules = plan.alerts.rules(row.org)
         self._above: set[str] | None = None
         self._labels: set[str] | None = None
 
@@ -52,7 +53,7 @@ class RunPlace:
     def keys(self, kinds: frozenset[str]) -> list[ScopeKey]:
         """What it is, of these kinds."""
         row = self._row
-        found = [ALL, ("agent", self._agent), ("thread", row.thread_id)]
+        found = [ALL, ("agent", self.agent), ("thread", row.thread_id)]
         if "persona" in kinds and row.persona_id is not None:
             found += [("persona", row.persona_id), ("persona", split_persona_id(row.persona_id)[0])]
         if "run" in kinds:
@@ -63,14 +64,22 @@ class RunPlace:
 
     def is_in(self, scope: AlertScope) -> bool:
         """Whether it is inside of a scope."""
-        if not covers(scope, self._row, self._agent) or (scope.label is not None and scope.label not in self.labels):
+        if not covers(scope, self._row, self.agent) or (scope.label is not None and scope.label not in self.labels):
             return False
         return scope.run_id is None or scope.run_id in self.above
 
     def rules(self, trigger: AlertTrigger) -> list[AlertRule]:
         """The rules that watch for this here, the oldest first."""
-        found = self._plan.alerts.rules(self._row.org).about(trigger, self.keys)
-        return [rule for rule in found if self.is_in(rule.scope)]
+        rules, row = self._rules, self._row
+        index = rules.index(trigger)
+        if index is None:
+            return []
+        place = index.place(self.agent, row.thread_id, row.persona_id)
+        ids = index.known(place)
+        if ids is None:
+            about = rules.about(trigger, self.keys)
+            ids = index.keep(place, [rule.rule_id for rule in about if self.is_in(rule.scope)])
+        return [rules[rule_id] for rule_id in ids]
 
 
 def in_scope(plan: Plan, rule: AlertRule, row: RunRow) -> bool:

@@ -61,7 +61,7 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
 
     One that is used up from the start acts at once.
     """
-    org, scope, known = principal.org, command.scope, plan.budgets(principal.org).all()
+    org, scope, known = principal.org, command.scope, plan.budgets.of(principal.org).all()
     check_quota(plan.reactions.quotas.budgets, known, principal, "budgets", "max_budgets")
     if scope.run_id is not None and plan.run(org, RunById(scope.run_id)) is None:
         raise Invalid("scope.run_id: there is no such run", field="scope.run_id")
@@ -81,7 +81,7 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
         key_id=principal.key_id,
     )
     row = fold.changed(_begun(plan, row), plan.now_ms)
-    plan.put_budget(org, row.budget_id, row)
+    plan.budgets.put(org, row.budget_id, row)
     return BudgetNow(row, created=True)
 
 
@@ -103,7 +103,7 @@ def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
     start = period_start(row.period, plan.now_ms)
     stored: int = plan.loaded(Kind.BUDGET_SPENT, _spent_in(row.org, row.scope, row.period, start))
     row = _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0, aside=())
-    plan.put_budget(row.org, row.budget_id, row)
+    plan.budgets.put(row.org, row.budget_id, row)
     for event in plan.changes.events:
         moved = event.facts.moved(plan.agent_of(event)) if event.org == row.org and event.facts.spent else []
         run = plan.run_by_number(event.run) if moved else None
@@ -122,7 +122,7 @@ def needs_of_budgets(needs: Needs, principal: Principal, _command: ChangeBudget 
 
 
 def _found(plan: Plan, org: int, budget_id: str) -> BudgetRow:
-    row = plan.budget(org, budget_id)
+    row = plan.budgets.get(org, budget_id)
     if row is None or row.deleted:
         raise NotFound("budget")
     return row
@@ -137,14 +137,14 @@ def change_budget(plan: Plan, principal: Principal, command: ChangeBudget) -> Bu
     if command.period not in (None, row.period):
         asked = _begun(plan, _replace(asked, period=command.period))
     row = fold.changed(asked, plan.now_ms, was=row)
-    plan.put_budget(row.org, row.budget_id, row)
+    plan.budgets.put(row.org, row.budget_id, row)
     return BudgetNow(row)
 
 
 def delete_budget(plan: Plan, principal: Principal, command: DeleteBudget) -> BudgetNow:
     """The budget as it was; runs that it has paused go on. Raises NotFound."""
     row = _found(plan, principal.org, command.budget_id)
-    plan.put_budget(row.org, row.budget_id, fold.deleted(row))
+    plan.budgets.put(row.org, row.budget_id, fold.deleted(row))
     return BudgetNow(fold.current(row, plan.now_ms))
 
 
@@ -188,7 +188,7 @@ def reserve(plan: Plan, principal: Principal, command: ReserveBudget) -> Reserve
                 f"{MAX_LARGE_HOLD_SECONDS} seconds at most (ttl_seconds)."
             )
     for one in budgets:
-        plan.put_budget(org, one.budget_id, fold.held(one, amount, principal.key_id))
+        plan.budgets.put(org, one.budget_id, fold.held(one, amount, principal.key_id))
     held = Reservation(
         org=org,
         reservation_id=plan.ids.uuid(),
@@ -242,7 +242,7 @@ def _note_refusal(plan: Plan, row: RunRow, budget: BudgetRow, amount_nanos: int)
     told = fold.refused(budget, plan.now_ms)
     if told is None:
         return
-    plan.put_budget(budget.org, budget.budget_id, told)
+    plan.budgets.put(budget.org, budget.budget_id, told)
     members = {
         "status": "budget_exceeded",
         "budget_id": budget.budget_id,

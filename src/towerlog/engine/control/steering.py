@@ -46,7 +46,7 @@ def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
         raise RunNotActive(f"The run is not active: {row.status}.")
-    for one in plan.budgets(row.org).all():
+    for one in plan.budgets.of(row.org).all():
         if one.has_paused:  # what a person has said of a run, no budget takes back
             plan.changes.budget_pauses[row.org, one.budget_id, row.run] = False
     members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})

@@ -116,20 +116,22 @@ class OrgRows(Generic[S]):
         self._kind = kind
         self._cached = cached
         self._changed: dict[int, S] = {}
+        self._held: dict[int, S] = {}
+        """What was asked for, as it is now."""
 
     def of(self, org: int) -> S:
         """Of an organisation; most have none. Raises NotLoaded."""
-        found = self._changed.get(org)
-        found = self._cached.get(org) if found is None else found
+        found = self._held.get(org)
         if found is None:
-            found = self._known.get(self._kind, org)
+            found = self._cached.get(org)
+            found = self._held[org] = self._known.get(self._kind, org) if found is None else found
         return found
 
     def put(self, org: int, row_id: str, row: Any) -> None:
         """Changes a row, or adds it at the end; None: it is gone."""
         changed = self._changed.get(org)
         if changed is None:
-            changed = self.of(org).copy()
+            changed = self._held[org] = self.of(org).copy()
         self._changed[org] = changed
         changed.put(row_id, row)
 

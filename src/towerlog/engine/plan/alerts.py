@@ -16,6 +16,7 @@ from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger, WindowCount
 from towerlog.model.budget import BudgetRow
 from towerlog.model.delivery import Attempt, Delivery, DeliveryBody, DeliveryState, OutboxCounts
 from towerlog.model.event import Event
+from towerlog.model.usage import summed
 from towerlog.projections.scopes.rules import RuleSet
 from towerlog.store.values import Changes, Kind
 
@@ -27,6 +28,7 @@ MAX_PLAN_NOTICES = 128
 MAX_MESSAGES_OF_COMMIT = 256
 """Deliveries that one commit writes for an organisation: each event has room for half as many at least. Whoever waits
 to write waits for all of them. Those beyond are written by later commits, see `fan_out`."""
+_NOTHING_COUNTED = WindowCount()
 GIVEN_UP = f"more than {MAX_PENDING_DELIVERIES} messages wait"
 
 log = structlog.get_logger("towerlog.alerts")
@@ -53,6 +55,8 @@ class AlertChanges:
         self._told: dict[tuple[int, str], tuple[int, int] | None] = {}
         self._moves_loops = False
         """Some rule that watches for loops has changed."""
+        self.version = 0
+        """Rises with each change of rules, and of what they have told of budgets."""
         self.calls: dict[int, bytes] = {}
         """Run → the digests of what it has called last, with this group's calls."""
 
@@ -74,6 +78,7 @@ class AlertChanges:
 
     def _keep_rule(self, of: AlertRule, rule: AlertRule | None) -> None:
         self._moves_loops = self._moves_loops or of.trigger is AlertTrigger.LOOP
+        self.version += 1
         self._rules.put(of.org, of.rule_id, rule)
         self._changes.alert_rules[of.org, of.rule_id] = rule
 
@@ -110,6 +115,7 @@ class AlertChanges:
         self._changes.alerts[org, alert.alert_id] = alert
         if alert.trigger is AlertTrigger.BUDGET:
             self._told[org, alert.subject.partition(":")[2]] = None
+            self.version += 1
 
     def has_told(self, budget: BudgetRow, rules: int) -> bool:
         """Whether some rules have told of a budget's present period, and all that still lasts. `rules`: what stands for
@@ -203,6 +209,12 @@ class AlertChanges:
         key = (rule.org, rule.rule_id, minute)
         counted = self._changes.alert_windows.get(key)
         self._changes.alert_windows[key] = more if counted is None else counted.plus(more)
+
+    def count_spent(self, rule: AlertRule, minute: int, nanos: int) -> None:
+        """The same of money, which is counted with each call."""
+        windows, key = self._changes.alert_windows, (rule.org, rule.rule_id, minute)
+        runs, failed, spent_nanos = windows.get(key, _NOTHING_COUNTED)
+        windows[key] = WindowCount(runs, failed, summed(spent_nanos, nanos))
 
     def work(self) -> dict[int, int]:
         """Organisation → how many rows this group writes of its alerts and messages."""

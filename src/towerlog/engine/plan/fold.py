@@ -37,6 +37,8 @@ SpentReaction = Callable[["Plan", list[Moved], RunRow, Event], None]
 
 BudgetReaction = Callable[["Plan", list[tuple[BudgetRow, BudgetRow]], RunRow], None]
 """What follows from money that budgets have counted: (plan, each of them before and after, the run that spent)."""
+BudgetLimits = Callable[["Plan", list[BudgetRow], RunRow], list[int]]
+"""Of budgets, below which sum nothing follows from what a run spends of each."""
 CallReaction = Callable[["Plan", "RunState", Event], None]
 """What follows from a tool call, in organisations that have rules: (plan, its run, event)."""
 
@@ -52,6 +54,8 @@ class Reactions(NamedTuple):
     on_spent: tuple[SpentReaction, ...] = ()
     """Also where the event names a reservation, whatever it has spent."""
     on_budget: tuple[BudgetReaction, ...] = ()
+    budget_limits: BudgetLimits | None = None
+    """Below which sums `on_budget` finds nothing to do."""
     on_call: tuple[CallReaction, ...] = ()
     book: PriceBook = PriceBook(NoPrices())
     """What a report is priced by that tells no cost."""

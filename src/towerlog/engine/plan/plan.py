@@ -12,17 +12,16 @@ from typing import Any
 import msgspec
 
 from towerlog.ambient import Ids
-from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.own_runs import own_run
 from towerlog.engine.load.rows import Known, ref_key
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.alerts import AlertChanges
+from towerlog.engine.plan.budgets import BudgetChanges
 from towerlog.engine.plan.fold import Reactions, fold_event, told_parts
 from towerlog.engine.plan.prices import PlacedPrices
 from towerlog.engine.plan.run_state import RunState
 from towerlog.model.agent import DEFAULT_AGENT, AgentRow
-from towerlog.model.budget import BudgetRow
 from towerlog.model.chain import content_digest, in_chain, link, pack_numbers
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.event import PLAIN_TYPES, Draft, Event, EventType, OpenRun, RunById, RunRef
@@ -37,7 +36,6 @@ from towerlog.projections import approvals as approval_fold
 from towerlog.projections import runs as run_fold
 from towerlog.projections import usage as usage_fold
 from towerlog.projections.agents import Tallies
-from towerlog.projections.scopes.budgets import BudgetSet
 from towerlog.projections.status import reports_recovery
 from towerlog.store.content import HistoryNode, Message, MetaList
 from towerlog.store.values import Changes, Kind, RunChange
@@ -77,7 +75,7 @@ class Plan:
         # No `cached_property`: it gives the plan a dictionary, in which each attribute is looked up then.
         self._alerts: AlertChanges | None = None
         self._prices: PlacedPrices | None = None
-        self._budgets: OrgRows[BudgetSet] | None = None
+        self._budgets: BudgetChanges | None = None
         self._agents: dict[tuple[int, str], AgentRow] = {}  # all asked for, as before this group; and new ones
         self.content: dict[bytes, int] = {}  # keys of nodes and lists of metas added here → how many they have
 
@@ -95,6 +93,17 @@ class Plan:
         """What the group changes of rules, alerts and deliveries: most groups nothing."""
         self._alerts = self._alerts or AlertChanges(self.known, self.changes)
         return self._alerts
+
+    def may_have_budgets(self, org: int) -> bool:
+        """Whether an organisation has some, as far as is seen at once; most have none."""
+        held = self.cache.budgets.get(org)
+        return held is None or bool(held) or self._budgets is not None
+
+    @property
+    def budgets(self) -> BudgetChanges:
+        """The organisations' budgets, as this group leaves them."""
+        self._budgets = self._budgets or BudgetChanges(self.known, self.changes, self.now_ms)
+        return self._budgets
 
     @property
     def prices(self) -> PlacedPrices:
@@ -331,23 +340,6 @@ class Plan:
         """Changes a lane."""
         self.changes.lanes[lane.run] = lane
 
-    def _budget_rows(self) -> OrgRows[BudgetSet]:
-        self._budgets = self._budgets or OrgRows(self.known, Kind.BUDGETS, self.cache.budgets)
-        return self._budgets
-
-    def budgets(self, org: int) -> BudgetSet:
-        """The organisation's budgets, as this group has left them; most have none."""
-        return self._budget_rows().of(org)
-
-    def budget(self, org: int, budget_id: str) -> BudgetRow | None:
-        """One of them."""
-        return self.budgets(org).get(budget_id)
-
-    def put_budget(self, org: int, budget_id: str, row: BudgetRow | None) -> None:
-        """Changes a budget, or adds it at the end; None: it is gone."""
-        self._budget_rows().put(org, budget_id, row)
-        self.changes.budgets[org, budget_id] = row
-
     def keep_nodes(self, nodes: list[HistoryNode], messages: list[Message], keys: Iterable[tuple[bytes, int]]) -> None:
         """Adds nodes of a history with their messages; `keys`: what the cache knows each by, the last of so many."""
         self.changes.nodes += nodes
@@ -362,6 +354,8 @@ class Plan:
     def settle(self) -> None:
         """Brings what was carried forward into `changes`: after this nothing more is placed."""
         changes = self.changes
+        if self._budgets is not None:
+            self._budgets.settle()
         for run_state in self._run_states.values():
             if run_state.before is None or run_state.seq != run_state.before.last_seq:
                 after = self.row_of(run_state)

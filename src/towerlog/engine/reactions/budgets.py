@@ -6,6 +6,8 @@ other runs in its scope are asked by a timer, a few in each commit; one that spe
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+
 import msgspec
 
 from towerlog.engine.audit.automatic import budget_actor, note_run
@@ -13,9 +15,12 @@ from towerlog.engine.control.cancel import CONTROL, cancel_one
 from towerlog.engine.control.steering import ask
 from towerlog.engine.load.own_runs import run_ids_above
 from towerlog.engine.load.rows import Needs, parent_of
+from towerlog.engine.plan.budgets import Carried, SpendingPlace, SpendingPlaces
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.pricing.book import has_tokens
 from towerlog.errors import BudgetExceeded
+from towerlog.model.agent import DEFAULT_AGENT
+from towerlog.model.alert import AlertTrigger
 from towerlog.model.audit import Action
 from towerlog.model.budget import BudgetAction, BudgetRow, Reservation
 from towerlog.model.event import Event, EventType, NamedRun, Refusal, RunById
@@ -23,8 +28,9 @@ from towerlog.model.facts import Effects, Facts, Moved
 from towerlog.model.outcome import Stored
 from towerlog.model.run import RunRow, Status
 from towerlog.model.times import format_ms
-from towerlog.model.usage import dollars_json, summed
+from towerlog.model.usage import MAX_SUM, dollars_json, summed
 from towerlog.projections import budgets as fold
+from towerlog.projections.scopes.budgets import BudgetSet
 from towerlog.store.lookup_keys import SpentSince
 from towerlog.store.values import Kind, Spread
 
@@ -49,13 +55,26 @@ def needs_of_warning(needs: Needs, row: RunRow) -> None:
 def in_scope(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
     """The budgets that count what an agent spends in a thread, each in its present period; `row`: in this run, or in a
     child of it."""
+    return _of(plan, plan.budgets.of(org), agent, thread_id, row)
+
+
+def _as_put(plan: Plan, org: int, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
+    """The same without what is carried forward."""
+    return _of(plan, plan.budgets.as_put(org), agent, thread_id, row)
+
+
+def _of(plan: Plan, budgets: BudgetSet, agent: str | None, thread_id: str, row: RunRow | None) -> list[BudgetRow]:
+    above = () if row is None else _above(plan, budgets, row)
+    return [fold.current(one, plan.now_ms) for one in budgets.about(agent, thread_id, above)]
+
+
+def _above(plan: Plan, budgets: BudgetSet, row: RunRow) -> Iterable[str]:
+    """Ids of a run and of those above it, if any budget is of a tree."""
 
     def find(ref: NamedRun) -> RunRow | None:
-        return plan.run(org, ref)
+        return plan.run(row.org, ref)
 
-    budgets = plan.budgets(org)
-    above = run_ids_above(row, find) if row is not None and budgets.counts_trees else ()
-    return [fold.current(one, plan.now_ms) for one in budgets.about(agent, thread_id, above)]
+    return run_ids_above(row, find) if budgets.counts_trees else ()
 
 
 def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
@@ -63,7 +82,9 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
     org, reservation_id = after.org, event.effects.reservation_id
     if reservation_id is not None:
         _settle(plan, after, reservation_id, is_known=_knows_cost(event))
-    if not moved or not plan.budgets(org):
+    if not moved or not plan.may_have_budgets(org) or not plan.budgets.as_put(org):
+        return
+    if reservation_id is None and _is_carried(plan, moved, after):
         return
     sums: dict[str, int] = {}
     calls: dict[str, int] = {}
@@ -79,8 +100,53 @@ def count(plan: Plan, moved: list[Moved], after: RunRow, event: Event) -> None:
     counted = [fold.unpriced(row, calls[row.budget_id]) for row in rows.values()]
     for row in counted:
         if row is not rows[row.budget_id]:
-            plan.put_budget(org, row.budget_id, row)
+            plan.budgets.put(org, row.budget_id, row)
     _move(plan, counted, sums, after)
+
+
+def _is_carried(plan: Plan, moved: list[Moved], after: RunRow) -> bool:
+    """Carries forward what was spent; False, and nothing is, where more may follow from it than sums. What corrects
+    something, or is of several agents, always goes the long way."""
+    one = moved[0]
+    if len(moved) > 1 or one.counted_at is not None or one.nanos < 0 or one.unpriced < 0:
+        return False
+    places = plan.budgets.places(after.org, plan.alerts.version)
+    place = places.by_agents.get((one.agent, after.agent)) or _place(plan, places, one.agent, after)
+    return place.take(one.nanos, one.unpriced)
+
+
+def _place(plan: Plan, places: SpendingPlaces, agent: str, row: RunRow) -> SpendingPlace:
+    """Where an agent spends something in a run; worked out each time where trees or labels tell which budgets, and
+    which rules about them, are about that."""
+    org, thread_id, persona_id = row.org, row.thread_id, row.persona_id
+    budgets, rules = plan.budgets.as_put(org), plan.alerts.rules(org).index(AlertTrigger.BUDGET)
+    counting = budgets.index.place(agent, thread_id, persona_id)
+    watching: Hashable = () if rules is None else rules.place(row.agent or DEFAULT_AGENT, thread_id, persona_id)
+    is_known = counting is not None and watching is not None
+    place = places.by_name.get((counting, watching)) if is_known else None
+    if place is None:
+        ids = budgets.ids_about(agent, thread_id, _above(plan, budgets, row))
+        sums = places.sums if watching is not None else {}
+        lacking = [fold.current(budgets[one], plan.now_ms) for one in ids if (one, watching) not in sums]
+        if lacking:
+            _add_sums(plan, sums, lacking, watching, row)
+        place = SpendingPlace(tuple([sums[one, watching] for one in ids]))
+        if is_known:
+            places.by_name[counting, watching] = place
+    if budgets.index.is_by_agent and (rules is None or rules.is_by_agent):
+        places.by_agents[agent, row.agent] = place
+    return place
+
+
+def _add_sums(
+    plan: Plan, sums: dict[tuple[str, Hashable], tuple[Carried, int]], rows: list[BudgetRow], by: Hashable, run: RunRow
+) -> None:
+    """What is carried forward of these budgets, each with up to which sum it may be: by the rules about this run."""
+    find_limits = plan.reactions.budget_limits
+    limits = [MAX_SUM] * len(rows) if find_limits is None else find_limits(plan, rows, run)
+    for one, limit in zip(rows, limits, strict=True):
+        room = min(limit, fold.unnoticed_below(one)) - 1 - one.spent_nanos
+        sums[one.budget_id, by] = plan.budgets.carried(one.org, one.budget_id), room
 
 
 def _knows_cost(event: Event) -> bool:
@@ -100,7 +166,7 @@ def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow
     org, counting = after.org, [row for row in rows if sums[row.budget_id]]
     counted = [fold.spent_in_period(row, sums[row.budget_id]) for row in counting]
     for row, _, _ in counted:
-        plan.put_budget(org, row.budget_id, row)
+        plan.budgets.put(org, row.budget_id, row)
     for row, warns, exceeds in counted:
         if warns:
             _note(plan, after, EventType.BUDGET_WARNING, row, row.told_early())
@@ -119,15 +185,15 @@ def join_trees(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
 
     Its children may have been told before it, and it before its parent.
     """
-    budgets = plan.budgets(after.org)
-    if not budgets.counts_trees:
+    if not plan.budgets.as_put(after.org).counts_trees:
         return
+    budgets = plan.budgets.of(after.org)
     above = run_ids_above(after, lambda ref: plan.run(after.org, ref)) - {after.run_id}
     joined = [fold.current(one, plan.now_ms) for one in budgets.of_trees(above)]
     sums = {row.budget_id: _spent_below(plan, after, event, row.period_start) for row in joined}
     for row in joined:
         if row.is_stopping():
-            plan.put_budget(row.org, row.budget_id, fold.stopping(row))
+            plan.budgets.put(row.org, row.budget_id, fold.stopping(row))
             stop(plan, row, plan.now_of(after))
     _move(plan, _as_left(plan, joined), sums, after)
 
@@ -137,7 +203,7 @@ def join_thread(plan: Plan, before: RunRow | None, after: RunRow, _event: Event)
 
     Of a run that is older than the period, and of one that tells a cost of its process, only what comes from now on.
     """
-    budgets = plan.budgets(after.org)
+    budgets = plan.budgets.of(after.org)
     joined = [fold.current(one, plan.now_ms) for one in budgets.of_thread(after.thread_id)]
     spent = 0 if before is None or before.process_cost is not None else before.usage.cost_nanos or 0
     for row in joined:
@@ -149,7 +215,7 @@ def join_thread(plan: Plan, before: RunRow | None, after: RunRow, _event: Event)
 
 def _as_left(plan: Plan, rows: list[BudgetRow]) -> list[BudgetRow]:
     """The budgets as a stop has left them: it is noted in the row that it has paused something."""
-    return [fold.current(plan.budget(row.org, row.budget_id) or row, plan.now_ms) for row in rows]
+    return [fold.current(plan.budgets.get(row.org, row.budget_id) or row, plan.now_ms) for row in rows]
 
 
 def _spent_below(plan: Plan, top: RunRow, event: Event, since: int) -> int:
@@ -167,9 +233,9 @@ def _spent_below(plan: Plan, top: RunRow, event: Event, since: int) -> int:
 
 def stop_new(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """A run that somebody reports begins although its budget is used up: it is asked to pause or to end."""
-    if before is not None or not plan.budgets(after.org):
+    if before is not None or not plan.budgets.as_put(after.org):
         return
-    for row in in_scope(plan, after.org, after.agent, after.thread_id, after):
+    for row in _as_put(plan, after.org, after.agent, after.thread_id, after):
         if row.is_stopping():
             stop(plan, row, plan.now_of(after))
 
@@ -190,9 +256,9 @@ def stop(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
 def owns_pause(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
     """From now on it is this budget that has paused the run."""
     plan.changes.budget_pauses[budget.org, budget.budget_id, row.run] = True
-    now = plan.budget(budget.org, budget.budget_id) or budget
+    now = plan.budgets.get(budget.org, budget.budget_id) or budget
     if not now.has_paused:
-        plan.put_budget(budget.org, budget.budget_id, _replace(now, has_paused=True))
+        plan.budgets.put(budget.org, budget.budget_id, _replace(now, has_paused=True))
 
 
 def refuse_exhausted(plan: Plan, org: int, agent: str | None, thread_id: str, parent: RunRow | None) -> None:
@@ -206,15 +272,15 @@ def refuse_exhausted(plan: Plan, org: int, agent: str | None, thread_id: str, pa
 
 def with_warnings(plan: Plan, org: int, results: list[Stored | Refusal]) -> list[Stored | Refusal]:
     """The results of a request, each with what its sender is told of a budget that is used up."""
-    if not plan.budgets(org).exceeds:
+    if not plan.budgets.as_put(org).exceeds:
         return results
-    of_place = plan.budgets(org).exceeds_in_places
+    of_place = plan.budgets.as_put(org).exceeds_in_places
     told: list[Stored | Refusal] = []
     for one in results:
         if isinstance(one, Stored) and one.position:
             row = plan.run(org, RunById(one.run_id)) if of_place else None
             thread_id = "" if row is None else row.thread_id
-            over = [budget for budget in in_scope(plan, org, one.agent, thread_id, row) if budget.exceeded]
+            over = [budget for budget in _as_put(plan, org, one.agent, thread_id, row) if budget.exceeded]
             if over:
                 # Of an agent's all clients of this form know.
                 first = next((budget for budget in over if budget.scope.agent is not None), over[0])
@@ -243,7 +309,7 @@ def reservation_of(plan: Plan, org: int, reservation_id: str) -> Reservation | N
 def free_ended(plan: Plan, before: RunRow | None, after: RunRow, _event: Event) -> None:
     """A run has ended: it spends nothing more of what is held for it."""
     is_end = after.has_ended_since(before)
-    if not is_end or not plan.budgets(after.org).holds:
+    if not is_end or not plan.budgets.as_put(after.org).holds:
         return
     for one in reservations_of_run(plan, after):
         free(plan, one)
@@ -262,11 +328,11 @@ def free(plan: Plan, held: Reservation, *, is_known: bool = True) -> None:
     """Nothing is held any more by a reservation; unless what it was for has cost something that is not `is_known`."""
     plan.changes.reservations[held.org, held.reservation_id] = None
     for budget_id in held.budgets:
-        row = plan.budget(held.org, budget_id)
+        row = plan.budgets.get(held.org, budget_id)
         if row is not None:
             less = fold.held(row, -held.amount_nanos, held.key_id)
             kept = fold.kept(fold.current(row, plan.now_ms), held.amount_nanos, held.key_id)
-            plan.put_budget(held.org, budget_id, less if is_known else kept)
+            plan.budgets.put(held.org, budget_id, less if is_known else kept)
 
 
 def _note(plan: Plan, row: RunRow, kind: EventType, budget: BudgetRow, message: str) -> None:

@@ -69,11 +69,11 @@ def _needs(needs: Needs, due: Due) -> Steps[None]:
 
 def _place(plan: Plan, due: Due) -> Steps[None]:
     found, runs = due
-    stored = None if found is None else plan.budget(found.org, found.budget_id)
+    stored = None if found is None else plan.budgets.get(found.org, found.budget_id)
     if stored is None:
         return
     row = fold.current(stored, plan.now_ms)
-    plan.put_budget(row.org, row.budget_id, row)
+    plan.budgets.put(row.org, row.budget_id, row)
     if found is None or row.step is not found.step or row.step_after != found.step_after:
         return  # a new period, or a change that came in between: the runs are those of another step
 
@@ -87,8 +87,8 @@ def _place(plan: Plan, due: Due) -> Steps[None]:
 
     done = yield from one_by_one(plan, runs, reach)
     is_over = done == len(runs) and len(runs) < RUNS_AT_ONCE
-    now = plan.budget(row.org, row.budget_id) or row
-    plan.put_budget(row.org, row.budget_id, fold.stepped(now, None if is_over else runs[done - 1].run))
+    now = plan.budgets.get(row.org, row.budget_id) or row
+    plan.budgets.put(row.org, row.budget_id, fold.stepped(now, None if is_over else runs[done - 1].run))
 
 
 def _let_go_on(plan: Plan, row: BudgetRow, run: RunRow) -> None:

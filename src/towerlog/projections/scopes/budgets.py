@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from towerlog.model.budget import BudgetRow
-from towerlog.projections.scopes.row_sets import ALL, RowSet, ScopeIndex, key_of
+from towerlog.projections.scopes.row_sets import ALL, RowSet, ScopeIndex
 
 
 class BudgetSet(RowSet[BudgetRow]):
@@ -69,14 +69,22 @@ class BudgetSet(RowSet[BudgetRow]):
     def index(self) -> ScopeIndex:
         """Those that are not deleted by what they are about."""
         if self._index is None:
-            self._index = ScopeIndex((row.budget_id, key_of(row.scope)) for row in self.values() if not row.deleted)
+            self._index = ScopeIndex((row.budget_id, row.scope) for row in self.values() if not row.deleted)
         return self._index
 
     def about(self, agent: str | None, thread_id: str, above: Iterable[str] = ()) -> list[BudgetRow]:
         """Those that count what this agent spends in this thread, and in the trees of these runs; the oldest first."""
-        keys = [ALL, ("agent", agent or ""), ("thread", thread_id)]
-        keys += [("run", run_id) for run_id in above]
-        return [self[budget_id] for budget_id in self.index.ids(keys)]
+        return [self[budget_id] for budget_id in self.ids_about(agent, thread_id, above)]
+
+    def ids_about(self, agent: str | None, thread_id: str, above: Iterable[str] = ()) -> list[str]:
+        """Their ids."""
+        index = self.index
+        place = index.place(agent or "", thread_id, None)
+        ids = index.known(place)
+        if ids is None:
+            keys = [ALL, ("agent", agent or ""), ("thread", thread_id)]
+            ids = index.keep(place, index.ids([*keys, *[("run", run_id) for run_id in above]]))
+        return ids
 
     def of_trees(self, run_ids: Iterable[str]) -> list[BudgetRow]:
         """Those of the trees of these runs."""

@@ -13,11 +13,15 @@ from towerlog.model.alert import AlertScope
 from towerlog.model.budget import BudgetScope
 
 V = TypeVar("V")
+MAX_KNOWN_PLACES = 512
+"""Of an index, of which it is kept which rows are about them."""
 
 
 ScopeKey = tuple[str, str]
 """Something that a row may be about, a kind and a name. The kinds are `agent`, `thread`, `run` (the root of a tree),
 `persona` and `label`; empty is all of the organisation. A plain tuple, since each event makes some."""
+Place = tuple[str | None, str | None, str | None]
+"""An agent, a thread and a persona, each None where no row is about it."""
 ALL: ScopeKey = ("", "")
 
 
@@ -38,13 +42,44 @@ def key_of(scope: BudgetScope | AlertScope) -> ScopeKey:
 class ScopeIndex:
     """Ids of rows by what these are about."""
 
-    def __init__(self, keys: Iterable[tuple[str, ScopeKey]]) -> None:
+    def __init__(self, scopes: Iterable[tuple[str, BudgetScope | AlertScope]]) -> None:
         """Of (row id, what it is about), the oldest first."""
         self._ids: dict[ScopeKey, list[tuple[int, str]]] = {}
-        for place, (row_id, key) in enumerate(keys):
-            self._ids.setdefault(key, []).append((place, row_id))
+        self._agents, self._threads = set[str | None](), set[str | None]()
+        self._by_persona = self._by_more = False
+        for place, (row_id, scope) in enumerate(scopes):
+            self._ids.setdefault(key_of(scope), []).append((place, row_id))
+            self._agents.add(scope.agent)
+            self._threads.add(scope.thread_id)
+            self._by_more = self._by_more or scope.run_id is not None
+            if isinstance(scope, AlertScope):
+                self._by_persona = self._by_persona or scope.persona is not None
+                self._by_more = self._by_more or scope.label is not None
         self.kinds = frozenset(kind for kind, _ in self._ids)
         """Of what some row is about: what nothing is about need not be found out."""
+        self.is_by_agent = not (self._by_persona or self._by_more or self._threads - {None})
+        """Whether the agent alone tells which of the rows are about what it does."""
+        self._known: dict[Place, list[str]] = {}
+
+    def known(self, place: Place | None) -> list[str] | None:
+        """The ids that were kept for a place."""
+        return self._known.get(place) if place is not None else None
+
+    def keep(self, place: Place | None, ids: list[str]) -> list[str]:
+        """Keeps ids for a place, for as long as nothing changes of what rows are about; gives them."""
+        if place is not None:
+            if len(self._known) >= MAX_KNOWN_PLACES:
+                self._known.clear()
+            self._known[place] = ids
+        return ids
+
+    def place(self, agent: str, thread_id: str, persona_id: str | None) -> Place | None:
+        """What tells which of the rows are about what an agent does in a run: as many places as these are about have
+        all the same rows. None where more than this tells: what stands above the run, or its labels."""
+        if self._by_more:
+            return None
+        thread = thread_id if thread_id in self._threads else None
+        return agent if agent in self._agents else None, thread, persona_id if self._by_persona else None
 
     def ids(self, keys: Iterable[ScopeKey]) -> list[str]:
         """Of the rows that are about one of these, the oldest first."""

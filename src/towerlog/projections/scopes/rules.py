@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from towerlog.model.alert import AlertRule, AlertTrigger
-from towerlog.projections.scopes.row_sets import RowSet, ScopeIndex, ScopeKey, key_of
+from towerlog.model.alert import AlertRule, AlertScope, AlertTrigger
+from towerlog.projections.scopes.row_sets import RowSet, ScopeIndex, ScopeKey
 
 _QUIET_AGENT_BYTES = 300
 """What an agent of a rule's cool-down takes, about."""
@@ -46,11 +46,11 @@ class RuleSet(RowSet[AlertRule]):
     def index(self, trigger: AlertTrigger) -> ScopeIndex | None:
         """Those that watch for this by what they are about; None where none does."""
         if self._indexes is None:
-            by_trigger: dict[AlertTrigger, list[tuple[str, ScopeKey]]] = {}
+            by_trigger: dict[AlertTrigger, list[tuple[str, AlertScope]]] = {}
             for row in self.values():
                 if row.enabled:
-                    by_trigger.setdefault(row.trigger, []).append((row.rule_id, key_of(row.scope)))
-            self._indexes = {one: ScopeIndex(keys) for one, keys in by_trigger.items()}
+                    by_trigger.setdefault(row.trigger, []).append((row.rule_id, row.scope))
+            self._indexes = {one: ScopeIndex(scopes) for one, scopes in by_trigger.items()}
         return self._indexes.get(trigger)
 
     def about(self, trigger: AlertTrigger, keys_of: Callable[[frozenset[str]], Iterable[ScopeKey]]) -> list[AlertRule]:

@@ -229,7 +229,7 @@ def release(
 
 
 def _budget(plan: Plan, principal: Principal, action: Action, budget_id: str) -> About:
-    found = plan.budget(principal.org, budget_id)
+    found = plan.budgets.get(principal.org, budget_id)
     state = None if found is None or found.deleted else states.budget_state(found)
     return About(action, "budget", budget_id, state)
 

@@ -279,7 +279,7 @@ class WatchedRules:
         if rule.trigger in BY_TIME:
             is_over = row is None or self._holds(plan, rule, row) is None
         elif rule.trigger is AlertTrigger.BUDGET:
-            is_over = not of_budget(rule, plan.budget(rule.org, alert.subject.partition(":")[2]), plan.now_ms)
+            is_over = not of_budget(rule, plan.budgets.get(rule.org, alert.subject.partition(":")[2]), plan.now_ms)
         else:
             is_over = False
         if is_over:
@@ -360,7 +360,7 @@ def _settle(plan: Plan, rule: AlertRule, counted: WindowCount) -> Steps[None]:
 
 
 def _fire_budget(plan: Plan, rule: AlertRule, budget_id: str) -> None:
-    row = plan.budget(rule.org, budget_id)
+    row = plan.budgets.get(rule.org, budget_id)
     if row is None or not of_budget(rule, row, plan.now_ms) or not rule.enabled or rule.keeps_quiet(plan.serving_ms):
         return
     row = current(row, plan.now_ms)

@@ -22,7 +22,11 @@ _MAX_NUMBER = 2**62
 _BEHIND_ALL = "~"
 """Comes after every id of a reservation."""
 _ENDED = ", ".join(f"'{status.value}'" for status in sorted(TERMINAL))
-_BUDGET = "INSERT OR REPLACE INTO budget (org, budget_id, number, due_at, doc) VALUES (?, ?, ?, ?, ?)"
+# Not "or replace": that would take the row out of all indexes and put it in again, and most keys stay as they are.
+_BUDGET = (
+    "INSERT INTO budget (org, budget_id, number, due_at, doc) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (org, budget_id) DO UPDATE SET due_at = excluded.due_at, doc = excluded.doc"
+)
 _BUDGET_GONE = "DELETE FROM budget WHERE org = ? AND budget_id = ?"
 _PAUSES_GONE = "DELETE FROM budget_pause WHERE org = ? AND budget_id = ?"
 _PAUSED = "INSERT OR IGNORE INTO budget_pause (org, budget_id, run) VALUES (?, ?, ?)"
