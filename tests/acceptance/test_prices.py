@@ -56,9 +56,9 @@ def run_of(client: httpx2.Client) -> Json:
     return found
 
 
-def usage(client: httpx2.Client, by: str = "model") -> dict[Any, tuple[Any, ...]]:
-    """What is told of each model or agent."""
-    rows = ok(client.get("/api/v1/usage", params={"by": by, "since": on(-1)}))["data"]
+def usage(client: httpx2.Client, by: str = "model", **span: str) -> dict[Any, tuple[Any, ...]]:
+    """What is told of each model or agent; `span`: not up to now."""
+    rows = ok(client.get("/api/v1/usage", params={"by": by, "since": on(-1)} | span))["data"]
     return {row[by]: told(row) for row in rows}
 
 
@@ -319,7 +319,8 @@ def test_terms_have_the_price_of_the_list_and_no_other(org) -> None:
     for number, tier in enumerate(("default", "flex", "priority", "scale"), start=1):
         call(org, number, f"r{number}", model="gpt-5", provider="openai", input_tokens=1_000_000, output_tokens=0,
              service_tier=tier, time="2026-11-20T12:00:00Z")  # fmt: skip
-    assert usage(org) == {"gpt-5": (4.375, "computed", 1)}
+    day = {"since": "2026-11-20T00:00:00Z", "until": "2026-11-21T00:00:00Z"}
+    assert usage(org, **day) == {"gpt-5": (4.375, "computed", 1)}
 
 
 def test_a_call_that_was_served_in_one_part_of_the_world_has_no_price(org) -> None:
