@@ -98,7 +98,8 @@ def test_a_run_that_has_ended_is_sent_as_its_endpoint_shows_it(
     assert collector.paths == {"/v1/traces"}
     assert collector.headers[0]["authorization"] == f"Bearer {TOKEN}"
     assert collector.headers[0]["x-scope-orgid"] == "team"
-    assert metric(server, "towerlog_forwarded_spans_total") == 6
+    # Counted once the collector's answer was read.
+    wait_until(lambda: metric(server, "towerlog_forwarded_spans_total") == 6, "all of them to be counted")
     assert TOKEN not in server.log
 
 

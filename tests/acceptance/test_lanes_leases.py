@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import threading
+import time
 from typing import Any
 
 import httpx2
@@ -23,15 +24,25 @@ def test_a_lease_that_ran_out_is_requeued_by_the_sweep(client, unique) -> None:
 
 
 def test_reports_keep_a_short_lease_alive(client, unique) -> None:
-    run_id = held_run(client, unique("thread"), "awake", lease_seconds=1)
-    first = datetime.fromisoformat(report(client, run_id, "awake")["lease_expires_at"])
+    wait_until(lambda: keeps_its_lease(client, unique("thread")), "reports none of which comes too late")
 
-    def renewed_for() -> float:
-        return (datetime.fromisoformat(report(client, run_id, "awake")["lease_expires_at"]) - first).total_seconds()
 
-    wait_until(lambda: renewed_for() > 2.5, "two and a half leases to pass")
-    assert "lane.lost" not in types_of(client, run_id)
-    assert report(client, run_id, "awake")["attempt"] == 1
+def keeps_its_lease(client: httpx2.Client, thread: str) -> bool:
+    """Reports for two and a half leases of a second. False where one of them came late by itself, on a busy machine:
+    what became of the lease then says nothing."""
+    began = sent_at = time.monotonic()
+    run_id = held_run(client, thread, "awake", lease_seconds=1)
+    while True:
+        threading.Event().wait(0.1)
+        before, sent_at = sent_at, time.monotonic()
+        reply = client.post(f"/api/agents/runs/{run_id}/events", json={"worker_id": "awake"})
+        types = types_of(client, run_id)
+        if time.monotonic() - before > 0.9:
+            return False
+        assert (reply.status_code, "lane.lost" in types) == (200, False), reply.text
+        assert reply.json()["run"]["attempt"] == 1
+        if sent_at - began > 2.5:
+            return True
 
 
 def lose(client: httpx2.Client, run_id: str, attempt: int) -> None:

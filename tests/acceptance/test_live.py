@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import pytest
 
 from tests.acceptance.feeds import claim, complete, create_run, held_run, ok, report, step, watch
+from tests.acceptance.test_keys_and_orgs import drained
 from tests.acceptance.test_stream_tickets import ticket_of
 from tests.support.senders import ingest, sdk_event
 from tests.support.server import ADMIN_KEY, Server
 from tests.support.sse import EventStream, Frame, StreamEnded
-from tests.support.wait import DEADLINE_S
+from tests.support.wait import DEADLINE_S, wait_until
 
 Json = dict[str, Any]
 
@@ -140,7 +140,12 @@ def test_it_begins_with_a_snapshot_and_each_event_has_a_place(client, server, un
 
 
 def test_hundreds_of_changes_are_a_few_frames_and_the_last_state_always_comes(client, screen, unique) -> None:
-    runs = [held_run(client, unique("thread"), f"w-{n}") for n in range(5)]
+    wait_until(lambda: tells_each_run_seldom(client, screen, unique), "changes that come often enough to tell anything")
+
+
+def tells_each_run_seldom(client, screen, unique) -> bool:
+    """Whether each run has changed twice as often as it may be told; that it is told no oftener holds always."""
+    runs = [held_run(client, unique("thread"), f"w-{n}") for n in range(3)]
     for run_id in runs:
         screen.until("run", run_id, status="running")
     screen.counts.clear()
@@ -159,7 +164,7 @@ def test_hundreds_of_changes_are_a_few_frames_and_the_last_state_always_comes(cl
         assert last["last_seq"] == listed(client, run_id)["last_seq"]
         # Four a second, and one more at each end.
         assert screen.counts["run", run_id] <= 4 * took_s + 2
-    assert rounds * 5 * len(runs) > 100 * took_s, "too few changes to tell anything"
+    return rounds > 8 * took_s
 
 
 def test_filters_are_kept_and_a_row_that_leaves_is_told_of(client, server, unique) -> None:
@@ -348,10 +353,7 @@ def test_a_revoked_key_ends_it(server, client) -> None:
     with watch(server, "/api/v1/live", made["key"]) as stream:
         assert stream.next_event().event == "snapshot"
         ok(client.delete(f"/api/v1/keys/{made['key_id']}"))
-        began = time.monotonic()
-        with pytest.raises(StreamEnded):
-            deque(iter(stream.next_frame, None), maxlen=0)
-        assert time.monotonic() - began < DEADLINE_S
+        assert drained(stream, DEADLINE_S)
 
 
 def test_one_that_takes_nothing_delays_nobody(fresh_server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.acceptance.feeds import (
     types_of,
     watch,
 )
+from tests.acceptance.test_keys_and_orgs import drained
 from tests.acceptance.test_live import Screen
 from tests.acceptance.test_stream_tickets import ticket_of
 from tests.support.hooks import HERE, receiving_hooks
@@ -39,8 +41,8 @@ from tests.support.wait import wait_until
 
 CONFIGURATION = 78
 REVOKED_DEADLINE_S = 5.0
-SOON_S = 10.0
-"""Long before a poll would end by itself."""
+LONG_BEFORE_ITS_END_S = 45.0
+"""Of a poll that would end by itself after a minute."""
 Json = dict[str, Any]
 
 
@@ -150,10 +152,8 @@ def test_a_worker_of_one_node_is_cancelled_on_another(clients: list[httpx2.Clien
         polled = pool.submit(report, clients[1], run_id, worker, wait_seconds=60)
         wait_until(lambda: polled.running(), "the poll")
         cancel(clients[2], run_id)
-        began = time.monotonic()
-        told = polled.result()
+        told = polled.result(LONG_BEFORE_ITS_END_S)
     assert [command["type"] for command in told["commands"]] == ["cancel"]
-    assert time.monotonic() - began < 60
     report(clients[0], run_id, worker, {"type": "run.cancelled", "payload": {}})
     assert detail(clients[2], run_id)["status"] == "cancelled"
 
@@ -183,11 +183,12 @@ def test_claims_that_wait_on_all_nodes_get_each_run_once(nodes: Nodes, unique) -
             for number in range(6)
         ]
         wait_until(lambda: all(one.running() for one in claims), "claims that wait")
-        began = time.monotonic()
         made = [create_run(mine[0], unique("thread"))["run_id"] for _ in range(6)]
+        # Woken by other nodes, and not by their time.
+        _, waiting = futures.wait(claims, LONG_BEFORE_ITS_END_S)
+        assert not waiting
         taken = [ok(one.result())["run"]["id"] for one in claims]
     assert sorted(taken) == sorted(made)
-    assert time.monotonic() - began < 50, "claims were woken by other nodes, and not by their time"
 
 
 def test_an_idempotency_key_counts_on_all_nodes(clients: list[httpx2.Client], unique) -> None:
@@ -210,7 +211,6 @@ def test_a_key_that_is_revoked_is_good_nowhere(nodes: Nodes, clients: list[httpx
     for client in mine:
         ok(client.get("/api/v1/whoami"))
     ok(clients[1].delete(f"/api/v1/keys/{made['key_id']}"))
-    began = time.monotonic()
     for client in mine:
         wait_until(
             lambda client=client: client.get("/api/v1/whoami").status_code == 401,  # type: ignore[misc]
@@ -219,8 +219,7 @@ def test_a_key_that_is_revoked_is_good_nowhere(nodes: Nodes, clients: list[httpx
         )
     for stream in streams:
         with stream:
-            list(stream.rest())
-    assert time.monotonic() - began < REVOKED_DEADLINE_S * 4
+            assert drained(stream, REVOKED_DEADLINE_S * 4)
 
 
 def test_a_stream_ticket_opens_one_stream_on_one_node(nodes: Nodes, clients: list[httpx2.Client], unique) -> None:

@@ -58,6 +58,10 @@ def events_of(client: httpx2.Client, run_id: str) -> list[Json]:
     return found
 
 
+RECORDED = {"since": "2026-04-02T00:00:00Z", "until": "2027-04-02T00:00:00Z"}
+"""The year in which all exports were recorded: unless told otherwise, usage is that of the last seven days."""
+
+
 def figures(row: Json) -> tuple[int, int, int, int]:
     """Input, of it cached, output, of it reasoning."""
     told = row["usage"]
@@ -78,7 +82,7 @@ def seen(client: httpx2.Client) -> Json:
     """What an organisation shows of an export: its figures by run, agent, model and altogether, and its tree."""
     rows = runs_of(client)
     by_id = {row["run_id"]: row for row in rows}
-    usage = {by: client.get("/api/v1/usage", params={"by": by}).json()["data"] for by in ("agent", "model")}
+    usage = {by: client.get("/api/v1/usage", params={"by": by, **RECORDED}).json()["data"] for by in ("agent", "model")}
     return {
         "runs": added(rows),
         "agents": added(usage["agent"]),

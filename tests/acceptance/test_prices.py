@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -15,6 +17,17 @@ from tests.support.senders import checkpoint, push_activity, save_batch, tell
 LISTED = "genai-prices "
 
 
+@functools.cache
+def first_day() -> date:
+    """Of those on which something is used here: a month ago, since usage is added up over a year at most, up to now."""
+    return datetime.now(UTC).date() - timedelta(days=30)
+
+
+def on(day: int, time: str = "12:00:00") -> str:
+    """A time of a day, by its number from 1."""
+    return f"{first_day() + timedelta(days=day - 1)}T{time}Z"
+
+
 @pytest.fixture
 def org(server, unique: Unique) -> httpx2.Client:
     """A client of an organisation that has spent nothing yet."""
@@ -26,7 +39,7 @@ def call(client: httpx2.Client, number: int, run_key: str = "r", **data: Any) ->
     """A model call by the native API, of the agent `a`."""
     event = {
         "type": "model.call", "run_key": run_key, "event_id": f"e{number}", "client_seq": number,
-        "agent": data.pop("agent", "a"), "data": data, "time": data.pop("time", "2026-06-01T12:00:00Z"),
+        "agent": data.pop("agent", "a"), "data": data, "time": data.pop("time", on(1)),
     }  # fmt: skip
     ok(client.post("/api/v1/events", json={"client_id": f"c-{run_key}", "events": [event]}))
 
@@ -43,9 +56,9 @@ def run_of(client: httpx2.Client) -> Json:
     return found
 
 
-def usage(client: httpx2.Client, by: str = "model") -> dict[Any, tuple[Any, ...]]:
-    """What is told of each model or agent."""
-    rows = ok(client.get("/api/v1/usage", params={"by": by, "since": "2026-05-30T00:00:00Z"}))["data"]
+def usage(client: httpx2.Client, by: str = "model", **span: str) -> dict[Any, tuple[Any, ...]]:
+    """What is told of each model or agent; `span`: not up to now."""
+    rows = ok(client.get("/api/v1/usage", params={"by": by, "since": on(-1)} | span))["data"]
     return {row[by]: told(row) for row in rows}
 
 
@@ -171,17 +184,16 @@ def test_what_is_wrong_with_a_price_is_named(org, body: Json, field: str) -> Non
 
 def test_ones_own_price_counts_from_its_time_on(org) -> None:
     """A million tokens each: $2.50 by the list, then $1 of one's own."""
-    made = make(org, "gpt-*", valid_from="2026-06-02T00:00:00Z")
-    for number, day in enumerate(("01", "02", "03"), 1):
-        at = f"2026-06-{day}T12:00:00Z"
-        call(org, number, model="gpt-4o", input_tokens=1_000_000, output_tokens=0, time=at)
+    made = make(org, "gpt-*", valid_from=on(2, "00:00:00"))
+    for number in (1, 2, 3):
+        call(org, number, model="gpt-4o", input_tokens=1_000_000, output_tokens=0, time=on(number))
     run = run_of(org)
     assert (run["total_cost_usd"], run["price_version"]) == (4.5, "several")
-    days = ok(org.get("/api/v1/usage", params={"by": "hour", "since": "2026-06-01T00:00:00Z"}))["data"]
-    shown = [(day["hour"][:10], day["cost_usd"], day["price_version"]) for day in days]
+    days = ok(org.get("/api/v1/usage", params={"by": "hour", "since": on(1)}))["data"]
+    shown = [(day["hour"], day["cost_usd"], day["price_version"]) for day in days]
     [(_, _, listed), *own] = shown
     assert listed.startswith(LISTED)
-    assert own == [(f"2026-06-{day}", 1, made["price_version"]) for day in ("02", "03")]
+    assert own == [(on(day, "12:00:00.000"), 1, made["price_version"]) for day in (2, 3)]
 
 
 def test_budgets_count_computed_costs_and_what_is_taken_back(org) -> None:
@@ -205,7 +217,7 @@ def test_budgets_count_computed_costs_and_what_is_taken_back(org) -> None:
 
 def reprice(client: httpx2.Client, **given: Any) -> list[Json]:
     """What changes, of all runs."""
-    body = {"since": "2026-05-30T00:00:00Z", "dry_run": True} | given
+    body = {"since": on(-1), "dry_run": True} | given
     page = ok(client.post("/api/v1/prices/reprice", json=body))
     assert (page["next"], page["dry_run"]) == (None, body["dry_run"])
     found: list[Json] = page["data"]
@@ -229,7 +241,7 @@ def test_costs_are_computed_anew_after_they_were_shown(org) -> None:
     assert changes["gpt-4o"]["price_version"] == cheaper["price_version"]
     assert told(run_of(org), "total_cost_usd") == (4.5, "mixed", 1), "nothing was written"
     assert reprice(org, model="gpt-*") == [changes["gpt-4o"]]
-    assert reprice(org, until="2026-06-01T12:00:00Z") == []
+    assert reprice(org, until=on(1)) == []
     written = reprice(org, dry_run=False)
     assert {change["model"]: change for change in written} == changes
     assert told(run_of(org), "total_cost_usd") == (6, "mixed", 0)
@@ -240,7 +252,7 @@ def test_costs_are_computed_anew_after_they_were_shown(org) -> None:
     assert sorted(kept, key=str)[:3] == [("cost.repriced", None), ("cost.repriced", None), ("model.call", 2)]
     assert ("model.call", 2.5) in kept, "the old figure stays in the log"
     data = next(one["data"] for one in events if one["type"] == "cost.repriced" and one["data"]["model"] == "gpt-4o")
-    assert (data["old_usd"], data["new_usd"], data["hour"]) == (2.5, 1, "2026-06-01T12:00:00.000Z")
+    assert (data["old_usd"], data["new_usd"], data["hour"]) == (2.5, 1, on(1, "12:00:00.000"))
 
 
 @pytest.mark.parametrize(
@@ -307,7 +319,8 @@ def test_terms_have_the_price_of_the_list_and_no_other(org) -> None:
     for number, tier in enumerate(("default", "flex", "priority", "scale"), start=1):
         call(org, number, f"r{number}", model="gpt-5", provider="openai", input_tokens=1_000_000, output_tokens=0,
              service_tier=tier, time="2026-11-20T12:00:00Z")  # fmt: skip
-    assert usage(org) == {"gpt-5": (4.375, "computed", 1)}
+    day = {"since": "2026-11-20T00:00:00Z", "until": "2026-11-21T00:00:00Z"}
+    assert usage(org, **day) == {"gpt-5": (4.375, "computed", 1)}
 
 
 def test_a_call_that_was_served_in_one_part_of_the_world_has_no_price(org) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.test_live import Screen
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.wait import wait_until
 from towerlog.sdk.record.commands import QuestionRefused, RunCancelled
@@ -223,14 +224,15 @@ def test_a_cancel_reaches_a_run_that_says_nothing(server: Server, recorder: Reco
 
 
 def test_a_run_that_falls_silent_is_ended_as_lost_and_its_late_word_is_kept(tmp_path: Path) -> None:
-    # What lies between is the time in which the silence must be seen.
+    # What lies between is the time in which the silence must be noted; that it was is told of, whenever that is read.
     thresholds = {"TOWERLOG_SILENT_AFTER_SECONDS": "1", "TOWERLOG_LOST_AFTER_SECONDS": "6"}
     watching = Server(tmp_path / "watching", {**NO_LIMITS, **thresholds})
     recorder = Recorder(watching.start().base_url, ADMIN_KEY, spool_dir=tmp_path / "spool")
     try:
-        with recorder.record_run(agent="mute") as run:
+        with Screen(watching) as screen, recorder.record_run(agent="mute") as run:
             assert recorder.flush(20)
-            verdict = wait_until(lambda: verdict_other_than(watching, recorder, "alive"), "the silence to be noted")
+            while (verdict := screen.until("run", str(run.run_id))["liveness"]["verdict"]) == "alive":
+                screen.take()
             assert verdict == "silent"
             wait_until(lambda: shown(watching, recorder, "mute")["status"] == "lost", "the run to be given up")
             run.step("late")
@@ -278,11 +280,6 @@ def lifetime_s(run: dict[str, Any]) -> float:
     """From a run's beginning to its last sign of life."""
     begun, heard = (datetime.fromisoformat(at) for at in (run["created_at"], run["liveness"]["process_at"]))
     return (heard - begun).total_seconds()
-
-
-def verdict_other_than(server: Server, recorder: Recorder, usual: str) -> str:
-    verdict = str(shown(server, recorder, "mute")["liveness"]["verdict"])
-    return "" if verdict == usual else verdict
 
 
 class Feed:

@@ -186,8 +186,10 @@ def test_a_reminder_has_a_link_to_what_is_asked_by_then(telling: Server, hooks: 
     assert reminder["answer_url"] != hooks.taken[0].json()["answer_url"]
     assert visit(telling, reminder["answer_url"], content="9").status_code == 200
     assert asker.end() == "9"
-    wait_until(lambda: [one for one in hooks.taken if one.json()["type"] == "alert.recovered"], "the end of it")
-    assert hooks.taken[-1].json()["answer_url"] is None
+    [ended] = wait_until(
+        lambda: [said for one in hooks.taken if (said := one.json())["type"] == "alert.recovered"], "the end of it"
+    )
+    assert ended["answer_url"] is None
 
 
 def test_without_an_address_a_message_names_the_approval_alone(

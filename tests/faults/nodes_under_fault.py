@@ -133,9 +133,10 @@ class Load:
     def wait_for_more(self, deadline_s: float, cause: str) -> float:
         """Until each run has events that were sent after now; how long that took."""
         began = time.monotonic()
+        ends_at = began + deadline_s
         before = {run: len(ids) for run, ids in self.acked.items()}
         while any(len(ids) < before[run] + 2 for run, ids in self.acked.items()):
-            assert time.monotonic() - began < deadline_s, f"nothing is taken in any more after {cause}"
+            assert time.monotonic() < ends_at, f"nothing is taken in any more after {cause}"
             self._halt.wait(0.02)
         return time.monotonic() - began
 

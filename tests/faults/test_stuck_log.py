@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,11 +58,10 @@ def test_after_a_failed_sync_the_process_ends_at_once_though_nobody_reads_its_lo
         assert ingest(client, step(0)).status_code == 200
         server.fail("sync .db-wal EIO 0 1")
         assert ingest(client, step(1)).status_code == 503
-        process, began = server.process, time.monotonic()
+        process = server.process
         assert process is not None
         assert wait_for_exit(process, ENDS_WITHIN_S + OF_A_BUSY_MACHINE_S), "it is still there"
         assert process.returncode == 70
-        assert time.monotonic() - began < ENDS_WITHIN_S + OF_A_BUSY_MACHINE_S
         server.process = None
 
 

@@ -29,7 +29,12 @@ PYTHON_CHECKS: tuple[SourceCheck, ...] = (
     shape.vague_name,
     shape.misnamed_bound,
 )
-TEST_CHECKS: tuple[SourceCheck, ...] = (habits.fixed_pause, habits.stepping_aside, habits.decided_at_import)
+TEST_CHECKS: tuple[SourceCheck, ...] = (
+    habits.fixed_pause,
+    habits.limit_in_seconds,
+    habits.stepping_aside,
+    habits.decided_at_import,
+)
 FILE_CHECKS: tuple[FileCheck, ...] = (
     files.oversized,
     files.unended,

@@ -1,12 +1,15 @@
-"""Habits of the tests: none waits for a fixed time, steps aside, or takes another process for its own."""
+"""Habits of the tests: none waits for a fixed time, limits what the machine decides, steps aside, or takes another
+process for its own."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from tests.tidy.source import Source, dotted
 
 _SLEEPS = frozenset({"time.sleep", "asyncio.sleep", "anyio.sleep"})
 _ASIDE = frozenset({"pytest.skip", "pytest.xfail", "pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail"})
+
+_CLOCKS = ("time.monotonic", "time.perf_counter", "time.time", "loop.time", "loop().time")
 
 _OF_THE_PROCESS = frozenset(
     {
@@ -31,6 +34,45 @@ def fixed_pause(source: Source) -> Iterator[str]:
                     )
             case _:
                 pass
+
+
+def limit_in_seconds(source: Source) -> Iterator[str]:
+    """An upper limit on time that a test has measured: how long something takes is a matter of the machine."""
+    for function in source.functions():
+        spans = {
+            target.id
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and _has_span(node.value, frozenset())
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assert) and any(_has_span(one, spans) for one in _less_than_others(node.test)):
+                yield source.at(node, "an upper limit in seconds: say what comes before what, count, use a fake clock")
+
+
+def _less_than_others(test: ast.expr) -> Iterator[ast.expr]:
+    """What a condition wants to be less than something else."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.Compare):
+            for left, operator, right in zip((node.left, *node.comparators), node.ops, node.comparators, strict=False):
+                if isinstance(operator, ast.Lt | ast.LtE):
+                    yield left
+                elif isinstance(operator, ast.Gt | ast.GtE):
+                    yield right
+
+
+def _has_span(node: ast.AST, spans: Collection[str]) -> bool:
+    """Whether time that has passed is part of it: a clock's reading less another, or one of these names."""
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Name(id=name) if name in spans:
+                return True
+            case ast.BinOp(left=ast.Call(func=func), op=ast.Sub()) if dotted(func).endswith(_CLOCKS):
+                return True
+            case _:
+                pass
+    return False
 
 
 def stepping_aside(source: Source) -> Iterator[str]:

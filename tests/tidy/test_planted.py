@@ -108,6 +108,18 @@ PLANTED: tuple[tuple[SourceCheck, str, str, str], ...] = (
     (doors.sdk_imports, "sdk/client.py", "from towerlog.model import event\n", "imports `towerlog.model.event`"),
     (habits.fixed_pause, "tests/x.py", "import time\ntime.sleep(0.5)\n", "wait for what you wait for"),
     (habits.fixed_pause, "tests/x.py", "import asyncio\nasync def f(): await asyncio.sleep(1)\n", "asyncio.sleep(1)"),
+    (
+        habits.limit_in_seconds,
+        "tests/x.py",
+        "def f():\n    a = time.monotonic()\n    g()\n    assert time.monotonic() - a < 5\n",
+        "x.py:4: an upper limit",
+    ),
+    (
+        habits.limit_in_seconds,
+        "tests/x.py",
+        "async def f(a):\n    took = 1000 * (asyncio.get_running_loop().time() - a)\n    assert 0 < g() > 3 * took\n",
+        "x.py:3: an upper limit",
+    ),
     (habits.stepping_aside, "tests/x.py", "import pytest\npytest.skip('no')\n", "`pytest.skip`"),
     (habits.stepping_aside, "tests/x.py", "import pytest\n@pytest.mark.xfail\ndef f(): ...\n", "`pytest.mark.xfail`"),
     (habits.decided_at_import, "tests/x.py", "import os\nHOME = os.environ['HOME']\n", "`os.environ` is asked"),
@@ -158,6 +170,12 @@ LAWFUL: tuple[tuple[SourceCheck, str, str], ...] = (
         habits.fixed_pause,
         "tests/x.py",
         "async def f(d): await asyncio.sleep(0); await asyncio.sleep(d)\n",
+    ),
+    (
+        habits.limit_in_seconds,
+        "tests/x.py",
+        "def f(a, ends_at):\n    took = time.monotonic() - a\n    assert took >= 5 and count <= 4 * took\n"
+        "    assert time.monotonic() < ends_at\n",
     ),
     (habits.stepping_aside, "tests/x.py", "import pytest\n@pytest.mark.slow\ndef f(): ...\n"),
     (

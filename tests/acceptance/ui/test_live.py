@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.acceptance.ui.conftest import OpenScreen
 from tests.acceptance.ui.screens import opened
@@ -72,6 +71,14 @@ def test_a_lost_connection_is_shown_and_heals(screen: OpenScreen, server: Server
     assert page.evaluate("window.stays")
 
 
+def hold_back(route: Route, sent: list[Route]) -> None:
+    """Keeps what a page sends until the test lets it go."""
+    if route.request.method == "POST":
+        sent.append(route)
+    else:
+        route.continue_()
+
+
 def test_two_people_answer_at_once_and_one_counts(browser: Browser, server: Server, seeds: Seeds) -> None:
     client = server.client()
     tell(client, "run_start", "asked-twice", {"input": "x"}, agent_name="asks-twice")
@@ -83,12 +90,14 @@ def test_two_people_answer_at_once_and_one_counts(browser: Browser, server: Serv
     cards = [one.ready("Approvals").page.locator("li").filter(has_text="Who is first?") for one in people]
     for number, card in enumerate(cards):
         card.get_by_label("Answer").fill(f"person {number}")
-    # Both at one moment, so that both are sent: whoever is too late is told by whom it was answered.
-    at_ms = 1000 * time.time() + 2000
+    # Both are sent before either is answered: whoever is too late is told by whom it was answered.
+    sent: list[Route] = []
     for card in cards:
-        card.get_by_label("Answer").evaluate(
-            "(field, at) => { setTimeout(() => field.form.requestSubmit(), at - Date.now()); }", at_ms
-        )
+        card.page.route("**/api/v1/approvals/*", lambda route: hold_back(route, sent))
+        card.get_by_label("Answer").evaluate("field => field.form.requestSubmit()")
+    wait_until(lambda: all(card.count() for card in cards) and len(sent) == 2, "both answers to be sent")
+    for route in sent:
+        route.continue_()
     kept = [card.get_by_label("What you had written") for card in cards]
     wait_until(lambda: sorted(one.count() for one in kept) == [0, 1], "one of them to be too late")
     late = next(number for number, one in enumerate(kept) if one.count())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -28,6 +29,8 @@ class HandTransport(asyncio.Transport):
         self.unread = b""
         self.is_slow = False
         self.is_reading = True
+        self.when_reading: Callable[[], None] | None = None
+        """Called once, in the turn of the event loop after reading has been resumed."""
         self.has_ended = False
         self._is_closing = False
         self._is_paused = False
@@ -78,6 +81,9 @@ class HandTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.is_reading = True
+        due, self.when_reading = self.when_reading, None
+        if due is not None:
+            asyncio.get_running_loop().call_soon(due)
 
     def set_protocol(self, protocol: Any) -> None:
         self.link = protocol

@@ -31,8 +31,8 @@ def serve(number):
 
 sys.exit(ServerProcesses(2, serve, SystemClock().steady_ms).run())
 """
-WHOLE_STOP_S = 10.0 + 5.0
-"""What a stop may take; and what a process on a busy machine needs to end."""
+NEVER_MS = 3_600_000
+"""No kill comes to anybody's help: who does not end by what the test does is there until the deadline of the test."""
 
 
 class Served:
@@ -46,14 +46,18 @@ class Served:
 
     def next_child(self) -> int:
         """The id of the process that has begun to serve."""
+        return int(self.says("serves ").split()[1])
+
+    def says(self, words: str) -> str:
+        """The next line that has these words."""
         assert self.parent.stdout is not None
-        words = next(line.split() for line in self.parent.stdout if line.startswith("serves "))
-        return int(words[1])
+        return next(line for line in self.parent.stdout if words in line)
 
     def ended_after(self) -> float:
         """Seconds until the parent has ended, and it has ended well."""
         began = time.monotonic()
-        assert self.parent.wait(30) == 0
+        wait_until(lambda: self.parent.poll() is not None, "the end of the parent")
+        assert self.parent.returncode == 0
         return time.monotonic() - began
 
     def is_there(self, pid: int) -> bool:
@@ -74,7 +78,7 @@ class Served:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    made = Served(workers.KILL_MS)
+    made = Served(NEVER_MS)
     yield made
     made.close()
 
@@ -89,7 +93,7 @@ def hurried() -> Iterator[Served]:
 
 def test_all_end_when_their_parent_is_told_to(served: Served) -> None:
     served.parent.terminate()
-    assert served.ended_after() < WHOLE_STOP_S
+    served.ended_after()
     assert not any(map(served.is_there, served.children))
 
 
@@ -106,7 +110,7 @@ def test_a_second_signal_ends_a_child_that_stands_at_once(served: Served) -> Non
     served.parent.terminate()
     wait_until(lambda: not served.is_there(served.children[0]), "the first signal is heard")
     served.parent.terminate()
-    assert served.ended_after() < WHOLE_STOP_S / 3
+    served.ended_after()
     assert not any(map(served.is_there, served.children))
 
 
@@ -115,10 +119,11 @@ def test_a_child_that_was_killed_is_started_again(served: Served) -> None:
     served.children.append(served.next_child())
     assert served.is_there(served.children[1]), "the other goes on"
     served.parent.terminate()
-    assert served.ended_after() < WHOLE_STOP_S
+    served.ended_after()
 
 
 def test_a_signal_ends_a_wait_for_a_child_that_is_to_be_started_again(served: Served) -> None:
     os.kill(served.children[0], signal.SIGKILL)
+    served.says("a worker was lost")
     served.parent.terminate()
-    assert served.ended_after() < WHOLE_STOP_S
+    served.ended_after()

@@ -228,7 +228,8 @@ def test_what_codex_has_used_before_it_names_a_model_is_of_the_first_that_it_nam
     told_json(
         server, "import", str(written(tmp_path / "s.jsonl", meta(0, samples.CODEX_SESSION), said(1, "q"), *lines))
     )
-    cells = server.client().get("/api/v1/usage", params={"by": "model", "since": f"{at(0)[:10]}T00:00:00Z"}).json()
+    day = {"since": f"{at(0)[:10]}T00:00:00Z", "until": f"{at(0)[:10]}T23:00:00Z"}
+    cells = server.client().get("/api/v1/usage", params={"by": "model", **day}).json()
     assert {cell["model"] for cell in cells["data"] if cell["usage"]["total_tokens"]} == {"gpt-5.1-codex"}
     assert all_used(server) == ("gpt-5.1-codex", 3000, None, None, 300, 3300)
 

@@ -264,7 +264,7 @@ def test_a_paused_command_that_was_woken_is_stopped_again(server, tmp_path, how:
     command = int(process.stdout.readline())
     steered(server, thread, "pause")
     wait_until(lambda: status_of(server, thread) == "paused", "the pause")
-    assert is_stopped(command)
+    wait_until(lambda: is_stopped(command), "that it is stopped")
     if how == "signal":
         process.send_signal(signal.SIGHUP)
     else:

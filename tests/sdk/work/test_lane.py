@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.support.wait import wait_until_async
 from towerlog.sdk.wire.async_http import AsyncHttp
 from towerlog.sdk.wire.event_batch import STRANGE_TRIES
 from towerlog.sdk.work.dead_letters import DeadLetters
-from towerlog.sdk.work.lane import Lane
+from towerlog.sdk.work.lane import REPEAT_PAUSE_S, Lane
 from towerlog.sdk.work.lane_api import Holder, LaneApi
 from towerlog.sdk.work.lease import LeaseClock
 
@@ -28,16 +29,35 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+class Now:
+    """A clock that stands unless it is told to go on."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 class Held:
     """A lane, its server, and what came of both."""
 
-    def __init__(self, server: LaneServer, folder: Path, lease_s: float) -> None:
+    def __init__(
+        self, server: LaneServer, folder: Path, lease_s: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.server = server
         self.http = AsyncHttp(server.url, "key")
         self.letters = DeadLetters(folder, "w")
         calls = LaneApi(self.http, "w", int(lease_s))
-        self.lane = Lane(calls, Holder("r", "w", 1, "w:1"), LeaseClock(lease_s), self.letters)
+        self.clock = LeaseClock(lease_s, now)
+        self.lane = Lane(calls, Holder("r", "w", 1, "w:1"), self.clock, self.letters)
         self.commands: list[dict[str, Any]] = []
+        self.heard_after: list[int] = []
+        """For each of them, how many reports the server had by then."""
+
+    def hear(self, command: dict[str, Any]) -> None:
+        self.commands.append(command)
+        self.heard_after.append(len(self.server.reports))
 
     def say(self, *words: str) -> None:
         for word in words:
@@ -55,10 +75,10 @@ class Held:
 
 
 @contextlib.asynccontextmanager
-async def held(folder: Path, lease_s: float = LONG_S) -> AsyncIterator[Held]:
+async def held(folder: Path, lease_s: float = LONG_S, now: Callable[[], float] = time.monotonic) -> AsyncIterator[Held]:
     async with LaneServer().running() as server:
-        one = Held(server, folder, lease_s)
-        async with one.lane.held(one.commands.append):
+        one = Held(server, folder, lease_s, now)
+        async with one.lane.held(one.hear):
             yield one
         await one.http.close()
 
@@ -174,19 +194,21 @@ async def test_a_lost_lease_ends_all_reporting_at_once(tmp_path, status) -> None
 
 
 async def test_a_server_that_says_nothing_costs_the_lease_before_it_ends(tmp_path) -> None:
-    async with held(tmp_path, SHORT_S) as one:
+    now = Now()
+    async with held(tmp_path, SHORT_S, now) as one:
         one.server.silent = True
-        begun = asyncio.get_running_loop().time()
         one.say("a")
+        now.seconds += 0.9 * SHORT_S
         await asyncio.wait_for(one.lane.lost.wait(), 60)
-        assert asyncio.get_running_loop().time() - begun < SHORT_S
     assert [line["reason"] for line in one.dead] == ["the lease expired"]
 
 
 async def test_a_short_lease_lives_as_long_as_the_server_answers(tmp_path) -> None:
-    async with held(tmp_path, SHORT_S) as one:
-        begun = asyncio.get_running_loop().time()
-        await wait_until_async(lambda: asyncio.get_running_loop().time() - begun > 2.5, "two and a half leases")
+    now = Now()
+    async with held(tmp_path, SHORT_S, now) as one:
+        for _ in range(4):
+            now.seconds += 0.7 * SHORT_S
+            await wait_until_async(lambda: one.clock.left_s > 0.7 * SHORT_S, "a renewal")
         assert not one.lane.lost.is_set()
 
 
@@ -196,11 +218,11 @@ async def test_a_command_comes_at_once_and_repetitions_hurry_nobody(tmp_path) ->
         begun = asyncio.get_running_loop().time()
         one.server.command({"command_id": 4, "type": "pause"})
         await wait_until_async(lambda: one.commands, "the command")
-        assert asyncio.get_running_loop().time() - begun < 0.5
+        assert one.heard_after[0] == 1, "by the reply to the report that waited"
         # It is repeated by each reply, and nobody asks in a hurry because of it.
-        before = len(one.server.reports)
         await wait_until_async(lambda: asyncio.get_running_loop().time() - begun > 1.5, "some replies")
-        assert len(one.server.reports) - before <= 5
+        passed_s = asyncio.get_running_loop().time() - begun
+        assert len(one.server.reports) <= 3 + passed_s / REPEAT_PAUSE_S
         one.server.command({"command_id": 5, "type": "resume"})
         await wait_until_async(lambda: one.commands[-1]["command_id"] == 5, "the next one")
     assert [*dict.fromkeys(command["command_id"] for command in one.commands)] == [4, 5]

@@ -13,13 +13,12 @@ from tests.sdk.worker_process import Control, WorkerProcess
 from tests.support.samples import slow
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
 from tests.support.sse import EventStream
-from tests.support.wait import wait_until
+from tests.support.wait import DEADLINE_S, wait_until
 
 CANCEL_DEADLINE_S = 5
 """After this a cancel is forced: what obeys must have done so before, on a busy machine too."""
 LEASE_S = 3600
-PROMPT_S = LEASE_S / 3 / 10
-"""A tenth of what it takes where a command has to wait for the next renewal of the lease."""
+"""A command that has to wait for the next renewal of such a lease comes after twenty minutes: after every deadline."""
 Start = Callable[..., WorkerProcess]
 
 
@@ -69,10 +68,10 @@ def test_a_run_streams_asks_is_answered_and_completes(server, key, control, thre
             seen.append(event)
         # All of this was streamed while the run waits: none of it came with its end.
         assert control.detail(run_id)["status"] == "waiting_for_input"
-        asked_at = time.monotonic()
         control.answer(run_id, "yes")
-        rest = [frame.json for frame in stream.rest() if frame.data and frame.event != "end"]
-        assert time.monotonic() - asked_at < PROMPT_S
+        ends_at, rest = time.monotonic() + DEADLINE_S, []
+        while (frame := stream.next_event(ends_at - time.monotonic())).event != "end":
+            rest.append(frame.json)
     spoken = [event["data"]["content"] for event in seen if event["type"] == "message.delta"]
     assert spoken == ["looking ", "found "]
     calls = [event["data"] for event in seen if event["type"] in ("tool.call", "tool.result")]
@@ -139,10 +138,8 @@ def test_a_cancel_reaches_the_agent_promptly(control, thread, start, agent) -> N
     control.until(run_id, "waiting_for_input" if agent in ("researcher", "asking-sync") else "running")
     if agent in ("polite", "checking"):
         control.until_says(run_id, "ti")
-    asked_at = time.monotonic()
     control.cancel(run_id)
     control.until(run_id, "cancelled")
-    assert time.monotonic() - asked_at < PROMPT_S
     assert "forced" not in control.events(run_id, "run.cancelled")[0]["data"]
     assert [event["data"]["type"] for event in control.events(run_id, "command.acknowledged")] == ["cancel"]
 

@@ -223,7 +223,8 @@ async def test_where_little_room_is_left_the_log_is_short(path: Path) -> None:
 async def test_the_wal_is_emptied_when_nobody_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite.store, "IDLE_TRUNCATE_SECONDS", 0.1)
     async with opened(path, SystemClock()) as store:
-        assert (await fill(store, units=3, events_each=5, event_bytes=500))[-1] > 0
+        # Of a busy machine's looks some may come after it was emptied.
+        assert any(await fill(store, units=3, events_each=5, event_bytes=500))
         await wait_until_async(lambda: wal_bytes(path) <= 2 * 17 * KIB, "the WAL to be emptied but for its name")
 
 
