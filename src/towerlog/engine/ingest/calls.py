@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.engine.control.cancel import CONTROL
-from towerlog.engine.load.cache import SpanLink, link_of
+from towerlog.engine.load.cache import LinkAbove, link_of
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.span_ways import ids_of, levels_above, want_above, with_way
@@ -59,7 +59,7 @@ class TraceLook(msgspec.Struct, eq=False):
     trace: str
     rows: list[RunRow] = []
     """The runs of the trace, as the group has left them."""
-    _links: dict[str, SpanLink] = {}
+    _links: dict[str, LinkAbove] = {}
     """Of spans that have come: what they say does not change."""
     _calls: dict[int, tuple[ToldCalls, dict[str, ToldCall]]] = {}
     """By run: its calls when it was looked at last, and these by their spans."""
@@ -86,7 +86,7 @@ class TraceLook(msgspec.Struct, eq=False):
         except NotLoaded as missing:
             raise with_way(missing, self.trace, self.rows, span_id) from None
 
-    def link(self, span_id: str) -> SpanLink | None:
+    def link(self, span_id: str) -> LinkAbove | None:
         """What is above a span that has come and is no call that is remembered. Raises NotLoaded."""
         known = self._links.get(span_id) or self.plan.cache.links.get((self.org, self.trace, span_id))
         if known is not None:

@@ -46,7 +46,7 @@ MAX_RUNS_OF_TRACE = 16
 """The runs of a trace that has more are looked up each time."""
 
 
-class SpanLink(NamedTuple):
+class LinkAbove(NamedTuple):
     """What a span that has come says of what is above it."""
 
     above: str | None
@@ -54,10 +54,10 @@ class SpanLink(NamedTuple):
     """It is a model call. Where its figures are remembered no more, what is below it is compared with nothing."""
 
 
-def link_of(event: Event, span_id: str) -> SpanLink:
+def link_of(event: Event, span_id: str) -> LinkAbove:
     """That of the event of a span."""
     own = event.effects.calls[:1]
-    return SpanLink(event.facts.parent_span_id, bool(own) and own[0].span_id == span_id)
+    return LinkAbove(event.facts.parent_span_id, bool(own) and own[0].span_id == span_id)
 
 
 K = TypeVar("K")
@@ -217,7 +217,7 @@ class Cache:
         """Run → the digests of what it has called last, one behind the other, where a rule watches for loops."""
         self.traces: dict[tuple[int, str], tuple[int, ...]] = {}
         """(org, what the run of a trace is called) → the numbers of all runs of the trace, where these are few."""
-        self.links: dict[tuple[int, str, str], SpanLink] = {}
+        self.links: dict[tuple[int, str, str], LinkAbove] = {}
         """(org, trace, span) → what a stored span says of what is above it; that does not change."""
         self.event_ids: dict[int, set[int]] = {}
         """For runs that began while they were cached: hashes of all their event ids. Any other id is new."""
