@@ -10,6 +10,7 @@ import pytest
 from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
 from towerlog.model.event import EventType as E
+from towerlog.model.facts import LaneFacts
 from towerlog.model.run import (
     MAX_CLOSED_QUESTIONS,
     MAX_COMMAND_IDS,
@@ -221,3 +222,29 @@ def test_it_is_known_which_commands_a_run_never_had() -> None:
         )
     assert len(row.command_ids) == MAX_COMMAND_IDS
     assert [may_have_made(row, command_id) for command_id in (2, 4, row.last_seq, 99_999)] == [True, True, False, False]
+
+
+def test_metadata_and_questions_share_their_room() -> None:
+    """Whichever comes first."""
+    large = msgspec.Raw(b'{"m":"%s"}' % (b"m" * 14_000))
+    row, number = run_row(), 0
+    while has_room(row, f"{number}".rjust(100), "0" * 24):
+        row, number = asked(row, f"{number}?", f"{number}".rjust(100)), number + 1
+    assert number == MAX_QUESTIONS
+    assert told(row, E.RUN_STARTED, metadata=large).metadata is row.metadata
+    row, number = told(run_row(), E.RUN_STARTED, metadata=large), 0
+    assert row.metadata == large
+    while has_room(row, f"{number}".rjust(100), "0" * 24):
+        row, number = asked(row, f"{number}?", f"{number}".rjust(100)), number + 1
+    assert 20 < number < MAX_QUESTIONS
+    assert has_room(row, "0".rjust(100), row.questions[0].words), "one that is open can be asked again"
+
+
+def test_what_explains_a_run_is_cut_in_its_row() -> None:
+    data = msgspec.json.encode({"reason": "ü" * 2000})
+    row = told(run_row(), E.RUN_CANCEL_REQUESTED, data, requests="cancel")
+    cut = "ü" * 298 + "…"
+    assert (row.cancel_reason, [one.content for one in row.pending]) == (cut, [cut])
+    row = told(run_row(), E.LANE_REPORT, lane=LaneFacts(phase="\x01" * 200))
+    assert row.phase == "\x01" * 99 + "…"
+    assert told(run_row(), E.RUN_FAILED, error="\x01" * 500).error == "\x01" * 340 + "…"

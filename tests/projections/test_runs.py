@@ -18,10 +18,11 @@ from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, NO_FACTS, CheckpointFacts, Effects, Facts, LaneFacts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT
 from towerlog.model.pending import Pending
+from towerlog.model.row_bounds import CALL_BYTES
 from towerlog.model.run import (
     MAX_METADATA_BYTES,
     MAX_OPEN_ID_CHARS,
-    MAX_OPEN_TOOL_CHARS,
+    MAX_OPEN_TOOL_BYTES,
     MAX_OPEN_TOOLS,
     MAX_PENDING,
     SEEN_GRAIN_MS,
@@ -268,7 +269,7 @@ def test_metadata_that_is_too_long_leaves_the_row_as_it_was() -> None:
 
 
 def test_open_calls_with_long_names_push_the_oldest_out() -> None:
-    row, room = run_row(), MAX_OPEN_TOOL_CHARS // 400
+    row, room = run_row(), MAX_OPEN_TOOL_BYTES // (400 + CALL_BYTES)
     for number in range(room + 5):
         row = told(row, E.TOOL_CALL, tool="t" * 200, tool_call_id=f"{number:03}".ljust(MAX_OPEN_ID_CHARS, "i"))
     assert [int(call.call_id[:3]) for call in row.open_tools] == list(range(5, room + 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -9,9 +10,10 @@ import msgspec
 from tests.support.factories import event, facts_of, run_row
 from tests.support.tables import table
 from towerlog.model.event import Event, EventType
-from towerlog.model.ledger import MAX_CLIENTS, Ledger
+from towerlog.model.ledger import MAX_CLIENTS, MAX_CLIENTS_BYTES, Ledger
 from towerlog.model.run import RunRow, Status
 from towerlog.projections import runs as run_fold
+from towerlog.projections.clients import count
 
 E = EventType
 
@@ -67,3 +69,30 @@ def test_more_clients_than_are_counted_are_noted_and_not_kept() -> None:
 def test_a_row_is_read_back_as_it_was_stored() -> None:
     row = told(told(run_row(), 1, 4, kind=E.OTHER, client_dropped=(2, 2)), 9)
     assert msgspec.json.decode(msgspec.json.encode(row), type=RunRow).clients == row.clients
+
+
+def filled(spare: int) -> dict[str, Ledger]:
+    """Ledgers that leave so many bytes of their room."""
+    ledgers: dict[str, Ledger] = {}
+    one = Ledger().with_received(1)
+    while (left := MAX_CLIENTS_BYTES - spare - len(msgspec.json.encode({"clients": ledgers}))) > 400:
+        ledgers[f"{len(ledgers)}".ljust(100, "c")] = one
+    ledgers["l"] = one
+    left = MAX_CLIENTS_BYTES - spare - len(msgspec.json.encode({"clients": ledgers}))
+    del ledgers["l"]
+    return ledgers | {"l" * (left + 1): one}
+
+
+def test_numbers_without_a_gap_are_counted_at_once_as_they_are_one_by_one() -> None:
+    """Also where there is no room for some of them: digits grow while they are counted."""
+    found = set()
+    for spare, known in itertools.product(range(30, 110), (False, True)):
+        at_once, singly = filled(spare), filled(spare)
+        if known:
+            assert count(at_once, "more", None, 1, 2) is count(singly, "more", None, 1, 2)
+        counted = count(at_once, "more", None, 8, 105)
+        each = [count(singly, "more", None, seq, seq) for seq in range(8, 106)]
+        assert (at_once, counted) == (singly, all(each))
+        assert len(msgspec.json.encode({"clients": at_once})) <= MAX_CLIENTS_BYTES
+        found.add(at_once["more"].highest if "more" in at_once else 0)
+    assert found == {0, 2, 9, 99, 105}

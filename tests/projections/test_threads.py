@@ -11,7 +11,7 @@ from tests.support.fakes import START_MS
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.principal import shard_key
 from towerlog.model.run import MAX_OPEN_RUNS, RunRow, Status
-from towerlog.model.thread import MAX_PROCESSES, ThreadRow
+from towerlog.model.thread import MAX_PROCESS_BYTES, MAX_PROCESSES, ThreadRow
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.projections import runs as run_fold
 from towerlog.projections import threads
@@ -117,6 +117,16 @@ def test_a_process_beyond_the_bound_is_counted_on_from_its_run() -> None:
         assert added == 7
     assert (len(thread.process_costs), "first" in thread.process_costs) == (MAX_PROCESSES, False)
     assert tell_cost(thread, "first", first, 50)[2] == 10
+
+
+def test_the_names_of_processes_are_bounded_in_bytes() -> None:
+    thread = ThreadRow(1, "t", 0)
+    for number in range(MAX_PROCESSES):
+        name = f"{number:02}" + "\U0001f4bc" * 198
+        thread, _, _ = tell_cost(thread, name, run_row(), 7)
+        assert list(thread.process_costs)[-1] == name
+    assert sum(len(one.encode()) for one in thread.process_costs) <= MAX_PROCESS_BYTES
+    assert len(thread.process_costs) == 10
 
 
 def test_what_a_run_has_counted_before_it_told_a_process_is_not_counted_again() -> None:

@@ -12,6 +12,10 @@ DEFAULT_AGENT = "default"
 """The agent of a run of which nobody has named one."""
 
 
+MAX_AGENT_BYTES = 2_560
+"""Of the row of an agent as it is stored."""
+
+
 class AgentRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An agent as folded from its events."""
 

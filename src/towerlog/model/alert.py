@@ -19,6 +19,12 @@ MAX_RULES = 200
 """Of an organisation: each is looked at whenever something happens that it may be about."""
 MAX_QUIET_AGENTS = 500
 """Agents of which a rule with a cool-down remembers when it told of them last; of more the oldest are forgotten."""
+MAX_QUIET_BYTES = 24 * 1024
+"""Of their names as JSON; past it the same."""
+MAX_RULE_BYTES = 64 * 1024
+"""Of a rule as it is stored: these, and its channels."""
+MAX_ALERT_BYTES = 8 * 1024
+"""Of an alert as it is stored."""
 MAX_WINDOW_MINUTES = 24 * 60
 DEFAULT_WINDOW_MINUTES = 60
 MAX_MINUTES = 60 * 24 * 30
@@ -30,6 +36,7 @@ DEFAULT_MIN_RUNS = 5
 MAX_CALLS = 200
 """Tool calls of a run that are looked at for a loop."""
 MINUTE_MS = 60_000
+_encode = msgspec.json.Encoder().encode
 
 
 class AlertTrigger(enum.StrEnum):
@@ -158,7 +165,7 @@ class AlertRule(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return self
         kept = {name: at for name, at in self.quiet.items() if name != agent and now_ms < at + self.cooldown_ms}
         kept[agent] = now_ms
-        while len(kept) > MAX_QUIET_AGENTS:
+        while len(kept) > MAX_QUIET_AGENTS or len(_encode(kept)) > MAX_QUIET_BYTES:
             del kept[next(iter(kept))]
         return msgspec.structs.replace(self, quiet=kept)
 

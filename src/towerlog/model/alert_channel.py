@@ -11,6 +11,8 @@ import msgspec
 MAX_CHANNELS = 10
 """Of a rule."""
 MAX_TARGET_CHARS = 2048
+MAX_CHANNELS_BYTES = 24 * 1024
+"""Of all channels of a rule, with what their messages are signed with, as JSON."""
 SHOWN_DIGITS = 8
 FINGERPRINT_CHARS = 16
 OLD_SECRET_MS = 24 * 3600 * 1000

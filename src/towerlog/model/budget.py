@@ -33,6 +33,8 @@ MAX_LARGE_HOLD_SECONDS = 300
 other keys may find nothing left."""
 MAX_COUNTED_HOLDERS = 64
 """Keys of which a budget knows what they hold; where there are more, the others hold too little for that to matter."""
+MAX_BUDGET_BYTES = 8 * 1024
+"""Of a budget as it is stored."""
 MAX_REFUSALS_TOLD = 60
 """Reservations that one budget refuses in a minute and that their runs' logs tell of."""
 MAX_KNOWN_AMOUNTS = 4096

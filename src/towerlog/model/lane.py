@@ -15,6 +15,10 @@ MAX_ATTEMPTS = 3
 """Claims of a run before a further expired lease ends it as `lost`."""
 DEFAULT_LEASE_SECONDS = 300
 MAX_LEASE_SECONDS = 3600
+MAX_LABELS_BYTES = 8 * 1024
+"""Of the labels that a worker must have, as JSON: a lane is written anew with each heartbeat."""
+MAX_LANE_BYTES = 26 * 1024
+"""Of a lane as it is stored: these, names, and the last line of its worker's log."""
 
 
 class QueueState(enum.StrEnum):

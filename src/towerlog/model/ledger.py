@@ -21,6 +21,10 @@ MAX_ALL_RANGES = 256
 """Ranges that are kept of all clients of a run together; past it, those of the client that opens another hole are cut
 to FEW_RANGES."""
 FEW_RANGES = 4
+MAX_CLIENTS_BYTES = 6_656
+"""Of the ledgers of all clients of a run, as JSON."""
+FEW_CLIENTS, FEW_OF_ALL = 4, 64
+"""So few clients with so few ranges together fit in any case: their size is not looked at."""
 
 Range = tuple[int, int]
 """From and to, both included."""
@@ -28,6 +32,7 @@ Ranges = tuple[Range, ...]
 """In rising order, and never adjacent: ranges that touch are merged."""
 
 _replace = msgspec.structs.replace
+_encode = msgspec.json.Encoder().encode
 
 
 class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -114,6 +119,33 @@ def within_all(ledgers: Mapping[str, Ledger], client_id: str) -> Ledger:
     if ledger.range_count() <= FEW_RANGES or sum(one.range_count() for one in ledgers.values()) <= MAX_ALL_RANGES:
         return ledger
     return _bounded(ledger, FEW_RANGES)
+
+
+def put(ledgers: dict[str, Ledger], client_id: str, ledger: Ledger) -> bool:
+    """Puts the ledger of a client in place of the one that there was, within the bounds that all of them share.
+
+    Of one that does not fit the first range is kept, and what is above it forgotten. False where there is no room for
+    that either: all stays as it was.
+    """
+    known = ledgers.get(client_id)
+    ledgers[client_id] = ledger
+    ledgers[client_id] = ledger = within_all(ledgers, client_id)
+    if _fit(ledgers):
+        return True
+    ledgers[client_id] = _bounded(ledger, 1)
+    if _fit(ledgers):
+        return True
+    if known is None:
+        del ledgers[client_id]
+    else:
+        ledgers[client_id] = known
+    return False
+
+
+def _fit(ledgers: Mapping[str, Ledger]) -> bool:
+    if len(ledgers) <= FEW_CLIENTS and sum([one.range_count() for one in ledgers.values()]) <= FEW_OF_ALL:
+        return True
+    return len(_encode(ledgers)) + len('{"clients":}') <= MAX_CLIENTS_BYTES
 
 
 def _bounded(ledger: Ledger, few: int | None = None) -> Ledger:

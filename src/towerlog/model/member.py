@@ -14,6 +14,8 @@ from towerlog.model.principal import Role, User
 
 MAX_MEMBERS = 1000
 """Of an organisation."""
+MAX_MEMBER_BYTES = 6 * 1024
+"""Of a member as it is stored."""
 MAX_SESSIONS = 50
 """Of a member; with one more the oldest ends."""
 MAX_LINKS = 20

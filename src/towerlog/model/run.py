@@ -342,8 +342,9 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 MAX_UNPLACED = 16
-"""Roll-up cells of which it is remembered how many events a run without a model has in them; what is in others stays
-without one."""
+MAX_UNPLACED_BYTES = 1_536
+"""Roll-up cells of which it is remembered how many events a run without a model has in them, and what they take as
+JSON; what is in others stays without one."""
 MAX_OPEN_TOOLS = 64
 MAX_OPEN_ID_CHARS = 200
 """Of the id of an open tool call; a longer one stands in the row by its digest."""
@@ -363,9 +364,11 @@ questions have expired as may be open."""
 MAX_METADATA_BYTES = 16 * 1024
 """Of a run's row. What does not fit stays in its event."""
 MAX_QUESTION_CHARS = 4 * 1024
-"""Of the texts of all open questions: past it the row has the beginnings of the longest. Their events are whole."""
-MAX_OPEN_TOOL_CHARS = 4 * 1024
-"""Of the names and ids of all open tool calls: past it the oldest are forgotten. Nobody waits for them here."""
+MAX_QUESTION_BYTES = 6 * 1024
+"""Of the texts of all open questions, and of these as JSON: past it the row has the beginnings of the longest. Their
+events are whole."""
+MAX_OPEN_TOOL_BYTES = 6 * 1024
+"""Of all open tool calls as JSON: past it the oldest are forgotten. Nobody waits for them here."""
 MAX_OPEN_RUNS = 1024
 MAX_THREAD_QUEUE = 1000
 """Bounds of the lists inside a row. Past them the oldest entry is removed; further runs in the queue of a thread are

@@ -22,12 +22,19 @@ MAX_GONE_IDS = 512
 CALLS_FORGOTTEN = "calls_forgotten"
 """As a flag of a run's figures: a model call was not counted, since what is above or below it in its trace is not
 remembered any more."""
+ALL_GONE = b"*"
+"""In place of these ids: whatever is told may be of what is remembered no more, and so no further call counts."""
 SPAN_ID_BYTES = 8
+GONE_ID_BYTES = 12
+"""Of such an id as JSON, at the most."""
 RESPONSE = "response:"
 """How the event's id begins of a model call whose sender names the response that it tells of. Stores have an index of
 these: this word is part of their schema."""
 RESPONSE_WINDOW_MS = 60 * 60 * 1000
 """Between the ends of two accounts of one response in two traces: of those further apart each counts."""
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class SpanPlace(msgspec.Struct, frozen=True, gc=False):
@@ -146,6 +153,8 @@ class ToldCalls(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def forgot(self, span_id: str) -> bool:
         """Whether there was something of a span that is remembered no more."""
+        if self.gone == ALL_GONE:
+            return True
         mark = bytes.fromhex(span_id) if self.gone else b""
         at = self.gone.find(mark) if mark else -1
         while at % SPAN_ID_BYTES and at >= 0:  # within two of them
@@ -164,8 +173,27 @@ class ToldCalls(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         sums = tuple(BelowSpan(span_id, usage) for span_id, usage in below.items())
         lost = [one.span_id for one in calls[:-MAX_TOLD_CALLS]] + [one.span_id for one in sums[:-MAX_OPEN_PARENTS]]
         lost += [one.span_id for one in more if one.is_lost]
-        gone = self.gone + b"".join(map(bytes.fromhex, lost))
-        return ToldCalls(calls[-MAX_TOLD_CALLS:], sums[-MAX_OPEN_PARENTS:], gone[-MAX_GONE_IDS * SPAN_ID_BYTES :])
+        return ToldCalls(calls[-MAX_TOLD_CALLS:], sums[-MAX_OPEN_PARENTS:], self._gone_with(lost))
+
+    def shorter(self, excess_bytes: int) -> ToldCalls:
+        """With so many bytes less as JSON: the oldest calls go, then the oldest sums, each leaving its id. Where that
+        is not enough, all that is left is ALL_GONE: unknown, and never counted twice."""
+        lost = list[str]()
+        known: tuple[ToldCall | BelowSpan, ...] = (*self.calls, *self.below)
+        for one in known:
+            if excess_bytes <= 0:
+                break
+            excess_bytes -= len(_encode(one)) + 1 - GONE_ID_BYTES
+            lost.append(one.span_id)
+        if excess_bytes > 0:
+            return ToldCalls(gone=ALL_GONE) if lost or self.gone else self
+        of_calls = len(self.calls)
+        return ToldCalls(self.calls[len(lost) :], self.below[max(0, len(lost) - of_calls) :], self._gone_with(lost))
+
+    def _gone_with(self, lost: list[str]) -> bytes:
+        if self.gone == ALL_GONE:
+            return ALL_GONE
+        return (self.gone + b"".join(map(bytes.fromhex, lost)))[-MAX_GONE_IDS * SPAN_ID_BYTES :]
 
     def renamed(self, was: str, agent: str) -> ToldCalls:
         """With what one agent has told as another's."""

@@ -244,12 +244,17 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         shares[agent] = share
         changed = _replace(self, shares=shares)
         while len(shares) > MAX_SHARES or (len(shares) > FEW_SHARES and len(_encode(shares)) > MAX_SHARES_BYTES):
-            oldest = next(iter(shares))
-            gone = shares.pop(oldest)
-            changed = _replace(changed, retired=_retired(changed.retired or AgentShare(), oldest, gone))
-            if gone.totals != NO_USAGE:
-                changed = changed.flagged(AGENTS_RETIRED)
+            changed = changed.without(next(iter(shares)))
+            shares = changed.shares
         return changed
+
+    def without(self, agent: str) -> Spending:
+        """With what an agent has told as a part of what is only added to: all sums stay."""
+        shares = dict(self.shares)
+        gone = shares.pop(agent)
+        changed = _replace(self, shares=shares, retired=_retired(self.retired or AgentShare(), agent, gone))
+        has_totals = gone.totals != NO_USAGE or gone.sides != NO_SIDES
+        return changed.flagged(AGENTS_RETIRED) if has_totals else changed
 
     def repriced(self, changed: Repriced, agent: str) -> Spending:
         """With what was computed anew of an agent's reports."""

@@ -7,6 +7,10 @@ import msgspec
 MAX_PROCESSES = 32
 """Processes of a thread whose counted cost is remembered. One that tells its cost after that many others have is
 counted on from what the run in question has counted."""
+MAX_PROCESS_BYTES = 8 * 1024
+"""Of their names as JSON; past it the same."""
+MAX_THREAD_BYTES = 52 * 1024
+"""Of the row as it is stored: these, and the numbers of its open runs."""
 
 
 class ThreadRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -249,6 +249,10 @@ def dollars_json(nanos: int | None) -> msgspec.Raw:
     return msgspec.Raw(format_dollars(nanos).encode() if nanos is not None and is_known else b"null")
 
 
+MAX_CELL_BYTES = 2_560
+"""Of a roll-up cell as it is stored."""
+
+
 class UsageRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A roll-up cell: one hour × agent × model × status. Cells are additive: two of the same key can be summed."""
 

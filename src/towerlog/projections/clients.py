@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.event import Event
-from towerlog.model.ledger import MAX_CLIENTS, Ledger, within_all
+from towerlog.model.ledger import MAX_CLIENTS, Ledger, put
 from towerlog.model.run import RunRow
 
 _replace = msgspec.structs.replace
@@ -26,15 +26,34 @@ def with_number(row: RunRow, event: Event, ledgers: dict[str, Ledger]) -> dict[s
     facts, client_id = event.facts, event.facts.client_id
     if client_id is None or facts.client_seq is None:
         return {}
-    ledger = ledger_of(ledgers, client_id, facts.client_key)
-    if ledger is None:
-        return {} if row.uncounted_clients else {"uncounted_clients": True}
-    ledger = ledger.with_received(facts.client_seq)
+    ledgers = dict(ledgers)
+    is_counted = count(ledgers, client_id, facts.client_key, facts.client_seq, facts.client_seq)
     if facts.client_dropped is not None:
-        ledger = ledger.with_dropped(*facts.client_dropped)
-    ledgers = {**ledgers, client_id: ledger}
-    ledgers[client_id] = within_all(ledgers, client_id)
-    return {"clients": ledgers}
+        is_counted = drop(ledgers, client_id, facts.client_dropped) and is_counted
+    if is_counted or row.uncounted_clients:
+        return {"clients": ledgers}
+    return {"clients": ledgers, "uncounted_clients": True}
+
+
+def count(ledgers: dict[str, Ledger], client_id: str, key: str | None, first: int, last: int) -> bool:
+    """Counts all numbers of a client from one to another, in their order. False where there was no room for some of
+    them: nothing is told of those. `key`: `Facts.client_key`."""
+    ledger = ledger_of(ledgers, client_id, key)
+    if ledger is None:
+        return False
+    if first < last and put(ledgers, client_id, ledger.with_all_received(first, last)):
+        return True
+    has_room = True
+    for seq in range(first, last + 1):
+        ledger = ledger_of(ledgers, client_id, key)
+        has_room = ledger is not None and put(ledgers, client_id, ledger.with_received(seq)) and has_room
+    return has_room
+
+
+def drop(ledgers: dict[str, Ledger], client_id: str, dropped: tuple[int, int]) -> bool:
+    """Counts what a client has dropped, if its numbers are counted. False where there was no room for that."""
+    ledger = ledgers.get(client_id)
+    return ledger is None or put(ledgers, client_id, ledger.with_dropped(*dropped))
 
 
 def ledger_of(ledgers: dict[str, Ledger], client_id: str, key: str | None) -> Ledger | None:

@@ -9,6 +9,7 @@ import msgspec
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Effects
 from towerlog.model.pending import WITH_CONTENT, Pending
+from towerlog.model.row_bounds import MAX_REASON_BYTES, clipped_if_any
 from towerlog.model.run import MAX_COMMAND_IDS, MAX_PENDING, RunRow, Status
 from towerlog.projections.questions import left_untaken, taken
 
@@ -126,11 +127,12 @@ def may_have_made(row: RunRow | None, command_id: int) -> bool:
 
 def _with_request(row: RunRow, event: Event, changes: dict[str, Any]) -> tuple[Pending, ...]:
     kind, sent = event.effects.requests or "", _decode_command(event.data)
+    reason = clipped_if_any(sent.reason, MAX_REASON_BYTES)
     if kind == "cancel" and row.cancel_requested_at is None:
-        changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": sent.reason}
+        changes |= {"cancel_requested_at": event.recorded_at, "cancel_reason": reason}
     # Only the last request counts: an agent must not pause and resume for nothing.
     kept = tuple(one for one in row.pending if one.type != OPPOSITES.get(kind))
-    content = sent.content if kind in WITH_CONTENT else sent.reason
+    content = sent.content if kind in WITH_CONTENT else reason
     changes["command_ids"] = _ids_after(row, event)
     question_id = event.effects.question_id
     question = None if question_id is None else row.question(question_id)

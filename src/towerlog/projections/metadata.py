@@ -5,18 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.facts import Effects
+from towerlog.model.row_bounds import metadata_fits as has_room
 from towerlog.model.run import MAX_METADATA_BYTES, RunRow
 
 
 def metadata_after(row: RunRow, told: msgspec.Raw, *, late: bool = False) -> msgspec.Raw:
-    """The run's metadata with what an event tells; as it was, where both together are longer than MAX_METADATA_BYTES.
+    """The run's metadata with what an event tells; as it was, where both together are longer than MAX_METADATA_BYTES,
+    or than what the row has room for beside open questions and what waits for its agent.
 
     What is told late fills in what was missing, else it takes precedence.
     """
     if len(bytes(told)) > MAX_METADATA_BYTES:
         return row.metadata
     merged = merge_objects(told, row.metadata) if late else merge_objects(row.metadata, told)
-    return merged if len(bytes(merged)) <= MAX_METADATA_BYTES else row.metadata
+    return merged if has_room(row, merged) else row.metadata
 
 
 def metadata_fits(row: RunRow, effects: Effects) -> bool:

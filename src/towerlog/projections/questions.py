@@ -6,15 +6,25 @@ withdrawal, by its expiry, or by the end of the run. Losing its worker does not 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from towerlog.model.approval import NO_TERMS, ClosedQuestion, OnExpiry, OpenQuestion
+from towerlog.model.approval import NO_TERMS, ClosedQuestion, OnExpiry, OpenQuestion, Terms
 from towerlog.model.event import Event, EventType
-from towerlog.model.pending import MAX_ANSWERS, MAX_LEFT_BYTES, Pending
+from towerlog.model.left_answers import left_answers, newest_left, with_room, without_left
+from towerlog.model.pending import Pending, text_bytes
 from towerlog.model.question_digest import words_of
-from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_CHARS, MAX_QUESTIONS, RunRow
+from towerlog.model.row_bounds import (
+    LETTER_BYTES,
+    MAX_ANSWERED_BY_BYTES,
+    clipped,
+    clipped_if_any,
+    has_room_to_ask,
+    question_bytes,
+)
+from towerlog.model.run import MAX_CLOSED_QUESTIONS, MAX_QUESTION_BYTES, MAX_QUESTION_CHARS, MAX_QUESTIONS, RunRow
 
 
 class _AnswerData(msgspec.Struct, frozen=True):
@@ -28,6 +38,8 @@ _decode_answer = msgspec.json.Decoder(_AnswerData).decode
 _replace = msgspec.structs.replace
 _decode_text = msgspec.json.Decoder(str).decode
 MAX_NAME_CHARS = 200
+LONGEST = 10**13 - 1
+"""A number with as many digits as a time or a place in the log may have."""
 
 
 def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -87,15 +99,29 @@ def may_have_asked(row: RunRow | None, name: int | str) -> bool:
     return any(name in one for one in known)
 
 
-def has_room(row: RunRow, key: str | None, words: str | None = None) -> bool:
-    """Whether a question of this key can be asked: the attempt has fewer than MAX_QUESTIONS open, or has this one.
+def has_room(
+    row: RunRow, key: str | None, words: str | None = None, text: str | None = None, terms: Terms = NO_TERMS
+) -> bool:
+    """Whether a question of this key can be asked: the attempt has fewer than MAX_QUESTIONS open, or has this one, and
+    the row has room for its words and terms.
 
     What earlier attempts have left open takes no room from it: nobody waits for those answers.
     """
     known = asked_before(row, key, words)
-    if len(row.questions) < MAX_QUESTIONS or (known is not None and _is_there(row, known)):
-        return True
-    return sum(one.epoch == row.lease_epoch for one in row.questions) < MAX_QUESTIONS
+    is_there = known is not None and _is_there(row, known)
+    if is_there and all(one.question_id != known for one in row.questions):
+        return True  # its answer lies ready
+    epoch, is_few = row.lease_epoch, is_there or len(row.questions) < MAX_QUESTIONS
+    if not is_few and sum(one.epoch == epoch for one in row.questions) >= MAX_QUESTIONS:
+        return False
+    others = tuple(one for one in row.questions if one.question_id != known)
+    asked = OpenQuestion(
+        LONGEST, LONGEST, text, key, epoch, LONGEST, words=words or "", terms=terms, expires_at=terms.due(LONGEST),
+        first_epoch=epoch,
+    )  # fmt: skip
+    questions = _shortened((*(others if is_few else _with_room(others, epoch)), asked))
+    more = sum(map(question_bytes, questions)) - sum(map(question_bytes, row.questions))
+    return has_room_to_ask(without_left(row), more)
 
 
 def _is_there(row: RunRow, question_id: int) -> bool:
@@ -126,6 +152,7 @@ def _ask(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     else:
         questions = (*_with_room(row.questions, epoch), _reopened(row, known, asked, changes))
     changes["questions"] = _shortened(questions)
+    _keep_left(row, changes, with_room)
 
 
 def _first_epoch(row: RunRow, key: str | None) -> int:
@@ -182,20 +209,33 @@ def _with_room(questions: tuple[OpenQuestion, ...], epoch: int) -> tuple[OpenQue
 
 
 def _shortened(questions: tuple[OpenQuestion, ...]) -> tuple[OpenQuestion, ...]:
-    """All of them, with at most MAX_QUESTION_CHARS characters of text together: the longest lose their ends."""
-    lengths = sorted(len(one.text or "") for one in questions)
-    room = share = MAX_QUESTION_CHARS
-    if sum(lengths) <= room:
+    """All of them, with at most MAX_QUESTION_CHARS characters of text together, and MAX_QUESTION_BYTES of it: the
+    longest lose their ends."""
+    lengths = [len(one.text or "") for one in questions]
+    if sum(lengths) > MAX_QUESTION_CHARS:
+        share = _share(lengths, MAX_QUESTION_CHARS)
+        questions = tuple(
+            _replace(one, text=one.text[: share - 1] + "…") if one.text and len(one.text) > share else one
+            for one in questions
+        )
+    elif LETTER_BYTES * sum(lengths) <= MAX_QUESTION_BYTES:
         return questions
-    for index, length in enumerate(lengths):
+    lengths = [text_bytes(one.text or "") for one in questions]
+    if sum(lengths) <= MAX_QUESTION_BYTES:
+        return questions
+    share = _share(lengths, MAX_QUESTION_BYTES)
+    return tuple(_replace(one, text=clipped_if_any(one.text, share)) for one in questions)
+
+
+def _share(lengths: list[int], room: int) -> int:
+    """How long each of these may be so that all of them have room."""
+    share = room
+    for index, length in enumerate(sorted(lengths)):
         share = room // (len(lengths) - index)
         if length > share:
             break
         room -= length
-    return tuple(
-        _replace(one, text=one.text[: share - 1] + "…") if one.text and len(one.text) > share else one
-        for one in questions
-    )
+    return share
 
 
 def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
@@ -207,7 +247,7 @@ def _answer(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     if found is not None:
         _close(row, changes, _closed(found, event, by=answered_by(event)))
         if effects.requests is not None and found.epoch == row.lease_epoch:
-            _keep_newest_left(row, changes)
+            _keep_left(row, changes, newest_left)
     elif effects.requests is None and effects.acknowledges is not None:
         # Agents of dialects without acknowledgements say "input" for whatever they were told.
         changes["pending"] = _without_first(row.pending, "message")
@@ -244,33 +284,12 @@ def left_untaken(row: RunRow, command_id: int | None) -> tuple[ClosedQuestion, .
     return tuple(_replace(one, withdrawn=True) if one.question_id in answered else one for one in row.closed_questions)
 
 
-def left_answers(row: RunRow) -> tuple[Pending, ...]:
-    """Answers that wait for an agent which has not asked for them: only an attempt before has."""
-    return _left(row.pending, row.closed_questions, row.lease_epoch)
-
-
-def _left(pending: tuple[Pending, ...], closed: tuple[ClosedQuestion, ...], epoch: int) -> tuple[Pending, ...]:
-    asked = {one.question_id for one in closed if one.epoch == epoch}
-    return tuple(one for one in pending if one.type == "input" and one.question_id not in asked)
-
-
-def _keep_newest_left(row: RunRow, changes: dict[str, Any]) -> None:
-    """Once what this attempt asks is answered: of what earlier attempts have left unread the newest answers stay,
-    within their bounds. So what an attempt asks can be answered, however many were there before it."""
-    pending = changes.get("pending", row.pending)
-    left = [one for one in _left(pending, changes["closed_questions"], row.lease_epoch) if not one.expired]
-    room, gone = MAX_LEFT_BYTES, set[int]()
-    for count, one in enumerate(reversed(left)):
-        room -= one.size()
-        if count >= MAX_ANSWERS or room < 0:
-            gone.add(one.command_id)
-    if not gone:
-        return
-    questions = {one.question_id for one in left if one.command_id in gone}
-    changes["pending"] = tuple(one for one in pending if one.command_id not in gone)
-    changes["closed_questions"] = tuple(
-        _replace(one, withdrawn=True) if one.question_id in questions else one for one in changes["closed_questions"]
-    )
+def _keep_left(row: RunRow, changes: dict[str, Any], kept: Callable[[RunRow], RunRow]) -> None:
+    """Of the answers that earlier attempts have left unread those that `kept` leaves."""
+    now = _replace(row, **changes)
+    left = kept(now)
+    if left is not now:
+        changes |= {"pending": left.pending, "closed_questions": left.closed_questions}
 
 
 def at_the_end(row: RunRow) -> tuple[ClosedQuestion, ...]:
@@ -326,7 +345,7 @@ def answered_by(event: Event) -> str | None:
     sent = _decode_answer(event.data)
     for raw in (bytes(sent.by), bytes(sent.responded_by)):
         if raw[:1] == b'"':
-            return _decode_text(raw)[:MAX_NAME_CHARS] or None
+            return clipped(_decode_text(raw)[:MAX_NAME_CHARS], MAX_ANSWERED_BY_BYTES) or None
     return None
 
 

@@ -18,11 +18,18 @@ from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event,
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT, is_of_agent, is_waiting
 from towerlog.model.naming import named
+from towerlog.model.row_bounds import (
+    FITTED_BYTES,
+    MAX_PHASE_BYTES,
+    clipped,
+    fitted,
+    has_room_for_cell,
+    newest_tools,
+    weights,
+)
 from towerlog.model.run import (
     MAX_OPEN_ID_CHARS,
-    MAX_OPEN_TOOL_CHARS,
     MAX_OPEN_TOOLS,
-    MAX_UNPLACED,
     PLACEHOLDER_AGENTS,
     SEEN_GRAIN_MS,
     OpenTool,
@@ -40,13 +47,10 @@ from towerlog.projections.metadata import metadata_after
 from towerlog.projections.usage import hour_of, with_cells
 
 _replace = msgspec.structs.replace
+_encode = msgspec.json.Encoder().encode
 # By names of their own: on Python 3.11 a member reached through its enum costs as much as a small struct.
 _STARTED, _SILENT = EventType.RUN_STARTED, EventType.RUN_SILENT
 _MESSAGE_DELTA, _TOOL_CALL = EventType.MESSAGE_DELTA, EventType.TOOL_CALL
-
-
-FEW_TOOLS = 8
-"""So few calls fit in any case, as long as names and ids may be: nothing has to be added up."""
 
 
 def begin(event: Event) -> RunRow:
@@ -87,7 +91,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
 
     `shares`: what `parts_after` gives, by who has it already.
     """
-    row = named(row, event.facts, agent, late=event.late)
+    was, row = row, named(row, event.facts, agent, late=event.late)
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
@@ -118,7 +122,7 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
             changes["model"] = event.effects.model
         _place(row, event, agent, changes)
-        return status_fold.erased(with_cells(row, _replace(row, **changes), event, agent), event)
+        return _within(was, status_fold.erased(with_cells(row, _replace(row, **changes), event, agent), event))
     if is_of_agent(event.type, event.facts.effects):
         _fold_life(row, event, changes)
     elif event.type is _SILENT:
@@ -140,7 +144,14 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         questions.fold(row, event, changes)
     status_fold.fold(row, event, changes)
     _place(row, event, agent, changes)
-    return with_cells(row, _replace(row, **changes), event, agent)
+    return _within(was, with_cells(row, _replace(row, **changes), event, agent))
+
+
+def _within(before: RunRow, after: RunRow) -> RunRow:
+    """The row after an event, which had this one before: without what may be forgotten, where it is too long."""
+    if weights(before) == weights(after) or len(_encode(after)) <= FITTED_BYTES:  # nearly always
+        return after
+    return fitted(after)
 
 
 def fold_plain(
@@ -209,12 +220,12 @@ def has_named_model(shares: Mapping[str, AgentShare], agent: str | None) -> bool
 def _with_unplaced(
     unplaced: tuple[Unplaced, ...], hour: int, agent: str, status: str, events: int
 ) -> tuple[Unplaced, ...]:
-    """With so many events more in a cell. Past MAX_UNPLACED cells new ones are not remembered."""
+    """With so many events more in a cell. A new one for which there is no room is not remembered."""
     cell = hour, agent, status
     for index, known in enumerate(unplaced):
         if known[:3] == cell:
             return (*unplaced[:index], (*cell, known[3] + events), *unplaced[index + 1 :])
-    return unplaced if len(unplaced) >= MAX_UNPLACED else (*unplaced, (hour, agent, status, events))
+    return (*unplaced, (hour, agent, status, events)) if has_room_for_cell(unplaced, agent) else unplaced
 
 
 def seen_after(row: RunRow, recorded_at: int) -> int:
@@ -299,7 +310,7 @@ def _fold_lane(effects: Effects, changes: dict[str, Any]) -> None:
     if lane.epoch:
         changes |= {"attempt": lane.attempt, "lease_epoch": lane.epoch}
     if lane.phase is not None:
-        changes["phase"] = lane.phase
+        changes["phase"] = clipped(lane.phase, MAX_PHASE_BYTES)
 
 
 def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = False) -> dict[str, Any]:
@@ -380,19 +391,7 @@ def tools_after(open_tools: tuple[OpenTool, ...], event: Event) -> tuple[OpenToo
             open_tools = tuple(_replace(call, overlaps=True) if call.tool == tool else call for call in open_tools)
         made = OpenTool(tool, call_id, event.recorded_at, event.told_at(), overlaps)
         # The oldest are most likely calls whose result was never sent.
-        return _newest_tools((*open_tools, made)[-MAX_OPEN_TOOLS:])
+        return newest_tools((*open_tools, made)[-MAX_OPEN_TOOLS:])
     if not open_tools:
         return ()
     return tuple(call for call in open_tools if call.call_id != call_id)
-
-
-def _newest_tools(calls: tuple[OpenTool, ...]) -> tuple[OpenTool, ...]:
-    """Those whose names and ids have at most MAX_OPEN_TOOL_CHARS characters together."""
-    if len(calls) <= FEW_TOOLS:
-        return calls
-    room = MAX_OPEN_TOOL_CHARS
-    for index in range(len(calls) - 1, -1, -1):
-        room -= len(calls[index].tool) + len(calls[index].call_id)
-        if room < 0:
-            return calls[index + 1 :]
-    return calls

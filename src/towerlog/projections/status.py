@@ -12,6 +12,7 @@ import msgspec
 from towerlog.model.approval import awaited
 from towerlog.model.event import QUESTION_TYPES, TARGET_STATUS, Event, EventType
 from towerlog.model.facts import Effects, Erases
+from towerlog.model.row_bounds import LETTER_BYTES, MAX_ERROR_BYTES, clipped
 from towerlog.model.run import TRANSITIONS, RunRow, Status
 from towerlog.projections import commands
 from towerlog.projections.questions import at_the_end
@@ -106,7 +107,9 @@ def _fold_end(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     changes["end_told_at"] = event.told_at()
     changes["ended_seq"] = event.seq
     changes["ended_position"] = event.position
-    changes["error"] = event.facts.error
+    error = event.facts.error
+    is_long = error is not None and LETTER_BYTES * len(error) > MAX_ERROR_BYTES
+    changes["error"] = clipped(error, MAX_ERROR_BYTES) if error is not None and is_long else error
     changes["forced"] = event.effects.forced
     changes |= {"pending": (), "questions": (), "awaits_approval": False, "pause_taken": None}
 

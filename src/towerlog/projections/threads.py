@@ -9,8 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.event import Event
+from towerlog.model.pending import text_bytes
 from towerlog.model.run import MAX_OPEN_RUNS, RunRow
-from towerlog.model.thread import MAX_PROCESSES, ThreadRow
+from towerlog.model.thread import MAX_PROCESS_BYTES, MAX_PROCESSES, ThreadRow
 from towerlog.model.usage import Usage, summed
 
 
@@ -82,7 +83,7 @@ def count_cost(row: ThreadRow, before: RunRow, after: RunRow, event: Event) -> T
         return row
     costs = {process: cost for process, cost in row.process_costs.items() if process != report.process}
     costs[report.process] = max(_counted(row, report.process, before), _truth(row, report.process, after.usage))
-    if len(costs) > MAX_PROCESSES:
+    while len(costs) > MAX_PROCESSES or sum(map(text_bytes, costs)) > MAX_PROCESS_BYTES:
         del costs[next(iter(costs))]
     # The same object: the plan writes only rows that have changed.
     same = [*costs.items()] == [*row.process_costs.items()]

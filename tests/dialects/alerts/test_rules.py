@@ -62,6 +62,7 @@ def test_an_empty_scope_is_everything(scope: Any) -> None:
         {"config": {"fraction": 1.5}},
         {"channels": [{"type": "in_app"}] * 11},
         {"channels": [{"type": "webhook", "target": "x" * 2049}]},
+        {"channels": [{"type": "webhook", "target": "ü" * 2048}] * 6},
         {"name": "a\u0000b"},
         {"trigger": "mood"},
     ],

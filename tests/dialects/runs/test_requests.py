@@ -81,6 +81,7 @@ WRONG = [
     *(("metadata", value) for value in [7, "text", []]),
     *(("labels", value) for value in [7, "text", [], {"a" * 201: "b"}, {"a": "b" * 201}]),
     ("labels", {f"l{n}": "v" for n in range(65)}),
+    ("labels", {f"{n}": "ü" * 200 for n in range(22)}),
 ]
 
 

@@ -26,7 +26,14 @@ from towerlog.model.alert import (
     CreateRule,
     RuleNow,
 )
-from towerlog.model.alert_channel import MAX_CHANNELS, MAX_TARGET_CHARS, AlertChannel, ChannelSecret, ChannelType
+from towerlog.model.alert_channel import (
+    MAX_CHANNELS,
+    MAX_CHANNELS_BYTES,
+    MAX_TARGET_CHARS,
+    AlertChannel,
+    ChannelSecret,
+    ChannelType,
+)
 from towerlog.model.alert_preview import PreviewRule
 from towerlog.model.event import FieldWarning
 from towerlog.model.principal import Principal, Scope
@@ -336,6 +343,8 @@ def _channels(bodies: list[ChannelBody]) -> tuple[AlertChannel, ...]:
         target = bounded_text(body.target, f"channels.{index}.target", MAX_TARGET_CHARS) or ""
         secrets = (ChannelSecret(body.secret),) if body.secret else ()
         found.append(AlertChannel(body.type, target, secrets))
+    if len(msgspec.json.encode(found)) > MAX_CHANNELS_BYTES:
+        raise invalid_field("channels", f"have more than {MAX_CHANNELS_BYTES} bytes together as JSON")
     return tuple(found)
 
 

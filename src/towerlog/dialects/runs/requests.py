@@ -21,6 +21,7 @@ from towerlog.dialects.fields import (
     NULL,
     JsonObject,
     Warnings,
+    agent_name,
     bounded_text,
     decode,
     decode_body,
@@ -35,6 +36,7 @@ from towerlog.dialects.fields import (
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.dialects.steering_json import TextOrObject, input_text
 from towerlog.model.command import MAX_INPUT_BYTES, CancelRun, CreateRun, CreateThread, GiveInput, InputType
+from towerlog.model.lane import MAX_LABELS_BYTES
 from towerlog.model.question import FollowRun, GetRun, GetThread, ListRuns, ListThreadRuns, ListThreads, RunFilter
 
 _CURSOR = re.compile(r"(?:(?P<epoch>[0-9A-Za-z_.]+)-)?(?P<seq>[0-9]{1,40})")
@@ -169,7 +171,7 @@ def decode_create(call: Call) -> CreateRun:
     metadata = _metadata(body.metadata, call.settings, warnings)
     return CreateRun(
         thread_id=thread_id,
-        agent=bounded_text(body.agent, "agent"),
+        agent=agent_name(body.agent, "agent", warnings),
         persona_id=bounded_text(body.persona_id, "persona_id"),
         route_id=bounded_text(body.route_id, "route_id"),
         parent_run_id=None if parent is None else _run_id(parent, "parent_run_id"),
@@ -195,6 +197,8 @@ def _labels(given: dict[str, str] | None) -> dict[str, str]:
     for name, value in labels.items():
         bounded_text(name, "labels")
         bounded_text(value, "labels")
+    if len(msgspec.json.encode(labels)) > MAX_LABELS_BYTES:
+        raise invalid_field("labels", f"have more than {MAX_LABELS_BYTES} bytes together as JSON")
     return labels
 
 

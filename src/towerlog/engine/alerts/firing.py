@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.engine.alerts.deliveries import write_deliveries
-from towerlog.engine.alerts.messages import body_of
+from towerlog.engine.alerts.messages import MAX_MESSAGE_CHARS, body_of
 from towerlog.engine.audit.automatic import note_run, rule_actor
 from towerlog.engine.control.cancel import cancel_one
 from towerlog.engine.control.steering import ask
@@ -102,7 +102,7 @@ def fire(
         trigger=rule.trigger,
         state=AlertState.ALERT,
         fired_at=now_ms,
-        message=message,
+        message=message[:MAX_MESSAGE_CHARS],
         agent=whose,
         mark=mark,
         approval_id=None if asks is None else asks.approval_id,

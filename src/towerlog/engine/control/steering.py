@@ -95,8 +95,7 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
         raise RunNotActive(f"The run is {row.status}{_how_lost(row)} and takes no input.")
     question = _meant(plan, row, command)
     content = command.content if question is None else checked_answer(plan, row, question, command.content)
-    is_awaited = question is not None and question.epoch == row.lease_epoch
-    check_room(row, content, is_answer=question is not None, is_awaited=is_awaited)
+    check_room(row, content, question)
     members = {"content": content, **_author(plan, principal, command.link)}
     if question is None:
         facts = Facts(effects=Effects(requests="message"))

@@ -13,6 +13,7 @@ from towerlog.engine.load.rows import ref_key
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
 from towerlog.errors import TooManyQuestions, UnknownBase
+from towerlog.model.approval import NO_TERMS
 from towerlog.model.chain import LONG_DATA_BYTES
 from towerlog.model.event import TARGET_STATUS, Draft, EventType, NamedRun, OpenRun, Refusal, RunByForeignId, RunById
 from towerlog.model.facts import NO_EFFECTS, Facts, with_effects
@@ -120,10 +121,14 @@ def one_too_many(run_state: RunState, draft: Draft) -> Refusal | None:
     row = run_state.row
     if draft.type is not EventType.RUN_WAITING or draft.facts.foreign or row.is_terminal():
         return None
-    if has_room(row, draft.effects.question_key, words_of(draft.facts, draft.data)):
+    effects, facts = draft.effects, draft.facts
+    words, terms = words_of(facts, draft.data), effects.terms or NO_TERMS
+    if has_room(row, effects.question_key, words, facts.question, terms):
         return None
-    words = f"The run has {MAX_QUESTIONS} open questions; wait for an answer, or withdraw one."
-    return Refusal(TooManyQuestions.code, words, "type")
+    many = f"{len(row.questions)} open questions"
+    if len(row.questions) < MAX_QUESTIONS:
+        many += ", and has no room for the words of another"
+    return Refusal(TooManyQuestions.code, f"The run has {many}; wait for an answer, or withdraw one.", "type")
 
 
 def withdraws_nothing(row: RunRow, draft: Draft) -> bool:

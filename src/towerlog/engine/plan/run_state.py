@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog.model.event import TIMED_TYPES, Event, EventType
 from towerlog.model.facts import NO_FACTS, Facts
-from towerlog.model.ledger import Ledger, within_all
+from towerlog.model.ledger import Ledger
 from towerlog.model.run import OpenTool, RunRow, Status
 from towerlog.projections import clients as client_fold
 from towerlog.projections import runs as run_fold
@@ -122,20 +122,16 @@ class RunState(msgspec.Struct, eq=False):
             self._first, self._last = (client_id, seq, key), seq
         if facts.client_dropped is not None:
             ledgers = self._close_numbers()
-            if client_id in ledgers:
-                ledgers[client_id] = ledgers[client_id].with_dropped(*facts.client_dropped)
-                ledgers[client_id] = within_all(ledgers, client_id)
+            self._note_uncounted(client_fold.drop(ledgers, client_id, facts.client_dropped))
 
     def _close_numbers(self) -> dict[str, Ledger]:
         """Brings the row of numbers that is under way into its client's ledger."""
         ledgers = dict(self.row.clients) if self._ledgers is None else self._ledgers
         if self._first is not None:
             client_id, seq, key = self._first
-            ledger = client_fold.ledger_of(ledgers, client_id, key)
-            if ledger is None:
-                self._uncounted = self._uncounted or not self.row.uncounted_clients
-            else:
-                ledgers[client_id] = ledger.with_all_received(seq, self._last)
-                ledgers[client_id] = within_all(ledgers, client_id)
+            self._note_uncounted(client_fold.count(ledgers, client_id, key, seq, self._last))
             self._ledgers, self._first = ledgers, None
         return ledgers
+
+    def _note_uncounted(self, is_counted: bool) -> None:
+        self._uncounted = self._uncounted or not (is_counted or self.row.uncounted_clients)
