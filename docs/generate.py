@@ -94,8 +94,8 @@ EVENTS: dict[EventType, str] = {
     EventType.COST_REPRICED: "Costs of one agent, model and hour were computed anew: how many `calls`, `old_usd`,"
     " `new_usd`.",
     EventType.USAGE_RECOUNTED: "What has counted counts less or more now: of a model call, since one below it came"
-    " after it (its `span_id`); of a running total, since calls came that are in it, or a lower one that it had overtaken"
-    "; of one of the whole run, since another model was named. By how much the figures change.",
+    " after it (its `span_id`); of a running total, since calls came that are in it, or a lower one that it had"
+    " overtaken; of one of the whole run, since another model was named. By how much the figures change.",
     EventType.BUDGET_EXCEEDED: "A budget is used up: with `budget_id` one of Towerlog's, and the run goes on; else the"
     " runner's own, which ends the run.",
     EventType.MESSAGE_DELTA: "A piece of an answer while it is being written, in `text`.",
