@@ -173,6 +173,8 @@ def test_the_lowest_of_many_are_counted_as_they_came() -> None:
     assert known(late) == in_order | {"input_tokens": 10 * len(steps) - 10, "output_tokens": len(steps) - 1}
     assert len(late.shares["a"].running.points) == MAX_POINTS  # type: ignore[union-attr]
     assert late.changes(steps[0][1], "a", 1) == []
+    unsplit = [step(at, 1, 0, 100 * at) for at in range(1, MAX_POINTS + 4)]
+    assert known(told(*unsplit, step(0, 90, 5, 99)))["input_tokens"] == len(unsplit)
     totals = step(1, 500, None, None)
     assert known(told(*steps, totals))["input_tokens"] == 500, "a total counts whenever it comes"
 

@@ -103,6 +103,10 @@ STORIES = {
         native(EventType.MODEL_CALL, 2, "big", Usage(50, output_tokens=3), agent="b"),
         native(EventType.RUN_COMPLETED, 3, "big", Usage(743, output_tokens=419)),
     ],
+    "a total with more than its calls": [
+        CALL_A,
+        native(EventType.RUN_COMPLETED, 3, "big", Usage(5, output_tokens=331, total_tokens=345)),
+    ],
     "a total with its split": [
         CALL_A,
         native(EventType.RUN_COMPLETED, 3, "big", Usage(743, output_tokens=419, total_tokens=1200)),

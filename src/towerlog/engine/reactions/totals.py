@@ -145,6 +145,8 @@ def _left(plan: Plan, row: RunRow, told: ToldTotal, less: Usage) -> Priced:
     now, was = (_worth(plan, row.org, told, tokens, told.priced_by) for tokens in (left, told.tokens))
     if now.nanos is not None and was.nanos == told.nanos:
         return Priced(now.nanos - told.nanos, now.version, 0)
+    if now.nanos is None and was.nanos == told.nanos:
+        return Priced(-told.nanos, None, int(not told.unpriced))  # of what is left the split is not known any more
     # Prices have changed since, or there are none any more: in the same proportion.
     part, of = (left.total_tokens, told.tokens.total_tokens) if now.nanos is None else (now.nanos, was.nanos)
     return Priced(told.nanos * (part or 0) // max(1, of or 0) - told.nanos, None, 0)

@@ -302,6 +302,9 @@ def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | Non
     )
     if of.of_one and (now is not None or was is not None):
         return Priced((now or 0) - (was or 0), card.version, (now is None) - (was is None))
+    unpriced = effects.priced.unpriced if effects.priced is not None else None
+    if of.of_total and now is None and was is not None and (unpriced or 0) > 0:
+        return Priced(-was, card.version, unpriced)
     return None if now is None or was is None else Priced(now - was, card.version, 0)
 
 
