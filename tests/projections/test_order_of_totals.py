@@ -94,6 +94,7 @@ STORIES = {
         step(3, 950, 95, 1045),
     ],
     "bare totals": [step(1, None, None, 100), step(2, None, None, 300, model="small"), step(3, None, None, 350)],
+    "a split that is told with the next": [step(1, None, None, 25), step(4, 44, 45, 89)],
     "better figures": [step(1, 100, 1, 1000), step(1, 100, 500, 1500), step(2, 10, 1, 1511)],
     "tools between": [step(1, 100, 10, 110), step(2, 0, 0, 110, model="small"), step(3, 50, 5, 165)],
     "its end": [*THREE[:2], runner("thread_completed", 9, tokens_used=1400, model="big")],
