@@ -94,7 +94,8 @@ EVENTS: dict[EventType, str] = {
     EventType.COST_REPRICED: "Costs of one agent, model and hour were computed anew: how many `calls`, `old_usd`,"
     " `new_usd`.",
     EventType.USAGE_RECOUNTED: "What has counted counts less or more now: of a model call, since one below it came"
-    " after it (its `span_id`); of a running total, since calls came that are in it. By how much the figures change.",
+    " after it (its `span_id`); of a running total, since calls came that are in it, or a lower one that it had"
+    " overtaken; of one of the whole run, since another model was named. By how much the figures change.",
     EventType.BUDGET_EXCEEDED: "A budget is used up: with `budget_id` one of Towerlog's, and the run goes on; else the"
     " runner's own, which ends the run.",
     EventType.MESSAGE_DELTA: "A piece of an answer while it is being written, in `text`.",
@@ -825,6 +826,12 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "MAX_UNPLACED_BYTES", "bytes of those"),
         ("model.spending", "MAX_SHARES", "agents of a run whose running totals are remembered"),
         ("model.spending", "MAX_SHARES_BYTES", "bytes of what is remembered of them"),
+        (
+            "model.running_totals",
+            "MAX_POINTS",
+            "running totals of an agent that count in any order; of lower ones that come late the split is unknown",
+        ),
+        ("model.running_totals", "MAX_POINTS_BYTES", "bytes of those of all agents of a run"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
         (
             "model.ledger",

@@ -72,7 +72,7 @@ def test_the_seeds_checkpoint() -> None:
     assert found.effects.model == "claude-sonnet-4-6"
     assert found.effects.parent_key is None
     usage = Usage(input_tokens=310, output_tokens=110, total_tokens=420, cost_nanos=2_310_000)
-    assert found.effects.report == UsageReport(usage, "turn", process_cost=True, inclusive=True)
+    assert found.effects.report == UsageReport(usage, "turn", process_cost=True, inclusive=True, by_size=True)
     assert found.effects.checkpoint == CheckpointFacts(3, "in_progress", length=2, has_meta=True)
     assert (found.natural_key, found.event_id, found.occurred_at) == (None, None, None)
 
@@ -148,14 +148,17 @@ def test_a_run_that_is_known_needs_no_thread_and_keeps_its_agent() -> None:
     ("figures", "report"),
     [
         ({}, None),
-        ({"tokens_used": 7}, UsageReport(Usage(total_tokens=7), inclusive=True)),
-        ({"tokens_used": 7, "input_tokens": 0}, UsageReport(Usage(input_tokens=0, total_tokens=7), inclusive=True)),
+        ({"tokens_used": 7}, UsageReport(Usage(total_tokens=7), inclusive=True, by_size=True)),
+        (
+            {"tokens_used": 7, "input_tokens": 0},
+            UsageReport(Usage(input_tokens=0, total_tokens=7), inclusive=True, by_size=True),
+        ),
         (
             {"tokens_used": 7, "input_tokens": 3, "output_tokens": 1},
-            UsageReport(Usage(input_tokens=3, output_tokens=1, total_tokens=7), "turn", inclusive=True),
+            UsageReport(Usage(input_tokens=3, output_tokens=1, total_tokens=7), "turn", inclusive=True, by_size=True),
         ),
-        ({"output_tokens": 2}, UsageReport(Usage(output_tokens=2), inclusive=True)),
-        ({"run_cost_usd": 0}, UsageReport(Usage(cost_nanos=0), process_cost=True, inclusive=True)),
+        ({"output_tokens": 2}, UsageReport(Usage(output_tokens=2), inclusive=True, by_size=True)),
+        ({"run_cost_usd": 0}, UsageReport(Usage(cost_nanos=0), process_cost=True, inclusive=True, by_size=True)),
         ({"tokens_used": None, "run_cost_usd": None}, None),
     ],
 )
@@ -168,7 +171,7 @@ def test_a_cost_of_the_tokens_is_read_or_warned_of(cost: dict[str, Any]) -> None
     told = {"prompt_tokens": 10, "completion_tokens": 5, **cost}
     named = {"thread_id": "t", "step_index": 0}
     usage = Usage(input_tokens=10, output_tokens=5, cost_nanos=250_000_000)
-    assert draft({**named, "usage": told}).effects.report == UsageReport(usage, inclusive=True)
+    assert draft({**named, "usage": told}).effects.report == UsageReport(usage, inclusive=True, by_size=True)
     for figures in ({"usage": told, "tokens_used": 400}, {"usage": {**told, "total_tokens": 15}}):
         warnings: list[FieldWarning] = []
         found = checkpoint_draft(msgspec.json.encode({**named, **figures}), None, DialectSettings(), "data", warnings)

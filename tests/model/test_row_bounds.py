@@ -46,14 +46,13 @@ from towerlog.model.run import (
     RunRow,
     Status,
 )
+from towerlog.model.running_totals import MAX_POINTS_BYTES, NO_SIDES, Level, Point, RunningTotals, Sides
 from towerlog.model.span import ALL_GONE, BelowSpan, ToldCall, ToldCalls
 from towerlog.model.spending import (
     AGENTS_RETIRED,
     COMPUTED_KEPT,
-    NO_SIDES,
     TOTAL_DECREASED,
     AgentShare,
-    Sides,
     Spending,
 )
 from towerlog.model.usage import MAX_SUM, Usage, UsageReport
@@ -69,8 +68,11 @@ UUID = "0" * 36
 TERMS = Terms(Risk.CRITICAL, 366 * 24 * 3600 * 1000, TIME, OnExpiry.CANCEL, True)
 MOST = Usage(*[MAX_SUM] * 9)
 MUCH = Computed(MAX_SUM, PLACE)
+SIDES = Sides(MAX_SUM, MAX_SUM)
+POINT = Point(MAX_SUM, PLACE, 7, PLACE, *[MAX_SUM] * 5)
+RUNNING = RunningTotals(Level(MAX_SUM, PLACE, MOST, SIDES, MOST), (POINT,) * 2)
 SHARE = AgentShare(
-    increments=MOST, totals=MOST, sides=Sides(MAX_SUM, MAX_SUM), rest=MOST, turns=MOST, turn=MOST, model=LABEL,
+    increments=MOST, totals=MOST, sides=SIDES, rest=MOST, turn=MOST, running=RUNNING, model=LABEL,
     several_models=True, step_index=PLACE, awaited_step=PLACE, computed=MUCH, computed_total=MUCH,
 )  # fmt: skip
 ORDERS = (
@@ -165,6 +167,8 @@ def test_an_error_has_the_room_of_what_an_end_takes_away() -> None:
 
 
 def test_one_agents_share_has_room() -> None:
+    more = msgspec.structs.replace(RUNNING, points=(*RUNNING.points, POINT))
+    assert size((RUNNING,)) <= MAX_POINTS_BYTES < size((more,)), "no more of them than that"
     assert size({"shares": {NAME: SHARE}}) <= MAX_SHARE_BYTES
 
 

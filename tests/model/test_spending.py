@@ -52,7 +52,10 @@ def after(*reports: Told) -> Spending:
 def turn(input_tokens: int, output_tokens: int, total_tokens: int, **more: Any) -> UsageReport:
     """A checkpoint's figures as a runner sends them."""
     return UsageReport(
-        Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total_tokens), "turn", **more
+        Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=total_tokens),
+        "turn",
+        by_size=True,
+        **more,
     )
 
 
@@ -211,8 +214,10 @@ def test_a_step_that_is_told_again_is_counted_once() -> None:
         (turn(90, 500, 1500), {"input_tokens": 100, "output_tokens": 500, "total_tokens": 1500}),
         # A call of its own, as of a runner that has gone back.
         (turn(100, 500, 1600), {"input_tokens": 200, "output_tokens": 501, "total_tokens": 1600}),
-        # Better figures of what was unsplit before, more than the total has grown by: a total cannot tell that.
-        (turn(100, 500, 1000), {"input_tokens": 100, "output_tokens": 1, "total_tokens": 1000}),
+        # Better figures of what was unsplit before: the total is the same one.
+        (turn(100, 500, 1000), {"input_tokens": 100, "output_tokens": 500, "total_tokens": 1000}),
+        # More than it can be of: of two that contradict each other neither counts, whichever came first.
+        (turn(100, 950, 1000), {"total_tokens": 1000}),
     ],
 )
 def test_a_step_that_is_told_again_with_better_figures_has_these(again: UsageReport, counted: dict[str, int]) -> None:

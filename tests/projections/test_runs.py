@@ -318,7 +318,7 @@ def test_totals_and_increments_are_kept_by_agent() -> None:
     row = reported(row, "b", Usage(input_tokens=2, output_tokens=5), "delta")
     row = reported(row, "a", Usage(input_tokens=20))
     added = Usage(input_tokens=3, output_tokens=5, total_tokens=8)
-    of_a = AgentShare(totals=Usage(20), rest=Usage(20, total_tokens=20))
+    of_a = AgentShare(totals=Usage(20, total_tokens=20), rest=Usage(20, total_tokens=20))
     assert row.shares == {"a": of_a, "b": AgentShare(added)}
     assert row.usage == Usage(input_tokens=23, output_tokens=5, total_tokens=28)
 

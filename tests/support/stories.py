@@ -30,7 +30,8 @@ LEASE_MS = 60_000
 
 figures = st.none() | st.integers(0, 50)
 usages = st.builds(Usage, figures, figures, figures, figures, figures, figures, figures)
-reports = st.builds(UsageReport, usages, st.sampled_from(["total", "delta", "turn"]), st.booleans(), st.booleans())
+kinds = st.sampled_from(["total", "delta", "turn"])
+reports = st.builds(UsageReport, usages, kinds, st.booleans(), st.booleans(), by_size=st.booleans())
 
 refs = (
     st.builds(RunByTrace, st.sampled_from(THREADS), st.sampled_from(TRACES), st.booleans())

@@ -189,7 +189,7 @@ def _report(sent: SaidUsage, prefix: str, warnings: Warnings) -> UsageReport | N
     usage = msgspec.structs.replace(found, cost_nanos=own if cost is None else cost)
     if usage == NO_USAGE:
         return None
-    return UsageReport(usage, kind, process_cost=cost is not None, inclusive=True, parts=parts)
+    return UsageReport(usage, kind, process_cost=cost is not None, inclusive=True, parts=parts, by_size=True)
 
 
 def _base(members: dict[str, msgspec.Raw], prefix: str) -> HistoryBase | None:

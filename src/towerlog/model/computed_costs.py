@@ -79,6 +79,12 @@ class Recount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Of that total, the model that it was priced by."""
     was_parts: UsageParts | None = None
     """The parts of `was`; those of what counts now are the report's."""
+    of_one: bool = False
+    """`was` is what one such total has added, and not all that counts in its place."""
+    now_priced_by: str | msgspec.UnsetType | None = msgspec.UNSET
+    """Of that total, the model that it is priced by from now on."""
+    reports: int = 0
+    """Of that total, those that were priced by another one or by none."""
 
 
 class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -104,6 +110,10 @@ class ToldTotal(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Reports of it without a price."""
     parts: UsageParts | None = None
     """`UNCLEAR` where it has tokens of other prices: then what it counts has none."""
+    number: int = 0
+    """Of the first event that it is of, in its run: by this `running_totals.Point` names it."""
+    reports: int = 1
+    """So many events that it is of."""
 
     def place(self) -> tuple[object, ...]:
         """What tells it from others of its run."""
@@ -138,6 +148,8 @@ class Computed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def changed(self, by: Computed) -> Computed:
         """With a change, which may take something away but leaves nothing below 0."""
         nanos = by.nanos if self.nanos is None else summed(self.nanos, by.nanos or 0)
+        if nanos is not None and nanos <= 0 and (by.nanos or 0) < 0 < by.unpriced:
+            nanos = None  # all that was priced has no price any more: it is unknown, and not 0
         return Computed(None if nanos is None else max(0, nanos), max(0, self.unpriced + by.unpriced))
 
 
@@ -212,7 +224,9 @@ def with_total(totals: ToldTotals, added: ToldTotal) -> ToldTotals:
     others = tuple(one for one in totals if one is not known)
     if known is not None:
         more = known.plus(added.tokens, Computed(added.nanos, added.unpriced))
-        added = msgspec.structs.replace(more, at_ms=added.at_ms, parts=known.parts or added.parts)
+        number = known.number or added.number
+        parts, reports = known.parts or added.parts, known.reports + added.reports
+        added = msgspec.structs.replace(more, at_ms=added.at_ms, parts=parts, number=number, reports=reports)
     return (*others, added)[-MAX_COMPUTED_CELLS:]
 
 
@@ -220,6 +234,15 @@ def less_total(totals: ToldTotals, place: tuple[object, ...], tokens: Usage, pri
     """With less of one of them: both are below 0."""
     found = (one.plus(tokens, priced) if one.place() == place else one for one in totals)
     return tuple(one for one in found if any(msgspec.structs.astuple(one.tokens)))
+
+
+def with_model(totals: ToldTotals, place: tuple[object, ...], priced_by: str | None) -> ToldTotals:
+    """With the one of this place priced by another model."""
+    known = next((one for one in totals if one.place() == place), None)
+    if known is None:
+        return totals
+    others = tuple(one for one in totals if one is not known)
+    return with_total(others, msgspec.structs.replace(known, priced_by=priced_by))
 
 
 def _fits(cell: ComputedCell, agent: str, of: Repriced | Recount | None) -> int:

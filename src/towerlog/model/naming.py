@@ -8,7 +8,8 @@ import msgspec
 
 from towerlog.model.facts import Facts
 from towerlog.model.run import PLACEHOLDER_AGENTS, RunRow
-from towerlog.model.spending import NO_SIDES, AgentShare
+from towerlog.model.running_totals import NO_SIDES
+from towerlog.model.spending import AgentShare
 from towerlog.model.usage import NO_USAGE, add
 
 _replace = msgspec.structs.replace
@@ -99,4 +100,4 @@ def _models(share: AgentShare, other: AgentShare) -> tuple[str | None, str | Non
 
 def _is_of_calls(share: AgentShare) -> bool:
     """Whether it has no figures but increments."""
-    return (share.totals, share.sides, share.turns, share.turn) == (NO_USAGE, NO_SIDES, NO_USAGE, NO_USAGE)
+    return (share.totals, share.sides) == (NO_USAGE, NO_SIDES)

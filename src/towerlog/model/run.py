@@ -17,8 +17,9 @@ from towerlog.model.assumed import AssumedCells
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells, ToldTotals
 from towerlog.model.ledger import Ledger
 from towerlog.model.pending import MAX_ANSWERS, MAX_MESSAGES, Pending
+from towerlog.model.running_totals import NO_SIDES, Sides
 from towerlog.model.span import NO_CALLS, ToldCalls
-from towerlog.model.spending import NO_SIDES, AgentShare, Sides, Spending
+from towerlog.model.spending import AgentShare, Spending
 from towerlog.model.usage import NO_USAGE, Usage
 
 

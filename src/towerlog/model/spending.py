@@ -3,7 +3,8 @@
 Two kinds of figures meet: increments (of one model call) and running totals (of an agent, of the run, of a process).
 All increments count, and of the totals their *rest*: what they say beyond the increments. So nothing is counted twice,
 no sum falls, one that is told alone moves only its own bucket, and the order of reports changes nothing. Where calls
-are told after a total that they are in, they take the place of its rest: what they say of cached tokens counts.
+are told after a total that they are in, they take the place of its rest: what they say of cached tokens counts. What
+the figures of one call beside a running total are worth is in `model/running_totals.py`.
 
 Costs that nobody told are computed from tokens and prices, and kept apart: of increments, and of the rest of totals,
 where no cost was told of the same. Only such a cost may be taken back: by a told one that replaces it, or by calls.
@@ -15,7 +16,19 @@ import msgspec
 from msgspec.structs import astuple
 
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced, Repriced
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger, subtract
+from towerlog.model.running_totals import (
+    MAX_POINTS_BYTES,
+    NO_SIDES,
+    TOKEN_BUCKETS,
+    Level,
+    PointChange,
+    RunningTotals,
+    Sides,
+    after_total,
+    point_of,
+    rest_of,
+)
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, larger, whole
 
 MAX_SHARES = 256
 """Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
@@ -36,22 +49,9 @@ COMPUTED_KEPT = "computed_kept"
 of that could be taken back."""
 
 _OF_CALLS = ("delta", "change")
-TOKEN_BUCKETS = 6
-"""So many of the figures of `Usage` are tokens, the first ones."""
 _FREE = Priced(None, None, 0)
 _replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode
-
-
-class Sides(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """The highest running totals of senders who tell input and output without a split: cached tokens and reasoning are
-    inside them."""
-
-    input: int | None = None
-    output: int | None = None
-
-
-NO_SIDES = Sides()
 
 
 class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -60,14 +60,14 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     increments: Usage = NO_USAGE
     """The sum of its increments."""
     totals: Usage = NO_USAGE
-    """The highest of its running totals, bucket by bucket."""
+    """The highest of its running totals, bucket by bucket, and the calls that it has told beside them."""
     sides: Sides = NO_SIDES
     rest: Usage = NO_USAGE
     """The tokens that its running totals say beyond its increments."""
-    turns: Usage = NO_USAGE
-    """The sum of the calls that it has told beside a running total: such a sum is one itself."""
     turn: Usage = NO_USAGE
-    """Of these the newest, of its highest checkpoint: that may be told again with better figures."""
+    """The newest of these calls."""
+    running: RunningTotals | None = None
+    """Its running totals by their size; None where all of them are in what stands above."""
     model: str | None = None
     """The model that it named last."""
     several_models: bool = False
@@ -89,6 +89,17 @@ class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         if step_index <= self.step_index and awaited == self.awaited_step:
             return self
         return _replace(self, step_index=max(step_index, self.step_index), awaited_step=awaited)
+
+    def level(self) -> Level:
+        """What its running totals say together."""
+        if self.totals is NO_USAGE and self.sides is NO_SIDES:
+            return Level()
+        totals = self.totals if self.totals.cost_nanos is None else _replace(self.totals, cost_nanos=None)
+        if self.running is not None:
+            newest = self.running.points[-1]
+            return Level(newest.total, newest.step, totals, self.sides, self.turn)
+        top = rest_of(NO_USAGE, totals, self.sides).total_tokens
+        return Level(-1 if top is None else top, self.step_index, totals, self.sides, self.turn)
 
     def counted(self) -> Usage:
         """What counts of what it has told."""
@@ -196,7 +207,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             process_cost = larger(process_cost, usage.cost_nanos)
             usage = _replace(usage, cost_nanos=None)
         if report.whole_run:
-            total, sides, falling = _after_total(self.run_total, self.run_sides, usage, report.inclusive)
+            total, sides, falling = after_total(self.run_total, self.run_sides, usage, report.inclusive)
             changed = _replace(self, run_total=total, run_sides=sides, process_cost=process_cost)
             if priced is not None:
                 changed = _replace(changed, computed_total=self.computed_total.changed(priced.as_computed()))
@@ -205,14 +216,17 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             if priced is not None:
                 share = share.with_computed(priced, report.kind)
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
+            if report.by_size:
+                changed = changed._with_few_points()
         fell = fell or falling
         if changed.run_total is not NO_USAGE or changed.run_sides is not NO_SIDES:
-            rest = _rest_of(changed._of_agents(), changed.run_total, changed.run_sides)
+            rest = rest_of(changed._of_agents(), changed.run_total, changed.run_sides)
             changed = _replace(changed, run_rest=rest)
         return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
 
     def _without_rest(self, report: UsageReport, agent: str, priced: Priced | None) -> Spending:
-        """After calls have told a part of what totals had counted; `report` has figures below 0."""
+        """After calls, or totals that were overtaken, have told a part of what totals had counted; `report`: how much
+        more that is now, mostly below 0."""
         one, share = (priced or _FREE).as_computed(), self.shares.get(agent)
         if report.whole_run:
             total = self.computed_total.changed(one)
@@ -230,6 +244,12 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         after = self.after(report, agent, step_index)
         was, now = self.shares.get(agent, _NO_SHARE), after.shares.get(agent, _NO_SHARE)
         return _fallen(was.rest, now.rest), _fallen(self.run_rest, after.run_rest)
+
+    def changes(self, report: UsageReport, agent: str, step_index: int | None = None) -> list[PointChange]:
+        """Which running totals of its agent count otherwise when this one has come."""
+        share = self.shares.get(agent)
+        point = point_of(report, step_index) if report.by_size else None
+        return [] if point is None or share is None or share.running is None else share.running.changes(point)
 
     def decided(self, agent: str, step_index: int, waits: bool) -> Spending:
         """After a decision about an agent's checkpoint, which may leave it waiting."""
@@ -256,6 +276,20 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         has_totals = gone.totals != NO_USAGE or gone.sides != NO_SIDES
         return changed.flagged(AGENTS_RETIRED) if has_totals else changed
 
+    def _with_few_points(self) -> Spending:
+        """Of the agent that has told nothing for longest the running totals are forgotten first."""
+        held = {name: one.running for name, one in self.shares.items() if one.running is not None}
+        shares = self.shares
+        while len(_encode(tuple(held.values()))) > MAX_POINTS_BYTES:
+            oldest, running = next(iter(held.items()))
+            fewer = running.of_highest(len(running.points) - 1) if len(held) == 1 else None
+            if fewer is None:
+                del held[oldest]
+            else:
+                held[oldest] = fewer
+            shares = {**shares, oldest: _replace(shares[oldest], running=fewer)}
+        return self if shares is self.shares else _replace(self, shares=shares)
+
     def repriced(self, changed: Repriced, agent: str) -> Spending:
         """With what was computed anew of an agent's reports."""
         known, shares = self.shares.get(agent), self.shares
@@ -269,57 +303,10 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         return self if flag in self.flags else _replace(self, flags=tuple(sorted((*self.flags, flag))))
 
 
-def _after_total(known: Usage, sides: Sides, told: Usage, inclusive: bool) -> tuple[Usage, Sides, bool]:
-    """The highest totals after one more, and whether it was below what was known."""
-    if not inclusive or (told.input_tokens is None and told.output_tokens is None):
-        return highest(known, told), sides, falls(known, told)
-    bare = _replace(told, input_tokens=None, output_tokens=None)
-    sent, written = told.all_input_tokens(), told.all_output_tokens()
-    newer = Sides(larger(sides.input, sent), larger(sides.output, written))
-    fell = falls(known, bare) or (sides.input or 0) > (sent or newer.input or 0)
-    return highest(known, bare), newer, fell or (sides.output or 0) > (written or newer.output or 0)
-
-
 def _with_rest(calls: Usage, rest: Usage, cost_nanos: int | None) -> Usage:
     """Increments with the rest of totals, of which one may have told a cost."""
     found = add(calls, rest)
-    return whole(found if cost_nanos is None else _replace(found, cost_nanos=larger(found.cost_nanos, cost_nanos)))
-
-
-def _rest_of(calls: Usage, totals: Usage, sides: Sides) -> Usage:
-    """The tokens that totals say beyond calls. Tokens that one tells as input and another as cached are the same."""
-    if totals == NO_USAGE and sides == NO_SIDES:
-        return NO_USAGE
-    fresh, cached, written = _beyond(
-        (totals.input_tokens, totals.cached_input_tokens, totals.cache_write_tokens),
-        (calls.input_tokens, calls.cached_input_tokens, calls.cache_write_tokens),
-        sides.input,
-    )
-    visible, thought = _beyond(
-        (totals.output_tokens, totals.reasoning_tokens), (calls.output_tokens, calls.reasoning_tokens), sides.output
-    )
-    rest = Usage(fresh, cached, written, visible, thought)
-    split = add(calls, rest).split_tokens()
-    if totals.total_tokens is None and rest == NO_USAGE:
-        return NO_USAGE
-    more = max(totals.total_tokens or 0, split or 0) - (whole(calls).total_tokens or 0)
-    return _replace(rest, total_tokens=max(0, more))
-
-
-def _beyond(totals: tuple[int | None, ...], calls: tuple[int | None, ...], side: int | None) -> list[int | None]:
-    """What totals say of each bucket beyond calls. `side`: of all of these together, whatever they are; what it says
-    beyond the others is of the first one."""
-    more = [None if one is None else max(0, one - (known or 0)) for one, known in zip(totals, calls, strict=True)]
-    if side is None:
-        return more
-    spare = max(0, side - sum(known or 0 for known in calls))
-    for at in range(1, len(more)):
-        part = more[at]
-        if part is not None:
-            more[at] = part = min(part, spare)
-            spare -= part
-    more[0] = max(more[0] or 0, spare)
-    return more
+    return found if cost_nanos is None else _replace(found, cost_nanos=larger(found.cost_nanos, cost_nanos))
 
 
 def _fallen(was: Usage, now: Usage) -> Usage:
@@ -332,45 +319,33 @@ def _fallen(was: Usage, now: Usage) -> Usage:
 
 def _left(rest: Usage, less: Usage) -> Usage:
     pairs = zip(astuple(rest)[:TOKEN_BUCKETS], astuple(less)[:TOKEN_BUCKETS], strict=True)
-    return Usage(*(None if one is None else max(0, one + (by or 0)) for one, by in pairs))
+    return Usage(*(None if one is None and (by or 0) <= 0 else max(0, (one or 0) + (by or 0)) for one, by in pairs))
 
 
 def _share_after(
     share: AgentShare, report: UsageReport, usage: Usage, step_index: int | None
 ) -> tuple[AgentShare, bool]:
     """What an agent has told after one report more, and whether a running total fell."""
-    kind, turns, turn = report.kind, share.turns, share.turn
-    if kind in _OF_CALLS:
-        increments = add(share.increments, whole(usage) if kind == "delta" else usage)
-        rest = _rest_of(increments, share.totals, share.sides)
+    if report.kind in _OF_CALLS:
+        increments = add(share.increments, whole(usage) if report.kind == "delta" else usage)
+        rest = NO_USAGE  # as with most agents
+        if share.totals is not NO_USAGE or share.sides is not NO_SIDES:
+            rest = rest_of(increments, share.totals, share.sides)
         return _replace(share, increments=increments, rest=rest), False
-    told = _totals_of(kind, usage)
-    if kind == "turn":
-        more, call = _call_of(share, usage, step_index)
-        turns = add(turns, more)
-        turn = call if step_index is None or step_index >= share.step_index else turn
-    totals, sides, fell = _after_total(share.totals, share.sides, told, report.inclusive)
-    if turns != share.turns:
-        totals, sides, _ = _after_total(totals, sides, turns, report.inclusive)
-    rest = _rest_of(share.increments, totals, sides)
-    return _replace(share, turns=turns, turn=turn, totals=totals, sides=sides, rest=rest), fell
-
-
-def _call_of(share: AgentShare, usage: Usage, step_index: int | None) -> tuple[Usage, Usage]:
-    """What a checkpoint adds to its agent's calls, and the newest of these by then."""
-    grown = (usage.total_tokens or 0) - (share.totals.total_tokens or 0)
-    call = _replace(usage, total_tokens=None, cost_nanos=None)
-    # The running total has grown by this call, or by more. A checkpoint that repeats the figures of its last call
-    # leaves it where it was, and totals exceed what they have grown by; only the first turn's are both.
-    if (call.split_tokens() or 0) <= grown:
-        return call, call
-    if share.turn != NO_USAGE and step_index == share.step_index:
-        # The same step told again with better figures: the total has grown by what they are more, at least.
-        better = highest(share.turn, call)
-        more = subtract(better, share.turn)
-        if (more.split_tokens() or 0) <= grown:
-            return more, better
-    return NO_USAGE, share.turn
+    *_, fell = after_total(share.totals, share.sides, _totals_of(report.kind, usage), report.inclusive)
+    cost_nanos = larger(share.totals.cost_nanos, usage.cost_nanos)
+    point, level, running = point_of(report, step_index), share.level(), share.running
+    if point is not None and report.by_size:
+        known = RunningTotals(level) if running is None else running
+        running = known.after(point)
+        if running is not known:
+            level = level.after(point) if point.total > level.top else running.level()
+        running = running if running.points else None
+    elif point is not None:
+        level, running = level.after(point), None
+    totals = level.totals if cost_nanos is None else _replace(level.totals, cost_nanos=cost_nanos)
+    rest = rest_of(share.increments, totals, level.sides)
+    return _replace(share, totals=totals, sides=level.sides, turn=level.turn, running=running, rest=rest), fell
 
 
 def _totals_of(kind: str, usage: Usage) -> Usage:
@@ -385,11 +360,3 @@ def _retired(together: AgentShare, agent: str, gone: AgentShare) -> AgentShare:
     increments = add(together.increments, gone.counted())
     computed = together.computed.plus(gone.computed_cost())
     return AgentShare(increments, step_index=step, step_agent=name if step >= 0 else None, computed=computed)
-
-
-def whole(usage: Usage) -> Usage:
-    """With `total_tokens` at least the sum of the buckets: a bare total counts what it says beyond them."""
-    split = usage.split_tokens()
-    if split is None or (usage.total_tokens is not None and usage.total_tokens >= split):
-        return usage
-    return _replace(usage, total_tokens=split)

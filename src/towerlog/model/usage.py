@@ -119,6 +119,9 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     and reasoning in the output."""
     parts: UsageParts | None = None
     """What its price goes by beside the buckets; None for nothing."""
+    by_size: bool = False
+    """Of running totals of an agent: each adds what it says beyond the next lower one, whichever came first. False in
+    events of versions before this, where it adds what it says beyond those that came before."""
 
     def is_of_one_call(self) -> bool:
         """Whether its figures are of one model call. What a total adds may be of several, or be a part of one."""
@@ -171,6 +174,14 @@ def highest(left: Usage, right: Usage) -> Usage:
         sixth if six is None else six if sixth is None or six >= sixth else sixth,
         seventh if seven is None else seven if seventh is None or seven >= seventh else seventh,
     )
+
+
+def whole(usage: Usage) -> Usage:
+    """With `total_tokens` at least the sum of the buckets: a bare total counts what it says beyond them."""
+    split = usage.split_tokens()
+    if split is None or (usage.total_tokens is not None and usage.total_tokens >= split):
+        return usage
+    return msgspec.structs.replace(usage, total_tokens=split)
 
 
 def larger(left: int | None, right: int | None) -> int | None:

@@ -70,7 +70,7 @@ def totals_after(
     nanos, unpriced = sum(cell.nanos for cell in taken), sum(cell.unpriced for cell in taken)
     return _replace(
         target,
-        cost_nanos=larger(target.cost_nanos, (before.cost_nanos or 0) - nanos),
+        cost_nanos=larger(target.cost_nanos, (before.cost_nanos or 0) - nanos or None),
         computed_nanos=larger(target.computed_nanos, (before.computed_nanos or 0) - nanos or None),
         unpriced_calls=larger(target.unpriced_calls, (before.unpriced_calls or 0) - unpriced or None),
     ), left

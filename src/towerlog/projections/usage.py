@@ -11,17 +11,30 @@ what spent something before its agent named any stays without one, since nobody 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from towerlog.model.assumed import AssumedCell, less_assumed, with_assumed
-from towerlog.model.computed_costs import NO_COMPUTED, Priced, ToldTotal, less_total, merged_version, with_total
+from towerlog.model.computed_costs import (
+    MAX_COMPUTED_CELLS,
+    NO_COMPUTED,
+    Priced,
+    ToldTotal,
+    ToldTotals,
+    less_total,
+    merged_version,
+    with_model,
+    with_total,
+)
 from towerlog.model.event import Event
 from towerlog.model.facts import Effects
 from towerlog.model.naming import may_be_named, named
 from towerlog.model.run import RunRow
-from towerlog.model.usage import NO_USAGE, Usage, UsageRow, add, subtract
+from towerlog.model.running_totals import RunningTotals, point_of
+from towerlog.model.spending import AgentShare
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, UsageRow, add, subtract
 from towerlog.projections.computed_costs import (
     Correction,
     UsageKey,
@@ -203,6 +216,8 @@ def _with_totals(before: RunRow, after: RunRow, event: Event, effects: Effects, 
     elif report is not None and of is not None and of.of_total:
         place = (agent, report.whole_run, of.hour, of.model, of.status, of.provider, of.priced_by)
         totals = less_total(totals, place, report.usage, (effects.priced or Priced()).as_computed())
+        if of.now_priced_by is not msgspec.UNSET:
+            totals = with_model(totals, place, of.now_priced_by)
     elif report is not None and of is None and not report.is_of_one_call():
         _, hour, _, model, status = key_of(after, event, agent)
         tokens = msgspec.structs.replace(
@@ -212,10 +227,37 @@ def _with_totals(before: RunRow, after: RunRow, event: Event, effects: Effects, 
             told_ms, arrived = event.happened_at(), arrived_of(event)
             by = model_of_total(before, effects.model, agent, whole_run=report.whole_run)
             place = (agent, report.whole_run, hour, model, status, effects.provider, by)
-            made = ToldTotal(*place, told_ms, arrived, tokens, parts=report.parts_to_price())
+            made = ToldTotal(*place, told_ms, arrived, tokens, parts=report.parts_to_price(), number=event.seq)
             priced = NO_COMPUTED if effects.priced is None else effects.priced.as_computed()
             totals = with_total(totals, made.plus(NO_USAGE, priced))
+            return _with_places(after, totals, report, agent)
     return after if totals is after.told_totals else msgspec.structs.replace(after, told_totals=totals)
+
+
+def _with_places(after: RunRow, totals: ToldTotals, report: UsageReport, agent: str) -> RunRow:
+    """The row with these totals, of which a report of this agent has told the last; its running totals know by which
+    of them they are counted."""
+    shares = after.shares
+    oldest = after.told_totals[0] if len(totals) == MAX_COMPUTED_CELLS == len(after.told_totals) else None
+    if oldest is not None and all(one.place() != oldest.place() for one in totals):
+        # It is forgotten, and what it counts cannot be taken back any more.
+        shares = _with_running(shares, oldest.agent, lambda running: running.above(oldest.number))
+    point = point_of(report, None) if report.by_size else None
+    if point is not None:
+        shares = _with_running(shares, agent, lambda running: running.in_place(point.total, totals[-1].number))
+    return msgspec.structs.replace(after, told_totals=totals, shares=shares)
+
+
+def _with_running(
+    shares: dict[str, AgentShare], agent: str, change: Callable[[RunningTotals], RunningTotals]
+) -> dict[str, AgentShare]:
+    """The shares with a change of the running totals of an agent, if it has any."""
+    share = shares.get(agent)
+    if share is None or share.running is None:
+        return shares
+    running = change(share.running)
+    # In its place among the shares: it has not told more than before.
+    return shares | {agent: msgspec.structs.replace(share, running=running if running.points else None)}
 
 
 def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:

@@ -145,6 +145,16 @@ class Plain:
                 rests[at], more = (rests[at][0], rests[at][1] - some), more + some
         self.rests[who] = [one for one in self.rests[who] if one[1]]
 
+    def name(self, agent: str, model: str) -> None:
+        """A model is named: the rest of totals of the run is priced by it while it is the only one."""
+        self.models.setdefault(agent, set()).add(model)
+        self.rests[""] = [((hour, of, self.alone()), tokens) for (hour, of, _), tokens in self.rests[""]]
+
+    def alone(self) -> str | None:
+        """The only model that was named."""
+        named = set().union(*self.models.values()) if self.models else set()
+        return next(iter(named)) if len(named) == 1 else None
+
     def cost(self) -> int:
         told = sum(max(self.costs.get(agent, 0), self.told.get(agent, 0)) for agent in "ab")
         return told + self.computed_cost()
@@ -153,20 +163,19 @@ class Plain:
         agent, price = act.agent, self.prices.get(act.model, 0)
         match act.kind:
             case "call":
-                self.models.setdefault(agent, set()).add(act.model)
+                self.name(agent, act.model)
                 self.calls[agent] += act.figure
                 self.computed[agent] += act.figure * price
                 self.settle(agent, act.model, None)
                 self.settle("", act.model, None)
             case "total":
-                self.models.setdefault(agent, set()).add(act.model)
+                self.name(agent, act.model)
                 self.totals[agent] = max(self.totals[agent], 3 * act.figure)
                 self.settle(agent, act.model, act.model)
                 self.settle("", act.model, None)
             case "whole":
                 self.whole = max(self.whole, 5 * act.figure)
-                named = set().union(*self.models.values()) if self.models else set()
-                self.settle("", "", next(iter(named)) if len(named) == 1 else None)
+                self.settle("", "", self.alone())
             case "pass":
                 self.hour += 1
             case "cost":

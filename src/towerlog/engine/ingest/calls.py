@@ -26,9 +26,8 @@ from towerlog.model.event import Draft, Event, EventType
 from towerlog.model.facts import Effects, Facts, with_effects
 from towerlog.model.run import RunRow
 from towerlog.model.span import RESPONSE_WINDOW_MS, BelowSpan, CallChange, SpanPlace, ToldCall, ToldCalls, excess
-from towerlog.model.spending import whole
 from towerlog.model.times import told_time
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract, whole
 from towerlog.model.usage_parts import UsageParts
 from towerlog.projections.usage import HOUR_MS
 from towerlog.store.values import Kind
@@ -325,7 +324,7 @@ def correct_earlier(plan: Plan, run_state: RunState, agent: AgentRow, span: Span
     """What an event changes of what counts of earlier ones, each by an event before it."""
     if span is not None and span.changes:
         recount(plan, run_state.row.org, span.changes)
-    if facts.effects is not None and facts.effects.report is not None and run_state.row.told_totals:
+    if facts.effects is not None and run_state.row.told_totals:
         make_room(plan, run_state, agent, facts)
 
 

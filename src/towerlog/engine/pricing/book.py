@@ -133,18 +133,19 @@ def to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | No
         return None
     if report.is_of_one_call():
         return report.usage, effects.model or row.model_of(agent)
-    added = _added_by_total(row, report, agent)
+    checkpoint = effects.checkpoint
+    added = _added_by_total(row, report, agent, None if checkpoint is None else checkpoint.step_index)
     if added is None:
         return None
     return added, model_of_total(row, effects.model, agent, whole_run=report.whole_run)
 
 
-def _added_by_total(row: RunRow, report: UsageReport, agent: str) -> Usage | None:
+def _added_by_total(row: RunRow, report: UsageReport, agent: str, step_index: int | None) -> Usage | None:
     """The tokens that a running total adds; None for none, or where a cost was told of what it is of."""
     if row.process_cost is not None or row.run_total.cost_nanos is not None:
         return None
     spending = row.spending()
-    after = spending.after(report, agent)
+    after = spending.after(report, agent, step_index)
     if report.whole_run:
         before, now = spending.told(), after.told()
     else:

@@ -1,7 +1,9 @@
-"""Running totals that were told before the calls that they are of: what these tell takes the place of what they count.
+"""Running totals that count otherwise once something else has come: what that tells takes the place of what they count.
 
-Before such a call, an event takes out of the cell of the total what the call is about to count, and what was computed
-of that. So the telling that knows the split, the model and the hour decides, whichever came first.
+Before a call that a total is of, and before a lower total that the next one has overtaken, an event takes out of the
+cell of the total what the new one is about to count, and what was computed of that. So the telling that knows the
+split, the model and the hour decides, whichever came first. A total of the whole run is priced anew when another model
+is named.
 """
 
 from __future__ import annotations
@@ -20,17 +22,28 @@ from towerlog.model.event import EventType
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.naming import named
 from towerlog.model.run import TERMINAL, RunRow
+from towerlog.model.running_totals import PointChange
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, dollars_json, subtract
+from towerlog.model.usage_parts import UNCLEAR, UsageParts
+from towerlog.projections.computed_costs import model_of_total
+from towerlog.projections.runs import is_of_others
 
 
 def make_room(plan: Plan, run_state: RunState, agent: AgentRow, facts: Facts) -> None:
     """Takes from the totals of a run what an event of this agent tells too; it is placed after this."""
-    effects, row = facts.effects, plan.row_of(run_state)
-    if effects is None or effects.report is None or not row.told_totals:
+    effects = facts.effects
+    if effects is None:
         return
-    after = named(row, facts, agent.name, late=row.status in TERMINAL)
+    has_whole = any(one.whole_run for one in run_state.row.told_totals)
+    if has_whole and effects.model is not None and not is_of_others(facts):
+        _price_by_models(plan, run_state, _named(plan, run_state, agent, facts), effects.model, agent.name)
+    if effects.report is None:
+        return
     checkpoint = effects.checkpoint
     step = None if checkpoint is None or checkpoint.decision else checkpoint.step_index
+    for change in _named(plan, run_state, agent, facts).spending().changes(effects.report, agent.name, step):
+        _count_otherwise(plan, run_state, agent.name, change)
+    row, after = plan.row_of(run_state), _named(plan, run_state, agent, facts)
     of_agent, of_run = after.spending().overlaps(effects.report, agent.name, step)
     model = effects.model or after.model_of(agent.name)
     # By the names that they have before the event.
@@ -42,6 +55,58 @@ def make_room(plan: Plan, run_state: RunState, agent: AgentRow, facts: Facts) ->
         _recount(plan, run_state, told, less, _left(plan, after, told, less))
 
 
+def _named(plan: Plan, run_state: RunState, agent: AgentRow, facts: Facts) -> RunRow:
+    """The row before the event, as the event names its agent."""
+    row = plan.row_of(run_state)
+    return named(row, facts, agent.name, late=row.status in TERMINAL)
+
+
+def _price_by_models(plan: Plan, run_state: RunState, row: RunRow, model: str, agent: str) -> None:
+    """Totals of the whole run are priced while one model alone is named in it, whichever came first."""
+    alone = model_of_total(msgspec.structs.replace(row, retired=None), model, agent, whole_run=True)
+    for told in plan.row_of(run_state).told_totals:
+        by = alone if told.model in ("", alone) else None
+        if not told.whole_run or told.priced_by == by or (told.nanos is None and not told.unpriced):
+            continue
+        if by is not None and row.retired is not None:
+            continue  # which models those have named is not known
+        if by is None:
+            more = 0 if told.nanos is None else max(0, told.reports - told.unpriced)
+            priced = Priced(None if told.nanos is None else -told.nanos, None, more)
+        else:
+            found = _worth(plan, row.org, told, told.tokens, by, told.parts)
+            # Without a price it is noted all the same: one may come, and costs be computed anew.
+            priced = found if found.nanos is None else Priced(found.nanos, found.version, -told.unpriced)
+            priced = msgspec.structs.replace(priced, unpriced=priced.unpriced or 0)
+        _recount(plan, run_state, told, NO_USAGE, priced, now_priced_by=by)
+
+
+def _count_otherwise(plan: Plan, run_state: RunState, agent: str, change: PointChange) -> None:
+    """A running total that was told earlier adds less, or a call beside it counts no more."""
+    row, place = plan.row_of(run_state), change.point.place
+    told = next((one for one in row.told_totals if place and one.number == place and not one.whole_run), None)
+    if told is None:
+        return
+    differs = subtract(change.after, change.before)
+    less = _within(differs, told.tokens)
+    if less == NO_USAGE:
+        return
+    share = row.shares.get(told.agent) or row.shares.get(agent)
+    if share is None or share.increments != NO_USAGE or less != _known(differs):
+        # Calls that were told as well have taken some of it.
+        _recount(plan, run_state, told, less, _left(plan, row, told, less))
+        return
+    parts = UNCLEAR if change.point.is_unclear() else None
+    was, now = (_worth(plan, row.org, told, tokens, told.priced_by, parts) for tokens in (change.before, change.after))
+    is_all = _known(told.tokens) == _known(change.before)
+    if is_all and was.nanos != told.nanos:
+        _recount(plan, run_state, told, less, _left(plan, row, told, less))  # prices have changed since
+        return
+    nanos = max((now.nanos or 0) - (was.nanos or 0), -(told.nanos or 0))
+    priced = Priced(nanos or None, now.version, now.as_computed().unpriced - was.as_computed().unpriced)
+    _recount(plan, run_state, told, less, priced, was=change.before)
+
+
 def _taken(totals: list[ToldTotal], less: Usage, model: str | None) -> Iterator[tuple[ToldTotal, Usage]]:
     """From which of these so much is taken: of this model first, and then the newest. Figures are below 0."""
     newest = sorted(range(len(totals)), key=lambda at: (totals[at].model == model, at), reverse=True)
@@ -49,13 +114,21 @@ def _taken(totals: list[ToldTotal], less: Usage, model: str | None) -> Iterator[
         if less == NO_USAGE:
             return
         told = totals[at]
-        held = msgspec.structs.astuple(told.tokens)
-        some = Usage(
-            *(None if by is None else max(by, -(one or 0)) or None for by, one in zip(_of(less), held, strict=True))
-        )
+        some = _within(less, told.tokens)
         if some != NO_USAGE:
             yield told, some
-            less = Usage(*(figure or None for figure in _of(subtract(less, some))))
+            less = _known(subtract(less, some))
+
+
+def _within(less: Usage, held: Usage) -> Usage:
+    """Figures below 0, as far as so much is held."""
+    pairs = zip(_of(less), _of(held), strict=True)
+    return Usage(*(None if by is None else max(by, -(one or 0)) or None for by, one in pairs))
+
+
+def _known(usage: Usage) -> Usage:
+    """Without figures of 0."""
+    return Usage(*(figure or None for figure in _of(usage)))
 
 
 def _of(usage: Usage) -> tuple[int | None, ...]:
@@ -69,22 +142,43 @@ def _left(plan: Plan, row: RunRow, told: ToldTotal, less: Usage) -> Priced:
         return Priced(None if told.nanos is None else -told.nanos, None, -told.unpriced)
     if told.nanos is None:
         return Priced(None, None, 0)
-    own = plan.prices.all_of(row.org)
-    now, was = (
-        worth(plan.reactions.book, own, tokens, told.provider, told.priced_by, told.at_ms, is_call=False) or Priced()
-        for tokens in (left, told.tokens)
-    )
+    now, was = (_worth(plan, row.org, told, tokens, told.priced_by) for tokens in (left, told.tokens))
     if now.nanos is not None and was.nanos == told.nanos:
         return Priced(now.nanos - told.nanos, now.version, 0)
+    if now.nanos is None and was.nanos == told.nanos:
+        return Priced(-told.nanos, None, int(not told.unpriced))  # of what is left the split is not known any more
     # Prices have changed since, or there are none any more: in the same proportion.
     part, of = (left.total_tokens, told.tokens.total_tokens) if now.nanos is None else (now.nanos, was.nanos)
     return Priced(told.nanos * (part or 0) // max(1, of or 0) - told.nanos, None, 0)
 
 
-def _recount(plan: Plan, run_state: RunState, told: ToldTotal, less: Usage, priced: Priced) -> None:
+def _worth(
+    plan: Plan, org: int, told: ToldTotal, tokens: Usage, model: str | None, parts: UsageParts | None = None
+) -> Priced:
+    """What tokens of a total are worth by this model."""
+    own = plan.prices.all_of(org)
+    found = worth(plan.reactions.book, own, tokens, told.provider, model, told.at_ms, parts, is_call=False)
+    return Priced(unpriced=0) if found is None else found
+
+
+def _recount(
+    plan: Plan,
+    run_state: RunState,
+    told: ToldTotal,
+    less: Usage,
+    priced: Priced,
+    *,
+    was: Usage | None = None,
+    now_priced_by: str | msgspec.UnsetType | None = msgspec.UNSET,
+) -> None:
+    """`less`: how much more counts of a total, mostly below 0. `was`: what one running total has added, None where all
+    of the place is meant."""
     org = run_state.row.org
-    where = told.hour, told.model, told.status, told.arrived
-    of = Recount(*where, told.tokens, True, told.provider, told.priced_by, told.parts)
+    of = Recount(
+        told.hour, told.model, told.status, told.arrived, told.tokens if was is None else was, True, told.provider,
+        told.priced_by, told.parts, was is not None, now_priced_by,
+        0 if now_priced_by is msgspec.UNSET else told.reports,
+    )  # fmt: skip
     report = UsageReport(less, "rest", told.whole_run, parts=told.parts)
     effects = Effects(report=report, priced=priced, provider=told.provider, recount=of)
     plan.append(

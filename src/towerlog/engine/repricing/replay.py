@@ -279,7 +279,8 @@ def _to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | N
     if effects.recount is None or effects.report is None:
         return to_price(row, effects, agent)
     of = effects.recount
-    return add(of.was, effects.report.usage), of.priced_by if of.of_total else of.model or None
+    model = of.priced_by if of.of_total else of.model or None
+    return add(of.was, effects.report.usage), model or of.now_priced_by or None
 
 
 def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | None:
@@ -292,10 +293,18 @@ def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | Non
         nanos = card.cost_nanos(tokens, told, is_call=effects.report.is_of_one_call())
         return None if nanos is None else Priced(nanos, card.version)
     of = effects.recount
+    if of.now_priced_by is not msgspec.UNSET:
+        nanos, sign = card.cost_nanos(tokens, of.was_parts, is_call=False), -1 if of.now_priced_by is None else 1
+        return None if nanos is None else Priced(sign * nanos, card.version, -sign * of.reports)
     now, was = (
         card.cost_nanos(one, parts, is_call=not of.of_total) if one.cost_nanos is None and has_tokens(one) else 0
         for one, parts in ((tokens, effects.report.parts), (of.was, of.was_parts))
     )
+    if of.of_one and (now is not None or was is not None):
+        return Priced((now or 0) - (was or 0), card.version, (now is None) - (was is None))
+    unpriced = effects.priced.unpriced if effects.priced is not None else None
+    if of.of_total and now is None and was is not None and (unpriced or 0) > 0:
+        return Priced(-was, card.version, unpriced)
     return None if now is None or was is None else Priced(now - was, card.version, 0)
 
 

@@ -1,0 +1,282 @@
+"""Running totals of one agent, in the order of their size: what each of them adds is the same in whatever order they
+come.
+
+Some senders tell input and output as running totals too, others the figures of the last call beside a total of all
+tokens. A call counts if it fits into what the total has grown by since the next lower one. So a total that comes
+between two others may take a call back that has counted, and gives the one that it has overtaken its place.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import astuple
+
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger, subtract, whole
+
+MAX_POINTS = 16
+"""Running totals of an agent that find their places among each other, the highest ones. A lower one that comes later
+adds nothing to the split of what is below them: that is unknown, and the total is right."""
+MAX_POINTS_BYTES = 1152
+"""Of those of all agents of a run, as JSON. Past it they are forgotten of the agent that told longest ago."""
+
+_TURN, _INCLUSIVE, _UNCLEAR = 1, 2, 4
+TOKEN_BUCKETS = 6
+"""So many of the figures of `Usage` are tokens, the first ones."""
+_replace = msgspec.structs.replace
+_total_of = attrgetter("total")
+
+
+class Sides(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The highest running totals of senders who tell input and output without a split: cached tokens and reasoning are
+    inside them."""
+
+    input: int | None = None
+    output: int | None = None
+
+
+NO_SIDES = Sides()
+
+
+class Point(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One running total, as it was told."""
+
+    total: int
+    step: int
+    """Of the checkpoint that told it, the lowest; -1 for none."""
+    how: int
+    """Whether its figures may be those of one call, include what was cached, and have parts of another price; added."""
+    place: int
+    """The `number` of what counts it among the `told_totals` of its run; 0 while there is none."""
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+
+    def usage(self) -> Usage:
+        """Its split."""
+        return Usage(*astuple(self)[4:])
+
+    def may_be_call(self) -> bool:
+        """Whether its figures may be those of one call."""
+        return bool(self.how & _TURN)
+
+    def is_inclusive(self) -> bool:
+        """As of its report."""
+        return bool(self.how & _INCLUSIVE)
+
+    def is_unclear(self) -> bool:
+        """Whether some of its tokens have a price of their own."""
+        return bool(self.how & _UNCLEAR)
+
+    def merged(self, other: Point) -> Point:
+        """One that says what both of the same total do, in the place of that of the lower step."""
+        first = self if self.step <= other.step else other
+        usage = highest(self.usage(), other.usage())
+        return Point(self.total, first.step, self.how | other.how, first.place, *astuple(usage)[:5])
+
+
+class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What running totals say together, up to the highest of them."""
+
+    top: int = -1
+    """The highest; -1 for none."""
+    step: int = -1
+    """Of the checkpoint that told it."""
+    totals: Usage = NO_USAGE
+    sides: Sides = NO_SIDES
+    turn: Usage = NO_USAGE
+    """The newest call in it: that may be told again with better figures."""
+
+    def after(self, point: Point) -> Level:
+        """With one more."""
+        usage, top = point.usage(), max(self.top, point.total)
+        grown, split = point.total - max(0, self.top), usage.split_tokens() or 0
+        totals = _replace(self.totals, total_tokens=larger(self.totals.total_tokens, point.total))
+        found = Level(top, point.step, totals, self.sides, self.turn)
+        if point.may_be_call():
+            # The total has grown by this call, or by more. A checkpoint that repeats the figures of its last call
+            # leaves it where it was, and totals exceed what they have grown by; only the first turn's are both.
+            if split <= grown:
+                return found._with_call(usage, usage, point.is_inclusive())
+            if self.turn != NO_USAGE and point.step == self.step >= 0:
+                # The same step told again with better figures: the total has grown by what they are more, at least.
+                better = highest(self.turn, usage)
+                more = subtract(better, self.turn)
+                if (more.split_tokens() or 0) <= grown:
+                    return found._with_call(more, better, point.is_inclusive())
+            if split != point.total:
+                return found
+        totals, sides, _ = after_total(totals, self.sides, usage, point.is_inclusive())
+        return _replace(found, totals=totals, sides=sides)
+
+    def _with_call(self, more: Usage, call: Usage, inclusive: bool) -> Level:
+        if not inclusive or (more.input_tokens is None and more.output_tokens is None):
+            return _replace(self, totals=add(self.totals, more), turn=call)
+        sides = Sides(
+            add_known(self.sides.input, more.all_input_tokens()), add_known(self.sides.output, more.all_output_tokens())
+        )
+        bare = _replace(more, input_tokens=None, output_tokens=None)
+        return _replace(self, totals=add(self.totals, bare), sides=sides, turn=call)
+
+    def raised(self, point: Point) -> Level:
+        """With a lower one, of which only totals count: nobody knows whether the call has counted already."""
+        usage = point.usage()
+        if point.may_be_call() and usage.split_tokens() != point.total:
+            return self
+        totals, sides, _ = after_total(self.totals, self.sides, usage, point.is_inclusive())
+        return _replace(self, totals=totals, sides=sides)
+
+    def counted(self) -> Usage:
+        """Its tokens, where nothing else is told."""
+        return rest_of(NO_USAGE, self.totals, self.sides)
+
+
+class PointChange(NamedTuple):
+    """A running total that counts otherwise beside one more."""
+
+    point: Point
+    before: Usage
+    after: Usage
+
+
+class RunningTotals(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The highest running totals of an agent, the lowest first, and what those below them say together."""
+
+    base: Level = Level()
+    points: tuple[Point, ...] = ()
+
+    def after(self, point: Point) -> RunningTotals:
+        """With one more."""
+        return self._with_point(point).of_highest(MAX_POINTS)
+
+    def _with_point(self, point: Point) -> RunningTotals:
+        if point.total <= self.base.top:
+            return _replace(self, base=self.base.raised(point))
+        at = bisect_left(self.points, point.total, key=_total_of)
+        found = self.points[at] if at < len(self.points) else None
+        if found is not None and found.total == point.total:
+            both = found.merged(point)
+            same = both == found
+            return self if same else _replace(self, points=(*self.points[:at], both, *self.points[at + 1 :]))
+        return _replace(self, points=(*self.points[:at], point, *self.points[at:]))
+
+    def of_highest(self, count: int) -> RunningTotals:
+        """With so many points at most: the lowest are in the base."""
+        base, lower = self.base, max(0, len(self.points) - count)
+        for point in self.points[:lower]:
+            base = base.after(point)
+        return RunningTotals(base, self.points[lower:]) if lower else self
+
+    def above(self, place: int) -> RunningTotals:
+        """With those above all that are counted in this place, which is forgotten."""
+        lower = max((at for at, point in enumerate(self.points, 1) if place and point.place == place), default=0)
+        return self.of_highest(len(self.points) - lower)
+
+    def in_place(self, total: int, place: int) -> RunningTotals:
+        """With the place of the one of this total that has none yet."""
+        points = tuple(
+            _replace(point, place=place) if point.total == total and not point.place else point for point in self.points
+        )
+        return self if points == self.points else _replace(self, points=points)
+
+    def level(self) -> Level:
+        """What all of them say together."""
+        level = self.base
+        for point in self.points:
+            level = level.after(point)
+        return level
+
+    def changes(self, point: Point) -> list[PointChange]:
+        """What counts otherwise of those that are there when this one has come."""
+        if not self.points or point.total > self.points[-1].total:
+            return []  # nearly always
+        beside = self._with_point(point)
+        if beside is self:
+            return []  # it says the same
+        before, after = self._added(point.total), beside._added(point.total)
+        found: list[PointChange] = []
+        for one in self.points[bisect_left(self.points, point.total, key=_total_of) :]:
+            (was, _), (now, placed) = before[one.total], after[one.total]
+            if placed.place != one.place:
+                now = NO_USAGE  # it is counted with the one that has come
+            if was != now:
+                found.append(PointChange(one, was, now))
+        return found
+
+    def _added(self, least: int) -> dict[int, tuple[Usage, Point]]:
+        """What each of them adds from this total on, by its total."""
+        found: dict[int, tuple[Usage, Point]] = {}
+        level, first = self.base, bisect_left(self.points, least, key=_total_of)
+        for point in self.points[:first]:
+            level = level.after(point)
+        counted = level.counted()
+        for point in self.points[first:]:
+            level = level.after(point)
+            now = level.counted()
+            found[point.total] = (subtract(now, counted), point)
+            counted = now
+        return found
+
+
+def point_of(report: UsageReport, step_index: int | None) -> Point | None:
+    """A report as such a total; None where it tells none of one agent's tokens."""
+    usage = report.usage
+    if report.whole_run or report.kind not in ("total", "turn"):
+        return None
+    total = whole(usage).total_tokens if report.kind == "total" else usage.all_tokens()
+    if total is None:
+        return None
+    how = _TURN * (report.kind == "turn") + _INCLUSIVE * report.inclusive + _UNCLEAR * (report.parts is not None)
+    return Point(total, -1 if step_index is None else step_index, how, 0, *astuple(usage)[:5])
+
+
+def after_total(known: Usage, sides: Sides, told: Usage, inclusive: bool) -> tuple[Usage, Sides, bool]:
+    """The highest totals after one more, and whether it was below what was known."""
+    if not inclusive or (told.input_tokens is None and told.output_tokens is None):
+        return highest(known, told), sides, falls(known, told)
+    bare = _replace(told, input_tokens=None, output_tokens=None)
+    sent, written = told.all_input_tokens(), told.all_output_tokens()
+    newer = Sides(larger(sides.input, sent), larger(sides.output, written))
+    fell = falls(known, bare) or (sides.input or 0) > (sent or newer.input or 0)
+    return highest(known, bare), newer, fell or (sides.output or 0) > (written or newer.output or 0)
+
+
+def rest_of(calls: Usage, totals: Usage, sides: Sides) -> Usage:
+    """The tokens that totals say beyond calls. Tokens that one tells as input and another as cached are the same."""
+    if totals == NO_USAGE and sides == NO_SIDES:
+        return NO_USAGE
+    fresh, cached, written = _beyond(
+        (totals.input_tokens, totals.cached_input_tokens, totals.cache_write_tokens),
+        (calls.input_tokens, calls.cached_input_tokens, calls.cache_write_tokens),
+        sides.input,
+    )
+    visible, thought = _beyond(
+        (totals.output_tokens, totals.reasoning_tokens), (calls.output_tokens, calls.reasoning_tokens), sides.output
+    )
+    rest = Usage(fresh, cached, written, visible, thought)
+    split = add(calls, rest).split_tokens()
+    if totals.total_tokens is None and rest == NO_USAGE:
+        return NO_USAGE
+    more = max(totals.total_tokens or 0, split or 0) - (whole(calls).total_tokens or 0)
+    return _replace(rest, total_tokens=max(0, more))
+
+
+def _beyond(totals: tuple[int | None, ...], calls: tuple[int | None, ...], side: int | None) -> list[int | None]:
+    """What totals say of each bucket beyond calls. `side`: of all of these together, whatever they are; what it says
+    beyond the others is of the first one."""
+    more = [None if one is None else max(0, one - (known or 0)) for one, known in zip(totals, calls, strict=True)]
+    if side is None:
+        return more
+    spare = max(0, side - sum(known or 0 for known in calls))
+    for at in range(1, len(more)):
+        part = more[at]
+        if part is not None:
+            more[at] = part = min(part, spare)
+            spare -= part
+    more[0] = max(more[0] or 0, spare)
+    return more
