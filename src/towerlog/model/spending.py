@@ -36,9 +36,11 @@ COMPUTED_KEPT = "computed_kept"
 of that could be taken back."""
 
 _OF_CALLS = ("delta", "change")
+_OF_TOTALS = ("total", "turn")
 TOKEN_BUCKETS = 6
 """So many of the figures of `Usage` are tokens, the first ones."""
 _FREE = Priced(None, None, 0)
+_NONE = (None, None, None)
 _replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode
 
@@ -227,9 +229,19 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
 
     def overlaps(self, report: UsageReport, agent: str, step_index: int | None = None) -> tuple[Usage, Usage]:
         """What totals no longer count when this report has come: those of its agent, and those of the whole run."""
+        if self._only_grows(report):
+            return NO_USAGE, NO_USAGE
         after = self.after(report, agent, step_index)
         was, now = self.shares.get(agent, _NO_SHARE), after.shares.get(agent, _NO_SHARE)
         return _fallen(was.rest, now.rest), _fallen(self.run_rest, after.run_rest)
+
+    def _only_grows(self, report: UsageReport) -> bool:
+        """Whether no rest can be less after a report: a running total takes nothing from others, and none of its own
+        input and output becomes tokens of another bucket where it tells of no other. Most running totals are so."""
+        usage = report.usage
+        if report.kind not in _OF_TOTALS or self.run_total is not NO_USAGE or self.run_sides is not NO_SIDES:
+            return False
+        return usage.cached_input_tokens is None and usage.cache_write_tokens is None and usage.reasoning_tokens is None
 
     def decided(self, agent: str, step_index: int, waits: bool) -> Spending:
         """After a decision about an agent's checkpoint, which may leave it waiting."""
@@ -285,6 +297,12 @@ def _rest_of(calls: Usage, totals: Usage, sides: Sides) -> Usage:
     """The tokens that totals say beyond calls. Tokens that one tells as input and another as cached are the same."""
     if totals == NO_USAGE and sides == NO_SIDES:
         return NO_USAGE
+    if calls == NO_USAGE and (totals.cached_input_tokens, totals.cache_write_tokens, totals.reasoning_tokens) == _NONE:
+        # Of most senders who tell totals: what is worked out below comes to this.
+        sent, written = larger(totals.input_tokens, sides.input), larger(totals.output_tokens, sides.output)
+        both = add_known(sent, written)
+        total = totals.total_tokens if both is None else max(both, totals.total_tokens or 0)
+        return NO_USAGE if total is None else Usage(sent, output_tokens=written, total_tokens=total)
     fresh, cached, written = _beyond(
         (totals.input_tokens, totals.cached_input_tokens, totals.cache_write_tokens),
         (calls.input_tokens, calls.cached_input_tokens, calls.cache_write_tokens),

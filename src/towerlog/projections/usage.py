@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from towerlog.model.assumed import AssumedCell, less_assumed, with_assumed
-from towerlog.model.computed_costs import NO_COMPUTED, Priced, ToldTotal, less_total, merged_version, with_total
+from towerlog.model.computed_costs import Priced, ToldTotal, less_total, merged_version, with_total
 from towerlog.model.event import Event
 from towerlog.model.facts import Effects
 from towerlog.model.naming import may_be_named, named
@@ -213,8 +213,9 @@ def _with_totals(before: RunRow, after: RunRow, event: Event, effects: Effects, 
             by = model_of_total(before, effects.model, agent, whole_run=report.whole_run)
             place = (agent, report.whole_run, hour, model, status, effects.provider, by)
             made = ToldTotal(*place, told_ms, arrived, tokens, parts=report.parts_to_price())
-            priced = NO_COMPUTED if effects.priced is None else effects.priced.as_computed()
-            totals = with_total(totals, made.plus(NO_USAGE, priced))
+            if effects.priced is not None:
+                made = made.plus(NO_USAGE, effects.priced.as_computed())
+            totals = with_total(totals, made)
     return after if totals is after.told_totals else msgspec.structs.replace(after, told_totals=totals)
 
 
