@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced, Repriced
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, falls, highest, larger, subtract, whole
 
 MAX_SHARES = 256
 """Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
@@ -398,11 +398,3 @@ def _retired(together: AgentShare, agent: str, gone: AgentShare) -> AgentShare:
     increments = add(together.increments, gone.counted())
     computed = together.computed.plus(gone.computed_cost())
     return AgentShare(increments, step_index=step, step_agent=name if step >= 0 else None, computed=computed)
-
-
-def whole(usage: Usage) -> Usage:
-    """With `total_tokens` at least the sum of the buckets: a bare total counts what it says beyond them."""
-    split = usage.split_tokens()
-    if split is None or (usage.total_tokens is not None and usage.total_tokens >= split):
-        return usage
-    return _replace(usage, total_tokens=split)

@@ -185,6 +185,14 @@ def falls(known: Usage, newer: Usage) -> bool:
     return False
 
 
+def whole(usage: Usage) -> Usage:
+    """With `total_tokens` at least the sum of the buckets: a bare total counts what it says beyond them."""
+    split = usage.split_tokens()
+    if split is None or (usage.total_tokens is not None and usage.total_tokens >= split):
+        return usage
+    return msgspec.structs.replace(usage, total_tokens=split)
+
+
 def subtract(left: Usage, right: Usage) -> Usage:
     """What has to be added to `right` to get `left`."""
     return left if right is NO_USAGE else _combine(left, right, -1)

@@ -25,9 +25,8 @@ from towerlog.model.event import Draft, Event, EventType
 from towerlog.model.facts import Effects, Facts, with_effects
 from towerlog.model.run import RunRow
 from towerlog.model.span import RESPONSE_WINDOW_MS, BelowSpan, CallChange, SpanPlace, ToldCall, ToldCalls, excess
-from towerlog.model.spending import whole
 from towerlog.model.times import told_time
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract, whole
 from towerlog.model.usage_parts import UsageParts
 from towerlog.projections.usage import HOUR_MS
 from towerlog.store.values import Kind
