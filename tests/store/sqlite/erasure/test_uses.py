@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from itertools import count
+from pathlib import Path
 
 import apsw
 import pytest
 
 from tests.store.plans import plans_of
+from tests.support.factories import identity
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.store.columns.erasure import Gone, Room
 from towerlog.store.content import HistoryNode, Message, MetaList
+from towerlog.store.migrate import load_migrations
+from towerlog.store.sqlite.connections import connection as files
 from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import content, uses
 from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes, sweep_content
 from towerlog.store.sqlite.erasure.uses import index_uses
+from towerlog.store.sqlite.people.organisations import write_org
+from towerlog.store.sqlite.upkeep.salvage import salvage
 from towerlog.store.sqlite.write import write_changes
 from towerlog.store.values import Changes
 
@@ -131,6 +139,41 @@ def test_a_message_goes_with_the_last_node_that_has_it(db: apsw.Connection, org:
     assert left(db, "message") == [NAMES[0]]
     erase_nodes(db, org, [NAMES[9]], Room(100, 100_000), Gone())
     assert left(db, "message") == []
+
+
+def as_it_is(path: Path) -> Path:
+    return path
+
+
+def salvaged(path: Path) -> Path:
+    """All of it in a fresh file; checkpoints are folded from the log, which is empty here."""
+    fresh, lost = salvage(path, path, lambda done, _: None)
+    assert not lost
+    with closing(files.open_connection(fresh)) as db:
+        write_changes(db, state(1, 1, NAMES[3]))
+    return fresh
+
+
+@pytest.mark.parametrize("taken", [as_it_is, salvaged])
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_was_stored_before_is_indexed_as_well(
+    path: Path, monkeypatch: pytest.MonkeyPatch, version: int, taken: Callable[[Path], Path]
+) -> None:
+    """By a version that has filled these indexes with every write, and by this one."""
+    monkeypatch.setattr(files, "load_migrations", lambda backend: load_migrations(backend)[:version])
+    with closing(files.open_connection(path)) as db:
+        files.migrate(db)
+        org = write_org(db, *identity(1, name="ours")).org
+        write_changes(db, chain(org, 0, 8))
+        write_changes(db, state(org, 1, NAMES[3]))
+        if version == 5:
+            assert index_uses(db)
+    monkeypatch.undo()
+    with closing(files.open_connection(taken(path))) as db:
+        files.migrate(db)
+        assert set(in_indexes(db).values()) <= ({0} if version == 4 or taken is salvaged else {1, 8})
+        swept(db)
+        assert left(db, "node") == left(db, "meta_list") == left(db, "message") == NAMES[:4]
 
 
 def test_uses_are_asked_by_their_indexes(db: apsw.Connection, org: int) -> None:
