@@ -181,6 +181,11 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.retention", "MAX_ERASED_RUNS", "runs that one request erases"),
         ("engine.erasure.requests", "COUNTED_RUNS", "runs that a dry run of retention counts for each policy"),
         ("engine.timers.retention", "RUNS_AT_ONCE", "runs that retention erases before the next organisation's turn"),
+        (
+            "store.sqlite.erasure.uses",
+            "INDEXED_ROWS",
+            "rows that one step brings into the indexes by which erasures ask",
+        ),
         ("store.sqlite.erasure.steps", "STEP_ROWS", "events, and other rows, that one step of an erasure takes"),
         ("store.sqlite.erasure.steps", "STEP_BYTES", "bytes of them, as far as the last does not go beyond"),
         ("store.sqlite.erasure.reclaim", "GIVEN_BACK_PAGES", "free pages that are given back in one step"),

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
+from towerlog.model import running_totals
 from towerlog.model import spending as spending_module
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced
 from towerlog.model.spending import (
@@ -506,3 +508,65 @@ def test_a_row_without_computed_costs_says_nothing_of_them() -> None:
     assert share.computed is NO_COMPUTED
     assert b"computed" not in msgspec.json.encode(share)
     assert msgspec.json.decode(msgspec.json.encode(share), type=AgentShare).computed_cost() == Computed()
+
+
+# What is worked out in a shorter way
+
+
+turns_told = st.builds(
+    UsageReport,
+    usages,
+    st.sampled_from(["total", "turn", "delta"]),
+    st.booleans(),
+    st.booleans(),
+    st.none(),
+    st.booleans(),
+).filter(lambda report: not (report.whole_run and report.kind != "total"))
+PLAIN = ("input_tokens", "output_tokens", "total_tokens", "cost_nanos")
+plain_usages = st.builds(Usage, **dict.fromkeys(PLAIN, figures))
+plain_told = st.builds(
+    UsageReport,
+    plain_usages,
+    st.sampled_from(["total", "turn"]),
+    st.booleans(),
+    st.booleans(),
+    st.none(),
+    st.booleans(),
+)
+
+
+WHOLE = UsageReport(Usage(input_tokens=60), inclusive=True)
+CACHED = UsageReport(Usage(input_tokens=20, cached_input_tokens=40), inclusive=True)
+
+
+@example([(WHOLE, "a")], (CACHED, "a"), None)
+@example([(WHOLE, "a")], (CALL, "a"), None)
+@example([(UsageReport(WHOLE.usage, whole_run=True), "a")], (WHOLE, "b"), None)
+@given(
+    st.lists(st.tuples(turns_told | plain_told, st.sampled_from("ab")), max_size=6),
+    st.tuples(turns_told | plain_told, st.sampled_from("ab")),
+    st.none() | st.integers(0, 3),
+)
+def test_a_total_without_cached_tokens_takes_nothing_from_a_rest(
+    reports: list[Told], last: Told, step: int | None
+) -> None:
+    before, (report, agent) = after(*reports), last
+    now = before.after(report, agent, step)
+    rests = [(before.run_rest, now.run_rest)]
+    rests += [(share.rest, now.shares[name].rest) for name, share in before.shares.items()]
+    less = any(
+        (new or 0) < (old or 0) for was, now_ in rests for old, new in zip(*map(astuple, (was, now_)), strict=True)
+    )
+    told_less = [one for one in before.overlaps(report, agent, step) if one != NO_USAGE]
+    assert bool(told_less) == less
+
+
+@given(plain_usages, st.none() | st.integers(0, 60), st.none() | st.integers(0, 60))
+def test_the_rest_of_totals_alone_is_as_that_beside_calls(totals: Usage, sent: int | None, written: int | None) -> None:
+    sides = running_totals.Sides(sent, written)
+    for told in (totals, NO_USAGE):
+        short = running_totals.rest_of(NO_USAGE, told, sides)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(running_totals, "_NONE", ())
+            whole = running_totals.rest_of(NO_USAGE, told, sides)
+        assert (short, short is NO_USAGE) == (whole, whole is NO_USAGE)

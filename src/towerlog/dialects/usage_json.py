@@ -103,10 +103,14 @@ class SaidParts(msgspec.Struct, frozen=True, gc=False):
     """Where the call was served, if that has a price of its own."""
 
 
+_NO_PARTS_SAID = msgspec.structs.astuple(SaidParts())
+
+
 def parts_of_names(sent: SaidParts, otherwise: Mapping[str, Any]) -> UsageParts | None:
     """The parts by the names of the list, else by those of providers; None where nothing changes a price."""
+    if not otherwise and msgspec.structs.astuple(sent)[: len(_NO_PARTS_SAID)] == _NO_PARTS_SAID:
+        return None  # as with nearly every call
     told = {name: otherwise.get(name) if (own := getattr(sent, name)) is None else own for name in COUNTED_PARTS}
-    # Nearly every call says nothing of this.
     place = None if sent.inference_geo is None else place_term(sent.inference_geo)
     words = (place, sent.service_tier, sent.speed, otherwise.get("service_tier"))
     tier = tier_of(*sorted(filter(None, words), key=is_place, reverse=True)) if any(words) else None

@@ -220,8 +220,12 @@ def take(
 def with_total(totals: ToldTotals, added: ToldTotal) -> ToldTotals:
     """With what a running total says beyond calls. Those that were told longest ago are forgotten."""
     place = added.place()
-    known = next((one for one in totals if one.place() == place), None)
-    others = tuple(one for one in totals if one is not known)
+    known: ToldTotal | None
+    if totals and totals[-1].place() == place:  # nearly always
+        known, others = totals[-1], totals[:-1]
+    else:
+        known = next((one for one in totals if one.place() == place), None)
+        others = tuple(one for one in totals if one is not known)
     if known is not None:
         more = known.plus(added.tokens, Computed(added.nanos, added.unpriced))
         number = known.number or added.number

@@ -24,6 +24,7 @@ MAX_POINTS_BYTES = 1152
 """Of those of all agents of a run, as JSON. Past it they are forgotten of the agent that told longest ago."""
 
 _TURN, _INCLUSIVE, _UNCLEAR = 1, 2, 4
+_NONE = (None, None, None)
 TOKEN_BUCKETS = 6
 """So many of the figures of `Usage` are tokens, the first ones."""
 _replace = msgspec.structs.replace
@@ -250,6 +251,12 @@ def rest_of(calls: Usage, totals: Usage, sides: Sides) -> Usage:
     """The tokens that totals say beyond calls. Tokens that one tells as input and another as cached are the same."""
     if totals == NO_USAGE and sides == NO_SIDES:
         return NO_USAGE
+    if calls == NO_USAGE and (totals.cached_input_tokens, totals.cache_write_tokens, totals.reasoning_tokens) == _NONE:
+        # Of most senders who tell totals: what is worked out below comes to this.
+        sent, written = larger(totals.input_tokens, sides.input), larger(totals.output_tokens, sides.output)
+        both = add_known(sent, written)
+        total = totals.total_tokens if both is None else max(both, totals.total_tokens or 0)
+        return NO_USAGE if total is None else Usage(sent, output_tokens=written, total_tokens=total)
     fresh, cached, written = _beyond(
         (totals.input_tokens, totals.cached_input_tokens, totals.cache_write_tokens),
         (calls.input_tokens, calls.cached_input_tokens, calls.cache_write_tokens),

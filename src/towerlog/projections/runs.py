@@ -91,36 +91,36 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
 
     `shares`: what `parts_after` gives, by who has it already.
     """
-    was, row = row, named(row, event.facts, agent, late=event.late)
+    was, row, effects = row, named(row, event.facts, agent, late=event.late), event.effects
     changes: dict[str, Any] = {
         "last_seq": event.seq,
         "last_position": event.position,
         "last_event_at": event.recorded_at,
         "last_hash": event.hash,
     }
-    if event.facts.effects is not None and event.effects.reporter_key is not None and not event.late:
-        changes |= clients.under(row, event.effects.reporter_key)
-    if event.facts.effects is not None and event.effects.thread_id is not None:
-        changes |= {"thread_id": event.effects.thread_id, "unnamed_thread": False}
+    if effects.reporter_key is not None and not event.late:
+        changes |= clients.under(row, effects.reporter_key)
+    if effects.thread_id is not None:
+        changes |= {"thread_id": effects.thread_id, "unnamed_thread": False}
     if event.facts.client_id is not None:
         changes |= clients.with_number(row, event, changes.get("clients", row.clients))
-    if event.seq == 1 or (row.started_at is None and (event.effects.is_start or event.type is _STARTED)):
+    if event.seq == 1 or (row.started_at is None and (effects.is_start or event.type is _STARTED)):
         changes["start_told_at"] = event.told_at()
-    if event.effects.report is not None or event.effects.repriced is not None:
+    if effects.report is not None or effects.repriced is not None:
         changes["usage_seq"] = event.seq
     if event.type in TIMED_TYPES and not event.facts.by_other:
         changes["open_tools"] = tools_after(row.open_tools, event)
     if event.late:
-        if not status_fold.is_word_of_server(event.effects):
+        if not status_fold.is_word_of_server(effects):
             changes["late_events"] = row.late_events + 1
-        if event.effects.is_start:
+        if effects.is_start:
             if row.agent is None:
                 changes["agent"] = agent
-            _fill(row, event.effects, changes)
-        if _tells_usage(event.effects) or checkpoints.is_kept(event, row):
+            _fill(row, effects, changes)
+        if _tells_usage(effects) or checkpoints.is_kept(event, row):
             changes |= parts_after(row, event.facts, agent, late=event.late) if shares is None else shares
-        if row.model is None and event.effects.model is not None and not is_of_others(event.facts):
-            changes["model"] = event.effects.model
+        if row.model is None and effects.model is not None and not is_of_others(event.facts):
+            changes["model"] = effects.model
         _place(row, event, agent, changes)
         return _within(was, status_fold.erased(with_cells(row, _replace(row, **changes), event, agent), event))
     if is_of_agent(event.type, event.facts.effects):
@@ -131,8 +131,8 @@ def fold(row: RunRow, event: Event, agent: str | None, shares: dict[str, Any] | 
         # A person's answer, decision or message, after which the agent has the whole threshold of silence again.
         at = event.recorded_at
         changes |= {"expected_at": at, "seen_at": seen_after(row, at), "silent_at": None, "idle": False}
-    if row.agent is None and event.effects.assumes_agent is not None:
-        changes |= {"agent": event.effects.assumes_agent, "assumed_agent": True}
+    if row.agent is None and effects.assumes_agent is not None:
+        changes |= {"agent": effects.assumes_agent, "assumed_agent": True}
     elif row.agent is None and not event.facts.foreign and agent is not None:
         changes["agent"] = agent
     if event.facts.effects is not None:

@@ -19,7 +19,6 @@ import msgspec
 from towerlog.model.assumed import AssumedCell, less_assumed, with_assumed
 from towerlog.model.computed_costs import (
     MAX_COMPUTED_CELLS,
-    NO_COMPUTED,
     Priced,
     ToldTotal,
     ToldTotals,
@@ -228,8 +227,9 @@ def _with_totals(before: RunRow, after: RunRow, event: Event, effects: Effects, 
             by = model_of_total(before, effects.model, agent, whole_run=report.whole_run)
             place = (agent, report.whole_run, hour, model, status, effects.provider, by)
             made = ToldTotal(*place, told_ms, arrived, tokens, parts=report.parts_to_price(), number=event.seq)
-            priced = NO_COMPUTED if effects.priced is None else effects.priced.as_computed()
-            totals = with_total(totals, made.plus(NO_USAGE, priced))
+            if effects.priced is not None:
+                made = made.plus(NO_USAGE, effects.priced.as_computed())
+            totals = with_total(totals, made)
             return _with_places(after, totals, report, agent)
     return after if totals is after.told_totals else msgspec.structs.replace(after, told_totals=totals)
 

@@ -179,7 +179,8 @@ class FreePages:
             # Pages are gone over also where the sweep ends early.
             self._content, self._page = None, 1
             if left is not None:
-                self._content = advanced("node or meta_list", before, left, falls=True)
+                # The same where the step has only made ready to look.
+                self._content = before if left == before else advanced("node or meta_list", before, left, falls=True)
 
     async def _go_over(self) -> None:
         is_wanted = self._page or (self._carrying_out.has_room_to_give_back and self._store.space.was_low)

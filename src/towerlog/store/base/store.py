@@ -116,7 +116,7 @@ class Unit(Protocol):
     def sweep_content(self, before: tuple[int, int]) -> Awaitable[tuple[int, int] | None]:
         """Takes some content out that nothing points at, up to these numbers, in a transaction of its own.
 
-        The numbers before which the next is to begin; None for no more.
+        The numbers before which the next is to begin, the same where it has only made ready to look; None for no more.
         """
         ...
 

@@ -38,6 +38,8 @@ _THREAD = (
     " VALUES (?1, ?2, ?3, (SELECT ifnull(max(number), 0) + 1 FROM thread WHERE org = ?1), ?4)"
     " ON CONFLICT (org, thread_id) DO UPDATE SET doc = excluded.doc"
 )
+# The look for the newest number takes six times as long as the rest of a row, and most threads are there.
+_THREAD_KEPT = "UPDATE thread SET doc = ?4 WHERE org = ?1 AND thread_id = ?2"
 _AGENT = (
     "INSERT INTO agent (agent, org, agent_id, name, doc) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (agent) DO UPDATE SET doc = excluded.doc"
@@ -144,7 +146,7 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.left_threads:
         db.executemany(_THREAD_LEFT, sorted(changes.left_threads))
     if changes.threads:
-        db.executemany(_THREAD, map(rows.thread_row, changes.threads.values()))
+        _write_threads(db, list(map(rows.thread_row, changes.threads.values())))
     if changes.checkpoints:
         db.executemany(_CHECKPOINT, map(rows.checkpoint_row, changes.checkpoints.values()))
     for run in changes.moved:
@@ -187,6 +189,13 @@ def _write_state(db: apsw.Connection, changes: Changes) -> None:
     if changes.counters:
         counted = ((c.position, c.runs, c.agents, org) for org, c in changes.counters.items())
         db.executemany(_COUNTERS, counted)
+
+
+def _write_threads(db: apsw.Connection, threads: list[rows.Row]) -> None:
+    before = db.total_changes()
+    db.executemany(_THREAD_KEPT, threads)
+    if db.total_changes() - before < len(threads):
+        db.executemany(_THREAD, threads)
 
 
 def _move(db: apsw.Connection, run: RunRow) -> None:

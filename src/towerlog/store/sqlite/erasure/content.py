@@ -1,7 +1,8 @@
 """What an erasure takes out of the content store: what nothing points at any more.
 
 A node or a list of metas goes where no checkpoint of any run points at it and nothing goes on from it, and then what it
-went on from is looked at; a message goes with the last node that has it. All of it is asked by indexes.
+went on from is looked at; a message goes with the last node that has it. All of it is asked by indexes, which have all
+rows once `index_uses` has said so in the same transaction.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import apsw
 
 from towerlog.store.columns.erasure import Gone, Room
 from towerlog.store.sqlite.connections.transaction import transaction
+from towerlog.store.sqlite.erasure.uses import index_uses
 from towerlog.store.sqlite.reads import one
 
 _NODE_HELD = (
-    "SELECT EXISTS (SELECT 1 FROM checkpoint WHERE org = ?1 AND node = ?2)"
+    "SELECT EXISTS (SELECT 1 FROM checkpoint WHERE org = ?1 AND node = ?2 AND indexed = 1)"
     " OR EXISTS (SELECT 1 FROM checkpoint WHERE org = ?1 AND held_node = ?2)"
-    " OR EXISTS (SELECT 1 FROM node WHERE org = ?1 AND parent = ?2 AND parent <> x'')"
+    " OR EXISTS (SELECT 1 FROM node WHERE org = ?1 AND parent = ?2 AND indexed = 1 AND parent <> x'')"
 )
 _METAS_HELD = (
-    "SELECT EXISTS (SELECT 1 FROM checkpoint WHERE org = ?1 AND metas = ?2)"
+    "SELECT EXISTS (SELECT 1 FROM checkpoint WHERE org = ?1 AND metas = ?2 AND indexed = 1)"
     " OR EXISTS (SELECT 1 FROM checkpoint WHERE org = ?1 AND held_metas = ?2)"
-    " OR EXISTS (SELECT 1 FROM meta_list WHERE org = ?1 AND parent = ?2 AND parent <> x'')"
+    " OR EXISTS (SELECT 1 FROM meta_list WHERE org = ?1 AND parent = ?2 AND indexed = 1 AND parent <> x'')"
 )
 
 
@@ -33,7 +35,8 @@ SWEPT_BYTES = 1024 * 1024
 
 
 def erase_nodes(db: apsw.Connection, org: int, keys: list[bytes], room: Room, gone: Gone) -> list[bytes]:
-    """Takes out what is free of these nodes and of what they go on from; those that there was no room for."""
+    """Takes out what is free of these nodes and of what they go on from; those that there was no room for. All uses are
+    in the indexes."""
     while keys and room.is_left:
         key = keys.pop()
         found = db.execute(
@@ -54,7 +57,7 @@ def erase_nodes(db: apsw.Connection, org: int, keys: list[bytes], room: Room, go
 
 
 def _erase_message(db: apsw.Connection, org: int, key: bytes, room: Room, gone: Gone) -> None:
-    sql = "SELECT 1 FROM node WHERE org = ? AND message = ? AND message <> x'' LIMIT 1"
+    sql = "SELECT 1 FROM node WHERE org = ? AND message = ? AND indexed = 1 AND message <> x'' LIMIT 1"
     if one(db, sql, (org, key)) is not None:
         return
     size = one(db, "SELECT length(body) FROM message WHERE org = ? AND key = ?", (org, key))
@@ -93,10 +96,13 @@ def content_end(db: apsw.Connection) -> tuple[int, int]:
 def sweep_content(db: apsw.Connection, before: tuple[int, int]) -> tuple[int, int] | None:
     """Takes out, in one transaction, some of what no event was stored with, of any organisation; the newest first.
 
-    `before`: numbers of nodes and of lists of metas up to which are looked at; the next ones, None for no more.
+    `before`: numbers of nodes and of lists of metas up to which are looked at; the next ones, None for no more, and the
+    same where the step has only brought uses into the indexes.
     """
     room, gone = Room(SWEPT_ROWS, SWEPT_BYTES), Gone()
     with transaction(db, makes_room=True):
+        if not index_uses(db):
+            return before
         nodes = _swept(db, "node", before[0], room, gone, erase_nodes)
         metas = _swept(db, "meta_list", before[1], room, gone, erase_metas) if not nodes else before[1]
     return (nodes, metas) if nodes or metas else None

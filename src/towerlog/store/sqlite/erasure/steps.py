@@ -25,6 +25,7 @@ from towerlog.store.compression import Packer
 from towerlog.store.sqlite.connections.transaction import transaction
 from towerlog.store.sqlite.erasure import policies
 from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes
+from towerlog.store.sqlite.erasure.uses import index_uses
 from towerlog.store.sqlite.reads import one
 
 STEP_ROWS = 256
@@ -75,7 +76,12 @@ Part = Callable[[apsw.Connection, Erasing, Room], Erasing]
 
 
 def _content(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
-    """What was pointed at."""
+    """What was pointed at. Where not all uses are in the indexes yet, the step ends once it has brought some there."""
+    if not erasing.nodes and not erasing.metas:
+        return erasing
+    if not index_uses(db):
+        room.rows = 0
+        return erasing
     gone = Gone()
     nodes = erase_nodes(db, erasing.org, list(map(bytes.fromhex, erasing.nodes)), room, gone)
     metas = erase_metas(db, erasing.org, list(map(bytes.fromhex, erasing.metas)), room, gone)

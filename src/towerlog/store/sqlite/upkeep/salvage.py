@@ -21,6 +21,8 @@ from towerlog.store.sqlite.connections.store_notes import begin_digests_anew, no
 from towerlog.store.sqlite.upkeep.pages import Progress
 
 BATCH_ROWS = 500
+NOT_COPIED = "indexed"
+"""A column that says in which indexes a row is: in a fresh database in none of these."""
 MADE_ANEW = frozenset({"migration", "run", "run_text", "usage", "checkpoint", "approval"})
 """Tables that are not copied: the fresh schema has the first, and the others are folded from the log."""
 _FROM_INDEXES = (
@@ -66,12 +68,12 @@ def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
     try:
         files.migrate(into)
         done = 0
-        for table, names in _tables(into):
-            rows = _named(old, table, names, lost) if names else _numbered(old, table, lost)
+        for table, names, columns in _tables(into):
+            rows = _named(old, table, names, columns, lost) if names else _numbered(old, table, columns, lost)
             verb = "INSERT" if table == "event" else "INSERT OR IGNORE"
             with whole(into):
                 for row in rows:
-                    into.execute(f"{verb} INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+                    into.execute(f"{verb} INTO {table} ({columns}) VALUES ({', '.join('?' * len(row))})", row)
                     done += 1
                     if done % BATCH_ROWS == 0:
                         progress(done, 0)
@@ -90,14 +92,16 @@ def _copied(source: Path, partial: Path, progress: Progress) -> list[str]:
     return lost
 
 
-def _tables(fresh: apsw.Connection) -> list[tuple[str, str]]:
-    """Each table that is copied, and the columns that order it where it has no numbers of its own."""
-    found: list[tuple[str, str]] = []
+def _tables(fresh: apsw.Connection) -> list[tuple[str, str, str]]:
+    """Each table that is copied, the columns that order it where it has no numbers of its own, and those that are
+    copied."""
+    found: list[tuple[str, str, str]] = []
     for _, table, kind, _, has_names, _ in fresh.execute("PRAGMA main.table_list"):
         if kind == "table" and not str(table).startswith("sqlite_") and table not in MADE_ANEW:
-            columns = list(fresh.execute(f"PRAGMA table_info({table})")) if has_names else []
-            keys = sorted((column[5], str(column[1])) for column in columns if column[5])
-            found.append((str(table), ", ".join(name for _, name in keys)))
+            columns = list(fresh.execute(f"PRAGMA table_info({table})"))
+            keys = sorted((column[5], str(column[1])) for column in columns if has_names and column[5])
+            copied = ", ".join(str(column[1]) for column in columns if column[1] != NOT_COPIED)
+            found.append((str(table), ", ".join(name for _, name in keys), copied))
     return found
 
 
@@ -111,13 +115,13 @@ def _from_indexes(into: apsw.Connection, source: Path) -> None:
     into.execute("DETACH old")
 
 
-def _numbered(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
+def _numbered(old: apsw.Connection, table: str, columns: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
     """A table's rows by number; behind a row that cannot be read, the next ones that can."""
     last, step = -1, 0
     highest = 1 << 62
     while last + step < highest:
         try:
-            sql = f"SELECT rowid, * FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"
+            sql = f"SELECT rowid, {columns} FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"
             for found, *row in old.execute(sql, (last + step,)):
                 # Where the tree is out of order a lower number may follow. The place to go on from never goes back.
                 if found > last:
@@ -130,15 +134,15 @@ def _numbered(old: apsw.Connection, table: str, lost: list[str]) -> Iterator[tup
             step = step * 2 or 1
 
 
-def _named(old: apsw.Connection, table: str, order: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
+def _named(old: apsw.Connection, table: str, order: str, columns: str, lost: list[str]) -> Iterator[tuple[Any, ...]]:
     """A table's rows by name, from both ends where one cannot be read; some may come twice."""
     try:
-        yield from old.execute(f"SELECT * FROM {table} ORDER BY {order}")
+        yield from old.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")
         return
     except _READ_ERRORS as error:
         lost.append(f"{table}: some rows cannot be read: {error}")
     backwards = ", ".join(f"{column} DESC" for column in order.split(", "))
     try:
-        yield from old.execute(f"SELECT * FROM {table} ORDER BY {backwards}")
+        yield from old.execute(f"SELECT {columns} FROM {table} ORDER BY {backwards}")
     except _READ_ERRORS:
         return
