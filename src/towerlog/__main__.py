@@ -15,10 +15,21 @@ from typing import Any
 
 def main() -> None:
     """Runs the command line. Without click, prints which extra to install and exits with 69."""
+    _open_standard_files()
     if sys.argv[1:2] == ["serve"]:  # whoever asks a server loads nothing of one
         _leave_when_told()
         _import_structlog()
     _command_line()(prog_name="towerlog")
+
+
+def _open_standard_files() -> None:
+    """Of those that this process was started without, each is the null device: a file or socket that is opened later
+    would get the number, and what is printed would go there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _leave_when_told() -> None:

@@ -256,6 +256,26 @@ async def test_a_question_is_withdrawn_with_its_run(rig: Rig) -> None:
     await sound(rig)
 
 
+async def test_a_run_with_an_answer_that_nobody_took_ends_once_the_next_one_goes_on(rig: Rig) -> None:
+    """Whoever has answered sees that the run is lost, and that nobody takes the answer."""
+    await tell(rig, START, state(1))
+    [old] = await rows(rig)
+    asks = draft(EventType.RUN_WAITING, RunById(old.run_id), {"question": "ok?"}, facts=Facts(question="ok?"))
+    await rig.do(Append("native", [asks]))
+    [asked] = await refs(rig)
+    await rig.do(AnswerApproval(asked, content="yes"))
+    await tell(rig, START, trace="B")
+    assert await statuses(rig) == ["running", "running"], "it may take the answer still"
+    await tell(rig, state(2), trace="B")
+    first, second = await rows(rig)
+    assert (first.status, second.run_id in (first.error or "")) == (Status.LOST, True)
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert (view.closed.state, view.closed.resumed_at) == (ApprovalState.WITHDRAWN, None)
+    await sound(rig)
+
+
 async def test_a_run_that_broke_off_leaves_the_wait_to_the_next_one(rig: Rig) -> None:
     await tell(rig, START, state(1), state(2, **WAITS))
     await tell(rig, START, {"type": "thread_error", "data": {"error": "out of memory"}}, trace="B")

@@ -67,6 +67,22 @@ def test_output_and_exit_code_pass_and_are_reported(server, tmp_path) -> None:
     assert run["events"]["tool.call"]["arguments"]["command"][:2] == ["sh", "-c"]
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_what_a_command_prints_goes_nowhere_where_the_output_is_closed(server, tmp_path, closed) -> None:
+    """The number of a closed file is that of the next one which is opened: a connection, say."""
+    thread = f"t-closed{closed}".replace("&", "").replace(">", "o").replace("<", "i").replace(" ", "")
+    line = (
+        f"exec {sys.executable} -m towerlog exec --thread {thread} -- sh -c 'echo out; echo wrong >&2; sleep 1; echo x'"
+    )
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    known = environment(server.base_url, tmp_path)
+    process = subprocess.Popen(["sh", "-c", f"{line} {closed}"], env=known, **pipes)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert (out, err) == (b"" if closed.startswith(">") else b"out\nx\n", b"" if "2>" in closed else b"wrong\n")
+    assert run_of(server, thread)["events"]["tool.result"]["result"]["exit_code"] == 0
+
+
 def test_standard_input_passes(server, tmp_path) -> None:
     process = start(server.base_url, tmp_path, "--thread", "t-input", "--", "cat", stdin=subprocess.PIPE)
     text = os.urandom(1_000_000)

@@ -182,8 +182,8 @@ def _is_passed(plan: Plan, old: RunRow, row: RunRow) -> Steps[bool]:
 
 
 def _is_between(plan: Plan, row: RunRow) -> bool:
-    """Whether a run waits for a person, or its newest state has a decision."""
-    if _waits(row):
+    """Whether a run waits for a person, has an answer that nobody has taken, or its newest state has a decision."""
+    if _waits(row) or any(one.type == "input" for one in row.pending):
         return True
     latest = row.latest_step()
     state = None if latest is None else plan.checkpoint(row.run, *latest)
