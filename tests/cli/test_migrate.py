@@ -157,7 +157,7 @@ def test_it_goes_on_when_it_was_killed(data: Path, url: str, start: int) -> None
 @pytest.mark.parametrize("at", MANY)
 def test_it_goes_on_wherever_it_was_killed(data: Path, url: str, at: int) -> None:
     killed(data, url, at)
-    if cluster().sql("SELECT to_regclass('meta') IS NOT NULL", database(url)) == [["t"]]:
+    if tables(url):
         left = cluster().sql("SELECT count(*) FROM meta WHERE name = 'epoch'", database(url))
         if left == [["0"]] and cluster().sql("SELECT count(*) FROM meta", database(url)) != [["0"]]:
             refused = towerlog("verify", "--data-dir", data, "--database-url", url)
@@ -179,6 +179,23 @@ def test_a_store_that_is_not_complete_is_opened_by_nobody(data: Path, url: str) 
         refused = run(given, clean_environment({}), DEADLINE_S)
         assert refused.returncode == CONFIGURATION, refused.stderr
         assert "`towerlog migrate` is filling it" in refused.stderr
+
+
+def test_nobody_begins_with_a_database_whose_schema_a_move_was_making(data: Path, url: str) -> None:
+    """It is the move's from its first table on, and goes on as one."""
+    at = next(at for at in range(8, 60, 2) if killed(data, url, at) == KILLED and tables(url))
+    assert cluster().sql("SELECT count(*) FROM migration", database(url)) == [["1"]], f"the first migration, {at}"
+    for command in (["serve", "--port", "0"], ["verify"]):
+        given = [*command, "--data-dir", str(data), "--database-url", url]
+        refused = run(given, clean_environment({}), DEADLINE_S)
+        assert refused.returncode == CONFIGURATION, refused.stderr
+        assert "`towerlog migrate` is filling it" in refused.stderr
+    finish(data, url)
+
+
+def tables(url: str) -> bool:
+    """Whether the schema has been begun."""
+    return cluster().sql("SELECT to_regclass('meta') IS NOT NULL", database(url)) == [["t"]]
 
 
 @pytest.mark.parametrize(

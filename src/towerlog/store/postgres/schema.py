@@ -33,8 +33,9 @@ MOVING, RESTORING = "moving", "restoring"
 """Rows of `meta` that are there while a store moves here, and while a backup is put here."""
 
 
-async def migrate(connection: Any) -> int:
-    """Brings the schema up to this version; returns its number.
+async def migrate(connection: Any, note: tuple[str, str] | None = None) -> int:
+    """Brings the schema up to this version; returns its number. `note`: a row of `meta` that a new database has from
+    the first moment, so that nobody takes it for one to begin with.
 
     Raises SchemaMismatch for a newer one and for another program's database, StorageFailed, Overloaded.
     """
@@ -46,7 +47,7 @@ async def migrate(connection: Any) -> int:
         known = load_migrations("postgres")
         name = await connection.fetchval("SELECT current_database()")
         for migration in plan_migrations({row[0]: row[1] for row in found}, known, f"the database {name}"):
-            await _apply(connection, migration)
+            await _apply(connection, migration, None if found or migration.number > 1 else note)
         return len(known)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise storage_error(error) from error
@@ -55,7 +56,7 @@ async def migrate(connection: Any) -> int:
             await connection.execute(f"SELECT pg_advisory_unlock({PURPOSE}, {MIGRATING})")
 
 
-async def _apply(connection: Any, migration: Migration) -> None:
+async def _apply(connection: Any, migration: Migration, note: tuple[str, str] | None) -> None:
     """Waits for its turn, however long: a backup may be reading the tables that are to be changed."""
     values = (migration.number, migration.name, migration.checksum)
     while True:
@@ -65,6 +66,8 @@ async def _apply(connection: Any, migration: Migration) -> None:
                 await connection.execute(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_MS}")
                 await connection.execute(migration.sql)
                 await connection.execute("INSERT INTO migration VALUES ($1, $2, $3)", *values)
+                if note is not None:
+                    await connection.execute("INSERT INTO meta VALUES ($1, $2)", *note)
             return
         except asyncpg.LockNotAvailableError:
             log.warning("the migration waits for whoever reads the tables, a backup above all", name=migration.name)
@@ -88,6 +91,8 @@ async def check_schema(connection: Any) -> None:
     except asyncpg.UndefinedTableError:
         raise SchemaMismatch(f"{name} is not a towerlog database") from None
     if plan_migrations({row[0]: row[1] for row in found}, load_migrations("postgres"), name):
+        if found:
+            await refuse_unfinished(connection)  # `serve` would not bring it up to date either
         raise SchemaMismatch(f"{name} has an older schema: start `towerlog serve` once, it brings it up to date")
 
 

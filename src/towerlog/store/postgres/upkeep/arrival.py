@@ -209,7 +209,11 @@ def _unfit_rows(table: Table) -> Iterator[None]:
 async def write_mark(db: Db, name: str, mark: msgspec.Struct) -> None:
     """Notes in the transaction that is open that something is under way, and how far it is."""
     sql = "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-    await db.do(sql, name, msgspec.json.encode(mark).decode())
+    await db.do(sql, name, _written(mark))
+
+
+def _written(mark: msgspec.Struct) -> str:
+    return msgspec.json.encode(mark).decode()
 
 
 @asynccontextmanager
@@ -223,7 +227,7 @@ async def arriving(url: str, fingerprint: str) -> AsyncIterator[Arrival]:
             connection = await connections.connect(url, {})
             ending.push_async_callback(connection.close)
         await schema.check_durable(connection)
-        await schema.migrate(connection)
+        await schema.migrate(connection, (schema.MOVING, _written(_Mark(fingerprint))))
         db = Db(connection, Damages(lambda: 0, is_logged=False), OwnTimes())
         with storage_errors():
             if not await take_alone(db):
@@ -239,12 +243,13 @@ async def _begun(db: Db, fingerprint: str) -> _Mark:
     found = await db.value("SELECT value FROM meta WHERE name = $1", schema.MOVING)
     if found is not None:
         mark = msgspec.json.decode(str(found), type=_Mark)
-        if mark.source != fingerprint:
+        if mark.source != fingerprint and mark.rows:
             raise SchemaMismatch(
                 f"the database {name} has a part of another store, or of this one before something was written to it:"
                 " begin anew with an empty database"
             )
-        return mark
+        if mark.source == fingerprint:
+            return mark
     for part in [part for table in TABLES for part in parts_of(table)]:
         if await db.value(f"SELECT EXISTS (SELECT 1 FROM {part.name})"):
             raise SchemaMismatch(
