@@ -220,6 +220,16 @@ def test_an_unknown_member_of_a_request_is_named(client: httpx2.Client, unique: 
         assert f"{list(body)[-1]}: is not a member of this body; it takes " in reply.text
 
 
+def test_what_is_no_number_is_no_wish(client: httpx2.Client, unique: Unique) -> None:
+    """Telemetry has null there; of a run that is queued again that means the input which it had."""
+    run_id = create_run(client, unique("thread"))["run_id"]
+    client.post(f"/api/v1/runs/{run_id}:kill", json={})
+    for word in (b"NaN", b"-Infinity", b'{"a":[Infinity]}'):
+        reply = client.post(f"/api/v1/runs/{run_id}:retry", content=b'{"input":%s}' % word)
+        assert (reply.status_code, "not valid JSON" in reply.text) == (400, True), reply.text
+    assert client.post(f"/api/v1/runs/{run_id}:retry", json={"input": "again"}).status_code == 201
+
+
 @pytest.mark.parametrize("dots", [".", ".."])
 def test_an_id_that_no_url_can_reach_is_refused(client: httpx2.Client, dots: str) -> None:
     event = {"event_type": "step", "sdk_run_id": dots, "payload": {}}

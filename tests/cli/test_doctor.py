@@ -170,10 +170,10 @@ def test_a_full_disk_is_told_of_in_time(tmp_path, monkeypatch, free, verdict) ->
 
 
 def test_a_folder_that_cannot_be_written_is_wrong(tmp_path, monkeypatch) -> None:
-    def refuse(**_: object) -> str:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "x")
 
-    monkeypatch.setattr(measure.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(measure, "held_folder", refuse)
     [found] = check_durability(Settings(data_dir=str(tmp_path)), None)
     assert found.verdict == "wrong"
     assert "permission denied" in found.message

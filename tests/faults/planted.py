@@ -1664,7 +1664,7 @@ TOLD = (
         "a rule of one agent meets none of its events",
         "engine/alerts/test_reactions.py::test_a_rule_looks_only_at_its_scope",
         "towerlog.engine.alerts.scope",
-        'found = [ALL, ("agent", self._agent), ("thread", row.thread_id)]',
+        'found = [ALL, ("agent", self.agent), ("thread", row.thread_id)]',
         'found = [ALL, ("thread", row.thread_id)]',
     ),
     Fault(

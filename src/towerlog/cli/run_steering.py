@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import click
 
@@ -33,11 +33,15 @@ def _pairs(_context: click.Context, option: click.Parameter, given: tuple[str, .
     return pairs
 
 
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
 def _object(_context: click.Context, option: click.Parameter, text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_no_number)
     except ValueError as error:
         raise click.BadParameter(f"is not JSON: {error}", param=option) from None
     if not isinstance(found, dict):

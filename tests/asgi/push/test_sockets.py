@@ -64,6 +64,16 @@ async def test_a_client_that_answers_stays(app: App, clock: HandClock) -> None:
         assert len(after(app, clock, 30)) == 1
 
 
+async def test_a_client_that_is_gone_in_this_moment_keeps_no_server_from_ending(app: App) -> None:
+    """The event loop has not heard of it yet, and the last frame is answered with a reset."""
+    async with connected(app) as (client, _):
+        assert app.sockets is not None
+        [one] = app.sockets._open.values()
+        client.socket.close()
+        one.shutdown()
+        await wait_until_async(lambda: not app.sockets, "the socket to be gone")
+
+
 async def test_a_socket_that_raises_takes_no_other_its_turn(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     sockets = app.sockets
     assert sockets is not None

@@ -19,7 +19,7 @@ from towerlog.asgi.shares.threads import ThreadTurns
 from towerlog.dialects.base import Call, Endpoint, Pause
 from towerlog.dialects.fields import TooDeep
 from towerlog.dialects.portions import NOT_NOW, Span, found_in, portions, replaced, stand_in
-from towerlog.dialects.repair import Repaired, costs_of, repair
+from towerlog.dialects.repair import NOT_A_NUMBER, Repaired, costs_of, repair
 from towerlog.dialects.structure import (
     MAX_ESCAPES,
     MAX_PARTS,
@@ -33,7 +33,9 @@ from towerlog.engine.ingest.prepare import prepared
 from towerlog.errors import Malformed, RateLimited, TooLarge, TowerlogError
 from towerlog.model.command import Append, Command, Report
 from towerlog.model.event import FieldWarning, Refusal, RunByForeignId
+from towerlog.model.principal import Scope
 
+_STEERS = frozenset({Scope.CONTROL})
 DECODED_AT_ONCE_BYTES = 256 * 1024
 """Longer bodies are decoded in the thread. The batches of our SDK are no longer than this."""
 DECODED_AT_ONCE_OBJECTS = 2048
@@ -283,6 +285,8 @@ def _repaired(endpoint: Endpoint, call: Call, first: Malformed, digest: bytes) -
     repaired: Repaired | None = repair(call.body, call.pause)
     if repaired is None:
         raise first
+    if _STEERS & endpoint.scopes and any(NOT_A_NUMBER in one.message for one in repaired.warnings):
+        raise first  # null may be another wish than a number
     try:
         return Decoded(endpoint.decode(msgspec.structs.replace(call, body=repaired.body)), digest, repaired.warnings)
     except Malformed:

@@ -137,7 +137,11 @@ class Phases(asyncio.Protocol, ABC):
             if self._last_bytes:
                 self.given_bytes = len(self._last_bytes)
                 self.transport.write(self._last_bytes)
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # the other side has reset it in this very moment: there is nobody to wait for
+                self.transport.abort()
+                return
             self._resume_reading()
             self._await(ConnectionPhase.LINGER, LINGER_S)
 
