@@ -52,6 +52,7 @@ describe('calls of models', () => {
     expect(said([call({ attributes: { 'gen_ai.input.messages': input, 'gen_ai.output.messages': output } })])).toEqual(['person user: Oslo?', 'agent assistant: It is cold.']);
     const numbered = { 'llm.input_messages.0.message.role': 'user', 'llm.input_messages.0.message.content': 'Oslo?', 'gen_ai.completion.0.content': 'It is cold.', 'gen_ai.completion.0.role': 'assistant' };
     expect(said([call({ attributes: numbered })])).toEqual(['person user: Oslo?', 'agent assistant: It is cold.']);
+    expect(said([call({ attributes: { 'input.value': JSON.stringify({ messages: [oslo] }), 'output.value': 'It is cold.' } })])).toEqual(['person user: Oslo?', 'agent assistant: It is cold.']);
     const tool = [{ role: 'assistant', parts: [{ type: 'tool_call', name: 'ls', arguments: { at: '/' } }] }, { role: 'tool', parts: [{ type: 'tool_call_response', response: 'bin' }] }];
     expect(said([call({ attributes: { 'gen_ai.input.messages': tool } })])).toEqual(['tool calls ls: at: /', 'tool a tool answered: bin']);
   });
@@ -76,6 +77,11 @@ describe('events and calls together', () => {
     calls.push(call({ messages: [brief, oslo, cold, { role: 'assistant', tool_calls: [{ name: 'ls', arguments: { at: '/' } }] }, { role: 'tool', content: 'bin' }, bergen], response: rain }));
     const turns = withCalls(conversation([...events, asked, gave, event('run.completed')]), calls);
     expect(turns.map(({ name, text }) => `${name}: ${text}`)).toEqual(['system: Be brief.', 'user: Oslo?', 'assistant: It is cold.', 'calls ls: at: /', 'tool: bin', 'user: Bergen?', 'assistant: It rains.', 'completed: ']);
+  });
+  it('stand where their call was, wherever a later call finds an event of its own', () => {
+    const heard = event('run.message', { content: 'Hold' });
+    const calls = [call({ messages: [oslo], response: cold }), call({ messages: [oslo, cold, { role: 'user', content: 'Hold' }] })];
+    expect(withCalls(conversation([heard]), calls).map(({ text }) => text)).toEqual(['Hold', 'Oslo?', 'It is cold.']);
   });
   it('are what events tell where there are no calls', () => {
     const turns = conversation([event('run.started', { data: { input: 'Go' } })]);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.rig import Rig
 from towerlog.engine.queries.lanes import UNSERVED_MS
-from towerlog.model.command import Claim, CreateRun
+from towerlog.model.command import CancelRun, Claim, CreateRun
 from towerlog.model.question import GetRun, ListLanes
 
 
@@ -33,10 +33,13 @@ async def test_what_no_worker_has_asked_for_lately_is_unserved(rig: Rig) -> None
 
 
 async def test_a_worker_that_asks_serves_for_a_while(rig: Rig) -> None:
-    await rig.do(CreateRun("t", agent="writer", labels={"gpu": "1"}))
+    first = await rig.do(CreateRun("t", agent="writer"))
+    await rig.do(CreateRun("t", agent="reader", labels={"gpu": "1"}))
     rig.clock.advance(UNSERVED_MS + 1)
-    await rig.do(Claim("w", 60_000, agents=("writer",)))
-    assert await unserved(rig) == ["writer"], "it lacks a label"
-    await rig.do(CreateRun("u", agent="writer"))
-    await rig.do(Claim("w", 60_000, agents=("writer",)))
-    assert await unserved(rig) == ["writer"]
+    await rig.do(Claim("w", 60_000, agents=("reader",), labels={"gpu": "1"}))
+    await rig.do(CancelRun(first.run_id))
+    assert await unserved(rig) == [], "it has asked while the run waited for its thread"
+    rig.clock.advance(UNSERVED_MS + 1)
+    assert await unserved(rig) == ["reader"]
+    await rig.do(Claim("w", 60_000, agents=("reader",)))
+    assert await unserved(rig) == ["reader"], "it lacks a label"
