@@ -108,7 +108,7 @@ def looks(runs: dict[str, Json]) -> dict[str, str]:
         "everything about a run": f"towerlog runs show {counted['run_id']}",
         "which worker holds which runs, and what is queued": "towerlog workers; towerlog queue",
         "tokens and cost by agent": "towerlog usage",
-        "the budget, which warns after a thousandth of a dollar": "towerlog budgets",
+        "the budget, which warns at 0.02 % of its dollar": "towerlog budgets",
         "the rule that watches for unanswered agents": "towerlog alerts rules",
         "who has changed what": "towerlog audit --limit 5",
         "the newest runs over HTTP": f'{CURL} "$TOWERLOG_URL/v1/runs?limit=5"',

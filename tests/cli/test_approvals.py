@@ -57,6 +57,25 @@ def test_what_waits_is_shown_whole_beside_its_run(server) -> None:
     assert asking(server, "approvals", "show", "nothing").exit_code == exits.FOUND_WRONG
 
 
+def test_what_was_decided_is_shown_by_its_whole_id(server) -> None:
+    question = waiting(server, "question")
+    server.client().post(f"/api/v1/approvals/{question}", json={"content": "yes"}).raise_for_status()
+    shown = "\n".join(lines(server, "approvals", "show", question))
+    assert re.search(r"state +answered", shown)
+    assert re.search(r"answered by +admin", shown)
+    assert "the whole id" in asking(server, "approvals", "show", question[:-1]).output
+
+
+def test_times_of_an_approval_are_those_of_this_machine_on_a_terminal(server) -> None:
+    question = waiting(server, "question")
+
+    def asked(*how: str) -> str:
+        return next(line for line in seen(server, 80, "approvals", "show", question, *how) if line.startswith("asked"))
+
+    assert re.fullmatch(r"asked +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", asked())
+    assert asked("--utc").endswith("Z")
+
+
 def test_at_80_columns_it_can_be_read_what_waits(server) -> None:
     told(server, "human_input_requested", unique("asks"), question="Delete all of last year's reports?", risk="high")
     shown = seen(server, 80, "approvals", "ls")

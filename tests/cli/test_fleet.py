@@ -115,3 +115,5 @@ def test_threads_are_listed(server) -> None:
     [line] = [line for line in lines(server, "threads") if thread in line]
     assert "T\\x07" in line
     assert len(told_json(server, "threads", "--limit", "1")["data"]) == 1
+    found = told_json(server, "threads", "ls", "--query", thread)["data"]
+    assert [one["thread_id"] for one in found] == [thread]

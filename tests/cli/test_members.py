@@ -53,6 +53,19 @@ def test_a_session_is_listed_and_ended(server: Server) -> None:
     assert (gone.returncode != 0, "towerlog sessions ls" in gone.stderr) == (True, True)
 
 
+def test_a_link_is_listed_and_taken_back_and_the_audit_says_so(server: Server) -> None:
+    token = server.cli_inside("members", "add", "lin").stdout.rpartition("#token=")[2].strip()
+    listed = server.cli_inside("links", "ls", "--json")
+    assert listed.returncode == 0, listed.stderr
+    link = json.loads(listed.stdout)["data"][0]["link_id"]
+    assert "lin" in server.cli_inside("links", "ls").stdout
+    gone = server.cli_inside("links", "rm", link)
+    assert (gone.returncode, gone.stdout) == (0, f"Link taken back: {link}.\n"), gone.stderr
+    assert browser(server).post(SIGN_IN, json={"token": token}).status_code != 204
+    audit = server.cli_inside("audit")
+    assert (audit.returncode, "lin" in audit.stdout) == (0, True), audit.stderr
+
+
 def test_what_cannot_be_is_said(server: Server) -> None:
     nobody = server.cli_inside("members", "rm", "nobody")
     assert nobody.returncode != 0

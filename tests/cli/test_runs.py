@@ -17,8 +17,8 @@ from tests.sdk.served import checkpoint, reported, run_id_of, told, unique
 from tests.sdk.talker import reply, talking
 from tests.support.server import NO_LIMITS, Server
 from towerlog.cli import exits
-from towerlog.cli.runs import COLUMNS, _closed, _columns, _delivery, _status
-from towerlog.sdk.api.shapes import ClosedQuestion, DeliveryInfo, RunInfo
+from towerlog.cli.runs import COLUMNS, _closed, _columns, _delivery, _status, _tree, _waits
+from towerlog.sdk.api.shapes import ClosedQuestion, DeliveryInfo, RunInfo, TreeTotals
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 EVIL = "wri\x1b[2Jter"
@@ -356,6 +356,28 @@ def test_a_run_that_waits_for_its_thread_says_so(server) -> None:
     assert "waits for" not in "\n".join(lines(server, "runs", "show", first))
     assert "waits for  the earlier runs of its thread" in lines(server, "runs", "show", second)
     assert lines(server, "queue", "ls")[-1] == "A blocked run waits until the earlier runs of its thread have ended."
+
+
+def test_a_run_that_nobody_serves_says_so() -> None:
+    lane = {"state": "queued", "worker_id": None, "lease_epoch": 0}
+    row = {**ROW, "status": "queued", "agent": "nobody", "lane": lane}
+    assert _waits(RunInfo.read({**row, "unserved": True})) == "a worker: none serves nobody (towerlog workers)"
+    assert _waits(RunInfo.read({**row, "unserved": False})) is None
+
+
+def test_a_sum_says_that_calls_without_a_price_are_left_out() -> None:
+    tree = {"runs": 2, "total_cost_usd": 0.0035, "unpriced_calls": 1, "complete": True}
+    assert _tree(TreeTotals.read(tree)) == "this run and 1 run below it, $0.0035+"
+    assert _tree(TreeTotals.read({**tree, "total_cost_usd": None})) == "this run and 1 run below it, unpriced"
+
+
+def test_a_retry_is_shown_once_as_what_it_is(server) -> None:
+    first = queued(server, unique("thread"), input="go")
+    server.client().post(f"/v1/runs/{first}:cancel", json={}).raise_for_status()
+    again = server.client().post(f"/api/v1/runs/{first}:retry", json={}).json()["run_id"]
+    shown = "\n".join(lines(server, "runs", "show", again))
+    assert "retry of" in shown
+    assert "resumed from" not in shown
 
 
 def test_a_retry_is_asked_for_as_agreed() -> None:

@@ -38,6 +38,11 @@ def test_the_first_start_shows_the_key_and_a_line_that_uses_it(capsys) -> None:
     assert 'curl -H "Authorization: Bearer $TOWERLOG_API_KEY" http://h:1/v1/runs' in printed
 
 
+def test_the_way_in_that_a_first_start_names_works_as_it_is_printed(capsys) -> None:
+    greet(Started("http://h:1", "/my data", "tl_adm_x", "http://h:1/sign-in#token=x"), Path("/my data/towerlog.db"))
+    assert "`towerlog open --print --data-dir '/my data'`" in capsys.readouterr().out
+
+
 def test_a_later_start_speaks_of_no_key(capsys) -> None:
     greet(Started("http://h:1", "/data", None), Path("/data/towerlog.db"))
     assert "key" not in capsys.readouterr().out.lower()

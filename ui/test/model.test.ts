@@ -107,8 +107,8 @@ describe('names and ids', () => {
 
 describe('a line of an agent’s feed', () => {
   it('says what is not known in words', () => {
-    expect(gave('15789+1 tokens, $?, ? ms')).toBe('15789+1 tokens, unpriced');
-    expect(gave('310+110 tokens, $?, 12 ms')).toBe('310+110 tokens, unpriced, 12 ms');
-    expect(gave('310+110 tokens, $0.002, 12 ms')).toBe('310+110 tokens, $0.002, 12 ms');
+    expect(gave('15789+1 tokens, $?, ? ms')).toBe('15789 in, 1 out, unpriced');
+    expect(gave('310+110 tokens, $?, 12 ms')).toBe('310 in, 110 out, unpriced, 12 ms');
+    expect(gave('310+110 tokens, $0.002, 12 ms')).toBe('310 in, 110 out, $0.002, 12 ms');
   });
 });

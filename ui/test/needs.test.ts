@@ -20,7 +20,7 @@ test('open runs are those of the statuses that are no end', () => {
 
 test('questions and approvals are counted apart', () => {
   const [question, approval] = [{ kind: 'question' }, { kind: 'approval' }];
-  expect(waiting([])).toBe('nobody waits');
+  expect(waiting([])).toBe('nothing waits for you');
   expect(waiting([question])).toBe('1 question waits');
   expect(waiting([approval, question, question])).toBe('2 questions and 1 approval wait');
   expect(waiting([approval])).toBe('1 approval waits');

@@ -183,7 +183,8 @@ describe('a replay', () => {
   it('knows what was spent by then; what is unknown is not 0', () => {
     expect(tally([event('tool.call'), event('model.call')]).usd).toBeNull();
     const calls = [{ ...event('model.call'), cost_usd: 0.5, total_input_tokens: 3, total_output_tokens: 4 }, { ...event('tool.result'), success: false }];
-    expect(tally(calls)).toEqual({ tools: 0, failed: 1, tokens: 7, usd: 0.5 });
+    expect(tally(calls)).toEqual({ tools: 0, failed: 1, tokens: 7, usd: 0.5, unpriced: 0 });
+    expect(tally([...calls, { ...event('model.call'), total_input_tokens: 1 }])).toMatchObject({ tokens: 8, usd: 0.5, unpriced: 1 });
   });
 });
 

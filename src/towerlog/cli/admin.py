@@ -16,6 +16,7 @@ import msgspec
 
 from towerlog.ambient import SystemClock, SystemIds
 from towerlog.cli.account import operator
+from towerlog.cli.formatting import counted
 from towerlog.cli.groups import Group
 from towerlog.cli.options import as_json
 from towerlog.cli.output import answer, note, say, show_key
@@ -216,7 +217,8 @@ def remove_organisation(settings: Settings, org: str, name: str | None, as_json:
     removed, is_removed = with_identities(settings, act)
     held = removed.held
     fields = {"org_id": removed.org_id, "name": removed.name, "removed": is_removed} | msgspec.structs.asdict(held)
-    holds = f"{held.runs} runs, {held.events} events, {held.keys} keys, {held.members} members"
+    kinds = ((held.runs, "run"), (held.events, "event"), (held.keys, "key"), (held.members, "member"))
+    holds = ", ".join(counted(*kind) for kind in kinds)
     done = f"Organisation {removed.name!r} is removed; {holds} are being erased."
     asked = f"Organisation {removed.name!r} holds {holds}. To remove it: --confirm {shlex.quote(removed.name)}"
     answer(as_json, fields, lambda: say(done if is_removed else asked))

@@ -12,10 +12,11 @@ from towerlog.cli.formatting import calls_in
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say, show_fields
 from towerlog.cli.run_ids import full_run_id, only_one
-from towerlog.cli.tables import Column, View, show_table, with_view
+from towerlog.cli.tables import Column, View, moment, show_table, with_view
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
 from towerlog.sdk.api.fleet_shapes import Answered, Approval
+from towerlog.sdk.wire.errors import ApiError
 
 KINDS = ("question", "approval")
 _ON_EXPIRY = {
@@ -61,13 +62,18 @@ def list_approvals(client: Client, kind: str | None, run_id: str | None, limit: 
 @approvals.command("show")
 @with_client
 @click.argument("approval")
-def show_approval(client: Client, approval: str, as_json: bool) -> None:
-    """Shows all that is known of APPROVAL, given by its id or the beginning of it."""
+@click.option("--utc", is_flag=True, help="Show times in UTC, as they are in a pipe.")
+def show_approval(client: Client, approval: str, utc: bool, as_json: bool) -> None:
+    """Shows all that is known of APPROVAL, given by its id; while it waits, the beginning of it is enough."""
     wanted = _id(client, approval)
-    found = next((one for one in client.list_approvals() if one.approval_id == wanted), None)
-    if found is None:
-        raise NotFound("approval", f"Nothing with the id {wanted!r} waits for a person.")
-    answer(as_json, dict(found.raw), lambda: show_fields(fields_of(found)))
+    try:
+        found = client.get_approval(wanted)
+    except ApiError as error:
+        if error.status not in (400, 404, 422):
+            raise
+        words = f"There is no approval {wanted!r}. Of one that was decided the whole id is needed."
+        raise NotFound("approval", words) from None
+    answer(as_json, dict(found.raw), lambda: show_fields(fields_of(found, utc)))
 
 
 @approvals.command("approve")
@@ -127,8 +133,13 @@ def _told(done: Answered, as_json: bool) -> None:
     answer(as_json, dict(done.raw), lambda: say(words))
 
 
-def fields_of(one: Approval) -> list[tuple[str, object]]:
-    """What a person has to know to decide, whole: each tool call with its arguments on a line of its own."""
+def fields_of(one: Approval, utc: bool = False) -> list[tuple[str, object]]:
+    """What a person has to know to decide, whole: each tool call with its arguments on a line of its own. And what was
+    decided."""
+
+    def at(text: str | None) -> str | None:
+        return moment(text, utc) if text else None
+
     what: list[tuple[str, object]] = [("asks", one.question)]
     if one.kind == "approval":
         what = [("calls", call) for call in calls_in(one.tool_calls)]
@@ -142,8 +153,11 @@ def fields_of(one: Approval) -> list[tuple[str, object]]:
         ("context", json_line(one.context) if one.context else None),
         ("answer", f"JSON that fits {json_line(one.schema)}" if one.schema else None),
         ("risk", one.risk),
-        ("asked", one.asked_at),
-        ("expires", f"{one.expires_at}; then {terms}" if one.expires_at else None),
+        ("asked", at(one.asked_at)),
+        ("expires", f"{at(one.expires_at)}; then {terms}" if one.expires_at else None),
+        ("state", one.state),
+        ("answered", at(one.answered_at)),
+        ("answered by", one.answered_by),
     ]
 
 

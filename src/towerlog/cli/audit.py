@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from towerlog.cli.connect import with_client
+from towerlog.cli.connect import with_admin
 from towerlog.cli.escapes import json_line
 from towerlog.cli.formatting import point_in_time
 from towerlog.cli.output import answer
@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 @click.command()
-@with_client
+@with_admin
 @click.option(
     "--actor",
     help="Only this user, key, rule or budget, by id or name; an answer link; an account of the server's machine.",
@@ -38,7 +38,8 @@ COLUMNS = (
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
 def audit(client: Client, limit: int, view: View, as_json: bool, **filters: str | None) -> None:
-    """Shows who has changed what, when and from where, newest first. Needs a key with the scope admin.
+    """Shows who has changed what, when and from where, newest first. Elsewhere than on the server's
+    machine it needs a key with the scope admin.
 
     `towerlog verify` checks that nothing of it was changed or taken away.
     """

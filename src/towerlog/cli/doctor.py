@@ -297,20 +297,20 @@ def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
         # What keeps it from asking is reported by `check_server` and `check_key`.
         return
     now_ms = SystemClock().now_ms()
-    waiting: dict[str, list[int]] = {}
+    waiting: dict[tuple[str, bool], list[int]] = {}
     for lane in lanes:
         if lane.queued_at:
-            waiting.setdefault(f"agent {lane.agent!r}" if lane.agent else "any agent", []).append(
-                now_ms - parse_ms(lane.queued_at)
-            )
+            whose = f"agent {lane.agent!r}" if lane.agent else "any agent"
+            waiting.setdefault((whose, lane.unserved), []).append(now_ms - parse_ms(lane.queued_at))
     findings = [
         Finding(
             "runs",
             "warn",
-            f"{counted(len(ages), 'queued run')} for {agent}, waiting for {_longest(ages)}: no worker serves this "
-            "agent, or too few do. See `towerlog queue` and `towerlog workers`",
+            f"{counted(len(ages), 'queued run')} for {agent}, waiting for {_longest(ages)}: "
+            f"no worker serves this agent{'' if unserved else ', or too few do'}. "
+            "See `towerlog queue` and `towerlog workers`",
         )
-        for agent, ages in sorted(waiting.items())
+        for (agent, unserved), ages in sorted(waiting.items())
         if max(ages) > LONG_QUEUED_MS
     ]
     if lost:

@@ -9,7 +9,7 @@ import click
 
 from towerlog.cli.connect import with_client
 from towerlog.cli.escapes import json_line, visible
-from towerlog.cli.formatting import duration, money, number
+from towerlog.cli.formatting import cost_cell, duration, number
 from towerlog.cli.groups import Group, ListGroup
 from towerlog.cli.output import answer, note
 from towerlog.cli.run_ids import ID_CHARS, only_one
@@ -64,7 +64,7 @@ def list_agents(client: Client, limit: int, view: View, as_json: bool) -> None:
 def _agent_row(agent: AgentInfo) -> tuple[str, ...]:
     counts = (agent.run_count, agent.event_count, agent.error_count, agent.usage.total_tokens if agent.usage else None)
     seen = (agent.last_event_at or "", agent.last_heartbeat_at or "")
-    return (agent.agent_id, agent.name, *map(number, counts), money(agent.cost_usd), *seen)
+    return (agent.agent_id, agent.name, *map(number, counts), cost_cell(agent.cost_usd, agent.unpriced_calls), *seen)
 
 
 @agents.command("events")
@@ -134,11 +134,12 @@ def threads() -> None:
 
 @threads.command("ls")
 @with_client
+@click.option("--query", "q", help="Words of its id or its title.")
 @_limit
 @with_view
-def list_threads(client: Client, limit: int, view: View, as_json: bool) -> None:
+def list_threads(client: Client, q: str | None, limit: int, view: View, as_json: bool) -> None:
     """Lists threads, newest first."""
-    found = list(islice(client.list_threads(), limit))
+    found = list(islice(client.list_threads(q), limit))
     rows = [
         (one.thread_id, one.title or "", number(one.run_count), one.policy, one.created_at, one.updated_at)
         for one in found

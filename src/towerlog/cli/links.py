@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from towerlog.cli.connect import with_client
+from towerlog.cli.connect import with_admin
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
 from towerlog.cli.run_ids import only_one
@@ -32,7 +32,7 @@ def links() -> None:
 
 
 @links.command("ls")
-@with_client
+@with_admin
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of rows.")
 @with_view
 def list_links(client: Client, limit: int, view: View, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def list_links(client: Client, limit: int, view: View, as_json: bool) -> None:
 
 
 @links.command("rm")
-@with_client
+@with_admin
 @click.argument("link_id")
 def remove_link(client: Client, link_id: str, as_json: bool) -> None:
     """Revokes a sign-in link. The beginning of its id is enough."""

@@ -134,9 +134,9 @@ def erase(client: Client, name: str, is_thread: bool, children: bool, yes: bool,
 def confirm_clock(settings: Settings, yes: bool, as_json: bool) -> None:
     """Confirms that the machine's clock is right, where the server holds deletion by age back because of it.
 
-    Says first how far the clock is off, and what is deleted then. It is about this clock: once that is set again, or
-    after an hour without a server, the word is worth nothing. Works on the data folder or the database, while the
-    server runs and while it does not.
+    Says first how far the clock is off, and what is deleted then. The confirmation ends after an hour in which no
+    server took it, or when the clock is set again. Works on the data folder or the database, while the server runs and
+    while it does not.
     """
     module = load("clock", SERVER, "`towerlog retention confirm-clock`")
     module.confirm_clock(settings, yes, as_json)

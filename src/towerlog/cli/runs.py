@@ -17,7 +17,6 @@ from towerlog.cli.formatting import (
     cost_words,
     counted,
     duration,
-    money,
     number,
     since_option,
     until_option,
@@ -169,6 +168,13 @@ def _calls_that_wait(client: Client, run: RunInfo) -> list[tuple[str, object]]:
     ]
 
 
+def _waits(run: RunInfo) -> str | None:
+    """What a run waits for that no worker has taken."""
+    if run.lane is not None and run.lane.state == "blocked":
+        return "the earlier runs of its thread"
+    return f"a worker: none serves {run.agent or 'this run'} (towerlog workers)" if run.unserved else None
+
+
 def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
     def at(text: str | None) -> str | None:
         return moment(text, utc) if text else None
@@ -190,7 +196,7 @@ def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
             ("took", duration(run.duration_ms)),
             ("attempt", run.attempt if run.attempt > 1 else None),
             ("worker", _worker(run.lane, at)),
-            ("waits for", "the earlier runs of its thread" if run.lane and run.lane.state == "blocked" else None),
+            ("waits for", _waits(run)),
             ("phase", run.phase),
             ("events", f"{run.last_seq}" + (f", {run.late_events} late" if run.late_events else "")),
             ("delivery", _delivery(run.delivery)),
@@ -204,7 +210,7 @@ def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
             ("error", run.error if run.cancel is None or run.error != run.cancel.reason else None),
             *_cancel(run, at),
             *_heard(run.liveness, at),
-            ("resumed from", run.resumed_from),
+            ("resumed from", None if run.resumed_from == run.retry_of else run.resumed_from),
             ("retry of", run.retry_of),
             ("metadata", _json(run.metadata) if run.metadata else None),
             ("input", _json(run.input)),
@@ -244,7 +250,7 @@ def _tree(tree: TreeTotals | None) -> str | None:
     tokens = ((tree.total_input_tokens, "in"), (tree.total_output_tokens, "out"))
     words = [f"this run and {below}"]
     words += [f"{number(count)} {way}" for count, way in tokens if count is not None]
-    return ", ".join([*words, money(tree.total_cost_usd)]).removesuffix(", ")
+    return ", ".join([*words, cost_cell(tree.total_cost_usd, tree.unpriced_calls)]).removesuffix(", ")
 
 
 def _below(tree: TreeTotals | None) -> str | None:

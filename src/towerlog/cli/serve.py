@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Callable
@@ -70,12 +71,17 @@ def greet(started: Started, database: Path, name: str = "") -> None:
         tell()
         # What is no terminal is kept as a log; who brings a key of their own wants nothing in it that signs in.
         if started.admin_key is None or not sys.stdout.isatty():
-            tell("First start. `towerlog open --print` prints an address that signs you in to the dashboard.")
+            tell(f"First start. `{_open(database, '--print')}` prints an address that signs you in to the dashboard.")
         else:
-            tell("First start. Sign in to the dashboard, once and within an hour (later: `towerlog open`):")
+            tell(f"First start. Sign in to the dashboard, once and within an hour (later: `{_open(database)}`):")
             tell(f"  {started.sign_in_url}")
     if started.admin_key is not None:
         _tell_key(started.admin_key, database.with_name(ADMIN_KEY_FILE), started.url)
+
+
+def _open(database: Path, *options: str) -> str:
+    """The command that signs in to this store, as it works in any shell: another one may have no setting of this."""
+    return " ".join(("towerlog open", *options, "--data-dir", shlex.quote(str(database.parent))))
 
 
 def _tell_key(key: str, file: Path, url: str) -> None:

@@ -55,7 +55,7 @@ def workers() -> None:
 @with_client
 @with_view
 def list_workers(client: Client, view: View, as_json: bool) -> None:
-    """Lists the workers that hold runs."""
+    """Lists the workers that hold runs or ask for some."""
     found = client.list_workers()
     rows = [
         (one.worker_id, number(len(one.run_ids)), one.last_heartbeat_at, IDS_BETWEEN.join(one.run_ids)) for one in found

@@ -208,6 +208,14 @@ StepIndex = Annotated[int, said("The step that the checkpoint was taken after.",
 LeaseEpoch = Annotated[int, said("Rises with each claim of the run; a holder with an older one has lost it.", 1)]
 Attempt = Annotated[int, said("How often the run was claimed.", 1)]
 Index = Annotated[int, said("The item's place in the batch, from 0.", 1)]
+Unserved = Annotated[
+    bool,
+    said(
+        "It is queued, and in the last 90 seconds no worker that could take it has asked for work, nor does one hold a "
+        "run like it.",
+        False,
+    ),
+]
 Ok = Annotated[bool, said("The request was carried out.", True)]
 
 IN_PATHS: dict[str, Any] = {

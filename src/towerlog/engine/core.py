@@ -108,7 +108,7 @@ class Engine:
             leads=self._leads,
         )
         """What time brings about."""
-        self._reads.asked, self._reads.price_list = self.services.workers.lately, listed
+        self._reads.workers, self._reads.price_list = self.services.workers, listed
 
     def _forget(self, org: int, run: int) -> None:
         """Something of a run was erased: nothing of it stays in memory here."""

@@ -116,6 +116,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     """Who has answered its questions → their names, of users (only where one run was asked for)."""
     children: tuple[RunView, ...] = ()
     liveness: Liveness = Liveness()
+    unserved: bool = False
+    """Queued, and no worker serves it (only where one run was asked for)."""
 
 
 class RunCreated(msgspec.Struct, frozen=True, gc=False):
@@ -234,6 +236,8 @@ class LaneView(msgspec.Struct, frozen=True, gc=False):
 
     run: RunView
     lane: Lane
+    unserved: bool = False
+    """Queued, and no worker serves it."""
 
 
 class WorkerView(msgspec.Struct, frozen=True, gc=False):
@@ -252,6 +256,8 @@ class LaneCounts(msgspec.Struct, frozen=True, gc=False):
     held: int
     oldest_queued_at: int | None
     now: int
+    unserved: int = 0
+    """Of the lanes of the page, queued ones that no worker serves."""
 
 
 class DamagedPlace(msgspec.Struct, frozen=True, gc=False):

@@ -1,14 +1,17 @@
-"""What a run tells by its checkpoints alone is on every page that says what it did."""
+"""What a run tells by its checkpoints, or by its model calls, alone is on every page that says what it did."""
 
 from __future__ import annotations
+
+import json
 
 import httpx2
 import pytest
 from playwright.sync_api import expect
 
-from tests.acceptance.feeds import create_run
+from tests.acceptance.feeds import create_run, ok
 from tests.acceptance.ui.conftest import OpenScreen
 from tests.acceptance.ui.seeds import Seeds
+from tests.support.otlp import span, traces
 from tests.support.senders import checkpoint, save_batch
 from tests.support.server import Server
 
@@ -71,3 +74,64 @@ def test_a_thread_tells_what_each_run_was_asked_and_gave(screen: OpenScreen, ser
     expect(runs.last).to_contain_text("And at night?")
     client.post(f"/v1/runs/{asked}:cancel", json={}).raise_for_status()
     expect(runs.last).to_contain_text("cancelled")
+
+
+def _caller(client: httpx2.Client, run_key: str) -> str:
+    """The id of a run of three model calls: the second has all that the first had, the third tells no words."""
+    oslo = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Oslo?"}]
+    cold = {"role": "assistant", "content": "It is cold."}
+    calls = [
+        {"model": "m", "messages": oslo, "response": cold},
+        {"model": "m", "messages": [*oslo, cold, {"role": "user", "content": "Bergen?"}], "response": "It rains."},
+        {"model": "m"},
+    ]
+    told = [
+        ("run.started", {"input": "Oslo?"}),
+        ("message.delta", {"content": "It is cold."}),
+        *(("model.call", call) for call in calls),
+        ("run.completed", {}),
+    ]
+    events = [
+        {
+            "event_id": f"{run_key}-{seq}",
+            "client_seq": seq,
+            "run_key": run_key,
+            "agent": "caller",
+            "type": kind,
+            "data": data,
+        }
+        for seq, (kind, data) in enumerate(told, 1)
+    ]
+    done = ok(client.post("/api/v1/events", json={"client_id": run_key, "events": events}))
+    return str(done["results"][0]["run_id"])
+
+
+def test_what_models_were_asked_and_said_is_the_conversation(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    run_id = _caller(server.client(), "caller")
+    page = screen(f"/runs/{run_id}?tab=conversation").ready("caller").page
+    said = page.locator("main ol > li .told")
+    expect(said).to_have_text(["Be brief.", "Oslo?", "It is cold.", "Bergen?", "It rains.", ""])
+    expect(page.locator("main")).to_contain_text("Model calls sent without prompt and reply: 1.")
+    page = screen(f"/runs/{run_id}/replay?seq=9").ready("Replay of").page
+    expect(page.get_by_label("What was said by then")).to_contain_text("It rains.")
+    thread_id = server.client().get(f"/api/v1/runs/{run_id}").json()["thread_id"]
+    page = screen(f"/threads/{thread_id}").ready("Thread").page
+    expect(page.locator("article")).to_contain_text("It rains.")
+
+
+def test_a_span_tells_what_was_said_and_is_no_result(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    talk = {
+        f"gen_ai__{way}__messages": json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+        for way, role, text in (("input", "user", "Oslo?"), ("output", "assistant", "It is cold."))
+    }
+    root = span(
+        1, trace=77, name="invoke_agent towers", gen_ai__operation__name="invoke_agent", gen_ai__agent__name="towers"
+    )
+    chat = span(2, 1, trace=77, name="chat m", gen_ai__operation__name="chat", gen_ai__request__model="m", **talk)
+    ok(client.post("/v1/traces", json=traces(root, chat)))
+    [run] = client.get("/api/v1/runs", params={"agent": "towers"}).json()["data"]
+    assert client.get(f"/api/v1/runs/{run['run_id']}").json()["result"] is None
+    page = screen(f"/runs/{run['run_id']}?tab=conversation").ready("towers").page
+    expect(page.locator("main ol > li .told")).to_have_text(["Oslo?", "It is cold.", ""])
+    expect(page.get_by_role("heading", name="Result")).to_have_count(0)

@@ -61,7 +61,7 @@ def test_one_is_removed_once_its_name_is_typed(browser: Browser, managed: Server
     row = page.locator("[data-id]").filter(has_text="leaving")
     expect(page.get_by_role("button", name="Remove")).to_have_count(1)
     row.get_by_role("button", name="Remove").click()
-    page.get_by_text("It holds 0 runs, 0 events, 1 keys, 1 members").wait_for()
+    page.get_by_text("It holds 0 runs, 0 events, 1 key, 1 member").wait_for()
     act = page.get_by_role("button", name="Remove it")
     page.get_by_role("textbox").fill("Leaving")
     expect(act).to_be_disabled()

@@ -14,7 +14,7 @@ class Toasts {
   list = $state.raw<readonly Toast[]>([]);
   #next = 1;
 
-  /** Says something; what is bad stays until it is dismissed. */
+  /** Says something; what is bad stays until it is dismissed, or a form is sent. */
   say(words: string, isBad = false): void {
     const id = this.#next++;
     this.list = [...this.list.slice(-2), { id, words: visible(words), isBad }];
@@ -24,6 +24,11 @@ class Toasts {
   /** Says what went wrong. */
   fail(fault: unknown): void {
     this.say(fault instanceof Error ? fault.message : String(fault), true);
+  }
+
+  /** What went wrong before is over: somebody tries again. */
+  again(): void {
+    this.list = this.list.filter((toast) => !toast.isBad);
   }
 
   dismiss(id: number): void {

@@ -39,7 +39,7 @@ export function waiting(rows: readonly { readonly kind: string }[]): string {
   const approvals = rows.filter(({ kind }) => kind === 'approval').length;
   const parts = ([['question', rows.length - approvals], ['approval', approvals]] as const).filter(([, count]) => count > 0);
   const words = parts.map(([what, count]) => `${count} ${what}${count === 1 ? '' : 's'}`).join(' and ');
-  return words ? `${words} ${rows.length === 1 ? 'waits' : 'wait'}` : 'nobody waits';
+  return words ? `${words} ${rows.length === 1 ? 'waits' : 'wait'}` : 'nothing waits for you';
 }
 
 const RANKS: Readonly<Record<string, number>> = { critical: 0, high: 1 };

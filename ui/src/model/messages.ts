@@ -34,7 +34,7 @@ function callOf(given: unknown): { name: string; told: string; key: string } {
 }
 
 /** Arguments are often JSON in a text. */
-function parsed(given: unknown): unknown {
+export function parsed(given: unknown): unknown {
   if (typeof given !== 'string' || !/^\s*[{[]/.test(given)) return given;
   try {
     return JSON.parse(given) as unknown;
@@ -52,14 +52,14 @@ function listed(given: unknown): string {
 }
 
 const CALLS = /tool[-_]?(use|call)|function[-_]?call/i;
-const RESULTS = /tool[-_]?(result|return)|function[-_]?(call[-_]?)?output/i;
+const RESULTS = /tool[-_]?(result|return|call[-_]?response)|function[-_]?(call[-_]?)?output/i;
 
 /** What one message says: its text, then its calls and results, one turn each. */
 export function turnsOf(given: unknown, seq = 0): Turn[] {
   const message = fieldsOf(given);
   if (message === null) return [{ who: 'run', name: 'message', text: asText(given), seq, failed: false }];
   const role = word(message, ['role', 'kind', 'type']) ?? 'message';
-  const who = /^(user|human|request)$/i.test(role) ? 'person' : /tool|function/i.test(role) ? 'tool' : /system/i.test(role) ? 'run' : 'agent';
+  const who = /^(user|human|request)$/i.test(role) ? 'person' : /tool|function/i.test(role) ? 'tool' : /system|developer/i.test(role) ? 'run' : 'agent';
   const speaks = (text: string): Turn => ({ who, name: role, text, seq, failed: false });
   const content = first(message, ['content', 'text', 'parts']);
   const turns = Array.isArray(content) ? content.flatMap((part) => partTurns(part, speaks, seq)) : content === undefined ? [] : [speaks(asText(content))];
@@ -79,7 +79,7 @@ function partTurns(given: unknown, speaks: (text: string) => Turn, seq: number):
   if (part === null) return [speaks(asText(given))];
   const kind = word(part, ['type', 'part_kind', 'kind']) ?? '';
   if (CALLS.test(kind) && !RESULTS.test(kind)) return [called(part, seq)];
-  const text = first(part, ['text', 'content', 'output']);
+  const text = first(part, ['text', 'content', 'output', 'response', 'result']);
   if (RESULTS.test(kind)) {
     return [{ who: 'tool', name: `${word(part, ['tool_name', 'name']) ?? 'a tool'} answered`, text: asText(text), seq, failed: part['is_error'] === true }];
   }
@@ -112,8 +112,8 @@ export function turnsOfStates(states: readonly Saved[], list: readonly Listed[])
   });
 }
 
-/** Turns of events and of states in one order. What both tell is there once: as the state has it, where its event was. */
-export function merged(events: readonly Turn[], states: readonly Turn[]): Turn[] {
+/** Turns of events and of states (or calls) in one order. What both tell is there once: as the state has it, where its event was. */
+export function merged(events: readonly Turn[], states: readonly Turn[], areCalls = false): Turn[] {
   const told = new Map<string, Turn[]>();
   for (const turn of events) told.set(saidAs(turn), [...(told.get(saidAs(turn)) ?? []), turn]);
   const twice = new Set<Turn>();
@@ -123,14 +123,18 @@ export function merged(events: readonly Turn[], states: readonly Turn[]): Turn[]
     twice.add(event);
     return { ...turn, seq: event.seq, failed: event.failed || turn.failed };
   });
-  return [...events.filter((turn) => !twice.has(turn)), ...inOrder(known, states)].sort((one, other) => one.seq - other.seq);
+  return [...events.filter((turn) => !twice.has(turn)), ...inOrder(known, states, areCalls)].sort((one, other) => one.seq - other.seq);
 }
 
-/** None stands behind one that its history has later. A history ends where the next state's begins at an earlier event. */
-function inOrder(turns: readonly Turn[], states: readonly Turn[]): Turn[] {
+/** None stands behind one that its history has later. A history ends where the next state's begins at an earlier event,
+ * and what a call says where the next call's begins. */
+function inOrder(turns: readonly Turn[], states: readonly Turn[], areCalls: boolean): Turn[] {
   let latest = Infinity;
   return turns
-    .map((turn, at) => ({ turn, isLast: (states[at]?.seq ?? 0) > (states[at + 1]?.seq ?? Infinity) }))
+    .map((turn, at) => {
+      const [seq, next] = [states[at]?.seq ?? 0, states[at + 1]?.seq ?? Infinity];
+      return { turn, isLast: areCalls ? seq !== next : seq > next };
+    })
     .reverse()
     .map(({ turn, isLast }) => {
       latest = isLast ? turn.seq : Math.min(latest, turn.seq);
@@ -142,7 +146,7 @@ function inOrder(turns: readonly Turn[], states: readonly Turn[]): Turn[] {
 const NOTHING = new Set(['null', '{}', '""']);
 
 /** What a turn comes to, whoever tells it: JSON however it is laid out, and a text without the space around it. */
-function saidAs({ who, name, text, key }: Turn): string {
+export function saidAs({ who, name, text, key }: Turn): string {
   const value = parsed(key ?? text);
   const said = typeof value === 'string' ? value.trim() : JSON.stringify(value);
   return `${who}\n${name.startsWith('calls ') ? name : ''}\n${NOTHING.has(said) ? '' : said}`;

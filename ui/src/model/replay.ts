@@ -29,11 +29,13 @@ export interface Tally {
   /** Null while none were told. */
   readonly tokens: number | null;
   readonly usd: number | null;
+  /** Calls whose cost nobody has told. */
+  readonly unpriced: number;
 }
 
 /** What events come to; tool calls of saved states, where no event tells of any. */
 export function tally(events: readonly Timed[], states: readonly Turn[] = []): Tally {
-  let found: Tally = { tools: 0, failed: 0, tokens: null, usd: null };
+  let found: Tally = { tools: 0, failed: 0, tokens: null, usd: null, unpriced: 0 };
   for (const event of events) {
     if (event.type === 'tool.call') found = { ...found, tools: found.tools + 1 };
     if (event.success === false) found = { ...found, failed: found.failed + 1 };
@@ -41,7 +43,8 @@ export function tally(events: readonly Timed[], states: readonly Turn[] = []): T
     const told = event.total_input_tokens === undefined && event.total_output_tokens === undefined ? null : (event.total_input_tokens ?? 0) + (event.total_output_tokens ?? 0);
     const tokens = told === null ? found.tokens : (found.tokens ?? 0) + told;
     const usd = event.cost_usd === null || event.cost_usd === undefined ? found.usd : (found.usd ?? 0) + event.cost_usd;
-    found = { ...found, tokens, usd };
+    const unpriced = found.unpriced + (told !== null && (event.cost_usd ?? null) === null ? 1 : 0);
+    found = { ...found, tokens, usd, unpriced };
   }
   if (found.tools > 0) return found;
   return { ...found, tools: states.filter(({ who, name }) => who === 'tool' && name.startsWith('calls ')).length };

@@ -280,13 +280,18 @@ def _merged(
     return Decoded(command, decoded[0].digest, tuple(repaired))
 
 
+def _is_wish(warning: FieldWarning) -> bool:
+    """Whether a member of the request itself was no number: null may be another wish."""
+    return NOT_A_NUMBER in warning.message and "." not in (warning.field or "")
+
+
 def _repaired(endpoint: Endpoint, call: Call, first: Malformed, digest: bytes) -> Decoded:
     """What the body says once it is repaired. Where it is no JSON either, the first error names the place."""
     repaired: Repaired | None = repair(call.body, call.pause)
     if repaired is None:
         raise first
-    if _STEERS & endpoint.scopes and any(NOT_A_NUMBER in one.message for one in repaired.warnings):
-        raise first  # null may be another wish than a number
+    if _STEERS & endpoint.scopes and any(_is_wish(one) for one in repaired.warnings):
+        raise first
     try:
         return Decoded(endpoint.decode(msgspec.structs.replace(call, body=repaired.body)), digest, repaired.warnings)
     except Malformed:

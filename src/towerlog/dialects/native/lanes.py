@@ -44,6 +44,7 @@ class Lanes(msgspec.Struct, frozen=True):
     data: Annotated[list[shapes.LaneState], v.said("The lanes, the oldest first.")]
     next: Annotated[str, v.said("Always null: the list has no further pages.", None)] | None
     queued: Annotated[int, v.said("How many runs wait in the whole queue.", 0)]
+    unserved: Annotated[int, v.said("Of the oldest 1,000 of the list, how many wait that no worker serves.", 0)]
     held: Annotated[int, v.said("How many runs are held by workers.", 1)]
     oldest_queued_at: (
         Annotated[
@@ -74,6 +75,7 @@ def _encode_lanes(outcome: LaneCounts, command: ListLanes, call: Call) -> Reply:
             data=[shapes.lane_of(view) for view in wanted[: command.limit]],
             next=None,
             queued=outcome.queued,
+            unserved=outcome.unserved,
             held=outcome.held,
             oldest_queued_at=format_optional_ms(outcome.oldest_queued_at),
         ),

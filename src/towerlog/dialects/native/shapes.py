@@ -39,6 +39,7 @@ _HOUR_MS = 3_600_000
 class RunTree(RunDetail, frozen=True, gc=False, kw_only=True):
     """A run with its descendants."""
 
+    unserved: v.Unserved
     children: Annotated[list[RunTree], v.said("The runs that this run has started, with theirs.", [])]
 
 
@@ -158,6 +159,7 @@ class LaneState(msgspec.Struct, frozen=True):
     claimed_at: Annotated[str, v.time("When it was claimed last.")] | None
     lease_seconds: v.LeaseSeconds
     lease: Annotated[LeaseView, v.said("Who holds it, and until when.")]
+    unserved: v.Unserved
     phase: v.Phase | None
     log_line: v.LogLine | None
 
@@ -235,7 +237,11 @@ def detail_of(view: RunView, credits_per_dollar: int) -> RunDetail:
 def tree_of(view: RunView, credits_per_dollar: int, *, in_list: bool = False) -> RunTree:
     """A run with its descendants."""
     known = msgspec.structs.asdict(run_detail(view, credits_per_dollar, in_list=in_list))
-    return RunTree(**known, children=[tree_of(child, credits_per_dollar, in_list=True) for child in view.children])
+    return RunTree(
+        **known,
+        unserved=view.unserved,
+        children=[tree_of(child, credits_per_dollar, in_list=True) for child in view.children],
+    )
 
 
 def agent_of(row: AgentRow) -> Agent:
@@ -342,6 +348,7 @@ def lane_of(view: LaneView) -> LaneState:
         claimed_at=format_optional_ms(lane.claimed_at),
         lease_seconds=lane.lease_ms // 1000,
         lease=lease_view(lane),
+        unserved=view.unserved,
         phase=lane.phase,
         log_line=lane.log_line,
     )

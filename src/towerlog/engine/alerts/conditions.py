@@ -99,9 +99,14 @@ def _queued(rule: AlertRule, row: RunRow, lane: Lane | None, wait_ms: int, look:
     told = f"{_whose(row)} has waited {_span(waited_ms)} in the queue"
     if rule.trigger is AlertTrigger.QUEUE_WAIT:
         return Holds(told)
-    # Who works on one like it comes back for the next.
-    is_served = kind_of(lane) in look.busy or look.workers.serves(lane, wait_ms, look.serving_ms)
-    return None if is_served else Holds(f"{told}, and no worker serves it")
+    served = is_served(lane, wait_ms, look.workers, look.busy, look.serving_ms)
+    return None if served else Holds(f"{told}, and no worker serves it")
+
+
+def is_served(lane: Lane, within_ms: int, workers: Serves, busy: frozenset[Kind], serving_ms: int) -> bool:
+    """Whether a worker that could take it has asked for work within that time, or holds one like it (`busy`): who works
+    on one like it comes back for the next."""
+    return kind_of(lane) in busy or workers.serves(lane, within_ms, serving_ms)
 
 
 def of_budget(rule: AlertRule, row: BudgetRow | None, now_ms: int) -> bool:

@@ -79,7 +79,10 @@ def retry_run(plan: Plan, principal: Principal, command: RetryRun) -> Steps[Begu
     is_whole = row.has_lane and row.events_erased_at is None
     if command.input is None and (request is None or (not is_whole and request.input_text() is None)):
         why = "is not known" if row.events_erased_at is None else "was erased"
-        raise Conflict(f"The input of this run {why}, so it cannot be run again without one.")
+        raise Conflict(
+            f"The input of this run {why}, so it cannot be run again without one: give it as `input` (`--input`, or in "
+            "the form of the dashboard)."
+        )
     again, source = _again(plan, row, request or RunRequest(), command.input), _source(plan, row, command)
     if row.forked_from is not None and source is None:
         raise Conflict("The checkpoint that this fork began with was erased, so the fork cannot be run again.")

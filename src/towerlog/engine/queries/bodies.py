@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.dialects.views.event_members import result_of
+from towerlog.dialects.views.event_members import produced, result_of
 from towerlog.dialects.views.said import SAVES_STATE, model_text
 from towerlog.errors import Damaged
-from towerlog.model.event import EventType, sound
+from towerlog.model.event import Event, EventType, sound
 from towerlog.model.run import RunRow, Status
 from towerlog.store.base import Store
 
 MAX_LAST_MESSAGES = 4
 """Messages at the end of a conversation in which its outcome is looked for."""
+_SPANS = "otlp"
+"""The dialect of events that are spans."""
 _STARTS = frozenset({EventType.RUN_QUEUED, EventType.RUN_STARTED})
 _NULL = msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -32,10 +34,15 @@ async def input_and_result(store: Store, row: RunRow) -> tuple[bytes | None, byt
         start = sound(starts[0] if starts else None, row.run_id)
     end = sound(found.get(row.ended_seq or 0), row.run_id)
     given = None if start is None else _given(_decode(start.data).get("input", _NULL))
-    result = None if end is None else result_of(end, row.source)
+    result = None if end is None or _is_span_alone(end) else result_of(end, row.source)
     if result is None and row.source == SAVES_STATE and row.status is Status.COMPLETED:
         result = await _said_last(store, row)
     return given, result
+
+
+def _is_span_alone(end: Event) -> bool:
+    """Whether an end is a span that has produced nothing: what it says is about the run. A search looks through it."""
+    return end.dialect == _SPANS and produced(end.data) is None
 
 
 async def _said_last(store: Store, row: RunRow) -> bytes | None:

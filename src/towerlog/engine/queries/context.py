@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from towerlog.ambient import Clock, ServingTime
+from towerlog.engine.alerts.conditions import Serves
 from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.pricing.book import NoPrices, PriceList
 from towerlog.engine.queries import views
@@ -13,6 +14,7 @@ from towerlog.engine.queries.alerts.trials import Trials
 from towerlog.engine.queries.figures import KeptFigures
 from towerlog.engine.queries.screens.kept_outlines import KeptOutlines
 from towerlog.errors import NotFound
+from towerlog.model.lane import Lane
 from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
 from towerlog.model.outcome import RunView
 from towerlog.model.principal import Principal
@@ -26,6 +28,26 @@ T = TypeVar("T")
 def page_of(found: Found[T], limit: int) -> tuple[list[T], bool]:
     """The rows of a page, of which one more than `limit` was asked for, and whether more follow."""
     return found[:limit], found.cut or len(found) > limit
+
+
+class Asking(Serves, Protocol):
+    """Which workers ask for work: `timers.rules.workers.Workers`."""
+
+    def lately(self, org: int, serving_ms: int) -> Sequence[tuple[str, str, int]]:
+        """Those of an organisation, as of a moment: who, under which key, and when."""
+        ...
+
+
+class NobodyAsks:
+    """Knows of no worker what it asks for, and so calls nothing unserved."""
+
+    def lately(self, org: int, serving_ms: int) -> Sequence[tuple[str, str, int]]:
+        """None."""
+        return ()
+
+    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
+        """True."""
+        return True
 
 
 class QueryContext:
@@ -49,8 +71,7 @@ class QueryContext:
         self.outlines = KeptOutlines()
         self.figures = KeptFigures()
         self._thresholds = thresholds
-        self.asked: Callable[[int, int], Sequence[tuple[str, str, int]]] = lambda org, serving_ms: ()
-        """Workers of an organisation that ask for work, as of a moment: who, under which key, and when."""
+        self.workers: Asking = NobodyAsks()
         self.price_list: PriceList = NoPrices()
         """What knows the prices of models that are no organisation's own."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from towerlog.engine.alerts.conditions import is_served, kind_of
 from towerlog.engine.control.holders import lane_view
 from towerlog.engine.queries.context import QueryContext
 from towerlog.model import outcome as o
@@ -21,6 +22,11 @@ _replace = msgspec.structs.replace
 MAX_LANES = 1000
 MAX_LANES_HELD = 5000
 """How many of the queue, and how many held ones, are looked at for a list."""
+MAX_LANES_LIKE_IT = 1000
+"""Held lanes among which one is looked for that is like a queued one."""
+UNSERVED_MS = 90_000
+"""A queued run is unserved if no worker has asked for such a one for so long: a claim that waits is asked anew each
+minute."""
 LANES_AT_ONCE = 100
 """Of them, whose rows are in memory together."""
 
@@ -38,15 +44,28 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListLane
         ]
         asked = {
             who: wall_of(at)
-            for who, key_id, at in source.asked(principal.org, now)
+            for who, key_id, at in source.workers.lately(principal.org, now)
             if command.worker_id in (None, who) and (principal.may_read() or key_id == principal.key_id)
         }
         return o.Page(await _workers(source, principal, wanted, asked, command.limit))
     lanes = await source.store.lanes(principal.org, MAX_LANES, command.statuses)
     found = await views_of(source, principal, lanes)
+    unserved = await unserved_of(source, principal.org, lanes)
+    found = [_replace(view, unserved=view.lane.run in unserved) for view in found]
     queued, held, oldest = await source.store.lane_counts(principal.org)
     oldest = None if oldest is None else wall_of(oldest)
-    return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms)
+    return o.LaneCounts(o.Page(found), queued, held, oldest, wall_ms, len(unserved))
+
+
+async def unserved_of(source: QueryContext, org: int, lanes: Sequence[Lane]) -> frozenset[int]:
+    """The runs of those lanes that are queued and that no worker serves."""
+    queued = [lane for lane in lanes if lane.state is QueueState.QUEUED]
+    if not queued:
+        return frozenset()
+    now = source.serving.now().serving_ms
+    held = [lane for lane in await source.store.lanes_held(org, MAX_LANES_LIKE_IT) if lane.is_held(now)]
+    busy = frozenset(map(kind_of, held))
+    return frozenset(lane.run for lane in queued if not is_served(lane, UNSERVED_MS, source.workers, busy, now))
 
 
 async def views_of(source: QueryContext, principal: Principal, lanes: Sequence[Lane]) -> list[o.LaneView]:

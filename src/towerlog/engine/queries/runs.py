@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import msgspec
+
 from towerlog.engine.queries import views
 from towerlog.engine.queries.context import QueryContext, page_of
+from towerlog.engine.queries.lanes import unserved_of
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -26,7 +29,9 @@ async def answer(
     store = source.store
     if isinstance(command, q.GetRun):
         row = await source.run_of(principal, command.run_id)
-        return await source.view_of(principal, row, command.tree)
+        view = await source.view_of(principal, row, command.tree)
+        waits = [] if view.lane is None else [view.lane]
+        return msgspec.structs.replace(view, unserved=bool(await unserved_of(source, principal.org, waits)))
     if isinstance(command, q.FindRuns):
         return o.Page(await store.run_ids_beginning(principal.org, command.prefix, command.limit), None)
     if isinstance(command, q.ListThreadRuns):

@@ -60,6 +60,7 @@ class LaneInfo(Shape):
     thread_id: str
     agent: str
     lease: Lease = field(metadata={"read": Lease.read})
+    unserved: bool = False
     labels: Json | None = None
     attempt: int = 1
     queued_at: str | None = None
@@ -75,6 +76,7 @@ class Queue(Shape):
 
     queued: int
     held: int
+    unserved: int = 0
     oldest_queued_at: str | None = None
     data: tuple[LaneInfo, ...] = field(default=(), metadata={"read": many(LaneInfo)})
 

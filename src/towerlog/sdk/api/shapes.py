@@ -221,6 +221,7 @@ class RunInfo(Shape):
     failed_at: str | None = None
     ended_at: str | None = None
     last_event_at: str | None = None
+    unserved: bool = False
     late_events: int = 0
     events_erased_at: str | None = None
     total_input_tokens: int | None = None

@@ -26,7 +26,7 @@ def check_org_name(name: str, known: Iterable[str]) -> None:
     if other == name:
         raise Conflict(f"An organisation {name!r} exists already.")
     if other is not None:
-        raise Conflict(f"An organisation {other!r} exists already, and {name!r} would be taken for it.")
+        raise Conflict(f"The name {name!r} is too close to {other!r}, which exists.")
 
 
 def user_row(user: User) -> Row:

@@ -5,7 +5,7 @@ export type FeedName = (typeof FEEDS)[number];
 
 /** What a line of the feed says came of it: where the feed has a `?` for money or time, that is not known. */
 export function gave(summary: string): string {
-  return summary.replace(/, \$\?(?=,|$)/, ', unpriced').replace(/, \? ms$/, '');
+  return summary.replace(/^(\S+)\+(\S+) tokens/, '$1 in, $2 out').replace(/, \$\?(?=,|$)/, ', unpriced').replace(/, \? ms$/, '');
 }
 
 /** Whether an event of this tool is shown. What is no command, no file and no model call is of the agent's runtime. */

@@ -128,7 +128,7 @@ class ListedPriceDetail(msgspec.Struct, frozen=True):
     model: Annotated[str, v.said("The model, as the list has it.", "gpt-4o")]
     name: Annotated[str, v.said("What people call it.", "gpt 4o")]
     usd_per_million: Annotated[PriceRates, v.said("What its tokens cost, in short prompts.")]
-    has_tiers: Annotated[bool, v.said("Whether long prompts cost something else.", False)]
+    has_tiers: Annotated[bool, v.said("Whether long prompts have another price.", False)]
     price_version: Annotated[str, v.said("Which list it is.", "genai-prices 0.1.0")]
 
 
