@@ -42,6 +42,7 @@ def _object(_context: click.Context, option: click.Parameter, text: str | None) 
         return None
     try:
         found = json.loads(text, parse_constant=_no_number)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # 1e999, half an emoji
     except ValueError as error:
         raise click.BadParameter(f"is not JSON: {error}", param=option) from None
     if not isinstance(found, dict):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server, clean_environment, executable
 from tests.support.wait import wait_until
-from towerlog.sdk.work.process_tree import send_each
+from towerlog.sdk.work.process_tree import send_each, tree_of
 
 DEADLINE_S = 60
 HURRIED = """
@@ -65,6 +67,30 @@ def test_output_and_exit_code_pass_and_are_reported(server, tmp_path) -> None:
     assert result["result"] == {"exit_code": 3, "signal": None, "stdout_bytes": 5, "stderr_bytes": 5}
     assert result["duration_ms"] >= 0
     assert run["events"]["tool.call"]["arguments"]["command"][:2] == ["sh", "-c"]
+
+
+def unread(process: subprocess.Popen[bytes]) -> int:
+    """Bytes of its output that wait for their reader."""
+    assert process.stdout is not None
+    return int.from_bytes(fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+@pytest.mark.parametrize(
+    ("command", "left"), [(["yes"], 65_536), (["head", "-c", "100000", "/dev/zero"], 65_536)], ids=["endless", "ended"]
+)
+def test_a_reader_that_stands_still_keeps_nobody_who_is_told_to_end(server, tmp_path, command, left) -> None:
+    """As it keeps no command that writes to it by itself."""
+    thread = f"t-still-{command[0]}"
+    process = start(server.base_url, tmp_path, "--thread", thread, "--", *command)
+    wait_until(lambda: unread(process) >= left, "the pipe to be full")
+    if command[0] == "head":
+        wait_until(lambda: set(tree_of(process.pid)) <= {process.pid}, "the command to have ended")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE_S) == (0 if command[0] == "head" else 128 + signal.SIGTERM)
+    for pipe in (process.stdout, process.stderr):
+        assert pipe is not None
+        pipe.close()
+    assert run_of(server, thread)["status"] == ("completed" if command[0] == "head" else "failed")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])

@@ -26,7 +26,9 @@ QUIET_OUTPUT_S = 0.05
 """How long output of a command that has ended may be quiet before it counts as finished: a process that it left in the
 background may hold the channel open for ever."""
 TRAILING_OUTPUT_S = 2.0
-"""How long such output is copied at most when it does not become quiet."""
+"""How long such output is copied at most when it does not become quiet; and output whose reader stands still, of a
+command that was told to end."""
+TOLD_TO_END = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 FORWARDED = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
 _WATCHED = FORWARDED | {signal.SIGCHLD, signal.SIGWINCH}
 _FROM_THE_KERNEL = 0x80
@@ -86,10 +88,19 @@ class OutputCopy:
             os.close(self.inlet)
         self._thread.start()
 
-    def finish(self) -> None:
-        """Copies the remaining output of a command that has ended."""
+    def end(self) -> None:
+        """The command has ended: what is left is copied."""
         self._over_at = time.monotonic()
-        self._thread.join()
+
+    def is_done(self, timeout_s: float) -> bool:
+        """Whether all is copied, by then at the latest."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Lets go of it. Where a reader stands still, what it has not taken ends with this process."""
+        if self._thread.is_alive():
+            return
         os.close(self._source)
         if self._is_terminal:
             os.close(self.inlet)
@@ -126,7 +137,7 @@ class OutputCopy:
             if error.errno not in _NO_READER:
                 self.error = f"{_NAMES.get(self._target, self._target)}: {error.strerror}"
             null = os.open(os.devnull, os.O_RDONLY)
-            # Not `close`, which `finish` does: the descriptor must not be reused in between.
+            # Closed in the end alone: the descriptor must not be reused in between.
             os.dup2(null, self._source)
             os.close(null)
             return False
@@ -156,6 +167,9 @@ def block_signals() -> set[signal.Signals]:
 class Steered(Protocol):
     """Who sends signals to the command from another thread."""
 
+    was_cancelled: bool
+    """It has told the command to end."""
+
     def begin(self, process_id: int) -> None:
         """The command has started."""
 
@@ -177,17 +191,18 @@ def run_command(argv: Sequence[str], mask: set[signal.Signals], steered: Steered
         process_id = _spawned(argv, outputs, mask)
     except OSError as error:
         _begin(outputs)
-        _finish(outputs)
+        _finish(outputs, is_told=False)
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
         return Finished(code, None, _since_ms(begun_at), 0, 0, f"{argv[0] or EMPTY}: {error.strerror}")
     _begin(outputs)
     if steered is not None:
         steered.begin(process_id)
-    status = _wait(process_id, outputs, steered)
+    status, is_told = _wait(process_id, outputs, steered)
     if steered is not None:
         steered.end()
+        is_told = is_told or steered.was_cancelled
     duration_ms = _since_ms(begun_at)
-    _finish(outputs)
+    _finish(outputs, is_told=is_told)
     ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     unwritten = next((output.error for output in outputs if output.error is not None), None)
     exit_code = os.WEXITSTATUS(status) if ended_by is None else 128 + ended_by
@@ -219,20 +234,22 @@ def _spawned(argv: Sequence[str], outputs: Sequence[OutputCopy], mask: set[signa
     return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=actions, setsigmask=mask, setsigdef=usual)
 
 
-def _wait(process_id: int, outputs: Sequence[OutputCopy], steered: Steered | None) -> int:
-    """Waits for the command, passing signals on; its wait status."""
+def _wait(process_id: int, outputs: Sequence[OutputCopy], steered: Steered | None) -> tuple[int, bool]:
+    """Waits for the command, passing signals on; its wait status, and whether one of them tells to end."""
+    is_told = False
     while True:
         number, is_from_keyboard = _next_signal()
         if number == signal.SIGCHLD:
             found, status = os.waitpid(process_id, os.WNOHANG) if steered is None else steered.reap(process_id)
             if found:
-                return status
+                return status, is_told
         elif number == signal.SIGWINCH:
             for output in outputs:
                 output.resize()
             # The command has received it too, perhaps before the size was set.
             os.kill(process_id, signal.SIGWINCH)
         else:
+            is_told = is_told or number in TOLD_TO_END
             if not is_from_keyboard:
                 os.kill(process_id, number)
             if steered is not None:
@@ -254,9 +271,25 @@ def _begin(outputs: Sequence[OutputCopy]) -> None:
         output.begin()
 
 
-def _finish(outputs: Sequence[OutputCopy]) -> None:
+def _finish(outputs: Sequence[OutputCopy], *, is_told: bool) -> None:
+    """Copies the remaining output of a command that has ended, for as long as its reader takes; but who is told to end,
+    before or now, ends."""
     for output in outputs:
-        output.finish()
+        output.end()
+    until = time.monotonic() + TRAILING_OUTPUT_S if is_told else None
+    while not all(output.is_done(QUIET_OUTPUT_S) for output in outputs):
+        if until is None and _is_told_now():
+            until = time.monotonic() + TRAILING_OUTPUT_S
+        if until is not None and time.monotonic() >= until:
+            break
+    for output in outputs:
+        output.close()
+
+
+def _is_told_now() -> bool:
+    if hasattr(signal, "sigtimedwait"):
+        return signal.sigtimedwait(TOLD_TO_END, 0) is not None
+    return not TOLD_TO_END.isdisjoint(signal.sigpending())
 
 
 def _since_ms(begun_at: float) -> int:
