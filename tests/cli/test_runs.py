@@ -380,6 +380,12 @@ def test_a_retry_is_shown_once_as_what_it_is(server) -> None:
     assert "resumed from" not in shown
 
 
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud83d"}', "[1]", "{"])
+def test_an_input_that_cannot_be_sent_is_refused_in_words(text: str) -> None:
+    done = towerlog("runs", "retry", NOBODY, "--input-json", text, TOWERLOG_API_KEY="k")
+    assert (done.exit_code, "Invalid value for '--input-json'" in done.stderr) == (2, True), done.output
+
+
 def test_a_retry_is_asked_for_as_agreed() -> None:
     made = json.dumps({**ROW, "run_id": "again"}).encode()
     with talking(reply(201, made), reply(201, made)) as talker:
