@@ -196,7 +196,7 @@ def test_a_command_removes_one_and_a_restart_goes_on_with_its_erasure(tmp_path: 
         create_run(theirs, "t", agent="a")
         asked = server.cli("orgs", "rm", "theirs")
         assert (asked.returncode, "--confirm theirs" in asked.stdout) == (0, True), asked.stderr
-        assert "1 runs" in asked.stdout
+        assert "1 run," in asked.stdout
         assert theirs.get("/api/v1/runs").status_code == 200
         assert server.cli("orgs", "rm", "theirs", "--confirm", "default").returncode != 0
         assert server.cli("orgs", "rm", "default", "--confirm", "default").returncode != 0

@@ -460,7 +460,7 @@ ORDER = (
             "cli/test_clock.py::test_a_clock_that_is_set_while_it_asks_is_not_confirmed",
         ),
         (),
-        of(DEPLOY, "A confirmation is valid for one hour and only up to the time that the clock showed."),
+        of(DEPLOY, "A confirmation ends after an hour in which no server took it, or when the clock is set again."),
     ),
 )
 

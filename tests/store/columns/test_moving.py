@@ -215,10 +215,23 @@ async def test_a_database_with_data_is_refused(path: Path, target: PostgresBacke
         await moved(path, target)
 
 
+def broken_off(_done: int) -> None:
+    raise RuntimeError("broken off")
+
+
+async def test_of_a_move_that_has_brought_nothing_nothing_is_left(path: Path, target: PostgresBackend) -> None:
+    """Another store may come, or this one after it was written to."""
+    async with arriving(target.location, "another"):
+        pass
+    count, differences = await moved(path, target)
+    assert (count > 0, differences) == (True, [])
+
+
 async def test_a_source_that_was_written_meanwhile_is_refused(path: Path, target: PostgresBackend) -> None:
     with departing(path) as source:
-        async with arriving(target.location, source.fingerprint()):
-            pass
+        async with arriving(target.location, source.fingerprint()) as arrival:
+            with pytest.raises(RuntimeError, match="broken off"):
+                await moving.move(source, arrival, broken_off)
     with closing(apsw.Connection(str(path))) as db:
         db.execute("UPDATE org SET position = position + 1 WHERE org = 2")
     with pytest.raises(SchemaMismatch, match="a part of another store"):

@@ -138,6 +138,7 @@ QUEUED: Json = RUN | {
     "liveness": {"verdict": "alive", "process_at": None, "progress_at": None, "output_at": None},
     "lane": LEASE | {"state": "queued", "worker_id": None, "lease_epoch": 0}
     | {"lease_expires_at": None, "last_heartbeat": None},
+    "unserved": False,
     "children": [],
 }  # fmt: skip
 KILLED: Json = RUN | {
@@ -228,6 +229,7 @@ LANE: Json = {
     "claimed_at": AFTER,
     "lease_seconds": 60,
     "lease": LEASE,
+    "unserved": False,
     "phase": None,
     "log_line": None,
 }
@@ -348,12 +350,12 @@ SAMPLES: dict[str, Sample] = {
     "list_agents": Sample(_list(AGENT)),
     "register_agent": Sample(AGENT, {"name": "researcher"}),
     "get_agent": Sample(AGENT),
-    "list_lanes": Sample(_list(LANE) | {"queued": 0, "held": 1, "oldest_queued_at": None}),
+    "list_lanes": Sample(_list(LANE) | {"queued": 0, "unserved": 0, "held": 1, "oldest_queued_at": None}),
     "list_workers": Sample(_list(WORKER)),
     "get_usage": Sample(_list(TOTAL) | {"since": "2026-04-01T00:00:00.000Z", "until": "2026-04-08T00:00:00.000Z"}),
     "list_runs": Sample(_list(_in_list(RUN), after="cnVuczoxMDQy") | {"found": None, "searched_to": None}),
     "find_runs": Sample(_list(RUN_ID)),
-    "get_run": Sample(RUN | {"children": []}),
+    "get_run": Sample(RUN | {"unserved": False, "children": []}),
     "list_events": Sample(_list(EVENT)),
     "list_quarantine": Sample(
         _list(EVENT | {"seq": 1, "position": 0, "event_id": None, "occurred_at": None, "hash": None})
