@@ -229,9 +229,7 @@ LANE: Json = {
     "claimed_at": AFTER,
     "lease_seconds": 60,
     "lease": LEASE,
-    "unserved": False,
-    "phase": None,
-    "log_line": None,
+    **{"unserved": False, "phase": None, "log_line": None},
 }
 PERSONA: Json = {
     "persona_key": "editor",
