@@ -133,13 +133,11 @@ QUEUED: Json = RUN | {
     "price_version": None,
     "credits_used": None,
     "usage": dict.fromkeys(USAGE),
-    "tree": None,
-    "attempt": 0,
+    "tree": None, "attempt": 0,
     "liveness": {"verdict": "alive", "process_at": None, "progress_at": None, "output_at": None},
     "lane": LEASE | {"state": "queued", "worker_id": None, "lease_epoch": 0}
     | {"lease_expires_at": None, "last_heartbeat": None},
-    "unserved": False,
-    "children": [],
+    "unserved": False, "children": [],
 }  # fmt: skip
 KILLED: Json = RUN | {
     "status": "cancelled",
@@ -229,7 +227,9 @@ LANE: Json = {
     "claimed_at": AFTER,
     "lease_seconds": 60,
     "lease": LEASE,
-    **{"unserved": False, "phase": None, "log_line": None},
+    "unserved": False,
+    "phase": None,
+    "log_line": None,
 }
 PERSONA: Json = {
     "persona_key": "editor",
