@@ -147,6 +147,8 @@ class CardSince(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """None: nobody has any."""
     tier: str | None = None
     """For calls on these terms; None: on the standard ones."""
+    model: str | None = None
+    """Whose they are; None: of the model of the place."""
 
 
 def _rounded(femtos: int) -> int:

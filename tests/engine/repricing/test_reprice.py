@@ -248,6 +248,19 @@ async def test_budgets_count_what_is_computed_anew_of_their_period(rig: Rig, pri
     assert spent == {"total": 3000, "day": 1500}
 
 
+async def test_asked_again_nothing_changes_of_a_total_that_was_priced_by_another_model(
+    rig: Rig, prices: FixedPrices
+) -> None:
+    """It was priced while one model alone was named, and stands where the second one is now."""
+    await call(rig, "a", "small", 3)
+    await end(rig, "b", cost_nanos=None, input_tokens=80)
+    await call(rig, "b", "big", 14)
+    prices.cards |= {"big": card(7), "small": card(1)}
+    await rig.do(Reprice(since=0, dry_run=False))
+    assert (await rig.do(Reprice(since=0))).changes == []
+    assert (await rig.store.rows(rig.org)).runs[0].usage.computed_nanos == 3 + 14 * 7
+
+
 acts = st.lists(
     st.tuples(
         st.sampled_from(["call", "call", "call", "total", "cost", "end", "reprice", "pass"]),

@@ -217,7 +217,8 @@ class Replay:
             model = place.model or None
         if model is None:
             return effects.priced
-        was = self._was(event, place, tokens)
+        of_other = None if model == place.model else model
+        was = self._was(event, place, tokens, of_other)
         if not self._is_meant(event, place):
             return was
         part.calls += 1
@@ -225,17 +226,18 @@ class Replay:
         tier = _tier_of(effects)
         card = self._book.card(self._own, effects.provider, model, at_ms, tier)
         now = _by(card, effects, tokens)
-        part.cards.append(CardSince(at_ms, card, tier))
+        part.cards.append(CardSince(at_ms, card, tier, of_other))
         if card is None or now is None:
             return was
         part.version = card.version
         part.is_moved = part.is_moved or now.nanos != was.nanos
         return now
 
-    def _was(self, event: Event, place: RepricedPlace, tokens: Usage) -> Priced:
-        """What is counted of a report now: by the newest prices that it was computed anew with."""
+    def _was(self, event: Event, place: RepricedPlace, tokens: Usage, of_other: str | None) -> Priced:
+        """What is counted of a report now: by the newest prices that it was computed anew with. `of_other`: the model
+        that it is priced by, where that is not the place's."""
         for changed in reversed(self._earlier.get(place, ())):
-            at = event.happened_at(), _tier_of(event.effects)
+            at = event.happened_at(), _tier_of(event.effects), of_other
             card = _card_at(changed.effects.cards, *at) if event.seq < changed.seq else None
             found = _by(card, event.effects, tokens)
             if found is not None:
@@ -337,13 +339,15 @@ def _tier_of(effects: Effects) -> str | None:
 def _cards(told: list[CardSince]) -> tuple[CardSince, ...]:
     """The prices of a place by time, each from where it begins."""
     found: list[CardSince] = []
-    newest: dict[str | None, PriceCard | None] = {}
+    newest: dict[tuple[str | None, str | None], PriceCard | None] = {}
     for one in sorted(told, key=lambda one: one.since):
-        if one.tier not in newest or newest[one.tier] != one.card:
-            newest[one.tier] = one.card
+        of = one.tier, one.model
+        if of not in newest or newest[of] != one.card:
+            newest[of] = one.card
             found.append(one)
     return tuple(found)
 
 
-def _card_at(cards: tuple[CardSince, ...], at_ms: int, tier: str | None) -> PriceCard | None:
-    return next((one.card for one in reversed(cards) if one.since <= at_ms and one.tier == tier), None)
+def _card_at(cards: tuple[CardSince, ...], at_ms: int, tier: str | None, model: str | None) -> PriceCard | None:
+    of = tier, model
+    return next((one.card for one in reversed(cards) if one.since <= at_ms and (one.tier, one.model) == of), None)
