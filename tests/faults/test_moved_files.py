@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.support.senders import ingest, sdk_event
 from tests.support.server import NO_LIMITS, Server
 from tests.support.wait import wait_until
 from towerlog.errors import StoreMoved
+from towerlog.store.sqlite.store import READERS, SqliteStore, Where
 
 REFUSED = "the database was moved or removed while it was in use"
 FOLDER_REFUSED = "the data folder was moved or removed while it was in use"
@@ -63,6 +66,25 @@ async def test_who_first_asks_while_it_is_moved_asks_no_other_file(tmp_path: Pat
         path.write_bytes(aside.read_bytes())
         with pytest.raises(StoreMoved, match=REFUSED):
             await store.ping()
+        aside.rename(path)
+        await store.ping()
+    finally:
+        await store.close()
+
+
+async def test_no_reader_that_had_it_open_before_answers_for_it(tmp_path: Path) -> None:
+    """Whichever of the threads is asked: a page that says now this and now that is of no use."""
+    path, aside = tmp_path / "towerlog.db", tmp_path / "aside.db"
+    store = await SqliteBackend.fresh(tmp_path).make().open(FakeClock(), SeededIds())
+    assert isinstance(store, SqliteStore)
+    together = threading.Barrier(READERS)
+    try:
+        readers = store.pool(Where.READERS)
+        await asyncio.gather(*(readers.call(lambda _: together.wait(10)) for _ in range(READERS)))
+        path.rename(aside)
+        for _ in range(4 * READERS):
+            with pytest.raises(StoreMoved, match=REFUSED):
+                await store.ping()
         aside.rename(path)
         await store.ping()
     finally:

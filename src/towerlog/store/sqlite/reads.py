@@ -28,6 +28,7 @@ from towerlog.store.columns.parents import child_condition
 from towerlog.store.columns.removal import HIDDEN, IN_USE
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER
+from towerlog.store.sqlite.connections.transaction import refuse_moved
 from towerlog.store.sqlite.descent import OF_A_CHILD
 from towerlog.store.sqlite.texts import has_word
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState, UsageSpan
@@ -68,8 +69,9 @@ def ping(db: apsw.Connection) -> None:
     """Reads real pages, from the file and not from memory: what every question needs, and the newest event.
 
     Nearly all of that may be read from the log by now. The list of migrations is written once and then lies in the
-    database.
+    database. Raises StoreMoved where its path leads to that file no more.
     """
+    refuse_moved(db)
     db.release_memory()
     one(db, "SELECT max(number) FROM migration", ())
     newest = one(db, "SELECT max(key) FROM event", ())

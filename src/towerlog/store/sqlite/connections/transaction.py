@@ -96,7 +96,8 @@ def roll_back(db: apsw.Connection, error: BaseException) -> None:
 
 def commit(db: apsw.Connection, *, makes_room: bool = False) -> None:
     """Ends a transaction. Raises apsw.Error, StorageFailed; it is to be rolled back then."""
-    _refuse_moved(db)
+    # What is committed to a file without a name is gone with this process.
+    refuse_moved(db, "; nothing was stored")
     space = db.space if isinstance(db, StoreConnection) else None
     if space is None:
         db.execute("COMMIT")
@@ -113,15 +114,16 @@ def commit(db: apsw.Connection, *, makes_room: bool = False) -> None:
         raise
 
 
-def _refuse_moved(db: apsw.Connection) -> None:
-    """Raises StoreMoved where its path leads to another file by now, or to none.
+def refuse_moved(db: apsw.Connection, consequence: str = "") -> None:
+    """Raises StoreMoved where the path of a connection leads to another file by now, or to none.
 
-    What is committed to a file without a name is gone with this process. It passes: the file may be put back.
+    Asked of the open file, which a connection that was opened before goes on reading. It passes: the file may be put
+    back.
     """
     has_moved = ctypes.c_int(0)
     db.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(has_moved))
     if has_moved.value:
-        raise StoreMoved(f"{moved(Path(db.filename))}; nothing was stored", retry_after=1)
+        raise StoreMoved(f"{moved(Path(db.filename))}{consequence}", retry_after=1)
 
 
 def _commit_beside(db: apsw.Connection, space: Space, leaves: int) -> None:
