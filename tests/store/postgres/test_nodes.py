@@ -105,7 +105,7 @@ async def test_leases_go_by_the_databases_clock(node: Node) -> None:
         assert 55_000 < found.expires_at - behind.steady_ms() < 65_000
         assert await unit.lanes_expired(behind.steady_ms(), 5) == []
         assert [one.run for one in await unit.lanes_expired(behind.steady_ms() + 1, 5)] == []
-    short = msgspec.structs.replace(held, expires_at=ahead.steady_ms() - 1)
+    short = msgspec.structs.replace(held, expires_at=ahead.steady_ms() - 5_000)
     async with first.begin() as unit:
         await unit.commit(Changes(lanes={held.run: short}))
     async with second.begin() as unit:
