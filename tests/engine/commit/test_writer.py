@@ -311,6 +311,22 @@ async def test_what_goes_wrong_after_the_commit_has_nothing_stored_twice(rig: Ri
     await sound(rig)
 
 
+async def test_what_breaks_behind_a_commit_is_told_and_not_carried_out_again(rig: Rig) -> None:
+    break_behind_commits(rig)
+    answers = await all_at_once(rig, steps("a"), steps("b"))
+    assert [type(answer) for answer in answers] == [Internal] * 2
+    assert len(await rig.log()) == 2
+
+
+def break_behind_commits(rig: Rig) -> None:
+    """What follows a commit breaks from now on."""
+
+    def broken(_plan: Any) -> None:
+        raise ZeroDivisionError("a defect behind the commit")
+
+    rig.engine._writer._publish = broken
+
+
 async def test_an_error_of_one_command_is_its_own(rig: Rig) -> None:
     missing = GetRun("nothing")
     answers = await all_at_once(rig, steps("a"), CreateRun("t", parent_run_id="nothing"), steps("b"))
@@ -371,6 +387,32 @@ async def test_a_full_disk_fails_the_group_leaves_nothing_and_passes(rig: Rig) -
 
 
 async def test_damaged_pages_fail_the_commands_that_need_them_alone(rig: Rig) -> None:
+    await rig.do(steps("before"))
+    await damage_event_ids(rig)
+    poison = {3, 4, 9}
+    answers = await all_at_once(rig, *partly_with_ids(poison, 12))
+    assert {n for n, answer in enumerate(answers) if isinstance(answer, StorageFailed)} == poison, answers
+    assert all(answers[n].is_damage for n in poison)
+    assert rig.fatal == [], "what needs other pages is stored"
+    assert rig.store.obstacle() is None
+    with pytest.raises(StorageFailed, match="again and again"):
+        await rig.store.ping()
+    assert [event.position for event in await rig.log()] == list(range(1, 11)), "nothing of what failed is there"
+
+
+async def test_what_breaks_behind_the_commit_of_a_half_is_not_carried_out_again(rig: Rig) -> None:
+    """A group that has met damage is committed in halves."""
+    await damage_event_ids(rig)
+    break_behind_commits(rig)
+    answers = await all_at_once(rig, *partly_with_ids({9}, 12))
+    assert isinstance(answers[9], StorageFailed)
+    assert {type(answer) for n, answer in enumerate(answers) if n != 9} == {Internal}
+    assert len(await rig.log()) == 11
+
+
+async def damage_event_ids(rig: Rig) -> None:
+    """Whatever is looked up by the id of an event meets a damaged page."""
+
     def damage(db: apsw.Connection) -> None:
         db.pragma("writable_schema", True)
         db.execute(
@@ -379,18 +421,12 @@ async def test_damaged_pages_fail_the_commands_that_need_them_alone(rig: Rig) ->
         )
         db.execute("PRAGMA writable_schema = RESET")
 
-    await rig.do(steps("before"))
     await rig.store.writer.call(damage)
-    poison = {3, 4, 9}
-    commands = [steps(f"t{n}", event_id=f"id{n}") if n in poison else steps(f"t{n}") for n in range(12)]
-    answers = await all_at_once(rig, *commands)
-    assert {n for n, answer in enumerate(answers) if isinstance(answer, StorageFailed)} == poison, answers
-    assert all(answers[n].is_damage for n in poison)
-    assert rig.fatal == [], "what needs other pages is stored"
-    assert rig.store.obstacle() is None
-    with pytest.raises(StorageFailed, match="again and again"):
-        await rig.store.ping()
-    assert [event.position for event in await rig.log()] == list(range(1, 11)), "nothing of what failed is there"
+
+
+def partly_with_ids(numbers: set[int], count: int) -> list[Append]:
+    """So many commands, those of these numbers with an id to be looked up."""
+    return [steps(f"t{n}", event_id=f"id{n}") if n in numbers else steps(f"t{n}") for n in range(count)]
 
 
 async def test_the_cache_never_hears_of_a_failed_commit(rig: Rig) -> None:

@@ -67,15 +67,13 @@ class Writer:
         self._committed = committed
         self._reactions = reactions
         self.intake = Intake(store, serving, max_queue)
-        self._queue = self.intake.queue
-        self._bodies = self.intake.bodies
+        self._queue, self._bodies = self.intake.queue, self.intake.bodies
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
         self._lost = LostContent(self.intake, stored_again, _answer)
         self._has_prices, self._committed_group = False, 0
-        self.groups = self.commands = 0
-        self.reloads = 0
-        """Groups placed anew because something had not been loaded."""
+        self.groups = self.commands = self.reloads = 0
+        """`reloads`: groups placed anew because something had not been loaded."""
 
     def start(self) -> None:
         """Begins to take commands."""
@@ -193,20 +191,22 @@ class Writer:
             if is_first or self._store.exclusive:
                 await self._gather()
             is_first = False
-            group = self.intake.take()
-            try:
-                if not self._has_prices and any(isinstance(one.command, TELEMETRY) for one in group):
-                    await self._reactions.book.read()
-                    self._has_prices = True
-                await self._write(group)
-            except Exception as error:  # the writer must outlive any defect in a group
-                note_defect("group_failed", commands=len(group))
-                self._cache = Cache()  # a commit that broke may have been one
-                if self._committed_group == id(group):
-                    _fail(group, told_of(error))  # who was not told yet; nothing of it may be carried out again
-                else:
-                    await singly(group, error, self._write, _fail)
-            del group  # while nothing waits, the events of the last commit must not stay in memory
+            await self._write_or_fail(self.intake.take())
+
+    async def _write_or_fail(self, group: list[Submission]) -> None:
+        """Commits a group, or a part of one; whatever breaks in that, the writer outlives it."""
+        try:
+            if not self._has_prices and any(isinstance(one.command, TELEMETRY) for one in group):
+                await self._reactions.book.read()
+                self._has_prices = True
+            await self._write(group)
+        except Exception as error:
+            note_defect("group_failed", commands=len(group))
+            self._cache = Cache()  # a commit that broke may have been one
+            if self._committed_group == id(group):
+                _fail(group, told_of(error))  # who was not told yet; nothing of it may be carried out again
+            else:
+                await singly(group, error, self._write, _fail)
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -238,7 +238,7 @@ class Writer:
             failed, parts = parted(group, error)
             _fail(failed, error)
             for part in parts:
-                await self._write(part)
+                await self._write_or_fail(part)
             return
         finally:
             self._serving.end()
