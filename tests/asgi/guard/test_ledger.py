@@ -208,6 +208,35 @@ def test_replies_that_wait_have_half_of_a_share_and_then_no_more_are_made() -> N
     assert ledger.process.reply_bytes == 0
 
 
+class Reader:
+    """A connection whose reader may be cut off."""
+
+    is_idle = False
+    was_cut = False
+
+    def cut_reader(self) -> None:
+        self.was_cut = True
+
+
+def test_what_others_send_cuts_off_no_reader_of_a_reply_that_is_larger_than_the_share() -> None:
+    """A state of tens of megabytes takes a moment to be read, and its agent's key may be that of many others."""
+    ledger = made(1000)
+    arrivals, account, reader = Arrivals(ledger, Addresses()), ledger.account(principal("a")), Reader()
+    large, sender = arrivals.visit(("192.0.2.1", 1), reader), arrivals.visit(("192.0.2.1", 2))
+    for visit in (large, sender):
+        visit.enter()
+        visit.admit(account)
+    with sender.hold_body(200):
+        assert large.hold_reply(900), "nor does what they have in hand when it begins"
+    for size in (100, 250):
+        with sender.hold_body(size):
+            assert not reader.was_cut
+    assert large.hold_reply(500)
+    large.hold_reply(0)
+    assert account.key.free_bytes == 500
+    assert ledger.process.free_bytes == 1000
+
+
 class Idle:
     """A connection that does nothing."""
 

@@ -168,8 +168,7 @@ class Visit:
         """
         old, self._reply_bytes = self._reply_bytes, 0
         for share in self._reply_shares:
-            share.free_bytes += old
-            share.reply_bytes -= old
+            share.note_reply(-old)
         if old:
             self._reply_shares[0].withdraw(Resource.BYTES, self._reply_hold)
             self._reply_shares[0].withdraw(Resource.REPLIES, self._reply_hold)

@@ -171,13 +171,13 @@ class ShareLedger:
         One reader alone always has room.
         """
         for at, share in enumerate(shares):
-            if count > share.free_bytes and share.held_bytes and not make_room(shares, at, Resource.BYTES, count):
+            more = share.reply_room(count)
+            if more > share.free_bytes and share.held_bytes and not make_room(shares, at, Resource.BYTES, more):
                 return False
             if share.reply_bytes and not make_room(shares, at, Resource.REPLIES, count):
                 return False
         for share in shares:
-            share.free_bytes -= count
-            share.reply_bytes += count
+            share.note_reply(count)
         return True
 
     def check_replies(self, shares: Sequence[Share]) -> None:

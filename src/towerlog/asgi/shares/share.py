@@ -77,7 +77,7 @@ class Share:
         self.free_bytes = bounds.byte_count
         """What may still be taken; below zero while one body that is larger than the share is alone in it."""
         self.reply_bytes = 0
-        """How many of the bytes that are taken are replies that wait for their readers."""
+        """How many bytes of replies wait for their readers."""
         self.places = dict.fromkeys(PLACES, 0)
         self.holds: dict[Resource, dict[Hold, None]] = {}
         """What can be given up of that which was taken here and not below; the oldest first."""
@@ -108,6 +108,19 @@ class Share:
         if resource is Resource.BYTES:
             return self.bounds.byte_count
         return self.bounds.reply_bytes if resource is Resource.REPLIES else self.bounds.places.get(resource)
+
+    def reply_room(self, count: int) -> int:
+        """How many more bytes are held here with so many of replies more.
+
+        Of all replies no more than may be: one reader alone may have more, and what others send finds its part free.
+        """
+        bound = self.bounds.reply_bytes
+        return min(self.reply_bytes + count, bound) - min(self.reply_bytes, bound)
+
+    def note_reply(self, count: int) -> None:
+        """So many bytes of replies wait for their readers; below 0: no more."""
+        self.free_bytes -= self.reply_room(count)
+        self.reply_bytes += count
 
     def offer(self, resource: Resource, hold: Hold) -> None:
         """From now on this can be given up."""
