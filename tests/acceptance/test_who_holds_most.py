@@ -98,6 +98,26 @@ def test_two_organisations_that_fill_all_bytes_leave_a_third_its_part(fresh_serv
         assert server.resident_bytes() - before < 128 * MIB
 
 
+def test_what_a_key_sends_cuts_off_no_reply_larger_than_its_share(fresh_server) -> None:
+    """The one that reads it takes as long as it takes: the other programs of its key went on, and it got the half."""
+    server = fresh_server(TOWERLOG_MAX_IN_FLIGHT_BYTES=str(8 * MIB))
+    client = server.client()
+    path = page_of_eight_megabytes(client)
+    whole = len(client.get(path).content)
+    reader = connected(server)
+    with contextlib.closing(reader):
+        head = f"GET {path} HTTP/1.1\r\nConnection: close\r\nAuthorization: Bearer {ADMIN_KEY}\r\n".encode()
+        reader.sendall(head + HOST + b"\r\n")
+        received = reader.recv(len(PIECE))
+        for number in range(12):
+            step(client, f"small-{number}", "step", {"node_name": "n", "text": "x" * 300_000})
+            received += reader.recv(len(PIECE))
+        while piece := reader.recv(len(PIECE)):
+            received += piece
+    assert len(received.partition(b"\r\n\r\n")[2]) == whole
+    assert metric(server, "towerlog_readers_cut_total") == 0
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n", b"GET / HT"])
 def test_connections_without_a_key_leave_places_for_those_who_have_one(fresh_server, sent: bytes) -> None:
     """Seven addresses with 200 each took all places that there are with 1,000 files, those of health checks as well."""
