@@ -103,6 +103,23 @@ def test_a_run_that_has_ended_is_sent_as_its_endpoint_shows_it(
     assert TOKEN not in server.log
 
 
+def test_spans_go_out_with_the_status_that_they_came_with(collector: TraceCollector, fresh_server: FreshServer) -> None:
+    """Stock exporters tell none unless something has failed."""
+    told: list[Json] = [{}, {"status": {}}, {"status": {"code": 1}}, {"status": {"code": 2, "message": "m"}}]
+    times = {"startTimeUnixNano": "1790000000000000000", "endTimeUnixNano": "1790000001000000000"}
+    spans = [
+        {"traceId": f"{n:032x}", "spanId": f"{n:016x}", "name": f"s{n}", "kind": 1, **times, **status}
+        for n, status in enumerate(told, start=1)
+    ]
+    server = fresh_server(**settings(collector))
+    with server.client() as client:
+        reply = client.post("/v1/traces", json={"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})
+        assert reply.status_code == 200, reply.text
+        wait_until(lambda: len(collector.spans) >= len(told), "all of them at the collector")
+    found = {one.name: (one.status.code, one.status.message) for one in collector.spans}
+    assert found == {"s1": (0, ""), "s2": (0, ""), "s3": (1, ""), "s4": (2, "m")}
+
+
 def test_what_comes_after_the_end_is_sent_alone(
     collector: TraceCollector, fresh_server: FreshServer, unique: Unique
 ) -> None:

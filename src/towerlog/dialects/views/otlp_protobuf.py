@@ -103,7 +103,9 @@ def _shorten(span: Span) -> None:
 
 
 def _status(told: Json) -> Status:
-    code: Any = told["code"] if 0 <= told["code"] <= _MAX_STATUS else 0
+    """Nothing told is "unset", which is what most spans are sent with."""
+    known = told.get("code", 0)
+    code: Any = known if 0 <= known <= _MAX_STATUS else 0
     return Status(code=code, message=_text(told.get("message") or ""))
 
 
