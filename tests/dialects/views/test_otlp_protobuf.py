@@ -32,7 +32,8 @@ members = st.sampled_from(
     ["name", "kind", "status", "attributes", "events", "trace_id", "span_id", "parent_span_id", "start_time_unix_nano",
      "end_time_unix_nano", "arguments", "result", "sources", "error", "usage"]
 )  # fmt: skip
-MOVES = (EventType.TOOL_RESULT, EventType.MODEL_CALL, EventType.STEP, EventType.RUN_COMPLETED, EventType.RUN_FAILED)
+ENDS = (EventType.RUN_COMPLETED, EventType.RUN_FAILED)
+MOVES = (EventType.TOOL_RESULT, EventType.MODEL_CALL, EventType.STEP, *ENDS)
 
 
 def one(kind: EventType, data: Json, seq: int = 2, **facts: object) -> Event:
@@ -49,9 +50,9 @@ def test_whatever_an_event_holds_its_span_can_be_sent(kind: EventType, dialect: 
     told = msgspec.structs.replace(one(kind, data), dialect=dialect)
     spans = [span for _, span in RunSpans(RUN).ended([told])]
     [resource] = request(spans).resource_spans
-    # What a span that came in has told beside itself is none of its own.
-    is_part = dialect == "otlp" and "span_id" in data and "attributes" not in data
-    assert len(resource.scope_spans[0].spans) == len(spans) == int(not is_part)
+    # The end of a call that is a run: its own event tells all of it.
+    is_told = kind in ENDS and dialect == "otlp" and "span_id" in data and "attributes" not in data
+    assert len(resource.scope_spans[0].spans) == len(spans) == int(not is_told)
 
 
 def test_a_span_says_what_it_says_in_json() -> None:
