@@ -65,6 +65,7 @@ def bearer(text: str = TEXT) -> dict[bytes, bytes]:
     [
         {b"authorization": b"Bearer " + TEXT.encode()},
         {b"authorization": b"bearer " + TEXT.encode()},
+        {b"authorization": b"Bearer%20" + TEXT.encode()},
         {b"authorization": b"BEARER   " + TEXT.encode() + b" "},
         {b"x-api-key": TEXT.encode()},
         {b"x-api-key": TEXT.encode(), b"authorization": b"Bearer " + TEXT.encode()},

@@ -220,9 +220,16 @@ def _key_of(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 def _bearers(sent: bytes) -> bytes:
-    """The key in an `Authorization` header; empty without one."""
-    is_bearer = len(sent) <= MAX_CREDENTIAL_BYTES and sent[:7].lower() == b"bearer "
-    return sent[7:].strip() if is_bearer else b""
+    """The key in an `Authorization` header; empty without one.
+
+    OTEL_EXPORTER_OTLP_HEADERS is percent-encoded, and some exporters send it as it is written.
+    """
+    if len(sent) > MAX_CREDENTIAL_BYTES:
+        return b""
+    for scheme in (b"bearer ", b"bearer%20"):
+        if sent[: len(scheme)].lower() == scheme:
+            return sent[len(scheme) :].strip()
+    return b""
 
 
 def _principal_of(found: KeyFound, digest: bytes) -> Principal:

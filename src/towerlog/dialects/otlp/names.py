@@ -386,7 +386,7 @@ OURS = frozenset({"towerlog.cost_usd", "towerlog.unpriced_calls", "towerlog.run.
 """Attributes that spans get on the way out. They are read and not kept: what comes back is what went out."""
 
 LOG_NAMES = ("event.name",)
-"""Attributes with the name of a log record that has none itself."""
+"""Attributes with the name of what a log record tells; they come before the name of the record itself."""
 LOG_KINDS: Mapping[str, Kind] = _words(
     {
         MODEL: "api_request api_error gemini_cli.api_response gemini_cli.api_error codex.sse_event:response.completed",

@@ -57,7 +57,8 @@ def draft_of(record: ToldRecord, runs: dict[str, RunByForeignId], storing: Stori
 
 
 def _name_of(record: ToldRecord) -> str:
-    told = record.name or lookups.label(record.attributes, ((name,) for name in names.LOG_NAMES))
+    """Its attribute says what has happened: some libraries name the record itself after a line of their source."""
+    told = lookups.label(record.attributes, ((name,) for name in names.LOG_NAMES)) or record.name
     if not told and isinstance(record.body, str) and record.body.startswith(names.LOG_PREFIX):
         told = record.body
     return lookups.named(told or UNNAMED)

@@ -170,10 +170,15 @@ GEMINI = {
 }
 
 
+@pytest.mark.parametrize("name", [None, "event otel/src/events/session_telemetry.rs:1187"])
 @pytest.mark.parametrize("attributes", [CODEX, GEMINI], ids=["codex", "gemini"])
-def test_the_log_records_of_programs_without_spans_tell_their_calls(attributes: dict[str, Any]) -> None:
+def test_the_log_records_of_programs_without_spans_tell_their_calls(
+    attributes: dict[str, Any], name: str | None
+) -> None:
+    """Libraries of Rust name the record after the line that has written it."""
     told = [{"key": key, "value": attribute(value)} for key, value in {**attributes, "model": "m"}.items()]
-    body = logs({"timeUnixNano": "1775124001000000000", "attributes": told})
+    named = {} if name is None else {"eventName": name}
+    body = logs({"timeUnixNano": "1775124001000000000", "attributes": told, **named})
     endpoint: Endpoint = next(one for one in DIALECT.endpoints if one.path == "/v1/logs")
     [found] = endpoint.decode(call(json.dumps(body).encode(), headers={b"content-type": JSON.encode()})).items
     assert (found.type, found.effects.model) == (EventType.MODEL_CALL, "m")
