@@ -319,7 +319,7 @@ def test_a_run_of_the_sdk_goes_out(org: httpx2.Client) -> None:
         ("tool.call", {"tool": "search", "tool_call_id": "c", "arguments": {"q": "towers"}}),
         ("tool.result", {"tool": "search", "tool_call_id": "c", "result": [1], "success": False, "error": "no"}),
         ("model.call", {"model": "gpt-4o", "input_tokens": 200, "cached_input_tokens": 1000, "output_tokens": 90}),
-        ("step", {"name": "plan", "duration_ms": 7}),
+        ("step", {"name": "plan", "duration_ms": 7, "span_id": "5a" * 8}),
         ("run.completed", {"result": "done"}),
     ]
     body = {

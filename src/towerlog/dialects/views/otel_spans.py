@@ -236,11 +236,13 @@ class RunSpans:
         if not begun and began is not None:
             begun = began.happened_at() * NANOS_PER_MS
         begun = begun or ended - (event.facts.duration_ms or 0) * NANOS_PER_MS
-        span_id = data.get("span_id")
+        span_id, trace_id = data.get("span_id"), _hex(data.get("trace_id"), 32) or self._trace_id
+        # A span that came in as one, or is of another trace, is told without a parent where it has none.
+        is_root = bool(span_id) and (event.dialect == _OTLP or trace_id != self._trace_id)
         span: Json = {
-            "traceId": _hex(data.get("trace_id"), 32) or self._trace_id,
+            "traceId": trace_id,
             "spanId": _hex(span_id, 16) or _made_id(self._run_id, event.seq),
-            "parentSpanId": _hex(data.get("parent_span_id"), 16) or ("" if span_id else self._root_id),
+            "parentSpanId": _hex(data.get("parent_span_id"), 16) or ("" if is_root else self._root_id),
             "name": str(data.get("name") or name),
             "kind": _KINDS.get(str(data.get("kind")), _INTERNAL),
             "startTimeUnixNano": str(min(begun, ended)),
