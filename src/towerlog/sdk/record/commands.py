@@ -227,6 +227,10 @@ class Inbox:
         if command is not None:
             self._acknowledge(command if taken else {**command, "taken": False})
 
+    def was_let_go(self, key: str) -> bool:
+        """Whether an answer that is to be held was acknowledged before it was used: there was no room for it."""
+        return self._held.was_let_go(key)
+
     def waits_for(self, key: str) -> bool:
         """Whether the answer to this question has not come, nor anything else that ends the wait for it."""
         return key in self._asking
@@ -287,7 +291,8 @@ class Inbox:
         with self._lock:
             asker = self._asking.pop(key, None)
             is_held = asker is not None and asker.holds and not command.get("expired")
-            taken = self._held.hold(key, command) if is_held else [command]
+            waited_for = sum(other.holds for other in self._asking.values())
+            taken = self._held.hold(key, command, waited_for) if is_held else [command]
         if asker is None:  # it was given up
             self._acknowledge({**command, "taken": False})
             return

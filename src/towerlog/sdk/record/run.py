@@ -391,3 +391,7 @@ class BaseRun:
     def take_answer(self, key: str) -> None:
         """Acknowledges a held answer: what it was needed for has it."""
         self._inbox.settle_answer(key, taken=True)
+
+    def let_answer_go(self, key: str) -> bool:
+        """Whether an answer that is to be held is acknowledged already, for want of room."""
+        return self._inbox.was_let_go(key)

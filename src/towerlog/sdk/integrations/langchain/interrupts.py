@@ -13,7 +13,7 @@ from towerlog.sdk.integrations.langchain.tree import Place, Tree, Waiting
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.run_handles import OpenQuestion
+from towerlog.sdk.record.run_handles import OpenQuestion, not_all_answered
 from towerlog.sdk.record.values.encoding import str_of
 
 WORDINGS = ("question", "message", "description", "prompt", "text")
@@ -108,6 +108,8 @@ class Interrupts:
         except RunCancelled as error:
             self._end(waiting, error)
             raise
+        except TimeoutError:
+            raise not_all_answered(waiting.asked()) from None
         waiting.is_handed_over = True
         return command(answers)
 
@@ -123,6 +125,8 @@ class Interrupts:
         except RunCancelled as error:
             self._end(waiting, error)
             raise
+        except TimeoutError:
+            raise not_all_answered(waiting.asked()) from None
         waiting.is_handed_over = True
         return command(answers)
 

@@ -88,6 +88,10 @@ class Waiting:
     is_handed_over: bool = False
     """Whether the program has been given all of the answers, to go on with."""
 
+    def asked(self) -> list[OpenQuestion]:
+        """All questions."""
+        return [question for questions, _ in self.questions.values() for question in questions]
+
 
 class Tree:
     """The open callback runs of a recorder. All its handlers share it, so that none is told twice."""
