@@ -20,6 +20,9 @@ WORDINGS = ("question", "message", "description", "prompt", "text")
 """Members of an interrupt's value that may be its question; else all of it is."""
 KEY = "__interrupt__"
 """Where the library puts interrupts into what a graph returns."""
+ELSEWHERE = "another process has gone on with this thread; the graph's state has what came of it"
+ENDED_AS = ("the run has ended as completed", "the run has ended as failed")
+"""How the server begins its word on a run that its own agent has ended."""
 WENT_ON = "the thread went on without it"
 
 
@@ -107,7 +110,7 @@ class Interrupts:
                 answers[name] = resumed_with(value, [question.wait(_left(ends_at)) for question in questions])
         except RunCancelled as error:
             self._end(waiting, error)
-            raise
+            raise gone_on_elsewhere(error) from None
         except TimeoutError:
             raise not_all_answered(waiting.asked()) from None
         waiting.is_handed_over = True
@@ -124,7 +127,7 @@ class Interrupts:
                 answers[name] = resumed_with(value, await asyncio.gather(*waits))
         except RunCancelled as error:
             self._end(waiting, error)
-            raise
+            raise gone_on_elsewhere(error) from None
         except TimeoutError:
             raise not_all_answered(waiting.asked()) from None
         waiting.is_handed_over = True
@@ -135,6 +138,8 @@ class Interrupts:
         for waiting in [*self._tree.waiting.values()]:
             if not given.isdisjoint(waiting.questions):
                 return waiting
+        if given:
+            raise ValueError(f"nobody waits here for what this result asks: it is of another handler, or {ELSEWHERE}")
         raise ValueError("this result waits for nobody: pass what the graph has returned, with its `__interrupt__`")
 
     def _end(self, waiting: Waiting, error: BaseException) -> None:
@@ -143,6 +148,13 @@ class Interrupts:
                 self._tree.goes_on(thread)
         for run in (*waiting.suspended.values(), waiting.run):
             run.end_with(error)
+
+
+def gone_on_elsewhere(error: RunCancelled) -> RunCancelled:
+    """What is raised to whoever waits for answers when the run is over: one that nobody has cancelled has ended as
+    its graph has, which another process has gone on with."""
+    said = str(error)
+    return RunCancelled(f"{ELSEWHERE}: {said.partition(';')[0]}") if said.startswith(ENDED_AS) else error
 
 
 def interrupts_in(value: object) -> Iterable[Any]:
