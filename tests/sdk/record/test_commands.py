@@ -284,3 +284,20 @@ def test_long_answers_make_room_for_those_that_have_not_come(inbox: Inbox, ackno
     for number in (1, 2):
         inbox.take(wish(number, "input", content="x" * (MAX_HELD_BYTES * 2 // 3), question_key=str(number)))
     assert acknowledged == [1]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_answers_to_what_an_attempt_before_has_asked_are_settled(
+    inbox: Inbox, acknowledged: list[object], taken: bool
+) -> None:
+    """They come with the first reply, and again; what this attempt asks as well is its own."""
+    for _ in range(2):
+        for number, key in enumerate(("before", "again"), 1):
+            inbox.take(answer(number, key))
+    assert acknowledged == [], "nobody knows yet"
+    held(inbox, "again")
+    inbox.settle_left(taken=taken)
+    late = answer(3, "late")
+    inbox.take(late)
+    inbox.take(late)
+    assert acknowledged == ([1, 3] if taken else ["1 not taken", "3 not taken"])

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from towerlog.sdk.integrations import approvals
-from towerlog.sdk.integrations.langchain.earlier_runs import left_in
+from towerlog.sdk.integrations.langchain.earlier_runs import DRAIN_S, left_in
 from towerlog.sdk.integrations.langchain.tree import Place, Tree, Waiting
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
@@ -52,6 +52,8 @@ class Interrupts:
         if isinstance(outputs, Mapping):
             found |= {id_of(one): one for one in interrupts_in(outputs.get(KEY))}
         if not found:
+            if _is_taken_up(place):
+                place.run.take_left_answers()
             return False
         try:
             asked = {
@@ -64,7 +66,10 @@ class Interrupts:
         if place.before is not None:
             again = {question.key for questions, _ in asked.values() for question in questions}
             _withdraw(place.before, place.before.questions, WENT_ON, but=again)
-        self._tree.wait(place.thread or "", Waiting(place.run, asked, place.suspended))
+        waiting = Waiting(place.run, asked, place.suspended, is_taken_up=_is_taken_up(place))
+        self._tree.wait(place.thread or "", waiting)
+        if waiting.is_taken_up:
+            place.run.take_left_answers()
         return True
 
     def went_on(self, place: Place) -> None:
@@ -97,6 +102,8 @@ class Interrupts:
                 run.give_up(WENT_ON)
             return None
         if answers is not None and not waiting.is_handed_over:
+            if waiting.is_taken_up:
+                recorder.drain(DRAIN_S)  # what waited there for this process is told as not taken
             named = [name for name in waiting.questions if isinstance(answers, Mapping) and name in answers]
             _withdraw(waiting, named or waiting.questions, "the program has answered it")
         return waiting
@@ -191,6 +198,12 @@ def ordinal_of(error: BaseException) -> int:
         return 0
     counted = trace.tb_frame.f_locals.get("idx")
     return counted if isinstance(counted, int) else 0
+
+
+def _is_taken_up(place: Place) -> bool:
+    """Whether another process has begun the run of a graph. What that one had asked and the graph does not come to any
+    more, the graph has gone on with: a state that has an answer is kept before the answer is acknowledged."""
+    return place.before is not None and place.before.is_taken_up
 
 
 def _withdraw(waiting: Waiting, names: Iterable[str], reason: str, but: Container[str] = ()) -> None:
