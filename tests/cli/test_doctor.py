@@ -209,12 +209,12 @@ def test_runs_that_nobody_serves_and_runs_that_were_lost_are_seen(tmp_path, monk
 
 def test_messages_that_were_given_up_are_told(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["towerlog.cli.doctor"]
-    monkeypatch.setattr(module, "CHECKS", (module.check_messages,))
+    monkeypatch.setattr(module, "CHECKS", (module.check_messages, module.check_channels))
     server = Server(tmp_path / "data", dict(NO_LIMITS))
     try:
         client = server.start().client()
         known = {"TOWERLOG_URL": server.base_url, "TOWERLOG_API_KEY": ADMIN_KEY}
-        assert checked(**known)[0] == {"messages": "ok"}
+        assert checked(**known)[0] == {"messages": "ok", "channels": "ok"}
         # This server knows no mail server, so it gives up at once.
         mail = {"type": "email", "target": "ada@example.com"}
         made = client.post("/api/v1/alert-rules", json={"name": "ours", "trigger": "error", "channels": [mail]})
@@ -222,7 +222,10 @@ def test_messages_that_were_given_up_are_told(tmp_path, monkeypatch: pytest.Monk
         told(server, "error", "gone", error_type="IOError", error_message="no paper")
         wait_until(lambda: client.get("/api/v1/deliveries?state=failed").json()["data"], "it is given up")
         verdicts, said = checked(**known)
-        assert verdicts == {"messages": "warn"}
+        assert verdicts == {"messages": "warn", "channels": "warn"}, "no channel is fine whose messages are given up"
+        assert "email ada@example.com: 1 message given up in the last 24 hours" in [
+            one["message"] for one in said["checks"]
+        ]
         assert "1 message about alerts given up in the last 24 hours" in said["checks"][0]["message"]
         assert "towerlog_deliveries_given_up_total 1.0" in client.get("/metrics").text
     finally:

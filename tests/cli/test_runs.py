@@ -259,6 +259,26 @@ def test_input_is_taken_from_the_line_or_from_standard_input(server) -> None:
     assert [event["data"]["content"] for event in events] == ["one", "two\nlines", "three\n"]
 
 
+def test_what_reached_the_run_that_goes_on_is_said(server) -> None:
+    """A runner that began anew under another trace."""
+    thread = unique("anew")
+    for trace in ("a", "b"):
+        place = {"thread_id": thread, "trace_id": thread + trace, "agent_id": "writer"}
+        told_start = {"events": [{"type": "thread_started", "data": place}]}
+        assert server.client().post("/v1/runners/events", json=told_start).status_code == 200
+    rows = server.client().get(f"/api/v1/runs?thread_id={thread}").json()["data"]
+    old = next(row["run_id"] for row in rows if row["resumed_from"] is None)
+    new = next(row["run_id"] for row in rows if row["resumed_from"] == old)
+    goes_on = "which goes on from this one: its runner began anew"
+    sent = asking(server, "runs", "message", old, "hello")
+    assert (sent.exit_code, sent.stdout) == (0, f"Message sent to run {new}, {goes_on}.\n")
+    assert told_json(server, "runs", "message", old, "again")["resumed_by"] == new
+    for verb in ("pause", "cancel"):
+        asked = asking(server, "runs", verb, old)
+        assert (asked.exit_code, asked.stderr) == (0, f"The same was asked of run {new}, {goes_on}\n")
+    assert new in asking(server, "runs", "show", old).stdout
+
+
 def test_an_answer_never_becomes_a_message(server) -> None:
     name = unique("told")
     told(server, "run_start", name)

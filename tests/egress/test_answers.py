@@ -114,3 +114,25 @@ async def test_what_tls_takes_beside_an_answer_is_bounded(tickets: int) -> None:
         assert answer_of(outcome).is_whole
     else:
         assert failure_of(outcome) is EgressFailure.NOT_UNDERSTOOD
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "wait_ms"),
+    [
+        (429, b"120", 120_000),
+        (503, b"Thu, 01 Jan 1970 00:01:00 GMT", 50_000),
+        (503, b"Thu, 01 Jan 1970 00:00:01 GMT", 0),
+        (429, b"soon", 0),
+        (429, b"-5", 0),
+        (429, b"9" * 80, int("9" * 64) * 1000),
+        (500, b"120", 0),
+    ],
+)
+async def test_who_cannot_take_anything_says_for_how_long(status: int, said: bytes, wait_ms: int) -> None:
+    head = b"HTTP/1.1 %d No\r\nRETRY-after:  %s \r\nContent-Length: 0\r\n\r\n" % (status, said)
+    found = await answered(b"HTTP/1.1 103 Early\r\nRetry-After: 7\r\n\r\n" + head)
+    assert isinstance(found, HttpAnswer)
+    assert found.wait_ms(10_000) == wait_ms
+    silent = await answered(b"HTTP/1.1 103 Early\r\nRetry-After: 7\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+    assert isinstance(silent, HttpAnswer)
+    assert silent.wait_ms(10_000) == 0, "what was said before the answer is none of it"

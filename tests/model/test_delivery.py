@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from tests.store.sqlite.alerts.test_alerts import delivery
-from towerlog.model.delivery import MAX_ATTEMPTS_KEPT, Attempt, DeliveryState, after_attempt, sent_anew
+from towerlog.model.delivery import (
+    MAX_ATTEMPTS_KEPT,
+    MAX_WAIT_MS,
+    Attempt,
+    DeliveryState,
+    RecordAttempt,
+    after_attempt,
+    sent_anew,
+)
 
 PAUSES = (10, 60)
 
@@ -15,7 +23,7 @@ def tried(count: int, **said: bool) -> list[tuple[DeliveryState, int | None]]:
     row, found = delivery(1, "d"), []
     for _ in range(count):
         accepted, final = said.get("accepted", False), said.get("final", False)
-        row = after_attempt(row, Attempt(1000, 5, 503), accepted, final, PAUSES)
+        row = after_attempt(row, RecordAttempt(1, "d", Attempt(1000, 5, 503), accepted, final), PAUSES)
         found.append((row.state, row.due_at))
     return found
 
@@ -37,5 +45,12 @@ def test_who_asks_for_it_gets_all_attempts_anew_and_none_is_forgotten() -> None:
 def test_of_many_attempts_the_newest_are_kept() -> None:
     row = delivery(1, "d")
     for number in range(MAX_ATTEMPTS_KEPT + 3):
-        row = after_attempt(msgspec.structs.replace(row, tries=0), Attempt(number, 1), False, False, PAUSES)
+        done = RecordAttempt(1, "d", Attempt(number, 1), accepted=False, final=False)
+        row = after_attempt(msgspec.structs.replace(row, tries=0), done, PAUSES)
     assert [one.at for one in row.attempts] == list(range(3, MAX_ATTEMPTS_KEPT + 3))
+
+
+def test_a_receiver_can_put_an_attempt_off_and_not_bring_it_forward() -> None:
+    for wait_ms, due_in_ms in ((0, 10_000), (9_000, 10_000), (11_000, 11_000), (10 * MAX_WAIT_MS, MAX_WAIT_MS)):
+        done = RecordAttempt(1, "d", Attempt(1000, 5, 429), accepted=False, final=False, wait_ms=wait_ms)
+        assert after_attempt(delivery(1, "d"), done, PAUSES).due_at == 1005 + due_in_ms

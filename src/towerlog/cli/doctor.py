@@ -19,6 +19,7 @@ import msgspec
 from towerlog import __version__
 from towerlog.ambient import SystemClock
 from towerlog.asgi.process.allocator import set_up_allocator
+from towerlog.cli.alert_checks import LATELY_MS, MAX_COUNTED, check_channels, check_messages, has_store
 from towerlog.cli.connect import COMMANDS, address_of, client_of, local_key_explained, local_url
 from towerlog.cli.database_checks import Finding, check_copies, check_database
 from towerlog.cli.escapes import visible
@@ -51,8 +52,6 @@ SLOW_SYNC_MS = 50.0
 WRONG_CLOCK_S = 5.0
 ASK_S = 10.0
 LONG_QUEUED_MS = 60_000  # who waits for longer has no worker that serves its agent, or too few
-MAX_COUNTED = 1000
-LATELY_MS = 24 * 3_600_000
 LOST_LATELY: dict[str, Any] = {"status": "lost", "age_ms": LATELY_MS, "verdict": None}
 RUNNING: dict[str, Any] = {"status": "running", "age_ms": None, "verdict": "silent"}
 MAX_LINE_CHARS = 1000
@@ -121,11 +120,6 @@ def check_settings(settings: Settings, _url: str | None) -> Iterator[Finding]:
 KEEPS_ROOM = "sqlite3 towerlog.db 'PRAGMA auto_vacuum = INCREMENTAL; VACUUM'"
 _UNREADABLE = (TowerlogError, OSError, SchemaMismatch, StoreTorn)
 """What keeps a store from being read."""
-
-
-def _has_store(settings: Settings) -> bool:
-    """Whether there is a store here that knows a key."""
-    return is_shared(settings) or database_path(settings).exists()
 
 
 def _look(settings: Settings) -> tuple[list[Org], bool]:
@@ -258,7 +252,7 @@ def _clock(date: str | None, asked_at: float, told_at: float) -> Iterator[Findin
 
 def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
     """Whether commands that ask a server have a valid key."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
+    if not os.environ.get("TOWERLOG_API_KEY") and not has_store(settings):
         yield Finding("key", "warn", "no key: set TOWERLOG_API_KEY, or start a server here")
         return
     try:
@@ -278,7 +272,7 @@ def check_key(settings: Settings, url: str | None) -> Iterator[Finding]:
 def _org_name(settings: Settings, org_id: str) -> str:
     """An organisation of the store by its name; one of a server elsewhere by its id."""
     try:
-        names = {one.org_id: one.name for one in _look(settings)[0]} if _has_store(settings) else {}
+        names = {one.org_id: one.name for one in _look(settings)[0]} if has_store(settings) else {}
     except _UNREADABLE:
         # `check_store` has reported it.
         names = {}
@@ -287,7 +281,7 @@ def _org_name(settings: Settings, org_id: str) -> str:
 
 def check_runs(settings: Settings, url: str | None) -> Iterator[Finding]:
     """Whether runs wait for a worker that does not come, and whether some were lost."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
+    if not os.environ.get("TOWERLOG_API_KEY") and not has_store(settings):
         return
     try:
         with client_of(settings, url) as client:
@@ -333,51 +327,6 @@ def _count(client: Client, status: str, age_ms: int | None, verdict: str | None)
     since = None if age_ms is None else format_ms(max(SystemClock().now_ms() - age_ms, 0))
     found = islice(client.list_runs(PAGE, status=status, since=since), MAX_COUNTED)
     return sum(1 for run in found if verdict is None or (run.liveness and run.liveness.verdict == verdict))
-
-
-def check_messages(settings: Settings, url: str | None) -> Iterator[Finding]:
-    """Whether messages about alerts were given up."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
-        return
-    since = format_ms(max(SystemClock().now_ms() - LATELY_MS, 0))
-    try:
-        with client_of(settings, url) as client:
-            found = list(islice(client.list_deliveries(state="failed"), MAX_COUNTED))
-    except (SdkError, BadSetting, TowerlogError, OSError):
-        # What keeps it from asking is reported by `check_server` and `check_key`.
-        return
-    count = sum((one.ended_at or one.created_at) >= since for one in found)
-    if count:
-        words = f"{counted(count, 'message')} about alerts given up in the last 24 hours: "
-        words += "`towerlog alerts deliveries --state failed`"
-        yield Finding("messages", "warn", words, {"messages_given_up": count})
-    else:
-        yield Finding("messages", "ok", "all alert messages of the last 24 hours were delivered or are being retried")
-
-
-def check_channels(settings: Settings, url: str | None) -> Iterator[Finding]:
-    """Whether some alert rule tells by a channel that never reaches anybody, or had more to tell than was sent."""
-    if not os.environ.get("TOWERLOG_API_KEY") and not _has_store(settings):
-        return
-    since = format_ms(max(SystemClock().now_ms() - LATELY_MS, 0))
-    try:
-        with client_of(settings, url) as client:
-            rules = list(islice(client.list_alert_rules(), MAX_COUNTED))
-            lately = [one for one in islice(client.list_alerts(), MAX_COUNTED) if one.fired_at >= since]
-    except (SdkError, BadSetting, TowerlogError, OSError):
-        # What keeps it from asking is reported by `check_server` and `check_key`.
-        return
-    found = [
-        Finding("channels", "warn", f"alert rule {rule.name!r} ({rule.rule_id}): {warning.get('message')}")
-        for rule in rules
-        for warning in rule.warnings
-    ]
-    not_sent = sum(one.not_sent for one in lately)
-    if not_sent:
-        words = f"{counted(not_sent, 'message')} about alerts of the last 24 hours not kept, too many waited: "
-        words += "fewer rules, or fewer channels of each, tell of the same"
-        found.append(Finding("channels", "warn", words, {"messages_not_sent": not_sent}))
-    yield from found or [Finding("channels", "ok", "no alert channel fails")]
 
 
 CHECKS: tuple[Check, ...] = (

@@ -19,6 +19,7 @@ from towerlog.sdk.wire.errors import ApiError
 FORBIDDEN = 403
 DEFAULT = "default"
 """The agent of a run that is created without one."""
+GOES_ON = "which goes on from this one: its runner began anew"
 REASON_HELP = "Why; recorded in the log, where the agent and every reader see it."
 
 
@@ -161,8 +162,9 @@ def _readable(client: Client, run_id: str) -> RunInfo | None:
 @click.argument("text")
 def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
     """Sends a message to a running run. It answers no question. TEXT - reads standard input."""
-    client.give_input(run_id, _text(text), kind="message")
-    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(f"Message sent to run {run_id}."))
+    later = client.give_input(run_id, _text(text), kind="message")
+    words = f"Message sent to run {run_id}." if later is None else f"Message sent to run {later}, {GOES_ON}."
+    answer(as_json, {"ok": True, "run_id": run_id, **_member(later)}, lambda: say(words))
 
 
 @click.command("cancel")
@@ -170,9 +172,10 @@ def message_run(client: Client, run_id: str, text: str, as_json: bool) -> None:
 @click.option("--reason", help=REASON_HELP)
 def cancel_run(client: Client, run_id: str, reason: str | None, as_json: bool) -> None:
     """Requests cancellation of a run and of the runs below it."""
-    client.cancel_run(run_id, reason)
-    words = f"Cancel requested. Follow it with `towerlog runs show {run_id}`."
-    answer(as_json, {"ok": True, "run_id": run_id}, lambda: say(words))
+    later = client.cancel_run(run_id, reason)
+    words = f"Cancel requested. Follow it with `towerlog runs show {later or run_id}`."
+    answer(as_json, {"ok": True, "run_id": run_id, **_member(later)}, lambda: say(words))
+    _tell_later(later, as_json)
 
 
 @click.command("pause")
@@ -214,6 +217,17 @@ def _steer(client: Client, run_id: str, action: Literal["pause", "resume"], reas
 
 def _steered(run: RunInfo, as_json: bool, words: str) -> None:
     answer(as_json, dict(run.raw), lambda: say(words.format(run.run_id, run.status)))
+    _tell_later(run.resumed_by, as_json)
+
+
+def _member(later: str | None) -> dict[str, str]:
+    return {} if later is None else {"resumed_by": later}
+
+
+def _tell_later(later: str | None, as_json: bool) -> None:
+    """That another run was asked as well; programs read it in the reply."""
+    if later is not None and not as_json:
+        note(f"The same was asked of run {later}, {GOES_ON}")
 
 
 @click.command("retry")

@@ -211,6 +211,7 @@ def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
             *_cancel(run, at),
             *_heard(run.liveness, at),
             ("resumed from", None if run.resumed_from == run.retry_of else run.resumed_from),
+            ("resumed by", run.resumed_by),
             ("retry of", run.retry_of),
             ("metadata", _json(run.metadata) if run.metadata else None),
             ("input", _json(run.input)),

@@ -168,6 +168,7 @@ class RunDetail(msgspec.Struct, frozen=True, gc=False):
     route_id: v.RouteId | None
     parent_run_id: Annotated[str, v.run_id("The run that started this one.")] | None
     resumed_from: Annotated[str, v.run_id("The run whose state this one began with.")] | None
+    resumed_by: v.ResumedBy | None
     retry_of: Annotated[str, v.run_id("The run that this one repeats.")] | None
     forked_from: Annotated[ForkView, v.said("The checkpoint that a fork began with.")] | None
     foreign_id: Annotated[str, v.said("The run's id in the system that reports it.", "letter-7")] | None
@@ -266,6 +267,7 @@ def run_detail(view: RunView, credits_per_dollar: int, *, in_list: bool = False)
         route_id=row.route_id,
         parent_run_id=view.parent_run_id,
         resumed_from=row.resumed_from,
+        resumed_by=view.resumed_by,
         retry_of=row.retry_of,
         # The agent of the checkpoint is left out: run and step are how people refer to it.
         forked_from=None if origin is None else ForkView(origin.run_id, origin.step_index),

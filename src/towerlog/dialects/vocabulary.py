@@ -43,6 +43,13 @@ def free_object(description: str, example: Any) -> Meta:
 
 # Ids
 
+ResumedBy = Annotated[
+    str,
+    run_id(
+        "The newest run that goes on from this one, whose runner began anew and has told nothing here since: what is "
+        "asked of this run is asked of that one too. Null in lists."
+    ),
+]
 RunId = Annotated[str, said("The run, as Towerlog names it.", UUID, format="uuid")]
 ThreadId = Annotated[str, said("The thread: the conversation or task that its runs belong to.", "towers")]
 OrgId = Annotated[str, said("The organisation.", "0196b2c0-0000-7000-8000-000000000001", format="uuid")]

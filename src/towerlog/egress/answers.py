@@ -16,6 +16,7 @@ from towerlog.egress.outcomes import EgressError, EgressFailure
 
 MAX_PIECES = 1024
 """Of an answer: reads, header and trailer lines, chunks, preliminary answers."""
+MAX_RETRY_AFTER_BYTES = 64
 _NO_ANSWER = "what came is no answer of HTTP"
 _VERSIONS = frozenset({"1.0", "1.1"})
 
@@ -30,6 +31,8 @@ class AnswerReader:
     def __init__(self) -> None:
         self.status: int | None = None
         """Of the answer that is final, or of a change to another protocol (101)."""
+        self.retry_after = ""
+        """When its sender wants to be asked again, as it was sent; empty where it has not said so."""
         self.body = bytearray()
         self.is_whole = False
         """Whether all of it has come."""
@@ -71,6 +74,8 @@ class AnswerReader:
             self._is_measured = True
         elif name == b"transfer-encoding":
             self._is_measured = value.lower().rstrip().endswith(b"chunked")
+        elif name == b"retry-after":
+            self.retry_after = value[:MAX_RETRY_AFTER_BYTES].decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
@@ -81,7 +86,7 @@ class AnswerReader:
         if status == 101 or status >= 200:
             self.status = status
         else:
-            self._is_measured = False
+            self._is_measured, self.retry_after = False, ""
 
     def on_body(self, data: bytes) -> None:
         """A part of the body: what came at once of a chunk."""

@@ -85,7 +85,7 @@ class Poster:
         failed = await attempted(work, self._clock, POST_SECONDS, lambda: f"no answer within {POST_SECONDS:g} seconds")
         if answer.status is None:
             return failed
-        return HttpAnswer(answer.status, bytes(answer.body), answer.is_whole, failed.duration_ms)
+        return HttpAnswer(answer.status, bytes(answer.body), answer.is_whole, failed.duration_ms, answer.retry_after)
 
     async def _exchange(
         self, method: str, url: str, content: bytes, headers: Mapping[str, str], org_id: str, answer: AnswerReader

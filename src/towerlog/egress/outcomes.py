@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import msgspec
@@ -45,6 +47,10 @@ FINAL = frozenset({EgressFailure.REFUSED_HERE, EgressFailure.REJECTED})
 """Reasons that another attempt with the same message does not change."""
 
 
+_LATER = frozenset({429, 503})
+"""Statuses by which a server says that it will take the same later."""
+
+
 class Undelivered(msgspec.Struct, frozen=True):
     """Nothing was delivered, or nobody knows."""
 
@@ -69,11 +75,26 @@ class HttpAnswer(msgspec.Struct, frozen=True):
     is_whole: bool
     """Whether the body is all of it: neither cut at the limit, nor by the deadline, nor broken off."""
     duration_ms: int
+    retry_after: str = ""
+    """The header of that name, as it was sent."""
 
     @property
     def is_accepted(self) -> bool:
         """Whether the status is of the 200s."""
         return 200 <= self.status < 300
+
+    def wait_ms(self, now_ms: int) -> int:
+        """How long its sender wants to be left alone, from now on (wall ms): by seconds or by a date, of an answer that
+        says that it cannot take anything just now; else 0."""
+        if self.status not in _LATER or not self.retry_after:
+            return 0
+        if self.retry_after.isascii() and self.retry_after.isdecimal():
+            return int(self.retry_after) * 1000
+        try:
+            at = parsedate_to_datetime(self.retry_after)
+        except ValueError:
+            return 0  # no form that there is: as if it had said nothing
+        return max(0, int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000) - now_ms)
 
 
 class MailAccepted(msgspec.Struct, frozen=True):

@@ -17,6 +17,8 @@ from towerlog.model.approval import AnswerLink
 
 MAX_ATTEMPTS_KEPT = 20
 """Attempts that a delivery remembers, the newest."""
+MAX_WAIT_MS = 3_600_000
+"""A receiver that asks for more time before the next attempt gets this."""
 MAX_REDELIVERED = 1000
 """Deliveries that one command sends anew."""
 
@@ -114,20 +116,22 @@ class Delivery(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return f"msg_{self.delivery_id}"
 
 
-def after_attempt(row: Delivery, attempt: Attempt, accepted: bool, final: bool, pauses: tuple[int, ...]) -> Delivery:
-    """A delivery after one attempt more. `pauses`: seconds before each further one; `final`: no other would help."""
-    attempts = (*row.attempts, attempt)[-MAX_ATTEMPTS_KEPT:]
+def after_attempt(row: Delivery, done: RecordAttempt, pauses: tuple[int, ...]) -> Delivery:
+    """A delivery after one attempt more. `pauses`: seconds before each further one; a receiver can ask for more time,
+    and for no more attempts."""
+    attempts = (*row.attempts, done.attempt)[-MAX_ATTEMPTS_KEPT:]
     row = msgspec.structs.replace(row, attempts=attempts, tries=row.tries + 1)
-    now_ms = attempt.at + attempt.duration_ms
-    if accepted or final or row.tries > len(pauses):
-        state = DeliveryState.DELIVERED if accepted else DeliveryState.FAILED
+    now_ms = done.attempt.at + done.attempt.duration_ms
+    if done.accepted or done.final or row.tries > len(pauses):
+        state = DeliveryState.DELIVERED if done.accepted else DeliveryState.FAILED
         return msgspec.structs.replace(row, state=state, due_at=None, ended_at=now_ms)
-    return msgspec.structs.replace(row, due_at=now_ms + pauses[row.tries - 1] * 1000)
+    wait_ms = max(pauses[row.tries - 1] * 1000, min(done.wait_ms, MAX_WAIT_MS))
+    return msgspec.structs.replace(row, due_at=now_ms + wait_ms)
 
 
 def is_given_up(row: Delivery, done: RecordAttempt, pauses: tuple[int, ...]) -> bool:
     """Whether this attempt of a delivery was its last, and it has not arrived."""
-    return after_attempt(row, done.attempt, done.accepted, done.final, pauses).state is DeliveryState.FAILED
+    return after_attempt(row, done, pauses).state is DeliveryState.FAILED
 
 
 def sent_anew(row: Delivery, now_ms: int) -> Delivery:
@@ -188,6 +192,9 @@ class RecordAttempt(msgspec.Struct, frozen=True, gc=False):
     attempt: Attempt
     accepted: bool
     final: bool
+    """No other attempt would help."""
+    wait_ms: int = 0
+    """How long the receiver wants to be left alone."""
 
 
 class Redeliver(msgspec.Struct, frozen=True, gc=False):

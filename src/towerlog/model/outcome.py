@@ -107,6 +107,8 @@ class RunView(msgspec.Struct, frozen=True, gc=False):
     created_by_name: str | None = None
     created_by_email: str | None = None
     parent_run_id: str | None = None
+    resumed_by: str | None = None
+    """The newest run that goes on from it, where its runner has begun anew (only where one run was asked for)."""
     result: bytes | None = None
     input: bytes | None = None
     """JSON text of the run's result and of its input (only where one run was asked for)."""

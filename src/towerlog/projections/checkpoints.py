@@ -77,9 +77,10 @@ def _status(facts: CheckpointFacts, event: Event, run: RunRow, agent: str) -> st
 
 
 def _decided(row: CheckpointRow, facts: CheckpointFacts, at: int) -> CheckpointRow:
-    """One that has expired may go on waiting; a withdrawal ends the wait. The end of the run decides nothing."""
+    """One that has expired may go on waiting; a withdrawal ends the wait, or says of a decision that nobody has taken
+    it. The end of the run decides nothing."""
     if facts.left:
-        return msgspec.structs.replace(row, left_at=at) if row.is_awaited() else row
+        return msgspec.structs.replace(row, left_at=at) if row.is_awaited() or row.decided_at is not None else row
     changes: dict[str, Any] = {"status": facts.status, "updated_at": at, "expired": row.expired or facts.expired}
     if facts.status != row.status and facts.status not in END_STATUS:
         changes |= {"decided_at": at, "decided_by": facts.decided_by, "decision": facts.status}

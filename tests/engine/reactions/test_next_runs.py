@@ -276,6 +276,34 @@ async def test_a_run_with_an_answer_that_nobody_took_ends_once_the_next_one_goes
     await sound(rig)
 
 
+@pytest.mark.parametrize(
+    ("trace", "told", "state_of"),
+    [
+        ("B", [START, state(1, "b")], ApprovalState.WITHDRAWN),
+        ("B", [START, state(1, "b"), state(2, "bb")], ApprovalState.WITHDRAWN),
+        ("A", [START, state(1, "b")], ApprovalState.WITHDRAWN),
+        ("B", [START, state(3)], ApprovalState.APPROVED),
+        ("B", [START, state(1), state(2), state(3)], ApprovalState.APPROVED),
+        ("B", [START, {**state(3), "data": {**state(3)["data"], "step_index": 1}}], ApprovalState.APPROVED),
+    ],
+)
+async def test_an_approval_that_the_next_run_does_not_go_on_from_is_withdrawn(
+    rig: Rig, trace: str, told: list[Json], state_of: ApprovalState
+) -> None:
+    """Nobody has made the call. Of a run that goes on from that state, under whatever number, it counts."""
+    await tell(rig, START, state(1), state(2, **WAITS))
+    [asked] = await refs(rig)
+    await rig.do(AnswerApproval(asked, decision="approve"))
+    for one in told:
+        await tell(rig, one, trace=trace)
+    assert await statuses(rig) == ["lost", "running"]
+    view = await rig.do(GetApproval(asked))
+    assert isinstance(view, ApprovalView)
+    assert view.closed is not None
+    assert (view.closed.state, view.closed.by is not None) == (state_of, True)
+    await sound(rig)
+
+
 async def test_a_run_that_broke_off_leaves_the_wait_to_the_next_one(rig: Rig) -> None:
     await tell(rig, START, state(1), state(2, **WAITS))
     await tell(rig, START, {"type": "thread_error", "data": {"error": "out of memory"}}, trace="B")

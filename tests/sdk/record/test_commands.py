@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from towerlog.sdk.record.commands import Inbox, QuestionRefused, RunCancelled, refusal_of, settlement_of, storage_of
-from towerlog.sdk.record.values.held_answers import MAX_HELD, MAX_HELD_BYTES
+from towerlog.sdk.record.values.held_answers import MAX_HELD, MAX_HELD_BYTES, MAX_KEPT
 
 
 @pytest.fixture
@@ -254,11 +254,50 @@ def test_a_held_answer_that_nobody_uses_is_told_as_not_taken(inbox: Inbox, ackno
     assert acknowledged == ["1 not taken"]
 
 
-def test_the_oldest_held_answers_make_room_for_the_rest(inbox: Inbox, acknowledged: list[object]) -> None:
-    for number in range(1, MAX_HELD + 3):
+def ask_held(inbox: Inbox, count: int) -> None:
+    for number in range(1, count + 1):
         held(inbox, str(number))
+
+
+def test_nothing_is_acknowledged_before_all_that_is_asked_is_there(inbox: Inbox, acknowledged: list[object]) -> None:
+    """A process that ends before has lost nothing, however many there are."""
+    ask_held(inbox, MAX_KEPT)
+    for number in range(1, MAX_KEPT):
+        inbox.take(answer(number, str(number)))
+    assert acknowledged == []
+    inbox.take(wish(MAX_KEPT, "input", content="x" * MAX_HELD_BYTES, question_key=str(MAX_KEPT)))
+    assert acknowledged == [], "nobody else is waited for"
+    assert not inbox.was_let_go("1")
+
+
+def test_of_more_than_a_server_keeps_the_oldest_make_room(inbox: Inbox, acknowledged: list[object]) -> None:
+    ask_held(inbox, 2 * MAX_KEPT)
+    for number in range(1, MAX_HELD + 3):
         inbox.take(answer(number, str(number)))
     assert acknowledged == [1, 2]
-    held(inbox, "long")
-    inbox.take(wish(100, "input", content="x" * MAX_HELD_BYTES, question_key="long"))
-    assert acknowledged[-1] == 100, "one that the server has to be rid of"
+    assert [inbox.was_let_go(str(number)) for number in (1, 2, 3)] == [True, True, False]
+
+
+def test_long_answers_make_room_for_those_that_have_not_come(inbox: Inbox, acknowledged: list[object]) -> None:
+    """A server refuses more than 64 KiB, so that nobody could answer the rest."""
+    ask_held(inbox, 3)
+    for number in (1, 2):
+        inbox.take(wish(number, "input", content="x" * (MAX_HELD_BYTES * 2 // 3), question_key=str(number)))
+    assert acknowledged == [1]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_answers_to_what_an_attempt_before_has_asked_are_settled(
+    inbox: Inbox, acknowledged: list[object], taken: bool
+) -> None:
+    """They come with the first reply, and again; what this attempt asks as well is its own."""
+    for _ in range(2):
+        for number, key in enumerate(("before", "again"), 1):
+            inbox.take(answer(number, key))
+    assert acknowledged == [], "nobody knows yet"
+    held(inbox, "again")
+    inbox.settle_left(taken=taken)
+    late = answer(3, "late")
+    inbox.take(late)
+    inbox.take(late)
+    assert acknowledged == ([1, 3] if taken else ["1 not taken", "3 not taken"])

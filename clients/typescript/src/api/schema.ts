@@ -505,6 +505,11 @@ export interface components {
             resumed_from: string | null;
             /**
              * Format: uuid
+             * @description The newest run that goes on from this one, whose runner began anew and has told nothing here since: what is asked of this run is asked of that one too. Null in lists.
+             */
+            resumed_by: string | null;
+            /**
+             * Format: uuid
              * @description The run that this one repeats.
              */
             retry_of: string | null;

@@ -6,6 +6,7 @@ from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from towerlog import errors
 from towerlog.dialects import run_json
@@ -26,6 +27,7 @@ from towerlog.dialects.runs import requests
 from towerlog.dialects.runs.agui import AGUI, AguiEvent, AguiStart
 from towerlog.dialects.runs.frames import STREAM, DeltaData, FrameData, TimedData
 from towerlog.errors import TowerlogError
+from towerlog.model.command import GiveInput
 from towerlog.model.outcome import Page, RunChanged, RunCreated, RunView, ThreadView
 from towerlog.model.principal import Scope
 from towerlog.model.thread import ThreadRow
@@ -57,6 +59,12 @@ class OkReply(msgspec.Struct):
     """The run is as requested: changed now, or it was so before."""
 
     ok: v.Ok = True
+    resumed_by: (
+        Annotated[
+            str, v.run_id("The run that goes on from this one, and was asked as well; a message is for it alone.")
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ThreadReply(msgspec.Struct):
@@ -107,7 +115,10 @@ def _encode_run(outcome: RunView, command: object, call: Call) -> Reply:
 
 
 def _encode_ok(outcome: RunChanged | RunView, command: object, call: Call) -> Reply:
-    return reply_json(OkReply())
+    if isinstance(outcome, RunView):
+        return reply_json(OkReply(resumed_by=outcome.resumed_by or UNSET))
+    is_other = isinstance(command, GiveInput) and outcome.row.run_id != command.run_id
+    return reply_json(OkReply(resumed_by=outcome.row.run_id if is_other else UNSET))
 
 
 def _encode_thread(outcome: ThreadView, command: object, call: Call) -> Reply:

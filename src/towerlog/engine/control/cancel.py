@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
+from towerlog.engine.control.handed_on import later_runs, needs_of_later, not_active, open_later
 from towerlog.engine.load.rows import Needs, parent_of
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.errors import NotFound, RunNotActive
+from towerlog.errors import NotFound
 from towerlog.model.command import CancelRun, KillRun
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import Effects, Facts
@@ -39,38 +40,48 @@ def run_of(plan: Plan, principal: Principal, run_id: str) -> RunRow:
 
 
 def needs_of_cancel(needs: Needs, principal: Principal, command: CancelRun | KillRun) -> None:
-    """The run and what is open below it, each with what an end moves."""
+    """The run, what goes on from it, and what is open below them, each with what an end moves."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
-    if row is not None and not row.is_terminal():
+    if row is None:
+        return
+    needs_of_later(needs, row, ends=not row.is_terminal())
+    if not row.is_terminal():
         needs.ends_below(row, isinstance(command, KillRun))
 
 
 def cancel_run(plan: Plan, principal: Principal, command: CancelRun) -> Steps[Steered]:
-    """Asks for the end of a run and of its open descendants. Raises RunNotActive for one that ended otherwise.
+    """Asks for the end of a run, of those that go on from it, and of their open descendants. Raises RunNotActive for
+    one that ended otherwise.
 
     Asked again while it is being cancelled, it reaches the children that were born since.
     """
     row = _cancellable(plan, principal, command.run_id)
     if row.is_terminal():
         return Steered(row)
+    for later in open_later(plan, row):
+        yield from cancel_tree(plan, later, principal.user_id, command.reason)
     return Steered((yield from cancel_tree(plan, row, principal.user_id, command.reason)))
 
 
 def kill_run(plan: Plan, principal: Principal, command: KillRun) -> Steps[Steered]:
-    """Ends a run and its open descendants at once. Raises RunNotActive for one that ended otherwise."""
+    """Ends a run, those that go on from it, and their open descendants at once. Raises RunNotActive for one that ended
+    otherwise."""
     row = _cancellable(plan, principal, command.run_id)
     if row.is_terminal():
         return Steered(row)
     reason = command.reason or KILLED
-    yield from _tell_below(plan, row, Spread(row.run, row.org, reason, principal.user_id, forced=True))
-    return Steered(force_cancelled(plan, row, reason, principal.user_id))
+    later = [one for one in later_runs(plan, row) if not one.is_terminal()]
+    for one in (*later, row):
+        yield from _tell_below(plan, one, Spread(one.run, one.org, reason, principal.user_id, forced=True))
+        row = force_cancelled(plan, one, reason, principal.user_id)
+    return Steered(row)
 
 
 def _cancellable(plan: Plan, principal: Principal, run_id: str) -> RunRow:
     row = run_of(plan, principal, run_id)
     if row.is_terminal() and row.status is not Status.CANCELLED:
-        raise RunNotActive(f"The run has ended: {row.status}.")
+        raise not_active(plan, row, f"The run has ended: {row.status}")
     return row
 
 

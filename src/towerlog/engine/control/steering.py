@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from towerlog.engine.control.answers import checked_answer, needs_of_check
 from towerlog.engine.control.cancel import CONTROL, run_of
+from towerlog.engine.control.handed_on import needs_of_later, not_active, open_later
 from towerlog.engine.control.room import check_room
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
@@ -34,23 +35,31 @@ AS_MESSAGE = (
 
 
 def needs_of_steer(needs: Needs, principal: Principal, command: SteerRun) -> None:
-    """The run and its agent."""
+    """The run, and what goes on from it, with their agents."""
     needs.counters(principal.org)
     row = needs.run(principal.org, RunById(command.run_id))
     if row is not None:
         needs.notes(row)
+        needs_of_later(needs, row)
 
 
 def steer_run(plan: Plan, principal: Principal, command: SteerRun) -> Steered:
-    """Asks the agent to pause or to go on. Raises RunNotActive for a run that has ended or is being cancelled."""
+    """Asks the agent to pause or to go on, and those of the runs that go on from it. Raises RunNotActive for a run that
+    has ended or is being cancelled."""
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
-        raise RunNotActive(f"The run is not active: {row.status}.")
+        raise not_active(plan, row, f"The run is not active: {row.status}")
+    members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
+    for later in open_later(plan, row):
+        _steer(plan, later, command.action, {**members, "resumed_from": row.run_id})
+    return Steered(_steer(plan, row, command.action, members))
+
+
+def _steer(plan: Plan, row: RunRow, action: str, members: dict[str, str]) -> RunRow:
     for one in plan.budgets.of(row.org).all():
         if one.has_paused:  # what a person has said of a run, no budget takes back
             plan.changes.budget_pauses[row.org, one.budget_id, row.run] = False
-    members = {"requested_by": principal.user_id} | ({"reason": command.reason} if command.reason else {})
-    return Steered(ask(plan, row, command.action, members))
+    return ask(plan, row, action, members)
 
 
 def ask(plan: Plan, row: RunRow, action: str, members: dict[str, str]) -> RunRow:
@@ -72,6 +81,7 @@ def needs_of_input(needs: Needs, principal: Principal, command: GiveInput) -> No
     if row is None:
         return
     needs.moves(row)
+    needs_of_later(needs, row)
     if command.question_id is not None:
         closed, asked = closed_question(row, command.question_id), row.question(command.question_id)
     else:
@@ -88,12 +98,15 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     """Answers the question that is named, else the oldest one that is waited for; or writes to the run.
 
     Raises QuestionClosed naming who was first, AwaitsApproval, RunNotActive, Conflict when too many lie unread. A run
-    that lost its worker keeps its questions, so it takes their answers too: the next claim delivers them.
+    that lost its worker keeps its questions, so it takes their answers too: the next claim delivers them. A message is
+    for the newest run of the same agent that goes on from this one; the outcome is that run.
     """
     row = run_of(plan, principal, command.run_id)
     if row.is_terminal() or row.status is Status.CANCELLING:
-        raise RunNotActive(f"The run is {row.status}{_how_lost(row)} and takes no input.")
+        raise not_active(plan, row, f"The run is {row.status}{_how_lost(row)} and takes no input")
     question = _meant(plan, row, command)
+    if question is None:
+        row = _reader_of(plan, row)
     content = command.content if question is None else checked_answer(plan, row, question, command.content)
     check_room(row, content, question)
     members = {"content": content, **_author(plan, principal, command.link)}
@@ -106,6 +119,19 @@ def give_input(plan: Plan, principal: Principal, command: GiveInput) -> RunChang
     # An attempt that asks what none before it has asked goes another way than they did.
     goes_past = row.lease_epoch > 1 and question.first_epoch == row.lease_epoch
     return RunChanged(_without_left(plan, row) if goes_past else row, changed=True)
+
+
+def _reader_of(plan: Plan, row: RunRow) -> RunRow:
+    """The run that takes a message: this one, or the newest of its agent that goes on from it."""
+    later = [one for one in open_later(plan, row) if one.agent == row.agent]
+    if not later:
+        return row
+    if later[-1].status not in WRITTEN_TO:
+        named = f"The run {later[-1].run_id}, which goes on from this one,"
+        raise RunNotActive(
+            f"{named} is {later[-1].status} and takes no message.", details={"resumed_by": later[-1].run_id}
+        )
+    return later[-1]
 
 
 def _without_left(plan: Plan, row: RunRow) -> RunRow:

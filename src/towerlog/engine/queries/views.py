@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import msgspec
 
 from towerlog.ambient import ServingTime
+from towerlog.engine.load.lives import MAX_LIVES, later_lives, may_go_on
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.errors import Damaged
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
@@ -79,6 +80,7 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
     return msgspec.structs.replace(
         view,
         lane=lane,
+        resumed_by=await _resumed_by(store, row),
         result=result,
         input=given,
         tree=await _tree_usage(store, row),
@@ -86,6 +88,23 @@ async def run_detail(store: Store, principal: Principal, row: RunRow, tree: bool
         children=children,
         liveness=liveness_of(row, beats, now.serving.elapsed_ms, now.thresholds),
     )
+
+
+async def _resumed_by(store: Store, row: RunRow) -> str | None:
+    if row.has_lane:
+        return None
+    numbers = may_go_on(row, await store.thread(row.org, row.thread_id))
+    found = await store.runs_by_number(row.org, numbers) if numbers else {}
+    known = {one.run_id: one for one in found.values()}
+    for _ in range(MAX_LIVES):  # those between
+        ids = {one.resumed_from for one in known.values() if one.run > row.run and one.resumed_from is not None}
+        more = [await store.run(row.org, run_id) for run_id in ids - known.keys() - {row.run_id}]
+        if not any(more):
+            break
+        known |= {one.run_id: one for one in more if one is not None}
+    newest = [found[number] for number in numbers if number in found]
+    later = later_lives(row, newest, lambda ref: known.get(ref.run_id))
+    return later[-1].run_id if later else None
 
 
 async def _tree_usage(store: Store, row: RunRow) -> TreeUsage:

@@ -34,6 +34,8 @@ WITHDRAWN = "withdrawn"
 """What the event says of an approval that nobody waits for any more."""
 MAX_BEFORE = 8
 """Open runs, each of which goes on from the one before, that are looked through."""
+FIRST_STEP = 1
+"""The first of which a runner tells a state of its own."""
 MAX_BELOW = 64
 """Open runs of a thread, the newest, among which those below one are looked for."""
 _GOES_ON = frozenset({Status.COMPLETED, Status.CANCELLED})
@@ -207,15 +209,34 @@ def _end(plan: Plan, old: RunRow, after: RunRow) -> None:
     """Withdraws what an open run waits for, and ends it; `after`: the run that goes on."""
     error = f"its runner was restarted and began anew as run {after.run_id}"
     why = {"reason": error, "resumed_by": after.run_id}
-    for agent, share in old.shares.items():
-        if share.awaited_step >= 0:
-            left = CheckpointFacts(share.awaited_step, AWAITS_APPROVAL, decision=True, agent=agent, left=True)
-            facts = Facts(name=WITHDRAWN, effects=Effects(checkpoint=left))
-            members = {"step_index": share.awaited_step, "agent": agent, "status": WITHDRAWN, **why}
-            plan.note(old, EventType.CHECKPOINT, members, facts, by=CONTROL)
+    left = [(agent, share.awaited_step) for agent, share in old.shares.items() if share.awaited_step >= 0]
+    for agent, step_index in (*left, *_decided_in_vain(plan, old, after)):
+        of_step = CheckpointFacts(step_index, AWAITS_APPROVAL, decision=True, agent=agent, left=True)
+        facts = Facts(name=WITHDRAWN, effects=Effects(checkpoint=of_step))
+        members = {"step_index": step_index, "agent": agent, "status": WITHDRAWN, **why}
+        plan.note(plan.now_of(old), EventType.CHECKPOINT, members, facts, by=CONTROL)
     for question in plan.now_of(old).questions:
         facts = Facts(effects=Effects(question_id=question.question_id))
         members = {"question_id": question.question_id, **why}
         plan.note(plan.now_of(old), EventType.RUN_QUESTION_WITHDRAWN, members, facts, by=CONTROL)
     ended = {"error": error, "resumed_by": after.run_id}
     plan.note(plan.now_of(old), EventType.RUN_LOST, ended, Facts(error=error), by=CONTROL)
+
+
+def _decided_in_vain(plan: Plan, old: RunRow, after: RunRow) -> list[tuple[str, int]]:
+    """The newest state of a run, where that has a decision which the next one has not gone on from: no later than there
+    it was in a state of its own, which is no longer. One that goes on has a longer history, or tells the old steps."""
+    latest = old.latest_step()
+    row = None if latest is None else plan.checkpoint(old.run, *latest)
+    if latest is None or row is None or row.decided_at is None or row.status not in STATE_OF_DECIDED:
+        return []
+    agent, step_index = latest
+    share, decided = after.shares.get(agent), row.resume_state()
+    for step in () if share is None else {FIRST_STEP, share.step_index}:
+        own = plan.checkpoint(after.run, agent, step) if 0 <= step <= step_index else None
+        old_one = None if own is None or own.initial else plan.checkpoint(old.run, agent, step)
+        if own is None or old_one is None or own.node in (old_one.node, decided.node):
+            continue
+        if own.length <= decided.length:
+            return [latest]
+    return []

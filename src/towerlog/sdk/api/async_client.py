@@ -106,9 +106,11 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         )
         return await self._send(made, idempotency_key)
 
-    async def cancel_run(self, run_id: str, reason: str | None = None) -> None:
-        """Requests cancellation of a run and its children. `get_run(…).cancel` has the progress."""
-        await self._send(endpoints.cancel_run(run_id, reason))
+    async def cancel_run(self, run_id: str, reason: str | None = None) -> str | None:
+        """Requests cancellation of a run and its children. `get_run(…).cancel` has the progress.
+
+        Where its runner began anew, it is asked of the run that goes on from it as well, whose id is returned."""
+        return await self._send(endpoints.cancel_run(run_id, reason))
 
     async def give_input(
         self,
@@ -119,12 +121,13 @@ class AsyncClient(AsyncAlerts, AsyncApprovals, AsyncMembers, AsyncRetention):
         asked_seq: int | None = None,
         kind: Literal["input", "message"] | None = None,
         idempotency_key: str | None = None,
-    ) -> None:
+    ) -> str | None:
         """Answers a question of the run, by default the oldest that it waits for; a running run that asks nothing gets
         a message. `kind`: only the one or only the other. `asked_seq`: of the question as it was read; one
         that is asked in other words by now is not answered. That, and a question that is answered already, is an
-        ApiError 409, which says who was first."""
-        await self._send(endpoints.give_input(run_id, content, question_id, asked_seq, kind), idempotency_key)
+        ApiError 409, which says who was first. Where the run's runner began anew, a message is for the run that goes
+        on from it, whose id is returned."""
+        return await self._send(endpoints.give_input(run_id, content, question_id, asked_seq, kind), idempotency_key)
 
     async def pause_run(self, run_id: str, reason: str | None = None) -> shapes.RunInfo:
         """Requests a pause; the run is paused once its agent confirms it."""

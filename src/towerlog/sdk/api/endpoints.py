@@ -21,16 +21,13 @@ from towerlog.sdk.api.requests import (
     linked,
     listing,
     many_in_data,
+    resumed_by,
     with_history,
 )
 from towerlog.sdk.api.shapes import Json
 
 PAGE = 200  # rows of a page, unless the caller says otherwise
 EVENTS_PAGE = 1000
-
-
-def _done(raw: Any) -> None:
-    """Reads a reply without content."""
 
 
 # Runs
@@ -101,17 +98,17 @@ def create_run(thread_id: str, **members: Any) -> ApiRequest[shapes.CreatedRun]:
     return api_request("POST", "/v1/threads/{thread_id}/runs", shapes.CreatedRun.read, body, thread_id=thread_id)
 
 
-def cancel_run(run_id: str, reason: str | None) -> ApiRequest[None]:
+def cancel_run(run_id: str, reason: str | None) -> ApiRequest[str | None]:
     """Requests cancellation of a run."""
-    return api_request("POST", "/v1/runs/{run_id}:cancel", _done, given(reason=reason), run_id=run_id)
+    return api_request("POST", "/v1/runs/{run_id}:cancel", resumed_by, given(reason=reason), run_id=run_id)
 
 
 def give_input(
     run_id: str, content: str, question_id: int | None, asked_seq: int | None, kind: str | None
-) -> ApiRequest[None]:
+) -> ApiRequest[str | None]:
     """An answer, or a message."""
     body = given(content=content, question_id=question_id, asked_seq=asked_seq, type=kind)
-    return api_request("POST", "/v1/runs/{run_id}/input", _done, body, run_id=run_id)
+    return api_request("POST", "/v1/runs/{run_id}/input", resumed_by, body, run_id=run_id)
 
 
 def pause_run(run_id: str, reason: str | None) -> ApiRequest[shapes.RunInfo]:

@@ -142,6 +142,11 @@ def headers_of(made: ApiRequest[Any], idempotency_key: str | None) -> dict[str, 
     return headers
 
 
+def resumed_by(raw: Any) -> str | None:
+    """Reads the run that got what was asked of one whose runner has begun anew."""
+    return raw.get("resumed_by") if isinstance(raw, dict) else None
+
+
 def held_back(made: ApiRequest[T], wait_s: float) -> ApiRequest[T]:
     """A request whose reply may take longer, and whose events have ids by which a repetition is recognised."""
     return replace(made, wait_s=wait_s, repeatable=True)

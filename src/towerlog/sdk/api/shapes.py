@@ -213,6 +213,7 @@ class RunInfo(Shape):
     route_id: str | None = None
     parent_run_id: str | None = None
     resumed_from: str | None = None
+    resumed_by: str | None = None
     retry_of: str | None = None
     forked_from: Json | None = None
     foreign_id: str | None = None

@@ -114,8 +114,10 @@ class Inbox:
         self._held = HeldAnswers()
         self._given_up: deque[str] = deque(maxlen=MAX_GIVEN_UP)
         """Keys of questions whose `ask` has ended without an answer."""
-        self._leaves_answers = False
-        """Answers to what only an attempt before has asked reach nobody here."""
+        self._left_are: bool | None = None
+        """Whether answers to what only an attempt before has asked are used here; None: nobody knows yet."""
+        self._left: dict[str, Command] = {}
+        """Such answers, by the keys of their questions."""
         self._messages: deque[Command] = deque(maxlen=MAX_MESSAGES)
         self._pause: Command | None = None
         self._paused: list[Future[Any]] = []
@@ -143,7 +145,10 @@ class Inbox:
         """Carries out a command that has not been seen before, and says whether it was; an unknown type is ignored."""
         with self._lock:
             command_id = command.get("command_id")
-            if command_id in self._seen or (command.get("type") == "input" and self._is_early(command)):
+            if command_id in self._seen:
+                return False
+            if command.get("type") == "input" and self._is_early(command):
+                self._left = {**self._left, str(command.get("question_key")): command}
                 return False
             self._seen.append(command_id)
         match command.get("type"):
@@ -227,6 +232,10 @@ class Inbox:
         if command is not None:
             self._acknowledge(command if taken else {**command, "taken": False})
 
+    def was_let_go(self, key: str) -> bool:
+        """Whether an answer that is to be held was acknowledged before it was used: there was no room for it."""
+        return self._held.was_let_go(key)
+
     def waits_for(self, key: str) -> bool:
         """Whether the answer to this question has not come, nor anything else that ends the wait for it."""
         return key in self._asking
@@ -240,9 +249,15 @@ class Inbox:
             self._given_up.append(key)
             return True
 
-    def leave_answers(self) -> None:
-        """From now on answers to what this attempt has not asked are told as not taken."""
-        self._leaves_answers = True
+    def settle_left(self, *, taken: bool) -> None:
+        """Acknowledges answers to what only an attempt before has asked, also those that are still to come: as taken,
+        or as such that reached nobody."""
+        with self._lock:
+            self._left_are = taken
+            left = [one for key, one in self._left.items() if key not in self._asking and self._held.find(key) is None]
+            self._left = {}
+        for command in left:
+            self.take(command)
 
     def messages(self) -> list[Any]:
         """The messages that have come since the last call; acknowledged by it. Raises RunCancelled where there are
@@ -279,7 +294,7 @@ class Inbox:
         key, number = str(command.get("question_key")), command.get("command_id")
         asker = self._asking.get(key)
         if asker is None:
-            return key not in self._given_up and not self._leaves_answers
+            return key not in self._given_up and self._left_are is None
         return asker.above is None or (isinstance(number, int) and number <= asker.above)
 
     def _answered(self, command: Command) -> None:
@@ -287,9 +302,11 @@ class Inbox:
         with self._lock:
             asker = self._asking.pop(key, None)
             is_held = asker is not None and asker.holds and not command.get("expired")
-            taken = self._held.hold(key, command) if is_held else [command]
-        if asker is None:  # it was given up
-            self._acknowledge({**command, "taken": False})
+            waited_for = sum(other.holds for other in self._asking.values())
+            taken = self._held.hold(key, command, waited_for) if is_held else [command]
+        if asker is None:  # it was given up, or is one of an attempt before
+            is_used = self._left_are is True and key not in self._given_up
+            self._acknowledge(command if is_used else {**command, "taken": False})
             return
         # The acknowledgement first, so that it precedes whatever the answer leads to.
         for each in taken:

@@ -376,13 +376,12 @@ class BaseRun:
 
     def leave_questions(self, question_ids: Sequence[int], reason: str) -> None:
         """Withdraws open questions that only an attempt before has asked; answers to such are told as not taken."""
-        self._inbox.leave_answers()
+        self._inbox.settle_left(taken=False)
         for question_id in question_ids:
             self.tell("run.question_withdrawn", {"question_id": question_id, "reason": reason})
 
     def give_up_question(self, key: str, reason: str = "its agent stopped waiting") -> None:
-        """Withdraws a question, and does not wait for what the server says to that. A held answer is told as not taken,
-        unless the run goes to another worker."""
+        """Withdraws a question. A held answer is told as not taken, unless the run goes to another worker."""
         if not self._handed_back:
             self._inbox.settle_answer(key, taken=False)
         self._withdraw(key, reason)
@@ -391,3 +390,11 @@ class BaseRun:
     def take_answer(self, key: str) -> None:
         """Acknowledges a held answer: what it was needed for has it."""
         self._inbox.settle_answer(key, taken=True)
+
+    def let_answer_go(self, key: str) -> bool:
+        """Whether an answer that is to be held is acknowledged already, for want of room."""
+        return self._inbox.was_let_go(key)
+
+    def take_left_answers(self) -> None:
+        """Acknowledges answers to what only an attempt before has asked: its work has them, and went on."""
+        self._inbox.settle_left(taken=True)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from towerlog.sdk.record.commands import NO_ANSWER
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.values.held_answers import MAX_HELD_BYTES, MAX_KEPT
 
 
 class OpenQuestion:
@@ -56,6 +57,21 @@ class OpenQuestion:
     def withdraw(self, reason: str) -> None:
         """Gives it up, unless it was answered: nobody has to answer it any more. A held answer is told as not taken."""
         self._run.give_up_question(self._key, reason)
+
+    def let_answer_go(self) -> bool:
+        """Whether its answer is acknowledged though nothing has gone on with it: there were too many to hold."""
+        return self._run.let_answer_go(self._key)
+
+
+def not_all_answered(questions: Sequence[OpenQuestion]) -> TimeoutError:
+    """What is raised to whoever has waited for the answers to these, and did not get all in time."""
+    gone = sum(question.let_answer_go() for question in questions)
+    if not gone:
+        return TimeoutError(NO_ANSWER)
+    return TimeoutError(
+        f"{NO_ANSWER}; {gone} of the {len(questions)} answers are taken already, since a run keeps at most {MAX_KEPT}, "
+        f"and {MAX_HELD_BYTES // 1024} KiB of them: this process has them, another one asks for them again"
+    )
 
 
 class Run(BaseRun):

@@ -27,7 +27,7 @@ from towerlog.errors import Conflict
 from towerlog.model.alert import AlertTrigger, ChangeRule, DeleteRule
 from towerlog.model.alert_channel import AlertChannel, ChannelSecret, ChannelType
 from towerlog.model.command import Append
-from towerlog.model.delivery import Delivery, DeliveryState, Redeliver, RedeliverFrom
+from towerlog.model.delivery import MAX_WAIT_MS, Delivery, DeliveryState, Redeliver, RedeliverFrom
 
 AT_ONCE = (0, 0, 0)
 UNAVAILABLE = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
@@ -321,7 +321,28 @@ async def test_pauses_are_kept_by_the_wall_clock_also_over_a_restart(rig: Rig) -
         [row] = await deliveries(rig)
         assert row.state is DeliveryState.FAILED
         await rig.do(Redeliver(row.delivery_id))
-        rig.clock.jump(-3600_000)
+        rig.clock.jump(-2 * MAX_WAIT_MS)
         sender.look_again()
         await sender._turn()
         assert len(sender._under_way) == 1
+
+
+@pytest.mark.parametrize(("said", "waits_ms"), [(b"90", 90_000), (b"3", 10_000), (b"99999999999", MAX_WAIT_MS)])
+async def test_a_receiver_that_asks_for_time_gets_it_within_bounds(rig: Rig, said: bytes, waits_ms: int) -> None:
+    """Chat services answer 429 with it. There are no more attempts for it, and none comes before its time."""
+    busy = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % said
+    async with receiving(saying(busy)) as receiver:
+        await make(rig, AlertTrigger.ERROR, channels=(hook(receiver),))
+        await rig.append(failure("a"))
+        sender = Sender(rig.store, rig.engine._writer.upkeep, rig.clock, outside(), (10,))
+        for attempt in (1, 2):
+            sender.look_again()
+            await sender._turn()
+            await wait_until_async(lambda: bool(sender._done), "the attempt")
+            await sender._turn()
+            [row] = await deliveries(rig)
+            if attempt == 1:
+                assert row.due_at is not None
+                assert waits_ms <= row.due_at - rig.clock.now_ms() <= waits_ms + row.attempts[-1].duration_ms
+                rig.clock.advance(row.due_at - rig.clock.now_ms())
+        assert (row.state, receiver.count) == (DeliveryState.FAILED, 2)

@@ -117,3 +117,6 @@ def test_an_answer_is_none_to_the_next_interrupt_of_its_node(told: Told, go: Go)
     assert go("t", "go") == "? None", "the second question is open"
     answer(told, "no")
     assert go("t", "go") == "yes no"
+    [run] = told.runs("t")
+    taken = [(one.state, one.taken_at is not None) for one in run.closed_questions]
+    assert taken == [("answered", True)] * 2, "that of the process which was killed as well"

@@ -89,6 +89,7 @@ def give_input(plan: Plan, principal: Principal, command: c.GiveInput, outcome: 
     row = plan.run(principal.org, RunById(command.run_id))
     if row is None or outcome is None:
         return None if row is None else _about_run(Action.RUN_MESSAGE, row)
+    row = outcome.row  # a message may be another run's, which goes on from the one that was named
     event = _newest(plan, row, EventType.RUN_INPUT, EventType.RUN_MESSAGE)
     action = Action.RUN_INPUT if event.type is EventType.RUN_INPUT else Action.RUN_MESSAGE
     said = {"question_id": event.effects.question_id, "content_bytes": text_bytes(command.content), "seq": event.seq}

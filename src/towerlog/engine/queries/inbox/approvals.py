@@ -207,11 +207,11 @@ async def _closed_by(source: QueryContext, run: RunRow, event: Event, facts: Che
 
 
 async def _closed(source: QueryContext, run: RunRow, found: CheckpointRow, rows: list[CheckpointRow]) -> ClosedApproval:
+    name = None if found.decided_by is None else await _name(source, run.org, found.decided_by)
     if found.left_at is not None:
-        return ClosedApproval(ApprovalState.WITHDRAWN, found.left_at)
+        return ClosedApproval(ApprovalState.WITHDRAWN, found.left_at, found.decided_by, name)
     if found.decided_at is None:
         return ClosedApproval(ApprovalState.ENDED, run.ended_at)
-    name = None if found.decided_by is None else await _name(source, run.org, found.decided_by)
     goes_on = (one.created_at for one in rows if one.agent == found.agent and one.step_index > found.step_index)
     state = STATE_OF_DECIDED.get(found.decision or found.status)
     if found.expired and found.decided_by is None:

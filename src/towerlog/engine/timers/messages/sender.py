@@ -31,6 +31,7 @@ from towerlog.model.alert_channel import ChannelType
 from towerlog.model.answer_link import LinkAddress
 from towerlog.model.delivery import (
     ERASED_BODY,
+    MAX_WAIT_MS,
     Attempt,
     Delivery,
     DeliveryState,
@@ -79,7 +80,7 @@ class Sender:
         self._clock = clock
         self._ways_out = ways_out
         self._pauses = pauses
-        self._horizon_ms = 2 * 1000 * max(pauses)
+        self._horizon_ms = max(2 * 1000 * max(pauses), MAX_WAIT_MS)
         self._under_way: dict[Key, Delivery] = {}
         """Until what came of them is stored."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -173,16 +174,18 @@ class Sender:
         except Exception:  # a message that cannot be made must not stay under way for ever
             log.exception("delivery_failed", delivery_id=delivery.delivery_id)
             outcome = Undelivered(EgressFailure.INTERNAL, "an error of Towerlog's own; its log has it", 0)
+        wait_ms = 0
         if isinstance(outcome, HttpAnswer):
             words = "" if outcome.is_accepted else f"answered with {outcome.status}"
             attempt = Attempt(at_ms, outcome.duration_ms, outcome.status, words)
             accepted, final = outcome.is_accepted, outcome.status == _GONE
+            wait_ms = outcome.wait_ms(self._clock.now_ms())
         elif isinstance(outcome, MailAccepted):
             attempt, accepted, final = Attempt(at_ms, outcome.duration_ms), True, False
         else:
             attempt = Attempt(at_ms, outcome.duration_ms, words=outcome.words)
             accepted, final = False, outcome.is_final
-        self._done.append(RecordAttempt(delivery.org, delivery.delivery_id, attempt, accepted, final))
+        self._done.append(RecordAttempt(delivery.org, delivery.delivery_id, attempt, accepted, final, wait_ms))
         self._news.set()
 
     async def _with_links(self, delivery: Delivery) -> Delivery:
@@ -258,7 +261,7 @@ class Sender:
             row = plan.alerts.delivery(one.org, one.delivery_id)
             # One that was sent anew meanwhile is still to be attempted, and one that is gone is nobody's any more.
             if row is not None and row.state is DeliveryState.PENDING:
-                after = after_attempt(row, one.attempt, one.accepted, one.final, self._pauses)
+                after = after_attempt(row, one, self._pauses)
                 plan.alerts.put_delivery(row, after)
             yield
 

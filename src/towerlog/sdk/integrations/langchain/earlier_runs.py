@@ -52,7 +52,8 @@ def left_in(recorder: Recorder, thread: str, agent: str, *, answered_here: bool)
         for one in reversed(found)
         if one.get("parent_run_id") == row["run_id"]
     }
-    return Waiting(run, {}, inside)
+    recorder.drain(DRAIN_S)  # the reply tells which answers wait there: before the run may have ended again
+    return Waiting(run, {}, inside, is_taken_up=not answered_here)
 
 
 def _runs_of(recorder: Recorder, thread: str) -> list[Mapping[str, Any]]:

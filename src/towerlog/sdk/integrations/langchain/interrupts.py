@@ -8,18 +8,21 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from towerlog.sdk.integrations import approvals
-from towerlog.sdk.integrations.langchain.earlier_runs import left_in
+from towerlog.sdk.integrations.langchain.earlier_runs import DRAIN_S, left_in
 from towerlog.sdk.integrations.langchain.tree import Place, Tree, Waiting
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.run_handles import OpenQuestion
+from towerlog.sdk.record.run_handles import OpenQuestion, not_all_answered
 from towerlog.sdk.record.values.encoding import str_of
 
 WORDINGS = ("question", "message", "description", "prompt", "text")
 """Members of an interrupt's value that may be its question; else all of it is."""
 KEY = "__interrupt__"
 """Where the library puts interrupts into what a graph returns."""
+ELSEWHERE = "another process has gone on with this thread; the graph's state has what came of it"
+ENDED_AS = ("the run has ended as completed", "the run has ended as failed")
+"""How the server begins its word on a run that its own agent has ended."""
 WENT_ON = "the thread went on without it"
 
 
@@ -49,6 +52,8 @@ class Interrupts:
         if isinstance(outputs, Mapping):
             found |= {id_of(one): one for one in interrupts_in(outputs.get(KEY))}
         if not found:
+            if _is_taken_up(place):
+                place.run.take_left_answers()
             return False
         try:
             asked = {
@@ -61,7 +66,10 @@ class Interrupts:
         if place.before is not None:
             again = {question.key for questions, _ in asked.values() for question in questions}
             _withdraw(place.before, place.before.questions, WENT_ON, but=again)
-        self._tree.wait(place.thread or "", Waiting(place.run, asked, place.suspended))
+        waiting = Waiting(place.run, asked, place.suspended, is_taken_up=_is_taken_up(place))
+        self._tree.wait(place.thread or "", waiting)
+        if waiting.is_taken_up:
+            place.run.take_left_answers()
         return True
 
     def went_on(self, place: Place) -> None:
@@ -94,6 +102,8 @@ class Interrupts:
                 run.give_up(WENT_ON)
             return None
         if answers is not None and not waiting.is_handed_over:
+            if waiting.is_taken_up:
+                recorder.drain(DRAIN_S)  # what waited there for this process is told as not taken
             named = [name for name in waiting.questions if isinstance(answers, Mapping) and name in answers]
             _withdraw(waiting, named or waiting.questions, "the program has answered it")
         return waiting
@@ -107,7 +117,9 @@ class Interrupts:
                 answers[name] = resumed_with(value, [question.wait(_left(ends_at)) for question in questions])
         except RunCancelled as error:
             self._end(waiting, error)
-            raise
+            raise gone_on_elsewhere(error) from None
+        except TimeoutError:
+            raise not_all_answered(waiting.asked()) from None
         waiting.is_handed_over = True
         return command(answers)
 
@@ -122,7 +134,9 @@ class Interrupts:
                 answers[name] = resumed_with(value, await asyncio.gather(*waits))
         except RunCancelled as error:
             self._end(waiting, error)
-            raise
+            raise gone_on_elsewhere(error) from None
+        except TimeoutError:
+            raise not_all_answered(waiting.asked()) from None
         waiting.is_handed_over = True
         return command(answers)
 
@@ -131,6 +145,8 @@ class Interrupts:
         for waiting in [*self._tree.waiting.values()]:
             if not given.isdisjoint(waiting.questions):
                 return waiting
+        if given:
+            raise ValueError(f"nobody waits here for what this result asks: it is of another handler, or {ELSEWHERE}")
         raise ValueError("this result waits for nobody: pass what the graph has returned, with its `__interrupt__`")
 
     def _end(self, waiting: Waiting, error: BaseException) -> None:
@@ -139,6 +155,13 @@ class Interrupts:
                 self._tree.goes_on(thread)
         for run in (*waiting.suspended.values(), waiting.run):
             run.end_with(error)
+
+
+def gone_on_elsewhere(error: RunCancelled) -> RunCancelled:
+    """What is raised to whoever waits for answers when the run is over: one that nobody has cancelled has ended as
+    its graph has, which another process has gone on with."""
+    said = str(error)
+    return RunCancelled(f"{ELSEWHERE}: {said.partition(';')[0]}") if said.startswith(ENDED_AS) else error
 
 
 def interrupts_in(value: object) -> Iterable[Any]:
@@ -175,6 +198,12 @@ def ordinal_of(error: BaseException) -> int:
         return 0
     counted = trace.tb_frame.f_locals.get("idx")
     return counted if isinstance(counted, int) else 0
+
+
+def _is_taken_up(place: Place) -> bool:
+    """Whether another process has begun the run of a graph. What that one had asked and the graph does not come to any
+    more, the graph has gone on with: a state that has an answer is kept before the answer is acknowledged."""
+    return place.before is not None and place.before.is_taken_up
 
 
 def _withdraw(waiting: Waiting, names: Iterable[str], reason: str, but: Container[str] = ()) -> None:

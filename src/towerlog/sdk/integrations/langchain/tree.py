@@ -87,6 +87,12 @@ class Waiting:
     """Runs of graphs inside it that wait with it, by their agents."""
     is_handed_over: bool = False
     """Whether the program has been given all of the answers, to go on with."""
+    is_taken_up: bool = False
+    """Whether another process has begun the run: answers may wait there to what is not asked here."""
+
+    def asked(self) -> list[OpenQuestion]:
+        """All questions."""
+        return [question for questions, _ in self.questions.values() for question in questions]
 
 
 class Tree:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.run_handles import OpenQuestion
+from towerlog.sdk.record.run_handles import OpenQuestion, not_all_answered
 
 LINK = "_towerlog_approvals"
 """Attribute of a result, and of the state that is made of it, that leads to the run that waits."""
@@ -61,12 +61,22 @@ class RunnerApprovals:
         """The state with the answers of people."""
         ends_at = None if timeout is None else time.monotonic() + timeout
         left = (None if ends_at is None else max(0.0, ends_at - time.monotonic()) for _ in self._asked)
-        answers = [question.wait(seconds) for (_, question), seconds in zip(self._asked, left, strict=True)]
+        try:
+            answers = [question.wait(seconds) for (_, question), seconds in zip(self._asked, left, strict=True)]
+        except TimeoutError:
+            raise self._timed_out() from None
         return self._decided(result, answers)
 
     async def answered_async(self, result: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 as `answered` has it
         """As `answered`."""
-        return self._decided(result, await asyncio.gather(*(one.wait_async(timeout) for _, one in self._asked)))
+        try:
+            answers = await asyncio.gather(*(one.wait_async(timeout) for _, one in self._asked))
+        except TimeoutError:
+            raise self._timed_out() from None
+        return self._decided(result, answers)
+
+    def _timed_out(self) -> TimeoutError:
+        return not_all_answered([question for _, question in self._asked])
 
     def _state(self, to_state: Any, *args: Any, **options: Any) -> Any:
         state = to_state(*args, **options)
