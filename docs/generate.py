@@ -52,6 +52,15 @@ ROOT = DOCS.parent
 PACKAGE = ROOT / "src" / "towerlog"
 PAGES_BESIDE = (ROOT / "ARCHITECTURE.md", ROOT / "STYLE.md")
 """Pages outside of this folder that have generated parts."""
+CEILINGS_OF = {
+    "alone": "a tool call of `steps`",
+    "step": "a step of `steps`",
+    "error": "an error of `steps`",
+    "native step": "a native batch of one step",
+    "native model call": "a native batch of one model call",
+    "followed": "a tool call of `steps` while somebody follows its run",
+}
+"""Name in `tests.tidy.walk.CEILINGS` → what is sent."""
 SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(?:(?!<!-- ).)*?(<!-- /generated -->)", re.DOTALL)
 HELP_WIDTH = 100
 GOLDEN = ROOT / "tests" / "dialects" / "golden"
@@ -1184,6 +1193,13 @@ def walk() -> str:
     return "\n".join([counts, "", *lines])
 
 
+def ceilings() -> str:
+    """How far a warm request of each kind may lead, from the table that the tests hold it against."""
+    sys.path.insert(0, str(ROOT))
+    found = importlib.import_module("tests.tidy.walk").CEILINGS
+    return table(("Request", "Files", "Returns"), [(CEILINGS_OF[name], *map(str, row)) for name, row in found.items()])
+
+
 def promises() -> str:
     """What is promised, the tests that show it and the faults that they find: from the tables of the tests."""
     sys.path.insert(0, str(ROOT))
@@ -1248,6 +1264,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "falls-short": falls_short,
     "sizes": sizes,
     "walk": walk,
+    "ceilings": ceilings,
     "promises": promises,
 }
 

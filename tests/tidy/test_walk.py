@@ -6,19 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.tidy.walk import PACKAGE, REQUESTS, Recorder, Walk, traced
+from tests.tidy.walk import CEILINGS, PACKAGE, REQUESTS, Recorder, Walk, traced
 from towerlog.model.times import format_ms
-
-CEILINGS: dict[str, tuple[int, int]] = {
-    "alone": (25, 30),
-    "step": (25, 30),
-    "error": (45, 75),
-    "native step": (32, 63),
-    "native model call": (60, 189),
-    "followed": (36, 34),
-}
-"""Files of ours that a warm request may pass, and how often it may come back to one that it has left: they may only
-fall. `followed`: the stream of a follower is woken by the commit and sends its frame before the walk ends."""
 
 
 def walk_of(*files: str) -> Walk:
