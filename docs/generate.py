@@ -14,7 +14,6 @@ import functools
 import importlib
 import json
 import re
-import subprocess
 import sys
 import textwrap
 import tomllib
@@ -1183,12 +1182,12 @@ def rooms() -> str:
 
 def walk() -> str:
     """The files that one request with one follower passes, in the order in which each is entered first."""
-    command = [sys.executable, "-m", "tests.tidy.walk", "followed"]
-    traced = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout)
-    counts = f"{len(traced['files'])} files, {traced['stays']} stays in them, {traced['returns']} returns."
+    sys.path.insert(0, str(ROOT))
+    found = importlib.import_module("tests.tidy.walk").traced()["followed"]
+    counts = f"{len(found.files)} files, {len(found.stays)} stays in them, {found.returns} returns."
     lines = [
-        f"{number}. **`{file}`**: {_first_sentence(file)}<br>{', '.join(f'`{name}`' for name in functions)}"
-        for number, (file, functions) in enumerate(traced["files"].items(), start=1)
+        f"{number}. **`{file}`**: {_first_sentence(file)}<br>{', '.join(f'`{name}`' for name in found.functions(file))}"
+        for number, file in enumerate(found.files, start=1)
     ]
     return "\n".join([counts, "", *lines])
 
