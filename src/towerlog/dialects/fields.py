@@ -227,7 +227,7 @@ def bounded_text(value: str | None, field: str, longest: int = 200) -> str | Non
     return value or None
 
 
-def label(value: str, field: str, longest: int = MAX_LABEL_CHARS) -> str:
+def given_name(value: str, field: str, longest: int = MAX_LABEL_CHARS) -> str:
     """What people call a thing of theirs: one line of bounded length, not blank."""
     text = bounded_text(value.strip(), field, longest)
     if text is None or not text.isprintable():

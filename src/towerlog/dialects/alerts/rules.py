@@ -12,8 +12,8 @@ from towerlog.dialects.fields import (
     bounded_text,
     cost_nanos_of,
     decode,
+    given_name,
     invalid_field,
-    label,
     path_uuid,
     text_id,
     time_ms_of,
@@ -223,7 +223,7 @@ def decode_create(call: Call) -> CreateRule:
 def new_rule(body: NewRuleBody) -> CreateRule:
     """A rule to make, or to try on what is stored."""
     return CreateRule(
-        name=label(body.name, "name"),
+        name=given_name(body.name, "name"),
         trigger=body.trigger,
         scope=_scope(body.scope),
         config=_config(body.config),
@@ -246,7 +246,7 @@ def decode_change(call: Call) -> ChangeRule:
     body = decode(_CHANGE, call.body)
     return ChangeRule(
         path_rule(call),
-        name=None if body.name is None else label(body.name, "name"),
+        name=None if body.name is None else given_name(body.name, "name"),
         scope=None if body.scope is None else _scope(body.scope),
         config=None if body.config is None else _config(body.config),
         channels=None if body.channels is None else _channels(body.channels),
