@@ -14,7 +14,6 @@ import functools
 import importlib
 import json
 import re
-import subprocess
 import sys
 import textwrap
 import tomllib
@@ -52,6 +51,15 @@ ROOT = DOCS.parent
 PACKAGE = ROOT / "src" / "towerlog"
 PAGES_BESIDE = (ROOT / "ARCHITECTURE.md", ROOT / "STYLE.md")
 """Pages outside of this folder that have generated parts."""
+CEILINGS_OF = {
+    "alone": "a tool call of `steps`",
+    "step": "a step of `steps`",
+    "error": "an error of `steps`",
+    "native step": "a native batch of one step",
+    "native model call": "a native batch of one model call",
+    "followed": "a tool call of `steps` while somebody follows its run",
+}
+"""Name in `tests.tidy.walk.CEILINGS` → what is sent."""
 SECTION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(?:(?!<!-- ).)*?(<!-- /generated -->)", re.DOTALL)
 HELP_WIDTH = 100
 GOLDEN = ROOT / "tests" / "dialects" / "golden"
@@ -186,8 +194,8 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "INDEXED_ROWS",
             "rows that one step brings into the indexes by which erasures ask",
         ),
-        ("store.sqlite.erasure.steps", "STEP_ROWS", "events, and other rows, that one step of an erasure takes"),
-        ("store.sqlite.erasure.steps", "STEP_BYTES", "bytes of them, as far as the last does not go beyond"),
+        ("store.columns.erasure", "STEP_ROWS", "events, and other rows, that one step of an erasure takes"),
+        ("store.columns.erasure", "STEP_BYTES", "bytes of them, as far as the last does not go beyond"),
         ("store.sqlite.erasure.reclaim", "GIVEN_BACK_PAGES", "free pages that are given back in one step"),
         ("store.sqlite.erasure.reclaim", "WIPED_PAGES", "pages that are gone over in one step after an erasure"),
         ("model.price", "MAX_PRICES", "prices of its own that an organisation has"),
@@ -1174,14 +1182,21 @@ def rooms() -> str:
 
 def walk() -> str:
     """The files that one request with one follower passes, in the order in which each is entered first."""
-    command = [sys.executable, "-m", "tests.tidy.walk", "followed"]
-    traced = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120).stdout)
-    counts = f"{len(traced['files'])} files, {traced['stays']} stays in them, {traced['returns']} returns."
+    sys.path.insert(0, str(ROOT))
+    found = importlib.import_module("tests.tidy.walk").traced()["followed"]
+    counts = f"{len(found.files)} files, {len(found.stays)} stays in them, {found.returns} returns."
     lines = [
-        f"{number}. **`{file}`**: {_first_sentence(file)}<br>{', '.join(f'`{name}`' for name in functions)}"
-        for number, (file, functions) in enumerate(traced["files"].items(), start=1)
+        f"{number}. **`{file}`**: {_first_sentence(file)}<br>{', '.join(f'`{name}`' for name in found.functions(file))}"
+        for number, file in enumerate(found.files, start=1)
     ]
     return "\n".join([counts, "", *lines])
+
+
+def ceilings() -> str:
+    """How far a warm request of each kind may lead, from the table that the tests hold it against."""
+    sys.path.insert(0, str(ROOT))
+    found = importlib.import_module("tests.tidy.walk").CEILINGS
+    return table(("Request", "Files", "Returns"), [(CEILINGS_OF[name], *map(str, row)) for name, row in found.items()])
 
 
 def promises() -> str:
@@ -1248,6 +1263,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "falls-short": falls_short,
     "sizes": sizes,
     "walk": walk,
+    "ceilings": ceilings,
     "promises": promises,
 }
 

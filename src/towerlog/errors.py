@@ -313,3 +313,8 @@ class SchemaMismatch(Exception):
 
 class UnfitServer(Exception):
     """The installed HTTP server (uvicorn) does not work the way that Towerlog relies on; the start is refused."""
+
+
+def cause(error: BaseException) -> str:
+    """What kind of an error it is, and what it says, for logs and messages."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -77,11 +77,12 @@ def where_is(table: str, of: dict[str, str], org: int) -> str:
 
 def left(backend: Backend, org: int) -> dict[str, int]:
     """Rows of an organisation by table, without those that stay."""
-    found = {
-        table: asked(backend, f"SELECT count(*) FROM {table} WHERE {where_is(table, of, org)}")[0][0]
+    counts = [
+        f"SELECT '{table}', count(*) FROM {table} WHERE {where_is(table, of, org)}"
         for table, of in columns(backend).items()
-    }
-    return {table: int(count) for table, count in found.items() if int(count) and table not in KEPT}
+        if table not in KEPT
+    ]
+    return {table: int(count) for table, count in asked(backend, " UNION ALL ".join(counts)) if int(count)}
 
 
 def fill(backend: Backend, org: int, recorded_at: int) -> None:
@@ -93,7 +94,7 @@ def fill(backend: Backend, org: int, recorded_at: int) -> None:
         "boolean": "false",
         "uuid": "gen_random_uuid()",
     }
-    has = left(backend, org)
+    has, rows = left(backend, org), []
     for table, of in columns(backend).items():
         if table in KEPT or table in has:
             continue
@@ -103,7 +104,8 @@ def fill(backend: Backend, org: int, recorded_at: int) -> None:
             whole = org if column == "org" else org << SHARD_BITS | 9 if packed else 987_654
             whole = recorded_at if column == "recorded_at" else whole
             values.append("1" if kind in ("smallint", "integer") else texts.get(kind.lower(), str(whole)))
-        asked(backend, f"INSERT INTO {table} ({', '.join(of)}) VALUES ({', '.join(values)})")
+        rows.append(f"INSERT INTO {table} ({', '.join(of)}) VALUES ({', '.join(values)})")
+    asked(backend, "; ".join(rows))
     assert left(backend, org).keys() == columns(backend).keys() - KEPT
 
 

@@ -2063,7 +2063,7 @@ ERASED = (
     Fault(
         "a long run is erased in one step",
         "engine/erasure/test_retention.py::test_a_long_run_is_erased_in_steps_between_which_others_commit",
-        "towerlog.store.sqlite.erasure.steps",
+        "towerlog.store.columns.erasure",
         "STEP_ROWS = 256",
         "STEP_ROWS = 256_000",
     ),

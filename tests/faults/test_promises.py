@@ -17,23 +17,22 @@ ROOT = TESTS.parent
 ROWS = [row for rows in PROMISES.values() for row in rows]
 HELPS = frozenset({"hurried", "short_log", "slow_reader", "killed"})
 """Changes of the program that are no defect: they bring about sooner, or at a chosen moment, what a test waits for."""
+FUNCTION = re.compile(r"^(?:async )?def (\w+)\(", re.MULTILINE)
+"""By its name: to read the syntax of all the files that are named takes seconds."""
 STRONG = re.compile(r"\b(durable|on disk|within \d+ seconds|which events are missing|never)\b")
 """Words by which a sentence of README promises something."""
 
 
 @cache
-def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text("utf-8"))
-
-
-def functions(file: Path) -> set[str]:
-    return {node.name for node in parsed(file).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+def functions(file: Path) -> frozenset[str]:
+    return frozenset(FUNCTION.findall(file.read_text("utf-8")))
 
 
 @cache
 def words(folder: Path) -> set[str]:
     """All texts in the sources of a folder, whole and between commas."""
-    nodes = (node for file in sorted(folder.glob("*.py")) for node in ast.walk(parsed(file)) if file.stem != "promises")
+    trees = (ast.parse(file.read_text("utf-8")) for file in sorted(folder.glob("*.py")) if file.stem != "promises")
+    nodes = (node for tree in trees for node in ast.walk(tree))
     texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return texts | {part for text in texts for part in text.split(",")}
 

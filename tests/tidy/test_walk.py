@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tidy.walk import PACKAGE, REQUESTS, Recorder, Walk, traced
+from tests.tidy import walk
+from tests.tidy.walk import CEILINGS, PACKAGE, REQUESTS, Recorder, Walk, traced
 from towerlog.model.times import format_ms
-
-CEILINGS: dict[str, tuple[int, int]] = {
-    "alone": (25, 30),
-    "step": (25, 30),
-    "error": (45, 75),
-    "native step": (32, 63),
-    "native model call": (60, 189),
-    "followed": (36, 34),
-}
-"""Files of ours that a warm request may pass, and how often it may come back to one that it has left: they may only
-fall. `followed`: the stream of a follower is woken by the commit and sends its frame before the walk ends."""
 
 
 def walk_of(*files: str) -> Walk:
@@ -40,14 +32,14 @@ def walk_of(*files: str) -> Walk:
     ],
 )
 def test_a_return_is_a_stay_in_a_file_that_was_left(entered: str, files: int, stays: int, returns: int) -> None:
-    walk = walk_of(*entered)
-    assert (len(walk.files), len(walk.stays), walk.returns) == (files, stays, returns)
+    made = walk_of(*entered)
+    assert (len(made.files), len(made.stays), made.returns) == (files, stays, returns)
 
 
 def test_functions_stand_in_the_order_of_their_first_call_and_nameless_ones_do_not() -> None:
-    walk = Walk((("a", "f"), ("b", "g"), ("a", "h.<locals>.<lambda>"), ("a", "A.h"), ("a", "f")))
-    assert walk.functions("a") == ["f", "A.h"]
-    assert walk.functions("c") == []
+    made = Walk((("a", "f"), ("b", "g"), ("a", "h.<locals>.<lambda>"), ("a", "A.h"), ("a", "f")))
+    assert made.functions("a") == ["f", "A.h"]
+    assert made.functions("c") == []
 
 
 def test_only_calls_into_the_package_are_noted_and_only_while_it_is_armed() -> None:
@@ -58,11 +50,11 @@ def test_only_calls_into_the_package_are_noted_and_only_while_it_is_armed() -> N
         recorder.armed = True
         walk_of("a")
         format_ms(0)
-        walk = recorder.take()
+        made = recorder.take()
         format_ms(0)
     finally:
         recorder.remove()
-    assert walk.files == ["model/times.py"]
+    assert made.files == ["model/times.py"]
     assert recorder.calls == []
 
 
@@ -78,6 +70,17 @@ def test_a_follower_adds_its_stream() -> None:
     followed = traced()["followed"]
     assert any(file.startswith("asgi/push/") for file in followed.files)
     assert "dialects/runs/frames.py" in followed.files
+
+
+def test_walks_are_kept_until_what_they_are_made_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "KEPT", tmp_path / "kept")
+    for made_of, told, found in (("1", "a", "a"), ("1", "b", "a"), ("2", "c", "c"), ("2", "d", "c")):
+        monkeypatch.setattr(walk, "_made_of", lambda made_of=made_of: made_of)
+        monkeypatch.setattr(walk, "_traced_anew", lambda told=told: json.dumps({"alone": [[told, "f"]]}))
+        assert traced.__wrapped__()["alone"].files == [found]
+    text = walk.KEPT.read_text()
+    walk.KEPT.write_text(text[:9])
+    assert traced.__wrapped__()["alone"].files == ["d"], "what was written in part is traced anew"
 
 
 def test_what_a_timer_does_meanwhile_is_left_out() -> None:

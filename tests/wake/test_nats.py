@@ -69,7 +69,8 @@ async def test_strangers_and_other_stores_are_not_heard(server: NatsServer) -> N
             assert ear.heard == [b"true"]
 
 
-async def test_a_server_that_is_not_there_is_said(server: NatsServer) -> None:
+async def test_a_server_that_is_not_there_is_said(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("towerlog.wake.nats.CONNECT_S", 0.5)
     server.stop()
     with pytest.raises(NotSent):
         await bus(server).open(lambda _: None, lambda: None)

@@ -14,7 +14,7 @@ from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import counted, point_in_time
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
-from towerlog.cli.run_ids import only_one
+from towerlog.cli.run_ids import one_named
 from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.errors import NotFound
 from towerlog.sdk.api.alerts.shapes import Alert, AlertDelivery, AlertRule
@@ -292,11 +292,8 @@ def _members(given: dict[str, Any]) -> dict[str, Any]:
 def _find(client: Client, wanted: str) -> AlertRule | None:
     """The rule with this id or name, else the one whose id begins so; None for none."""
     found = {rule.rule_id: rule for rule in client.list_alert_rules()}
-    if wanted in found:
-        return found[wanted]
-    ids = tuple(rule_id for rule_id, rule in found.items() if rule.name == wanted)
-    ids = ids or tuple(rule_id for rule_id in found if rule_id.startswith(wanted.lower()))
-    return found[only_one(wanted, ids, "alert rule")] if ids else None
+    rule_id = one_named(wanted, {one: rule.name for one, rule in found.items()}, "alert rule")
+    return None if rule_id is None else found[rule_id]
 
 
 def _known(client: Client, wanted: str) -> AlertRule:

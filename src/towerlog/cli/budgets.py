@@ -13,7 +13,7 @@ from towerlog.cli.escapes import visible
 from towerlog.cli.formatting import cost_cell, counted, money
 from towerlog.cli.groups import ListGroup
 from towerlog.cli.output import answer, say
-from towerlog.cli.run_ids import only_one
+from towerlog.cli.run_ids import one_named
 from towerlog.cli.tables import Column, View, show_table, with_view
 from towerlog.errors import NotFound
 from towerlog.sdk.api.client import Client
@@ -144,11 +144,8 @@ def _known(client: Client, wanted: str) -> Budget:
 def _find(client: Client, wanted: str) -> Budget | None:
     """The budget with this id or name, else the one whose id begins so; None for none."""
     found = {budget.budget_id: budget for budget in client.list_budgets()}
-    if wanted in found:
-        return found[wanted]
-    ids = tuple(budget_id for budget_id, budget in found.items() if budget.name == wanted)
-    ids = ids or tuple(budget_id for budget_id in found if budget_id.startswith(wanted.lower()))
-    return found[only_one(wanted, ids, "budget")] if ids else None
+    budget_id = one_named(wanted, {one: budget.name for one, budget in found.items()}, "budget")
+    return None if budget_id is None else found[budget_id]
 
 
 def _of(scope: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""Runs by short ids: every command that takes a run takes the beginning of its id, or the end.
+"""Runs by short ids, and what has a name by that: every command that takes a run takes the beginning of its id, or the
+end.
 
 Tables of commands show the beginning; the dashboard and logs show the end, which tells runs of one minute apart.
 """
@@ -6,7 +7,7 @@ Tables of commands show the beginning; the dashboard and logs show the end, whic
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from itertools import islice
 from typing import Any
@@ -61,3 +62,15 @@ def only_one(given: str, found: tuple[str, ...], kind: str, part: str = "begins"
         raise NotFound(kind, f"There is no {kind} whose id {part} with {given!r}.")
     named = ", ".join(found[:MAX_NAMED]) + (", …" if len(found) > MAX_NAMED else "")
     raise NotFound(kind, f"{given!r} fits more than one {kind} id: {named}. Give more of it.")
+
+
+def one_named(given: str, names: Mapping[str, str], kind: str) -> str | None:
+    """The id that is this, else of the one thing with this name, else of the one whose id begins so; None for none.
+
+    `names`: id → name. Raises NotFound for several.
+    """
+    if given in names:
+        return given
+    found = tuple(one for one, name in names.items() if name == given)
+    found = found or tuple(one for one in names if one.startswith(given.lower()))
+    return only_one(given, found, kind) if found else None

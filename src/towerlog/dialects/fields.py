@@ -227,6 +227,14 @@ def bounded_text(value: str | None, field: str, longest: int = 200) -> str | Non
     return value or None
 
 
+def given_name(value: str, field: str, longest: int = MAX_LABEL_CHARS) -> str:
+    """What people call a thing of theirs: one line of bounded length, not blank."""
+    text = bounded_text(value.strip(), field, longest)
+    if text is None or not text.isprintable():
+        raise invalid_field(field, "must not be blank, and printable")
+    return text
+
+
 def agent_name(value: str | None, field: str, warnings: Warnings) -> str | None:
     """An agent's name: one line of bounded length, which may have a `/`; None for none."""
     named = bounded_text(value, field, MAX_LABEL_CHARS)

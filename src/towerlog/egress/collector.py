@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
 from towerlog.egress.http import Poster, headers_fit
 from towerlog.egress.outcomes import HttpAnswer, Undelivered
-from towerlog.egress.targets import Target, read_url
+from towerlog.egress.targets import BAD_ESCAPE, Target, read_url
 
 TRACES_PATH = "/v1/traces"
 MAX_COLLECTOR_HEADERS = 16
 _PROTOBUF = "application/x-protobuf"
-_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 
 
 class Collector:
@@ -54,7 +52,7 @@ def read_headers(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, pair in enumerate(text.split(","), 1):
         name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or _ESCAPE.search(value):
+        if not equals or BAD_ESCAPE.search(value):
             raise ValueError(f"entry {number} is not name=value with a percent-encoded value")
         found[name] = unquote(value)
     if len(found) > MAX_COLLECTOR_HEADERS:

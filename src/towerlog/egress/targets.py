@@ -21,7 +21,8 @@ BLOCKED_PORTS = frozenset(
 _SHAPE = re.compile(r"(https?)://([^/?]*)(.*)", re.ASCII | re.IGNORECASE)
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~!$&'()*+,;=:@/?-"
-_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
+"""A percent sign that begins no escape of a URL."""
 
 
 class BadTarget(ValueError):
@@ -78,7 +79,7 @@ def _is_path(text: str) -> bool:
     if not text.isascii():
         return False
     other = text.encode().translate(None, _PLAIN)
-    return not other or (not other.strip(b"%") and _ESCAPE.search(text) is None)
+    return not other or (not other.strip(b"%") and BAD_ESCAPE.search(text) is None)
 
 
 def _parted(authority: str) -> tuple[str, str | None]:

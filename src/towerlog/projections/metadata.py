@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.model.facts import Effects
-from towerlog.model.row_bounds import metadata_fits as has_room
+from towerlog.model.row_bounds import metadata_fits
 from towerlog.model.run import MAX_METADATA_BYTES, RunRow
 
 
@@ -18,10 +18,10 @@ def metadata_after(row: RunRow, told: msgspec.Raw, *, late: bool = False) -> msg
     if len(bytes(told)) > MAX_METADATA_BYTES:
         return row.metadata
     merged = merge_objects(told, row.metadata) if late else merge_objects(row.metadata, told)
-    return merged if has_room(row, merged) else row.metadata
+    return merged if metadata_fits(row, merged) else row.metadata
 
 
-def metadata_fits(row: RunRow, effects: Effects) -> bool:
+def told_metadata_fits(row: RunRow, effects: Effects) -> bool:
     """Whether the run's row has room for what an event tells of its metadata, if it tells any."""
     told = effects.metadata
     return told is msgspec.UNSET or metadata_after(row, told, late=row.is_terminal()) is not row.metadata

@@ -17,6 +17,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from towerlog.errors import cause
 from towerlog.wake.base import NotSent
 
 MAX_MESSAGE_BYTES = 512 * 1024
@@ -72,7 +73,7 @@ class NatsBus:
                 await self._client.flush()
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
             await self.close()
-            raise NotSent(_words(error)) from error
+            raise NotSent(cause(error)) from error
 
     async def send(self, message: bytes) -> None:
         """To all who listen. Raises NotSent."""
@@ -83,7 +84,7 @@ class NatsBus:
             async with asyncio.timeout(SEND_S):
                 await client.publish(self._subject, self._signed(message))
         except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise NotSent(_words(error)) from error
+            raise NotSent(cause(error)) from error
 
     async def close(self) -> None:
         """Lets go of the connection."""
@@ -92,7 +93,7 @@ class NatsBus:
                 async with asyncio.timeout(SEND_S):
                     await self._client.close()
             except (nats.errors.Error, OSError, TimeoutError) as error:
-                log.warning("bus_not_closed", error=_words(error))
+                log.warning("bus_not_closed", error=cause(error))
 
     def _signed(self, message: bytes) -> bytes:
         return hmac.digest(self._secret, message, "sha256") + message
@@ -119,13 +120,9 @@ class NatsBus:
             try:
                 await self._client.flush(CONNECT_S)
             except (nats.errors.Error, OSError, TimeoutError) as error:
-                log.warning("bus_is_lost", error=_words(error))
+                log.warning("bus_is_lost", error=cause(error))
                 return  # it is made anew once more, and then this is tried again
         self._healed()
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _nobody(_message: bytes) -> None:

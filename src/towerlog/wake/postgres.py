@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from towerlog.errors import cause
 from towerlog.wake.base import NotSent
 
 CHANNEL = "towerlog"
@@ -49,7 +50,7 @@ class PostgresBus:
         try:
             await self._connect()
         except _ERRORS as error:
-            raise NotSent(_words(error)) from error
+            raise NotSent(cause(error)) from error
         self._task = asyncio.create_task(self._stay(), name="towerlog-bus")
 
     async def send(self, message: bytes) -> None:
@@ -58,7 +59,7 @@ class PostgresBus:
             await self._ask("SELECT pg_notify($1, $2)", CHANNEL, message.decode())
         except _ERRORS as error:
             self._break_off()  # it is made anew by `_stay`
-            raise NotSent(_words(error)) from error
+            raise NotSent(cause(error)) from error
 
     async def close(self) -> None:
         """Lets go of the connection."""
@@ -89,7 +90,7 @@ class PostgresBus:
                     await self._ask("SELECT 1")
             except _ERRORS as error:
                 if not self._is_lost():
-                    log.warning("bus_is_lost", error=_words(error))
+                    log.warning("bus_is_lost", error=cause(error))
                 self._break_off()
             except Exception:  # whatever it is, it must not end what makes the connection anew
                 log.exception("bus_failed")
@@ -109,10 +110,6 @@ class PostgresBus:
         if self._connection is not None:
             with contextlib.suppress(*_ERRORS):
                 self._connection.terminate()
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _nobody(_message: bytes) -> None:

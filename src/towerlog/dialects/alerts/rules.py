@@ -8,7 +8,16 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call
-from towerlog.dialects.fields import bounded_text, cost_nanos_of, decode, invalid_field, path_uuid, text_id, time_ms_of
+from towerlog.dialects.fields import (
+    bounded_text,
+    cost_nanos_of,
+    decode,
+    given_name,
+    invalid_field,
+    path_uuid,
+    text_id,
+    time_ms_of,
+)
 from towerlog.errors import NotFound
 from towerlog.model.alert import (
     DEFAULT_WINDOW_MINUTES,
@@ -214,7 +223,7 @@ def decode_create(call: Call) -> CreateRule:
 def new_rule(body: NewRuleBody) -> CreateRule:
     """A rule to make, or to try on what is stored."""
     return CreateRule(
-        name=_name(body.name),
+        name=given_name(body.name, "name"),
         trigger=body.trigger,
         scope=_scope(body.scope),
         config=_config(body.config),
@@ -237,7 +246,7 @@ def decode_change(call: Call) -> ChangeRule:
     body = decode(_CHANGE, call.body)
     return ChangeRule(
         path_rule(call),
-        name=None if body.name is None else _name(body.name),
+        name=None if body.name is None else given_name(body.name, "name"),
         scope=None if body.scope is None else _scope(body.scope),
         config=None if body.config is None else _config(body.config),
         channels=None if body.channels is None else _channels(body.channels),
@@ -298,13 +307,6 @@ def _channels_shown(rule: AlertRule, new_secrets: dict[str, str], *, whole: bool
         ChannelBody(one.type, (one.target if whole else one.shown()) or None, new_secrets.get(one.target))
         for one in rule.channels
     ]
-
-
-def _name(text: str) -> str:
-    name = bounded_text(text.strip(), "name", MAX_LABEL_CHARS)
-    if name is None or not name.isprintable():
-        raise invalid_field("name", "must not be blank, and printable")
-    return name
 
 
 def _scope(body: RuleScopeBody) -> AlertScope:

@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import bounded_text, decode, invalid_field, path_uuid
+from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
+from towerlog.dialects.fields import decode, given_name, invalid_field, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.command import CreateKey, RevokeKey
@@ -42,9 +42,7 @@ def _encode_keys(outcome: Page, command: object, call: Call) -> Reply:
 
 def _decode_create(call: Call) -> CreateKey:
     body = decode(_KEY_BODY, call.body)
-    name = bounded_text(body.name.strip(), "name", MAX_LABEL_CHARS)
-    if name is None or not name.isprintable():
-        raise invalid_field("name", "must not be blank, and printable")
+    name = given_name(body.name, "name")
     if not body.scopes:
         raise invalid_field("scopes", "must name at least one scope")
     return CreateKey(name, tuple(dict.fromkeys(body.scopes)))

@@ -1,6 +1,6 @@
 """What can be followed. `subjects` says where an event is published; nothing else decides that.
 
-A new subject (a user, an organisation) is one more name here, its cursor, and one more line in `subjects`.
+A new subject (an organisation) is one more name here, its cursor, and one more line in `subjects`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from towerlog.engine.load.span_ways import ids_of, levels_above, want_above, wit
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
 from towerlog.engine.pricing.book import worth
-from towerlog.engine.reactions.totals import make_room
+from towerlog.engine.reactions.totals import recount_totals
 from towerlog.model.agent import AgentRow
 from towerlog.model.computed_costs import NO_COMPUTED, Priced, Recount
 from towerlog.model.event import Draft, Event, EventType
@@ -325,7 +325,7 @@ def correct_earlier(plan: Plan, run_state: RunState, agent: AgentRow, span: Span
     if span is not None and span.changes:
         recount(plan, run_state.row.org, span.changes)
     if facts.effects is not None and run_state.row.told_totals:
-        make_room(plan, run_state, agent, facts)
+        recount_totals(plan, run_state, agent, facts)
 
 
 def recount(plan: Plan, org: int, changes: tuple[CallChange, ...]) -> None:

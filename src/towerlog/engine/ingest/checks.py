@@ -21,7 +21,7 @@ from towerlog.model.principal import Principal
 from towerlog.model.question_digest import words_of
 from towerlog.model.run import MAX_METADATA_BYTES, MAX_QUESTIONS, PARENT_RUN, TERMINAL, RunRow
 from towerlog.projections.commands import may_have_made
-from towerlog.projections.metadata import metadata_fits
+from towerlog.projections.metadata import told_metadata_fits
 from towerlog.projections.questions import asked_before, has_room, may_have_asked, named_question
 from towerlog.store.values import Kind
 
@@ -103,7 +103,7 @@ def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[t
         others = [one for one in told if not plan.row_of(one).implicit]
         if others and (any(_may_be_of(plan.row_of(one), draft) for one in others) or not _may_be_of(row, draft)):
             found.append(("trace_id", "is missing, and several runs of the thread are open: its own one has ended."))
-    if row is not None and not metadata_fits(row, effects):
+    if row is not None and not told_metadata_fits(row, effects):
         found.append(("metadata", f"does not fit into the {MAX_METADATA_BYTES} bytes that the run has for it"))
     return tuple(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from towerlog.engine.queries.context import QueryContext, page_of
+from towerlog.engine.queries.views import add_names
 from towerlog.errors import Invalid, NotFound
 from towerlog.model import outcome as o
 from towerlog.model import question as q
@@ -33,8 +34,8 @@ async def answer(source: QueryContext, principal: Principal, command: q.ListEven
     following = str(page[-1].seq) if more else None
     if not command.names_agents:
         return o.Page(page, following)
-    known = await source.store.agents_by_number(run.org, sorted({one.agent for one in page}))
-    names = {one.agent: one.name for one in known}
+    names: dict[int, str] = {}
+    await add_names(source.store, run.org, names, page)
     if command.after_seq or following is not None:
         of_all = await source.figures.of(source.store, run)
         return o.Page(page, following, about=(run, of_all.names | names, of_all.figures))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from towerlog.engine.queries.views import add_names
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
 from towerlog.model.span_figures import SpanFigures
@@ -73,9 +74,7 @@ async def _worked_out(store: Store, run: RunRow) -> RunFigures:
         if not page:
             break
         events = [one for one in page if isinstance(one, Event)]
-        unknown = {one.agent for one in events} - names.keys()
-        if unknown:
-            names |= {one.agent: one.name for one in await store.agents_by_number(run.org, sorted(unknown))}
+        await add_names(store, run.org, names, events)
         for event in events:
             figures.take(event)
         seq = page[-1].seq

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -13,7 +13,7 @@ from towerlog.engine.load.lives import MAX_LIVES, later_lives, may_go_on
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.errors import Damaged
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
-from towerlog.model.event import sound
+from towerlog.model.event import Event, sound
 from towerlog.model.liveness import Thresholds, liveness_of
 from towerlog.model.outcome import RunView, TreeUsage
 from towerlog.model.principal import Principal
@@ -199,3 +199,10 @@ async def _entries(parts: Sequence[bytes]) -> list[bytes]:
 def history_metas(parts: Sequence[bytes]) -> list[bytes]:
     """The entries of a meta list, from its parts."""
     return [bytes(meta) for part in parts for meta in _decode_metas(part)]
+
+
+async def add_names(store: Store, org: int, names: dict[int, str], events: Iterable[Event]) -> None:
+    """Adds the names of the agents that these events are of, by number, as far as they are not there yet."""
+    unknown = {event.agent for event in events} - names.keys()
+    if unknown:
+        names |= {row.agent: row.name for row in await store.agents_by_number(org, sorted(unknown))}

@@ -29,7 +29,7 @@ from towerlog.projections.computed_costs import model_of_total
 from towerlog.projections.runs import is_of_others
 
 
-def make_room(plan: Plan, run_state: RunState, agent: AgentRow, facts: Facts) -> None:
+def recount_totals(plan: Plan, run_state: RunState, agent: AgentRow, facts: Facts) -> None:
     """Takes from the totals of a run what an event of this agent tells too; it is placed after this."""
     effects = facts.effects
     if effects is None:

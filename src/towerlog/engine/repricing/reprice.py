@@ -17,6 +17,7 @@ from towerlog.engine.control.cancel import CONTROL, run_of
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.pricing.book import PriceBook, PriceList
+from towerlog.engine.queries.views import add_names
 from towerlog.engine.repricing.replay import Replay
 from towerlog.errors import Conflict, Overloaded
 from towerlog.model.event import Event, EventType, Logged, RunById
@@ -172,8 +173,7 @@ class Repricing:
         names: dict[int, str] = {}
         while page := await self._store.events(row.org, row.run, after, EVENTS_AT_ONCE, types):
             after = page[-1].seq
-            unknown = {event.agent for event in page if isinstance(event, Event)} - names.keys()
-            names |= {one.agent: one.name for one in await self._store.agents_by_number(row.org, sorted(unknown))}
+            await add_names(self._store, row.org, names, (event for event in page if isinstance(event, Event)))
             for event in page:
                 yield event, names.get(event.agent, "") if isinstance(event, Event) else ""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from towerlog.engine.commands.lanes import expire
-from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.timers.loop import Rounds, Upkeep, one_by_one
+from towerlog.engine.timers.loop import Rounds, Upkeep, needs_to_move, one_by_one
 from towerlog.model.lane import Lane, QueueState
 from towerlog.store.base import Unit
 
@@ -29,7 +28,7 @@ class ExpiredLeases:
         rounds = Rounds("leases")
         while found is not None and rounds.advance(found):
             self._taken = 0
-            found = await self._upkeep(_expired, _needs, self._expire)
+            found = await self._upkeep(_expired, needs_to_move, self._expire)
             if found is not None and self._looked_at == len(found) and self._taken < SWEEP_ROWS:
                 return
 
@@ -50,12 +49,3 @@ class ExpiredLeases:
 
 async def _expired(unit: Unit, serving_ms: int) -> list[Lane]:
     return await unit.lanes_expired(serving_ms, SWEEP_ROWS)
-
-
-def _needs(needs: Needs, found: list[Lane]) -> Steps[None]:
-    for lane in found:
-        needs.counters(lane.org)
-        row = needs.run_by_number(lane.run)
-        if row is not None:
-            needs.moves(row)
-        yield

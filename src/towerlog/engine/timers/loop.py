@@ -40,6 +40,30 @@ class Upkeep(Protocol):
         ...
 
 
+class OfRun(Protocol):
+    """A row of a run."""
+
+    @property
+    def org(self) -> int:
+        """Its organisation."""
+        ...
+
+    @property
+    def run(self) -> int:
+        """The run's number."""
+        ...
+
+
+def needs_to_move(needs: Needs, found: Sequence[OfRun]) -> Steps[None]:
+    """What a change of the status of each of these runs may touch."""
+    for one in found:
+        needs.counters(one.org)
+        row = needs.run_by_number(one.run)
+        if row is not None:
+            needs.moves(row)
+        yield
+
+
 def one_by_one(plan: Plan, rows: Sequence[Row], act: Callable[[Plan, Row], Steps[None]]) -> Steps[int]:
     """Acts on each of these, with what follows from it, as far as one commit goes; on how many of them."""
     missing = Unloaded()

@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 from towerlog.ambient import MAX_STAMP, ServingTime
 from towerlog.engine.control.cancel import CONTROL
-from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
-from towerlog.engine.timers.loop import Upkeep, one_by_one
+from towerlog.engine.timers.loop import Upkeep, needs_to_move, one_by_one
 from towerlog.model.event import EventType
 from towerlog.model.facts import Facts
 from towerlog.model.liveness import Thresholds, silence_ms
@@ -78,19 +77,10 @@ class SilentRuns:
             async def find(unit: Unit, _heard_ms: int, start: tuple[int, int] = start) -> list[RunRow]:
                 return await unit.runs_silent(noted, latest, start, SWEEP_ROWS)
 
-            found = await self._upkeep(find, _needs, place)
+            found = await self._upkeep(find, needs_to_move, place)
             after = None
             if found is not None and (len(found) == SWEEP_ROWS or looked_at < len(found)):
                 after = (found[looked_at - 1].seen_at, found[looked_at - 1].run)
-
-
-def _needs(needs: Needs, found: list[RunRow]) -> Steps[None]:
-    for stored in found:
-        needs.counters(stored.org)
-        row = needs.run_by_number(stored.run)
-        if row is not None:
-            needs.moves(row)
-        yield
 
 
 def _note_silence(plan: Plan, row: RunRow, lasted_ms: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from towerlog.errors import cause
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import fits
 from towerlog.model.checkpoint import CheckpointRow
@@ -154,7 +155,7 @@ def found_event(row: Row) -> Logged:
         else:
             reason = "its hash does not fit"
     except UNDECODABLE as error:
-        reason = f"cannot be read: {type(error).__name__}: {error}"
+        reason = f"cannot be read: {cause(error)}"
     return damaged_event(key, run, seq, reason)
 
 

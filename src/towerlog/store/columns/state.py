@@ -25,6 +25,9 @@ decode_delivery = msgspec.json.Decoder(Delivery).decode
 decode_body = msgspec.json.Decoder(DeliveryBody).decode
 decode_policy = msgspec.json.Decoder(RetentionPolicy).decode
 decode_erasing = msgspec.json.Decoder(Erasing).decode
+_TELLS = "(SELECT body FROM delivery_body AS told WHERE told.org = delivery.org AND told.body_id = delivery.body_id)"
+DELIVERY_COLUMNS = f"number, {_TELLS}, doc"
+"""What `delivery_value` reads."""
 
 
 def moved_checkpoints(docs: Iterable[bytes], thread_id: str) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from towerlog.errors import DiskFull, Overloaded, StorageFailed
+from towerlog.errors import DiskFull, Overloaded, StorageFailed, cause
 from towerlog.store.damage import Damages
 
 PASSING_CLASSES = frozenset({"08", "40", "53", "57"})
@@ -36,7 +36,7 @@ DRIVER_ERRORS = (
 def storage_error(error: BaseException) -> StorageFailed | Overloaded:
     """The error as ours. `fatal` of a `StorageFailed` says that the database itself may be damaged."""
     state = str(getattr(error, "sqlstate", None) or "")
-    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    words = cause(error)
     if state == FULL:
         return DiskFull("the disk of the database server is full; nothing was stored", retry_after=RETRY_AFTER_S)
     if is_passing(error):

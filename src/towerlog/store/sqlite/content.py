@@ -7,7 +7,7 @@ from contextlib import closing
 import apsw
 import msgspec
 
-from towerlog.errors import Damaged, TowerlogError
+from towerlog.errors import Damaged, TowerlogError, cause
 from towerlog.model.event import READ_FAILED
 from towerlog.model.names import metas_name
 from towerlog.store.columns.content import Changed, history_of
@@ -27,7 +27,7 @@ def history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[byt
     except apsw.CorruptError as error:
         raise _corrupt(db, org, node, error) from error
     except _UNREADABLE as error:
-        raise _damaged(db, org, node, f"{type(error).__name__}: {error}") from error
+        raise _damaged(db, org, node, cause(error)) from error
 
 
 def _history(db: apsw.Connection, org: int, node: bytes, length: int) -> list[bytes]:
@@ -61,7 +61,7 @@ def metas(db: apsw.Connection, org: int, key: bytes) -> list[bytes]:
     except apsw.CorruptError as error:
         raise _corrupt(db, org, first, error) from error
     except _UNREADABLE as error:
-        raise _damaged(db, org, first, f"{type(error).__name__}: {error}") from error
+        raise _damaged(db, org, first, cause(error)) from error
     return parts[::-1]
 
 
@@ -69,7 +69,7 @@ def _corrupt(db: apsw.Connection, org: int, node: bytes, error: apsw.CorruptErro
     """A page that the disk does not hand out is no damage of the store: StorageFailed then, and Damaged else."""
     failed = storage_failed(error, db)
     if READ_FAILED not in failed.message:
-        return _damaged(db, org, node, f"{type(error).__name__}: {error}")
+        return _damaged(db, org, node, cause(error))
     damages_of(db).note_failure(failed)
     return failed
 

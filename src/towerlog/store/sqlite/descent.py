@@ -56,7 +56,7 @@ def run_children(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int
 
 def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: int) -> list[RunRow]:
     """Runs below this one, level by level; a loop of parents ends where it closes."""
-    return _rows(db, [parent.run for parent, _ in islice(_below(db, org, run), limit)])
+    return runs_in_order(db, [parent.run for parent, _ in islice(_below(db, org, run), limit)])
 
 
 def open_below(db: apsw.Connection, family: Family) -> Found[RunRow]:
@@ -64,7 +64,7 @@ def open_below(db: apsw.Connection, family: Family) -> Found[RunRow]:
     parent, passed = family.parent, TERMINAL if family.cancelling else TERMINAL | {Status.CANCELLING}
     still_open = (one.run for one, status in _below(db, parent.org, parent) if status not in passed)
     numbers = list(islice(still_open, MAX_FAMILY + 1))
-    found = Found(_rows(db, numbers[:MAX_FAMILY]))
+    found = Found(runs_in_order(db, numbers[:MAX_FAMILY]))
     found.cut = len(numbers) > MAX_FAMILY
     return found
 
@@ -103,8 +103,8 @@ def _with_children(db: apsw.Connection, org: int, parents: Sequence[RunRow | Par
         yield from (parent for parent, of_one in zip(some, names, strict=True) if not named.isdisjoint(of_one))
 
 
-def _rows(db: apsw.Connection, numbers: Sequence[int]) -> list[RunRow]:
-    """Whole rows, in this order."""
+def runs_in_order(db: apsw.Connection, numbers: Sequence[int]) -> list[RunRow]:
+    """Whole rows of whichever organisation, in this order; without those that are gone."""
     sql = "SELECT doc FROM run WHERE run = ?"
     return [rows.decode_run(doc) for number in numbers for (doc,) in db.execute(sql, (number,))]
 

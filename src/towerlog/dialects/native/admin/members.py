@@ -8,7 +8,7 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_LABEL_CHARS, Call, Endpoint, Reply, Sample, reply_json, scopes
-from towerlog.dialects.fields import bounded_text, decode, invalid_field, path_uuid
+from towerlog.dialects.fields import bounded_text, decode, given_name, invalid_field, path_uuid
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.member import (
     DEFAULT_LINK_MS,
@@ -133,13 +133,6 @@ def member_detail(user: User) -> MemberDetail:
     )
 
 
-def _name(text: str) -> str:
-    name = bounded_text(text.strip(), "name", MAX_LABEL_CHARS)
-    if name is None or not name.isprintable():
-        raise invalid_field("name", "must not be blank, and printable")
-    return name
-
-
 def checked_email(text: str | None) -> str | None:
     """An address that a member may have. Raises Invalid."""
     if text is None:
@@ -161,12 +154,12 @@ def _encode_list(outcome: Page, command: object, call: Call) -> Reply:
 
 def _decode_create(call: Call) -> CreateMember:
     body = decode(_MEMBER_BODY, call.body)
-    return CreateMember(_name(body.name), body.role, checked_email(body.email))
+    return CreateMember(given_name(body.name, "name"), body.role, checked_email(body.email))
 
 
 def _decode_change(call: Call) -> ChangeMember:
     user_id, body = path_uuid(call.path["user_id"], "member"), decode(_MEMBER_CHANGE, call.body)
-    name = None if isinstance(body.name, msgspec.UnsetType) else _name(body.name)
+    name = None if isinstance(body.name, msgspec.UnsetType) else given_name(body.name, "name")
     role = None if isinstance(body.role, msgspec.UnsetType) else body.role
     return ChangeMember(
         user_id, name, role, body.email if isinstance(body.email, msgspec.UnsetType) else checked_email(body.email)

@@ -9,7 +9,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, bounded_text, decode, invalid_field, path_uuid
+from towerlog.dialects.fields import NULL, bounded_text, decode, given_name, invalid_field, path_uuid
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.errors import NotFound
 from towerlog.model.answer_link import DEFAULT_LINK_SECONDS, MAX_LINK_SECONDS, MAX_SENT_TO_CHARS, path_of
@@ -232,10 +232,7 @@ def _decode_answer(call: Call) -> AnswerApproval:
 
 def _decode_link(call: Call) -> MakeAnswerLink:
     ref, body = ref_in(call.path["approval_id"]), decode(_LINK, call.body)
-    sent_to = bounded_text(body.sent_to.strip(), "sent_to", MAX_SENT_TO_CHARS)
-    if sent_to is None or not sent_to.isprintable():
-        raise invalid_field("sent_to", "must not be blank, and printable")
-    return MakeAnswerLink(ref, sent_to, body.expires_in_seconds * 1000)
+    return MakeAnswerLink(ref, given_name(body.sent_to, "sent_to", MAX_SENT_TO_CHARS), body.expires_in_seconds * 1000)
 
 
 def _encode_link(outcome: LinkMade, command: object, call: Call) -> Reply:

@@ -9,7 +9,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, bounded_text, cost_nanos_of, decode, invalid_field, path_uuid, text_id
+from towerlog.dialects.fields import NULL, cost_nanos_of, decode, given_name, invalid_field, path_uuid, text_id
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.errors import NotFound
 from towerlog.model.budget import (
@@ -175,13 +175,6 @@ def budget_of(view: BudgetNow) -> BudgetDetail:
     )
 
 
-def _name(text: str) -> str:
-    name = bounded_text(text.strip(), "name", MAX_LABEL_CHARS)
-    if name is None or not name.isprintable():
-        raise invalid_field("name", "must not be blank, and printable")
-    return name
-
-
 def _amount(raw: msgspec.Raw, field: str = "amount_usd") -> int:
     nanos = cost_nanos_of(raw, field)
     if not nanos:
@@ -208,7 +201,9 @@ def _scope(body: ScopeBody) -> BudgetScope:
 def _decode_create(call: Call) -> CreateBudget:
     body = decode(_BUDGET_BODY, call.body)
     amount = _amount(body.amount_usd)
-    return CreateBudget(_name(body.name), _scope(body.scope), amount, body.period, body.action, body.warn_at)
+    return CreateBudget(
+        given_name(body.name, "name"), _scope(body.scope), amount, body.period, body.action, body.warn_at
+    )
 
 
 def _decode_change(call: Call) -> ChangeBudget:
@@ -216,7 +211,7 @@ def _decode_change(call: Call) -> ChangeBudget:
     body = decode(_CHANGE, call.body)
     return ChangeBudget(
         budget_id,
-        name=None if body.name is None else _name(body.name),
+        name=None if body.name is None else given_name(body.name, "name"),
         amount_nanos=None if bytes(body.amount_usd) == b"null" else _amount(body.amount_usd),
         period=body.period,
         action=body.action,

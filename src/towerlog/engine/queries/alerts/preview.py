@@ -14,6 +14,7 @@ from towerlog.engine.alerts.checks import check_channels, check_figures, no_such
 from towerlog.engine.alerts.scope import covers, has_label
 from towerlog.engine.queries.alerts.replay import RuleReplay, spent_in
 from towerlog.engine.queries.context import QueryContext
+from towerlog.engine.queries.views import add_names
 from towerlog.errors import Invalid
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.alert import BY_TIME, AlertRule, AlertTrigger, CreateRule
@@ -203,7 +204,7 @@ class _Trial:
 
     async def _know_runs(self, replay: RuleReplay, page: list[Event]) -> None:
         """Reads what is wanted of the runs of these events: their agents, their lanes, and what they did before."""
-        await self._know_agents(page)
+        await add_names(self._source.store, self._org, self._agents, page)
         begun = {event.run: event.seq for event in reversed(page) if event.run not in self._rows}
         for run, seq in begun.items():
             if self._asked.scope.label is not None:
@@ -212,12 +213,6 @@ class _Trial:
                 row = self._rows[run] = await self._row_before(replay, run, seq)
                 if row is not None:
                     replay.watch(row)
-
-    async def _know_agents(self, page: list[Event]) -> None:
-        unknown = {event.agent for event in page} - self._agents.keys()
-        if unknown:
-            rows = await self._source.store.agents_by_number(self._org, sorted(unknown))
-            self._agents |= {row.agent: row.name for row in rows}
 
     async def _row_before(self, replay: RuleReplay, run: int, seq: int) -> RunRow | None:
         """A run as it was before an event; None where that takes too much."""
@@ -229,7 +224,7 @@ class _Trial:
             if len(page) < len(found) or not page or self._is_enough(page):
                 self._is_whole = False
                 return None
-            await self._know_agents(page)
+            await add_names(self._source.store, self._org, self._agents, page)
             row = await asyncio.to_thread(self._folded, replay, row, page)
             after = page[-1].seq
         return row

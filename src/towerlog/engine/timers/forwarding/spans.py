@@ -9,6 +9,7 @@ import structlog
 
 from towerlog.dialects.views.otel_spans import RunNames, RunSpans
 from towerlog.dialects.views.otlp_protobuf import span_bytes
+from towerlog.engine.queries.views import add_names
 from towerlog.model.event import Event
 from towerlog.model.run import RunRow
 from towerlog.model.span_figures import SpanFigures
@@ -105,9 +106,7 @@ async def _pages(store: Store, row: RunRow, seq: int, until: int, agents: dict[i
     """The events of a run after one of them, up to a position; the names of their agents are added to `agents`."""
     while page := await store.events(row.org, row.run, seq, PAGE_EVENTS):
         events = [one for one in page if isinstance(one, Event) and one.position <= until]
-        unknown = {one.agent for one in events} - agents.keys()
-        if unknown:
-            agents |= {one.agent: one.name for one in await store.agents_by_number(row.org, sorted(unknown))}
+        await add_names(store, row.org, agents, events)
         yield events
         seq = page[-1].seq
         if page[-1].position > until:

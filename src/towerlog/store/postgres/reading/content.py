@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.errors import Damaged
+from towerlog.errors import Damaged, cause
 from towerlog.model.names import metas_name
 from towerlog.store.columns.content import Changed, history_of
 from towerlog.store.compression import Packer
@@ -34,7 +34,7 @@ async def history(db: Db, org: int, node: bytes, length: int) -> list[bytes]:
     except Changed as error:
         raise _damaged(db, org, node, str(error)) from error
     except _UNREADABLE as error:
-        raise _damaged(db, org, node, f"{type(error).__name__}: {error}") from error
+        raise _damaged(db, org, node, cause(error)) from error
 
 
 async def metas(db: Db, org: int, key: bytes) -> list[bytes]:
@@ -49,7 +49,7 @@ async def metas(db: Db, org: int, key: bytes) -> list[bytes]:
             body = Packer().unpack(stored) if packed else stored
             is_right = parent is not None and metas_name(body, parent) == key
         except _UNREADABLE as error:
-            raise _damaged(db, org, first, f"{type(error).__name__}: {error}") from error
+            raise _damaged(db, org, first, cause(error)) from error
         if not is_right:
             raise _damaged(db, org, first, "a part of the metas was changed, or is not there")
         parts.append(body)

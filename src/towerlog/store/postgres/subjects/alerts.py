@@ -20,6 +20,7 @@ from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
 from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.columns.state import (
+    DELIVERY_COLUMNS,
     alert_row,
     alert_value,
     body_row,
@@ -68,8 +69,6 @@ _BODY_GONE = (
     "DELETE FROM delivery_body WHERE org = $1 AND body_id = $2 AND unwritten = 0"
     " AND NOT EXISTS (SELECT 1 FROM delivery WHERE org = $1 AND body_id = $2)"
 )
-_TELLS = "(SELECT body FROM delivery_body AS told WHERE told.org = delivery.org AND told.body_id = delivery.body_id)"
-_DELIVERY_COLUMNS = f"number, {_TELLS}, doc"
 _ALERT_COLUMNS = "number, doc"
 
 
@@ -226,7 +225,7 @@ async def alerts_since(db: Db, org: int, position: int, limit: int) -> list[Aler
 
 async def delivery(db: Db, org: int, delivery_id: str) -> Delivery | None:
     """One delivery."""
-    sql = f"SELECT {_DELIVERY_COLUMNS} FROM delivery WHERE org = $1 AND delivery_id = $2"
+    sql = f"SELECT {DELIVERY_COLUMNS} FROM delivery WHERE org = $1 AND delivery_id = $2"
     row = await db.row(sql, org, delivery_id)
     return None if row is None else delivery_value(tuple(row))
 
@@ -242,7 +241,7 @@ async def deliveries(
 ) -> Found[Delivery]:
     """Deliveries, newest first, below a number."""
     wanted = {"rule_id": rule_id, "alert_id": alert_id, "state": state}
-    return await _page(db, "delivery", org, limit, before, wanted, delivery_value, _DELIVERY_COLUMNS)
+    return await _page(db, "delivery", org, limit, before, wanted, delivery_value, DELIVERY_COLUMNS)
 
 
 async def deliveries_waiting(db: Db, after: int, limit: int) -> list[int]:
@@ -269,7 +268,7 @@ _NEXT_RECEIVER = (
     "SELECT receiver FROM delivery WHERE org = $1 AND receiver > $2 AND due_at IS NOT NULL ORDER BY receiver LIMIT 1"
 )
 _DUE = (
-    f"SELECT {_DELIVERY_COLUMNS}, delivery_id FROM delivery WHERE org = $1 AND receiver = $2 AND due_at IS NOT NULL"
+    f"SELECT {DELIVERY_COLUMNS}, delivery_id FROM delivery WHERE org = $1 AND receiver = $2 AND due_at IS NOT NULL"
     " AND (due_at <= $3 OR due_at > $4) ORDER BY due_at, number LIMIT $5"
 )
 

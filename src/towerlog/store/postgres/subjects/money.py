@@ -8,20 +8,19 @@ from itertools import islice
 import msgspec
 
 from towerlog.model.budget import BudgetRow, BudgetScope, BudgetStep, HeldWanted, Reservation
-from towerlog.model.facts import Facts
 from towerlog.model.price import PriceRow
 from towerlog.model.principal import shard_org
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.usage import summed
 from towerlog.store.columns import rows, state
+from towerlog.store.columns.money import is_wanted, span_of, spent_by_facts, spent_by_row
 from towerlog.store.lookup_keys import Parent, SpentSince
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading import descent, runs, usage
 from towerlog.store.postgres.times import moved_reservation
-from towerlog.store.values import MAX_DESCENDANTS, Changes, Found, UsageSpan
+from towerlog.store.values import MAX_DESCENDANTS, Changes, Found
 
-HOUR_MS = 3_600_000
 _BEHIND_ALL = "~"
 """Comes after every id of a reservation."""
 _ENDED = [status.value for status in sorted(TERMINAL)]
@@ -45,8 +44,6 @@ _PRICE = (
     " ON CONFLICT (org, price_id) DO UPDATE SET number = excluded.number, doc = excluded.doc"
 )
 _PRICE_GONE = "DELETE FROM price WHERE org = $1 AND price_id = $2"
-
-_decode_facts = msgspec.json.Decoder(Facts).decode
 
 
 async def write(db: Db, changes: Changes) -> None:
@@ -145,16 +142,8 @@ async def reservations(db: Db, wanted: HeldWanted) -> Found[Reservation]:
     """Those that are open, newest first. There are so few of an organisation that a filter looks at all of them."""
     sql = "SELECT doc FROM reservation WHERE org = $1 AND reservation_id < $2 ORDER BY reservation_id DESC"
     found = await db.rows(sql, wanted.org, _BEHIND_ALL if wanted.before is None else wanted.before)
-    kept = (row for row in found if _is_wanted(state.decode_reservation(row[0]), wanted))
+    kept = (row for row in found if is_wanted(state.decode_reservation(row[0]), wanted))
     return rows.up_to_a_page(islice(kept, wanted.limit), lambda row: _reservation(db, row[0]))
-
-
-def _is_wanted(held: Reservation, wanted: HeldWanted) -> bool:
-    return (
-        wanted.run in (None, held.run)
-        and wanted.key_id in (None, held.key_id)
-        and (wanted.budget_id is None or wanted.budget_id in held.budgets)
-    )
 
 
 async def reservations_of(db: Db, run: int) -> list[Reservation]:
@@ -172,9 +161,7 @@ async def reservations_expired(db: Db, now_ms: int, limit: int) -> list[Reservat
 async def spent_since(db: Db, wanted: SpentSince) -> int:
     """Nano-dollars. Of an organisation and an agent from the roll-ups, by the hour; of a thread and a tree exactly."""
     if wanted.by in ("organisation", "agent"):
-        agent = wanted.name if wanted.by == "agent" else None
-        span = UsageSpan(wanted.since // HOUR_MS, wanted.until // HOUR_MS, agent)
-        cells = await usage.usage_by(db, wanted.org, "hour", span, MAX_PARAMETER)
+        cells = await usage.usage_by(db, wanted.org, "hour", span_of(wanted), MAX_PARAMETER)
         return summed(*[cell.usage.cost_nanos or 0 for cell in cells])
     if wanted.by == "thread":
         found = await db.rows("SELECT doc FROM run WHERE org = $1 AND thread_id = $2", wanted.org, wanted.name)
@@ -188,18 +175,15 @@ async def spent_since(db: Db, wanted: SpentSince) -> int:
 
 async def _spent_in(db: Db, row: RunRow, wanted: SpentSince) -> int:
     """What a run has spent in that time; from its events where its row does not tell."""
-    since, until = wanted.since, wanted.until
-    if not row.usage.cost_nanos or row.last_event_at < since:
-        return 0
-    if row.created_at >= since and row.last_event_at < until and row.process_cost is None:
-        return row.usage.cost_nanos
+    spent = spent_by_row(row, wanted)
+    if spent is not None:
+        return spent
     sql = (
         "SELECT facts FROM place JOIN event USING (org, position, recorded_at)"
         " WHERE org = $1 AND run = $2 AND recorded_at >= $3 AND recorded_at < $4"
     )
-    found = await db.rows(sql, row.org, row.run, since, until)
-    told = (_decode_facts(facts) for (facts,) in found if facts and b'"spent"' in facts)
-    return summed(*[moved.nanos for one in told for moved in one.moved("") if moved.is_in(since)])
+    found = await db.rows(sql, row.org, row.run, wanted.since, wanted.until)
+    return spent_by_facts((facts for (facts,) in found), wanted.since)
 
 
 def _where(scope: BudgetScope) -> tuple[str, tuple[str, ...]]:

@@ -12,14 +12,27 @@ from typing import Any
 import msgspec
 
 from towerlog.model.alert import AlertRow
-from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody, DeliveryState
+from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
 from towerlog.model.principal import SHARD_BITS
 from towerlog.model.retention import NOTHING_FREED, Erasing
-from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import Gone, Room, freed_with, ids_left
+from towerlog.store.columns.erasure import (
+    REPLIES_AT_ONCE,
+    STEP_BYTES,
+    STEP_ROWS,
+    ErasedEvents,
+    Gone,
+    Room,
+    alert_left,
+    delivery_left,
+    ids_left,
+    is_about,
+    lane_left,
+    told_left,
+    with_content,
+)
 from towerlog.store.columns.order import advanced
 from towerlog.store.compression import Packer
 from towerlog.store.postgres.connections import Db
@@ -27,14 +40,9 @@ from towerlog.store.postgres.locks import hold
 from towerlog.store.postgres.reading import events
 from towerlog.store.postgres.subjects import policies
 
-STEP_ROWS = 256
-STEP_BYTES = 1024 * 1024
-"""Of one step."""
 SWEPT_ROWS = 1000
 SWEPT_BYTES = 1024 * 1024
 """Of one step of a sweep."""
-REPLIES_AT_ONCE = 1000
-"""Stored replies that a step looks through."""
 WIPED = (
     "event", "run_text", "checkpoint", "message", "node", "meta_list", "quarantine", "reply", "lane", "alert",
     "delivery",
@@ -103,7 +111,9 @@ async def _checkpoints(db: Db, erasing: Erasing, room: Room) -> Erasing:
         "SELECT agent, step_index, node, metas, held_node, held_metas, length(doc) FROM checkpoint"
         " WHERE org = $1 AND run = $2 ORDER BY agent DESC, step_index DESC LIMIT $3"
     )
-    nodes, metas, gone = list(erasing.nodes), list(erasing.metas), Gone()
+    nodes: list[str] = []
+    metas: list[str] = []
+    gone = Gone()
     found = await db.rows(sql, erasing.org, erasing.run, room.rows)
     for agent, step, node, meta, held_node, held_metas, size in found:
         where = "org = $1 AND run = $2 AND agent = $3 AND step_index = $4"
@@ -112,37 +122,21 @@ async def _checkpoints(db: Db, erasing: Erasing, room: Room) -> Erasing:
         metas += [key.hex() for key in (meta, held_metas) if key is not None]
         gone.add(size)
         room.take(size)
-    left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))
+    left = with_content(erasing, nodes, metas)
     return await _content(db, left.counted("checkpoints", gone.count, gone.size), room)
 
 
 async def _events(db: Db, erasing: Erasing, room: Room) -> Erasing:
     """Events become tombstones."""
-    packer, gone, deltas = Packer(), Gone(), Gone()
-    nodes, metas = list(erasing.nodes), list(erasing.metas)
+    packer, erased = Packer(), ErasedEvents(erasing, room)
     found = await db.rows(_EVENTS, erasing.org, erasing.run, erasing.after_seq, erasing.until_seq, room.rows)
-    for row in found:
+    for *columns, body_bytes, before in found:
         if not room.is_left:
             break
-        *columns, size, before = row
-        event = await _event(db, erasing.org, columns)
-        erasing = _replace(erasing, after_seq=event.seq)
-        room.take()
-        if not covers(erasing.scope, event) or is_bare(event, erasing.scope):
-            continue
-        checkpoint = event.effects.checkpoint
-        if checkpoint is not None:
-            held = checkpoint.held
-            nodes += [key for key in (checkpoint.node, held.node if held else "") if key]
-            metas += [key for key in (checkpoint.metas, held.metas if held else "") if key]
-        await _leave(db, tombstone(event, erasing.scope, before or b""), packer)
-        size += len(event.facts_json)
-        erasing = freed_with(erasing, event, size)
-        (deltas if original_type(event) is EventType.MESSAGE_DELTA else gone).add(size)
-        room.take(size)
-    left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))
-    left = left.counted("events", gone.count, gone.size).counted("deltas", deltas.count, deltas.size)
-    return await _content(db, left, room) if room.is_left else left
+        left = erased.take(await _event(db, erasing.org, columns), body_bytes, before or b"")
+        if left is not None:
+            await _leave(db, left, packer)
+    return await _content(db, erased.done(), room) if room.is_left else erased.done()
 
 
 async def _event(db: Db, org: int, columns: list[Any]) -> Event:
@@ -181,10 +175,8 @@ async def _lane(db: Db, erasing: Erasing, room: Room) -> Erasing:
         return erasing
     doc = await db.value("SELECT doc FROM lane WHERE org = $1 AND run = $2", erasing.org, erasing.run)
     if doc is not None:
-        lane = _replace(rows.decode_lane(doc), labels={}, phase=None, log_line=None)
-        *_, left = rows.lane_row(lane)
         sql = "UPDATE lane SET label_set = '', doc = $3 WHERE org = $1 AND run = $2"
-        await db.do(sql, erasing.org, erasing.run, left)
+        await db.do(sql, erasing.org, erasing.run, lane_left(doc))
         room.take()
     return erasing
 
@@ -211,28 +203,23 @@ async def _messages_out(db: Db, erasing: Erasing, room: Room) -> Erasing:
                 await _erase_body(db, state.decode_body(doc))
         sent = await db.rows(_SENT, alert.org, alert.alert_id)
         for delivery in [state.decode_delivery(row[0]) for row in sent]:
-            if delivery.link is not None or delivery.state is DeliveryState.PENDING:
-                await _end_delivery(db, delivery)
+            left = delivery_left(delivery)
+            if left is not None:
+                await _end_delivery(db, left)
     return erasing.counted("alert_messages", gone.count, gone.size)
 
 
 async def _erase_alert(db: Db, alert: AlertRow) -> None:
-    *_, doc = state.alert_row(_replace(alert, message=""))
+    doc = alert_left(alert)
     await db.do("UPDATE alert SET doc = $3 WHERE org = $1 AND alert_id = $2", alert.org, alert.alert_id, doc)
 
 
 async def _erase_body(db: Db, told: DeliveryBody) -> None:
-    """With it goes what is not written as a delivery yet."""
-    *_, doc = state.body_row(_replace(told, unwritten=()))
     sql = "UPDATE delivery_body SET unwritten = 0, body = $3, doc = $4 WHERE org = $1 AND body_id = $2"
-    await db.do(sql, told.org, told.body_id, ERASED_BODY, doc)
+    await db.do(sql, told.org, told.body_id, ERASED_BODY, told_left(told))
 
 
-async def _end_delivery(db: Db, delivery: Delivery) -> None:
-    changes: dict[str, Any] = {"link": None}
-    if delivery.state is DeliveryState.PENDING:
-        changes |= {"state": DeliveryState.FAILED, "due_at": None}
-    left = _replace(delivery, **changes)
+async def _end_delivery(db: Db, left: Delivery) -> None:
     *_, doc = state.delivery_row(left)
     sql = "UPDATE delivery SET state = $3, due_at = $4, doc = $5 WHERE org = $1 AND delivery_id = $2"
     await db.do(sql, left.org, left.delivery_id, left.state.value, left.due_at, doc)
@@ -246,7 +233,7 @@ async def _replies(db: Db, erasing: Erasing, room: Room) -> Erasing:
         page = await db.rows(asked, erasing.org, after, REPLIES_AT_ONCE)
         after = advanced("reply", after, page[-1][0]) if page else after
         for name, run, ids, body in page:
-            if run == erasing.run or erasing.run_id.encode() in ids or erasing.run_id.encode() in body:
+            if is_about(erasing, run, ids, body):
                 sql = "UPDATE reply SET body = '', status = 0, ids = $3 WHERE org = $1 AND name = $2"
                 await db.do(sql, erasing.org, name, ids_left(ids))
                 erasing = erasing.counted("replies", 1, len(body))

@@ -22,6 +22,7 @@ from towerlog.model.usage import MAX_SUM
 from towerlog.store.columns import rows
 from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.columns.state import (
+    DELIVERY_COLUMNS,
     alert_row,
     alert_value,
     body_row,
@@ -69,8 +70,6 @@ _BODY_GONE = (
     "DELETE FROM delivery_body WHERE org = ?1 AND body_id = ?2 AND unwritten = 0"
     " AND NOT EXISTS (SELECT 1 FROM delivery WHERE org = ?1 AND body_id = ?2)"
 )
-_TELLS = "(SELECT body FROM delivery_body AS told WHERE told.org = delivery.org AND told.body_id = delivery.body_id)"
-_DELIVERY_COLUMNS = f"number, {_TELLS}, doc"
 
 
 def write(db: apsw.Connection, changes: Changes) -> None:
@@ -213,7 +212,7 @@ def alerts_since(db: apsw.Connection, org: int, position: int, limit: int) -> li
 def delivery(db: apsw.Connection, org: int, delivery_id: str) -> Delivery | None:
     """One delivery."""
     where = "org = ? AND delivery_id = ?"
-    return _first(db, "delivery", where, (org, delivery_id), delivery_value, _DELIVERY_COLUMNS)
+    return _first(db, "delivery", where, (org, delivery_id), delivery_value, DELIVERY_COLUMNS)
 
 
 def deliveries(
@@ -227,7 +226,7 @@ def deliveries(
 ) -> Found[Delivery]:
     """Deliveries, newest first, below a number."""
     wanted = {"rule_id": rule_id, "alert_id": alert_id, "state": state}
-    return _page(db, "delivery", org, limit, before, wanted, delivery_value, _DELIVERY_COLUMNS)
+    return _page(db, "delivery", org, limit, before, wanted, delivery_value, DELIVERY_COLUMNS)
 
 
 def deliveries_waiting(db: apsw.Connection, after: int, limit: int) -> list[int]:
@@ -253,7 +252,7 @@ _NEXT_RECEIVER = (
     "SELECT receiver FROM delivery WHERE org = ? AND receiver > ? AND due_at IS NOT NULL ORDER BY receiver LIMIT 1"
 )
 _DUE = (
-    f"SELECT {_DELIVERY_COLUMNS}, delivery_id FROM delivery WHERE org = ? AND receiver = ? AND due_at IS NOT NULL"
+    f"SELECT {DELIVERY_COLUMNS}, delivery_id FROM delivery WHERE org = ? AND receiver = ? AND due_at IS NOT NULL"
     " AND (due_at <= ? OR due_at > ?) ORDER BY due_at, number LIMIT ?"
 )
 

@@ -13,13 +13,26 @@ import apsw
 import msgspec
 
 from towerlog.model.alert import AlertRow
-from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody, DeliveryState
+from towerlog.model.delivery import ERASED_BODY, Delivery, DeliveryBody
 from towerlog.model.event import Event, EventType
 from towerlog.model.facts import Erases
 from towerlog.model.retention import NOTHING_FREED, Erasing
-from towerlog.model.tombstone import covers, is_bare, original_type, tombstone
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.erasure import Gone, Room, freed_with, ids_left
+from towerlog.store.columns.erasure import (
+    REPLIES_AT_ONCE,
+    STEP_BYTES,
+    STEP_ROWS,
+    ErasedEvents,
+    Gone,
+    Room,
+    alert_left,
+    delivery_left,
+    ids_left,
+    is_about,
+    lane_left,
+    told_left,
+    with_content,
+)
 from towerlog.store.columns.order import advanced
 from towerlog.store.compression import Packer
 from towerlog.store.sqlite.connections.transaction import transaction
@@ -28,11 +41,6 @@ from towerlog.store.sqlite.erasure.content import erase_metas, erase_nodes
 from towerlog.store.sqlite.erasure.uses import index_uses
 from towerlog.store.sqlite.reads import one
 
-STEP_ROWS = 256
-STEP_BYTES = 1024 * 1024
-"""Of one step: some ms of the writer's time."""
-REPLIES_AT_ONCE = 1000
-"""Stored replies that a step looks through."""
 _BARE = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace(
     "data", f"CASE type WHEN '{EventType.RUN_WAITING}' THEN NULL WHEN 'erased' THEN data ELSE x'' END"
 )
@@ -97,48 +105,36 @@ def _checkpoints(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
         "SELECT agent, step_index, node, metas, held_node, held_metas, length(doc) FROM checkpoint WHERE run = ?"
         " ORDER BY agent DESC, step_index DESC LIMIT ?"
     )
-    nodes, metas, gone = list(erasing.nodes), list(erasing.metas), Gone()
+    nodes: list[str] = []
+    metas: list[str] = []
+    gone = Gone()
     for agent, step, node, meta, held_node, held_metas, size in list(db.execute(sql, (erasing.run, room.rows))):
         db.execute("DELETE FROM checkpoint WHERE run = ? AND agent = ? AND step_index = ?", (erasing.run, agent, step))
         nodes += [key.hex() for key in (node, held_node) if key is not None]
         metas += [key.hex() for key in (meta, held_metas) if key is not None]
         gone.add(size)
         room.take(size)
-    left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))
+    left = with_content(erasing, nodes, metas)
     return _content(db, left.counted("checkpoints", gone.count, gone.size), room)
 
 
 def _events(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
     """Events become tombstones."""
-    packer, gone, deltas = Packer(), Gone(), Gone()
-    nodes, metas = list(erasing.nodes), list(erasing.metas)
+    packer, erased = Packer(), ErasedEvents(erasing, room)
     found = db.execute(_EVENTS, (erasing.run, erasing.after_seq, erasing.until_seq, room.rows))
-    for *columns, size, before, trimmed in list(found):
+    for *columns, body_bytes, before, trimmed in list(found):
         if not room.is_left:
             break
         event = _event(db, columns)
-        erasing = _replace(erasing, after_seq=event.seq)
-        room.take()
-        if not covers(erasing.scope, event) or is_bare(event, erasing.scope):
+        left = erased.take(event, body_bytes, before or trimmed or b"")
+        if left is None:
             continue
-        checkpoint = event.effects.checkpoint
-        if checkpoint is not None:
-            held = checkpoint.held
-            nodes += [key for key in (checkpoint.node, held.node if held else "") if key]
-            metas += [key for key in (checkpoint.metas, held.metas if held else "") if key]
-        size += len(event.facts_json)
-        erasing = freed_with(erasing, event, size)
-        row = rows.event_row(tombstone(event, erasing.scope, before or trimmed or b""), packer)
-        if size > MOVED_ABOVE_BYTES:
+        row = rows.event_row(left, packer)
+        is_moved = body_bytes + len(event.facts_json) > MOVED_ABOVE_BYTES
+        if is_moved:
             db.execute(_GONE, row[:1])
-        db.execute(_LEFT if size > MOVED_ABOVE_BYTES else _LEFT_IN_PLACE, row)
-        (deltas if original_type(event) is EventType.MESSAGE_DELTA else gone).add(size)
-        room.take(size)
-    left = _replace(erasing, nodes=tuple(dict.fromkeys(nodes)), metas=tuple(dict.fromkeys(metas)))
-    left = left.counted("events", gone.count, gone.size).counted("deltas", deltas.count, deltas.size)
-    if not room.is_left:
-        return left
-    return _content(db, left, room)
+        db.execute(_LEFT if is_moved else _LEFT_IN_PLACE, row)
+    return _content(db, erased.done(), room) if room.is_left else erased.done()
 
 
 def _event(db: apsw.Connection, columns: list[Any]) -> Event:
@@ -165,9 +161,7 @@ def _lane(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
     """Labels, and the last words of a worker."""
     doc = None if erasing.scope is not Erases.EVENTS else one(db, "SELECT doc FROM lane WHERE run = ?", (erasing.run,))
     if doc is not None:
-        lane = _replace(rows.decode_lane(doc), labels={}, phase=None, log_line=None)
-        *_, left = rows.lane_row(lane)
-        db.execute("UPDATE lane SET label_set = '', doc = ? WHERE run = ?", (left, erasing.run))
+        db.execute("UPDATE lane SET label_set = '', doc = ? WHERE run = ?", (lane_left(doc), erasing.run))
         room.take()
     return erasing
 
@@ -195,28 +189,23 @@ def _messages_out(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
                 _erase_body(db, state.decode_body(doc))
         sent: list[Any] = db.execute(_SENT, key).fetchall()
         for delivery in [state.decode_delivery(row[0]) for row in sent]:
-            if delivery.link is not None or delivery.state is DeliveryState.PENDING:
-                _end_delivery(db, delivery)
+            left = delivery_left(delivery)
+            if left is not None:
+                _end_delivery(db, left)
     return erasing.counted("alert_messages", gone.count, gone.size)
 
 
 def _erase_alert(db: apsw.Connection, alert: AlertRow) -> None:
-    *_, doc = state.alert_row(_replace(alert, message=""))
+    doc = alert_left(alert)
     db.execute("UPDATE alert SET doc = ? WHERE org = ? AND alert_id = ?", (doc, alert.org, alert.alert_id))
 
 
 def _erase_body(db: apsw.Connection, told: DeliveryBody) -> None:
-    """With it goes what is not written as a delivery yet."""
-    *_, doc = state.body_row(_replace(told, unwritten=()))
     sql = "UPDATE delivery_body SET unwritten = 0, body = ?, doc = ? WHERE org = ? AND body_id = ?"
-    db.execute(sql, (ERASED_BODY, doc, told.org, told.body_id))
+    db.execute(sql, (ERASED_BODY, told_left(told), told.org, told.body_id))
 
 
-def _end_delivery(db: apsw.Connection, delivery: Delivery) -> None:
-    changes: dict[str, Any] = {"link": None}
-    if delivery.state is DeliveryState.PENDING:
-        changes |= {"state": DeliveryState.FAILED, "due_at": None}
-    left = _replace(delivery, **changes)
+def _end_delivery(db: apsw.Connection, left: Delivery) -> None:
     *_, doc = state.delivery_row(left)
     sql = "UPDATE delivery SET state = ?, due_at = ?, doc = ? WHERE org = ? AND delivery_id = ?"
     db.execute(sql, (left.state, left.due_at, doc, left.org, left.delivery_id))
@@ -230,7 +219,7 @@ def _replies(db: apsw.Connection, erasing: Erasing, room: Room) -> Erasing:
         page = list(db.execute(asked, (erasing.org, after, REPLIES_AT_ONCE)))
         after = advanced("reply", after, page[-1][0]) if page else after
         for name, run, ids, body in page:
-            if run == erasing.run or erasing.run_id.encode() in bytes(ids) or erasing.run_id.encode() in bytes(body):
+            if is_about(erasing, run, bytes(ids), bytes(body)):
                 sql = "UPDATE reply SET body = x'', status = 0, ids = ? WHERE org = ? AND name = ?"
                 db.execute(sql, (ids_left(bytes(ids)), erasing.org, name))
                 erasing = erasing.counted("replies", 1, len(body))

@@ -9,15 +9,14 @@ import apsw
 import msgspec
 
 from towerlog.model.budget import BudgetRow, BudgetScope, BudgetStep, HeldWanted, Reservation
-from towerlog.model.facts import Facts
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.usage import summed
 from towerlog.store.columns import rows, state
+from towerlog.store.columns.money import is_wanted, span_of, spent_by_facts, spent_by_row
 from towerlog.store.lookup_keys import Parent, SpentSince
 from towerlog.store.sqlite import descent, reads
-from towerlog.store.values import MAX_DESCENDANTS, Found, UsageSpan
+from towerlog.store.values import MAX_DESCENDANTS, Found
 
-HOUR_MS = 3_600_000
 _MAX_NUMBER = 2**62
 _BEHIND_ALL = "~"
 """Comes after every id of a reservation."""
@@ -35,8 +34,6 @@ _HELD = (
     "INSERT OR REPLACE INTO reservation (org, reservation_id, key_id, run, expires_at, doc) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _SETTLED = "DELETE FROM reservation WHERE org = ? AND reservation_id = ?"
-
-_decode_facts = msgspec.json.Decoder(Facts).decode
 
 
 def write(
@@ -105,7 +102,7 @@ def runs_of_step(db: apsw.Connection, row: BudgetRow, limit: int) -> list[RunRow
     if row.step is BudgetStep.RESUME:
         sql = "SELECT run FROM budget_pause WHERE org = ? AND budget_id = ? AND run > ? ORDER BY run LIMIT ?"
         numbers = [found[0] for found in db.execute(sql, (row.org, row.budget_id, row.step_after, limit))]
-        return _by_number(db, numbers)
+        return descent.runs_in_order(db, numbers)
     scope = row.scope
     if scope.run_id is not None:
         return _open_in_tree(db, row.org, scope.run_id, row.step_after)[:limit]
@@ -131,16 +128,8 @@ def reservations(db: apsw.Connection, wanted: HeldWanted) -> Found[Reservation]:
     """Those that are open, newest first. There are so few of an organisation that a filter looks at all of them."""
     sql = "SELECT doc FROM reservation WHERE org = ? AND reservation_id < ? ORDER BY reservation_id DESC"
     found = db.execute(sql, (wanted.org, _BEHIND_ALL if wanted.before is None else wanted.before))
-    kept = (row for row in found if _is_wanted(state.decode_reservation(row[0]), wanted))
+    kept = (row for row in found if is_wanted(state.decode_reservation(row[0]), wanted))
     return rows.up_to_a_page(islice(kept, wanted.limit), lambda row: state.decode_reservation(row[0]))
-
-
-def _is_wanted(held: Reservation, wanted: HeldWanted) -> bool:
-    return (
-        wanted.run in (None, held.run)
-        and wanted.key_id in (None, held.key_id)
-        and (wanted.budget_id is None or wanted.budget_id in held.budgets)
-    )
 
 
 def reservations_of(db: apsw.Connection, run: int) -> list[Reservation]:
@@ -158,9 +147,7 @@ def reservations_expired(db: apsw.Connection, now_ms: int, limit: int) -> list[R
 def spent_since(db: apsw.Connection, wanted: SpentSince) -> int:
     """Nano-dollars. Of an organisation and an agent from the roll-ups, by the hour; of a thread and a tree exactly."""
     if wanted.by in ("organisation", "agent"):
-        agent = wanted.name if wanted.by == "agent" else None
-        span = UsageSpan(wanted.since // HOUR_MS, wanted.until // HOUR_MS, agent)
-        cells = reads.usage_by(db, wanted.org, "hour", span, _MAX_NUMBER)
+        cells = reads.usage_by(db, wanted.org, "hour", span_of(wanted), _MAX_NUMBER)
         return summed(*[cell.usage.cost_nanos or 0 for cell in cells])
     if wanted.by == "thread":
         found = db.execute("SELECT doc FROM run WHERE org = ? AND thread_id = ?", (wanted.org, wanted.name))
@@ -172,16 +159,14 @@ def spent_since(db: apsw.Connection, wanted: SpentSince) -> int:
 
 def _spent_in(db: apsw.Connection, row: RunRow, wanted: SpentSince) -> int:
     """What a run has spent in that time; from its events where its row does not tell."""
-    since, until = wanted.since, wanted.until
-    if not row.usage.cost_nanos or row.last_event_at < since:
-        return 0
-    if row.created_at >= since and row.last_event_at < until and row.process_cost is None:
-        return row.usage.cost_nanos
+    spent = spent_by_row(row, wanted)
+    if spent is not None:
+        return spent
     found = db.execute(
-        "SELECT facts FROM event WHERE run = ? AND recorded_at >= ? AND recorded_at < ?", (row.run, since, until)
+        "SELECT facts FROM event WHERE run = ? AND recorded_at >= ? AND recorded_at < ?",
+        (row.run, wanted.since, wanted.until),
     )
-    told = (_decode_facts(facts) for (facts,) in found if facts and b'"spent"' in facts)
-    return summed(*[moved.nanos for one in told for moved in one.moved("") if moved.is_in(since)])
+    return spent_by_facts((facts for (facts,) in found), wanted.since)
 
 
 def _where(scope: BudgetScope) -> tuple[str, tuple[str, ...]]:
@@ -209,8 +194,3 @@ def _tree_of(db: apsw.Connection, top: Parent) -> list[RunRow]:
 def _open_in_tree(db: apsw.Connection, org: int, run_id: str, after: int) -> list[RunRow]:
     still_open = (row for row in _tree(db, org, run_id) if row.run > after and not row.is_terminal())
     return sorted(still_open, key=lambda row: row.run)
-
-
-def _by_number(db: apsw.Connection, numbers: list[int]) -> list[RunRow]:
-    sql = "SELECT doc FROM run WHERE run = ?"
-    return [rows.decode_run(doc) for number in numbers for (doc,) in db.execute(sql, (number,))]
