@@ -41,6 +41,23 @@ def user_value(row: Row) -> User:
     return User(org, user_id, name, email, created_at, Role(role), password, subject, removed_at)
 
 
+def name_rows(org: int, users: Iterable[Row]) -> list[tuple[int, str, str, bool]]:
+    """The rows of `user_name` that users have; of each its id, name, e-mail address and when it was removed."""
+    found = []
+    for user_id, name, email, removed_at in users:
+        user = User(org, user_id, name, email, 0, removed_at=removed_at)
+        found += [(org, folded, user_id, removed_at is None) for folded in sorted(user.folded_names())]
+    return found
+
+
+def name_faults(due: Iterable[Row], stored: Iterable[Row]) -> list[str]:
+    """Rows of `user_name` that no user has, and users whose names are not kept for them; rows are (org, name, user id,
+    whether it is a member)."""
+    wanted, kept = {tuple(row) for row in due}, {tuple(row) for row in stored}
+    faults = [f"member {row[2]}: the name {row[1]!r} is kept for it, and not its own" for row in sorted(kept - wanted)]
+    return faults + [f"member {row[2]}: its name {row[1]!r} is not kept for it" for row in sorted(wanted - kept)]
+
+
 def link_row(one: SignInLink) -> Row:
     """Values for LINK_COLUMNS."""
     return (one.org, one.link_id, one.digest, one.user_id, one.created_at, one.expires_at, one.made_by, one.used_at)
