@@ -15,18 +15,19 @@ from tests.support.backends import Backend
 from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import told
 from towerlog.engine.audit.chain import check_audit
-from towerlog.engine.audit.mending import Mended, lacks_keys, mend_rows
-from towerlog.engine.verify import rebuild_org
-from towerlog.errors import Conflict
+from towerlog.engine.audit.mending import Mended, lacks_keys, mend_rows, put_org_back
+from towerlog.engine.audit.outside import organisation_renamed
+from towerlog.engine.verify import rebuild_org, verify_org
+from towerlog.errors import Conflict, StorageFailed
 from towerlog.model.alert import AlertAct, AlertConfig, AlertScope, AlertTrigger, CreateRule
 from towerlog.model.alert_channel import AlertChannel, ChannelType
-from towerlog.model.audit import AuditFilter
+from towerlog.model.audit import SERVER, AuditFilter
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.command import CreateKey
 from towerlog.model.facts import Erases
 from towerlog.model.member import ChangeMember, CreateMember, RemoveMember, SetPassword
 from towerlog.model.price import CreatePrice, Rates
-from towerlog.model.principal import Principal, Role, Scope
+from towerlog.model.principal import Org, Principal, Role, Scope
 from towerlog.model.retention import SetRetention
 
 # What lets people in is among it.
@@ -184,6 +185,36 @@ async def test_what_the_audit_holds_a_part_of_is_gone(rig: Rig, backend: Backend
     assert [(one.lost.id, one.state) for one in await rebuilt(rig)] == [(long, None), (hook, None)]
     assert [action for _, action, _ in await entries(rig, last)] == ["row.lose", "row.lose"]
     assert await complaints(rig) == []
+
+
+async def test_an_organisation_whose_own_row_is_lost_is_there_again(rig: Rig, backend: Backend) -> None:
+    """Its number is given to nobody else meanwhile: who got it would see all that is stored."""
+    other = await rig.make_org("other")
+    renamed = Org(other.org, other.org_id, "another", rig.clock.now_ms())
+    said = organisation_renamed(
+        SERVER, other.org, Org(other.org, other.org_id, "other", 0), renamed, rig.clock.now_ms()
+    )
+    await rig.store.org_rename(renamed, [said])
+    await rig.do(CreateMember("ada", Role.VIEWER), principal=other)
+    await rig.append(spending("a", DOLLAR))
+    before = await rig.store.orgs()
+    counters = [await rig.store.counters(one.org) for one in before]
+    lose(backend, "org")
+    if backend.location.startswith("postgres"):
+        lose(backend, "org_count")
+    assert await rig.store.orgs_lost() == [one.org for one in before]
+    with pytest.raises(StorageFailed, match="organisation number 1 has no row"):
+        await rig.make_org("thief")
+    assert await rig.store.orgs() == []
+    for number in await rig.store.orgs_lost():
+        assert await put_org_back(rig.store, number, rig.clock.now_ms()) is not None
+    assert await rig.store.orgs_lost() == []
+    assert await rig.store.orgs() == before
+    assert [await rig.store.counters(one.org) for one in before] == counters
+    for one in before:
+        found: list[str] = []
+        assert await verify_org(rig.store, one.org, found.append) == 0, found
+    assert [action for _, action, _ in await entries(rig, 1)] == ["row.restore"]
 
 
 async def test_a_row_that_differs_is_left_to_people(rig: Rig, backend: Backend) -> None:

@@ -1858,6 +1858,20 @@ AUDITED = (
         "return (row, state)",
     ),
     Fault(
+        "the number of a lost organisation is given again",
+        "contract/test_lost_rows.py::test_an_organisation_whose_own_row_is_lost_is_there_again[sqlite]",
+        "towerlog.store.sqlite.people.organisations",
+        "        if is_known(db, number):\n",
+        "        if number < 0:\n",
+    ),
+    Fault(
+        "nobody looks for lost organisations",
+        "faults/test_lost_rows.py::test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_their_place",
+        "towerlog.cli.maintenance",
+        "        for number in await store.orgs_lost():\n",
+        "        for number in ():\n",
+    ),
+    Fault(
         "a name stays with a member that is not there",
         "faults/test_lost_rows.py::test_names_of_members_whose_page_is_lost_are_kept_again",
         "towerlog.store.sqlite.write",

@@ -281,8 +281,11 @@ WHOLE = (
         (
             f"{LOST_ROWS}::test_keys_whose_page_is_lost_are_gone_and_it_is_told_how_to_get_in_again",
             f"{LOST_ROWS}::test_members_whose_page_is_lost_are_there_again",
+            f"{LOST_ROWS}::test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_their_place",
             f"{LOST_ROWS}::test_names_of_members_whose_page_is_lost_are_kept_again",
+            "contract/test_lost_rows.py::test_a_lost_key_is_gone_and_the_audit_says_so",
             "contract/test_lost_rows.py::test_what_the_audit_holds_all_of_is_made_anew",
+            "contract/test_lost_rows.py::test_an_organisation_whose_own_row_is_lost_is_there_again",
             "contract/test_lost_rows.py::test_what_the_audit_holds_a_part_of_is_gone",
         ),
         (),

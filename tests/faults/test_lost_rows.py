@@ -114,6 +114,24 @@ def test_what_the_audit_holds_all_of_is_there_again(store: Path, table: str) -> 
     assert answered("rebuild", "--data-dir", store.parent)["made_anew"] == [], "it is settled for good"
 
 
+def test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_their_place(
+    store: Path, server: Server
+) -> None:
+    ruin_pages_of(store, "org")
+    made = answered("rebuild", "--data-dir", store.parent)
+    assert [line.partition(":")[0] for line in made["made_anew"]] == ["default", ORG]
+    assert differences(store) == []
+    server.start()
+    assert server.client().get("/api/v1/keys").status_code == 200
+    server.stop()
+    with closing(apsw.Connection(str(store))) as db:
+        db.execute("DELETE FROM org")
+    assert [one.partition(":")[0] for one in differences(store)] == ["organisation number 1", "organisation number 2"]
+    refused = towerlog("serve", "--port", "0", "--data-dir", store.parent)
+    assert refused.exit_code == 70
+    assert "`towerlog rebuild`" in refused.stderr
+
+
 def test_names_of_members_whose_page_is_lost_are_kept_again(store: Path) -> None:
     ruin_pages_of(store, "user_name")
     assert answered("rebuild", "--data-dir", store.parent)["not_mended"] == []

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from shlex import quote
 from typing import Any
 
 from towerlog.ambient import Clock
 from towerlog.cli.output import note
-from towerlog.engine.audit.mending import Mended, lacks_keys, mend_rows
+from towerlog.engine.audit.mending import Mended, lacks_keys, mend_rows, put_org_back
 from towerlog.engine.audit.told import LostRow
 from towerlog.model.principal import Org
 from towerlog.store.base import Store
 
 KNOWN = "`towerlog audit --object {id}` shows what is known of it"
+LOST_ORG = "organisation number {}: its row is missing, and the audit has entries of it"
 _MADE_ANEW = {
     "budget": "it counts what its present period has spent",
     "member": "without its password, and unknown to an identity provider: it signs in by a link"
@@ -43,6 +45,15 @@ class Settled:
                 f"{org.name}: no key is left, so nobody gets in with one. Make one on this machine, while the server"
                 f" runs or not: `towerlog keys create --org {quote(org.name)} --name admin --scopes admin`"
             )
+
+    async def put_orgs_back(self, store: Store, unmended: Callable[[str], None], clock: Clock) -> None:
+        """Makes organisations anew whose own row was lost."""
+        for number in await store.orgs_lost():
+            org = await put_org_back(store, number, clock.now_ms())
+            if org is None:
+                unmended(f"not mended: {LOST_ORG.format(number)}, which does not tell its beginning")
+            else:
+                self.restored.append(f"{org.name}: its own row was lost, and is again as the audit tells it")
 
     def tell(self) -> None:
         """Prints all of it on standard error."""

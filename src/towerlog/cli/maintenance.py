@@ -14,7 +14,7 @@ from towerlog.ambient import Clock, SystemClock, SystemIds
 from towerlog.cli.account import operator
 from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.formatting import counted
-from towerlog.cli.lost_rows import Settled
+from towerlog.cli.lost_rows import LOST_ORG, Settled
 from towerlog.cli.options import NewFile, as_json
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings
@@ -302,6 +302,8 @@ async def verify_store(store: Store, findings: Findings) -> int:
         if kept is not None and kept_state(kept) is None:
             findings.report("meta 'age': is not what was written")
         orgs = await store.orgs()
+        for number in await store.orgs_lost():
+            findings.report(LOST_ORG.format(number))
         positions = [await _last_position(store, org.org) for org in orgs]
     except OSError:  # the system's, and no row's
         raise
@@ -346,6 +348,7 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
     rows that people had set and that are not there.
     """
     events = 0
+    await settled.put_orgs_back(store, unmended.report, clock)
     for org in await store.orgs():
 
         def differs(fault: str, name: str = org.name) -> None:

@@ -16,14 +16,16 @@ from towerlog.engine.audit.settings import as_told
 from towerlog.engine.audit.states import member_state
 from towerlog.engine.audit.told import LostRow
 from towerlog.engine.plan.budgets import spent_in
-from towerlog.model.audit import SERVER, Action, make_entry
+from towerlog.model.audit import SERVER, Action, AuditEntry, make_entry
 from towerlog.model.budget import BudgetRow, Period, period_start
 from towerlog.model.principal import Org, User
 from towerlog.projections import budgets as fold
 from towerlog.store.base import Store, Unit
-from towerlog.store.values import Changes, Kind
+from towerlog.store.values import AuditHead, Changes, Kind
 
 KEYS_ON_A_PAGE = 200
+ENTRIES_ON_A_PAGE = 1000
+_NAMING = frozenset({Action.ORGANISATION_CREATE, Action.ORGANISATION_RENAME, Action.ROW_RESTORE})
 
 
 class Mended(NamedTuple):
@@ -62,6 +64,42 @@ async def mend_rows(store: Store, org: Org, lost: list[LostRow], now_ms: int) ->
             mended.append(Mended(one, state))
         await unit.commit(changes)
     return mended
+
+
+async def put_org_back(store: Store, number: int, now_ms: int) -> Org | None:
+    """Makes the row of an organisation anew as its audit tells it; None where the audit does not tell its beginning.
+
+    Where another organisation got its name meanwhile, its id is its name.
+    """
+    made: AuditEntry | None = None
+    name, head = "", AuditHead(0, b"")
+    while page := await store.audit_chain(number, head.number, ENTRIES_ON_A_PAGE):
+        for one in page:
+            head = AuditHead(one.number, one.hash)
+            entry = _decoded(one.doc)
+            if one.number == 1 and entry is not None and entry.action == Action.ORGANISATION_CREATE:
+                made = entry
+            if (
+                entry is not None
+                and made is not None
+                and (entry.action in _NAMING and entry.object_id == made.object_id)
+            ):
+                name = msgspec.json.decode(entry.after)["name"]
+    if made is None:
+        return None
+    if name in [one.name for one in await store.orgs()]:
+        name = made.object_id
+    org = Org(number, made.object_id, name, made.at)
+    about, state = ("organisation", org.org_id), {"name": name}
+    await store.org_put_back(org, head, make_entry(number, now_ms, SERVER, Action.ROW_RESTORE, about, None, state))
+    return org
+
+
+def _decoded(doc: bytes) -> AuditEntry | None:
+    try:
+        return msgspec.json.decode(doc, type=AuditEntry)
+    except msgspec.MsgspecError:
+        return None  # the check of the audit names it
 
 
 async def lacks_keys(store: Store, org: int) -> bool:

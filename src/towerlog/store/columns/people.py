@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from towerlog.errors import Conflict
+from towerlog.errors import Conflict, StorageFailed
 from towerlog.model.member import Session, SignInLink
 from towerlog.model.org_name import taken
 from towerlog.model.principal import Role, User
@@ -18,6 +18,14 @@ SESSION_COLUMNS = "org, digest, user_id, created_at, expires_at, address, sessio
 def too_many_orgs(most: int) -> Conflict:
     """What is said where there are as many organisations as may be made over HTTP."""
     return Conflict(f"There are {most} organisations; more are made by `towerlog orgs create`.")
+
+
+def number_in_use(number: int) -> StorageFailed:
+    """What is said where the number of a new organisation has been another one's."""
+    return StorageFailed(
+        f"organisation number {number} has no row, and the audit has entries of it: the store is damaged; stop the"
+        " server and call `towerlog rebuild`"
+    )
 
 
 def check_org_name(name: str, known: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from towerlog.store.postgres.connections import Db, told_text
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import run_columns
 from towerlog.store.postgres.subjects.folds import folds_of
-from towerlog.store.postgres.subjects.names import stored_names
+from towerlog.store.postgres.subjects.lost_rows import stored_names
 from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows

@@ -266,8 +266,8 @@ def check_schema(connection: apsw.Connection, *, may_be_older: bool = False) -> 
     if pending and not may_be_older:
         # Nothing in a file tells whether it is served or is a backup.
         raise SchemaMismatch(
-            f"{name} has an older schema. If a server works on it: start `towerlog serve` once, which brings it up to date."
-            " If it is a backup: `towerlog restore` takes it as it is, and checks it before anything is moved"
+            f"{name} has an older schema. Of a server: start `towerlog serve` once, it brings it up to date."
+            " Of a backup: `towerlog restore` takes it as it is, and checks it before anything is moved"
         )
     _refuse_strange(connection, known[: len(known) - len(pending)])
 
