@@ -3,8 +3,8 @@
 Laws:
 
 * The store gives an organisation its number. Names and ids of organisations are unique, so is the digest of a key.
-* What is written through `org_create`, `org_rename`, `org_remove`, `org_put_back`, `key_put`, `key_revoke`, `link_put` and
-  `clock_confirm` is durable at once, outside any unit, and the audit's entry about it with it.
+* What is written through `org_create`, `org_rename`, `org_remove`, `org_put_back`, `key_put`, `key_revoke`, `link_put`
+  and `clock_confirm` is durable at once, outside any unit, and the audit's entry about it with it.
 * An organisation that was removed is not among `orgs`, has no key and no session, and nothing is sent for it. What else
   it has is erased in steps (`Unit.erase_org`) and found again after a restart until that is done. Its number and its
   id are never given again; its name may be.
