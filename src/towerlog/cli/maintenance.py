@@ -354,13 +354,15 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
         def differs(fault: str, name: str = org.name) -> None:
             unmended.report(f"not mended: {name}: {fault}")
 
+        # Before anything is added to the audit, which would hide that its end is missing.
+        rows: list[LostRow] = []
+        await check_audit(store, differs, org.org, rows.append)
+
         def told(folded: int, org: Org = org) -> list[AuditEntry]:
             return [store_rebuilt(operator(), org, clock.now_ms(), folded, lost)]
 
         with progress(org.name, await _last_position(store, org.org)) as done:
             events += await rebuild_org(store, org.org, done, told, differs)
-        rows: list[LostRow] = []
-        await check_audit(store, differs, org.org, rows.append)
         await settled.settle(store, org, rows, clock)
     return events
 
