@@ -180,7 +180,8 @@ def _rebuilt_file(settings: Settings, clock: Clock, unmended: Findings, settled:
             with not_broken_off():
                 aside, _ = place.fill(copy, _kept_as(clock))
         finally:
-            copy.discard()
+            with not_broken_off():
+                copy.discard()
     return events, lost, str(aside)
 
 
@@ -249,7 +250,8 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
         try:
             events, aside, size_bytes = _restored(place, file, without_wal, clock)
         finally:
-            place.discard()
+            with not_broken_off():
+                place.discard()
     fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": aside}
     moved = "" if aside is None else f" What was there before is {aside}."
     answer(as_json, fields, lambda: say(f"Restored {counted(events, 'event')}, checked.{moved}"))
