@@ -180,6 +180,19 @@ def test_a_rebuild_of_a_damaged_log_is_refused(database: Database) -> None:
     assert "restore a backup" in refused.stderr
 
 
+def test_a_rebuild_settles_what_people_had_set_and_is_lost(database: Database, tmp_path: Path) -> None:
+    database.change("DELETE FROM api_key; DELETE FROM org_user")
+    assert refuted(database)["differences"] >= 3
+    made = answered("rebuild", *url(database))
+    assert [len(made[name]) for name in ("made_anew", "gone", "no_keys", "not_mended")] == [1, 1, 1, 0]
+    assert answered("verify", *url(database))["ok"] is True
+    assert answered("backup", *url(database), tmp_path / "whole.dump")["ok"] is True
+    assert database.value("SELECT count(*) FROM credential WHERE kind = 1") == "0", "nothing is left of the key"
+    key = answered("keys", "create", *url(database), "--name", "admin", "--scopes", "admin")["key"]
+    with Server(tmp_path / "data", {**NO_LIMITS, "TOWERLOG_DATABASE_URL": database.url}) as server:
+        assert server.client(key).get("/api/v1/keys").status_code == 200
+
+
 def test_a_backup_comes_back_whole(database: Database, empty: Database, tmp_path: Path) -> None:
     target = tmp_path / "copy.dump"
     made = answered("backup", target, *url(database))

@@ -121,6 +121,7 @@ async def test_a_changed_digit_is_told_with_its_row_field_and_entry(rig: Rig, ba
         f"UPDATE user SET role = 'admin', email = 'eve@example.com' WHERE user_id = '{member}'",
         "UPDATE org SET name = 'deflault'",
     )
+    expected.append(f"member {member}: its name 'eve@example.com' is not kept for it")
     expected += [first, f"organisation {org}: differs from audit entry 1 in name"]
     assert sorted(await complaints(rig)) == sorted(expected)
 
@@ -178,6 +179,8 @@ async def test_what_was_deleted_and_is_there_again_is_told(rig: Rig, backend: Ba
     assert sorted(await complaints(rig)) == [
         f"key {key}: differs from audit entry {removed + 1} in revoked_at",
         f"member {member}: differs from audit entry {removed} in removed_at",
+        f"member {member}: its name 'ada' is not kept for it",
+        f"member {member}: the name 'ada' is kept for it, and not its own",
     ]
 
 

@@ -16,6 +16,7 @@ STARTS, REPLACING = "faults/test_starts.py", "faults/test_replacing.py"
 ORDER = "faults/test_out_of_order.py"
 STOPS = "faults/test_stops_within_starts.py"
 TORN, VERIFY = "faults/test_torn_copies.py", "faults/test_verify_and_rebuild.py"
+LOST_ROWS = "faults/test_lost_rows.py"
 CALLS, KILLS, LONG = "faults/test_failing_calls.py", "faults/test_placed_kills.py", "faults/test_long_readers.py"
 AGE = "engine/erasure/test_age_clock.py"
 UNHEARD, STILL = "faults/test_unheard_time.py", "faults/test_standstill.py"
@@ -274,6 +275,30 @@ WHOLE = (
         ),
         (),
         of(SECURITY, "`towerlog verify` walks all of it"),
+    ),
+    Promise(
+        "What people had set and a damaged page has lost is settled by `rebuild`, in the audit: then `backup` works.",
+        (
+            f"{LOST_ROWS}::test_keys_whose_page_is_lost_are_gone_and_it_is_told_how_to_get_in_again",
+            f"{LOST_ROWS}::test_members_whose_page_is_lost_are_there_again",
+            f"{LOST_ROWS}::test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_their_place",
+            f"{LOST_ROWS}::test_names_of_members_whose_page_is_lost_are_kept_again",
+            "contract/test_lost_rows.py::test_a_lost_key_is_gone_and_the_audit_says_so",
+            "contract/test_lost_rows.py::test_what_the_audit_holds_all_of_is_made_anew",
+            "contract/test_lost_rows.py::test_an_organisation_whose_own_row_is_lost_is_there_again",
+            "contract/test_lost_rows.py::test_what_the_audit_holds_a_part_of_is_gone",
+        ),
+        (),
+        of(BACKUP, "Where a damaged page has taken rows that people had set"),
+    ),
+    Promise(
+        "A restore or rebuild that SIGTERM or Ctrl-C ends leaves no copy, and the store as it was.",
+        (
+            "cli/test_signals.py::test_one_that_is_ended_leaves_no_copy_and_the_store_as_it_was",
+            "cli/test_signals.py::test_one_that_puts_the_copy_there_is_not_broken_off",
+        ),
+        (),
+        of(BACKUP, "One that SIGTERM or Ctrl-C ends leaves none"),
     ),
     Promise(
         "Files that do not belong together are refused, and a restore is one command; old cursors get a gap.",

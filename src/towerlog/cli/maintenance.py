@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 import click
@@ -16,12 +14,15 @@ from towerlog.ambient import Clock, SystemClock, SystemIds
 from towerlog.cli.account import operator
 from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.formatting import counted
+from towerlog.cli.lost_rows import LOST_ORG, Settled
 from towerlog.cli.options import NewFile, as_json
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings
+from towerlog.cli.signals import not_broken_off, unwound_by_sigterm
 from towerlog.config import Settings, is_shared
 from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.audit.outside import store_rebuilt, store_restored
+from towerlog.engine.audit.told import LostRow
 from towerlog.engine.erasure.age_clock import kept_state
 from towerlog.engine.verify import rebuild_org, verify_org
 from towerlog.errors import StorageFailed
@@ -29,6 +30,7 @@ from towerlog.model.audit import AuditEntry
 from towerlog.model.principal import Org
 from towerlog.model.times import format_ms
 from towerlog.storage import (
+    Replacing,
     copied,
     make_indexes_anew,
     opened_for_reading,
@@ -132,18 +134,33 @@ def rebuild(settings: Settings, as_json: bool) -> None:
     The log and all that is not made from it are copied into a new file, which takes the place of the old one when all
     of it is there; so it works whatever else is damaged, and needs as much room again. The old file is kept. In
     PostgreSQL the indexes are made anew and each organisation is rebuilt in one transaction instead, and nothing is
-    kept. Refused where the log itself is damaged. The audit and the histories of checkpoints are kept as they are: what
-    is wrong with them is named, and stays wrong.
+    kept. Refused where the log itself is damaged.
+
+    What people have set and damage has lost (a budget, a price, a rule, a policy of retention, a member) is made anew
+    where the audit tells all of it; the rest, keys above all, is gone. Either is printed, with what to do, and is an
+    entry of the audit. The audit itself and the histories of checkpoints are kept as they are: what is wrong with them
+    is named, and stays wrong. Exits with 0 in all these cases.
     """
-    clock, unmended = SystemClock(), Findings()
+    clock, unmended, settled = SystemClock(), Findings(), Settled()
     rebuilt = _rebuilt_in_place if is_shared(settings) else _rebuilt_file
-    events, lost, aside = rebuilt(settings, clock, unmended)
+    with unwound_by_sigterm():
+        events, lost, aside = rebuilt(settings, clock, unmended, settled)
     for one in lost:
         note(f"lost: {one}")
+    settled.tell()
     if unmended.count:
         unmended.end()
         note("towerlog: what is named here is damaged, and no rebuild mends it: nothing tells what stood there.")
-    fields = {"ok": True, "events": events, "lost": lost, "moved_to": aside, "not_mended": unmended.shown}
+    fields = {
+        "ok": True,
+        "events": events,
+        "lost": lost,
+        "moved_to": aside,
+        "not_mended": unmended.shown,
+        "made_anew": settled.restored,
+        "gone": settled.gone,
+        "no_keys": settled.shut,
+    }
     kept = "" if aside is None else f" What was there before is {aside}."
     answer(as_json, fields, lambda: say(f"Rebuilt from {counted(events, 'event')}.{kept}"))
 
@@ -152,25 +169,27 @@ Rebuilt = tuple[int, list[str], str | None]
 """(events, what could not be read, where the old store is)."""
 
 
-def _rebuilt_file(settings: Settings, clock: Clock, unmended: Findings) -> Rebuilt:
+def _rebuilt_file(settings: Settings, clock: Clock, unmended: Findings, settled: Settled) -> Rebuilt:
     writable_store(settings)
     with place_of(settings) as place:
         with progress("copying") as rows:
             copy, lost = place.salvage(lambda done, _: rows(done))
         try:
             writing = opened_for_writing(settings_of(settings, copy), clock, SystemIds(clock))
-            events = run_over(writing, lambda store: rebuild_store(store, clock, lost, unmended))
-            aside, _ = place.fill(copy, _kept_as(clock))
+            events = run_over(writing, lambda store: rebuild_store(store, clock, lost, unmended, settled))
+            with not_broken_off():
+                aside, _ = place.fill(copy, _kept_as(clock))
         finally:
-            copy.discard()
+            with not_broken_off():
+                copy.discard()
     return events, lost, str(aside)
 
 
-def _rebuilt_in_place(settings: Settings, clock: Clock, unmended: Findings) -> Rebuilt:
+def _rebuilt_in_place(settings: Settings, clock: Clock, unmended: Findings, settled: Settled) -> Rebuilt:
     with progress("indexes") as done:
         make_indexes_anew(settings, done)
     writing = opened_for_writing(settings, clock, SystemIds(clock))
-    return run_over(writing, lambda store: rebuild_store(store, clock, [], unmended)), [], None
+    return run_over(writing, lambda store: rebuild_store(store, clock, [], unmended, settled)), [], None
 
 
 def _kept_as(clock: Clock) -> str:
@@ -226,38 +245,33 @@ def restore(settings: Settings, file: Path, without_wal: bool, as_json: bool) ->
     that followers which have seen more are told. In PostgreSQL the tables that were there are kept in a schema of their
     own.
     """
-    findings, clock = Findings(), SystemClock()
-    with replacing(settings, SystemIds(clock), _kept_as(clock)) as place:
+    clock = SystemClock()
+    with unwound_by_sigterm(), replacing(settings, SystemIds(clock), _kept_as(clock)) as place:
         try:
-            with progress("copying") as pages:
-                place.take(file, without_wal, lambda done, _: pages(done))
-            events = run_over(place.opened(clock), lambda store: verify_store(store, findings), is_copy=True)
-            findings.end()
-            if findings.count:
-                note(f"towerlog: {file} is not valid; nothing was changed.")
-                raise SystemExit(FOUND_WRONG)
-            orgs = run_over(place.opened(clock), lambda store: store.orgs())
-            said = {"file": file.name, "events": events}
-            aside, size_bytes = place.fill([store_restored(operator(), org, clock.now_ms(), said) for org in orgs])
+            events, aside, size_bytes = _restored(place, file, without_wal, clock)
         finally:
-            place.discard()
+            with not_broken_off():
+                place.discard()
     fields = {"ok": True, "bytes": size_bytes, "events": events, "moved_to": aside}
     moved = "" if aside is None else f" What was there before is {aside}."
     answer(as_json, fields, lambda: say(f"Restored {counted(events, 'event')}, checked.{moved}"))
 
 
-@contextmanager
-def unwound_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does: a copy that it has made for itself is removed."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _restored(place: Replacing, file: Path, without_wal: bool, clock: Clock) -> tuple[int, str | None, int]:
+    """How many events it has, where the store is that was there before, and bytes."""
+    findings = Findings()
+    with progress("copying") as pages:
+        place.take(file, without_wal, lambda done, _: pages(done))
+    events = run_over(place.opened(clock), lambda store: verify_store(store, findings), is_copy=True)
+    findings.end()
+    if findings.count:
+        note(f"towerlog: {file} is not valid; nothing was changed.")
+        raise SystemExit(FOUND_WRONG)
+    orgs = run_over(place.opened(clock), lambda store: store.orgs())
+    said = {"file": file.name, "events": events}
+    with not_broken_off():
+        aside, size_bytes = place.fill([store_restored(operator(), org, clock.now_ms(), said) for org in orgs])
+    return events, aside, size_bytes
 
 
 def run_over(
@@ -290,6 +304,8 @@ async def verify_store(store: Store, findings: Findings) -> int:
         if kept is not None and kept_state(kept) is None:
             findings.report("meta 'age': is not what was written")
         orgs = await store.orgs()
+        for number in await store.orgs_lost():
+            findings.report(LOST_ORG.format(number))
         positions = [await _last_position(store, org.org) for org in orgs]
     except OSError:  # the system's, and no row's
         raise
@@ -327,24 +343,29 @@ async def _verify_org(store: Store, org: Org, findings: Findings, done: Callable
     return read
 
 
-async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: Findings) -> int:
+async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: Findings, settled: Settled) -> int:
     """Rebuilds every organisation, and says so in its audit; how many events it has folded.
 
-    `unmended`: told what is wrong with the audit, and with the histories of checkpoints.
+    `unmended`: told what is wrong with the audit, and with the histories of checkpoints. `settled`: what has become of
+    rows that people had set and that are not there.
     """
     events = 0
+    await settled.put_orgs_back(store, unmended.report, clock)
     for org in await store.orgs():
 
         def differs(fault: str, name: str = org.name) -> None:
             unmended.report(f"not mended: {name}: {fault}")
 
-        await check_audit(store, differs, org.org)
+        # Before anything is added to the audit, which would hide that its end is missing.
+        rows: list[LostRow] = []
+        await check_audit(store, differs, org.org, rows.append)
 
         def told(folded: int, org: Org = org) -> list[AuditEntry]:
             return [store_rebuilt(operator(), org, clock.now_ms(), folded, lost)]
 
         with progress(org.name, await _last_position(store, org.org)) as done:
             events += await rebuild_org(store, org.org, done, told, differs)
+        await settled.settle(store, org, rows, clock)
     return events
 
 

@@ -42,6 +42,8 @@ class Action(enum.StrEnum):
     STORE_REBUILD = "store.rebuild"
     STORE_RESTORE = "store.restore"
     STORE_MIGRATE = "store.migrate"
+    ROW_RESTORE = "row.restore"
+    ROW_LOSE = "row.lose"
     CLOCK_CONFIRM = "clock.confirm"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
@@ -96,6 +98,10 @@ ACTIONS: dict[Action, str] = {
     Action.STORE_REBUILD: "the projections were rebuilt from the log (`towerlog rebuild`)",
     Action.STORE_RESTORE: "a backup was put in the place of the store (`towerlog restore`)",
     Action.STORE_MIGRATE: "the store was moved into another database (`towerlog migrate`)",
+    Action.ROW_RESTORE: "the row of what people had set was lost by damage, and `towerlog rebuild` has made it anew"
+    " as the audit tells it",
+    Action.ROW_LOSE: "such a row was lost by damage and is gone, since the audit does not hold all of it"
+    " (`towerlog rebuild`)",
     Action.CLOCK_CONFIRM: "the machine's clock was confirmed, and what is too old by it is deleted"
     " (`towerlog retention confirm-clock`)",
     Action.KEY_CREATE: "an API key was created",

@@ -356,7 +356,8 @@ class Changes(msgspec.Struct):
     """Acts, in their order."""
     replaces: int | None = None
     """A rebuild: the organisation whose runs and their texts, threads, agents, usage, checkpoints and approvals are
-    dropped first. What is written in their place is of this version's folds, and noted to be."""
+    dropped first, and whose names of members are kept for the users that are there. What is written in their place is
+    of this version's folds, and noted to be."""
 
 
 NO_CHANGES = Changes()

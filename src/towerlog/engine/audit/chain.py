@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from towerlog.engine.audit.settings import compare_settings, read_settings
-from towerlog.engine.audit.told import Tellings
+from towerlog.engine.audit.told import LostRow, Tellings
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import chain_link
 from towerlog.store.base import AuditStore, Store
@@ -16,11 +16,11 @@ PAGE_ENTRIES = 1000
 Report = Callable[[str], None]
 
 
-async def check_audit(store: Store, report: Report, org: int) -> None:
+async def check_audit(store: Store, report: Report, org: int, lose: Callable[[LostRow], None] | None = None) -> None:
     """Entries must be dense, the hash of each must cover the one before, and the organisation must know the last.
 
     Where all of that holds, rows that are set by acts are held against the newest entry about each. Entries may be
-    written meanwhile.
+    written meanwhile. `lose`: given the rows that are not there, which are not reported then.
     """
     known = await store.org(org)
     walk = _Walk(org, report, Tellings("" if known is None else known.org_id))
@@ -35,7 +35,7 @@ async def check_audit(store: Store, report: Report, org: int) -> None:
     except StorageFailed as error:
         report(f"audit: cannot be read behind entry {walk.number}: {error}")
         return
-    compare_settings(report, settings, walk.tellings)
+    compare_settings(report, settings, walk.tellings, lose)
 
 
 class _Walk:

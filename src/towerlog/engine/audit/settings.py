@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from towerlog.engine.audit import states
-from towerlog.engine.audit.told import Tellings, ToldState
+from towerlog.engine.audit.told import LostRow, Tellings, ToldState
 from towerlog.errors import StorageFailed
 from towerlog.model.audit import state_json
 from towerlog.model.principal import Org
@@ -32,19 +32,30 @@ async def read_settings(store: Store, report: Report, org: Org, tellings: Tellin
     found: dict[str, Found] = {"organisation": {org.org_id: {"name": org.name}}}
     for kind, rows in _ROWS.items():
         try:
-            found[kind] = {name: _as_told(state) async for name, state in rows(store, org.org, tellings)}
+            found[kind] = {name: as_told(state) async for name, state in rows(store, org.org, tellings)}
         except (StorageFailed, msgspec.MsgspecError, ValueError, TypeError, AttributeError) as error:
             report(f"{kind}: cannot be held against the audit: {error}")
     return found
 
 
-def compare_settings(report: Report, found: dict[str, Found], tellings: Tellings) -> None:
-    """Reports each row that is not as it was told, with the fields in which it is not and the entry's number."""
+def compare_settings(
+    report: Report, found: dict[str, Found], tellings: Tellings, lose: Callable[[LostRow], None] | None = None
+) -> None:
+    """Reports each row that is not as it was told, with the fields in which it is not and the entry's number.
+
+    `lose`: given those that are not there, which are not reported then.
+    """
     for kind, rows in found.items():
         for name in dict.fromkeys((*tellings.things(kind), *rows)):
             now = rows.get(name)
-            faults = [_fault(told, now, tellings.is_whole) for told in tellings.possible((kind, name))]
-            if all(faults):
+            possible = tellings.possible((kind, name))
+            faults = [_fault(told, now, tellings.is_whole) for told in possible]
+            if not all(faults):
+                continue
+            newest = possible[-1]
+            if lose is not None and now is None and newest is not None:
+                lose(tellings.lost((kind, name), newest))
+            else:
                 report(f"{kind} {name}: {faults[-1]}")
 
 
@@ -61,10 +72,10 @@ def _fault(told: ToldState | None, now: State | None, is_whole: bool) -> str:
     return f"differs from {entry} in {', '.join(names)}" if names else ""
 
 
-def _as_told(state: State) -> State:
+def as_told(state: State) -> State:
     """A state as an entry would have it."""
-    as_told: State = msgspec.json.decode(state_json(state))
-    return as_told
+    told: State = msgspec.json.decode(state_json(state))
+    return told
 
 
 # Reading

@@ -23,6 +23,7 @@ from towerlog.model.times import format_ms, format_optional_ms
 SECRET_DIGITS = 8
 """Of the digest by which a secret is told: a channel's, a key's, a member's."""
 KEY_DIGEST, PASSWORD_DIGEST = "key_digest", "password_digest"
+PRICED, NUMBER = "priced", "number"
 
 
 def key_state(key: Key) -> dict[str, Any]:
@@ -159,13 +160,16 @@ def reservation_state(held: Reservation) -> dict[str, Any]:
 
 
 def price_state(row: PriceRow) -> dict[str, Any]:
-    """A price: it never changes."""
+    """A price: it never changes. All of it, so that it can be made anew."""
     rates = msgspec.structs.asdict(row.rates)
     return {
+        NUMBER: row.number,
         "model": row.model,
         "provider": row.provider,
         "valid_from": format_optional_ms(row.since or None),
         "usd_per_million": {name: dollars_text(rate) for name, rate in rates.items() if rate},
+        # What is free has a price as well, of 0.
+        PRICED: [name for name, rate in rates.items() if rate is not None],
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from towerlog.engine.audit.states import KEY_DIGEST, PASSWORD_DIGEST
+from towerlog.engine.audit.states import KEY_DIGEST, NUMBER, PASSWORD_DIGEST, PRICED
 from towerlog.model.audit import Action, AuditEntry
 from towerlog.model.principal import Role
 
@@ -22,11 +22,13 @@ SETS = frozenset(
         *(Action.ORGANISATION_CREATE, Action.ORGANISATION_RENAME, Action.KEY_CREATE, Action.KEY_REVOKE),
         *(Action.MEMBER_CREATE, Action.MEMBER_CHANGE, Action.MEMBER_REMOVE, Action.MEMBER_PASSWORD),
         *(Action.BUDGET_CREATE, Action.BUDGET_CHANGE, Action.BUDGET_DELETE, Action.PRICE_CREATE, Action.PRICE_DELETE),
+        *(Action.ROW_RESTORE, Action.ROW_LOSE),
         *(Action.RULE_CREATE, Action.RULE_CHANGE, Action.RULE_DELETE, Action.RETENTION_SET, Action.RETENTION_CLEAR),
     }
 )
 """Actions whose `after` is the whole state of their object."""
-_DIGESTS = frozenset({KEY_DIGEST, PASSWORD_DIGEST})
+_LATER = frozenset({KEY_DIGEST, PASSWORD_DIGEST, PRICED, NUMBER})
+"""Members of states that entries of versions before this do not speak of."""
 _OF_MEMBER = {"name", "email", "role"}
 """Of the state of a member what its first session says, where it became one by that."""
 
@@ -49,6 +51,25 @@ class ToldState(NamedTuple):
         return [name for name in names if was.get(name) != now.get(name)]
 
 
+class FirstTold(NamedTuple):
+    """The entry that tells first that an object is there."""
+
+    at: int
+    """Wall ms."""
+    user_id: str | None
+    key_id: str | None
+
+
+class LostRow(NamedTuple):
+    """An object that the audit tells of and whose row is not there."""
+
+    type: str
+    id: str
+    told: ToldState
+    """With a state."""
+    made: FirstTold
+
+
 class Tellings:
     """What the entries of one organisation say, taken in their order."""
 
@@ -56,6 +77,7 @@ class Tellings:
         """`org_id`: an audit may tell of other organisations as well, whose entries set nothing here."""
         self._org_id = org_id
         self._newest: dict[Thing, ToldState] = {}
+        self._made: dict[Thing, FirstTold] = {}
         self._replaced: dict[Thing, list[ToldState | None]] | None = None
         self.is_whole = False
         """It begins with the making of the organisation: whatever there is was told of."""
@@ -64,8 +86,11 @@ class Tellings:
         """An entry whose hash fits."""
         entry = msgspec.json.decode(doc, type=AuditEntry)
         for thing, told in self._things(number, entry):
+            known = self._newest.get(thing)
+            if known is None or known.state is None:
+                self._made[thing] = FirstTold(entry.at, entry.actor.user_id, entry.actor.key_id)
             if self._replaced is not None:
-                self._replaced.setdefault(thing, []).append(self._newest.get(thing))
+                self._replaced.setdefault(thing, []).append(known)
             self._newest[thing] = told
 
     def _things(self, number: int, entry: AuditEntry) -> Iterator[tuple[Thing, ToldState]]:
@@ -74,7 +99,7 @@ class Tellings:
             return
         after = msgspec.json.decode(entry.after)
         if entry.action == Action.MEMBER_SIGN_IN and "role" in after:
-            yield thing, ToldState(number, {name: after[name] for name in _OF_MEMBER & after.keys()}, _DIGESTS)
+            yield thing, ToldState(number, {name: after[name] for name in _OF_MEMBER & after.keys()}, _LATER)
             return
         if entry.action not in SETS:
             if thing not in self._newest:
@@ -85,8 +110,7 @@ class Tellings:
             yield thing, ToldState(number, {"name": after["name"]})
             yield from _first_ones(number, after)
         else:
-            # Entries of versions before this say nothing of what is secret.
-            yield thing, ToldState(number, after, _DIGESTS - (after or {}).keys())
+            yield thing, ToldState(number, after, _LATER - (after or {}).keys())
 
     def begin_reading(self) -> None:
         """From now on what is told may be newer than the rows that are read."""
@@ -96,6 +120,10 @@ class Tellings:
         """All objects of a type that are told of, by their ids."""
         return [name for of, name in self._newest if of == kind]
 
+    def lost(self, thing: Thing, told: ToldState) -> LostRow:
+        """An object whose row is not there, with the last that was told of it."""
+        return LostRow(*thing, told, self._made[thing])
+
     def possible(self, thing: Thing) -> list[ToldState | None]:
         """What a row may say that was read while entries were written: the newest last."""
         return [*(self._replaced or {}).get(thing, ()), self._newest.get(thing)]
@@ -104,6 +132,6 @@ class Tellings:
 def _first_ones(number: int, after: dict[str, Any]) -> Iterator[tuple[Thing, ToldState]]:
     """The member and the key that an organisation is made with."""
     user_id, name = after["user_id"], after["user_name"]
-    yield ("member", user_id), ToldState(number, {"name": name, "role": Role.ADMIN.value}, _DIGESTS)
-    key = {"name": name, "user_id": user_id} | {name: after[name] for name in _DIGESTS & after.keys()}
-    yield ("key", after["key_id"]), ToldState(number, key, frozenset({"scopes"} | (_DIGESTS - after.keys())))
+    yield ("member", user_id), ToldState(number, {"name": name, "role": Role.ADMIN.value}, _LATER)
+    key = {"name": name, "user_id": user_id} | {name: after[name] for name in _LATER & after.keys()}
+    yield ("key", after["key_id"]), ToldState(number, key, frozenset({"scopes"} | (_LATER - after.keys())))

@@ -7,6 +7,7 @@ import msgspec
 from towerlog.engine.commands.quotas import check_quota
 from towerlog.engine.control.cancel import CONTROL
 from towerlog.engine.load.rows import Needs
+from towerlog.engine.plan.budgets import spent_in
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.reactions.budgets import free, in_scope, needs_of_scope, reservation_of, reservations_of_run
 from towerlog.errors import Conflict, Invalid, NotFound, Overloaded, RunNotActive
@@ -18,7 +19,6 @@ from towerlog.model.budget import (
     MAX_RESERVATIONS_OF_RUN,
     BudgetNow,
     BudgetRow,
-    BudgetScope,
     ChangeBudget,
     CreateBudget,
     DeleteBudget,
@@ -28,7 +28,6 @@ from towerlog.model.budget import (
     ReservationNow,
     ReserveBudget,
     Reserved,
-    period_end,
     period_start,
     warn_nanos,
 )
@@ -36,10 +35,8 @@ from towerlog.model.event import EventType, RunByForeignId, RunById
 from towerlog.model.facts import Facts
 from towerlog.model.principal import Principal, Scope
 from towerlog.model.run import RunRow
-from towerlog.model.times import LATEST_MS
 from towerlog.model.usage import dollars_json, summed
 from towerlog.projections import budgets as fold
-from towerlog.store.lookup_keys import SpentSince
 from towerlog.store.values import Kind
 
 CLIENTS = "sdk"
@@ -85,23 +82,11 @@ def create_budget(plan: Plan, principal: Principal, command: CreateBudget) -> Bu
     return BudgetNow(row, created=True)
 
 
-def _spent_in(org: int, scope: BudgetScope, period: Period, start: int) -> SpentSince:
-    """What was spent in a period: not what a clock that was ahead has put after it."""
-    until = period_end(period, start) or LATEST_MS
-    if scope.agent is not None:
-        return SpentSince(org, "agent", scope.agent, start, until=until)
-    if scope.thread_id is not None:
-        return SpentSince(org, "thread", scope.thread_id, start, until=until)
-    if scope.run_id is not None:
-        return SpentSince(org, "run", scope.run_id, start, until=until)
-    return SpentSince(org, "organisation", "", start, until=until)
-
-
 def _begun(plan: Plan, row: BudgetRow) -> BudgetRow:
     """With what its present period has spent: what the store has, and what commands before this one in its group have
     spent."""
     start = period_start(row.period, plan.now_ms)
-    stored: int = plan.loaded(Kind.BUDGET_SPENT, _spent_in(row.org, row.scope, row.period, start))
+    stored: int = plan.loaded(Kind.BUDGET_SPENT, spent_in(row.org, row.scope, row.period, start))
     row = _replace(row, period_start=start, spent_nanos=stored, begun_at=0, begun_nanos=0, aside=())
     plan.budgets.put(row.org, row.budget_id, row)
     for event in plan.changes.events:

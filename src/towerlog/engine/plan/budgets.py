@@ -14,9 +14,11 @@ import msgspec
 
 from towerlog.engine.load.cache import OrgRows
 from towerlog.engine.load.rows import Known
-from towerlog.model.budget import BudgetRow
+from towerlog.model.budget import BudgetRow, BudgetScope, Period, period_end
+from towerlog.model.times import LATEST_MS
 from towerlog.projections import budgets as fold
 from towerlog.projections.scopes.budgets import BudgetSet
+from towerlog.store.lookup_keys import SpentSince
 from towerlog.store.values import Changes, Kind
 
 
@@ -125,3 +127,15 @@ class BudgetChanges:
     def keep(self) -> None:
         """The changes are on disk: the cache may know them."""
         self._rows.keep()
+
+
+def spent_in(org: int, scope: BudgetScope, period: Period, start: int) -> SpentSince:
+    """What was spent in a period: not what a clock that was ahead has put after it."""
+    until = period_end(period, start) or LATEST_MS
+    if scope.agent is not None:
+        return SpentSince(org, "agent", scope.agent, start, until=until)
+    if scope.thread_id is not None:
+        return SpentSince(org, "thread", scope.thread_id, start, until=until)
+    if scope.run_id is not None:
+        return SpentSince(org, "run", scope.run_id, start, until=until)
+    return SpentSince(org, "organisation", "", start, until=until)

@@ -3,8 +3,8 @@
 Laws:
 
 * The store gives an organisation its number. Names and ids of organisations are unique, so is the digest of a key.
-* What is written through `org_create`, `org_rename`, `org_remove`, `key_put`, `key_revoke`, `link_put` and
-  `clock_confirm` is durable at once, outside any unit, and the audit's entry about it with it.
+* What is written through `org_create`, `org_rename`, `org_remove`, `org_put_back`, `key_put`, `key_revoke`, `link_put`
+  and `clock_confirm` is durable at once, outside any unit, and the audit's entry about it with it.
 * An organisation that was removed is not among `orgs`, has no key and no session, and nothing is sent for it. What else
   it has is erased in steps (`Unit.erase_org`) and found again after a restart until that is done. Its number and its
   id are never given again; its name may be.
@@ -22,7 +22,7 @@ from towerlog.model.member import SignInLink
 from towerlog.model.persona import Persona, ProviderRoute
 from towerlog.model.principal import Org, User
 from towerlog.model.removal import OrgHolds, RemovedOrg
-from towerlog.store.values import Found
+from towerlog.store.values import AuditHead, Found
 
 
 class Organisations(Protocol):
@@ -122,6 +122,16 @@ class IdentityStore(Organisations, RemovesOrganisations, Protocol):
 
     async def org_rename(self, org: Org, told: Iterable[AuditEntry]) -> None:
         """Gives an organisation, by its number, the name that it has here. Raises Conflict for a name that is taken."""
+        ...
+
+    async def orgs_lost(self) -> list[int]:
+        """Numbers of organisations of which the audit has entries and that have no row: damage has taken it. None of
+        them is given again."""
+        ...
+
+    async def org_put_back(self, org: Org, head: AuditHead, told: AuditEntry) -> None:
+        """Makes the row of such an organisation anew, with the numbers that it has given out by what is stored. `head`:
+        the last entry of its audit; `told` follows it."""
         ...
 
     async def orgs_erasing(self) -> list[RemovedOrg]:

@@ -12,7 +12,7 @@ from towerlog.store.postgres.reading import threads as folded
 from towerlog.store.postgres.subjects import alerts as told
 from towerlog.store.postgres.subjects import approvals as approval_queries
 from towerlog.store.postgres.subjects import audit as entries
-from towerlog.store.postgres.subjects import money, people, policies, texts
+from towerlog.store.postgres.subjects import lost_rows, money, people, policies, texts
 from towerlog.store.postgres.upkeep import erasure, forwarding, removal, verification
 
 
@@ -76,6 +76,8 @@ class PeopleQuestions(HasConnections):
     org = Question(people.org)
     org_create = Question(people.write_org, Via.WRITER)
     org_rename = Question(people.rename_org, Via.WRITER)
+    orgs_lost = Question(lost_rows.lost_orgs)
+    org_put_back = Question(lost_rows.put_org_back, Via.WRITER)
     org_holds = Question(removal.org_holds)
     org_remove = Question(removal.remove_org, Via.WRITER)
     orgs_removed = Question(removal.removed_orgs)

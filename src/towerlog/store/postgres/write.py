@@ -25,7 +25,7 @@ from towerlog.store.postgres.locks import NEW_STAMP, hold
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import FIXED, run_columns
-from towerlog.store.postgres.subjects import alerts, approvals, audit, money, people, policies, texts
+from towerlog.store.postgres.subjects import alerts, approvals, audit, lost_rows, money, people, policies, texts
 from towerlog.store.postgres.subjects.folds import keep_folds
 from towerlog.store.postgres.times import moved_lane
 from towerlog.store.values import MAX_QUARANTINED, MAX_QUARANTINED_BYTES, Changes, Quarantined
@@ -177,6 +177,7 @@ async def write_changes(db: Db, changes: Changes, orgs: Iterable[int]) -> Writte
     if changes.replaces is not None:
         for table in PROJECTIONS:
             await db.do(f"DELETE FROM {table} WHERE org = $1", changes.replaces)
+        await lost_rows.write_anew(db, changes.replaces)
         await keep_folds(db, changes.replaces)
     if changes.messages or changes.nodes or changes.metas:
         await _write_content(db, changes, packer)

@@ -19,6 +19,7 @@ from towerlog.model.span import RESPONSE
 from towerlog.model.thread import ThreadRow
 from towerlog.model.tombstone import erased_id
 from towerlog.store.columns import rows
+from towerlog.store.columns.people import name_rows
 from towerlog.store.compression import Packer, unpacked_bytes
 from towerlog.store.lookup_keys import Respelled
 from towerlog.store.sqlite.connections.connection import damages_of
@@ -194,3 +195,10 @@ def key(db: apsw.Connection, org: int, key_id: str) -> Key | None:
     for row in db.execute(sql, (org, key_id)):
         return rows.key_value(row)
     return None
+
+
+def stored_names(db: apsw.Connection, org: int) -> tuple[list[rows.Row], list[rows.Row]]:
+    """The names that users have, as rows; and those that are kept for them."""
+    users = db.execute("SELECT user_id, name, email, removed_at FROM user WHERE org = ? ORDER BY number", (org,))
+    kept = db.execute("SELECT org, folded, user_id, is_member FROM user_name WHERE org = ?", (org,))
+    return list(name_rows(org, users)), [(*row, bool(is_member)) for *row, is_member in kept]

@@ -263,4 +263,5 @@ def trim_run(db: apsw.Connection, org: int, run: int, before_seq: int) -> None:
 def _drop_projections(db: apsw.Connection, org: int) -> None:
     for table in ("run", "run_text", "thread", "agent", "usage", "checkpoint", "approval"):
         db.execute(f"DELETE FROM {table} WHERE org = ?", (org,))
+    members.write_names_anew(db, org)
     keep_folds(db, org)

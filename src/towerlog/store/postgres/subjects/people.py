@@ -21,6 +21,7 @@ from towerlog.store.columns.people import (
     USER_COLUMNS,
     check_org_name,
     link_row,
+    number_in_use,
     session_row,
     too_many_orgs,
     user_row,
@@ -163,6 +164,9 @@ async def write_org(
         " RETURNING org"
     )
     number = await db.value(sql, org.org_id, org.name, org.created_at)
+    known = "SELECT 1 FROM audit_entry WHERE org = $1 UNION ALL SELECT 1 FROM removed_org WHERE org = $1"
+    if await db.value(f"SELECT EXISTS ({known})", number):
+        raise number_in_use(number)
     await db.do("INSERT INTO org_count (org) VALUES ($1)", number)
     await keep_folds(db, number)
     await write_users(db, [msgspec.structs.replace(user, org=number)])

@@ -13,6 +13,7 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
+from towerlog.store.columns.people import name_faults
 from towerlog.store.columns.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
@@ -20,6 +21,7 @@ from towerlog.store.postgres.connections import Db, told_text
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import run_columns
 from towerlog.store.postgres.subjects.folds import folds_of
+from towerlog.store.postgres.subjects.lost_rows import stored_names
 from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -201,7 +203,8 @@ def _lane_faults(reading: _Reading, runs: list[RunRow], lanes: list[Lane]) -> li
 
 
 async def _key_faults(db: Db, org: int) -> list[str]:
-    """Keys that nobody has, or whose scopes nobody knows: who shows one is not let in."""
+    """Keys that nobody has, or whose scopes nobody knows: who shows one is not let in. And names that are not those of
+    the members they are kept for."""
     users = {row[0] for row in await db.rows("SELECT user_id FROM org_user WHERE org = $1", org)}
     faults = []
     for row in await db.rows(f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = $1", org):
@@ -212,7 +215,7 @@ async def _key_faults(db: Db, org: int) -> list[str]:
             continue
         if key.user_id not in users:
             faults.append(f"api_key {key.key_id}: its user is not there")
-    return faults
+    return faults + name_faults(*await stored_names(db, org))
 
 
 async def _counter_faults(db: Db, org: int) -> list[str]:

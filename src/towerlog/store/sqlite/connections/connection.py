@@ -264,7 +264,11 @@ def check_schema(connection: apsw.Connection, *, may_be_older: bool = False) -> 
     known = load_migrations("sqlite")
     pending = plan_migrations(applied, known, name)
     if pending and not may_be_older:
-        raise SchemaMismatch(f"{name} has an older schema: start `towerlog serve` once, it brings it up to date")
+        # Nothing in a file tells whether it is served or is a backup.
+        raise SchemaMismatch(
+            f"{name} has an older schema. Of a server: start `towerlog serve` once, it brings it up to date."
+            " Of a backup: `towerlog restore` takes it as it is, and checks it before anything is moved"
+        )
     _refuse_strange(connection, known[: len(known) - len(pending)])
 
 

@@ -19,6 +19,8 @@ class PeopleAsks(HasPools):
     org = Ask(reads.org)
     org_create = Ask(organisations.write_org, Where.WRITER)
     org_rename = Ask(organisations.rename_org, Where.WRITER)
+    orgs_lost = Ask(organisations.lost_orgs)
+    org_put_back = Ask(organisations.put_org_back, Where.WRITER)
     org_holds = Ask(removal.org_holds)
     org_remove = Ask(removal.remove_org, Where.WRITER)
     orgs_removed = Ask(removal.removed_orgs)

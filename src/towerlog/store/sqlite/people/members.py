@@ -89,6 +89,13 @@ def write_users(db: apsw.Connection, users: Iterable[User]) -> None:
     db.executemany("INSERT INTO user_name (org, folded, user_id, is_member) VALUES (?, ?, ?, ?)", names)
 
 
+def write_names_anew(db: apsw.Connection, org: int) -> None:
+    """Keeps names for the users that are there alone; of members of one name for the first that was made."""
+    due, _ = lookups.stored_names(db, org)
+    db.execute("DELETE FROM user_name WHERE org = ?", (org,))
+    db.executemany("INSERT OR IGNORE INTO user_name (org, folded, user_id, is_member) VALUES (?, ?, ?, ?)", due)
+
+
 def write_links(db: apsw.Connection, links: Iterable[SignInLink]) -> None:
     """Links, new or used now."""
     for one in links:

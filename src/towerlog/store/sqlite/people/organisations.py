@@ -10,13 +10,14 @@ import msgspec
 from towerlog.model.audit import AuditEntry
 from towerlog.model.key import Key
 from towerlog.model.member import SignInLink
-from towerlog.model.principal import Org, User
+from towerlog.model.principal import Org, User, shard_bounds, shard_org
 from towerlog.store.columns import rows
-from towerlog.store.columns.people import check_org_name, too_many_orgs
+from towerlog.store.columns.people import check_org_name, number_in_use, too_many_orgs
 from towerlog.store.columns.removal import HIDDEN
 from towerlog.store.sqlite.audit import entries
 from towerlog.store.sqlite.connections.store_notes import keep_folds, keep_note, whole
 from towerlog.store.sqlite.people import members
+from towerlog.store.values import AuditHead
 
 KEY = (
     f"INSERT INTO api_key ({rows.KEY_COLUMNS}, number) VALUES ({', '.join('?' * 9)},"
@@ -48,6 +49,8 @@ def write_org(
             "INSERT INTO org (org_id, name, created_at) VALUES (?, ?, ?)", (org.org_id, org.name, org.created_at)
         )
         number = db.last_insert_rowid()
+        if is_known(db, number):
+            raise number_in_use(number)
         keep_folds(db, number)
         members.write_users(db, [msgspec.structs.replace(user, org=number)])
         db.execute(KEY, (number, *rows.key_row(key)[1:]))
@@ -55,6 +58,40 @@ def write_org(
         if link is not None:
             members.write_links(db, [msgspec.structs.replace(link, org=number)])
     return msgspec.structs.replace(org, org=number)
+
+
+def is_known(db: apsw.Connection, number: int) -> bool:
+    """Whether an organisation of this number was there before: the audit tells of it, or its removal."""
+    told = "SELECT 1 FROM audit_entry WHERE key BETWEEN ? AND ? UNION ALL SELECT 1 FROM removed_org WHERE org = ?"
+    return bool(db.execute(f"SELECT EXISTS ({told})", (*shard_bounds(number), number)).get)
+
+
+def lost_orgs(db: apsw.Connection) -> list[int]:
+    """Numbers that entries of the audit stand under, by their keys, and that no organisation has."""
+    lost, lowest = [], 0
+    while (key := db.execute("SELECT min(key) FROM audit_entry WHERE key >= ?", (lowest,)).get) is not None:
+        org = shard_org(key)
+        lowest = shard_bounds(org)[1] + 1
+        known = "SELECT 1 FROM org WHERE org = ?1 UNION ALL SELECT 1 FROM removed_org WHERE org = ?1"
+        if not db.execute(f"SELECT EXISTS ({known})", (org,)).get:
+            lost.append(org)
+    return lost
+
+
+def put_org_back(db: apsw.Connection, org: Org, head: AuditHead, told: AuditEntry) -> None:
+    """The row of an organisation that has lost it."""
+    lowest, highest = shard_bounds(org.org)
+    counts = []
+    for key, table in (("key", "event"), ("run", "event"), ("agent", "agent")):
+        last = db.execute(f"SELECT max({key}) FROM {table} WHERE {key} BETWEEN ? AND ?", (lowest, highest)).get
+        counts.append(0 if last is None else last - lowest)
+    with whole(db):
+        db.execute(
+            "INSERT INTO org (org, org_id, name, created_at, position, runs, agents, audited, audit_hash)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (org.org, org.org_id, org.name, org.created_at, *counts, *head),
+        )
+        entries.write(db, [told])
 
 
 def rename_org(db: apsw.Connection, org: Org, told: Iterable[AuditEntry]) -> None:

@@ -16,10 +16,12 @@ from towerlog.model.principal import shard_bounds
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
+from towerlog.store.columns.people import name_faults
 from towerlog.store.columns.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.sqlite.connections.store_notes import folds_of
+from towerlog.store.sqlite.lookups import stored_names
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -164,7 +166,8 @@ def _lane_faults(db: apsw.Connection, runs: list[RunRow], lanes: list[Lane]) -> 
 
 
 def _key_faults(db: apsw.Connection, org: int) -> list[str]:
-    """Keys that nobody has, or whose scopes nobody knows: who shows one is not let in."""
+    """Keys that nobody has, or whose scopes nobody knows: who shows one is not let in. And names that are not those of
+    the members they are kept for."""
     users = {row[0] for row in db.execute("SELECT user_id FROM user WHERE org = ?", (org,))}
     faults = []
     for row in db.execute(f"SELECT {rows.KEY_COLUMNS} FROM api_key WHERE org = ?", (org,)):
@@ -175,7 +178,7 @@ def _key_faults(db: apsw.Connection, org: int) -> list[str]:
             continue
         if key.user_id not in users:
             faults.append(f"api_key {key.key_id}: its user is not there")
-    return faults
+    return faults + name_faults(*stored_names(db, org))
 
 
 def _counter_faults(db: apsw.Connection, org: int) -> list[str]:
