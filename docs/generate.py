@@ -433,7 +433,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.plan.plan", "MAX_PLAN_RUNS", "runs that one commit looks at or changes, the same"),
         ("engine.load.misses", "MAX_MISSING", "rows that placing lacks before they are loaded, and it begins anew"),
         ("engine.load.misses", "MAX_LOOKED_UP", "ids that a group looks for in the runs of traces, or its first item"),
-        ("engine.load.span_ways", "LOOKS_OF_SPAN", "of those ids, which a span above counts for: it is read"),
+        ("engine.load.span_ways", "LOOKS_OF_SPAN", "of those ids, which a span above counts for: its facts are read"),
         ("engine.load.misses", "MAX_SPANS_ABOVE", "stored spans above one of OpenTelemetry that are looked for"),
         (
             "engine.load.span_ways",

@@ -24,7 +24,7 @@ from towerlog.engine.commit.turn import Turn
 from towerlog.engine.ingest.spans import MAX_TRACE_RUNS
 from towerlog.engine.load import rows
 from towerlog.engine.load.misses import MAX_SPANS_ABOVE, NotLoaded
-from towerlog.engine.load.span_ways import MAX_LOOKS_ABOVE, WORK_OF_SPAN, levels_above
+from towerlog.engine.load.span_ways import MAX_LOOKS_ABOVE, WORK_OF_SPAN
 from towerlog.engine.verify import verify_org
 from towerlog.model.command import Append
 from towerlog.model.run import RunRow
@@ -87,7 +87,7 @@ async def test_calls_below_a_deep_chain_cost_what_the_chain_and_the_calls_do(rig
     for kind in ("ids", "keys"):
         assert costs[120, 40][kind] <= 2.5 * costs[60, 40][kind] <= 6.25 * costs[30, 40][kind], (kind, costs)
         assert costs[120, 160][kind] <= 4.5 * costs[120, 40][kind], (kind, costs)
-    assert costs[120, 160]["questions"] <= costs[120, 40]["questions"] + 4 <= 120 + 12, costs
+    assert costs[120, 160]["questions"] <= costs[120, 40]["questions"] + 4 <= 12, costs
     assert costs[120, 160]["ids"] <= 160 * 40 + 120 * 40, costs
     assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == 40 * 3 + 160
 
@@ -100,7 +100,7 @@ async def test_calls_at_all_heights_of_a_chain_go_up_it_once(rig: Rig, work: Cou
     await send(rig, rig.principal, *(chat(CALLS_AT + height, height, 1) for height in range(2, 122)))
     assert work["keys"] <= 120 * 12, work
     assert work["ids"] <= 120 * 40, work
-    assert work["questions"] <= 130, work
+    assert work["questions"] <= 8, work
     assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == 120
 
 
@@ -113,7 +113,7 @@ async def test_many_runs_of_a_trace_do_not_multiply_the_way_up(rig: Rig, work: C
     await send(rig, rig.principal, chat(CALLS_AT + 1000, MAX_SPANS_ABOVE + 1, 1))
     assert work["keys"] <= 3 * MAX_LOOKS_ABOVE + 6 * MAX_TRACE_RUNS, work
     assert work["ids"] <= 3 * (3 * MAX_LOOKS_ABOVE + 6 * MAX_TRACE_RUNS), work
-    assert work["questions"] <= levels_above(MAX_TRACE_RUNS) + 8, work
+    assert work["questions"] <= 8, work
     assert await forgets(rig)
 
 
@@ -172,6 +172,39 @@ async def test_what_a_way_up_leads_to_is_loaded_at_once(rig: Rig, work: Counter[
     below = [span(n, n - 1, name="step") for n in range(2, length + 1, 2)]
     await send(rig, rig.principal, *below, chat(CALLS_AT, length, 5))
     assert rig.engine.figures()["reloads"] <= 2
+    assert work["questions"] <= 8, work
+    assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == 5
+
+
+async def test_a_way_that_turns_at_calls_of_one_response_is_one_question(rig: Rig, work: Counter[str]) -> None:
+    """Below the second account of a response everything stands below the first, whatever is above it otherwise."""
+    count, length, elsewhere = 8, 10, CALLS_AT - 1
+    for first in range(1000 * count, 0, -1000):
+        second = chat(first, elsewhere, 3, gen_ai__response__id=f"r{first + 1000}")
+        below = [span(first + n, first + n - 1, name="step") for n in range(1, length)]
+        await send(
+            rig,
+            rig.principal,
+            second,
+            *below,
+            chat(first + length, first + length - 1, 3, gen_ai__response__id=f"r{first}"),
+        )
+    rig.engine.forget()
+    work.clear()
+    await send(rig, rig.principal, span(CALLS_AT, 1000 + length, name="step"), chat(CALLS_AT + 1, CALLS_AT, 50))
+    assert work["questions"] <= 8, work
+    [row] = await rows_of(rig)
+    assert row.usage.input_tokens == 50
+
+
+async def test_a_way_through_agents_takes_two_questions(rig: Rig, work: Counter[str]) -> None:
+    """Each is a run of its own, which begins and ends and has no event under the id of its span."""
+    depth = 20
+    await send(rig, rig.principal, *(agent(n, n - 1, f"a{n}") for n in range(1, depth + 1)))
+    rig.engine.forget()
+    work.clear()
+    await send(rig, rig.principal, chat(CALLS_AT, depth, 5))
+    assert work["questions"] <= 9, work
     assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == 5
 
 
