@@ -180,15 +180,9 @@ async def test_a_way_that_turns_at_calls_of_one_response_is_one_question(rig: Ri
     """Below the second account of a response everything stands below the first, whatever is above it otherwise."""
     count, length, elsewhere = 8, 10, CALLS_AT - 1
     for first in range(1000 * count, 0, -1000):
-        second = chat(first, elsewhere, 3, gen_ai__response__id=f"r{first + 1000}")
-        below = [span(first + n, first + n - 1, name="step") for n in range(1, length)]
-        await send(
-            rig,
-            rig.principal,
-            second,
-            *below,
-            chat(first + length, first + length - 1, 3, gen_ai__response__id=f"r{first}"),
-        )
+        await send(rig, rig.principal, chat(first, elsewhere, 3, gen_ai__response__id=f"r{first + 1000}"))
+        await send(rig, rig.principal, *(span(first + n, first + n - 1, name="step") for n in range(1, length)))
+        await send(rig, rig.principal, chat(first + length, first + length - 1, 3, gen_ai__response__id=f"r{first}"))
     rig.engine.forget()
     work.clear()
     await send(rig, rig.principal, span(CALLS_AT, 1000 + length, name="step"), chat(CALLS_AT + 1, CALLS_AT, 50))
@@ -360,3 +354,23 @@ async def test_a_chain_is_read_once_however_many_groups_its_calls_take(rig: Rig,
         costs.append(work["keys"])
     assert costs[1] <= costs[0] // 4, costs
     assert sum(row.usage.input_tokens or 0 for row in await rows_of(rig)) == 80
+
+
+async def test_chains_that_are_remembered_are_no_work_to_look_for(rig: Rig) -> None:
+    """Calls below many of them are of one commit, where those below as many cold ones are of several."""
+    depth, count, commits = 100, 20, [0]
+    for trace in range(1, count + 1):
+        await send(rig, rig.principal, *of_trace(trace, steps(depth, trace)))
+    rig.engine.forget()
+    committed = rig.engine._writer._committed
+
+    def noted(commit: Any) -> None:
+        commits[-1] += 1
+        committed(commit)
+
+    rig.engine._writer._committed = noted
+    for first in (0, 1):
+        below = [of_trace(trace, [chat(CALLS_AT + first, depth + 1, 1)])[0] for trace in range(1, count + 1)]
+        await send(rig, rig.principal, *below)
+        commits.append(0)
+    assert commits[0] > commits[1] == 1

@@ -182,7 +182,8 @@ def _ask_above(needs: Needs, spans: SpansOfTrace, way: Way, span_id: str) -> Non
     if span_id in spans.on_ways:
         return
     if not spans.otherwise[0]:
-        turns = {call.span_id: call.same_as for row in way.rows for call in row.calls.calls if call.same_as}
+        # Also of calls that are no second account: one that names its response is not stored under its span's id.
+        turns = {call.span_id: call.same_as or call.above for row in way.rows for call in row.calls.calls}
         spans.otherwise = _encode(turns).decode(), _encode(spans.told).decode()
     runs = tuple([row.run for row in way.rows])
     levels = min(way.left, _stored_in(way.rows) + len(spans.told))
