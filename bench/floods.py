@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Started as a file, Python looks beside it for modules; the package is one folder up.
 # ruff: noqa: E402
@@ -31,6 +32,8 @@ HOLD_SECONDS = 20.0
 NICENESS = 10
 """Real hostile callers have processors of their own; these share the server's and must not take them away."""
 
+CHAIN = 110
+"""Spans above a model call, of which the server looks for 128 at most."""
 PIECE = 64 * 1024
 MIB = 1024 * 1024
 HEAD = "{} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n"
@@ -187,6 +190,25 @@ async def waiting_claim(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     await read_some(reader)
 
 
+async def new_chain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
+    """A new trace of spans one below the other, and then a model call below all of them, a request by itself."""
+    trace = f"{next(_numbers) + 1:032x}"
+    spans = [_span(trace, level + 1, level) for level in range(CHAIN)]
+    call = _span(trace, CHAIN + 1, CHAIN) | {"attributes": _CALL}
+    for sent in (spans, [call]):
+        told = {"resourceSpans": [{"scopeSpans": [{"spans": sent}]}]}
+        writer.write(post("/v1/traces", compact(told), key))
+        await read_some(reader)
+
+
+def _span(trace: str, number: int, parent: int) -> dict[str, Any]:
+    """One below another of its trace; below 0: a root."""
+    began = time.time_ns()
+    told = {"traceId": trace, "spanId": f"{number:016x}", "name": "deep", "startTimeUnixNano": str(began)}
+    above = {"parentSpanId": f"{parent:016x}"} if parent else {}
+    return told | above | {"endTimeUnixNano": str(began + 1_000_000)}
+
+
 async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
     """A connection that says nothing."""
     await asyncio.sleep(DRIP_SECONDS)
@@ -210,10 +232,16 @@ FLOODS: dict[str, Flood] = {
     "events": Flood(events, 4, 0.5),
     "figures": Flood(figures, 2, 0.5),
     "waiting claims": Flood(waiting_claim, 150, 0.5),
+    "new chains": Flood(new_chain, 12, 0.1),
     "silent connections": Flood(hello, 50, 0.1),
 }
 _BOMB = gzip.compress(b" " * (16 * MIB - 2) + b"{}")
 _LARGE = {"items": [{"n": number, "text": "towers " * 8} for number in range(40_000)]}
+_CALL = [
+    {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+    {"key": "gen_ai.request.model", "value": {"stringValue": "hostile"}},
+    {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "1"}},
+]
 _numbers = itertools.count()
 
 

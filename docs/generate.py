@@ -395,7 +395,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("model.run", "SEEN_GRAIN_MS", "milliseconds by which the index of silent runs may lag behind"),
         ("engine.timers.old_rows", "REPLY_LIFE_MS", "milliseconds for which the reply to an `Idempotency-Key` is kept"),
         (
-            "store.columns.searches",
+            "store.columns.questions.searches",
             "MAX_SEARCH_MS",
             "milliseconds of one page of a search through runs, by `q` or what else no index helps with",
         ),
@@ -441,7 +441,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
         ("engine.plan.plan", "MAX_PLAN_RUNS", "runs that one commit looks at or changes, the same"),
         ("engine.load.misses", "MAX_MISSING", "rows that placing lacks before they are loaded, and it begins anew"),
         ("engine.load.misses", "MAX_LOOKED_UP", "ids that a group looks for in the runs of traces, or its first item"),
-        ("engine.load.span_ways", "LOOKS_OF_SPAN", "of those ids, which a span above counts for: it is read"),
+        ("engine.load.span_ways", "LOOKS_OF_SPAN", "of those ids, which a span above counts for: its facts are read"),
         ("engine.load.misses", "MAX_SPANS_ABOVE", "stored spans above one of OpenTelemetry that are looked for"),
         (
             "engine.load.span_ways",
@@ -923,6 +923,7 @@ ROOMS: dict[str, str] = {
     "store": "Values between engine and backends; migrations; whose the files are; `sql/<backend>/NNNN_name.sql`.",
     "store/base": "The contract of a backend in narrow protocols. Its docstrings are the law.",
     "store/columns": "What values are kept as, whatever the database: rows to values and back, and what fits together.",
+    "store/columns/questions": "What is asked of rows, whatever the database: children, words, money, ways up.",
     "store/postgres": "The shared backend: connections, locks, units of work, what a group loads and a commit writes.",
     "store/postgres/reading": "What is read: events, runs, threads, lanes, content.",
     "store/postgres/subjects": "Members, keys, the audit, budgets, prices, the inbox, alerts, retention.",

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.support.factories import event, identity, run_changes, run_row
 from tests.support.lookups import looked_up
+from towerlog.engine.plan.plan import encode_facts
 from towerlog.model.agent import AgentRow
 from towerlog.model.event import EventType, RunByForeignId, RunById, RunByTrace
+from towerlog.model.facts import NO_FACTS, Facts, LinkAbove
 from towerlog.model.lane import Lane, QueueState
 from towerlog.model.principal import shard_key
 from towerlog.model.thread import ThreadRow
 from towerlog.store.base import Store
 from towerlog.store.content import HistoryNode
-from towerlog.store.lookup_keys import Claimant, Family, Parent
+from towerlog.store.lookup_keys import Claimant, Family, Parent, SpanWay
 from towerlog.store.values import Changes, Kind, ReplyBody, StoredReply
 
 NOW_MS = 100
@@ -139,3 +143,61 @@ async def test_a_user_is_found_in_their_own_organisation(store: Store, org: int,
     _, ours, _, _ = identity(1)
     found = await asked(store, Kind.USER, (org, ours.user_id), (other, ours.user_id), (org, "the night shift"))
     assert found == {(org, ours.user_id): msgspec.structs.replace(ours, org=org)}
+
+
+@pytest.mark.every_value
+async def test_the_spans_above_a_span_are_found_at_once(store: Store, org: int, other: int) -> None:
+    """Whichever of its ids a span is stored under, in any run of its trace, through what is not stored, and no
+    further than is asked for."""
+    first, second = (run_row(run, org=org, last_seq=3, last_position=3 * run) for run in (1, 2))
+    told: list[tuple[str, int, str | None]] = [
+        ("a1", 1, "a0"),
+        ("a2.start", 2, "a1"),
+        ("a3.call", 1, "a2"),
+        ("a4", 2, "a3"),
+        ("d1", 1, None),
+        ("b1", 1, "b2"),
+    ]
+    told.append(("b2", 2, "b1"))
+    seqs = Counter[int]()
+    events = []
+    for position, (event_id, run, above) in enumerate(told, 1):
+        seqs[run] += 1
+        facts = NO_FACTS if above is None else Facts(error='"parent_span_id":"c0"', parent_span_id=above)
+        events.append(
+            event(
+                position,
+                seqs[run],
+                org=org,
+                run=run,
+                event_id=event_id,
+                facts=facts,
+                facts_json=encode_facts(facts) if above else b"",
+            )
+        )
+    by_run = [[one for one in events if one.run == row.run] for row in (first, second)]
+    changes = run_changes(first, by_run[0])
+    changes.events[:] = events
+    changes.runs |= run_changes(second, by_run[1]).runs
+    async with store.begin() as unit:
+        await unit.commit(changes)
+    runs = first.run, second.run
+    links = {name: LinkAbove(above, False) for name, _, above in told if "." not in name}
+    whole = ["a4", "a3", "a2", "a1", "a0"]
+    expected = {
+        SpanWay(org, runs, "a4", 99): whole,
+        SpanWay(org, runs, "a4", 2): ["a4", "a3"],
+        SpanWay(org, runs[:1], "a3", 99): ["a3", "a2"],
+        SpanWay(org, runs, "b1", 99): ["b1", "b2"],
+        SpanWay(org, runs, "c1", 99): ["c1"],
+        SpanWay(org, runs, "d1", 99): ["d1"],
+        SpanWay(org, runs, "a2", 99, unstored='{"a0":"b1","a2":"c0"}'): ["a2", "a1", "a0", "b1", "b2"],
+        SpanWay(org, runs, "a4", 99, turns='{"a3":"b2"}'): ["a4", "a3", "b2", "b1"],
+    }
+    for way, spans in expected.items():
+        assert await asked(store, Kind.SPAN_WAY, way) == {way: {one: links.get(one) for one in spans}}, way
+    others = SpanWay(other, tuple(run_row(run, org=other).run for run in (1, 2)), "a4", 99)
+    together = [SpanWay(org, runs, "a2", 2), SpanWay(org, runs, "a4", 5)]
+    found = await asked(store, Kind.SPAN_WAY, *together, SpanWay(org, runs, "b1", 9, turns='{"b1":"c0"}'), others)
+    assert [found[way].keys() for way in together] == [set(whole), set(whole)]
+    assert (len(found), found[others]) == (4, {"a4": None})

@@ -284,6 +284,20 @@ NO_EFFECTS = Effects()
 """What an event without effects has."""
 
 
+class LinkAbove(NamedTuple):
+    """What a span that has come says of what is above it."""
+
+    above: str | None
+    is_call: bool
+    """It is a model call. Where its figures are remembered no more, what is below it is compared with nothing."""
+
+
+def link_above(facts: Facts, span_id: str) -> LinkAbove:
+    """That of the event of a span."""
+    calls = facts.effects.calls if facts.effects is not None else ()
+    return LinkAbove(facts.parent_span_id, bool(calls) and calls[0].span_id == span_id)
+
+
 def with_effects(facts: Facts, **changed: Any) -> Facts:
     """The facts with some of their effects changed."""
     effects = msgspec.structs.replace(facts.effects or NO_EFFECTS, **changed)

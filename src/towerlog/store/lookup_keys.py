@@ -57,6 +57,26 @@ class Respelled(NamedTuple):
     """Members that are the server's word, and are not compared."""
 
 
+class SpanWay(NamedTuple):
+    """The way up from a span of a trace, each time to the span that the stored one names as its parent."""
+
+    org: int
+    runs: tuple[int, ...]
+    """Those of the trace, in the order in which a span is looked for in them."""
+    span_id: str
+    levels: int
+    """How many spans it has at most, with this one."""
+    turns: str = "{}"
+    """A JSON object: where it goes on from some spans, whatever is stored of them."""
+    unstored: str = "{}"
+    """The same from spans that are not stored, as far as that is known otherwise."""
+
+
+def trace_of(way: SpanWay) -> SpanWay:
+    """What the ways have in common that are looked up together: all but where they begin, and how long they are."""
+    return way._replace(span_id="", levels=0)
+
+
 class Claimant(NamedTuple):
     """Whose claim it is about: which agents it serves (None: any), its labels in order, and how many lanes at most."""
 

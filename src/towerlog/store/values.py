@@ -112,6 +112,10 @@ class Kind(enum.StrEnum):
     """A run's number (`Lane`)."""
     EVENT_ID = "event_id"
     """(run, event id) (`Event`, without its data)."""
+    SPAN_WAY = "span_way"
+    """`SpanWay` (by span id a `LinkAbove` of each span on it, None for one that is not stored under its own id or is
+    damaged; and maybe of those on other ways of its trace that are asked for with it). Ways that meet are one from
+    there on; together they have no more spans than the sum of their `levels`."""
     RESPONSE = "response"
     """(org, event id that begins with `model.span.RESPONSE`) (`Event`, without its data: the newest of any run)."""
     SAME = "same"

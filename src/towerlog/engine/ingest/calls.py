@@ -12,7 +12,6 @@ from typing import NamedTuple
 import msgspec
 
 from towerlog.engine.control.cancel import CONTROL
-from towerlog.engine.load.cache import LinkAbove, link_of
 from towerlog.engine.load.misses import NotLoaded
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.span_ways import ids_of, levels_above, want_above, with_way
@@ -23,7 +22,7 @@ from towerlog.engine.reactions.totals import recount_totals
 from towerlog.model.agent import AgentRow
 from towerlog.model.computed_costs import NO_COMPUTED, Priced, Recount
 from towerlog.model.event import Draft, Event, EventType
-from towerlog.model.facts import Effects, Facts, with_effects
+from towerlog.model.facts import Effects, Facts, LinkAbove, link_above, with_effects
 from towerlog.model.run import RunRow
 from towerlog.model.span import RESPONSE_WINDOW_MS, BelowSpan, CallChange, SpanPlace, ToldCall, ToldCalls, excess
 from towerlog.model.times import told_time
@@ -93,7 +92,7 @@ class TraceLook(msgspec.Struct, eq=False):
         event = self.event(span_id)
         if event is None:
             return None
-        link = self._links[span_id] = link_of(event, span_id)
+        link = self._links[span_id] = link_above(event.facts, span_id)
         return link
 
     def forgot(self, span_id: str) -> bool:

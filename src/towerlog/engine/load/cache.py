@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.alert import AlertRow
 from towerlog.model.delivery import OutboxCounts
-from towerlog.model.event import Event
+from towerlog.model.facts import LinkAbove
 from towerlog.model.lane import Lane
 from towerlog.model.names import META
 from towerlog.model.principal import Counters
@@ -44,20 +44,6 @@ MAX_IDS_OF_RUN = 16_384
 """Past it a run's ids are looked up again."""
 MAX_RUNS_OF_TRACE = 16
 """The runs of a trace that has more are looked up each time."""
-
-
-class LinkAbove(NamedTuple):
-    """What a span that has come says of what is above it."""
-
-    above: str | None
-    is_call: bool
-    """It is a model call. Where its figures are remembered no more, what is below it is compared with nothing."""
-
-
-def link_of(event: Event, span_id: str) -> LinkAbove:
-    """That of the event of a span."""
-    own = event.effects.calls[:1]
-    return LinkAbove(event.facts.parent_span_id, bool(own) and own[0].span_id == span_id)
 
 
 K = TypeVar("K")

@@ -1,25 +1,31 @@
-"""The spans above a span, as far as they are stored: looked up for all spans of a group together, level by level.
+"""The spans above a span, as far as they are stored: looked up for all spans of a group together.
 
-One look-up leads to the next here, and a sender decides how far. So the way up is asked for by itself, once in a group
-however many spans stand below it, and is not followed further than a bound.
+What one span says leads to the next here, and a sender decides how far. So the way up is asked for by itself, once in a
+group however many spans stand below it, and is not followed further than a bound. The store tells the whole way in one
+answer, since a question for each span would have everybody wait for as many turns as the way is long. Which span comes
+next is decided here alone: where the store's answer breaks off, or went another way, the rest is asked for from there.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.cache import link_of
 from towerlog.engine.load.misses import MAX_SPANS_ABOVE, NotLoaded
 from towerlog.engine.load.rows import Known, Needs
 from towerlog.model.event import Event
+from towerlog.model.facts import LinkAbove, link_above
 from towerlog.model.run import RunRow
+from towerlog.store.lookup_keys import SpanWay
+from towerlog.store.values import Kind
 
 MAX_LOOKS_ABOVE = 2048
 """Spans above one that are looked for, each counted once for every run of its trace: of many runs fewer spans."""
 LOOKS_OF_SPAN = 12
 """A span that is found is an event to be read: as much work as looking for so many ids in vain."""
-WORK_OF_SPAN = 2
-"""Of reading it, in plain events: it is looked for, read, and held against its hash."""
+WORK_OF_SPAN = 1
+"""Of that, in plain events."""
+
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class SpansOfTrace(msgspec.Struct, eq=False):
@@ -39,6 +45,18 @@ class SpansOfTrace(msgspec.Struct, eq=False):
     """How many of them the group may read on the ways that were asked for."""
     lacking: set[str] = set()
     """Spans that are asked for in this turn: where ways meet, one of them asks."""
+    otherwise: tuple[str, str] = ("", "")
+    """In this turn: where ways turn, and what is above spans that are not stored, see `SpanWay`."""
+    ways: list[SpanWay] = []
+    """Those that the store has been asked for, and that are not taken in yet."""
+    on_ways: set[str] = set()
+    """Spans on those that were."""
+    untold: set[str] = set()
+    """Of these, those that are not stored under their own id, if at all."""
+    loaded: set[str] = set()
+    """Of these, those whose events have been asked for as well."""
+    passed: set[str] = set()
+    """Spans on ways that were asked for, as far as the writer knew these from earlier commits."""
 
 
 class Way(msgspec.Struct, eq=False):
@@ -81,7 +99,7 @@ def want_above(needs: Needs, trace: str, rows: list[RunRow], span_id: str) -> No
         return
     spans.asked.add(span_id)
     way = way_from(trace, rows, span_id)
-    levels = min(_levels_of(way), max(0, _stored_in(rows) - spans.levels))  # where ways meet, one of them reads
+    levels = min(_unread_of(needs, spans, way), max(0, _stored_in(rows) - spans.levels))
     spans.levels += levels
     needs.looked_up += _looks_of(way, levels)
     needs.ways.append((follow, way))
@@ -101,6 +119,20 @@ def _levels_of(way: Way) -> int:
     return min(way.left, _stored_in(way.rows))
 
 
+def _unread_of(needs: Needs, spans: SpansOfTrace, way: Way) -> int:
+    """How many of them are not remembered, nor on another way that was asked for: where ways meet, one reads."""
+    org, at, left = way.rows[0].org, way.at, way.left
+    while at is not None and left:
+        if at in spans.passed:
+            return 0
+        spans.passed.add(at)
+        link = needs.cache.links.get((org, way.trace, at))
+        if link is None:
+            break
+        at, left = link.above, left - 1
+    return 0 if at is None else min(left, _stored_in(way.rows))
+
+
 def _looks_of(way: Way, levels: int) -> int:
     """How much work so much of it is, in ids that are looked for in vain."""
     return levels * max(LOOKS_OF_SPAN, len(way.rows) * len(ids_of("")))
@@ -114,14 +146,14 @@ def _may_be_stored(known: Known, rows: list[RunRow], span_id: str) -> bool:
 
 
 def follow(needs: Needs, way: Way) -> None:
-    """Follows a way as far as it is known, and asks for the next span."""
+    """Follows a way as far as it is known, and asks for what is on it from there on."""
     spans = spans_of(needs.known, way.rows[0].org, way.trace)
     links = spans.links
     while way.at is not None and way.left > 0:
         at = way.at
         if at not in links or (way.is_missed and at not in spans.missed):
             if spans.turn is not needs:
-                spans.turn, spans.lacking = needs, set()
+                spans.turn, spans.lacking, spans.otherwise = needs, set(), ("", "")
             if at in spans.lacking:
                 needs.misses += 1
                 return
@@ -129,12 +161,54 @@ def follow(needs: Needs, way: Way) -> None:
             link = _link(needs, way, at)
             if needs.misses != misses:
                 spans.lacking.add(at)
+                _ask_above(needs, spans, way, at)
                 return
             links[at] = spans.told.get(at) if link is None else link
             if way.is_missed:
                 spans.missed.add(at)
         way.at = links[at]
         way.left -= 1
+
+
+def _ask_above(needs: Needs, spans: SpansOfTrace, way: Way, span_id: str) -> None:
+    """Asks for the whole way from a span that is not known, and then for events of which it does not tell enough."""
+    if spans.ways:
+        _take_in(needs, spans, way)
+    for one in (spans.on_ways if way.is_missed else spans.untold) - spans.loaded:
+        spans.loaded.add(one)
+        for row in way.rows:
+            for event_id in ids_of(one):
+                needs.event_id(row.run, event_id)
+    if span_id in spans.on_ways:
+        return
+    if not spans.otherwise[0]:
+        # Also of calls that are no second account: one that names its response is not stored under its span's id.
+        turns = {call.span_id: call.same_as or call.above for row in way.rows for call in row.calls.calls}
+        spans.otherwise = _encode(turns).decode(), _encode(spans.told).decode()
+    runs = tuple([row.run for row in way.rows])
+    levels = min(way.left, _stored_in(way.rows) + len(spans.told))
+    asked = SpanWay(way.rows[0].org, runs, span_id, levels, *spans.otherwise)
+    spans.ways.append(asked)
+    needs.want(Kind.SPAN_WAY, asked)
+
+
+def _take_in(needs: Needs, spans: SpansOfTrace, way: Way) -> None:
+    """What the store has told of ways that it was asked for. What a span under its own id says does not change."""
+    org, known, waiting = way.rows[0].org, needs.known, list[SpanWay]()
+    for asked in spans.ways:
+        if not known.has(Kind.SPAN_WAY, asked):
+            waiting.append(asked)
+            continue
+        links: dict[str, LinkAbove | None] = known.get(Kind.SPAN_WAY, asked)
+        for span_id in links.keys() - spans.on_ways:
+            spans.on_ways.add(span_id)
+            link = links[span_id]
+            if link is None:
+                spans.untold.add(span_id)
+            else:
+                needs.cache.links[org, way.trace, span_id] = link
+                known.more_work[org] += WORK_OF_SPAN
+    spans.ways = waiting
 
 
 def _link(needs: Needs, way: Way, span_id: str) -> str | None:
@@ -156,7 +230,7 @@ def _link(needs: Needs, way: Way, span_id: str) -> str | None:
     if event is None:
         return None
     if any(one is event for one in found[:: len(ids_of(""))]):  # under its own id; its beginning may be told otherwise
-        needs.cache.links[key] = link_of(event, span_id)
+        needs.cache.links[key] = link_above(event.facts, span_id)
     return event.facts.parent_span_id
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from towerlog.store.columns.entries import COLUMNS as ENTRY_COLUMNS
 from towerlog.store.columns.people import LINK_COLUMNS, SESSION_COLUMNS, USER_COLUMNS
+from towerlog.store.columns.questions.searches import TEXT_COLUMNS
 from towerlog.store.columns.rows import KEY_COLUMNS, LANE_COLUMNS, REPLY_COLUMNS, RUN_COLUMNS, USAGE_FIGURES
-from towerlog.store.columns.searches import TEXT_COLUMNS
 
 
 class Table(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from towerlog.model.span import RESPONSE
 from towerlog.store.columns import rows, state
 from towerlog.store.lookup_keys import Claimant, Family
 from towerlog.store.postgres.connections import Db
-from towerlog.store.postgres.reading import content, descent, events, lanes, registry, runs, threads
+from towerlog.store.postgres.reading import content, descent, events, lanes, registry, runs, span_ways, threads
 from towerlog.store.postgres.subjects import alerts, approvals, money, people, policies
 from towerlog.store.postgres.times import NOW_SQL
 from towerlog.store.values import Kind, Loaded, StoredReply, Wanted
@@ -190,6 +190,8 @@ async def load(db: Db, wanted: Wanted, now_ms: int, here_ms: int) -> Loaded:
         elif kind is Kind.CLAIMS:
             for one in keys:
                 found[kind][one] = await _claims(db, one, now_ms)
+        elif kind is Kind.SPAN_WAY:
+            found[kind] = await span_ways.spans_above(db, keys)
         elif kind not in _TOGETHER:
             answers = [(key, await _ALONE[kind](db, key)) for key in keys]
             found[kind] = {key: value for key, value in answers if value is not None}

@@ -17,6 +17,7 @@ from towerlog.model.budget import BudgetRow, Reservation
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.delivery import DeliveriesAfter, Delivery, DeliveryBody, OutboxCounts
 from towerlog.model.event import Event, EventType, Logged
+from towerlog.model.facts import LinkAbove
 from towerlog.model.key import Key
 from towerlog.model.lane import Lane
 from towerlog.model.member import Session, SignInLink
@@ -27,7 +28,7 @@ from towerlog.model.question import RunFilter
 from towerlog.model.retention import RetentionPolicy
 from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
-from towerlog.store.lookup_keys import Claimant, Family, MemberCounts, Respelled, SpentSince
+from towerlog.store.lookup_keys import Claimant, Family, MemberCounts, Respelled, SpanWay, SpentSince
 from towerlog.store.sqlite import descent, events, lookups, personas, queue, reads
 from towerlog.store.sqlite.alerts import alerts
 from towerlog.store.sqlite.approvals import approvals
@@ -102,6 +103,10 @@ def _agent_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[i
 
 def _event_ids(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Logged]:
     return lookups.events_by_id(db, keys)
+
+
+def _span_ways(db: apsw.Connection, ways: list[SpanWay]) -> dict[SpanWay, dict[str, LinkAbove | None]]:
+    return lookups.spans_above(db, ways)
 
 
 def _responses(db: apsw.Connection, keys: list[tuple[int, str]]) -> dict[tuple[int, str], Logged]:
@@ -296,6 +301,7 @@ _ANSWERS: dict[Kind, Callable[[apsw.Connection, list[Any]], dict[Any, Any]]] = {
     Kind.AGENT_ID: _agent_ids,
     Kind.LANE: _lanes,
     Kind.EVENT_ID: _event_ids,
+    Kind.SPAN_WAY: _span_ways,
     Kind.RESPONSE: _responses,
     Kind.SAME: _same,
     Kind.EVENT: _events,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import assert_never
 
 import apsw
+from msgspec import json
 
 from towerlog.model.agent import AgentRow
 from towerlog.model.chain import SPELLED_BYTES
 from towerlog.model.checkpoint import CheckpointRow
 from towerlog.model.content import same_json
 from towerlog.model.event import Logged, NamedRun, RunByForeignId, RunById, RunByTrace
+from towerlog.model.facts import LinkAbove
 from towerlog.model.key import Key
 from towerlog.model.principal import SHARD_BITS, Counters
 from towerlog.model.run import RunRow
@@ -20,14 +23,29 @@ from towerlog.model.thread import ThreadRow
 from towerlog.model.tombstone import erased_id
 from towerlog.store.columns import rows
 from towerlog.store.columns.people import name_rows
+from towerlog.store.columns.questions.span_ways import links_of
 from towerlog.store.compression import Packer, unpacked_bytes
-from towerlog.store.lookup_keys import Respelled
+from towerlog.store.lookup_keys import Respelled, SpanWay, trace_of
 from towerlog.store.sqlite.connections.connection import damages_of
 from towerlog.store.sqlite.reads import marks, one
 from towerlog.store.values import StoredReply
 
 MAX_COMPARED_BYTES = 2 * SPELLED_BYTES
 """A stored body that is longer is none of a repeat that may be spelled in another way."""
+_ABOVE = "CAST(facts AS TEXT)"
+_SPANS_ABOVE = (
+    "WITH RECURSIVE way (at) AS (SELECT value FROM json_each(?1) UNION SELECT coalesce("
+    "CASE WHEN at NOT GLOB '*[^0-9a-f]*' THEN ?3 ->> at END,"
+    f" (SELECT CASE WHEN json_valid({_ABOVE}) THEN {_ABOVE} ->> 'parent_span_id' END"
+    " FROM json_each(?2) AS runs CROSS JOIN event WHERE event.run = runs.value"
+    " AND event.event_id IN (at, at || '.start', at || '.call')"
+    " ORDER BY runs.key, CASE event.event_id WHEN at THEN 0 WHEN at || '.start' THEN 1 ELSE 2 END LIMIT 1),"
+    " CASE WHEN at NOT GLOB '*[^0-9a-f]*' THEN ?4 ->> at END)"
+    " FROM way WHERE at IS NOT NULL LIMIT ?5) SELECT at, (SELECT coalesce(facts, x'')"
+    " FROM json_each(?2) AS runs CROSS JOIN event WHERE event.run = runs.value AND event.event_id = at LIMIT 1)"
+    " FROM way WHERE at IS NOT NULL"
+)
+"""Spans on ways up, the ids of which are digits and small letters. A circle ends where it closes."""
 _WITHOUT_DATA = rows.EVENT_COLUMNS.replace("flags", f"flags & ~{rows.PACKED}").replace("data", "x''")
 
 
@@ -95,6 +113,18 @@ def events_by_id(db: apsw.Connection, wanted: Sequence[tuple[int, str]]) -> dict
         run, event_id = key
         for row in db.execute(sql, (run, event_id, erased_id(event_id))):
             found[key] = _readable(db, row)
+    return found
+
+
+def spans_above(db: apsw.Connection, ways: Sequence[SpanWay]) -> dict[SpanWay, dict[str, LinkAbove | None]]:
+    """Ways up from spans, those of one trace in one statement."""
+    found: dict[SpanWay, dict[str, LinkAbove | None]] = {}
+    for trace, some in groupby(ways, trace_of):
+        of_trace = list(some)
+        starts, runs = (json.encode(one).decode() for one in ([way.span_id for way in of_trace], trace.runs))
+        bound = sum([way.levels for way in of_trace])
+        spans = db.execute(_SPANS_ABOVE, (starts, runs, trace.turns, trace.unstored, bound))
+        found |= dict.fromkeys(of_trace, links_of(spans))
     return found
 
 

@@ -24,7 +24,7 @@ from towerlog.model.thread import ThreadRow
 from towerlog.model.usage import MAX_SUM, Usage, UsageRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.order import advanced, falling
-from towerlog.store.columns.parents import child_condition
+from towerlog.store.columns.questions.parents import child_condition
 from towerlog.store.columns.removal import HIDDEN, IN_USE
 from towerlog.store.sqlite.conditions import within_rows
 from towerlog.store.sqlite.connections.connection import LOWER

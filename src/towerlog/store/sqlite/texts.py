@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import apsw
 
 from towerlog.model.run_text import RunText
-from towerlog.store.columns.searches import MAX_TEXT_CHARS, TEXT_COLUMNS, TEXT_PARTS, text_row, text_value
+from towerlog.store.columns.questions.searches import MAX_TEXT_CHARS, TEXT_COLUMNS, TEXT_PARTS, text_row, text_value
 from towerlog.store.sqlite.conditions import Condition
 
 _BEGUN = (

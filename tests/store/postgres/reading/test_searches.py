@@ -8,7 +8,7 @@ from tests.store.postgres.conftest import Node
 from tests.support.factories import identity, run_row
 from towerlog.model.question import RunFilter
 from towerlog.model.run_text import RunText
-from towerlog.store.columns.searches import FIRST_STRETCH
+from towerlog.store.columns.questions.searches import FIRST_STRETCH
 from towerlog.store.postgres.reading import runs as reading
 from towerlog.store.values import Changes, RunChange
 

@@ -11,7 +11,7 @@ from tests.support.factories import run_row
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.run_text import RunText
-from towerlog.store.columns.searches import FIRST_STRETCH, MAX_SEARCH_MS, MAX_STRETCH, stretches
+from towerlog.store.columns.questions.searches import FIRST_STRETCH, MAX_SEARCH_MS, MAX_STRETCH, stretches
 from towerlog.store.sqlite import reads
 from towerlog.store.sqlite.screens.searches import runs_in_time
 from towerlog.store.sqlite.write import write_changes

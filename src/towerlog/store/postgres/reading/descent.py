@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.store.columns import rows
-from towerlog.store.columns.parents import child_condition, names_of
+from towerlog.store.columns.questions.parents import child_condition, names_of
 from towerlog.store.lookup_keys import Family, Parent
 from towerlog.store.postgres.connections import Db, numbered
 from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Found, Spread

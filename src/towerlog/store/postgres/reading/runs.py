@@ -11,8 +11,8 @@ from towerlog.model.question import RunFilter, unindexed
 from towerlog.model.run import RunRow
 from towerlog.model.run_text import words_of
 from towerlog.store.columns import rows
-from towerlog.store.columns.parents import child_condition
-from towerlog.store.columns.searches import MAX_SEARCH_MS, TEXT_PARTS, stretches
+from towerlog.store.columns.questions.parents import child_condition
+from towerlog.store.columns.questions.searches import MAX_SEARCH_MS, TEXT_PARTS, stretches
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db, numbered
 from towerlog.store.postgres.per_org import each_org
 from towerlog.store.postgres.reading.run_columns import quoted, tag

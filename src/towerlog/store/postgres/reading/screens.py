@@ -8,7 +8,7 @@ from towerlog.model.event import EventType
 from towerlog.model.outline import NO_MOMENT_FACTS, Moment, MomentFacts
 from towerlog.model.question import RunFilter
 from towerlog.model.usage import RunSum, Usage
-from towerlog.store.columns.searches import MAX_SEARCH_MS
+from towerlog.store.columns.questions.searches import MAX_SEARCH_MS
 from towerlog.store.postgres.connections import Db, numbered, told_text
 from towerlog.store.postgres.reading.runs import run_conditions
 from towerlog.store.postgres.reading.usage import FIGURE_SUMS

@@ -11,7 +11,7 @@ from towerlog.model.run import RunRow
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows
 from towerlog.store.columns.order import advanced
-from towerlog.store.columns.parents import IS_A_CHILD
+from towerlog.store.columns.questions.parents import IS_A_CHILD
 from towerlog.store.postgres.connections import Db, newest_first
 from towerlog.store.values import MAX_OWN_STATES, MAX_STATES, Found, RunWithState
 

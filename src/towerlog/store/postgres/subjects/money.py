@@ -13,7 +13,7 @@ from towerlog.model.principal import shard_org
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.usage import summed
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.money import is_wanted, span_of, spent_by_facts, spent_by_row
+from towerlog.store.columns.questions.money import is_wanted, span_of, spent_by_facts, spent_by_row
 from towerlog.store.lookup_keys import Parent, SpentSince
 from towerlog.store.postgres.connections import MAX_PARAMETER, Db
 from towerlog.store.postgres.per_org import each_org

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from towerlog.model.run_text import RunText
-from towerlog.store.columns.searches import MAX_TEXT_CHARS, TEXT_COLUMNS, text_row, text_value
+from towerlog.store.columns.questions.searches import MAX_TEXT_CHARS, TEXT_COLUMNS, text_row, text_value
 from towerlog.store.postgres.connections import Db
 
 _PARTS = "coalesce($3, ''), coalesce($4, ''), coalesce($5, ''), coalesce($6, '')"

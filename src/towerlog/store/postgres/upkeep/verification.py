@@ -14,7 +14,7 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.people import name_faults
-from towerlog.store.columns.searches import TEXT_COLUMNS, text_value
+from towerlog.store.columns.questions.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
 from towerlog.store.postgres.connections import Db, told_text

@@ -12,7 +12,7 @@ from towerlog.model.budget import BudgetRow, BudgetScope, BudgetStep, HeldWanted
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.usage import summed
 from towerlog.store.columns import rows, state
-from towerlog.store.columns.money import is_wanted, span_of, spent_by_facts, spent_by_row
+from towerlog.store.columns.questions.money import is_wanted, span_of, spent_by_facts, spent_by_row
 from towerlog.store.lookup_keys import Parent, SpentSince
 from towerlog.store.sqlite import descent, reads
 from towerlog.store.values import MAX_DESCENDANTS, Found

@@ -10,8 +10,8 @@ import apsw
 
 from towerlog.model.question import RunFilter
 from towerlog.model.usage import RunSum
+from towerlog.store.columns.questions.searches import MAX_SEARCH_MS
 from towerlog.store.columns.rows import USAGE_FIGURES
-from towerlog.store.columns.searches import MAX_SEARCH_MS
 from towerlog.store.sqlite.reads import halves, run_conditions, usage_of, within
 from towerlog.store.values import Durations
 

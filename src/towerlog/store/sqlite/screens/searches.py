@@ -12,7 +12,7 @@ from towerlog.model.principal import shard_bounds
 from towerlog.model.question import RunFilter, unindexed
 from towerlog.model.run import RunRow
 from towerlog.store.columns import rows
-from towerlog.store.columns.searches import MAX_SEARCH_MS, stretches
+from towerlog.store.columns.questions.searches import MAX_SEARCH_MS, stretches
 from towerlog.store.sqlite.reads import one, run_conditions, runs, within
 from towerlog.store.values import Found
 

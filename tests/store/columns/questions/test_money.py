@@ -10,7 +10,7 @@ import pytest
 from tests.support.factories import run_row
 from towerlog.model.budget import HeldWanted, Reservation
 from towerlog.model.usage import Usage
-from towerlog.store.columns.money import is_wanted, span_of, spent_by_row
+from towerlog.store.columns.questions.money import is_wanted, span_of, spent_by_row
 from towerlog.store.lookup_keys import SpentSince
 
 HELD = Reservation(1, "r", 7, 10, 60_000, 99, ("b1", "b2"), "k")
