@@ -5,6 +5,7 @@ import { line, shortId, visible, named } from '../src/model/text';
 import { ago, duration, local } from '../src/model/times';
 import { FrameReader } from '../src/live/frames';
 import { gave, what } from '../src/pages/agent/feeds';
+import { missingOf } from '../src/model/delivery';
 import { labelsOf } from '../src/model/labels';
 
 describe('money', () => {
@@ -103,6 +104,12 @@ describe('names and ids', () => {
     expect(named('01a22b0e-c0fd-7350-9f10-2b7d4e8a1c55')).toBe('8a1c55');
     expect(named('for-the-weigher')).toBe('for-the-weigher');
     expect(named('x'.repeat(80)).length).toBe(60);
+  });
+});
+
+describe('what is missing of a run', () => {
+  it('is counted in events, not in gaps', () => {
+    expect(missingOf([{ missing: [[4, 10], [12, 12]], dropped: 2 }, { missing: [], dropped: 0 }])).toBe(10);
   });
 });
 
