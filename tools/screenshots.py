@@ -18,6 +18,9 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -107,7 +110,7 @@ class Demo(Started):
         self.key = (folder / "data" / "demo.key").read_text().strip()
 
     def add_trouble(self) -> None:
-        """A rule that fires, a run that fails, a budget that is nearly spent, a price."""
+        """A rule that fires; runs that fail, wait for a worker, tell model calls; a budget nearly spent; a price."""
         self.call("/api/v1/alert-rules", {"name": "failed runs", "trigger": "error", "cooldown_minutes": 0})
         scope = {"agent": "surveyor"}
         self.call(
@@ -122,6 +125,8 @@ class Demo(Started):
         ):
             event = {"event_type": kind, "sdk_run_id": "bookkeeping-1", "agent_name": "bookkeeper", "payload": payload}
             self.call("/api/ingest", event)
+        self.call("/v1/threads/letters/runs", {"agent": "translator", "input": "into Norwegian, please"})
+        self.call("/api/v1/events", {"client_id": "pictures", "events": list(forecasts())})
 
     def wait_for_ends(self) -> None:
         """Until each agent whose pictures are taken has ended a run."""
@@ -130,6 +135,43 @@ class Demo(Started):
             if time.monotonic() > ends_at:
                 raise SystemExit("The demo's agents have ended no run.")
             time.sleep(1)
+
+
+def forecasts() -> Iterator[Json]:
+    """Events of a run that tells its model calls with all that was said, and of two runs that it has started."""
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Is it warm in Oslo?"}]
+    said = {"role": "assistant", "content": "No: 4 degrees, and rain until the evening."}
+    more = [*asked, said, {"role": "user", "content": "And in Bergen?"}]
+    model = {"model": "gpt-4o-mini", "output_tokens": 12, "duration_ms": 840}
+    begun = {"labels": {"team": "weather"}, "input": "Is it warm?", "metadata": {"ticket": "T-17"}}
+    told: list[tuple[str, str, Json]] = [
+        ("forecast", "run.started", begun),
+        ("forecast", "step", {"name": "ask", "phase": "start", "span_id": "ask"}),
+        ("forecast", "model.call", {**model, "input_tokens": 22, "messages": asked, "response": said}),
+        ("oslo", "run.started", {"input": "Oslo", "parent_run_key": "forecast"}),
+        ("oslo", "tool.call", {"tool": "thermometer", "arguments": {"city": "Oslo"}}),
+        ("oslo", "tool.result", {"tool": "thermometer", "result": 4}),
+        ("oslo", "run.completed", {"result": 4}),
+        ("bergen", "run.started", {"input": "Bergen", "parent_run_key": "forecast"}),
+        ("bergen", "model.call", {**model, "input_tokens": 9}),
+        ("bergen", "run.failed", {"error": "no thermometer in Bergen"}),
+        ("forecast", "step", {"name": "ask", "phase": "end", "span_id": "ask", "duration_ms": 900}),
+        ("forecast", "model.call", {**model, "input_tokens": 51, "messages": more, "response": "It rains there too."}),
+        ("forecast", "run.completed", {"result": "cold and wet"}),
+    ]
+    seqs: Counter[str] = Counter()
+    begin = datetime.now(UTC) - timedelta(seconds=len(told))
+    for place, (run_key, kind, data) in enumerate(told):
+        seqs[run_key] += 1
+        yield {
+            "event_id": f"picture-{place}",
+            "client_seq": seqs[run_key],
+            "time": (begin + timedelta(seconds=place)).isoformat(timespec="milliseconds"),
+            "run_key": run_key,
+            "agent": "forecaster",
+            "type": kind,
+            "data": data,
+        }
 
 
 def pages(demo: Demo) -> dict[str, str]:
@@ -185,6 +227,13 @@ def pages(demo: Demo) -> dict[str, str]:
         "usage-thread": "/usage?by=thread",
         "alerts-deliveries": "/alerts?tab=deliveries",
         "nowhere": "/nowhere/at/all",
+        "run-calls": f"/runs/{parent}?tab=conversation",
+        "run-steps": f"/runs/{parent}?seq=11",
+        "runs-search": "/runs?q=thermometer",
+        "usage-model": "/usage?by=model",
+        "agent-activity": f"/agents/{agents['housekeeper']}",
+        # By now the server has listened for long enough to say that no worker asks for it.
+        "run-queued": f"/runs/{one('translator', ended=False)}",
     }
 
 

@@ -5,6 +5,19 @@ import { defineConfig } from 'vitest/config';
 /** What pages share, and neither the shell nor the list of runs needs. */
 const CARDS = /src\/(parts\/(AlertActs|Answer|Confirm|Erase|EventList|Field|Id|Json|Over|Place|Risk|Tabs)\.|api\/(events|lists|states)\.|live\/(acting|drafts|run-log|scrolls|standing)|model\/(answers|bars|calls|compare|diff|events|exchange|health|json|matters|messages|next|paths|replay|series|standing|timeline|tree)\.)/;
 
+/** Class → the component whose styles it keeps to it. */
+const classes = new Map<string, string>();
+
+/** As usual, but with fewer letters of the hash: the whole of it does not compress, and would be a kilobyte in all. */
+function cssHash({ filename, hash }: { filename: string; hash: (text: string) => string }): string {
+  const path = filename.slice(Math.max(filename.lastIndexOf('src/'), 0));
+  const name = `s${hash(path).slice(0, 4)}`;
+  const other = classes.get(name) ?? path;
+  if (other !== path) throw new Error(`${path} and ${other} have one class: take one letter more of their hashes`);
+  classes.set(name, path);
+  return name;
+}
+
 /** For `scripts/finish.mjs`: in which file each page is. Pages that share one have no name of their own in the manifest. */
 const pages: Plugin = {
   name: 'pages',
@@ -25,7 +38,7 @@ export default defineConfig(({ mode }) => {
   const { TOWERLOG_URL: server = 'http://127.0.0.1:8700', TOWERLOG_API_KEY: key } = loadEnv(mode, '.', 'TOWERLOG_');
   const ways = { target: server, changeOrigin: true, ...(key ? { headers: { authorization: `Bearer ${key}` } } : {}) };
   return {
-    plugins: [svelte(), pages],
+    plugins: [svelte({ compilerOptions: { cssHash } }), pages],
     build: {
       manifest: true,
       assetsInlineLimit: 0,

@@ -110,6 +110,18 @@ def test_a_run_is_shown_with_its_metadata_and_until_when_its_worker_holds_it(ser
     assert '{"ticket":"T-1"}' in shown["metadata"].replace(" ", "")
 
 
+def test_labels_of_a_run_are_shown_as_they_are_asked_for(server) -> None:
+    thread, labels = unique("thread"), {"team": "search", "gpu": "a100"}
+    run_id = queued(server, thread, metadata={"labels": labels, "ticket": "T-1"})
+    other = queued(server, thread, metadata={"labels": {"team": 1}})
+    shown = [re.split(r"  +", line, maxsplit=1) for line in lines(server, "runs", "show", run_id)]
+    assert ["labels", "team=search gpu=a100"] in shown
+    assert [words for name, words in shown if name == "metadata"] == ['{"ticket": "T-1"}']
+    found = told_json(server, "runs", "ls", "--thread", thread, "--label", "team=search")["data"]
+    assert [run["run_id"] for run in found] == [run_id]
+    assert "labels  " not in "\n".join(lines(server, "runs", "show", other))
+
+
 def test_what_the_runs_below_have_spent_is_shown_beside_the_runs_own(server) -> None:
     name = unique("told")
     told(server, "run_start", name)

@@ -188,6 +188,26 @@ def test_the_time_is_the_senders_own(capsys) -> None:
     assert printed(capsys, spooled) == "01:02:03Z  [step] s\n"
 
 
+def test_what_is_stored_after_something_later_of_another_run_says_so(capsys) -> None:
+    def at(second: int, name: str) -> RunEvent:
+        raw = {"seq": 1, "type": "step", "name": name, "data": {}, "created_at": "2026-01-02T03:05:00Z"}
+        return RunEvent.read({**raw, "occurred_at": f"2026-01-02T03:04:{second:02}.500Z"})
+
+    child = Branch("r2", 1, "scout")
+    show_tail(
+        [*told(at(6, "a"), of=child), *told(at(5, "b"), at(6, "c")), *told(at(5, "d"), of=child), *told(at(5, "e"))],
+        False,
+        utc=True,
+    )
+    assert [line.split("[")[0].split() for line in capsys.readouterr().out.splitlines()] == [
+        ["03:04:06Z", "scout"],
+        ["03:04:05Z", "stored", "later"],
+        ["03:04:06Z"],
+        ["03:04:05Z", "scout"],
+        ["03:04:05Z", "stored", "later"],
+    ]
+
+
 def test_a_gap_is_told_beside_the_events(capsys) -> None:
     show_tail(
         told(event("message.delta", content="a"), Gap.read({"requested": 0, "oldest_seq": 8, "missing": 7})), False

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Run, RunSum, UsageTotal } from '../src/api/types';
-import { course, groups, ofSums, timed, totals } from '../src/pages/usage/totals';
+import { counted, course, groups, ofSums, timed, totals } from '../src/pages/usage/totals';
 import { askedFor, chosenOf, columnsOf, USUAL } from '../src/pages/runs/columns';
 import { asked, belongs, csv, filtersOf, marked, meant, newestFirst } from '../src/pages/runs/list';
 import { spent } from '../src/pages/now/needs';
@@ -52,6 +52,11 @@ describe('usage', () => {
       ['a', 3, 2, null, null],
     ]);
   });
+  it('by model counts a run once, under its last model, as its failure and duration', () => {
+    const rows = groups([cell({ model: 'first', cost_usd: 1 }), cell({ model: 'last', cost_usd: 2, runs_started: 0 })], 'model');
+    expect(counted(rows, [{ group: 'last', runs: 1 } as RunSum]).map(({ name, usd, runs }) => [name, usd, runs])).toEqual([['last', 2, 1], ['first', 1, 0]]);
+    expect(counted(rows, null).map(({ runs }) => runs)).toEqual([null, null]);
+  });
   it('by time has a share only where a run has ended', () => {
     const took = (group: string, runs: number) => ({ group, runs, p50_ms: 5, p95_ms: 9 });
     const [from, step] = [Date.parse('2026-04-02T00:00:00Z'), 3_600_000];
@@ -102,8 +107,8 @@ describe('a search', () => {
     expect(marked('text', ' ')).toEqual([['text', false]]);
   });
   it('shows where its words are, in place of what is wide', () => {
-    expect(columnsOf(USUAL, true).map(({ name }) => name)).toEqual(['Run', 'Status', 'Agent', 'Found', 'Took', 'Tokens', 'Cost', 'Started', 'Select']);
-    // A phone, which has room for two, has the run and what was found.
-    expect(columnsOf(USUAL, true).filter(({ from = 0 }) => from < 360).map(({ name }) => name)).toEqual(['Run', 'Found']);
+    expect(columnsOf(USUAL, true).filter(({ until }) => !until).map(({ name }) => name)).toEqual(['Run', 'Status', 'Agent', 'Found', 'Took', 'Tokens', 'Cost', 'Started', 'Select']);
+    // A phone, which has room for two, has the run's status and agent, and what was found.
+    expect(columnsOf(USUAL, true).filter(({ from = 0 }) => from < 360).map(({ name }) => name)).toEqual(['Who', 'Found']);
   });
 });

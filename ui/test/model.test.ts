@@ -4,7 +4,9 @@ import { isEnded, lookOf, STATUSES } from '../src/model/status';
 import { line, shortId, visible, named } from '../src/model/text';
 import { ago, duration, local } from '../src/model/times';
 import { FrameReader } from '../src/live/frames';
-import { gave } from '../src/pages/agent/feeds';
+import { gave, what } from '../src/pages/agent/feeds';
+import { missingOf } from '../src/model/delivery';
+import { labelsOf } from '../src/model/labels';
 
 describe('money', () => {
   it('of unknown price is never $0', () => {
@@ -105,10 +107,28 @@ describe('names and ids', () => {
   });
 });
 
+describe('what is missing of a run', () => {
+  it('is counted in events, not in gaps', () => {
+    expect(missingOf([{ missing: [[4, 10], [12, 12]], dropped: 2 }, { missing: [], dropped: 0 }])).toBe(10);
+  });
+});
+
+describe('labels of a run', () => {
+  it('are what its list is filtered by, and nothing else is a label', () => {
+    expect(labelsOf({ labels: { team: 'search', gpu: 'a100' }, ticket: 'T-1' })).toEqual(['team:search', 'gpu:a100']);
+    expect([labelsOf({ labels: { team: 1, gpu: 'a100' } }), labelsOf({ labels: 'x' }), labelsOf(null)]).toEqual([[], [], []]);
+  });
+});
+
 describe('a line of an agent’s feed', () => {
   it('says what is not known in words', () => {
     expect(gave('15789+1 tokens, $?, ? ms')).toBe('15789 in, 1 out, unpriced');
     expect(gave('310+110 tokens, $?, 12 ms')).toBe('310 in, 110 out, unpriced, 12 ms');
     expect(gave('310+110 tokens, $0.002, 12 ms')).toBe('310 in, 110 out, $0.002, 12 ms');
+    expect([gave('?+? tokens, $?, ? ms'), gave('?+? tokens, $?, 12 ms')]).toEqual(['', '12 ms']);
+  });
+  it('tells a call from its result, and names no model that is not known', () => {
+    const lines = [['command_start', 'look'], ['command_complete', 'look'], ['inference_error', 'unknown (run)'], ['file_read', '']];
+    expect(lines.map(([type = '', input_summary = '']) => what({ type, input_summary }))).toEqual(['starts look', 'look', 'run', 'file read']);
   });
 });

@@ -115,6 +115,8 @@ describe('events', () => {
     expect(summary(event('tool.result', { tool: 'search', error: 'no answer' }))).toBe('no answer');
     expect(summary(event('run.queued', { data: { input: 'docs' } }))).toBe('docs');
     expect(summary(event('run.started'))).toBe('');
+    expect(summary(event('checkpoint', { step_index: 3, model: 'words-1' }))).toBe('after step 3');
+    expect(['start', 'end', undefined].map((phase) => summary(event('step', { name: 'look', data: { phase } })))).toEqual(['look begins', 'look ends', 'look']);
   });
   it('have the tone of what they mean', () => {
     expect([event('run.failed'), event('run.waiting_for_input'), event('step'), event('run.completed')].map(toneOf)).toEqual(['failed', 'waiting', 'text', 'completed']);

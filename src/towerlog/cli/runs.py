@@ -213,7 +213,7 @@ def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
             ("resumed from", None if run.resumed_from == run.retry_of else run.resumed_from),
             ("resumed by", run.resumed_by),
             ("retry of", run.retry_of),
-            ("metadata", _json(run.metadata) if run.metadata else None),
+            *_told(run.metadata),
             ("input", _json(run.input)),
             ("result", _json(run.result)),
         ]
@@ -222,6 +222,17 @@ def _show(run: RunInfo, utc: bool, calls: list[tuple[str, object]]) -> None:
         say("runs below")
         for child in run.children:
             _show_branch(child, 1)
+
+
+def _told(metadata: Mapping[str, Any] | None) -> list[tuple[str, str | None]]:
+    """Labels that the run's sender gave it, as `runs ls --label` takes them, and the rest of its metadata."""
+    rest = dict(metadata or {})
+    labels = rest.get("labels")
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        return [("metadata", _json(rest) if rest else None)]
+    del rest["labels"]
+    said = " ".join(f"{name}={value}" for name, value in labels.items())
+    return [("labels", said or None), ("metadata", _json(rest) if rest else None)]
 
 
 def _closed(one: ClosedQuestion, at: Callable[[str | None], str | None]) -> str:

@@ -21,6 +21,7 @@ from towerlog.sdk.api.shapes import Gap, RunEvent
 INTERRUPTED = 130
 MAX_TEXT_CHARS = 200
 """Characters of a value that are shown; `--json` has all of it."""
+STORED_LATER = " stored later"
 INDENT = "  "
 MAX_DEPTH = 10
 MAX_LABEL_CHARS = 16
@@ -74,6 +75,8 @@ class Screen:
         """Whose text the current line is; None at the start of a line."""
         self._depths: OrderedDict[tuple[str, str], int] = OrderedDict()
         """How deep the newest spans stand."""
+        self._latest = (0, "")
+        """The latest moment that was shown, in whole seconds, and the run that told of it."""
 
     def show(self, told: Told) -> None:
         """Prints an event."""
@@ -93,7 +96,8 @@ class Screen:
             self._write(branch, visible_text(event.text or ""))
             return
         self.close()
-        head = f"{self._time(event.happened_at)}  {_margin(branch)}{INDENT * self._depth(branch, data)}"
+        when = self._time(event.happened_at) + self._order(branch, event.happened_at)
+        head = f"{when}  {_margin(branch)}{INDENT * self._depth(branch, data)}"
         line = head + line_of(event.type, data)
         if sys.stdout.isatty() and event.type not in _WHOLE:
             line = cut(line, shutil.get_terminal_size().columns)
@@ -106,6 +110,16 @@ class Screen:
         except ValueError:
             return visible(text)
         return f"{moment:%H:%M:%S}Z" if self._utc else f"{moment.astimezone():%H:%M:%S}"
+
+    def _order(self, branch: Branch, text: str) -> str:
+        """Says of an event that stands below a later one of another run that it was stored after that."""
+        try:
+            second = parse_ms(text) // 1000
+        except ValueError:
+            return ""
+        latest, run_id = self._latest
+        self._latest = max(self._latest, (second, branch.run_id))
+        return STORED_LATER if second < latest and run_id != branch.run_id else ""
 
     def _depth(self, branch: Branch, data: Mapping[str, Any]) -> int:
         """How many open spans of its run the event stands in."""

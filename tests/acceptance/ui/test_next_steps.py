@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Route, expect
 
@@ -34,7 +36,6 @@ def test_the_prices_that_come_with_the_server_are_searched_and_taken_as_a_beginn
 ) -> None:
     page = screen("/settings?tab=prices").ready("Settings").page
     page.get_by_label("Model or provider").fill("openai gpt-4o-mini")
-    page.get_by_label("Model or provider").press("Enter")
     row = page.locator('[data-id="openai/gpt-4o-mini"]')
     expect(row).to_contain_text("$0.1500")
     row.get_by_role("button", name="Change …").click()
@@ -42,7 +43,6 @@ def test_the_prices_that_come_with_the_server_are_searched_and_taken_as_a_beginn
     expect(form.get_by_label("Input", exact=True)).to_have_value("0.15")
     form.get_by_role("button", name="Cancel").click()
     page.get_by_label("Model or provider").fill("no-such-model")
-    page.get_by_label("Model or provider").press("Enter")
     page.get_by_text("No model matches").wait_for()
 
 
@@ -146,17 +146,123 @@ def test_the_rows_of_tools_open_the_calls_and_those_their_events(screen: OpenScr
 def test_threads_are_found_by_a_part_of_their_name(screen: OpenScreen, seeds: Seeds) -> None:
     page = screen("/threads").ready("Threads").page
     page.get_by_label("Thread or title").fill("CLEAN")
-    page.get_by_label("Thread or title").press("Enter")
     expect(page.get_by_role("table", name="Threads")).to_have_attribute("aria-rowcount", "2")
     # It is the server that looks, and the address says what for.
     assert page.url.endswith("/threads?q=CLEAN")
     page.reload()
     expect(page.get_by_role("table", name="Threads")).to_have_attribute("aria-rowcount", "2")
     page.get_by_label("Thread or title").fill("nowhere")
-    page.get_by_label("Thread or title").press("Enter")
     page.get_by_text("No thread matches.").wait_for()
     page.get_by_role("link", name="All threads").click()
     page.get_by_role("table", name="Threads").wait_for()
+    expect(page.get_by_label("Thread or title")).to_have_value("")
+
+
+def test_a_field_that_searches_keeps_what_is_typed(screen: OpenScreen, seeds: Seeds) -> None:
+    """Whoever types on is not put back to what was asked meanwhile."""
+    page = screen("/runs").ready("Runs").page
+    field = page.get_by_label("Search by words, id or agent")
+    field.fill("send ")
+    expect(page.get_by_role("table", name="Runs")).to_have_attribute("aria-rowcount", "2")
+    assert page.url.endswith("/runs?q=send")
+    expect(field).to_have_value("send ")
+    field.press_sequentially("letter")
+    page.wait_for_url("**/runs?q=send+letter")
+    expect(field).to_have_value("send letter")
+    field.fill("")
+    page.locator(f'[data-id="{seeds.done}"]').wait_for()
+    assert page.url.endswith("/runs")
+
+
+def test_on_a_phone_a_hit_says_whose_run_it_is_and_how_it_ended(screen: OpenScreen, seeds: Seeds) -> None:
+    one = screen("/runs?q=paper", width=360).ready("Runs")
+    row = one.page.locator(f'[data-id="{seeds.failed}"]')
+    expect(row).to_contain_text("✕ writer")
+    expect(row.locator("mark")).to_have_text("paper")
+    assert one.overflow() <= 0
+    row.get_by_role("button", name="All of this row").click()
+    expect(one.page.get_by_role("dialog")).to_contain_text(seeds.failed[-6:])
+    expect(one.page.get_by_role("dialog").get_by_text("Who", exact=True)).to_have_count(0)
+
+
+def test_the_audit_is_filtered_by_what_was_done(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/audit").ready("Audit").page
+    page.get_by_label("What was done").select_option("budget.create")
+    expect(page.get_by_role("table", name="Audit")).to_have_attribute("aria-rowcount", "2")
+    assert page.url.endswith("/audit?action=budget.create")
+
+
+def test_labels_of_a_run_lead_to_the_runs_that_have_them(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    made = [
+        create_run(client, f"labelled-{team}", agent="nobody", input="x", metadata={"labels": {"team": team}})["run_id"]
+        for team in ("search", "ads")
+    ]
+    one = screen(f"/runs/{made[0]}").ready("nobody")
+    one.page.get_by_role("link", name="team:search").click()
+    one.ready("Runs")
+    one.page.locator(f'[data-id="{made[0]}"]').wait_for()
+    expect(one.page.locator(f'[data-id="{made[1]}"]')).to_have_count(0)
+
+
+def test_now_says_which_queued_runs_no_worker_serves(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    """The server has to listen for a minute and a half before it calls a run unserved: its answer is put forward."""
+    create_run(server.client(), "served", agent="somebody", input="x")
+
+    def unserved(route: Route) -> None:
+        reply = route.fetch()
+        told = reply.json()
+        for lane in told["data"]:
+            lane["unserved"] = lane["agent"] == "nobody"
+        route.fulfill(response=reply, json=told)
+
+    one = screen("/budgets").ready("Budgets")
+    one.page.route("**/api/v1/lanes?*", unserved)
+    one.page.keyboard.press("g")
+    one.page.keyboard.press("n")
+    one.ready("Now")
+    said = one.page.get_by_role("region", name=re.compile("need.? you"))
+    expect(said).to_contain_text(re.compile(r"\d+ runs?: no worker serves\s+nobody"))
+    expect(said).not_to_contain_text("somebody")
+    said.get_by_role("link", name=re.compile(r"^\d+ runs?$")).click()
+    one.ready("Workers")
+
+
+def test_a_sum_without_the_price_of_a_call_has_a_plus_beneath_its_chart_too(screen: OpenScreen, seeds: Seeds) -> None:
+    page = screen("/usage").ready("Usage").page
+    expect(page.get_by_role("img", name=re.compile(r"^Cost: Total: \$[\d.]+\+\.$"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Total: \$[\d.]+\+$"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile(r"^Tokens: Total: [\d,]+\.$"))).to_be_visible()
+
+
+def test_usage_by_model_counts_a_run_once(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    client = server.client()
+    calls = [("model.call", {"model": f"usage-{one}", "cost_usd": 0.5, "input_tokens": 1}) for one in ("first", "last")]
+    told = [("run.started", {"input": "x"}), *calls, ("run.completed", {})]
+    events = [
+        {
+            "event_id": f"twice-{seq}",
+            "client_seq": seq,
+            "run_key": "twice",
+            "agent": "twice",
+            "type": kind,
+            "data": data,
+        }
+        for seq, (kind, data) in enumerate(told, 1)
+    ]
+    ok(client.post("/api/v1/events", json={"client_id": "twice", "events": events}))
+    page = screen("/usage?by=model").ready("Usage").page
+    page.get_by_text("under its last one").wait_for()
+    cells = {
+        name: page.locator(f'[data-id="usage-{name}"]').get_by_role("cell").all_inner_texts()
+        for name in ("first", "last")
+    }
+    names = page.get_by_role("table", name="Usage by model").get_by_role("columnheader").all_inner_texts()
+    runs, failed = names.index("Runs"), names.index("Failed")
+    assert {name: (row[runs].strip(), row[failed].strip()) for name, row in cells.items()} == {
+        "first": ("0", "–"),
+        "last": ("1", "0 %"),
+    }
 
 
 def test_a_search_through_many_threads_goes_on_when_asked(screen: OpenScreen, seeds: Seeds) -> None:

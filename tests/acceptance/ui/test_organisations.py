@@ -34,9 +34,18 @@ def test_one_is_made_and_renamed_and_its_link_signs_in(
     page.get_by_role("button", name="New organisation").click()
     page.get_by_role("textbox", name="Name").fill("another team")
     page.get_by_role("button", name="Save").click()
-    url = page.get_by_text("#token=").inner_text()
-    assert screen.violations() == []
+    dialog = page.get_by_role("dialog", name="New organisation")
+    expect(dialog).to_contain_text("Send this link to the first member of another team.")
+    url, key = dialog.locator("pre").all_inner_texts()
+    assert "#token=" in url
+    [made] = [
+        one for one in managed.client().get("/api/v1/organisations").json()["data"] if one["name"] == "another team"
+    ]
+    assert managed.client(key=key).get("/api/v1/whoami").json()["org_id"] == made["org_id"]
+    expect(dialog.get_by_role("button", name="Copy the key")).to_be_visible()
+    assert (screen.violations(), screen.overflow()) == ([], 0)
     page.keyboard.press("Escape")
+    expect(page.get_by_text(key)).to_have_count(0)
     row = page.locator("[data-id]").filter(has_text="another team")
     row.get_by_role("button", name="Rename").click()
     page.get_by_role("textbox", name="Name").fill("a better name")

@@ -1,6 +1,6 @@
 /** Names for what the API answers, as its description has them. */
 
-import type { components } from './schema';
+import type { components, operations } from './schema';
 
 type Schemas = components['schemas'];
 
@@ -20,6 +20,7 @@ export type AlertRule = Schemas['AlertRule'];
 export type Delivery = Schemas['Delivery'];
 export type Persona = Schemas['Persona'];
 export type AuditEntry = Schemas['AuditEntry'];
+export type AuditAction = NonNullable<NonNullable<operations['native.list_audit']['parameters']['query']>['action']>;
 export type ApiKey = Schemas['ApiKey'];
 export type UsageTotal = Schemas['UsageTotal'];
 export type RunSum = Schemas['RunSum'];

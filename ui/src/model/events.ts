@@ -44,6 +44,9 @@ function member(event: Told, names: readonly string[]): unknown {
   return names.map((name) => data[name]).find((value) => value !== undefined && value !== null);
 }
 
+/** The ends of a step, in words. */
+const ENDS: Readonly<Record<string, string>> = { start: 'begins', end: 'ends', error: 'failed' };
+
 /** What an event says beside its type; one line. */
 export function summary(event: Told): string {
   const data = (event.data ?? {}) as Record<string, unknown>;
@@ -52,8 +55,9 @@ export function summary(event: Told): string {
     written(event) ??
     event.error ??
     (event.tool ? [event.tool, preview(event.type === 'tool.call' ? asked(event) : given(event))].filter(Boolean).join('  ') : null) ??
-    event.model ??
     (event.step_index !== undefined ? `after step ${event.step_index}` : null) ??
+    event.model ??
+    (event.type === 'step' && event.name ? [event.name, ENDS[data['phase'] as string]].filter(Boolean).join(' ') : null) ??
     event.name ??
     ['question', 'reason', 'phase', 'log_line', 'worker_id', 'input', 'result'].map((name) => data[name]).find((value) => value !== undefined);
   return preview(said);

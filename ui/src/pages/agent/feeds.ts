@@ -3,9 +3,16 @@
 export const FEEDS = ['All', 'Shell', 'Filesystem', 'Runtime', 'Inference'] as const;
 export type FeedName = (typeof FEEDS)[number];
 
+/** What a line of the feed is about: of a call and its result, which is which; of what has no model, only what it is. */
+export function what(event: { readonly type: string; readonly input_summary: string }): string {
+  const named = event.input_summary.replace(/^unknown \((.*)\)$/, '$1');
+  return named ? (event.type.endsWith('_start') ? `starts ${named}` : named) : event.type.replaceAll('_', ' ');
+}
+
 /** What a line of the feed says came of it: where the feed has a `?` for money or time, that is not known. */
 export function gave(summary: string): string {
-  return summary.replace(/^(\S+)\+(\S+) tokens/, '$1 in, $2 out').replace(/, \$\?(?=,|$)/, ', unpriced').replace(/, \? ms$/, '');
+  const known = summary.replace(/, \? ms$/, '').replace(/^\?\+\? tokens, \$\?(, )?/, '');
+  return known.replace(/^(\S+)\+(\S+) tokens/, '$1 in, $2 out').replace(/, \$\?(?=,|$)/, ', unpriced');
 }
 
 /** Whether an event of this tool is shown. What is no command, no file and no model call is of the agent's runtime. */

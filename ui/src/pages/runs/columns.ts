@@ -4,6 +4,7 @@ export interface Column {
   readonly name: string;
   readonly width: string;
   readonly from?: number;
+  readonly until?: number;
   readonly end?: boolean;
   readonly quiet?: boolean;
   /** Shown unless the URL names columns. */
@@ -30,8 +31,9 @@ export const CHOICES: readonly Column[] = [
 ];
 const FIRST: Column = { name: 'Run', width: '56px' };
 const FOUND: Column = { name: 'Found', width: 'minmax(120px, 3fr)' };
-/** Narrower than this, only the run stands before what was found. */
+/** Narrower than this, what was found stands beside the shape of the run's status and its agent alone. */
 const BESIDE_FOUND = 480;
+const WHO: Column = { name: 'Who', width: 'minmax(88px, 1fr)', until: BESIDE_FOUND };
 /** Of a search. */
 const LEFT_OUT = ['Phase', 'Model', 'Thread'];
 const LAST: Column = { name: 'Select', width: '20px', from: 560, quiet: true };
@@ -48,8 +50,8 @@ export function chosenOf(asked: string | null): string[] {
 export function columnsOf(chosen: readonly string[], isSearch = false): Column[] {
   const shown = CHOICES.filter(({ name }) => chosen.includes(name) && !(isSearch && LEFT_OUT.includes(name)));
   if (!isSearch) return [FIRST, ...shown, LAST];
-  const before = shown.slice(0, 2).map((column) => ({ ...column, from: Math.max(column.from ?? 0, BESIDE_FOUND) }));
-  return [FIRST, ...before, FOUND, ...shown.slice(2), LAST];
+  const before = [FIRST, ...shown.slice(0, 2)].map((column) => ({ ...column, from: Math.max(column.from ?? 0, BESIDE_FOUND) }));
+  return [WHO, ...before, FOUND, ...shown.slice(2), LAST];
 }
 
 /** What the URL says of a choice; null for the usual ones. */

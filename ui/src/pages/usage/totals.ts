@@ -22,7 +22,7 @@ export interface Group {
   readonly unpriced: number;
   readonly input: number | null;
   readonly output: number | null;
-  readonly runs: number;
+  readonly runs: number | null;
   /** Of its runs that have ended: how many, and how many of them went wrong; null where that was not told. */
   readonly ended: number | null;
   readonly failed: number | null;
@@ -56,6 +56,12 @@ export function groups(rows: readonly UsageTotal[], by: 'agent' | 'model'): Grou
     });
   }
   return dearestFirst(found);
+}
+
+/** Groups by model with the runs whose last model each is: so the list of runs, failures and durations count them. Null: not told yet. */
+export function counted(groups: readonly Group[], sums: readonly RunSum[] | null): Group[] {
+  const runs = new Map((sums ?? []).map((sum) => [sum.group, sum.runs]));
+  return groups.map((row) => ({ ...row, runs: sums && (runs.get(row.name) ?? 0) }));
 }
 
 /** What the runs of each group have used, as the server has added it up. */
@@ -103,7 +109,7 @@ export function course(took: readonly Took[], wrong: readonly Took[], from: numb
 }
 
 function dearestFirst(found: ReadonlyMap<string | null, Group>): Group[] {
-  return [...found.values()].sort((one, other) => (other.usd ?? 0) - (one.usd ?? 0) || other.runs - one.runs);
+  return [...found.values()].sort((one, other) => (other.usd ?? 0) - (one.usd ?? 0) || (other.runs ?? 0) - (one.runs ?? 0));
 }
 
 export interface Totals {
