@@ -162,7 +162,10 @@ def test_a_session_is_ended_where_it_is_listed(screen: OpenScreen, server: Serve
     before = rows.count()
     expect(rows.first.get_by_role("button")).to_have_count(0)
     rows.nth(1).get_by_role("button", name="End …").click()
-    page.get_by_role("dialog", name="End a session").get_by_role("button", name="End it").click()
+    dialog = page.get_by_role("dialog", name="End a session")
+    expect(dialog.get_by_role("button", name="End it")).to_be_disabled()
+    dialog.get_by_label("Type end to go on").fill("end")
+    dialog.get_by_role("button", name="End it").click()
     expect(rows).to_have_count(before - 1)
 
 

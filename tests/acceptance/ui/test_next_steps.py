@@ -300,3 +300,34 @@ def test_on_a_wide_screen_events_stand_beside_the_timeline(screen: OpenScreen, s
         assert left is not None
         assert right is not None
         assert (right["x"] >= left["x"] + left["width"] and right["y"] < left["y"] + left["height"]) == is_beside, width
+
+
+@pytest.mark.parametrize("act", ["budget", "rule", "price", "run"])
+def test_what_cannot_be_undone_is_confirmed_by_typing(screen: OpenScreen, server: Server, act: str) -> None:
+    client, name = server.client(), f"doomed-{act}"
+    if act == "budget":
+        made = {"name": name, "scope": {"agent": name}, "amount_usd": 1, "period": "day", "action": "warn"}
+        ok(client.post("/api/v1/budgets", json=made), 201)
+        page, typed, done = screen("/budgets").ready("Budgets").page, name, "Delete it"
+    elif act == "rule":
+        ok(client.post("/api/v1/alert-rules", json={"name": name, "trigger": "error"}), 201)
+        page, typed, done = screen("/alerts?tab=rules").ready("Alerts").page, name, "Delete it"
+    elif act == "price":
+        ok(client.post("/api/v1/prices", json={"model": name, "usd_per_million": {"input": 1}}), 201)
+        page, typed, done = screen("/settings?tab=prices").ready("Settings").page, name, "Delete it"
+    else:
+        run_id = create_run(client, name, agent=name)["run_id"]
+        page, typed, done = screen(f"/runs/{run_id}").ready(name).page, run_id[-6:], "Cancel the run"
+    asked = "Cancel …" if act == "run" else "Delete …"
+    holder = page.locator("main")
+    if act != "run":
+        holder = page.locator("[data-id]").filter(has_text=name)
+    holder.get_by_role("button", name=asked).click()
+    button = page.get_by_role("dialog").get_by_role("button", name=done)
+    expect(button).to_be_disabled()
+    page.get_by_role("dialog").get_by_label(f"Type {typed} to go on").fill(typed)
+    button.click()
+    if act == "run":
+        expect(page.get_by_text("cancelled").first).to_be_visible()
+    else:
+        expect(holder).to_have_count(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from playwright.sync_api import expect
 
@@ -52,6 +54,7 @@ PAGES = {
 }
 """Path → its heading, and something that it shows."""
 SIZES = [(1440, "light"), (360, "dark")]
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -61,7 +64,9 @@ def test_each_page_shows_what_there_is(screen: OpenScreen, seeds: Seeds, path: s
         one = screen(path.format(**seeds._asdict()), width=width, theme=theme).ready(heading)
         one.page.get_by_text(shown).locator("visible=true").first.wait_for()
         assert one.overflow() <= 0, f"{width} px"
-        assert one.violations() == [], f"{width} px, {theme}"
+        for scheme in THEMES:
+            one.page.emulate_media(color_scheme=scheme)
+            assert one.violations() == [], f"{width} px, {scheme}"
 
 
 @pytest.mark.parametrize("is_signed_in", [True, False])

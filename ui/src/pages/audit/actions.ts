@@ -7,7 +7,7 @@ export const ACTIONS = [
   'budget.delete', 'clock.confirm', 'delivery.redeliver', 'key.create', 'key.revoke', 'member.change',
   'member.create', 'member.link', 'member.link_end', 'member.password', 'member.remove', 'member.sign_in',
   'member.sign_out', 'organisation.create', 'organisation.remove', 'organisation.rename', 'persona.create',
-  'price.create', 'price.delete', 'reservation.release', 'retention.clear', 'retention.set', 'route.create',
+  'price.create', 'price.delete', 'reservation.release', 'retention.clear', 'retention.set', 'route.create', 'row.lose', 'row.restore',
   'rule.change', 'rule.create', 'rule.delete', 'run.approve', 'run.cancel', 'run.create', 'run.erase', 'run.fork',
   'run.input', 'run.kill', 'run.message', 'run.pause', 'run.reject', 'run.reprice', 'run.resume', 'run.retry',
   'store.migrate', 'store.rebuild', 'store.restore', 'thread.change', 'thread.create', 'thread.erase',
