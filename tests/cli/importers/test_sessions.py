@@ -222,6 +222,46 @@ def test_codex_totals_that_begin_anew_count_from_there(server, tmp_path) -> None
     assert figures(server) == [(3700, 370)]
 
 
+def last_used(second: int, *last: int) -> dict[str, Any]:
+    """Tokens in and out of the last call, and no total."""
+    info = {"last_token_usage": dict(zip(("input_tokens", "output_tokens"), last, strict=True))}
+    return line(second, "event_msg", type="token_count", info=info)
+
+
+def result(second: int) -> dict[str, Any]:
+    """What a tool has put out."""
+    return line(second, "response_item", type="function_call_output", call_id="c", output="x")
+
+
+LAST_CALLS = {
+    "two": ([answered(2, "a"), last_used(3, 50, 5), answered(4, "b"), last_used(5, 70, 7)], (120, 12)),
+    "two alike": ([answered(2, "a"), last_used(3, 50, 5), answered(4, "b"), last_used(5, 50, 5)], (100, 10)),
+    "told again": ([answered(2, "a"), last_used(3, 50, 5), result(4), said(4, "q"), last_used(5, 50, 5)], (50, 5)),
+    "without answers": ([last_used(3, 50, 5), last_used(5, 70, 7)], (120, 12)),
+    "then totals": ([answered(2, "a"), last_used(3, 50, 5), answered(4, "b"), used(5, (120, 12), (70, 7))], (120, 12)),
+    "behind totals": (
+        [used(3, (50, 5), (50, 5)), answered(4, "b"), last_used(5, 70, 7), used(6, (130, 13))],
+        (130, 13),
+    ),
+    "beside records": (
+        [
+            line(3, "token_usage_record", thread_token_usage={"input_tokens": 50, "output_tokens": 5}),
+            last_used(3, 50, 5),
+        ],
+        (50, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), LAST_CALLS.values(), ids=LAST_CALLS)
+def test_codex_that_tells_the_last_call_alone_counts_each(
+    tmp_path: Path, lines: list[dict[str, Any]], expected: tuple[int, int]
+) -> None:
+    path = written(tmp_path / "s.jsonl", meta(0, samples.CODEX_SESSION), said(1, "q"), *lines)
+    calls = of_type(read(path), "model.call")
+    assert tuple(sum(call[name] for call in calls) for name in ("input_tokens", "output_tokens")) == expected
+
+
 def all_used(server: Server) -> tuple[Any, ...]:
     """The model of the only run, and its input, cached input, cache writes, output and all tokens."""
     [row] = runs(server).values()
