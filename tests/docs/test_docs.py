@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -66,6 +67,24 @@ def test_the_console_blocks_of_a_page_come_out_as_it_says(page, tmp_path, served
     save_files(text, tmp_path)
     found = wrong(name_of(page), text, tmp_path, served)
     assert not found, "\n\n".join(found)
+
+
+INSTALLED = re.compile(r"^pip install ((?:[^\\\n]|\\\n)+)$", re.MULTILINE)
+IMPORTED = re.compile(r"^(?:from|import) ([a-z]+).*$", re.MULTILINE)
+OF_THEIR_OWN_INSTALL = [page for page in sorted(OF_FRAMEWORKS.glob("*.md")) if INSTALLED.search(page.read_text())]
+
+
+@pytest.mark.parametrize("page", OF_THEIR_OWN_INSTALL, ids=name_of)
+def test_what_the_program_of_a_framework_imports_is_installed_as_its_page_says(page) -> None:
+    """By the first word of the packages, and by the providers whose names the imports have."""
+    text = page.read_text()
+    installed = " ".join(found[1] for found in INSTALLED.finditer(text))
+    packages = {re.split(r"[-\[ ]", name.strip("'"))[0] for name in installed.replace("\\\n", " ").split()}
+    [program_] = blocks(text, "python")
+    imported = list(IMPORTED.finditer(program_.text))
+    assert {found[1] for found in imported} - sys.stdlib_module_names <= packages
+    providers = {name for name in ("openai", "anthropic") for found in imported if name in found[0].lower()}
+    assert {name for name in providers if name not in installed} == set()
 
 
 # They go on until somebody stops them; the tests of live rows run an example that does the same.

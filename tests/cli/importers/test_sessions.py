@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,14 @@ def meta(second: int, session: str, **more: Any) -> dict[str, Any]:
     return line(second, "session_meta", id=session, timestamp=at(second), cwd="/srv", cli_version="0.145.0", **more)
 
 
-@pytest.mark.parametrize("sample", [samples.claude_code, samples.codex], ids=lambda one: one.__name__)
+def repeating() -> list[dict[str, Any]]:
+    """A session that was resumed, and whose history was appended to it."""
+    again = [{**one, "uuid": f"again-{one['uuid']}", "timestamp": at(7)} for one in two_turns()[:3]]
+    own = [prompt(8, "and then?"), reply(9, "m3", "Venice.", 4, requestId="r3")]
+    return [*two_turns(), *two_turns()[:3], *again, *own]
+
+
+@pytest.mark.parametrize("sample", [samples.claude_code, repeating, samples.codex], ids=lambda one: one.__name__)
 def test_what_is_told_of_a_part_is_told_the_same_of_the_whole(tmp_path: Path, sample: Any) -> None:
     """Wherever a session is cut: no event has other figures later under the same id."""
 
@@ -213,6 +220,46 @@ def test_codex_totals_that_begin_anew_count_from_there(server, tmp_path) -> None
         server, "import", str(written(tmp_path / "s.jsonl", meta(0, samples.CODEX_SESSION), said(1, "q"), *lines))
     )
     assert figures(server) == [(3700, 370)]
+
+
+def last_used(second: int, *last: int) -> dict[str, Any]:
+    """Tokens in and out of the last call, and no total."""
+    info = {"last_token_usage": dict(zip(("input_tokens", "output_tokens"), last, strict=True))}
+    return line(second, "event_msg", type="token_count", info=info)
+
+
+def result(second: int) -> dict[str, Any]:
+    """What a tool has put out."""
+    return line(second, "response_item", type="function_call_output", call_id="c", output="x")
+
+
+LAST_CALLS = {
+    "two": ([answered(2, "a"), last_used(3, 50, 5), answered(4, "b"), last_used(5, 70, 7)], (120, 12)),
+    "two alike": ([answered(2, "a"), last_used(3, 50, 5), answered(4, "b"), last_used(5, 50, 5)], (100, 10)),
+    "told again": ([answered(2, "a"), last_used(3, 50, 5), result(4), said(4, "q"), last_used(5, 50, 5)], (50, 5)),
+    "without answers": ([last_used(3, 50, 5), last_used(5, 70, 7)], (120, 12)),
+    "then totals": ([answered(2, "a"), last_used(3, 50, 5), answered(4, "b"), used(5, (120, 12), (70, 7))], (120, 12)),
+    "behind totals": (
+        [used(3, (50, 5), (50, 5)), answered(4, "b"), last_used(5, 70, 7), used(6, (130, 13))],
+        (130, 13),
+    ),
+    "beside records": (
+        [
+            line(3, "token_usage_record", thread_token_usage={"input_tokens": 50, "output_tokens": 5}),
+            last_used(3, 50, 5),
+        ],
+        (50, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), LAST_CALLS.values(), ids=LAST_CALLS)
+def test_codex_that_tells_the_last_call_alone_counts_each(
+    tmp_path: Path, lines: list[dict[str, Any]], expected: tuple[int, int]
+) -> None:
+    path = written(tmp_path / "s.jsonl", meta(0, samples.CODEX_SESSION), said(1, "q"), *lines)
+    calls = of_type(read(path), "model.call")
+    assert tuple(sum(call[name] for call in calls) for name in ("input_tokens", "output_tokens")) == expected
 
 
 def all_used(server: Server) -> tuple[Any, ...]:
@@ -353,6 +400,56 @@ def test_parts_of_one_response_count_once_though_its_tools_answer_between(tmp_pa
         read(written(tmp_path / "t.jsonl", *lines, prompt(8, results[1]["message"]["content"]), later)), "model.call"
     )
     assert [call["output_tokens"] for call in calls] == [100, 7]
+
+
+def two_turns() -> list[dict[str, Any]]:
+    """A prompt, a response in two parts whose usage grows, and its answer; then another turn."""
+    parts = [reply(2, "m1", "Pi", 1, None, requestId="r1"), reply(3, "m1", "Pisa.", 50, requestId="r1")]
+    return [prompt(1, "which?"), *parts, prompt(4, "and?"), reply(5, "m2", "Bologna.", 7, requestId="r2")]
+
+
+REWRITTEN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "to the letter": lambda one: one,
+    "elsewhere": lambda one: {**one, "cwd": "/srv/elsewhere", "version": "2.1.0"},
+    "under other names": lambda one: {**one, "uuid": f"again-{one['uuid']}"},
+    "under other names at another time": lambda one: {**one, "uuid": f"again-{one['uuid']}", "timestamp": at(30)},
+    "without a name": lambda one: {name: value for name, value in one.items() if name != "uuid"},
+}
+
+
+@pytest.mark.parametrize("length", [2, 3, 5], ids=lambda one: f"the first {one} lines")
+@pytest.mark.parametrize("rewritten", REWRITTEN.values(), ids=REWRITTEN)
+def test_what_a_file_repeats_of_itself_counts_once(
+    tmp_path: Path, rewritten: Callable[[dict[str, Any]], dict[str, Any]], length: int
+) -> None:
+    """As a program writes it that appends the history when it resumes a session."""
+    lines = two_turns()
+    own = [prompt(8, "and then?"), reply(9, "m3", "Venice.", 4, requestId="r3")]
+    for repeats in (1, 3):
+        again = [rewritten(one) for one in lines[:length]] * repeats
+        calls = of_type(read(written(tmp_path / "s.jsonl", *lines, *again, *own)), "model.call")
+        assert [call["output_tokens"] for call in calls] == [50, 7, 4]
+
+
+def test_a_session_ends_with_what_it_said_last_and_not_with_what_it_repeats(tmp_path: Path) -> None:
+    lines, skipped = two_turns(), list[str]()
+    source = Source(written(tmp_path / "s.jsonl", *lines, *lines[:3]), SystemClock().now_ms())
+    events = list(events_in(source, str(format_of(source)), skipped.append))
+    assert of_type(events, "run.completed") == [{"result": "Bologna."}]
+    assert [call["content"] for call in of_type(events, "message.delta")] == ["Pi", "Pisa.", "Bologna."]
+    assert skipped == ["written again"] * 3
+
+
+def test_an_entry_that_is_written_again_with_more_output_has_grown(tmp_path: Path) -> None:
+    begun, grown = reply(2, "m1", "Pi", 1, None), reply(2, "m1", "Pisa.", 50)
+    for between in ([], [prompt(3, "go on")]):
+        calls = of_type(read(written(tmp_path / "s.jsonl", prompt(1, "which?"), begun, *between, grown)), "model.call")
+        assert [call["output_tokens"] for call in calls] == [50]
+
+
+def test_requests_that_a_gateway_names_alike_count_each(tmp_path: Path) -> None:
+    lines = through_a_gateway(samples.SESSION, ["r", "r", "r"], [1000, 2000, 3000])
+    assert len(of_type(read(written(tmp_path / "s.jsonl", *lines)), "model.call")) == 3
 
 
 @pytest.mark.parametrize("in_one_go", [False, True], ids=["prompt later", "prompt in the same moment"])

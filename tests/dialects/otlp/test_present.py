@@ -1,4 +1,4 @@
-"""What a span has of the table of names: all of it that is there, in the order of the table."""
+"""What a span has of the tables of names: all of it that is there, in the order of the table."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.dialects.otlp import names, present
+from towerlog.dialects.otlp.figures import spellings
 from towerlog.dialects.otlp.present import NOTHING, Present, present_in
 
 LISTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     name.lower(): value
-    for name, value in vars(names).items()
+    for table in (names, spellings)
+    for name, value in vars(table).items()
     if name.isupper() and isinstance(value, tuple) and isinstance(value[0], tuple) and name != "PRESENT"
 }
 NAMES = sorted({one[0] for some in LISTS.values() for one in some} | {one for _, some in names.PRESENT for one in some})

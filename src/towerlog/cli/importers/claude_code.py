@@ -7,14 +7,13 @@ first where each message ends. Nothing says that a session has ended, and some f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+from towerlog.cli.importers.claude_code_overview import Overview, blocks_of, chain_of, overview_of, text_in
 from towerlog.cli.importers.events import (
     ImportedEvent,
     Json,
     RunReader,
-    Values,
     count_of,
     dollars_of,
     given,
@@ -34,9 +33,6 @@ _NO_MODEL = "<synthetic>"
 """The model of messages that the program has written itself."""
 _GOES_ON = frozenset({None, "tool_use", "pause_turn"})
 """Why a message has stopped whose turn goes on."""
-_OF_INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-Asked = tuple[str | None, tuple[int | None, ...]]
-"""The id of a request, and the tokens of its input."""
 _BESIDE = frozenset({"summary", "file-history-snapshot"})
 """Entries without a session. Some files have no others."""
 
@@ -49,93 +45,16 @@ def recognizes(value: Any) -> bool:
 
 def read(source: Source, skipped: Callable[[str], None]) -> Iterator[ImportedEvent]:
     """The events of a file. `skipped` is told of entries that say nothing of a run."""
-    reader = _Reader(source, _overview(source()), skipped)
+    reader = _Reader(source, overview_of(source()), skipped)
     for number, value in source():
         yield from reader.entry(number, object_of(value))
     yield from reader.ends()
 
 
-@dataclass(frozen=True)
-class _Overview:
-    """What is known of a file once it was read to its end."""
-
-    responses: dict[int, str] = field(default_factory=dict)
-    """Line with a part of a message of the model → the response that it is of: the id of its message, and what tells
-    it from others where a gateway gives several one id."""
-    shared: set[str] = field(default_factory=set)
-    """Ids of messages that several responses have."""
-    last_lines: dict[str, int] = field(default_factory=dict)
-    """Response → the last line that has a part of it."""
-    newest: dict[tuple[str | None, str | None, bool], str] = field(default_factory=dict)
-    """Session, agent and whether it is a side chain → the response that came last there."""
-    prompts: dict[tuple[str | None, str | None, bool], tuple[int, str]] = field(default_factory=dict)
-    """The same → line and text of what a person, or whoever began a sub-agent, said first there."""
-
-
-def _overview(values: Values) -> _Overview:
-    found, open_ = _Overview(), dict[tuple[Any, ...], _Response]()
-    for number, value in values:
-        entry = object_of(value)
-        message_id = text_of(object_of(entry.get("message")).get("id"))
-        if entry.get("type") == "assistant" and message_id is not None:
-            _note_response(found, open_, number, entry, message_id)
-        elif entry.get("type") == "user":
-            for place, response in open_.items():
-                if place[0] == _chain_of(entry):
-                    response.note(entry)
-        if entry.get("type") == "user" and not entry.get("isMeta"):
-            said = _text_in(object_of(entry.get("message")).get("content"))
-            if said is not None:
-                found.prompts.setdefault(_chain_of(entry), (number, said))
-    return found
-
-
-class _Response:
-    """A response of the model whose parts may still come."""
-
-    def __init__(self, name: str, asked: Asked) -> None:
-        """`asked`: by what it was asked, as far as that is told."""
-        self.name, self._asked = name, asked
-        self._is_over = self._is_answered = False
-
-    def note(self, entry: Json) -> None:
-        """A line of a user after a part of it: what a person says ends it, results of its tools may stand between."""
-        is_said = _text_in(object_of(entry.get("message")).get("content")) is not None and not entry.get("isMeta")
-        self._is_over = self._is_over or is_said
-        self._is_answered = True
-
-    def goes_on(self, asked: Asked) -> bool:
-        """Whether a further part under its id is of it: of the same request, which has one input."""
-        if self._is_over or (None not in (self._asked[0], asked[0]) and self._asked[0] != asked[0]):
-            return False
-        return not self._is_answered or self._asked[1] == asked[1]
-
-
-def _note_response(
-    found: _Overview, open_: dict[tuple[Any, ...], _Response], number: int, entry: Json, message_id: str
-) -> None:
-    usage, place = object_of(object_of(entry.get("message")).get("usage")), (_chain_of(entry), message_id)
-    asked = (text_of(entry.get("requestId")), tuple(count_of(usage.get(name)) for name in _OF_INPUT))
-    response = open_.get(place)
-    if response is None or not response.goes_on(asked):
-        name = message_id
-        if response is not None:
-            found.shared.add(message_id)
-            name = f"{message_id}:{text_of(entry.get('uuid')) or number}"
-        response = open_[place] = _Response(name, asked)
-        found.newest[place[0]] = name
-    found.responses[number] = response.name
-    found.last_lines[response.name] = number
-
-
-def _chain_of(entry: Json) -> tuple[str | None, str | None, bool]:
-    return text_of(entry.get("sessionId")), text_of(entry.get("agentId")), bool(entry.get("isSidechain"))
-
-
 class _Reader:
     """Entries in, events out."""
 
-    def __init__(self, source: Source, overview: _Overview, skipped: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, overview: Overview, skipped: Callable[[str], None]) -> None:
         self._source = source
         self._overview = overview
         self._skipped = skipped
@@ -160,6 +79,9 @@ class _Reader:
         if session is None or not (kind in _SPOKEN or kind == "system"):
             self._skipped(str(kind))
             return
+        if number in self._overview.repeated:
+            self._skipped("written again")
+            return
         entry_id, time = text_of(entry.get("uuid")) or f"line-{number}", text_of(entry.get("timestamp"))
         message = object_of(entry.get("message"))
         chain = self._agent_of(entry, entry_id)
@@ -177,7 +99,7 @@ class _Reader:
             (self._at_rest.discard if message.get("stop_reason") in _GOES_ON else self._at_rest.add)(key)
             self._failed.pop(key, None)
             if entry.get("isApiErrorMessage") is True:
-                self._failed[key] = _text_in(message.get("content")) or "the model could not be asked"
+                self._failed[key] = text_in(message.get("content")) or "the model could not be asked"
             yield from self._of_model(run, number, entry_id, time, entry, message)
         elif kind == "user":
             if not entry.get("isMeta"):
@@ -230,11 +152,11 @@ class _Reader:
 
     def _prompt_of(self, number: int, entry: Json, chain: str | None) -> tuple[int, str | None]:
         """Line and text of what a run begins with, whose first line this is: the program may note something before."""
-        said = _text_in(object_of(entry.get("message")).get("content")) if entry.get("type") == "user" else None
+        said = text_in(object_of(entry.get("message")).get("content")) if entry.get("type") == "user" else None
         is_noted = said is None or entry.get("isMeta")
         # Entries of several side chains without a name cannot be told apart beforehand.
         is_named = chain is None or text_of(entry.get("agentId")) is not None
-        found = self._overview.prompts.get(_chain_of(entry)) if is_noted and is_named else None
+        found = self._overview.prompts.get(chain_of(entry)) if is_noted and is_named else None
         return found or (number, said)
 
     def _start(
@@ -262,7 +184,7 @@ class _Reader:
         self, run: RunReader, number: int, entry_id: str, time: str | None, entry: Json, message: Json
     ) -> Iterator[ImportedEvent]:
         message_id = text_of(message.get("id"))
-        for place, block in enumerate(_blocks(message)):
+        for place, block in enumerate(blocks_of(message)):
             part_id, kind = f"{entry_id}:{place}", block.get("type")
             if kind == "text" and text_of(block.get("text")):
                 yield run.text(part_id, time, block["text"], message_id)
@@ -295,7 +217,7 @@ class _Reader:
             return True
         if self._overview.last_lines.get(response) != number:
             return False
-        may_grow = message.get("stop_reason") is None and self._overview.newest.get(_chain_of(entry)) == response
+        may_grow = message.get("stop_reason") is None and self._overview.newest.get(chain_of(entry)) == response
         return not may_grow or self._source.is_at_rest()
 
 
@@ -317,34 +239,17 @@ def _of_user(
     run: RunReader, entry_id: str, time: str | None, entry: Json, message: Json, *, is_first: bool
 ) -> Iterator[ImportedEvent]:
     """Results of tools, and what a person says; what the run began with stands in its start."""
-    for place, block in enumerate(_blocks(message)):
+    for place, block in enumerate(blocks_of(message)):
         if block.get("type") == "tool_result":
             call_id = text_of(block.get("tool_use_id")) or f"{entry_id}:{place}"
             is_error = block.get("is_error") is True
             yield run.answered(
                 f"{entry_id}:{place}", time, call_id, _result_of(block.get("content")), success=not is_error
             )
-    said = _text_in(message.get("content"))
+    said = text_in(message.get("content"))
     if said is not None and not is_first:
         name = "user.note" if entry.get("isMeta") or entry.get("isCompactSummary") else "user.message"
         yield run.event(entry_id, "other", time, {"name": name, "payload": {"content": said}})
-
-
-def _blocks(message: Json) -> list[Json]:
-    content = message.get("content")
-    return (
-        [{"type": "text", "text": content}]
-        if isinstance(content, str)
-        else [object_of(one) for one in list_of(content)]
-    )
-
-
-def _text_in(content: Any) -> str | None:
-    """The texts of a message, without results of tools."""
-    texts = [
-        one["text"] for one in _blocks({"content": content}) if one.get("type") == "text" and text_of(one.get("text"))
-    ]
-    return "\n".join(texts) or None
 
 
 def _result_of(content: Any) -> Any:

@@ -120,6 +120,11 @@ def _is_answer(kind: Any, payload: Json) -> bool:
     )
 
 
+def _is_put_out(item: Json) -> bool:
+    """Whether an item is of what a model has put out, and not of what it was given."""
+    return item.get("type") not in _RESULTS and (item.get("type") != "message" or item.get("role") == "assistant")
+
+
 def _ms(time: Any) -> int | None:
     try:
         return parse_ms(time) if isinstance(time, str) else None
@@ -171,6 +176,8 @@ class _Reader:
         elif kind == "event_msg":
             yield from self._event(entry_id, time, str(payload.get("type")), payload)
         elif kind == "response_item":
+            if _is_put_out(payload):
+                self._totals.answered()
             yield from self._item(entry_id, time, payload)
         else:
             self._skipped(kind)

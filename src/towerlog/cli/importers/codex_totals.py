@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -45,6 +46,14 @@ class CodexTotals:
         self._responses: set[str] = set()
         self._summed: dict[str, int] = {}
         """Of records that tell no totals: what their responses have used."""
+        self._last: dict[str, int] = {}
+        """Of events that tell the last call alone: what the newest of them said."""
+        self._is_answered = False
+        """Whether a model has put out anything since."""
+
+    def answered(self) -> None:
+        """Notes that a model has put out something: what is told next is of that."""
+        self._is_answered = True
 
     def copied(self, told: ToldTokens) -> None:
         """Notes what was told in another session."""
@@ -66,7 +75,7 @@ class CodexTotals:
 
     def _absolute(self, told: ToldTokens) -> dict[str, int]:
         if not told.totals:
-            return self._of_responses(told)
+            return self._of_responses(told) if told.whose == USAGE_RECORD else self._of_last(told)
         newest, ended = self._newest.get(told.whose), self._ended.get(told.whose)
         if newest is None or ended is None:
             newest, ended = {}, max(self._ended.values(), key=lambda one: sum(one.values()), default={})
@@ -77,6 +86,16 @@ class CodexTotals:
             newest = newest | {name: max(count, newest.get(name, 0)) for name, count in told.totals.items()}
         self._newest[told.whose], self._ended[told.whose] = newest, ended
         return {name: count + ended.get(name, 0) for name, count in told.totals.items()}
+
+    def _of_last(self, told: ToldTokens) -> dict[str, int]:
+        """The total that the last call makes where none is told. Behind no further answer it is told once more."""
+        if not told.last or (told.last == self._last and not self._is_answered):
+            return {}
+        self._last, self._is_answered = told.last, False
+        newest = self._newest.get(told.whose, self._before)
+        self._newest[told.whose] = newest | {name: count + newest.get(name, 0) for name, count in told.last.items()}
+        ended = self._ended.setdefault(told.whose, {})
+        return {name: count + ended.get(name, 0) for name, count in self._newest[told.whose].items()}
 
     def _of_responses(self, told: ToldTokens) -> dict[str, int]:
         if told.response_id is None or told.response_id in self._responses:
@@ -101,11 +120,18 @@ def told_before(values: Values) -> dict[str, int]:
     """What the totals of a file begin with, which goes on from an earlier file of the session: the least of what either
     of those who tell them says first, without the call that it tells."""
     found: dict[str, dict[str, int]] = {}
+    alone = Counter[str]()
+    """What events have told of calls before they told any total."""
     for _, value in values:
         entry = object_of(value)
         told = told_tokens(str(entry.get("type")), object_of(entry.get("payload")))
-        if told is not None and told.totals and told.last:
-            found.setdefault(told.whose, {name: n - told.last.get(name, 0) for name, n in told.totals.items()})
+        if told is None or not told.last:
+            continue
+        if told.totals:
+            of_file = Counter(told.last) + (alone if told.whose != USAGE_RECORD else Counter())
+            found.setdefault(told.whose, {name: n - of_file[name] for name, n in told.totals.items()})
+        elif told.whose != USAGE_RECORD:
+            alone.update(told.last)
     first = min(found.values(), key=lambda one: sum(one.values()), default={})
     return {name: max(0, count) for name, count in first.items()}
 

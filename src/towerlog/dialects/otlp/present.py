@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from towerlog.dialects.otlp import names
+from towerlog.dialects.otlp.figures import spellings
 from towerlog.dialects.otlp.names import Kind, Path
 
 MAX_KNOWN_SETS = 512
@@ -22,7 +23,7 @@ Kinds = tuple[tuple[str, Mapping[str, Kind]], ...]
 
 
 class Present(msgspec.Struct, frozen=True, gc=False):
-    """The lists of the table, in their order, of attributes that a span has."""
+    """The lists of both tables, in their order, of attributes that a span has."""
 
     kinds: Kinds = ()
     kind: Kind = names.OTHER
@@ -48,6 +49,7 @@ class Present(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: Paths = ()
     tool_tokens: Paths = ()
     total_tokens: Paths = ()
+    usage_details: Paths = ()
     usage_objects: Paths = ()
     provider_usage: Paths = ()
     cost: Paths = ()
@@ -58,7 +60,7 @@ class Present(msgspec.Struct, frozen=True, gc=False):
     def tells_figures(self) -> bool:
         """Whether any of them may tell of tokens or money."""
         told = (self.input_tokens, self.output_tokens, self.total_tokens, self.cost)
-        parts = (self.cached_tokens, self.cache_write_tokens, self.reasoning_tokens)
+        parts = (self.cached_tokens, self.cache_write_tokens, self.reasoning_tokens, self.usage_details)
         return any(told) or any(parts) or any((self.cost_parts, self.usage_objects, self.provider_usage))
 
 
@@ -79,19 +81,20 @@ _LISTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "input": names.INPUT,
     "output": names.OUTPUT,
     "failures": names.FAILURES,
-    "input_tokens": names.INPUT_TOKENS,
-    "cached_tokens": names.CACHED_TOKENS,
-    "cache_write_tokens": names.CACHE_WRITE_TOKENS,
-    "output_tokens": names.OUTPUT_TOKENS,
-    "reasoning_tokens": names.REASONING_TOKENS,
-    "tool_tokens": names.TOOL_TOKENS,
-    "total_tokens": names.TOTAL_TOKENS,
-    "usage_objects": names.USAGE_OBJECTS,
-    "provider_usage": names.PROVIDER_USAGE,
-    "cost": names.COST,
-    "cost_parts": names.COST_PARTS,
-    "parts": names.PARTS,
-    "tier": names.TIER,
+    "input_tokens": spellings.INPUT_TOKENS,
+    "cached_tokens": spellings.CACHED_TOKENS,
+    "cache_write_tokens": spellings.CACHE_WRITE_TOKENS,
+    "output_tokens": spellings.OUTPUT_TOKENS,
+    "reasoning_tokens": spellings.REASONING_TOKENS,
+    "tool_tokens": spellings.TOOL_TOKENS,
+    "total_tokens": spellings.TOTAL_TOKENS,
+    "usage_details": spellings.USAGE_DETAILS,
+    "usage_objects": spellings.USAGE_OBJECTS,
+    "provider_usage": spellings.PROVIDER_USAGE,
+    "cost": spellings.COST,
+    "cost_parts": spellings.COST_PARTS,
+    "parts": spellings.PARTS,
+    "tier": spellings.TIER,
 }
 _ALL = frozenset(
     [path[0] for paths in _LISTS.values() for path in paths] + [name for _, some in names.PRESENT for name in some]

@@ -15,6 +15,7 @@ from towerlog.dialects.base import Endpoint
 from towerlog.dialects.otlp.dialect import DIALECT
 from towerlog.model.event import Draft, EventType
 from towerlog.model.usage import Usage
+from towerlog.model.usage_parts import UsageParts
 
 TOLD = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 10}
 CHAT = {
@@ -87,7 +88,10 @@ def usage_of(attributes: dict[str, Any]) -> Usage:
         ),
     ],
 )
-@table("name", ["langfuse.observation.usage_details", "langsmith.metadata.usage_metadata", "mlflow.chat.tokenUsage"])
+@table(
+    "name",
+    ["langfuse.observation.usage_details", "langsmith.metadata.usage_metadata", "mlflow.chat.tokenUsage", "usage"],
+)
 def test_an_object_of_usage_is_read_in_the_form_of_its_provider(
     name: str, object_: dict[str, Any], expected: Usage
 ) -> None:
@@ -101,11 +105,82 @@ def test_an_object_that_says_more_of_the_same_tokens_splits_them(text: str) -> N
     assert usage_of(other) == Usage(500, None, None, 10)
 
 
-def test_details_that_python_has_shown_are_read() -> None:
-    assert usage_of({**TOLD, "gen_ai.usage.input_token_details": "{'cache_read': 900}"}) == Usage(100, 900, None, 10)
-    assert usage_of({**TOLD, "gen_ai.usage.input_token_details": "{'cache_read': open('x')}"}) == Usage(
-        1000, None, None, 10
-    )
+LANGCHAIN_WRITES = {"cache_read": 900, "cache_creation": 0, "ephemeral_5m_input_tokens": 20}
+
+
+@table(
+    "details, expected",
+    [
+        ({"cache_read": 900}, Usage(100, 900, None, 10)),
+        ({"cache_read": 900, "cache_creation": 50}, Usage(50, 900, 50, 10)),
+        ({"cache_creation": 50}, Usage(950, None, 50, 10)),
+        ({**LANGCHAIN_WRITES, "ephemeral_1h_input_tokens": 30}, Usage(50, 900, 50, 10)),
+        ({"cache_read": 0, "cache_creation": 0}, Usage(1000, 0, 0, 10)),
+        ({"flex_cache_read": 900, "flex": 100}, Usage(100, 900, None, 10)),
+        ({"cache_read": "many"}, Usage(1000, None, None, 10)),
+    ],
+)
+@table("shown", [json.dumps, str])
+def test_details_of_langsmith_split_the_sums(details: dict[str, Any], shown: Any, expected: Usage) -> None:
+    """Its exporter writes an object as Python shows it. With the whole object beside them it says nothing else."""
+    told = {**TOLD, "gen_ai.usage.total_tokens": 1010, "gen_ai.usage.input_token_details": shown(details)}
+    whole = {"input_tokens": 1000, "output_tokens": 10, "total_tokens": 1010, "input_token_details": details}
+    assert usage_of(told) == usage_of({**told, "langsmith.metadata.usage_metadata": json.dumps(whole)}) == expected
+
+
+def test_details_of_langsmith_tell_what_a_price_goes_by() -> None:
+    details = {**LANGCHAIN_WRITES, "ephemeral_1h_input_tokens": 30}
+    report = call_of({**TOLD, "gen_ai.usage.input_token_details": str(details)}).effects.report
+    assert report is not None
+    assert report.parts == UsageParts(cache_write_1h_tokens=30)
+    report = call_of({**TOLD, "gen_ai.usage.output_token_details": "{'flex': 6, 'flex_reasoning': 4}"}).effects.report
+    assert report is not None
+    assert (report.parts, report.usage.reasoning_tokens) == (UsageParts(tier="flex"), 4)
+
+
+def test_details_that_are_no_object_are_not_read() -> None:
+    told = {**TOLD, "gen_ai.usage.input_token_details": "{'cache_read': open('x')}"}
+    assert usage_of(told) == Usage(1000, None, None, 10)
+
+
+@table(
+    "read, written",
+    [
+        ("cache_read.input_tokens", "cache_creation.input_tokens"),
+        ("cache_read_input_tokens", "cache_creation_input_tokens"),
+        ("cache_read_tokens", "cache_write_tokens"),
+        ("cache_read_tokens", "cache_creation_tokens"),
+        ("cached_input_tokens", "cache_write_input_tokens"),
+        ("input_cached_tokens", "input_cache_write"),
+        ("prompt_tokens_details.cached_tokens", "prompt_tokens_details.cache_creation_tokens"),
+    ],
+)
+@table("before", ["gen_ai.usage.", "gen_ai.usage.details.", "llm.usage."])
+def test_what_a_cache_has_is_read_by_every_word_in_every_place(before: str, read: str, written: str) -> None:
+    assert usage_of({**TOLD, before + read: 900, before + written: 50}) == Usage(50, 900, 50, 10)
+
+
+PYDANTIC_AI_1_0 = {
+    "gen_ai.usage.input_tokens": 130213,
+    "gen_ai.usage.output_tokens": 100,
+    "gen_ai.usage.details.cache_creation_input_tokens": 1253,
+    "gen_ai.usage.details.cache_read_input_tokens": 128955,
+    "gen_ai.usage.details.input_tokens": 5,
+    "gen_ai.usage.details.output_tokens": 100,
+}
+"""As its version 1.0.0 tells a call of Anthropic: the details are Anthropic's own figures."""
+
+
+def test_an_older_pydantic_ai_tells_of_caches_by_the_words_of_the_provider() -> None:
+    assert usage_of(PYDANTIC_AI_1_0) == Usage(5, 128955, 1253, 100)
+    gemini = {**TOLD, "gen_ai.usage.details.cached_content_tokens": 900, "gen_ai.usage.details.thoughts_tokens": 4}
+    assert usage_of(gemini) == SPLIT
+
+
+def test_an_older_name_that_is_filled_with_nothing_hides_no_figure() -> None:
+    told = {**TOLD, "gen_ai.usage.cached_tokens": 0, "gen_ai.usage.details.cache_read_tokens": 900}
+    assert usage_of(told) == Usage(100, 900, None, 10)
+    assert usage_of({**TOLD, "gen_ai.usage.cached_tokens": 0}) == Usage(1000, 0, None, 10)
 
 
 @table(

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from towerlog.dialects.otlp import names
+from towerlog.dialects.otlp.figures import spellings
 from towerlog.dialects.otlp.lookups import Attributes, Told, first, label, object_in
 from towerlog.dialects.otlp.names import Path
 from towerlog.dialects.usage_json import NOTHING, FoundUsage, read_usage
@@ -37,9 +37,12 @@ def _spread(told: Told) -> Usage:
     cannot hold its part, it does not.
     """
     present, attributes = told.present, told.attributes
+    details = _details_of(told).usage
     sent, written = _count(attributes, present.input_tokens), _count(attributes, present.output_tokens)
-    cached, kept = _count(attributes, present.cached_tokens), _count(attributes, present.cache_write_tokens)
-    thought, total = _count(attributes, present.reasoning_tokens), _count(attributes, present.total_tokens)
+    cached = _first_of((_count(attributes, present.cached_tokens), details.cached_input_tokens))
+    kept = _first_of((_count(attributes, present.cache_write_tokens), details.cache_write_tokens))
+    thought = _first_of((_count(attributes, present.reasoning_tokens), details.reasoning_tokens))
+    total = _count(attributes, present.total_tokens)
     if (sent, written, cached, kept, thought, total) == (None,) * 6:
         return NO_USAGE
     by_tools = _count(attributes, present.tool_tokens) or 0
@@ -87,6 +90,18 @@ def _object_of(told: Told) -> FoundUsage:
     return NOTHING
 
 
+def _details_of(told: Told) -> FoundUsage:
+    """How objects split the sums that attributes of their own tell, in the form of those who put both into one."""
+    present, attributes = told.present, told.attributes
+    found = {path[0]: object_in(attributes[path[0]]) for path in present.usage_details}
+    split = {name.removeprefix(spellings.OF_USAGE): one for name, one in found.items() if isinstance(one, dict)}
+    if not split:
+        return NOTHING
+    sums = {"input_tokens": present.input_tokens, "output_tokens": present.output_tokens}
+    whole = {name: tokens for name, paths in sums.items() if (tokens := _count(attributes, paths)) is not None}
+    return read_usage(whole | split, spellings.OF_USAGE, [], "as usual")
+
+
 def _is_finer(found: Usage, usage: Usage) -> bool:
     """Whether it tells the same tokens, and more of what they were."""
     is_bare = usage.cached_input_tokens is usage.cache_write_tokens is usage.reasoning_tokens is None
@@ -97,7 +112,7 @@ def _is_finer(found: Usage, usage: Usage) -> bool:
 def parts_of(told: Told) -> UsageParts | None:
     """What the price of a model call goes by beside its usage; None for nothing."""
     present, attributes = told.present, told.attributes
-    if not present.parts and not present.tier and not present.usage_objects and not present.provider_usage:
+    if not any((present.parts, present.tier, present.usage_details, present.usage_objects, present.provider_usage)):
         return None
     found: dict[str, int] = {}
     for attribute, part, *members in present.parts:
@@ -105,15 +120,16 @@ def parts_of(told: Told) -> UsageParts | None:
         if tokens is not None:
             found[part] = tokens
     tier = tier_of(label(attributes, present.tier)) if present.tier else None
-    terms = _object_of(told).terms
-    found |= {part: terms[part] for part in COUNTED_PARTS if part in terms and part not in found}
-    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier or tier_of(terms.get("service_tier")), **found))
+    for terms in (_details_of(told).terms, _object_of(told).terms):
+        found |= {part: terms[part] for part in COUNTED_PARTS if part in terms and part not in found}
+        tier = tier or tier_of(terms.get("service_tier"))
+    return known_parts(msgspec.structs.replace(NO_PARTS, tier=tier, **found))
 
 
 def _is_inclusive(told: Told) -> bool:
     """Whether the input counts what was read from a cache and written to it."""
     where = told.present.input_tokens
-    if not where or where[-1] != (names.EXCLUSIVE_INPUT,):
+    if not where or where[-1] != (spellings.EXCLUSIVE_INPUT,):
         return True
     return first(told.attributes, where[:-1]) is not None
 
@@ -125,15 +141,26 @@ def _less(whole: int | None, *parts: int | None) -> int | None:
 
 def _count(attributes: Attributes, paths: Iterable[Path]) -> int | None:
     """A number of tokens. What is none is not counted: it stands in its attribute as it was sent."""
-    for path in paths:
-        value = first(attributes, (path,))
-        if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
-            value = int(value)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER:
-            return value
-    return None
+    return _first_of(_tokens_of(first(attributes, (path,))) for path in paths)
+
+
+def _first_of(told: Iterable[int | None]) -> int | None:
+    """The first that is not 0, since a library may fill the older of two names with 0; 0 where one is told."""
+    known = False
+    for tokens in told:
+        if tokens:
+            return tokens
+        known = known or tokens is not None
+    return 0 if known else None
+
+
+def _tokens_of(value: Any) -> int | None:
+    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
+    return value if is_count else None
 
 
 def cost_of(told: Told, usage: Usage) -> int | None:
@@ -168,11 +195,11 @@ def _costs_in(told: Told) -> list[dict[str, int]]:
         cost = _nanos(first(told.attributes, ((attribute, *members),)))
         if cost is not None:
             found.setdefault(whose, {})[side] = cost
-    details = object_in(told.attributes.get(names.COST_DETAILS))
+    details = object_in(told.attributes.get(spellings.COST_DETAILS))
     if isinstance(details, dict):
-        parts = found.setdefault(names.COST_DETAILS, {})
+        parts = found.setdefault(spellings.COST_DETAILS, {})
         for name, value in details.items():
-            cost, side = _nanos(value), "output" if name.startswith(names.OF_OUTPUT) else "input"
+            cost, side = _nanos(value), "output" if name.startswith(spellings.OF_OUTPUT) else "input"
             if cost is not None:
                 parts[side] = parts.get(side, 0) + cost
     return [*found.values()]
