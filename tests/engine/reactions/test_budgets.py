@@ -78,6 +78,12 @@ def warning_of(result: Any) -> str | None:
     return result.budget_warning
 
 
+def unused_of(result: Any) -> list[str]:
+    """The members that its sender is warned of."""
+    assert isinstance(result, Stored)
+    return [member for member, _ in result.unused]
+
+
 async def test_money_is_counted_where_it_is_in_scope(rig: Rig) -> None:
     await rig.append(call("top", None))
     top = (await rows(rig))["top"]
@@ -354,14 +360,19 @@ async def test_a_reservation_holds_until_its_event(rig: Rig) -> None:
     granted = [await rig.do(ReserveBudget(run.run_id, DOLLAR // 2)) for _ in range(3)]
     assert [one.refused_by for one in granted] == [None, None, row.budget_id]
     assert (await read(rig, row)).reserved_nanos == DOLLAR
-    await rig.append(call("two", 1, reservation_id=granted[0].reservation_id))
-    assert (await read(rig, row)).reserved_nanos == DOLLAR
-    for _ in range(2):
-        await rig.append(call("one", DOLLAR // 4, reservation_id=granted[0].reservation_id))
+    for trace in ("two", "new"):
+        [of_another] = await rig.append(call(trace, 1, reservation_id=granted[0].reservation_id))
+        assert unused_of(of_another) == ["reservation_id"]
+        assert (await read(rig, row)).reserved_nanos == DOLLAR
+    for unused in ([], ["reservation_id"]):
+        [settled] = await rig.append(call("one", DOLLAR // 4, reservation_id=granted[0].reservation_id))
         assert (await read(rig, row)).reserved_nanos == DOLLAR // 2
+        assert unused_of(settled) == unused, "there is nothing left of it to settle"
+    [unknown] = await rig.append(call("one", 0, reservation_id="nonsense"))
+    assert unused_of(unknown) == ["reservation_id"]
     await rig.append(call("one", None, reservation_id=granted[1].reservation_id))
     found = await read(rig, row)
-    assert (found.reserved_nanos, found.spent_nanos) == (0, DOLLAR // 2 + 1)
+    assert (found.reserved_nanos, found.spent_nanos) == (0, DOLLAR // 2 + 2)
     refused = [one for one in await rig.log() if one.facts.name == "inference_budget_exceeded"]
     assert len(refused) == 1
     assert b'"amount_usd":0.5' in refused[0].data

@@ -79,6 +79,8 @@ async def test_a_question_that_nobody_answers_fires_once_and_its_answer_ends_it(
     [alert] = await alerts(rig)
     assert (alert.state, alert.ended_at) == (AlertState.OK, rig.clock.now_ms())
     assert await said(rig) == [FIRED, RECOVERED]
+    began, ended = [told(one)["message"] for one in await deliveries(rig)]
+    assert (began, ended) == (alert.message, f"This is over: {alert.message}")
     await rig.append(asking("a", "and now?"))
     await passes(rig, 5 * MINUTE)
     assert [one.episode for one in await alerts(rig)] == [1, 2]
