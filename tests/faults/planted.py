@@ -1726,7 +1726,7 @@ AUDITED = (
         "a budget lets go on unseen",
         "engine/audit/test_automatic.py::test_a_budget_is_the_actor_of_each_pause_and_of_each_resume",
         "towerlog.engine.timers.budgets",
-        "    note_run(plan, budget_actor(row), Action.RUN_RESUME, run, reason=RESUMED)\n",
+        "    note_run(plan, budget_actor(row), Action.RUN_RESUME, run, reason=reason)\n",
         "",
     ),
     Fault(
