@@ -1266,15 +1266,15 @@ MONEY = (
         "it warns with each sum that is spent",
         "engine/reactions/test_budgets.py::test_one_warning_and_one_exceeded_and_a_run_goes_on",
         "towerlog.projections.budgets",
-        "after.warned and not row.warned",
-        "after.warned",
+        ") and not row.warning_told\n",
+        ")\n",
     ),
     Fault(
         "it is exceeded with each sum that is spent",
         "engine/reactions/test_budgets.py::test_one_warning_and_one_exceeded_and_a_run_goes_on",
         "towerlog.projections.budgets",
-        "exceeds = after.exceeded and not row.exceeded",
-        "exceeds = after.exceeded",
+        "exceeds = row.is_exceeded and not row.exceeded_told",
+        "exceeds = row.is_exceeded",
     ),
     Fault(
         "a correction of an earlier period is taken out of this one",
@@ -1726,7 +1726,7 @@ AUDITED = (
         "a budget lets go on unseen",
         "engine/audit/test_automatic.py::test_a_budget_is_the_actor_of_each_pause_and_of_each_resume",
         "towerlog.engine.timers.budgets",
-        "    note_run(plan, budget_actor(row), Action.RUN_RESUME, run, reason=RESUMED)\n",
+        "    note_run(plan, budget_actor(row), Action.RUN_RESUME, run, reason=reason)\n",
         "",
     ),
     Fault(

@@ -89,9 +89,9 @@ def test_wherever_the_clock_was_a_period_goes_on_with_what_it_has_counted(period
     back, _, exceeds = fold.spent(away, DOLLAR, NOW_MS)
     assert back.period_start == row.period_start
     is_same = away.period_start == row.period_start
-    assert (back.spent_nanos, back.exceeded, exceeds) == ((13 if is_same else 2) * DOLLAR, is_same, False)
+    assert (back.spent_nanos, back.is_exceeded, exceeds) == ((13 if is_same else 2) * DOLLAR, is_same, False)
     again = fold.current(back, away_ms)
-    assert (again.period_start, again.spent_nanos, again.exceeded) == (
+    assert (again.period_start, again.spent_nanos, again.is_exceeded) == (
         away.period_start,
         away.spent_nanos + is_same * DOLLAR,
         True,
@@ -116,14 +116,42 @@ def test_money_that_is_taken_back_tells_nothing_anew() -> None:
     assert not exceeds
 
 
+def test_state_and_stop_follow_the_sum_whatever_was_told() -> None:
+    row, _, _ = fold.spent(budget(), 10 * DOLLAR, NOW_MS)
+    row = msgspec.structs.replace(row, step=None, has_paused=True)
+    back, _, _ = fold.spent(row, -DOLLAR, NOW_MS)
+    assert (back.state, back.is_stopping(), back.step) == (BudgetState.WARNING, False, BudgetStep.RESUME)
+    assert fold.unnoticed_below(back) == back.amount_nanos, "who uses it up again stops it again"
+    again, *told = fold.spent(back, DOLLAR, NOW_MS)
+    assert (again.state, again.step, told) == (BudgetState.EXCEEDED, BudgetStep.STOP, [False, False])
+    empty, _, _ = fold.spent(back, -9 * DOLLAR, NOW_MS)
+    assert empty.state is BudgetState.OK
+
+
+def test_a_correction_ends_a_stop_that_has_reached_nobody() -> None:
+    row, _, _ = fold.spent(budget(), 10 * DOLLAR, NOW_MS)
+    back, _, _ = fold.spent(row, -DOLLAR, NOW_MS)
+    assert (row.step, back.step, back.due_at()) == (BudgetStep.STOP, None, None)
+
+
+def test_a_row_that_was_stopped_by_what_it_had_told_goes_on() -> None:
+    """As rows were stored: used up once, and some of the money taken back since."""
+    doc = msgspec.json.decode(msgspec.json.encode(budget(spent_nanos=DOLLAR, has_paused=True)))
+    row = msgspec.json.decode(msgspec.json.encode(doc | {"warned": True, "exceeded": True}), type=BudgetRow)
+    assert (row.warning_told, row.exceeded_told, row.state) == (True, True, BudgetState.OK)
+    assert fold.unnoticed_below(row) < row.spent_nanos, "the next sum takes the long way"
+    assert fold.spent(row, 1, NOW_MS).row.step is BudgetStep.RESUME
+    assert fold.changed(row, NOW_MS, was=row).step is BudgetStep.RESUME, "and so does any change of it"
+
+
 def test_a_raised_budget_lets_its_runs_go_on_and_a_lowered_one_stops_them() -> None:
     used, _, _ = fold.spent(budget(), 10 * DOLLAR, NOW_MS)
     assert used.step is BudgetStep.STOP
     used = msgspec.structs.replace(used, step=None, has_paused=True)
     raised = fold.changed(msgspec.structs.replace(used, amount_nanos=20 * DOLLAR), NOW_MS, was=used)
-    assert (raised.step, raised.exceeded) == (BudgetStep.RESUME, False)
+    assert (raised.step, raised.is_exceeded) == (BudgetStep.RESUME, False)
     lowered = fold.changed(msgspec.structs.replace(raised, amount_nanos=5 * DOLLAR), NOW_MS, was=raised)
-    assert (lowered.step, lowered.exceeded) == (BudgetStep.STOP, True)
+    assert (lowered.step, lowered.is_exceeded) == (BudgetStep.STOP, True)
     named = fold.changed(msgspec.structs.replace(used, name="other"), NOW_MS, was=used)
     assert named.step is None
 
@@ -151,6 +179,6 @@ def test_what_was_told_stays_told_where_the_thresholds_stay() -> None:
     told, _, _ = fold.spent(budget(), 10 * DOLLAR, NOW_MS)
     back, _, _ = fold.spent(told, -DOLLAR, NOW_MS)
     named = fold.changed(msgspec.structs.replace(back, name="other"), NOW_MS, was=back)
-    assert named.exceeded
+    assert named.exceeded_told
     raised = fold.changed(msgspec.structs.replace(back, amount_nanos=11 * DOLLAR), NOW_MS, was=back)
-    assert not raised.exceeded
+    assert not raised.is_exceeded

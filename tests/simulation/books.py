@@ -49,13 +49,17 @@ class Purse:
     start: int = 0
     spent: int = 0
     reserved: int = 0
-    warned: bool = False
-    exceeded: bool = False
+    told_of: set[str] = field(default_factory=set)
+    """`warning`, `exceeded`: what was told in this period."""
     step: str | None = None
     has_paused: bool = False
     paused: set[str] = field(default_factory=set)
     """Names of the runs that are paused by it."""
     deleted: bool = False
+
+    @property
+    def exceeded(self) -> bool:
+        return self.spent >= self.amount
 
     @property
     def stops(self) -> bool:
@@ -69,11 +73,6 @@ class Purse:
 
     def words(self) -> str:
         return f"{self.subject} has exceeded its budget of ${self.amount // DOLLAR}.00"
-
-    def judge(self) -> None:
-        """Whatever it is over, it is over."""
-        self.exceeded = self.exceeded or self.spent >= self.amount
-        self.warned = self.warned or self.exceeded or self.spent >= self.warn
 
     def go_on(self) -> None:
         self.step = "resume" if self.has_paused else None
@@ -127,7 +126,7 @@ class Books:
         """A new period."""
         start = begin_of(purse.period, now)
         if start > purse.start:
-            purse.start, purse.spent, purse.warned, purse.exceeded = start, 0, False, False
+            purse.start, purse.spent, purse.told_of = start, 0, set()
             purse.go_on()
 
     def spent_since(self, scope: tuple[str, str], start: int) -> int:
@@ -176,16 +175,21 @@ class Books:
     def _count(self, sums: dict[str, int], run: Spender) -> None:
         counting = [purse for purse in self.purses if purse.budget_id in sums]
         for purse in counting:
-            before = (purse.warned, purse.exceeded)
+            was_stopping = purse.stops
             purse.spent += sums[purse.budget_id]
-            purse.judge()
-            self.told[purse.budget_id, "warning"] += purse.warned and not before[0]
-            self.told[purse.budget_id, "exceeded"] += purse.exceeded and not before[1]
-            if purse.stops and not before[1]:
+            self._tell(purse)
+            if purse.stops and not was_stopping:
                 purse.step = "stop"
         for purse in counting:
             if purse.stops:
                 self._stop(purse, run)
+
+    def _tell(self, purse: Purse) -> None:
+        """Of whatever it is over, once."""
+        over = {"warning"} if purse.spent >= purse.warn else set()
+        over |= {"warning", "exceeded"} if purse.exceeded else set()
+        self.told.update((purse.budget_id, what) for what in over - purse.told_of)
+        purse.told_of |= over
 
     def warning(self, run: Spender, now: int) -> str | None:
         """What the reply to an event of this run says."""
@@ -196,7 +200,6 @@ class Books:
     def make(self, purse: Purse, now: int) -> None:
         purse.start = begin_of(purse.period, now)
         purse.spent = self.spent_since(purse.scope, purse.start)
-        purse.judge()
         purse.step = "stop" if purse.stops else None
         self.purses.append(purse)
 
@@ -209,8 +212,7 @@ class Books:
             purse.spent = self.spent_since(purse.scope, purse.start)
         self.turn(purse, now)
         if (purse.amount, purse.period) != old:
-            purse.warned = purse.exceeded = False
-            purse.judge()
+            purse.told_of = set()
         if not purse.stops:
             purse.go_on()
         elif not was_stopping or purse.step == "resume":
@@ -252,6 +254,7 @@ class Books:
         return True
 
     def _stop(self, purse: Purse, run: Spender) -> None:
+        self._tell(purse)  # what a change of its amount has crossed
         if self._ask(run, "pause"):
             purse.paused.add(run.name)
             purse.has_paused = True

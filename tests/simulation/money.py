@@ -38,7 +38,8 @@ QUEUE = "queue"
 """The thread of runs that people create."""
 STEPS = 70
 MAX_PURSES = 6
-TTLS_MS = (60_000, 600_000)
+TTLS_MS = (60_000, 300_000)
+"""None for which a key may hold less than a half of a budget."""
 TOLD = {EventType.BUDGET_WARNING: "warning", EventType.BUDGET_EXCEEDED: "exceeded"}
 
 
@@ -339,8 +340,13 @@ class Spending:
                 continue
             self.books.turn(purse, self.clock.now_ms())
             row = (await self._do(b.GetBudget(purse.budget_id))).row
-            found = (row.spent_nanos, row.reserved_nanos, row.warned, row.exceeded)
-            wanted = (purse.spent, purse.reserved, purse.warned, purse.exceeded)
+            found = (row.spent_nanos, row.reserved_nanos, row.warning_told, row.exceeded_told, row.is_exceeded)
+            wanted = (
+                purse.spent,
+                purse.reserved,
+                *[one in purse.told_of for one in ("warning", "exceeded")],
+                purse.exceeded,
+            )
             assert found == wanted, f"{purse.budget_id[-4:]} has {found} and not {wanted}"
         log = await self._store.log(self.org, 0, 100_000)
         told = Counter((_decode(event.data).budget_id, TOLD[event.type]) for event in log if event.type in TOLD)

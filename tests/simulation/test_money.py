@@ -37,10 +37,8 @@ def test_budgets_count_tell_and_stop_what_they_should(template: Template, first:
 
 
 MUTANTS = (
-    Mutant("it warns again and again", fold.spent_in_period, "after.warned and not row.warned", "after.warned"),
-    Mutant(
-        "it is exceeded again and again", fold.spent_in_period, "after.exceeded and not row.exceeded", "after.exceeded"
-    ),
+    Mutant("it warns again and again", fold.told, ") and not row.warning_told\n", ")\n"),
+    Mutant("it is exceeded again and again", fold.told, "is_exceeded and not row.exceeded_told", "is_exceeded"),
     Mutant("what the group has counted is forgotten", OrgRows.put, "self._changed[org] = changed", "pass"),
     Mutant("what was added up is forgotten", BudgetChanges.settle, "self._bring_in(org)", "pass"),
     Mutant("it is only added up", SpendingPlace.take, "if carried.nanos + nanos > room:", "if False:"),
@@ -51,7 +49,7 @@ MUTANTS = (
     Mutant("a budget begins with nothing", commands._begun, "spent_nanos=stored", "spent_nanos=0"),
     Mutant("a change keeps what was told", fold.changed, "if not _has_thresholds_of(asked, was):", "if was is None:"),
     Mutant("a run that begins is not stopped", reactions.stop_new, "if before is not None or", "if True or"),
-    Mutant("who spends is not stopped", reactions._move, "if row.exceeded and row.is_stopping():", "if False:"),
+    Mutant("who spends is not stopped", reactions._move, "if row.is_stopping():", "if False:"),
     Mutant("others are not stopped", timers._place, "            stop(plan, row, run)", "            pass"),
     Mutant("a raise lets nobody go on", fold._going_on, "BudgetStep.RESUME if row.has_paused else None", "None"),
     Mutant("a raise lets everybody go on", stored.runs_of_step, "if row.step is BudgetStep.RESUME:", "if False:"),

@@ -37,8 +37,6 @@ MAX_BUDGET_BYTES = 8 * 1024
 """Of a budget as it is stored."""
 MAX_REFUSALS_TOLD = 60
 """Reservations that one budget refuses in a minute and that their runs' logs tell of."""
-MAX_KNOWN_AMOUNTS = 4096
-"""Of which it is kept where they warn: rules ask it of every budget with each sum that is spent."""
 MAX_KNOWN_HOURS = 64
 """Of which it is kept when their periods began: with each sum that is spent, all budgets ask that of one moment."""
 MAX_KNOWN_AMOUNTS = 4096
@@ -108,8 +106,8 @@ class PeriodCount(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     start: int
     spent_nanos: int = 0
-    warned: bool = False
-    exceeded: bool = False
+    warning_told: bool = msgspec.field(default=False, name="warned")
+    exceeded_told: bool = msgspec.field(default=False, name="exceeded")
     kept_nanos: int = 0
     unpriced_calls: int = 0
 
@@ -151,9 +149,9 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is held on in this period of reservations that were settled by calls whose cost nobody knows."""
     unpriced_calls: int = 0
     """Calls of this period whose cost nobody knows."""
-    warned: bool = False
-    exceeded: bool = False
-    """In this period; each is told of once. They stay where a correction takes some of the money back."""
+    warning_told: bool = msgspec.field(default=False, name="warned")
+    exceeded_told: bool = msgspec.field(default=False, name="exceeded")
+    """What runs were told of in this period, once each; whether it is so now, the sum alone says."""
     step: BudgetStep | None = None
     step_after: int = 0
     """Number of the last run that the step has reached."""
@@ -176,13 +174,23 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def state(self) -> BudgetState:
         """How much of it is left, in a word."""
-        if self.exceeded:
+        if self.is_exceeded:
             return BudgetState.EXCEEDED
-        return BudgetState.WARNING if self.warned else BudgetState.OK
+        return BudgetState.WARNING if self.spent_nanos >= self.warn_nanos else BudgetState.OK
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether nothing is left of it now. A correction that takes some of the money back ends that."""
+        return self.spent_nanos >= self.amount_nanos
 
     def is_stopping(self) -> bool:
         """Whether no run may begin in its scope, and open ones are asked to pause or to end."""
-        return self.exceeded and self.action is not BudgetAction.WARN and not self.deleted
+        return self.is_exceeded and self.action is not BudgetAction.WARN and not self.deleted
+
+    def is_held_up(self) -> bool:
+        """Whether it stops nobody any more, and what it has stopped was not asked to go on yet."""
+        is_left = self.has_paused and self.step is not BudgetStep.RESUME
+        return (is_left or self.step is BudgetStep.STOP) and not self.is_stopping()
 
     def resets_at(self) -> int | None:
         """When the next period begins; None for `total`."""
@@ -205,7 +213,7 @@ class BudgetRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     def told_now(self) -> str:
         """The one or the other, by what is spent."""
-        return self.told() if self.spent_nanos >= self.amount_nanos else self.told_early()
+        return self.told() if self.is_exceeded else self.told_early()
 
 
 class SpendingPace(msgspec.Struct, frozen=True, gc=False):

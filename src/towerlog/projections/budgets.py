@@ -29,7 +29,7 @@ _replace = msgspec.structs.replace
 
 
 class Crossed(NamedTuple):
-    """A budget after some money was spent, and what has come with that."""
+    """A budget after some money was spent, and which of its thresholds are to be told of with that."""
 
     row: BudgetRow
     warns: bool
@@ -48,15 +48,20 @@ def current(row: BudgetRow, now_ms: int) -> BudgetRow:
         return row
     counts = {one.start: one for one in row.aside}
     counts[row.period_start] = PeriodCount(
-        row.period_start, row.spent_nanos, row.warned, row.exceeded, row.kept_nanos, row.unpriced_calls
+        row.period_start,
+        row.spent_nanos,
+        row.warning_told,
+        row.exceeded_told,
+        row.kept_nanos,
+        row.unpriced_calls,
     )
     now = counts.pop(start, PeriodCount(start))
     row = _replace(
         row,
         period_start=start,
         spent_nanos=now.spent_nanos,
-        warned=now.warned,
-        exceeded=now.exceeded,
+        warning_told=now.warning_told,
+        exceeded_told=now.exceeded_told,
         kept_nanos=now.kept_nanos,
         unpriced_calls=now.unpriced_calls,
         aside=_aside(counts, start),
@@ -72,7 +77,8 @@ def _aside(counts: dict[int, PeriodCount], start: int) -> tuple[PeriodCount, ...
 
 
 def spent(row: BudgetRow, cost_nanos: int, now_ms: int) -> Crossed:
-    """After money was spent; less than 0 where a correction takes some back. Each threshold is crossed once a period.
+    """After money was spent; less than 0 where a correction takes some back. Each threshold is told of once a period;
+    what it stops, and what goes on, follows the sum.
 
     Who spends the whole amount at once is told that it is exceeded, and warned as well.
     """
@@ -81,33 +87,45 @@ def spent(row: BudgetRow, cost_nanos: int, now_ms: int) -> Crossed:
 
 def unnoticed_below(row: BudgetRow) -> int:
     """The sum below which nothing follows from what is spent of it: nobody is told, and no run is stopped."""
-    if row.is_stopping():
+    if row.is_stopping() or row.is_held_up():
         return -MAX_SUM
-    if not row.warned:
+    if not row.warning_told:
         return min(row.warn_nanos, row.amount_nanos)
-    return MAX_SUM if row.exceeded else row.amount_nanos
+    # Once it was told of, a correction may have ended it: whoever spends it again begins it again.
+    return MAX_SUM if row.exceeded_told and row.is_exceeded else row.amount_nanos
 
 
 def spent_in_period(row: BudgetRow, cost_nanos: int) -> Crossed:
     """The same of a budget that is in the period of this moment."""
     # A period that began with what the roll-ups had of it, by the senders' clocks, may get back more than it has.
     least = -MAX_SUM if row.period is Period.TOTAL else 0
-    after = _marked(row, max(least, summed(row.spent_nanos, cost_nanos)))
-    exceeds = after.exceeded and not row.exceeded
-    if exceeds and after.is_stopping():
+    after = _replace(row, spent_nanos=max(least, summed(row.spent_nanos, cost_nanos)))
+    if after.is_stopping() and not row.is_stopping():
         after = stopping(after)
-    return Crossed(after, after.warned and not row.warned, exceeds)
+    elif after.is_held_up():
+        after = _going_on(after)
+    return told(after)
+
+
+def told(row: BudgetRow) -> Crossed:
+    """A budget after all was told of that its sum has crossed, and what of that was not told before."""
+    exceeds = row.is_exceeded and not row.exceeded_told
+    warns = (exceeds or row.spent_nanos >= row.warn_nanos) and not row.warning_told
+    if warns or exceeds:
+        row = _replace(row, warning_told=True, exceeded_told=row.exceeded_told or exceeds)
+    return Crossed(row, warns, exceeds)
 
 
 def changed(asked: BudgetRow, now_ms: int, was: BudgetRow | None = None) -> BudgetRow:
-    """A budget that was made or changed; what is over its thresholds counts as told. `was`: it as it was before.
+    """A budget that was made or changed; `was`: it as it was before. What is over new thresholds is yet to be told.
 
-    One that is not used up any more lets its runs go on, and tells again when it is.
+    One that is not used up any more lets its runs go on.
     """
     asked = current(asked, now_ms)
     after = asked
     if not _has_thresholds_of(asked, was):
-        after = _marked(_replace(asked, warned=False, exceeded=False), asked.spent_nanos)
+        aside = tuple(_replace(one, warning_told=False, exceeded_told=False) for one in asked.aside)
+        after = _replace(asked, warning_told=False, exceeded_told=False, aside=aside)
     if not after.is_stopping():
         return _going_on(after)
     is_stopped = was is not None and was.is_stopping() and was.action is after.action
@@ -178,12 +196,6 @@ def _has_thresholds_of(row: BudgetRow, was: BudgetRow | None) -> bool:
     """Whether the budget warns and ends where it did before: what was told of it is still told then."""
     mine = (row.amount_nanos, row.warn_nanos, row.period)
     return was is not None and mine == (was.amount_nanos, was.warn_nanos, was.period)
-
-
-def _marked(row: BudgetRow, spent_nanos: int) -> BudgetRow:
-    exceeded = row.exceeded or spent_nanos >= row.amount_nanos
-    warned = row.warned or exceeded or spent_nanos >= row.warn_nanos
-    return _replace(row, spent_nanos=spent_nanos, exceeded=exceeded, warned=warned)
 
 
 def stopping(row: BudgetRow) -> BudgetRow:

@@ -19,6 +19,7 @@ from tests.engine.alerts.alerting import (
     start,
     told,
 )
+from tests.engine.commands.acts.test_acts import audit
 from tests.support.factories import draft, traced
 from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
@@ -37,6 +38,7 @@ from towerlog.model.alert import (
     run_subject,
 )
 from towerlog.model.alert_channel import AlertChannel, ChannelType
+from towerlog.model.audit import ActorType
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.command import CreateRun
 from towerlog.model.delivery import DeliveryState, NoticeKind
@@ -229,6 +231,25 @@ async def test_an_alert_stops_its_run_with_the_reply_to_that_event(rig: Rig) -> 
     assert [one.acted for one in await alerts(rig)] == [AlertAct.PAUSE, AlertAct.CANCEL]
     asked = [one for one in await rig.log() if one.type is EventType.RUN_PAUSE_REQUESTED]
     assert b"Alert 'on loop'" in asked[0].data
+
+
+@pytest.mark.parametrize("act", list(AlertAct))
+@pytest.mark.parametrize("about", [AlertTrigger.COST_THRESHOLD, AlertTrigger.BUDGET])
+async def test_alerts_of_one_event_ask_their_run_once(rig: Rig, act: AlertAct, about: AlertTrigger) -> None:
+    """Be they of several rules, or of one rule about several budgets."""
+    if about is AlertTrigger.BUDGET:
+        await make(rig, about, act=act)
+        for scope in (BudgetScope(organisation=True), BudgetScope(agent="writer")):
+            await rig.do(CreateBudget("b", scope, DOLLAR, Period.TOTAL, BudgetAction.WARN))
+    else:
+        for nanos in (1, DOLLAR):
+            await make(rig, about, config=AlertConfig(amount_nanos=nanos), act=act)
+    [result] = await rig.append(spending("a", DOLLAR))
+    assert [one.type for one in result.commands] == [act.value]  # type: ignore[union-attr]
+    asked = (EventType.RUN_PAUSE_REQUESTED, EventType.RUN_CANCEL_REQUESTED)
+    assert len([one for one in await rig.log() if one.type in asked]) == 1
+    assert [one.acted for one in await alerts(rig)] == [act, None]
+    assert len([row for row in await audit(rig) if row.entry.actor.type is ActorType.RULE]) == 1
 
 
 async def test_a_cool_down_keeps_quiet_about_one_agent(rig: Rig) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -14,7 +16,8 @@ from tests.support.rig import Rig
 from towerlog.model.alert import AlertAct, AlertConfig, AlertTrigger
 from towerlog.model.approval import OnExpiry
 from towerlog.model.audit import Actor, ActorType, AuditRow
-from towerlog.model.budget import BudgetAction, ChangeBudget
+from towerlog.model.budget import BudgetAction, ChangeBudget, DeleteBudget
+from towerlog.model.event import EventType
 
 
 async def by(rig: Rig, kind: ActorType) -> list[AuditRow]:
@@ -49,6 +52,25 @@ async def test_a_rule_that_finds_nothing_to_ask_leaves_no_entry(rig: Rig) -> Non
     await make_rule(rig, AlertTrigger.ERROR, act=AlertAct.CANCEL)
     await rig.append(failure("x"))
     assert await by(rig, ActorType.RULE) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"amount_nanos": 2 * DOLLAR}, "The budget has money again."),
+        ({"action": BudgetAction.WARN}, "The budget only warns from now on."),
+        (None, "The budget was deleted."),
+    ],
+)
+async def test_a_run_that_goes_on_is_told_why(rig: Rig, change: dict[str, Any] | None, why: str) -> None:
+    row = await make(rig, action=BudgetAction.PAUSE)
+    await rig.append(call("x", DOLLAR))
+    budget_id = row.budget_id
+    await rig.do(DeleteBudget(budget_id) if change is None else ChangeBudget(budget_id, **change))
+    await rig.engine.sweep()
+    [asked] = [one for one in await rig.log() if one.type is EventType.RUN_RESUME_REQUESTED]
+    assert msgspec.json.decode(asked.data)["reason"] == why
+    assert told((await by(rig, ActorType.BUDGET))[-1])[3]["reason"] == why
 
 
 async def test_a_budget_is_the_actor_of_each_pause_and_of_each_resume(rig: Rig) -> None:

@@ -40,6 +40,7 @@ from towerlog.model.usage import Usage, UsageReport
 
 DOLLAR, HOUR_MS = 1_000_000_000, 3_600_000
 ORGANISATION = BudgetScope(organisation=True)
+TOLD = [EventType.BUDGET_WARNING, EventType.BUDGET_EXCEEDED]
 
 
 def call(trace: str, nanos: int | None, *, agent: str = "writer", thread: str = "thread", **effects: Any) -> Any:
@@ -75,6 +76,12 @@ async def rows(rig: Rig) -> dict[str, RunRow]:
 def warning_of(result: Any) -> str | None:
     assert isinstance(result, Stored)
     return result.budget_warning
+
+
+def unused_of(result: Any) -> list[str]:
+    """The members that its sender is warned of."""
+    assert isinstance(result, Stored)
+    return [member for member, _ in result.unused]
 
 
 async def test_money_is_counted_where_it_is_in_scope(rig: Rig) -> None:
@@ -254,7 +261,72 @@ async def test_a_budget_that_is_used_up_from_the_start_acts(rig: Rig) -> None:
     assert row.state is BudgetState.EXCEEDED
     await rig.engine.sweep()
     assert [one.type for one in (await rows(rig))["one"].pending] == ["pause"]
+    assert [one.type for one in await notes(rig)] == TOLD, "the run that is stopped is told why"
+    await rig.append(call("one", DOLLAR))
+    assert len(await notes(rig)) == 2
+
+
+@pytest.mark.parametrize("action", list(BudgetAction))
+@pytest.mark.parametrize("stops_first", [True, False], ids=["stopped first", "spending first"])
+async def test_what_a_change_of_the_amount_crosses_is_told_once(
+    rig: Rig, action: BudgetAction, stops_first: bool
+) -> None:
+    row = await make(rig, amount_nanos=100 * DOLLAR, action=action)
+    await rig.append(call("one", 50 * DOLLAR), call("two", 1))
     assert await notes(rig) == []
+    await rig.do(ChangeBudget(row.budget_id, amount_nanos=40 * DOLLAR))
+    if stops_first:
+        await rig.engine.sweep()
+        assert [one.type for one in await notes(rig)] == ([] if action is BudgetAction.WARN else TOLD)
+    await rig.append(call("one", 1))
+    await rig.engine.sweep()
+    assert [one.type for one in await notes(rig)] == TOLD
+    await rig.do(ChangeBudget(row.budget_id, amount_nanos=60 * DOLLAR))
+    await rig.append(call("one", 1), call("two", 1))
+    assert [one.type for one in await notes(rig)] == [*TOLD, EventType.BUDGET_WARNING]
+    assert msgspec.json.decode((await notes(rig))[-1].data)["amount_usd"] == 60
+
+
+@pytest.mark.parametrize("in_hours", [True, False], ids=["hour", "total"])
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
+async def test_what_a_correction_takes_back_ends_the_stop_and_is_told_once(
+    tmp_path: Path, together: bool, in_hours: bool
+) -> None:
+    """10 computed use the budget up, a told cost of 2 takes that back, and more than 8 use it up again."""
+    async with open_rig(tmp_path, prices=FixedPrices({"big": card(1)})) as rig:
+        period = Period.HOUR if in_hours else Period.TOTAL
+        row = await make(rig, BudgetScope(agent="writer"), amount_nanos=10, action=BudgetAction.PAUSE, period=period)
+        await make(rig, BudgetScope(agent="reader"), amount_nanos=1)
+
+        async def waiting() -> list[list[str]]:
+            return [[one.type for one in (await rows(rig))[trace].pending] for trace in ("other", "one")]
+
+        async def send(*some: Any) -> list[Any]:
+            if together:
+                return list(await rig.append(*some))
+            return [(await rig.append(one))[0] for one in some]
+
+        await rig.append(call("other", None), call("third", 1, agent="reader"))
+        tokens = Facts(effects=Effects(report=UsageReport(Usage(input_tokens=10), kind="delta"), model="big"))
+        await rig.append(draft(EventType.MODEL_CALL, traced("one"), facts=tokens, agent="writer"))
+        await rig.engine.sweep()
+        assert await waiting() == [["pause"], ["pause"]]
+        assert (await read(rig, row)).state is BudgetState.EXCEEDED
+        told = Facts(effects=Effects(report=UsageReport(Usage(cost_nanos=2), whole_run=True)))
+        back = draft(EventType.STEP, traced("one"), facts=told, agent="writer")
+        results = await send(back, call("other", 3), call("other", 4))
+        assert [warning_of(one) for one in results] == [None] * 3
+        now = await read(rig, row)
+        assert (now.spent_nanos, now.state) == (9, BudgetState.WARNING)
+        await rig.engine.sweep()
+        assert await waiting() == [["resume"], ["resume"]], "it has money again"
+        await rig.do(c.CreateRun("new", agent="writer"))
+        results = await send(call("other", 0), call("other", 1), call("other", 1))
+        assert [bool(warning_of(one)) for one in results] == ([True] * 3 if together else [False, True, True])
+        assert (await waiting())[0] == ["pause"]
+        await rig.engine.sweep()
+        assert await waiting() == [["pause"], ["pause"]], "it is used up again"
+        assert [one.type for one in await notes(rig)] == TOLD * 2, "once of each budget"
 
 
 async def test_a_restart_goes_on_where_the_last_step_ended(tmp_path: Path) -> None:
@@ -288,14 +360,19 @@ async def test_a_reservation_holds_until_its_event(rig: Rig) -> None:
     granted = [await rig.do(ReserveBudget(run.run_id, DOLLAR // 2)) for _ in range(3)]
     assert [one.refused_by for one in granted] == [None, None, row.budget_id]
     assert (await read(rig, row)).reserved_nanos == DOLLAR
-    await rig.append(call("two", 1, reservation_id=granted[0].reservation_id))
-    assert (await read(rig, row)).reserved_nanos == DOLLAR
-    for _ in range(2):
-        await rig.append(call("one", DOLLAR // 4, reservation_id=granted[0].reservation_id))
+    for trace in ("two", "new"):
+        [of_another] = await rig.append(call(trace, 1, reservation_id=granted[0].reservation_id))
+        assert unused_of(of_another) == ["reservation_id"]
+        assert (await read(rig, row)).reserved_nanos == DOLLAR
+    for unused in ([], ["reservation_id"]):
+        [settled] = await rig.append(call("one", DOLLAR // 4, reservation_id=granted[0].reservation_id))
         assert (await read(rig, row)).reserved_nanos == DOLLAR // 2
+        assert unused_of(settled) == unused, "there is nothing left of it to settle"
+    [unknown] = await rig.append(call("one", 0, reservation_id="nonsense"))
+    assert unused_of(unknown) == ["reservation_id"]
     await rig.append(call("one", None, reservation_id=granted[1].reservation_id))
     found = await read(rig, row)
-    assert (found.reserved_nanos, found.spent_nanos) == (0, DOLLAR // 2 + 1)
+    assert (found.reserved_nanos, found.spent_nanos) == (0, DOLLAR // 2 + 2)
     refused = [one for one in await rig.log() if one.facts.name == "inference_budget_exceeded"]
     assert len(refused) == 1
     assert b'"amount_usd":0.5' in refused[0].data
@@ -520,13 +597,13 @@ async def test_a_clock_that_was_ahead_for_a_moment_leaves_the_hour_as_it_was(rig
     rig.clock.jump(48 * HOUR_MS)
     await rig.append(call("one", 20))
     await rig.engine.sweep()
-    assert (await read(rig, row)).exceeded
+    assert (await read(rig, row)).is_exceeded
     paused = await rows(rig)
     assert all(one.pending for one in paused.values())
     rig.clock.jump(-48 * HOUR_MS)
     await rig.engine.sweep()
     now = await read(rig, row)
-    assert (now.spent_nanos, now.exceeded, now.period_start) == (1, False, row.period_start)
+    assert (now.spent_nanos, now.is_exceeded, now.period_start) == (1, False, row.period_start)
     assert not any(one.type == "pause" for run in (await rows(rig)).values() for one in run.pending), "it may go on"
     await rig.append(call("one", 2))
     assert (await read(rig, row)).spent_nanos == 3

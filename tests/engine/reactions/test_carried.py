@@ -12,6 +12,7 @@ import pytest
 
 from tests.engine.alerts.alerting import DOLLAR, MINUTE, alerts, make
 from tests.support.factories import draft, traced
+from tests.support.prices import FixedPrices, card
 from tests.support.rig import Rig, open_rig
 from tests.support.samples import first
 from towerlog.engine.load.cache import OrgRows
@@ -36,6 +37,19 @@ def call(trace: str, nanos: int | None, agent: str, kind: str = "delta", **effec
     usage = Usage(input_tokens=10, total_tokens=10) if nanos is None else Usage(cost_nanos=nanos)
     facts = Facts(effects=Effects(report=UsageReport(usage, kind=kind), **effects))
     return draft(EventType.MODEL_CALL, traced(trace, thread), facts=facts, agent=agent)
+
+
+def computed(trace: str, agent: str) -> Draft:
+    """A model call that costs a dime by the prices."""
+    report = UsageReport(Usage(input_tokens=1), kind="delta")
+    facts = Facts(effects=Effects(report=report, model="big"))
+    return draft(EventType.MODEL_CALL, traced(trace, THREADS[TRACES.index(trace) % 2]), facts=facts, agent=agent)
+
+
+def told_in_all(trace: str, nanos: int, agent: str) -> Draft:
+    """What a run costs as its sender knows it: where that is less than was computed, the rest is taken back."""
+    facts = Facts(effects=Effects(report=UsageReport(Usage(cost_nanos=nanos), whole_run=True)))
+    return draft(EventType.STEP, traced(trace, THREADS[TRACES.index(trace) % 2]), facts=facts, agent=agent)
 
 
 class Story:
@@ -81,6 +95,10 @@ class Story:
         nanos = chance.choice((None, 0, chance.randrange(DIME), DIME, DIME, chance.randint(1, 3) * DIME))
         is_linked = trace != TRACES[0] and chance.random() < 0.05
         kind = "total" if chance.random() < 0.15 else "delta"
+        if chance.random() < 0.15:
+            return computed(trace, agent)
+        if chance.random() < 0.1:
+            return told_in_all(trace, chance.randrange(DIME), agent)
         return call(trace, nanos, agent, kind, parent_key=f"run:{self._top}" if is_linked else None)
 
     def _amount(self) -> int:
@@ -141,7 +159,7 @@ class Story:
 
 async def outcome(seed: int, folder: Path) -> dict[str, Any]:
     """All that is stored in the end."""
-    async with open_rig(folder) as rig:
+    async with open_rig(folder, prices=FixedPrices({"big": card(DIME)})) as rig:
         await Story(seed, rig).live()
         rules = await rig.store.alert_rules(rig.org, 1000, None)
         return {
@@ -187,7 +205,7 @@ async def test_who_asks_for_a_budget_within_a_group_sees_all_that_is_spent(rig: 
     made = await rig.do(CreateBudget("b", BudgetScope(organisation=True), DOLLAR, Period.TOTAL, BudgetAction.WARN))
     spend, change = Append("steps", [call("r1", DIME, "a1")]), ChangeBudget(made.row.budget_id, amount_nanos=2 * DIME)
     done = await asyncio.gather(*(rig.do(one) for one in (spend, spend, change, spend)))
-    assert (done[2].row.spent_nanos, done[2].row.exceeded) == (2 * DIME, True)
+    assert (done[2].row.spent_nanos, done[2].row.is_exceeded) == (2 * DIME, True)
     assert (await rig.store.budgets(rig.org, 10, None))[0].spent_nanos == 3 * DIME
 
 

@@ -17,7 +17,7 @@ scopes = st.one_of(
     st.sampled_from([BudgetScope(run_id=name) for name in NAMES]),
 )
 flags = st.fixed_dictionaries(
-    {"exceeded": st.booleans(), "deleted": st.booleans(), "reserved_nanos": st.integers(0, 1)}
+    {"spent_nanos": st.integers(9, 11), "deleted": st.booleans(), "reserved_nanos": st.integers(0, 1)}
 )
 made = st.lists(st.tuples(scopes, flags), max_size=20)
 changes = st.lists(st.tuples(st.integers(0, 25), st.one_of(st.none(), st.tuples(scopes, flags))), max_size=20)
@@ -46,9 +46,9 @@ def test_all_that_count_it_are_found_and_no_other_whatever_has_changed(told, lat
         ]
         assert known.of_trees(above) == [row for row in live if row.scope.run_id in above]
         assert known.counts_trees is any(row.scope.run_id for row in live)
-        assert known.exceeds is any(row.exceeded for row in known.values())
+        assert known.exceeds is any(row.is_exceeded for row in known.values())
         assert known.exceeds_in_places is any(
-            row.exceeded and bool(row.scope.run_id or row.scope.thread_id) for row in known.values()
+            row.is_exceeded and bool(row.scope.run_id or row.scope.thread_id) for row in known.values()
         )
         assert known.holds is any(row.reserved_nanos for row in known.values())
         assert known.held_bytes == BudgetSet(known.all()).held_bytes

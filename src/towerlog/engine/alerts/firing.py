@@ -111,7 +111,8 @@ def fire(
     )
     if run is not None:
         alert = _of_run(alert, run)
-        alert = _acted(plan, rule, alert, run)
+        # Another alert of the same event may have stopped it already.
+        alert = _acted(plan, rule, alert, plan.now_of(run))
     plan.alerts.put(alert)
     tell(plan, rule, alert, NoticeKind.FIRED, with_link=with_link)
     return alert
@@ -130,15 +131,15 @@ def _of_run(alert: AlertRow, run: RunRow) -> AlertRow:
 
 
 def _acted(plan: Plan, rule: AlertRule, alert: AlertRow, run: RunRow) -> AlertRow:
-    """Asks the run to pause or to end, if the rule says so; nothing to do where it has ended, or ends already."""
+    """Asks the run to pause or to end, if the rule says so; nothing to do where it was asked that, or has ended."""
     if rule.act is None or run.is_terminal() or run.status is Status.CANCELLING:
         return alert
     reason = f"Alert '{rule.name}': {alert.message}"
     if rule.act is AlertAct.CANCEL:
         cancel_one(plan, run, None, reason)
         plan.changes.spreads[run.run] = Spread(run.run, run.org, reason)
-    else:
-        ask(plan, run, "pause", {"reason": reason, "alert_id": alert.alert_id})
+    elif ask(plan, run, "pause", {"reason": reason, "alert_id": alert.alert_id}) is run:
+        return alert
     action = Action.RUN_CANCEL if rule.act is AlertAct.CANCEL else Action.RUN_PAUSE
     note_run(plan, rule_actor(rule), action, run, reason=reason, alert_id=alert.alert_id)
     return _replace(alert, acted=rule.act)

@@ -16,6 +16,8 @@ from towerlog.model.times import format_ms
 from towerlog.model.usage import dollars_json
 
 MAX_MESSAGE_CHARS = 500
+OVER = "This is over: "
+"""How the message begins of an alert that has ended."""
 
 
 class AlertMessage(msgspec.Struct, frozen=True, gc=False):
@@ -68,7 +70,7 @@ def body_of(rule: AlertRule, alert: AlertRow, kind: NoticeKind, now_ms: int) -> 
             rule_id=rule.rule_id,
             trigger_type=rule.trigger,
             state=alert.state,
-            message=alert.message,
+            message=_said(alert, kind),
             subject=alert.subject,
             agent_name=alert.agent,
             run_id=alert.run_id,
@@ -82,6 +84,11 @@ def body_of(rule: AlertRule, alert: AlertRow, kind: NoticeKind, now_ms: int) -> 
             approval_id=None if kind is NoticeKind.RECOVERED else alert.approval_id,
         )
     )
+
+
+def _said(alert: AlertRow, kind: NoticeKind) -> str:
+    """In a chat it may be all that is read: what is over does not read like what begins."""
+    return f"{OVER}{alert.message}"[:MAX_MESSAGE_CHARS] if kind is NoticeKind.RECOVERED else alert.message
 
 
 def approval_of(body: msgspec.Raw) -> str | None:

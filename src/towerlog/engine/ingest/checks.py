@@ -12,6 +12,7 @@ from towerlog.engine.load.own_runs import MAX_OPEN_LOOKED_AT, process_of, top_of
 from towerlog.engine.load.rows import ref_key
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.plan.run_state import RunState
+from towerlog.engine.reactions.budgets import reservation_of
 from towerlog.errors import TooManyQuestions, UnknownBase
 from towerlog.model.approval import NO_TERMS
 from towerlog.model.chain import LONG_DATA_BYTES
@@ -25,6 +26,7 @@ from towerlog.projections.metadata import told_metadata_fits
 from towerlog.projections.questions import asked_before, has_room, may_have_asked, named_question
 from towerlog.store.values import Kind
 
+NO_RESERVATION = "the run has no such open reservation"
 _replace = msgspec.structs.replace
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -85,13 +87,16 @@ def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[t
     """Members of an event that its run, None where it begins with this event, has no use for; and why. What is missing
     is told in a sentence of its own, with a full stop.
 
-    Of commands and questions only what the run certainly never had: what is over may be named in good faith.
+    Of commands and questions only what the run certainly never had: what is over may be named in good faith. Of a
+    reservation also one that is over: what the call has cost was not held any more.
     """
     effects, found = draft.effects, list[tuple[str, str]]()
     if effects.command_id is not None and not may_have_made(row, effects.command_id):
         found.append(("command_id", "the run has no such command"))
     if effects.question_id is not None and not may_have_asked(row, effects.question_id):
         found.append(("question_id", "the run has no such question"))
+    if effects.reservation_id is not None and not _may_settle(plan, org, row, effects.reservation_id):
+        found.append(("reservation_id", NO_RESERVATION))
     key = effects.question_key if draft.type is EventType.RUN_QUESTION_WITHDRAWN else None
     if key is not None and effects.question_id is None and not may_have_asked(row, key):
         found.append(("question_key", "the run has no such question"))
@@ -106,6 +111,12 @@ def unused_of(plan: Plan, org: int, row: RunRow | None, draft: Draft) -> tuple[t
     if row is not None and not told_metadata_fits(row, effects):
         found.append(("metadata", f"does not fit into the {MAX_METADATA_BYTES} bytes that the run has for it"))
     return tuple(found)
+
+
+def _may_settle(plan: Plan, org: int, row: RunRow | None, reservation_id: str) -> bool:
+    """Whether it is open, and the run's own."""
+    held = None if row is None else reservation_of(plan, org, reservation_id)
+    return held is not None and row is not None and held.run == row.run
 
 
 def _is_nobody(plan: Plan, org: int, parent_key: str) -> bool:

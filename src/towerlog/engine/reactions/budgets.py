@@ -167,13 +167,10 @@ def _move(plan: Plan, rows: list[BudgetRow], sums: dict[str, int], after: RunRow
     counted = [fold.spent_in_period(row, sums[row.budget_id]) for row in counting]
     for row, _, _ in counted:
         plan.budgets.put(org, row.budget_id, row)
-    for row, warns, exceeds in counted:
-        if warns:
-            _note(plan, after, EventType.BUDGET_WARNING, row, row.told_early())
-        if exceeds:
-            _note(plan, after, EventType.BUDGET_EXCEEDED, row, row.told())
+    for one in counted:
+        _tell(plan, after, one)
     for row, _, _ in counted:
-        if row.exceeded and row.is_stopping():
+        if row.is_stopping():
             stop(plan, row, plan.now_of(after))
     moves = [(before, row) for before, (row, _, _) in zip(counting, counted, strict=True)]
     for react in plan.reactions.on_budget:
@@ -244,6 +241,7 @@ def stop(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
     """Asks a run in a used-up budget's scope to pause or to end: nothing to do where that was asked already."""
     if row.is_terminal() or row.status is Status.CANCELLING:
         return
+    row = _told_of_change(plan, budget, row)
     if budget.action is BudgetAction.CANCEL:
         cancel_one(plan, row, None, budget.told())
         plan.changes.spreads[row.run] = Spread(row.run, row.org, budget.told())
@@ -251,6 +249,17 @@ def stop(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
     elif ask(plan, row, "pause", {"reason": budget.told(), "budget_id": budget.budget_id}) is not row:
         owns_pause(plan, budget, row)
         note_run(plan, budget_actor(budget), Action.RUN_PAUSE, row, reason=budget.told())
+
+
+def _told_of_change(plan: Plan, budget: BudgetRow, row: RunRow) -> RunRow:
+    """The run, after it was told of what a change of the amount has crossed, if nobody was told of that before it."""
+    now = None if budget.exceeded_told else plan.budgets.get(budget.org, budget.budget_id)
+    if now is None or now.exceeded_told:
+        return row
+    crossed = fold.told(fold.current(now, plan.now_ms))
+    plan.budgets.put(budget.org, budget.budget_id, crossed.row)
+    _tell(plan, row, crossed)
+    return plan.now_of(row)
 
 
 def owns_pause(plan: Plan, budget: BudgetRow, row: RunRow) -> None:
@@ -280,7 +289,7 @@ def with_warnings(plan: Plan, org: int, results: list[Stored | Refusal]) -> list
         if isinstance(one, Stored) and one.position:
             row = plan.run(org, RunById(one.run_id)) if of_place else None
             thread_id = "" if row is None else row.thread_id
-            over = [budget for budget in _as_put(plan, org, one.agent, thread_id, row) if budget.exceeded]
+            over = [budget for budget in _as_put(plan, org, one.agent, thread_id, row) if budget.is_exceeded]
             if over:
                 # Of an agent's all clients of this form know.
                 first = next((budget for budget in over if budget.scope.agent is not None), over[0])
@@ -333,6 +342,15 @@ def free(plan: Plan, held: Reservation, *, is_known: bool = True) -> None:
             less = fold.held(row, -held.amount_nanos, held.key_id)
             kept = fold.kept(fold.current(row, plan.now_ms), held.amount_nanos, held.key_id)
             plan.budgets.put(held.org, budget_id, less if is_known else kept)
+
+
+def _tell(plan: Plan, row: RunRow, crossed: fold.Crossed) -> None:
+    """Tells of the thresholds of a budget that were crossed, in a run's log."""
+    budget = crossed.row
+    if crossed.warns:
+        _note(plan, row, EventType.BUDGET_WARNING, budget, budget.told_early())
+    if crossed.exceeds:
+        _note(plan, row, EventType.BUDGET_EXCEEDED, budget, budget.told())
 
 
 def _note(plan: Plan, row: RunRow, kind: EventType, budget: BudgetRow, message: str) -> None:

@@ -25,6 +25,8 @@ from towerlog.store.values import Kind
 RUNS_AT_ONCE = 100
 """Runs, and reservations, to one commit."""
 RESUMED = "The budget has money again."
+DELETED = "The budget was deleted."
+ONLY_WARNS = "The budget only warns from now on."
 _replace = msgspec.structs.replace
 Due = tuple[BudgetRow | None, list[RunRow]]
 
@@ -100,8 +102,9 @@ def _let_go_on(plan: Plan, row: BudgetRow, run: RunRow) -> None:
         if other.budget_id != row.budget_id and other.is_stopping() and other.action is BudgetAction.PAUSE:
             owns_pause(plan, other, run)
             return
-    ask(plan, run, "resume", {"reason": RESUMED, "budget_id": row.budget_id})
-    note_run(plan, budget_actor(row), Action.RUN_RESUME, run, reason=RESUMED)
+    reason = DELETED if row.deleted else ONLY_WARNS if row.is_exceeded else RESUMED
+    ask(plan, run, "resume", {"reason": reason, "budget_id": row.budget_id})
+    note_run(plan, budget_actor(row), Action.RUN_RESUME, run, reason=reason)
 
 
 class ExpiredReservations:

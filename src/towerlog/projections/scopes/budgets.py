@@ -43,13 +43,13 @@ class BudgetSet(RowSet[BudgetRow]):
         if (
             before is None
             or row is None
-            or before.exceeded is not row.exceeded
+            or before.is_exceeded is not row.is_exceeded
             or before.reserved_nanos != row.reserved_nanos
         ):
             self._note(row_id, row)
 
     def _note(self, row_id: str, row: BudgetRow | None) -> None:
-        exceeded, holds = row is not None and row.exceeded, row is not None and row.reserved_nanos > 0
+        exceeded, holds = row is not None and row.is_exceeded, row is not None and row.reserved_nanos > 0
         is_place = exceeded and row is not None and bool(row.scope.run_id or row.scope.thread_id)
         of_it = ((self._exceeded, exceeded), (self._exceeded_in_places, is_place), (self._holding, holds))
         for ids, is_in in of_it:

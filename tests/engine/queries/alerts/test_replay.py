@@ -13,7 +13,7 @@ from tests.support.factories import draft, traced
 from tests.support.fakes import START_MS, FakeClock, SeededIds
 from tests.support.rig import Rig, open_rig
 from towerlog.errors import TowerlogError
-from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, CreateRule
+from towerlog.model.alert import AlertConfig, AlertScope, AlertTrigger, CreateRule, GetRule
 from towerlog.model.alert_preview import PreviewRule
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.command import Claim, CreateRun, GiveInput
@@ -94,7 +94,7 @@ class Story:
 
 
 async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tuple[list[Any], list[Any]]:
-    """(when, about what) of the alerts of a rule, and of its trial."""
+    """(when, about what) of the alerts of a rule, and how many were kept quiet; the same of its trial."""
     # From a whole minute on, in which windows are counted: what begins and ends between two looks is seen by neither.
     clock = FakeClock(START_MS // MINUTE * MINUTE)
     async with open_rig(folder, ids=SeededIds(seed), clock=clock) as rig:
@@ -120,7 +120,9 @@ async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tupl
         live = await rig.store.alerts(rig.org, 1000, None, None, None)
         # The timer finds what time has brought at its next look.
         looked = [(one.at + (begun - one.at) % TICK, one.subject, one.agent) for one in tried.fired]
-        return sorted((one.fired_at, one.subject, one.agent) for one in live), sorted(looked)
+        fired = [(one.fired_at, one.subject, one.agent) for one in live]
+        suppressed = (await rig.do(GetRule(rule.rule_id))).rule.suppressed
+        return [*sorted(fired), suppressed], [*sorted(looked), tried.suppressed]
 
 
 QUICK = {*[(trigger, 0) for trigger in RULES], (AlertTrigger.FAILURE_RATE, 2), (AlertTrigger.WAITING_TOO_LONG, 2)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tests.engine.alerts.alerting import (
     told,
 )
 from tests.support.factories import draft, traced
-from tests.support.rig import Rig
+from tests.support.rig import Rig, open_rig
 from towerlog.model.alert import (
     AcknowledgeAlert,
     AlertAct,
@@ -28,10 +29,12 @@ from towerlog.model.alert import (
     AlertState,
     AlertTrigger,
     ChangeRule,
+    CreateRule,
     DeleteRule,
     GetRule,
     MuteAlert,
 )
+from towerlog.model.alert_preview import PreviewRule
 from towerlog.model.budget import BudgetAction, BudgetScope, ChangeBudget, CreateBudget, Period
 from towerlog.model.command import CancelRun, Claim, CreateRun, GiveInput
 from towerlog.model.delivery import NoticeKind
@@ -79,6 +82,8 @@ async def test_a_question_that_nobody_answers_fires_once_and_its_answer_ends_it(
     [alert] = await alerts(rig)
     assert (alert.state, alert.ended_at) == (AlertState.OK, rig.clock.now_ms())
     assert await said(rig) == [FIRED, RECOVERED]
+    began, ended = [told(one)["message"] for one in await deliveries(rig)]
+    assert (began, ended) == (alert.message, f"This is over: {alert.message}")
     await rig.append(asking("a", "and now?"))
     await passes(rig, 5 * MINUTE)
     assert [one.episode for one in await alerts(rig)] == [1, 2]
@@ -391,6 +396,32 @@ async def test_a_cool_down_holds_for_time_as_well(rig: Rig) -> None:
     assert len(await alerts(rig)) == 1
     await passes(rig, 30 * MINUTE)
     assert len(await alerts(rig)) == 2
+
+
+async def test_what_a_cool_down_keeps_quiet_is_counted_once_by_the_rule_and_by_its_trial(tmp_path: Path) -> None:
+    """Whether it comes with what fires, or later."""
+    async with open_rig(tmp_path) as rig:
+        config, cooldown_ms = AlertConfig(wait_ms=MINUTE), 30 * MINUTE
+        rule = await make(rig, AlertTrigger.WAITING_TOO_LONG, config=config, cooldown_ms=cooldown_ms, channels=())
+
+        async def suppressed() -> list[int]:
+            asked = CreateRule("x", AlertTrigger.WAITING_TOO_LONG, AlertScope(), config, (), cooldown_ms=cooldown_ms)
+            tried = await rig.do(PreviewRule(asked, rule.created_at))
+            return [(await rig.do(GetRule(rule.rule_id))).rule.suppressed, tried.suppressed]
+
+        await rig.append(asking("a"), asking("b"))
+        await passes(rig, MINUTE)
+        assert await suppressed() == [1, 1]
+        await rig.append(asking("c"))
+        for _ in range(3):
+            await passes(rig, MINUTE)
+        assert await suppressed() == [2, 2]
+    async with open_rig(tmp_path, clock=rig.clock) as rig:
+        await passes(rig, MINUTE)
+        assert await suppressed() == [2, 2], "nor does another process count it again"
+        await passes(rig, 26 * MINUTE)
+        assert len(await alerts(rig)) == 2
+        assert await suppressed() == [3, 3], "of the two that are left, one fires and one is kept quiet anew"
 
 
 @pytest.mark.parametrize("by_ms", [24 * 60 * MINUTE, -24 * 60 * MINUTE], ids=["ahead", "back"])

@@ -278,5 +278,5 @@ class _Trial:
 def _begun(row: BudgetRow, spent_nanos: int) -> BudgetRow:
     """A budget as it was at the beginning."""
     return msgspec.structs.replace(
-        row, spent_nanos=spent_nanos, period_start=0, warned=False, exceeded=False, step=None
+        row, spent_nanos=spent_nanos, period_start=0, warning_told=False, exceeded_told=False, step=None
     )

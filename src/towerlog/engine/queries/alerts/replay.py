@@ -104,6 +104,8 @@ class RuleReplay:
         self._state = AlertState.NO_DATA
         self._budgets: dict[str, BudgetRow] = {}
         self._in_tree: dict[str, frozenset[str]] = {}
+        self._taken: set[tuple[str, int, int]] = set()
+        """(subject, mark, when a cool-down began) of runs that have fired with that, or were kept quiet by it."""
         heapq.heappush(self._wakes, (since, 0))
 
     def watch(self, row: RunRow, lane: Lane | None = None) -> None:
@@ -218,11 +220,8 @@ class RuleReplay:
 
     def _take_call(self, event: Event, after: RunRow, now: int) -> None:
         times = self.rule.config.times
-        if (
-            self._call(event)
-            and begins_loop(split_calls(self._calls[event.run]), times)
-            and self._in_scope(after, None)
-        ):
+        is_call = self._call(event)
+        if is_call and begins_loop(split_calls(self._calls[event.run]), times) and self._in_scope(after, None):
             self._fire(now, run_subject(after.run_id), told_of_loop(after, event, times), after.agent, after.run_id)
 
     def _call(self, event: Event) -> bool:
@@ -286,12 +285,16 @@ class RuleReplay:
             self._begin(row, holds, now)
 
     def _begin(self, row: RunRow, holds: Holds, now: int) -> None:
-        """Opens an alert about a run that waits; where the cool-down keeps quiet, once that is over."""
-        whose = row.agent or ""
+        """Opens an alert about a run that waits; where the cool-down keeps quiet, once that is over. In a cool-down it
+        counts once."""
+        whose, subject = row.agent or "", run_subject(row.run_id)
         if self.rule.is_quiet(whose, now):
             self._wake(self.rule.quiet[whose] + self.rule.cooldown_ms, row.run)
+            self.suppressed += (subject, holds.mark, self.rule.quiet[whose]) not in self._taken
         else:
-            self._fire(now, run_subject(row.run_id), holds.message, row.agent, row.run_id, holds.mark)
+            self._fire(now, subject, holds.message, row.agent, row.run_id, holds.mark)
+        if self.rule.cooldown_ms:
+            self._taken.add((subject, holds.mark, self.rule.quiet[whose]))
 
     def _due(self, row: RunRow, lane: Lane | None, now: int) -> int | None:
         """When a condition may hold that does not hold now, if nothing happens meanwhile."""
