@@ -74,6 +74,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """All tokens: `total_tokens`, and where that is unknown the sum of the buckets."""
         return self.split_tokens() if self.total_tokens is None else self.total_tokens
 
+    def unsplit_tokens(self) -> int:
+        """Those of the total of which nobody has told what they were."""
+        return (self.total_tokens or 0) - (self.split_tokens() or 0)
+
     def cache_hit_rate(self) -> float | None:
         """Cached input / all input; None when either is unknown or the input is 0."""
         everything = self.all_input_tokens()
