@@ -146,10 +146,14 @@ def told(report: UsageReport, before: Usage, after: Usage, *, is_free: bool = Fa
 def corrections(before: RunRow | None, after: RunRow, event: Event, agent: str | None) -> list[Correction]:
     """What an event moves of what earlier ones have counted: it names the agent that they were of, or it tells a cost
     of what they were priced for."""
+    claimed, found = event.facts.claimed, list[Correction]()
+    if claimed is not None:
+        key = (after.org, claimed.hour, claimed.agent, claimed.model, claimed.status)
+        found.append(Correction(key, Usage(cost_nanos=-claimed.nanos)))
     if before is None:
-        return []
+        return found
     row = named(before, event.facts, agent, late=event.late)
-    found = [] if row is before else _of_name(before, row)
+    found += [] if row is before else _of_name(before, row)
     return found + corrections_of_costs(row, after, event, agent)
 
 

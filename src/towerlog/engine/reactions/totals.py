@@ -22,7 +22,7 @@ from towerlog.model.event import EventType
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.naming import named
 from towerlog.model.run import TERMINAL, RunRow
-from towerlog.model.running_totals import TOKEN_BUCKETS, PointChange
+from towerlog.model.running_totals import PointChange
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
 from towerlog.model.usage_parts import UNCLEAR, UsageParts
 from towerlog.projections.computed_costs import left_of, model_of_total
@@ -112,7 +112,7 @@ def _taken(totals: list[ToldTotal], less: Usage, model: str | None) -> Iterator[
     """From which of these so much is taken: of this model first, and then the newest. Figures are below 0."""
     newest = sorted(range(len(totals)), key=lambda at: (totals[at].model == model, at), reverse=True)
     found: dict[int, Usage] = {}
-    for within in (_within, _of_total):
+    for within in (_with_split, _of_total):
         for at in newest:
             if less == NO_USAGE:
                 break
@@ -125,15 +125,19 @@ def _taken(totals: list[ToldTotal], less: Usage, model: str | None) -> Iterator[
 
 
 def _within(less: Usage, held: Usage) -> Usage:
-    """Figures below 0, as far as so much is held: of each bucket, and of the tokens without a split."""
-    pairs = zip(_of(less)[: TOKEN_BUCKETS - 1], _of(held)[: TOKEN_BUCKETS - 1], strict=True)
-    some = [None if by is None else max(by, -(one or 0)) or None for by, one in pairs]
+    """Figures below 0, as far as so much is held."""
+    pairs = zip(_of(less), _of(held), strict=True)
+    return Usage(*(None if by is None else max(by, -(one or 0)) or None for by, one in pairs))
+
+
+def _with_split(less: Usage, held: Usage) -> Usage:
+    """The same, of the total no more than of its buckets and of the tokens without a split."""
+    found = _within(less, held)
     if less.total_tokens is None:
-        return Usage(*some)
+        return found
     unsplit = max(less.unsplit_tokens(), -max(0, held.unsplit_tokens()))
-    total = sum(by or 0 for by in some) + unsplit
-    some.append(max(total, -(held.total_tokens or 0), min(0, less.total_tokens)) or None)
-    return Usage(*some)
+    total = max((found.split_tokens() or 0) + unsplit, -(held.total_tokens or 0), min(0, less.total_tokens))
+    return msgspec.structs.replace(found, total_tokens=total or None)
 
 
 def _of_total(less: Usage, held: Usage) -> Usage:
