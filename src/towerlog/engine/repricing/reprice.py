@@ -188,8 +188,8 @@ def _is_computed(row: RunRow) -> bool:
 
 
 def _may_use(row: RunRow, pattern: NamePattern) -> bool:
-    """Whether something of a run may have been priced by such a model. Its events need not be read where its row has all
-    models that were named in it, and none is meant."""
+    """Whether something of a run may have been priced by such a model. Its events need not be read where its row has
+    all models that were named in it, and none is meant."""
     shares = row.shares.values()
     # Who has no model of its own has told calls that name theirs: those of other keys.
     is_unknown = any(one.several_models or (one.model is None and one.increments != NO_USAGE) for one in shares)
