@@ -179,9 +179,10 @@ async def test_a_cost_that_falls_is_flagged_in_either_order(tmp_path: Path) -> N
             assert sum(found["cells"].values()) == 16
 
 
-async def test_the_places_of_a_thread_are_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chars", [1, 90])
+async def test_the_places_of_a_thread_are_bounded(tmp_path: Path, chars: int) -> None:
     """What is below the remembered ones stays where it is; the sum is right."""
-    story = [Cost("ab"[at % 2] * 90, "model" * 20, more=1) for at in range(3 * MAX_COST_PLACES)]
+    story = [Cost("ab"[at % 2] * chars, "m" * chars, more=1) for at in range(3 * MAX_COST_PLACES)]
     async with open_rig(tmp_path) as rig:
         told = posts(story, rig.clock.now_ms())
         found = await play(rig, [*told[1:], told[0]])

@@ -145,6 +145,15 @@ async def test_what_calls_leave_of_a_total_is_priced_as_from_the_start(tmp_path:
         await check(rig, prices, STORIES[name])
 
 
+async def test_what_calls_leave_of_a_total_has_its_split_in_each_hour(tmp_path: Path) -> None:
+    prices = FixedPrices({"big": card(*PRICE)})
+    async with open_rig(tmp_path, prices=prices) as rig:
+        await play(rig, STORIES["a call that tells no cache, in the second of two hours"])
+        used = [cell.usage for cell in (await rig.store.rows(rig.org)).usage]
+        assert [(one.total_tokens, one.unsplit_tokens()) for one in used] == [(189, 0), (174, 0)]
+        assert [one.cost_nanos for one in used] == [worth(one) for one in used]
+
+
 @pytest.mark.parametrize("examples", [25, pytest.param(500, marks=pytest.mark.slow)])
 def test_whatever_is_told_costs_what_its_tokens_do(tmp_path: Path, examples: int) -> None:
     prices = FixedPrices({})
