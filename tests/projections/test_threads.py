@@ -147,4 +147,4 @@ def tell_cost(row: ThreadRow, process: str, before: RunRow, cost: int) -> tuple[
     spent = threads.newly_counted(row, process, before, Usage(), parts["usage"])
     told = event(1, 1, facts=Facts(spent=spent, effects=Effects(report=report)))
     after = msgspec.structs.replace(before, **parts)
-    return threads.count_cost(row, before, after, told), after, spent.cost_nanos or 0
+    return threads.count_cost(row, before, after, told, "a"), after, spent.cost_nanos or 0

@@ -113,7 +113,7 @@ class Refold:
         self._take_text(told_text(before, after, event))
         if checkpoint_fold.is_kept(event, after):
             self._take_checkpoint(event, before, after, name or "unknown")
-        self._take_thread(event, before, base, after)
+        self._take_thread(event, before, base, after, name)
         if event.effects.erases is not None:
             self._take_erasure(event, event.effects.erases)
 
@@ -144,10 +144,10 @@ class Refold:
         if agent is not None:
             self.agents[agent.agent] = agent_fold.corrected(agent, correction)
 
-    def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow) -> None:
+    def _take_thread(self, event: Event, before: RunRow | None, base: RunRow, after: RunRow, name: str | None) -> None:
         report = event.effects.report
         if report is not None and report.process is not None:
-            thread = thread_fold.count_cost(self._thread(event, base.thread_id), base, after, event)
+            thread = thread_fold.count_cost(self._thread(event, base.thread_id), base, after, event, name)
             self.threads[base.thread_id] = thread
         if after.thread_id != base.thread_id:
             self._move(event, base, after)

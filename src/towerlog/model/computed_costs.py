@@ -179,6 +179,20 @@ class TakenBack(msgspec.Struct, frozen=True, gc=False, array_like=True):
     nanos: int
 
 
+class ClaimedCost(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a told cost of a process takes from the place of the next higher one: it counts there no more, but with what
+    has told the lower one."""
+
+    agent: str
+    hour: int
+    """Since the epoch; with agent, model and status the roll-up cell that had it."""
+    model: str
+    status: str
+    arrived: int
+    """As of a cell."""
+    nanos: int
+
+
 ComputedCells = tuple[ComputedCell, ...]
 """Of a run, the one that was added to last at the end."""
 

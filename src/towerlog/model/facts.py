@@ -13,7 +13,7 @@ import msgspec
 
 from towerlog.model.approval import OnExpiry, Terms
 from towerlog.model.checkpoint import StoredState
-from towerlog.model.computed_costs import MINUTE_MS, Priced, Recount, Repriced, TakenBack
+from towerlog.model.computed_costs import MINUTE_MS, ClaimedCost, Priced, Recount, Repriced, TakenBack
 from towerlog.model.price import CardSince
 from towerlog.model.run import ForkedFrom, Status
 from towerlog.model.span import BelowSpan, ToldCall
@@ -228,6 +228,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What this event added to the roll-ups; computed when the event is placed."""
     taken_back: tuple[TakenBack, ...] = ()
     """Computed costs that were counted with earlier events: this one takes them back, since it tells a lower cost."""
+    claimed: ClaimedCost | None = None
+    """A part of a told cost that counted with an earlier event, and counts with this one."""
     tool: str | None = None
     tool_call_id: str | None = None
     begins: str | None = None
@@ -275,8 +277,15 @@ class Facts(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             of = None if self.effects is None else self.effects.repriced or self.effects.recount
             at_ms = None if of is None else of.arrived * MINUTE_MS
             found.append(Moved(agent, self.spent.cost_nanos, at_ms))
-        found += [Moved(one.agent, -one.nanos, one.arrived * MINUTE_MS) for one in self.taken_back]
-        return found
+        less: tuple[TakenBack | ClaimedCost, ...] = self.taken_back
+        if self.claimed is not None:
+            less = (*less, self.claimed)
+        return found + [Moved(one.agent, -one.nanos, one.arrived * MINUTE_MS) for one in less]
+
+    def lost_nanos(self) -> int:
+        """What it takes out of the cost of earlier events."""
+        lost = 0 if self.claimed is None else self.claimed.nanos
+        return lost + sum(one.nanos for one in self.taken_back)
 
 
 NO_FACTS = Facts()

@@ -50,7 +50,7 @@ def has_spent(event: Event) -> bool:
     if spent is None:
         spent = NO_USAGE if effects.report is None else effects.report.usage
     # By figure: what a total adds may be the split of tokens that were counted without one, and so 0 in all.
-    return any(astuple(spent)[:FIGURES]) or bool(event.facts.taken_back)
+    return any(astuple(spent)[:FIGURES]) or bool(event.facts.lost_nanos())
 
 
 def has_feed_place(event: Event) -> bool:

@@ -298,7 +298,7 @@ def _net_nanos(event: Event) -> int:
     """What an event has added to the cost, without what it took back."""
     spent = event.facts.spent
     cost = 0 if spent is None else spent.cost_nanos or 0
-    return cost - sum(one.nanos for one in event.facts.taken_back)
+    return cost - event.facts.lost_nanos()
 
 
 def _places_of(event: Event) -> list[int]:

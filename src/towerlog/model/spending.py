@@ -203,7 +203,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         overtaken = step_index is not None and step_index < share.step_index and not again
         fell = False
         if report.process_cost and usage.cost_nanos is not None:
-            fell = process_cost is not None and usage.cost_nanos < process_cost
+            fell = process_cost is not None and usage.cost_nanos < process_cost and report.fell is None
             process_cost = larger(process_cost, usage.cost_nanos)
             usage = _replace(usage, cost_nanos=None)
         if report.whole_run:
@@ -222,7 +222,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         if changed.run_total is not NO_USAGE or changed.run_sides is not NO_SIDES:
             rest = rest_of(changed._of_agents(), changed.run_total, changed.run_sides)
             changed = _replace(changed, run_rest=rest)
-        return changed.flagged(TOTAL_DECREASED) if fell and not overtaken else changed
+        return changed.flagged(TOTAL_DECREASED) if report.fell or (fell and not overtaken) else changed
 
     def _without_rest(self, report: UsageReport, agent: str, priced: Priced | None) -> Spending:
         """After calls, or totals that were overtaken, have told a part of what totals had counted; `report`: how much

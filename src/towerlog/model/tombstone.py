@@ -123,6 +123,7 @@ def _bare(facts: Facts) -> Facts:
     return Facts(
         spent=facts.spent,
         taken_back=facts.taken_back,
+        claimed=facts.claimed,
         success=facts.success,
         duration_ms=facts.duration_ms,
         question=_again(facts.question, facts.erased is not None),

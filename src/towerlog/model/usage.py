@@ -74,6 +74,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """All tokens: `total_tokens`, and where that is unknown the sum of the buckets."""
         return self.split_tokens() if self.total_tokens is None else self.total_tokens
 
+    def unsplit_tokens(self) -> int:
+        """Those of the total of which nobody has told what they were."""
+        return (self.total_tokens or 0) - (self.split_tokens() or 0)
+
     def cache_hit_rate(self) -> float | None:
         """Cached input / all input; None when either is unknown or the input is 0."""
         everything = self.all_input_tokens()
@@ -117,6 +121,9 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     inclusive: bool = False
     """Of running totals: what was read from a cache or written to it is in the input where it is not told beside it,
     and reasoning in the output."""
+    fell: bool | None = None
+    """Whether a cost of its process is a fall: its agent has told more at an earlier step, or less at a later one.
+    Worked out when the event is placed; None where that cannot be: then each that is lower than before is one."""
     parts: UsageParts | None = None
     """What its price goes by beside the buckets; None for nothing."""
     by_size: bool = False

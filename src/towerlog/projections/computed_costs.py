@@ -6,6 +6,7 @@ these keep what the told cost has of them, and lose the rest; so no cell is ever
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from towerlog.model.computed_costs import (
     Computed,
     ComputedCell,
     ComputedCells,
+    Priced,
     Recount,
     Repriced,
     TakenBack,
@@ -52,6 +54,33 @@ def model_of_total(row: RunRow, named_one: str | None, agent: str, *, whole_run:
     models = {named_one, *(share.model for share in row.shares.values())} - {None}
     several = any(share.several_models for share in row.shares.values())
     return next(iter(models)) if len(models) == 1 and not several and row.retired is None else None
+
+
+def left_of(
+    computed: Computed, was: Usage, left: Usage, worth: Callable[[Usage], tuple[int | None, str | None]]
+) -> Priced:
+    """What changes of what was computed of a total of which so much is left.
+
+    `worth`: what tokens with a split cost, and by which prices. Those without one have no price: as long as some are
+    left their reports stay without.
+    """
+    has_left, was_unsplit, unsplit = any(msgspec.structs.astuple(left)), was.unsplit_tokens(), left.unsplit_tokens()
+    if not has_left:
+        return Priced(None if computed.nanos is None else -computed.nanos, None, -computed.unpriced)
+    if computed.nanos is None:
+        return Priced(None, None, 0)
+    (before, _), (now, version) = worth(_split(was)), worth(_split(left))
+    if now is not None and before == computed.nanos:
+        return Priced(now - computed.nanos, version, -computed.unpriced if was_unsplit > 0 >= unsplit else 0)
+    # Prices have changed since, or there are none any more: in the same proportion.
+    is_worth = now is not None and before
+    part, of = (now, before) if is_worth else (left.total_tokens, was.total_tokens)
+    return Priced(computed.nanos * (part or 0) // max(1, of or 0) - computed.nanos, None, 0)
+
+
+def _split(usage: Usage) -> Usage:
+    """The tokens of which it is known what they are."""
+    return _replace(usage, total_tokens=usage.split_tokens())
 
 
 def totals_after(
@@ -117,10 +146,14 @@ def told(report: UsageReport, before: Usage, after: Usage, *, is_free: bool = Fa
 def corrections(before: RunRow | None, after: RunRow, event: Event, agent: str | None) -> list[Correction]:
     """What an event moves of what earlier ones have counted: it names the agent that they were of, or it tells a cost
     of what they were priced for."""
+    claimed, found = event.facts.claimed, list[Correction]()
+    if claimed is not None:
+        key = (after.org, claimed.hour, claimed.agent, claimed.model, claimed.status)
+        found.append(Correction(key, Usage(cost_nanos=-claimed.nanos)))
     if before is None:
-        return []
+        return found
     row = named(before, event.facts, agent, late=event.late)
-    found = [] if row is before else _of_name(before, row)
+    found += [] if row is before else _of_name(before, row)
     return found + corrections_of_costs(row, after, event, agent)
 
 

@@ -2,17 +2,38 @@
 
 Of a run only the first and the terminal event change it, those that tell a cost of its process, and the one that names
 its thread when it stands in another.
+
+Each cost of a process counts what it says beyond the next lower one, in the cell of what told it: so it is the same in
+whatever order they come. One that comes between two others claims its part from the place of the higher one. Of two
+that are equal the first one counts, by the clocks of their senders.
 """
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
+from towerlog.model.computed_costs import ClaimedCost
 from towerlog.model.event import Event
+from towerlog.model.facts import Effects
+from towerlog.model.naming import may_be_named
 from towerlog.model.pending import text_bytes
 from towerlog.model.run import MAX_OPEN_RUNS, RunRow
-from towerlog.model.thread import MAX_PROCESS_BYTES, MAX_PROCESSES, ThreadRow
-from towerlog.model.usage import Usage, summed
+from towerlog.model.thread import (
+    MAX_COST_PLACES,
+    MAX_COST_PLACES_BYTES,
+    MAX_PROCESS_BYTES,
+    MAX_PROCESSES,
+    CostPlace,
+    CostTelling,
+    ThreadRow,
+)
+from towerlog.model.usage import Usage, UsageReport, summed
+from towerlog.projections.computed_costs import arrived_of
+from towerlog.projections.usage import key_of
+
+_encode = msgspec.json.Encoder().encode
 
 
 def fold(row: ThreadRow, before: RunRow | None, after: RunRow, event: Event) -> ThreadRow:
@@ -76,18 +97,24 @@ def newly_counted(row: ThreadRow, process: str, before: RunRow, spent: Usage, af
     return msgspec.structs.replace(spent, cost_nanos=summed(told, computed))
 
 
-def count_cost(row: ThreadRow, before: RunRow, after: RunRow, event: Event) -> ThreadRow:
-    """The row after an event that told a cost of a process; `before` and `after`: the event's run."""
+def count_cost(row: ThreadRow, before: RunRow, after: RunRow, event: Event, agent: str | None) -> ThreadRow:
+    """The row after an event that told a cost of a process; `before` and `after`: the event's run, `agent`: of it."""
     report, spent = event.effects.report, event.facts.spent
     if report is None or report.process is None or spent is None:
         return row
     costs = {process: cost for process, cost in row.process_costs.items() if process != report.process}
-    costs[report.process] = max(_counted(row, report.process, before), _truth(row, report.process, after.usage))
+    counted = _counted(row, report.process, before)
+    costs[report.process] = max(counted, _truth(row, report.process, after.usage))
+    places = places_after(row, counted, after, event, agent or "")
     while len(costs) > MAX_PROCESSES or sum(map(text_bytes, costs)) > MAX_PROCESS_BYTES:
-        del costs[next(iter(costs))]
+        gone = next(iter(costs))
+        del costs[gone]
+        places.pop(gone, None)
     # The same object: the plan writes only rows that have changed.
     same = [*costs.items()] == [*row.process_costs.items()]
-    return row if same else msgspec.structs.replace(row, process_costs=costs)
+    if same and [*places.items()] == [*row.cost_places.items()]:
+        return row
+    return msgspec.structs.replace(row, process_costs=costs, cost_places=places)
 
 
 def _truth(row: ThreadRow, process: str, after: Usage) -> int:
@@ -101,6 +128,90 @@ def _counted(row: ThreadRow, process: str, before: RunRow) -> int:
     if known is None:
         return own
     return known + own if before.process_cost is None else known
+
+
+def telling_of(effects: Effects, agent: str, told_at: int | None) -> CostTelling:
+    """A told cost as it was told; `told_at`: wall ms by its sender's clock."""
+    return CostTelling(math.inf if told_at is None else told_at, _step_of(effects), agent, effects.model or "")
+
+
+def with_fall(row: ThreadRow, run: int, effects: Effects, telling: CostTelling) -> UsageReport:
+    """The report of a cost of a process, with whether that fell; `run`: whose it is."""
+    report, checkpoint = effects.report, effects.checkpoint
+    assert report is not None, "it tells a cost"
+    cost = report.usage.cost_nanos
+    if not report.process_cost or cost is None or telling.step < 0 or checkpoint is None or checkpoint.again:
+        return report
+    others = [
+        one
+        for one in _of(row, report)
+        if (one.run, one.agent) == (run, telling.agent) and one.step not in (-1, telling.step)
+    ]
+    fell = any((one.step < telling.step) != (one.high < cost) for one in others if one.high != cost)
+    return msgspec.structs.replace(report, fell=fell)
+
+
+def claimed(row: ThreadRow, report: UsageReport, before: RunRow, telling: CostTelling) -> ClaimedCost | None:
+    """What a cost of a process takes from the place of the next higher one; `before`: its run before it."""
+    found = _found(_of(row, report), report, telling)
+    if found is None or (before.process_cost is None and before.usage.reported_nanos()):
+        return None
+    cost = report.usage.cost_nanos or 0
+    return ClaimedCost(found.agent, found.hour, found.model, found.status, found.arrived, cost - found.low)
+
+
+def places_after(
+    row: ThreadRow, counted: int, run: RunRow, event: Event, agent: str
+) -> dict[str, tuple[CostPlace, ...]]:
+    """The places after a told cost of a process, of which so much was counted before it; `run`: after it."""
+    report, spent, effects = event.effects.report, event.facts.spent, event.effects
+    assert report is not None, "it tells a cost"
+    process = report.process or ""
+    places, known = dict(row.cost_places), _of(row, report)
+    cost, added = report.usage.cost_nanos or 0, 0 if spent is None else spent.cost_nanos or 0
+    found, low = None, counted
+    if event.facts.claimed is not None:
+        found = _found(known, report, telling_of(effects, agent, event.told_at()))
+        low = cost if found is None else found.low
+    others = [one for one in known if one is not found]
+    if found is not None and found.high > cost:
+        others.append(msgspec.structs.replace(found, low=cost))
+    low = max(low, cost - added)
+    # What stands for an agent that nobody has named may go to another one with all that it has counted.
+    if report.process_cost and low < cost and not may_be_named(run):
+        _, hour, _, model, status = key_of(run, event, agent)
+        told_at = event.told_at()
+        at_ms, step = -1 if told_at is None else told_at, _step_of(effects)
+        of = (run.run, agent, hour, model, status, arrived_of(event), at_ms, step, effects.model or "")
+        others.append(CostPlace(low, cost, *of))
+    places.pop(process, None)
+    if others:
+        places[process] = tuple(sorted(others, key=lambda one: one.high))[-MAX_COST_PLACES:]
+    while len(_encode(places)) > MAX_COST_PLACES_BYTES:
+        oldest = next(iter(places))
+        places[oldest] = places[oldest][1:]
+        if not places[oldest]:
+            del places[oldest]
+    return places
+
+
+def _of(row: ThreadRow, report: UsageReport) -> tuple[CostPlace, ...]:
+    return row.cost_places.get(report.process or "", ())
+
+
+def _found(places: tuple[CostPlace, ...], report: UsageReport, telling: CostTelling) -> CostPlace | None:
+    """The place of which a told cost is a part."""
+    cost = report.usage.cost_nanos
+    if not report.process_cost or cost is None:
+        return None
+    for one in places:
+        if one.low < cost < one.high or (one.high == cost and telling < one.telling()):
+            return one
+    return None
+
+
+def _step_of(effects: Effects) -> int:
+    return -1 if effects.checkpoint is None else effects.checkpoint.step_index
 
 
 def unfolded(row: ThreadRow) -> ThreadRow:

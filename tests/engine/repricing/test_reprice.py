@@ -30,6 +30,7 @@ from towerlog.model.price import (
     Reprice,
     RepricedPage,
 )
+from towerlog.model.run import RunRow
 from towerlog.model.usage import Usage, UsageReport
 from towerlog.model.usage_parts import UsageParts
 
@@ -185,6 +186,35 @@ async def test_only_the_models_that_are_meant(rig: Rig, prices: FixedPrices) -> 
     prices.cards |= {"big": card(11), "small": card(2)}
     assert await anew(rig, model="b*") == [("a", "big", 1000, 1100, 0)]
     assert await anew(rig, model="small") == [("a", "small", 100, 200, 0)]
+
+
+async def test_the_events_of_a_run_that_uses_no_such_model_are_not_read(
+    rig: Rig, prices: FixedPrices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one whose agent has named several models they are, and of one with calls that nobody has named a model for."""
+    for run, models in (("big", ["big"]), ("small", ["small"]), ("both", ["small", "big"]), ("none", [None])):
+        for model in models:
+            await call(rig, "a", model, 100, run=run)
+    await end(rig, "lead", "big", input_tokens=350)
+    prices.cards |= {"big": card(11), "small": card(2)}
+    read: set[int] = set()
+    begun = reprice.Repricing._begun
+
+    async def noted(self: Any, asked: Any, row: RunRow) -> Any:
+        read.add(row.run)
+        return await begun(self, asked, row)
+
+    monkeypatch.setattr(reprice.Repricing, "_begun", noted)
+    runs = {row.thread_id: row.run for row in (await rig.store.rows(rig.org)).runs}
+    assert await anew(rig, model="b?g") == [
+        ("a", "big", 1000, 1100, 0),
+        ("a", "big", 1000, 1100, 0),
+        ("lead", "", 2500, 2750, 0),
+    ]
+    assert read == {runs["big"], runs["both"], runs["none"]}
+    read.clear()
+    assert len(await anew(rig)) == 5
+    assert len(read) == 4
 
 
 async def test_totals_are_computed_anew_by_what_they_added(rig: Rig, prices: FixedPrices) -> None:

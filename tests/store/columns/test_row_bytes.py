@@ -46,7 +46,7 @@ from towerlog.model.lane import MAX_LABELS_BYTES, MAX_LANE_BYTES, Lane, QueueSta
 from towerlog.model.member import MAX_MEMBER_BYTES
 from towerlog.model.principal import Role, User
 from towerlog.model.run import MAX_OPEN_RUNS, MAX_THREAD_QUEUE
-from towerlog.model.thread import MAX_PROCESS_BYTES, MAX_PROCESSES, MAX_THREAD_BYTES, ThreadRow
+from towerlog.model.thread import MAX_PROCESS_BYTES, MAX_PROCESSES, MAX_THREAD_BYTES, CostPlace, ThreadRow
 from towerlog.model.usage import MAX_CELL_BYTES, MAX_SUM, Usage, UsageRow
 from towerlog.projections.budgets import MAX_AHEAD
 from towerlog.store.columns.people import user_row
@@ -83,6 +83,7 @@ LONGEST: dict[str, tuple[type, dict[str, Any], Callable[[Any], tuple[Any, ...]],
             "newest_run": RUN, "newest_parentless": RUN, "open_runs": (RUN,) * MAX_OPEN_RUNS,
             "lane_runs": (RUN,) * MAX_THREAD_QUEUE, "updated_at": TIME, "policy": "cancel_previous",
             "process_costs": {f"{n:02}".ljust(MAX_PROCESS_BYTES // MAX_PROCESSES, "p"): MAX_SUM for n in range(32)},
+            "cost_places": {"p" * 800: (CostPlace(MAX_SUM, MAX_SUM, RUN, NAME, 9, NAME, "running", TIME, TIME, 9),)},
             "erased_at": TIME,
         },
         thread_row,

@@ -267,9 +267,9 @@ def _spent(event: Event) -> Usage:
     facts = event.facts
     if facts.spent is None:
         return event.effects.told_or_computed()
-    if not facts.taken_back:
+    lost = facts.lost_nanos()
+    if not lost:
         return facts.spent
-    lost = sum(one.nanos for one in facts.taken_back)
     return msgspec.structs.replace(facts.spent, cost_nanos=(facts.spent.cost_nanos or 0) - lost)
 
 

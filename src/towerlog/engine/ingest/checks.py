@@ -219,6 +219,6 @@ def of_process(plan: Plan, principal: Principal, row: RunRow, facts: Facts, agen
         return facts
     row = row if row.agent is not None else _replace(row, agent=agent)
     trace, top = top_of(row, row.parent_key or effects.parent_key, find)
-    costs = plan.thread_made(row.org, row.thread_id).process_costs
-    process = process_of(row, trace, top, principal.key_id, costs, report.usage.cost_nanos or 0)
+    thread = plan.thread_made(row.org, row.thread_id)
+    process = process_of(row, trace, top, principal.key_id, thread, report.usage.cost_nanos or 0)
     return with_effects(facts, report=_replace(report, process=process))

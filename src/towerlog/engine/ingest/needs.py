@@ -331,8 +331,9 @@ def tells_process_cost(draft: Draft, row: RunRow | None) -> bool:
 def _needs_of_process(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> None:
     """The thread, which remembers what was counted of a process, and the runs above that name it."""
     thread_id = getattr(draft.run, "thread_id", "") if row is None else row.thread_id
-    if thread_id:
-        needs.thread(org, thread_id)
+    thread = needs.thread(org, thread_id) if thread_id else None
+    for name in set() if thread is None else {one.agent for places in thread.cost_places.values() for one in places}:
+        needs.agent(org, name)
     if row is not None:
         top_of(row, row.parent_key or draft.effects.parent_key, lambda ref: needs.run(org, ref))
     elif thread_id:

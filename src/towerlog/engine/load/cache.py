@@ -151,7 +151,11 @@ def _of_run(row: RunRow) -> int:
 
 def _of_thread(row: ThreadRow) -> int:
     size = 40 * (len(row.open_runs) + len(row.lane_runs) - 2) if len(row.open_runs) + len(row.lane_runs) > 2 else 0
-    return size + sum([128 + len(process) for process in row.process_costs]) if row.process_costs else size
+    if row.process_costs:
+        size += sum([128 + len(process) for process in row.process_costs])
+    if row.cost_places:
+        size += sum([64 + 512 * len(places) for places in row.cost_places.values()])
+    return size
 
 
 def _of_lane(lane: Lane) -> int:

@@ -97,13 +97,15 @@ def top_of(row: RunRow, parent_key: str | None, find: Find) -> tuple[str, RunRow
     return row.trace_id, row
 
 
-def process_of(row: RunRow, trace: str, top: RunRow | None, sender: str, costs: dict[str, int], cost: int) -> str:
+def process_of(row: RunRow, trace: str, top: RunRow | None, sender: str, thread: ThreadRow, cost: int) -> str:
     """The name of the process whose counter a run tells, which stands at `cost` nano-dollars.
 
-    `trace` and `top`: see `top_of`; `sender`: who tells it; `costs`: the thread's `process_costs`. Runners make a new
+    `trace` and `top`: see `top_of`; `sender`: who tells it; `thread`: the run's. Runners make a new
     trace for each call, and their counter goes on: the same sender's next run tells the same process, unless its
-    counter is lower than it was, and so began anew.
+    counter is lower than it was, and so began anew. It did not where a run that is newer than the topmost one has told
+    of it: that is below this one, and has overtaken it.
     """
+    costs = thread.process_costs
     known = row.process or (top.process if top is not None else None)
     if known is not None:
         return known
@@ -111,8 +113,10 @@ def process_of(row: RunRow, trace: str, top: RunRow | None, sender: str, costs: 
         return trace
     mark = PROCESS_MARK + hashlib.sha256(f"{sender}{PROCESS_MARK}{top.agent}".encode()).hexdigest()[:PROCESS_DIGITS]
     before = next((name for name in reversed(costs) if name.endswith(mark)), None)
-    if before is not None and costs[before] <= cost:
-        return before
+    if before is not None:
+        is_overtaken = any(one.run > top.run for one in thread.cost_places.get(before, ()))
+        if costs[before] <= cost or is_overtaken:
+            return before
     # A runner that was restarted may go on with the trace of the process before it.
     return trace + mark if trace + mark not in costs else top.run_id + mark
 

@@ -88,6 +88,13 @@ def told_parts(
         return msgspec.structs.replace(facts, spent=spent, taken_back=taken), parts
     told_at = told_time(occurred_at, plan.now_ms)
     at_ms = plan.now_ms if told_at is None else told_at
+    claimed = None
+    if report.process is not None:
+        thread, telling = plan.thread_made(row.org, row.thread_id), thread_fold.telling_of(effects, agent, told_at)
+        report = thread_fold.with_fall(thread, row.run, effects, telling)
+        effects = msgspec.structs.replace(effects, report=report)
+        facts = msgspec.structs.replace(facts, effects=effects)
+        claimed = thread_fold.claimed(thread, report, row, telling)
     worth = priced(plan.reactions.book, plan.prices.all_of(row.org), row, effects, agent, at_ms)
     if worth is not None:
         effects = msgspec.structs.replace(effects, priced=worth)
@@ -98,6 +105,9 @@ def told_parts(
     if report.process is not None:
         thread = plan.thread_made(row.org, row.thread_id)
         spent = thread_fold.newly_counted(thread, report.process, row, spent, after)
+        if claimed is not None:
+            spent = msgspec.structs.replace(spent, cost_nanos=(spent.cost_nanos or 0) + claimed.nanos)
+            facts = msgspec.structs.replace(facts, claimed=claimed)
     return _with_spent(row, facts, effects, agent, spent, after), parts
 
 
@@ -137,7 +147,7 @@ def fold_event(
     effects = event.facts.effects
     if effects is not None and effects.report is not None and effects.report.process is not None:
         thread = plan.thread_made(row.org, row.thread_id)
-        counted = thread_fold.count_cost(thread, row, after, event)
+        counted = thread_fold.count_cost(thread, row, after, event, agent.name)
         if counted is not thread:
             plan.put_thread(counted)
     if effects is not None and effects.checkpoint is not None and checkpoint_fold.is_kept(event, after):

@@ -23,9 +23,9 @@ from towerlog.model.facts import Effects, Facts
 from towerlog.model.naming import named
 from towerlog.model.run import TERMINAL, RunRow
 from towerlog.model.running_totals import PointChange
-from towerlog.model.usage import NO_USAGE, Usage, UsageReport, dollars_json, subtract
+from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, dollars_json, subtract
 from towerlog.model.usage_parts import UNCLEAR, UsageParts
-from towerlog.projections.computed_costs import model_of_total
+from towerlog.projections.computed_costs import left_of, model_of_total
 from towerlog.projections.runs import is_of_others
 
 
@@ -104,26 +104,46 @@ def _count_otherwise(plan: Plan, run_state: RunState, agent: str, change: PointC
         return
     nanos = max((now.nanos or 0) - (was.nanos or 0), -(told.nanos or 0))
     priced = Priced(nanos or None, now.version, now.as_computed().unpriced - was.as_computed().unpriced)
-    _recount(plan, run_state, told, less, priced, was=change.before)
+    # With figures of 0: a bucket that is known to have nothing is another than one that is unknown.
+    _recount(plan, run_state, told, differs, priced, was=change.before)
 
 
 def _taken(totals: list[ToldTotal], less: Usage, model: str | None) -> Iterator[tuple[ToldTotal, Usage]]:
     """From which of these so much is taken: of this model first, and then the newest. Figures are below 0."""
     newest = sorted(range(len(totals)), key=lambda at: (totals[at].model == model, at), reverse=True)
-    for at in newest:
-        if less == NO_USAGE:
-            return
-        told = totals[at]
-        some = _within(less, told.tokens)
-        if some != NO_USAGE:
-            yield told, some
-            less = _known(subtract(less, some))
+    found: dict[int, Usage] = {}
+    for within in (_with_split, _of_total):
+        for at in newest:
+            if less == NO_USAGE:
+                break
+            some = within(less, add(totals[at].tokens, found.get(at, NO_USAGE)))
+            if some != NO_USAGE:
+                found[at] = add(found.get(at, NO_USAGE), some)
+                less = _known(subtract(less, some))
+    for at, some in found.items():
+        yield totals[at], some
 
 
 def _within(less: Usage, held: Usage) -> Usage:
     """Figures below 0, as far as so much is held."""
     pairs = zip(_of(less), _of(held), strict=True)
     return Usage(*(None if by is None else max(by, -(one or 0)) or None for by, one in pairs))
+
+
+def _with_split(less: Usage, held: Usage) -> Usage:
+    """The same, of the total no more than of its buckets and of the tokens without a split."""
+    found = _within(less, held)
+    if less.total_tokens is None:
+        return found
+    unsplit = max(less.unsplit_tokens(), -max(0, held.unsplit_tokens()))
+    total = max((found.split_tokens() or 0) + unsplit, -(held.total_tokens or 0), min(0, less.total_tokens))
+    return msgspec.structs.replace(found, total_tokens=total or None)
+
+
+def _of_total(less: Usage, held: Usage) -> Usage:
+    """The same of the total alone: where its split is told elsewhere it may be less than that."""
+    total = max(less.total_tokens or 0, -(held.total_tokens or 0))
+    return Usage(total_tokens=min(0, total) or None)
 
 
 def _known(usage: Usage) -> Usage:
@@ -137,19 +157,13 @@ def _of(usage: Usage) -> tuple[int | None, ...]:
 
 def _left(plan: Plan, row: RunRow, told: ToldTotal, less: Usage) -> Priced:
     """What changes of what was computed of a total when so much of it is taken."""
+
+    def cost(tokens: Usage) -> tuple[int | None, str | None]:
+        found = _worth(plan, row.org, told, tokens, told.priced_by)
+        return (found.nanos, found.version) if has_tokens(tokens) else (0, None)
+
     left = told.plus(less, NO_COMPUTED).tokens
-    if not has_tokens(left):
-        return Priced(None if told.nanos is None else -told.nanos, None, -told.unpriced)
-    if told.nanos is None:
-        return Priced(None, None, 0)
-    now, was = (_worth(plan, row.org, told, tokens, told.priced_by) for tokens in (left, told.tokens))
-    if now.nanos is not None and was.nanos == told.nanos:
-        return Priced(now.nanos - told.nanos, now.version, 0)
-    if now.nanos is None and was.nanos == told.nanos:
-        return Priced(-told.nanos, None, int(not told.unpriced))  # of what is left the split is not known any more
-    # Prices have changed since, or there are none any more: in the same proportion.
-    part, of = (left.total_tokens, told.tokens.total_tokens) if now.nanos is None else (now.nanos, was.nanos)
-    return Priced(told.nanos * (part or 0) // max(1, of or 0) - told.nanos, None, 0)
+    return left_of(Computed(told.nanos, told.unpriced), told.tokens, left, cost)
 
 
 def _worth(

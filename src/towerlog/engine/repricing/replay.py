@@ -6,11 +6,10 @@ from the reports: it is the difference of the two. The fold is the one that runs
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from towerlog.engine.pricing.book import PriceBook, has_tokens, to_price
+from towerlog.engine.repricing.totals_anew import RepricedPlace, TotalsAnew
 from towerlog.model.computed_costs import MINUTE_MS, NO_COMPUTED, Computed, ComputedCell, Priced, Repriced
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.facts import Effects, with_effects
@@ -21,21 +20,11 @@ from towerlog.model.spending import AgentShare
 from towerlog.model.usage import Usage, add
 from towerlog.projections import computed_costs as computed_fold
 from towerlog.projections import runs as run_fold
+from towerlog.projections.computed_costs import left_of
 from towerlog.projections.usage import HOUR_MS
 
 _replace = msgspec.structs.replace
 _NOTHING = AgentShare()
-
-
-class RepricedPlace(NamedTuple):
-    """What is computed anew together."""
-
-    agent: str
-    provider: str | None
-    model: str
-    hour: int
-    arrived: int
-    """The hour in which its reports arrived: budgets count by that."""
 
 
 class Sums:
@@ -126,6 +115,7 @@ class Replay:
         self._old = Telling(row)
         self._new = Telling(row)
         self._parts: dict[RepricedPlace, Part] = {}
+        self._totals = TotalsAnew(row)
 
     def _agent_of(self, event: Event, agent: str) -> str:
         """Whose an event is now: what was told before the run's agent was named went to it then."""
@@ -153,6 +143,7 @@ class Replay:
             part.version = changed.version
             return
         now = self._worth(event, place, part)
+        self._totals.take(event, place, self._new.row, now)
         for telling, priced, is_new in ((self._old, effects.priced, False), (self._new, now, True)):
             before, after = telling.take(event, place, priced)
             if after.usage is before.usage and after.shares is before.shares:
@@ -198,6 +189,10 @@ class Replay:
         model = effects.model or row.model_of(agent) or self._row.model_of(agent) or ""
         if effects.repriced is not None:
             model = effects.repriced.model
+        elif effects.report is not None and effects.report.whole_run:
+            # It is priced by the only model of the run, and stands where nobody has named one then.
+            of = effects.recount
+            model = (effects.model or row.model_of(agent) or "") if of is None else of.model
         elif effects.recount is not None:
             model = effects.recount.model or model
         arrived = computed_fold.arrived_of(event) * MINUTE_MS // HOUR_MS
@@ -219,13 +214,13 @@ class Replay:
             return effects.priced
         of_other = None if model == place.model else model
         was = self._was(event, place, tokens, of_other)
-        if not self._is_meant(event, place):
+        if not self._is_meant(event, place, model):
             return was
         part.calls += 1
         at_ms = event.happened_at()
         tier = _tier_of(effects)
         card = self._book.card(self._own, effects.provider, model, at_ms, tier)
-        now = _by(card, effects, tokens)
+        now = _by(card, effects, tokens, self._computed(event, place))
         part.cards.append(CardSince(at_ms, card, tier, of_other))
         if card is None or now is None:
             return was
@@ -239,14 +234,21 @@ class Replay:
         for changed in reversed(self._earlier.get(place, ())):
             at = event.happened_at(), _tier_of(event.effects), of_other
             card = _card_at(changed.effects.cards, *at) if event.seq < changed.seq else None
-            found = _by(card, event.effects, tokens)
+            found = _by(card, event.effects, tokens, self._computed(event, place))
             if found is not None:
                 return found
         assert event.effects.priced is not None, "it was asked for"
         return event.effects.priced
 
-    def _is_meant(self, event: Event, place: RepricedPlace) -> bool:
-        """Not where a told cost is of the same: nothing that is computed of it will ever count again."""
+    def _computed(self, event: Event, place: RepricedPlace) -> Computed:
+        """What was computed of the total that is counted anew."""
+        of = event.effects.recount
+        return NO_COMPUTED if of is None or not of.of_total else self._totals.of(event, place, of)
+
+    def _is_meant(self, event: Event, place: RepricedPlace, model: str) -> bool:
+        """Whether a report that is priced by this model is to be looked at.
+
+        Not where a told cost is of the same: nothing that is computed of it will ever count again."""
         row, command = self._row, self._command
         share = row.shares.get(place.agent)
         if share is not None and share.totals.cost_nanos is not None:
@@ -256,7 +258,7 @@ class Replay:
         until = command.until if command.until is not None else event.recorded_at + HOUR_MS
         if not command.since // HOUR_MS <= place.hour < -(-until // HOUR_MS):
             return False
-        return self._pattern is None or self._pattern.fits(place.model.lower())
+        return self._pattern is None or self._pattern.fits(model.lower())
 
     def _lose(self, cell: ComputedCell, *, is_new: bool) -> None:
         """A told cost has taken so much out of a cell: the places that it is of have it no more, the newest first."""
@@ -285,9 +287,9 @@ def _to_price(row: RunRow, effects: Effects, agent: str) -> tuple[Usage, str | N
     return add(of.was, effects.report.usage), model or of.now_priced_by or None
 
 
-def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | None:
+def _by(card: PriceCard | None, effects: Effects, tokens: Usage, computed: Computed) -> Priced | None:
     """What a report is worth by these prices; None where they do not tell. Of a call that is counted anew: how much
-    more it is worth than before."""
+    more it is worth than before. `computed`: what was computed of the total that is counted anew."""
     if card is None or effects.report is None:
         return None
     if effects.recount is None:
@@ -304,10 +306,13 @@ def _by(card: PriceCard | None, effects: Effects, tokens: Usage) -> Priced | Non
     )
     if of.of_one and (now is not None or was is not None):
         return Priced((now or 0) - (was or 0), card.version, (now is None) - (was is None))
-    unpriced = effects.priced.unpriced if effects.priced is not None else None
-    if of.of_total and now is None and was is not None and (unpriced or 0) > 0:
-        return Priced(-was, card.version, unpriced)
+    if of.of_total:
+        return left_of(computed, of.was, tokens, lambda some: (_of_total(card, some), card.version))
     return None if now is None or was is None else Priced(now - was, card.version, 0)
+
+
+def _of_total(card: PriceCard, tokens: Usage) -> int | None:
+    return card.cost_nanos(tokens, is_call=False) if has_tokens(tokens) else 0
 
 
 def _gain(was: Computed, now: Computed) -> Computed:

@@ -20,8 +20,10 @@ from towerlog.engine.pricing.book import PriceBook, PriceList
 from towerlog.engine.queries.views import add_names
 from towerlog.engine.repricing.replay import Replay
 from towerlog.errors import Conflict, Overloaded
+from towerlog.model.computed_costs import MAX_COMPUTED_CELLS
 from towerlog.model.event import Event, EventType, Logged, RunById
 from towerlog.model.facts import Effects, Facts
+from towerlog.model.name_pattern import NamePattern
 from towerlog.model.outcome import Outcome, RunChanged
 from towerlog.model.price import (
     MAX_PRICES,
@@ -35,7 +37,7 @@ from towerlog.model.principal import Principal
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow
 from towerlog.model.times import FUTURE_TOLERANCE_MS, format_ms
-from towerlog.model.usage import dollars_json
+from towerlog.model.usage import NO_USAGE, dollars_json
 from towerlog.projections.usage import HOUR_MS
 from towerlog.store.base import Store
 
@@ -116,12 +118,14 @@ class Repricing:
     async def _page(self, asked: _Asked) -> RepricedPage:
         org, command = asked.principal.org, asked.command
         before, seen, events = command.before, 0, 0
+        pattern = None if command.model is None else NamePattern(command.model)
         changes: list[CostChange] = []
         while seen < MAX_RUNS and events < MAX_EVENTS and len(changes) < MAX_CHANGES:
             rows = await self._store.runs(org, RunFilter(), RUNS_AT_ONCE, before)
             for row in rows:
                 before, seen = row.run, seen + 1
-                if row.last_event_at + FUTURE_TOLERANCE_MS >= command.since and _is_computed(row):
+                is_meant = row.last_event_at + FUTURE_TOLERANCE_MS >= command.since and _is_computed(row)
+                if is_meant and (pattern is None or _may_use(row, pattern)):
                     found, looked = await self._run(asked, row)
                     changes, events = [*changes, *found], events + looked
                 if seen >= MAX_RUNS or events >= MAX_EVENTS or len(changes) >= MAX_CHANGES:
@@ -181,6 +185,18 @@ class Repricing:
 def _is_computed(row: RunRow) -> bool:
     """Whether something was, and the run remembers all agents of which."""
     return row.retired is None and (row.usage.computed_nanos is not None or bool(row.usage.unpriced_calls))
+
+
+def _may_use(row: RunRow, pattern: NamePattern) -> bool:
+    """Whether something of a run may have been priced by such a model. Its events need not be read where its row has
+    all models that were named in it, and none is meant."""
+    shares = row.shares.values()
+    # Who has no model of its own has told calls that name theirs: those of other keys.
+    is_unknown = any(one.several_models or (one.model is None and one.increments != NO_USAGE) for one in shares)
+    if is_unknown or len(row.computed_cells) >= MAX_COMPUTED_CELLS:
+        return True
+    named = {row.model, row.first_model, *(one.model for one in shares), *(cell.model for cell in row.computed_cells)}
+    return any(pattern.fits((name or "").lower()) for name in named)
 
 
 # Writing
