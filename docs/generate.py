@@ -837,14 +837,15 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "cells (hour, agent, status) in which a run without a model has events that move once it names one",
         ),
         ("model.run", "MAX_UNPLACED_BYTES", "bytes of those"),
-        ("model.spending", "MAX_SHARES", "agents of a run whose running totals are remembered"),
-        ("model.spending", "MAX_SHARES_BYTES", "bytes of what is remembered of them"),
+        ("model.spending", "MAX_SHARES", "agents of a run of which is remembered what they have told"),
+        ("model.spending", "MAX_SHARES_BYTES", "bytes of that, but for the eight that told last"),
+        ("model.dormant", "MAX_DIGESTS", "agents of a run beside these of which is known how many tokens have counted"),
         (
             "model.running_totals",
             "MAX_POINTS",
             "running totals of an agent that count in any order; of lower ones that come late the split is unknown",
         ),
-        ("model.running_totals", "MAX_POINTS_BYTES", "bytes of those of all agents of a run"),
+        ("model.running_totals", "MAX_POINTS_BYTES", "bytes of those of one agent"),
         ("model.ledger", "MAX_CLIENTS", "clients of a run whose numbers are counted"),
         (
             "model.ledger",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.support.factories import run_row
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.approval import ClosedQuestion, OnExpiry, OpenQuestion, Risk, Terms
 from towerlog.model.assumed import AssumedCell
 from towerlog.model.computed_costs import Computed, ComputedCell, ToldTotal
+from towerlog.model.dormant import MAX_DIGESTS, Dormant
 from towerlog.model.ledger import MAX_ALL_RANGES, MAX_CLIENTS, MAX_CLIENTS_BYTES, Ledger, put
+from towerlog.model.packed_share import points_in
 from towerlog.model.pending import MAX_MESSAGES, Pending, text_bytes
 from towerlog.model.row_bounds import (
     ANSWER_BYTES,
@@ -52,7 +56,6 @@ from towerlog.model.spending import (
     AGENTS_RETIRED,
     COMPUTED_KEPT,
     TOTAL_DECREASED,
-    AgentShare,
     Spending,
 )
 from towerlog.model.usage import MAX_SUM, Usage, UsageReport
@@ -106,7 +109,7 @@ HEAD: dict[str, Any] = {
     "run_sides": Sides(MAX_SUM, MAX_SUM),
     "process_cost": MAX_SUM,
     "computed_total": MUCH,
-    "retired": AgentShare(MOST, step_index=PLACE, step_agent=NAME, computed=MUCH),
+    "retired": AgentShare(MOST, step_index=PLACE, step_agent=NAME, computed=MUCH, forgotten="totals"),
     "usage_flags": (AGENTS_RETIRED, "calls_forgotten", COMPUTED_KEPT, TOTAL_DECREASED),
     "price_version": "v" * 100,
     "process": NAME + "#" + "0" * 32,
@@ -119,7 +122,7 @@ HEAD: dict[str, Any] = {
 """Each member of the head as long as it may be. A new member of the row stands here, or among those below."""
 HAS_ROOM = ("open_tools", "clients", "unplaced")
 KEPT = ("metadata", "questions", "pending")
-GIVES_WAY = ("told_totals", "assumed_cells", "computed_cells", "closed_questions", "calls", "shares")
+GIVES_WAY = ("told_totals", "assumed_cells", "computed_cells", "closed_questions", "calls", "dormant", "shares")
 LISTS = (*HAS_ROOM, *KEPT, *GIVES_WAY)
 
 
@@ -277,6 +280,7 @@ CALLS = ToldCalls(
     tuple(BelowSpan(f"{n:016x}", MOST) for n in range(100, 164)),
     bytes(8 * 512),
 )
+DORMANT = functools.reduce(lambda known, n: known.with_share(f"dormant {n}", SHARE), range(60), Dormant())
 GIVEN: dict[str, Any] = {
     "told_totals": tuple(
         ToldTotal(f"{n}" + NAME[:190], True, PLACE, LABEL, "running", LABEL, LABEL, TIME, TIME, MOST, MAX_SUM, PLACE)
@@ -286,6 +290,7 @@ GIVEN: dict[str, Any] = {
     "computed_cells": tuple(ComputedCell(n, NAME, LABEL, "running", MAX_SUM, PLACE, TIME) for n in range(64)),
     "closed_questions": tuple(ClosedQuestion(n, TIME, "k" * 128, "b" * 600) for n in range(1000, 1032)),
     "calls": CALLS,
+    "dormant": DORMANT,
     "shares": {f"{n}" + NAME[:190]: SHARE for n in range(40)},
 }
 
@@ -322,6 +327,8 @@ def test_the_longest_row_has_what_a_row_may_have() -> None:
     kept = ("metadata", "questions", "pending", "open_tools", "clients", "unplaced", "agent", "usage", "run_total")
     assert [getattr(found, name) for name in kept] == [getattr(row, name) for name in kept]
     assert list(found.shares) == list(row.shares)[-1:], "the agent that told last stays"
+    assert found.dormant is None or not found.dormant.shares
+    assert found.retired is not None
     assert found.calls == ToldCalls(gone=ALL_GONE)
     assert fitted(found) is found
 
@@ -333,16 +340,25 @@ def test_what_is_known_of_a_question_stays_while_its_answer_waits() -> None:
     assert [one.question_id for one in found.closed_questions] == [1005]
 
 
+def remembered(row: RunRow) -> int:
+    """How many agents."""
+    return len(row.shares) + (0 if row.dormant is None else len(row.dormant.shares))
+
+
 def test_no_sum_changes_where_agents_give_way() -> None:
-    spending = Spending({})
-    for number in range(60):
-        for kind, usage in (("total", Usage(9, 4, 1, 5, 2, cost_nanos=7)), ("delta", Usage(3, None, 2, 1))):
+    spending, big = Spending({}), 10**12
+    for number in range(250):
+        for kind, usage in (
+            ("total", Usage(9 * big, 4 * big, big, 5, 2 * big, cost_nanos=7 * big)),
+            ("delta", Usage(3, None, 2, 1)),
+        ):
             spending = spending.after(UsageReport(usage, kind), f"{number}" + NAME[:180])  # type: ignore[arg-type]
-    row = run_row(metadata=metadata(MAX_METADATA_BYTES), **{**GIVEN, "shares": spending.shares})
+    told = {"shares": spending.shares, "dormant": spending.dormant}
+    row = run_row(metadata=metadata(MAX_METADATA_BYTES), **{**GIVEN, **told})
     row = msgspec.structs.replace(row, questions=full().questions)
     found = fitted(row)
     assert size(found) <= MAX_ROW_BYTES
-    assert 1 < len(found.shares) < len(row.shares)
+    assert 1 < remembered(found) < remembered(row)
     assert found.spending().usage() == row.spending().usage()
     assert found.usage_flags == (AGENTS_RETIRED,)
 
@@ -355,7 +371,8 @@ def test_where_there_is_room_nothing_gives_way() -> None:
 
 def test_the_first_to_give_way_is_what_only_says_where_a_sum_is_counted() -> None:
     order = GIVES_WAY
-    whole = {name: GIVEN[name] for name in order[:-1]} | {"shares": {"a": AgentShare()}}
+    few = {"dormant": Dormant().with_share("b", AgentShare()), "shares": {"a": AgentShare()}}
+    whole = {name: GIVEN[name] for name in order} | few
     for count in range(1, len(order)):
         left = {name: whole[name] for name in order[count:]}
         room = FITTED_BYTES - size(run_row(**left))
@@ -365,6 +382,41 @@ def test_the_first_to_give_way_is_what_only_says_where_a_sum_is_counted() -> Non
             assert [name for name in order if getattr(row, name) != whole[name]] == list(order[:count])
             assert size(row) <= FITTED_BYTES
     assert room > 200
+
+
+def test_running_totals_of_packed_agents_go_before_the_agents() -> None:
+    spending = Spending({})
+    for number in range(200):
+        for at in range(1, 5):
+            report = UsageReport(Usage(9, output_tokens=1, total_tokens=1000 * at), "turn", by_size=True)
+            spending = spending.after(report, f"agent {number}", at)
+    row = run_row(shares=spending.shares, dormant=spending.dormant)
+    assert size(row) < FITTED_BYTES
+    for excess in (500, 1_500, 3_000):
+        kept = FITTED_BYTES - size(row) + excess
+        found = fitted(msgspec.structs.replace(row, error="e" * kept))
+        assert found.spending().usage() == row.spending().usage()
+        assert found.dormant is not None
+        assert len(found.dormant.shares) == 192, "no agent is forgotten"
+        assert sum(map(points_in, found.dormant.shares.values())) < 4 * 192
+
+
+def test_what_those_are_known_by_that_are_forgotten_gives_way_last() -> None:
+    """The oldest of it, so that what is left fits; what else such agents tell counts with care."""
+    digests = "".join(f"{number:014}" for number in range(MAX_DIGESTS))
+    row = full()
+    left = ToldCalls(gone=ALL_GONE)
+    known = {"calls": left, "dormant": Dormant(forgotten=digests), "shares": {NAME: SHARE}, "retired": AgentShare(MOST)}
+    row = msgspec.structs.replace(
+        row, told_totals=(), assumed_cells=(), computed_cells=(), closed_questions=(), **known
+    )
+    found = fitted(row)
+    assert 0.9 * MAX_ROW_BYTES < size(found) <= MAX_ROW_BYTES
+    assert found.dormant is not None
+    assert digests.endswith(found.dormant.forgotten)
+    assert 0 < len(found.dormant.forgotten) < len(digests)
+    assert found.retired is not None
+    assert found.retired.forgotten == "calls"
 
 
 def test_agents_that_wait_for_an_approval_are_the_last_to_go() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.tables import table
 from towerlog.model.running_totals import MAX_POINTS, MAX_POINTS_BYTES, Level, Point, RunningTotals, point_of
-from towerlog.model.spending import Spending
+from towerlog.model.spending import MAX_SHARES_BYTES, Spending
 from towerlog.model.usage import Usage, UsageReport, whole
 
 Told = tuple[int, UsageReport]
@@ -180,17 +180,19 @@ def test_the_lowest_of_many_are_counted_as_they_came() -> None:
 
 
 def test_what_is_remembered_of_all_agents_is_bounded() -> None:
-    """Of the agent that told longest ago it is forgotten first; what it has counted stays, and what is next counts."""
+    """Of the agents that told longest ago the lowest are forgotten first, to two of each, then all; what they have
+    counted stays, and what is next counts."""
     spending = NOTHING
     huge = 2**53
-    for agent in range(60):
+    for agent in range(250):
         for at in range(1, 5):
             report = step(at, huge // 8, 1, huge // 8 * at + at)[1]
             spending = spending.after(report, f"agent {agent}", at)
-            kept = tuple(one.running for one in spending.shares.values() if one.running is not None)
-            assert len(msgspec.json.encode(kept)) <= MAX_POINTS_BYTES
-    assert spending.shares["agent 0"].running is None
-    assert spending.shares["agent 59"].running is not None
+            assert spending.dormant is None or spending.dormant.size() <= MAX_SHARES_BYTES
+    kept = [spending.share(f"agent {agent}") for agent in range(250)]
+    counts = [0 if one is None or one.running is None else len(one.running.points) for one in kept]
+    assert counts == sorted(counts)
+    assert set(counts) == {0, 2, 4}
     last = spending.after(step(5, huge // 8, 1, huge // 8 * 5 + 5)[1], "agent 0", 5)
     assert last.shares["agent 0"].rest.input_tokens == huge // 8 * 5
 

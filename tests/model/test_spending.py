@@ -12,13 +12,13 @@ from msgspec.structs import astuple
 
 from towerlog.model import running_totals
 from towerlog.model import spending as spending_module
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced
 from towerlog.model.spending import (
     AGENTS_RETIRED,
     MAX_SHARES,
     MAX_SHARES_BYTES,
     TOTAL_DECREASED,
-    AgentShare,
     Spending,
 )
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, falls, highest
@@ -240,6 +240,11 @@ def test_either_kind_of_runner_is_understood(calls: list[tuple[int, int]], total
     assert turns(*given)[-1]["total_tokens"] == sent
 
 
+def remembered(spending: Spending) -> int:
+    """How many agents."""
+    return len(spending.shares) + (0 if spending.dormant is None else len(spending.dormant.shares))
+
+
 @pytest.fixture
 def by_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Agents are retired for their number, not for their size."""
@@ -248,13 +253,13 @@ def by_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_agents_are_retired_for_the_size_of_what_is_remembered() -> None:
     spending = NOTHING
-    for number in range(200):
-        report = UsageReport(Usage(input_tokens=10**12, cost_nanos=10**15))
-        spending = spending.after(report, f"agent {number} " + "n" * 180)
-        assert len(msgspec.json.encode(spending.shares)) <= MAX_SHARES_BYTES
-    assert "agent 199 " + "n" * 180 in spending.shares
-    assert len(spending.shares) < 200
-    assert spending.usage().input_tokens == 200 * 10**12
+    for number in range(400):
+        report = UsageReport(Usage(input_tokens=2**54, cost_nanos=10**15))
+        spending = spending.after(report, f"agent {number} " + "n" * 40)
+        assert spending.dormant is None or spending.dormant.size() <= MAX_SHARES_BYTES
+    assert "agent 399 " + "n" * 40 in spending.shares
+    assert remembered(spending) < 300
+    assert spending.usage().input_tokens == 400 * 2**54
     assert spending.flags == (AGENTS_RETIRED,)
 
 
@@ -264,7 +269,7 @@ def test_sums_are_kept_however_many_agents_there_are() -> None:
     for number in range(MAX_SHARES + 50):
         spending = spending.after(UsageReport(Usage(input_tokens=10)), f"agent {number}")
         spending = spending.after(UsageReport(Usage(input_tokens=1, cost_nanos=5), "delta"), f"agent {number}")
-    assert len(spending.shares) == MAX_SHARES
+    assert remembered(spending) == MAX_SHARES
     everything = 10 * (MAX_SHARES + 50)
     assert known(spending.usage()) == {
         "input_tokens": everything,
@@ -290,8 +295,8 @@ def test_the_agent_that_told_last_is_remembered_longest() -> None:
         spending = spending.after(UsageReport(Usage(input_tokens=1)), f"agent {number}")
     spending = spending.after(UsageReport(Usage(input_tokens=2)), "agent 0")
     spending = spending.after(UsageReport(Usage(input_tokens=1)), "one more")
-    assert "agent 0" in spending.shares
-    assert "agent 1" not in spending.shares
+    assert spending.share("agent 0") is not None
+    assert spending.share("agent 1") is None
     assert spending.usage().input_tokens == MAX_SHARES + 2
 
 

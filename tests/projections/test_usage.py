@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.support.factories import event, facts_of, run_row
 from tests.support.fakes import START_MS
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.event import Event
 from towerlog.model.event import EventType as E
 from towerlog.model.facts import Facts
 from towerlog.model.run import MAX_UNPLACED, RunRow, Status
-from towerlog.model.spending import AgentShare
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, UsageRow
 from towerlog.projections import runs as run_fold
 from towerlog.projections import usage
@@ -133,7 +133,7 @@ def test_events_starts_and_ends_stand_under_models_whenever_those_are_named(told
 
     for at, (before, row, one, agent) in enumerate(steps):
         model = one.effects.model
-        if model is None and run_fold.has_named_model(row.shares, agent):
+        if model is None and run_fold.has_named_model(row.shares, row.dormant, agent):
             model = row.model_of(agent) or ""
         elif model is None:
             model = "" if one.effects.report is not None else first_after(steps, at, agent)

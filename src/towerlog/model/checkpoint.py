@@ -102,7 +102,7 @@ def is_void(row: CheckpointRow, run: RunRow) -> bool:
     """Whether the tool calls of a checkpoint wait, or are approved, in a run that carries out nothing any more."""
     if not run.is_terminal() and run.status is not Status.CANCELLING:
         return False
-    share = run.shares.get(row.agent)
+    share = run.share(row.agent)
     is_newest = share is None or share.step_index <= row.step_index
     return row.status == AWAITS_APPROVAL or (row.status == APPROVED and is_newest)
 

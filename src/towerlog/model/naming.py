@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.facts import Facts
 from towerlog.model.run import PLACEHOLDER_AGENTS, RunRow
 from towerlog.model.running_totals import NO_SIDES
-from towerlog.model.spending import AgentShare
 from towerlog.model.usage import NO_USAGE, add
 
 _replace = msgspec.structs.replace
@@ -52,9 +52,10 @@ def named(row: RunRow, facts: Facts, agent: str | None, *, late: bool) -> RunRow
     if was is None or agent is None or not is_named_by(row, facts, agent, late=late):
         return row
     changes: dict[str, Any] = {"agent": agent, "assumed_agent": False, "assumed_cells": (), "was_agent": was}
-    shares = _renamed(row.shares, was, agent)
+    known = row.spending() if row.dormant is None else row.spending().awake(was).awake(agent)
+    shares = _renamed(known.shares, was, agent)
     if shares is not row.shares:
-        changes["shares"] = shares
+        changes |= {"shares": shares, "dormant": known.dormant}
     if row.start_cell is not None and row.start_cell[1] == was:
         changes["start_cell"] = (row.start_cell[0], agent, row.start_cell[2])
     changes |= {"began_cell": None, "calls": row.calls.renamed(was, agent)}

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from towerlog.model.approval import ClosedQuestion, OpenQuestion
+from towerlog.model.dormant import DIGEST_CHARS
 from towerlog.model.ledger import MAX_CLIENTS_BYTES
 from towerlog.model.pending import WITH_CONTENT, Pending, text_bytes
 from towerlog.model.run import (
@@ -29,6 +30,7 @@ from towerlog.model.run import (
     RunRow,
     Unplaced,
 )
+from towerlog.model.spending import Spending
 
 T = TypeVar("T")
 
@@ -74,10 +76,10 @@ ANSWER_BYTES = 1_088
 _encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
 weights = attrgetter(
-    "metadata", "questions", "closed_questions", "pending", "pause_taken", "shares", "retired", "usage", "run_total",
-    "run_rest", "told_totals", "computed_cells", "assumed_cells", "calls", "agent", "was_agent", "began_cell", "model",
-    "first_model", "start_cell", "end_cell", "parent_key", "thread_id", "phase", "process", "price_version",
-    "cancel_reason", "error", "usage_flags",
+    "metadata", "questions", "closed_questions", "pending", "pause_taken", "shares", "retired", "dormant", "usage",
+    "run_total", "run_rest", "told_totals", "computed_cells", "assumed_cells", "calls", "agent", "was_agent",
+    "began_cell", "model", "first_model", "start_cell", "end_cell", "parent_key", "thread_id", "phase", "process",
+    "price_version", "cancel_reason", "error", "usage_flags",
 )  # fmt: skip
 """All that has no fixed length, but for what has a room of its own: where none of it has changed, the row has room."""
 
@@ -241,6 +243,52 @@ def _calls(row: RunRow, excess: int) -> RunRow:
     return _replace(row, calls=row.calls.shorter(excess))
 
 
+def _points(row: RunRow, excess: int) -> RunRow:
+    """Running totals of agents whose shares are packed."""
+    dormant = row.dormant
+    while dormant is not None and excess > 0:
+        fewer = dormant.with_fewer_points()
+        if fewer is None:
+            break
+        excess -= dormant.size() - fewer.size()
+        dormant = fewer
+    return _replace(row, dormant=dormant)
+
+
+def _dormant(row: RunRow, excess: int) -> RunRow:
+    """Agents whose shares are packed, those that wait for an approval at the end."""
+    spending = row.spending()
+    while excess > 0 and spending.dormant is not None and spending.dormant.shares:
+        before = _spending_bytes(spending)
+        spending = spending.without(spending.dormant.oldest())
+        excess -= before - _spending_bytes(spending)
+    return _with_spending(row, spending)
+
+
+FLAG_BYTES = 32
+"""For the word that some have no digest."""
+
+
+def _digests(row: RunRow, excess: int) -> RunRow:
+    """What those that are forgotten are known by."""
+    dormant = row.dormant
+    if dormant is None:
+        return row
+    left = (len(dormant.forgotten) - excess - FLAG_BYTES) // DIGEST_CHARS
+    spending = row.spending().with_digests(left) if left > 0 else row.spending().without_digests()
+    return _with_spending(row, spending)
+
+
+def _spending_bytes(spending: Spending) -> int:
+    return len(_encode((spending.dormant, spending.retired)))
+
+
+def _with_spending(row: RunRow, spending: Spending) -> RunRow:
+    return _replace(
+        row, shares=spending.shares, retired=spending.retired, dormant=spending.dormant, usage_flags=spending.flags
+    )
+
+
 def _shares(row: RunRow, excess: int) -> RunRow:
     """All but the agent that told last. Those that wait for an approval are the last to go."""
     spending = row.spending()
@@ -249,7 +297,7 @@ def _shares(row: RunRow, excess: int) -> RunRow:
         excess -= len(_encode({name: spending.shares[name]}))
         spending = spending.without(name)
         if excess <= 0 or index == len(names) - 1:
-            row = _replace(row, shares=spending.shares, retired=spending.retired, usage_flags=spending.flags)
+            row = _with_spending(row, spending)
             excess = _excess(row)  # what is added to has grown
             if excess <= 0:
                 break
@@ -262,6 +310,9 @@ GIVING_WAY = (
     _of("computed_cells"),
     _closed_questions,
     _calls,
+    _points,
+    _dormant,
     _shares,
+    _digests,
 )
 """In this order: first what only says where a sum is counted, then what later figures are compared with."""

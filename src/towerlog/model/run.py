@@ -12,14 +12,16 @@ from hashlib import blake2b
 import msgspec
 
 from towerlog.model.agent import DEFAULT_AGENT
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.approval import ClosedQuestion, OpenQuestion, awaited
 from towerlog.model.assumed import AssumedCells
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, ComputedCells, ToldTotals
+from towerlog.model.dormant import Dormant
 from towerlog.model.ledger import Ledger
 from towerlog.model.pending import MAX_ANSWERS, MAX_MESSAGES, Pending
 from towerlog.model.running_totals import NO_SIDES, Sides
 from towerlog.model.span import NO_CALLS, ToldCalls
-from towerlog.model.spending import AgentShare, Spending
+from towerlog.model.spending import Spending
 from towerlog.model.usage import NO_USAGE, Usage
 
 
@@ -171,8 +173,9 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     run_rest: Usage = NO_USAGE
     shares: dict[str, AgentShare] = {}
     retired: AgentShare | None = None
+    dormant: Dormant | None = None
     usage_flags: tuple[str, ...] = ()
-    """`TOTAL_DECREASED` and the other words of `spending`. The eight of these are the members of `Spending`."""
+    """`TOTAL_DECREASED` and the other words of `spending`. The nine of these are the members of `Spending`."""
     computed_cells: ComputedCells = ()
     """Where its computed cost is counted."""
     told_totals: ToldTotals = ()
@@ -273,14 +276,19 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
         Saves a look-up in the store. False where agents were retired: it may be one of them.
         """
-        share = self.shares.get(agent)
+        share = self.share(agent)
         return self.retired is None if share is None else step_index > share.step_index
+
+    def share(self, agent: str) -> AgentShare | None:
+        """What an agent has told; None for one that has told nothing, or is forgotten."""
+        share = self.shares.get(agent)
+        return share if share is not None or self.dormant is None else self.dormant.share(agent)
 
     def spending(self) -> Spending:
         """All that was told of its usage."""
         return Spending(
             self.shares, self.retired, self.run_total, self.run_sides, self.process_cost, self.usage_flags,
-            self.computed_total, self.run_rest,
+            self.computed_total, self.run_rest, self.dormant,
         )  # fmt: skip
 
     def model_of(self, agent: str | None) -> str | None:
@@ -288,7 +296,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         agent was known. None where it has named several: a total or a cost may be of all of them.
         """
         for name in (agent, *sorted(PLACEHOLDER_AGENTS)):
-            share = None if name is None else self.shares.get(name)
+            share = None if name is None else self.shares.get(name) or self.share(name)
             if share is not None and share.model is not None:
                 return None if share.several_models else share.model
         return None
@@ -298,6 +306,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         steps = [(share.step_index, agent) for agent, share in self.shares.items() if share.step_index >= 0]
         if self.retired is not None and self.retired.step_agent is not None:
             steps.append((self.retired.step_index, self.retired.step_agent))
+        if self.dormant is not None and self.dormant.step_agent is not None:
+            steps.append((self.dormant.step_index, self.dormant.step_agent))
         if not steps:
             return None
         # Of two agents at the same step the later name: any fixed rule will do, but a rebuild must choose the same.

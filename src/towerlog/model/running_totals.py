@@ -21,13 +21,14 @@ MAX_POINTS = 16
 """Running totals of an agent that find their places among each other, the highest ones. A lower one that comes later
 adds nothing to the split of what is below them: that is unknown, and the total is right."""
 MAX_POINTS_BYTES = 1152
-"""Of those of all agents of a run, as JSON. Past it they are forgotten of the agent that told longest ago."""
+"""Of those of one agent, as JSON. Past it the lowest are forgotten."""
 
 _TURN, _INCLUSIVE, _UNCLEAR = 1, 2, 4
 _NONE = (None, None, None)
 TOKEN_BUCKETS = 6
 """So many of the figures of `Usage` are tokens, the first ones."""
 _replace = msgspec.structs.replace
+_encode = msgspec.json.Encoder().encode
 _total_of = attrgetter("total")
 
 
@@ -172,6 +173,14 @@ class RunningTotals(msgspec.Struct, frozen=True, gc=False, array_like=True):
         for point in self.points[:lower]:
             base = base.after(point)
         return RunningTotals(base, self.points[lower:]) if lower else self
+
+    def within_bytes(self) -> RunningTotals:
+        """With as many of the highest points as may be remembered."""
+        running, count = self, len(self.points)
+        while count > 1 and len(_encode((running,))) > MAX_POINTS_BYTES:
+            count -= 1
+            running = running.of_highest(count)
+        return running
 
     def above(self, place: int) -> RunningTotals:
         """With those above all that are counted in this place, which is forgotten."""

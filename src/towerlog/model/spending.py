@@ -12,15 +12,17 @@ where no cost was told of the same. Only such a cost may be taken back: by a tol
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec.structs import astuple
 
+from towerlog.model.agent_share import OF_CALLS, AgentShare, with_rest
 from towerlog.model.computed_costs import NO_COMPUTED, Computed, Priced, Repriced
+from towerlog.model.dormant import DIGEST_CHARS, MAX_DIGESTS, Dormant
 from towerlog.model.running_totals import (
-    MAX_POINTS_BYTES,
     NO_SIDES,
     TOKEN_BUCKETS,
-    Level,
     PointChange,
     RunningTotals,
     Sides,
@@ -31,94 +33,25 @@ from towerlog.model.running_totals import (
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, add_known, larger, whole
 
 MAX_SHARES = 256
-"""Agents of a run whose running totals are remembered, those that told most lately. What the others have spent stays
-counted, but one of them that tells a running total again is counted from nothing."""
+"""Agents of a run that are remembered, those that told most lately. What the others have spent stays counted, and of
+their running totals nothing more counts."""
 
+MAX_AWAKE = 8
+"""Of these the ones whose shares are in full; those of the others are packed (`model/dormant.py`)."""
 MAX_SHARES_BYTES = 28 * 1024
-"""Of what is remembered of all of them, as JSON."""
-FEW_SHARES = 16
-"""So few fit in any case, with names of the usual length: their size is not looked at."""
+"""Of all that are packed, as JSON. Past it the oldest of them have fewer running totals, and then are forgotten."""
 
 # What can be wrong with a run's figures.
 TOTAL_DECREASED = "total_decreased"
 """A running total was lower than before. The highest one counts."""
 AGENTS_RETIRED = "agents_retired"
-"""More than `MAX_SHARES` agents told running totals. One that tells again after as many others is counted anew."""
+"""More agents told running totals than are remembered. What those that are forgotten tell as such does not count."""
 COMPUTED_KEPT = "computed_kept"
 """A told cost is lower than what was computed before in more than `MAX_COMPUTED_CELLS` hours, agents, models: not all
 of that could be taken back."""
 
-_OF_CALLS = ("delta", "change")
 _FREE = Priced(None, None, 0)
 _replace = msgspec.structs.replace
-_encode = msgspec.json.Encoder().encode
-
-
-class AgentShare(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What one agent has told in a run."""
-
-    increments: Usage = NO_USAGE
-    """The sum of its increments."""
-    totals: Usage = NO_USAGE
-    """The highest of its running totals, bucket by bucket, and the calls that it has told beside them."""
-    sides: Sides = NO_SIDES
-    rest: Usage = NO_USAGE
-    """The tokens that its running totals say beyond its increments."""
-    turn: Usage = NO_USAGE
-    """The newest of these calls."""
-    running: RunningTotals | None = None
-    """Its running totals by their size; None where all of them are in what stands above."""
-    model: str | None = None
-    """The model that it named last."""
-    several_models: bool = False
-    """It has named another one before."""
-    step_index: int = -1
-    """The highest checkpoint so far; -1 for none."""
-    awaited_step: int = -1
-    """The step of the checkpoint that waits for approval; -1 for none."""
-    step_agent: str | None = None
-    """Name of the agent of that checkpoint, in the share of retired agents."""
-    computed: Computed = NO_COMPUTED
-    """The sum of what was computed of those of its increments that told no cost."""
-    computed_total: Computed = NO_COMPUTED
-    """What was computed of the rest of its running totals."""
-
-    def at(self, step_index: int, waits: bool) -> AgentShare:
-        """After a checkpoint at this step, which may wait for approval."""
-        awaited = step_index if waits else -1 if step_index >= self.awaited_step else self.awaited_step
-        if step_index <= self.step_index and awaited == self.awaited_step:
-            return self
-        return _replace(self, step_index=max(step_index, self.step_index), awaited_step=awaited)
-
-    def level(self) -> Level:
-        """What its running totals say together."""
-        if self.totals is NO_USAGE and self.sides is NO_SIDES:
-            return Level()
-        totals = self.totals if self.totals.cost_nanos is None else _replace(self.totals, cost_nanos=None)
-        if self.running is not None:
-            newest = self.running.points[-1]
-            return Level(newest.total, newest.step, totals, self.sides, self.turn)
-        top = rest_of(NO_USAGE, totals, self.sides).total_tokens
-        return Level(-1 if top is None else top, self.step_index, totals, self.sides, self.turn)
-
-    def counted(self) -> Usage:
-        """What counts of what it has told."""
-        return _with_rest(self.increments, self.rest, self.totals.cost_nanos)
-
-    def computed_cost(self) -> Computed:
-        """What counts of what was computed: nothing that a cost which it told is of already."""
-        if self.totals.cost_nanos is not None:
-            return NO_COMPUTED
-        if self.increments.cost_nanos is not None or self.computed_total is NO_COMPUTED:
-            return self.computed
-        return self.computed.plus(self.computed_total)
-
-    def with_computed(self, priced: Priced, kind: str) -> AgentShare:
-        """With what was computed of a report of this kind more."""
-        one = priced.as_computed()
-        if kind in _OF_CALLS:
-            return _replace(self, computed=self.computed.plus(one))
-        return _replace(self, computed_total=self.computed_total.changed(one))
 
 
 _NO_SHARE = AgentShare()
@@ -141,6 +74,23 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
     """What was computed of the rest of running totals of the whole run, as in a share."""
     run_rest: Usage = NO_USAGE
     """The tokens that running totals of the whole run say beyond all that agents have told."""
+    dormant: Dormant | None = None
+    """Agents that told before those of `shares`; None where there were never so many."""
+
+    def share(self, agent: str) -> AgentShare | None:
+        """What an agent has told; None for one that has told nothing, or is forgotten."""
+        share = self.shares.get(agent)
+        return share if share is not None or self.dormant is None else self.dormant.share(agent)
+
+    def share_made(self, agent: str) -> AgentShare:
+        """The same, made for one that tells for the first time, or for the first time since it was forgotten."""
+        share = self.share(agent)
+        if share is not None:
+            return share
+        if self.retired is None:
+            return _NO_SHARE  # nobody is forgotten
+        known = None if self.dormant is None else self.dormant.was_forgotten(agent)
+        return AgentShare(forgotten=self.retired.forgotten) if known is None else known
 
     def usage(self) -> Usage:
         """What counts of all of it."""
@@ -160,8 +110,11 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         if self.process_cost is not None or self.run_total.cost_nanos is not None:
             return NO_COMPUTED
         found = NO_COMPUTED if self.retired is None else self.retired.computed
+        if self.dormant is not None:
+            found = found.plus(self.dormant.computed)
         for share in self.shares.values():
-            of_share = share.computed_cost()
+            has_totals = share.totals is not NO_USAGE or share.computed_total is not NO_COMPUTED
+            of_share = share.computed_cost() if has_totals else share.computed
             if of_share is not NO_COMPUTED:
                 found = of_share if found is NO_COMPUTED else found.plus(of_share)
         if told.cost_nanos is not None or self.computed_total is NO_COMPUTED:
@@ -173,15 +126,17 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         told = self._of_agents()
         if self.process_cost is not None:
             told = _replace(told, cost_nanos=larger(told.cost_nanos, self.process_cost))
-        return _with_rest(told, self.run_rest, self.run_total.cost_nanos)
+        cost_nanos = self.run_total.cost_nanos
+        return told if self.run_rest is NO_USAGE and cost_nanos is None else with_rest(told, self.run_rest, cost_nanos)
 
     def _of_agents(self) -> Usage:
         told = NO_USAGE
         for share in self.shares.values():
-            told = add(told, share.counted())
+            has_totals = share.totals is not NO_USAGE or share.rest is not NO_USAGE
+            told = add(told, share.counted() if has_totals else share.increments)  # most have told calls alone
         if self.retired is not None:
             told = add(told, self.retired.counted())
-        return told
+        return told if self.dormant is None else add(told, self.dormant.told)
 
     def after(
         self,
@@ -198,7 +153,7 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         if report.kind == "rest":
             return self._without_rest(report, agent, priced)
         usage, process_cost = report.usage, self.process_cost
-        share = self.shares.get(agent, AgentShare())
+        share = self.shares.get(agent) or self.share_made(agent)
         # Reports may overtake each other: an older step has lower totals, and that is no fall unless it is told again.
         overtaken = step_index is not None and step_index < share.step_index and not again
         fell = False
@@ -211,23 +166,33 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
             changed = _replace(self, run_total=total, run_sides=sides, process_cost=process_cost)
             if priced is not None:
                 changed = _replace(changed, computed_total=self.computed_total.changed(priced.as_computed()))
+        elif share.forgotten is not None and not share.counts(report.kind):
+            falling, changed = False, self._with_forgotten(agent, share, report, priced)
+            changed = _replace(changed, process_cost=process_cost)
         else:
             share, falling = _share_after(share, report, usage, step_index)
             if priced is not None:
-                share = share.with_computed(priced, report.kind)
+                share = _with_computed(share, priced, report.kind)
             changed = _replace(self.with_share(agent, share), process_cost=process_cost)
-            if report.by_size:
-                changed = changed._with_few_points()
         fell = fell or falling
         if changed.run_total is not NO_USAGE or changed.run_sides is not NO_SIDES:
             rest = rest_of(changed._of_agents(), changed.run_total, changed.run_sides)
             changed = _replace(changed, run_rest=rest)
         return changed.flagged(TOTAL_DECREASED) if report.fell or (fell and not overtaken) else changed
 
+    def _with_forgotten(self, agent: str, share: AgentShare, report: UsageReport, priced: Priced | None) -> Spending:
+        """With a report of an agent that was forgotten, which may say what has counted already."""
+        before = share
+        if report.kind not in OF_CALLS:
+            share = share.above_floor(whole(report.usage).total_tokens)
+        if share.increments is not before.increments and priced is not None:
+            share = _with_computed(share, priced, report.kind)
+        return self.with_share(agent, share).flagged(AGENTS_RETIRED)
+
     def _without_rest(self, report: UsageReport, agent: str, priced: Priced | None) -> Spending:
         """After calls, or totals that were overtaken, have told a part of what totals had counted; `report`: how much
         more that is now, mostly below 0."""
-        one, share = (priced or _FREE).as_computed(), self.shares.get(agent)
+        one, share = (priced or _FREE).as_computed(), self.share(agent)
         if report.whole_run:
             total = self.computed_total.changed(one)
             rest = _left(self.run_rest, report.usage)
@@ -237,76 +202,136 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         total = share.computed_total.changed(one)
         rest = _left(share.rest, report.usage)
         share = _replace(share, rest=rest, computed_total=total if any(astuple(rest)) else NO_COMPUTED)
-        return _replace(self, shares={**self.shares, agent: share})
+        return self._with_changed(agent, share)
 
     def overlaps(self, report: UsageReport, agent: str, step_index: int | None = None) -> tuple[Usage, Usage]:
         """What totals no longer count when this report has come: those of its agent, and those of the whole run."""
         after = self.after(report, agent, step_index)
-        was, now = self.shares.get(agent, _NO_SHARE), after.shares.get(agent, _NO_SHARE)
+        was, now = self.share(agent) or _NO_SHARE, after.share(agent) or _NO_SHARE
         return _fallen(was.rest, now.rest), _fallen(self.run_rest, after.run_rest)
 
     def changes(self, report: UsageReport, agent: str, step_index: int | None = None) -> list[PointChange]:
         """Which running totals of its agent count otherwise when this one has come."""
-        share = self.shares.get(agent)
+        share = self.share(agent)
         point = point_of(report, step_index) if report.by_size else None
         return [] if point is None or share is None or share.running is None else share.running.changes(point)
 
     def decided(self, agent: str, step_index: int, waits: bool) -> Spending:
         """After a decision about an agent's checkpoint, which may leave it waiting."""
-        share = self.shares.get(agent)
+        share = self.share(agent)
         if waits or share is None or share.awaited_step != step_index:
             return self
         return self.with_share(agent, _replace(share, awaited_step=-1))
 
     def with_share(self, agent: str, share: AgentShare) -> Spending:
         """With what an agent has told. Of too many agents the one that has told nothing for longest is retired."""
-        shares = {name: one for name, one in self.shares.items() if name != agent}
+        known = self if self.dormant is None else self.awake(agent)
+        shares = {name: one for name, one in known.shares.items() if name != agent}
         shares[agent] = share
-        changed = _replace(self, shares=shares)
-        while len(shares) > MAX_SHARES or (len(shares) > FEW_SHARES and len(_encode(shares)) > MAX_SHARES_BYTES):
-            changed = changed.without(next(iter(shares)))
-            shares = changed.shares
+        changed = _replace(known, shares=shares)
+        return changed if len(shares) <= MAX_AWAKE else changed._settled()
+
+    def awake(self, agent: str) -> Spending:
+        """With the share of an agent in full, as that of the one that told longest ago, if it is packed."""
+        key = None if self.dormant is None else self.dormant.key_of(agent)
+        if self.dormant is None or key is None:
+            return self
+        dormant, share = self.dormant.without(key)
+        return _replace(self, shares={agent: share, **self.shares}, dormant=dormant)
+
+    def _with_changed(self, agent: str, share: AgentShare) -> Spending:
+        """With another share of an agent that is there: it has told nothing more."""
+        known = self.awake(agent)
+        changed = _replace(known, shares={**known.shares, agent: share})
+        return changed if known is self else changed._settled()
+
+    def _settled(self) -> Spending:
+        """With no more shares in full than may be, and no more of the others."""
+        shares, dormant = dict(self.shares), self.dormant or Dormant()
+        while len(shares) > MAX_AWAKE:
+            oldest = next(iter(shares))
+            dormant = dormant.with_share(oldest, shares.pop(oldest))
+        while dormant.size() > MAX_SHARES_BYTES:
+            fewer = dormant.with_fewer_points()
+            if fewer is None:
+                break
+            dormant = fewer
+        changed = _replace(self, shares=shares, dormant=dormant)
+        while len(dormant.shares) > MAX_SHARES - MAX_AWAKE or (dormant.shares and dormant.size() > MAX_SHARES_BYTES):
+            changed = changed.without(dormant.oldest())
+            assert changed.dormant is not None, "it has its digest"
+            dormant = changed.dormant
         return changed
 
     def without(self, agent: str) -> Spending:
-        """With what an agent has told as a part of what is only added to: all sums stay."""
-        shares = dict(self.shares)
-        gone = shares.pop(agent)
-        changed = _replace(self, shares=shares, retired=_retired(self.retired or AgentShare(), agent, gone))
-        has_totals = gone.totals != NO_USAGE or gone.sides != NO_SIDES
+        """With what an agent has told as a part of what is only added to: all sums stay. `agent`: its name, or the
+        digest that stands for it among those that are packed."""
+        shares, dormant = self.shares, self.dormant or Dormant()
+        if agent in shares:
+            gone = shares[agent]
+            shares = {name: one for name, one in shares.items() if name != agent}
+        else:
+            dormant, gone = dormant.without(agent)
+            gone = _replace(gone, step_index=-1)  # its step is known among those of the packed ones
+        retired = _retired(self.retired or AgentShare(), agent, gone)
+        has_totals = gone.has_totals()
+        if has_totals or gone.increments != NO_USAGE:
+            dormant = dormant.remembering(agent, gone)
+        changed = _replace(self, shares=shares, retired=retired, dormant=dormant)
+        if len(dormant.forgotten) > MAX_DIGESTS * DIGEST_CHARS:
+            changed = changed.with_digests(MAX_DIGESTS)
         return changed.flagged(AGENTS_RETIRED) if has_totals else changed
 
-    def _with_few_points(self) -> Spending:
-        """Of the agent that has told nothing for longest the running totals are forgotten first."""
-        held = {name: one.running for name, one in self.shares.items() if one.running is not None}
-        shares = self.shares
-        while len(_encode(tuple(held.values()))) > MAX_POINTS_BYTES:
-            oldest, running = next(iter(held.items()))
-            fewer = running.of_highest(len(running.points) - 1) if len(held) == 1 else None
-            if fewer is None:
-                del held[oldest]
-            else:
-                held[oldest] = fewer
-            shares = {**shares, oldest: _replace(shares[oldest], running=fewer)}
-        return self if shares is self.shares else _replace(self, shares=shares)
+    def with_digests(self, count: int) -> Spending:
+        """With so many of those that are forgotten known, the newest of them; there are more."""
+        retired = _replace(self.retired or AgentShare(), forgotten="calls")
+        return self if self.dormant is None else _replace(self, dormant=self.dormant.of_digests(count), retired=retired)
+
+    def without_digests(self) -> Spending:
+        """Of those that are forgotten nobody is known any more."""
+        dormant = self.dormant
+        if dormant is None:
+            return self
+        retired = _replace(self.retired or AgentShare(), forgotten="calls") if dormant.forgotten else self.retired
+        if dormant.shares:
+            return _replace(self, dormant=dormant.of_digests(0), retired=retired)
+        if dormant.step_agent is not None:
+            retired = _retired(retired or AgentShare(), dormant.step_agent, AgentShare(step_index=dormant.step_index))
+        return _replace(self, dormant=None, retired=retired)
+
+    def with_running(self, agent: str, change: Callable[[RunningTotals], RunningTotals]) -> Spending:
+        """With a change of the running totals of an agent, if it has any. It has not told more than before."""
+        share = self.share(agent)
+        if share is None or share.running is None:
+            return self
+        changed = change(share.running)
+        running = changed if changed.points else None
+        if agent in self.shares:
+            return _replace(self, shares=self.shares | {agent: _replace(share, running=running)})
+        assert self.dormant is not None, "it is there"
+        key = self.dormant.key_of(agent)
+        assert key is not None, "it is there"
+        return _replace(self, dormant=self.dormant.with_running(key, running))
 
     def repriced(self, changed: Repriced, agent: str) -> Spending:
         """With what was computed anew of an agent's reports."""
-        known, shares = self.shares.get(agent), self.shares
+        known, after = self.share(agent), self
         if known is not None:
             calls, totals = known.computed.changed(changed.calls), known.computed_total.changed(changed.totals)
-            shares = {**shares, agent: _replace(known, computed=calls, computed_total=totals)}
-        return _replace(self, shares=shares, computed_total=self.computed_total.changed(changed.run_totals))
+            after = self._with_changed(agent, _replace(known, computed=calls, computed_total=totals))
+        return _replace(after, computed_total=self.computed_total.changed(changed.run_totals))
 
     def flagged(self, flag: str) -> Spending:
         """With one flag more."""
         return self if flag in self.flags else _replace(self, flags=tuple(sorted((*self.flags, flag))))
 
 
-def _with_rest(calls: Usage, rest: Usage, cost_nanos: int | None) -> Usage:
-    """Increments with the rest of totals, of which one may have told a cost."""
-    found = add(calls, rest)
-    return found if cost_nanos is None else _replace(found, cost_nanos=larger(found.cost_nanos, cost_nanos))
+def _with_computed(share: AgentShare, priced: Priced, kind: str) -> AgentShare:
+    """With what was computed of a report of this kind more."""
+    one = priced.as_computed()
+    if kind in OF_CALLS:
+        return _replace(share, computed=share.computed.plus(one))
+    return _replace(share, computed_total=share.computed_total.changed(one))
 
 
 def _fallen(was: Usage, now: Usage) -> Usage:
@@ -326,7 +351,7 @@ def _share_after(
     share: AgentShare, report: UsageReport, usage: Usage, step_index: int | None
 ) -> tuple[AgentShare, bool]:
     """What an agent has told after one report more, and whether a running total fell."""
-    if report.kind in _OF_CALLS:
+    if report.kind in OF_CALLS:
         increments = add(share.increments, whole(usage) if report.kind == "delta" else usage)
         rest = NO_USAGE  # as with most agents
         if share.totals is not NO_USAGE or share.sides is not NO_SIDES:
@@ -339,6 +364,7 @@ def _share_after(
         known = RunningTotals(level) if running is None else running
         running = known.after(point)
         if running is not known:
+            running = running.within_bytes()
             level = level.after(point) if point.total > level.top else running.level()
         running = running if running.points else None
     elif point is not None:
@@ -359,4 +385,10 @@ def _retired(together: AgentShare, agent: str, gone: AgentShare) -> AgentShare:
     step, name = max((together.step_index, together.step_agent or ""), (gone.step_index, agent))
     increments = add(together.increments, gone.counted())
     computed = together.computed.plus(gone.computed_cost())
-    return AgentShare(increments, step_index=step, step_agent=name if step >= 0 else None, computed=computed)
+    return AgentShare(
+        increments,
+        step_index=step,
+        step_agent=name if step >= 0 else None,
+        computed=computed,
+        forgotten=together.forgotten,
+    )

@@ -92,7 +92,7 @@ def step_left(run: RunRow | None, event: Event, agent: str) -> int | None:
 
     `run`: its run before the event.
     """
-    share, facts = None if run is None else run.shares.get(agent), event.effects.checkpoint
+    share, facts = None if run is None else run.share(agent), event.effects.checkpoint
     if share is None or facts is None or facts.decision or not 0 <= share.awaited_step < facts.step_index:
         return None
     return share.awaited_step

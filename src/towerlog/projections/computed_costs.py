@@ -27,6 +27,7 @@ from towerlog.model.event import Event
 from towerlog.model.facts import Moved
 from towerlog.model.naming import named
 from towerlog.model.run import RunRow
+from towerlog.model.run_agents import is_of_several_models, models_in
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, add, larger, subtract, summed
 
 UsageKey = tuple[int, int, str, str, str]
@@ -51,8 +52,8 @@ def model_of_total(row: RunRow, named_one: str | None, agent: str, *, whole_run:
     must be the only one that was named in it."""
     if not whole_run:
         return named_one or row.model_of(agent)
-    models = {named_one, *(share.model for share in row.shares.values())} - {None}
-    several = any(share.several_models for share in row.shares.values())
+    models = {named_one, *models_in(row)} - {None}
+    several = is_of_several_models(row)
     return next(iter(models)) if len(models) == 1 and not several and row.retired is None else None
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 
 from towerlog.model.agent import DEFAULT_AGENT
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.checkpoint import AWAITS_APPROVAL as AWAITED
 from towerlog.model.computed_costs import merged_version
+from towerlog.model.dormant import Dormant
 from towerlog.model.event import QUESTION_TYPES, TIMED_TYPES, TOOL_TYPES, Event, EventType
 from towerlog.model.facts import NO_EFFECTS, Effects, Facts, Origin
 from towerlog.model.liveness import NOT_FROM_AGENT, is_of_agent, is_waiting
@@ -40,7 +42,7 @@ from towerlog.model.run import (
     step_key,
 )
 from towerlog.model.span import CALLS_FORGOTTEN
-from towerlog.model.spending import COMPUTED_KEPT, AgentShare, Spending
+from towerlog.model.spending import COMPUTED_KEPT, Spending
 from towerlog.projections import checkpoints, clients, commands, computed_costs, questions
 from towerlog.projections import status as status_fold
 from towerlog.projections.metadata import metadata_after
@@ -164,7 +166,7 @@ def fold_plain(
     """
     at, unplaced = last.recorded_at, row.unplaced
     for (agent, hour), events in counts.items():
-        if not (row.shares and has_named_model(row.shares, agent)):  # most have none
+        if not (row.shares and has_named_model(row.shares, row.dormant, agent)):  # most have none
             unplaced = _with_unplaced(unplaced, hour, agent, row.status, events)
     return _replace(
         row,
@@ -191,6 +193,7 @@ def is_of_others(facts: Facts) -> bool:
 def _place(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]) -> None:
     """What the roll-ups count without a model, because none is known yet: see `projections.usage`."""
     shares, model = changes.get("shares", row.shares), changes.get("model", row.model)
+    dormant = changes.get("dormant", row.dormant)
     cell = (hour_of(event), agent or "", changes.get("status", row.status).value)
     if row.first_model is None:
         if model is not None:
@@ -202,18 +205,17 @@ def _place(row: RunRow, event: Event, agent: str | None, changes: dict[str, Any]
                 changes["end_cell"] = cell
     unplaced = row.unplaced
     if unplaced and shares is not row.shares:
-        unplaced = tuple(one for one in unplaced if not has_named_model(shares, one[1]))
+        unplaced = tuple(one for one in unplaced if not has_named_model(shares, dormant, one[1]))
     effects = event.effects
-    if not _tells_usage(effects) and not has_named_model(shares, agent):
+    if not _tells_usage(effects) and not has_named_model(shares, dormant, agent):
         unplaced = _with_unplaced(unplaced, *cell, 1)
     changes["unplaced"] = unplaced
 
 
-def has_named_model(shares: Mapping[str, AgentShare], agent: str | None) -> bool:
+def has_named_model(shares: Mapping[str, AgentShare], dormant: Dormant | None, agent: str | None) -> bool:
     """Whether an agent has named a model, or what stood for it before it was known (`RunRow.model_of`)."""
-    if not shares:
-        return False
-    found = (shares.get(name) for name in (agent or "", *PLACEHOLDER_AGENTS))
+    names = (agent or "", *PLACEHOLDER_AGENTS) if shares else ()
+    found = (shares.get(name) or (None if dormant is None else dormant.share(name)) for name in names)
     return any(share is not None and share.model is not None for share in found)
 
 
@@ -339,6 +341,7 @@ def parts_after(row: RunRow, facts: Facts, agent: str | None, *, late: bool = Fa
     return {
         "shares": after.shares,
         "retired": after.retired,
+        "dormant": after.dormant,
         "run_total": after.run_total,
         "run_sides": after.run_sides,
         "process_cost": after.process_cost,
@@ -363,7 +366,7 @@ def _spending_after(spending: Spending, effects: Effects, model: str | None, age
         step = None if checkpoint is None else checkpoint.step_index
         again = checkpoint is not None and checkpoint.again
         spending = spending.after(effects.report, agent, step, effects.priced, again=again)
-    share = before = spending.shares.get(agent) or AgentShare()
+    share = before = spending.shares.get(agent) or spending.share_made(agent)
     if checkpoint is not None and has_step:
         share = share.at(checkpoint.step_index, checkpoint.status == AWAITED and not checkpoint.left)
     if model is not None and model != share.model:

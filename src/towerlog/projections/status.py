@@ -66,7 +66,9 @@ def fold(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
 
 def _is_awaited(row: RunRow, changes: dict[str, Any]) -> bool:
     """Whether another agent of the run waits for approval, after a decision about one."""
-    return any(share.awaited_step >= 0 for share in changes.get("shares", row.shares).values())
+    dormant = changes.get("dormant", row.dormant)
+    is_dormant = dormant is not None and dormant.awaiting > 0
+    return is_dormant or any(share.awaited_step >= 0 for share in changes.get("shares", row.shares).values())
 
 
 def _status_asked(row: RunRow, target: Status | None) -> Status | None:

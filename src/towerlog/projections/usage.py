@@ -11,7 +11,6 @@ what spent something before its agent named any stays without one, since nobody 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -31,8 +30,7 @@ from towerlog.model.event import Event
 from towerlog.model.facts import Effects
 from towerlog.model.naming import may_be_named, named
 from towerlog.model.run import RunRow
-from towerlog.model.running_totals import RunningTotals, point_of
-from towerlog.model.spending import AgentShare
+from towerlog.model.running_totals import point_of
 from towerlog.model.usage import NO_USAGE, Usage, UsageReport, UsageRow, add, subtract
 from towerlog.projections.computed_costs import (
     Correction,
@@ -237,27 +235,15 @@ def _with_totals(before: RunRow, after: RunRow, event: Event, effects: Effects, 
 def _with_places(after: RunRow, totals: ToldTotals, report: UsageReport, agent: str) -> RunRow:
     """The row with these totals, of which a report of this agent has told the last; its running totals know by which
     of them they are counted."""
-    shares = after.shares
+    spending = after.spending()
     oldest = after.told_totals[0] if len(totals) == MAX_COMPUTED_CELLS == len(after.told_totals) else None
     if oldest is not None and all(one.place() != oldest.place() for one in totals):
         # It is forgotten, and what it counts cannot be taken back any more.
-        shares = _with_running(shares, oldest.agent, lambda running: running.above(oldest.number))
+        spending = spending.with_running(oldest.agent, lambda running: running.above(oldest.number))
     point = point_of(report, None) if report.by_size else None
     if point is not None:
-        shares = _with_running(shares, agent, lambda running: running.in_place(point.total, totals[-1].number))
-    return msgspec.structs.replace(after, told_totals=totals, shares=shares)
-
-
-def _with_running(
-    shares: dict[str, AgentShare], agent: str, change: Callable[[RunningTotals], RunningTotals]
-) -> dict[str, AgentShare]:
-    """The shares with a change of the running totals of an agent, if it has any."""
-    share = shares.get(agent)
-    if share is None or share.running is None:
-        return shares
-    running = change(share.running)
-    # In its place among the shares: it has not told more than before.
-    return shares | {agent: msgspec.structs.replace(share, running=running if running.points else None)}
+        spending = spending.with_running(agent, lambda running: running.in_place(point.total, totals[-1].number))
+    return msgspec.structs.replace(after, told_totals=totals, shares=spending.shares, dormant=spending.dormant)
 
 
 def _with_computed(before: RunRow, after: RunRow, event: Event, agent: str | None) -> RunRow:

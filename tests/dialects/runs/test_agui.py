@@ -15,10 +15,10 @@ from tests.support.factories import run_row
 from towerlog.dialects.runs.agui import AGUI, AguiFraming, begin_frame, damaged_frame, end_frame, frame, gap_frame
 from towerlog.dialects.runs.model_answers import MAX_SPANS
 from towerlog.dialects.views.event_members import text_of
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.event import DamagedEvent, Event, EventType
 from towerlog.model.facts import Effects, Facts
 from towerlog.model.run import TERMINAL, RunRow, Status
-from towerlog.model.spending import AgentShare
 from towerlog.model.usage import Usage
 
 E = EventType

@@ -19,6 +19,7 @@ from towerlog.engine.load.cache import (
     Cache,
 )
 from towerlog.engine.verify import verify_org
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.alert import MAX_CALLS, AlertRule, AlertTrigger
 from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.computed_costs import ComputedCell
@@ -26,7 +27,6 @@ from towerlog.model.lane import Lane, QueueState
 from towerlog.model.outcome import Stored
 from towerlog.model.pending import Pending
 from towerlog.model.run import OpenTool
-from towerlog.model.spending import AgentShare
 from towerlog.model.thread import ThreadRow
 from towerlog.projections.alerts.conditions import CALL_BYTES
 from towerlog.projections.scopes.rules import RuleSet

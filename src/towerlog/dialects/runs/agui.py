@@ -25,6 +25,7 @@ from towerlog.dialects.runs.model_answers import THINKING, ToldAnswers, answer_o
 from towerlog.dialects.views import event_members as members
 from towerlog.model.event import DamagedEvent, Event, EventType
 from towerlog.model.run import PARENT_RUN, RunRow, Status
+from towerlog.model.run_agents import is_of_several_models, models_in
 
 PROTOCOL_VERSION = "1.0"
 
@@ -349,8 +350,8 @@ def end_frame(row: RunRow, end: Event | None) -> bytes:
 
 def _usage(row: RunRow) -> list[AguiUsage] | UnsetType:
     used = row.usage
-    models = {share.model for share in row.shares.values()} - {None}
-    is_one = row.retired is None and not any(share.several_models for share in row.shares.values())
+    models = models_in(row)
+    is_one = row.retired is None and not is_of_several_models(row)
     told = {
         "input_tokens": used.all_input_tokens(),
         "output_tokens": used.all_output_tokens(),

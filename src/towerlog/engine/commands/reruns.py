@@ -25,6 +25,7 @@ from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.outcome import Begun
 from towerlog.model.principal import Principal
 from towerlog.model.run import ForkedFrom, RunRow
+from towerlog.model.run_agents import agents_of
 from towerlog.store.values import Kind
 
 IN_PROGRESS = "in_progress"
@@ -64,7 +65,7 @@ def _steps_of(row: RunRow, command: RetryRun | ForkRun) -> list[tuple[str, int]]
     any other's. A retry has that which the run began with itself, as a fork."""
     if isinstance(command, RetryRun):
         return [] if row.forked_from is None else [(row.forked_from.agent, row.forked_from.step_index)]
-    agents = [command.agent] if command.agent is not None else [row.agent or DEFAULT_AGENT, *sorted(row.shares)]
+    agents = [command.agent] if command.agent is not None else [row.agent or DEFAULT_AGENT, *sorted(agents_of(row))]
     return [(agent, command.step_index) for agent in dict.fromkeys(agents)]
 
 

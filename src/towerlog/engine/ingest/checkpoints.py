@@ -82,7 +82,7 @@ def _overtaken(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:
 
     The attempts of a run with a lane begin anew, and each sends in order: there a state that works still says so.
     """
-    facts, share = draft.effects.checkpoint, row.shares.get(agent)
+    facts, share = draft.effects.checkpoint, row.share(agent)
     if facts is None or facts.decision or facts.initial or share is None or facts.step_index >= share.step_index:
         return draft
     known, waits = plan.checkpoint(row.run, agent, facts.step_index), facts.status == AWAITS_APPROVAL
@@ -94,7 +94,7 @@ def _overtaken(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:
 
 def _with_held(plan: Plan, draft: Draft, row: RunRow, agent: str) -> Draft:
     """A wait for approval that came without a history keeps the newest one of its agent, to resume from."""
-    facts, share = draft.effects.checkpoint, row.shares.get(agent)
+    facts, share = draft.effects.checkpoint, row.share(agent)
     if facts is None or not waits_without_history(facts) or share is None or share.step_index < 0:
         return draft
     before = plan.checkpoint(row.run, agent, share.step_index)

@@ -21,6 +21,7 @@ from towerlog.model.facts import NO_EFFECTS, Facts, with_effects
 from towerlog.model.principal import Principal
 from towerlog.model.question_digest import words_of
 from towerlog.model.run import MAX_METADATA_BYTES, MAX_QUESTIONS, PARENT_RUN, TERMINAL, RunRow
+from towerlog.model.run_agents import models_in
 from towerlog.projections.commands import may_have_made
 from towerlog.projections.metadata import told_metadata_fits
 from towerlog.projections.questions import asked_before, has_room, may_have_asked, named_question
@@ -76,10 +77,10 @@ def _other_open_runs(plan: Plan, run_state: RunState | None, draft: Draft) -> li
 
 def _may_be_of(row: RunRow, draft: Draft) -> bool:
     """Whether an event may be of a run: by the agent that it names, else by the model."""
-    model, agents = draft.effects.model, {row.agent, *row.shares}
+    model = draft.effects.model
     if draft.agent is not None:
-        return draft.agent in agents
-    models = {row.model, *(share.model for share in row.shares.values())} - {None}
+        return draft.agent == row.agent or row.share(draft.agent) is not None
+    models = {row.model, *models_in(row)} - {None}
     return model is None or not models or model in models
 
 

@@ -309,7 +309,7 @@ def _needs_of_effects(needs: Needs, org: int, draft: Draft, effects: Effects, ro
         if latest is None:
             return
         agent, step_index = latest
-    share = row.shares.get(agent)
+    share = row.share(agent)
     if share is not None and 0 <= share.awaited_step < step_index:
         needs.want(Kind.CHECKPOINT, (row.run, agent, share.awaited_step))
     if share is not None and share.step_index >= 0 and waits_without_history(checkpoint):

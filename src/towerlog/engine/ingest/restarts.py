@@ -222,7 +222,7 @@ def _that_was_there(plan: Plan, draft: Draft, facts: CheckpointFacts, lives: lis
 
 def _has_parted(plan: Plan, newest: RunRow, row: RunRow, agent: str, step_index: int) -> bool:
     """Whether the newest run has been in another state than an earlier one, no later than at this step."""
-    share = newest.shares.get(agent)
+    share = newest.share(agent)
     step = -1 if share is None else min(share.step_index, step_index)
     ours, theirs = _state(plan, newest, agent, step), _state(plan, row, agent, step)
     return ours is not None and theirs is not None and ours.node != theirs.node
@@ -274,7 +274,7 @@ def is_of_next_run(plan: Plan, row: RunRow, draft: Draft, agent: str) -> bool:
     A step that waits for approval may come without a history; so the newest step is told anew only by another one.
     Where no start was told, a run that has ended is left by a lower step that says more than it ever did.
     """
-    facts, share = draft.effects.checkpoint, row.shares.get(agent)
+    facts, share = draft.effects.checkpoint, row.share(agent)
     if facts is None or share is None or draft.type is not EventType.CHECKPOINT or row.has_lane or row.composite:
         return False
     if facts.decision or facts.step_index > share.step_index or not isinstance(draft.run, RunByTrace | OpenRun):
@@ -290,7 +290,8 @@ def is_of_next_run(plan: Plan, row: RunRow, draft: Draft, agent: str) -> bool:
 
 def _says_more(plan: Plan, row: RunRow, facts: CheckpointFacts, agent: str) -> bool:
     """Whether its history is longer than that of the newest step: one that was overtaken is a part of that."""
-    newest = plan.checkpoint(row.run, agent, row.shares[agent].step_index)
+    share = row.share(agent)
+    newest = None if share is None else plan.checkpoint(row.run, agent, share.step_index)
     return newest is not None and 0 < newest.length < facts.length
 
 

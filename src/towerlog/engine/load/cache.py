@@ -134,6 +134,9 @@ def _of_run(row: RunRow) -> int:
         size += 512 * len(row.shares)
         told = [share.running for share in row.shares.values() if share.running is not None]
         size += sum([512 + 256 * len(running.points) for running in told])
+    if row.dormant is not None:
+        size += 1024 + sum([192 + len(name) + len(packed) for name, packed in row.dormant.shares.items()])
+        size += len(row.dormant.forgotten)
     if row.clients:
         size += sum([256 + 128 * ledger.range_count() for ledger in row.clients.values()])
     if len(row.unplaced) > 1:  # most runs have one

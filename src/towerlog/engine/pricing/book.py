@@ -149,7 +149,7 @@ def _added_by_total(row: RunRow, report: UsageReport, agent: str, step_index: in
     if report.whole_run:
         before, now = spending.told(), after.told()
     else:
-        known, now = spending.shares.get(agent), after.shares[agent].counted()
+        known, now = spending.share(agent), after.shares[agent].counted()
         before = NO_USAGE if known is None else known.counted()
     added = now if before == NO_USAGE else subtract(now, before)
     return added if now.cost_nanos is None and has_tokens(added) else None

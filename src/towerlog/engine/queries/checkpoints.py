@@ -20,6 +20,7 @@ from towerlog.model import question as q
 from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED, CheckpointRow, CheckpointView, as_told
 from towerlog.model.principal import Principal
 from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
+from towerlog.model.run_agents import agents_of
 from towerlog.store.base import RowStore
 from towerlog.store.values import RunWithState
 
@@ -114,7 +115,7 @@ async def _state_of(store: RowStore, org: int, row: RunRow, agent: str | None) -
     if agent is None:
         found = await store.checkpoint_latest_of_run(org, row.run)
     else:
-        share = row.shares.get(agent)
+        share = row.share(agent)
         keys = [] if share is None or share.step_index < 0 else [(row.run, agent, share.step_index)]
         found = next(iter(await store.checkpoints_at(org, keys)), None)
     return None if found is None else as_told(found, row)
@@ -148,7 +149,8 @@ async def _is_doubtful(store: RowStore, org: int, runs: Sequence[RunWithState], 
     keys: list[_Key] = []
     at_work = {row.run: row for row in _at_work(runs)}
     for row in at_work.values():
-        steps = ((agent, share.step_index) for agent, share in row.shares.items() if share.step_index >= 0)
+        told = ((agent, row.share(agent)) for agent in agents_of(row))
+        steps = ((agent, one.step_index) for agent, one in told if one is not None and one.step_index >= 0)
         keys += [(row.run, *step) for step in steps if (row.run, step[0]) != (shown.run, shown.agent)]
     others = [as_told(one, at_work[one.run]) for one in await store.checkpoints_at(org, keys)]
     return any(one.status in (*STATE_OF_DECIDED, AWAITS_APPROVAL) and one.status != shown.status for one in others)

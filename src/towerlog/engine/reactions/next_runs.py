@@ -28,6 +28,7 @@ from towerlog.model.event import Draft, Event, EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
 from towerlog.model.pending import Pending
 from towerlog.model.run import RunRow, Status
+from towerlog.model.run_agents import agents_of, waiting_in
 from towerlog.store.values import Kind
 
 WITHDRAWN = "withdrawn"
@@ -123,9 +124,8 @@ def needs_of_before(needs: Needs, row: RunRow) -> None:
         if old is None or old.is_terminal() or old.has_lane:
             return
         needs.moves(old)
-        for agent, share in old.shares.items():
-            if share.awaited_step >= 0:
-                needs.want(Kind.CHECKPOINT, (old.run, agent, share.awaited_step))
+        for agent, share in waiting_in(old):
+            needs.want(Kind.CHECKPOINT, (old.run, agent, share.awaited_step))
         latest = old.latest_step()
         if latest is not None:
             needs.want(Kind.CHECKPOINT, (old.run, *latest))
@@ -137,7 +137,7 @@ def tells_state(plan: Plan, row: RunRow, draft: Draft, agent: str) -> None:
     facts = draft.effects.checkpoint
     if facts is None or facts.decision or facts.initial or row.is_terminal() or row.has_lane:
         return
-    if any(agent in old.shares for old in _before(plan, row)):
+    if any(old.share(agent) is not None for old in _before(plan, row)):
         postpone(plan, _end_passed, row)
 
 
@@ -174,7 +174,8 @@ def _end_passed(plan: Plan, rows: list[RunRow]) -> Steps[None]:
 def _is_passed(plan: Plan, old: RunRow, row: RunRow) -> Steps[bool]:
     """Whether a run has told a state of an agent of the one before that waits, or a later step where its sub-agents
     wait; or has ended, as one of the same agent."""
-    own = [(share, row.shares[agent]) for agent, share in old.shares.items() if agent in row.shares]
+    both = ((old.share(agent), row.share(agent)) for agent in dict.fromkeys((*agents_of(old), *agents_of(row))))
+    own = [(share, after) for share, after in both if share is not None and after is not None]
     has_ended = row.status in _GOES_ON and (bool(own) or row.agent == old.agent)
     told = has_ended or any(after.step_index >= 0 for _, after in own)
     if told and _is_between(plan, old):
@@ -202,14 +203,14 @@ def _waits_below(plan: Plan, row: RunRow) -> Steps[bool]:
 
 
 def _waits(row: RunRow) -> bool:
-    return bool(row.questions) or any(share.awaited_step >= 0 for share in row.shares.values())
+    return bool(row.questions) or bool(waiting_in(row))
 
 
 def _end(plan: Plan, old: RunRow, after: RunRow) -> None:
     """Withdraws what an open run waits for, and ends it; `after`: the run that goes on."""
     error = f"its runner was restarted and began anew as run {after.run_id}"
     why = {"reason": error, "resumed_by": after.run_id}
-    left = [(agent, share.awaited_step) for agent, share in old.shares.items() if share.awaited_step >= 0]
+    left = [(agent, share.awaited_step) for agent, share in waiting_in(old)]
     for agent, step_index in (*left, *_decided_in_vain(plan, old, after)):
         of_step = CheckpointFacts(step_index, AWAITS_APPROVAL, decision=True, agent=agent, left=True)
         facts = Facts(name=WITHDRAWN, effects=Effects(checkpoint=of_step))
@@ -231,7 +232,7 @@ def _decided_in_vain(plan: Plan, old: RunRow, after: RunRow) -> list[tuple[str, 
     if latest is None or row is None or row.decided_at is None or row.status not in STATE_OF_DECIDED:
         return []
     agent, step_index = latest
-    share, decided = after.shares.get(agent), row.resume_state()
+    share, decided = after.share(agent), row.resume_state()
     for step in () if share is None else {FIRST_STEP, share.step_index}:
         own = plan.checkpoint(after.run, agent, step) if 0 <= step <= step_index else None
         old_one = None if own is None or own.initial else plan.checkpoint(old.run, agent, step)

@@ -91,7 +91,7 @@ def _count_otherwise(plan: Plan, run_state: RunState, agent: str, change: PointC
     less = _within(differs, told.tokens)
     if less == NO_USAGE:
         return
-    share = row.shares.get(told.agent) or row.shares.get(agent)
+    share = row.share(told.agent) or row.share(agent)
     if share is None or share.increments != NO_USAGE or less != _known(differs):
         # Calls that were told as well have taken some of it.
         _recount(plan, run_state, told, less, _left(plan, row, told, less))

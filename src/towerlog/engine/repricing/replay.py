@@ -10,13 +10,13 @@ import msgspec
 
 from towerlog.engine.pricing.book import PriceBook, has_tokens, to_price
 from towerlog.engine.repricing.totals_anew import RepricedPlace, TotalsAnew
+from towerlog.model.agent_share import AgentShare
 from towerlog.model.computed_costs import MINUTE_MS, NO_COMPUTED, Computed, ComputedCell, Priced, Repriced
 from towerlog.model.event import DamagedEvent, Event, Logged
 from towerlog.model.facts import Effects, with_effects
 from towerlog.model.name_pattern import NamePattern
 from towerlog.model.price import CardSince, CostChange, PriceCard, PriceRow, Reprice
 from towerlog.model.run import RunRow
-from towerlog.model.spending import AgentShare
 from towerlog.model.usage import Usage, add
 from towerlog.projections import computed_costs as computed_fold
 from towerlog.projections import runs as run_fold
@@ -148,7 +148,7 @@ class Replay:
             before, after = telling.take(event, place, priced)
             if after.usage is before.usage and after.shares is before.shares:
                 continue
-            known, share = before.shares.get(agent, _NOTHING), after.shares.get(agent, _NOTHING)
+            known, share = before.share(agent) or _NOTHING, after.share(agent) or _NOTHING
             (part.new if is_new else part.old).add(
                 _gain(known.computed, share.computed),
                 _gain(known.computed_total, share.computed_total),
@@ -250,7 +250,7 @@ class Replay:
 
         Not where a told cost is of the same: nothing that is computed of it will ever count again."""
         row, command = self._row, self._command
-        share = row.shares.get(place.agent)
+        share = row.share(place.agent)
         if share is not None and share.totals.cost_nanos is not None:
             return False
         if row.process_cost is not None or row.run_total.cost_nanos is not None:
