@@ -1271,7 +1271,7 @@ MONEY = (
     ),
     Fault(
         "it is exceeded with each sum that is spent",
-        "engine/reactions/test_budgets.py::test_one_warning_and_one_exceeded_and_a_run_goes_on",
+        "engine/reactions/test_budgets.py::test_what_a_change_of_the_amount_crosses_is_told_once",
         "towerlog.projections.budgets",
         "exceeds = row.is_exceeded and not row.exceeded_told",
         "exceeds = row.is_exceeded",

@@ -1012,6 +1012,7 @@ MONEY = (
             f"{BUDGETS}::test_64_posters_over_a_threshold_are_counted_exactly_and_told_once",
             f"{BUDGETS}::test_the_same_in_a_thousand_rounds",
             f"{SPENDING}::test_one_warning_and_one_exceeded_and_a_run_goes_on",
+            f"{SPENDING}::test_what_a_change_of_the_amount_crosses_is_told_once",
             f"{SPENDING}::test_a_repeat_is_counted_once",
             f"{SPENDING}::test_a_correction_moves_the_period_that_counted_what_it_corrects",
             f"{SPENDING}::test_a_tree_counts_what_was_spent_before_it_was_known_to_be_one",
