@@ -1629,8 +1629,8 @@ TOLD = (
         "what comes of an attempt is not stored",
         "engine/timers/messages/test_sender.py::test_what_is_never_taken_is_given_up_and_can_be_sent_anew",
         "towerlog.model.delivery",
-        "if accepted or final or row.tries > len(pauses):",
-        "if accepted or final:",
+        "if done.accepted or done.final or row.tries > len(pauses):",
+        "if done.accepted or done.final:",
     ),
     Fault(
         "each attempt has an id of its own",
@@ -2136,9 +2136,9 @@ MENDED = (
     Fault(
         "a note of the program is what a person has said first",
         "cli/importers/test_first_words.py::test_what_the_program_notes_is_not_what_a_person_said",
-        "towerlog.cli.importers.claude_code",
-        'if entry.get("type") == "user" and not entry.get("isMeta"):',
-        'if entry.get("type") == "user":',
+        "towerlog.cli.importers.claude_code_overview",
+        'if said is not None and not entry.get("isMeta"):',
+        "if said is not None:",
     ),
     Fault(
         "a turn costs what its session does",
@@ -2372,7 +2372,7 @@ MENDED = (
     Fault(
         "reservations of all keys are listed",
         "engine/commands/test_reservations.py::test_what_is_held_is_listed_by_budget_run_and_key",
-        "towerlog.store.sqlite.money.budgets",
+        "towerlog.store.columns.questions.money",
         "        and wanted.key_id in (None, held.key_id)\n",
         "",
     ),

@@ -209,10 +209,10 @@ MUTANTS = (
     Mutant(
         "a kill leaves the children",
         cancel.kill_run,
-        "yield from _tell_below(plan, row, Spread(row.run, row.org, reason, principal.user_id, forced=True))",
+        "yield from _tell_below(plan, one, Spread(one.run, one.org, reason, principal.user_id, forced=True))",
         "yield",
     ),
-    Mutant("a kill asks first", cancel.kill_run, "Steered(force_cancelled", "Steered(cancel_one"),
+    Mutant("a kill asks first", cancel.kill_run, "row = force_cancelled(plan", "row = cancel_one(plan"),
     Mutant(
         "a child born since is left behind",
         cancel_reactions._is_cancelled,

@@ -149,6 +149,8 @@ class Effects(
     expires: OnExpiry | None = None
     """A question was not answered in time: what follows from that."""
     forced: bool = False
+    of_server: bool = False
+    """The server says it, though runners tell events of this type too: no sign of life of the agent."""
     recovered: bool = False
     is_start: bool = False
     """A start: fills in what the run does not know yet, even when it arrives after other events or after the end."""

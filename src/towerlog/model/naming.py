@@ -28,6 +28,14 @@ def may_be_named(row: RunRow) -> bool:
     return row.agent is None or row.assumed_agent or row.agent in PLACEHOLDER_AGENTS
 
 
+def may_go_on_from(after: RunRow, before: RunRow) -> bool:
+    """Whether a run may go on from an open one before it: of the same agent alone, so far as both are named, or of one
+    that has told states there; or begun under the same trace, whatever agent that names first."""
+    if after.trace_id == before.trace_id or after.agent == before.agent or after.agent in before.shares:
+        return True
+    return may_be_named(after) or may_be_named(before)
+
+
 def is_named_by(row: RunRow, facts: Facts, agent: str | None, *, late: bool) -> bool:
     """Whether an event with these facts names the agent of a run. After the end only a start does."""
     if facts.foreign or facts.part or (late and not _is_start(facts)):

@@ -36,6 +36,7 @@ class MomentEffects(msgspec.Struct, frozen=True, gc=False, rename={"requests": "
     model: str | None = None
     lane: MomentLane | None = None
     beat: bool = False
+    of_server: bool = False
     requests: str | None = None
     budget_id: str | None = None
     checkpoint: MomentCheckpoint | None = None

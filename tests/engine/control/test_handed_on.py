@@ -57,6 +57,7 @@ async def test_the_pause_that_went_over_is_ended_where_it_was_made(rig: Rig) -> 
     await tell(rig, START, state(1))
     [old] = await rows(rig)
     await rig.do(SteerRun(old.run_id, "pause", "look"))
+    rig.clock.advance(1_000)
     await tell(rig, START, trace="B")
     await acknowledge(rig, "B")
     assert await statuses(rig) == ["running", "paused"]

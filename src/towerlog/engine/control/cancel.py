@@ -129,7 +129,7 @@ def force_cancelled(plan: Plan, row: RunRow, reason: str, user_id: str | None = 
         plan.put_lane(msgspec.structs.replace(lane, state=QueueState.DONE, worker_id=None, expires_at=None))
     requests = "cancel" if row.cancel_requested_at is None else None
     members = {"forced": True, **_members(user_id, reason)}
-    facts = Facts(effects=Effects(forced=True, requests=requests))
+    facts = Facts(effects=Effects(forced=True, requests=requests, of_server=True))
     return plan.note(row, EventType.RUN_CANCELLED, members, facts, by=CONTROL)
 
 

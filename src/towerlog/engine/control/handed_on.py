@@ -6,7 +6,7 @@ moment after. The run itself is asked too: its runner may be slow, and not gone.
 
 from __future__ import annotations
 
-from towerlog.engine.load.lives import later_lives, may_go_on
+from towerlog.engine.load.lives import MAX_LATER, later_lives, may_go_on, too_late
 from towerlog.engine.load.rows import Needs
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import RunNotActive
@@ -14,21 +14,28 @@ from towerlog.model.run import RunRow, Status
 
 
 def needs_of_later(needs: Needs, row: RunRow, *, ends: bool = False) -> None:
-    """The runs that may go on from this one; `ends`: with what their end moves. Those between are looked up late."""
+    """The runs that may go on from this one, and those between; `ends`: with what their end moves."""
     if row.has_lane:
         return
-    for number in may_go_on(row, needs.thread(row.org, row.thread_id)):
-        later = needs.run_by_number(number)
-        if later is not None and ends and not later.is_terminal():
+    numbers = may_go_on(row, needs.thread(row.org, row.thread_id))
+    newest = [one for number in numbers if (one := needs.run_by_number(number)) is not None]
+    between = later_lives(row, newest, lambda ref: needs.run(row.org, ref))
+    for later in {one.run: one for one in (*newest, *between)}.values():
+        if ends and not later.is_terminal():
             needs.ends_below(later, cancelling=True)
-        elif later is not None:
+        else:
             needs.notes(later)
 
 
 def later_runs(plan: Plan, row: RunRow) -> list[RunRow]:
-    """The runs that go on from this one, the nearest first, whether or not they have ended."""
+    """The runs that go on from this one, the nearest first, whether or not they have ended. Raises RunNotActive for an
+    open one from which more go on than are looked through: no request is to reach nobody."""
     numbers = [] if row.has_lane else may_go_on(row, plan.thread(row.org, row.thread_id))
     newest = [one for number in numbers if (one := plan.run_by_number(number)) is not None]
+    last = None if row.is_terminal() else too_late(row, newest, lambda ref: plan.run(row.org, ref))
+    if last is not None:
+        told = f"More than {MAX_LATER} runs of its thread have begun since, each of which goes on from the one before."
+        raise RunNotActive(f"{told} Ask the newest: run {last.run_id}.", details={"resumed_by": last.run_id})
     return later_lives(row, newest, lambda ref: plan.run(row.org, ref))
 
 

@@ -7,9 +7,10 @@ from towerlog.engine.control.rights import as_foreign, needs_of_change, needs_of
 from towerlog.engine.control.told_texts import needs_of_texts
 from towerlog.engine.ingest.content import needs_of_history
 from towerlog.engine.ingest.dedupe import REMEMBERED_RUNS, respelled, waits_without_history
+from towerlog.engine.ingest.origins import named_agent
 from towerlog.engine.ingest.spans import needs_of_span
 from towerlog.engine.load.lives import earlier_lives
-from towerlog.engine.load.own_runs import parent_within, top_of
+from towerlog.engine.load.own_runs import parent_within, run_before, top_of
 from towerlog.engine.load.rows import Needs, NeedsSteps
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import is_plain
@@ -227,7 +228,7 @@ def _needs_of_run(needs: Needs, org: int, draft: Draft, row: RunRow | None) -> N
         thread_id = getattr(ref, "thread_id", "")
         thread = needs.thread(org, thread_id) if thread_id else None
         if isinstance(ref, RunByTrace) and ref.reopen and thread is not None:
-            needs.own_run(thread)
+            run_before(thread, named_agent(draft), needs.run_by_number, lambda one: needs.run(org, one))
             _needs_of_parent(needs, org, draft, ref.thread_id)
     if row is not None and _may_move(draft):
         needs.moves(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from towerlog.engine.load.own_runs import ref_of_parent
+from towerlog.engine.load.own_runs import ref_of_parent, run_before
 from towerlog.engine.plan.plan import Plan
 from towerlog.model.event import Draft, OpenRun, RunByForeignId, RunById, RunByTrace
 from towerlog.model.facts import Facts, Origin, with_effects
@@ -43,8 +43,14 @@ def named_or_assumed(draft: Draft, row: RunRow | None, agent: str) -> Facts:
     return with_effects(facts, assumes_agent=draft.agent_default) if row is None and is_assumed else facts
 
 
+def named_agent(draft: Draft) -> str | None:
+    """The agent that a draft names for its run: a part of a run names none."""
+    return None if draft.part else draft.agent
+
+
 def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
-    """The run that a start goes on from: the thread's own one, which a runner takes up whether or not it ended.
+    """The run that a start goes on from: the thread's own one, which a runner takes up whether or not it ended; of
+    those that are open, one of the same agent alone.
 
     A child of a run of the same thread goes on from none.
     """
@@ -58,7 +64,7 @@ def _resumed_from(plan: Plan, org: int, draft: Draft) -> str | None:
     parent = None if thread is None or named is None else plan.run_state(org, named)
     if thread is None or (parent is not None and parent.row.thread_id == ref.thread_id):
         return None
-    before = plan.own_run(thread)
+    before = run_before(thread, named_agent(draft), plan.run_by_number, lambda one: plan.run(org, one))
     return None if before is None else before.run_id
 
 

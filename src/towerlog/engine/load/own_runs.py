@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from towerlog.model.event import NamedRun, RunByForeignId, RunById, RunByTrace
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
+from towerlog.model.naming import may_be_named
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, PLACEHOLDER_AGENTS, RunRow
 from towerlog.model.thread import ThreadRow
 
 MAX_OPEN_LOOKED_AT = 16
@@ -34,6 +35,23 @@ def own_run(thread: ThreadRow, row_of: RowOf, find: Find) -> RunRow | None:
         return newest  # as nearly always: no other one can be newer
     newest_open = _newest(root for root in _roots(numbers, row_of, find) if not root.is_terminal())
     return newest_open or _newest(_roots((thread.newest_run, thread.newest_parentless), row_of, find))
+
+
+def run_before(thread: ThreadRow, agent: str | None, row_of: RowOf, find: Find) -> RunRow | None:
+    """The run that a start in the thread goes on from: the thread's own one, but of those that are open one of the same
+    agent. `agent`: the one that the start names, None for none.
+
+    Where one of the two is not named yet, it may be the same; so it may where one agent has handed its run to
+    the other.
+    """
+    own = own_run(thread, row_of, find)
+    if own is None or own.is_terminal() or agent is None or agent in PLACEHOLDER_AGENTS or own.agent == agent:
+        return own
+    roots = _roots(thread.open_runs[-MAX_OPEN_LOOKED_AT:], row_of, find)
+    open_ones = [root for root in roots if not root.is_terminal()]
+    same = _newest(root for root in open_ones if root.agent == agent)
+    handed = same or _newest(root for root in open_ones if agent in root.shares)
+    return handed or (own if may_be_named(own) else None)
 
 
 def parent_within(row: RunRow, find: Find) -> RunRow | None:

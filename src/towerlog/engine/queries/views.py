@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import msgspec
 
 from towerlog.ambient import ServingTime
-from towerlog.engine.load.lives import MAX_LIVES, later_lives, may_go_on
+from towerlog.engine.load.lives import MAX_LATER, later_lives, may_go_on
 from towerlog.engine.queries.bodies import input_and_result
 from towerlog.errors import Damaged
 from towerlog.model.checkpoint import CheckpointRow, CheckpointView, StoredState
@@ -96,7 +96,7 @@ async def _resumed_by(store: Store, row: RunRow) -> str | None:
     numbers = may_go_on(row, await store.thread(row.org, row.thread_id))
     found = await store.runs_by_number(row.org, numbers) if numbers else {}
     known = {one.run_id: one for one in found.values()}
-    for _ in range(MAX_LIVES):  # those between
+    for _ in range(MAX_LATER):  # those between
         ids = {one.resumed_from for one in known.values() if one.run > row.run and one.resumed_from is not None}
         more = [await store.run(row.org, run_id) for run_id in ids - known.keys() - {row.run_id}]
         if not any(more):

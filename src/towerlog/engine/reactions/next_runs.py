@@ -26,6 +26,7 @@ from towerlog.errors import Damaged
 from towerlog.model.checkpoint import AWAITS_APPROVAL, STATE_OF_DECIDED
 from towerlog.model.event import Draft, Event, EventType, RunById
 from towerlog.model.facts import CheckpointFacts, Effects, Facts
+from towerlog.model.naming import may_go_on_from
 from towerlog.model.pending import Pending
 from towerlog.model.run import RunRow, Status
 from towerlog.model.run_agents import agents_of, waiting_in
@@ -72,7 +73,7 @@ def carry_over(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -
         postpone(plan, end_before, after)
         return
     reason = f"its runner began anew as run {after.run_id}, which holds the pause"
-    released = Facts(effects=Effects(acknowledges="pause"))
+    released = Facts(effects=Effects(acknowledges="pause", of_server=True))
     plan.note(old, EventType.RUN_RESUMED, {"reason": reason, "resumed_by": after.run_id}, released, by=CONTROL)
 
 
@@ -90,7 +91,7 @@ def _hand_over_messages(plan: Plan, old: RunRow, after: RunRow) -> None:
         plan.note(plan.now_of(after), EventType.RUN_MESSAGE, members, told, by=CONTROL)
         # Who goes on from the one before once more has it already.
         gone = {"command_id": one.command_id, "type": one.type, "resumed_by": after.run_id}
-        taken = Facts(effects=Effects(command_id=one.command_id))
+        taken = Facts(effects=Effects(command_id=one.command_id, of_server=True))
         plan.note(plan.now_of(old), EventType.COMMAND_ACKNOWLEDGED, gone, taken, by=CONTROL)
 
 
@@ -121,7 +122,7 @@ def needs_of_before(needs: Needs, row: RunRow) -> None:
     """The open runs before this one, each with what it waits for."""
     for _ in range(MAX_BEFORE):
         old = None if row.resumed_from is None else needs.run(row.org, RunById(row.resumed_from))
-        if old is None or old.is_terminal() or old.has_lane:
+        if old is None or old.is_terminal() or old.has_lane or not may_go_on_from(row, old):
             return
         needs.moves(old)
         for agent, share in waiting_in(old):
@@ -152,7 +153,7 @@ def _before(plan: Plan, row: RunRow) -> Iterator[RunRow]:
     """The open runs that a run goes on from, the newest first."""
     for _ in range(MAX_BEFORE):
         old = None if row.resumed_from is None else plan.run(row.org, RunById(row.resumed_from))
-        if old is None or old.is_terminal() or old.has_lane:
+        if old is None or old.is_terminal() or old.has_lane or not may_go_on_from(row, old):
             return
         yield old
         row = old
@@ -213,11 +214,11 @@ def _end(plan: Plan, old: RunRow, after: RunRow) -> None:
     left = [(agent, share.awaited_step) for agent, share in waiting_in(old)]
     for agent, step_index in (*left, *_decided_in_vain(plan, old, after)):
         of_step = CheckpointFacts(step_index, AWAITS_APPROVAL, decision=True, agent=agent, left=True)
-        facts = Facts(name=WITHDRAWN, effects=Effects(checkpoint=of_step))
+        facts = Facts(name=WITHDRAWN, effects=Effects(checkpoint=of_step, of_server=True))
         members = {"step_index": step_index, "agent": agent, "status": WITHDRAWN, **why}
         plan.note(plan.now_of(old), EventType.CHECKPOINT, members, facts, by=CONTROL)
     for question in plan.now_of(old).questions:
-        facts = Facts(effects=Effects(question_id=question.question_id))
+        facts = Facts(effects=Effects(question_id=question.question_id, of_server=True))
         members = {"question_id": question.question_id, **why}
         plan.note(plan.now_of(old), EventType.RUN_QUESTION_WITHDRAWN, members, facts, by=CONTROL)
     ended = {"error": error, "resumed_by": after.run_id}
