@@ -107,7 +107,7 @@ REQUESTS: dict[str, Request] = {
 CEILINGS: dict[str, tuple[int, int]] = {
     "alone": (25, 30),
     "step": (25, 30),
-    "error": (45, 74),
+    "error": (45, 75),
     "native step": (32, 62),
     "native model call": (60, 183),
     "followed": (36, 34),

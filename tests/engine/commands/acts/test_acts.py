@@ -205,7 +205,8 @@ async def test_budgets(rig: Rig) -> None:
 
 async def test_prices(rig: Rig) -> None:
     made = await the_act(rig, CreatePrice("house-*", Rates(input=DOLLAR), "me"))
-    state = {"model": "house-*", "provider": "me", "usd_per_million": {"input": "1.00"}}
+    rates = {"usd_per_million": {"input": "1.00"}, "priced": ["input", "request"]}
+    state = {"number": 1, "model": "house-*", "provider": "me", **rates}
     assert told(made) == ("price.create", "price", None, state)
     gone = await the_act(rig, DeletePrice(made.entry.object_id))
     assert told(gone) == ("price.delete", "price", state, None)
