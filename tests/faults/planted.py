@@ -1858,6 +1858,27 @@ AUDITED = (
         "return (row, state)",
     ),
     Fault(
+        "a budget that is made anew holds nothing",
+        "contract/test_lost_rows.py::test_a_budget_that_is_made_anew_holds_what_is_reserved_of_it[sqlite]",
+        "towerlog.engine.audit.mending",
+        "    while page := await store.reservations(",
+        "    while page := [] and await store.reservations(",
+    ),
+    Fault(
+        "a budget that is made anew has forgotten which runs it paused",
+        "contract/test_lost_rows.py::test_runs_that_a_lost_budget_has_paused_go_on_once_it_is_there_again[sqlite-money]",
+        "towerlog.engine.audit.mending",
+        "has_paused=bool(paused)",
+        "has_paused=False",
+    ),
+    Fault(
+        "nobody looks at what budgets hold",
+        "contract/test_lost_rows.py::test_a_reservation_that_is_lost_is_found_and_held_no_more[sqlite]",
+        "towerlog.store.columns.questions.money",
+        "if row.reserved_nanos != sums[row.budget_id]",
+        "if False",
+    ),
+    Fault(
         "the number of a lost organisation is given again",
         "contract/test_lost_rows.py::test_an_organisation_whose_own_row_is_lost_is_there_again[sqlite]",
         "towerlog.store.sqlite.people.organisations",

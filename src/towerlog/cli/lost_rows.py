@@ -16,7 +16,8 @@ from towerlog.store.base import Store
 KNOWN = "`towerlog audit --object {id}` shows what is known of it"
 LOST_ORG = "organisation number {}: its row is missing, and the audit has entries of it"
 _MADE_ANEW = {
-    "budget": "it counts what its present period has spent",
+    "budget": "it counts what its present period has spent, holds what open reservations hold of it, and knows the runs"
+    " that it has paused",
     "member": "without its password, and unknown to an identity provider: it signs in by a link"
     " (`towerlog open --org {org} --user {id}`)",
 }

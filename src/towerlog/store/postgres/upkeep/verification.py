@@ -14,6 +14,7 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.people import name_faults
+from towerlog.store.columns.questions.money import hold_faults
 from towerlog.store.columns.questions.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
@@ -120,8 +121,9 @@ async def _all_rows(reading: _Reading) -> Rows:
         return f"{of_run(given)}, agent {given[1]}, step {given[2]}"
 
     lanes = await read("lane", _LANE, rows.decode_lane, rows.lane_row, name=of_run)
-    for table, columns, decode, values in _STATE:
-        await read(table, columns, decode, values)
+    kept = {table: await read(table, columns, decode, values) for table, columns, decode, values in _STATE}
+    # Budgets count what is spent by themselves; what they hold is what reservations do.
+    reading.faults += hold_faults(kept["budget"], kept["reservation"])
     erasing = await read("erasing", "run, org", state.decode_erasing, state.erasing_row, name=of_run)
     runs = await read("run", _RUN, rows.decode_run, run_columns, name=lambda given: given[2])
     reading.faults += _lane_faults(reading, runs, lanes)
