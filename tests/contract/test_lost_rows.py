@@ -16,7 +16,9 @@ from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import told
 from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.audit.mending import Mended, lacks_keys, mend_rows, put_org_back
-from towerlog.engine.audit.outside import organisation_renamed
+from towerlog.engine.audit.outside import organisation_removed, organisation_renamed
+from towerlog.engine.audit.removals import lost_removals, remove_again
+from towerlog.engine.erasure.removal import removed_now
 from towerlog.engine.verify import rebuild_org, verify_org
 from towerlog.errors import Conflict, StorageFailed
 from towerlog.model.alert import AlertAct, AlertConfig, AlertScope, AlertTrigger, CreateRule
@@ -281,6 +283,37 @@ async def test_an_organisation_whose_own_row_is_lost_is_there_again(rig: Rig, ba
         found: list[str] = []
         assert await verify_org(rig.store, one.org, found.append) == 0, found
     assert [action for _, action, _ in await entries(rig, 1)] == ["row.restore"]
+
+
+async def test_a_removal_whose_row_is_lost_goes_on(rig: Rig, backend: Backend) -> None:
+    """Else who had no rights any more has them again, and what was to be erased stays."""
+    principal = await rig.make_org("other")
+    await rig.do(CreateMember("ada", Role.ADMIN), principal=principal)
+    own, other = await rig.store.orgs()
+    removed = removed_now(other, await rig.store.org_holds(other.org), rig.clock.now_ms())
+    await rig.store.org_remove(removed, [organisation_removed(SERVER, own.org, removed)])
+    last = await newest(rig)
+    assert await lost_removals(rig.store) == []
+    lose(backend, "removed_org")
+    assert [one.org_id for one in await rig.store.orgs()] == [own.org_id, other.org_id], "it is back"
+    [lost] = await lost_removals(rig.store)
+    assert lost == (removed, own, last)
+    await remove_again(rig.store, lost, rig.clock.now_ms())
+    assert await rig.store.orgs() == [own]
+    assert await rig.store.orgs_erasing() == [removed]
+    assert await entries(rig, last) == [("server", "row.restore", other.org_id)]
+    assert await complaints(rig) == []
+    assert await lost_removals(rig.store) == []
+
+
+async def test_an_audit_whose_chain_does_not_hold_ends_no_organisation(rig: Rig, backend: Backend) -> None:
+    await rig.make_org("other")
+    own, other = await rig.store.orgs()
+    removed = removed_now(other, await rig.store.org_holds(other.org), rig.clock.now_ms())
+    await rig.store.org_remove(removed, [organisation_removed(SERVER, own.org, removed)])
+    lose(backend, "removed_org")
+    forge(backend, in_doc(backend, "audit_entry", '"name":"other"', '"name":"0ther"'))
+    assert await lost_removals(rig.store) == []
 
 
 async def test_a_row_that_differs_is_left_to_people(rig: Rig, backend: Backend) -> None:

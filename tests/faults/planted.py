@@ -1879,6 +1879,20 @@ AUDITED = (
         "if False",
     ),
     Fault(
+        "an organisation whose removal is lost is back",
+        "faults/test_lost_rows.py::test_the_removal_of_an_organisation_that_is_lost_goes_on",
+        "towerlog.cli.maintenance",
+        "    await settled.remove_again(store, clock)\n",
+        "",
+    ),
+    Fault(
+        "a forged audit ends an organisation",
+        "contract/test_lost_rows.py::test_an_audit_whose_chain_does_not_hold_ends_no_organisation[sqlite]",
+        "towerlog.engine.audit.removals",
+        "if told and await is_whole(store, told_in.org):",
+        "if told:",
+    ),
+    Fault(
         "the number of a lost organisation is given again",
         "contract/test_lost_rows.py::test_an_organisation_whose_own_row_is_lost_is_there_again[sqlite]",
         "towerlog.store.sqlite.people.organisations",

@@ -283,6 +283,8 @@ WHOLE = (
             f"{LOST_ROWS}::test_members_whose_page_is_lost_are_there_again",
             f"{LOST_ROWS}::test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_their_place",
             f"{LOST_ROWS}::test_names_of_members_whose_page_is_lost_are_kept_again",
+            f"{LOST_ROWS}::test_the_removal_of_an_organisation_that_is_lost_goes_on",
+            "contract/test_lost_rows.py::test_an_audit_whose_chain_does_not_hold_ends_no_organisation",
             "contract/test_lost_rows.py::test_a_lost_key_is_gone_and_the_audit_says_so",
             "contract/test_lost_rows.py::test_what_the_audit_holds_all_of_is_made_anew",
             "contract/test_lost_rows.py::test_an_organisation_whose_own_row_is_lost_is_there_again",
