@@ -22,7 +22,7 @@ from towerlog.store.postgres.connections import Db, told_text
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import run_columns
 from towerlog.store.postgres.subjects.folds import folds_of
-from towerlog.store.postgres.subjects.lost_rows import stored_names
+from towerlog.store.postgres.subjects.lost_rows import stored_names, unfound
 from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -217,6 +217,7 @@ async def _key_faults(db: Db, org: int) -> list[str]:
             continue
         if key.user_id not in users:
             faults.append(f"api_key {key.key_id}: its user is not there")
+    faults += [f"{one}: is not found by its digest: who shows it is not let in" for one in await unfound(db, org)]
     return faults + name_faults(*await stored_names(db, org))
 
 
