@@ -193,6 +193,20 @@ def test_a_rebuild_settles_what_people_had_set_and_is_lost(database: Database, t
         assert server.client(key).get("/api/v1/keys").status_code == 200
 
 
+def test_a_rebuild_lets_those_in_again_whom_nothing_finds_by_their_digest(database: Database, tmp_path: Path) -> None:
+    key = answered("keys", "create", *url(database), "--name", "admin", "--scopes", "admin")["key"]
+    database.change("DELETE FROM credential")
+    found = refuted(database)
+    assert {one.partition(" is ")[2] for one in found["shown"]} == {
+        "not found by its digest: who shows it is not let in"
+    }
+    made = answered("rebuild", *url(database))
+    assert [made[name] for name in ("made_anew", "gone", "no_keys", "not_mended")] == [[]] * 4
+    assert answered("verify", *url(database))["ok"] is True
+    with Server(tmp_path / "data", {**NO_LIMITS, "TOWERLOG_DATABASE_URL": database.url}) as server:
+        assert server.client(key).get("/api/v1/keys").status_code == 200
+
+
 def test_a_backup_comes_back_whole(database: Database, empty: Database, tmp_path: Path) -> None:
     target = tmp_path / "copy.dump"
     made = answered("backup", target, *url(database))

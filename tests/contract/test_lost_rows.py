@@ -16,18 +16,30 @@ from tests.support.rig import Rig, open_rig
 from towerlog.engine.audit import told
 from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.audit.mending import Mended, lacks_keys, mend_rows, put_org_back
-from towerlog.engine.audit.outside import organisation_renamed
+from towerlog.engine.audit.outside import organisation_removed, organisation_renamed
+from towerlog.engine.audit.removals import lost_removals, remove_again
+from towerlog.engine.erasure.removal import removed_now
 from towerlog.engine.verify import rebuild_org, verify_org
 from towerlog.errors import Conflict, StorageFailed
 from towerlog.model.alert import AlertAct, AlertConfig, AlertScope, AlertTrigger, CreateRule
 from towerlog.model.alert_channel import AlertChannel, ChannelType
 from towerlog.model.audit import SERVER, AuditFilter
-from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
+from towerlog.model.budget import (
+    BudgetAction,
+    BudgetScope,
+    ChangeBudget,
+    CreateBudget,
+    DeleteBudget,
+    Period,
+    ReleaseReservation,
+    ReserveBudget,
+)
 from towerlog.model.command import CreateKey
 from towerlog.model.facts import Erases
 from towerlog.model.member import ChangeMember, CreateMember, RemoveMember, SetPassword
 from towerlog.model.price import CreatePrice, Rates
 from towerlog.model.principal import Org, Principal, Role, Scope
+from towerlog.model.question import RunFilter
 from towerlog.model.retention import SetRetention
 
 # What lets people in is among it.
@@ -174,6 +186,62 @@ async def test_a_budget_that_is_made_anew_has_counted_what_was_spent(rig: Rig, b
     assert [row.spent_nanos for row in rows if row is not None] == [7 * DOLLAR] * 2
 
 
+async def test_a_budget_that_is_made_anew_holds_what_is_reserved_of_it(rig: Rig, backend: Backend) -> None:
+    """Else more is granted than it has, and the end of a reservation takes away what others hold."""
+    ids = [await budget(rig, name) for name in ("kept", "lost")]
+    await rig.append(spending("a", DOLLAR))
+    [run] = await rig.store.runs(rig.org, RunFilter(), 10, None)
+    granted = [(await rig.do(ReserveBudget(run.run_id, nanos))).reservation_id for nanos in (40 * DOLLAR, 2 * DOLLAR)]
+    before = [await rig.store.budget(rig.org, one) for one in ids]
+    lose(backend, "budget", f" WHERE budget_id = '{ids[1]}'")
+    await rebuilt(rig)
+    rows = [await rig.store.budget(rig.org, one) for one in ids]
+    assert rows == before
+    assert [row.reserved_nanos for row in rows if row is not None] == [42 * DOLLAR] * 2
+    assert (await rig.do(ReserveBudget(run.run_id, 60 * DOLLAR))).reservation_id is None
+    await rig.do(ReleaseReservation(granted[0]))
+    rows = [await rig.store.budget(rig.org, one) for one in ids]
+    assert [row.reserved_nanos for row in rows if row is not None] == [2 * DOLLAR] * 2
+    assert await complaints(rig) == []
+
+
+async def test_a_reservation_that_is_lost_is_found_and_held_no_more(rig: Rig, backend: Backend) -> None:
+    one = await budget(rig)
+    await rig.append(spending("a", DOLLAR))
+    [run] = await rig.store.runs(rig.org, RunFilter(), 10, None)
+    for nanos in (40 * DOLLAR, 2 * DOLLAR):
+        lost = (await rig.do(ReserveBudget(run.run_id, nanos))).reservation_id
+    lose(backend, "reservation", f" WHERE reservation_id = '{lost}'")
+    assert await complaints(rig) == [
+        f"budget {one}: holds $42.00 for reservations, and those that are open come to $40.00"
+    ]
+    assert await rebuilt(rig) == []
+    assert await complaints(rig) == []
+    row = await rig.store.budget(rig.org, one)
+    assert row is not None
+    assert (row.reserved_nanos, row.held_by) == (40 * DOLLAR, {rig.principal.key_id: 40 * DOLLAR})
+
+
+@pytest.mark.parametrize("then", ["money", "deleted"])
+async def test_runs_that_a_lost_budget_has_paused_go_on_once_it_is_there_again(
+    rig: Rig, backend: Backend, then: str
+) -> None:
+    made = CreateBudget("tight", BudgetScope(organisation=True), DOLLAR, Period.TOTAL, BudgetAction.PAUSE)
+    budget_id = (await rig.do(made)).row.budget_id
+    await rig.append(spending("a", 2 * DOLLAR))
+    await rig.engine.sweep()
+    [run] = await rig.store.runs(rig.org, RunFilter(), 10, None)
+    assert [one.type for one in run.pending] == ["pause"]
+    lose(backend, "budget")
+    await rebuilt(rig)
+    change = DeleteBudget(budget_id) if then == "deleted" else ChangeBudget(budget_id, amount_nanos=50 * DOLLAR)
+    await rig.do(change)
+    await rig.engine.sweep()
+    [run] = await rig.store.runs(rig.org, RunFilter(), 10, None)
+    assert [one.type for one in run.pending] == ["resume"]
+    assert await complaints(rig) == []
+
+
 async def test_what_the_audit_holds_a_part_of_is_gone(rig: Rig, backend: Backend) -> None:
     """The address of a webhook stands in no entry, nor what its messages are signed with; nor a text beyond its
     bound."""
@@ -215,6 +283,37 @@ async def test_an_organisation_whose_own_row_is_lost_is_there_again(rig: Rig, ba
         found: list[str] = []
         assert await verify_org(rig.store, one.org, found.append) == 0, found
     assert [action for _, action, _ in await entries(rig, 1)] == ["row.restore"]
+
+
+async def test_a_removal_whose_row_is_lost_goes_on(rig: Rig, backend: Backend) -> None:
+    """Else who had no rights any more has them again, and what was to be erased stays."""
+    principal = await rig.make_org("other")
+    await rig.do(CreateMember("ada", Role.ADMIN), principal=principal)
+    own, other = await rig.store.orgs()
+    removed = removed_now(other, await rig.store.org_holds(other.org), rig.clock.now_ms())
+    await rig.store.org_remove(removed, [organisation_removed(SERVER, own.org, removed)])
+    last = await newest(rig)
+    assert await lost_removals(rig.store) == []
+    lose(backend, "removed_org")
+    assert [one.org_id for one in await rig.store.orgs()] == [own.org_id, other.org_id], "it is back"
+    [lost] = await lost_removals(rig.store)
+    assert lost == (removed, own, last)
+    await remove_again(rig.store, lost, rig.clock.now_ms())
+    assert await rig.store.orgs() == [own]
+    assert await rig.store.orgs_erasing() == [removed]
+    assert await entries(rig, last) == [("server", "row.restore", other.org_id)]
+    assert await complaints(rig) == []
+    assert await lost_removals(rig.store) == []
+
+
+async def test_an_audit_whose_chain_does_not_hold_ends_no_organisation(rig: Rig, backend: Backend) -> None:
+    await rig.make_org("other")
+    own, other = await rig.store.orgs()
+    removed = removed_now(other, await rig.store.org_holds(other.org), rig.clock.now_ms())
+    await rig.store.org_remove(removed, [organisation_removed(SERVER, own.org, removed)])
+    lose(backend, "removed_org")
+    forge(backend, in_doc(backend, "audit_entry", '"name":"other"', '"name":"0ther"'))
+    assert await lost_removals(rig.store) == []
 
 
 async def test_a_row_that_differs_is_left_to_people(rig: Rig, backend: Backend) -> None:

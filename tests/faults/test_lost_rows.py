@@ -132,6 +132,26 @@ def test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_the
     assert "`towerlog rebuild`" in refused.stderr
 
 
+@pytest.mark.parametrize("lost", ["row", "page"])
+def test_the_removal_of_an_organisation_that_is_lost_goes_on(store: Path, lost: str) -> None:
+    towerlog("orgs", "rm", "--data-dir", store.parent, ORG, "--confirm", ORG)
+    if lost == "page":
+        ruin_pages_of(store, "removed_org")
+        assert differences(store) != []
+    else:
+        with closing(apsw.Connection(str(store))) as db:
+            db.execute("DELETE FROM removed_org")
+        assert any("tells of the removal of organisation" in one for one in differences(store))
+    made = answered("rebuild", "--data-dir", store.parent)
+    [line] = made["made_anew"]
+    assert f"the removal of the organisation {ORG} (" in line
+    assert (made["gone"], made["no_keys"], made["not_mended"]) == ([], [], [])
+    assert [one["name"] for one in answered("orgs", "ls", "--data-dir", store.parent)["data"]] == ["default"]
+    assert differences(store) == []
+    assert backed_up(store)
+    assert entries(store).count(("server", "row.restore", "organisation")) == 1
+
+
 def test_names_of_members_whose_page_is_lost_are_kept_again(store: Path) -> None:
     ruin_pages_of(store, "user_name")
     assert answered("rebuild", "--data-dir", store.parent)["not_mended"] == []

@@ -9,14 +9,17 @@ from typing import Any
 from towerlog.ambient import Clock
 from towerlog.cli.output import note
 from towerlog.engine.audit.mending import Mended, lacks_keys, mend_rows, put_org_back
+from towerlog.engine.audit.removals import lost_removals, remove_again
 from towerlog.engine.audit.told import LostRow
 from towerlog.model.principal import Org
 from towerlog.store.base import Store
 
 KNOWN = "`towerlog audit --object {id}` shows what is known of it"
 LOST_ORG = "organisation number {}: its row is missing, and the audit has entries of it"
+LOST_REMOVAL = "{}: audit entry {} tells of the removal of organisation {}, whose row is missing"
 _MADE_ANEW = {
-    "budget": "it counts what its present period has spent",
+    "budget": "it counts what its present period has spent, holds what open reservations hold of it, and knows the runs"
+    " that it has paused",
     "member": "without its password, and unknown to an identity provider: it signs in by a link"
     " (`towerlog open --org {org} --user {id}`)",
 }
@@ -54,6 +57,16 @@ class Settled:
                 unmended(f"not mended: {LOST_ORG.format(number)}, which does not tell its beginning")
             else:
                 self.restored.append(f"{org.name}: its own row was lost, and is again as the audit tells it")
+
+    async def remove_again(self, store: Store, clock: Clock) -> None:
+        """Goes on with removals whose own row was lost."""
+        for lost in await lost_removals(store):
+            await remove_again(store, lost, clock.now_ms())
+            self.restored.append(
+                f"{lost.told_in.name}: the removal of the organisation {lost.removed.name} ({lost.removed.org_id}): its"
+                f" row was lost, and is again as audit entry {lost.number} tells it; nobody gets in, and a running"
+                " server erases what is left"
+            )
 
     def tell(self) -> None:
         """Prints all of it on standard error."""

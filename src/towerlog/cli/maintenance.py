@@ -14,7 +14,7 @@ from towerlog.ambient import Clock, SystemClock, SystemIds
 from towerlog.cli.account import operator
 from towerlog.cli.exits import FOUND_WRONG
 from towerlog.cli.formatting import counted
-from towerlog.cli.lost_rows import LOST_ORG, Settled
+from towerlog.cli.lost_rows import LOST_ORG, LOST_REMOVAL, Settled
 from towerlog.cli.options import NewFile, as_json
 from towerlog.cli.output import answer, note, progress, say
 from towerlog.cli.server_options import with_server_settings
@@ -22,6 +22,7 @@ from towerlog.cli.signals import not_broken_off, unwound_by_sigterm
 from towerlog.config import Settings, is_shared
 from towerlog.engine.audit.chain import check_audit
 from towerlog.engine.audit.outside import store_rebuilt, store_restored
+from towerlog.engine.audit.removals import lost_removals
 from towerlog.engine.audit.told import LostRow
 from towerlog.engine.erasure.age_clock import kept_state
 from towerlog.engine.verify import rebuild_org, verify_org
@@ -306,6 +307,8 @@ async def verify_store(store: Store, findings: Findings) -> int:
         orgs = await store.orgs()
         for number in await store.orgs_lost():
             findings.report(LOST_ORG.format(number))
+        for one in await lost_removals(store):
+            findings.report(LOST_REMOVAL.format(one.told_in.name, one.number, one.removed.org_id))
         positions = [await _last_position(store, org.org) for org in orgs]
     except OSError:  # the system's, and no row's
         raise
@@ -351,6 +354,7 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
     """
     events = 0
     await settled.put_orgs_back(store, unmended.report, clock)
+    await settled.remove_again(store, clock)
     for org in await store.orgs():
 
         def differs(fault: str, name: str = org.name) -> None:

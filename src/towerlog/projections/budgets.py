@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from towerlog.model.budget import (
     BudgetStep,
     Period,
     PeriodCount,
+    Reservation,
     SpendingPace,
     period_start,
 )
@@ -144,6 +146,15 @@ def held(row: BudgetRow, amount_nanos: int, key_id: str) -> BudgetRow:
     if own > 0 and len(holders) < MAX_COUNTED_HOLDERS:
         holders[key_id] = own
     return _replace(row, reserved_nanos=max(0, row.reserved_nanos + amount_nanos), held_by=holders)
+
+
+def joined(row: BudgetRow, reservations: Iterable[Reservation], *, has_paused: bool) -> BudgetRow:
+    """A budget with all that open reservations hold of it, oldest first; `has_paused`: it has paused runs, which go on
+    where nothing stops them."""
+    row = _replace(row, reserved_nanos=0, held_by={}, has_paused=row.has_paused or has_paused)
+    for one in reservations:
+        row = held(row, one.amount_nanos, one.key_id)
+    return _going_on(row) if row.is_held_up() else row
 
 
 def kept(row: BudgetRow, amount_nanos: int, key_id: str) -> BudgetRow:

@@ -38,6 +38,17 @@ async def check_audit(store: Store, report: Report, org: int, lose: Callable[[Lo
     compare_settings(report, settings, walk.tellings, lose)
 
 
+async def is_whole(store: AuditStore, org: int) -> bool:
+    """Whether its entries are dense, each hash covers the one before, and the organisation knows the last."""
+    faults: list[str] = []
+    walk = _Walk(org, faults.append, Tellings(""))
+    try:
+        _check_end(walk, await walk.to_end(store))
+    except StorageFailed:
+        return False
+    return not faults
+
+
 class _Walk:
     """The entries of an organisation in their order, as far as they were read."""
 

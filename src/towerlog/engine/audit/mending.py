@@ -17,7 +17,7 @@ from towerlog.engine.audit.states import member_state
 from towerlog.engine.audit.told import LostRow
 from towerlog.engine.plan.budgets import spent_in
 from towerlog.model.audit import SERVER, Action, AuditEntry, make_entry
-from towerlog.model.budget import BudgetRow, Period, period_start
+from towerlog.model.budget import BudgetRow, BudgetStep, HeldWanted, Period, Reservation, period_start
 from towerlog.model.principal import Org, User
 from towerlog.projections import budgets as fold
 from towerlog.store.base import Store, Unit
@@ -25,6 +25,7 @@ from towerlog.store.values import AuditHead, Changes, Kind
 
 KEYS_ON_A_PAGE = 200
 ENTRIES_ON_A_PAGE = 1000
+RESERVATIONS_ON_A_PAGE = 1000
 _NAMING = frozenset({Action.ORGANISATION_CREATE, Action.ORGANISATION_RENAME, Action.ROW_RESTORE})
 
 
@@ -37,11 +38,13 @@ class Mended(NamedTuple):
 
 
 async def mend_rows(store: Store, org: Org, lost: list[LostRow], now_ms: int) -> list[Mended]:
-    """Settles all of them in one transaction. The projections must be whole: budgets count anew from them."""
-    if not lost:
-        return []
+    """Settles all of them in one transaction. The projections must be whole: budgets count anew from them.
+
+    What budgets hold and have paused is what other tables have of them, whether their own row was lost or not.
+    """
     mended: list[Mended] = []
     changes = Changes()
+    holds = await _holds(store, org.org)
     async with store.begin() as unit:
         numbers = {kind: await _numbers(unit, org.org, kind) for kind in {one.type for one in lost}}
         for one in lost:
@@ -52,7 +55,7 @@ async def mend_rows(store: Store, org: Org, lost: list[LostRow], now_ms: int) ->
             if found is not None:
                 row, state = found
                 if isinstance(row, BudgetRow):
-                    row = await _counted(unit, row, now_ms)
+                    row = await _counted(unit, await _joined(unit, row, holds), now_ms)
                 if isinstance(row, User) and await _is_named_as_another(unit, row, changes):
                     row = msgspec.structs.replace(row, removed_at=now_ms)
                     state = as_told(member_state(row))
@@ -62,7 +65,12 @@ async def mend_rows(store: Store, org: Org, lost: list[LostRow], now_ms: int) ->
             about = (one.type, one.id)
             changes.audit.append(make_entry(org.org, now_ms, SERVER, action, about, one.told.state, state))
             mended.append(Mended(one, state))
-        await unit.commit(changes)
+        for budget in (await unit.load({Kind.BUDGETS: [org.org]}, 0))[Kind.BUDGETS].get(org.org, ()):
+            joined = await _joined(unit, budget, holds)
+            if joined != budget:
+                changes.budgets[org.org, budget.budget_id] = joined
+        if mended or changes.budgets:
+            await unit.commit(changes)
     return mended
 
 
@@ -119,6 +127,26 @@ async def _numbers(unit: Unit, org: int, kind: str) -> set[int]:
         return set()
     rows = (await unit.load({asked: [org]}, 0))[asked].get(org, ())
     return {row.number for row in rows}
+
+
+async def _holds(store: Store, org: int) -> dict[str, list[Reservation]]:
+    """Open reservations by the ids of the budgets that hold them, oldest first."""
+    found: list[Reservation] = []
+    before: str | None = None
+    while page := await store.reservations(HeldWanted(org, RESERVATIONS_ON_A_PAGE, before)):
+        found += page
+        before = page[-1].reservation_id
+    holds: dict[str, list[Reservation]] = {}
+    for one in reversed(found):
+        for budget_id in one.budgets:
+            holds.setdefault(budget_id, []).append(one)
+    return holds
+
+
+async def _joined(unit: Unit, row: BudgetRow, holds: dict[str, list[Reservation]]) -> BudgetRow:
+    """With what reservations hold of it, and the runs that it has paused."""
+    paused = await unit.runs_of_step(msgspec.structs.replace(row, step=BudgetStep.RESUME, step_after=0), 1)
+    return fold.joined(row, holds.get(row.budget_id, ()), has_paused=bool(paused))
 
 
 async def _counted(unit: Unit, row: BudgetRow, now_ms: int) -> BudgetRow:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
 
-from towerlog.model.budget import HeldWanted, Reservation
+from towerlog.model.budget import BudgetRow, HeldWanted, Reservation, dollars_text
 from towerlog.model.facts import Facts
 from towerlog.model.run import RunRow
 from towerlog.model.usage import summed
@@ -44,3 +45,17 @@ def spent_by_facts(found: Iterable[bytes | None], since: int) -> int:
     """The same, from the facts of its events in that time as they are stored."""
     told = (_decode_facts(facts) for facts in found if facts and b'"spent"' in facts)
     return summed(*[moved.nanos for one in told for moved in one.moved("") if moved.is_in(since)])
+
+
+def hold_faults(budgets: Iterable[BudgetRow], reservations: Iterable[Reservation]) -> list[str]:
+    """Budgets that hold something else than the open reservations that name them come to."""
+    sums: Counter[str] = Counter()
+    for one in reservations:
+        for budget_id in one.budgets:
+            sums[budget_id] += one.amount_nanos
+    return [
+        f"budget {row.budget_id}: holds ${dollars_text(row.reserved_nanos)} for reservations, and those that are open"
+        f" come to ${dollars_text(sums[row.budget_id])}"
+        for row in budgets
+        if row.reserved_nanos != sums[row.budget_id]
+    ]

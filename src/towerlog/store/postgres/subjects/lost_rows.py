@@ -14,6 +14,9 @@ from towerlog.store.postgres.subjects import audit
 from towerlog.store.postgres.subjects.people import KEY, LINK, SESSION
 from towerlog.store.values import AuditHead
 
+_BY_DIGEST = (("api_key", "key_id", KEY), ("session", "session_id", SESSION), ("sign_in_link", "link_id", LINK))
+"""Tables of what is known by a digest, the column that names a row of them, and what its credential is of."""
+
 
 async def stored_names(db: Db, org: int) -> tuple[list[rows.Row], list[rows.Row]]:
     """The names that users have, as rows; and those that are kept for them."""
@@ -30,9 +33,22 @@ async def write_anew(db: Db, org: int) -> None:
     await db.do("DELETE FROM user_name WHERE org = $1", org)
     sql = "INSERT INTO user_name (org, folded, user_id, is_member) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
     await db.each(sql, due)
-    for table, kind in (("api_key", KEY), ("session", SESSION), ("sign_in_link", LINK)):
+    for table, _, kind in _BY_DIGEST:
         held = f"SELECT 1 FROM {table} WHERE {table}.org = $1 AND {table}.digest = credential.digest"
         await db.do(f"DELETE FROM credential WHERE org = $1 AND kind = {kind} AND NOT EXISTS ({held})", org)
+        # Another organisation's stays as it is: a digest belongs to one.
+        missing = f"SELECT digest, {kind}, org FROM {table} WHERE org = $1"
+        await db.do(f"INSERT INTO credential (digest, kind, org) {missing} ON CONFLICT DO NOTHING", org)
+
+
+async def unfound(db: Db, org: int) -> list[str]:
+    """What is known by a digest and not found by it, as its table and id: who shows it is not let in."""
+    found = []
+    for table, name, kind in _BY_DIGEST:
+        kept = f"SELECT 1 FROM credential AS kept WHERE kept.digest = one.digest AND kept.org = $1 AND kind = {kind}"
+        sql = f"SELECT {name} FROM {table} AS one WHERE org = $1 AND NOT EXISTS ({kept}) ORDER BY number"
+        found += [f"{table} {row[0]}" for row in await db.rows(sql, org)]
+    return found
 
 
 async def lost_orgs(db: Db) -> list[int]:

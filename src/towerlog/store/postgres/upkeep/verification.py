@@ -14,6 +14,7 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.people import name_faults
+from towerlog.store.columns.questions.money import hold_faults
 from towerlog.store.columns.questions.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
@@ -21,7 +22,7 @@ from towerlog.store.postgres.connections import Db, told_text
 from towerlog.store.postgres.reading.run_columns import COLUMNS as RUN_COLUMNS
 from towerlog.store.postgres.reading.run_columns import run_columns
 from towerlog.store.postgres.subjects.folds import folds_of
-from towerlog.store.postgres.subjects.lost_rows import stored_names
+from towerlog.store.postgres.subjects.lost_rows import stored_names, unfound
 from towerlog.store.postgres.upkeep.indexes import index_faults
 from towerlog.store.stock import Stock
 from towerlog.store.values import Rows
@@ -120,8 +121,9 @@ async def _all_rows(reading: _Reading) -> Rows:
         return f"{of_run(given)}, agent {given[1]}, step {given[2]}"
 
     lanes = await read("lane", _LANE, rows.decode_lane, rows.lane_row, name=of_run)
-    for table, columns, decode, values in _STATE:
-        await read(table, columns, decode, values)
+    kept = {table: await read(table, columns, decode, values) for table, columns, decode, values in _STATE}
+    # Budgets count what is spent by themselves; what they hold is what reservations do.
+    reading.faults += hold_faults(kept["budget"], kept["reservation"])
     erasing = await read("erasing", "run, org", state.decode_erasing, state.erasing_row, name=of_run)
     runs = await read("run", _RUN, rows.decode_run, run_columns, name=lambda given: given[2])
     reading.faults += _lane_faults(reading, runs, lanes)
@@ -215,6 +217,7 @@ async def _key_faults(db: Db, org: int) -> list[str]:
             continue
         if key.user_id not in users:
             faults.append(f"api_key {key.key_id}: its user is not there")
+    faults += [f"{one}: is not found by its digest: who shows it is not let in" for one in await unfound(db, org)]
     return faults + name_faults(*await stored_names(db, org))
 
 

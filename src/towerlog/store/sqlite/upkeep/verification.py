@@ -17,6 +17,7 @@ from towerlog.model.run import TERMINAL, RunRow, Status
 from towerlog.model.thread import ThreadRow
 from towerlog.store.columns import rows, state
 from towerlog.store.columns.people import name_faults
+from towerlog.store.columns.questions.money import hold_faults
 from towerlog.store.columns.questions.searches import TEXT_COLUMNS, text_value
 from towerlog.store.compression import Packer
 from towerlog.store.content import Content, HistoryNode, Message, MetaList
@@ -91,9 +92,9 @@ def _all_rows(db: apsw.Connection, org: int) -> Rows:
     read("retention", "org, kind", state.decode_policy, state.policy_row)
     erasing = read("erasing", "run, org", state.decode_erasing, state.erasing_row, name=of_run)
     read("price", "org, price_id, number", state.decode_price, state.price_row)
-    # Budgets count by themselves.
-    read("budget", "org, budget_id, number, due_at", state.decode_budget, state.budget_row)
-    read("reservation", _RESERVATION, state.decode_reservation, state.reservation_row)
+    # Budgets count what is spent by themselves; what they hold is what reservations do.
+    budgets = read("budget", "org, budget_id, number, due_at", state.decode_budget, state.budget_row)
+    faults += hold_faults(budgets, read("reservation", _RESERVATION, state.decode_reservation, state.reservation_row))
     read("alert_rule", "org, rule_id, number, timed", state.decode_rule, state.rule_row)
     read("alert", _ALERT, state.decode_alert, state.alert_row)
     read("delivery", _DELIVERY, state.decode_delivery, state.delivery_row)
