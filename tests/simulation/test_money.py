@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant("a raise lets nobody go on", fold._going_on, "BudgetStep.RESUME if row.has_paused else None", "None"),
     Mutant("a raise lets everybody go on", stored.runs_of_step, "if row.step is BudgetStep.RESUME:", "if False:"),
     Mutant("no other budget keeps it paused", timers._let_go_on, "other.is_stopping() and", "False and"),
-    Mutant("a person's pause is taken back", steering.steer_run, "if one.has_paused:", "if False:"),
+    Mutant("a person's pause is taken back", steering._steer, "if one.has_paused:", "if False:"),
     Mutant("pauses are not on record", reactions.owns_pause, "row.run] = True", "row.run] = False"),
     Mutant("a run may begin all the same", reactions.refuse_exhausted, "if row.is_stopping():", "if False:"),
     Mutant("a warning is for one agent alone", reactions.with_warnings, "if over:", "if over and over[0].scope.agent:"),

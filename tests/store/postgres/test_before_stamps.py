@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from tests.store.postgres.test_schema import name
 from tests.store.postgres.test_stamps import commit, held
 from tests.support.backends import PostgresBackend
-from tests.support.factories import identity
 from tests.support.fakes import FakeClock, SeededIds
 from tests.support.postgres import cluster
 from tests.support.wait import wait_until_async
@@ -51,8 +50,13 @@ async def upgraded(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Postg
     with monkeypatch.context() as before:
         before.setattr(schema, "load_migrations", lambda kind: load_migrations(kind)[:1])
         first = await open_store(cluster().url(database), FakeClock(), SeededIds())
-        org = (await first.org_create(*identity(1))).org
         await first.close()
+    org = 1
+    cluster().sql(
+        f"INSERT INTO org (org, org_id, name, created_at) VALUES ({org}, 'one', 'one', 0);"
+        f"INSERT INTO org_count (org) VALUES ({org})",
+        database,
+    )
     store = await open_store(cluster().url(database), FakeClock(), SeededIds())
     cluster().sql(THERE, database)
     yield store, org, database

@@ -28,7 +28,7 @@ OF_ALL = {
     "deliveries_waiting", "bodies_waiting", "deliveries_due", "alerts_drop", "policies_all", "erasing_next",
     "content_end", "gives_back", "age_kept", "age_keep", "age_confirmed", "wipe", "structure_faults", "stock",
     "replies_drop",
-    "forwarding_begin", "forwarding_waits", "unwiped", "wiped",
+    "forwarding_begin", "forwarding_waits", "unwiped", "wiped", "orgs_lost", "org_put_back",
 }  # fmt: skip
 """Questions that see the rows of every organisation: they begin with a secret, or are timers' or the operator's."""
 

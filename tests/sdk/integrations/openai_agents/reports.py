@@ -84,6 +84,12 @@ def publish(text: str) -> str:
     return f"published {text}"
 
 
+@function_tool(needs_approval=True)
+def retract(text: str) -> str:
+    """Takes it back."""
+    return f"retracted {text}"
+
+
 def agent(name: str, *script: Any, **options: Any) -> Agent:
     return Agent(name=name, instructions=json.dumps(list(script)), model="gpt-offline", **options)
 
@@ -156,6 +162,15 @@ def answer_soon(thread: str, answer: str) -> None:
     threading.Thread(target=act).start()
 
 
+def answer_now(thread: str, *answers: str) -> None:
+    """Somebody answers what is open in a thread, the oldest first: the server has it once this returns."""
+    assert towerlog.flush(60)
+    with towerlog.Client() as client:
+        found = [one for one in client.list_approvals() if one.thread_id == thread and one.state == "open"]
+        for one, answer in zip(sorted(found, key=lambda one: one.question_id), answers, strict=False):
+            client.answer_approval(one.approval_id, answer)
+
+
 def approved() -> None:
     asker = agent("press", {"publish": {"text": "cold"}}, "Done.", tools=[publish])
     result = ask("approved", asker)
@@ -224,11 +239,73 @@ def go_on(thread: str, told: Any) -> Any:
 
 
 def elsewhere(told: str) -> None:
-    set_trace_processors([])
-    towerlog.openai_agents.install()
     result = go_on("written_elsewhere", json.loads(told))
     said = json.dumps(result.to_state().to_json()) if result.interruptions else result.final_output
     sys.stdout.write(f"{said}\n")
+
+
+def again() -> Agent:
+    """It calls the same once more after a no."""
+    return agent("press", {"publish": {"text": "cold"}}, {"publish": {"text": "cold"}}, "Pity.", tools=[publish])
+
+
+def both() -> Agent:
+    calls = {"publish": {"text": "cold"}, "retract": {"text": "warm"}}
+    return agent("press", calls, "?", "Done.", tools=[publish, retract])
+
+
+def in_a_process(thread: str, who: str, rejected: str, told: str) -> None:
+    """Another process goes on with a state, rejects the calls of a tool in it, and asks people about others."""
+    command = [sys.executable, __file__, thread, who, rejected, told]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def with_people(thread: str, who: str, rejected: str, told: str) -> None:
+    asker = {"press": press, "again": again, "both": both}[who]()
+
+    async def act() -> None:
+        state = await RunState.from_json(asker, json.loads(told))
+        for item in state.get_interruptions():
+            if item.name == rejected:
+                state.reject(item)
+        result = await Runner.run(asker, state, run_config=config(thread))
+        while result.interruptions:
+            if rejected == "publish":
+                answer_soon(thread, "not now")
+            state = await towerlog.openai_agents.aanswer(result, timeout=60)
+            result = await Runner.run(asker, state, run_config=config(thread))
+
+    on_a_loop(act)
+
+
+def answered_meanwhile() -> None:
+    """The answers are given while no process waits for them."""
+    told = ask("answered_meanwhile", both()).to_state().to_string()
+    answer_now("answered_meanwhile", "yes", "not warm")
+    in_a_process("answered_meanwhile", "both", "", told)
+
+
+def half_answered_meanwhile() -> None:
+    """One is answered, and the program itself decides on the other."""
+    told = ask("half_answered_meanwhile", both()).to_state().to_string()
+    answer_now("half_answered_meanwhile", "yes")
+    in_a_process("half_answered_meanwhile", "both", "retract", told)
+
+
+def overruled() -> None:
+    """The program rejects what a person has approved, and the model tries once more."""
+    told = ask("overruled", again()).to_state().to_string()
+    answer_now("overruled", "yes")
+    in_a_process("overruled", "again", "publish", told)
+
+
+def decided_and_written() -> None:
+    """The answers are in the state that is written; the process that has them does not go on."""
+    result = ask("decided_and_written", both())
+    answer_now("decided_and_written", "yes", "not warm")
+    told = towerlog.openai_agents.answer(result, timeout=60).to_string()
+    in_a_process("decided_and_written", "both", "", told)
 
 
 class Silent(Model):
@@ -374,6 +451,7 @@ def main(url: str) -> None:
     towerlog.openai_agents.install()
     found = [tools, sync, streamed, handoff, agent_as_tool, approved, denied, decided_here, failed, cancelled]
     found += [written_here, written_elsewhere, unknown_usage, served_flexibly, chatted, told_by_both, answered_badly]
+    found += [answered_meanwhile, half_answered_meanwhile, overruled, decided_and_written]
     found += [lambda: on_a_loop(streamed_badly), read_by_a_client]
     for scenario in (*found, broken_adapter):
         os.environ.update(OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY="k")
@@ -382,7 +460,9 @@ def main(url: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        elsewhere(sys.argv[1])
+        set_trace_processors([])
+        towerlog.openai_agents.install()
+        (elsewhere if len(sys.argv) == 2 else with_people)(*sys.argv[1:])
     else:
         with provider() as address:
             main(address)

@@ -115,6 +115,39 @@ def test_a_run_goes_on_with_a_state_that_was_written_down(told: Told, thread: st
     assert datas(told, run, "run.completed")[0]["result"] == "Done."
 
 
+def taken(told: Told, run: RunInfo) -> list[bool]:
+    """Of each answer to the run, in order of the answers, whether it was used; the end of a run settles the rest."""
+    given = [event.seq for event in told.events(run, "run.input")]
+    said = {data["command_id"]: data.get("taken", True) for data in datas(told, run, "command.acknowledged")}
+    return [said.get(number, True) for number in given]
+
+
+@pytest.mark.parametrize("thread", ["answered_meanwhile", "decided_and_written"])
+def test_answers_that_came_while_no_process_waited_are_used_by_the_next(told: Told, thread: str) -> None:
+    [run] = told.runs(thread)
+    assert run.status == "completed"
+    assert taken(told, run) == [True, True]
+    assert len({data["question_key"] for data in datas(told, run, "run.waiting_for_input")}) == 2
+    assert [data["tool"] for data in datas(told, run, "tool.call")] == ["publish"]
+    assert not datas(told, run, "run.question_withdrawn")
+
+
+def test_an_answer_is_used_where_the_program_decides_on_another_call(told: Told) -> None:
+    [run] = told.runs("half_answered_meanwhile")
+    assert (run.status, taken(told, run)) == ("completed", [True])
+    assert [data["tool"] for data in datas(told, run, "tool.call")] == ["publish"]
+    assert [data["reason"] for data in datas(told, run, "run.question_withdrawn")] == ["the program has decided"]
+
+
+def test_an_answer_to_one_call_is_none_to_the_same_call_of_a_later_turn(told: Told) -> None:
+    [run] = told.runs("overruled")
+    assert (run.status, taken(told, run)) == ("completed", [False, True])
+    first, second = datas(told, run, "run.waiting_for_input")
+    assert first["question"] == second["question"]
+    assert first["question_key"] != second["question_key"]
+    assert not datas(told, run, "tool.call")
+
+
 def test_usage_that_nobody_has_told_is_unknown(told: Told) -> None:
     run = told.run("unknown_usage")
     [call] = datas(told, run, "model.call")

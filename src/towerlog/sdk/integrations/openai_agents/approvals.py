@@ -7,23 +7,57 @@ import contextlib
 import functools
 import json
 import time
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from towerlog.sdk.integrations import approvals
 from towerlog.sdk.record.run import BaseRun
 from towerlog.sdk.record.run_handles import OpenQuestion, not_all_answered
+from towerlog.sdk.record.values.question_keys import key_at
 
 LINK = "_towerlog_approvals"
 """Attribute of a result, and of the state that is made of it, that leads to the run that waits."""
+MAX_SETTLED = 1_000
+"""Keys of questions of a run that are remembered when those are over, so that no later one gets such a key."""
+DECIDED = "the program has decided"
+WENT_ON = "the run went on without it"
+
+
+class LinkedApprovals(Protocol):
+    """What a run waits for, here or in another process."""
+
+    @property
+    def settled(self) -> Sequence[str]:
+        """Keys of questions that are over, at most MAX_SETTLED, the newest."""
+
+    @property
+    def kept(self) -> Mapping[str, OpenQuestion | None]:
+        """Once the run goes on: what is asked still, by keys; None for a question that this process has not asked."""
+
+    def told(self) -> dict[str, Any]:
+        """Which run that is, as JSON."""
+
+    def goes_on(self, state: Any) -> BaseRun:
+        """The run, which goes on with a state."""
+
+    def leave(self, but: Container[str] = ()) -> None:
+        """What was kept is over, except for these keys, which are asked again."""
 
 
 class RunnerApprovals:
     """What a run waits for."""
 
-    def __init__(self, run: BaseRun, interruptions: list[Any]) -> None:
-        """Asks. Raises RunCancelled."""
+    def __init__(self, run: BaseRun, interruptions: list[Any], before: LinkedApprovals | None = None) -> None:
+        """Asks, and goes on to ask what was asked `before` about the same calls. Raises RunCancelled."""
         self._run = run
-        self._asked = [(item, OpenQuestion(run, question_of(item), holds=True)) for item in interruptions]
+        self._settled = [] if before is None else [*before.settled]
+        self.kept: dict[str, OpenQuestion | None] = {}
+        kept = {} if before is None else before.kept
+        self._asked = []
+        for item, (place, key) in zip(interruptions, places_of(interruptions, kept, self._settled), strict=True):
+            question = kept.get(key) or OpenQuestion(run, question_of(item), None, place, holds=True)
+            self._asked.append((item, question))
+        self._settled += [key for key in kept if key not in self._keys()]
         self._is_decided = False
 
     @property
@@ -38,24 +72,41 @@ class RunnerApprovals:
 
     def told(self) -> dict[str, Any]:
         """Which run waits, by which another process finds it."""
-        questions = [question.key for _, question in self._asked]
-        named = {"agent": self._run.agent, "thread": self._run.thread}
-        return {"run_key": self.run_key, "questions": questions, **{k: v for k, v in named.items() if v is not None}}
+        known = {"agent": self._run.agent, "thread": self._run.thread, "answered": self._is_decided or None}
+        return {
+            "run_key": self.run_key,
+            "questions": self._keys(),
+            "settled": [*self._settled],
+            **{name: value for name, value in known.items() if value is not None},
+        }
+
+    @property
+    def settled(self) -> Sequence[str]:
+        """See `LinkedApprovals`."""
+        return [*self._settled, *(key for key in self._keys() if key not in self.kept)][-MAX_SETTLED:]
 
     def link(self, result: Any) -> None:
         """The run goes on with whatever is made of this result."""
         setattr(result, LINK, self)
         result.to_state = functools.partial(self._state, result.to_state)
 
-    def goes_on(self) -> BaseRun:
-        """The run, which goes on: with all answers, or the program has decided. An answer that it did not get is told
-        as not taken."""
+    def goes_on(self, state: Any) -> BaseRun:
+        """The run, which goes on: with all answers, or with what the program has decided: an answer that it did not get
+        is told as not taken then. Where it has not decided, the question stays."""
+        again = set() if self._is_decided else keys_in(state, self._keys(), self._settled)
+        self.kept = {question.key: question for _, question in self._asked if question.key in again}
         for _, question in self._asked:
             if self._is_decided:
                 question.take()
-            else:
-                question.withdraw("the program has decided")
+            elif question.key not in self.kept:
+                question.withdraw(DECIDED)
         return self._run
+
+    def leave(self, but: Container[str] = ()) -> None:
+        """See `LinkedApprovals`."""
+        for key, question in self.kept.items():
+            if question is not None and key not in but:
+                question.withdraw(WENT_ON)
 
     def answered(self, result: Any, timeout: float | None) -> Any:
         """The state with the answers of people."""
@@ -74,6 +125,9 @@ class RunnerApprovals:
         except TimeoutError:
             raise self._timed_out() from None
         return self._decided(result, answers)
+
+    def _keys(self) -> list[str]:
+        return [question.key for _, question in self._asked]
 
     def _timed_out(self) -> TimeoutError:
         return not_all_answered([question for _, question in self._asked])
@@ -99,16 +153,6 @@ class RunnerApprovals:
         return state
 
 
-class LinkedApprovals(Protocol):
-    """What a run waits for, here or in another process."""
-
-    def told(self) -> dict[str, Any]:
-        """Which run that is, as JSON."""
-
-    def goes_on(self) -> BaseRun:
-        """The run, which goes on."""
-
-
 def linked_to(value: Any) -> LinkedApprovals | None:
     """What a result or a state waits for."""
     found: LinkedApprovals | None = getattr(value, LINK, None)
@@ -123,6 +167,40 @@ def question_of(item: Any) -> str:
     with contextlib.suppress(TypeError, ValueError):
         arguments = json.loads(arguments)
     return approvals.question_of(str(name), arguments)
+
+
+def places_of(
+    items: Iterable[Any], again: Container[str], settled: Container[str]
+) -> Iterable[tuple[tuple[str, int], str]]:
+    """Where each of these calls is asked about, and the key of the question: that of `again` if it is asked already,
+    else one that none of `settled` has.
+
+    The model's id of a call is the same in each process that reads the state. A model may give an id twice.
+    """
+    found: set[str] = set()
+    for item in items:
+        place, question, index = call_id_of(item), question_of(item), 0
+        while (key := key_at(place, question, index)) in found or (key in settled and key not in again):
+            index += 1
+        found.add(key)
+        yield (place, index), key
+
+
+def keys_in(state: Any, asked: Collection[str], settled: Container[str]) -> set[str]:
+    """Which of these questions are about calls of a state on which nobody has decided; none where the library does not
+    tell."""
+    with contextlib.suppress(AttributeError, TypeError):
+        decision = state._context.is_tool_approved
+        items = [one for one in state.get_interruptions() if decision(one.name or "", call_id_of(one)) is None]
+        return {key for _, key in places_of(items, asked, settled)}.intersection(asked)
+    return set()
+
+
+def call_id_of(item: Any) -> str:
+    """The model's id of a call; empty without one."""
+    raw = getattr(item, "raw_item", None)
+    found = [raw.get(name) if isinstance(raw, Mapping) else getattr(raw, name, None) for name in ("call_id", "id")]
+    return str(found[0] or found[1] or "")
 
 
 def answer(result: Any, timeout: float | None = None) -> Any:

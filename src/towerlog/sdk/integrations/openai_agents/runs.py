@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from towerlog.sdk.integrations.guard import Guard, guarded
-from towerlog.sdk.integrations.openai_agents.approvals import RunnerApprovals, linked_to
+from towerlog.sdk.integrations.openai_agents.approvals import LinkedApprovals, RunnerApprovals, linked_to
 from towerlog.sdk.integrations.openai_agents.hooks import hooks_class
 from towerlog.sdk.integrations.openai_agents.responses import hear_responses, hearing
 from towerlog.sdk.integrations.openai_agents.states import States
@@ -73,6 +73,8 @@ class Begun(NamedTuple):
 
     run: BaseRun
     hooks: Any
+    waited: LinkedApprovals | None
+    """For what it has waited, if it has."""
 
 
 class Runs:
@@ -93,21 +95,25 @@ class Runs:
         # First, so that nothing begins where it cannot be told of.
         hooks, waiting = hooks_class(), linked_to(given)
         if waiting is not None:
-            run = waiting.goes_on()
+            run = waiting.goes_on(given)
         else:
             told = given if captures_content() and isinstance(given, str | list) else None
             run = self._recorder_now().start_run(agent.name, _thread_of(options), told)
-        return Begun(run, hooks(run, options.get("hooks"), options.get("run_config"), streams))
+        return Begun(run, hooks(run, options.get("hooks"), options.get("run_config"), streams), waiting)
 
     @guarded
     def end(self, begun: Begun, result: Any) -> None:
         """What has come of it: a result, or calls that people have to approve."""
         run, interruptions = begun.run, getattr(result, "interruptions", None)
         if not interruptions:
+            if begun.waited is not None:
+                begun.waited.leave()
             run.finish(result.final_output if run.captures_content else None)
             return
         try:
-            approvals = RunnerApprovals(run, interruptions)
+            approvals = RunnerApprovals(run, interruptions, begun.waited)
+            if begun.waited is not None:
+                begun.waited.leave(approvals.told()["questions"])
             approvals.link(result)
             self.states.waits(approvals)
         except RunCancelled as error:

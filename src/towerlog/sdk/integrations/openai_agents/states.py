@@ -5,19 +5,30 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from towerlog.sdk.integrations.guard import Guard, guarded
-from towerlog.sdk.integrations.openai_agents.approvals import LINK, RunnerApprovals, linked_to
+from towerlog.sdk.integrations.openai_agents.approvals import (
+    DECIDED,
+    LINK,
+    MAX_SETTLED,
+    WENT_ON,
+    RunnerApprovals,
+    keys_in,
+    linked_to,
+)
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
+from towerlog.sdk.record.run_handles import OpenQuestion
 
 MEMBER = "towerlog"
 """Of a state as JSON: the run that waits, and its questions."""
 MAX_WAITING = 1_000
 """Runs of this process that wait and are remembered."""
 MAX_QUESTIONS = 1_000
+DRAIN_S = 1.0
+"""For so long a run that goes on waits until the server has told which answers there are to what is decided."""
 
 
 class WrittenApprovals:
@@ -27,19 +38,51 @@ class WrittenApprovals:
         """`told`: what `RunnerApprovals.told` has written."""
         self._recorder = recorder
         self._told = told
+        self._asked = [str(key) for key in list(told.get("questions") or ())[:MAX_QUESTIONS]]
+        self._settled = [str(key) for key in list(told.get("settled") or ())[-MAX_SETTLED:]]
+        self._run: BaseRun | None = None
+        self.kept: dict[str, OpenQuestion | None] = {}
 
     def told(self) -> dict[str, Any]:
         """The same again, for a state that is written once more."""
         return dict(self._told)
 
-    def goes_on(self) -> BaseRun:
-        """The run, told of by this process from now on. Nobody has to answer its questions any more."""
-        told = self._told
-        run = self._recorder().start_run(told.get("agent"), told.get("thread"), run_key=str(told["run_key"]))
-        run.leave_questions((), "")  # answers that nobody here can get are told as not taken
-        for key in list(told.get("questions") or ())[:MAX_QUESTIONS]:
-            run.tell("run.question_withdrawn", {"question_key": str(key), "reason": "the program has decided"})
+    @property
+    def settled(self) -> Sequence[str]:
+        """See `LinkedApprovals`."""
+        return [*self._settled, *(key for key in self._asked if key not in self.kept)][-MAX_SETTLED:]
+
+    def goes_on(self, state: Any) -> BaseRun:
+        """The run, told of by this process from now on. What the state has no decision on is asked again, and an answer
+        that was given meanwhile is the answer to that. Nobody has to answer the other questions any more."""
+        told, recorder = self._told, self._recorder()
+        again = keys_in(state, self._asked, self._settled)
+        self.kept = {key: None for key in self._asked if key in again}
+        self._run = run = recorder.start_run(told.get("agent"), told.get("thread"), run_key=str(told["run_key"]))
+        if not told.get("answered"):
+            _withdraw(run, [key for key in self._asked if key not in self.kept], DECIDED)
+        if not self.kept:
+            self._settle_answers(run)
+            recorder.drain(DRAIN_S)  # before anything else is asked, and before the run may have ended again
         return run
+
+    def leave(self, but: Container[str] = ()) -> None:
+        """See `LinkedApprovals`."""
+        if self._run is not None and self.kept:
+            _withdraw(self._run, [key for key in self.kept if key not in but], WENT_ON)
+            self._settle_answers(self._run)
+
+    def _settle_answers(self, run: BaseRun) -> None:
+        """Answers that the state has are told as taken, such as nobody here can get as not taken."""
+        if self._told.get("answered"):
+            run.take_left_answers()
+        else:
+            run.leave_questions((), "")
+
+
+def _withdraw(run: BaseRun, keys: Sequence[str], reason: str) -> None:
+    for key in keys:
+        run.tell("run.question_withdrawn", {"question_key": key, "reason": reason})
 
 
 class States:
