@@ -794,6 +794,7 @@ BOUNDS = (
             "asgi/guard/test_auth.py::test_the_memory_is_bounded",
             "engine/pricing/test_own_prices.py::test_what_is_remembered_of_names_is_bounded_in_bytes",
             "acceptance/test_bounds_in_bytes.py::test_a_row_is_bounded_whatever_is_told_of_its_run",
+            "projections/test_runs.py::test_a_call_whose_id_is_very_long_is_open_until_its_result_like_any_other",
             "acceptance/test_bounds_in_bytes.py::test_a_list_ends_a_page_by_its_size",
             f"{BLOCKS}::test_a_hostile_body",
             f"{BLOCKS}::test_the_cancel_of_a_large_family",
