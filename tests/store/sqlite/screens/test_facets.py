@@ -10,7 +10,7 @@ from tests.support.fakes import START_MS
 from towerlog.model.question import RunFilter
 from towerlog.model.run import RunRow, Status
 from towerlog.model.usage import MAX_SUM, RunSum, Usage
-from towerlog.store.columns import searches
+from towerlog.store.columns.questions import searches
 from towerlog.store.sqlite import reads
 from towerlog.store.sqlite.screens.facets import run_durations, run_facets, run_sums
 from towerlog.store.sqlite.write import write_changes
