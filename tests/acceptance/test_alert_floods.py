@@ -116,10 +116,9 @@ def test_rules_times_runs_do_not_hold_up_another_organisation(
         )  # fmt: skip
         assert {one["status"] for one in ok(flood.result())["results"]} == {"stored"}
         assert count_alerts(client) == RULES * RUNS
-        assert len(took) > 2, "the flood is long enough to be beside it"
+        assert len(took) > 5, "the flood is long enough to be beside it"
         assert of_flood >= RULES * RUNS / MAX_ALERTS_OF_COMMIT
-        # With some of them the client itself is late, and commits pass meanwhile; who is kept waiting is so each time.
-        assert sorted(commits)[len(commits) // 2] <= MAX_COMMITS_BESIDE
+        assert max(commits) <= MAX_COMMITS_BESIDE
 
 
 def count_alerts(client: httpx2.Client) -> int:
