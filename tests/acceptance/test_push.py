@@ -279,7 +279,7 @@ def test_a_revoked_key_ends_its_sockets(server, connect) -> None:
     assert server.cli_inside("keys", "revoke", made["key_id"]).returncode == 0
     listener.socket.settimeout(REVOKED_DEADLINE_S)
     code, reason, said = listener.end()
-    assert (code, reason) == (4009, "The API key was revoked.")
+    assert (code, reason) == (4009, "The API key or session that allowed a channel has ended.")
     assert [one["data"]["code"] for one in said if one["event"] == "pusher:error"] == [4009]
     stays.say("pusher:ping", data={})
     wait_until(lambda: stays.message()["event"] == "pusher:pong", "the other key's socket")

@@ -182,3 +182,20 @@ def test_what_was_told_stays_told_where_the_thresholds_stay() -> None:
     assert named.exceeded_told
     raised = fold.changed(msgspec.structs.replace(back, amount_nanos=11 * DOLLAR), NOW_MS, was=back)
     assert not raised.is_exceeded
+
+
+@table("exceeds", [True, False])
+def test_a_change_of_the_fraction_alone_tells_the_end_of_the_amount_no_second_time(exceeds: bool) -> None:
+    """The same holds for a change of the amount that leaves where it warns, and for periods set aside."""
+    period, cost = Period.HOUR, (10 if exceeds else 8) * DOLLAR
+    before, _, _ = fold.spent(budget(period=period), cost, NOW_MS)
+    told = fold.current(before, NOW_MS + HOUR_MS)
+    asked = msgspec.structs.replace(told, warn_at=0.5, warn_nanos=5 * DOLLAR)
+    after = fold.current(fold.changed(asked, NOW_MS + HOUR_MS, was=told), NOW_MS)
+    assert (after.warning_told, after.exceeded_told) == (False, exceeds)
+    _, warns, exceeds_again = fold.spent(after, 1, NOW_MS)
+    assert (warns, exceeds_again) == (True, False)
+    now = fold.changed(msgspec.structs.replace(before, warn_at=0.5, warn_nanos=5 * DOLLAR), NOW_MS, was=before)
+    assert (now.warning_told, now.exceeded_told) == (False, exceeds)
+    more = fold.changed(msgspec.structs.replace(before, amount_nanos=16 * DOLLAR, warn_at=0.5), NOW_MS, was=before)
+    assert (more.warning_told, more.exceeded_told) == (True, False)

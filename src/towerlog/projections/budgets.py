@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ MIN_PACE_MS = 300_000
 MAX_AHEAD = 4
 """Periods ahead of the present one that are known of a clock that was ahead."""
 _replace = msgspec.structs.replace
+Counted = TypeVar("Counted", BudgetRow, PeriodCount)
 
 
 class Crossed(NamedTuple):
@@ -124,10 +125,9 @@ def changed(asked: BudgetRow, now_ms: int, was: BudgetRow | None = None) -> Budg
     One that is not used up any more lets its runs go on.
     """
     asked = current(asked, now_ms)
-    after = asked
-    if not _has_thresholds_of(asked, was):
-        aside = tuple(_replace(one, warning_told=False, exceeded_told=False) for one in asked.aside)
-        after = _replace(asked, warning_told=False, exceeded_told=False, aside=aside)
+    keeps_warning, keeps_end = _kept_thresholds(asked, was)
+    after = _told_of(asked, keeps_warning, keeps_end)
+    after = _replace(after, aside=tuple(_told_of(one, keeps_warning, keeps_end) for one in asked.aside))
     if not after.is_stopping():
         return _going_on(after)
     is_stopped = was is not None and was.is_stopping() and was.action is after.action
@@ -203,10 +203,16 @@ def pace(row: BudgetRow, spent_nanos: int, elapsed_ms: int, now_ms: int) -> Spen
     return SpendingPace(nanos_per_hour, None if resets_at is not None and ends_at >= resets_at else ends_at)
 
 
-def _has_thresholds_of(row: BudgetRow, was: BudgetRow | None) -> bool:
-    """Whether the budget warns and ends where it did before: what was told of it is still told then."""
-    mine = (row.amount_nanos, row.warn_nanos, row.period)
-    return was is not None and mine == (was.amount_nanos, was.warn_nanos, was.period)
+def _kept_thresholds(row: BudgetRow, was: BudgetRow | None) -> tuple[bool, bool]:
+    """Whether the budget warns, and whether it ends, where it did before: what was told of that stays told."""
+    if was is None or row.period is not was.period:
+        return False, False
+    return row.warn_nanos == was.warn_nanos, row.amount_nanos == was.amount_nanos
+
+
+def _told_of(counted: Counted, warning: bool, end: bool) -> Counted:
+    """What was told of a period, without that of thresholds which are not the same any more."""
+    return _replace(counted, warning_told=counted.warning_told and warning, exceeded_told=counted.exceeded_told and end)
 
 
 def stopping(row: BudgetRow) -> BudgetRow:

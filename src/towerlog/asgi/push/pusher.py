@@ -173,8 +173,8 @@ class PusherSocket(WebSocket):
         self.end(pusher.OVER_CAPACITY, "This was given up for somebody who holds less.")
 
     def revoke(self) -> None:
-        """A key that allowed one of its channels is no longer good."""
-        self.end(pusher.UNAUTHORISED, "The API key was revoked.")
+        """The key or session that allowed one of its channels is no longer good."""
+        self.end(pusher.UNAUTHORISED, "The API key or session that allowed a channel has ended.")
 
     def flooded(self) -> None:
         """It says more than it may."""
