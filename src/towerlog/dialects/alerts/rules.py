@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call
@@ -168,14 +169,14 @@ class RuleChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to change of a rule; what is left out stays."""
 
     schema_name: ClassVar[str] = "AlertRuleChange"
-    name: Name | None = None
-    scope: Annotated[RuleScopeBody, v.said("What it is about.")] | None = None
-    config: Annotated[RuleConfigBody, v.said("Its figures, all of them.")] | None = None
-    channels: Channels | None = None
-    enabled: Enabled | None = None
-    cooldown_minutes: Cooldown | None = None
-    renotify_minutes: Renotify | None = None
-    act: Act | msgspec.UnsetType | None = msgspec.UNSET
+    name: Name | UnsetType = UNSET
+    scope: Annotated[RuleScopeBody, v.said("What it is about.")] | UnsetType = UNSET
+    config: Annotated[RuleConfigBody, v.said("Its figures, all of them.")] | UnsetType = UNSET
+    channels: Channels | UnsetType = UNSET
+    enabled: Enabled | UnsetType = UNSET
+    cooldown_minutes: Cooldown | UnsetType = UNSET
+    renotify_minutes: Renotify | UnsetType = UNSET
+    act: Act | UnsetType | None = UNSET
 
 
 class RuleDetail(msgspec.Struct, frozen=True):
@@ -246,13 +247,13 @@ def decode_change(call: Call) -> ChangeRule:
     body = decode(_CHANGE, call.body)
     return ChangeRule(
         path_rule(call),
-        name=None if body.name is None else given_name(body.name, "name"),
-        scope=None if body.scope is None else _scope(body.scope),
-        config=None if body.config is None else _config(body.config),
-        channels=None if body.channels is None else _channels(body.channels),
-        enabled=body.enabled,
-        cooldown_ms=None if body.cooldown_minutes is None else _ms(body.cooldown_minutes),
-        renotify_ms=None if body.renotify_minutes is None else _ms(body.renotify_minutes),
+        name=None if body.name is UNSET else given_name(body.name, "name"),
+        scope=None if body.scope is UNSET else _scope(body.scope),
+        config=None if body.config is UNSET else _config(body.config),
+        channels=None if body.channels is UNSET else _channels(body.channels),
+        enabled=None if body.enabled is UNSET else body.enabled,
+        cooldown_ms=None if body.cooldown_minutes is UNSET else _ms(body.cooldown_minutes),
+        renotify_ms=None if body.renotify_minutes is UNSET else _ms(body.renotify_minutes),
         act=body.act if isinstance(body.act, AlertAct) else None,
         acts_no_more=body.act is None,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, cost_nanos_of, decode, given_name, invalid_field, path_uuid, text_id
+from towerlog.dialects.fields import cost_nanos_of, decode, given_name, invalid_field, path_uuid, text_id
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.errors import NotFound
 from towerlog.model.budget import (
@@ -50,10 +51,6 @@ WarnAt = Annotated[
 ]
 
 
-def _null() -> msgspec.Raw:
-    return NULL
-
-
 class ScopeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Whose money is counted: exactly one of these."""
 
@@ -80,11 +77,11 @@ class NewBudgetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BudgetChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to change of a budget; what is left out stays."""
 
-    name: Name | None = None
-    amount_usd: Amount = msgspec.field(default_factory=_null)
-    period: PeriodWord | None = None
-    action: Action | None = None
-    warn_at: WarnAt | None = None
+    name: Name | UnsetType = UNSET
+    amount_usd: Amount | UnsetType = UNSET
+    period: PeriodWord | UnsetType = UNSET
+    action: Action | UnsetType = UNSET
+    warn_at: WarnAt | UnsetType = UNSET
 
 
 class BudgetDetail(msgspec.Struct, frozen=True):
@@ -211,11 +208,11 @@ def _decode_change(call: Call) -> ChangeBudget:
     body = decode(_CHANGE, call.body)
     return ChangeBudget(
         budget_id,
-        name=None if body.name is None else given_name(body.name, "name"),
-        amount_nanos=None if bytes(body.amount_usd) == b"null" else _amount(body.amount_usd),
-        period=body.period,
-        action=body.action,
-        warn_at=body.warn_at,
+        name=None if body.name is UNSET else given_name(body.name, "name"),
+        amount_nanos=None if body.amount_usd is UNSET else _amount(body.amount_usd),
+        period=None if body.period is UNSET else body.period,
+        action=None if body.action is UNSET else body.action,
+        warn_at=None if body.warn_at is UNSET else body.warn_at,
     )
 
 
