@@ -207,7 +207,7 @@ async def test_what_is_not_read_while_others_are_served_is_not_late(cut: int) ->
 
 
 @pytest.mark.usefixtures("_impatient")
-@pytest.mark.parametrize(("cut", "status"), [(10, 400), (-5, 503)], ids=["in its head", "in its body"])
+@pytest.mark.parametrize(("cut", "status"), [(10, 408), (-5, 503)], ids=["in its head", "in its body"])
 async def test_from_its_turn_on_it_can_be_late(cut: int, status: int) -> None:
     app = Taking()
     link, transport = linked(app)

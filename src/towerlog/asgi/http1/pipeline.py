@@ -375,7 +375,12 @@ class Pipeline(Phases):
             self._refuse(400, "The request is not one of HTTP/1.1.")
 
     def _head_overdue(self) -> None:
-        self._refuse(400, "The request's head took too long.")
+        if self._count:
+            self._refuse(408, "The request's head took too long.")
+        else:
+            # Browsers open connections before they need them: a reply that nobody has asked for would be taken for
+            # that of the first request which is sent on it.
+            self.close()
 
     def _body_overdue(self) -> None:
         assert self._receiving is not None
