@@ -18,6 +18,24 @@ function cssHash({ filename, hash }: { filename: string; hash: (text: string) =>
   return name;
 }
 
+/** The part of Svelte that takes over what a server has drawn. No server draws here: all that only serves this is left out of the build. */
+const HYDRATION = 'svelte/src/internal/client/dom/hydration.js';
+const NEVER = `
+export const hydrating = false;
+export const hydrate_node = null;
+${['set_hydrating', 'set_hydrate_node', 'hydrate_next', 'reset', 'hydrate_template', 'next', 'skip_nodes', 'read_hydration_instruction'].map((name) => `export function ${name}() {}`).join('\n')}
+`;
+/** What compiled components call for it, in vain. */
+const IN_VAIN = ['$.reset', '$.next', '$.hydrate_template', '$.remove_input_defaults', '$.remove_textarea_child'];
+const unhydrated: Plugin = {
+  name: 'unhydrated',
+  apply: 'build',
+  load: (id) => (id.endsWith(HYDRATION) ? NEVER : null),
+  generateBundle() {
+    if (![...this.getModuleIds()].some((id) => id.endsWith(HYDRATION))) this.error(`Svelte has no ${HYDRATION} any more: see where hydration is now.`);
+  },
+};
+
 /** For `scripts/finish.mjs`: in which file each page is. Pages that share one have no name of their own in the manifest. */
 const pages: Plugin = {
   name: 'pages',
@@ -38,7 +56,7 @@ export default defineConfig(({ mode }) => {
   const { TOWERLOG_URL: server = 'http://127.0.0.1:8700', TOWERLOG_API_KEY: key } = loadEnv(mode, '.', 'TOWERLOG_');
   const ways = { target: server, changeOrigin: true, ...(key ? { headers: { authorization: `Bearer ${key}` } } : {}) };
   return {
-    plugins: [svelte({ compilerOptions: { cssHash } }), pages],
+    plugins: [svelte({ compilerOptions: { cssHash } }), unhydrated, pages],
     build: {
       manifest: true,
       assetsInlineLimit: 0,
@@ -47,6 +65,7 @@ export default defineConfig(({ mode }) => {
       // What pages share is two files, what the shell and the list of runs need too, and the rest; and all styles are one:
       // they compress better than a file each, and are loaded once.
       rolldownOptions: {
+        treeshake: { manualPureFunctions: IN_VAIN },
         output: {
           codeSplitting: {
             groups: [

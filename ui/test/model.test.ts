@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { count, money } from '../src/model/numbers';
+import { count, money, partOf, percent } from '../src/model/numbers';
 import { isEnded, lookOf, STATUSES } from '../src/model/status';
 import { line, shortId, visible, named } from '../src/model/text';
 import { ago, duration, local } from '../src/model/times';
@@ -30,6 +30,23 @@ describe('counts', () => {
     [1204, '1,204 tok'],
     [25_400, '25.4K tok'],
   ])('%d is shown as %s', (tokens, words) => expect(count(tokens).short).toBe(words));
+});
+
+describe('percents', () => {
+  it.each([
+    [0.0042, '0.4 %'],
+    [0.804, '80 %'],
+    [0.9996, '99.9 %'],
+    [1, '100 %'],
+    [1.004, '100 %'],
+    [12, '12 ×'],
+  ])('%d is shown as %s', (fraction, words) => expect(percent(fraction).short).toBe(words));
+  it.each([
+    [21.5, 25, '86 %'],
+    [9.96, 10, '99.6 %'],
+    [null, 10, '100 %'],
+    [0, 0, '100 %'],
+  ])('%d of %d is %s', (usd, amount, words) => expect(partOf(usd, amount).short).toBe(words));
 });
 
 describe('statuses', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Standing } from '../src/live/standing.svelte';
 import { MOST_GONE, STILL_MS, Stillness, stood } from '../src/model/standing';
 
 const id = (thing: string): string => thing;
@@ -21,6 +22,15 @@ describe('a list that holds its places', () => {
     expect(shown.length).toBe(MOST_GONE + 2);
     expect(shown[0]).toEqual({ id: 'a', thing: 'a', isGone: false });
     expect(shown.at(-1)).toEqual({ id: 'z', thing: 'z', isGone: false });
+  });
+});
+
+describe('a list that comes in parts', () => {
+  it('has lost nothing by what was put elsewhere before all of it was there', () => {
+    const list = new Standing(id);
+    expect(told(list.of(['alert'], false))).toBe('alert');
+    expect(told(list.of(['budget'], true))).toBe('budget');
+    expect(told(list.of([], true))).toBe('(budget)');
   });
 });
 

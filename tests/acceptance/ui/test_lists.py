@@ -122,7 +122,7 @@ def test_a_rule_is_made_and_changed(screen: OpenScreen, server: Server, seeds: S
 
     row = page.locator(f'[data-id="{rule()["rule_id"]}"]')
     row.get_by_role("button", name="Change …").click()
-    form = page.get_by_role("dialog", name="Change the rule slow people")
+    form = page.get_by_role("dialog", name="Change the rule “slow people”")
     expect(form.get_by_label("Minutes", exact=True)).to_have_value("5")
     expect(form.get_by_label("Fires when")).to_be_disabled()
     form.get_by_label("Minutes", exact=True).fill("0")
@@ -148,8 +148,8 @@ def test_a_rule_is_made_and_changed(screen: OpenScreen, server: Server, seeds: S
     assert [(way["type"], way["target"]) for way in now["channels"]] == [("webhook", "https://hooks.example.com/x")]
     row.get_by_role("link").click()
     one.faults = [fault for fault in one.faults if "422" not in fault]
-    page.get_by_role("dialog", name="Rule slow people").get_by_role("button", name="Change …").click()
-    expect(page.get_by_role("dialog", name="Change the rule slow people").get_by_label("URL")).to_have_value(
+    page.get_by_role("dialog", name="Rule “slow people”").get_by_role("button", name="Change …").click()
+    expect(page.get_by_role("dialog", name="Change the rule “slow people”").get_by_label("URL")).to_have_value(
         "https://hooks.example.com/x"
     )
 
@@ -162,7 +162,7 @@ def test_a_session_is_ended_where_it_is_listed(screen: OpenScreen, server: Serve
     before = rows.count()
     expect(rows.first.get_by_role("button")).to_have_count(0)
     rows.nth(1).get_by_role("button", name="End …").click()
-    dialog = page.get_by_role("dialog", name="End a session")
+    dialog = page.get_by_role("dialog", name="End the session of")
     expect(dialog.get_by_role("button", name="End it")).to_be_disabled()
     dialog.get_by_label("Type end to go on").fill("end")
     dialog.get_by_role("button", name="End it").click()

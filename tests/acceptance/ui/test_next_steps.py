@@ -225,7 +225,32 @@ def test_now_says_which_queued_runs_no_worker_serves(screen: OpenScreen, server:
     expect(said).to_contain_text(re.compile(r"\d+ runs?: no worker serves\s+nobody"))
     expect(said).not_to_contain_text("somebody")
     said.get_by_role("link", name=re.compile(r"^\d+ runs?$")).click()
-    one.ready("Workers")
+    queue = one.ready("Workers").page.get_by_role("table", name="Queue").get_by_role("row")
+    expect(queue.filter(has_text="nobody").first).to_contain_text("no worker serves its agent")
+    expect(queue.filter(has_text="somebody")).to_contain_text("no worker has taken it")
+
+
+def test_an_alert_finds_its_place_while_now_is_read(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
+    """It stands by what it is about, and nobody is told that it is over."""
+    rule = {"name": "money goes", "trigger": "budget", "config": {"fraction": 0.01}, "cooldown_minutes": 0}
+    ok(server.client().post("/api/v1/alert-rules", json=rule), 201)
+    tell(server.client(), "run_start", "spends", {"input": "x"}, agent_name="spender")
+    tell(server.client(), "run_end", "spends", {"cost_usd": 0.001})
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    one = screen("/audit").ready("Audit")
+    one.page.route("**/api/v1/budgets?*", hold)
+    one.page.keyboard.press("g")
+    one.page.keyboard.press("n")
+    cards = one.page.locator("[data-place]").filter(has_text="money goes")
+    expect(cards.get_by_text("▲ alert")).to_be_visible()
+    for route in held:
+        route.continue_()
+    expect(cards.get_by_role("link", name="all of it")).to_be_visible()
+    expect(cards).to_have_count(1)
 
 
 def test_a_sum_without_the_price_of_a_call_has_a_plus_beneath_its_chart_too(screen: OpenScreen, seeds: Seeds) -> None:

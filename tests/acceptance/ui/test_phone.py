@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.acceptance.ui.conftest import OpenScreen
 from tests.acceptance.ui.seeds import Seeds
-from tests.support.senders import tell
+from tests.support.senders import ingest, sdk_event, tell
 from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -37,6 +37,32 @@ def test_an_alert_is_a_card_with_its_words_and_buttons(screen: OpenScreen, serve
     assert one.violations() == []
     card.get_by_role("button", name="Acknowledge").click()
     expect(card).to_contain_text("over")
+
+
+def test_a_budget_says_what_it_counts_and_is_deleted_by_its_name(screen: OpenScreen, server: Server) -> None:
+    client, name = server.client(), f"{'n' * 60}  end"
+    made = {"name": name, "scope": {"agent": "lavish"}, "amount_usd": 1, "period": "hour", "action": "pause"}
+    client.post("/api/v1/budgets", json=made).raise_for_status()
+    tell(client, "run_start", "lavish", {"input": "x"}, agent_name="lavish")
+    tell(client, "run_end", "lavish", {"model": "of-no-price", "prompt_tokens": 5, "completion_tokens": 5})
+    tell(client, "run_start", "lavish-2", {"input": "x"}, agent_name="lavish")
+    # Its reply says that the budget is used up.
+    assert ingest(client, sdk_event("run_end", "lavish-2", {"cost_usd": 1.5})).status_code == 200
+    one = screen("/budgets", width=360).ready("Budgets")
+    card = one.page.locator("[data-id]").filter(has_text="nnn")
+    expect(card).to_contain_text("$1.50 of $1.00 an hour, 150 %")
+    expect(card.get_by_role("link", name="1 unpriced call")).to_be_visible()
+    expect(card.get_by_role("link", name="paused runs")).to_have_attribute("href", "/runs?agent=lavish&status=paused")
+    assert one.overflow() <= 0
+    card.get_by_role("button", name="Delete …").click()
+    dialog = one.page.get_by_role("dialog", name="Delete the budget “nnn")
+    shown = dialog.locator("code").inner_text()
+    assert shown == name
+    assert dialog.evaluate("dialog => dialog.scrollWidth - dialog.clientWidth") <= 0
+    assert one.violations() == []
+    dialog.get_by_label("Type").fill(shown)
+    dialog.get_by_role("button", name="Delete it").click()
+    expect(card).to_have_count(0)
 
 
 def test_what_belongs_to_every_page_is_there(screen: OpenScreen, seeds: Seeds) -> None:

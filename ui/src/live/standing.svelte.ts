@@ -22,7 +22,10 @@ export class Standing<Thing> {
   /** What is shown of the list as it is now. `isRead`: whether all of it is there, for a list that comes in parts. */
   of(things: readonly Thing[], isRead = true): readonly Stood<Thing>[] {
     void this.#closed;
-    return (this.#shown = stood(this.#shown, things, this.#id, isRead && !this.#isLeft));
+    const shown = stood(this.#shown, things, this.#id, isRead && !this.#isLeft);
+    // Until all of it is there, what leaves has only found its place.
+    this.#shown = isRead ? shown : [];
+    return shown;
   }
 
   /** For the element of the list: sees whether the reader is there. */

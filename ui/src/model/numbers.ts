@@ -26,6 +26,11 @@ export function spentOf(usd: number | null): Shown {
   return usd === null ? { short: 'too much', exact: 'More than can be told.' } : money(usd);
 }
 
+/** How much of an amount is spent; of one that is used up by all, and of a sum that is more than can be told, all. */
+export function partOf(usd: number | null, amount: number): Shown {
+  return percent(amount > 0 ? (usd ?? amount) / amount : 1);
+}
+
 interface Spender {
   readonly total_cost_usd: number | null;
   readonly unpriced_calls: number;
@@ -65,10 +70,11 @@ export function count(number: number | null | undefined, unit = 'tok'): Shown {
   return { short: number < 10_000 ? exact : `${SHORT.format(number)} ${unit}`, exact };
 }
 
-/** A fraction as percent; from ten times on, how many times. */
+/** A fraction as percent, which is 100 for the whole alone; from ten times on, how many times. */
 export function percent(fraction: number | null | undefined): Shown {
   if (fraction === null || fraction === undefined) return { short: '–', exact: 'not reported' };
   const parts = fraction * 100;
   if (parts >= 1000) return { short: `${SHORT.format(fraction)} ×`, exact: `${EXACT.format(parts)} %` };
-  return { short: `${parts > 0 && parts < 1 ? Number(parts.toPrecision(1)) : Math.round(parts)} %`, exact: `${EXACT.format(fraction * 100)} %` };
+  const short = parts > 0 && parts < 1 ? Number(parts.toPrecision(1)) : parts > 99 && parts < 100 ? Math.floor(parts * 10) / 10 : Math.round(parts);
+  return { short: `${short} %`, exact: `${EXACT.format(fraction * 100)} %` };
 }
