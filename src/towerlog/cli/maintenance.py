@@ -364,6 +364,9 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
         def differs(fault: str, name: str = org.name) -> None:
             unmended.report(f"not mended: {name}: {fault}")
 
+        def made(line: str, name: str = org.name) -> None:
+            settled.restored.append(f"{name}: {line}")
+
         # Before anything is added to the audit, which would hide that its end is missing.
         rows: list[LostRow] = []
         await check_audit(store, differs, org.org, rows.append)
@@ -372,7 +375,7 @@ async def rebuild_store(store: Store, clock: Clock, lost: list[str], unmended: F
             return [store_rebuilt(operator(), org, clock.now_ms(), folded, lost)]
 
         with progress(org.name, await _last_position(store, org.org)) as done:
-            events += await rebuild_org(store, org.org, done, told, differs)
+            events += await rebuild_org(store, org.org, done, told, differs, made, clock.steady_ms())
         await settled.settle(store, org, rows, clock)
     return events
 

@@ -12,7 +12,7 @@ from towerlog.model.audit import SERVER, Actor
 from towerlog.model.key import RANDOM_LENGTH, Key, digest_of, hint_of, make_key
 from towerlog.model.member import FIRST_LINK_MS, TOKEN_CHARS, SignInLink, link_digest
 from towerlog.model.principal import Org, Scope, User
-from towerlog.store.base import Organisations
+from towerlog.store.base import IdentityStore, Organisations
 
 
 class OrgMinted(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ async def first_start(
         return None
 
 
-async def warn_of_lost(store: Organisations) -> None:
+async def warn_of_lost(store: IdentityStore) -> None:
     """Who sends a key of such an organisation gets 401, and nothing else tells why."""
     for number in await store.orgs_lost():
         words = "the row of an organisation is lost, nobody gets into it: stop the server, `towerlog rebuild`"
