@@ -284,6 +284,8 @@ WHOLE = (
             f"{LOST_ROWS}::test_organisations_whose_page_is_lost_are_there_again_and_no_start_takes_their_place",
             f"{LOST_ROWS}::test_an_organisation_that_is_lost_is_named_at_the_start_and_so_is_the_name_that_another_has",
             "contract/test_lost_rows.py::test_an_organisation_whose_name_another_has_by_now_says_so",
+            "cli/test_maintenance_on_postgres.py"
+            "::test_a_server_says_which_organisation_is_lost_and_a_rebuild_brings_it_back",
             "cli/test_migrate.py::test_a_store_that_has_lost_rows_is_refused_before_anything_is_moved",
             f"{LOST_ROWS}::test_names_of_members_whose_page_is_lost_are_kept_again",
             f"{LOST_ROWS}::test_the_removal_of_an_organisation_that_is_lost_goes_on",

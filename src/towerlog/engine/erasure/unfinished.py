@@ -11,6 +11,8 @@ from towerlog.model.tombstone import covers
 
 _WIDEST_LAST = (Erases.DELTAS, Erases.CHECKPOINTS, Erases.EVENTS)
 """Each covers what those before it do."""
+_EVENTS = 2
+"""The place of the widest, which covers all."""
 
 
 class Unfinished:
@@ -30,7 +32,10 @@ class Unfinished:
         whole = self._whole.get(event.run, 0)
         if scope is None:
             if event.facts.erased is None:
-                kind = next(place for place, one in enumerate(_WIDEST_LAST) if covers(one, event))
+                # From the widest down: most events are of no narrower one.
+                kind = _EVENTS
+                while kind and covers(_WIDEST_LAST[kind - 1], event):
+                    kind -= 1
                 self._whole[event.run] = whole | 1 << kind
             return
         covered = (1 << _WIDEST_LAST.index(scope) + 1) - 1
