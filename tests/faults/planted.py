@@ -2210,8 +2210,8 @@ ERASED = (
         "faults/test_verify_and_rebuild.py::"
         "test_a_message_that_is_not_there_is_named_and_so_it_is_by_the_rebuild_that_cannot_mend_it",
         "towerlog.cli.maintenance",
-        "done, told, differs)",
-        "done, told)",
+        "done, told, differs, made,",
+        "done, told, lambda _: None, made,",
     ),
     Fault(
         "a tombstone needs no word for it",
