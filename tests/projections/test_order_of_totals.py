@@ -200,7 +200,8 @@ def story_of(random: Random) -> list[tuple[Draft, int]]:
         of_one = [["call"], ["flat"], ["call", "call", "bare"], ["flat", "flat", "bare"]]
         forms, teller = random.choice([*of_one, *[FORMS] * 6]), Teller(agent)
         for at in range(1, random.randint(3, 6)):
-            call = random.randint(0, 40), random.randint(0, 40), random.randint(0, 40), random.randint(0, 40)
+            is_tool = random.random() < 0.15  # a step without a call
+            call = (0, 0, 0, 0) if is_tool else tuple(random.randint(0, 40) for _ in range(4))
             teller.other += random.choice([0, 0, 9]) if forms[0] == "call" else 0
             cost += random.randint(0, 9)
             more = {"run_cost_usd": cost / 1_000_000} if has_cost else {}

@@ -294,7 +294,7 @@ def _within(level: Usage, above: Usage) -> Usage:
             room -= free
     known = [one is not None for one in astuple(level)[: TOKEN_BUCKETS - 1]]
     split = [tokens if is_known or tokens else None for tokens, is_known in zip(kept[:-1], known, strict=True)]
-    return Usage(*split, total_tokens=sum(kept))
+    return _replace(Usage(*split), total_tokens=sum(kept))
 
 
 def _figures(usage: Usage) -> list[int]:
