@@ -17,7 +17,7 @@ from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut, parted
-from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect, singly
+from towerlog.engine.commit.submission import Submission, answer, fail, needs_with_reply, note_defect, singly
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, place_whole, with_new_messages
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
@@ -67,10 +67,10 @@ class Writer:
         self._committed = committed
         self._reactions = reactions
         self.intake = Intake(store, serving, max_queue)
-        self._queue, self._bodies = self.intake.queue, self.intake.bodies
+        self._queue, self._bodies, self.waits = self.intake.queue, self.intake.bodies, self.intake.waits
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
-        self._lost = LostContent(self.intake, stored_again, _answer)
+        self._lost = LostContent(self.intake, stored_again, answer)
         self._has_prices, self._committed_group = False, 0
         self.groups = self.commands = self.reloads = 0
         """`reloads`: groups placed anew because something had not been loaded."""
@@ -141,6 +141,7 @@ class Writer:
             return None
         async with self._store.begin() as unit:
             self._cache = Cache() if anew else self._cache.without_content()
+            self.waits.commits += 1
             return await work(unit)
 
     async def _placed_anew(
@@ -204,9 +205,9 @@ class Writer:
             note_defect("group_failed", commands=len(group))
             self._cache = Cache()  # a commit that broke may have been one
             if self._committed_group == id(group):
-                _fail(group, told_of(error))  # who was not told yet; nothing of it may be carried out again
+                fail(group, told_of(error))  # who was not told yet; nothing of it may be carried out again
             else:
-                await singly(group, error, self._write, _fail)
+                await singly(group, error, self._write, fail)
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -233,10 +234,11 @@ class Writer:
                     await unit.commit(plan.changes)
                 self._committed_group = id(group)
                 self._publish(plan)
+                commits = self.waits.commits
         except (StorageFailed, Overloaded) as error:
             self._serving.stop()
             failed, parts = parted(group, error)
-            _fail(failed, error)
+            fail(failed, error)
             for part in parts:
                 await self._write_or_fail(part)
             return
@@ -257,7 +259,9 @@ class Writer:
                     left.insert(0, submission)
             else:
                 self.commands += 1
-                _answer(submission, outcome)
+                if not submission.is_large:
+                    self.waits.note(commits - submission.came_at)
+                answer(submission, outcome)
         if left:
             self._queue.put_back(left)
         if plan.changes.alerts or plan.known.more_work:
@@ -276,6 +280,7 @@ class Writer:
         if changes == NO_CHANGES:
             self._cache.trim()  # what was only looked up is in it as well
             return
+        self.waits.commits += 1
         # Who is refused for the disk guard is not heard, whatever is written below it.
         if self._serving.is_out and not self._store.space.was_low:
             self._serving.go_on()
@@ -377,24 +382,3 @@ class Writer:
         if plan.postponed:
             yield from finish(plan)
         return outcome
-
-
-def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
-    """Tells its waiter, if that still waits."""
-    try:
-        if submission.waiter.done():
-            return
-        if isinstance(outcome, TowerlogError):
-            submission.waiter.set_exception(outcome)
-        else:
-            submission.waiter.set_result(outcome)
-    except Exception as error:  # one that cannot be told must not keep the others waiting, nor have them done again
-        note_defect("answer_failed", command=type(submission.command).__name__)
-        with suppress(Exception):  # what has no memory for an answer may have some for less
-            submission.waiter.set_exception(told_of(error))
-
-
-def _fail(group: list[Submission], error: TowerlogError) -> None:
-    """Tells all of them the same."""
-    for submission in group:
-        _answer(submission, error)
