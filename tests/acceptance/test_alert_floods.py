@@ -21,7 +21,7 @@ from towerlog.engine.load.misses import MAX_ALERTS_ASKED
 
 RULES, RUNS = 60, 300
 MAX_COMMITS_BESIDE = 4
-"""That a post waits for, as the server counts: the one under way, its own, and one of a timer and of messages between."""
+"""That a post waits for, as the server counts: the one under way, its own, and one each of timers and messages."""
 MAX_ALERTS_OF_COMMIT = MAX_ALERTS_ASKED + RULES
 """Those of its last event may be more than it looks up."""
 PROBES = 40
@@ -124,7 +124,8 @@ def test_rules_times_runs_do_not_hold_up_another_organisation(
             lasted, has = time.perf_counter() - began, waited(own)
         log.info(
             "%s: flood %.1f s; alone p99 %.0f ms; beside n %d p50 %.0f p99 %.0f ms; commits at most %s",
-            trigger, lasted, alone * 1e3, len(took), sorted(took)[len(took) // 2] * 1e3, p99(took) * 1e3, most(had, has),
+            trigger, lasted, alone * 1e3, len(took), sorted(took)[len(took) // 2] * 1e3, p99(took) * 1e3,
+            most(had, has),
         )  # fmt: skip
         assert {one["status"] for one in ok(flood.result())["results"]} == {"stored"}
         assert count_alerts(client) == RULES * RUNS
