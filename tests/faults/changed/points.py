@@ -57,10 +57,10 @@ POINTS = {
     "between the frames of a group and their sync": Point("load", rule="sync .db-wal KILL 0 1"),
     "between the commit of a group and its publishing": Point("load", function=f"{WRITE}:write_changes", is_after=True),
     "between the publishing of a group and its acknowledgement": Point(
-        "load", function="towerlog.engine.commit.submission:answer"
+        "load", function="towerlog.engine.commit.writer:_answer"
     ),
     "between two acknowledgements of a group": Point(
-        "load", function="towerlog.engine.commit.submission:answer", is_after=True
+        "load", function="towerlog.engine.commit.writer:_answer", is_after=True
     ),
     # A checkpoint.
     "before the first page of a checkpoint": Point("hurried load", rule="page .db KILL 0 1"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import chain
 
@@ -201,6 +201,11 @@ class CommandQueue:
             heapify(self._next)
         elif self._next:
             self._ends[org] = max(self._begun, self._ends.get(org, 0)) + work
+
+    def charge_all(self, more: Iterable[tuple[int, int]]) -> None:
+        """The same of several: (organisation, work)."""
+        for org, work in more:
+            self.charge(org, work)
 
     def _begin_line(self, org: int, begins: int) -> _Line:
         """For the commands of an organisation that has none, the next of which begins there."""

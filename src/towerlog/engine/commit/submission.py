@@ -23,7 +23,6 @@ from towerlog.model.command import (
     Write,
 )
 from towerlog.model.event import Draft
-from towerlog.model.outcome import Placed, Replayed
 from towerlog.model.pending import text_bytes
 from towerlog.model.persona import CreatePersona
 from towerlog.model.principal import Principal
@@ -110,27 +109,6 @@ def note_defect(event: str, **fields: object) -> None:
     """Logs the exception under way. What broke the command may break its description too; that ends nothing."""
     with suppress(Exception):
         log.exception(event, **fields)
-
-
-def answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
-    """Tells its waiter, if that still waits."""
-    try:
-        if submission.waiter.done():
-            return
-        if isinstance(outcome, TowerlogError):
-            submission.waiter.set_exception(outcome)
-        else:
-            submission.waiter.set_result(outcome)
-    except Exception as error:  # one that cannot be told must not keep the others waiting, nor have them done again
-        note_defect("answer_failed", command=type(submission.command).__name__)
-        with suppress(Exception):  # what has no memory for an answer may have some for less
-            submission.waiter.set_exception(told_of(error))
-
-
-def fail(group: list[Submission], error: TowerlogError) -> None:
-    """Tells all of them the same."""
-    for submission in group:
-        answer(submission, error)
 
 
 async def singly(

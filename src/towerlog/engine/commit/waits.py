@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 MAX_COUNTED = 16
 """Commits up to which each number has a count of its own."""
+BEYOND = MAX_COUNTED + 1
+"""The place of the count of all others."""
 
 
 class CommitWaits:
@@ -16,19 +18,18 @@ class CommitWaits:
         """None has waited yet."""
         self.commits = 0
         """Those that have ended: of groups, and of what the engine commits between two of them."""
-        self.sum = 0
-        """Of what all commands have waited for."""
-        self._counts = [0] * (MAX_COUNTED + 2)
+        self.counts = [0] * (BEYOND + 1)
+        """Of commands, by what they have waited for; the writer counts them itself, which costs it no call."""
 
-    def note(self, waited: int) -> None:
-        """One command more has waited for so many."""
-        self.sum += waited
-        self._counts[min(waited, MAX_COUNTED + 1)] += 1
+    @property
+    def sum(self) -> int:
+        """Of what all commands have waited for, those beyond the last count as if it were for one commit more."""
+        return sum([waited * count for waited, count in enumerate(self.counts)])
 
     def up_to(self) -> Iterator[tuple[int | None, int]]:
         """(so many commits, how many commands have waited for no more), from one on; None for any number."""
-        total = self._counts[0]
+        total = self.counts[0]
         for commits in range(1, MAX_COUNTED + 1):
-            total += self._counts[commits]
+            total += self.counts[commits]
             yield commits, total
-        yield None, total + self._counts[MAX_COUNTED + 1]
+        yield None, total + self.counts[BEYOND]

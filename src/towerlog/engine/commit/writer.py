@@ -17,14 +17,15 @@ from towerlog.ambient import Ids, Reading, ServingTime
 from towerlog.engine.audit.hook import as_found, needs_of_act, note_act
 from towerlog.engine.commit.lost_content import LostContent, StoredAgain
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut, parted
-from towerlog.engine.commit.submission import Submission, answer, fail, needs_with_reply, note_defect, singly
+from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect, singly
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, place_whole, with_new_messages
+from towerlog.engine.commit.waits import BEYOND
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
 from towerlog.engine.load.rows import Asking, Known, Needs, NeedsSteps, load, load_missed
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.fold import Reactions
-from towerlog.engine.plan.follow_ups import finish
+from towerlog.engine.plan.follow_ups import finish, more_work
 from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import DiskFull, Overloaded, StorageFailed, TowerlogError, told_of
@@ -70,7 +71,7 @@ class Writer:
         self._queue, self._bodies, self.waits = self.intake.queue, self.intake.bodies, self.intake.waits
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
-        self._lost = LostContent(self.intake, stored_again, answer)
+        self._lost = LostContent(self.intake, stored_again, _answer)
         self._has_prices, self._committed_group = False, 0
         self.groups = self.commands = self.reloads = 0
         """`reloads`: groups placed anew because something had not been loaded."""
@@ -122,7 +123,7 @@ class Writer:
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
-                self._charge(plan)
+                self._queue.charge_all(more_work(plan))
         except (StorageFailed, Overloaded) as error:
             self._serving.stop()
             if self._store.trouble.refused is not error or not isinstance(error, DiskFull | Overloaded):
@@ -205,9 +206,9 @@ class Writer:
             note_defect("group_failed", commands=len(group))
             self._cache = Cache()  # a commit that broke may have been one
             if self._committed_group == id(group):
-                fail(group, told_of(error))  # who was not told yet; nothing of it may be carried out again
+                _fail(group, told_of(error))  # who was not told yet; nothing of it may be carried out again
             else:
-                await singly(group, error, self._write, fail)
+                await singly(group, error, self._write, _fail)
 
     async def _gather(self) -> None:
         """Lets what is on its way in join the group: a commit costs about the same for one command as for many.
@@ -238,7 +239,7 @@ class Writer:
         except (StorageFailed, Overloaded) as error:
             self._serving.stop()
             failed, parts = parted(group, error)
-            fail(failed, error)
+            _fail(failed, error)
             for part in parts:
                 await self._write_or_fail(part)
             return
@@ -260,20 +261,12 @@ class Writer:
             else:
                 self.commands += 1
                 if not submission.is_large:
-                    self.waits.note(commits - submission.came_at)
-                answer(submission, outcome)
+                    self.waits.counts[min(commits - submission.came_at, BEYOND)] += 1
+                _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
         if plan.changes.alerts or plan.known.more_work:
-            self._charge(plan)
-
-    def _charge(self, plan: Plan) -> None:
-        """What follows from an event, or has to be looked for, is known afterwards: it is work of its organisation."""
-        for org, work in plan.known.more_work.items():
-            self._queue.charge(org, work)
-        if plan.changes.alerts or plan.changes.delivery_bodies:
-            for org, work in plan.alerts.work().items():
-                self._queue.charge(org, work)
+            self._queue.charge_all(more_work(plan))
 
     def _publish(self, plan: Plan) -> None:
         changes = plan.changes
@@ -382,3 +375,24 @@ class Writer:
         if plan.postponed:
             yield from finish(plan)
         return outcome
+
+
+def _answer(submission: Submission, outcome: Placed | Replayed | TowerlogError) -> None:
+    """Tells its waiter, if that still waits."""
+    try:
+        if submission.waiter.done():
+            return
+        if isinstance(outcome, TowerlogError):
+            submission.waiter.set_exception(outcome)
+        else:
+            submission.waiter.set_result(outcome)
+    except Exception as error:  # one that cannot be told must not keep the others waiting, nor have them done again
+        note_defect("answer_failed", command=type(submission.command).__name__)
+        with suppress(Exception):  # what has no memory for an answer may have some for less
+            submission.waiter.set_exception(told_of(error))
+
+
+def _fail(group: list[Submission], error: TowerlogError) -> None:
+    """Tells all of them the same."""
+    for submission in group:
+        _answer(submission, error)
