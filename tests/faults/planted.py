@@ -2543,8 +2543,8 @@ MENDED = (
         "a child that is born to a cancelled parent goes on",
         "engine/control/test_cancel.py::test_a_child_that_is_born_meanwhile_is_cancelled_however_its_parent_ends",
         "towerlog.engine.verbs",
-        "on_parent=(budget_reactions.join_trees, cancels.cancel_born),",
-        "on_parent=(budget_reactions.join_trees,),",
+        "on_parent=(budget_reactions.join_trees, cancels.cancel_born, alert_entries.on_parent),",
+        "on_parent=(budget_reactions.join_trees, alert_entries.on_parent),",
     ),
     Fault(
         "what stands below a run that is linked late goes on",
