@@ -78,7 +78,12 @@ class Engine:
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
         self.unheard = Unheard(self._serving)
-        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
+        reactions = REACTIONS._replace(
+            book=PriceBook(listed),
+            quotas=settings.quotas,
+            thresholds=settings.thresholds,
+            unheard=self.unheard.stretches,
+        )
         parts = (store, self._serving, ids, VERBS, wake.committed, reactions)
         self._writer = Writer(
             *parts,

@@ -245,7 +245,8 @@ def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     at, effects = event.recorded_at, event.effects
     changes |= {"process_at": at, "seen_at": seen_after(row, at), "silent_at": None}
     if effects.beat:
-        changes["sends_heartbeats"] = True
+        if not effects.of_server:
+            changes["sends_heartbeats"] = True
         return
     changes |= {"progress_at": at, "expected_at": None}
     if not event.facts.by_other:
