@@ -78,13 +78,8 @@ class Engine:
         listed = price_list or NoPrices()
         self._repricing = Repricing(store, listed, self._write)
         self.unheard = Unheard(self._serving)
-        reactions = REACTIONS._replace(
-            book=PriceBook(listed),
-            quotas=settings.quotas,
-            thresholds=settings.thresholds,
-            unheard=self.unheard.stretches,
-        )
-        parts = (store, self._serving, ids, VERBS, wake.committed, reactions)
+        reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
+        parts = (store, self._serving, ids, VERBS, wake.committed, reactions._replace(thresholds=settings.thresholds))
         self._writer = Writer(
             *parts,
             max_queue=settings.max_queue,
