@@ -81,6 +81,7 @@ async def test_it_is_not_ended_as_lost_and_who_stops_telling_is(old: Rig) -> Non
         await later(old, LOST_MS // 8)
         await tell(old, state(1))
     assert await statuses(old) == ["running"]
+    await later(old, SILENT_MS)
     await later(old, LOST_MS)
     assert await statuses(old) == ["lost"]
     await tell(old, state(1))
