@@ -226,8 +226,8 @@ def test_now_says_which_queued_runs_no_worker_serves(screen: OpenScreen, server:
     expect(said).not_to_contain_text("somebody")
     said.get_by_role("link", name=re.compile(r"^\d+ runs?$")).click()
     queue = one.ready("Workers").page.get_by_role("table", name="Queue").get_by_role("row")
-    expect(queue.filter(has_text="nobody").first).to_contain_text("no worker serves its agent")
-    expect(queue.filter(has_text="somebody")).to_contain_text("no worker has taken it")
+    expect(queue.filter(has_text="nobody").first).to_contain_text("no worker serves it")
+    expect(queue.filter(has_text="somebody")).to_contain_text("not taken yet")
 
 
 def test_an_alert_finds_its_place_while_now_is_read(screen: OpenScreen, server: Server, seeds: Seeds) -> None:
