@@ -251,7 +251,7 @@ def test_an_alert_finds_its_place_while_now_is_read(screen: OpenScreen, server: 
     cards = one.page.locator("[data-place]").filter(has_text="money goes")
     expect(cards.get_by_text("▲ alert")).to_be_visible()
     # What is asked for meanwhile, as by a row of the stream, is not held.
-    first, held = held, None
+    first, held = held or [], None
     for route in first:
         route.continue_()
     expect(cards.get_by_role("link", name="all of it")).to_be_visible()
