@@ -213,14 +213,15 @@ def tables(url: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("value", "words", "code"), [("X'7b7d'", "its hash does not fit", 1), ("'{}'", "event cannot be moved", 70)]
+    ("value", "words"), [("X'7b7d'", "its hash does not fit"), ("'{}'", "stored data cannot be read")]
 )
-def test_a_damaged_store_does_not_become_a_new_one(data: Path, url: str, value: str, words: str, code: int) -> None:
+def test_a_damaged_store_does_not_become_a_new_one(data: Path, url: str, value: str, words: str) -> None:
     with closing(apsw.Connection(str(data / "towerlog.db"))) as db:
         db.execute(f"UPDATE event SET data = {value} WHERE seq = 3")
     done = towerlog("migrate", "--data-dir", data, "--to", url)
-    assert done.exit_code == code, done.output
+    assert done.exit_code == 1, done.output
     assert words in done.stderr
+    assert "nothing was moved" in done.stderr
     refused = towerlog("verify", "--data-dir", data, "--database-url", url)
     assert refused.exit_code == CONFIGURATION
 

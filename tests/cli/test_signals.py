@@ -46,6 +46,8 @@ def signalled(number, act):
         return act(*arguments)
     return begun
 
+# As from a terminal: what a shell runs in the background begins with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 place, number = sys.argv.pop(1), int(sys.argv.pop(1))
 if place == "fill":
     Place.fill = stopped_fill
