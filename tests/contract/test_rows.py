@@ -238,9 +238,9 @@ async def test_descendants_come_level_by_level_and_loops_end(store: Store, org: 
     await commit(store, Changes(runs=rows, counters={org: Counters(0, 4, 0)}))
     async with store.begin() as unit:
         parents = [Parent(row.run, org, row.run_id, row.thread_id, row.trace_id, "") for row in (looped, child)]
-        families = [Family(parent, False) for parent in parents]
+        families = [*[Family(parent, False) for parent in parents], Family(parents[0], True, True)]
         found = await looked_up(unit, Kind.FAMILY, *families)
-    assert [found[one] for one in families] == [[child, grandchild], []]
+    assert [found[one] for one in families] == [[child, grandchild], [], [child, ended, grandchild]]
     assert await store.run_children(org, looped, 100) == [child, ended]
     unknown = [run_row(8, org=org, parent_key="trace:none"), run_row(9, org=org, parent_key="run:none")]
     parent_ids = await store.run_ids_of_parents(org, [child, grandchild, run_row(7, org=org), *unknown])

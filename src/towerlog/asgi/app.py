@@ -180,7 +180,7 @@ class App:
         metrics = Metrics(
             TransportCollector(components.meters, streams, self.arrivals, components.limiters),
             PushCollector(self.sockets),
-            EngineCollector(node.engine.figures),
+            EngineCollector(node.engine.figures, node.engine.waits),
             LoopCollector(watch),
         )
         self.pages.static.attach(self.table, components.settings.public_url)

@@ -12,6 +12,7 @@ from towerlog.engine.alerts.ways_out import WaysOut
 from towerlog.engine.commands.long_histories import LongHistories
 from towerlog.engine.commit.idempotency import AnsweredOnce
 from towerlog.engine.commit.submission import Waiter
+from towerlog.engine.commit.waits import CommitWaits
 from towerlog.engine.commit.writer import Writer
 from towerlog.engine.control.unheard import Unheard
 from towerlog.engine.follow.follower import StreamReader
@@ -184,6 +185,11 @@ class Engine:
             "nodes": 1 + (0 if self.peers is None else len(self.peers.others)),
             "leads": int(self._leads()),
         }
+
+    @property
+    def waits(self) -> CommitWaits:
+        """How many commits commands wait for."""
+        return self._writer.waits
 
     async def execute(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from towerlog.engine.alerts import entries as alert_entries
 from towerlog.engine.alerts import reactions as alert_reactions
 from towerlog.engine.commands import (
     alerts,
@@ -57,10 +58,11 @@ REACTIONS = Reactions(
         budget_reactions.stop_new,
         alert_reactions.on_status,
     ),
-    on_parent=(budget_reactions.join_trees, cancels.cancel_born),
+    on_parent=(budget_reactions.join_trees, cancels.cancel_born, alert_entries.on_parent),
     on_thread=(budget_reactions.join_thread,),
     on_spent=(budget_reactions.count, alert_reactions.on_spent),
     on_budget=(alert_reactions.on_budget,),
+    on_place=(alert_entries.on_place,),
     budget_limits=alert_reactions.limits_of_budgets,
     on_call=(alert_reactions.on_call,),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from hashlib import blake2b
+from operator import attrgetter
 
 import msgspec
 
@@ -352,6 +353,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return None if ended_at is None else ended_at - (self.created_at if started_at is None else started_at)
 
 
+place_of = attrgetter("agent", "thread_id", "parent_key", "metadata")
+"""What an event may change of that which tells whether an alert rule is about a run, or about those below it."""
 MAX_UNPLACED = 16
 MAX_UNPLACED_BYTES = 1_536
 """Roll-up cells of which it is remembered how many events a run without a model has in them, and what they take as

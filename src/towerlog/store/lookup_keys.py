@@ -19,11 +19,13 @@ class Parent(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Open runs below a run."""
+    """Runs below a run."""
 
     parent: Parent
     cancelling: bool
-    """Those that are being cancelled as well."""
+    """Those that are being cancelled as well as open ones;"""
+    ended: bool = False
+    """and those that have ended."""
 
 
 class SpentSince(NamedTuple):

@@ -135,8 +135,8 @@ class Kind(enum.StrEnum):
     CHAIN = "chain"
     """(org, key of a node) (how many messages the history has that ends in it)."""
     FAMILY = "family"
-    """`Family` (`Found` of `RunRow`: open runs below it, at most MAX_FAMILY, children before grandchildren; cut where
-    there are more)."""
+    """`Family` (`Found` of `RunRow`: those below it, at most MAX_FAMILY, children before grandchildren; cut where there
+    are more)."""
     CLAIMS = "claims"
     """`Claimant` (list of (`Lane`, `RunRow`): queued lanes that it may take, the lowest place first, then held ones
     that ran out)."""

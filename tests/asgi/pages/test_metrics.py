@@ -39,6 +39,8 @@ async def test_what_happened_is_counted(app: App, say: Any) -> None:
     assert seen["towerlog_commands_total", "", ""] == 201
     assert seen["towerlog_commits_total", "", ""] >= 1
     assert seen["towerlog_commit_queue", "", ""] == 0
+    assert seen["towerlog_command_commits_count", "", ""] == 201
+    assert seen["towerlog_command_commits_bucket", "", "1.0"] > 0
     assert seen["towerlog_longest_write_seconds", "", ""] < 1 + seen["towerlog_long_writes_total", "", ""] * 3600
     assert seen["towerlog_events_total", "", ""] == 201
     assert seen["towerlog_runs_silent", "", ""] == 0

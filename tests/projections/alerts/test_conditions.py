@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from towerlog.model.alert import AlertConfig, AlertState
-from towerlog.projections.alerts.conditions import begins_loop, burn_state, call_digest, crosses, failure_state
+from towerlog.projections.alerts.conditions import (
+    begins_loop,
+    burn_state,
+    call_digest,
+    crosses,
+    failure_state,
+    holds_loop,
+)
 
 OK, ALERT, NO_DATA = AlertState.OK, AlertState.ALERT, AlertState.NO_DATA
 
@@ -54,6 +61,11 @@ def test_a_call_is_the_same_in_another_spelling() -> None:
     assert call_digest("search", b'{"q":"x","n":2}') != same
     assert call_digest(None, b"") == call_digest("", b"") != call_digest("a", b"")
     assert call_digest("a", b"not json") != call_digest("a", b"not json either")
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=20), st.sampled_from([None, 1, 2, 3, 4, 5]))
+def test_a_loop_is_among_calls_where_one_of_them_has_begun_it(calls: list[bytes], times: int | None) -> None:
+    assert holds_loop(calls, times) is any(begins_loop(calls[: end + 1], times) for end in range(len(calls)))
 
 
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(1, 100))

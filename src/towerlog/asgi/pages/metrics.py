@@ -20,6 +20,7 @@ from towerlog.asgi.push.streams import Streams
 from towerlog.asgi.routes import PageRoute, PageVisit
 from towerlog.asgi.shares.share import Resource
 from towerlog.dialects.base import PLAIN_TEXT, Reply
+from towerlog.engine.commit.waits import CommitWaits
 from towerlog.errors import Forbidden, StorageFailed, Unauthenticated
 from towerlog.model.principal import Scope
 from towerlog.model.run import Status
@@ -104,15 +105,21 @@ class PushCollector(Collector):
 class EngineCollector(Collector):
     """The engine's own counts."""
 
-    def __init__(self, figures: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, figures: Callable[[], Mapping[str, int]], waits: CommitWaits) -> None:
         """`figures` gives the counts of `Engine.figures` as they are now."""
         self._figures = figures
+        self._waits = waits
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
         figures = self._figures()
         yield CounterMetricFamily("towerlog_commands", "Commands carried out.", figures["commands"])
         yield CounterMetricFamily("towerlog_commits", "Groups of commands committed.", figures["groups"])
+        waited = "Commits that ended from when a command came to its own, which is counted as well."
+        told = HistogramMetricFamily("towerlog_command_commits", waited)
+        buckets = [("+Inf" if edge is None else f"{edge}.0", count) for edge, count in self._waits.up_to()]
+        told.add_metric([], buckets, self._waits.sum)
+        yield told
         yield GaugeMetricFamily("towerlog_commit_queue", "Commands that wait for the next commit.", figures["queue"])
         writes = "Groups that took over a second to be placed and committed, while all others waited to write."
         yield CounterMetricFamily("towerlog_long_writes", writes, figures["long_writes"])

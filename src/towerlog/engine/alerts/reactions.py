@@ -189,10 +189,8 @@ def on_call(plan: Plan, run_state: RunState, event: Event) -> None:
     rules = plan.alerts.rules(event.org)
     if rules.index(AlertTrigger.LOOP) is None or event.late or event.facts.by_other:
         return
-    run, calls = event.run, plan.alerts.calls_of(event.run, is_new=run_state.before is None)
-    if calls is None:
-        calls = b"".join(map(_digest, plan.alerts.stored_calls(run)))
-    calls = (calls + _digest(event))[-MAX_CALLS * CALL_BYTES :]
+    run = event.run
+    calls = (calls_before(plan, run, is_new=run_state.before is None) + _digest(event))[-MAX_CALLS * CALL_BYTES :]
     plan.alerts.calls[run] = calls
     row = plan.run_by_number(run)
     if row is None:
@@ -204,8 +202,14 @@ def on_call(plan: Plan, run_state: RunState, event: Event) -> None:
         if times not in begins:
             begins[times] = begins_loop(made, times)
         if begins[times]:
-            firings.append(NewAlert(rule, run_subject(row.run_id), told_of_loop(row, event, times)))
+            firings.append(NewAlert(rule, run_subject(row.run_id), told_of_loop(row, event.facts.tool, times)))
     fire_all(plan, firings, row)
+
+
+def calls_before(plan: Plan, run: int, *, is_new: bool) -> bytes:
+    """The digests of what a run has called last. Raises NotLoaded."""
+    calls = plan.alerts.calls_of(run, is_new=is_new)
+    return b"".join(map(_digest, plan.alerts.stored_calls(run))) if calls is None else calls
 
 
 def _digest(call: Event) -> bytes:

@@ -13,7 +13,6 @@ from towerlog.model.alert import (
     WindowCount,
 )
 from towerlog.model.budget import dollars_text
-from towerlog.model.event import Event
 from towerlog.model.run import RunRow, Status
 from towerlog.projections.alerts.conditions import burn_state, failure_state
 
@@ -34,11 +33,11 @@ def told_of_cost(row: RunRow) -> str:
     return f"A run of agent '{row.agent or 'default'}' has cost ${dollars_text(row.usage.cost_nanos or 0)}"
 
 
-def told_of_loop(row: RunRow, event: Event, times: int | None) -> str:
-    """Of a run that calls the same tool again and again."""
-    tool = (event.facts.tool or "a tool")[:MAX_TOOL_CHARS]
+def told_of_loop(row: RunRow, tool: str | None, times: int | None) -> str:
+    """Of a run that calls the same tool again and again; `tool` None: one that is not known by now."""
+    called = "a tool" if tool is None else f"'{tool[:MAX_TOOL_CHARS]}'"
     return (
-        f"A run of agent '{row.agent or 'default'}' calls '{tool}' with the same arguments again and again "
+        f"A run of agent '{row.agent or 'default'}' calls {called} with the same arguments again and again "
         f"({times or DEFAULT_TIMES} times, or in turn with another call)"
     )
 

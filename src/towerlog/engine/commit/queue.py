@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import chain
 
 from towerlog.ambient import ServingTime
 from towerlog.engine.commit.replies import InFlight, WaitingBodies
 from towerlog.engine.commit.submission import Submission, Waiter, measured, name_of
+from towerlog.engine.commit.waits import CommitWaits
 from towerlog.errors import Overloaded, StorageFailed, TowerlogError, told_of
 from towerlog.model.command import ABOUT_MEMBERS, TELEMETRY, Append, Idempotency, KeepContent, Report, RevokeKey, Write
 from towerlog.model.event import Draft, Item
@@ -201,6 +202,11 @@ class CommandQueue:
         elif self._next:
             self._ends[org] = max(self._begun, self._ends.get(org, 0)) + work
 
+    def charge_all(self, more: Iterable[tuple[int, int]]) -> None:
+        """The same of several: (organisation, work)."""
+        for org, work in more:
+            self.charge(org, work)
+
     def _begin_line(self, org: int, begins: int) -> _Line:
         """For the commands of an organisation that has none, the next of which begins there."""
         line = self._lines[org] = _Line(self._max_commands + MAX_GROUP_COMMANDS)
@@ -280,6 +286,7 @@ class Intake:
         self._in_flight = InFlight()
         self.queue = CommandQueue(max_queue)
         self.bodies = WaitingBodies(max_queue)
+        self.waits = CommitWaits()
         self.is_open = False
         self.wake = asyncio.Event()
         """Set where something waits, and where the writer has to look whether this is still open."""
@@ -297,7 +304,9 @@ class Intake:
         self.queue.check_room(principal.org)
         future: asyncio.Future[Placed | Replayed] = asyncio.get_running_loop().create_future()
         size = measured(command)
-        submission = Submission(principal, command, dialect, future, idempotency, size=size, address=address)
+        submission = Submission(
+            principal, command, dialect, future, idempotency, size=size, address=address, came_at=self.waits.commits
+        )
         if idempotency is not None:
             self._in_flight.enter(future, principal, idempotency)
         self.queue.add(submission)
@@ -307,7 +316,7 @@ class Intake:
     def enlist(self, principal: Principal, command: Append | Report, dialect: str, waiter: Waiter, size: int) -> None:
         """Queues telemetry of so many bytes; `waiter` is told. Raises like `submit`."""
         self._check(command)
-        self.queue.add(Submission(principal, command, dialect, waiter, size=size))
+        self.queue.add(Submission(principal, command, dialect, waiter, size=size, came_at=self.waits.commits))
         self.wake.set()
 
     def take_again(self, submission: Submission) -> None:

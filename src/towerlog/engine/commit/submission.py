@@ -68,6 +68,8 @@ class Submission(msgspec.Struct, eq=False):
     """Where it ends in the work done of all organisations; told when it is taken."""
     times_stored: int = 0
     """How often its long histories were stored again."""
+    came_at: int = 0
+    """How many commits had ended when it came."""
     address: str | None = None
     """Where it came from, for the audit."""
 

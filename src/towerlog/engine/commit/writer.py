@@ -19,12 +19,13 @@ from towerlog.engine.commit.lost_content import LostContent, StoredAgain
 from towerlog.engine.commit.queue import MAX_GROUP_COMMANDS, Intake, cut, parted
 from towerlog.engine.commit.submission import Submission, needs_with_reply, note_defect, singly
 from towerlog.engine.commit.turn import PlanFull, Turn, Verb, held_cache, place_once, place_whole, with_new_messages
+from towerlog.engine.commit.waits import BEYOND
 from towerlog.engine.load.cache import Cache
 from towerlog.engine.load.misses import NotLoaded, Unloaded
 from towerlog.engine.load.rows import Asking, Known, Needs, NeedsSteps, load, load_missed
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.fold import Reactions
-from towerlog.engine.plan.follow_ups import finish
+from towerlog.engine.plan.follow_ups import finish, more_work
 from towerlog.engine.plan.fresh_ids import DrawnIds
 from towerlog.engine.plan.plan import Plan
 from towerlog.errors import DiskFull, Overloaded, StorageFailed, TowerlogError, told_of
@@ -67,7 +68,7 @@ class Writer:
         self._committed = committed
         self._reactions = reactions
         self.intake = Intake(store, serving, max_queue)
-        self._queue, self._bodies = self.intake.queue, self.intake.bodies
+        self._queue, self._bodies, self.waits = self.intake.queue, self.intake.bodies, self.intake.waits
         self._cache = Cache()
         self._task: asyncio.Task[None] | None = None
         self._lost = LostContent(self.intake, stored_again, _answer)
@@ -122,7 +123,7 @@ class Writer:
                 if plan.changes != NO_CHANGES:
                     await unit.commit(plan.changes)
                 self._publish(plan)
-                self._charge(plan)
+                self._queue.charge_all(more_work(plan))
         except (StorageFailed, Overloaded) as error:
             self._serving.stop()
             if self._store.trouble.refused is not error or not isinstance(error, DiskFull | Overloaded):
@@ -141,6 +142,7 @@ class Writer:
             return None
         async with self._store.begin() as unit:
             self._cache = Cache() if anew else self._cache.without_content()
+            self.waits.commits += 1
             return await work(unit)
 
     async def _placed_anew(
@@ -233,6 +235,7 @@ class Writer:
                     await unit.commit(plan.changes)
                 self._committed_group = id(group)
                 self._publish(plan)
+                commits = self.waits.commits
         except (StorageFailed, Overloaded) as error:
             self._serving.stop()
             failed, parts = parted(group, error)
@@ -257,25 +260,20 @@ class Writer:
                     left.insert(0, submission)
             else:
                 self.commands += 1
+                if not submission.is_large:
+                    self.waits.counts[min(commits - submission.came_at, BEYOND)] += 1
                 _answer(submission, outcome)
         if left:
             self._queue.put_back(left)
         if plan.changes.alerts or plan.known.more_work:
-            self._charge(plan)
-
-    def _charge(self, plan: Plan) -> None:
-        """What follows from an event, or has to be looked for, is known afterwards: it is work of its organisation."""
-        for org, work in plan.known.more_work.items():
-            self._queue.charge(org, work)
-        if plan.changes.alerts or plan.changes.delivery_bodies:
-            for org, work in plan.alerts.work().items():
-                self._queue.charge(org, work)
+            self._queue.charge_all(more_work(plan))
 
     def _publish(self, plan: Plan) -> None:
         changes = plan.changes
         if changes == NO_CHANGES:
             self._cache.trim()  # what was only looked up is in it as well
             return
+        self.waits.commits += 1
         # Who is refused for the disk guard is not heard, whatever is written below it.
         if self._serving.is_out and not self._store.space.was_low:
             self._serving.go_on()

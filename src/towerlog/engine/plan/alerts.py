@@ -16,8 +16,10 @@ from towerlog.model.alert import AlertRow, AlertRule, AlertTrigger, WindowCount
 from towerlog.model.budget import BudgetRow
 from towerlog.model.delivery import Attempt, Delivery, DeliveryBody, DeliveryState, OutboxCounts
 from towerlog.model.event import Event
+from towerlog.model.run import RunRow
 from towerlog.model.usage import summed
 from towerlog.projections.scopes.rules import RuleSet
+from towerlog.store.columns.questions.parents import names_of
 from towerlog.store.values import Changes, Kind
 
 MAX_PENDING_DELIVERIES = 50_000
@@ -57,6 +59,7 @@ class AlertChanges:
         """Some rule that watches for loops has changed."""
         self.version = 0
         """Rises with each change of rules, and of what they have told of budgets."""
+        self._children: dict[tuple[int, str], list[int]] = {}
         self.calls: dict[int, bytes] = {}
         """Run → the digests of what it has called last, with this group's calls."""
 
@@ -198,6 +201,14 @@ class AlertChanges:
         if found is None:
             found = self._cache.calls.get(run)
         return b"" if found is None and is_new else found
+
+    def note_child(self, row: RunRow) -> None:
+        """A run has got its parent in this group."""
+        self._children.setdefault((row.org, row.parent_key or ""), []).append(row.run)
+
+    def children_of(self, row: RunRow) -> list[int]:
+        """Numbers of the runs that have got it as their parent in this group, by whichever name."""
+        return [run for name in names_of(row) for run in self._children.get((row.org, name), ())]
 
     def stored_calls(self, run: int) -> list[Event]:
         """The last tool calls of a run that are stored, oldest first."""

@@ -15,7 +15,7 @@ from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
 from towerlog.model.event import Event, RunByTrace
 from towerlog.model.facts import Effects, Facts, Moved
 from towerlog.model.quotas import Quotas
-from towerlog.model.run import RunRow
+from towerlog.model.run import RunRow, place_of
 from towerlog.model.times import told_time
 from towerlog.model.usage import Usage
 from towerlog.projections import approvals as approval_fold
@@ -39,6 +39,8 @@ BudgetReaction = Callable[["Plan", list[tuple[BudgetRow, BudgetRow]], RunRow], N
 """What follows from money that budgets have counted: (plan, each of them before and after, the run that spent)."""
 BudgetLimits = Callable[["Plan", list[BudgetRow], RunRow], list[int]]
 """Of budgets, below which sum nothing follows from what a run spends of each."""
+PlaceReaction = Callable[["Plan", "RunRow | None", RunRow, list[Moved]], None]
+"""What follows from a run that stands elsewhere now: (plan, row before or None if new, row after, what moved)."""
 CallReaction = Callable[["Plan", "RunState", Event], None]
 """What follows from a tool call, in organisations that have rules: (plan, its run, event)."""
 
@@ -54,6 +56,8 @@ class Reactions(NamedTuple):
     on_spent: tuple[SpentReaction, ...] = ()
     """Also where the event names a reservation, whatever it has spent."""
     on_budget: tuple[BudgetReaction, ...] = ()
+    on_place: tuple[PlaceReaction, ...] = ()
+    """Where a run has got its parent, another agent, thread or metadata: after all else."""
     budget_limits: BudgetLimits | None = None
     """Below which sums `on_budget` finds nothing to do."""
     on_call: tuple[CallReaction, ...] = ()
@@ -169,6 +173,9 @@ def fold_event(
     if moved or (effects is not None and effects.reservation_id is not None):
         for count in plan.reactions.on_spent:
             count(plan, moved, after, event)
+    if after.parent_key is not None if before is None else place_of(before) != place_of(after):
+        for settle in plan.reactions.on_place:
+            settle(plan, before, after, moved)
 
 
 def _tell(plan: Plan, before: RunRow | None, after: RunRow, event: Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -42,6 +43,15 @@ def begins_loop(calls: Sequence[bytes], times: int | None) -> bool:
         return True
     length = 2 * max(2, times - 1)
     return _alternates(calls, length) and not _alternates(calls[:-1], length)
+
+
+def holds_loop(calls: Sequence[bytes], times: int | None) -> bool:
+    """Whether any of these calls has begun a loop."""
+    times = times or DEFAULT_TIMES
+    if calls and max(Counter(calls).values()) >= times:
+        return True
+    length = 2 * max(2, times - 1)
+    return any(_alternates(calls[:end], length) for end in range(length, len(calls) + 1))
 
 
 def _alternates(calls: Sequence[bytes], length: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from towerlog.model.alert import AlertRule, AlertScope, AlertTrigger
 from towerlog.projections.scopes.row_sets import RowSet, ScopeIndex, ScopeKey
 
+_ALL_KINDS = frozenset(("",))
 _QUIET_AGENT_BYTES = 300
 """What an agent of a rule's cool-down takes, about."""
 
@@ -52,6 +53,21 @@ class RuleSet(RowSet[AlertRule]):
                     by_trigger.setdefault(row.trigger, []).append((row.rule_id, row.scope))
             self._indexes = {one: ScopeIndex(scopes) for one, scopes in by_trigger.items()}
         return self._indexes.get(trigger)
+
+    def in_places(self, trigger: AlertTrigger) -> bool:
+        """Whether some rule that watches for this is about less than the whole organisation."""
+        index = self.index(trigger)
+        return index is not None and index.kinds != _ALL_KINDS
+
+    def in_trees(self, trigger: AlertTrigger) -> bool:
+        """Whether some rule that watches for this is about a tree of runs."""
+        index = self.index(trigger)
+        return index is not None and "run" in index.kinds
+
+    def of_trees(self, triggers: Iterable[AlertTrigger], run_ids: Iterable[str]) -> list[AlertRule]:
+        """Those that watch for one of these and are about the trees of some of these runs."""
+        keys: list[ScopeKey] = [("run", run_id) for run_id in run_ids]
+        return [rule for trigger in triggers for rule in self.about(trigger, lambda _: keys)]
 
     def about(self, trigger: AlertTrigger, keys_of: Callable[[frozenset[str]], Iterable[ScopeKey]]) -> list[AlertRule]:
         """Those that watch for this and may be about something, the oldest first. `keys_of`: what it is, of those kinds

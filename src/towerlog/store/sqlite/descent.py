@@ -8,9 +8,9 @@ from typing import Any
 
 import apsw
 
-from towerlog.model.run import TERMINAL, RunRow, Status
+from towerlog.model.run import RunRow
 from towerlog.store.columns import rows
-from towerlog.store.columns.questions.parents import IS_A_CHILD, child_condition, names_of
+from towerlog.store.columns.questions.parents import IS_A_CHILD, child_condition, names_of, passed_over
 from towerlog.store.lookup_keys import Family, Parent
 from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Found, Spread
 
@@ -60,8 +60,8 @@ def run_descendants(db: apsw.Connection, org: int, run: RunRow | Parent, limit: 
 
 
 def open_below(db: apsw.Connection, family: Family) -> Found[RunRow]:
-    """The first MAX_FAMILY of the open runs below one."""
-    parent, passed = family.parent, TERMINAL if family.cancelling else TERMINAL | {Status.CANCELLING}
+    """The first MAX_FAMILY of the runs below one that are asked for."""
+    parent, passed = family.parent, passed_over(family)
     still_open = (one.run for one, status in _below(db, parent.org, parent) if status not in passed)
     numbers = list(islice(still_open, MAX_FAMILY + 1))
     found = Found(runs_in_order(db, numbers[:MAX_FAMILY]))

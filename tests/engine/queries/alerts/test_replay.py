@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.alerts.alerting import DOLLAR, MINUTE, calling, failure, make, spending, start
@@ -18,7 +19,7 @@ from towerlog.model.alert_preview import PreviewRule
 from towerlog.model.budget import BudgetAction, BudgetScope, CreateBudget, Period
 from towerlog.model.command import Claim, CreateRun, GiveInput
 from towerlog.model.event import EventType
-from towerlog.model.facts import Facts
+from towerlog.model.facts import Effects, Facts
 from towerlog.model.question import RunFilter
 from towerlog.model.run import Status
 
@@ -44,10 +45,14 @@ RULES: dict[AlertTrigger, AlertConfig] = {
 class Story:
     """What happens in the ticks of one seed."""
 
-    def __init__(self, rig: Rig, seed: int) -> None:
+    def __init__(self, rig: Rig, seed: int, *, wanders: bool = False) -> None:
+        """`wanders`: runs tell late where they stand."""
         self.rig = rig
+        self.wanders = wanders
         self.chance = random.Random(seed)
         self.made = 0
+        self.root = ""
+        """The run at the top of the tree that a rule is about."""
 
     async def tick(self) -> None:
         """Some things that happen; then the timer looks."""
@@ -61,6 +66,9 @@ class Story:
 
     async def _act(self) -> None:
         chance, rig = self.chance, self.rig
+        if self.wanders and chance.random() < 0.3:
+            await self._stand_elsewhere()
+            return
         agent, act = chance.choice(AGENTS), chance.randrange(10)
         trace = f"{agent}{chance.randrange(max(0, self.made - 4), self.made + 1)}"
         if act == 0:
@@ -82,6 +90,21 @@ class Story:
         else:
             await self._answer_or_claim(agent)
 
+    async def _stand_elsewhere(self) -> None:
+        """Some run tells its label, its thread or its parent, which may come later; as a rule it has begun before."""
+        chance = self.chance
+        agent, number = chance.choice(AGENTS), chance.randrange(max(0, self.made - 4), self.made + 2)
+        told = chance.choice(
+            (
+                {"metadata": msgspec.Raw(b'{"team":"%s"}' % chance.choice((b"red", b"blue")))},
+                {"thread_id": "main"},
+                {"parent_key": f"trace:{chance.choice(AGENTS)}{number + chance.choice((-2, -1, 1))}"},
+                {"parent_key": f"run:{self.root}"},
+            )
+        )
+        facts = Facts(effects=Effects(is_start=True, **told))
+        await self.rig.append(draft(EventType.RUN_STARTED, traced(f"{agent}{number}"), facts=facts, agent=agent))
+
     async def _answer_or_claim(self, agent: str) -> None:
         if self.chance.random() < 0.5:
             queued = await self.rig.store.runs(self.rig.org, RunFilter(statuses=(Status.QUEUED,), agent=agent), 9, None)
@@ -93,12 +116,18 @@ class Story:
             await self.rig.do(GiveInput(self.chance.choice(waiting).run_id, "this one"))
 
 
-async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tuple[list[Any], list[Any]]:
-    """(when, about what) of the alerts of a rule, and how many were kept quiet; the same of its trial."""
+async def live_and_tried(
+    folder: Path, trigger: AlertTrigger, seed: int, place: AlertScope | None = None
+) -> tuple[list[Any], list[Any]]:
+    """(when, about what) of the alerts of a rule, and how many were kept quiet; the same of its trial. `place`: runs
+    tell late where they stand; with an empty run id it is that of a tree."""
     # From a whole minute on, in which windows are counted: what begins and ends between two looks is seen by neither.
     clock = FakeClock(START_MS // MINUTE * MINUTE)
     async with open_rig(folder, ids=SeededIds(seed), clock=clock) as rig:
-        story, config = Story(rig, seed), RULES[trigger]
+        story, config = Story(rig, seed, wanders=place is not None), RULES[trigger]
+        if place is not None:
+            await rig.append(start("root", "other"))
+            story.root = (await rig.store.rows(rig.org)).runs[0].run_id
         for scope, period in (
             (BudgetScope(organisation=True), Period.TOTAL),
             (BudgetScope(agent="writer"), Period.HOUR),
@@ -109,6 +138,9 @@ async def live_and_tried(folder: Path, trigger: AlertTrigger, seed: int) -> tupl
         rig.clock.advance(TICK)
         given: dict[str, Any] = {"cooldown_ms": story.chance.choice((0, 3 * MINUTE))}
         given["scope"] = story.chance.choice((AlertScope(), AlertScope(agent="writer")))
+        if place is not None:
+            is_tree = place.run_id is not None
+            given["scope"] = msgspec.structs.replace(place, run_id=story.root) if is_tree else place
         rule = await make(rig, trigger, config=config, channels=(), **given)
         await rig.engine.sweep()
         for _ in range(TICKS):
@@ -137,4 +169,33 @@ STORIES = [
 @pytest.mark.parametrize(("trigger", "seed"), STORIES)
 async def test_a_trial_gives_what_the_live_rule_has_given(tmp_path: Path, trigger: AlertTrigger, seed: int) -> None:
     live, tried = await live_and_tried(tmp_path, trigger, seed)
+    assert tried == live
+
+
+PLACES = {
+    "label": AlertScope(label="team=red"),
+    "thread": AlertScope(thread_id="main"),
+    "tree": AlertScope(run_id=""),
+    "tree-and-label": AlertScope(run_id="", label="team"),
+}
+QUICK_PLACES = {(AlertTrigger.COST_THRESHOLD, "tree"), (AlertTrigger.LOOP, "label"), (AlertTrigger.ERROR, "thread")}
+WANDERINGS = [
+    pytest.param(
+        trigger,
+        place,
+        seed,
+        id=f"{trigger}-{place}-{seed}",
+        marks=() if seed == 0 and (trigger, place) in QUICK_PLACES else pytest.mark.slow,
+    )
+    for trigger in RULES
+    for place in PLACES
+    for seed in range(5)
+]
+
+
+@pytest.mark.parametrize(("trigger", "place", "seed"), WANDERINGS)
+async def test_of_runs_that_tell_late_where_they_stand_a_trial_gives_the_same(
+    tmp_path: Path, trigger: AlertTrigger, place: str, seed: int
+) -> None:
+    live, tried = await live_and_tried(tmp_path, trigger, seed, PLACES[place])
     assert tried == live

@@ -7,12 +7,14 @@ looked at. Reading is the readers' work, and going through it that of a thread.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from towerlog.engine.alerts.checks import check_channels, check_figures, no_such_run
-from towerlog.engine.alerts.scope import covers, has_label
-from towerlog.engine.queries.alerts.replay import RuleReplay, spent_in
+from towerlog.engine.queries.alerts.places import PlacesOfRuns
+from towerlog.engine.queries.alerts.replay import RuleReplay
 from towerlog.engine.queries.context import QueryContext
 from towerlog.engine.queries.views import add_names
 from towerlog.errors import Invalid
@@ -34,7 +36,8 @@ from towerlog.model.facts import Moved
 from towerlog.model.lane import Lane
 from towerlog.model.principal import Principal
 from towerlog.model.question import RunFilter
-from towerlog.model.run import RunRow, Status
+from towerlog.model.run import RunRow, Status, place_of
+from towerlog.model.usage import summed
 from towerlog.projections import runs as run_fold
 from towerlog.store.values import MAX_DESCENDANTS
 
@@ -61,6 +64,15 @@ async def answer_preview(source: QueryContext, principal: Principal, command: Pr
         return await _Trial(source, principal.org, asked, since, until).answer()
 
 
+class _Spent(NamedTuple):
+    """What a run has spent, and whether the rule was about it then; None: it has come into the rule's scope."""
+
+    at: int
+    moved: list[Moved] | None
+    run: RunRow
+    is_in_scope: bool
+
+
 class _Trial:
     """One rule, and how far the log has been read for it."""
 
@@ -75,22 +87,22 @@ class _Trial:
         """None: a run of which too much would have to be read."""
         self._agents: dict[int, str] = {}
         self._lanes: dict[int, Lane | None] = {}
-        self._tree: frozenset[str] | None = None
-        self._moves: list[tuple[int, list[Moved], RunRow]] = []
-        """(when, what was spent, its run), for rules about budgets."""
+        self._places = PlacesOfRuns(asked.scope, self._lanes)
+        self._moves: list[_Spent] = []
+        """For rules about budgets."""
         self._events = self._bytes = 0
         self._is_whole = True
 
     async def answer(self) -> RulePreview:
         """Reads, and goes through it."""
         store, scope = self._source.store, self._asked.scope
-        if scope.run_id is not None:
-            if await store.run(self._org, scope.run_id) is None:
-                raise no_such_run()
-            self._tree = await self._below(scope.run_id)
+        if scope.run_id is not None and await store.run(self._org, scope.run_id) is None:
+            raise no_such_run()
         last = (await store.counters(self._org)).position
         first = await self._first_position(last)
-        replay = RuleReplay(self._rule(), self._since, self._in_scope)
+        replay = RuleReplay(self._rule(), self._since, self._places.is_in)
+        if scope.run_id is not None:
+            await self._know_tree(replay, scope.run_id, first)
         if self._asked.trigger in BY_TIME:
             await self._watch_lasting(replay, first)
         await self._go_through(replay, first, last)
@@ -99,7 +111,7 @@ class _Trial:
         await asyncio.to_thread(replay.pass_to, self._until)
         found = [one for one in replay.fired if one.at <= self._until]
         whole = self._is_whole and len(found) <= MAX_PREVIEW_FIRINGS
-        runs = sum(row is not None and self._in_scope(row, None) for row in self._rows.values())
+        runs = sum(row is not None and self._places.is_in(row, None) for row in self._rows.values())
         told = found[-MAX_PREVIEW_FIRINGS:]
         return RulePreview(told, replay.suppressed, runs, self._events, self._since, self._until, whole)
 
@@ -117,17 +129,28 @@ class _Trial:
             cooldown_ms=asked.cooldown_ms,
         )
 
-    def _in_scope(self, row: RunRow, agent: str | None) -> bool:
-        scope = self._asked.scope
-        if not covers(scope, row, agent) or (self._tree is not None and row.run_id not in self._tree):
-            return False
-        return scope.label is None or has_label(row, self._lanes.get(row.run), scope.label)
-
-    async def _below(self, run_id: str) -> frozenset[str]:
+    async def _tree(self, run_id: str) -> list[RunRow]:
+        """A run and those below it, as they are now."""
         store = self._source.store
         top = await store.run(self._org, run_id)
-        below = [] if top is None else await store.run_descendants(self._org, top, MAX_DESCENDANTS)
-        return frozenset((run_id, *(row.run_id for row in below)))
+        return [] if top is None else [top, *await store.run_descendants(self._org, top, MAX_DESCENDANTS)]
+
+    async def _know_tree(self, replay: RuleReplay, run_id: str, first: int) -> None:
+        """The runs of the rule's tree as they were at the beginning: how they came into it is seen later."""
+        is_loop, is_labelled = self._asked.trigger is AlertTrigger.LOOP, self._asked.scope.label is not None
+        found: list[RunRow] = []
+        for row in await self._tree(run_id):
+            if is_labelled:
+                self._lanes[row.run] = await self._source.store.lane(self._org, row.run)
+            is_silent = row.last_position <= first
+            before = row if is_silent and not is_loop else await self._row_before(replay, row.run, first)
+            if not is_silent:
+                self._rows[row.run] = before
+            if before is not None:
+                self._places.put(before)
+                found.append(before)
+        for row in found:
+            replay.watch(row)
 
     async def _first_position(self, last: int) -> int:
         """The position before the first event that is read; the time begins later where that would be too many."""
@@ -205,29 +228,31 @@ class _Trial:
     async def _know_runs(self, replay: RuleReplay, page: list[Event]) -> None:
         """Reads what is wanted of the runs of these events: their agents, their lanes, and what they did before."""
         await add_names(self._source.store, self._org, self._agents, page)
-        begun = {event.run: event.seq for event in reversed(page) if event.run not in self._rows}
-        for run, seq in begun.items():
+        begun = {event.run: event for event in reversed(page) if event.run not in self._rows}
+        for run, event in begun.items():
             if self._asked.scope.label is not None:
                 self._lanes[run] = await self._source.store.lane(self._org, run)
-            if seq > 1:
-                row = self._rows[run] = await self._row_before(replay, run, seq)
+            if event.seq > 1:
+                row = self._rows[run] = await self._row_before(replay, run, event.position - 1)
                 if row is not None:
+                    self._places.put(row)
                     replay.watch(row)
 
-    async def _row_before(self, replay: RuleReplay, run: int, seq: int) -> RunRow | None:
-        """A run as it was before an event; None where that takes too much."""
+    async def _row_before(self, replay: RuleReplay, run: int, last: int) -> RunRow | None:
+        """A run as it was at a position of the log; None where it was not there, or where that takes too much."""
         row: RunRow | None = None
-        after = 0
-        while after < seq - 1:
-            found = await self._source.store.events(self._org, run, after, min(PAGE_EVENTS, seq - 1 - after))
-            page = [one for one in found if isinstance(one, Event)]
-            if len(page) < len(found) or not page or self._is_enough(page):
+        while True:
+            after = 0 if row is None else row.last_seq
+            found = await self._source.store.events(self._org, run, after, PAGE_EVENTS)
+            page = [one for one in found if isinstance(one, Event) and one.position <= last]
+            if any(not isinstance(one, Event) for one in found) or self._is_enough(page):
                 self._is_whole = False
                 return None
-            await add_names(self._source.store, self._org, self._agents, page)
-            row = await asyncio.to_thread(self._folded, replay, row, page)
-            after = page[-1].seq
-        return row
+            if page:
+                await add_names(self._source.store, self._org, self._agents, page)
+                row = await asyncio.to_thread(self._folded, replay, row, page)
+            if len(page) < PAGE_EVENTS:
+                return row
 
     def _folded(self, replay: RuleReplay, row: RunRow | None, page: list[Event]) -> RunRow | None:
         for event in page:
@@ -244,12 +269,18 @@ class _Trial:
             agent = self._agents.get(event.agent)
             base = run_fold.begin(event) if before is None else before
             after = self._rows[event.run] = run_fold.fold(base, event, agent)
+            entered: list[RunRow] = []
+            if after.parent_key is not None if before is None else place_of(before) != place_of(after):
+                entered = self._places.move(before, after)
+            else:
+                self._places.put(after)
             if self._asked.trigger is AlertTrigger.BUDGET:
                 moved = event.facts.moved(agent or DEFAULT_AGENT)
                 if moved:
-                    self._moves.append((event.recorded_at, moved, after))
+                    self._moves.append(_Spent(event.recorded_at, moved, after, self._places.is_in(after, None)))
+                self._moves += [_Spent(event.recorded_at, None, row, True) for row in entered]
             elif event.recorded_at <= self._until:
-                replay.take(event, agent or DEFAULT_AGENT, before, after)
+                replay.take(event, agent or DEFAULT_AGENT, before, after, entered)
 
     async def _budgets(self) -> list[BudgetRow]:
         """Oldest first."""
@@ -260,23 +291,37 @@ class _Trial:
         for row in await self._budgets():
             tree: frozenset[str] = frozenset()
             if row.scope.run_id is not None:
-                tree = await self._below(row.scope.run_id)
+                tree = frozenset(one.run_id for one in await self._tree(row.scope.run_id))
             spent = 0
             if row.period is Period.TOTAL:
-                spent = row.spent_nanos - spent_in(
-                    row, tree, ((run, one) for _, some, run in self._moves for one in some)
-                )
+                spent = row.spent_nanos - _spent_in(row, tree, self._moves)
             replay.count(_begun(row, spent), tree)
         await asyncio.to_thread(self._spend_all, replay)
 
     def _spend_all(self, replay: RuleReplay) -> None:
-        for at, moved, row in self._moves:
-            if at <= self._until:
-                replay.spend(at, moved, row)
+        for at, moved, row, is_in_scope in self._moves:
+            if at > self._until:
+                continue
+            if moved is None:
+                replay.enter(at, row)
+            else:
+                replay.spend(at, moved, row, is_in_scope=is_in_scope)
 
 
 def _begun(row: BudgetRow, spent_nanos: int) -> BudgetRow:
     """A budget as it was at the beginning."""
     return msgspec.structs.replace(
         row, spent_nanos=spent_nanos, period_start=0, warning_told=False, exceeded_told=False, step=None
+    )
+
+
+def _spent_in(budget: BudgetRow, in_tree: frozenset[str], moves: Iterable[_Spent]) -> int:
+    """What of this a budget counts that is for ever: nano-dollars."""
+    return summed(
+        *[
+            one.nanos
+            for _, moved, run, _ in moves
+            for one in moved or ()
+            if (run.run_id in in_tree if budget.scope.run_id else budget.scope.covers(one.agent, run.thread_id))
+        ]
     )

@@ -8,7 +8,7 @@ second before that of the live rule. Time in which the server could not hear is 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from towerlog.dialects.views.event_members import arguments_of
 from towerlog.engine.alerts.conditions import Holds, Kind, Look, kind_of, of_budget, of_run
 from towerlog.engine.alerts.scope import holds_budget
+from towerlog.engine.alerts.standing import as_it_stands, counted_of_end, is_of_event
 from towerlog.engine.alerts.words import (
     ENDS,
     told_of_cost,
@@ -25,8 +26,10 @@ from towerlog.engine.alerts.words import (
     window_ms_of,
     window_state,
 )
+from towerlog.engine.queries.alerts.log_serving import LogServing
 from towerlog.model.agent import DEFAULT_AGENT
 from towerlog.model.alert import (
+    BY_TIME,
     MAX_CALLS,
     MINUTE_MS,
     RULE_SUBJECT,
@@ -52,9 +55,6 @@ _replace = msgspec.structs.replace
 InScope = Callable[[RunRow, str | None], bool]
 """Whether the rule is about a run; or about what an agent does in it."""
 _QUEUED = frozenset({EventType.RUN_QUEUED, EventType.LANE_RELEASED, EventType.LANE_LOST})
-_RUNNING_TRIGGERS = frozenset(
-    {AlertTrigger.WAITING_TOO_LONG, AlertTrigger.STALLED, AlertTrigger.QUEUE_WAIT, AlertTrigger.UNSERVED}
-)
 
 
 class _Alert(NamedTuple):
@@ -62,23 +62,6 @@ class _Alert(NamedTuple):
 
     is_open: bool
     mark: int
-
-
-class _Log:
-    """What of the server's knowledge the log tells: when a moment was, and who has taken work."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.claims: dict[str, int] = {}
-        """Agent → when a worker took a run of it last."""
-
-    def elapsed_ms(self, stamp_ms: int, /) -> int:
-        """Since then, as if nothing had kept the server from serving."""
-        return max(0, self.now - stamp_ms)
-
-    def serves(self, lane: Lane, within_ms: int, serving_ms: int) -> bool:
-        """Whether a worker has taken a run of the same agent within that time."""
-        return self.claims.get(lane.agent, -1) >= serving_ms - within_ms
 
 
 class RuleReplay:
@@ -94,7 +77,7 @@ class RuleReplay:
         self._alerts: dict[str, _Alert] = {}
         self._wakes: list[tuple[int, int]] = []
         """(when to look again, the run with the sign of its order, or 0 for all that is no run)."""
-        self._log = _Log()
+        self._log = LogServing()
         self._runs: dict[int, RunRow] = {}
         """Runs that last and may be of interest."""
         self._lanes: dict[int, Lane] = {}
@@ -110,11 +93,12 @@ class RuleReplay:
 
     def watch(self, row: RunRow, lane: Lane | None = None) -> None:
         """A run as it is at the beginning, which may do nothing in the time that is gone through."""
-        if self.rule.trigger in _RUNNING_TRIGGERS and not row.is_terminal() and self._in_scope(row, None):
-            self._runs[row.run] = row
+        if self.rule.trigger in BY_TIME and not row.is_terminal():
             if lane is not None:
                 self._lanes[row.run] = lane
-            self._wake(self.since, row.run)
+            if self._in_scope(row, None):
+                self._runs[row.run] = row
+                self._wake(self.since, row.run)
 
     def hold(self, lane: Lane) -> None:
         """A lane that a worker has held since before the beginning; times are by the wall clock."""
@@ -125,7 +109,7 @@ class RuleReplay:
         """An event of before the beginning, of a run that is watched later."""
         if self.rule.trigger is AlertTrigger.LOOP:
             self._call(event)
-        elif self.rule.trigger in _RUNNING_TRIGGERS:
+        elif self.rule.trigger in BY_TIME:
             self._lane_after(event, after)
 
     def count(self, budget: BudgetRow, in_tree: frozenset[str]) -> None:
@@ -134,26 +118,44 @@ class RuleReplay:
         self._in_tree[budget.budget_id] = in_tree
         self._wake_at_end(budget)
 
-    def take(self, event: Event, agent: str, before: RunRow | None, after: RunRow) -> None:
-        """The next event of an agent; its run before it, and after it. What time has brought meanwhile comes first."""
+    def take(
+        self, event: Event, agent: str, before: RunRow | None, after: RunRow, entered: Sequence[RunRow] = ()
+    ) -> None:
+        """The next event of an agent; its run before it, and after it. What time has brought meanwhile comes first.
+        `entered`: the runs that have come into the rule's scope by it."""
         self.pass_to(event.recorded_at - 1)
         now = self._log.now = event.recorded_at
-        trigger = self.rule.trigger
-        if trigger in _RUNNING_TRIGGERS:
+        trigger, moved = self.rule.trigger, event.facts.moved(agent)
+        if trigger in BY_TIME:
             self._take_run(event, after, now)
-        elif trigger is AlertTrigger.LOOP:
-            self._take_call(event, after, now)
-        elif before is None or before.status is not after.status:
+        elif trigger is not AlertTrigger.LOOP and (before is None or before.status is not after.status):
             self._take_status(before, after, now)
-        moved = event.facts.moved(agent)
         if moved:
             self._take_spent(moved, after, now)
+        for row in entered:
+            if before is None or row.run != after.run or not is_of_event(self.rule, before, after, moved):
+                self._enter(row, now)
+        if trigger is AlertTrigger.LOOP:
+            self._take_call(event, after, now)
 
-    def spend(self, now: int, moved: list[Moved], after: RunRow) -> None:
-        """The same of an event of which only what it has spent is of interest."""
+    def spend(self, now: int, moved: list[Moved], after: RunRow, *, is_in_scope: bool) -> None:
+        """The same of an event of which only what it has spent is of interest, by a run that was in scope then or not.
+        One that has come into the scope may have spent nothing with that."""
         self.pass_to(now - 1)
         self._log.now = now
-        self._take_spent(moved, after, now)
+        self._spend(moved, after, now, is_in_scope=is_in_scope)
+
+    def enter(self, now: int, row: RunRow) -> None:
+        """A run that has spent something comes into the scope of a rule about budgets."""
+        self.pass_to(now - 1)
+        self._log.now = now
+        if not row.usage.cost_nanos or self.rule.is_quiet(row.agent or "", now):
+            return
+        for stored in tuple(self._budgets.values()):
+            budget = budget_fold.current(stored, now)
+            if self._counts(budget, row.agent or DEFAULT_AGENT, row) and budget.spent_nanos >= self._threshold(budget):
+                subject = budget_subject(budget.budget_id)
+                self._fire(now, subject, budget.told_now(), row.agent, row.run_id, budget.period_start)
 
     def pass_to(self, now: int) -> None:
         """Time passes: the timer looks at what it looks at."""
@@ -194,6 +196,20 @@ class RuleReplay:
 
     # What hangs on an event
 
+    def _enter(self, row: RunRow, now: int) -> None:
+        """A run comes into the scope after something has happened (`entries` of the live rule)."""
+        if self.rule.trigger in BY_TIME and not row.is_terminal():
+            self._runs[row.run] = row
+            self._wake(now, row.run)
+        elif self.rule.trigger is AlertTrigger.FAILURE_RATE:
+            counted = counted_of_end(self.rule, row, now)
+            if counted is not None:
+                self._add(now, *counted)
+        else:
+            message = as_it_stands(self.rule, row, lambda: self._calls.get(row.run, b""))
+            if message is not None:
+                self._fire(now, run_subject(row.run_id), message, row.agent, row.run_id)
+
     def _take_status(self, before: RunRow | None, after: RunRow, now: int) -> None:
         if not after.is_terminal() or not self._in_scope(after, None):
             return
@@ -215,14 +231,12 @@ class RuleReplay:
                 if one.is_in(now - window_ms_of(self.rule)) and self._in_scope(after, one.agent):
                     at = now if one.counted_at is None else one.counted_at
                     self._add(now, at // MINUTE_MS, WindowCount(spent_nanos=one.nanos))
-        elif trigger is AlertTrigger.BUDGET:
-            self._spend(moved, after, now)
 
     def _take_call(self, event: Event, after: RunRow, now: int) -> None:
-        times = self.rule.config.times
-        is_call = self._call(event)
+        times, is_call = self.rule.config.times, self._call(event)
         if is_call and begins_loop(split_calls(self._calls[event.run]), times) and self._in_scope(after, None):
-            self._fire(now, run_subject(after.run_id), told_of_loop(after, event, times), after.agent, after.run_id)
+            told = told_of_loop(after, event.facts.tool, times)
+            self._fire(now, run_subject(after.run_id), told, after.agent, after.run_id)
 
     def _call(self, event: Event) -> bool:
         """Notes a tool call; whether it is one."""
@@ -345,17 +359,11 @@ class RuleReplay:
         elif is_new or (not is_open and not is_quiet):
             self._fire(now, RULE_SUBJECT, told_of_window(self.rule, counted), agent)
 
-    def _spend(self, moved: list[Moved], after: RunRow, now: int) -> None:
+    def _spend(self, moved: list[Moved], after: RunRow, now: int, *, is_in_scope: bool) -> None:
         """As budgets count it, and rules then look at them."""
         for stored in tuple(self._budgets.values()):
             row = budget_fold.current(stored, now)
-            tree = self._in_tree[row.budget_id]
-            mine = [
-                one.nanos
-                for one in moved
-                if one.is_in(row.period_start)
-                and (after.run_id in tree if row.scope.run_id else row.scope.covers(one.agent, after.thread_id))
-            ]
+            mine = [one.nanos for one in moved if one.is_in(row.period_start) and self._counts(row, one.agent, after)]
             if not mine or not summed(*mine):
                 continue
             counted = self._budgets[row.budget_id] = budget_fold.spent(row, summed(*mine), now).row
@@ -363,10 +371,15 @@ class RuleReplay:
                 self._wake_at_end(counted)
             threshold = self._threshold(counted)
             is_late = counted.spent_nanos >= threshold and not self.rule.is_quiet(after.agent or "", now)
-            if (crosses(row.spent_nanos, counted.spent_nanos, threshold) or is_late) and self._in_scope(after, None):
+            if (crosses(row.spent_nanos, counted.spent_nanos, threshold) or is_late) and is_in_scope:
                 subject, mark = budget_subject(row.budget_id), counted.period_start
                 self._fire(now, subject, counted.told_now(), after.agent, after.run_id, mark)
         self._wake(now)
+
+    def _counts(self, row: BudgetRow, agent: str, run: RunRow) -> bool:
+        if row.scope.run_id:
+            return run.run_id in self._in_tree[row.budget_id]
+        return row.scope.covers(agent, run.thread_id)
 
     def _threshold(self, row: BudgetRow) -> int:
         fraction = self.rule.config.fraction
@@ -385,14 +398,3 @@ class RuleReplay:
         ends_at = row.resets_at()
         if ends_at is not None:
             self._wake(ends_at)
-
-
-def spent_in(budget: BudgetRow, in_tree: frozenset[str], moves: Iterable[tuple[RunRow, Moved]]) -> int:
-    """What of this a budget counts that is for ever: nano-dollars."""
-    return summed(
-        *[
-            one.nanos
-            for row, one in moves
-            if (row.run_id in in_tree if budget.scope.run_id else budget.scope.covers(one.agent, row.thread_id))
-        ]
-    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, RunRow
-from towerlog.store.lookup_keys import Parent
+from towerlog.model.run import PARENT_FOREIGN, PARENT_RUN, PARENT_TRACE, TERMINAL, RunRow, Status
+from towerlog.store.lookup_keys import Family, Parent
 
 
 def child_condition(run_id: str, parent: RunRow | Parent | None) -> tuple[str, list[Any]]:
@@ -44,6 +44,13 @@ IS_A_CHILD = " OR ".join(
     _parent_is(*one) for one in ((PARENT_TRACE, "trace_id"), (PARENT_RUN, "run_id"), (PARENT_FOREIGN, "foreign_id"))
 )
 """Holds where the run `child` has a parent in the same thread: its state is not the thread's own."""
+
+
+def passed_over(family: Family) -> frozenset[Status]:
+    """Statuses of runs that are not meant by it."""
+    if family.ended:
+        return frozenset()
+    return TERMINAL if family.cancelling else TERMINAL | {Status.CANCELLING}
 
 
 def names_of(parent: RunRow | Parent) -> tuple[str, ...]:

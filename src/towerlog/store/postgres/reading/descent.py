@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from towerlog.model.run import TERMINAL, RunRow, Status
+from towerlog.model.run import RunRow
 from towerlog.store.columns import rows
-from towerlog.store.columns.questions.parents import child_condition, names_of
+from towerlog.store.columns.questions.parents import child_condition, names_of, passed_over
 from towerlog.store.lookup_keys import Family, Parent
 from towerlog.store.postgres.connections import Db, numbered
 from towerlog.store.values import MAX_DESCENDANTS, MAX_FAMILY, Found, Spread
@@ -56,8 +56,8 @@ async def run_descendants(db: Db, org: int, run: RunRow | Parent, limit: int) ->
 
 
 async def open_below(db: Db, family: Family) -> Found[RunRow]:
-    """The first MAX_FAMILY of the open runs below one."""
-    parent, passed = family.parent, TERMINAL if family.cancelling else TERMINAL | {Status.CANCELLING}
+    """The first MAX_FAMILY of the runs below one that are asked for."""
+    parent, passed = family.parent, passed_over(family)
     numbers: list[int] = []
     async for one, status in _below(db, parent.org, parent):
         if status not in passed:
