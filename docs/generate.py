@@ -213,6 +213,7 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "seconds of one with which its key holds more than a half of a budget",
         ),
         ("model.budget", "MAX_COUNTED_HOLDERS", "keys of which a budget knows how much they hold"),
+        ("model.budget", "MAX_LET_GO", "runs of which a used-up budget knows that people let them go on"),
         ("model.alert", "MAX_RULES", "alert rules of an organisation"),
         ("model.alert_channel", "MAX_CHANNELS", "channels of an alert rule"),
         ("model.alert_channel", "MAX_CHANNELS_BYTES", "bytes of those, with their secrets"),

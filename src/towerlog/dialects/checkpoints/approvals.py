@@ -119,7 +119,7 @@ def _decide(status: str) -> Callable[[Call], Decide]:
         if not _STEP.fullmatch(step):
             raise NotFound("checkpoint")
         given = fields.decode(_DECISION, call.body) if call.has_body else Decision()
-        agent = fields.bounded_text(given.agent_id, "agent_id")
+        agent = fields.agent_asked(given.agent_id, "agent_id")
         reason = fields.bounded_text(given.reason, "reason")
         return Decide(trace_id, int(step), status, agent, reason, asked_seq=given.asked_seq)
 

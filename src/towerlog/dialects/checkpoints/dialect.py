@@ -219,7 +219,7 @@ def _decode_latest(call: Call) -> LatestCheckpoint:
         why = f"is not a parameter of this endpoint; it takes {known}"
         raise fields.invalid_field(unknown[: fields.MAX_SHOWN_CHARS], why)
     trace_id = fields.optional_id(call.query.get("trace_id"), "trace_id")
-    return LatestCheckpoint(thread_id, trace_id, fields.bounded_text(call.query.get("agent_id"), "agent_id"))
+    return LatestCheckpoint(thread_id, trace_id, fields.agent_asked(call.query.get("agent_id"), "agent_id"))
 
 
 def _encode_latest(view: CheckpointView, command: object, _call: Call) -> Reply:

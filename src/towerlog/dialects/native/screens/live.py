@@ -10,7 +10,7 @@ import msgspec
 
 from towerlog.dialects import vocabulary as v
 from towerlog.dialects.base import Call, Endpoint, Reply, RowStyle, ascii_json, scopes
-from towerlog.dialects.fields import bounded_text, invalid_field, query_truth
+from towerlog.dialects.fields import agent_asked, bounded_text, invalid_field, query_truth
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.alerts.alerts import AlertDetail, alert_of
 from towerlog.dialects.native.approvals.approvals import ApprovalDetail, approval_of
@@ -146,7 +146,7 @@ STYLE = RowStyle(
 
 def _decode_live(call: Call) -> FollowRows:
     query = call.query
-    agent, thread_id = bounded_text(query.get("agent"), "agent"), bounded_text(query.get("thread_id"), "thread_id")
+    agent, thread_id = agent_asked(query.get("agent"), "agent"), bounded_text(query.get("thread_id"), "thread_id")
     run_id = bounded_text(query.get("run_id"), "run_id")
     statuses = read_statuses(query.get("status"))
     wanted = RowFilter(
