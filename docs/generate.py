@@ -915,6 +915,7 @@ ROOMS: dict[str, str] = {
     "dialects/native/admin": "The audit, the members and retention of the native API.",
     "dialects/native/screens": "What a screen asks of the native API: rows as they change, figures, an outline, spans.",
     "dialects/native/money": "Budgets, reservations and prices of the native API.",
+    "dialects/asked": "Names by which something is asked, in the form in which it is kept.",
     "dialects/approvals": "What dialects say beside a question or a wait for approval.",
     "dialects/native/approvals": "The inbox of the native API: approvals, their answers, answer links.",
     "dialects/views": "What readers find under one name, whichever dialect an event came in through.",

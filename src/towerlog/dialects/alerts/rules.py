@@ -8,9 +8,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call
 from towerlog.dialects.fields import (
-    agent_asked,
     bounded_text,
     cost_nanos_of,
     decode,

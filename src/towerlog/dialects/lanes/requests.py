@@ -12,12 +12,12 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import details
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, DialectSettings
 from towerlog.dialects.fields import (
     EMPTY_OBJECT,
     NULL,
     Warnings,
-    agent_asked,
     decode,
     decode_body,
     invalid,

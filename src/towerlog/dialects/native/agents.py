@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked, agent_needed
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import agent_asked, agent_needed, decode, path_uuid
+from towerlog.dialects.fields import decode, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_cursor
 from towerlog.model.command import RegisterAgent

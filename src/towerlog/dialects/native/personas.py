@@ -10,11 +10,11 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_needed
 from towerlog.dialects.base import MAX_ID_CHARS, MAX_LABEL_CHARS, Call, Endpoint, Reply, reply_json, scopes
 from towerlog.dialects.fields import (
     NULL,
     JsonObject,
-    agent_needed,
     cost_nanos_of,
     decode,
     invalid_field,

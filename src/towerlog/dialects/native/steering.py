@@ -9,8 +9,9 @@ import msgspec
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import NULL, agent_asked, bounded_text, decode, path_uuid
+from towerlog.dialects.fields import NULL, bounded_text, decode, path_uuid
 from towerlog.dialects.native import shapes
 from towerlog.dialects.run_json import RunDetail
 from towerlog.dialects.steering_json import TextOrObject, input_text

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import agent_asked, bounded_text, invalid_field, time_ms_of
+from towerlog.dialects.fields import bounded_text, invalid_field, time_ms_of
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, read_cursor, write_cursor
 from towerlog.model.outcome import Page

@@ -14,6 +14,7 @@ import msgspec
 from towerlog import errors
 from towerlog.dialects import base, details
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import DEFAULT_PAGE, MAX_PAGE, Call
 from towerlog.dialects.fields import (
     MAX_LABELS,
@@ -21,7 +22,6 @@ from towerlog.dialects.fields import (
     NULL,
     JsonObject,
     Warnings,
-    agent_asked,
     agent_name,
     bounded_text,
     decode,

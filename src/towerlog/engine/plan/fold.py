@@ -59,9 +59,9 @@ class Reactions(NamedTuple):
     on_place: tuple[PlaceReaction, ...] = ()
     """Where a run has got its parent, another agent, thread or metadata: after all else."""
     budget_limits: BudgetLimits | None = None
+    """Below which sums `on_budget` finds nothing to do."""
     on_let_go: Callable[[Plan, RunRow], None] | None = None
     """A person lets a run go on."""
-    """Below which sums `on_budget` finds nothing to do."""
     on_call: tuple[CallReaction, ...] = ()
     book: PriceBook = PriceBook(NoPrices())
     """What a report is priced by that tells no cost."""

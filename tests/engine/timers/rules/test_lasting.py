@@ -239,3 +239,21 @@ async def test_what_comes_to_last_long_enough_while_the_server_is_away_is_counte
     async with restarted(tmp_path, first, down_ms=5 * MINUTE) as rig:
         await passes(rig, 2000)
         assert (await rig.do(GetRule(rule.rule_id))).rule.suppressed == 2
+
+
+async def test_what_a_cool_down_of_this_process_keeps_quiet_is_counted_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a look takes some of the runs alone, and those that come next have lasted since before the start."""
+    monkeypatch.setattr("towerlog.engine.timers.rules.watch.ROWS_AT_ONCE", 2)
+    trigger, cooldown_ms = AlertTrigger.WAITING_TOO_LONG, 10 * MINUTE
+    async with open_rig(tmp_path) as rig:
+        rule = await make(rig, trigger, config=WAIT, cooldown_ms=cooldown_ms, channels=())
+        await begins(rig, trigger, *"abcd")
+        await passes(rig, MINUTE + 10_000)
+        assert (await rig.do(GetRule(rule.rule_id))).rule.suppressed == 3
+        first = rig
+    async with restarted(tmp_path, first) as rig:
+        await passes(rig, 10 * MINUTE)
+        assert len(await alerts(rig)) == 2
+        assert (await rig.do(GetRule(rule.rule_id))).rule.suppressed == 3 + 2

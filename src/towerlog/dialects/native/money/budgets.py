@@ -9,8 +9,9 @@ from msgspec import UNSET, UnsetType
 
 from towerlog import errors
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import MAX_ID_CHARS, Call, Endpoint, Reply, reply_json, scopes
-from towerlog.dialects.fields import agent_asked, cost_nanos_of, decode, given_name, invalid_field, path_uuid, text_id
+from towerlog.dialects.fields import cost_nanos_of, decode, given_name, invalid_field, path_uuid, text_id
 from towerlog.dialects.native.lists import CursorQuery, Listing, limit_of, page_reply, read_number
 from towerlog.errors import NotFound
 from towerlog.model.budget import (

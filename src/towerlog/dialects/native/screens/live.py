@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from towerlog.dialects import vocabulary as v
+from towerlog.dialects.asked.agents import agent_asked
 from towerlog.dialects.base import Call, Endpoint, Reply, RowStyle, ascii_json, scopes
-from towerlog.dialects.fields import agent_asked, bounded_text, invalid_field, query_truth
+from towerlog.dialects.fields import bounded_text, invalid_field, query_truth
 from towerlog.dialects.native import shapes
 from towerlog.dialects.native.alerts.alerts import AlertDetail, alert_of
 from towerlog.dialects.native.approvals.approvals import ApprovalDetail, approval_of

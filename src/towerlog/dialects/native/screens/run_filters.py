@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from towerlog.dialects import vocabulary as v
-from towerlog.dialects.fields import agent_asked, bounded_text, cost_nanos_of, invalid_field, query_truth, time_ms_of
+from towerlog.dialects.asked.agents import agent_asked
+from towerlog.dialects.fields import bounded_text, cost_nanos_of, invalid_field, query_truth, time_ms_of
 from towerlog.dialects.run_json import STATUS_OF
 from towerlog.model.question import RunFilter
 from towerlog.model.run import Status

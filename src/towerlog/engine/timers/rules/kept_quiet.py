@@ -17,7 +17,7 @@ MAX_TAKEN = 10_000
 """Of a rule that are known in its cool-downs: what is kept quiet beyond them is not counted."""
 
 
-class Taken(NamedTuple):
+class QuietSubject(NamedTuple):
     """What a rule has fired about, or has kept quiet about; `mark`: see `AlertRow`."""
 
     agent: str
@@ -28,7 +28,7 @@ class Taken(NamedTuple):
 class _Counted(NamedTuple):
     """What is known of a rule, in cool-downs that last."""
 
-    taken: set[Taken]
+    taken: set[QuietSubject]
     before: int
     """When something was counted last before this process looked at it, wall ms; 0: never."""
     since: int
@@ -53,7 +53,7 @@ class KeptQuiet:
         over = {agent for agent in {one.agent for one in counted.taken} if not rule.is_quiet(agent, serving_ms)}
         counted.taken.difference_update([one for one in counted.taken if one.agent in over])
 
-    def is_counted(self, rule: AlertRule, one: Taken, holds: Holds) -> bool:
+    def is_counted(self, rule: AlertRule, one: QuietSubject, holds: Holds) -> bool:
         """Whether something that a rule keeps quiet about was counted in this cool-down, or cannot be."""
         counted = self._rules[rule.org, rule.rule_id]
         if one in counted.taken or len(counted.taken) >= MAX_TAKEN:
@@ -63,7 +63,7 @@ class KeptQuiet:
         lasted_ms = holds.lasted_ms - self._serving.since_ms(counted.before)
         return lasted_ms >= (rule.config.wait_ms or 0)
 
-    def note(self, rule: AlertRule, taken: Iterable[Taken]) -> None:
+    def note(self, rule: AlertRule, taken: Iterable[QuietSubject]) -> None:
         """These were fired about, or counted, just now."""
         if rule.cooldown_ms:
             counted = self._rules.get((rule.org, rule.rule_id))

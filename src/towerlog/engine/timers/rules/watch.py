@@ -24,7 +24,7 @@ from towerlog.engine.load.rows import Needs
 from towerlog.engine.load.steps import Steps
 from towerlog.engine.plan.plan import Plan
 from towerlog.engine.timers.loop import Upkeep, one_by_one
-from towerlog.engine.timers.rules.kept_quiet import KeptQuiet, Taken
+from towerlog.engine.timers.rules.kept_quiet import KeptQuiet, QuietSubject
 from towerlog.engine.timers.rules.turns import RuleTurns
 from towerlog.engine.timers.rules.workers import Workers
 from towerlog.errors import Overloaded, StorageFailed
@@ -76,7 +76,7 @@ class _Verdict(NamedTuple):
     alert: AlertRow | None = None
     budget_id: str | None = None
     """Of a budget that is used up."""
-    taken: Taken | None = None
+    taken: QuietSubject | None = None
     """Of a run that it fires about, or is kept quiet about."""
 
 
@@ -194,7 +194,7 @@ class WatchedRules:
             holds = of_run(rule, row, lane, look)
             if holds is None:
                 continue
-            one = Taken(row.agent or NOBODY, run_subject(row.run_id), holds.mark)
+            one = QuietSubject(row.agent or NOBODY, run_subject(row.run_id), holds.mark)
             is_quiet = rule.is_quiet(one.agent, look.serving_ms)
             if not is_quiet or not self._kept_quiet.is_counted(rule, one, holds):
                 held[one.subject] = (row, holds)
@@ -202,7 +202,7 @@ class WatchedRules:
             return []
         known = await self._store.alerts_newest(rule.org, rule.rule_id, list(held))
         return [
-            _Verdict(_What.FIRES, row.run, taken=Taken(row.agent or NOBODY, subject, holds.mark))
+            _Verdict(_What.FIRES, row.run, taken=QuietSubject(row.agent or NOBODY, subject, holds.mark))
             for subject, (row, holds) in held.items()
             if (last := known.get(subject)) is None or not last.is_open or not last.is_of(holds.mark)
         ]
