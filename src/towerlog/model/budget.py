@@ -37,7 +37,7 @@ MAX_COUNTED_HOLDERS = 64
 MAX_LET_GO = 128
 """Runs that people let go on although a budget is used up, of which it knows that; of more, those that they let go on
 first are asked again."""
-MAX_BUDGET_BYTES = 8 * 1024
+MAX_BUDGET_BYTES = 10 * 1024
 """Of a budget as it is stored."""
 MAX_REFUSALS_TOLD = 60
 """Reservations that one budget refuses in a minute and that their runs' logs tell of."""
