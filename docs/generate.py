@@ -686,11 +686,16 @@ LIMITS: dict[str, list[tuple[str, str, str]]] = {
             "MAX_GIVEN_UP",
             "questions that nobody waits for any more whose late answer is told as not taken",
         ),
-        ("sdk.record.values.held_answers", "MAX_HELD", "answers of a run that are not used yet and not acknowledged"),
+        ("sdk.record.values.held_answers", "MAX_KEPT", "answers of a run that are not used yet and not acknowledged"),
+        (
+            "sdk.record.values.held_answers",
+            "MAX_HELD",
+            "answers of a run that are held on where more belong to one thing that is asked",
+        ),
         (
             "sdk.record.values.held_answers",
             "MAX_HELD_BYTES",
-            "bytes of their texts; the oldest are acknowledged past either",
+            "bytes of the texts of held answers: with more, a program goes on with those that it has",
         ),
         (
             "sdk.record.run",

@@ -56,6 +56,11 @@ STEPS = {
         step(2, 100, 20, 500, cached_input_tokens=200, reasoning_tokens=40),
         step(3, 5, 5, 510),
     ],
+    "a call, and then all of the same total": [
+        step(1, 315, 359, 1216),
+        step(2, 280, 621, 1216, cached_input_tokens=315),
+        step(3, 595, 621, 1216),
+    ],
     "nothing": [step(0, 0, 0, 0), step(1, 0, 0, 0), step(2, 7, 1, 8)],
 }
 
@@ -72,6 +77,15 @@ def test_all_orders_of_a_few_steps_count_the_same(name: str) -> None:
 def test_a_step_that_was_overtaken_keeps_its_split() -> None:
     steps = STEPS["the last call"]
     assert known(told(*reversed(steps))) == {"input_tokens": 1150, "output_tokens": 215, "total_tokens": 1365}
+
+
+def test_a_split_of_all_is_not_lost_beside_another_telling_of_the_same_total() -> None:
+    """Neither beside a call, nor beside one that does not tell what was cached."""
+    split = {"input_tokens": 280, "cached_input_tokens": 315, "output_tokens": 621, "total_tokens": 1216}
+    steps = STEPS["a call, and then all of the same total"]
+    assert known(told(*steps)) == known(told(*steps[:2])) == known(told(*steps[1:])) == split
+    thought = step(3, 595, 600, 1216, reasoning_tokens=21)
+    assert known(told(*steps, thought)) == split | {"output_tokens": 600, "reasoning_tokens": 21}
 
 
 def test_a_call_that_does_not_fit_any_more_is_taken_back() -> None:
@@ -133,12 +147,13 @@ of_sides = st.builds(
     st.sampled_from(["total", "turn"]),
     sides,
 )
-"""Where cached tokens are more than the input that has them, what is counted of these may fall."""
+"""Of these the lowest may be forgotten: where they tell no cache, what was counted of them does not fall."""
 
 
-@given(st.lists(of_sides, max_size=2 * MAX_POINTS))
+@given(st.lists(of_sides, max_size=2 * MAX_POINTS) | st.lists(points, max_size=MAX_POINTS))
 def test_what_changes_and_what_is_added_make_the_sum(steps: list[Told]) -> None:
-    """Each total adds something when it comes, and changes what others have added; nothing is below 0 at any time."""
+    """Each total adds something when it comes, and changes what others have added; nothing is below 0 at any time, and
+    no total has a larger split than it has tokens."""
     spending, rest = NOTHING, [0] * 9
     held: dict[int, list[int]] = {}
     for at, report in steps:
@@ -154,9 +169,56 @@ def test_what_changes_and_what_is_added_make_the_sum(steps: list[Told]) -> None:
             own = held.get(point.total, [0] * 9)
             held[point.total] = [one + more for one, more in zip(own, added, strict=True)]
         assert all(figure >= 0 for one in held.values() for figure in one)
+        assert all(sum(one[:5]) <= one[5] for one in held.values())
         assert [sum(one) for one in zip([0] * 9, *held.values(), strict=True)] == rest
         running = spending.shares["a"].running
         assert running is None or len(running.points) <= MAX_POINTS
+
+
+FLAT, CACHED, BARE = (
+    step(2, 1100, 210, 1310),
+    (3, UsageReport(Usage(575, 575, None, 215), "turn", inclusive=True, by_size=True)),
+    step(1, None, None, 200),
+)
+
+
+def test_a_total_that_tells_what_was_cached_says_it_of_those_before_it() -> None:
+    """None of them has more of a bucket than all of them together, and none a larger split than its tokens."""
+    running = told(FLAT).shares["a"].running
+    assert running is not None
+    [change] = told(FLAT).changes(CACHED[1], "a", CACHED[0])
+    assert (change.before, change.after) == (
+        Usage(1100, output_tokens=210, total_tokens=1310),
+        Usage(575, 525, None, 210, None, 1310),
+    )
+    assert known(told(FLAT, CACHED)) == {
+        "input_tokens": 575,
+        "cached_input_tokens": 575,
+        "output_tokens": 215,
+        "total_tokens": 1365,
+    }
+
+
+def test_a_total_with_a_split_says_it_of_a_bare_one_before_it() -> None:
+    """In the proportion of its own."""
+    [change] = told(BARE).changes(FLAT[1], "a", FLAT[0])
+    assert (change.before, change.after) == (
+        Usage(total_tokens=200),
+        Usage(168, output_tokens=32, total_tokens=200),
+    )
+
+
+def test_totals_of_one_form_change_nothing_of_those_before_them() -> None:
+    """Nor is anything of them worked out: what may be is seen from the newest."""
+    spending = told(*STEPS["running totals"])
+    share = spending.shares["a"]
+    assert share.running is not None
+    point = point_of(step(4, 1300, 300, 1600)[1], 4)
+    assert point is not None
+    assert share.level().only_grows(point)
+    cached = point_of(UsageReport(Usage(100, 1200, None, 300), "turn", inclusive=True, by_size=True), 4)
+    assert cached is not None
+    assert not share.level().only_grows(cached)
 
 
 def figures_of(usage: Usage) -> list[int]:

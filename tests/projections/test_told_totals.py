@@ -31,10 +31,12 @@ def call(model: str | None, *tokens: int, agent: str = "a", **more: Any) -> Tell
     return {"agent": agent, "model": model, "report": UsageReport(Usage(*tokens), "delta"), **more}
 
 
-def total(model: str | None, sent: int, written: int, agent: str = "a", whole_run: bool = False) -> Telling:
+def total(
+    model: str | None, sent: int, written: int, agent: str = "a", whole_run: bool = False, by_size: bool = False
+) -> Telling:
     """A running total whose input includes what was cached."""
     usage = Usage(input_tokens=sent, output_tokens=written, total_tokens=sent + written)
-    report = UsageReport(usage, "total", whole_run, inclusive=True)
+    report = UsageReport(usage, "total", whole_run, inclusive=True, by_size=by_size)
     return {"agent": agent, "model": model, "report": report, "kind": EventType.STEP}
 
 
@@ -118,7 +120,7 @@ def test_the_order_of_calls_and_totals_changes_nothing(tmp_path: Path, data: st.
         for upto in data.draw(st.lists(st.integers(1, len(mine)), max_size=2)) if mine else ():
             sent = sum(one.all_input_tokens() or 0 for one in mine[:upto])
             written = sum(one.output_tokens or 0 for one in mine[:upto])
-            tellings.append(total(None, sent, written, agent))
+            tellings.append(total(None, sent, written, agent, by_size=data.draw(st.booleans())))
     if data.draw(st.booleans()):
         sent = sum(one["report"].usage.all_input_tokens() or 0 for one in told)
         written = sum(one["report"].usage.output_tokens or 0 for one in told)

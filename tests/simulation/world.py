@@ -42,6 +42,9 @@ LEASES_MS = (60_000, 120_000)
 PAUSES_MS = (0, 1_000, 10_000, 31_000, 45_000, 61_000, 100_000, 125_000)
 HOUR_MS = 3_600_000
 STEPS = 48
+GO_PAST_EVERY = 10
+"""One world of so many ends with an attempt that goes past what the one before has asked: that comes about by chance in
+hardly any."""
 WISHES = ("input", "message", "pause", "resume", "cancel")
 ANY = "whatever is asked"
 """What people say who name no question."""
@@ -93,6 +96,7 @@ class World:
         self._sent: list[Act] = []
         self._dumps = 0
         self._max_runs = self.chance.choice((1, 3, 6))
+        self._goes_past = seed % GO_PAST_EVERY == 0
         self._steps = self._moods(
             {
                 self._some_acts: 60,
@@ -154,6 +158,8 @@ class World:
             while len(self.told) == before:
                 await self._step()
             await self.compare()
+        if self._goes_past:
+            await self._go_past()
         await self._drain()
 
     async def _step(self) -> None:
@@ -286,6 +292,24 @@ class World:
             for _ in range(2):
                 await self._do([self._input_act(run_id)])
 
+    async def _go_past(self) -> None:
+        """An attempt asks, and is not heard of any more; the next one asks something else, and that is answered."""
+        self._max_runs += 1
+        await self._do([self._create_act("t5", None)])
+        run_id, lease_ms = list(self.model.runs)[-1], LEASES_MS[0]
+        for worker in WORKERS[:2]:
+            key = self._keys[TEAMS[worker]]
+            await self._do([self._claim_run_act(run_id, worker, key, lease_ms)])
+            self._markers += 1
+            asked = Sent(f"m{self._markers}", "waiting_for_input")
+            await self._do([self._report_act(worker, key, run_id, self.model.runs[run_id].epoch, [asked])])
+            if worker == WORKERS[0]:
+                await at_rest(self._store)
+                self.clock.advance(lease_ms)
+                await self._sweep()
+        await self._do([self._input_act(run_id)])
+        await self.compare()
+
     async def _do(self, acts: list[Act]) -> None:
         """Sends them at once, so that they share a group; the model takes them in the order they were sent."""
         self._candidates = self.model.claimable(self.clock.steady_ms())
@@ -316,7 +340,9 @@ class World:
         thread = self.chance.choice(THREADS)
         open_runs = [run_id for run_id, run in self.model.runs.items() if not run.ended]
         ending = [run_id for run_id in open_runs if self.model.runs[run_id].status == "cancelling"]
-        parent = self.chance.choice([None, *open_runs, *ending, *ending])
+        return self._create_act(thread, self.chance.choice([None, *open_runs, *ending, *ending]))
+
+    def _create_act(self, thread: str, parent: str | None) -> Act:
         key = self.ids.token(8)
         made: list[str] = []
 
@@ -363,8 +389,9 @@ class World:
         if run_id is None:
             return None
         worker, lease_ms = self.chance.choice(WORKERS), self.chance.choice(LEASES_MS)
-        key = self._key_of(worker)
+        return self._claim_run_act(run_id, worker, self._key_of(worker), lease_ms)
 
+    def _claim_run_act(self, run_id: str, worker: str, key: str, lease_ms: int) -> Act:
         def check(answer: Answer) -> None:
             expect(self.model.claim_run(run_id, worker, key, lease_ms, self.clock.steady_ms()), answer)
             if isinstance(answer, Claimed):

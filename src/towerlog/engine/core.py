@@ -80,7 +80,7 @@ class Engine:
         self._repricing = Repricing(store, listed, self._write)
         self.unheard = Unheard(self._serving)
         reactions = REACTIONS._replace(book=PriceBook(listed), quotas=settings.quotas, unheard=self.unheard.stretches)
-        parts = (store, self._serving, ids, VERBS, wake.committed, reactions)
+        parts = (store, self._serving, ids, VERBS, wake.committed, reactions._replace(thresholds=settings.thresholds))
         self._writer = Writer(
             *parts,
             max_queue=settings.max_queue,

@@ -22,7 +22,7 @@ from towerlog.engine.commands.acts import members as of_members
 from towerlog.engine.commands.long_histories import keep_parts, needs_of_parts
 from towerlog.engine.commit.idempotency import keep_reply, needs_of_reply
 from towerlog.engine.commit.turn import Verb
-from towerlog.engine.control import cancel, receipts, steering
+from towerlog.engine.control import cancel, heard, receipts, steering
 from towerlog.engine.erasure.verbs import RETENTION_VERBS
 from towerlog.engine.ingest.append import append_items
 from towerlog.engine.ingest.needs import needs_of_append
@@ -66,6 +66,7 @@ REACTIONS = Reactions(
     budget_limits=alert_reactions.limits_of_budgets,
     on_let_go=budget_reactions.let_go_on,
     on_call=(alert_reactions.on_call,),
+    on_repeat=(heard.note_request_again,),
 )
 """What follows from an event, in this order."""
 

@@ -150,7 +150,8 @@ class Effects(
     """A question was not answered in time: what follows from that."""
     forced: bool = False
     of_server: bool = False
-    """The server says it, though runners tell events of this type too: no sign of life of the agent."""
+    """The server says it, though runners tell events of this type too: no sign of life of the agent, unless it says
+    that there was one (`beat`)."""
     recovered: bool = False
     is_start: bool = False
     """A start: fills in what the run does not know yet, even when it arrives after other events or after the end."""

@@ -161,7 +161,7 @@ def is_of_agent(kind: EventType, effects: Effects | MomentEffects | None) -> boo
     if effects is None:
         return True
     if effects.of_server:
-        return False
+        return effects.beat  # the server's note that the agent has told again what it had told
     point = effects.checkpoint
     is_decision = point is not None and (point.decided_by is not None or point.expired)
     return effects.requests is None and effects.budget_id is None and not is_decision

@@ -9,6 +9,7 @@ between two others may take a call back that has counted, and gives the one that
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ _TURN, _INCLUSIVE, _UNCLEAR = 1, 2, 4
 _NONE = (None, None, None)
 TOKEN_BUCKETS = 6
 """So many of the figures of `Usage` are tokens, the first ones."""
+_INPUT, _OUTPUT, _ALL = (0, 1, 2), (3, 4), (0, 1, 2, 3, 4, 5)
+"""Places of the buckets of input and of output, and of all with that of the tokens without a split."""
 _replace = msgspec.structs.replace
 _encode = msgspec.json.Encoder().encode
 _total_of = attrgetter("total")
@@ -75,11 +78,42 @@ class Point(msgspec.Struct, frozen=True, gc=False, array_like=True):
         """Whether some of its tokens have a price of their own."""
         return bool(self.how & _UNCLEAR)
 
+    def says_all(self) -> bool:
+        """Whether it has a split of all its tokens."""
+        return self.usage().split_tokens() == self.total
+
     def merged(self, other: Point) -> Point:
-        """One that says what both of the same total do, in the place of that of the lower step."""
+        """One that says what both of the same total do, in the place of that of the lower step.
+
+        Beside one that has a split of all the figures of a call say nothing, and of two such ones that counts which
+        says more of what was cached, or thought.
+        """
         first = self if self.step <= other.step else other
-        usage = highest(self.usage(), other.usage())
-        return Point(self.total, first.step, self.how | other.how, first.place, *astuple(usage)[:5])
+        how, split = self.how | other.how, highest(self.usage(), other.usage())
+        if self.says_all() and other.says_all():
+            split = _with_details(self.usage(), other.usage())
+        elif self.says_all() and other.may_be_call():
+            how, split = self.how, self.usage()
+        elif other.says_all() and self.may_be_call():
+            how, split = other.how, other.usage()
+        return Point(self.total, first.step, how, first.place, *astuple(split)[:5])
+
+
+def _with_details(one: Usage, other: Usage) -> Usage:
+    """The split of two that each have all tokens: what either tells of cached input and of reasoning. Where they do not
+    agree about what was input, that with more of it."""
+    sent, beside, both = one.all_input_tokens() or 0, other.all_input_tokens() or 0, highest(one, other)
+    fresh = sent - (both.cached_input_tokens or 0) - (both.cache_write_tokens or 0)
+    if sent != beside or fresh < 0:
+        return max(one, other, key=lambda usage: (usage.all_input_tokens() or 0, *_figures(usage)))
+    visible = (one.all_output_tokens() or 0) - (both.reasoning_tokens or 0)
+    return Usage(
+        None if both.input_tokens is None else fresh,
+        both.cached_input_tokens,
+        both.cache_write_tokens,
+        None if both.output_tokens is None else visible,
+        both.reasoning_tokens,
+    )
 
 
 class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -136,6 +170,14 @@ class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def counted(self) -> Usage:
         """Its tokens, where nothing else is told."""
         return rest_of(NO_USAGE, self.totals, self.sides)
+
+    def only_grows(self, point: Point) -> bool:
+        """Whether a higher one leaves what all before it say as it is: no bucket has fewer tokens then."""
+        split = (self.sides.input or 0) + (self.sides.output or 0)
+        if astuple(point)[5:7] == _NONE[1:] and point.reasoning_tokens is None and split >= self.top:
+            return True  # of most senders: all have a split, and what was cached they do not tell
+        was, now = _figures(self.counted()), _figures(self.after(point).counted())
+        return all(one <= other for one, other in zip(was, now, strict=True))
 
 
 class PointChange(NamedTuple):
@@ -201,16 +243,16 @@ class RunningTotals(msgspec.Struct, frozen=True, gc=False, array_like=True):
             level = level.after(point)
         return level
 
-    def changes(self, point: Point) -> list[PointChange]:
-        """What counts otherwise of those that are there when this one has come."""
-        if not self.points or point.total > self.points[-1].total:
+    def changes(self, point: Point, level: Level) -> list[PointChange]:
+        """What counts otherwise of those that are there when this one has come. `level`: what all of these say."""
+        if not self.points or (point.total > self.points[-1].total and level.only_grows(point)):
             return []  # nearly always
         beside = self._with_point(point)
         if beside is self:
             return []  # it says the same
-        before, after = self._added(point.total), beside._added(point.total)
+        before, after = self._added(), beside._added()
         found: list[PointChange] = []
-        for one in self.points[bisect_left(self.points, point.total, key=_total_of) :]:
+        for one in self.points:
             (was, _), (now, placed) = before[one.total], after[one.total]
             if placed.place != one.place:
                 now = NO_USAGE  # it is counted with the one that has come
@@ -218,19 +260,46 @@ class RunningTotals(msgspec.Struct, frozen=True, gc=False, array_like=True):
                 found.append(PointChange(one, was, now))
         return found
 
-    def _added(self, least: int) -> dict[int, tuple[Usage, Point]]:
-        """What each of them adds from this total on, by its total."""
-        found: dict[int, tuple[Usage, Point]] = {}
-        level, first = self.base, bisect_left(self.points, least, key=_total_of)
-        for point in self.points[:first]:
+    def _added(self) -> dict[int, tuple[Usage, Point]]:
+        """What each of them adds, by its total: never less than nothing of any bucket."""
+        level, levels = self.base, [self.base.counted()]
+        for point in self.points:
             level = level.after(point)
-        counted = level.counted()
-        for point in self.points[first:]:
-            level = level.after(point)
-            now = level.counted()
-            found[point.total] = (subtract(now, counted), point)
-            counted = now
-        return found
+            levels.append(level.counted())
+        for at in range(len(levels) - 2, -1, -1):
+            levels[at] = _within(levels[at], levels[at + 1])
+        added = (subtract(now, was) for was, now in pairwise(levels))
+        return {point.total: (usage, point) for point, usage in zip(self.points, added, strict=True)}
+
+
+def _within(level: Usage, above: Usage) -> Usage:
+    """What totals say up to one of them, by what the next higher one says too: no bucket has more than there.
+
+    What was told as input is cached where the next one says that so much was, and what had no split has that of the
+    next one; in which of the totals before it, nobody knows, so it is of all of them as far as there is room.
+    """
+    told, most = _figures(level), _figures(above)
+    if all(one <= other for one, other in zip(told, most, strict=True)):
+        return level  # nearly always
+    kept = [min(one, other) for one, other in zip(told, most, strict=True)]
+    # The input in what else there is of input, the output likewise; and what is left, and had no split, anywhere.
+    for moved, places in ((_INPUT, _INPUT), (_OUTPUT, _OUTPUT), (_ALL, _ALL)):
+        spare = sum(told[at] for at in moved) - sum(kept[at] for at in moved)
+        room = sum(most[at] - kept[at] for at in places)
+        for at in places:
+            free = most[at] - kept[at]
+            if spare > 0 < free:
+                some = min(free, -(-spare * free // room))
+                kept[at], spare = kept[at] + some, spare - some
+            room -= free
+    known = [one is not None for one in astuple(level)[: TOKEN_BUCKETS - 1]]
+    split = [tokens if is_known or tokens else None for tokens, is_known in zip(kept[:-1], known, strict=True)]
+    return _replace(Usage(*split), total_tokens=sum(kept))
+
+
+def _figures(usage: Usage) -> list[int]:
+    """The tokens of each bucket, and at the end those of none."""
+    return [*(figure or 0 for figure in astuple(usage)[: TOKEN_BUCKETS - 1]), usage.unsplit_tokens()]
 
 
 def point_of(report: UsageReport, step_index: int | None) -> Point | None:

@@ -214,7 +214,9 @@ class Spending(msgspec.Struct, frozen=True, gc=False):
         """Which running totals of its agent count otherwise when this one has come."""
         share = self.share(agent)
         point = point_of(report, step_index) if report.by_size else None
-        return [] if point is None or share is None or share.running is None else share.running.changes(point)
+        if point is None or share is None or share.running is None:
+            return []
+        return share.running.changes(point, share.level())
 
     def decided(self, agent: str, step_index: int, waits: bool) -> Spending:
         """After a decision about an agent's checkpoint, which may leave it waiting."""

@@ -245,7 +245,7 @@ def _fold_life(row: RunRow, event: Event, changes: dict[str, Any]) -> None:
     at, effects = event.recorded_at, event.effects
     changes |= {"process_at": at, "seen_at": seen_after(row, at), "silent_at": None}
     if effects.beat:
-        changes["sends_heartbeats"] = True
+        changes["sends_heartbeats"] = row.sends_heartbeats or not effects.of_server
         return
     changes |= {"progress_at": at, "expected_at": None}
     if not event.facts.by_other:

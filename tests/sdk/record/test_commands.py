@@ -259,31 +259,38 @@ def ask_held(inbox: Inbox, count: int) -> None:
         held(inbox, str(number))
 
 
-def test_nothing_is_acknowledged_before_all_that_is_asked_is_there(inbox: Inbox, acknowledged: list[object]) -> None:
-    """A process that ends before has lost nothing, however many there are."""
-    ask_held(inbox, MAX_KEPT)
-    for number in range(1, MAX_KEPT):
-        inbox.take(answer(number, str(number)))
-    assert acknowledged == []
-    inbox.take(wish(MAX_KEPT, "input", content="x" * MAX_HELD_BYTES, question_key=str(MAX_KEPT)))
-    assert acknowledged == [], "nobody else is waited for"
-    assert not inbox.was_let_go("1")
-
-
-def test_of_more_than_a_server_keeps_the_oldest_make_room(inbox: Inbox, acknowledged: list[object]) -> None:
+def test_there_is_no_more_room_once_a_server_keeps_no_more_and_nothing_is_acknowledged(
+    inbox: Inbox, acknowledged: list[object]
+) -> None:
+    """A process that ends before it has gone on has lost nothing, however many there are."""
     ask_held(inbox, 2 * MAX_KEPT)
-    for number in range(1, MAX_HELD + 3):
+    full = inbox.full()
+    for number in range(1, MAX_KEPT + 1):
+        assert not full.done()
         inbox.take(answer(number, str(number)))
-    assert acknowledged == [1, 2]
-    assert [inbox.was_let_go(str(number)) for number in (1, 2, 3)] == [True, True, False]
+    assert (full.done(), inbox.full().done(), acknowledged) == (True, True, [])
+    inbox.settle_answer("1", taken=True)
+    assert (inbox.full().done(), acknowledged) == (False, [1])
 
 
-def test_long_answers_make_room_for_those_that_have_not_come(inbox: Inbox, acknowledged: list[object]) -> None:
+def test_long_answers_take_the_room_of_many(inbox: Inbox) -> None:
     """A server refuses more than 64 KiB, so that nobody could answer the rest."""
     ask_held(inbox, 3)
     for number in (1, 2):
+        assert not inbox.full().done()
         inbox.take(wish(number, "input", content="x" * (MAX_HELD_BYTES * 2 // 3), question_key=str(number)))
-    assert acknowledged == [1]
+    assert inbox.full().done()
+    inbox.let_oldest_go()
+    assert [inbox.was_let_go(str(number)) for number in (1, 2)] == [True, False]
+
+
+def test_the_oldest_are_let_go_where_the_asker_says_so(inbox: Inbox, acknowledged: list[object]) -> None:
+    ask_held(inbox, MAX_KEPT)
+    for number in range(1, MAX_KEPT + 1):
+        inbox.take(answer(number, str(number)))
+    inbox.let_oldest_go()
+    assert acknowledged == [*range(1, MAX_KEPT - MAX_HELD + 1)]
+    assert not inbox.full().done()
 
 
 @pytest.mark.parametrize("taken", [True, False])

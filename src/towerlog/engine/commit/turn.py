@@ -97,6 +97,8 @@ def place_once(
     if known is not None:
         if known.digest != wanted.digest:
             return IdempotencyMismatch()
+        for react in plan.reactions.on_repeat:
+            react(plan, submission.principal, submission.command)
         return Replayed(known.status, known.body, known.run, known.lease_epoch, known.ids)
     command = submission.command
     outcome = yield from placing

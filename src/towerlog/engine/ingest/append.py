@@ -6,6 +6,7 @@ import msgspec
 
 from towerlog.engine.commit.queue import BYTES_OF_WORK, MAX_GROUP_WORK, WORK_OF_REFUSED, work_of_item
 from towerlog.engine.commit.turn import ContentGone, PlanFull
+from towerlog.engine.control.heard import note_repeat
 from towerlog.engine.control.receipts import commands_with, polled_run, with_receipts
 from towerlog.engine.control.rights import (
     as_told_by,
@@ -181,6 +182,8 @@ def place_items(
                     result = _place(plan, principal, told, dialect, agent, targets, replayed)
                 if type(result) is Refusal:
                     work += WORK_OF_REFUSED
+                elif type(result) is Stored and result.duplicate and not result.late:
+                    note_repeat(plan, principal.org, result.run_id, result.agent, by=dialect)
                 results.append(result)
             except Damaged as error:
                 # What it may be a repeat of cannot be read, and so it cannot be told from news.

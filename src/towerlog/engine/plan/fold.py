@@ -12,8 +12,11 @@ from towerlog.engine.pricing.book import NoPrices, PriceBook, priced
 from towerlog.model.agent import AgentRow
 from towerlog.model.budget import BudgetRow
 from towerlog.model.checkpoint import AWAITS_APPROVAL, CheckpointRow
+from towerlog.model.command import Write
 from towerlog.model.event import Event, RunByTrace
 from towerlog.model.facts import Effects, Facts, Moved
+from towerlog.model.liveness import DEFAULT_THRESHOLDS, Thresholds
+from towerlog.model.principal import Principal
 from towerlog.model.quotas import Quotas
 from towerlog.model.run import RunRow, place_of
 from towerlog.model.times import told_time
@@ -45,6 +48,10 @@ CallReaction = Callable[["Plan", "RunState", Event], None]
 """What follows from a tool call, in organisations that have rules: (plan, its run, event)."""
 
 
+RepeatReaction = Callable[["Plan", Principal, Write], None]
+"""What follows from a command that is sent again under its Idempotency-Key."""
+
+
 class Reactions(NamedTuple):
     """What follows from an event, in the order of each list."""
 
@@ -63,10 +70,13 @@ class Reactions(NamedTuple):
     on_let_go: Callable[[Plan, RunRow], None] | None = None
     """A person lets a run go on."""
     on_call: tuple[CallReaction, ...] = ()
+    on_repeat: tuple[RepeatReaction, ...] = ()
     book: PriceBook = PriceBook(NoPrices())
     """What a report is priced by that tells no cost."""
     quotas: Quotas = Quotas()
     """How many of what people make there may be."""
+    thresholds: Thresholds = DEFAULT_THRESHOLDS
+    """After how long a silence something follows from it."""
     unheard: Callable[[], Sequence[tuple[int, int]]] = tuple
     """What was to come by a time in one of these stretches, (after, until) in wall ms, may still come."""
 

@@ -88,13 +88,16 @@ def _count_otherwise(plan: Plan, run_state: RunState, agent: str, change: PointC
     if told is None:
         return
     differs = subtract(change.after, change.before)
-    less = _within(differs, told.tokens)
-    if less == NO_USAGE:
-        return
     share = row.share(told.agent) or row.share(agent)
-    if share is None or share.increments != NO_USAGE or less != _known(differs):
-        # Calls that were told as well have taken some of it.
-        _recount(plan, run_state, told, less, _left(plan, row, told, less))
+    less, has_calls = _within(differs, told.tokens), share is None or share.increments != NO_USAGE
+    if has_calls or less != _known(differs):
+        # Calls that were told as well have taken some of it: it keeps the kinds that these have left, and what is too
+        # much of one is taken with the rest of the totals.
+        less = _less_of(less)
+        if less != NO_USAGE:
+            _recount(plan, run_state, told, less, _left(plan, row, told, less))
+        return
+    if less == NO_USAGE:
         return
     parts = UNCLEAR if change.point.is_unclear() else None
     was, now = (_worth(plan, row.org, told, tokens, told.priced_by, parts) for tokens in (change.before, change.after))
@@ -106,6 +109,13 @@ def _count_otherwise(plan: Plan, run_state: RunState, agent: str, change: PointC
     priced = Priced(nanos or None, now.version, now.as_computed().unpriced - was.as_computed().unpriced)
     # With figures of 0: a bucket that is known to have nothing is another than one that is unknown.
     _recount(plan, run_state, told, differs, priced, was=change.before)
+
+
+def _less_of(differs: Usage) -> Usage:
+    """Of a total that adds fewer tokens than before those that it has no more; nothing where it adds as many."""
+    if not (differs.total_tokens or 0) < 0:
+        return NO_USAGE
+    return Usage(*(min(0, figure or 0) or None for figure in _of(differs)))
 
 
 def _taken(totals: list[ToldTotal], less: Usage, model: str | None) -> Iterator[tuple[ToldTotal, Usage]]:

@@ -232,6 +232,18 @@ class Inbox:
         if command is not None:
             self._acknowledge(command if taken else {**command, "taken": False})
 
+    def full(self) -> Future[None]:
+        """What is done once so many answers are held that a server may refuse one more."""
+        with self._lock:
+            return self._held.full()
+
+    def let_oldest_go(self) -> None:
+        """Acknowledges the oldest of held answers that nothing has gone on with, so that others can be given."""
+        with self._lock:
+            over = self._held.let_oldest_go()
+        for command in over:
+            self._acknowledge(command)
+
     def was_let_go(self, key: str) -> bool:
         """Whether an answer that is to be held was acknowledged before it was used: there was no room for it."""
         return self._held.was_let_go(key)
@@ -301,17 +313,14 @@ class Inbox:
         key = str(command.get("question_key"))
         with self._lock:
             asker = self._asking.pop(key, None)
-            is_held = asker is not None and asker.holds and not command.get("expired")
-            waited_for = sum(other.holds for other in self._asking.values())
-            taken = self._held.hold(key, command, waited_for) if is_held else [command]
-        if asker is None:  # it was given up, or is one of an attempt before
-            is_used = self._left_are is True and key not in self._given_up
-            self._acknowledge(command if is_used else {**command, "taken": False})
-            return
+            if asker is not None and asker.holds and not command.get("expired"):
+                self._held.hold(key, command, asker.future)
+                return
         # The acknowledgement first, so that it precedes whatever the answer leads to.
-        for each in taken:
-            self._acknowledge(each)
-        _answer(asker.future, command)
+        is_used = asker is not None or (self._left_are is True and key not in self._given_up)
+        self._acknowledge(command if is_used else {**command, "taken": False})
+        if asker is not None:  # else it was given up, or is one of an attempt before
+            _answer(asker.future, command)
 
     def _stored(self, command: Command) -> None:
         key = str(command.get("question_key"))

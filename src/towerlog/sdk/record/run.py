@@ -387,13 +387,10 @@ class BaseRun:
         self._withdraw(key, reason)
         self._inbox.give_up(key)
 
-    def take_answer(self, key: str) -> None:
-        """Acknowledges a held answer: what it was needed for has it."""
-        self._inbox.settle_answer(key, taken=True)
-
-    def let_answer_go(self, key: str) -> bool:
-        """Whether an answer that is to be held is acknowledged already, for want of room."""
-        return self._inbox.was_let_go(key)
+    @property
+    def inbox(self) -> Inbox:
+        """What people want of it, and have answered."""
+        return self._inbox
 
     def take_left_answers(self) -> None:
         """Acknowledges answers to what only an attempt before has asked: its work has them, and went on."""

@@ -42,6 +42,16 @@ class OpenQuestion:
         """Its name in the run."""
         return self._key
 
+    @property
+    def run(self) -> BaseRun:
+        """The run that asks."""
+        return self._run
+
+    @property
+    def answer(self) -> Future[Any]:
+        """Its answer to come, as the server gives it."""
+        return self._answer
+
     def wait(self, timeout: float | None = None) -> Any:
         """The answer. Raises as `Run.ask` does; after a TimeoutError the question is still open."""
         return _value(_waited(self._run, self._answer, timeout), self._schema)
@@ -52,7 +62,7 @@ class OpenQuestion:
 
     def take(self) -> None:
         """Acknowledges an answer that is held; what has gone on with it must be kept by then."""
-        self._run.take_answer(self._key)
+        self._run.inbox.settle_answer(self._key, taken=True)
 
     def withdraw(self, reason: str) -> None:
         """Gives it up, unless it was answered: nobody has to answer it any more. A held answer is told as not taken."""
@@ -60,7 +70,7 @@ class OpenQuestion:
 
     def let_answer_go(self) -> bool:
         """Whether its answer is acknowledged though nothing has gone on with it: there were too many to hold."""
-        return self._run.let_answer_go(self._key)
+        return self._run.inbox.was_let_go(self._key)
 
 
 def not_all_answered(questions: Sequence[OpenQuestion]) -> TimeoutError:

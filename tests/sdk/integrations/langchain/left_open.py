@@ -1,8 +1,8 @@
-"""A program whose graph asks a person, and keeps its state in a file: `FILE THREAD [fan-]HOW`.
+"""A program whose graph asks a person, and keeps its state in a file: `FILE THREAD [fanN-]HOW`.
 
 It ends without waiting for the answer (`ask`), goes on and takes it (`go`), or brings one of its own (`own`). Or it is
 killed: with the answers in hand (`unused`), in the node that has got them (`inside`), or when the graph's state has
-what they have led to, before anybody is told (`kept`). `fan-`: two nodes ask at once.
+what they have led to, before anybody is told (`kept`). `fan2-`: two nodes ask at once.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def in_turn(got: Callable[[], None]) -> Any:
     return graph
 
 
-def at_once(got: Callable[[], None]) -> Any:
-    """Asks two things at a time."""
+def at_once(got: Callable[[], None], count: int) -> Any:
+    """Asks so many things at a time."""
 
     def one(state: Part) -> Part:
         said = interrupt(f"Publish {state['number']}?")
@@ -63,7 +63,8 @@ def at_once(got: Callable[[], None]) -> Any:
 
     graph = StateGraph(Part)
     graph.add_node("one", one)
-    graph.add_conditional_edges(START, lambda state: [Send("one", {"number": number}) for number in (1, 2)], ["one"])
+    sends = [Send("one", {"number": number}) for number in range(1, count + 1)]
+    graph.add_conditional_edges(START, lambda state: sends, ["one"])
     return graph
 
 
@@ -83,10 +84,11 @@ def save(saver: Any, file: Path) -> None:
 
 
 def main(file: Path, thread: str, how: str) -> None:
-    saver, (_, fan, how) = InMemorySaver(), how.rpartition("fan-")
+    saver, (fan, _, how) = InMemorySaver(), how.removeprefix("fan").rpartition("-")
     if how != "ask":
         load(saver, file)
-    graph = (at_once if fan else in_turn)(killed if how == "inside" else lambda: None)
+    got = killed if how == "inside" else lambda: None
+    graph = at_once(got, int(fan)) if fan else in_turn(got)
     app, handler = graph.compile(checkpointer=saver, name="publisher"), towerlog.langchain()
     config: Any = {"callbacks": [handler], "configurable": {"thread_id": thread}}
     begin: Any = {"ask": {"said": []} if fan else {"first": "?"}, "own": Command(resume="mine")}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.sdk.integrations.frameworks import Told, python_of, run_program
+from tests.sdk.integrations.frameworks import PROGRAM_DEADLINE_S, Told, python_of, run_program
 from tests.support.server import ADMIN_KEY, NO_LIMITS, Server
+from tests.support.wait import wait_until
 from towerlog.sdk.api.client import Client
+from towerlog.sdk.record.values.held_answers import MAX_KEPT
 
 Go = Callable[[str, str], str]
 PROGRAM = Path(__file__).parent / "left_open.py"
@@ -83,15 +86,15 @@ def test_an_answer_beside_that_of_the_program_is_told_as_not_taken(told: Told, g
 
 
 def test_an_answer_is_kept_until_all_have_come_that_it_is_needed_with(told: Told, go: Go) -> None:
-    go("t", "fan-ask")
+    go("t", "fan2-ask")
     [before] = told.runs("t")
     answer(told, "no", "Publish 1?")
-    assert go("t", "fan-go") == "", "the other one is open"
+    assert go("t", "fan2-go") == "", "the other one is open"
     [run] = told.runs("t")
     [answered] = run.closed_questions
     assert (answered.state, answered.taken_at) == ("answered", None)
     answer(told, "yes", "Publish 2?")
-    assert go("t", "fan-go") == "1 no 2 yes"
+    assert go("t", "fan2-go") == "1 no 2 yes"
     [run] = told.runs("t")
     assert {one.question_id for one in run.closed_questions} == {one.question_id for one in before.questions}
     assert all(one.state == "answered" and one.taken_at is not None for one in run.closed_questions)
@@ -99,11 +102,11 @@ def test_an_answer_is_kept_until_all_have_come_that_it_is_needed_with(told: Told
 
 @pytest.mark.parametrize("moment", ["unused", "inside"])
 def test_a_kill_before_the_graph_has_kept_the_answers_loses_none(told: Told, go: Go, moment: str) -> None:
-    go("t", "fan-ask")
+    go("t", "fan2-ask")
     answer(told, "no", "Publish 1?")
     answer(told, "yes", "Publish 2?")
-    go("t", f"fan-{moment}")
-    assert go("t", "fan-go") == "1 no 2 yes"
+    go("t", f"fan2-{moment}")
+    assert go("t", "fan2-go") == "1 no 2 yes"
     [run] = told.runs("t")
     assert run.status == "completed"
     assert len(told.events(run, "run.input")) == 2, "nobody was asked again"
@@ -120,3 +123,41 @@ def test_an_answer_is_none_to_the_next_interrupt_of_its_node(told: Told, go: Go)
     [run] = told.runs("t")
     taken = [(one.state, one.taken_at is not None) for one in run.closed_questions]
     assert taken == [("answered", True)] * 2, "that of the process which was killed as well"
+
+
+def answer_all(told: Told, count: int) -> None:
+    """A person answers so many questions, as they are asked and as there is room."""
+    with Client(told.env["TOWERLOG_URL"], ADMIN_KEY) as client:
+        answered: list[str] = []
+
+        def some() -> bool:
+            for one in [*client.list_approvals()]:
+                if one.state == "open":
+                    client.answer_approval(one.approval_id, f"to {one.question}")
+                    answered.append(one.approval_id)
+            return len(answered) >= count
+
+        wait_until(some, "the answers", deadline_s=PROGRAM_DEADLINE_S)
+
+
+def test_of_more_than_a_server_keeps_answers_of_none_is_lost_and_nobody_is_asked_twice(told: Told, go: Go) -> None:
+    """The graph goes on with as many as there is room for, and comes to the others again; killed in between."""
+    count = MAX_KEPT + 8
+    assert go("t", f"fan{count}-ask") == ""
+    [run] = told.runs("t")
+    assert len(run.questions) == MAX_KEPT
+    answer_all(told, MAX_KEPT)
+    for how in ("unused", "inside"):
+        go("t", f"fan{count}-{how}")
+    with ThreadPoolExecutor(1) as people:
+        answering = people.submit(answer_all, told, count - MAX_KEPT)
+        said = go("t", f"fan{count}-go")
+        answering.result()
+    assert sorted(said.split()) == sorted(
+        word for number in range(1, count + 1) for word in f"{number} to Publish {number}?".split()
+    )
+    [run] = told.runs("t")
+    assert run.status == "completed"
+    asked = {event.data["question_id"] for event in told.events(run, "run.waiting_for_input")}
+    assert (len(asked), len(told.events(run, "run.input"))) == (count, count)
+    assert all(one.taken_at is not None for one in run.closed_questions)

@@ -40,6 +40,7 @@ from tests.support.wait import wait_until
 from towerlog.sdk.integrations.openai_agents import hooks as hooks_module
 
 HEARD: list[str] = []
+MANY = 40
 RESPONSE: dict[str, Any] = {
     "object": "response",
     "created_at": 1,
@@ -308,6 +309,25 @@ def decided_and_written() -> None:
     in_a_process("decided_and_written", "both", "", told)
 
 
+def sender(number: int) -> Any:
+    @function_tool(needs_approval=True, name_override=f"send_{number}")
+    def send(text: str) -> str:
+        return f"sent {text}"
+
+    return send
+
+
+def many() -> None:
+    """More calls wait for people at once than a server keeps answers of."""
+    calls = {f"send_{number}": {"text": "cold"} for number in range(MANY)}
+    asker = agent("press", calls, "Done.", tools=[sender(number) for number in range(MANY)])
+    result = ask("many", asker)
+    while result.interruptions:
+        answer_now("many", *["yes"] * MANY)
+        result = ask("many", asker, towerlog.openai_agents.answer(result, timeout=60))
+    assert result.final_output == "Done."
+
+
 class Silent(Model):
     """A model that tells no usage, as servers do that stream without it."""
 
@@ -452,7 +472,7 @@ def main(url: str) -> None:
     found = [tools, sync, streamed, handoff, agent_as_tool, approved, denied, decided_here, failed, cancelled]
     found += [written_here, written_elsewhere, unknown_usage, served_flexibly, chatted, told_by_both, answered_badly]
     found += [answered_meanwhile, half_answered_meanwhile, overruled, decided_and_written]
-    found += [lambda: on_a_loop(streamed_badly), read_by_a_client]
+    found += [many, lambda: on_a_loop(streamed_badly), read_by_a_client]
     for scenario in (*found, broken_adapter):
         os.environ.update(OPENAI_BASE_URL=f"{url}/v1", OPENAI_API_KEY="k")
         scenario()

@@ -148,6 +148,17 @@ def test_an_answer_to_one_call_is_none_to_the_same_call_of_a_later_turn(told: To
     assert not datas(told, run, "tool.call")
 
 
+def test_of_more_calls_than_a_server_keeps_answers_of_all_are_asked_and_decided_once(told: Told) -> None:
+    [run] = told.runs("many")
+    asked = [data["question_key"] for data in datas(told, run, "run.waiting_for_input")]
+    assert (run.status, len(asked), len({*asked})) == ("completed", 40, 40)
+    assert len(datas(told, run, "run.input")) == 40
+    assert len({data["tool"] for data in datas(told, run, "tool.call")}) == 40
+    acknowledged = datas(told, run, "command.acknowledged")
+    assert len(acknowledged) == 40
+    assert not [data for data in acknowledged if data.get("taken") is False]
+
+
 def test_usage_that_nobody_has_told_is_unknown(told: Told) -> None:
     run = told.run("unknown_usage")
     [call] = datas(told, run, "model.call")

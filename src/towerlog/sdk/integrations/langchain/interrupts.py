@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from towerlog.sdk.integrations import approvals
+from towerlog.sdk.integrations.answer_pages import answers_to, answers_to_async, page_of
 from towerlog.sdk.integrations.langchain.earlier_runs import DRAIN_S, left_in
 from towerlog.sdk.integrations.langchain.tree import Place, Tree, Waiting
 from towerlog.sdk.record.commands import RunCancelled
 from towerlog.sdk.record.recorder import Recorder
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.run_handles import OpenQuestion, not_all_answered
+from towerlog.sdk.record.run_handles import OpenQuestion
 from towerlog.sdk.record.values.encoding import str_of
+from towerlog.sdk.record.values.question_keys import key_at
 
 WORDINGS = ("question", "message", "description", "prompt", "text")
 """Members of an interrupt's value that may be its question; else all of it is."""
@@ -56,28 +56,31 @@ class Interrupts:
                 place.run.take_left_answers()
             return False
         try:
+            page = first_asked(found, () if place.before is None else place.before.questions)
             asked = {
-                name: (questions_of(place.run, one.value, name, place.ordinals.get(name, 0)), one.value)
-                for name, one in found.items()
+                name: (questions_of(place.run, found[name].value, name, place.ordinals.get(name, 0)), found[name].value)
+                for name in page
             }
         except RunCancelled as error:
             place.run.end_with(error)
             return True
+        left = {name: one for name, one in found.items() if name not in asked}
+        later = {key for name, one in left.items() for key in keys_of(one.value, name, place.ordinals.get(name, 0))}
         if place.before is not None:
             again = {question.key for questions, _ in asked.values() for question in questions}
-            _withdraw(place.before, place.before.questions, WENT_ON, but=again)
+            _withdraw(place.before, place.before.questions, WENT_ON, but=again | later)
         waiting = Waiting(place.run, asked, place.suspended, is_taken_up=_is_taken_up(place))
         self._tree.wait(place.thread or "", waiting)
-        if waiting.is_taken_up:
+        if waiting.is_taken_up and not later:  # else there may be answers among them to what is asked later
             place.run.take_left_answers()
         return True
 
     def went_on(self, place: Place) -> None:
         """A graph has come to an end that was given answers: its state has what they have led to, which is kept by now,
         and they are acknowledged. Had its process ended before, they would be given to the next one that asks."""
-        if place.before is not None and place.before.is_handed_over:
-            for questions, _ in place.before.questions.values():
-                for question in questions:
+        if place.before is not None:
+            for name in place.before.handed_over:
+                for question in place.before.questions[name][0]:
                     question.take()
 
     def _suspend(self, place: Place) -> bool:
@@ -101,7 +104,7 @@ class Interrupts:
             for run in (*waiting.suspended.values(), waiting.run):
                 run.give_up(WENT_ON)
             return None
-        if answers is not None and not waiting.is_handed_over:
+        if answers is not None and not waiting.handed_over:
             if waiting.is_taken_up:
                 recorder.drain(DRAIN_S)  # what waited there for this process is told as not taken
             named = [name for name in waiting.questions if isinstance(answers, Mapping) and name in answers]
@@ -110,35 +113,21 @@ class Interrupts:
 
     def answered(self, result: object, timeout: float | None) -> Any:
         """Waits for the answers; the library's `Command`."""
-        waiting, ends_at = self._waiting_for(result), None if timeout is None else time.monotonic() + timeout
-        answers = {}
+        waiting = self._waiting_for(result)
         try:
-            for name, (questions, value) in waiting.questions.items():
-                answers[name] = resumed_with(value, [question.wait(_left(ends_at)) for question in questions])
+            return _handed_over(waiting, answers_to(waiting.groups(), timeout))
         except RunCancelled as error:
             self._end(waiting, error)
             raise gone_on_elsewhere(error) from None
-        except TimeoutError:
-            raise not_all_answered(waiting.asked()) from None
-        waiting.is_handed_over = True
-        return command(answers)
 
     async def answered_async(self, result: object, timeout: float | None) -> Any:  # noqa: ASYNC109 as `answered` has it
         """As `answered`."""
         waiting = self._waiting_for(result)
-        ends_at = None if timeout is None else time.monotonic() + timeout
-        answers = {}
         try:
-            for name, (questions, value) in waiting.questions.items():
-                waits = (question.wait_async(_left(ends_at)) for question in questions)
-                answers[name] = resumed_with(value, await asyncio.gather(*waits))
+            return _handed_over(waiting, await answers_to_async(waiting.groups(), timeout))
         except RunCancelled as error:
             self._end(waiting, error)
             raise gone_on_elsewhere(error) from None
-        except TimeoutError:
-            raise not_all_answered(waiting.asked()) from None
-        waiting.is_handed_over = True
-        return command(answers)
 
     def _waiting_for(self, result: object) -> Waiting:
         given = {id_of(one) for one in interrupts_in(result.get(KEY) if isinstance(result, Mapping) else None)}
@@ -181,9 +170,41 @@ def questions_of(run: BaseRun, value: object, interrupt_id: str, ordinal: int) -
     them it is, as the answer to one must not be taken for that to the next. Without an id, the questions are counted in
     the run.
     """
-    place = f"{interrupt_id}.{ordinal}" if ordinal else interrupt_id
+    place = _place_of(interrupt_id, ordinal)
     asked = enumerate(wordings_of(value))
     return [OpenQuestion(run, text, None, (place, index) if place else None, holds=True) for index, text in asked]
+
+
+def keys_of(value: object, interrupt_id: str, ordinal: int) -> list[str]:
+    """The keys that the questions of an interrupt will have."""
+    place = _place_of(interrupt_id, ordinal)
+    return [key_at(place, text, index) for index, text in enumerate(wordings_of(value))] if place else []
+
+
+def _place_of(interrupt_id: str, ordinal: int) -> str:
+    return f"{interrupt_id}.{ordinal}" if ordinal else interrupt_id
+
+
+def first_asked(found: Mapping[str, Any], before: Container[str]) -> list[str]:
+    """Ids of the interrupts that are asked now: all, or as many as a server keeps answers of. The others are asked once
+    the graph has gone on with these; it comes to them again. `before`: those that were asked already.
+
+    Where some are left, another process chooses the same: the library tells them in any order.
+    """
+    sizes = {name: len(wordings_of(one.value)) for name, one in found.items()}
+    if page_of(sizes.values()) == len(sizes):
+        return list(found)
+    names = sorted(found, key=lambda name: (name not in before, name))
+    chosen = names[: page_of(sizes[name] for name in names)]
+    return [name for name in found if name in chosen]
+
+
+def _handed_over(waiting: Waiting, answers: list[tuple[int, list[Any]]]) -> Any:
+    """The library's `Command` with the answers to these of the interrupts."""
+    names = list(waiting.questions)
+    found = {names[place]: resumed_with(waiting.questions[names[place]][1], given) for place, given in answers}
+    waiting.handed_over = frozenset(found)
+    return command(found)
 
 
 def ordinal_of(error: BaseException) -> int:
@@ -249,7 +270,3 @@ def command(answers: dict[str, Any]) -> Any:
     from langgraph.types import Command
 
     return Command(resume=answers)
-
-
-def _left(ends_at: float | None) -> float | None:
-    return None if ends_at is None else max(0.0, ends_at - time.monotonic())

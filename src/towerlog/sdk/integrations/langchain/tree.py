@@ -85,14 +85,14 @@ class Waiting:
     """Id of an interrupt → its questions, and its value."""
     suspended: dict[str, BaseRun]
     """Runs of graphs inside it that wait with it, by their agents."""
-    is_handed_over: bool = False
-    """Whether the program has been given all of the answers, to go on with."""
+    handed_over: frozenset[str] = frozenset()
+    """Ids of the interrupts whose answers the program has been given, to go on with."""
     is_taken_up: bool = False
     """Whether another process has begun the run: answers may wait there to what is not asked here."""
 
-    def asked(self) -> list[OpenQuestion]:
-        """All questions."""
-        return [question for questions, _ in self.questions.values() for question in questions]
+    def groups(self) -> list[list[OpenQuestion]]:
+        """The questions of each interrupt."""
+        return [questions for questions, _ in self.questions.values()]
 
 
 class Tree:

@@ -7,10 +7,10 @@ own gets one that keeps its state in the run's checkpoints, so that a lost run g
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from towerlog.sdk.integrations.answer_pages import answers_to_async
 from towerlog.sdk.integrations.langchain.handler import langchain
 from towerlog.sdk.integrations.langchain.interrupts import (
     KEY,
@@ -85,17 +85,17 @@ async def _answers(run: AsyncRun, interrupts: list[Any]) -> tuple[Any, list[Open
     the graph has gone on: if the worker is lost before that, the next attempt gets the same ones."""
     asked = [[OpenQuestion(run, text, holds=True) for text in wordings_of(one.value)] for one in interrupts]
     questions = [question for some in asked for question in some]
-
-    async def answer(value: object, some: list[OpenQuestion]) -> Any:
-        return resumed_with(value, await asyncio.gather(*(question.wait_async() for question in some)))
-
     try:
-        answers = await asyncio.gather(*(answer(one.value, some) for one, some in zip(interrupts, asked, strict=True)))
+        # Their keys are counted: the next attempt has to ask all of them again, in this order.
+        [(_, given)] = await answers_to_async([questions], None)
     except BaseException:
         for question in questions:
             question.withdraw("its agent stopped waiting")
         raise
-    return command({id_of(one): said for one, said in zip(interrupts, answers, strict=True)}), questions
+    said = iter(given)
+    answers = [[next(said) for _ in some] for some in asked]
+    resumed = zip(interrupts, answers, strict=True)
+    return command({id_of(one): resumed_with(one.value, some) for one, some in resumed}), questions
 
 
 def _leave_history(run: AsyncRun, result: object) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
-import time
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from towerlog.sdk.integrations import approvals
+from towerlog.sdk.integrations.answer_pages import answers_to, answers_to_async, page_of
 from towerlog.sdk.record.run import BaseRun
-from towerlog.sdk.record.run_handles import OpenQuestion, not_all_answered
+from towerlog.sdk.record.run_handles import OpenQuestion
 from towerlog.sdk.record.values.question_keys import key_at
 
 LINK = "_towerlog_approvals"
@@ -53,12 +52,14 @@ class RunnerApprovals:
         self._settled = [] if before is None else [*before.settled]
         self.kept: dict[str, OpenQuestion | None] = {}
         kept = {} if before is None else before.kept
+        places = [*zip(interruptions, places_of(interruptions, kept, self._settled), strict=True)]
+        places.sort(key=lambda one: one[1][1] not in kept)  # what is asked already is asked on
         self._asked = []
-        for item, (place, key) in zip(interruptions, places_of(interruptions, kept, self._settled), strict=True):
+        for item, (place, key) in places[: page_of([1] * len(places))]:
             question = kept.get(key) or OpenQuestion(run, question_of(item), None, place, holds=True)
             self._asked.append((item, question))
         self._settled += [key for key in kept if key not in self._keys()]
-        self._is_decided = False
+        self._decided: set[str] = set()
 
     @property
     def run_key(self) -> str:
@@ -72,7 +73,7 @@ class RunnerApprovals:
 
     def told(self) -> dict[str, Any]:
         """Which run waits, by which another process finds it."""
-        known = {"agent": self._run.agent, "thread": self._run.thread, "answered": self._is_decided or None}
+        known = {"agent": self._run.agent, "thread": self._run.thread, "answered": bool(self._decided) or None}
         return {
             "run_key": self.run_key,
             "questions": self._keys(),
@@ -93,10 +94,10 @@ class RunnerApprovals:
     def goes_on(self, state: Any) -> BaseRun:
         """The run, which goes on: with all answers, or with what the program has decided: an answer that it did not get
         is told as not taken then. Where it has not decided, the question stays."""
-        again = set() if self._is_decided else keys_in(state, self._keys(), self._settled)
+        again = keys_in(state, self._keys(), self._settled) - self._decided
         self.kept = {question.key: question for _, question in self._asked if question.key in again}
         for _, question in self._asked:
-            if self._is_decided:
+            if question.key in self._decided:
                 question.take()
             elif question.key not in self.kept:
                 question.withdraw(DECIDED)
@@ -110,27 +111,17 @@ class RunnerApprovals:
 
     def answered(self, result: Any, timeout: float | None) -> Any:
         """The state with the answers of people."""
-        ends_at = None if timeout is None else time.monotonic() + timeout
-        left = (None if ends_at is None else max(0.0, ends_at - time.monotonic()) for _ in self._asked)
-        try:
-            answers = [question.wait(seconds) for (_, question), seconds in zip(self._asked, left, strict=True)]
-        except TimeoutError:
-            raise self._timed_out() from None
-        return self._decided(result, answers)
+        return self._decide(result, answers_to(self._groups(), timeout))
 
     async def answered_async(self, result: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 as `answered` has it
         """As `answered`."""
-        try:
-            answers = await asyncio.gather(*(one.wait_async(timeout) for _, one in self._asked))
-        except TimeoutError:
-            raise self._timed_out() from None
-        return self._decided(result, answers)
+        return self._decide(result, await answers_to_async(self._groups(), timeout))
 
     def _keys(self) -> list[str]:
         return [question.key for _, question in self._asked]
 
-    def _timed_out(self) -> TimeoutError:
-        return not_all_answered([question for _, question in self._asked])
+    def _groups(self) -> list[list[OpenQuestion]]:
+        return [[question] for _, question in self._asked]
 
     def _state(self, to_state: Any, *args: Any, **options: Any) -> Any:
         state = to_state(*args, **options)
@@ -138,9 +129,11 @@ class RunnerApprovals:
             setattr(state, LINK, self)
         return state
 
-    def _decided(self, result: Any, answers: list[Any]) -> Any:
+    def _decide(self, result: Any, answers: list[tuple[int, list[Any]]]) -> Any:
         state = result.to_state()
-        for (item, _), answer in zip(self._asked, answers, strict=True):
+        for number, [answer] in answers:
+            item, question = self._asked[number]
+            self._decided.add(question.key)
             if approvals.approves(answer):
                 state.approve(item)
                 continue
@@ -149,7 +142,6 @@ class RunnerApprovals:
             except TypeError:
                 # Earlier versions give the model a text of their own.
                 state.reject(item)
-        self._is_decided = True
         return state
 
 

@@ -1,22 +1,24 @@
 """Answers that a program has got and has not gone on with: the server gives them again to whoever asks next.
 
 An answer is acknowledged once it is used: one that is acknowledged before is lost with its process, and asked anew. A
-server keeps a limited number of others (`model/pending.py`), and refuses more. Where a program asks for no more than
-that at a time, nothing is acknowledged before all of it is there. Where it asks for more, the oldest are acknowledged
-as they come, so that the rest can be answered.
+server keeps a limited number of others (`model/pending.py`), and refuses more. So a program that asks for more goes on
+with those that it has (`sdk/integrations/answer_pages.py`). Only where it can go on with none of them, since all belong
+to one thing that is asked, are the oldest let go.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 MAX_KEPT = 32
 """Answers of a run that a server keeps."""
 MAX_HELD = 24
-"""Answers that are held where more than MAX_KEPT are asked for."""
+"""Answers that are held on where the oldest are let go: others come while these are acknowledged."""
 MAX_HELD_BYTES = 40 * 1024
 """Of the texts of held answers, as JSON, while others are waited for: a server keeps 64 KiB, and more has to fit."""
 MAX_LET_GO = 1_000
@@ -31,21 +33,36 @@ class HeldAnswers:
         """Without any."""
         self._held: dict[str, Command] = {}
         self._let_go: deque[str] = deque(maxlen=MAX_LET_GO)
+        self._full: Future[None] = Future()
 
-    def hold(self, key: str, command: Command, waited_for: int) -> list[Command]:
-        """Holds an answer; those for which there is no room any more, to be acknowledged. `waited_for`: how many others
-        are to be held and have not come."""
+    def hold(self, key: str, command: Command, asker: Future[Any]) -> None:
+        """Holds an answer, and gives it to who waits for it; then it tells that there is no more room, if so."""
         self._held[key] = command
+        with contextlib.suppress(InvalidStateError):  # the asker may just have given up
+            asker.set_result(command.get("content"))
+        if self._is_full():
+            full, self._full = self._full, Future()
+            full.set_result(None)
+
+    def full(self) -> Future[None]:
+        """What is done once a server may refuse one more."""
+        if not self._is_full():
+            return self._full
+        full: Future[None] = Future()
+        full.set_result(None)
+        return full
+
+    def _is_full(self) -> bool:
+        return len(self._held) >= MAX_KEPT or self._size() > MAX_HELD_BYTES
+
+    def let_oldest_go(self) -> list[Command]:
+        """The oldest, to be acknowledged though nothing has gone on with them: as many as make room for others."""
         over: list[Command] = []
-        while waited_for and self._held and not self._fits(waited_for):
+        while self._held and (len(self._held) > MAX_HELD or self._size() > MAX_HELD_BYTES):
             oldest = next(iter(self._held))
             self._let_go.append(oldest)
             over.append(self._held.pop(oldest))
         return over
-
-    def _fits(self, waited_for: int) -> bool:
-        is_few = len(self._held) + waited_for <= MAX_KEPT or len(self._held) <= MAX_HELD
-        return is_few and sum(map(_size, self._held.values())) <= MAX_HELD_BYTES
 
     def find(self, key: str) -> Command | None:
         """The answer that is held for a question."""
@@ -59,6 +76,5 @@ class HeldAnswers:
         """Whether the answer to a question was acknowledged for want of room, before it was used."""
         return key in self._let_go
 
-
-def _size(command: Command) -> int:
-    return len(json.dumps(command.get("content")))
+    def _size(self) -> int:
+        return sum(len(json.dumps(command.get("content"))) for command in self._held.values())
